@@ -1,0 +1,57 @@
+"""Remembers the vectors of texts seen before."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+
+from embeddings.encoder import TextEncoder, Vector
+
+
+class CachedEncoder:
+    """Encodes each text once, keeps the `max_entries` used last, and never keeps a failure.
+
+    Callers that ask for the same text at the same time share one encoding; one of them going away does not
+    disturb the others. Vectors are read-only, because they are shared.
+
+    `hits` counts the texts that cost no encoding of their own, `misses` the others.
+    """
+
+    def __init__(self, inner: TextEncoder, max_entries: int) -> None:
+        if max_entries < 1:
+            raise ValueError(f"max_entries must be positive, got {max_entries}")
+        self.name = inner.name
+        self.dimension = inner.dimension
+        self.hits = 0
+        self.misses = 0
+        self._inner = inner
+        self._max_entries = max_entries
+        self._vectors: OrderedDict[bytes, Vector] = OrderedDict()
+        self._running: dict[bytes, asyncio.Task[Vector]] = {}
+
+    async def encode(self, text: str) -> Vector:
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        if key in self._vectors:
+            self.hits += 1
+            self._vectors.move_to_end(key)
+            return self._vectors[key]
+        if key in self._running:
+            self.hits += 1
+        else:
+            self.misses += 1
+            self._running[key] = asyncio.create_task(self._encode(key, text))
+        return await asyncio.shield(self._running[key])
+
+    async def close(self) -> None:
+        await self._inner.close()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _encode(self, key: bytes, text: str) -> Vector:
+        try:
+            vector = (await self._inner.encode(text)).copy()
+        finally:
+            del self._running[key]
+        vector.flags.writeable = False
+        self._vectors[key] = vector
+        if len(self._vectors) > self._max_entries:
+            self._vectors.popitem(last=False)
+        return vector

