@@ -1,0 +1,138 @@
+"""What can go wrong, one class for each thing a caller would do differently.
+
+    RouterError
+    ├── BadRequest              the caller's input breaks a rule            -> mend it
+    │   ├── UnknownModel        no arm has that name                        -> pick another
+    │   ├── ContextTooLong      the prompt exceeds every arm's window       -> shorten it
+    │   ├── NoEligibleArm       every arm was filtered out, with reasons    -> relax the request
+    │   ├── BodyTooLarge        more bytes than MAX_BODY_BYTES              -> send less
+    │   ├── RequestConflict     the X-Request-ID stands for another body    -> use another id
+    │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> CORS_ORIGINS
+    │   └── UnknownRequest      nothing is known under that X-Request-ID    -> check the id
+    ├── Unavailable             a dependency is away                        -> retry later
+    │   ├── StoreUnavailable    PostgreSQL
+    │   ├── MemoryUnavailable   Qdrant
+    │   └── EncoderTimeout      the encoder
+    ├── ProviderError           one attempt at a model failed               -> the next arm
+    │   ├── ProviderTimeout     ... it took too long
+    │   ├── ProviderRateLimited ... it asked us to wait
+    │   ├── ProviderRejected    ... it found the caller's request faulty (4xx); no other arm is tried
+    │   └── ProviderBroken      ... 5xx, a lost connection, or an answer that makes no sense
+    ├── AllArmsFailed           every eligible arm was tried                -> retry later
+    └── StartupError            configuration or environment stops the start, in one line
+
+Anything else (ValueError, TypeError) is a bug of the calling code and is not caught.
+"""
+
+from __future__ import annotations
+
+
+class RouterError(Exception):
+    """The world failed; `str(error)` is fit for the caller: it gives the value and the rule."""
+
+
+class BadRequest(RouterError):
+    """The caller's input breaks a rule.
+
+    Args:
+        message: names the field and the rule.
+        param: the field's path in the body, or the header's name.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnknownModel(BadRequest):
+    """No arm has that id or alias."""
+
+
+class ContextTooLong(BadRequest):
+    """The prompt is longer than the context window of every arm that could answer."""
+
+
+class NoEligibleArm(BadRequest):
+    """Every arm was filtered out; the message says why for each."""
+
+
+class BodyTooLarge(BadRequest):
+    """The body has more bytes than allowed."""
+
+
+class RequestConflict(BadRequest):
+    """The X-Request-ID was used before with another body."""
+
+
+class ForbiddenOrigin(BadRequest):
+    """A page of an origin outside CORS_ORIGINS called."""
+
+
+class UnknownRequest(BadRequest):
+    """Nothing is known under that X-Request-ID."""
+
+
+class Unavailable(RouterError):
+    """A dependency is away; retrying after `retry_after_s` may help."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 2.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailable(Unavailable):
+    """PostgreSQL does not answer."""
+
+
+class MemoryUnavailable(Unavailable):
+    """Qdrant does not answer."""
+
+
+class EncoderTimeout(Unavailable):
+    """The encoder gave no vector in time."""
+
+
+class ProviderError(RouterError):
+    """One attempt at a model failed."""
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ProviderTimeout(ProviderError):
+    """The model gave no (further) answer in time."""
+
+
+class ProviderRateLimited(ProviderError):
+    """The provider answered 429 or 402."""
+
+
+class ProviderRejected(ProviderError):
+    """The provider found the caller's request faulty; another arm would be asked the same."""
+
+    def __init__(
+        self, message: str, *, status: int, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message, status=status)
+        self.param = param
+        self.code = code
+
+
+class ProviderBroken(ProviderError):
+    """The provider failed: 5xx, a lost connection, or an answer that makes no sense."""
+
+
+class AllArmsFailed(RouterError):
+    """Every arm that could answer was tried, or is resting after failures."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StartupError(RouterError):
+    """The configuration or the environment does not allow a start; the message is one line."""

@@ -1,0 +1,112 @@
+"""The memory in this very process: Qdrant's engine on a local folder, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from service.errors import MemoryUnavailable
+from service.memory.cap import Cap
+from service.memory.points import space_name
+from service.memory.shard import Shard
+from service.types import Experience, Neighbour, Vector
+
+T = TypeVar("T")
+
+
+class EdgeMemory:
+    """Memory on an engine of our own.
+
+    The engine is called on one thread: the event loop never waits in it, and no two calls overlap.
+    """
+
+    def __init__(self, shard: Shard, worker: ThreadPoolExecutor) -> None:
+        self._shard = shard
+        self._worker = worker
+        self._is_closed = False
+
+    @classmethod
+    async def open(
+        cls, directory: Path, *, encoder: str, dimension: int, max_points_per_arm: int
+    ) -> EdgeMemory:
+        """Load what `directory` holds for this encoder, or begin there.
+
+        Raises StartupError when another process holds it, or when it does not load.
+        """
+        cap = Cap(max_points_per_arm)
+        worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
+        try:
+            shard = await asyncio.get_running_loop().run_in_executor(
+                worker, Shard, directory / space_name(encoder, dimension), encoder, dimension, cap
+            )
+        except BaseException:
+            worker.shutdown(wait=False)
+            raise
+        return cls(shard, worker)
+
+    async def recall(
+        self,
+        context: Vector,
+        *,
+        tenant: str,
+        limit: int,
+        min_similarity: float,
+        since: datetime,
+        now: datetime,
+    ) -> list[Neighbour]:
+        return await self._run(
+            partial(self._shard.recall, context, tenant, limit, min_similarity, since, now)
+        )
+
+    async def remember(self, experiences: Sequence[Experience]) -> None:
+        await self._run(partial(self._shard.remember, experiences))
+
+    async def forget(self, decision_ids: Sequence[UUID]) -> None:
+        await self._run(partial(self._shard.forget, decision_ids))
+
+    async def all(self) -> AsyncIterator[Experience]:
+        offset: UUID | None = None
+        while True:
+            page, offset = await self._run(partial(self._shard.page, offset))
+            for experience in page:
+                yield experience
+            if offset is None:
+                return
+
+    async def prune(self) -> None:
+        await self._run(self._shard.prune)
+
+    async def count(self) -> int:
+        return await self._run(self._shard.count)
+
+    async def clear(self) -> None:
+        await self._run(self._shard.clear)
+
+    async def ping(self) -> None:
+        await self._run(self._shard.count)
+
+    async def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self._on_worker(self._shard.close)
+        self._worker.shutdown()
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        if self._is_closed:
+            raise MemoryUnavailable("the memory is closed")
+        return await self._on_worker(call)
+
+    async def _on_worker(self, call: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, call)
+        except Exception as error:
+            if type(error) is not Exception:  # the engine raises nothing finer; this is a bug of ours
+                raise
+            raise MemoryUnavailable(f"the memory failed: {error}") from error

@@ -1,0 +1,117 @@
+"""How an experience lies in the engine as a point; the same in process and on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import quote
+from uuid import UUID
+
+import numpy as np
+
+from service.types import Experience, Neighbour, Vector
+
+TENANT = "tenant"
+ARM_ID = "arm_id"
+DECIDED_AT = "decided_at"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class TenantArm(NamedTuple):
+    """Whose points: one arm of one tenant."""
+
+    tenant: str
+    arm_id: str
+
+
+def space_name(encoder: str, dimension: int) -> str:
+    """Name a vector space so that no two encoders share one, in characters fit for a folder."""
+    return f"{quote(encoder, safe='')}-{dimension}"
+
+
+def to_micros(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def to_payload(experience: Experience) -> dict[str, Any]:
+    """All but id and vector.
+
+    Numbers that are never filtered on are text: the engine's own JSON numbers lose the last bit of
+    one float in six, and what comes back must equal what the journal holds.
+    """
+    return {
+        TENANT: experience.tenant,
+        ARM_ID: experience.arm_id,
+        DECIDED_AT: to_micros(experience.decided_at),
+        "request_id": experience.request_id,
+        "reward": repr(float(experience.reward)),
+        "weight": repr(float(experience.weight)),
+        "latency_s": repr(float(experience.latency_s)),
+        "cost_usd": repr(float(experience.cost_usd)),
+    }
+
+
+def to_experience(decision_id: UUID, payload: Mapping[str, Any], vector: Any, *, encoder: str) -> Experience:
+    return Experience(
+        decision_id=decision_id,
+        tenant=payload[TENANT],
+        request_id=payload["request_id"],
+        arm_id=payload[ARM_ID],
+        encoder=encoder,
+        context=np.asarray(vector, dtype=np.float32),
+        reward=float(payload["reward"]),
+        weight=float(payload["weight"]),
+        latency_s=float(payload["latency_s"]),
+        cost_usd=float(payload["cost_usd"]),
+        decided_at=from_micros(payload[DECIDED_AT]),
+    )
+
+
+def to_neighbour(
+    decision_id: UUID, payload: Mapping[str, Any], similarity: float, *, now: datetime
+) -> Neighbour:
+    return Neighbour(
+        decision_id=decision_id,
+        request_id=payload["request_id"],
+        arm_id=payload[ARM_ID],
+        similarity=min(1.0, max(-1.0, similarity)),  # float32 rounding overshoots
+        age_s=(now - from_micros(payload[DECIDED_AT])).total_seconds(),
+        reward=float(payload["reward"]),
+        weight=float(payload["weight"]),
+        latency_s=float(payload["latency_s"]),
+        cost_usd=float(payload["cost_usd"]),
+    )
+
+
+def score_threshold(min_similarity: float) -> float | None:
+    """The engine wants more than its threshold; we want at least `min_similarity`.
+
+    None at -1, where everything counts: rounding may put an opposite vector just below it.
+    """
+    if min_similarity <= -1:
+        return None
+    return float(np.nextafter(np.float32(min_similarity), np.float32(-1)))
+
+
+def require_dimension(context: Vector, dimension: int) -> None:
+    """Raises ValueError when `context` is no vector of this space."""
+    if context.shape != (dimension,):
+        raise ValueError(f"context must have shape ({dimension},), got {context.shape}")
+
+
+def require_space(experiences: Iterable[Experience], *, encoder: str, dimension: int) -> None:
+    """Raises ValueError when a vector was made by another encoder: cosines across spaces mean nothing."""
+    for experience in experiences:
+        if experience.encoder != encoder:
+            raise ValueError(f"encoder must be {encoder!r}, got {experience.encoder!r}")
+        require_dimension(experience.context, dimension)
+
+
+def latest_of_each(experiences: Iterable[Experience]) -> list[Experience]:
+    """One per decision: the engine leaves open which of two in one write would win."""
+    return list({experience.decision_id: experience for experience in experiences}.values())

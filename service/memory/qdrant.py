@@ -1,0 +1,225 @@
+"""The memory on a Qdrant server or cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from uuid import UUID
+
+from qdrant_client.models import (
+    Direction,
+    FieldCondition,
+    Filter,
+    FilterSelector,
+    MatchValue,
+    OrderBy,
+    PointIdsList,
+    PointStruct,
+    Range,
+    Record,
+)
+
+from service.errors import MemoryUnavailable
+from service.memory.cap import Cap
+from service.memory.collection import Collection, client_of
+from service.memory.points import (
+    ARM_ID,
+    DECIDED_AT,
+    TENANT,
+    TenantArm,
+    latest_of_each,
+    require_dimension,
+    require_space,
+    score_threshold,
+    space_name,
+    to_experience,
+    to_micros,
+    to_neighbour,
+    to_payload,
+)
+from service.types import Experience, Neighbour, Vector
+
+PAGE = 500  # points in one request, so that each stays well within its timeout
+
+
+class QdrantMemory:
+    """Memory on a server, shared by all replicas."""
+
+    def __init__(self, collection: Collection, *, encoder: str, dimension: int, cap: Cap) -> None:
+        self._collection = collection
+        self._encoder = encoder
+        self._dimension = dimension
+        self._cap = cap
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        api_key: str | None,
+        encoder: str,
+        dimension: int,
+        max_points_per_arm: int,
+        timeout_s: float,
+    ) -> QdrantMemory:
+        """Meet the server if it is there; it may as well come later.
+
+        Args:
+            url: `http://host[:port]` or `https://...`; without a port, or with the REST port 6333,
+                the gRPC port is 6334.
+            timeout_s: bounds every call.
+
+        Raises:
+            StartupError: the URL is none of an HTTP server.
+        """
+        cap = Cap(max_points_per_arm)
+        collection = Collection(
+            client_of(url, api_key=api_key, timeout_s=timeout_s),
+            name=f"router_{space_name(encoder, dimension)}",
+            dimension=dimension,
+            timeout_s=timeout_s,
+        )
+        memory = cls(collection, encoder=encoder, dimension=dimension, cap=cap)
+        with suppress(MemoryUnavailable):
+            await memory.ping()
+        return memory
+
+    async def recall(
+        self,
+        context: Vector,
+        *,
+        tenant: str,
+        limit: int,
+        min_similarity: float,
+        since: datetime,
+        now: datetime,
+    ) -> list[Neighbour]:
+        require_dimension(context, self._dimension)
+        recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(since)))
+        found = await self._collection.call(
+            lambda client, name: client.query_points(
+                name,
+                query=context.tolist(),
+                query_filter=Filter(must=[_equals(TENANT, tenant), recent]),
+                limit=limit,
+                score_threshold=score_threshold(min_similarity),
+            )
+        )
+        return [
+            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now) for point in found.points
+        ]
+
+    async def remember(self, experiences: Sequence[Experience]) -> None:
+        require_space(experiences, encoder=self._encoder, dimension=self._dimension)
+        latest = latest_of_each(experiences)
+        for start in range(0, len(latest), PAGE):
+            await self._upsert(latest[start : start + PAGE])
+        for arm in self._cap.due(TenantArm(e.tenant, e.arm_id) for e in latest):
+            await self._prune_arm(arm)
+
+    async def forget(self, decision_ids: Sequence[UUID]) -> None:
+        for start in range(0, len(decision_ids), PAGE):
+            await self._delete(PointIdsList(points=list(decision_ids[start : start + PAGE])))
+
+    async def all(self) -> AsyncIterator[Experience]:
+        async for record in self._records(payload=True, vectors=True):
+            yield to_experience(_uuid(record.id), record.payload or {}, record.vector, encoder=self._encoder)
+
+    async def prune(self) -> None:
+        counts: Counter[TenantArm] = Counter()
+        async for record in self._records(payload=[TENANT, ARM_ID], vectors=False):
+            payload = record.payload or {}
+            counts[TenantArm(payload[TENANT], payload[ARM_ID])] += 1
+        for arm, count in counts.items():
+            if count > self._cap.max_points:
+                await self._prune_arm(arm)
+
+    async def count(self) -> int:
+        return await self._count(Filter())
+
+    async def clear(self) -> None:
+        await self._delete(FilterSelector(filter=Filter()))
+
+    async def ping(self) -> None:
+        await self._collection.call(lambda client, name: client.count(name, exact=False))
+
+    async def close(self) -> None:
+        await self._collection.close()
+
+    async def _upsert(self, experiences: Sequence[Experience]) -> None:
+        points = [
+            PointStruct(
+                id=experience.decision_id, vector=experience.context.tolist(), payload=to_payload(experience)
+            )
+            for experience in experiences
+        ]
+        await self._collection.call(lambda client, name: client.upsert(name, points, wait=True))
+
+    async def _delete(self, points: PointIdsList | FilterSelector) -> None:
+        await self._collection.call(lambda client, name: client.delete(name, points, wait=True))
+
+    async def _count(self, points: Filter) -> int:
+        found = await self._collection.call(lambda client, name: client.count(name, points, exact=True))
+        return found.count
+
+    async def _records(self, *, payload: bool | list[str], vectors: bool) -> AsyncIterator[Record]:
+        offset: UUID | None = None
+        while True:
+            records, offset = await self._page(offset, payload=payload, vectors=vectors)
+            for record in records:
+                yield record
+            if offset is None:
+                return
+
+    async def _page(
+        self, offset: UUID | None, *, payload: bool | list[str], vectors: bool
+    ) -> tuple[list[Record], UUID | None]:
+        """Up to PAGE points from `offset` on, by id, and where the next page starts."""
+        records, following = await self._collection.call(
+            lambda client, name: client.scroll(
+                name, offset=offset, limit=PAGE, with_payload=payload, with_vectors=vectors
+            )
+        )
+        return records, None if following is None else _uuid(following)
+
+    async def _prune_arm(self, arm: TenantArm) -> None:
+        # Counted anew for every page: another replica may be pruning too.
+        points = Filter(must=[_equals(TENANT, arm.tenant), _equals(ARM_ID, arm.arm_id)])
+        while (excess := await self._count(points) - self._cap.max_points) > 0:
+            await self.forget(await self._oldest(points, min(excess, PAGE)))
+
+    async def _oldest(self, points: Filter, limit: int) -> list[UUID]:
+        """The first `limit` by time, then by id: the server orders by one of them at a time."""
+        by_time, _ = await self._collection.call(
+            lambda client, name: client.scroll(
+                name,
+                scroll_filter=points,
+                limit=limit,
+                order_by=OrderBy(key=DECIDED_AT, direction=Direction.ASC),
+                with_payload=False,
+            )
+        )
+        if not by_time:  # another replica was faster
+            return []
+        last = by_time[-1].order_value
+        earlier = [_uuid(record.id) for record in by_time if record.order_value != last]
+        same_time = FieldCondition(key=DECIDED_AT, range=Range(gte=last, lte=last))
+        by_id, _ = await self._collection.call(
+            lambda client, name: client.scroll(
+                name,
+                scroll_filter=Filter(must=[points, same_time]),
+                limit=limit - len(earlier),
+                with_payload=False,
+            )
+        )
+        return earlier + [_uuid(record.id) for record in by_id]
+
+
+def _equals(field: str, value: str) -> FieldCondition:
+    return FieldCondition(key=field, match=MatchValue(value=value))
+
+
+def _uuid(point_id: object) -> UUID:
+    return point_id if isinstance(point_id, UUID) else UUID(str(point_id))

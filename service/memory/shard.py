@@ -1,0 +1,229 @@
+"""Qdrant's engine on one local folder: blocking calls, for one thread of one process.
+
+Search is exact and takes time in proportion to the points: keep them at or under about 20,000.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from qdrant_edge import (
+    CountRequest,
+    Direction,
+    Distance,
+    EdgeConfig,
+    EdgeOptimizersConfig,
+    EdgeShard,
+    EdgeVectorParams,
+    FieldCondition,
+    Filter,
+    HnswIndexConfig,
+    MatchValue,
+    OrderBy,
+    PayloadSchemaType,
+    Point,
+    Query,
+    QueryRequest,
+    RangeFloat,
+    ScrollRequest,
+    UpdateOperation,
+)
+
+from service.errors import StartupError
+from service.memory.cap import Cap
+from service.memory.points import (
+    ARM_ID,
+    DECIDED_AT,
+    TENANT,
+    TenantArm,
+    latest_of_each,
+    require_dimension,
+    require_space,
+    score_threshold,
+    to_experience,
+    to_micros,
+    to_neighbour,
+    to_payload,
+)
+from service.types import Experience, Neighbour, Vector
+
+PAGE = 500
+# Writes survive a kill in the engine's log, which grows until they are flushed.
+POINTS_PER_FLUSH = 1_000
+INDEXES = {
+    TENANT: PayloadSchemaType.Keyword,
+    ARM_ID: PayloadSchemaType.Keyword,
+    DECIDED_AT: PayloadSchemaType.Integer,
+}
+
+
+class Shard:
+    """The points of one vector space, in one folder.
+
+    Raises StartupError when another process holds the folder, or when it does not load. All else
+    the engine has to say comes as a bare Exception.
+    """
+
+    def __init__(self, directory: Path, encoder: str, dimension: int, cap: Cap) -> None:
+        self._encoder = encoder
+        self._dimension = dimension
+        self._cap = cap
+        self._n_unflushed = 0
+        self._engine = _load(directory, dimension)
+
+    def recall(
+        self,
+        context: Vector,
+        tenant: str,
+        limit: int,
+        min_similarity: float,
+        since: datetime,
+        now: datetime,
+    ) -> list[Neighbour]:
+        require_dimension(context, self._dimension)
+        request = QueryRequest(
+            limit=limit,
+            query=Query.Nearest(context.tolist()),
+            filter=self._decided_since(to_micros(since), tenant),
+            score_threshold=score_threshold(min_similarity),
+            with_payload=True,
+        )
+        return [
+            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now)
+            for point in self._engine.query(request)
+        ]
+
+    def remember(self, experiences: Sequence[Experience]) -> None:
+        require_space(experiences, encoder=self._encoder, dimension=self._dimension)
+        latest = latest_of_each(experiences)
+        for start in range(0, len(latest), PAGE):
+            points = [
+                Point(experience.decision_id, experience.context.tolist(), to_payload(experience))
+                for experience in latest[start : start + PAGE]
+            ]
+            self._update(UpdateOperation.upsert_points(points), n_points=len(points))
+        for arm in self._cap.due(TenantArm(e.tenant, e.arm_id) for e in latest):
+            self._prune_arm(arm)
+
+    def forget(self, decision_ids: Sequence[UUID]) -> None:
+        self._update(UpdateOperation.delete_points(list(decision_ids)), n_points=len(decision_ids))
+
+    def page(self, offset: UUID | None) -> tuple[list[Experience], UUID | None]:
+        """Up to PAGE points from `offset` on, and where the next page starts."""
+        records, following = self._engine.scroll(
+            ScrollRequest(offset=offset, limit=PAGE, with_payload=True, with_vector=True)
+        )
+        page = [
+            to_experience(_uuid(record.id), record.payload or {}, record.vector, encoder=self._encoder)
+            for record in records
+        ]
+        return page, None if following is None else _uuid(following)
+
+    def prune(self) -> None:
+        for arm in self._arms_over_cap():
+            self._prune_arm(arm)
+
+    def count(self) -> int:
+        return self._engine.count(CountRequest())
+
+    def clear(self) -> None:
+        self._update(UpdateOperation.delete_points_by_filter(Filter()), n_points=self.count())
+
+    def close(self) -> None:
+        self._engine.flush()
+        self._engine.close()
+
+    def _decided_since(self, micros: int, tenant: str) -> Filter:
+        """Those points of the tenant, without a look at their times where none is older.
+
+        Looking is most of a recall's cost (at 20,000 points 4 of 6 ms); finding the oldest takes 0.01 ms.
+        """
+        ours = _equals(TENANT, tenant)
+        oldest = self._by_time(Filter(), limit=1)
+        if all(decided_at >= micros for decided_at, _ in oldest):
+            return Filter(must=[ours])
+        # Half the cost of the same said as `must`.
+        return Filter(must=[ours], must_not=[FieldCondition(DECIDED_AT, range=RangeFloat(lt=micros))])
+
+    def _by_time(self, points: Filter, *, limit: int) -> list[tuple[int, UUID]]:
+        """The first `limit` by time: when in microseconds, and which."""
+        order = OrderBy(DECIDED_AT, Direction.Asc)
+        records, _ = self._engine.scroll(
+            ScrollRequest(filter=points, limit=limit, order_by=order, with_payload=False)
+        )
+        return [(int(record.order_value or 0), _uuid(record.id)) for record in records]
+
+    def _update(self, operation: UpdateOperation, *, n_points: int) -> None:
+        self._engine.update(operation)
+        self._n_unflushed += n_points
+        if self._n_unflushed >= POINTS_PER_FLUSH:
+            self._engine.flush()
+            self._n_unflushed = 0
+
+    def _arms_over_cap(self) -> list[TenantArm]:
+        n_points = self._engine.count(CountRequest())
+        records, _ = self._engine.scroll(ScrollRequest(limit=max(1, n_points), with_payload=[TENANT, ARM_ID]))
+        payloads = [record.payload or {} for record in records]
+        counts = Counter(TenantArm(payload[TENANT], payload[ARM_ID]) for payload in payloads)
+        return [arm for arm, count in counts.items() if count > self._cap.max_points]
+
+    def _prune_arm(self, arm: TenantArm) -> None:
+        points = Filter(must=[_equals(TENANT, arm.tenant), _equals(ARM_ID, arm.arm_id)])
+        excess = self._engine.count(CountRequest(filter=points)) - self._cap.max_points
+        if excess > 0:
+            self.forget(self._oldest(points, excess))
+
+    def _oldest(self, points: Filter, limit: int) -> list[UUID]:
+        """The first `limit` by time, then by id: the engine orders by one of them at a time."""
+        by_time = self._by_time(points, limit=limit)
+        last, _ = by_time[-1]
+        earlier = [decision_id for decided_at, decision_id in by_time if decided_at != last]
+        same_time = FieldCondition(DECIDED_AT, range=RangeFloat(gte=last, lte=last))
+        by_id, _ = self._engine.scroll(
+            ScrollRequest(
+                filter=Filter(must=[points, same_time]), limit=limit - len(earlier), with_payload=False
+            )
+        )
+        return earlier + [_uuid(record.id) for record in by_id]
+
+
+def _load(directory: Path, dimension: int) -> EdgeShard:
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        return _prepared(EdgeShard.load(str(directory), _config(dimension)))
+    except Exception as error:  # the engine raises nothing finer
+        if "WouldBlock" in str(error):
+            raise StartupError(f"another process holds the memory in {directory}") from error
+        raise StartupError(
+            f"the memory in {directory} does not load ({error}); remove that folder and run `router rebuild`"
+        ) from error
+
+
+def _config(dimension: int) -> EdgeConfig:
+    return EdgeConfig(
+        vectors=EdgeVectorParams(size=dimension, distance=Distance.Cosine),
+        # No graph: `optimize` would spend minutes on it.
+        hnsw_config=HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10),
+        optimizers=EdgeOptimizersConfig(indexing_threshold=1_000_000_000),
+    )
+
+
+def _prepared(engine: EdgeShard) -> EdgeShard:
+    for field, schema in INDEXES.items():
+        engine.update(UpdateOperation.create_field_index(field, schema))
+    # Gives back the room of deleted points. It holds the interpreter for as long as it runs, 0.4 s for
+    # 20,000 points: never while serving.
+    engine.optimize()
+    return engine
+
+
+def _equals(field: str, value: str) -> FieldCondition:
+    return FieldCondition(field, match=MatchValue(value))
+
+
+def _uuid(point_id: object) -> UUID:
+    return point_id if isinstance(point_id, UUID) else UUID(str(point_id))

@@ -1,0 +1,154 @@
+"""What the domain needs from the outside; adapters and fakes implement these."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from service.types import (
+    Answer,
+    Arm,
+    ArmSums,
+    Attempt,
+    Chunk,
+    Decision,
+    Experience,
+    Feedback,
+    Json,
+    Learned,
+    LoggedDecision,
+    Neighbour,
+    Outcome,
+    Pending,
+    Reward,
+    Vector,
+)
+
+Clock = Callable[[], datetime]  # aware UTC
+
+
+class Memory(Protocol):
+    """Vector memory: an index of rated decisions, rebuildable from the journal at any time.
+
+    One memory serves one vector space (`encoder`). Every call raises MemoryUnavailable when the
+    index does not answer. Tenants never see each other's points.
+    """
+
+    async def recall(
+        self,
+        context: Vector,
+        *,
+        tenant: str,
+        limit: int,
+        min_similarity: float,
+        since: datetime,
+        now: datetime,
+    ) -> list[Neighbour]:
+        """The `limit` most similar experiences decided at or after `since`, most similar first."""
+        ...
+
+    async def remember(self, experiences: Sequence[Experience]) -> None:
+        """Add or replace, keyed by decision_id; visible to recall when this returns."""
+        ...
+
+    async def forget(self, decision_ids: Sequence[UUID]) -> None:
+        """Remove; unknown ids are ignored."""
+        ...
+
+    def all(self) -> AsyncIterator[Experience]:
+        """Every point, in no order, for rebuilding."""
+        ...
+
+    async def prune(self) -> None:
+        """Keep exactly the newest points per arm and tenant, up to the configured cap."""
+        ...
+
+    async def count(self) -> int: ...
+
+    async def clear(self) -> None: ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Journal(Protocol):
+    """The log of decisions and what they led to. Raises StoreUnavailable."""
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether what is logged now waits outside PostgreSQL."""
+        ...
+
+    async def find(self, tenant: str, request_id: str) -> LoggedDecision | None: ...
+
+    async def log_decision(self, decision: Decision) -> None:
+        """Commit a decision.
+
+        Raises RequestConflict when (tenant, request_id) is taken by another decision; logging the
+        same decision_id again is harmless.
+        """
+        ...
+
+    async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        """Commit attempts and outcome, and add the answer's latency and dollars to the evidence.
+
+        All in one transaction; repeating it is harmless. A second outcome of the same decision
+        replaces the first, its evidence included. Decisions with `learn` off add no evidence.
+        """
+        ...
+
+    async def record(self, tenant: str, request_id: str) -> Json | None:
+        """Everything about one request, in the shape of GET /requests/{request_id}."""
+        ...
+
+
+class Evidence(Protocol):
+    """What was learned of every arm: sums in PostgreSQL, with a snapshot in this replica."""
+
+    def sums(self, tenant: str) -> Mapping[str, ArmSums]:
+        """The replica's snapshot, by arm id. Never waits."""
+        ...
+
+    async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
+        """Commit a feedback event and its evidence in one transaction; the snapshot follows.
+
+        `reward=None` withdraws what was said before.
+
+        Raises UnknownRequest, StoreUnavailable.
+        """
+        ...
+
+    async def pending(self, limit: int) -> list[Pending]:
+        """Rated decisions whose memory lags behind, oldest first."""
+        ...
+
+    async def pending_for(self, decision_id: UUID) -> Pending | None:
+        """The same for one decision, at its newest event; None when its memory is up to date."""
+        ...
+
+    async def remembered(self, pending: Pending) -> bool:
+        """Mark as up to date. False when a newer event came in between: fetch and apply again."""
+        ...
+
+
+class ModelCaller(Protocol):
+    """Calls one arm's provider. Raises the ProviderError tree, nothing else.
+
+    `body` is an OpenAI Chat Completions request; the adapter puts in the upstream's model name and
+    passes on only what it knows. Cancelling the task, or closing the stream, ends the upstream call.
+    """
+
+    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer: ...
+
+    def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+        """Pieces as they come. `timeout_s` bounds each wait for the next piece.
+
+        Every stream that ends normally has carried a finish_reason and one piece with `usage`;
+        one that ends otherwise raises.
+        """
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,334 @@
+"""The values that the layers exchange: frozen, without behaviour beyond their own arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+Json = dict[str, Any]
+
+DecisionKind = Literal["exploit", "explore", "pinned", "sticky", "default", "fallback", "escalated", "cache"]
+AttemptStatus = Literal["ok", "failed", "cancelled"]
+DEFAULT_TENANT = "default"
+AUTO = frozenset({"auto", "router/auto"})  # model names that leave the choice to the router
+
+
+# --- the caller's side ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller asked of the router itself; it narrows the operator's policy, never widens it."""
+
+    models: frozenset[str] | None = None  # ids or aliases; None: any
+    max_cost_usd: Decimal | None = None
+    feedback_weight: float | None = None
+    latency_weight: float | None = None
+    cost_weight: float | None = None
+    session_id: str | None = None
+    learn: bool = True
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a caller asks, in OpenAI's chat form whatever its dialect was.
+
+    `body` is the request as validated, without the `router` object; `text` is what the context is
+    made from; `body_digest` tells a retry from another request under the same id.
+    """
+
+    tenant: str
+    request_id: str
+    request_id_given: bool  # False: we made it, so nothing can be known under it
+    body: Json
+    text: str
+    body_digest: bytes
+    dialect: str
+    requested_model: str | None  # None: the router chooses
+    stream: bool
+    n_prompt_tokens: int  # an estimate: UTF-8 bytes / 4
+    max_output_tokens: int | None
+    options: Options
+    received_at: datetime
+
+
+# --- arms ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One choosable model with its settings."""
+
+    arm_id: str
+    provider: str  # openai: any OpenAI-compatible upstream; anthropic; litellm; simulator
+    model: str  # the upstream's name for it
+    base_url: str | None = None
+    api_key_env: str | None = None
+    aliases: tuple[str, ...] = ()
+    price: Price = Price(Decimal(0), Decimal(0))
+    context_window: int | None = None
+    capabilities: frozenset[str] = frozenset()
+    prior_quality: float | None = None
+    prior_mass: float | None = None
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSums:
+    """Everything observed of one arm of one tenant, as sums that add.
+
+    Decimal, so that adding and withdrawing in any order gives the same sums to the last digit.
+    """
+
+    n: Decimal = Decimal(0)  # weight of rated answers
+    reward_sum: Decimal = Decimal(0)
+    n_outcomes: int = 0  # answers that arrived
+    latency_s_sum: Decimal = Decimal(0)
+    cost_usd_sum: Decimal = Decimal(0)
+
+    def __add__(self, other: ArmSums) -> ArmSums:
+        return ArmSums(
+            self.n + other.n,
+            self.reward_sum + other.reward_sum,
+            self.n_outcomes + other.n_outcomes,
+            self.latency_s_sum + other.latency_s_sum,
+            self.cost_usd_sum + other.cost_usd_sum,
+        )
+
+
+# --- the decision --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A remembered decision near this context."""
+
+    decision_id: UUID
+    request_id: str
+    arm_id: str
+    similarity: float  # cosine, in [-1, 1]
+    age_s: float
+    reward: float
+    weight: float  # trust in the reward, in (0, 1]
+    latency_s: float
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One eligible arm as it was weighed."""
+
+    arm_id: str
+    probability: float
+    alpha: float  # posterior of its mean reward for this query
+    beta: float
+    n_rated: float
+    local_mass: float  # pseudo-counts that neighbours brought
+    bonus: float
+    expected_latency_s: float
+    expected_cost_usd: float
+    quality: float  # the terms of the expected utility, already weighted
+    speed: float
+    cost: float
+    budget: float
+    utility: float  # their sum
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One arm that could not answer this query, and why."""
+
+    arm_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One arm chosen for one query, with everything that was weighed."""
+
+    decision_id: UUID
+    query: Query
+    kind: DecisionKind
+    arm_id: str
+    propensity: float
+    uniform: float  # the number in [0, 1) that drew the arm; 0 where there was no choice
+    candidates: tuple[Candidate, ...]
+    rejected: tuple[Rejection, ...]
+    neighbours: tuple[Neighbour, ...]
+    confidence: float  # posterior mean reward of the chosen arm
+    budget_price: float
+    encoder: str | None  # names the vector space of `context`
+    context: Vector | None
+    degraded: tuple[str, ...]  # which dependencies were missing
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDecision:
+    """What a retry needs to know of the decision that its id stands for."""
+
+    decision_id: UUID
+    body_digest: bytes
+    arm_id: str
+    propensity: float
+    kind: DecisionKind
+    n_attempts: int
+    probabilities: tuple[tuple[str, float], ...]  # of every candidate, for falling back
+
+
+# --- the call ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, counted as OpenAI does: cached ones are part of `prompt_tokens`."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False  # True: the provider reported none, lengths / 4 stand in
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it."""
+
+    body: Json
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a streamed answer: an OpenAI `chat.completion.chunk` object.
+
+    `usage` is set on the one piece that reports it, which every caller stream ends with.
+    """
+
+    body: Json
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of one arm's provider for a decision."""
+
+    attempt_id: UUID
+    decision_id: UUID
+    position: int  # 0, 1, ... over all calls for this decision
+    arm_id: str
+    propensity: float  # with which this arm was drawn among those that remained
+    status: AttemptStatus
+    started_at: datetime
+    latency_s: float
+    ttft_s: float | None = None
+    usage: Usage = Usage()
+    cost_usd: Decimal = Decimal(0)
+    finish_reason: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    upstream_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the decision led to; the latest one stands when a request was retried."""
+
+    decision_id: UUID
+    tenant: str
+    arm_id: str  # the arm that answered, or was tried last
+    kind: DecisionKind  # `fallback` when another arm than the decided one answered
+    status: AttemptStatus
+    latency_s: float  # of the answering call
+    ttft_s: float | None
+    overhead_s: float  # the router's own time: all but the calls
+    usage: Usage
+    cost_usd: Decimal  # of all attempts of this run
+    finish_reason: str | None
+    answer_chars: int
+    answer_digest: bytes | None
+    answer_text: str | None  # only where texts are stored
+    completed_at: datetime
+
+
+# --- feedback ------------------------------------------------------------------------------------------
+
+FeedbackStatus = Literal["applied", "revised", "duplicate", "withdrawn", "not_learned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What somebody said of an answer. `score=None` withdraws what was said before."""
+
+    tenant: str
+    request_id: str
+    score: float | None
+    text: str | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """Feedback, or a weak implicit signal, as one number in [0, 1], with its weight in (0, 1].
+
+    Decimal with at most six places, so that sums of rewards add and withdraw without rounding.
+    """
+
+    value: Decimal
+    weight: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a feedback did; committed."""
+
+    status: FeedbackStatus
+    decision_id: UUID
+    request_id: str
+    arm_id: str
+    event_id: int | None  # None: nothing changed (`duplicate`)
+    reward: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """A rated decision as the memory keeps it."""
+
+    decision_id: UUID
+    tenant: str
+    request_id: str
+    arm_id: str
+    encoder: str
+    context: Vector
+    reward: float
+    weight: float
+    latency_s: float
+    cost_usd: float
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A rated decision whose memory is not yet up to date; `experience=None`: forget it."""
+
+    decision_id: UUID
+    tenant: str
+    event_id: int
+    experience: Experience | None
