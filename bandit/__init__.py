@@ -1,0 +1,1 @@
+"""How an arm is chosen and learned: pure functions of arrays, with time and randomness as arguments."""

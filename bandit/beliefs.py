@@ -1,0 +1,134 @@
+"""Beliefs: what prior, sums and neighbours say of each arm for one query."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandit.arrays import Floats
+from bandit.beta import Beta
+from bandit.evidence import Neighbours, Sums, kernel
+from bandit.knobs import Knobs
+
+KNOWN_MASS = 20.0  # observations that a known prior quality stands for
+PRIOR_OUTCOMES = 2.0  # finished calls that a prior price or latency stands for
+DIFFICULTY_SHRINKAGE = 10.0
+OUTCOME_SHRINKAGE = 20.0  # of the neighbours' dollars and seconds to the arm's own
+# Three opinions on the deviation of an arm near this query, mixed: there is none; the neighbours', shrunk
+# with 10 pseudo-observations; the same with 40.
+LOCAL_SHRINKAGE = np.array([[10.0], [40.0]])
+OPINION_WEIGHTS = np.array([0.5, 0.25, 0.25])
+# How much firmer the posterior is than its observations alone would make it: exploration by a posterior of
+# full width costs more than it finds.
+SHARPNESS = 4.0
+MEAN_RANGE = (0.001, 0.999)  # a Beta needs some doubt on both sides
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prior:
+    """What is believed of each arm before any evidence; every array has shape (n_arms,).
+
+    Args:
+        mean: reward, in [0, 1].
+        mass: observations that it stands for, above 0.
+        cost_usd: dollars of a typical request.
+        latency_s: its seconds.
+    """
+
+    mean: Floats
+    mass: Floats
+    cost_usd: Floats
+    latency_s: Floats
+
+    @classmethod
+    def of(cls, quality: Floats, mass: Floats, cost_usd: Floats, latency_s: Floats, knobs: Knobs) -> "Prior":
+        """Fill in what is unknown, NaN: optimism for a quality, and the mass that goes with it."""
+        known = ~np.isnan(quality)
+        usual_mass = np.where(known, KNOWN_MASS, knobs.optimistic_prior_mass)
+        return cls(
+            mean=np.where(known, quality, knobs.optimistic_prior),
+            mass=np.where(np.isnan(mass), usual_mass, mass),
+            cost_usd=cost_usd,
+            latency_s=latency_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beliefs:
+    """What is believed of each arm for one query; arrays have shape (n_arms,)."""
+
+    posterior: Beta  # of the mean reward
+    global_mean: Floats  # the arm's mean reward over all queries
+    n: Floats  # its rated requests
+    local_mass: Floats  # weight of its rated neighbours
+    local_deviation: Floats  # posterior mean minus global mean
+    difficulty: float  # what all arms together do better (above 0) or worse than usual here
+    expected_cost_usd: Floats
+    expected_latency_s: Floats
+    bonus: Floats  # head start of an arm with little evidence, in reward
+
+
+def believe(prior: Prior, sums: Sums, neighbours: Neighbours, knobs: Knobs) -> Beliefs:
+    """Combine prior, all evidence and this query's neighbours into beliefs per arm.
+
+        G_a  = m_a + N_a                                      m, q: prior mass and mean
+        g_a  = (m_a q_a + sum of rewards of a) / G_a
+        d    = sum_i w_i (r_i - g_{a_i}) / (sum_i w_i + 10)   difficulty, shared by all arms
+        v_ae = sum_{i on a} w_i (r_i - g_a - d) / (sum_{i on a} w_i + n0_e)
+        mu_a = g_a + sum_e W_e v_ae
+        1/M_a = sum_e W_e / M_ae,    M_ae = sqrt((n0_e + sum_{i on a} w_i) G_a), without neighbours G_a
+
+    The posterior is Beta(k M_a mu_a, k M_a (1 - mu_a)) with k = 4. Difficulty is taken out before
+    arms are compared, or a neighbourhood of easy queries would speak for whichever arm answered them.
+
+    Dollars and seconds are the arm's own means, shrunk to the prior, moved likewise by the neighbours'.
+    """
+    global_mass = prior.mass + sums.n
+    global_mean = (prior.mass * prior.mean + sums.reward_sum) / global_mass
+    near = kernel(neighbours, knobs)
+    rated = _enough(near * neighbours.weight, knobs.min_similar_requests)
+
+    surprise = neighbours.reward - global_mean[neighbours.arm]
+    difficulty = float(rated @ surprise / (rated.sum() + DIFFICULTY_SHRINKAGE))
+    local_mass = _per_arm(neighbours, rated, global_mass.size)
+    local_sum = _per_arm(neighbours, rated * (surprise - difficulty), global_mass.size)
+    opinions = local_sum / (local_mass + LOCAL_SHRINKAGE)
+    deviation = OPINION_WEIGHTS[1:] @ opinions
+    masses = np.sqrt((local_mass + LOCAL_SHRINKAGE) * global_mass)
+    mass = 1.0 / (OPINION_WEIGHTS[0] / global_mass + OPINION_WEIGHTS[1:] @ (1.0 / masses))
+    mean = np.clip(global_mean + deviation, *MEAN_RANGE)
+
+    finished = _enough(near, knobs.min_similar_requests)
+    n_outcomes = PRIOR_OUTCOMES + sums.n_outcomes
+    cost_usd = (PRIOR_OUTCOMES * prior.cost_usd + sums.cost_usd_sum) / n_outcomes
+    latency_s = (PRIOR_OUTCOMES * prior.latency_s + sums.latency_s_sum) / n_outcomes
+    return Beliefs(
+        posterior=Beta.from_mean(mean, SHARPNESS * mass),
+        global_mean=global_mean,
+        n=sums.n,
+        local_mass=local_mass,
+        local_deviation=deviation,
+        difficulty=difficulty,
+        expected_cost_usd=_near_mean(cost_usd, neighbours, neighbours.cost_usd, finished),
+        expected_latency_s=_near_mean(latency_s, neighbours, neighbours.latency_s, finished),
+        bonus=_bonus(sums.n, knobs),
+    )
+
+
+def _enough(weights: Floats, least: int) -> Floats:
+    """Give the weights, or none of them when fewer than `least` neighbours count."""
+    return weights if np.count_nonzero(weights) >= least else np.zeros_like(weights)
+
+
+def _per_arm(neighbours: Neighbours, values: Floats, n_arms: int) -> Floats:
+    return np.bincount(neighbours.arm, values, minlength=n_arms).astype(np.float64)
+
+
+def _near_mean(overall: Floats, neighbours: Neighbours, values: Floats, weights: Floats) -> Floats:
+    moved = _per_arm(neighbours, weights * (values - overall[neighbours.arm]), overall.size)
+    return overall + moved / (_per_arm(neighbours, weights, overall.size) + OUTCOME_SHRINKAGE)
+
+
+def _bonus(n: Floats, knobs: Knobs) -> Floats:
+    if knobs.min_requests_for_global == 0:
+        return np.zeros_like(n)
+    return knobs.exploration_bonus * np.maximum(0.0, 1.0 - n / knobs.min_requests_for_global)

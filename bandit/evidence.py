@@ -1,0 +1,123 @@
+"""Evidence: sums that add, and the neighbours of one query."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from bandit.arrays import Floats, Ints
+from bandit.knobs import Knobs
+
+SECONDS_PER_DAY = 86_400.0
+# Sums are kept in whole grains, powers of two, so that adding and taking away are exact in floating point and
+# every order of arrival gives the same bits: up to 8e9 rewards or seconds, and 8e6 dollars, per arm.
+MICRO_GRAIN = 2.0**-20
+NANO_GRAIN = 2.0**-30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Evidence on each arm. It only ever adds; withdrawing is subtracting what was added.
+
+    Args:
+        n: shape (n_arms,), rated requests, each counting with its reward's weight.
+        reward_sum: shape (n_arms,), weight times reward.
+        n_outcomes: shape (n_arms,), finished calls, rated or not.
+        cost_usd_sum: shape (n_arms,), their dollars.
+        latency_s_sum: shape (n_arms,), their seconds.
+    """
+
+    n: Floats
+    reward_sum: Floats
+    n_outcomes: Floats
+    cost_usd_sum: Floats
+    latency_s_sum: Floats
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            grain = NANO_GRAIN if field.name == "cost_usd_sum" else MICRO_GRAIN
+            values = np.asarray(getattr(self, field.name), dtype=np.float64)
+            object.__setattr__(self, field.name, np.round(values / grain) * grain)
+
+    @classmethod
+    def zeros(cls, n_arms: int) -> "Sums":
+        return cls(*np.zeros((5, n_arms)))
+
+    @classmethod
+    def rating(cls, n_arms: int, arm: int, reward: float, weight: float = 1.0) -> "Sums":
+        """Give what one rated request adds."""
+        if not (0 <= reward <= 1 and weight >= 0):
+            raise ValueError(f"reward must be in [0, 1] and weight at least 0, got {reward} and {weight}")
+        one = _one_hot(n_arms, arm)
+        nothing = np.zeros(n_arms)
+        return cls(weight * one, weight * reward * one, nothing, nothing, nothing)
+
+    @classmethod
+    def outcome(cls, n_arms: int, arm: int, cost_usd: float, latency_s: float) -> "Sums":
+        """Give what one finished call adds."""
+        if not (cost_usd >= 0 and latency_s >= 0):
+            raise ValueError(f"cost_usd and latency_s must be at least 0, got {cost_usd} and {latency_s}")
+        one = _one_hot(n_arms, arm)
+        nothing = np.zeros(n_arms)
+        return cls(nothing, nothing, one, cost_usd * one, latency_s * one)
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+    def __sub__(self, other: "Sums") -> "Sums":
+        return Sums(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(self)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """Past requests near one query, in any order; every array has shape (k,).
+
+    Args:
+        arm: index of the arm that answered, among the arms of the decision at hand.
+        similarity: cosine to the query, in [-1, 1].
+        age_s: seconds since then.
+        reward: in [0, 1]; anything finite where the weight is 0.
+        cost_usd, latency_s: what the answer took.
+        weight: trust in the reward; 0 for a request nobody rated.
+    """
+
+    arm: Ints
+    similarity: Floats
+    age_s: Floats
+    reward: Floats
+    cost_usd: Floats
+    latency_s: Floats
+    weight: Floats
+
+    def __post_init__(self) -> None:
+        shapes = {getattr(self, field.name).shape for field in fields(self)}
+        if shapes != {(self.arm.size,)}:
+            raise ValueError(f"every array of the neighbours must have shape (k,), got {sorted(shapes)}")
+
+    @classmethod
+    def none(cls) -> "Neighbours":
+        return cls(np.zeros(0, dtype=np.int64), *np.zeros((6, 0)))
+
+
+def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
+    """Weigh each neighbour by its similarity: max(cosine, 0)^0.5, nothing for those that do not count.
+
+    A broad kernel, on purpose: with a sharp one, or a high threshold, most queries have no neighbour.
+
+    Returns:
+        Shape (k,), in [0, 1]; 0 below the similarity threshold, beyond the recency limit, and past the
+        `max_similar_requests` most similar of the rest.
+    """
+    counts = (neighbours.similarity >= knobs.similarity_threshold) & (
+        neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY
+    )
+    weights = np.where(counts, np.sqrt(np.clip(neighbours.similarity, 0.0, 1.0)), 0.0)
+    if weights.size > knobs.max_similar_requests:
+        farthest = np.argsort(-weights, kind="stable")[knobs.max_similar_requests :]
+        weights[farthest] = 0.0
+    return weights
+
+
+def _one_hot(n_arms: int, arm: int) -> Floats:
+    one = np.zeros(n_arms)
+    one[arm] = 1.0
+    return one

@@ -1,0 +1,119 @@
+"""Policies give probabilities over arms; `draw` is the only place that picks one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from bandit import thompson
+from bandit.arrays import Bools, Floats
+from bandit.beliefs import Beliefs
+from bandit.knobs import Knobs
+from bandit.utility import utility_terms
+
+
+class Policy(Protocol):
+    """Beliefs -> probabilities over arms, shape (n_arms,), summing to 1."""
+
+    def probabilities(self, beliefs: Beliefs) -> Floats: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One arm drawn.
+
+    Args:
+        index: of the arm.
+        propensity: the exact probability it was drawn with.
+        uniform: the number in [0, 1) that decided, so that the draw can be repeated.
+    """
+
+    index: int
+    propensity: float
+    uniform: float
+
+
+def draw(probabilities: Floats, rng: np.random.Generator) -> Choice:
+    """Pick an arm.
+
+    Raises:
+        ValueError: a probability is negative or they do not sum to 1.
+    """
+    cumulative = probabilities.cumsum()
+    if not (probabilities.min() >= 0 and abs(cumulative[-1] - 1) < 1e-9):
+        raise ValueError(f"probabilities must be at least 0 and sum to 1, got {probabilities.tolist()}")
+    uniform = rng.random()
+    index = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+    return Choice(index=index, propensity=float(probabilities[index]), uniform=uniform)
+
+
+def without(probabilities: Floats, tried: Sequence[int]) -> Floats:
+    """Renormalise over the arms not tried yet; evenly where the policy gave none of them a chance.
+
+    Raises:
+        ValueError: every arm was tried.
+    """
+    remaining = np.ones(probabilities.size, dtype=np.bool_)
+    remaining[list(tried)] = False
+    if not remaining.any():
+        raise ValueError("every arm was tried")
+    kept = np.where(remaining, probabilities, 0.0)
+    if kept.sum() == 0:
+        kept = remaining.astype(np.float64)
+    return kept / float(kept.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ThompsonPolicy:
+    """Choose each arm as often as its sampled utility is the largest.
+
+    Args:
+        knobs: the learner's.
+        price: of a request-budget of dollars, in utility.
+        barred: shape (n_arms,), arms that the budget rules out for this request.
+        default_arm: index of the arm that answers where confidence is missing, if it is eligible.
+    """
+
+    knobs: Knobs
+    price: float = 0.0
+    barred: Bools | None = None
+    default_arm: int | None = None
+
+    def probabilities(self, beliefs: Beliefs) -> Floats:
+        terms = utility_terms(beliefs, self.knobs, self.price)
+        allowed = np.ones(terms.offset.size, dtype=np.bool_) if self.barred is None else ~self.barred
+        offset = np.where(allowed, terms.offset, -np.inf)
+        chances = thompson.probabilities(beliefs.posterior, self.knobs.feedback_weight, offset)
+        chances = explore(chances, self.knobs.exploration_rate, allowed)
+        if self.default_arm is not None and allowed[self.default_arm]:
+            confident = beliefs.posterior.mean >= self.knobs.min_confidence_score
+            chances = defer(chances, confident, self.default_arm)
+        return lift(chances, self.knobs.propensity_floor, allowed)
+
+
+def explore(probabilities: Floats, rate: float, allowed: Bools) -> Floats:
+    """Try, at this rate, an allowed arm other than the one the probabilities would pick."""
+    others = np.count_nonzero(allowed) - 1
+    if others == 0:
+        return probabilities
+    return np.where(allowed, (1 - rate) * probabilities + rate * (1 - probabilities) / others, 0.0)
+
+
+def defer(probabilities: Floats, confident: Bools, default_arm: int) -> Floats:
+    """Move the probability of arms without confidence to the default arm."""
+    kept = np.where(confident, probabilities, 0.0)
+    kept[default_arm] += probabilities[~confident].sum()
+    return kept
+
+
+def lift(probabilities: Floats, floor: float, allowed: Bools) -> Floats:
+    """Raise every allowed arm to the floor, 1 / n_allowed at most; those above it pay in proportion.
+
+    Lifting only the arms below wastes less than mixing in a uniform share.
+    """
+    least = np.where(allowed, min(floor, 1 / np.count_nonzero(allowed)), 0.0)
+    lifted = np.maximum(probabilities, least)
+    room = lifted - least
+    excess = lifted.sum() - 1.0
+    return lifted if excess <= 0 else least + room * (1.0 - excess / room.sum())

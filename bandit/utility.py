@@ -1,0 +1,57 @@
+"""Utility: quality, speed and dollars under the weights."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandit.arrays import Floats
+from bandit.beliefs import Beliefs
+from bandit.knobs import Knobs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UtilityTerms:
+    """What each arm's utility is made of at its expected reward; arrays have shape (n_arms,)."""
+
+    quality: Floats
+    bonus: Floats
+    speed: Floats
+    cost: Floats
+    spend: Floats  # the budget's price of this request's dollars
+
+    @property
+    def offset(self) -> Floats:
+        """Everything but quality, the one term that is sampled."""
+        return self.bonus + self.speed + self.cost + self.spend
+
+    @property
+    def total(self) -> Floats:
+        return self.quality + self.offset
+
+
+def utility_terms(beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> UtilityTerms:
+    """Weigh what is believed of each arm.
+
+        utility_a = FW (reward_a + bonus_a) + LW speed_a + CW cost_a - price dollars_a / budget
+
+    Speed and cost are scaled into [0, 1] among the arms at hand: cost = dollars / max dollars and
+    speed = 1 - latency / max latency. A weight of 0 takes its term out exactly.
+    """
+    dollars = beliefs.expected_cost_usd
+    budget = knobs.budget_usd_per_request
+    return UtilityTerms(
+        quality=knobs.feedback_weight * beliefs.posterior.mean,
+        bonus=knobs.feedback_weight * beliefs.bonus,
+        speed=knobs.latency_weight * _speed(beliefs.expected_latency_s),
+        cost=knobs.cost_weight * _share_of_largest(dollars),
+        spend=np.zeros_like(dollars) if budget is None else -price * dollars / budget,
+    )
+
+
+def _speed(latency_s: Floats) -> Floats:
+    return 1.0 - _share_of_largest(latency_s) if latency_s.max() > 0 else np.zeros_like(latency_s)
+
+
+def _share_of_largest(values: Floats) -> Floats:
+    largest = values.max()
+    return values / largest if largest > 0 else np.zeros_like(values)

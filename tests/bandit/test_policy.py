@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandit.knobs import Knobs
+from bandit.policy import ThompsonPolicy, draw, without
+from tests.bandit.worlds import arm_counts, beliefs_after, permuted, random_beliefs, seeds
+
+rates = st.floats(min_value=0, max_value=1)
+
+
+class FixedUniform(np.random.Generator):
+    """A generator whose next number is known."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.value = value
+
+    def random(self) -> float:  # type: ignore[override]
+        return self.value
+
+
+@given(n_arms=arm_counts, seed=seeds, rate=rates, floor=rates, least=rates)
+def test_probabilities_sum_to_one_and_respect_the_floor(
+    n_arms: int, seed: int, rate: float, floor: float, least: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    knobs = Knobs(
+        exploration_rate=rate, propensity_floor=floor, min_confidence_score=least, exploration_bonus=0.1
+    )
+
+    chances = ThompsonPolicy(knobs, default_arm=0).probabilities(random_beliefs(n_arms, rng, knobs))
+
+    assert chances.sum() == pytest.approx(1.0, abs=1e-12)
+    assert np.all(chances >= min(floor, 1 / n_arms) - 1e-12)
+
+
+@given(n_arms=st.integers(2, 12), seed=seeds, rate=rates)
+def test_an_arm_the_budget_bars_gets_nothing_and_the_rest_keep_the_floor(
+    n_arms: int, seed: int, rate: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    knobs = Knobs(exploration_rate=rate, propensity_floor=0.01)
+    barred = rng.permutation(np.arange(n_arms) < rng.integers(1, n_arms))
+
+    policy = ThompsonPolicy(knobs, barred=barred, default_arm=0)
+    chances = policy.probabilities(random_beliefs(n_arms, rng, knobs))
+
+    assert chances.sum() == pytest.approx(1.0, abs=1e-12)
+    assert not chances[barred].any()
+    assert np.all(chances[~barred] >= 0.01 - 1e-12)
+
+
+@given(n_arms=arm_counts, seed=seeds)
+def test_permuting_arms_permutes_probabilities(n_arms: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    beliefs, order = random_beliefs(n_arms, rng, Knobs()), rng.permutation(n_arms)
+
+    chances = ThompsonPolicy(Knobs()).probabilities(permuted(beliefs, order))
+
+    assert chances == pytest.approx(ThompsonPolicy(Knobs()).probabilities(beliefs)[order], abs=1e-9)
+
+
+def test_an_arm_dominated_in_reward_and_price_is_chosen_less_with_more_evidence() -> None:
+    policy = ThompsonPolicy(Knobs())
+
+    chances = [
+        policy.probabilities(beliefs_after([n, n], [0.7, 0.5], Knobs(), cost_usd=[0.001, 0.0012]))[1]
+        for n in (2, 8, 32, 128)
+    ]
+
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] > 0.1
+    assert chances[-1] < 0.01
+
+
+def test_a_single_arm_is_always_chosen() -> None:
+    knobs = Knobs(exploration_rate=0.5, propensity_floor=1.0)
+
+    assert ThompsonPolicy(knobs).probabilities(beliefs_after([3], [0.5], knobs)).tolist() == [1.0]
+
+
+def test_a_higher_price_moves_choices_to_the_cheaper_arm() -> None:
+    knobs = Knobs(budget_usd_per_request=0.01)
+    beliefs = beliefs_after([50, 50], [0.5, 0.6], knobs, cost_usd=[0.005, 0.02])
+
+    cheap = [ThompsonPolicy(knobs, price=price).probabilities(beliefs)[0] for price in (0.0, 0.02, 0.2)]
+
+    assert cheap == sorted(cheap)
+    assert cheap[-1] > 0.99
+
+
+@given(n_arms=arm_counts, seed=seeds)
+def test_the_logged_propensity_is_exactly_the_probability_used(n_arms: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(n_arms, 0.3))
+
+    choice = draw(probabilities, rng)
+
+    assert choice.propensity == probabilities[choice.index]
+    assert choice.propensity > 0
+    assert 0 <= choice.uniform < 1
+
+
+def test_arms_are_drawn_as_often_as_their_probability() -> None:
+    probabilities = np.array([0.1, 0.0, 0.6, 0.3])
+    rng = np.random.default_rng(1)
+
+    counts = np.bincount([draw(probabilities, rng).index for _ in range(20_000)], minlength=4)
+
+    assert counts / 20_000 == pytest.approx(probabilities, abs=4 * np.sqrt(0.25 / 20_000))
+    assert counts[1] == 0
+
+
+@pytest.mark.parametrize(("uniform", "index"), [(0.0, 1), (0.5, 2), (np.nextafter(1.0, 0.0), 2)])
+def test_an_arm_without_probability_is_never_drawn_even_at_the_edges(uniform: float, index: int) -> None:
+    probabilities = np.array([0.0, 0.5, 0.5, 0.0])
+
+    assert draw(probabilities, FixedUniform(uniform)).index == index
+
+
+@pytest.mark.parametrize("probabilities", [[0.5, 0.4], [1.5, -0.5], [float("nan"), 1.0]])
+def test_what_is_no_distribution_is_refused(probabilities: list[float]) -> None:
+    with pytest.raises(ValueError, match="sum to 1"):
+        draw(np.array(probabilities), np.random.default_rng(0))
+
+
+def test_after_a_failure_the_remaining_arms_keep_their_odds() -> None:
+    assert without(np.array([0.5, 0.3, 0.2]), [0]) == pytest.approx([0.0, 0.6, 0.4])
+
+
+def test_after_the_only_likely_arm_failed_the_others_are_tried_evenly() -> None:
+    assert without(np.array([1.0, 0.0, 0.0]), [0]).tolist() == [0.0, 0.5, 0.5]
+
+
+def test_nothing_remains_once_every_arm_was_tried() -> None:
+    with pytest.raises(ValueError, match="every arm was tried"):
+        without(np.array([0.5, 0.5]), [0, 1])

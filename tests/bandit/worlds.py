@@ -1,0 +1,103 @@
+"""Made-up arms, neighbours and logs for the tests of the learner."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from bandit.arrays import Ints
+from bandit.beliefs import Beliefs, Prior, believe
+from bandit.beta import Beta
+from bandit.evidence import Neighbours, Sums
+from bandit.knobs import Knobs
+
+seeds = st.integers(min_value=0, max_value=2**32 - 1)
+arm_counts = st.integers(min_value=1, max_value=16)
+
+
+def a_prior(n_arms: int) -> Prior:
+    return Prior(
+        mean=np.full(n_arms, 0.8),
+        mass=np.full(n_arms, 2.0),
+        cost_usd=np.full(n_arms, 0.002),
+        latency_s=np.full(n_arms, 1.0),
+    )
+
+
+def a_random_prior(n_arms: int, rng: np.random.Generator) -> Prior:
+    return Prior(
+        mean=rng.uniform(size=n_arms),
+        mass=rng.uniform(0.1, 50.0, n_arms),
+        cost_usd=rng.uniform(0.0, 0.1, n_arms),
+        latency_s=rng.uniform(0.0, 10.0, n_arms),
+    )
+
+
+def random_sums(n_arms: int, rng: np.random.Generator) -> Sums:
+    n = rng.integers(0, 500, n_arms).astype(np.float64)
+    return Sums(
+        n=n,
+        reward_sum=n * rng.uniform(size=n_arms),
+        n_outcomes=2 * n,
+        cost_usd_sum=2 * n * rng.uniform(0.0, 0.1, n_arms),
+        latency_s_sum=2 * n * rng.uniform(0.0, 10.0, n_arms),
+    )
+
+
+def random_neighbours(n_arms: int, rng: np.random.Generator, k: int = 100) -> Neighbours:
+    return Neighbours(
+        arm=rng.integers(0, n_arms, k),
+        similarity=rng.uniform(-0.1, 1.0, k),
+        age_s=rng.uniform(0.0, 1e6, k),
+        reward=rng.uniform(size=k),
+        cost_usd=rng.uniform(0.0, 0.1, k),
+        latency_s=rng.uniform(0.0, 10.0, k),
+        weight=rng.choice([0.0, 0.3, 1.0], k),
+    )
+
+
+def some_neighbours(arm: list[int], reward: list[float]) -> Neighbours:
+    """Identical queries of a minute ago, each answered for two cents in two seconds."""
+    k = len(arm)
+    return Neighbours(
+        arm=np.array(arm, dtype=np.int64),
+        similarity=np.ones(k),
+        age_s=np.full(k, 60.0),
+        reward=np.array(reward, dtype=np.float64),
+        cost_usd=np.full(k, 0.02),
+        latency_s=np.full(k, 2.0),
+        weight=np.ones(k),
+    )
+
+
+def random_beliefs(n_arms: int, rng: np.random.Generator, knobs: Knobs) -> Beliefs:
+    return believe(
+        a_random_prior(n_arms, rng), random_sums(n_arms, rng), random_neighbours(n_arms, rng), knobs
+    )
+
+
+def beliefs_after(
+    n: list[float], mean: list[float], knobs: Knobs, cost_usd: list[float] | None = None
+) -> Beliefs:
+    """Beliefs from n rated requests of this mean reward per arm, without neighbours."""
+    n_arms = len(n)
+    prior = a_prior(n_arms)
+    if cost_usd is not None:
+        prior = replace(prior, cost_usd=np.array(cost_usd))
+    rated = np.array(n, dtype=np.float64)
+    sums = replace(Sums.zeros(n_arms), n=rated, reward_sum=rated * np.array(mean))
+    return believe(prior, sums, Neighbours.none(), knobs)
+
+
+def permuted(beliefs: Beliefs, order: Ints) -> Beliefs:
+    return replace(
+        beliefs,
+        posterior=Beta(beliefs.posterior.alpha[order], beliefs.posterior.beta[order]),
+        global_mean=beliefs.global_mean[order],
+        n=beliefs.n[order],
+        local_mass=beliefs.local_mass[order],
+        local_deviation=beliefs.local_deviation[order],
+        expected_cost_usd=beliefs.expected_cost_usd[order],
+        expected_latency_s=beliefs.expected_latency_s[order],
+        bonus=beliefs.bonus[order],
+    )
