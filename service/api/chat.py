@@ -1,0 +1,109 @@
+"""POST /chat/completions and /v1/chat/completions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import structlog
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from service.api import problems
+from service.api.answers import JsonAnswer
+from service.api.caller import unless_gone
+from service.api.deps import (
+    BodyDep,
+    GivenRequestId,
+    PartsDep,
+    RequiredRequestId,
+    TenantDep,
+    new_request_id,
+)
+from service.api.openapi import body_schema
+from service.api.stream import EventStream
+from service.completion import Head, Streaming
+from service.dialects import openai, sse
+from service.errors import ProviderError
+from service.parts import Parts
+from service.types import Chunk, Json, Query
+
+log = structlog.get_logger(__name__)
+endpoints = APIRouter(tags=["chat"])
+BODY = body_schema("ChatCompletionRequest")
+
+
+@endpoints.post("/chat/completions", openapi_extra=BODY)
+async def chat_completions(
+    request: Request, parts: PartsDep, tenant: TenantDep, request_id: RequiredRequestId, body: BodyDep
+) -> Response:
+    """Route a Chat Completions request to a model and answer as OpenAI does. `X-Request-ID` is required."""
+    return await _answer(request, parts, tenant, request_id, body)
+
+
+@endpoints.post("/v1/chat/completions", openapi_extra=BODY)
+async def v1_chat_completions(
+    request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
+) -> Response:
+    """Route a Chat Completions request to a model and answer as OpenAI does."""
+    return await _answer(request, parts, tenant, request_id, body)
+
+
+async def _answer(
+    request: Request, parts: Parts, tenant: str, request_id: str | None, body: bytes
+) -> Response:
+    request.state.request_id = request_id or new_request_id()
+    query = openai.read_query(
+        body,
+        headers=request.headers,
+        tenant=tenant,
+        request_id=request.state.request_id,
+        request_id_given=request_id is not None,
+        received_at=request.state.received_at,
+    )
+    if query.stream:
+        streaming = await unless_gone(request, parts.completion.stream(query))
+        return EventStream(_events(streaming, query), headers=headers(streaming.head) | sse.HEADERS)
+    completed = await unless_gone(request, parts.completion.complete(query))
+    return JsonAnswer(_with_explanation(completed.body, completed.head), headers=headers(completed.head))
+
+
+async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, None]:
+    include_usage = bool((query.body.get("stream_options") or {}).get("include_usage"))
+    head: Head | None = streaming.head
+    try:
+        async for chunk in streaming.chunks:
+            body = _as_asked(chunk, include_usage)
+            if body is not None:
+                yield sse.event(_with_explanation(body, head))
+                head = None
+    except ProviderError as error:
+        yield sse.event(problems.problem(error)[1])
+        return
+    finally:
+        await streaming.chunks.aclose()
+    yield sse.DONE
+
+
+def _as_asked(chunk: Chunk, include_usage: bool) -> Json | None:
+    """The piece as the caller asked for it: usage is always asked of the model, not always by the caller."""
+    if include_usage:
+        return {"usage": None, **chunk.body}
+    if chunk.usage is not None and not chunk.body.get("choices"):
+        return None
+    return {name: value for name, value in chunk.body.items() if name != "usage"}
+
+
+def _with_explanation(body: Json, head: Head | None) -> Json:
+    if head is None or head.explanation is None:
+        return body
+    return {**body, "router": head.explanation}
+
+
+def headers(head: Head) -> dict[str, str]:
+    """What every completion says of itself."""
+    said = {"X-Router-Model": head.arm_id, "X-Router-Decision": head.kind}
+    if head.simulated:
+        said["X-Router-Simulated"] = "true"
+    if head.degraded:
+        said["X-Router-Degraded"] = ", ".join(head.degraded)
+    return said

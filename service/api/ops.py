@@ -1,0 +1,49 @@
+"""Health, readiness, the list of models, Prometheus metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from service.api.answers import JsonAnswer
+from service.api.deps import PartsDep
+from service.types import AUTO, Json
+
+endpoints = APIRouter(tags=["operations"])
+
+
+@endpoints.get("/health")
+@endpoints.get("/v1/health", include_in_schema=False)
+async def health(parts: PartsDep) -> Response:
+    """The state of every dependency. Always 200 while the process answers: see `status`."""
+    return JsonAnswer(await parts.health())
+
+
+@endpoints.get("/ready")
+async def ready(parts: PartsDep) -> Response:
+    """Whether traffic may come: 200, or 503 while shutting down. A missing dependency only degrades."""
+    return JsonAnswer({"ready": parts.is_ready}, 200 if parts.is_ready else 503)
+
+
+@endpoints.get("/metrics")
+async def metrics(parts: PartsDep) -> Response:
+    """Metrics for Prometheus."""
+    return Response(parts.metrics.exposition(), media_type=parts.metrics.media_type)
+
+
+@endpoints.get("/v1/models")
+async def models(parts: PartsDep) -> Response:
+    """`auto`, and every model that may be asked for by name."""
+    names = ["auto", *(arm.arm_id for arm in parts.catalog.arms)]
+    return JsonAnswer({"object": "list", "data": [_model(name, parts.started_at) for name in names]})
+
+
+@endpoints.get("/v1/models/{model_id:path}")
+async def model(parts: PartsDep, model_id: str) -> Response:
+    """One model."""
+    name = model_id if model_id in AUTO else parts.catalog.find(model_id).arm_id
+    return JsonAnswer(_model(name, parts.started_at))
+
+
+def _model(name: str, created: int) -> Json:
+    return {"id": name, "object": "model", "created": created, "owned_by": "llm-router"}

@@ -1,0 +1,78 @@
+"""Errors as the caller's dialect has them: class -> status and code, once."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service import errors
+from service.api.answers import JsonAnswer
+from service.types import Json
+
+log = structlog.get_logger(__name__)
+
+# error class -> status, `type`, `code`; a subclass that is not listed takes its parent's line
+PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
+    errors.BadRequest: (400, "invalid_request_error", None),
+    errors.UnknownModel: (404, "invalid_request_error", "model_not_found"),
+    errors.ContextTooLong: (400, "invalid_request_error", "context_length_exceeded"),
+    errors.NoEligibleArm: (400, "invalid_request_error", "no_eligible_model"),
+    errors.BodyTooLarge: (413, "invalid_request_error", "request_too_large"),
+    errors.RequestConflict: (409, "invalid_request_error", "request_id_conflict"),
+    errors.ForbiddenOrigin: (403, "invalid_request_error", "origin_not_allowed"),
+    errors.UnknownRequest: (404, "invalid_request_error", "request_not_found"),
+    errors.Unavailable: (503, "server_error", "unavailable"),
+    errors.ProviderRejected: (400, "invalid_request_error", None),
+    errors.ProviderError: (502, "server_error", "upstream_error"),
+    errors.AllArmsFailed: (503, "server_error", "no_model_answered"),
+}
+
+
+def problem(error: errors.RouterError) -> tuple[int, Json]:
+    """Status and OpenAI error envelope of an error."""
+    status, kind, code = next(PROBLEMS[c] for c in type(error).__mro__ if c in PROBLEMS)
+    if isinstance(error, errors.ProviderRejected):
+        status, code = error.status or status, error.code
+    return status, envelope(str(error), kind, getattr(error, "param", None), code)
+
+
+def envelope(message: str, kind: str, param: str | None, code: str | None) -> Json:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error in the envelope."""
+    app.add_exception_handler(errors.RouterError, _router_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _router_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.RouterError)
+    status, body = problem(error)
+    wait_s = getattr(error, "retry_after_s", None)
+    return JsonAnswer(body, status, headers=retry_after(wait_s) if status in {429, 503} else None)
+
+
+def retry_after(wait_s: float | None) -> dict[str, str]:
+    """The headers that say when to come back, in whole seconds and in milliseconds."""
+    wait_s = 1.0 if wait_s is None else wait_s
+    return {"Retry-After": str(max(1, math.ceil(wait_s))), "Retry-After-Ms": str(math.ceil(wait_s * 1000))}
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase.lower()
+    message = f"{request.method} {request.url.path}: {phrase}"
+    body = envelope(message, "invalid_request_error", None, phrase.replace(" ", "_"))
+    return JsonAnswer(body, error.status_code, headers=error.headers)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    log.error("bug", path=request.url.path, exc_info=error)
+    return JsonAnswer(envelope("internal error", "server_error", None, "internal_error"), 500)

@@ -1,0 +1,76 @@
+"""A response of server-sent events that ends with its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.api.caller import gone
+from service.dialects import sse
+
+PING_EVERY_S = 15.0
+
+
+class EventStream(Response):
+    """Sends events as they come, a comment when none comes for long, and stops when the caller hangs up.
+
+    Starlette's own streaming response notices a caller that is gone only when it next sends; a model
+    may think for a minute in between, at somebody's expense.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str],
+        *,
+        ping_every_s: float = PING_EVERY_S,
+    ) -> None:
+        self.events = events
+        self.ping_every_s = ping_every_s
+        self.status_code = 200
+        self.background = None
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        sending = asyncio.create_task(self._send(send))
+        watching = asyncio.create_task(gone(receive))
+        try:
+            await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                await sending
+        finally:
+            watching.cancel()
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait({sending})
+
+    async def _send(self, send: Send) -> None:
+        last_sent = time.monotonic()
+
+        async def put(event: bytes) -> None:
+            nonlocal last_sent
+            last_sent = time.monotonic()
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+
+        async def ping() -> None:
+            while True:
+                await asyncio.sleep(self.ping_every_s / 2)
+                if time.monotonic() - last_sent >= self.ping_every_s:
+                    await put(sse.PING)
+
+        pinging = asyncio.create_task(ping())
+        try:
+            async with aclosing(self.events):
+                async for event in self.events:
+                    await put(event)
+        finally:
+            pinging.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,69 @@
+"""create_app: the HTTP application around the parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from service.api import chat, feedback, inspect, openapi, ops, problems
+from service.api.origins import OnlyOrigins
+from service.dialects.openai import ChatCompletionRequest
+from service.parts import Parts, open_parts
+from service.settings import Settings
+from service.telemetry import RequestContext
+
+EXPOSED_HEADERS = ("X-Request-ID", "X-Router-Model", "X-Router-Decision", "X-Router-Degraded", "Retry-After")
+
+
+def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | None = None) -> FastAPI:
+    """The application.
+
+    Args:
+        environ: where the keys of providers are.
+        parts: already built and closed by whoever built them; None: built when the application
+            starts, closed when it ends.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if parts is not None:
+            yield
+            return
+        async with open_parts(settings, environ) as built:
+            app.state.parts = built
+            yield
+            built.is_ready = False
+
+    app = FastAPI(
+        title="LLM Router",
+        version="0.1.0",
+        description="Picks the model for each request, and learns from feedback which is worth its price.",
+        lifespan=lifespan,
+        middleware=_middleware(settings),
+        redoc_url=None,
+    )
+    if parts is not None:
+        app.state.parts = parts
+    problems.install(app)
+    for part in (chat, feedback, inspect, ops):
+        app.include_router(part.endpoints)
+    openapi.install(app, [ChatCompletionRequest, feedback.FeedbackRequest])
+    return app
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    context = [Middleware(RequestContext), Middleware(OnlyOrigins, allowed=settings.cors_origins)]
+    if not settings.cors_origins:
+        return context
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=EXPOSED_HEADERS,
+    )
+    return [context[0], cors, context[1]]

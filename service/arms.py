@@ -1,0 +1,172 @@
+"""Arms from settings: configured models, else those of the provider keys that are set, else the simulator."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from service.errors import StartupError
+from service.settings import ModelSettings, Settings
+from service.types import Arm, Price
+
+OPENROUTER_URL = "https://openrouter.ai/api/v1"
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmList:
+    """The arms in use, and why others were left out."""
+
+    arms: tuple[Arm, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def is_simulated(self) -> bool:
+        return any(arm.provider == "simulator" for arm in self.arms)
+
+
+def choose_arms(
+    settings: Settings,
+    environ: Mapping[str, str],
+    known: Sequence[Mapping[str, Any]],
+    simulated: Sequence[Arm],
+) -> ArmList:
+    """Find the arms to use.
+
+    Args:
+        environ: where the keys are.
+        known: well-known models, in the shape of `models:` entries.
+        simulated: the arms of the simulator, for when nothing else is configured.
+
+    Raises:
+        StartupError: a name in LLM_MODELS or DEFAULT_MODEL means nothing, or no arm is usable.
+    """
+    known_arms = [ModelSettings.model_validate(entry) for entry in known]
+    if settings.models:
+        usable, left_out = _with_keys(settings.models, environ)
+    else:
+        usable, left_out = _with_keys(known_arms, environ)[0], []
+    arms = [_arm(m) for m in usable]
+    if settings.llm_models:
+        everything = [*arms, *(_arm(m) for m in _with_keys(known_arms, environ)[0]), *simulated]
+        arms = [_by_name(name, everything, environ) for name in settings.llm_models]
+    if not arms and settings.models:
+        raise StartupError(f"models: none is usable: {'; '.join(left_out)}")
+    if not arms and environ.get("OLLAMA_BASE_URL"):
+        raise StartupError("OLLAMA_BASE_URL is set: name its models in LLM_MODELS, as ollama/<name>")
+    chosen = ArmList(tuple(arms or simulated), tuple(left_out))
+    default_arm_id(settings, chosen.arms)
+    return chosen
+
+
+def default_arm_id(settings: Settings, arms: Sequence[Arm]) -> str:
+    """The id of the arm that answers when the router has nothing to go by.
+
+    Raises:
+        StartupError: DEFAULT_MODEL names none of the arms.
+    """
+    if settings.default_model is None:
+        return arms[0].arm_id
+    for arm in arms:
+        if settings.default_model == arm.arm_id or settings.default_model in arm.aliases:
+            return arm.arm_id
+    there_are = ", ".join(arm.arm_id for arm in arms)
+    raise StartupError(f"DEFAULT_MODEL: {settings.default_model!r} is none of the models in use: {there_are}")
+
+
+def _with_keys(
+    models: Sequence[ModelSettings], environ: Mapping[str, str]
+) -> tuple[list[ModelSettings], list[str]]:
+    missing = [m for m in models if m.api_key_env and not environ.get(m.api_key_env)]
+    usable = [m for m in models if m not in missing]
+    return usable, [f"{m.id}: {m.api_key_env} is not set" for m in missing]
+
+
+def _by_name(name: str, candidates: Sequence[Arm], environ: Mapping[str, str]) -> Arm:
+    for arm in candidates:
+        if name in (arm.arm_id, *arm.aliases):
+            return arm
+    made = _from_vendor_name(name, environ)
+    if made is None:
+        raise StartupError(
+            f"LLM_MODELS: {name!r} is no configured model, and no key that is set can reach it"
+        )
+    return made
+
+
+def _from_vendor_name(name: str, environ: Mapping[str, str]) -> Arm | None:
+    """An arm for `vendor/model`, by whichever key reaches it."""
+    vendor, _, model = name.partition("/")
+    if vendor == "ollama" and (base := environ.get("OLLAMA_BASE_URL")):
+        return Arm(name, "openai", model, base_url=f"{base.rstrip('/')}/v1")
+    if vendor == "openai" and environ.get("OPENAI_API_KEY"):
+        return _listed(Arm(name, "openai", model, base_url=OPENAI_URL, api_key_env="OPENAI_API_KEY"))
+    if vendor == "anthropic" and environ.get("ANTHROPIC_API_KEY"):
+        return _listed(Arm(name, "anthropic", model, api_key_env="ANTHROPIC_API_KEY"))
+    if vendor == "gemini" and environ.get("GEMINI_API_KEY"):
+        return _listed(Arm(name, "litellm", name, api_key_env="GEMINI_API_KEY"))
+    if model and environ.get("OPENROUTER_API_KEY"):
+        return _listed(Arm(name, "openai", name, base_url=OPENROUTER_URL, api_key_env="OPENROUTER_API_KEY"))
+    return None
+
+
+def _arm(settings: ModelSettings) -> Arm:
+    arm = Arm(
+        arm_id=settings.id,
+        provider=settings.provider,
+        model=settings.model,
+        base_url=settings.base_url,
+        api_key_env=settings.api_key_env,
+        aliases=settings.aliases,
+        context_window=settings.context_window,
+        capabilities=frozenset(settings.capabilities or ()),
+        prior_quality=settings.prior_quality,
+        prior_mass=settings.prior_mass,
+        timeout_s=settings.timeout_s,
+    )
+    if settings.price is None:
+        return _listed(arm)
+    price = settings.price
+    return replace(arm, price=Price(price.input, price.output, price.cached_input))
+
+
+def _listed(arm: Arm) -> Arm:
+    """The arm with price and window from LiteLLM's price list; as it was when not listed there."""
+    prices = _price_list()
+    entry = prices.get(arm.model) or prices.get(arm.model.rpartition("/")[2]) or {}
+    if "input_cost_per_token" not in entry:
+        return arm
+    per_million = {
+        name: Decimal(str(entry[key])) * 1_000_000
+        for name, key in (
+            ("input", "input_cost_per_token"),
+            ("output", "output_cost_per_token"),
+            ("cached_input", "cache_read_input_token_cost"),
+        )
+        if entry.get(key) is not None
+    }
+    return replace(
+        arm,
+        price=Price(
+            per_million["input"], per_million.get("output", Decimal(0)), per_million.get("cached_input")
+        ),
+        context_window=arm.context_window or entry.get("max_input_tokens"),
+    )
+
+
+@cache
+def _price_list() -> Mapping[str, Any]:
+    """LiteLLM's price list, read as data: importing the library takes seconds."""
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    path = Path(spec.submodule_search_locations[0]) / "model_prices_and_context_window_backup.json"
+    prices: Mapping[str, Any] = orjson.loads(path.read_bytes())
+    return prices

@@ -1,0 +1,141 @@
+"""`router`: each command parses its arguments and calls one function."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.errors import RouterError
+from service.settings import Settings, config_path, load_settings, process_environment
+
+if TYPE_CHECKING:
+    from service.replay.report import Report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; what stops it is told in one line."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except RouterError as error:
+        print(f"router: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="router", description="Routes LLM requests and learns from feedback."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the service")
+    serve.add_argument("--workers", type=int, default=1, help="processes; more than one needs QDRANT_URL")
+    serve.set_defaults(run=_serve)
+
+    commands.add_parser("migrate", help="bring the database schema up to date").set_defaults(run=_migrate)
+
+    rebuild = commands.add_parser("rebuild", help="recreate memory and evidence from PostgreSQL")
+    rebuild.add_argument(
+        "--check", action="store_true", help="only report differences; exit 1 if there are any"
+    )
+    rebuild.set_defaults(run=_rebuild)
+
+    replay = commands.add_parser("replay", help="drive a running router with recorded outcomes")
+    replay.add_argument("file", type=Path, help="parquet file of prompts with every model's score and cost")
+    replay.add_argument("--url", help="the router's address; absent: start one for the purpose")
+    replay.add_argument("--rows", type=int, help="how many rows; absent: all")
+    replay.add_argument("--concurrency", type=int, default=4, help="requests under way at once")
+    replay.add_argument("--seed", type=int, default=0, help="of the order of rows")
+    replay.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results/replay"), help="folder of the report"
+    )
+    replay.set_defaults(run=_replay)
+
+    demo = commands.add_parser("demo", help="watch a router learn on a few hundred shipped rows")
+    demo.add_argument(
+        "--out", type=Path, default=Path("benchmarks/results/demo"), help="folder of the report"
+    )
+    demo.set_defaults(run=_demo)
+
+    upstream = commands.add_parser("upstream", help="serve recorded models as an OpenAI-compatible upstream")
+    upstream.add_argument("file", type=Path, help="parquet file of prompts with every model's score and cost")
+    upstream.add_argument("--port", type=int, default=8090)
+    upstream.set_defaults(run=_upstream)
+    return parser
+
+
+def _settings() -> tuple[Settings, dict[str, str]]:
+    environ = process_environment()
+    return load_settings(config_path(environ), environ), environ
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from service.serving import serve
+
+    settings, environ = _settings()
+    serve(settings, environ, workers=arguments.workers)
+    return 0
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from service.maintenance import migrate_database
+
+    settings, _ = _settings()
+    applied = asyncio.run(migrate_database(settings))
+    print("\n".join(applied) if applied else "the schema is up to date")
+    return 0
+
+
+def _rebuild(arguments: argparse.Namespace) -> int:
+    from service.maintenance import rebuild
+
+    settings, _ = _settings()
+    report = asyncio.run(rebuild(settings, check_only=arguments.check))
+    print(report.text())
+    return 0 if report.is_clean else 1
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from service.replay.command import replay_file
+
+    report = asyncio.run(
+        replay_file(
+            arguments.file,
+            url=arguments.url,
+            rows=arguments.rows,
+            concurrency=arguments.concurrency,
+            seed=arguments.seed,
+            out_dir=arguments.out,
+        )
+    )
+    return _show(report, arguments.out)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from service.replay.command import demo
+
+    return _show(asyncio.run(demo(arguments.out)), arguments.out)
+
+
+def _show(report: Report, out_dir: Path) -> int:
+    print(report.to_text())
+    print(f"report.txt, report.json and report.png are in {out_dir}")
+    return 1 if report.n_failed else 0
+
+
+def _upstream(arguments: argparse.Namespace) -> int:
+    from service.replay.command import serve_upstream
+
+    asyncio.run(serve_upstream(arguments.file, arguments.port, print))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,309 @@
+"""Decide, call the model (the next arm on failure), log what came of it; streaming and not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import structlog
+
+from bandit.policy import draw
+from service.background import Background
+from service.catalog import Catalog
+from service.errors import (
+    AllArmsFailed,
+    ProviderBroken,
+    ProviderError,
+    ProviderRejected,
+    RequestConflict,
+    RouterError,
+    StoreUnavailable,
+)
+from service.explanation import explanation
+from service.ports import Clock, Journal, ModelCaller
+from service.routing import Router
+from service.run import Call, Run
+from service.types import Answer, Arm, AttemptStatus, Chunk, DecisionKind, Json, Outcome, Query
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the caller is told beside the answer."""
+
+    request_id: str
+    arm_id: str
+    kind: DecisionKind
+    simulated: bool  # no model was called
+    degraded: tuple[str, ...]
+    explanation: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A whole answer: an OpenAI `chat.completion` object."""
+
+    head: Head
+    body: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """An answer under way, from its first content on: OpenAI `chat.completion.chunk` objects.
+
+    The iterator raises ProviderError when the model fails in the middle. It ends only after the
+    outcome was committed; closing it early cancels the model's call.
+    """
+
+    head: Head
+    chunks: AsyncGenerator[Chunk, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A stream that has reached its first content."""
+
+    call: Call
+    first: list[Chunk]
+    rest: AsyncGenerator[Chunk, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Answers queries."""
+
+    router: Router
+    catalog: Catalog
+    journal: Journal
+    caller: ModelCaller
+    background: Background
+    observe: Callable[[Run, Outcome], None]
+    rng: np.random.Generator
+    clock: Clock
+    max_attempts: int
+    store_texts: bool
+
+    async def complete(self, query: Query) -> Completed:
+        """Answer a query in one piece.
+
+        Raises:
+            BadRequest: the query cannot be answered as it is.
+            ProviderRejected: the provider found the caller's request faulty.
+            AllArmsFailed: no arm gave an answer.
+        """
+        run = await self._begin(query)
+        try:
+            try:
+                call, answer = await self._call_until_answered(run, self._complete)
+                await self._committed(run)
+            except _AnsweredElsewhere:
+                run = await self._again(query)
+                call, answer = await self._call_until_answered(run, self._complete)
+        except RouterError:
+            await self._log_given_up(run, "failed")
+            raise
+        except asyncio.CancelledError:
+            self.background.spawn(self._log_given_up(run, "cancelled"))
+            raise
+        call.received(answer)
+        run.finished(call, self.clock())
+        await self._log_outcome(run, "ok")
+        return Completed(self._head(run), {**answer.body, "model": call.arm.arm_id})
+
+    async def stream(self, query: Query) -> Streaming:
+        """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
+        run = await self._begin(query)
+        try:
+            try:
+                opened = await self._call_until_answered(run, self._open)
+                await self._committed(run)
+            except _AnsweredElsewhere:
+                run = await self._again(query)
+                opened = await self._call_until_answered(run, self._open)
+        except RouterError:
+            await self._log_given_up(run, "failed")
+            raise
+        except asyncio.CancelledError:
+            self.background.spawn(self._log_given_up(run, "cancelled"))
+            raise
+        return Streaming(self._head(run), self._chunks(run, opened))
+
+    # --- beginning
+
+    async def _begin(self, query: Query) -> Run:
+        if query.request_id_given and (again := await self._find(query)) is not None:
+            return again
+        decision = await self.router.decide(query)
+        run = Run.of(decision)
+        run.logging = asyncio.create_task(self.journal.log_decision(decision))
+        return run
+
+    async def _find(self, query: Query) -> Run | None:
+        """The run of a retry: a further attempt of the decision that the request id stands for."""
+        try:
+            logged = await self.journal.find(query.tenant, query.request_id)
+        except StoreUnavailable:
+            return None
+        if logged is None:
+            return None
+        if logged.body_digest != query.body_digest:
+            raise RequestConflict(
+                f"X-Request-ID {query.request_id!r} was used before with another body; retries repeat it",
+                param="X-Request-ID",
+            )
+        return Run.retry(query, logged)
+
+    async def _again(self, query: Query) -> Run:
+        again = await self._find(query)
+        if again is None:
+            raise RequestConflict(f"X-Request-ID {query.request_id!r} is in use", param="X-Request-ID")
+        return again
+
+    async def _committed(self, run: Run) -> None:
+        """Wait until the decision is committed: no answer begins before."""
+        if run.logging is None:
+            return
+        try:
+            await run.logging
+        except RequestConflict as error:
+            raise _AnsweredElsewhere from error
+        except StoreUnavailable as error:
+            run.degraded.append("store")
+            log.error("decision_not_logged", request_id=run.query.request_id, error=str(error))
+        if self.journal.is_degraded:
+            run.degraded.append("store")
+
+    # --- calling
+
+    async def _call_until_answered(self, run: Run, ask: Callable[[Call], Awaitable[T]]) -> T:
+        """Call the decided arm, and on failure the next one by probability.
+
+        Raises:
+            ProviderRejected: another arm would be asked the same.
+            AllArmsFailed: none is left, or enough were tried.
+        """
+        arm_id, propensity = run.arm_id, run.propensity
+        while True:
+            arm = self.catalog.find(arm_id)
+            if not self.catalog.breaker.begin(arm):  # it has begun to rest since it was drawn
+                run.passed_over.add(arm_id)
+                arm_id, propensity = self._next(run)
+                continue
+            call = run.call(arm, propensity, self.clock())
+            try:
+                answered = await ask(call)
+            except ProviderRejected as error:
+                self.catalog.breaker.released(arm)
+                run.failed(call, error, self.clock())
+                raise
+            except ProviderError as error:
+                self.catalog.breaker.failed(arm, error)
+                run.failed(call, error, self.clock())
+                arm_id, propensity = self._next(run, error)
+            except asyncio.CancelledError:
+                self.catalog.breaker.released(arm)
+                run.cancelled(call, self.clock())
+                raise
+            else:
+                self.catalog.breaker.succeeded(arm)
+                return answered
+
+    def _next(self, run: Run, error: ProviderError | None = None) -> tuple[str, float]:
+        """Draw among the arms that remain, by their probability."""
+        left = {
+            arm_id: probability
+            for arm_id, probability in run.untried.items()
+            if self.catalog.breaker.is_resting(self.catalog.find(arm_id)) is None
+        }
+        if not left or len(run.attempts) >= self.max_attempts:
+            tried = [f"{a.arm_id}: {a.error_message}" for a in run.attempts]
+            tried += [f"{arm_id}: is resting" for arm_id in run.passed_over]
+            wait_s = None if error is None else error.retry_after_s
+            raise AllArmsFailed(f"no model answered: {'; '.join(tried)}", retry_after_s=wait_s) from error
+        probabilities = np.array(list(left.values()))
+        choice = draw(probabilities / probabilities.sum(), self.rng)
+        return list(left)[choice.index], choice.propensity
+
+    async def _complete(self, call: Call) -> tuple[Call, Answer]:
+        answer = await self.caller.complete(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
+        return call, answer
+
+    async def _open(self, call: Call) -> _Opened:
+        chunks = self.caller.stream(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
+        first: list[Chunk] = []
+        try:
+            async for chunk in chunks:
+                first.append(chunk)
+                if call.received_chunk(chunk, self.clock()):
+                    return _Opened(call, first, chunks)
+            raise ProviderBroken("the stream ended without content")
+        except BaseException:
+            await chunks.aclose()
+            raise
+
+    async def _chunks(self, run: Run, opened: _Opened) -> AsyncGenerator[Chunk, None]:
+        call = opened.call
+        try:
+            async with aclosing(opened.rest):
+                for chunk in opened.first:
+                    yield _named(chunk, call.arm)
+                async for chunk in opened.rest:
+                    call.received_chunk(chunk, self.clock())
+                    yield _named(chunk, call.arm)
+        except ProviderError as error:
+            self.catalog.breaker.failed(call.arm, error)
+            run.failed(call, error, self.clock())
+            await self._log_outcome(run, "failed")
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            run.cancelled(call, self.clock())
+            self.background.spawn(self._log_outcome(run, "cancelled"))
+            raise
+        run.finished(call, self.clock())
+        await self._log_outcome(run, "ok")
+
+    # --- ending
+
+    async def _log_given_up(self, run: Run, status: AttemptStatus) -> None:
+        try:
+            await self._committed(run)
+        except _AnsweredElsewhere:
+            return
+        await self._log_outcome(run, status)
+
+    async def _log_outcome(self, run: Run, status: AttemptStatus) -> None:
+        outcome = run.outcome(status, self.clock(), store_texts=self.store_texts)
+        if outcome is None:
+            return
+        self.observe(run, outcome)
+        try:
+            await self.journal.log_outcome(outcome, run.attempts)
+        except StoreUnavailable as error:
+            log.error("outcome_not_logged", request_id=run.query.request_id, error=str(error))
+
+    def _head(self, run: Run) -> Head:
+        explained = run.query.options.explain and run.decision is not None
+        return Head(
+            request_id=run.query.request_id,
+            arm_id=run.answering_arm_id,
+            kind=run.answered_kind,
+            simulated=self.catalog.find(run.answering_arm_id).provider == "simulator",
+            degraded=tuple(dict.fromkeys(run.degraded)),
+            explanation=explanation(run.decision) if explained and run.decision else None,
+        )
+
+
+class _AnsweredElsewhere(Exception):
+    """The same request id is being answered at the same time, and its decision was logged first."""
+
+
+def _named(chunk: Chunk, arm: Arm) -> Chunk:
+    """The piece under the arm's name, which is the one the caller knows."""
+    return Chunk({**chunk.body, "model": arm.arm_id}, chunk.usage)

@@ -1,0 +1,230 @@
+"""OpenAI Chat Completions on the wire <-> Query and answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from service.errors import BadRequest
+from service.types import AUTO, Json, Options, Query
+
+BYTES_PER_TOKEN = 4
+MAX_MESSAGES = 10_000
+
+T = TypeVar("T", bound=BaseModel)
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class _Open(BaseModel):
+    """Fields we check; whatever else the caller sends is kept."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Message(_Open):
+    """One message; `content` may be null beside tool calls."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Json] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Message:
+        if self.content is None and self.role != "assistant":
+            raise ValueError(f"content is required for role {self.role}")
+        return self
+
+
+class StreamOptions(_Open):
+    include_usage: bool = False
+
+
+class WeightOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    feedback: float | None = Field(None, ge=0, le=10, description="worth of quality")
+    latency: float | None = Field(None, ge=0, le=10, description="worth of speed")
+    cost: float | None = Field(None, ge=-10, le=0, description="worth of cost, not above zero")
+
+
+class RouterOptions(BaseModel):
+    """What a caller asks of the router itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: Annotated[list[Name], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="choose among these only"
+    )
+    max_cost_usd: Decimal | None = Field(None, gt=0, description="leave out models expected to cost more")
+    weights: WeightOptions = Field(default_factory=lambda: WeightOptions.model_validate({}))
+    session_id: Name | None = Field(None, description="the conversation this request belongs to")
+    learn: bool = Field(True, description="whether feedback on this request teaches the router")
+    explain: bool = Field(False, description="whether the answer carries what was weighed, as `router`")
+
+
+class ChatCompletionRequest(_Open):
+    """A Chat Completions request, with the router's own options."""
+
+    model: Name | None = Field(None, description="absent, auto or router/auto: the router chooses")
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    tools: list[Json] | None = None
+    response_format: Json | None = None
+    router: RouterOptions | None = Field(None, strict=False)
+
+
+def read_query(
+    raw: bytes,
+    *,
+    headers: Mapping[str, str],
+    tenant: str,
+    request_id: str,
+    request_id_given: bool,
+    received_at: datetime,
+) -> Query:
+    """Read a request body.
+
+    Raises:
+        BadRequest: the body is not JSON, or a field breaks its rule; the message names both.
+    """
+    body = read_json(raw)
+    request = validated(ChatCompletionRequest, body)
+    forwarded = {name: value for name, value in body.items() if name != "router"}
+    options = _options(request.router, headers)
+    return Query(
+        tenant=tenant,
+        request_id=request_id,
+        request_id_given=request_id_given,
+        body=forwarded,
+        text=asked_text(request.messages),
+        body_digest=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest(),
+        dialect="openai",
+        requested_model=None if request.model is None or request.model in AUTO else request.model,
+        stream=bool(request.stream),
+        n_prompt_tokens=prompt_tokens(request),
+        max_output_tokens=request.max_completion_tokens or request.max_tokens,
+        options=options,
+        received_at=received_at,
+    )
+
+
+def read_json(raw: bytes) -> Json:
+    """A JSON object.
+
+    Raises:
+        BadRequest: not UTF-8, not JSON, or not an object.
+    """
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
+    if not isinstance(body, dict):
+        raise BadRequest(f"body must be a JSON object, got {type(body).__name__}")
+    return body
+
+
+def validated(model: type[T], body: object) -> T:
+    """The body as `model`.
+
+    Raises:
+        BadRequest: the first field that breaks its rule, by name.
+    """
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def invalid(error: ValidationError) -> BadRequest:
+    """The first broken rule in one sentence."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    param = field_path(first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    given = shown(first["input"])
+    if first["type"] == "missing":
+        return BadRequest(f"{param}: field is required", param=param)
+    return BadRequest(f"{param or 'body'}: {message}, got {given}", param=param or None)
+
+
+def field_path(location: tuple[int | str, ...]) -> str:
+    """`messages[0].role`; the names pydantic gives to union members are left out."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part not in {"str", "list[dict[str,any]]", "constrained-str", "int", "float"}:
+            path += f".{part}" if path else part
+    return path
+
+
+def shown(value: Any) -> str:
+    """A value as an error message shows it: short, and never a whole prompt."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= 40 else f"a string of {len(value)} characters"
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    return repr(value)
+
+
+def asked_text(messages: list[Message]) -> str:
+    """What the user asks: the text of the last user message, or of the last message that has any."""
+    texts = [(message.role, _text(message)) for message in messages]
+    for wanted in ({"user"}, {"system", "developer", "assistant", "tool", "function"}):
+        for role, text in reversed(texts):
+            if role in wanted and text.strip():
+                return text
+    return ""
+
+
+def _text(message: Message) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    parts = message.content or []
+    return "\n".join(p["text"] for p in parts if p.get("type") == "text" and isinstance(p.get("text"), str))
+
+
+def prompt_tokens(request: ChatCompletionRequest) -> int:
+    """Estimate the prompt's tokens: UTF-8 bytes / 4, tools and formats included, images not."""
+    n_bytes = sum(len(_text(message).encode()) for message in request.messages)
+    extras = [m.model_extra for m in request.messages if m.model_extra]
+    n_bytes += len(orjson.dumps([request.tools or [], request.response_format or {}, extras]))
+    return -(-n_bytes // BYTES_PER_TOKEN)
+
+
+def _options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options:
+    """Options from the body, then from `X-Router-*` headers where the body says nothing."""
+    fields: Json = {} if given is None else given.model_dump(exclude_unset=True)
+    options = validated(RouterOptions, {**_header_options(headers), **fields}) if headers else given
+    options = options or RouterOptions.model_validate({})
+    return Options(
+        models=None if options.models is None else frozenset(options.models),
+        max_cost_usd=options.max_cost_usd,
+        feedback_weight=options.weights.feedback,
+        latency_weight=options.weights.latency,
+        cost_weight=options.weights.cost,
+        session_id=options.session_id,
+        learn=options.learn,
+        explain=options.explain,
+    )
+
+
+def _header_options(headers: Mapping[str, str]) -> Json:
+    found = {
+        field: headers[name]
+        for field in ("models", "max_cost_usd", "session_id", "learn", "explain")
+        if (name := f"x-router-{field.replace('_', '-')}") in headers
+    }
+    if "models" in found:
+        return {**found, "models": [name.strip() for name in found["models"].split(",") if name.strip()]}
+    return found

@@ -1,0 +1,19 @@
+"""Server-sent events: framing only."""
+
+from __future__ import annotations
+
+import orjson
+
+from service.types import Json
+
+DONE = b"data: [DONE]\n\n"
+PING = b": ping\n\n"
+HEADERS = {
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",  # proxies must not hold events back
+}
+
+
+def event(data: Json) -> bytes:
+    """One event with a JSON object as its data."""
+    return b"data: " + orjson.dumps(data) + b"\n\n"

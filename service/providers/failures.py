@@ -1,0 +1,126 @@
+"""What a provider's refusal means for the router: one status table for all providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from service.errors import (
+    ProviderBroken,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+)
+from service.types import Arm, Json
+
+MAX_RETRY_AFTER_S = 3600.0
+_MAX_MESSAGE_CHARS = 500
+
+
+def failure(
+    arm: Arm,
+    status: int,
+    *,
+    message: str | None = None,
+    param: str | None = None,
+    code: str | None = None,
+    retry_after_s: float | None = None,
+) -> ProviderError:
+    """The error for an answer of that status.
+
+    Args:
+        message: what the provider said in an error envelope; None: it sent no envelope, so that
+            something between us and the model may have answered.
+    """
+    said = f": {message}" if message else ""
+    if status in (402, 429):
+        text = f"{arm.model} asked to wait ({status}){said}"
+        return ProviderRateLimited(text, status=status, retry_after_s=retry_after_s)
+    if status in (408, 504, 524):
+        return ProviderTimeout(f"{arm.model} answered {status}{said}", status=status)
+    if status in (401, 403):
+        # What providers say here may quote the key.
+        return ProviderBroken(f"{arm.model} refused the router's key ({status})", status=status)
+    if status in (400, 413, 422) and message and not _is_about_model(param, code, message):
+        return ProviderRejected(message, status=status, param=param, code=code)
+    return ProviderBroken(f"{arm.model} answered {status}{said}", status=status)
+
+
+def _is_about_model(param: str | None, code: str | None, message: str) -> bool:
+    """Whether the upstream's name of the model is at fault: the operator chose it, not the caller."""
+    return param == "model" or code == "model_not_found" or "not a valid model" in message
+
+
+def failure_in(
+    arm: Arm, body: object, status: int, *, secret: str | None = None, retry_after_s: float | None = None
+) -> ProviderError:
+    """The error for an answer with that body, which may hold an OpenAI error envelope."""
+    error = _envelope(body)
+    if status == 200:  # an error inside a stream, or in place of a completion
+        status = _status_code(error) or 502
+    message = _text(error, "message")
+    if message and secret:
+        message = message.replace(secret, "***")
+    return failure(
+        arm,
+        status,
+        message=message and message[:_MAX_MESSAGE_CHARS],
+        param=_text(error, "param"),
+        code=_text(error, "code"),
+        retry_after_s=retry_after_s,
+    )
+
+
+def _envelope(body: object) -> Json:
+    if not isinstance(body, dict):
+        return {}
+    error = body.get("error")
+    if isinstance(error, dict):
+        return error
+    if isinstance(error, str):  # Ollama
+        return {"message": error}
+    return body if body.get("object") == "error" else {}  # older vLLM
+
+
+def _status_code(error: Json) -> int | None:
+    """The HTTP status that OpenRouter and vLLM write into `code`."""
+    code = error.get("code")
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+def _text(error: Json, name: str) -> str | None:
+    value = error.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that the provider asks us to wait, from 0 to an hour; None: it does not say."""
+    wait_s = _milliseconds(headers.get("retry-after-ms"))
+    if wait_s is None:
+        wait_s = _seconds_or_date(headers.get("retry-after"), now)
+    if wait_s is None or wait_s != wait_s:  # NaN
+        return None
+    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _milliseconds(value: str | None) -> float | None:
+    try:
+        return float(value) / 1000 if value else None
+    except ValueError:
+        return None
+
+
+def _seconds_or_date(value: str | None, now: datetime) -> float | None:
+    if not value:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return (until - now).total_seconds() if until.tzinfo else None

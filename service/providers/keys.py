@@ -1,0 +1,22 @@
+"""The key that an arm calls its provider with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.errors import ProviderBroken
+from service.types import Arm
+
+
+def api_key(arm: Arm, secrets: Mapping[str, str]) -> str | None:
+    """The arm's key; None when it needs none.
+
+    Raises:
+        ProviderBroken: the arm names a variable that is not set.
+    """
+    if arm.api_key_env is None:
+        return None
+    key = secrets.get(arm.api_key_env, "").strip()
+    if not key:
+        raise ProviderBroken(f"{arm.model} needs a key, and {arm.api_key_env} is not set")
+    return key

@@ -1,0 +1,273 @@
+"""Calls every other provider through the LiteLLM library.
+
+LiteLLM takes two seconds and 170 MB to import, so it is imported with the first call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
+
+from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
+from service.ports import Clock
+from service.providers.failures import failure, failure_in, retry_after_s
+from service.providers.keys import api_key
+from service.providers.streams import StreamTally
+from service.providers.usage import estimated_usage, reported, text_bytes, usage_from
+from service.types import Answer, Arm, Chunk, Json
+
+# What changes the answer. A provider that lacks one of them refuses the call, rather than answer
+# something else than was asked. Bookkeeping fields (`store`, `metadata`, ...) mean nothing elsewhere.
+FIELDS = (
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "modalities",
+    "n",
+    "parallel_tool_calls",
+    "prediction",
+    "presence_penalty",
+    "reasoning_effort",
+    "response_format",
+    "seed",
+    "stop",
+    "temperature",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+    "web_search_options",
+)
+_ANSWER_KEYS = ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier")
+_CODES = {
+    "ContextWindowExceededError": "context_length_exceeded",
+    "ContentPolicyViolationError": "content_policy_violation",
+    "UnsupportedParamsError": "unsupported_parameter",
+}
+
+_opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
+
+
+class LiteLLMCaller:
+    """Any provider LiteLLM knows, answering as if it were OpenAI.
+
+    Args:
+        secrets: where `api_key_env` is looked up; the environment, usually.
+        clock: tells how far away the date in a `Retry-After` is.
+    """
+
+    def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
+        self._secrets = secrets
+        self._clock = clock
+        self._anthropic_http: Any = None
+
+    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
+        litellm = await asyncio.to_thread(_litellm)
+        arguments = self._arguments(litellm, arm, body, timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await litellm.acompletion(**arguments)
+        except Exception as error:  # LiteLLM raises whatever its hundred adapters happen to
+            raise self._translated(arm, error, timeout_s) from None
+        answer = _answer(response.model_dump())
+        if not answer.get("choices"):
+            raise ProviderBroken(f"{arm.model} answered no choice")
+        usage = usage_from(answer.get("usage")) or estimated_usage(body, text_bytes(answer["choices"]))
+        return Answer(answer | {"usage": reported(usage)}, usage)
+
+    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+        litellm = await asyncio.to_thread(_litellm)
+        arguments = self._arguments(litellm, arm, body, timeout_s)
+        arguments |= {"stream": True, "stream_options": {"include_usage": True}}
+        opened: list[Any] = []
+        pieces = None
+        try:
+            pieces = await self._open(litellm, arm, arguments, opened, timeout_s)
+            tally = StreamTally(arm, body)
+            first_id = None
+            while (piece := await self._next(arm, pieces, timeout_s)) is not None:
+                first_id = first_id or piece["id"]
+                # Some adapters give each piece another id.
+                if (chunk := tally.take({**piece, "id": first_id})) is not None:
+                    yield chunk
+            yield tally.end()
+        finally:
+            await _end(pieces, opened)
+
+    async def close(self) -> None:
+        if self._anthropic_http is not None:
+            await self._anthropic_http.close()
+            self._anthropic_http = None
+
+    async def _open(
+        self, litellm: ModuleType, arm: Arm, arguments: dict[str, Any], opened: list[Any], timeout_s: float
+    ) -> Any:
+        token = _opened.set(opened)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await litellm.acompletion(**arguments)
+        except Exception as error:
+            raise self._translated(arm, error, timeout_s) from None
+        finally:
+            _opened.reset(token)
+
+    async def _next(self, arm: Arm, pieces: Any, timeout_s: float) -> Json | None:
+        """The next piece; None: the provider ended its stream."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return None
+        except Exception as error:
+            raise self._translated(arm, error, timeout_s) from None
+        chunk = _answer(piece.model_dump(exclude_none=True))
+        choices = chunk["choices"]
+        if any(choice.get("finish_reason") for choice in choices) and not _has_finished(pieces):
+            raise ProviderBroken(f"{arm.model} stopped streaming before its answer was complete")
+        if (usage := usage_from(chunk.get("usage"))) is not None:
+            # LiteLLM adds an empty delta, after the choice has finished.
+            return chunk | {"choices": [], "usage": reported(usage)}
+        return chunk
+
+    def _arguments(self, litellm: ModuleType, arm: Arm, body: Json, timeout_s: float) -> dict[str, Any]:
+        """The call's keyword arguments, by allow-list: some of LiteLLM's decide where the key goes."""
+        _refuse_what_litellm_would_fetch(body)
+        arguments = {name: body[name] for name in FIELDS if body.get(name) is not None}
+        is_anthropic = arm.provider == "anthropic" or arm.model.startswith("anthropic/")
+        if is_anthropic:
+            arguments["client"] = self._open_anthropic_http(litellm)
+        return arguments | {
+            "model": f"anthropic/{arm.model.removeprefix('anthropic/')}" if is_anthropic else arm.model,
+            "messages": body["messages"],
+            "api_key": api_key(arm, self._secrets),
+            "api_base": arm.base_url,
+            "timeout": timeout_s
+            + 5,  # a fallback: LiteLLM cannot tell its own timeouts from lost connections
+            "max_retries": 0,
+            "num_retries": 0,
+        }
+
+    def _open_anthropic_http(self, litellm: ModuleType) -> Any:
+        """LiteLLM's Anthropic stream has no way to be closed, so its responses are kept in sight."""
+        if self._anthropic_http is None:
+            handler = litellm.AsyncHTTPHandler
+            self._anthropic_http = handler(event_hooks={"response": [_keep_in_sight]}, follow_redirects=False)
+        return self._anthropic_http
+
+    def _translated(self, arm: Arm, error: Exception, timeout_s: float) -> ProviderError:
+        """Our error for LiteLLM's, without its cause: that one holds the request, and so the key."""
+        error = getattr(error, "original_exception", None) or error
+        if isinstance(error, ProviderError):
+            return error
+        kind = type(error).__name__
+        if isinstance(error, TimeoutError) or kind == "Timeout":
+            return ProviderTimeout(f"{arm.model} gave no answer within {timeout_s:g} s")
+        status = getattr(error, "status_code", None)
+        if not isinstance(status, int) or kind == "APIConnectionError":
+            return ProviderBroken(f"the call of {arm.model} failed: {kind}")
+        headers = getattr(error, "litellm_response_headers", None) or {}
+        wait_s = retry_after_s(headers, self._clock())
+        if "LLM Provider NOT provided" in str(error):
+            return failure(arm, 404, message="LiteLLM knows no such provider")
+        envelope = {"error": {"message": _said(str(error)), "code": _CODES.get(kind)}}
+        secret = api_key(arm, self._secrets)
+        return failure_in(arm, envelope, status, secret=secret, retry_after_s=wait_s)
+
+
+def _litellm() -> ModuleType:
+    """The library, kept from reading `.env`, from fetching anything, and from logging prompts."""
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    logging.getLogger("LiteLLM").setLevel(logging.WARNING)
+    litellm.suppress_debug_info = True
+    litellm.disable_token_counter = True  # it asks a model hub for tokenizers
+    return litellm
+
+
+async def _keep_in_sight(response: Any) -> None:
+    if (opened := _opened.get()) is not None:
+        opened.append(response)
+
+
+async def _end(pieces: Any, opened: list[Any]) -> None:
+    if pieces is not None:
+        await pieces.aclose()
+    for response in opened:
+        await response.aclose()
+
+
+def _has_finished(pieces: Any) -> bool:
+    """Whether the provider itself gave a finish reason: LiteLLM makes one up at a broken-off end."""
+    return bool(pieces.received_finish_reason or pieces.intermittent_finish_reason)
+
+
+def _answer(dumped: Json) -> Json:
+    """The fields an OpenAI client knows."""
+    answer = {key: dumped[key] for key in _ANSWER_KEYS if key in dumped}
+    for choice in answer.get("choices", []):
+        for part in ("message", "delta"):
+            if part in choice:
+                choice[part] = _tidy(choice[part])
+    return answer
+
+
+def _tidy(message: Json) -> Json:
+    return {
+        key: value
+        for key, value in message.items()
+        if (value is not None or key == "content") and key != "provider_specific_fields"
+    }
+
+
+def _said(text: str) -> str:
+    """The provider's own words out of `litellm.X: YException - {"error": {"message": ...}}`."""
+    try:
+        body = json.loads(text[text.index("{") : text.rindex("}") + 1])
+        return str(body["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return re.sub(r"^litellm\.\w+: (\w+ - )?", "", text).partition(" To drop")[0]
+
+
+def _refuse_what_litellm_would_fetch(body: Json) -> None:
+    """Refuse what would make this process call an address of the caller's choice."""
+    for tool in body.get("tools") or []:
+        if tool.get("type") != "function":
+            raise _refusal("tools", f"this model takes only tools of type function, got {tool.get('type')!r}")
+    for position, message in enumerate(body["messages"]):
+        content = message.get("content")
+        for part in content if isinstance(content, list) else []:
+            if not _is_embedded(part):
+                param = f"messages[{position}].content"
+                raise _refusal(param, "this model takes files only as data: URLs inside the request")
+
+
+def _is_embedded(part: Json) -> bool:
+    kind = part.get("type")
+    value = part.get(kind) if isinstance(kind, str) else None
+    if kind == "image_url":
+        url = value.get("url") if isinstance(value, dict) else value
+        return isinstance(url, str) and url.startswith("data:")
+    if kind == "file":
+        data = value.get("file_data") if isinstance(value, dict) and "file_id" not in value else None
+        return isinstance(data, str) and data.startswith("data:")
+    return kind in ("text", "refusal", "input_audio")
+
+
+def _refusal(param: str, message: str) -> ProviderRejected:
+    return ProviderRejected(message, status=400, param=param, code="unsupported_parameter")

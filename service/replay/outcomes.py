@@ -1,0 +1,77 @@
+"""Recorded outcomes: prompts that every model answered, with each model's score and dollars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import StartupError
+from service.replay.extra import require_extra
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """What every model would get for every prompt; no prompt occurs twice."""
+
+    prompts: tuple[str, ...]
+    models: tuple[str, ...]
+    scores: Floats  # (n, n_models), in [0, 1]
+    costs_usd: Floats  # (n, n_models)
+    categories: tuple[str, ...]  # for analysis; a router must not see them
+
+
+def read_outcomes(path: Path) -> Outcomes:
+    """Read a Parquet file with the columns `prompt`, `score:<model>`, `cost:<model>` and maybe `category`.
+
+    A prompt that occurs more than once keeps its first row, for the upstream finds rows by prompt.
+
+    Raises:
+        StartupError: the `replay` extra is not installed, or the file is not of that form.
+    """
+    require_extra()
+    import pyarrow  # type: ignore[import-untyped]  # it ships no types
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise StartupError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
+    models = tuple(n.removeprefix("score:") for n in table.column_names if n.startswith("score:"))
+    wanted = {"prompt", *(f"cost:{model}" for model in models)}
+    if not models or wanted - set(table.column_names):
+        raise StartupError(
+            f"{path}: needs the columns prompt, score:<model> and cost:<model>, got {table.column_names[:8]}"
+        )
+    prompts = table["prompt"].to_pylist()
+    if not prompts or not all(isinstance(prompt, str) and prompt for prompt in prompts):
+        raise StartupError(f"{path}: needs at least one row, and a text in every row of `prompt`")
+    first = {prompt: row for row, prompt in reversed(list(enumerate(prompts)))}
+    kept = sorted(first.values())
+    has_topics = "category" in table.column_names
+    categories = table["category"].to_pylist() if has_topics else [""] * len(prompts)
+    return Outcomes(
+        prompts=tuple(prompts[row] for row in kept),
+        models=models,
+        scores=_numbers(table, "score", models, most=1.0, path=path)[kept],
+        costs_usd=_numbers(table, "cost", models, most=np.inf, path=path)[kept],
+        categories=tuple(str(categories[row]) for row in kept),
+    )
+
+
+def _numbers(table: Any, kind: str, models: tuple[str, ...], *, most: float, path: Path) -> Floats:
+    columns = []
+    for model in models:
+        try:
+            column = np.asarray(table[f"{kind}:{model}"].to_numpy(), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise StartupError(f"{path}: column {kind}:{model} must hold numbers") from error
+        if not np.all((column >= 0) & (column <= most) & np.isfinite(column)):
+            raise StartupError(f"{path}: column {kind}:{model} must be in [0, {most:g}] and never empty")
+        columns.append(column)
+    return np.column_stack(columns)

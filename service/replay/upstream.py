@@ -1,0 +1,240 @@
+"""An OpenAI-compatible server that answers as the recorded models would, and misbehaves on request."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from service.errors import StartupError
+from service.replay.answer import RecordedAnswer
+from service.replay.faults import Fault, Script
+from service.replay.outcomes import Outcomes
+from service.replay.tariff import count_tokens, tariffs
+from service.types import Json
+
+MAX_BODY_BYTES = 64_000_000
+PATIENCE_S = 5.0  # longest wait for something a test expects
+FAULTS = TypeAdapter(dict[str, list[Fault]])
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of one model's calls."""
+
+    calls: int = 0
+    finished: int = 0  # answered to the last byte, errors on request included
+    cancelled: int = 0  # the client went away first
+    last_request: Json = field(default_factory=dict)
+
+
+class RecordedUpstream:
+    """Serves recorded outcomes on loopback while it is entered.
+
+    `POST /v1/chat/completions` finds the row by the text of the last user message and answers for
+    the model named in the body; a prompt that was not recorded gets an answer that says so.
+    `GET /v1/models` lists the models. `GET /control` shows the tallies, `PUT /control` takes
+    `{"faults": {model: [fault, ...]}}`, the same as `script`.
+
+    Entering raises StartupError when the port is taken.
+
+    Args:
+        outcomes: what to answer.
+        port: 0 for any free one.
+        faults: what goes wrong from the start, by model.
+    """
+
+    def __init__(
+        self,
+        outcomes: Outcomes,
+        *,
+        port: int = 0,
+        faults: Mapping[str, Sequence[Fault]] | None = None,
+    ) -> None:
+        self.tally = {model: Tally() for model in outcomes.models}
+        self._outcomes = outcomes
+        self._tariffs = tariffs(outcomes)
+        self._rows = {_digest(prompt): row for row, prompt in enumerate(outcomes.prompts)}
+        self._columns = {model: column for column, model in enumerate(outcomes.models)}
+        self._changed = asyncio.Event()  # set, and replaced, at every change of a tally
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        self._scripts: dict[str, Script] = {}
+        self.script(faults or {})
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client takes as its base URL."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    @property
+    def control_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/control"
+
+    def script(self, faults: Mapping[str, Sequence[Fault]]) -> None:
+        """Replace what goes wrong; models that are not named behave.
+
+        Raises:
+            ValueError: a model is not served here.
+        """
+        unknown = sorted(set(faults) - set(self._columns))
+        if unknown:
+            raise ValueError(f"faults must be for models that are served, got {unknown}")
+        self._scripts = {model: Script(listed) for model, listed in faults.items()}
+
+    async def until(self, fact: Callable[[], bool]) -> None:
+        """Wait until the tallies show it.
+
+        Raises:
+            TimeoutError: they do not within a few seconds.
+        """
+        async with asyncio.timeout(PATIENCE_S):
+            while not fact():
+                await self._changed.wait()
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/v1/models", self._list_models)
+        app.router.add_get("/control", self._show_control)
+        app.router.add_put("/control", self._take_control)
+        # A client that goes away cancels its handler, so that it can be counted.
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise StartupError(f"cannot serve on 127.0.0.1:{self._port}: {error.strerror}") from error
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        try:
+            body = await request.json()
+            model, prompt = str(body["model"]), _last_user_text(body["messages"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return _error(400, "the body must be a JSON object with model and messages", "invalid_body")
+        if model not in self._columns:
+            return _error(404, f"the model `{model}` does not exist", "model_not_found")
+        tally = self.tally[model]
+        tally.calls += 1
+        tally.last_request = body
+        self._announce()
+        try:
+            response = await self._respond(request, body, self._answer(model, prompt))
+        except (asyncio.CancelledError, ConnectionError):
+            tally.cancelled += 1
+            raise
+        else:
+            tally.finished += 1
+            return response
+        finally:
+            self._announce()
+
+    async def _respond(self, request: web.Request, body: Json, answer: RecordedAnswer) -> web.StreamResponse:
+        fault = self._scripts.get(answer.model, Script()).next() or Fault(kind="slow")
+        await asyncio.sleep(fault.delay_s)
+        if fault.kind == "status":
+            headers = {} if fault.retry_after_s is None else {"Retry-After": f"{fault.retry_after_s:g}"}
+            return _error(fault.status, f"{answer.model} fails on request", "fault", headers)
+        if fault.kind == "empty":
+            answer = RecordedAnswer(answer.model, "", answer.prompt_tokens, 0)
+        is_stream = bool(body.get("stream"))
+        options = body.get("stream_options") or {}
+        pieces = (
+            answer.pieces(include_usage=bool(options.get("include_usage"))) if is_stream else answer.whole()
+        )
+        if fault.kind == "garbage":
+            pieces = [b"data: {not json\n\n" if is_stream else b"<html>not json</html>"]
+        return await _send(request, pieces, fault, is_stream=is_stream)
+
+    def _answer(self, model: str, prompt: str) -> RecordedAnswer:
+        digest = _digest(prompt)
+        row = self._rows.get(digest)
+        prompt_tokens = count_tokens(prompt)
+        if row is None:
+            text = f"{model} has no recorded answer to this prompt, so this is all it says."
+            return RecordedAnswer(model, text, prompt_tokens, count_tokens(text))
+        score = self._outcomes.scores[row, self._columns[model]]
+        cost_usd = float(self._outcomes.costs_usd[row, self._columns[model]])
+        text = f"{model} answers prompt {digest[:12]} as recorded in row {row} with score {score:g}."
+        completion_tokens = self._tariffs[model].completion_tokens(prompt_tokens, cost_usd)
+        return RecordedAnswer(model, text, prompt_tokens, completion_tokens)
+
+    async def _list_models(self, _: web.Request) -> web.Response:
+        rows = [{"id": m, "object": "model", "created": 0, "owned_by": "record"} for m in self._columns]
+        return web.json_response({"object": "list", "data": rows})
+
+    async def _show_control(self, _: web.Request) -> web.Response:
+        return web.json_response({"models": {model: asdict(tally) for model, tally in self.tally.items()}})
+
+    async def _take_control(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.json()
+            self.script(FAULTS.validate_python(body["faults"]))
+        except (ValueError, KeyError, TypeError, ValidationError) as error:
+            return _error(400, f"the body must be {{'faults': {{model: [fault]}}}}: {error}", "invalid_body")
+        return await self._show_control(request)
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+async def _send(
+    request: web.Request, pieces: list[bytes], fault: Fault, *, is_stream: bool
+) -> web.StreamResponse:
+    """Send the pieces, up to where the fault sets in."""
+    sound = pieces[: fault.after_chunks] if _cuts(fault) else pieces
+    cut = pieces[len(sound)] if len(sound) < len(pieces) else b""
+    if fault.kind == "half_chunk":
+        sound = [*sound, cut[: len(cut) // 2]]
+    response = web.StreamResponse()
+    response.content_type = "text/event-stream" if is_stream else "application/json"
+    if not is_stream:
+        response.content_length = sum(map(len, sound if fault.kind == "truncated" else pieces))
+    if sound or not _cuts(fault) or fault.kind == "truncated":
+        await response.prepare(request)
+    for piece in sound:
+        await response.write(piece)
+    if fault.kind == "hang":
+        await asyncio.Event().wait()
+    if fault.kind in ("drop", "half_chunk"):
+        await asyncio.sleep(0)  # lets what was written leave first
+        if request.transport is not None:
+            request.transport.close()
+        return response
+    await response.write_eof()
+    return response
+
+
+def _cuts(fault: Fault) -> bool:
+    return fault.kind in ("drop", "half_chunk", "truncated", "hang")
+
+
+def _last_user_text(messages: list[Json]) -> str:
+    """The text of the last user message; other kinds of content do not count."""
+    content: Any = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content)
+
+
+def _digest(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return web.json_response({"error": error}, status=status, headers=headers)

@@ -1,0 +1,254 @@
+"""Router.decide: query -> Decision, the straight line of the product."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import numpy as np
+
+from bandit import thompson
+from bandit.arrays import Floats
+from bandit.beliefs import Beliefs, Prior, believe
+from bandit.beta import Beta
+from bandit.budget import Pacer
+from bandit.evidence import Neighbours, Sums
+from bandit.knobs import Knobs
+from bandit.policy import Choice, ThompsonPolicy, draw
+from bandit.utility import UtilityTerms, utility_terms
+from embeddings.encoder import EncoderError, TextEncoder
+from service.catalog import Catalog, list_cost_usd
+from service.errors import MemoryUnavailable
+from service.ports import Clock, Evidence, Memory
+from service.types import (
+    Arm,
+    ArmSums,
+    Candidate,
+    Decision,
+    DecisionKind,
+    Neighbour,
+    Options,
+    Query,
+    Vector,
+)
+
+USUAL_LATENCY_S = 1.0  # of an arm that was never called
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What is known of a query: its context, and the rated decisions near it."""
+
+    context: Vector | None = None
+    neighbours: tuple[Neighbour, ...] = ()
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Chooses an arm for a query.
+
+    A sick encoder or memory gives a decision by global evidence alone, marked `degraded`.
+    """
+
+    catalog: Catalog
+    encoder: TextEncoder
+    memory: Memory
+    evidence: Evidence
+    knobs: Knobs
+    pacer: Pacer
+    rng: np.random.Generator
+    clock: Clock
+    embedding_timeout_s: float
+    memory_timeout_s: float
+
+    async def decide(self, query: Query) -> Decision:
+        """Choose an arm and charge the budget's purse; logging and calling are up to others.
+
+        Raises:
+            UnknownModel, ContextTooLong, NoEligibleArm: the query leaves no arm to choose.
+            AllArmsFailed: those that could answer rest after failures.
+        """
+        decision = await self.preview(query)
+        if self.pacer.budget_usd is not None and decision.kind != "pinned":
+            self._charge(decision)
+        return decision
+
+    async def preview(self, query: Query) -> Decision:
+        """Choose an arm without leaving a trace. Raises as `decide` does."""
+        arms, rejected = self.catalog.eligible(query)
+        recalled = await self._recall(query)
+        knobs = narrowed(self.knobs, query.options)
+        beliefs = self._believe(arms, query, recalled.neighbours, knobs)
+        terms = utility_terms(beliefs, knobs, self.pacer.price)
+        if query.requested_model is not None:
+            kind: DecisionKind = "pinned"
+            probabilities, choice = np.ones(1), Choice(index=0, propensity=1.0, uniform=0.0)
+        else:
+            probabilities = self._policy(arms, knobs, beliefs).probabilities(beliefs)
+            choice = draw(probabilities, self.rng)
+            kind = self._kind(choice, arms, beliefs, terms)
+        return Decision(
+            decision_id=uuid4(),
+            query=query,
+            kind=kind,
+            arm_id=arms[choice.index].arm_id,
+            propensity=choice.propensity,
+            uniform=choice.uniform,
+            candidates=candidates(arms, beliefs, terms, probabilities),
+            rejected=tuple(rejected),
+            neighbours=recalled.neighbours,
+            confidence=float(beliefs.posterior.mean[choice.index]),
+            budget_price=self.pacer.price,
+            encoder=None if recalled.context is None else self.encoder.name,
+            context=recalled.context,
+            degraded=recalled.degraded,
+            decided_at=self.clock(),
+        )
+
+    def settle(self, decision: Decision, cost_usd: Decimal) -> None:
+        """Tell the budget what a decision did cost."""
+        if self.pacer.budget_usd is not None and decision.kind != "pinned":
+            expected = {c.arm_id: c.expected_cost_usd for c in decision.candidates}
+            self.pacer.settle(expected[decision.arm_id], float(cost_usd))
+
+    async def _recall(self, query: Query) -> Recalled:
+        try:
+            async with asyncio.timeout(self.embedding_timeout_s):
+                context = await self.encoder.encode(query.text)
+        except (EncoderError, TimeoutError):
+            return Recalled(degraded=("encoder",))
+        if self.knobs.max_similar_requests == 0:
+            return Recalled(context)
+        now = self.clock()
+        try:
+            async with asyncio.timeout(self.memory_timeout_s):
+                neighbours = await self.memory.recall(
+                    context,
+                    tenant=query.tenant,
+                    limit=self.knobs.max_similar_requests,
+                    min_similarity=self.knobs.similarity_threshold,
+                    since=now - timedelta(days=self.knobs.recency_days),
+                    now=now,
+                )
+        except (MemoryUnavailable, TimeoutError):
+            return Recalled(context, degraded=("memory",))
+        return Recalled(context, tuple(neighbours))
+
+    def _believe(
+        self, arms: Sequence[Arm], query: Query, neighbours: Sequence[Neighbour], knobs: Knobs
+    ) -> Beliefs:
+        prior = Prior.of(
+            quality=_known(arm.prior_quality for arm in arms),
+            mass=_known(arm.prior_mass for arm in arms),
+            cost_usd=np.array([float(list_cost_usd(arm, query)) for arm in arms]),
+            latency_s=np.full(len(arms), USUAL_LATENCY_S),
+            knobs=knobs,
+        )
+        sums = sums_of(arms, self.evidence.sums(query.tenant))
+        return believe(prior, sums, neighbours_of(arms, neighbours), knobs)
+
+    def _policy(self, arms: Sequence[Arm], knobs: Knobs, beliefs: Beliefs) -> ThompsonPolicy:
+        default = [i for i, arm in enumerate(arms) if arm.arm_id == self.catalog.default_arm_id]
+        return ThompsonPolicy(
+            knobs,
+            price=self.pacer.price,
+            barred=self.pacer.barred(beliefs.expected_cost_usd),
+            default_arm=default[0] if default else None,
+        )
+
+    def _kind(
+        self, choice: Choice, arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms
+    ) -> DecisionKind:
+        """Why the arm was drawn: nothing better is known, it looks best, or it may be."""
+        is_default = arms[choice.index].arm_id == self.catalog.default_arm_id
+        if is_default and beliefs.posterior.mean.max() < self.knobs.min_confidence_score:
+            return "default"
+        return "exploit" if choice.index == int(np.argmax(terms.total)) else "explore"
+
+    def _charge(self, decision: Decision) -> None:
+        considered = decision.candidates
+        posterior = Beta(np.array([c.alpha for c in considered]), np.array([c.beta for c in considered]))
+        offset = np.array([c.bonus + c.speed + c.cost for c in considered])
+        weight = narrowed(self.knobs, decision.query.options).feedback_weight
+        self.pacer.record(
+            utilities=thompson.sample(posterior, weight, offset, self.rng),
+            expected_usd=np.array([c.expected_cost_usd for c in considered]),
+            chosen=[c.arm_id for c in considered].index(decision.arm_id),
+        )
+
+
+def narrowed(knobs: Knobs, options: Options) -> Knobs:
+    """The knobs with the caller's own weights."""
+
+    def given(own: float | None, operators: float) -> float:
+        return operators if own is None else own
+
+    return replace(
+        knobs,
+        feedback_weight=given(options.feedback_weight, knobs.feedback_weight),
+        latency_weight=given(options.latency_weight, knobs.latency_weight),
+        cost_weight=given(options.cost_weight, knobs.cost_weight),
+    )
+
+
+def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
+    """The evidence on these arms, in their order."""
+    nothing = ArmSums()
+    sums = [known.get(arm.arm_id, nothing) for arm in arms]
+    return Sums(
+        n=np.array([float(s.n) for s in sums]),
+        reward_sum=np.array([float(s.reward_sum) for s in sums]),
+        n_outcomes=np.array([float(s.n_outcomes) for s in sums]),
+        cost_usd_sum=np.array([float(s.cost_usd_sum) for s in sums]),
+        latency_s_sum=np.array([float(s.latency_s_sum) for s in sums]),
+    )
+
+
+def neighbours_of(arms: Sequence[Arm], neighbours: Sequence[Neighbour]) -> Neighbours:
+    """The neighbours answered by one of these arms, as arrays."""
+    index = {arm.arm_id: i for i, arm in enumerate(arms)}
+    near = [n for n in neighbours if n.arm_id in index]
+    return Neighbours(
+        arm=np.array([index[n.arm_id] for n in near], dtype=np.int64),
+        similarity=np.array([n.similarity for n in near], dtype=np.float64),
+        age_s=np.array([n.age_s for n in near], dtype=np.float64),
+        reward=np.array([n.reward for n in near], dtype=np.float64),
+        cost_usd=np.array([n.cost_usd for n in near], dtype=np.float64),
+        latency_s=np.array([n.latency_s for n in near], dtype=np.float64),
+        weight=np.array([n.weight for n in near], dtype=np.float64),
+    )
+
+
+def candidates(
+    arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms, probabilities: Floats
+) -> tuple[Candidate, ...]:
+    """What was weighed, arm by arm."""
+    return tuple(
+        Candidate(
+            arm_id=arm.arm_id,
+            probability=float(probabilities[i]),
+            alpha=float(beliefs.posterior.alpha[i]),
+            beta=float(beliefs.posterior.beta[i]),
+            n_rated=float(beliefs.n[i]),
+            local_mass=float(beliefs.local_mass[i]),
+            expected_latency_s=float(beliefs.expected_latency_s[i]),
+            expected_cost_usd=float(beliefs.expected_cost_usd[i]),
+            quality=float(terms.quality[i]),
+            bonus=float(terms.bonus[i]),
+            speed=float(terms.speed[i]),
+            cost=float(terms.cost[i]),
+            budget=float(terms.spend[i]),
+            utility=float(terms.total[i]),
+        )
+        for i, arm in enumerate(arms)
+    )
+
+
+def _known(values: Iterable[float | None]) -> Floats:
+    """Numbers, NaN where there is none."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

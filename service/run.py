@@ -1,0 +1,213 @@
+"""One query on its way to an answer: its decision, and the calls made for it so far."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+from service.errors import ProviderError
+from service.providers.usage import cost_usd, estimated_usage
+from service.types import (
+    Answer,
+    Arm,
+    Attempt,
+    AttemptStatus,
+    Chunk,
+    Decision,
+    DecisionKind,
+    Json,
+    LoggedDecision,
+    Outcome,
+    Query,
+    Usage,
+)
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of one arm under way, and what has come of it."""
+
+    query: Query
+    arm: Arm
+    propensity: float
+    started_at: datetime
+    ttft_s: float | None = None
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    texts: list[str] = field(default_factory=list)
+
+    def received(self, answer: Answer) -> None:
+        """Take in a whole answer."""
+        self.usage = answer.usage
+        for choice in answer.body.get("choices") or []:
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            self.texts += _texts(choice.get("message") or {})
+
+    def received_chunk(self, chunk: Chunk, now: datetime) -> bool:
+        """Take in a piece; says whether the caller got content by it (or the news that there is none)."""
+        self.usage = chunk.usage or self.usage
+        has_content = False
+        for choice in chunk.body.get("choices") or []:
+            delta = choice.get("delta") or {}
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            self.texts += _texts(delta)
+            has_content |= bool(choice.get("finish_reason")) or _has_content(delta)
+        if has_content and self.ttft_s is None:
+            self.ttft_s = (now - self.started_at).total_seconds()
+        return has_content
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    def counted(self) -> Usage:
+        """Tokens as the provider counted them, else estimated from lengths."""
+        return self.usage or estimated_usage(self.query.body, len(self.text.encode(errors="replace")))
+
+
+@dataclass(slots=True)
+class Run:
+    """The decision for one query, the calls made for it, and the arms that remain."""
+
+    query: Query
+    decision_id: UUID
+    arm_id: str
+    propensity: float
+    kind: DecisionKind
+    decision: Decision | None  # None: a retry, the decision was logged earlier
+    probabilities: dict[str, float]
+    position: int  # of the next call, over all runs of this decision
+    degraded: list[str]
+    logging: asyncio.Task[None] | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    passed_over: set[str] = field(default_factory=set)  # arms that rested when their turn came
+    last: Call | None = None
+
+    @classmethod
+    def of(cls, decision: Decision) -> Run:
+        pinned = decision.kind == "pinned"
+        return cls(
+            query=decision.query,
+            decision_id=decision.decision_id,
+            arm_id=decision.arm_id,
+            propensity=decision.propensity,
+            kind=decision.kind,
+            decision=decision,
+            probabilities={} if pinned else {c.arm_id: c.probability for c in decision.candidates},
+            position=0,
+            degraded=list(decision.degraded),
+        )
+
+    @classmethod
+    def retry(cls, query: Query, logged: LoggedDecision) -> Run:
+        return cls(
+            query=query,
+            decision_id=logged.decision_id,
+            arm_id=logged.arm_id,
+            propensity=logged.propensity,
+            kind=logged.kind,
+            decision=None,
+            probabilities={} if logged.kind == "pinned" else dict(logged.probabilities),
+            position=logged.n_attempts,
+            degraded=[],
+        )
+
+    @property
+    def untried(self) -> dict[str, float]:
+        """Arms that were not called yet, with their probability."""
+        tried = {attempt.arm_id for attempt in self.attempts} | self.passed_over
+        return {arm_id: p for arm_id, p in self.probabilities.items() if arm_id not in tried and p > 0}
+
+    @property
+    def answering_arm_id(self) -> str:
+        return self.arm_id if self.last is None else self.last.arm.arm_id
+
+    @property
+    def answered_kind(self) -> DecisionKind:
+        return self.kind if self.answering_arm_id == self.arm_id else "fallback"
+
+    def call(self, arm: Arm, propensity: float, now: datetime) -> Call:
+        self.last = Call(self.query, arm, propensity, started_at=now)
+        return self.last
+
+    def finished(self, call: Call, now: datetime) -> None:
+        self._note(call, "ok", now, call.counted())
+
+    def failed(self, call: Call, error: ProviderError, now: datetime) -> None:
+        spent = call.counted() if call.texts or call.usage else Usage()
+        self._note(call, "failed", now, spent, error)
+
+    def cancelled(self, call: Call, now: datetime) -> None:
+        """The caller left; the provider bills the prompt and what it has written so far."""
+        self._note(call, "cancelled", now, call.counted())
+
+    def _note(
+        self,
+        call: Call,
+        status: AttemptStatus,
+        now: datetime,
+        usage: Usage,
+        error: ProviderError | None = None,
+    ) -> None:
+        self.attempts.append(
+            Attempt(
+                attempt_id=uuid4(),
+                decision_id=self.decision_id,
+                position=self.position,
+                arm_id=call.arm.arm_id,
+                propensity=call.propensity,
+                status=status,
+                started_at=call.started_at,
+                latency_s=(now - call.started_at).total_seconds(),
+                ttft_s=call.ttft_s,
+                usage=usage,
+                cost_usd=cost_usd(usage, call.arm.price),
+                finish_reason=call.finish_reason,
+                error_type=None if error is None else type(error).__name__,
+                error_message=None if error is None else str(error)[:500],
+                upstream_status=None if error is None else error.status,
+            )
+        )
+        self.position += 1
+
+    def outcome(self, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome | None:
+        """What this run led to; None when no call was made."""
+        if self.last is None or not self.attempts:
+            return None
+        final = self.attempts[-1]
+        called_s = sum(attempt.latency_s for attempt in self.attempts)
+        text = self.last.text
+        return Outcome(
+            decision_id=self.decision_id,
+            tenant=self.query.tenant,
+            arm_id=final.arm_id,
+            kind=self.answered_kind,
+            status=status,
+            latency_s=final.latency_s,
+            ttft_s=final.ttft_s,
+            overhead_s=max(0.0, (now - self.query.received_at).total_seconds() - called_s),
+            usage=final.usage,
+            cost_usd=sum((attempt.cost_usd for attempt in self.attempts), Decimal(0)),
+            finish_reason=final.finish_reason,
+            answer_chars=len(text),
+            answer_digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() if text else None,
+            answer_text=text if store_texts and text else None,
+            completed_at=now,
+        )
+
+
+def _texts(message: Json) -> list[str]:
+    """The strings a caller sees: content, refusal, arguments of tool calls."""
+    calls = message.get("tool_calls") or []
+    found = [message.get("content"), message.get("refusal")]
+    found += [(call.get("function") or {}).get("arguments") for call in calls]
+    return [text for text in found if isinstance(text, str) and text]
+
+
+def _has_content(delta: Json) -> bool:
+    """Whether a piece holds anything beyond the role."""
+    return any(value for name, value in delta.items() if name != "role")

@@ -1,0 +1,244 @@
+"""What was learned of every arm: events and sums in PostgreSQL, a snapshot of the sums in this replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from uuid import UUID
+
+import asyncpg
+import structlog
+from asyncpg import Record
+
+from service.errors import StoreUnavailable, UnknownRequest
+from service.store.experiences import PENDING, PENDING_FOR, pending_of
+from service.store.pool import Database
+from service.store.snapshot import Snapshot
+from service.store.sums import add_sums, differences, reward_sums, six_places, sums_of
+from service.store.values import storable
+from service.types import ArmSums, Feedback, FeedbackStatus, Learned, Pending, Reward
+
+log = structlog.get_logger(__name__)
+
+
+class PostgresEvidence:
+    """An Evidence. Between `start` and `close` the snapshot follows what other replicas learn.
+
+    Feedback is announced to all replicas at once. Outcomes are not, being as many as requests: a
+    replica sees its own at once and those of others when it polls.
+    """
+
+    def __init__(self, database: Database, *, poll_every_s: float = 3.0) -> None:
+        self.snapshot = Snapshot()
+        self._database = database
+        self._poll_every_s = poll_every_s
+        self._seen_until = 0  # every transaction before this one was finished when we last looked
+        self._announced = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
+
+    def sums(self, tenant: str) -> Mapping[str, ArmSums]:
+        return self.snapshot.sums(tenant)
+
+    async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
+        given = None if reward is None else Reward(six_places(reward.value), six_places(reward.weight))
+        text = storable(feedback.text)
+        async with self._database.transaction() as connection:
+            decision = await connection.fetchrow(_LOCK_DECISION, feedback.tenant, feedback.request_id)
+            if decision is None:
+                raise _unknown(feedback)
+            current = await connection.fetchrow(_CURRENT, decision["decision_id"])
+            assert current is not None
+            if _says_the_same(current, feedback, text, given):
+                return _duplicate(feedback, decision, current)
+            arm_id = current["answered_by"] or decision["arm_id"]
+            event_id = await connection.fetchval(
+                _INSERT_EVENT,
+                decision["decision_id"],
+                feedback.tenant,
+                None if given is None else feedback.score,
+                None if given is None else given.value,
+                None if given is None else given.weight,
+                text,
+                arm_id,
+                feedback.received_at,
+                decision["learn"] and decision["has_context"],
+            )
+            changes = _evidence_changes(current, arm_id, given) if decision["learn"] else {}
+            changed = await add_sums(connection, feedback.tenant, changes)
+        self.snapshot.put(feedback.tenant, changed)
+        return Learned(
+            status=_status(decision["learn"], current["reward"] is not None, given),
+            decision_id=decision["decision_id"],
+            request_id=feedback.request_id,
+            arm_id=arm_id,
+            event_id=event_id,
+            reward=None if given is None else float(given.value),
+        )
+
+    async def pending(self, limit: int) -> list[Pending]:
+        async with self._database.connection() as connection:
+            return [pending_of(row) for row in await connection.fetch(PENDING, limit)]
+
+    async def pending_for(self, decision_id: UUID) -> Pending | None:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(PENDING_FOR, decision_id)
+        return None if row is None else pending_of(row)
+
+    async def remembered(self, pending: Pending) -> bool:
+        async with self._database.connection() as connection:
+            newest = await connection.fetchval(
+                _REMEMBERED, pending.decision_id, pending.tenant, pending.event_id
+            )
+        return bool(newest)
+
+    # --- following other replicas ----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the snapshot and keep it up to date. Without PostgreSQL it fills when that is back."""
+        try:
+            await self.refresh()
+        except StoreUnavailable:
+            log.warning("evidence_not_loaded")
+        self._following = asyncio.create_task(self._follow(), name="evidence")
+
+    async def close(self) -> None:
+        if self._following is None:
+            return
+        self._following.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._following
+
+    async def refresh(self) -> None:
+        """Fetch the sums that changed since the last time. Raises StoreUnavailable."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_CHANGED, self._seen_until)
+        for row in rows:
+            self._seen_until = row["seen_until"]
+            if row["arm_id"] is not None:
+                self.snapshot.put(row["tenant"], {row["arm_id"]: (row["version"], sums_of(row))})
+
+    async def _follow(self) -> None:
+        """Look after every announcement, and every few seconds in case one was missed."""
+        listening: asyncpg.Connection[Record] | None = None
+        try:
+            while True:
+                self._announced.clear()
+                try:
+                    if listening is None or listening.is_closed():
+                        listening = await self._database.listen(_CHANNEL, self._announced.set)
+                    await self.refresh()
+                except StoreUnavailable:
+                    pass  # logged where it was found out; the snapshot stays as it is
+                except Exception:
+                    log.exception("evidence_refresh_failed")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._announced.wait(), self._poll_every_s)
+        finally:
+            if listening is not None:
+                listening.terminate()
+
+
+_CHANNEL = "evidence"
+
+# What is done with one decision's feedback is done one after the other.
+_LOCK_DECISION = """
+SELECT decision_id, arm_id, learn, context IS NOT NULL AS has_context
+FROM decisions
+WHERE tenant = $1 AND request_id = $2
+FOR NO KEY UPDATE
+"""
+
+# One row, whatever there is. After the lock, in a statement of its own: it sees what the lock waited for.
+_CURRENT = """
+SELECT e.event_id, e.score, e.reward, e.weight, e.feedback_text, e.arm_id, o.arm_id AS answered_by
+FROM (VALUES ($1::uuid)) AS d (decision_id)
+LEFT JOIN LATERAL (
+    SELECT event_id, score, reward, weight, feedback_text, arm_id
+    FROM feedback_events f
+    WHERE f.decision_id = d.decision_id
+    ORDER BY event_id DESC
+    LIMIT 1
+) e ON true
+LEFT JOIN outcomes o ON o.decision_id = d.decision_id
+"""
+
+_INSERT_EVENT = """
+WITH event AS (
+    INSERT INTO feedback_events
+        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    RETURNING event_id
+), queued AS (
+    INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
+    SELECT $1, $2, event_id, $8 FROM event WHERE $9
+    ON CONFLICT (decision_id) DO UPDATE SET event_id = excluded.event_id
+)
+SELECT event_id, pg_notify('evidence', '') FROM event
+"""
+
+# Up to date is who applied the newest event. Whoever applied an older one may have overwritten a newer
+# one in the memory, which is then queued again.
+_REMEMBERED = """
+WITH newest AS (
+    SELECT max(event_id) AS event_id FROM feedback_events WHERE decision_id = $1
+), done AS (
+    DELETE FROM memory_queue q
+    USING newest
+    WHERE q.decision_id = $1 AND q.event_id <= $3 AND newest.event_id <= $3
+), again AS (
+    INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
+    SELECT $1, $2, event_id, now() FROM newest WHERE event_id > $3
+    ON CONFLICT (decision_id) DO UPDATE SET event_id = greatest(memory_queue.event_id, excluded.event_id)
+)
+SELECT event_id <= $3 FROM newest
+"""
+
+# Transactions that were not finished when we last looked, or began since; a changed row carries its own.
+_CHANGED = """
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS seen_until,
+    e.tenant, e.arm_id, e.n, e.reward_sum, e.n_outcomes, e.latency_s_sum, e.cost_usd_sum, e.version
+FROM (VALUES (1)) AS always (one)
+LEFT JOIN evidence e ON e.changed_in >= $1::bigint::text::xid8
+"""
+
+
+def _unknown(feedback: Feedback) -> UnknownRequest:
+    return UnknownRequest(f"nothing is known of request_id {feedback.request_id!r}", param="request_id")
+
+
+def _duplicate(feedback: Feedback, decision: Record, current: Record) -> Learned:
+    return Learned(
+        status="duplicate",
+        decision_id=decision["decision_id"],
+        request_id=feedback.request_id,
+        arm_id=current["arm_id"] or current["answered_by"] or decision["arm_id"],
+        event_id=None,
+        reward=None if current["reward"] is None else float(current["reward"]),
+    )
+
+
+def _says_the_same(current: Record, feedback: Feedback, text: str | None, given: Reward | None) -> bool:
+    if given is None or current["reward"] is None:
+        return given is None and current["reward"] is None
+    if (current["score"], current["feedback_text"]) != (feedback.score, text):
+        return False
+    return feedback.score is not None or current["reward"] == given.value
+
+
+def _evidence_changes(current: Record, arm_id: str, given: Reward | None) -> dict[str, ArmSums]:
+    old = {} if current["reward"] is None else {current["arm_id"]: reward_sums(_reward_of(current))}
+    new = {} if given is None else {arm_id: reward_sums(given)}
+    return differences(old, new)
+
+
+def _reward_of(event: Record) -> Reward:
+    return Reward(event["reward"], event["weight"])
+
+
+def _status(learns: bool, was_rated: bool, given: Reward | None) -> FeedbackStatus:
+    if not learns:
+        return "not_learned"
+    if given is None:
+        return "withdrawn"
+    return "revised" if was_rated else "applied"

@@ -1,0 +1,174 @@
+"""A file of lines that survive a crash, read back in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Queued:
+    line: bytes
+    error: OSError | None = None
+
+
+class LineFile:
+    """Lines appended and synced to disk before `append` returns.
+
+    In its folder each process holds a file of its own, and takes over the lines of processes that
+    are gone. One thread touches the file, in the order of the calls; what was asked for while it was
+    busy is written and synced together. Positions count from the first line since `open`, and go on
+    growing when the file, read to its end, is emptied.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.end = 0  # position after the last line
+        self._folder = folder
+        self._queued: deque[_Queued] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._file: IO[bytes] | None = None
+        self._start = 0  # position of the file's first byte; set by the thread alone
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, or about to be."""
+        return self.end - self._start
+
+    async def open(self) -> list[bytes]:
+        """The lines that earlier processes left; a last one that was not finished is cut off."""
+        lines = await self._in_thread(self._take_over)
+        self.end = sum(map(len, lines))
+        return lines
+
+    async def close(self) -> None:
+        await self._in_thread(self._finish)
+        self._thread.shutdown()
+
+    async def append(self, line: bytes) -> None:
+        """On disk when this returns. Raises OSError."""
+        queued = _Queued(line)
+        self.end += len(line)
+        self._queued.append(queued)
+        await self._in_thread(self._write_queued)
+        if queued.error is not None:
+            self.end -= len(line)
+            raise queued.error
+
+    async def line_at(self, position: int) -> bytes:
+        """Empty: there is none yet."""
+        return await self._in_thread(lambda: self._read(position))
+
+    async def empty_if_read_until(self, position: int) -> None:
+        await self._in_thread(lambda: self._truncate(position))
+
+    async def set_aside(self, line: bytes) -> None:
+        """Keep it in a file that is never read again."""
+        await self._in_thread(lambda: self._reject(line))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    # --- in the thread ---------------------------------------------------------------------------------
+
+    def _take_over(self) -> list[bytes]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        left = [file for path in sorted(self._folder.glob("*.jsonl")) if (file := _claim(path))]
+        self._file = (
+            left.pop(0) if left else _claim(self._folder / f"{os.getpid()}-{os.urandom(4).hex()}.jsonl")
+        )
+        lines = _whole_lines(self._opened)
+        for file in left:
+            more = _whole_lines(file)
+            _append(self._opened, b"".join(more))
+            lines += more
+            os.unlink(file.name)
+            file.close()
+        return lines
+
+    @property
+    def _opened(self) -> IO[bytes]:
+        assert self._file is not None, "open() comes first"
+        return self._file
+
+    def _finish(self) -> None:
+        if self._file is not None:
+            self._write_queued()
+            self._file.close()
+
+    def _write_queued(self) -> None:
+        batch = []
+        while self._queued:
+            batch.append(self._queued.popleft())
+        if not batch:
+            return  # an earlier call wrote it
+        try:
+            _append(self._opened, b"".join(queued.line for queued in batch))
+        except OSError as error:
+            log.exception("spool_not_written", n_lines=len(batch))
+            for queued in batch:
+                queued.error = error
+
+    def _read(self, position: int) -> bytes:
+        self._write_queued()
+        self._opened.seek(position - self._start)
+        return self._opened.readline()
+
+    def _truncate(self, position: int) -> None:
+        if self._queued or os.fstat(self._opened.fileno()).st_size != position - self._start:
+            return  # something was added meanwhile
+        self._opened.truncate(0)
+        self._start = position
+
+    def _reject(self, line: bytes) -> None:
+        with (self._folder / "rejected").open("ab", buffering=0) as file:
+            _append(file, line)
+
+
+def _claim(path: Path) -> IO[bytes] | None:
+    """The file, ours until closed; None: another process has it."""
+    file = path.open("a+b", buffering=0)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+        file.close()  # taken over and removed between opening and locking
+        return None
+    os.fchmod(file.fileno(), 0o600)
+    return file
+
+
+def _whole_lines(file: IO[bytes]) -> list[bytes]:
+    file.seek(0)
+    lines = file.readlines()
+    if lines and not lines[-1].endswith(b"\n"):
+        file.truncate(sum(map(len, lines[:-1])))
+        return lines[:-1]
+    return lines
+
+
+def _append(file: IO[bytes], data: bytes) -> None:
+    """All of it and on disk, or nothing. Raises OSError."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file.fileno(), rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(size)
+        raise

@@ -1,0 +1,176 @@
+"""Connections to PostgreSQL: bounded waits, translated errors, and no request held up by a sick server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+import orjson
+import structlog
+from asyncpg.pool import PoolConnectionProxy
+
+from service.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"  # generic in its stubs only
+
+# What says "not now" rather than "never": the server is away, restarting, full, broken, or not migrated yet.
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.InternalServerError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+class Database:
+    """A pool that opens connections when they are needed, so that it may be made while PostgreSQL is away.
+
+    After a failure one call at a time finds out whether the server is back; all others fail at once.
+
+    Args:
+        acquire_timeout_s: how long a call may wait for a connection, connecting included.
+        command_timeout_s: how long one statement may take.
+        retry_after_s: how long calls fail at once after a failure.
+        statement_cache_size: 0 behind a pgbouncer that pools transactions.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        max_connections: int = 10,
+        acquire_timeout_s: float = 0.5,
+        command_timeout_s: float = 2.0,
+        retry_after_s: float = 0.5,
+        statement_cache_size: int = 100,
+    ) -> None:
+        self._dsn = dsn
+        self._max_connections = max_connections
+        self._acquire_timeout_s = acquire_timeout_s
+        self._command_timeout_s = command_timeout_s
+        self._retry_after_s = retry_after_s
+        self._statement_cache_size = statement_cache_size
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._opening = asyncio.Lock()
+        self._failed = False
+        self._retry_at = 0.0
+
+    @asynccontextmanager
+    async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
+        """A connection for some statements. `timeout_s` replaces both bounds, for work outside requests.
+
+        Raises StoreUnavailable.
+        """
+        self._admit()
+        try:
+            pool = await self._open()
+            async with pool.acquire(timeout=timeout_s or self._acquire_timeout_s) as connection:
+                yield connection
+        except asyncio.CancelledError:
+            self._retry_at = 0.0  # nothing was found out
+            raise
+        except Exception as error:
+            self._failed = _is_away(error)
+            if self._failed:
+                self._retry_at = time.monotonic() + self._retry_after_s
+                raise _unavailable(error) from error
+            if isinstance(error, asyncpg.TransactionRollbackError):  # it answers, but asks to try again
+                raise _unavailable(error) from error
+            raise
+        self._failed = False
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
+        """The same within one transaction, committed at the end of the block."""
+        async with self.connection(timeout_s=timeout_s) as connection, connection.transaction():
+            yield connection
+
+    async def listen(self, channel: str, notify: Callable[[], None]) -> asyncpg.Connection[asyncpg.Record]:
+        """Call `notify` at each notification, and when the connection is lost; the caller ends it.
+
+        Raises StoreUnavailable.
+        """
+        try:
+            connection = await asyncpg.connect(
+                self._dsn, timeout=self._command_timeout_s, command_timeout=self._command_timeout_s
+            )
+            connection.add_termination_listener(lambda *_: notify())
+            await connection.add_listener(channel, lambda *_: notify())
+        except _AWAY as error:
+            raise _unavailable(error) from error
+        return connection
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1")
+
+    async def close(self) -> None:
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), self._command_timeout_s)
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def _open(self) -> asyncpg.Pool[asyncpg.Record]:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._dsn,
+                    min_size=0,
+                    max_size=self._max_connections,
+                    command_timeout=self._command_timeout_s,
+                    statement_cache_size=self._statement_cache_size,
+                    init=_use_orjson,
+                    reset=_keep,
+                )
+            return self._pool
+
+    def _admit(self) -> None:
+        if not self._failed:
+            return
+        now = time.monotonic()
+        if now < self._retry_at:
+            raise StoreUnavailable("PostgreSQL did not answer a moment ago")
+        self._retry_at = now + self._acquire_timeout_s + self._command_timeout_s  # this call finds out
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, _AWAY) and not isinstance(error, ValueError)  # those are bugs of ours
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    log.warning("postgres_unavailable", error=type(error).__name__, message=str(error))
+    return StoreUnavailable(f"PostgreSQL does not answer ({type(error).__name__})")
+
+
+async def _use_orjson(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),  # the first byte is the version of the format
+        decoder=lambda data: orjson.loads(data[1:]),
+        format="binary",
+    )
+
+
+async def _keep(connection: Any) -> None:
+    """Leave a returned connection as it is: nothing here sets session state, and a reset is a round trip."""

@@ -1,0 +1,100 @@
+"""Evidence and experiences, recomputed from decisions, outcomes and events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from service.store.experiences import experience_of
+from service.store.pool import Connection, Database
+from service.store.sums import add_sums, differences, sums_of
+from service.types import ArmSums, Experience
+
+_TIMEOUT_S = 3600.0  # it reads the whole log
+
+
+async def evidence_differences(database: Database) -> dict[tuple[str, str], ArmSums]:
+    """By (tenant, arm), what the events and outcomes have and the sums lack; empty: nothing.
+
+    Raises StoreUnavailable.
+    """
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+        return await _differences(connection)
+
+
+async def rebuild_evidence(database: Database) -> dict[tuple[str, str], ArmSums]:
+    """Put right what differs, in one transaction that learners wait for; return what was added.
+
+    Raises StoreUnavailable.
+    """
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+        await connection.execute(_KEEP_LEARNERS_OUT, timeout=_TIMEOUT_S)
+        changes = await _differences(connection)
+        for (tenant, arm_id), change in sorted(changes.items()):
+            await add_sums(connection, tenant, {arm_id: change})
+    return changes
+
+
+# Learners write an event or an outcome before they touch a sum: in this order nobody waits in a circle.
+_KEEP_LEARNERS_OUT = "LOCK TABLE feedback_events, outcomes, evidence IN SHARE ROW EXCLUSIVE MODE"
+
+# Table and log in one statement, which sees both at one moment. An outcome counts when the arm itself
+# answered; of a decision's events the newest stands.
+_HELD_AND_DUE = """
+WITH outcome_sums AS (
+    SELECT o.tenant, o.arm_id, count(*) AS n_outcomes, sum(o.latency_s) AS latency_s_sum,
+        sum(o.cost_usd) AS cost_usd_sum
+    FROM outcomes o
+    JOIN decisions d ON d.decision_id = o.decision_id
+    WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
+    GROUP BY o.tenant, o.arm_id
+), current_events AS (
+    SELECT DISTINCT ON (decision_id) decision_id, tenant, arm_id, reward, weight
+    FROM feedback_events
+    ORDER BY decision_id, event_id DESC
+), reward_sums AS (
+    SELECT e.tenant, e.arm_id, sum(e.weight) AS n, sum(e.weight * e.reward) AS reward_sum
+    FROM current_events e
+    JOIN decisions d ON d.decision_id = e.decision_id
+    WHERE d.learn AND e.reward IS NOT NULL
+    GROUP BY e.tenant, e.arm_id
+)
+SELECT false AS is_due, tenant, arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum
+FROM evidence
+UNION ALL
+SELECT true AS is_due, tenant, arm_id, coalesce(n, 0), coalesce(reward_sum, 0), coalesce(n_outcomes, 0),
+    coalesce(latency_s_sum, 0), coalesce(cost_usd_sum, 0)
+FROM outcome_sums FULL JOIN reward_sums USING (tenant, arm_id)
+"""
+
+
+async def _differences(connection: Connection) -> dict[tuple[str, str], ArmSums]:
+    rows = await connection.fetch(_HELD_AND_DUE, timeout=_TIMEOUT_S)
+    held = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows if not row["is_due"]}
+    due = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows if row["is_due"]}
+    return differences(held, due)
+
+
+_EXPERIENCES = """
+SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at,
+    e.arm_id, e.reward, e.weight, coalesce(o.latency_s, 0) AS latency_s, coalesce(o.cost_usd, 0) AS cost_usd
+FROM decisions d
+JOIN LATERAL (
+    SELECT arm_id, reward, weight
+    FROM feedback_events f
+    WHERE f.decision_id = d.decision_id
+    ORDER BY event_id DESC
+    LIMIT 1
+) e ON e.reward IS NOT NULL
+LEFT JOIN outcomes o ON o.decision_id = d.decision_id
+WHERE d.encoder = $1 AND d.context IS NOT NULL AND d.learn
+"""
+
+
+async def experiences(database: Database, encoder: str) -> AsyncIterator[Experience]:
+    """Every decision of one vector space that is rated now, as of one moment, in no order.
+
+    Fetched a few at a time, however many there are. Raises StoreUnavailable.
+    """
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+        async for row in connection.cursor(_EXPERIENCES, encoder, prefetch=500, timeout=_TIMEOUT_S):
+            yield experience_of(row)

@@ -1,0 +1,124 @@
+"""Logs, metrics, and the middleware that gives every request its id."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+import structlog
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.run import Run
+from service.types import Learned, Outcome
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def set_up_logs(level: str, form: Literal["auto", "json", "text"]) -> None:
+    """Events as JSON lines, or as text on a terminal, to standard error."""
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if as_text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+class Metrics:
+    """What Prometheus sees. One registry per application, or files shared by worker processes."""
+
+    media_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter(
+            "router_requests", "Requests answered or given up", ["arm", "decision", "status"]
+        )
+        self.attempts = self._counter("router_attempts", "Calls of models", ["arm", "status"])
+        self.cost_usd = self._counter("router_cost_usd", "Dollars spent", ["arm"])
+        self.tokens = self._counter("router_tokens", "Tokens used", ["arm", "kind"])
+        self.feedback = self._counter("router_feedback", "Feedback events", ["status"])
+        self.degraded = self._counter(
+            "router_degraded", "Decisions made without a dependency", ["dependency"]
+        )
+        self.overhead_s = self._histogram("router_overhead_seconds", "The router's own time per request")
+        self.latency_s = self._histogram("router_latency_seconds", "Time of the answering call", ["arm"])
+        self.ttft_s = self._histogram("router_ttft_seconds", "Time to the first content", ["arm"])
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
+        return Histogram(name, text, labels or [], registry=self.registry, buckets=SECONDS)
+
+    def completed(self, run: Run, outcome: Outcome) -> None:
+        """Count one run."""
+        arm = outcome.arm_id
+        self.requests.labels(arm, outcome.kind, outcome.status).inc()
+        for attempt in run.attempts:
+            self.attempts.labels(attempt.arm_id, attempt.status).inc()
+            self.cost_usd.labels(attempt.arm_id).inc(float(attempt.cost_usd))
+        self.tokens.labels(arm, "prompt").inc(outcome.usage.prompt_tokens)
+        self.tokens.labels(arm, "completion").inc(outcome.usage.completion_tokens)
+        for dependency in dict.fromkeys(run.degraded):
+            self.degraded.labels(dependency).inc()
+        self.overhead_s.observe(outcome.overhead_s)
+        self.latency_s.labels(arm).observe(outcome.latency_s)
+        if outcome.ttft_s is not None:
+            self.ttft_s.labels(arm).observe(outcome.ttft_s)
+
+    def learned(self, learned: Learned) -> None:
+        self.feedback.labels(learned.status).inc()
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes; of all workers where there are several."""
+        if MULTIPROCESS_DIR not in os.environ:
+            return generate_latest(self.registry)
+        everyone = CollectorRegistry()
+        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
+
+
+class RequestContext:
+    """Stamps every request with its arrival, and every response with its X-Request-ID."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["received_at"] = datetime.now(UTC)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start" and (request_id := state.get("request_id")):
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)
