@@ -1,0 +1,138 @@
+"""A small HTTP server on a free port of this machine that answers as a test tells it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import orjson
+from aiohttp import web
+
+from service.types import Arm, Chunk, Json
+
+Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+KEY = "sk-very-secret"
+SECRETS = {"UPSTREAM_KEY": KEY}
+BODY: Json = {"model": "auto", "messages": [{"role": "user", "content": "Say hi."}]}
+EVENT_STREAM = {"Content-Type": "text/event-stream"}
+
+
+class Upstream:
+    """What was asked of the server, and what it shall answer."""
+
+    def __init__(self) -> None:
+        self.script: Script = hang
+        self.bodies: list[Json] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.asked = asyncio.Event()
+        self.hung_up = asyncio.Event()  # the caller left before its answer was complete
+        self.base_url = ""
+
+    def arm(self, provider: str = "openai", model: str = "some-model", path: str = "/v1") -> Arm:
+        return Arm("an-arm", provider, model, base_url=self.base_url + path, api_key_env="UPSTREAM_KEY")
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.bodies.append(orjson.loads(await request.read()))
+        self.headers.append(dict(request.headers))
+        self.paths.append(request.path)
+        self.asked.set()
+        try:
+            return await self.script(request)
+        except (asyncio.CancelledError, ConnectionError):
+            self.hung_up.set()
+            raise
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Upstream]:
+    upstream = Upstream()
+    app = web.Application()
+    app.router.add_post("/{path:.*}", upstream.handle)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        upstream.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield upstream
+    finally:
+        await runner.cleanup()
+
+
+async def hang(request: web.Request) -> web.StreamResponse:
+    return await asyncio.Future[web.StreamResponse]()
+
+
+def answers(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Script:
+    """The body as JSON, or as it is when it is bytes."""
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    all_headers = {"Content-Type": "application/json", **(headers or {})}
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, body=raw, headers=all_headers)
+
+    return script
+
+
+def refuses(
+    status: int, message: str = "no", headers: dict[str, str] | None = None, **error: object
+) -> Script:
+    return answers({"error": {"message": message, "type": "some_error", **error}}, status, headers)
+
+
+def streams(*blocks: bytes, then: Script | None = None) -> Script:
+    """Each block as a write of its own; afterwards a clean end, or what `then` does."""
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=EVENT_STREAM)
+        await response.prepare(request)
+        for block in blocks:
+            await response.write(block)
+        if then is not None:
+            return await then(request)
+        return response
+
+    return script
+
+
+async def drop(request: web.Request) -> web.StreamResponse:
+    """The connection breaks."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+def event(body: object) -> bytes:
+    return b"data: " + orjson.dumps(body) + b"\n\n"
+
+
+def piece(content: str | None = None, *, finish_reason: str | None = None, **more: object) -> Json:
+    delta = {} if content is None else {"content": content}
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return {
+        "id": "c-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+    } | more
+
+
+def completion(content: str = "hi", **more: object) -> Json:
+    message = {"role": "assistant", "content": content}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"id": "c-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]} | more
+
+
+async def collected(stream: AsyncGenerator[Chunk, None]) -> list[Chunk]:
+    return [chunk async for chunk in stream]
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return "".join(
+        choice["delta"].get("content") or "" for chunk in chunks for choice in chunk.body["choices"]
+    )

@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+
+from service.errors import (
+    ProviderBroken,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+)
+from service.providers.litellm import LiteLLMCaller
+from service.providers.usage import reported
+from service.types import Arm, Json, Usage
+from tests.service.providers.scripted import (
+    BODY,
+    KEY,
+    NOW,
+    SECRETS,
+    Script,
+    Upstream,
+    answers,
+    collected,
+    completion,
+    drop,
+    event,
+    hang,
+    piece,
+    streams,
+    text_of,
+)
+
+# LiteLLM loads its parts when first used, and some of them warn.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+USAGE = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}
+COUNTED = Usage(prompt_tokens=18, cached_tokens=5, completion_tokens=4)
+
+
+@pytest.fixture
+async def caller() -> AsyncIterator[LiteLLMCaller]:
+    caller = LiteLLMCaller(SECRETS, lambda: NOW)
+    yield caller
+    await caller.close()
+
+
+def claude(upstream: Upstream) -> Arm:
+    return upstream.arm("anthropic", "claude-sonnet-5-5", path="")
+
+
+def message(*content: Json) -> Json:
+    frame = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-5-5"}
+    return frame | {
+        "content": list(content),
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": USAGE | {"output_tokens": 4},
+    }
+
+
+def anthropic_event(kind: str, **fields: object) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), orjson.dumps({"type": kind, **fields}))
+
+
+def text_events(*texts: str) -> list[bytes]:
+    started = message() | {"stop_reason": None, "usage": USAGE | {"output_tokens": 1}}
+    deltas = [
+        anthropic_event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+        for text in texts
+    ]
+    block = {"type": "text", "text": ""}
+    return [
+        anthropic_event("message_start", message=started),
+        anthropic_event("content_block_start", index=0, content_block=block),
+        *deltas,
+    ]
+
+
+END = [
+    anthropic_event("content_block_stop", index=0),
+    anthropic_event(
+        "message_delta",
+        delta={"stop_reason": "end_turn", "stop_sequence": None},
+        usage={"output_tokens": 4},
+    ),
+    anthropic_event("message_stop"),
+]
+
+
+def anthropic_refuses(
+    status: int, kind: str, text: str = "no", headers: dict[str, str] | None = None
+) -> Script:
+    return answers({"type": "error", "error": {"type": kind, "message": text}}, status, headers)
+
+
+async def asked(caller: LiteLLMCaller, arm: Arm, is_stream: bool) -> None:
+    if is_stream:
+        await collected(caller.stream(arm, BODY, timeout_s=20))
+    else:
+        await caller.complete(arm, BODY, timeout_s=20)
+
+
+async def test_an_anthropic_answer_comes_back_as_openais(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    upstream.script = answers(message({"type": "text", "text": "hi there"}))
+
+    answer = await caller.complete(claude(upstream), BODY | {"max_tokens": 50}, timeout_s=20)
+
+    choice = answer.body["choices"][0]
+    assert choice["message"] == {"role": "assistant", "content": "hi there"}
+    assert choice["finish_reason"] == "stop"
+    assert answer.body["object"] == "chat.completion"
+    assert answer.usage == COUNTED
+    assert answer.body["usage"] == reported(COUNTED)
+    assert upstream.paths == ["/v1/messages"]
+    assert upstream.headers[0]["x-api-key"] == KEY
+    assert upstream.bodies[0]["model"] == "claude-sonnet-5-5"
+    assert upstream.bodies[0]["max_tokens"] == 50
+
+
+async def test_a_tool_call_survives_the_translation(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}
+    upstream.script = answers(message(call) | {"stop_reason": "tool_use"})
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+    answer = await caller.complete(claude(upstream), BODY | {"tools": [tool]}, timeout_s=20)
+
+    choice = answer.body["choices"][0]
+    (tool_call,) = choice["message"]["tool_calls"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert tool_call["id"] == "toolu_1"
+    assert orjson.loads(tool_call["function"]["arguments"]) == {"city": "Oslo"}
+
+
+async def test_an_anthropic_stream_ends_with_the_same_usage(
+    caller: LiteLLMCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(*text_events("hi", " there"), *END)
+
+    chunks = await collected(caller.stream(claude(upstream), BODY, timeout_s=20))
+
+    assert text_of(chunks) == "hi there"
+    assert [chunk.usage for chunk in chunks] == [None] * (len(chunks) - 1) + [COUNTED]
+    assert chunks[-1].body["choices"] == []
+    assert chunks[-2].body["choices"][0]["finish_reason"] == "stop"
+    assert len({chunk.body["id"] for chunk in chunks}) == 1
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        streams(*text_events("hi")),
+        streams(*text_events("hi"), then=drop),
+        streams(
+            *text_events("hi"), anthropic_event("error", error={"type": "overloaded_error", "message": ""})
+        ),
+        streams(b"<html>"),
+        streams(),
+    ],
+)
+async def test_a_stream_that_breaks_off_never_looks_complete(
+    caller: LiteLLMCaller, upstream: Upstream, script: Script
+) -> None:
+    upstream.script = script
+
+    with pytest.raises(ProviderBroken):
+        await collected(caller.stream(claude(upstream), BODY, timeout_s=20))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "expected"),
+    [
+        (400, "invalid_request_error", ProviderRejected),
+        (401, "authentication_error", ProviderBroken),
+        (404, "not_found_error", ProviderBroken),
+        (429, "rate_limit_error", ProviderRateLimited),
+        (500, "api_error", ProviderBroken),
+        (529, "overloaded_error", ProviderBroken),
+    ],
+)
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_refusals_are_told_apart_and_name_no_key(
+    caller: LiteLLMCaller,
+    upstream: Upstream,
+    status: int,
+    kind: str,
+    expected: type[ProviderError],
+    is_stream: bool,
+) -> None:
+    upstream.script = anthropic_refuses(status, kind, f"no, {KEY}", {"retry-after": "7"})
+
+    with pytest.raises(expected) as raised:
+        await asked(caller, claude(upstream), is_stream)
+
+    assert KEY not in "".join(traceback.format_exception(raised.value))
+    if expected is ProviderRateLimited:
+        assert raised.value.retry_after_s == 7
+    if expected is ProviderRejected:
+        assert str(raised.value) == "no, ***"
+    assert len(upstream.bodies) == 1  # nothing is tried twice
+
+
+async def test_an_over_long_prompt_has_openais_code(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    upstream.script = anthropic_refuses(400, "invalid_request_error", "prompt is too long: 9 tokens > 8")
+
+    with pytest.raises(ProviderRejected) as raised:
+        await caller.complete(claude(upstream), BODY, timeout_s=20)
+
+    assert raised.value.code == "context_length_exceeded"
+
+
+async def test_a_parameter_the_provider_lacks_is_refused_rather_than_dropped(
+    caller: LiteLLMCaller, upstream: Upstream
+) -> None:
+    with pytest.raises(ProviderRejected, match="logprobs") as raised:
+        await caller.complete(claude(upstream), BODY | {"logprobs": True}, timeout_s=20)
+
+    assert raised.value.code == "unsupported_parameter"
+    assert "litellm" not in str(raised.value).lower()
+    assert upstream.bodies == []
+
+
+async def test_no_field_of_the_caller_decides_where_the_key_goes(
+    caller: LiteLLMCaller, upstream: Upstream
+) -> None:
+    upstream.script = answers(message({"type": "text", "text": "hi"}))
+    evil = {"api_base": "http://127.0.0.1:9", "base_url": "http://127.0.0.1:9", "api_key": "x", "client": 1}
+    more = {"extra_headers": {"x-api-key": "x"}, "mock_response": "fooled", "fallbacks": ["gpt-4"]}
+
+    await caller.complete(claude(upstream), BODY | evil | more, timeout_s=20)
+
+    assert upstream.headers[0]["x-api-key"] == KEY
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "http://127.0.0.1:9/x.png"}},
+        {"type": "image_url", "image_url": "https://127.0.0.1:9/x.png"},
+        {"type": "file", "file": {"file_id": "http://127.0.0.1:9/x.pdf"}},
+        {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,"}},
+    ],
+)
+async def test_nothing_is_fetched_for_a_caller(caller: LiteLLMCaller, upstream: Upstream, part: Json) -> None:
+    body = {"messages": [{"role": "user", "content": [part]}]}
+
+    with pytest.raises(ProviderRejected, match="data: URLs") as raised:
+        await caller.complete(claude(upstream), body, timeout_s=20)
+
+    assert raised.value.param == "messages[0].content"
+
+
+async def test_tools_that_run_elsewhere_are_refused(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    tool = {"type": "mcp", "server_url": "litellm_proxy"}
+
+    with pytest.raises(ProviderRejected, match="type function"):
+        await caller.complete(claude(upstream), BODY | {"tools": [tool]}, timeout_s=20)
+
+
+async def test_an_embedded_image_goes_through(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    upstream.script = answers(message({"type": "text", "text": "a dot"}))
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+    await caller.complete(
+        claude(upstream), {"messages": [{"role": "user", "content": [image]}]}, timeout_s=20
+    )
+
+    (sent,) = upstream.bodies[0]["messages"][0]["content"]
+    assert sent["source"]["data"] == "iVBORw0KGgo="
+
+
+async def test_a_silent_provider_times_out(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    with pytest.raises(ProviderTimeout):
+        await caller.complete(claude(upstream), BODY, timeout_s=0.2)
+
+    await upstream.hung_up.wait()
+
+
+async def test_a_stream_that_falls_silent_times_out(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    upstream.script = streams(*text_events("hi"), then=hang)
+
+    with pytest.raises(ProviderTimeout):
+        await collected(caller.stream(claude(upstream), BODY, timeout_s=0.2))
+
+    await upstream.hung_up.wait()
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_caller_who_leaves_ends_the_upstream_call(
+    caller: LiteLLMCaller, upstream: Upstream, is_stream: bool
+) -> None:
+    task = asyncio.create_task(asked(caller, claude(upstream), is_stream))
+    await upstream.asked.wait()
+    task.cancel()
+
+    await upstream.hung_up.wait()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("model", ["claude", "gemini", "openai"])
+async def test_closing_a_stream_ends_the_upstream_call(
+    caller: LiteLLMCaller, upstream: Upstream, model: str
+) -> None:
+    part = {"content": {"parts": [{"text": "hi"}], "role": "model"}, "index": 0}
+    arm, blocks = {
+        "claude": (claude(upstream), text_events("hi")),
+        "gemini": (
+            upstream.arm("litellm", "gemini/gemini-3.8-flash"),
+            [b"data: %s\r\n\r\n" % orjson.dumps({"candidates": [part]})],
+        ),
+        "openai": (upstream.arm("litellm", "openai/some-model"), [event(piece("hi"))]),
+    }[model]
+    upstream.script = streams(*blocks, then=hang)
+    stream = caller.stream(arm, BODY, timeout_s=60)
+
+    await anext(stream)
+    await stream.aclose()
+
+    await upstream.hung_up.wait()
+
+
+async def test_any_openai_style_provider_works_too(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    arm = upstream.arm("litellm", "openai/some-model")
+
+    upstream.script = answers(completion("hi", usage=usage))
+    answer = await caller.complete(arm, BODY, timeout_s=20)
+    upstream.script = streams(event(piece("hi", finish_reason="stop")), b"data: [DONE]\n\n")
+    chunks = await collected(caller.stream(arm, BODY, timeout_s=20))
+
+    assert answer.usage == Usage(prompt_tokens=7, completion_tokens=2)
+    assert text_of(chunks) == "hi"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.estimated
+
+
+async def test_an_unknown_provider_is_the_operators_mistake(caller: LiteLLMCaller) -> None:
+    with pytest.raises(ProviderBroken, match="no such provider"):
+        await caller.complete(Arm("a", "litellm", "nowhere/some-model"), BODY, timeout_s=20)

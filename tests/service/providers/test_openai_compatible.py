@@ -1,0 +1,492 @@
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator
+from typing import get_args, get_type_hints
+
+import pytest
+from openai.types.chat import completion_create_params
+
+from service.errors import (
+    ProviderBroken,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+)
+from service.providers import openai_compatible
+from service.providers.openai_compatible import FIELDS, OpenAICompatibleCaller
+from service.types import Arm, Json, Usage
+from tests.service.providers.scripted import (
+    BODY,
+    KEY,
+    NOW,
+    SECRETS,
+    Upstream,
+    answers,
+    collected,
+    completion,
+    drop,
+    event,
+    hang,
+    piece,
+    refuses,
+    streams,
+    text_of,
+)
+
+USAGE = {"prompt_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.fixture
+async def caller() -> AsyncIterator[OpenAICompatibleCaller]:
+    caller = OpenAICompatibleCaller(SECRETS, lambda: NOW)
+    yield caller
+    await caller.close()
+
+
+# --- what goes up
+
+
+async def test_the_upstream_gets_its_own_model_name_and_the_key(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = answers(completion())
+
+    await caller.complete(upstream.arm(model="org/model"), BODY, timeout_s=5)
+
+    assert upstream.paths == ["/v1/chat/completions"]
+    assert upstream.bodies[0] == {"model": "org/model", "messages": BODY["messages"], "stream": False}
+    assert upstream.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+async def test_only_documented_fields_go_up(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+    upstream.script = answers(completion())
+    body = BODY | {"seed": 7, "tools": [], "api_base": "http://evil", "extra_headers": {"a": "b"}}
+
+    await caller.complete(upstream.arm(), body, timeout_s=5)
+
+    assert upstream.bodies[0].keys() == {"model", "messages", "stream", "seed", "tools"}
+
+
+def test_every_field_of_the_official_client_is_known() -> None:
+    official: set[str] = set()
+    for variant in get_args(completion_create_params.CompletionCreateParams):
+        official |= get_type_hints(variant).keys()
+
+    assert official - {"model", "stream"} == FIELDS
+
+
+async def test_a_stream_always_asks_for_usage(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+    upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE)
+    body = BODY | {"stream": True, "stream_options": {"include_usage": False, "include_obfuscation": False}}
+
+    await collected(caller.stream(upstream.arm(), body, timeout_s=5))
+
+    assert upstream.bodies[0]["stream"] is True
+    assert upstream.bodies[0]["stream_options"] == {"include_usage": True, "include_obfuscation": False}
+
+
+def test_openai_itself_gets_the_new_name_of_max_tokens() -> None:
+    arm = Arm("a", "openai", "gpt", base_url="https://api.openai.com/v1/")
+
+    body = openai_compatible._upstream_body(arm, BODY | {"max_tokens": 5}, stream=False)
+
+    assert body["max_completion_tokens"] == 5
+    assert "max_tokens" not in body
+
+
+async def test_an_arm_without_a_key_variable_sends_none(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = answers(completion())
+    arm = Arm("a", "openai", "llama", base_url=f"{upstream.base_url}/v1")
+
+    await caller.complete(arm, BODY, timeout_s=5)
+
+    assert "Authorization" not in upstream.headers[0]
+
+
+async def test_a_missing_key_is_said_before_anything_is_sent(upstream: Upstream) -> None:
+    caller = OpenAICompatibleCaller({}, lambda: NOW)
+
+    with pytest.raises(ProviderBroken, match="UPSTREAM_KEY is not set"):
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert upstream.bodies == []
+    await caller.close()
+
+
+# --- whole answers
+
+
+async def test_a_whole_answer_comes_back_as_it_was(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    sent = completion("hi", usage=USAGE, system_fingerprint="fp", x_extension=[1])
+    upstream.script = answers(sent)
+
+    answer = await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert answer.body == sent
+    assert answer.usage == Usage(prompt_tokens=12, cached_tokens=4, completion_tokens=3)
+
+
+async def test_unreported_usage_is_estimated(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+    upstream.script = answers(completion("four by four is sixteen"))
+
+    answer = await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert answer.usage.estimated
+    assert answer.usage.prompt_tokens > 0
+    assert answer.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"<html>", b"", b"{", [], None, {}, {"choices": []}, {"choices": [{"index": 0}]}, {"choices": "many"}],
+)
+async def test_a_200_that_is_no_completion_is_a_broken_provider(
+    caller: OpenAICompatibleCaller, upstream: Upstream, nonsense: object
+) -> None:
+    upstream.script = answers(nonsense)
+
+    with pytest.raises(ProviderBroken, match="something else than a chat completion"):
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+
+async def test_an_error_in_a_200_counts_as_that_error(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = answers({"error": {"message": "slow down", "code": 429}})
+
+    with pytest.raises(ProviderRateLimited, match="slow down"):
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+
+async def test_an_endless_answer_is_cut_off(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+    block = b" " * 2**22
+    upstream.script = streams(*[block] * 9, then=hang)
+
+    with pytest.raises(ProviderBroken, match="more than"):
+        await caller.complete(upstream.arm(), BODY, timeout_s=20)
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_refused_request_keeps_what_the_provider_said(
+    caller: OpenAICompatibleCaller, upstream: Upstream, status: int
+) -> None:
+    upstream.script = refuses(status, "too long", param="messages", code="context_length_exceeded")
+
+    with pytest.raises(ProviderRejected) as raised:
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert str(raised.value) == "too long"
+    assert (raised.value.status, raised.value.param) == (status, "messages")
+    assert raised.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 409, 418, 500, 502, 503, 529])
+async def test_an_answer_that_is_not_the_callers_fault_is_a_broken_provider(
+    caller: OpenAICompatibleCaller, upstream: Upstream, status: int
+) -> None:
+    upstream.script = answers(b"<html>", status, {"Location": f"{upstream.base_url}/elsewhere"})
+
+    with pytest.raises(ProviderBroken) as raised:
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert raised.value.status == status
+    assert upstream.paths == ["/v1/chat/completions"]  # no redirect is followed
+
+
+@pytest.mark.parametrize(
+    "error",
+    [{"param": "model"}, {"code": "model_not_found"}, {"message": "x/y is not a valid model ID"}],
+)
+async def test_the_upstreams_name_of_the_model_is_never_the_callers_fault(
+    caller: OpenAICompatibleCaller, upstream: Upstream, error: Json
+) -> None:
+    upstream.script = refuses(400, **error)
+
+    with pytest.raises(ProviderBroken):
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+
+@pytest.mark.parametrize("status", [408, 504])
+async def test_an_upstreams_own_timeout_is_a_timeout(
+    caller: OpenAICompatibleCaller, upstream: Upstream, status: int
+) -> None:
+    upstream.script = refuses(status)
+
+    with pytest.raises(ProviderTimeout):
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "Retry-After": "1"}, 0.25),
+        ({"Retry-After": "Fri, 20 Nov 2026 12:01:30 GMT"}, 90),
+        ({"Retry-After": "Fri, 20 Nov 2020 12:01:30 GMT"}, 0),
+        ({"Retry-After": "99999999"}, 3600),
+        ({"Retry-After": "-3"}, 0),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [402, 429])
+async def test_a_rate_limit_says_how_long_to_wait(
+    caller: OpenAICompatibleCaller,
+    upstream: Upstream,
+    status: int,
+    headers: dict[str, str],
+    wait_s: float | None,
+) -> None:
+    upstream.script = refuses(status, headers=headers)
+
+    with pytest.raises(ProviderRateLimited) as raised:
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert raised.value.retry_after_s == wait_s
+    assert raised.value.status == status
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 500])
+async def test_the_key_is_in_no_error(
+    caller: OpenAICompatibleCaller, upstream: Upstream, status: int
+) -> None:
+    upstream.script = refuses(status, f"bad key {KEY}")
+
+    with pytest.raises(ProviderError) as raised:
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert KEY not in "".join(traceback.format_exception(raised.value))
+    assert KEY not in repr(raised.value)
+
+
+async def test_a_garbled_response_names_no_key(caller: OpenAICompatibleCaller) -> None:
+    async def garble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"what?\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(garble, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        arm = Arm("a", "openai", "m", base_url=f"http://127.0.0.1:{port}", api_key_env="UPSTREAM_KEY")
+        with pytest.raises(ProviderBroken) as raised:
+            await caller.complete(arm, BODY, timeout_s=5)
+
+    assert raised.value.__cause__ is None
+    assert KEY not in str(raised.value)
+
+
+# --- silence and lost connections
+
+
+async def test_a_silent_upstream_times_out(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+    with pytest.raises(ProviderTimeout, match=r"within 0\.05 s"):
+        await caller.complete(upstream.arm(), BODY, timeout_s=0.05)
+
+    await upstream.hung_up.wait()
+
+
+async def test_a_refused_connection_is_a_broken_provider(caller: OpenAICompatibleCaller) -> None:
+    async with await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+
+    with pytest.raises(ProviderBroken, match="connection"):
+        await caller.complete(Arm("a", "openai", "m", f"http://127.0.0.1:{port}"), BODY, timeout_s=5)
+
+
+async def test_a_lost_connection_is_a_broken_provider(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = drop
+
+    with pytest.raises(ProviderBroken, match="connection"):
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_caller_who_leaves_before_the_answer_ends_the_upstream_call(
+    caller: OpenAICompatibleCaller, upstream: Upstream, is_stream: bool
+) -> None:
+    async def ask() -> None:
+        if is_stream:
+            await collected(caller.stream(upstream.arm(), BODY, timeout_s=60))
+        await caller.complete(upstream.arm(), BODY, timeout_s=60)
+
+    task = asyncio.create_task(ask())
+    await upstream.asked.wait()
+    task.cancel()
+
+    await upstream.hung_up.wait()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_closing_a_stream_ends_the_upstream_call(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(event(piece("hi")), then=hang)
+    stream = caller.stream(upstream.arm(), BODY, timeout_s=60)
+
+    await anext(stream)
+    await stream.aclose()
+
+    await upstream.hung_up.wait()
+
+
+# --- streams
+
+
+async def test_a_stream_brings_its_pieces_and_ends_with_usage(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    usage_piece = piece(usage=USAGE) | {"choices": []}
+    upstream.script = streams(
+        event(piece("Hel", usage=None)),
+        event(piece("lo")),
+        event(piece(finish_reason="stop")),
+        event(usage_piece),
+        DONE,
+    )
+
+    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+    assert text_of(chunks) == "Hello"
+    assert [chunk.usage for chunk in chunks[:-1]] == [None, None, None]
+    assert all("usage" not in chunk.body for chunk in chunks[:-1])
+    assert chunks[-1].usage == Usage(prompt_tokens=12, cached_tokens=4, completion_tokens=3)
+    assert chunks[-1].body == usage_piece
+
+
+async def test_usage_on_every_piece_is_told_once(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+    upstream.script = streams(
+        event(piece("a", usage={"prompt_tokens": 9, "completion_tokens": 1})),
+        event(piece("b", finish_reason="stop", usage={"prompt_tokens": 9, "completion_tokens": 2})),
+        DONE,
+    )
+
+    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+    assert [chunk.usage for chunk in chunks] == [None, None, Usage(prompt_tokens=9, completion_tokens=2)]
+    assert chunks[-1].body["choices"] == []
+
+
+async def test_a_stream_without_usage_gets_an_estimate(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(event(piece("hello there", finish_reason="stop")), DONE)
+
+    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.estimated
+    assert chunks[-1].body["usage"]["completion_tokens"] == 3
+
+
+async def test_a_stream_may_end_without_done(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+    upstream.script = streams(event(piece("hi", finish_reason="stop"))[:-2])
+
+    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+    assert text_of(chunks) == "hi"
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [],
+        [DONE],
+        [b": ping\n\n"],
+        [event(piece("hi"))],
+        [event(piece("hi")), DONE],
+        [event(piece("hi")), event(piece(finish_reason="stop"))[:40]],
+        [event(piece("hi")), b"data: {nonsense\n\n"],
+        [event(piece("hi")), event([1])],
+        [event({"hello": "world"})],
+        [event(piece("hi")), event(piece(finish_reason="error"))],
+        [event(piece("hi")), event({"error": {"message": "overloaded"}})],
+    ],
+)
+async def test_a_stream_that_breaks_off_never_looks_complete(
+    caller: OpenAICompatibleCaller, upstream: Upstream, blocks: list[bytes]
+) -> None:
+    upstream.script = streams(*blocks)
+
+    with pytest.raises(ProviderBroken):
+        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+
+async def test_a_choice_that_did_not_finish_makes_the_stream_incomplete(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    second = {"index": 1, "delta": {"content": "x"}, "finish_reason": None}
+    upstream.script = streams(event(piece(choices=[second])), event(piece("hi", finish_reason="stop")), DONE)
+
+    with pytest.raises(ProviderBroken, match="before its answer was complete"):
+        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+
+async def test_a_connection_lost_in_a_stream_is_a_broken_provider(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(event(piece("hi")), then=drop)
+    stream = caller.stream(upstream.arm(), BODY, timeout_s=5)
+
+    first = await anext(stream)
+    with pytest.raises(ProviderBroken, match="connection"):
+        await anext(stream)
+
+    assert text_of([first]) == "hi"
+
+
+async def test_comments_do_not_keep_a_silent_stream_alive(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(event(piece("hi")), b": ping\n\n", then=hang)
+    stream = caller.stream(upstream.arm(), BODY, timeout_s=0.05)
+
+    await anext(stream)
+    with pytest.raises(ProviderTimeout):
+        await anext(stream)
+
+    await upstream.hung_up.wait()
+
+
+async def test_an_error_inside_a_stream_keeps_its_meaning(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(event({"error": {"message": "bad image", "code": 400}}))
+
+    with pytest.raises(ProviderRejected, match="bad image"):
+        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+
+async def test_a_refused_stream_raises_before_its_first_piece(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = refuses(429, headers={"Retry-After": "3"})
+
+    with pytest.raises(ProviderRateLimited) as raised:
+        await anext(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+    assert raised.value.retry_after_s == 3
+
+
+async def test_a_stream_answered_with_an_error_document_raises_that_error(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = answers({"error": {"message": "no credit", "code": 402}})
+
+    with pytest.raises(ProviderRateLimited, match="no credit"):
+        await anext(caller.stream(upstream.arm(), BODY, timeout_s=5))

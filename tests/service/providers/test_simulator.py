@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from statistics import mean
+
+import orjson
+import pytest
+
+from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
+from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller, prompt_of, topic_of, true_quality
+from service.providers.usage import usage_from
+from service.types import Arm, Json
+from tests.service.providers.scripted import collected, text_of
+
+SMALL, CODE, MATH, WRITER, LARGE = SIMULATED_ARMS
+PROMPTS = {
+    "code": "Write a Python function that reverses a list.",
+    "math": "What is 17 * 23?",
+    "writing": "Write a short poem about autumn.",
+    "facts": "Which river flows through the capital of France?",
+}
+
+
+def body(prompt: str = "Hello there", **fields: object) -> Json:
+    return {"messages": [{"role": "user", "content": prompt}], **fields}
+
+
+@pytest.fixture
+def caller() -> SimulatedCaller:
+    return SimulatedCaller(time_scale=0)
+
+
+async def said(caller: SimulatedCaller, arm: Arm, request: Json) -> str:
+    answer = await caller.complete(arm, request, timeout_s=5)
+    content: str = answer.body["choices"][0]["message"]["content"]
+    return content
+
+
+@pytest.mark.parametrize(("topic", "prompt"), PROMPTS.items())
+def test_the_topic_is_found_by_its_words(topic: str, prompt: str) -> None:
+    assert topic_of(prompt) == topic
+
+
+@pytest.mark.parametrize(
+    ("topic", "specialist"), [("code", "sim-code"), ("math", "sim-math"), ("writing", "sim-writer")]
+)
+def test_each_specialist_is_best_on_its_topic(topic: str, specialist: str) -> None:
+    prompts = [f"{PROMPTS[topic]} Number {i}." for i in range(50)]
+
+    mean_quality = {
+        arm.arm_id: mean(true_quality(arm.arm_id, prompt) for prompt in prompts) for arm in SIMULATED_ARMS
+    }
+
+    assert max(mean_quality, key=lambda arm_id: mean_quality[arm_id]) == specialist
+    assert all(0 <= quality <= 1 for quality in mean_quality.values())
+
+
+async def test_an_answer_says_plainly_what_it_is(caller: SimulatedCaller) -> None:
+    text = await said(caller, CODE, body(PROMPTS["code"]))
+
+    quality = true_quality("sim-code", PROMPTS["code"])
+    assert "simulated" in text
+    assert "sim-code" in text
+    assert "code" in text
+    assert f"good: quality {quality:.2f}" in text
+
+
+async def test_the_same_request_gets_the_same_answer(caller: SimulatedCaller) -> None:
+    again = SimulatedCaller(time_scale=0)
+    other = SimulatedCaller(seed=1, time_scale=0)
+
+    first = await caller.complete(LARGE, body(), timeout_s=5)
+
+    assert await again.complete(LARGE, body(), timeout_s=5) == first
+    assert await other.complete(LARGE, body(), timeout_s=5) != first
+
+
+async def test_a_stream_says_the_same_as_a_whole_answer(caller: SimulatedCaller) -> None:
+    whole = await caller.complete(WRITER, body(), timeout_s=5)
+
+    chunks = await collected(caller.stream(WRITER, body(), timeout_s=5))
+
+    assert text_of(chunks) == whole.body["choices"][0]["message"]["content"]
+    assert chunks[0].body["choices"][0]["delta"]["role"] == "assistant"
+    assert chunks[-2].body["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1].body["choices"] == []
+    assert chunks[-1].usage == whole.usage == usage_from(chunks[-1].body["usage"])
+    assert all(a.body["id"] == b.body["id"] for a, b in pairwise(chunks))
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+async def test_a_token_limit_cuts_the_answer(caller: SimulatedCaller, field: str) -> None:
+    answer = await caller.complete(SMALL, body() | {field: 5}, timeout_s=5)
+
+    assert answer.usage.completion_tokens == 5
+    assert answer.body["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("stop", ["No model", ["nowhere", "No model"]])
+async def test_a_stop_sequence_ends_the_answer(caller: SimulatedCaller, stop: str | list[str]) -> None:
+    answer = await caller.complete(SMALL, body(stop=stop), timeout_s=5)
+
+    choice = answer.body["choices"][0]
+    assert choice["message"]["content"].strip() == "[simulated]"
+    assert choice["finish_reason"] == "stop"
+
+
+async def test_json_is_answered_where_json_is_asked_for(caller: SimulatedCaller) -> None:
+    text = await said(caller, SMALL, body(response_format={"type": "json_object"}))
+
+    found = orjson.loads(text)
+    assert found["simulated"] is True
+    assert found["model"] == "sim-small"
+
+
+async def test_a_json_schema_gets_an_instance_of_it(caller: SimulatedCaller) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": ["string", "null"]},
+            "kind": {"enum": ["a", "b"]},
+            "sizes": {"type": "array", "items": {"type": "integer"}},
+            "ok": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+        },
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+    found = orjson.loads(await said(caller, SMALL, body(response_format=wanted)))
+
+    assert isinstance(found.pop("name"), str)
+    assert found == {"kind": "a", "sizes": [1], "ok": True}
+
+
+async def test_several_choices_are_refused(caller: SimulatedCaller) -> None:
+    with pytest.raises(ProviderRejected, match="n must be 1"):
+        await caller.complete(SMALL, body(n=2), timeout_s=5)
+
+
+async def test_an_unknown_model_is_the_operators_mistake(caller: SimulatedCaller) -> None:
+    with pytest.raises(ProviderBroken, match="sim-small"):
+        await caller.complete(Arm("x", "simulator", "sim-huge"), body(), timeout_s=5)
+
+
+async def test_a_slow_answer_times_out() -> None:
+    slow = SimulatedCaller(time_scale=1e6)
+
+    with pytest.raises(ProviderTimeout):
+        await slow.complete(LARGE, body(), timeout_s=0.01)
+    with pytest.raises(ProviderTimeout):
+        await anext(slow.stream(LARGE, body(), timeout_s=0.01))
+
+
+def test_the_last_user_message_is_the_prompt() -> None:
+    parts = [{"type": "text", "text": "two"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
+    messages = [
+        {"role": "user", "content": "one"},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": "three"},
+    ]
+
+    assert prompt_of({"messages": messages}) == "two"

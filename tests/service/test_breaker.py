@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.breaker import Breaker
+from service.errors import (
+    ProviderBroken,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+)
+from service.types import Arm
+
+ARM = Arm("an-arm", "openai", "some-model")
+BROKEN = ProviderBroken("500")
+TIMEOUT = ProviderTimeout("late")
+REJECTED = ProviderRejected("bad field", status=400)
+
+
+@dataclass
+class HandClock:
+    now: datetime = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def breaker(clock: HandClock) -> Breaker:
+    return Breaker(clock, failures_to_open=3, rest_s=30, longest_rest_s=300)
+
+
+def fail(breaker: Breaker, n: int, error: ProviderError = BROKEN) -> None:
+    for _ in range(n):
+        breaker.begin(ARM)
+        breaker.failed(ARM, error)
+
+
+def test_an_arm_that_was_never_called_does_not_rest(breaker: Breaker) -> None:
+    assert breaker.is_resting(ARM) is None
+    assert breaker.status() == []
+
+
+@pytest.mark.parametrize("error", [BROKEN, TIMEOUT])
+def test_failures_in_a_row_make_an_arm_rest(breaker: Breaker, error: ProviderError) -> None:
+    fail(breaker, 2, error)
+    assert breaker.is_resting(ARM) is None
+
+    fail(breaker, 1, error)
+
+    assert breaker.is_resting(ARM) == "resting 30 s more after 3 failures in a row"
+    assert not breaker.begin(ARM)
+
+
+def test_a_success_in_between_starts_the_count_again(breaker: Breaker) -> None:
+    fail(breaker, 2)
+    breaker.succeeded(ARM)
+    fail(breaker, 2)
+
+    assert breaker.is_resting(ARM) is None
+
+
+def test_a_rest_ends_by_itself(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+
+    clock.forward(30)
+
+    assert breaker.is_resting(ARM) is None
+
+
+def test_after_a_rest_one_call_may_try_the_arm(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    assert breaker.begin(ARM)
+    assert not breaker.begin(ARM)
+    assert breaker.is_resting(ARM) == "one call is trying it after failures"
+
+
+def test_a_trial_that_succeeds_brings_the_arm_back(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    breaker.begin(ARM)
+    breaker.succeeded(ARM)
+
+    assert breaker.is_resting(ARM) is None
+    fail(breaker, 2)
+    assert breaker.is_resting(ARM) is None
+
+
+def test_a_trial_that_fails_makes_the_arm_rest_again(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    fail(breaker, 1)
+
+    clock.forward(29)
+    assert breaker.is_resting(ARM) is not None
+    clock.forward(1)
+    assert breaker.is_resting(ARM) is None
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_a_trial_without_a_verdict_gives_its_place_to_the_next(
+    breaker: Breaker, clock: HandClock, is_cancelled: bool
+) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    breaker.begin(ARM)
+    if is_cancelled:
+        breaker.released(ARM)
+    else:
+        breaker.failed(ARM, REJECTED)
+
+    assert breaker.is_resting(ARM) is None
+    assert breaker.begin(ARM)
+    assert not breaker.begin(ARM)
+
+
+def test_a_trial_that_never_reports_back_does_not_hold_its_place_forever(
+    breaker: Breaker, clock: HandClock
+) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    breaker.begin(ARM)
+    clock.forward(30)
+
+    assert breaker.begin(ARM)
+
+
+def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    breaker.begin(ARM)
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=5))
+
+    assert breaker.is_resting(ARM) == "its provider asked to wait, 5 s more"
+    clock.forward(5)
+    assert breaker.begin(ARM)
+    assert not breaker.begin(ARM)  # still on trial
+
+
+def test_the_callers_own_mistakes_never_make_an_arm_rest(breaker: Breaker) -> None:
+    fail(breaker, 50, REJECTED)
+
+    assert breaker.is_resting(ARM) is None
+    assert breaker.status() == []
+
+
+def test_a_rate_limit_is_obeyed_for_as_long_as_asked(breaker: Breaker, clock: HandClock) -> None:
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=12))
+
+    assert breaker.is_resting(ARM) == "its provider asked to wait, 12 s more"
+    clock.forward(12)
+    assert breaker.is_resting(ARM) is None
+
+
+def test_a_rate_limit_neither_counts_as_failure_nor_forgives_any(breaker: Breaker, clock: HandClock) -> None:
+    limited = ProviderRateLimited("429", retry_after_s=0)
+
+    fail(breaker, 20, limited)
+    assert breaker.is_resting(ARM) is None
+    fail(breaker, 2)
+    fail(breaker, 1, limited)
+    assert breaker.is_resting(ARM) is None
+    fail(breaker, 1)
+
+    assert breaker.is_resting(ARM) == "resting 30 s more after 3 failures in a row"
+
+
+@pytest.mark.parametrize(("asked_s", "rest_s"), [(None, 30), (86_400, 300)])
+def test_a_rate_limit_rests_within_bounds(
+    breaker: Breaker, clock: HandClock, asked_s: float | None, rest_s: float
+) -> None:
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=asked_s))
+
+    clock.forward(rest_s - 1)
+    assert breaker.is_resting(ARM) is not None
+    clock.forward(1)
+    assert breaker.is_resting(ARM) is None
+
+
+def test_an_answer_already_under_way_does_not_end_a_rate_limit(breaker: Breaker) -> None:
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=12))
+    breaker.succeeded(ARM)
+
+    assert breaker.is_resting(ARM) is not None
+
+
+def test_a_shorter_wish_does_not_shorten_a_rest(breaker: Breaker, clock: HandClock) -> None:
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=60))
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=1))
+
+    clock.forward(59)
+    assert breaker.is_resting(ARM) is not None
+
+
+def test_arms_rest_apart_unless_they_are_the_same_upstream(breaker: Breaker) -> None:
+    fail(breaker, 3)
+
+    assert breaker.is_resting(replace(ARM, arm_id="an-alias")) is not None
+    assert breaker.is_resting(replace(ARM, model="other")) is None
+    assert breaker.is_resting(replace(ARM, base_url="http://elsewhere")) is None
+    assert breaker.is_resting(replace(ARM, api_key_env="OTHER_KEY")) is None
+
+
+def test_the_status_tells_what_is_held_against_an_arm(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 1)
+    (young,) = breaker.status()
+    assert (young.model, young.n_failures, young.reason, young.until) == ("some-model", 1, None, None)
+
+    fail(breaker, 2)
+    (resting,) = breaker.status()
+
+    assert (resting.n_failures, resting.reason) == (3, "failing")
+    assert resting.until == clock.now + timedelta(seconds=30)
+
+
+errors = st.sampled_from([BROKEN, TIMEOUT, REJECTED]) | st.builds(
+    lambda wait_s: ProviderRateLimited("429", retry_after_s=wait_s), st.none() | st.floats(0, 1e6)
+)
+happenings = st.lists(st.tuples(st.sampled_from(["begin", "ok", "fail", "leave"]), errors, st.floats(0, 400)))
+
+
+@given(happenings)
+def test_whatever_happens_no_arm_rests_longer_than_the_longest_rest(
+    happened: list[tuple[str, ProviderError, float]],
+) -> None:
+    clock = HandClock()
+    breaker = Breaker(clock, rest_s=30, longest_rest_s=300)
+    for what, error, wait_s in happened:
+        match what:
+            case "begin":
+                breaker.begin(ARM)
+            case "ok":
+                breaker.succeeded(ARM)
+            case "fail":
+                breaker.failed(ARM, error)
+            case "leave":
+                breaker.released(ARM)
+        clock.forward(wait_s)
+
+    clock.forward(300)
+    assert breaker.is_resting(ARM) is None
+    assert breaker.begin(ARM)
