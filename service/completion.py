@@ -13,6 +13,7 @@ import structlog
 
 from bandit.policy import draw
 from service.background import Background
+from service.cache.exact import CachedAnswer, ExactCache
 from service.catalog import Catalog
 from service.errors import (
     AllArmsFailed,
@@ -24,10 +25,11 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.explanation import explanation
+from service.pieces import in_pieces
 from service.ports import Clock, Journal, ModelCaller
 from service.routing import Router
 from service.run import Call, Run
-from service.types import Answer, Arm, AttemptStatus, Chunk, DecisionKind, Json, Outcome, Query
+from service.types import Answer, Arm, AttemptStatus, Chunk, Decision, DecisionKind, Json, Outcome, Query
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +91,7 @@ class Completion:
     clock: Clock
     max_attempts: int
     store_texts: bool
+    cache: ExactCache | None
 
     async def complete(self, query: Query) -> Completed:
         """Answer a query in one piece.
@@ -98,55 +101,68 @@ class Completion:
             ProviderRejected: the provider found the caller's request faulty.
             AllArmsFailed: no arm gave an answer.
         """
-        run = await self._begin(query)
-        try:
-            try:
-                call, answer = await self._call_until_answered(run, self._complete)
-                await self._committed(run)
-            except _AnsweredElsewhere:
-                run = await self._again(query)
-                call, answer = await self._call_until_answered(run, self._complete)
-        except RouterError:
-            await self._log_given_up(run, "failed")
-            raise
-        except asyncio.CancelledError:
-            self.background.spawn(self._log_given_up(run, "cancelled"))
-            raise
+        retry = await self._find(query)
+        if retry is None and self.cache is not None and (seen := self.cache.find(query)) is not None:
+            return Completed(await self._repeat(query, seen), seen.body)
+        run, (call, answer) = await self._answer(query, retry, self._complete)
         call.received(answer)
         run.finished(call, self.clock())
         await self._log_outcome(run, "ok")
-        return Completed(self._head(run), {**answer.body, "model": call.arm.arm_id})
+        body = {**answer.body, "model": call.arm.arm_id}
+        if self.cache is not None:
+            self.cache.keep(query, call.arm.arm_id, body)
+        return Completed(self._head(run), body)
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
-        run = await self._begin(query)
+        retry = await self._find(query)
+        if retry is None and self.cache is not None and (seen := self.cache.find(query)) is not None:
+            return Streaming(await self._repeat(query, seen), in_pieces(seen.body))
+        run, opened = await self._answer(query, retry, self._open)
+        return Streaming(self._head(run), self._chunks(run, opened))
+
+    async def _answer(
+        self, query: Query, retry: Run | None, ask: Callable[[Call], Awaitable[T]]
+    ) -> tuple[Run, T]:
+        """Decide, unless that was done before, and call until answered; failures are logged."""
+        run = self._logged(await self.router.decide(query)) if retry is None else retry
         try:
             try:
-                opened = await self._call_until_answered(run, self._open)
+                answered = await self._call_until_answered(run, ask)
                 await self._committed(run)
             except _AnsweredElsewhere:
                 run = await self._again(query)
-                opened = await self._call_until_answered(run, self._open)
+                answered = await self._call_until_answered(run, ask)
         except RouterError:
             await self._log_given_up(run, "failed")
             raise
         except asyncio.CancelledError:
             self.background.spawn(self._log_given_up(run, "cancelled"))
             raise
-        return Streaming(self._head(run), self._chunks(run, opened))
+        return run, answered
+
+    async def _repeat(self, query: Query, seen: CachedAnswer) -> Head:
+        """Log a request that is answered from the cache."""
+        run = self._logged(self.router.repeat(query, seen.arm_id))
+        try:
+            await self._committed(run)
+        except _AnsweredElsewhere:
+            await self._again(query)  # the same request at the same time; a conflict if it is another
+        await self._log(run, run.repeated(seen.body, self.clock(), store_texts=self.store_texts))
+        return self._head(run)
 
     # --- beginning
 
-    async def _begin(self, query: Query) -> Run:
-        if query.request_id_given and (again := await self._find(query)) is not None:
-            return again
-        decision = await self.router.decide(query)
+    def _logged(self, decision: Decision) -> Run:
+        """A run whose decision is being committed."""
         run = Run.of(decision)
         run.logging = asyncio.create_task(self.journal.log_decision(decision))
         return run
 
     async def _find(self, query: Query) -> Run | None:
         """The run of a retry: a further attempt of the decision that the request id stands for."""
+        if not query.request_id_given:
+            return None
         try:
             logged = await self.journal.find(query.tenant, query.request_id)
         except StoreUnavailable:
@@ -280,8 +296,10 @@ class Completion:
 
     async def _log_outcome(self, run: Run, status: AttemptStatus) -> None:
         outcome = run.outcome(status, self.clock(), store_texts=self.store_texts)
-        if outcome is None:
-            return
+        if outcome is not None:
+            await self._log(run, outcome)
+
+    async def _log(self, run: Run, outcome: Outcome) -> None:
         self.observe(run, outcome)
         try:
             await self.journal.log_outcome(outcome, run.attempts)

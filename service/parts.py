@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import structlog
@@ -21,13 +22,14 @@ from embeddings.encoder import Encoder, EncoderError, TextEncoder
 from service.arms import ArmList, choose_arms, default_arm_id
 from service.background import Background
 from service.breaker import Breaker
+from service.cache.exact import ExactCache
 from service.catalog import Catalog
 from service.completion import Completion
 from service.errors import MemoryUnavailable, StartupError, StoreUnavailable
 from service.learning import Learner
 from service.memory.edge import EdgeMemory
 from service.memory.qdrant import QdrantMemory
-from service.ports import Memory, ModelCaller
+from service.ports import Clock, Evidence, Memory, ModelCaller
 from service.providers.callers import build_callers
 from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller
@@ -58,6 +60,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class Pingable(Protocol):
+    """Something that can be asked whether it is there. Raises StoreUnavailable."""
+
+    async def ping(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Parts:
     """What endpoints work with."""
@@ -69,7 +77,7 @@ class Parts:
     completion: Completion
     learner: Learner
     journal: SpoolingJournal
-    database: Database
+    database: Pingable
     memory: Memory
     encoder: TextEncoder
     metrics: Metrics
@@ -159,58 +167,96 @@ async def open_parts(
         await journal.start()
         stack.push_async_callback(journal.close)
 
-        metrics = Metrics()
         background = Background()
-        rng = np.random.default_rng()
-        catalog = Catalog(arms.arms, default_arm_id(settings, arms.arms), Breaker(now))
-        knobs = knobs_of(settings)
-        router = Router(
-            catalog=catalog,
+        parts = wire(
+            settings,
+            arms,
             encoder=encoder,
             memory=memory,
             evidence=evidence,
-            knobs=knobs,
-            pacer=Pacer(knobs.budget_usd_per_request),
-            rng=rng,
-            clock=now,
-            embedding_timeout_s=settings.embedding_timeout_s,
-            memory_timeout_s=settings.memory_timeout_s,
-        )
-
-        def observe(run: Run, outcome: Outcome) -> None:
-            metrics.completed(run, outcome)
-            if run.decision is not None:
-                router.settle(run.decision, outcome.cost_usd)
-
-        learner = Learner(evidence, memory, encoder.name)
-        sweeping = asyncio.create_task(learner.sweep_forever())
-        stack.push_async_callback(_cancel, sweeping)
-        stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
-        yield Parts(
-            settings=settings,
-            arms=arms,
-            catalog=catalog,
-            router=router,
-            completion=Completion(
-                router=router,
-                catalog=catalog,
-                journal=journal,
-                caller=caller,
-                background=background,
-                observe=observe,
-                rng=rng,
-                clock=now,
-                max_attempts=settings.max_attempts,
-                store_texts=settings.store_texts,
-            ),
-            learner=learner,
             journal=journal,
             database=database,
-            memory=memory,
-            encoder=encoder,
-            metrics=metrics,
-            started_at=int(now().timestamp()),
+            caller=caller,
+            background=background,
+            rng=np.random.default_rng(),
+            clock=now,
         )
+        sweeping = asyncio.create_task(parts.learner.sweep_forever())
+        stack.push_async_callback(_cancel, sweeping)
+        stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
+        yield parts
+
+
+def wire(
+    settings: Settings,
+    arms: ArmList,
+    *,
+    encoder: TextEncoder,
+    memory: Memory,
+    evidence: Evidence,
+    journal: SpoolingJournal,
+    database: Pingable,
+    caller: ModelCaller,
+    background: Background,
+    rng: np.random.Generator,
+    clock: Clock,
+) -> Parts:
+    """Connect what is open already; nothing starts and nothing is waited for."""
+    metrics = Metrics()
+    catalog = Catalog(arms.arms, default_arm_id(settings, arms.arms), Breaker(clock))
+    knobs = knobs_of(settings)
+    router = Router(
+        catalog=catalog,
+        encoder=encoder,
+        memory=memory,
+        evidence=evidence,
+        knobs=knobs,
+        pacer=Pacer(knobs.budget_usd_per_request),
+        rng=rng,
+        clock=clock,
+        embedding_timeout_s=settings.embedding_timeout_s,
+        memory_timeout_s=settings.memory_timeout_s,
+    )
+
+    def observe(run: Run, outcome: Outcome) -> None:
+        metrics.completed(run, outcome)
+        if run.decision is not None:
+            router.settle(run.decision, outcome.cost_usd)
+
+    completion = Completion(
+        router=router,
+        catalog=catalog,
+        journal=journal,
+        caller=caller,
+        background=background,
+        observe=observe,
+        rng=rng,
+        clock=clock,
+        max_attempts=settings.max_attempts,
+        store_texts=settings.store_texts,
+        cache=cache_of(settings, clock),
+    )
+    return Parts(
+        settings=settings,
+        arms=arms,
+        catalog=catalog,
+        router=router,
+        completion=completion,
+        learner=Learner(evidence, memory, encoder.name),
+        journal=journal,
+        database=database,
+        memory=memory,
+        encoder=encoder,
+        metrics=metrics,
+        started_at=int(clock().timestamp()),
+    )
+
+
+def cache_of(settings: Settings, clock: Clock) -> ExactCache | None:
+    """The cache of answers, where it is switched on."""
+    if not settings.cache_enabled:
+        return None
+    return ExactCache(settings.cache_max_size, settings.cache_ttl_seconds, clock)
 
 
 def knobs_of(settings: Settings) -> Knobs:

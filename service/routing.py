@@ -110,9 +110,29 @@ class Router:
             decided_at=self.clock(),
         )
 
+    def repeat(self, query: Query, arm_id: str) -> Decision:
+        """The decision to answer as an arm answered the same request before: nothing was weighed."""
+        return Decision(
+            decision_id=uuid4(),
+            query=query,
+            kind="cache",
+            arm_id=arm_id,
+            propensity=1.0,
+            uniform=0.0,
+            candidates=(),
+            rejected=(),
+            neighbours=(),
+            confidence=1.0,
+            budget_price=self.pacer.price,
+            encoder=None,
+            context=None,
+            degraded=(),
+            decided_at=self.clock(),
+        )
+
     def settle(self, decision: Decision, cost_usd: Decimal) -> None:
         """Tell the budget what a decision did cost."""
-        if self.pacer.budget_usd is not None and decision.kind != "pinned":
+        if self.pacer.budget_usd is not None and decision.kind not in {"pinned", "cache"}:
             expected = {c.arm_id: c.expected_cost_usd for c in decision.candidates}
             self.pacer.settle(expected[decision.arm_id], float(cost_usd))
 

@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import TypedDict
 from uuid import UUID, uuid4
 
 from service.errors import ProviderError
@@ -180,7 +181,6 @@ class Run:
             return None
         final = self.attempts[-1]
         called_s = sum(attempt.latency_s for attempt in self.attempts)
-        text = self.last.text
         return Outcome(
             decision_id=self.decision_id,
             tenant=self.query.tenant,
@@ -193,11 +193,43 @@ class Run:
             usage=final.usage,
             cost_usd=sum((attempt.cost_usd for attempt in self.attempts), Decimal(0)),
             finish_reason=final.finish_reason,
-            answer_chars=len(text),
-            answer_digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() if text else None,
-            answer_text=text if store_texts and text else None,
             completed_at=now,
+            **_answered(self.last.text, store_texts=store_texts),
         )
+
+    def repeated(self, body: Json, now: datetime, *, store_texts: bool) -> Outcome:
+        """The outcome of answering with what was answered before: it costs nothing."""
+        message = body["choices"][0].get("message") or {}
+        return Outcome(
+            decision_id=self.decision_id,
+            tenant=self.query.tenant,
+            arm_id=self.arm_id,
+            kind=self.kind,
+            status="ok",
+            latency_s=0.0,
+            ttft_s=None,
+            overhead_s=(now - self.query.received_at).total_seconds(),
+            usage=Usage(),
+            cost_usd=Decimal(0),
+            finish_reason=body["choices"][0].get("finish_reason"),
+            completed_at=now,
+            **_answered("".join(_texts(message)), store_texts=store_texts),
+        )
+
+
+class _Answered(TypedDict):
+    answer_chars: int
+    answer_digest: bytes | None
+    answer_text: str | None
+
+
+def _answered(text: str, *, store_texts: bool) -> _Answered:
+    """What is kept of an answer's text."""
+    return {
+        "answer_chars": len(text),
+        "answer_digest": hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() if text else None,
+        "answer_text": text if store_texts and text else None,
+    }
 
 
 def _texts(message: Json) -> list[str]:

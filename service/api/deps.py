@@ -16,18 +16,25 @@ REQUEST_ID = re.compile(r"[!-~]{1,128}")
 REQUEST_ID_RULE = "must be 1 to 128 visible ASCII characters"
 
 
-def parts_of(request: Request) -> Parts:
+# Dependencies are coroutines although they wait for nothing: FastAPI would run plain functions in threads.
+
+
+async def parts_of(request: Request) -> Parts:
     """The parts of the running service."""
+    return parts_at(request)
+
+
+def parts_at(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
 
-def tenant_of(request: Request) -> str:
+async def tenant_of(request: Request) -> str:
     """Whom the request belongs to: one tenant until there are keys."""
     return DEFAULT_TENANT
 
 
-def given_request_id(request: Request) -> str | None:
+async def given_request_id(request: Request) -> str | None:
     """The caller's X-Request-ID.
 
     Raises:
@@ -41,7 +48,7 @@ def given_request_id(request: Request) -> str | None:
     return given
 
 
-def required_request_id(given: Annotated[str | None, Depends(given_request_id)]) -> str:
+async def required_request_id(given: Annotated[str | None, Depends(given_request_id)]) -> str:
     """The caller's X-Request-ID, which this path requires."""
     if given is None:
         raise BadRequest("X-Request-ID: header is required", param="X-Request-ID")
@@ -58,7 +65,7 @@ async def body_of(request: Request) -> bytes:
     Raises:
         BodyTooLarge: it is longer, or says that it will be.
     """
-    limit = parts_of(request).settings.max_body_bytes
+    limit = parts_at(request).settings.max_body_bytes
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise BodyTooLarge(f"body must have at most {limit} bytes, got {announced}")

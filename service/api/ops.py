@@ -31,6 +31,22 @@ async def metrics(parts: PartsDep) -> Response:
     return Response(parts.metrics.exposition(), media_type=parts.metrics.media_type)
 
 
+@endpoints.get("/cache/stats")
+async def cache_stats(parts: PartsDep) -> Response:
+    """How often answers were found in this replica's cache."""
+    cache = parts.completion.cache
+    if cache is None:
+        return JsonAnswer({"enabled": False, "size": 0, "hits": 0, "misses": 0})
+    return JsonAnswer({"enabled": True, "size": len(cache), "hits": cache.hits, "misses": cache.misses})
+
+
+@endpoints.post("/cache/clear")
+async def cache_clear(parts: PartsDep) -> Response:
+    """Forget the answers in this replica's cache."""
+    cache = parts.completion.cache
+    return JsonAnswer({"cleared": 0 if cache is None else cache.clear()})
+
+
 @endpoints.get("/v1/models")
 async def models(parts: PartsDep) -> Response:
     """`auto`, and every model that may be asked for by name."""

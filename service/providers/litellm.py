@@ -138,10 +138,11 @@ class LiteLLMCaller:
         choices = chunk["choices"]
         if any(choice.get("finish_reason") for choice in choices) and not _has_finished(pieces):
             raise ProviderBroken(f"{arm.model} stopped streaming before its answer was complete")
-        if (usage := usage_from(chunk.get("usage"))) is not None:
-            # LiteLLM adds an empty delta, after the choice has finished.
-            return chunk | {"choices": [], "usage": reported(usage)}
-        return chunk
+        if "usage" not in chunk:
+            return chunk
+        usage = usage_from(chunk["usage"])
+        # LiteLLM adds an empty delta, after the choice has finished, and dollars of its own.
+        return chunk | {"choices": [], "usage": None if usage is None else reported(usage)}
 
     def _arguments(self, litellm: ModuleType, arm: Arm, body: Json, timeout_s: float) -> dict[str, Any]:
         """The call's keyword arguments, by allow-list: some of LiteLLM's decide where the key goes."""
@@ -155,8 +156,8 @@ class LiteLLMCaller:
             "messages": body["messages"],
             "api_key": api_key(arm, self._secrets),
             "api_base": arm.base_url,
-            "timeout": timeout_s
-            + 5,  # a fallback: LiteLLM cannot tell its own timeouts from lost connections
+            # Behind ours: LiteLLM makes lost connections of its own timeouts.
+            "timeout": timeout_s + 5,
             "max_retries": 0,
             "num_retries": 0,
         }

@@ -108,7 +108,7 @@ class OpenAICompatibleCaller:
                     yield chunk
             yield tally.end()
         finally:
-            response.close()  # at once, not back to the pool: whoever leaves early stops the upstream
+            response.release()  # back to the pool when the upstream is done, else closed, so that it stops
 
     async def close(self) -> None:
         if self._session is not None:

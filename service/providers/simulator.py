@@ -23,6 +23,7 @@ from service.types import Answer, Arm, Chunk, Json, Price, Usage
 
 __all__ = ["SIMULATED_ARMS", "SimulatedCaller", "prompt_of", "topic_of", "true_quality"]
 
+_MAX_DEPTH = 12
 _SPREAD = 0.3  # of the logarithm of latencies
 _FILLER = (
     "A real model would now weigh the question from several sides.",
@@ -143,7 +144,8 @@ class SimulatedCaller:
         )
         wanted = body.get("response_format") or {}
         if wanted.get("type") == "json_schema":
-            return orjson.dumps(_instance(wanted.get("json_schema", {}).get("schema", {}), verdict)).decode()
+            schema = (wanted.get("json_schema") or {}).get("schema") or {}
+            return orjson.dumps(_instance(schema, verdict, schema.get("$defs", {}))).decode()
         if wanted.get("type") == "json_object":
             found = {"simulated": True, "model": model, "topic": topic, "quality": round(quality, 2)}
             return orjson.dumps(found | {"answer": verdict}).decode()
@@ -206,20 +208,28 @@ def _chunk(script: _Script, arm: Arm, delta: Json, *, finish_reason: str | None 
     return Chunk(_frame(script, arm, "chat.completion.chunk", [choice]))
 
 
-def _instance(schema: Json, text: str) -> Any:
-    """Some value of the everyday schemas that clients ask for."""
+def _instance(schema: Json, text: str, defs: Json, depth: int = 0) -> Any:
+    """Some value of the everyday schemas that clients ask for; `depth` ends those that hold themselves."""
+    if depth > _MAX_DEPTH:
+        return None
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
         return schema["enum"][0]
+
+    def instance(part: Json) -> Any:
+        return _instance(part, text, defs, depth + 1)
+
+    if "$ref" in schema:
+        return instance(defs.get(schema["$ref"].rpartition("/")[2], {}))
     for several in ("anyOf", "oneOf", "allOf"):
         if schema.get(several):
-            return _instance(schema[several][0], text)
+            return instance(schema[several][0])
     kind = schema.get("type", "object")
     if isinstance(kind, list):
         kind = kind[0]
     if kind == "object":
-        return {name: _instance(part, text) for name, part in schema.get("properties", {}).items()}
+        return {name: instance(part) for name, part in schema.get("properties", {}).items()}
     if kind == "array":
-        return [_instance(schema.get("items", {"type": "string"}), text)]
+        return [instance(schema.get("items", {"type": "string"}))]
     return {"string": text, "integer": 1, "number": 0.5, "boolean": True}.get(kind)
