@@ -30,11 +30,16 @@ class Upstream:
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.asked = asyncio.Event()
-        self.hung_up = asyncio.Event()  # the caller left before its answer was complete
+        self._hung_up = asyncio.Event()
         self.base_url = ""
 
     def arm(self, provider: str = "openai", model: str = "some-model", path: str = "/v1") -> Arm:
         return Arm("an-arm", provider, model, base_url=self.base_url + path, api_key_env="UPSTREAM_KEY")
+
+    async def was_left(self) -> None:
+        """Returns when the caller has gone before its answer was complete."""
+        async with asyncio.timeout(20):  # only a failing test waits so long
+            await self._hung_up.wait()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.bodies.append(orjson.loads(await request.read()))
@@ -44,7 +49,7 @@ class Upstream:
         try:
             return await self.script(request)
         except (asyncio.CancelledError, ConnectionError):
-            self.hung_up.set()
+            self._hung_up.set()
             raise
 
 

@@ -121,14 +121,25 @@ async def test_a_json_schema_gets_an_instance_of_it(caller: SimulatedCaller) -> 
             "kind": {"enum": ["a", "b"]},
             "sizes": {"type": "array", "items": {"type": "integer"}},
             "ok": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+            "place": {"$ref": "#/$defs/Place"},
         },
+        "$defs": {"Place": {"type": "object", "properties": {"x": {"type": "number"}}}},
     }
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
     found = orjson.loads(await said(caller, SMALL, body(response_format=wanted)))
 
     assert isinstance(found.pop("name"), str)
-    assert found == {"kind": "a", "sizes": [1], "ok": True}
+    assert found == {"kind": "a", "sizes": [1], "ok": True, "place": {"x": 0.5}}
+
+
+async def test_a_schema_that_holds_itself_comes_to_an_end(caller: SimulatedCaller) -> None:
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
+    wanted = {"type": "json_schema", "json_schema": {"schema": node | {"$defs": {"Node": node}}}}
+
+    text = await said(caller, SMALL, body(response_format=wanted))
+
+    assert "next" in orjson.loads(text)
 
 
 async def test_several_choices_are_refused(caller: SimulatedCaller) -> None:
