@@ -71,6 +71,10 @@ class Breaker:
             return f"its provider asked to wait, {left_s:.0f} s more"
         return f"resting {left_s:.0f} s more after {state.n_failures} failures in a row"
 
+    def rests_for_s(self, arm: Arm) -> float:
+        """How much longer the arm rests, seconds."""
+        return max(0.0, self._left_s(self._states.get(_upstream(arm))))
+
     def begin(self, arm: Arm) -> bool:
         """Note that a call starts. False: the arm has begun to rest since it was chosen."""
         state = self._states.get(_upstream(arm))

@@ -46,17 +46,16 @@ class Catalog:
         allowed = self._allowed(query)
         reasons = {arm.arm_id: self._reason_against(arm, query, allowed) for arm in arms}
         rejected = [Rejection(arm_id, reason) for arm_id, reason in reasons.items() if reason is not None]
-        eligible = [arm for arm in arms if reasons[arm.arm_id] is None]
-        resting = [arm for arm in eligible if self.breaker.is_resting(arm) is not None]
-        if not eligible:
+        able = [arm for arm in arms if reasons[arm.arm_id] is None]
+        if not able:
             raise _nothing_left(arms, rejected, query)
-        if len(resting) == len(eligible):
-            raise AllArmsFailed(f"every model that could answer is resting: {self._rests(resting)}")
-        rejected += [Rejection(arm.arm_id, self._rests([arm])) for arm in resting]
-        return [arm for arm in eligible if arm not in resting], rejected
-
-    def _rests(self, arms: Sequence[Arm]) -> str:
-        return "; ".join(f"{arm.arm_id}: {self.breaker.is_resting(arm)}" for arm in arms)
+        rests = [Rejection(arm.arm_id, why) for arm in able if (why := self.breaker.is_resting(arm))]
+        if len(rests) == len(able):
+            why = "; ".join(f"{rest.arm_id}: {rest.reason}" for rest in rests)
+            wait_s = min(self.breaker.rests_for_s(arm) for arm in able)
+            raise AllArmsFailed(f"every model that could answer is resting: {why}", retry_after_s=wait_s)
+        resting = {rest.arm_id for rest in rests}
+        return [arm for arm in able if arm.arm_id not in resting], [*rejected, *rests]
 
     def _allowed(self, query: Query) -> frozenset[str] | None:
         if query.options.models is None:

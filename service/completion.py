@@ -202,7 +202,7 @@ class Completion:
         """Call the decided arm, and on failure the next one by probability.
 
         Raises:
-            ProviderRejected: another arm would be asked the same.
+            ProviderRejected: the provider found the request faulty, and no other arm may accept it.
             AllArmsFailed: none is left, or enough were tried.
         """
         arm_id, propensity = run.arm_id, run.propensity
@@ -218,7 +218,9 @@ class Completion:
             except ProviderRejected as error:
                 self.catalog.breaker.released(arm)
                 run.failed(call, error, self.clock())
-                raise
+                if not error.another_may_accept or not self._left(run):
+                    raise
+                arm_id, propensity = self._next(run, error)
             except ProviderError as error:
                 self.catalog.breaker.failed(arm, error)
                 run.failed(call, error, self.clock())
@@ -233,12 +235,8 @@ class Completion:
 
     def _next(self, run: Run, error: ProviderError | None = None) -> tuple[str, float]:
         """Draw among the arms that remain, by their probability."""
-        left = {
-            arm_id: probability
-            for arm_id, probability in run.untried.items()
-            if self.catalog.breaker.is_resting(self.catalog.find(arm_id)) is None
-        }
-        if not left or len(run.attempts) >= self.max_attempts:
+        left = self._left(run)
+        if not left:
             tried = [f"{a.arm_id}: {a.error_message}" for a in run.attempts]
             tried += [f"{arm_id}: is resting" for arm_id in run.passed_over]
             wait_s = None if error is None else error.retry_after_s
@@ -246,6 +244,16 @@ class Completion:
         probabilities = np.array(list(left.values()))
         choice = draw(probabilities / probabilities.sum(), self.rng)
         return list(left)[choice.index], choice.propensity
+
+    def _left(self, run: Run) -> dict[str, float]:
+        """The arms that may still be tried, with their probability."""
+        if len(run.attempts) >= self.max_attempts:
+            return {}
+        return {
+            arm_id: probability
+            for arm_id, probability in run.untried.items()
+            if self.catalog.breaker.is_resting(self.catalog.find(arm_id)) is None
+        }
 
     async def _complete(self, call: Call) -> tuple[Call, Answer]:
         answer = await self.caller.complete(call.arm, call.query.body, timeout_s=call.arm.timeout_s)

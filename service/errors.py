@@ -16,7 +16,7 @@
     ├── ProviderError           one attempt at a model failed               -> the next arm
     │   ├── ProviderTimeout     ... it took too long
     │   ├── ProviderRateLimited ... it asked us to wait
-    │   ├── ProviderRejected    ... it found the caller's request faulty (4xx); no other arm is tried
+    │   ├── ProviderRejected    ... it found the caller's request faulty (4xx); another arm may not
     │   └── ProviderBroken      ... 5xx, a lost connection, or an answer that makes no sense
     ├── AllArmsFailed           every eligible arm was tried                -> retry later
     └── StartupError            configuration or environment stops the start, in one line
@@ -111,8 +111,12 @@ class ProviderRateLimited(ProviderError):
     """The provider answered 429 or 402."""
 
 
+# Codes of faults that a request has with one model only.
+LIMITS_OF_ONE_MODEL = frozenset({"unsupported_parameter", "unsupported_value", "context_length_exceeded"})
+
+
 class ProviderRejected(ProviderError):
-    """The provider found the caller's request faulty; another arm would be asked the same."""
+    """The provider found the caller's request faulty, for this model or for any."""
 
     def __init__(
         self, message: str, *, status: int, param: str | None = None, code: str | None = None
@@ -120,6 +124,11 @@ class ProviderRejected(ProviderError):
         super().__init__(message, status=status)
         self.param = param
         self.code = code
+
+    @property
+    def another_may_accept(self) -> bool:
+        """Whether the fault lies in what this model can do."""
+        return self.code in LIMITS_OF_ONE_MODEL
 
 
 class ProviderBroken(ProviderError):

@@ -90,6 +90,8 @@ class Database:
             self._failed = _is_away(error)
             if self._failed:
                 self._retry_at = time.monotonic() + self._retry_after_s
+                if self._pool is not None:
+                    await self._pool.expire_connections()  # the others are lost too, most likely
                 raise _unavailable(error) from error
             if isinstance(error, asyncpg.TransactionRollbackError):  # it answers, but asks to try again
                 raise _unavailable(error) from error
