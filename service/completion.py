@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import structlog
@@ -34,6 +34,7 @@ from service.types import Answer, Arm, AttemptStatus, Chunk, Decision, DecisionK
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+_Ask: TypeAlias = Callable[[Run, Call], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,6 @@ class Streaming:
 class _Opened:
     """A stream that has reached its first content."""
 
-    call: Call
     first: list[Chunk]
     rest: AsyncGenerator[Chunk, None]
 
@@ -104,10 +104,9 @@ class Completion:
         retry = await self._find(query)
         if retry is None and self.cache is not None and (seen := self.cache.find(query)) is not None:
             return Completed(await self._repeat(query, seen), seen.body)
-        run, (call, answer) = await self._answer(query, retry, self._complete)
-        call.received(answer)
+        run, call, answer = await self._answer(query, retry, self._complete)
         run.finished(call, self.clock())
-        await self._log_outcome(run, "ok")
+        await self._to_the_end(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
         if self.cache is not None:
             self.cache.keep(query, call.arm.arm_id, body)
@@ -118,28 +117,25 @@ class Completion:
         retry = await self._find(query)
         if retry is None and self.cache is not None and (seen := self.cache.find(query)) is not None:
             return Streaming(await self._repeat(query, seen), in_pieces(seen.body))
-        run, opened = await self._answer(query, retry, self._open)
-        return Streaming(self._head(run), self._chunks(run, opened))
+        run, call, opened = await self._answer(query, retry, self._open)
+        return Streaming(self._head(run), self._chunks(run, call, opened))
 
-    async def _answer(
-        self, query: Query, retry: Run | None, ask: Callable[[Call], Awaitable[T]]
-    ) -> tuple[Run, T]:
+    async def _answer(self, query: Query, retry: Run | None, ask: _Ask[T]) -> tuple[Run, Call, T]:
         """Decide, unless that was done before, and call until answered; failures are logged."""
         run = self._logged(await self.router.decide(query)) if retry is None else retry
         try:
             try:
-                answered = await self._call_until_answered(run, ask)
-                await self._committed(run)
+                call, answered = await self._call_until_answered(run, ask)
             except _AnsweredElsewhere:
                 run = await self._again(query)
-                answered = await self._call_until_answered(run, ask)
+                call, answered = await self._call_until_answered(run, ask)
         except RouterError:
-            await self._log_given_up(run, "failed")
+            await self._to_the_end(self._log_given_up(run, "failed"))
             raise
         except asyncio.CancelledError:
             self.background.spawn(self._log_given_up(run, "cancelled"))
             raise
-        return run, answered
+        return run, call, answered
 
     async def _repeat(self, query: Query, seen: CachedAnswer) -> Head:
         """Log a request that is answered from the cache."""
@@ -183,14 +179,19 @@ class Completion:
         return again
 
     async def _committed(self, run: Run) -> None:
-        """Wait until the decision is committed: no answer begins before."""
+        """Wait until the decision is committed: no answer begins before.
+
+        Raises:
+            _AnsweredElsewhere: another decision was committed first under the same request id.
+        """
         if run.logging is None:
             return
         try:
-            await run.logging
+            await asyncio.shield(run.logging)  # whoever hangs up now has decided all the same
         except RequestConflict as error:
             raise _AnsweredElsewhere from error
         except StoreUnavailable as error:
+            run.is_lost = True
             run.degraded.append("store")
             log.error("decision_not_logged", request_id=run.query.request_id, error=str(error))
         if self.journal.is_degraded:
@@ -198,7 +199,7 @@ class Completion:
 
     # --- calling
 
-    async def _call_until_answered(self, run: Run, ask: Callable[[Call], Awaitable[T]]) -> T:
+    async def _call_until_answered(self, run: Run, ask: _Ask[T]) -> tuple[Call, T]:
         """Call the decided arm, and on failure the next one by probability.
 
         Raises:
@@ -214,7 +215,7 @@ class Completion:
                 continue
             call = run.call(arm, propensity, self.clock())
             try:
-                answered = await ask(call)
+                answered = await ask(run, call)
             except ProviderRejected as error:
                 self.catalog.breaker.released(arm)
                 run.failed(call, error, self.clock())
@@ -229,9 +230,12 @@ class Completion:
                 self.catalog.breaker.released(arm)
                 run.cancelled(call, self.clock())
                 raise
+            except _AnsweredElsewhere:
+                self.catalog.breaker.succeeded(arm)
+                raise
             else:
                 self.catalog.breaker.succeeded(arm)
-                return answered
+                return call, answered
 
     def _next(self, run: Run, error: ProviderError | None = None) -> tuple[str, float]:
         """Draw among the arms that remain, by their probability."""
@@ -255,25 +259,27 @@ class Completion:
             if self.catalog.breaker.is_resting(self.catalog.find(arm_id)) is None
         }
 
-    async def _complete(self, call: Call) -> tuple[Call, Answer]:
+    async def _complete(self, run: Run, call: Call) -> Answer:
         answer = await self.caller.complete(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
-        return call, answer
+        call.received(answer, self.clock())
+        await self._committed(run)
+        return answer
 
-    async def _open(self, call: Call) -> _Opened:
+    async def _open(self, run: Run, call: Call) -> _Opened:
         chunks = self.caller.stream(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
         first: list[Chunk] = []
         try:
             async for chunk in chunks:
                 first.append(chunk)
                 if call.received_chunk(chunk, self.clock()):
-                    return _Opened(call, first, chunks)
+                    await self._committed(run)
+                    return _Opened(first, chunks)
             raise ProviderBroken("the stream ended without content")
         except BaseException:
             await chunks.aclose()
             raise
 
-    async def _chunks(self, run: Run, opened: _Opened) -> AsyncGenerator[Chunk, None]:
-        call = opened.call
+    async def _chunks(self, run: Run, call: Call, opened: _Opened) -> AsyncGenerator[Chunk, None]:
         try:
             async with aclosing(opened.rest):
                 for chunk in opened.first:
@@ -284,16 +290,20 @@ class Completion:
         except ProviderError as error:
             self.catalog.breaker.failed(call.arm, error)
             run.failed(call, error, self.clock())
-            await self._log_outcome(run, "failed")
+            await self._to_the_end(self._log_outcome(run, "failed"))
             raise
         except (asyncio.CancelledError, GeneratorExit):
             run.cancelled(call, self.clock())
             self.background.spawn(self._log_outcome(run, "cancelled"))
             raise
         run.finished(call, self.clock())
-        await self._log_outcome(run, "ok")
+        await self._to_the_end(self._log_outcome(run, "ok"))
 
     # --- ending
+
+    async def _to_the_end(self, work: Coroutine[None, None, None]) -> None:
+        """Wait for work that goes on when the caller hangs up meanwhile."""
+        await asyncio.shield(self.background.spawn(work))
 
     async def _log_given_up(self, run: Run, status: AttemptStatus) -> None:
         try:
@@ -309,6 +319,22 @@ class Completion:
 
     async def _log(self, run: Run, outcome: Outcome) -> None:
         self.observe(run, outcome)
+        log.info(
+            "answered" if outcome.status == "ok" else "not_answered",
+            request_id=run.query.request_id,
+            decision_id=str(run.decision_id),
+            decision=outcome.kind,
+            arm=outcome.arm_id,
+            propensity=run.propensity,
+            status=outcome.status,
+            attempts=len(run.attempts),
+            degraded=run.degraded,
+            latency_s=outcome.latency_s,
+            overhead_s=outcome.overhead_s,
+            cost_usd=float(outcome.cost_usd),
+        )
+        if run.is_lost:
+            return
         try:
             await self.journal.log_outcome(outcome, run.attempts)
         except StoreUnavailable as error:

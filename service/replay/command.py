@@ -82,6 +82,7 @@ async def started_router(settings: Json) -> AsyncIterator[str]:
             "CONFIG_FILE": str(config),
             "ENABLE_PERSISTENCE": "false",
             "HOST": "127.0.0.1",
+            "LOG_LEVEL": "warning",
             "PORT": str(port),
         }
         process = await asyncio.create_subprocess_exec(
