@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -67,8 +68,9 @@ class EmbeddedPostgres:
             self._lock_dir.mkdir(parents=True, exist_ok=True)
             with self._changing():
                 self._ensure_running(progress)
-                self._using = (self._lock_dir / "postgres.users.lock").open("ab")
-                fcntl.flock(self._using, fcntl.LOCK_SH)
+                if self._using is None:
+                    self._using = (self._lock_dir / "postgres.users.lock").open("ab")
+                    fcntl.flock(self._using, fcntl.LOCK_SH)
         except (OSError, subprocess.SubprocessError) as error:
             raise StartupError(
                 f"cannot start PostgreSQL in {self.cluster_dir}: {_one_line(error)}"
@@ -106,6 +108,8 @@ class EmbeddedPostgres:
             if self._process is None:
                 progress("starting PostgreSQL")
                 self._process = self._spawn(user)
+                # Reaped when it ends, whenever that is: to the next server a zombie looks alive.
+                threading.Thread(target=self._process.wait, daemon=True).start()
             if time.monotonic() > deadline:
                 raise StartupError(f"PostgreSQL in {self.cluster_dir} did not start: {self._last_log_line()}")
             if self._process.poll() is not None:

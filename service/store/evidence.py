@@ -133,7 +133,8 @@ class PostgresEvidence:
                 except Exception:
                     log.exception("evidence_refresh_failed")
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._announced.wait(), self._poll_every_s)
+                    async with asyncio.timeout(self._poll_every_s):  # wait_for may swallow a cancellation
+                        await self._announced.wait()
         finally:
             if listening is not None:
                 listening.terminate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -74,9 +74,10 @@ class Database:
 
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
-        """A connection for some statements. `timeout_s` replaces both bounds, for work outside requests.
+        """A connection for some statements. Raises StoreUnavailable.
 
-        Raises StoreUnavailable.
+        Args:
+            timeout_s: how long to wait for it, for work outside requests; their statements say the same.
         """
         self._admit()
         try:
@@ -90,8 +91,7 @@ class Database:
             self._failed = _is_away(error)
             if self._failed:
                 self._retry_at = time.monotonic() + self._retry_after_s
-                if self._pool is not None:
-                    await self._pool.expire_connections()  # the others are lost too, most likely
+                await self._expire_connections()
                 raise _unavailable(error) from error
             if isinstance(error, asyncpg.TransactionRollbackError):  # it answers, but asks to try again
                 raise _unavailable(error) from error
@@ -128,7 +128,8 @@ class Database:
         if self._pool is None:
             return
         try:
-            await asyncio.wait_for(self._pool.close(), self._command_timeout_s)
+            async with asyncio.timeout(self._command_timeout_s):
+                await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
@@ -145,6 +146,12 @@ class Database:
                     reset=_keep,
                 )
             return self._pool
+
+    async def _expire_connections(self) -> None:
+        """The others are lost too, most likely; open new ones when they are needed."""
+        if self._pool is not None:
+            with suppress(asyncpg.InterfaceError):  # it is being closed
+                await self._pool.expire_connections()
 
     def _admit(self) -> None:
         if not self._failed:

@@ -1,0 +1,323 @@
+"""A journal and an evidence for tests: dicts with the semantics of the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
+from service.explanation import explanation
+from service.store.sums import differences, nine_places, outcome_sums, reward_sums, six_places
+from service.types import (
+    ArmSums,
+    Attempt,
+    Decision,
+    Experience,
+    Feedback,
+    FeedbackStatus,
+    Json,
+    Learned,
+    LoggedDecision,
+    Outcome,
+    Pending,
+    Reward,
+    Usage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One feedback event as it is kept."""
+
+    event_id: int
+    feedback: Feedback
+    reward: Reward | None  # None: withdrawn
+    arm_id: str
+
+
+@dataclass(slots=True)
+class FakeStore:
+    """What a FakeJournal and a FakeEvidence share. `is_down = True` makes every call fail."""
+
+    decisions: dict[UUID, Decision] = field(default_factory=dict)
+    attempts: dict[UUID, Attempt] = field(default_factory=dict)
+    outcomes: dict[UUID, Outcome] = field(default_factory=dict)
+    events: dict[UUID, list[Event]] = field(default_factory=dict)
+    sums: dict[str, dict[str, ArmSums]] = field(default_factory=dict)
+    queue: dict[UUID, int] = field(default_factory=dict)  # decision_id -> event_id, oldest first
+    n_events: int = 0
+    is_down: bool = False
+
+    def check(self) -> None:
+        if self.is_down:
+            raise StoreUnavailable("PostgreSQL does not answer (FakeStore)")
+
+    def decision(self, tenant: str, request_id: str) -> Decision | None:
+        for decision in self.decisions.values():
+            if (decision.query.tenant, decision.query.request_id) == (tenant, request_id):
+                return decision
+        return None
+
+    def attempts_of(self, decision_id: UUID) -> list[Attempt]:
+        return [a for a in self.attempts.values() if a.decision_id == decision_id]
+
+    def add(self, tenant: str, changes: Mapping[str, ArmSums]) -> None:
+        sums = self.sums.setdefault(tenant, {})
+        for arm_id, change in changes.items():
+            sums[arm_id] = sums.get(arm_id, ArmSums()) + change
+
+
+class FakeJournal:
+    """A Journal in memory."""
+
+    is_degraded = False
+
+    def __init__(self, store: FakeStore | None = None, *, store_texts: bool = False) -> None:
+        self.store = FakeStore() if store is None else store
+        self.store_texts = store_texts
+
+    async def find(self, tenant: str, request_id: str) -> LoggedDecision | None:
+        self.store.check()
+        decision = self.store.decision(tenant, request_id)
+        if decision is None:
+            return None
+        return LoggedDecision(
+            decision_id=decision.decision_id,
+            body_digest=decision.query.body_digest,
+            arm_id=decision.arm_id,
+            propensity=decision.propensity,
+            kind=decision.kind,
+            n_attempts=len(self.store.attempts_of(decision.decision_id)),
+            probabilities=tuple((c.arm_id, c.probability) for c in decision.candidates),
+        )
+
+    async def log_decision(self, decision: Decision) -> None:
+        self.store.check()
+        query = decision.query
+        holder = self.store.decision(query.tenant, query.request_id)
+        if holder is not None and holder.decision_id != decision.decision_id:
+            raise RequestConflict(f"X-Request-ID {query.request_id!r} was used before", param="X-Request-ID")
+        self.store.decisions.setdefault(decision.decision_id, decision)
+
+    async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        self.store.check()
+        decision = self.store.decisions.get(outcome.decision_id)
+        if decision is None:
+            raise UnknownRequest(f"no decision {outcome.decision_id} was logged")
+        self.store.attempts = {a.attempt_id: a for a in attempts} | self.store.attempts
+        before = self.store.outcomes.get(outcome.decision_id)
+        events = self.store.events.get(outcome.decision_id)
+        if events and decision.query.options.learn and decision.context is not None:
+            self.store.queue.setdefault(outcome.decision_id, events[-1].event_id)
+        if before is not None and before.completed_at > outcome.completed_at:
+            return
+        self.store.outcomes[outcome.decision_id] = outcome
+        if decision.query.options.learn:
+            old = {} if before is None else {before.arm_id: _sums(before)}
+            self.store.add(outcome.tenant, differences(old, {outcome.arm_id: _sums(outcome)}))
+
+    async def record(self, tenant: str, request_id: str) -> Json | None:
+        self.store.check()
+        decision = self.store.decision(tenant, request_id)
+        if decision is None:
+            return None
+        outcome = self.store.outcomes.get(decision.decision_id)
+        attempts = sorted(self.store.attempts_of(decision.decision_id), key=lambda a: a.position)
+        events = [_event(e) for e in self.store.events.get(decision.decision_id, [])]
+        return {
+            **self._decision(decision),
+            "model": decision.arm_id if outcome is None else outcome.arm_id,
+            "attempts": [_attempt(a) for a in attempts],
+            "outcome": None if outcome is None else self._outcome(outcome),
+            "feedback": events,
+            "reward": events[-1]["reward"] if events else None,
+        }
+
+    def _decision(self, decision: Decision) -> Json:
+        query = decision.query
+        return {
+            "request_id": query.request_id,
+            "decision_id": str(decision.decision_id),
+            "tenant": query.tenant,
+            "decided_at": decision.decided_at.isoformat(),
+            "dialect": query.dialect,
+            "stream": query.stream,
+            "requested_model": query.requested_model,
+            "decision": decision.kind,
+            "arm_id": decision.arm_id,
+            "propensity": decision.propensity,
+            "degraded": list(decision.degraded),
+            "learn": query.options.learn,
+            "session_id": query.options.session_id,
+            "query": {
+                "n_chars": len(query.text),
+                "n_prompt_tokens": query.n_prompt_tokens,
+                "digest": query.body_digest.hex(),
+                "text": query.text.replace("\0", "\ufffd") if self.store_texts else None,
+            },
+            **explanation(decision),
+        }
+
+    def _outcome(self, outcome: Outcome) -> Json:
+        return {
+            "arm_id": outcome.arm_id,
+            "decision": outcome.kind,
+            "status": outcome.status,
+            **_call(outcome),
+            "overhead_s": float(six_places(outcome.overhead_s)),
+            "answer_chars": outcome.answer_chars,
+            "answer_digest": None if outcome.answer_digest is None else outcome.answer_digest.hex(),
+            "answer_text": outcome.answer_text if self.store_texts else None,
+            "completed_at": outcome.completed_at.isoformat(),
+        }
+
+
+class FakeEvidence:
+    """An Evidence in memory."""
+
+    def __init__(self, store: FakeStore | None = None) -> None:
+        self.store = FakeStore() if store is None else store
+
+    def sums(self, tenant: str) -> Mapping[str, ArmSums]:
+        return self.store.sums.get(tenant, {})
+
+    async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
+        self.store.check()
+        decision = self.store.decision(feedback.tenant, feedback.request_id)
+        if decision is None:
+            raise UnknownRequest(
+                f"nothing is known of request_id {feedback.request_id!r}", param="request_id"
+            )
+        events = self.store.events.setdefault(decision.decision_id, [])
+        rated = events[-1] if events and events[-1].reward is not None else None
+        outcome = self.store.outcomes.get(decision.decision_id)
+        arm_id = decision.arm_id if outcome is None else outcome.arm_id
+        if _says_the_same(rated, feedback, reward):
+            credited = events[-1].arm_id if events else arm_id
+            return _learned("duplicate", decision, credited, None, rated.reward if rated else None)
+        self.store.n_events += 1
+        events.append(Event(self.store.n_events, feedback, reward, arm_id))
+        if not decision.query.options.learn:
+            return _learned("not_learned", decision, arm_id, self.store.n_events, reward)
+        old = {rated.arm_id: reward_sums(rated.reward)} if rated and rated.reward else {}
+        new = {} if reward is None else {arm_id: reward_sums(reward)}
+        self.store.add(feedback.tenant, differences(old, new))
+        if decision.context is not None:
+            self.store.queue[decision.decision_id] = self.store.n_events
+        if reward is None:
+            return _learned("withdrawn", decision, arm_id, self.store.n_events, None)
+        return _learned("revised" if rated else "applied", decision, arm_id, self.store.n_events, reward)
+
+    async def pending(self, limit: int) -> list[Pending]:
+        self.store.check()
+        return [self._pending(decision_id) for decision_id in list(self.store.queue)[:limit]]
+
+    async def pending_for(self, decision_id: UUID) -> Pending | None:
+        self.store.check()
+        return self._pending(decision_id) if decision_id in self.store.queue else None
+
+    async def remembered(self, pending: Pending) -> bool:
+        self.store.check()
+        newest = self.store.events[pending.decision_id][-1].event_id
+        if newest > pending.event_id:
+            self.store.queue[pending.decision_id] = newest
+            return False
+        self.store.queue.pop(pending.decision_id, None)
+        return True
+
+    def _pending(self, decision_id: UUID) -> Pending:
+        decision, event = self.store.decisions[decision_id], self.store.events[decision_id][-1]
+        experience = None if event.reward is None else self._experience(decision, event, event.reward)
+        return Pending(decision_id, decision.query.tenant, event.event_id, experience)
+
+    def _experience(self, decision: Decision, event: Event, reward: Reward) -> Experience:
+        outcome = self.store.outcomes.get(decision.decision_id)
+        assert decision.encoder is not None
+        assert decision.context is not None
+        return Experience(
+            decision_id=decision.decision_id,
+            tenant=decision.query.tenant,
+            request_id=decision.query.request_id,
+            arm_id=event.arm_id,
+            encoder=decision.encoder,
+            context=decision.context,
+            reward=float(reward.value),
+            weight=float(reward.weight),
+            latency_s=0.0 if outcome is None else float(six_places(outcome.latency_s)),
+            cost_usd=0.0 if outcome is None else float(nine_places(outcome.cost_usd)),
+            decided_at=decision.decided_at,
+        )
+
+
+def _sums(outcome: Outcome) -> ArmSums:
+    latency_s, cost_usd = six_places(outcome.latency_s), nine_places(outcome.cost_usd)
+    return outcome_sums(outcome.status, outcome.kind, latency_s, cost_usd)
+
+
+def _says_the_same(rated: Event | None, feedback: Feedback, reward: Reward | None) -> bool:
+    if rated is None or reward is None:
+        return rated is None and reward is None
+    if (rated.feedback.score, rated.feedback.text) != (feedback.score, feedback.text):
+        return False
+    return feedback.score is not None or (rated.reward is not None and rated.reward.value == reward.value)
+
+
+def _learned(
+    status: FeedbackStatus, decision: Decision, arm_id: str, event_id: int | None, reward: Reward | None
+) -> Learned:
+    return Learned(
+        status=status,
+        decision_id=decision.decision_id,
+        request_id=decision.query.request_id,
+        arm_id=arm_id,
+        event_id=event_id,
+        reward=None if reward is None else float(reward.value),
+    )
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "attempt_id": str(attempt.attempt_id),
+        "position": attempt.position,
+        "arm_id": attempt.arm_id,
+        "propensity": attempt.propensity,
+        "status": attempt.status,
+        "started_at": attempt.started_at.isoformat(),
+        **_call(attempt),
+        "error_type": attempt.error_type,
+        "error_message": attempt.error_message,
+        "upstream_status": attempt.upstream_status,
+    }
+
+
+def _call(call: Attempt | Outcome) -> Json:
+    return {
+        "latency_s": float(six_places(call.latency_s)),
+        "ttft_s": None if call.ttft_s is None else float(six_places(call.ttft_s)),
+        "usage": _usage(call.usage),
+        "cost_usd": float(nine_places(call.cost_usd)),
+        "finish_reason": call.finish_reason,
+    }
+
+
+def _usage(usage: Usage) -> Json:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "estimated": usage.estimated,
+    }
+
+
+def _event(event: Event) -> Json:
+    return {
+        "event_id": event.event_id,
+        "score": None if event.reward is None else event.feedback.score,
+        "reward": None if event.reward is None else float(event.reward.value),
+        "weight": None if event.reward is None else float(event.reward.weight),
+        "feedback_text": event.feedback.text,
+        "arm_id": event.arm_id,
+        "received_at": event.feedback.received_at.isoformat(),
+    }
