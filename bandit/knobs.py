@@ -36,7 +36,7 @@ class Knobs:
             ("exploration_rate", 0.0, 1.0),
             ("propensity_floor", 0.0, 1.0),
             ("similarity_threshold", -1.0, 1.0),
-            ("max_similar_requests", 1, math.inf),
+            ("max_similar_requests", 0, math.inf),
             ("min_similar_requests", 0, math.inf),
             ("min_confidence_score", 0.0, 1.0),
             ("optimistic_prior", 0.0, 1.0),

@@ -56,7 +56,8 @@ def choose_arms(
     arms = [_arm(m) for m in usable]
     if settings.llm_models:
         everything = [*arms, *(_arm(m) for m in _with_keys(known_arms, environ)[0]), *simulated]
-        arms = [_by_name(name, everything, environ) for name in settings.llm_models]
+        named = [_by_name(name, everything, environ) for name in settings.llm_models]
+        arms = list({arm.arm_id: arm for arm in named}.values())  # a model may be named twice, by an alias
     if not arms and settings.models:
         raise StartupError(f"models: none is usable: {'; '.join(left_out)}")
     if not arms and environ.get("OLLAMA_BASE_URL"):

@@ -21,8 +21,11 @@ class Catalog:
     default_arm_id: str
     breaker: Breaker
 
-    def find(self, name: str) -> Arm:
+    def find(self, name: str, *, param: str = "model") -> Arm:
         """The arm with that id or alias.
+
+        Args:
+            param: the field of the request that holds the name.
 
         Raises:
             UnknownModel: there is none.
@@ -31,7 +34,7 @@ class Catalog:
             if name == arm.arm_id or name in arm.aliases:
                 return arm
         known = ", ".join(["auto", *(arm.arm_id for arm in self.arms)])
-        raise UnknownModel(f"model {name!r} does not exist; there are: {known}", param="model")
+        raise UnknownModel(f"model {name!r} does not exist; there are: {known}", param=param)
 
     def eligible(self, query: Query) -> tuple[list[Arm], list[Rejection]]:
         """The arms that may answer, and why the others may not.
@@ -60,15 +63,15 @@ class Catalog:
     def _allowed(self, query: Query) -> frozenset[str] | None:
         if query.options.models is None:
             return None
-        return frozenset(self.find(name).arm_id for name in query.options.models)
+        return frozenset(self.find(name, param="router.models").arm_id for name in query.options.models)
 
     def _reason_against(self, arm: Arm, query: Query, allowed: frozenset[str] | None) -> str | None:
         if allowed is not None and arm.arm_id not in allowed:
             return "not among router.models"
         if not fits(arm, query):
-            return (
-                f"prompt of about {query.n_prompt_tokens} tokens exceeds its window of {arm.context_window}"
-            )
+            wanted = f" with an answer of {query.max_output_tokens}" if query.max_output_tokens else ""
+            prompt = f"prompt of about {query.n_prompt_tokens} tokens{wanted}"
+            return f"{prompt} exceeds its window of {arm.context_window}"
         missing = needs(query.body) - arm.capabilities if arm.capabilities else frozenset[str]()
         if missing:
             return f"cannot do {', '.join(sorted(missing))}"
@@ -102,7 +105,7 @@ def needs(body: Json) -> frozenset[str]:
     for message in body["messages"]:
         content = message.get("content")
         if isinstance(content, list):
-            needed |= {part_needs[p["type"]] for p in content if p.get("type") in part_needs}
+            needed |= {need for p in content if (need := part_needs.get(str(p.get("type"))))}
     return frozenset(needed)
 
 

@@ -143,8 +143,10 @@ class Completion:
         try:
             await self._committed(run)
         except _AnsweredElsewhere:
-            await self._again(query)  # the same request at the same time; a conflict if it is another
-        await self._log(run, run.repeated(seen.body, self.clock(), store_texts=self.store_texts))
+            await self._again(query)  # a conflict, unless it is the same request at the same time
+            return self._head(run)
+        outcome = run.repeated(seen.body, self.clock(), store_texts=self.store_texts)
+        await self._to_the_end(self._log(run, outcome))
         return self._head(run)
 
     # --- beginning

@@ -269,7 +269,7 @@ def knobs_of(settings: Settings) -> Knobs:
         exploration_rate=settings.exploration_rate,
         propensity_floor=settings.propensity_floor,
         similarity_threshold=settings.similarity_threshold,
-        max_similar_requests=max(1, settings.max_similar_requests),
+        max_similar_requests=settings.max_similar_requests,
         recency_days=settings.recency_days,
         min_similar_requests=settings.min_similar_requests,
         min_confidence_score=settings.min_confidence_score,
@@ -309,6 +309,8 @@ async def _migrate(database: Database, settings: Settings, stack: AsyncExitStack
     """Bring the schema up to date; when a PostgreSQL server is away, as soon as it answers."""
     try:
         await migrate(database)
+    except ValueError as error:  # asyncpg's, and may hold a password
+        raise StartupError("DATABASE_URL must look like postgresql://user:password@host:5432/name") from error
     except StoreUnavailable as error:
         if settings.database_url is None:
             raise StartupError(f"embedded PostgreSQL does not answer: {error}") from error

@@ -36,29 +36,31 @@ class Call:
     arm: Arm
     propensity: float
     started_at: datetime
+    answered_at: datetime | None = None
     ttft_s: float | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
     texts: list[str] = field(default_factory=list)
 
-    def received(self, answer: Answer) -> None:
+    def received(self, answer: Answer, now: datetime) -> None:
         """Take in a whole answer."""
+        self.answered_at = now
         self.usage = answer.usage
         for choice in answer.body.get("choices") or []:
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self.texts += _texts(choice.get("message") or {})
+            self.texts += _texts(_object(choice.get("message")))
 
     def received_chunk(self, chunk: Chunk, now: datetime) -> bool:
         """Take in a piece; says whether the caller got content by it (or the news that there is none)."""
         self.usage = chunk.usage or self.usage
         has_content = False
         for choice in chunk.body.get("choices") or []:
-            delta = choice.get("delta") or {}
+            delta = _object(choice.get("delta"))
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self.texts += _texts(delta)
             has_content |= bool(choice.get("finish_reason")) or _has_content(delta)
         if has_content and self.ttft_s is None:
-            self.ttft_s = (now - self.started_at).total_seconds()
+            self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
         return has_content
 
     @property
@@ -84,13 +86,13 @@ class Run:
     position: int  # of the next call, over all runs of this decision
     degraded: list[str]
     logging: asyncio.Task[None] | None = None
+    is_lost: bool = False  # its decision could not be logged, so nor can what follows
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: set[str] = field(default_factory=set)  # arms that rested when their turn came
     last: Call | None = None
 
     @classmethod
     def of(cls, decision: Decision) -> Run:
-        pinned = decision.kind == "pinned"
         return cls(
             query=decision.query,
             decision_id=decision.decision_id,
@@ -98,7 +100,7 @@ class Run:
             propensity=decision.propensity,
             kind=decision.kind,
             decision=decision,
-            probabilities={} if pinned else {c.arm_id: c.probability for c in decision.candidates},
+            probabilities={c.arm_id: c.probability for c in decision.candidates},
             position=0,
             degraded=list(decision.degraded),
         )
@@ -112,7 +114,7 @@ class Run:
             propensity=logged.propensity,
             kind=logged.kind,
             decision=None,
-            probabilities={} if logged.kind == "pinned" else dict(logged.probabilities),
+            probabilities=dict(logged.probabilities),
             position=logged.n_attempts,
             degraded=[],
         )
@@ -163,7 +165,8 @@ class Run:
                 propensity=call.propensity,
                 status=status,
                 started_at=call.started_at,
-                latency_s=(now - call.started_at).total_seconds(),
+                # The clock is the wall's, and may have been set back meanwhile.
+                latency_s=max(0.0, ((call.answered_at or now) - call.started_at).total_seconds()),
                 ttft_s=call.ttft_s,
                 usage=usage,
                 cost_usd=cost_usd(usage, call.arm.price),
@@ -208,7 +211,7 @@ class Run:
             status="ok",
             latency_s=0.0,
             ttft_s=None,
-            overhead_s=(now - self.query.received_at).total_seconds(),
+            overhead_s=max(0.0, (now - self.query.received_at).total_seconds()),
             usage=Usage(),
             cost_usd=Decimal(0),
             finish_reason=body["choices"][0].get("finish_reason"),
@@ -234,10 +237,16 @@ def _answered(text: str, *, store_texts: bool) -> _Answered:
 
 def _texts(message: Json) -> list[str]:
     """The strings a caller sees: content, refusal, arguments of tool calls."""
-    calls = message.get("tool_calls") or []
     found = [message.get("content"), message.get("refusal")]
-    found += [(call.get("function") or {}).get("arguments") for call in calls]
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else []:
+        found.append(_object(_object(call).get("function")).get("arguments"))
     return [text for text in found if isinstance(text, str) and text]
+
+
+def _object(value: object) -> Json:
+    """The value where it is an object; models' servers put all sorts of things there."""
+    return value if isinstance(value, dict) else {}
 
 
 def _has_content(delta: Json) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypedDict
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
 from embeddings.encoder import EncoderError
 from service.app import create_app
 from service.arms import ArmList, choose_arms, default_arm_id
 from service.errors import StartupError
-from service.parts import build_encoder
+from service.parts import build_encoder, open_parts
 from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS
 from service.settings import Settings, config_path, load_settings, process_environment
@@ -35,26 +39,47 @@ class _Uvicorn(TypedDict):
 
 
 def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> None:
-    """Serve until told to stop.
+    """Serve until told to stop, by Ctrl-C or SIGTERM.
 
     Raises:
         StartupError: something is missing or misconfigured, in one line.
     """
     set_up_logs(settings.log_level, settings.log_format)
+    if workers < 1:
+        raise StartupError(f"--workers must be at least 1, got {workers}")
     if workers > 1:
         _require_shared_stores(settings)
     arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
-    with _prepared(settings):
-        say(banner(settings, arms))
+    with _interrupted_by_signals(), _bound(settings) as listener, _prepared(settings):
         if workers == 1:
-            server = uvicorn.Server(uvicorn.Config(create_app(settings, environ), **_uvicorn(settings)))
-            server.run()
-            if not server.started:
-                raise StartupError(f"cannot serve on {settings.host}:{settings.port}: see above")
+            config = uvicorn.Config("", **_uvicorn(settings))
+            with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+                runner.run(_serve_alone(settings, environ, arms, listener))
             return
+        asyncio.run(_try_out(settings, environ))
+        say(banner(settings, arms, listener))
         with tempfile.TemporaryDirectory(prefix="llm-router-metrics-") as shared:
             os.environ[MULTIPROCESS_DIR] = shared
-            uvicorn.run("service.serving:worker_app", factory=True, workers=workers, **_uvicorn(settings))
+            config = uvicorn.Config(
+                "service.serving:worker_app", factory=True, workers=workers, **_uvicorn(settings)
+            )
+            Multiprocess(config, [listener]).run()
+
+
+async def _serve_alone(
+    settings: Settings, environ: Mapping[str, str], arms: ArmList, listener: socket.socket
+) -> None:
+    async with open_parts(settings, environ) as parts:
+        server = uvicorn.Server(uvicorn.Config(create_app(settings, environ, parts), **_uvicorn(settings)))
+        say(banner(settings, arms, listener))
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
+            await server.serve([listener])
+
+
+async def _try_out(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Open what every worker will open: whatever stops them stops here, told once."""
+    async with open_parts(settings, environ):
+        pass
 
 
 def worker_app() -> FastAPI:
@@ -70,9 +95,10 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
-def banner(settings: Settings, arms: ArmList) -> str:
+def banner(settings: Settings, arms: ArmList, listener: socket.socket) -> str:
     """Where it listens, which models it uses, where data is kept."""
-    lines = [f"LLM Router on http://{settings.host}:{settings.port}  (API documentation at /docs)"]
+    port = listener.getsockname()[1]
+    lines = [f"LLM Router on http://{settings.host}:{port}  (API documentation at /docs)"]
     if arms.is_simulated:
         lines.append(
             "Models: SIMULATED, no provider key is set; answers are made up. "
@@ -89,6 +115,37 @@ def banner(settings: Settings, arms: ArmList) -> str:
     )
     lines.append(f"Qdrant: {settings.qdrant_url or f'embedded, in {kept}'}")
     return "\n".join(lines)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: as an exception, so that what was opened is closed."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """The address, taken before anything slow is done; nobody can connect until the server listens."""
+    host = settings.host.strip("[]")
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, settings.port))
+        except OSError as error:
+            raise StartupError(
+                f"cannot serve on {settings.host}:{settings.port}: {error.strerror}"
+            ) from error
+        yield listener
 
 
 @contextmanager

@@ -281,15 +281,6 @@ def _one_line(error: ValidationError) -> str:
     return f"configuration: {where} ({where.upper()}): {message}{given}"
 
 
-def secrets_in(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """The values of the variables that hold the arms' keys, by variable name."""
-    named = {m.api_key_env for m in settings.models if m.api_key_env}
-    return {name: environ[name] for name in named | PROVIDER_KEYS if environ.get(name)}
-
-
-PROVIDER_KEYS = frozenset({"OPENROUTER_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"})
-
-
 def process_environment() -> dict[str, str]:
     """What the process was started with, on top of `.env` in the working folder."""
     return read_environment(os.environ, Path(".env"))

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from fastapi import Depends, Request
 
-from service.errors import BadRequest, BodyTooLarge
+from service.errors import BadRequest, BodyTooLarge, UnknownRequest
 from service.parts import Parts
 from service.types import DEFAULT_TENANT
 
@@ -55,6 +55,17 @@ async def required_request_id(given: Annotated[str | None, Depends(given_request
     return given
 
 
+async def path_request_id(request_id: str) -> str:
+    """The request id in the path.
+
+    Raises:
+        UnknownRequest: no request can have it.
+    """
+    if not REQUEST_ID.fullmatch(request_id):
+        raise UnknownRequest(f"request ids {REQUEST_ID_RULE}", param="request_id")
+    return request_id
+
+
 def new_request_id() -> str:
     return f"req_{uuid4().hex}"
 
@@ -80,5 +91,6 @@ async def body_of(request: Request) -> bytes:
 PartsDep = Annotated[Parts, Depends(parts_of)]
 TenantDep = Annotated[str, Depends(tenant_of)]
 GivenRequestId = Annotated[str | None, Depends(given_request_id)]
+PathRequestId = Annotated[str, Depends(path_request_id)]
 RequiredRequestId = Annotated[str, Depends(required_request_id)]
 BodyDep = Annotated[bytes, Depends(body_of)]

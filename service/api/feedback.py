@@ -19,7 +19,7 @@ from pydantic import (
 from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
-from service.api.deps import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, TenantDep
+from service.api.deps import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, PathRequestId, TenantDep
 from service.api.openapi import body_schema
 from service.dialects.openai import invalid
 from service.errors import BadRequest, UnknownRequest
@@ -49,8 +49,8 @@ class FeedbackRequest(BaseModel):
     @field_validator("feedback_text")
     @classmethod
     def _can_be_stored(cls, value: str | None) -> str | None:
-        if value is not None and ("\0" in value or _has_surrogates(value)):
-            raise ValueError("must not hold NUL or lone surrogates")
+        if value is not None and "\0" in value:
+            raise ValueError("must not hold NUL")
         return value
 
 
@@ -70,7 +70,7 @@ async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Respons
 
 
 @endpoints.delete("/feedback/{request_id:path}", status_code=202)
-async def withdraw(parts: PartsDep, tenant: TenantDep, request_id: str) -> Response:
+async def withdraw(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
     """Take back what was said of an answer; the evidence is as if it had never been said."""
     withdrawal = Feedback(tenant, request_id, None, None, datetime.now(UTC))
     return JsonAnswer(_said(await _teach(parts, withdrawal)), 202)
@@ -114,7 +114,3 @@ def _read(body: bytes) -> FeedbackRequest | list[FeedbackRequest]:
         return MANY.validate_python(given) if isinstance(given, list) else ONE.validate_python(given)
     except ValidationError as error:
         raise invalid(error) from error
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)

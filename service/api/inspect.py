@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
-from service.api.deps import BodyDep, GivenRequestId, PartsDep, TenantDep, new_request_id
+from service.api.deps import BodyDep, GivenRequestId, PartsDep, PathRequestId, TenantDep, new_request_id
 from service.api.openapi import body_schema
 from service.dialects import openai
 from service.errors import UnknownRequest
@@ -18,13 +18,13 @@ endpoints = APIRouter(tags=["inspect"])
 
 
 @endpoints.get("/requests/{request_id:path}")
-async def request_record(parts: PartsDep, tenant: TenantDep, request_id: str) -> Response:
+async def request_record(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
     """Everything about one request: what was weighed and drawn, every attempt, the outcome, the feedback."""
     return JsonAnswer(await _record(parts, tenant, request_id))
 
 
 @endpoints.get("/metrics/{request_id:path}")
-async def request_metrics(parts: PartsDep, tenant: TenantDep, request_id: str) -> Response:
+async def request_metrics(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
     """The numbers of one request."""
     record = await _record(parts, tenant, request_id)
     return JsonAnswer(numbers(record))

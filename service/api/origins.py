@@ -35,6 +35,9 @@ class OnlyOrigins:
     def _may_call(self, origin: str, host: str) -> bool:
         if "*" in self.allowed or origin in self.allowed:
             return True
-        page = urlsplit(origin)
+        try:
+            page = urlsplit(origin)
+        except ValueError:
+            return False
         # A page of our own. Any other name for this machine may be one that a foreign page rebound to it.
         return page.netloc == host and is_loopback(page.hostname or "")

@@ -8,6 +8,7 @@ from http import HTTPStatus
 import structlog
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service import errors
@@ -15,6 +16,8 @@ from service.api.answers import JsonAnswer
 from service.types import Json
 
 log = structlog.get_logger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's number; only middleware sees it
 
 # error class -> status, `type`, `code`; a subclass that is not listed takes its parent's line
 PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
@@ -49,6 +52,7 @@ def install(app: FastAPI) -> None:
     """Answer every error in the envelope."""
     app.add_exception_handler(errors.RouterError, _router_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _nobody_listens)
     app.add_exception_handler(Exception, _bug)
 
 
@@ -73,6 +77,13 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return JsonAnswer(body, error.status_code, headers=error.headers)
 
 
+async def _nobody_listens(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
 async def _bug(request: Request, error: Exception) -> Response:
     log.error("bug", path=request.url.path, exc_info=error)
-    return JsonAnswer(envelope("internal error", "server_error", None, "internal_error"), 500)
+    body = envelope("internal error", "server_error", None, "internal_error")
+    # The middleware that stamps every other answer lies inside of the one that calls this.
+    request_id = getattr(request.state, "request_id", None)
+    return JsonAnswer(body, 500, headers={"X-Request-ID": request_id} if request_id else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
@@ -16,8 +16,10 @@ from service.types import AUTO, Json, Options, Query
 
 BYTES_PER_TOKEN = 4
 MAX_MESSAGES = 10_000
+MAX_DEPTH = 100  # of nested objects and lists; orjson writes about 250 at the most
 
 T = TypeVar("T", bound=BaseModel)
+Location = tuple[int | str, ...]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
@@ -101,7 +103,6 @@ def read_query(
     body = read_json(raw)
     request = validated(ChatCompletionRequest, body)
     forwarded = {name: value for name, value in body.items() if name != "router"}
-    options = _options(request.router, headers)
     return Query(
         tenant=tenant,
         request_id=request_id,
@@ -114,7 +115,7 @@ def read_query(
         stream=bool(request.stream),
         n_prompt_tokens=prompt_tokens(request),
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
-        options=options,
+        options=_options(request.router, headers),
         received_at=received_at,
     )
 
@@ -131,7 +132,23 @@ def read_json(raw: bytes) -> Json:
         raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
     if not isinstance(body, dict):
         raise BadRequest(f"body must be a JSON object, got {type(body).__name__}")
+    if _is_deeper_than(MAX_DEPTH, body):
+        raise BadRequest(f"body must be nested at most {MAX_DEPTH} levels deep")
     return body
+
+
+def _is_deeper_than(limit: int, value: object) -> bool:
+    level: list[Any] = [value]
+    for _ in range(limit):
+        inner = [
+            v
+            for container in level
+            for v in (container.values() if isinstance(container, dict) else container)
+        ]
+        level = [v for v in inner if isinstance(v, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def validated(model: type[T], body: object) -> T:
@@ -146,10 +163,15 @@ def validated(model: type[T], body: object) -> T:
         raise invalid(error) from error
 
 
-def invalid(error: ValidationError) -> BadRequest:
-    """The first broken rule in one sentence."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    param = field_path(first["loc"])
+def invalid(error: ValidationError, name: Callable[[Location], str] | None = None) -> BadRequest:
+    """A broken rule in one sentence.
+
+    Args:
+        name: what the caller calls the place of the fault; None: its path in the body.
+    """
+    # The deepest fault is the most precise: that a list is no string says less than which item is wrong.
+    first = max(error.errors(include_url=False, include_context=False), key=lambda e: len(e["loc"]))
+    param = (name or field_path)(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     given = shown(first["input"])
     if first["type"] == "missing":
@@ -157,7 +179,7 @@ def invalid(error: ValidationError) -> BadRequest:
     return BadRequest(f"{param or 'body'}: {message}, got {given}", param=param or None)
 
 
-def field_path(location: tuple[int | str, ...]) -> str:
+def field_path(location: Location) -> str:
     """`messages[0].role`; the names pydantic gives to union members are left out."""
     path = ""
     for part in location:
@@ -202,11 +224,25 @@ def prompt_tokens(request: ChatCompletionRequest) -> int:
     return -(-n_bytes // BYTES_PER_TOKEN)
 
 
+# Options for callers who cannot change the body; what the body says comes first.
+OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
+    ("models",): "X-Router-Models",
+    ("max_cost_usd",): "X-Router-Max-Cost-Usd",
+    ("weights", "feedback"): "X-Router-Feedback-Weight",
+    ("weights", "latency"): "X-Router-Latency-Weight",
+    ("weights", "cost"): "X-Router-Cost-Weight",
+    ("session_id",): "X-Router-Session-Id",
+    ("learn",): "X-Router-Learn",
+    ("explain",): "X-Router-Explain",
+}
+
+
 def _options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options:
-    """Options from the body, then from `X-Router-*` headers where the body says nothing."""
-    fields: Json = {} if given is None else given.model_dump(exclude_unset=True)
-    options = validated(RouterOptions, {**_header_options(headers), **fields}) if headers else given
-    options = options or RouterOptions.model_validate({})
+    try:
+        asked = RouterOptions.model_validate(_header_options(headers))
+    except ValidationError as error:
+        raise invalid(error, _header_name) from error
+    options = asked if given is None else _on_top(asked, given)
     return Options(
         models=None if options.models is None else frozenset(options.models),
         max_cost_usd=options.max_cost_usd,
@@ -220,11 +256,23 @@ def _options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options
 
 
 def _header_options(headers: Mapping[str, str]) -> Json:
-    found = {
-        field: headers[name]
-        for field in ("models", "max_cost_usd", "session_id", "learn", "explain")
-        if (name := f"x-router-{field.replace('_', '-')}") in headers
-    }
-    if "models" in found:
-        return {**found, "models": [name.strip() for name in found["models"].split(",") if name.strip()]}
-    return found
+    """The options that headers name, in the shape of the body's `router`."""
+    options: Json = {}
+    for path, header in OPTION_HEADERS.items():
+        if (value := headers.get(header.lower())) is not None:
+            holder = options.setdefault("weights", {}) if path[0] == "weights" else options
+            holder[path[-1]] = value
+    if "models" in options:
+        options["models"] = [name.strip() for name in options["models"].split(",") if name.strip()]
+    return options
+
+
+def _header_name(location: Location) -> str:
+    return next(header for path, header in OPTION_HEADERS.items() if path == location[: len(path)])
+
+
+def _on_top(asked: RouterOptions, given: RouterOptions) -> RouterOptions:
+    """What the body says, and what the headers ask where it says nothing."""
+    said = {name: getattr(given, name) for name in given.model_fields_set}
+    weights = asked.weights.model_copy(update=given.weights.model_dump(exclude_unset=True))
+    return asked.model_copy(update={**said, "weights": weights})

@@ -31,7 +31,7 @@ def chances(knobs: Knobs, mean: list[float], cost_usd: list[float], n: float = 1
         ("exploration_rate", 1.5),
         ("propensity_floor", -0.001),
         ("similarity_threshold", 2.0),
-        ("max_similar_requests", 0),
+        ("max_similar_requests", -1),
         ("recency_days", 0.0),
         ("min_similar_requests", -1),
         ("min_confidence_score", 1.1),

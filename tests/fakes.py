@@ -1,0 +1,178 @@
+"""Stand-ins for what lies outside: each keeps the real interface, and can be told to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from embeddings.encoder import EncoderUnavailable
+from service.errors import ProviderError
+from service.providers.usage import reported
+from service.types import Answer, Arm, Chunk, Json, Usage, Vector
+from tests.fakes_memory import FakeMemory
+from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
+
+__all__ = [
+    "ANY",
+    "FakeCaller",
+    "FakeDatabase",
+    "FakeEncoder",
+    "FakeEvidence",
+    "FakeJournal",
+    "FakeMemory",
+    "FakeStore",
+    "FixedClock",
+    "Reply",
+]
+
+ANY = "*"
+USAGE = Usage(prompt_tokens=100, completion_tokens=50)
+
+
+class FixedClock:
+    """A clock that only moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class FakeEncoder:
+    """Texts that share words are near each other, others are not.
+
+    `is_down = True` makes every call fail, `is_stuck = True` makes it wait for ever.
+    """
+
+    name = "fake"
+    dimension = 64
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.is_stuck = False
+        self.texts: list[str] = []
+
+    async def encode(self, text: str) -> Vector:
+        self.texts.append(text)
+        if self.is_down:
+            raise EncoderUnavailable("the encoder is down")
+        if self.is_stuck:
+            await asyncio.Event().wait()
+        vector = np.sum([self._direction(word) for word in text.lower().split() or [""]], axis=0)
+        unit: Vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+        return unit
+
+    async def close(self) -> None:
+        self.is_down = True
+
+    def _direction(self, word: str) -> Vector:
+        seed = int.from_bytes(hashlib.sha256(word.encode(errors="replace")).digest()[:8])
+        return np.random.default_rng(seed).standard_normal(self.dimension).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeDatabase:
+    """A PostgreSQL server to be pinged, which is down when its store is."""
+
+    store: FakeStore
+
+    async def ping(self) -> None:
+        self.store.check()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model does when it is called: it says its words, then waits, fails or finishes.
+
+    `message` stands beside the words: in a stream, as a piece after them.
+    """
+
+    words: tuple[str, ...] = ("Hello", " there.")
+    error: ProviderError | None = None
+    until: asyncio.Event | None = None  # waited for before it fails or finishes
+    takes_s: float = 0.0  # until the first word, on the caller's clock
+    usage: Usage = USAGE
+    message: Json | None = None
+
+
+class FakeCaller:
+    """Models that follow a script: one reply for each call; after the last they behave."""
+
+    def __init__(self, clock: FixedClock) -> None:
+        self.replies: defaultdict[str, deque[Reply]] = defaultdict(deque)
+        self.calls: list[tuple[str, Json]] = []
+        self.asked = asyncio.Event()  # somebody called
+        self.cancelled: list[str] = []  # arms whose call was given up by us
+        self._clock = clock
+
+    def will(self, arm_id: str, *replies: Reply) -> None:
+        """Add to the script of an arm, or of whichever is called (`ANY`)."""
+        self.replies[arm_id].extend(replies)
+
+    @property
+    def called(self) -> list[str]:
+        return [arm_id for arm_id, _ in self.calls]
+
+    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
+        reply = self._next(arm, body)
+        try:
+            await self._end(reply)
+        except asyncio.CancelledError:
+            self.cancelled.append(arm.arm_id)
+            raise
+        message = {"role": "assistant", "content": "".join(reply.words), **(reply.message or {})}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return Answer(_frame("chat.completion", arm, [choice], usage=reported(reply.usage)), reply.usage)
+
+    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+        reply = self._next(arm, body)
+        try:
+            if reply.words:
+                yield _piece(arm, {"role": "assistant", "content": ""})
+            for word in reply.words:
+                yield _piece(arm, {"content": word})
+            if reply.message is not None:
+                yield _piece(arm, reply.message)
+            await self._end(reply)
+            yield _piece(arm, {}, "stop")
+            usage = _frame("chat.completion.chunk", arm, [], usage=reported(reply.usage))
+            yield Chunk(usage, reply.usage)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.cancelled.append(arm.arm_id)
+            raise
+
+    async def close(self) -> None:
+        self.asked.clear()
+
+    def _next(self, arm: Arm, body: Json) -> Reply:
+        self.calls.append((arm.arm_id, body))
+        self.asked.set()
+        script = self.replies[arm.arm_id] or self.replies[ANY]
+        reply = script.popleft() if script else Reply()
+        self._clock.advance(reply.takes_s)
+        return reply
+
+    async def _end(self, reply: Reply) -> None:
+        if reply.until is not None:
+            await reply.until.wait()
+        if reply.error is not None:
+            raise reply.error
+
+
+def _piece(arm: Arm, delta: Json, finish_reason: str | None = None) -> Chunk:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return Chunk(_frame("chat.completion.chunk", arm, [choice]))
+
+
+def _frame(kind: str, arm: Arm, choices: list[Json], **more: object) -> Json:
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": arm.model, "choices": choices} | more

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Reply
+from tests.service.world import World, events_of, opened
+
+
+async def test_an_answer_is_given_while_the_store_is_down(world: World) -> None:
+    world.store.is_down = True
+
+    plain = await world.ask(request_id="r-1")
+    streamed = await world.ask(request_id="r-2", stream=True)
+
+    assert plain.status_code == streamed.status_code == 200
+    assert plain.headers["X-Router-Degraded"] == streamed.headers["X-Router-Degraded"] == "store"
+    assert events_of(streamed)[-1] == "[DONE]"
+
+
+async def test_what_was_answered_while_the_store_was_down_is_logged_when_it_is_back(world: World) -> None:
+    world.store.is_down = True
+    await world.ask(request_id="r-1")
+    await world.ask(request_id="r-1")
+    world.store.is_down = False
+
+    await world.parts.journal.drain()
+
+    assert len((await world.record("r-1"))["attempts"]) == 2
+    assert (await world.rate("r-1", 1.0)).json()["status"] == "applied"
+
+
+async def test_an_answer_is_given_even_when_nothing_can_be_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path, spool_bytes=0) as world:
+        world.store.is_down = True
+
+        response = await world.ask(request_id="r-1")
+
+    assert response.status_code == 200
+    assert response.headers["X-Router-Degraded"] == "store"
+
+
+async def test_an_answer_is_given_when_the_store_comes_back_after_its_decision_was_lost(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path, spool_bytes=0) as world:
+        world.store.is_down = True
+        goes_on = asyncio.Event()
+        world.caller.will("large", Reply(until=goes_on))
+        asking = asyncio.create_task(world.ask(request_id="r-1", model="large", stream=True))
+        await world.caller.asked.wait()
+        world.store.is_down = False
+        goes_on.set()
+
+        response = await asking
+
+    assert response.status_code == 200
+    assert events_of(response)[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_memory_that_is_down_gives_a_decision_without_neighbours(world: World, stream: bool) -> None:
+    world.memory.is_down = True
+
+    response = await world.ask(request_id="r-1", stream=stream)
+
+    assert response.status_code == 200
+    assert response.headers["X-Router-Degraded"] == "memory"
+    assert (await world.record("r-1"))["degraded"] == ["memory"]
+
+
+async def test_an_encoder_that_is_down_gives_a_decision_without_context(world: World) -> None:
+    world.encoder.is_down = True
+
+    response = await world.ask(request_id="r-1")
+
+    assert response.status_code == 200
+    assert response.headers["X-Router-Degraded"] == "encoder"
+    assert (await world.rate("r-1", 1.0)).json()["status"] == "applied"
+
+
+async def test_an_encoder_that_is_stuck_is_not_waited_for(tmp_path: Path) -> None:
+    async with opened(tmp_path, embedding_timeout_s=0.01) as world:
+        world.encoder.is_stuck = True
+
+        response = await world.ask()
+
+    assert response.status_code == 200
+    assert response.headers["X-Router-Degraded"] == "encoder"
+
+
+async def test_everything_that_is_missing_is_named(world: World) -> None:
+    world.memory.is_down = world.store.is_down = True
+
+    response = await world.ask()
+
+    assert response.headers["X-Router-Degraded"] == "memory, store"

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import ProviderBroken, ProviderRateLimited, ProviderRejected
+from tests.fakes import ANY, Reply
+from tests.service.world import World, error_of, events_of, opened, text_of
+
+BROKEN = ProviderBroken("the upstream lost its head", status=500)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_when_a_model_fails_before_its_first_content_another_answers(
+    world: World, stream: bool
+) -> None:
+    world.caller.will(ANY, Reply(words=(), error=BROKEN))
+
+    response = await world.ask(request_id="r-1", stream=stream)
+
+    failed, answered = world.caller.called
+    assert response.status_code == 200
+    assert response.headers["X-Router-Decision"] == "fallback"
+    assert response.headers["X-Router-Model"] == answered != failed
+    record = await world.record("r-1")
+    assert (record["arm_id"], record["outcome"]["arm_id"]) == (failed, answered)
+    assert [attempt["status"] for attempt in record["attempts"]] == ["failed", "ok"]
+
+
+async def test_a_stream_shows_nothing_of_the_model_that_failed_before(world: World) -> None:
+    world.caller.will(ANY, Reply(words=("",), error=BROKEN), Reply(words=("All", " well.")))
+
+    events = events_of(await world.ask(stream=True))
+
+    assert text_of(events) == "All well."
+    assert len({event["model"] for event in events if isinstance(event, dict)}) == 1
+    assert events[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("error", [BROKEN, ProviderRateLimited("slow down", status=429)])
+async def test_a_failure_after_the_first_content_is_an_error_event_without_done(
+    world: World, error: ProviderBroken | ProviderRateLimited
+) -> None:
+    world.caller.will("large", Reply(words=("Half an",), error=error))
+
+    response = await world.ask(request_id="r-1", model="large", stream=True)
+
+    events = events_of(response)
+    assert response.status_code == 200
+    assert text_of(events) == "Half an"
+    assert events[-1] == {
+        "error": {
+            "message": str(error),
+            "type": "server_error",
+            "param": None,
+            "code": "upstream_error",
+        }
+    }
+    assert world.caller.called == ["large"]
+    record = await world.record("r-1")
+    assert record["outcome"]["status"] == "failed"
+    assert record["attempts"][0]["error_message"] == str(error)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_when_every_model_fails_the_caller_may_come_back_later(world: World, stream: bool) -> None:
+    world.caller.will(ANY, *[Reply(words=(), error=BROKEN)] * 3)
+
+    response = await world.ask(request_id="r-1", stream=stream)
+
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert int(response.headers["Retry-After-Ms"]) >= 1
+    error = error_of(response)
+    assert error["code"] == "no_model_answered"
+    assert error["message"].count("the upstream lost its head") == 3
+    record = await world.record("r-1")
+    assert sorted(attempt["arm_id"] for attempt in record["attempts"]) == ["large", "medium", "small"]
+    assert record["outcome"]["status"] == "failed"
+
+
+async def test_the_last_providers_wish_to_wait_is_passed_on(world: World) -> None:
+    world.caller.will("large", Reply(error=ProviderRateLimited("slow down", status=429, retry_after_s=7.2)))
+
+    response = await world.ask(model="large")
+
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "8"
+    assert response.headers["Retry-After-Ms"] == "7200"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_that_the_provider_finds_faulty_is_refused_in_its_words(
+    world: World, stream: bool
+) -> None:
+    faulty = ProviderRejected(
+        "temperature must be at most 1 with thinking", status=400, param="temperature", code="bad_value"
+    )
+    world.caller.will(ANY, Reply(words=(), error=faulty))
+
+    response = await world.ask(stream=stream)
+
+    assert response.status_code == 400
+    assert error_of(response) == {
+        "message": "temperature must be at most 1 with thinking",
+        "type": "invalid_request_error",
+        "param": "temperature",
+        "code": "bad_value",
+    }
+    assert len(world.caller.calls) == 1
+
+
+async def test_no_more_models_are_called_than_allowed(tmp_path: Path) -> None:
+    async with opened(tmp_path, max_attempts=2) as world:
+        world.caller.will(ANY, *[Reply(error=BROKEN)] * 3)
+
+        response = await world.ask()
+
+    assert response.status_code == 503
+    assert len(world.caller.calls) == 2

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import ProviderBroken
+from tests.fakes import Reply
+from tests.service.world import World, error_of, opened
+
+
+async def test_a_record_shows_everything_about_a_request(world: World) -> None:
+    world.caller.will("large", Reply(takes_s=0.25))
+    await world.ask("An old question", request_id="r-0")
+    await world.rate("r-0", 0.9)
+    await world.ask("An old question indeed", request_id="r-1", router={"models": ["large", "small"]})
+    await world.rate("r-1", 0.5, feedback_text="Fair.")
+
+    record = await world.record("r-1")
+
+    weighed = record["candidates"]
+    assert [candidate["arm_id"] for candidate in weighed] == ["small", "large"]
+    assert sum(candidate["probability"] for candidate in weighed) == pytest.approx(1, abs=1e-9)
+    assert all(candidate["probability"] > 0 for candidate in weighed)
+    assert record["rejected"] == [{"arm_id": "medium", "reason": "not among router.models"}]
+    chosen = next(candidate for candidate in weighed if candidate["arm_id"] == record["arm_id"])
+    assert record["propensity"] == chosen["probability"]
+    assert record["draw"] == {
+        "uniform": record["draw"]["uniform"],
+        "arm_id": record["arm_id"],
+        "propensity": record["propensity"],
+    }
+    assert 0 <= record["draw"]["uniform"] < 1
+    [neighbour] = record["neighbours"]
+    assert (neighbour["request_id"], neighbour["reward"]) == ("r-0", 0.9)
+    assert 0.5 < neighbour["similarity"] < 1
+    [attempt] = record["attempts"]
+    assert (attempt["arm_id"], attempt["status"]) == (record["model"], "ok")
+    assert record["outcome"]["usage"]["prompt_tokens"] == 100
+    assert [(e["score"], e["feedback_text"]) for e in record["feedback"]] == [(0.5, "Fair.")]
+
+
+async def test_every_candidates_utility_is_the_sum_of_its_terms(world: World) -> None:
+    await world.ask(request_id="r-1")
+
+    for candidate in (await world.record("r-1"))["candidates"]:
+        terms = candidate["utility"]
+        posterior = candidate["posterior"]
+        parts = [terms[name] for name in ("quality", "bonus", "speed", "cost", "budget")]
+        assert terms["total"] == pytest.approx(sum(parts), abs=1e-5)
+        assert posterior["mean"] == pytest.approx(
+            posterior["alpha"] / (posterior["alpha"] + posterior["beta"]), abs=1e-5
+        )
+
+
+async def test_texts_are_kept_only_where_that_is_switched_on(tmp_path: Path, world: World) -> None:
+    async with opened(tmp_path / "kept", store_texts=True) as keeping:
+        await keeping.ask("What is a secret?", request_id="r-1")
+        kept = await keeping.record("r-1")
+    await world.ask("What is a secret?", request_id="r-1")
+
+    record = await world.record("r-1")
+
+    assert (kept["query"]["text"], kept["outcome"]["answer_text"]) == ("What is a secret?", "Hello there.")
+    assert "secret" not in str(record)
+    assert "Hello" not in str(record)
+    assert (record["query"]["n_chars"], record["outcome"]["answer_chars"]) == (17, 12)
+
+
+@pytest.mark.parametrize("path", ["/requests/nobody", "/metrics/nobody", "/requests/%00", "/metrics/a%20b"])
+async def test_an_unknown_request_is_not_found(world: World, path: str) -> None:
+    response = await world.http.get(path)
+
+    assert response.status_code == 404
+    error = error_of(response)
+    assert (error["param"], error["code"]) == ("request_id", "request_not_found")
+
+
+@pytest.mark.parametrize("path", ["/requests/r-1", "/metrics/r-1"])
+async def test_records_are_not_there_while_the_store_is_down(world: World, path: str) -> None:
+    await world.ask(request_id="r-1")
+    world.store.is_down = True
+
+    response = await world.http.get(path)
+
+    assert response.status_code == 503
+    assert "Retry-After" in response.headers
+
+
+async def numbers(world: World, request_id: str) -> dict[str, Any]:
+    await world.background.drain(5.0)
+    found: dict[str, Any] = (await world.http.get(f"/metrics/{request_id}")).json()
+    return found
+
+
+async def test_the_numbers_of_an_answered_request(world: World) -> None:
+    world.caller.will("large", Reply(takes_s=0.25))
+    await world.ask(request_id="r-1", model="large")
+    await world.rate("r-1", 0.5)
+
+    found = await numbers(world, "r-1")
+
+    assert found.pop("overhead_ms") >= 0
+    assert found == {
+        "request_id": "r-1",
+        "model": "large",
+        "decision": "pinned",
+        "status": "ok",
+        "latency_ms": 250.0,
+        "ttft_ms": None,
+        "prompt_tokens": 100,
+        "cached_tokens": 0,
+        "completion_tokens": 50,
+        "reasoning_tokens": 0,
+        "cost_usd": 0.0006,  # 100 tokens at 2 and 50 at 8 dollars per million
+        "reward": 0.5,
+    }
+
+
+async def test_a_streamed_request_also_has_a_time_to_the_first_content(world: World) -> None:
+    world.caller.will("large", Reply(takes_s=0.125))
+
+    await world.ask(request_id="r-1", model="large", stream=True)
+
+    assert (await numbers(world, "r-1"))["ttft_ms"] == 125.0
+
+
+async def test_a_request_costs_the_sum_of_its_attempts_by_the_prices_of_each(world: World) -> None:
+    world.caller.will("large", Reply(words=("Half an",), error=ProviderBroken("gone")))
+
+    await world.ask("Hi", request_id="r-1", model="large", stream=True)
+
+    found = await numbers(world, "r-1")
+    assert found["status"] == "failed"
+    assert found["cost_usd"] > 0
+    assert found["completion_tokens"] == 2
+
+
+async def test_a_request_that_nobody_answered_yet_has_no_numbers(world: World) -> None:
+    world.caller.will("large", Reply(error=ProviderBroken("gone")))
+
+    await world.ask(request_id="r-1", model="large")
+
+    found = await numbers(world, "r-1")
+    assert (found["status"], found["cost_usd"], found["reward"]) == ("failed", 0, None)
+
+
+# --- deciding only
+
+
+async def test_route_decides_and_explains_but_calls_logs_and_teaches_nothing(world: World) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "router": {"models": ["small", "large"]}}
+
+    response = await world.http.post("/v1/route", json=body, headers={"X-Request-ID": "r-1"})
+
+    assert response.status_code == 200
+    decided = response.json()
+    assert decided["request_id"] == "r-1"
+    assert decided["model"] == decided["draw"]["arm_id"]
+    assert decided["decision"] in {"exploit", "explore"}
+    assert sum(c["probability"] for c in decided["candidates"]) == pytest.approx(1)
+    assert [r["arm_id"] for r in decided["rejected"]] == ["medium"]
+    assert world.caller.calls == []
+    assert world.store.decisions == {}
+    assert (await world.http.get("/requests/r-1")).status_code == 404
+
+
+async def test_route_says_when_it_had_to_do_without(world: World) -> None:
+    world.memory.is_down = True
+
+    response = await world.http.post("/v1/route", json={"messages": [{"role": "user", "content": "Hi"}]})
+
+    assert response.json()["degraded"] == ["memory"]
+
+
+async def test_route_refuses_what_a_completion_would_refuse(world: World) -> None:
+    response = await world.http.post("/v1/route", json={"messages": []})
+
+    assert response.status_code == 400
+    assert error_of(response)["param"] == "messages"

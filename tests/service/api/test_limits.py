@@ -1,0 +1,192 @@
+"""What reaches the service although it should not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.api import problems
+from service.app import create_app
+from service.errors import RouterError
+from service.settings import Settings
+from tests.service.world import World, error_of, opened
+
+MEGABYTE = b"x" * 1_000_000
+
+
+async def thirty_megabytes(sent: list[int] | None = None) -> AsyncIterator[bytes]:
+    for _ in range(30):
+        if sent is not None:
+            sent.append(len(MEGABYTE))
+        yield MEGABYTE
+
+
+# --- size and form
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/feedback", "/v1/route"])
+async def test_thirty_megabytes_are_refused_before_they_are_read(world: World, path: str) -> None:
+    sent: list[int] = []
+
+    response = await world.http.post(
+        path, content=thirty_megabytes(sent), headers={"Content-Length": "30000000"}
+    )
+
+    assert response.status_code == 413
+    assert error_of(response)["code"] == "request_too_large"
+    assert "body must have at most 20000000 bytes, got 30000000" in error_of(response)["message"]
+    assert sent == []
+
+
+async def test_thirty_megabytes_of_unknown_length_are_read_no_further_than_the_limit(world: World) -> None:
+    sent: list[int] = []
+
+    response = await world.http.post("/v1/chat/completions", content=thirty_megabytes(sent))
+
+    assert response.status_code == 413
+    assert len(sent) <= 21
+
+
+async def test_the_limit_is_the_operators(tmp_path: Path) -> None:
+    async with opened(tmp_path, max_body_bytes=1_000) as world:
+        refused = await world.ask("x" * 1_000)
+        answered = await world.ask("x" * 500)
+
+    assert (refused.status_code, answered.status_code) == (413, 200)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\xfd", b'{"messages": [{"role": "user", "content": "\xc3\x28"}]}']
+)
+async def test_invalid_utf_8_is_refused(world: World, content: bytes) -> None:
+    response = await world.http.post("/v1/chat/completions", content=content)
+
+    assert response.status_code == 400
+    assert "body must be JSON in UTF-8" in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("depth", [90, 200, 300, 2_000, 200_000])
+async def test_no_depth_of_nesting_hurts(world: World, depth: int) -> None:
+    tools = b"[" * depth + b"]" * depth
+    content = b'{"messages": [{"role": "user", "content": "Hi", "x": ' + tools + b"}]}"
+
+    response = await world.http.post("/v1/chat/completions", content=content)
+
+    assert response.status_code == (200 if depth < 100 else 400)
+
+
+# --- paths and methods
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/v1/embeddings", "/v1/responses"])
+async def test_an_unknown_path_is_told_in_the_envelope(world: World, path: str) -> None:
+    response = await world.http.post(path, json={})
+
+    assert response.status_code == 404
+    assert error_of(response) == {
+        "message": f"POST {path}: not found",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "not_found",
+    }
+
+
+async def test_a_wrong_method_is_told_with_the_right_ones(world: World) -> None:
+    response = await world.http.get("/v1/chat/completions")
+
+    assert response.status_code == 405
+    assert error_of(response)["code"] == "method_not_allowed"
+    assert response.headers["Allow"] == "POST"
+
+
+# --- origins
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://127.0.0.1:9999", "null", "", "http://[", "file://"]
+)
+async def test_a_page_of_a_foreign_origin_may_not_call(world: World, origin: str) -> None:
+    response = await world.ask(headers={"Origin": origin})
+
+    assert response.status_code == 403
+    assert error_of(response)["code"] == "origin_not_allowed"
+    assert world.caller.calls == []
+
+
+async def test_a_name_that_a_foreign_page_may_have_bound_to_this_machine_is_foreign(world: World) -> None:
+    response = await world.ask(headers={"Origin": "http://evil.example:8080", "Host": "evil.example:8080"})
+
+    assert response.status_code == 403
+
+
+async def test_the_services_own_pages_may_call(world: World) -> None:
+    response = await world.ask(headers={"Origin": "http://127.0.0.1:8080"})
+
+    assert response.status_code == 200
+
+
+async def test_an_allowed_page_may_call_and_read_the_routers_headers(tmp_path: Path) -> None:
+    async with opened(tmp_path, cors_origins="https://app.example") as world:
+        preflight = await world.http.options(
+            "/v1/chat/completions",
+            headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"},
+        )
+        allowed = await world.ask(headers={"Origin": "https://app.example"})
+        foreign = await world.ask(headers={"Origin": "https://evil.example"})
+
+    assert preflight.status_code == allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "X-Router-Model" in allowed.headers["Access-Control-Expose-Headers"]
+    assert foreign.status_code == 403
+
+
+# --- bugs
+
+
+async def test_a_bug_is_answered_without_details(world: World) -> None:
+    app = create_app(Settings.model_validate({}), {}, world.parts)
+
+    @app.get("/bug")
+    async def bug() -> None:
+        raise ValueError("the secret is 42")
+
+    response = await get(app, "/bug")
+
+    assert response.status_code == 500
+    assert error_of(response) == {
+        "message": "internal error",
+        "type": "server_error",
+        "param": None,
+        "code": "internal_error",
+    }
+
+
+async def test_the_answer_to_a_bug_carries_the_request_id(world: World) -> None:
+    world.parts.completion = None  # type: ignore[assignment]  # a bug if there ever was one
+
+    response = await world.ask(request_id="r-1")
+
+    assert response.status_code == 500
+    assert response.headers["X-Request-ID"] == "r-1"
+
+
+async def get(app: FastAPI, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
+        return await http.get(path)
+
+
+def leaves(kind: type[RouterError]) -> list[type[RouterError]]:
+    subclasses = kind.__subclasses__()
+    return [kind] if not subclasses else [leaf for one in subclasses for leaf in leaves(one)]
+
+
+@pytest.mark.parametrize("kind", leaves(RouterError), ids=lambda kind: kind.__name__)
+def test_every_error_has_a_status_unless_it_stops_the_start(kind: type[RouterError]) -> None:
+    is_mapped = any(ancestor in problems.PROBLEMS for ancestor in kind.__mro__)
+
+    assert is_mapped is (kind.__name__ != "StartupError")

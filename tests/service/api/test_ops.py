@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from service.errors import ProviderRateLimited
+from service.providers.simulator import SIMULATED_ARMS
+from tests.fakes import Reply
+from tests.service.world import World, error_of, opened
+
+
+async def test_health_names_every_dependency(world: World) -> None:
+    response = await world.http.get("/health")
+
+    health = response.json()
+    assert response.status_code == 200
+    assert health["status"] == "ok"
+    assert health["simulated"] is False
+    assert health["models"] == ["small", "medium", "large"]
+    assert health["default_model"] == "small"
+    assert {name: one["status"] for name, one in health["dependencies"].items()} == {
+        "postgresql": "ok",
+        "qdrant": "ok",
+        "encoder": "ok",
+    }
+    assert (await world.http.get("/v1/health")).json() == health
+
+
+async def test_health_says_which_dependency_is_away(world: World) -> None:
+    world.store.is_down = world.memory.is_down = world.encoder.is_down = True
+
+    response = await world.http.get("/health")
+
+    assert response.status_code == 200
+    assert response.json()["status"] == "degraded"
+    assert {d["status"] for d in response.json()["dependencies"].values()} == {"unavailable"}
+
+
+async def test_health_counts_what_waits_for_the_store(world: World) -> None:
+    world.store.is_down = True
+    await world.ask()
+
+    health = (await world.http.get("/health")).json()
+
+    assert health["dependencies"]["postgresql"]["spooled"] == 2
+
+
+async def test_health_does_not_wait_for_a_stuck_encoder(tmp_path: Path) -> None:
+    async with opened(tmp_path, embedding_timeout_s=0.01) as world:
+        world.encoder.is_stuck = True
+
+        health = (await world.http.get("/health")).json()
+
+    assert health["dependencies"]["encoder"]["status"] == "unavailable"
+    assert health["dependencies"]["encoder"]["error"] == "no answer in time"
+
+
+async def test_health_shows_which_models_rest(world: World) -> None:
+    limited = ProviderRateLimited("slow down", status=429, retry_after_s=30)
+    world.caller.will("large", Reply(error=limited))
+    await world.ask(model="large")
+
+    [rest] = (await world.http.get("/health")).json()["resting_models"]
+
+    assert (rest["model"], rest["reason"]) == ("upstream-large", "rate_limited")
+
+
+async def test_health_says_plainly_that_models_are_simulated(tmp_path: Path) -> None:
+    async with opened(tmp_path, SIMULATED_ARMS) as world:
+        health = (await world.http.get("/health")).json()
+
+    assert health["simulated"] is True
+
+
+async def test_traffic_may_come_until_the_service_ends(world: World) -> None:
+    before = await world.http.get("/ready")
+    world.parts.is_ready = False
+    after = await world.http.get("/ready")
+
+    assert (before.status_code, before.json()) == (200, {"ready": True})
+    assert (after.status_code, after.json()) == (503, {"ready": False})
+
+
+async def test_a_missing_dependency_does_not_keep_traffic_away(world: World) -> None:
+    world.store.is_down = world.memory.is_down = True
+
+    assert (await world.http.get("/ready")).status_code == 200
+
+
+async def test_models_are_listed_as_openai_does(world: World) -> None:
+    listed = (await world.http.get("/v1/models")).json()
+
+    assert listed["object"] == "list"
+    assert [model["id"] for model in listed["data"]] == ["auto", "small", "medium", "large"]
+    assert {model["object"] for model in listed["data"]} == {"model"}
+    assert all(isinstance(model["created"], int) for model in listed["data"])
+
+
+async def test_one_model_is_found_by_id_and_alias(world: World) -> None:
+    names = ["auto", "router/auto", "large", "big"]
+
+    found = [(await world.http.get(f"/v1/models/{name}")).json()["id"] for name in names]
+
+    assert found == ["auto", "router/auto", "large", "large"]
+
+
+async def test_an_unknown_model_is_not_found(world: World) -> None:
+    response = await world.http.get("/v1/models/openai/gpt-0")
+
+    assert response.status_code == 404
+    assert error_of(response)["code"] == "model_not_found"
+
+
+async def test_metrics_are_what_prometheus_reads(world: World) -> None:
+    world.memory.is_down = True
+    await world.ask(request_id="r-1", model="large")
+    await world.rate("r-1", 1.0)
+
+    response = await world.http.get("/metrics")
+
+    lines = response.text.splitlines()
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    assert 'router_requests_total{arm="large",decision="pinned",status="ok"} 1.0' in lines
+    assert 'router_attempts_total{arm="large",status="ok"} 1.0' in lines
+    assert 'router_tokens_total{arm="large",kind="prompt"} 100.0' in lines
+    assert 'router_feedback_total{status="applied"} 1.0' in lines
+    assert 'router_degraded_total{dependency="memory"} 1.0' in lines
+    assert any(line.startswith('router_cost_usd_total{arm="large"} 0.0006') for line in lines)
+    assert any(line.startswith("router_overhead_seconds_bucket") for line in lines)
+
+
+async def test_the_api_is_described(world: World) -> None:
+    document = (await world.http.get("/openapi.json")).json()
+
+    assert (await world.http.get("/docs")).status_code == 200
+    assert {"/v1/chat/completions", "/feedback", "/requests/{request_id}", "/v1/route"} <= set(
+        document["paths"]
+    )
+    assert "ChatCompletionRequest" in document["components"]["schemas"]

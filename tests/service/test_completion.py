@@ -1,0 +1,393 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from service.background import Background
+from service.completion import Completion
+from service.dialects.openai import read_query
+from service.errors import AllArmsFailed, ProviderBroken, ProviderRateLimited, RequestConflict
+from service.types import Attempt, Decision, Outcome, Query
+from tests.fakes import ANY, FakeJournal, FakeStore, Reply
+from tests.service.world import World, opened
+
+BROKEN = ProviderBroken("gone", status=500)
+
+
+class GatedJournal(FakeJournal):
+    """A journal whose commits wait until they are let through."""
+
+    def __init__(self, store: FakeStore) -> None:
+        super().__init__(store)
+        self.deciding = asyncio.Event()  # a decision waits
+        self.decisions = asyncio.Event()  # decisions may pass
+        self.finishing = asyncio.Event()
+        self.outcomes = asyncio.Event()
+
+    async def log_decision(self, decision: Decision) -> None:
+        self.deciding.set()
+        await self.decisions.wait()
+        await super().log_decision(decision)
+
+    async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        self.finishing.set()
+        await self.outcomes.wait()
+        await super().log_outcome(outcome, attempts)
+
+
+def query(request_id: str = "r-1", **body: Any) -> Query:
+    return read_query(
+        orjson.dumps({"messages": [{"role": "user", "content": "Hi"}], **body}),
+        headers={},
+        tenant="default",
+        request_id=request_id,
+        request_id_given=True,
+        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def completion(world: World) -> Completion:
+    return world.parts.completion
+
+
+@pytest.fixture
+def gated(world: World) -> GatedJournal:
+    return GatedJournal(world.store)
+
+
+@pytest.fixture
+def slow(completion: Completion, gated: GatedJournal) -> Completion:
+    """A completion whose journal takes its time over decisions."""
+    gated.outcomes.set()
+    return replace(completion, journal=gated)
+
+
+def attempts(world: World) -> list[Attempt]:
+    return sorted(world.store.attempts.values(), key=lambda attempt: attempt.position)
+
+
+async def until_cancelled(task: asyncio.Task[Any], background: Background) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    await background.drain(5.0)
+
+
+# --- the same id at the same time
+
+
+async def test_two_requests_with_the_same_id_at_the_same_time_are_one_decision(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    asking = [asyncio.create_task(slow.complete(query())) for _ in range(2)]
+    await gated.deciding.wait()
+    gated.decisions.set()
+
+    answers = await asyncio.gather(*asking)
+
+    assert len(world.store.decisions) == 1
+    [decision] = world.store.decisions.values()
+    assert {answer.head.arm_id for answer in answers} == {decision.arm_id}
+    assert [attempt.decision_id for attempt in attempts(world)] == [decision.decision_id] * 2
+
+
+async def test_two_streams_with_the_same_id_leave_no_call_behind(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    asking = [asyncio.create_task(slow.stream(query())) for _ in range(2)]
+    await gated.deciding.wait()
+    gated.decisions.set()
+
+    streams = await asyncio.gather(*asking)
+
+    pieces = [[chunk async for chunk in stream.chunks] for stream in streams]
+    assert [len(one) for one in pieces] == [5, 5]
+    assert len(world.caller.calls) == 3  # the later decision's call was made before it lost
+    assert len(world.caller.cancelled) == 1
+
+
+async def test_of_two_different_requests_with_the_same_id_one_is_a_conflict(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    asking = [asyncio.create_task(slow.complete(query(seed=seed))) for seed in (1, 2)]
+    await gated.deciding.wait()
+    gated.decisions.set()
+
+    results = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert [type(result) for result in results].count(RequestConflict) == 1
+    assert len(world.store.decisions) == len(world.store.outcomes) == 1
+
+
+async def test_two_requests_with_the_same_id_may_both_be_answered_from_the_cache(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path, cache_enabled=True) as world:
+        await world.parts.completion.complete(query("r-0"))
+        gated = GatedJournal(world.store)
+        gated.outcomes.set()
+        slow = replace(world.parts.completion, journal=gated)
+        asking = [asyncio.create_task(slow.complete(query("r-1"))) for _ in range(2)]
+        await gated.deciding.wait()
+        gated.decisions.set()
+
+        answers = await asyncio.gather(*asking)
+
+    assert [answer.head.kind for answer in answers] == ["cache", "cache"]
+    assert len(world.store.decisions) == len(world.store.outcomes) == 2
+
+
+# --- callers that leave
+
+
+async def test_a_caller_who_leaves_before_the_answer_cancels_the_call(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(until=asyncio.Event()))
+    asking = asyncio.create_task(completion.complete(query()))
+    await world.caller.asked.wait()
+
+    await until_cancelled(asking, world.background)
+
+    assert world.caller.cancelled == world.caller.called
+    [attempt] = attempts(world)
+    assert attempt.status == "cancelled"
+    assert attempt.usage.estimated
+    assert next(iter(world.store.outcomes.values())).status == "cancelled"
+
+
+async def test_a_caller_who_leaves_before_the_first_content_of_a_stream_cancels_the_call(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(words=(), until=asyncio.Event()))
+    asking = asyncio.create_task(completion.stream(query(stream=True)))
+    await world.caller.asked.wait()
+
+    await until_cancelled(asking, world.background)
+
+    assert world.caller.cancelled == world.caller.called
+    assert [attempt.status for attempt in attempts(world)] == ["cancelled"]
+
+
+async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_written(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(words=("Half an", " answer"), until=asyncio.Event()))
+    streaming = await completion.stream(query(stream=True))
+
+    async with aclosing(streaming.chunks):
+        await anext(streaming.chunks)
+        await anext(streaming.chunks)
+        await anext(streaming.chunks)
+    await world.background.drain(5.0)
+
+    [attempt] = attempts(world)
+    assert world.caller.cancelled == [attempt.arm_id]
+    assert attempt.status == "cancelled"
+    assert attempt.usage.completion_tokens == 4  # of 14 bytes
+    assert attempt.cost_usd > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_who_leaves_while_the_decision_is_being_committed_is_logged_all_the_same(
+    world: World, slow: Completion, gated: GatedJournal, stream: bool
+) -> None:
+    world.caller.will(ANY, Reply(words=("Done.",)))
+    ask = slow.stream if stream else slow.complete
+    asking: asyncio.Task[Any] = asyncio.create_task(ask(query(stream=stream)))
+    await gated.deciding.wait()
+    await world.caller.asked.wait()
+    asking.cancel()
+    await asyncio.wait({asking})
+    gated.decisions.set()
+
+    await world.background.drain(5.0)
+
+    assert len(world.store.decisions) == 1
+    [attempt] = attempts(world)
+    assert attempt.status == "cancelled"
+    assert attempt.cost_usd > 0
+    assert world.caller.cancelled == ([attempt.arm_id] if stream else [])
+
+
+async def test_a_caller_who_leaves_while_the_outcome_is_being_committed_does_not_undo_it(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    gated.decisions.set()
+    gated.outcomes.clear()
+    asking = asyncio.create_task(slow.complete(query()))
+    await gated.finishing.wait()
+    asking.cancel()
+    await asyncio.wait({asking})
+    gated.outcomes.set()
+
+    await world.background.drain(5.0)
+
+    assert [attempt.status for attempt in attempts(world)] == ["ok"]
+    assert next(iter(world.store.outcomes.values())).status == "ok"
+
+
+async def test_a_cancelled_call_is_not_held_against_the_arm(world: World, completion: Completion) -> None:
+    for i in range(5):
+        world.caller.asked.clear()
+        world.caller.will("large", Reply(until=asyncio.Event()))
+        asking = asyncio.create_task(completion.complete(query(f"r-{i}", model="large")))
+        await world.caller.asked.wait()
+        await until_cancelled(asking, world.background)
+
+    answered = await completion.complete(query("r-9", model="large"))
+
+    assert answered.head.arm_id == "large"
+
+
+# --- commit before answer
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_answer_begins_before_its_decision_is_committed(
+    slow: Completion, gated: GatedJournal, world: World, stream: bool
+) -> None:
+    ask = slow.stream if stream else slow.complete
+    asking: asyncio.Task[Any] = asyncio.create_task(ask(query(stream=stream)))
+    await gated.deciding.wait()
+    await world.caller.asked.wait()
+
+    done, _ = await asyncio.wait({asking}, timeout=0.01)
+
+    assert not done
+    gated.decisions.set()
+    answer = await asking
+    assert answer.head.request_id == "r-1"
+    assert len(world.store.decisions) == 1
+
+
+async def test_waiting_for_the_commit_does_not_count_as_the_models_time(
+    slow: Completion, gated: GatedJournal, world: World
+) -> None:
+    world.caller.will(ANY, Reply(takes_s=0.25))
+    asking = asyncio.create_task(slow.complete(query()))
+    await gated.deciding.wait()
+    await world.caller.asked.wait()
+    await asyncio.sleep(0)
+    world.clock.advance(3.0)
+    gated.decisions.set()
+
+    await asking
+
+    assert attempts(world)[0].latency_s == 0.25
+
+
+# --- what models say
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tool_calls": ["x"]},
+        {"tool_calls": {"a": 1}},
+        {"tool_calls": [{"function": "f"}]},
+        {"tool_calls": [{"function": {"arguments": {"a": 1}}}]},
+        {"content": [{"type": "text"}]},
+        {"refusal": 5},
+    ],
+    ids=range(6),
+)
+async def test_an_oddly_shaped_message_is_passed_on_as_it_is(
+    world: World, stream: bool, odd: dict[str, Any]
+) -> None:
+    world.caller.will(ANY, Reply(words=("Hm.",), message=odd))
+
+    response = await world.ask(stream=stream)
+
+    assert response.status_code == 200
+    assert orjson.dumps(odd)[1:-1] in response.content
+
+
+async def test_tool_calls_count_as_content_and_as_tokens(world: World, completion: Completion) -> None:
+    call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "x" * 40}}
+    world.caller.will(ANY, Reply(words=(), message={"tool_calls": [call]}, until=asyncio.Event()))
+    streaming = await completion.stream(query(stream=True))
+
+    async with aclosing(streaming.chunks):
+        first = await anext(streaming.chunks)
+    await world.background.drain(5.0)
+
+    assert first.body["choices"][0]["delta"]["tool_calls"] == [call]
+    assert attempts(world)[0].usage.completion_tokens == 10
+    assert attempts(world)[0].ttft_s is not None
+
+
+# --- falling back
+
+
+async def test_a_fallback_is_drawn_with_its_probability_among_those_that_remain(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(error=BROKEN), Reply(error=BROKEN))
+
+    await completion.complete(query())
+
+    [decision] = world.store.decisions.values()
+    weighed = {candidate.arm_id: candidate.probability for candidate in decision.candidates}
+    first, second, third = attempts(world)
+    assert first.propensity == decision.propensity == weighed[first.arm_id]
+    assert second.propensity == pytest.approx(weighed[second.arm_id] / (1 - weighed[first.arm_id]))
+    assert third.propensity == pytest.approx(1)
+    assert {first.arm_id, second.arm_id, third.arm_id} == {"small", "medium", "large"}
+
+
+async def test_an_arm_that_rests_is_not_drawn(world: World, completion: Completion) -> None:
+    for arm_id in ("small", "medium"):
+        world.caller.will(arm_id, Reply(error=ProviderRateLimited("wait", status=429, retry_after_s=60)))
+    for i, arm_id in enumerate(("small", "medium")):
+        with pytest.raises(AllArmsFailed):
+            await completion.complete(query(f"p-{i}", model=arm_id))
+
+    answers = [await completion.complete(query(f"r-{i}")) for i in range(5)]
+
+    assert {answer.head.arm_id for answer in answers} == {"large"}
+    assert {answer.head.kind for answer in answers} == {"exploit"}
+
+
+async def test_an_arm_that_began_to_rest_is_passed_over_when_its_turn_comes(
+    world: World, completion: Completion
+) -> None:
+    first = await completion.complete(query())
+    arm = world.parts.catalog.find(first.head.arm_id)
+    world.parts.catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=60))
+
+    retry = await completion.complete(query())
+
+    assert retry.head.arm_id != first.head.arm_id
+    assert retry.head.kind == "fallback"
+    assert world.caller.called.count(first.head.arm_id) == 1
+
+
+async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will("large", *[Reply(error=BROKEN)] * 4)
+    for i in range(3):
+        with pytest.raises(AllArmsFailed):
+            await completion.complete(query(f"r-{i}", model="large"))
+
+    with pytest.raises(AllArmsFailed, match="is resting"):
+        await completion.complete(query("r-3", model="large"))
+    world.clock.advance(31)
+    with pytest.raises(AllArmsFailed, match="gone"):
+        await completion.complete(query("r-4", model="large"))
+    world.clock.advance(31)
+    answered = await completion.complete(query("r-5", model="large"))
+
+    assert answered.head.arm_id == "large"
+    assert len(world.caller.calls) == 5

@@ -1,0 +1,109 @@
+"""The official OpenAI client, with nothing but its base URL changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from service.errors import ProviderBroken
+from tests.fakes import ANY, Reply
+from tests.service.world import World
+
+HI: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Hi"}]
+BROKEN = ProviderBroken("gone", status=500)
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(
+        base_url="http://127.0.0.1:8080/v1",
+        api_key="anything",
+        organization="org",
+        project="project",
+        http_client=world.http,
+        max_retries=0,
+    ) as client:
+        yield client
+
+
+async def test_a_completion_reads_like_openais(client: AsyncOpenAI) -> None:
+    answer = await client.chat.completions.create(model="auto", messages=HI)
+
+    assert answer.choices[0].message.content == "Hello there."
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == 150
+
+
+async def test_a_stream_reads_like_openais(client: AsyncOpenAI) -> None:
+    stream = await client.chat.completions.create(
+        model="auto", messages=HI, stream=True, stream_options={"include_usage": True}
+    )
+
+    chunks = [chunk async for chunk in stream]
+    said = [choice.delta.content or "" for chunk in chunks for choice in chunk.choices]
+    assert "".join(said) == "Hello there."
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == 50
+
+
+async def test_the_routers_options_ride_in_extra_body_and_its_word_in_headers(client: AsyncOpenAI) -> None:
+    raw = await client.chat.completions.with_raw_response.create(
+        model="auto", messages=HI, extra_body={"router": {"models": ["large"], "explain": True}}
+    )
+
+    assert raw.headers["X-Router-Model"] == "large"
+    extra = raw.parse().model_extra
+    assert extra is not None
+    assert extra["router"]["candidates"][0]["arm_id"] == "large"
+
+
+async def test_models_are_listed(client: AsyncOpenAI) -> None:
+    assert [model.id async for model in client.models.list()] == ["auto", "small", "medium", "large"]
+    assert (await client.models.retrieve("big")).id == "large"
+
+
+async def test_an_unknown_model_raises_what_openai_raises(client: AsyncOpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as error:
+        await client.chat.completions.create(model="gpt-0", messages=HI)
+
+    assert (error.value.code, error.value.param) == ("model_not_found", "model")
+
+
+async def test_a_bad_request_raises_what_openai_raises(client: AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        await client.chat.completions.create(model="auto", messages=[])
+
+    assert error.value.param == "messages"
+
+
+async def test_a_prompt_too_long_raises_what_openai_raises(client: AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        await client.chat.completions.create(
+            model="auto", messages=[{"role": "user", "content": "x" * 1_000_000}]
+        )
+
+    assert error.value.code == "context_length_exceeded"
+
+
+async def test_the_client_comes_back_by_itself_when_all_models_failed(
+    world: World, client: AsyncOpenAI
+) -> None:
+    limited = ProviderBroken("busy", status=503, retry_after_s=0.001)
+    world.caller.will(ANY, *[Reply(error=limited)] * 3)
+
+    answer = await client.with_options(max_retries=1).chat.completions.create(model="auto", messages=HI)
+
+    assert answer.choices[0].message.content == "Hello there."
+
+
+async def test_a_stream_that_breaks_raises_rather_than_ends(world: World, client: AsyncOpenAI) -> None:
+    world.caller.will(ANY, Reply(words=("Half an",), error=BROKEN))
+    stream = await client.chat.completions.create(model="auto", messages=HI, stream=True)
+
+    with pytest.raises(openai.APIError, match="gone"):
+        [chunk async for chunk in stream]

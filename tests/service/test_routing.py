@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from service.dialects.openai import read_query
+from service.types import Query
+from tests.service.world import World, arm, opened
+
+CHEAP, DEAR = arm("cheap", "0.1"), arm("dear", "10")
+PLAIN: dict[str, Any] = {"feedback_weight": 1.0, "latency_weight": 0.0, "cost_weight": 0.0}
+
+
+def query(text: str = "What is a bandit?", **router: Any) -> Query:
+    return read_query(
+        orjson.dumps({"messages": [{"role": "user", "content": text}], "router": router}),
+        headers={},
+        tenant="default",
+        request_id="r-1",
+        request_id_given=False,
+        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+    )
+
+
+async def test_a_decision_holds_what_is_needed_to_repeat_the_draw(world: World) -> None:
+    decision = await world.parts.router.decide(query())
+
+    edges = [0.0]
+    for candidate in decision.candidates:
+        edges.append(edges[-1] + candidate.probability)
+    drawn = [c.arm_id for c in decision.candidates].index(decision.arm_id)
+    assert edges[drawn] <= decision.uniform < edges[drawn + 1]
+    assert decision.propensity == decision.candidates[drawn].probability
+
+
+async def test_an_arm_drawn_although_another_looks_better_is_an_exploration(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], exploration_rate=1.0, **PLAIN) as world:
+        for i in range(30):
+            await world.ask(f"Question {i}", request_id=f"r-{i}", model="cheap")
+            await world.rate(f"r-{i}", 1.0)
+            await world.ask(f"Question {i}", request_id=f"s-{i}", model="dear")
+            await world.rate(f"s-{i}", 0.1)
+
+        decision = await world.parts.router.decide(query("Anything"))
+
+    assert (decision.arm_id, decision.kind) == ("dear", "explore")
+
+
+async def test_when_no_arm_is_trusted_the_default_answers(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], min_confidence_score=1.0, propensity_floor=0.0) as world:
+        decision = await world.parts.router.decide(query())
+
+    assert (decision.arm_id, decision.kind, decision.propensity) == ("cheap", "default", 1.0)
+
+
+async def test_the_default_is_no_default_where_it_cannot_answer(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], min_confidence_score=1.0) as world:
+        decision = await world.parts.router.decide(query(models=["dear"]))
+
+    assert (decision.arm_id, decision.propensity) == ("dear", 1.0)
+    assert decision.kind != "default"
+
+
+async def test_every_eligible_arm_keeps_a_chance(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], cost_weight=-10) as world:
+        decision = await world.parts.router.decide(query())
+
+    probabilities = {c.arm_id: c.probability for c in decision.candidates}
+    assert probabilities["dear"] == pytest.approx(0.0002)
+
+
+async def test_a_caller_who_does_not_mind_the_price_gets_other_odds(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR]) as world:
+        thrifty = await world.parts.router.preview(query(weights={"cost": -5}))
+        careless = await world.parts.router.preview(query(weights={"cost": 0}))
+
+    assert thrifty.candidates[1].probability < 0.1 < careless.candidates[1].probability
+
+
+async def test_a_prior_quality_counts_before_any_feedback(tmp_path: Path) -> None:
+    arms = [arm("good", "1", prior_quality=0.9), arm("bad", "1", prior_quality=0.2)]
+    async with opened(tmp_path, arms, **PLAIN) as world:
+        decision = await world.parts.router.preview(query())
+
+    assert decision.candidates[0].probability > 0.95
+
+
+async def test_old_neighbours_do_not_count(world: World) -> None:
+    await world.ask("What is a bandit?", request_id="r-1")
+    await world.rate("r-1", 1.0)
+    fresh = await world.parts.router.preview(query())
+    world.clock.advance(31 * 86_400)
+
+    stale = await world.parts.router.preview(query())
+
+    assert [n.request_id for n in fresh.neighbours] == ["r-1"]
+    assert stale.neighbours == ()
+
+
+async def test_neighbours_can_be_switched_off(tmp_path: Path) -> None:
+    async with opened(tmp_path, max_similar_requests=0) as world:
+        await world.ask(request_id="r-1")
+        await world.rate("r-1", 1.0)
+        world.memory.is_down = True
+
+        decision = await world.parts.router.preview(query())
+
+    assert decision.neighbours == ()
+    assert decision.degraded == ()
+
+
+async def test_a_budget_makes_a_spendthrift_choose_cheaper_arms(tmp_path: Path) -> None:
+    arms = [arm("cheap", "0.1", prior_quality=0.5), arm("dear", "5", prior_quality=0.9)]
+    async with opened(tmp_path, arms, budget_usd_per_request=Decimal("0.002"), **PLAIN) as world:
+        spendthrift = await world.parts.router.preview(query())
+        costs = {c.arm_id: Decimal(repr(c.expected_cost_usd)) for c in spendthrift.candidates}
+        spent = Decimal(0)
+        for _ in range(200):
+            decision = await world.parts.router.decide(query())
+            world.parts.router.settle(decision, costs[decision.arm_id])
+            spent += costs[decision.arm_id]
+
+    assert spendthrift.candidates[1].probability > 0.9
+    assert costs["dear"] > Decimal("0.005")
+    assert spent / 200 == pytest.approx(Decimal("0.002"), rel=Decimal("0.1"))
+
+
+async def test_looking_costs_nothing_of_the_budget(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], budget_usd_per_request=Decimal("0.002")) as world:
+        before = await world.parts.router.preview(query())
+        for _ in range(50):
+            await world.parts.router.preview(query())
+
+        after = await world.parts.router.preview(query())
+
+    assert before.budget_price == after.budget_price
+
+
+async def test_a_decision_without_the_encoder_has_no_context(world: World) -> None:
+    world.encoder.is_down = True
+
+    decision = await world.parts.router.decide(query())
+
+    assert (decision.context, decision.encoder, decision.degraded) == (None, None, ("encoder",))
+
+
+async def test_a_pinned_arm_is_weighed_all_the_same(world: World) -> None:
+    decision = await world.parts.router.decide(replace(query(), requested_model="big"))
+
+    assert (decision.arm_id, decision.kind, decision.propensity) == ("large", "pinned", 1.0)
+    assert [candidate.probability for candidate in decision.candidates] == [1.0]
+    assert decision.context is not None

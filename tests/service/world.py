@@ -1,0 +1,162 @@
+"""A whole service around fakes: real parts, one application, a client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+
+from service.app import create_app
+from service.arms import ArmList
+from service.background import Background
+from service.parts import Parts, wire
+from service.settings import Settings
+from service.store.spool import Spool, SpoolingJournal
+from service.types import Arm, Json, Price
+from tests.fakes import (
+    FakeCaller,
+    FakeDatabase,
+    FakeEncoder,
+    FakeEvidence,
+    FakeJournal,
+    FakeMemory,
+    FakeStore,
+    FixedClock,
+)
+
+SPOOL_BYTES = 1_000_000
+
+
+def arm(arm_id: str, price: str, window: int = 100_000, *capabilities: str, **more: Any) -> Arm:
+    """An arm whose answers cost four times as much as its prompts."""
+    return Arm(
+        arm_id,
+        "openai",
+        f"upstream-{arm_id}",
+        base_url="http://127.0.0.1:9/v1",
+        price=Price(Decimal(price), 4 * Decimal(price)),
+        context_window=window,
+        capabilities=frozenset(capabilities),
+        **more,
+    )
+
+
+SMALL = arm("small", "0.10", 4_000, "tools", aliases=("mini",))
+MEDIUM = arm("medium", "0.50", 16_000, "tools", "json_schema")
+LARGE = arm("large", "2.00", 100_000, "tools", "json_schema", "vision", aliases=("big",))
+ARMS = (SMALL, MEDIUM, LARGE)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a test can look at, and turn off."""
+
+    store: FakeStore
+    memory: FakeMemory
+    encoder: FakeEncoder
+    caller: FakeCaller
+    clock: FixedClock
+    background: Background
+    parts: Parts
+    http: httpx.AsyncClient
+
+    async def ask(
+        self,
+        text: str = "What is a bandit?",
+        *,
+        request_id: str | None = None,
+        headers: dict[str, str] | None = None,
+        **body: object,
+    ) -> httpx.Response:
+        """POST a completion of one user message."""
+        ids = {} if request_id is None else {"X-Request-ID": request_id}
+        messages = [{"role": "user", "content": text}]
+        return await self.http.post(
+            "/v1/chat/completions", json={"messages": messages, **body}, headers={**ids, **(headers or {})}
+        )
+
+    async def rate(self, request_id: str, score: float, **more: object) -> httpx.Response:
+        return await self.http.post("/feedback", json={"request_id": request_id, "score": score, **more})
+
+    async def record(self, request_id: str) -> Json:
+        """GET /requests/{request_id}, once everything under way in the background is done."""
+        await self.background.drain(5.0)
+        response = await self.http.get(f"/requests/{request_id}")
+        assert response.status_code == 200, response.text
+        record: Json = response.json()
+        return record
+
+    async def weigh(self, text: str) -> dict[str, float]:
+        """Every arm's probability for a text, by POST /v1/route."""
+        body = {"messages": [{"role": "user", "content": text}]}
+        response = await self.http.post("/v1/route", json=body)
+        return {c["arm_id"]: c["probability"] for c in response.json()["candidates"]}
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, arms: Sequence[Arm] = ARMS, *, spool_bytes: int = SPOOL_BYTES, **knobs: Any
+) -> AsyncIterator[World]:
+    """The service with these settings.
+
+    Args:
+        folder: where its spool is.
+        spool_bytes: 0: nothing can be kept while the store is down.
+    """
+    settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
+    store, clock, encoder, background = FakeStore(), FixedClock(), FakeEncoder(), Background()
+    memory, caller = FakeMemory(encoder=encoder.name), FakeCaller(clock)
+    journal = SpoolingJournal(
+        FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
+    )
+    parts = wire(
+        settings,
+        ArmList(tuple(arms)),
+        encoder=encoder,
+        memory=memory,
+        evidence=FakeEvidence(store),
+        journal=journal,
+        database=FakeDatabase(store),
+        caller=caller,
+        background=background,
+        rng=np.random.default_rng(0),
+        clock=clock,
+    )
+    app = create_app(settings, {}, parts)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
+    await journal.start()
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
+            yield World(store, memory, encoder, caller, clock, background, parts, http)
+        await background.drain(5.0)
+    finally:
+        await journal.close()
+
+
+def error_of(response: httpx.Response) -> Json:
+    """The error, if the whole body is an OpenAI error envelope."""
+    body: Json = response.json()
+    assert body.keys() == {"error"}
+    error: Json = body["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    return error
+
+
+def events_of(response: httpx.Response) -> list[Json | str]:
+    """The data of every server-sent event; `[DONE]` as a string."""
+    assert response.headers["content-type"].startswith("text/event-stream")
+    data = [event.removeprefix("data: ") for event in response.text.split("\n\n") if event]
+    return [one if one == "[DONE]" else orjson.loads(one) for one in data]
+
+
+def text_of(events: Sequence[Json | str]) -> str:
+    """What the model said over all events."""
+    choices = [c for event in events if isinstance(event, dict) for c in event.get("choices", [])]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)

