@@ -11,7 +11,6 @@ from typing import TypedDict
 from uuid import UUID, uuid4
 
 from service.errors import ProviderError
-from service.providers.usage import cost_usd, estimated_usage
 from service.types import (
     Answer,
     Arm,
@@ -26,6 +25,7 @@ from service.types import (
     Query,
     Usage,
 )
+from service.usage import cost_usd, estimated_usage
 
 
 @dataclass(slots=True)

@@ -42,7 +42,8 @@ MAY_IMPORT = {
     "service.explanation": "service.types",
     "service.pieces": "service.types",
     "service.background": "structlog",
-    "service.run": f"{VALUES} service.providers.usage",  # arithmetic: tokens to dollars
+    "service.usage": "service.types",
+    "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
     "service.completion": (
         f"{DOMAIN} service.routing service.explanation service.background service.pieces service.cache"
@@ -55,7 +56,7 @@ MAY_IMPORT = {
     ),
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
-    "service.providers": f"{VALUES} service.ports service.providers aiohttp litellm orjson yaml",
+    "service.providers": f"{VALUES} service.ports service.usage service.providers aiohttp litellm orjson yaml",
     "service.cache": "service.types service.ports orjson",
     # the wire
     "service.dialects": f"{VALUES} pydantic orjson",

@@ -20,8 +20,8 @@ from service.ports import Clock
 from service.providers.failures import failure, failure_in, retry_after_s
 from service.providers.keys import api_key
 from service.providers.streams import StreamTally
-from service.providers.usage import estimated_usage, reported, text_bytes, usage_from
 from service.types import Answer, Arm, Chunk, Json
+from service.usage import estimated_usage, reported, text_bytes, usage_from
 
 # What changes the answer. A provider that lacks one of them refuses the call, rather than answer
 # something else than was asked. Bookkeeping fields (`store`, `metadata`, ...) mean nothing elsewhere.

@@ -16,8 +16,8 @@ from service.ports import Clock
 from service.providers.failures import failure_in, retry_after_s
 from service.providers.keys import api_key
 from service.providers.streams import EventReader, StreamTally
-from service.providers.usage import estimated_usage, text_bytes, usage_from
 from service.types import Answer, Arm, Chunk, Json
+from service.usage import estimated_usage, text_bytes, usage_from
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 MAX_ANSWER_BYTES = 32 * 2**20

@@ -18,8 +18,8 @@ import orjson
 
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.skills import MODELS, topic_of, true_quality, uniform
-from service.providers.usage import estimated_usage, reported
 from service.types import Answer, Arm, Chunk, Json, Price, Usage
+from service.usage import estimated_usage, reported
 
 __all__ = ["SIMULATED_ARMS", "SimulatedCaller", "prompt_of", "topic_of", "true_quality"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from service.errors import ProviderBroken
-from service.providers.usage import estimated_usage, reported, text_bytes, usage_from
 from service.types import Arm, Chunk, Json, Usage
+from service.usage import estimated_usage, reported, text_bytes, usage_from
 
 MAX_EVENT_BYTES = 8 * 2**20
 

@@ -15,8 +15,8 @@ from service.errors import (
     ProviderTimeout,
 )
 from service.providers.litellm import LiteLLMCaller
-from service.providers.usage import reported
 from service.types import Arm, Json, Usage
+from service.usage import reported
 from tests.service.providers.scripted import (
     BODY,
     KEY,

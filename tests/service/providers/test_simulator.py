@@ -8,8 +8,8 @@ import pytest
 
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller, prompt_of, topic_of, true_quality
-from service.providers.usage import usage_from
 from service.types import Arm, Json
+from service.usage import usage_from
 from tests.service.providers.scripted import collected, text_of
 
 SMALL, CODE, MATH, WRITER, LARGE = SIMULATED_ARMS

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.providers.usage import cost_usd, estimated_usage, reported, usage_from
 from service.types import Price, Usage
+from service.usage import cost_usd, estimated_usage, reported, usage_from
 
 counts = st.integers(0, 10**7)
 dollars = st.decimals(0, 1000, places=6)
