@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import structlog
 
 from service import rewards
-from service.errors import MemoryUnavailable, StoreUnavailable
-from service.ports import Evidence, Memory
+from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
+from service.ports import Evidence, Journal, Memory
 from service.types import Feedback, Learned, Pending
 
 log = structlog.get_logger(__name__)
@@ -28,6 +28,7 @@ class Learner:
 
     evidence: Evidence
     memory: Memory
+    journal: Journal
     encoder: str
     memory_timeout_s: float = 1.0
 
@@ -36,9 +37,15 @@ class Learner:
 
         Raises:
             UnknownRequest: nobody asked under that request id.
-            StoreUnavailable: PostgreSQL is away; nothing was learned, send it again.
+            StoreUnavailable: PostgreSQL is away, or was, and the decision still waits to be written
+                there; nothing was learned, send it again.
         """
-        learned = await self.evidence.learn(feedback, rewards.reward_of(feedback))
+        try:
+            learned = await self.evidence.learn(feedback, rewards.reward_of(feedback))
+        except UnknownRequest:
+            if await self.journal.find(feedback.tenant, feedback.request_id) is not None:
+                raise StoreUnavailable("the request waits to be written to PostgreSQL") from None
+            raise
         if learned.event_id is not None:
             await self._remember_in_time(learned)
         return learned

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 import structlog
+from pydantic import SecretStr
 
 from bandit.budget import Pacer
 from bandit.knobs import Knobs
@@ -48,7 +49,7 @@ from service.types import Json, Outcome
 log = structlog.get_logger(__name__)
 
 Progress = Callable[[str], None]
-RETRY_MIGRATION_S = 2.0
+RETRY_S = 2.0
 DRAIN_TIMEOUT_S = 5.0
 
 
@@ -242,7 +243,7 @@ def wire(
         catalog=catalog,
         router=router,
         completion=completion,
-        learner=Learner(evidence, memory, encoder.name),
+        learner=Learner(evidence, memory, journal, encoder.name),
         journal=journal,
         database=database,
         memory=memory,
@@ -294,15 +295,29 @@ async def _data_dir(settings: Settings, stack: AsyncExitStack) -> Path:
 async def open_database(
     settings: Settings, data_dir: Path, stack: AsyncExitStack, progress: Progress
 ) -> Database:
-    if settings.database_url is None:
-        postgres = EmbeddedPostgres(data_dir)
-        dsn = await asyncio.to_thread(postgres.start, progress)
-        stack.push_async_callback(asyncio.to_thread, postgres.stop)
-    else:
-        dsn = settings.database_url.get_secret_value()
-    database = Database(dsn)
+    if settings.database_url is not None:
+        database = Database(settings.database_url.get_secret_value())
+        stack.push_async_callback(database.close)
+        return database
+    postgres = EmbeddedPostgres(data_dir)
+    database = Database(await asyncio.to_thread(postgres.start, progress))
+    stack.push_async_callback(asyncio.to_thread, postgres.stop)
     stack.push_async_callback(database.close)
+    stack.push_async_callback(_cancel, asyncio.create_task(_keep_running(postgres, database)))
     return database
+
+
+async def _keep_running(postgres: EmbeddedPostgres, database: Database) -> None:
+    """Start the embedded server again when it has died; nobody else would."""
+    while True:
+        await asyncio.sleep(RETRY_S)
+        try:
+            await database.ping()
+        except StoreUnavailable:
+            try:
+                await asyncio.to_thread(postgres.start)
+            except StartupError as error:
+                log.error("postgresql_not_restarted", error=str(error))
 
 
 async def _migrate(database: Database, settings: Settings, stack: AsyncExitStack) -> None:
@@ -315,15 +330,20 @@ async def _migrate(database: Database, settings: Settings, stack: AsyncExitStack
         if settings.database_url is None:
             raise StartupError(f"embedded PostgreSQL does not answer: {error}") from error
         log.warning("postgresql_unavailable", error=str(error))
-        stack.push_async_callback(_cancel, asyncio.create_task(_migrate_when_back(database)))
+        stack.push_async_callback(_cancel, asyncio.create_task(_migrate_when_back(settings.database_url)))
 
 
-async def _migrate_when_back(database: Database) -> None:
-    while True:
-        await asyncio.sleep(RETRY_MIGRATION_S)
-        with suppress(StoreUnavailable):
-            await migrate(database)
-            return
+async def _migrate_when_back(database_url: SecretStr) -> None:
+    # A pool of its own: whoever fails for want of tables would make the shared one turn this away.
+    database = Database(database_url.get_secret_value())
+    try:
+        while True:
+            await asyncio.sleep(RETRY_S)
+            with suppress(StoreUnavailable):
+                await migrate(database)
+                return
+    finally:
+        await database.close()
 
 
 async def open_encoder(settings: Settings, stack: AsyncExitStack, progress: Progress) -> TextEncoder:

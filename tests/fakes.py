@@ -13,7 +13,7 @@ import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
 from service.errors import ProviderError
-from service.providers.usage import reported
+from service.usage import reported
 from service.types import Answer, Arm, Chunk, Json, Usage, Vector
 from tests.fakes_memory import FakeMemory
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore

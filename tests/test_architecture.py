@@ -56,7 +56,9 @@ MAY_IMPORT = {
     ),
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
-    "service.providers": f"{VALUES} service.ports service.usage service.providers aiohttp litellm orjson yaml",
+    "service.providers": (
+        f"{VALUES} service.ports service.usage service.providers aiohttp litellm orjson yaml"
+    ),
     "service.cache": "service.types service.ports orjson",
     # the wire
     "service.dialects": f"{VALUES} pydantic orjson",

@@ -59,7 +59,7 @@ class EmbeddedPostgres:
         return f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir), safe='')}"
 
     def start(self, progress: Progress = lambda message: None) -> str:
-        """Start or attach; return the DSN.
+        """Start or attach; return the DSN. Calling it again starts a server that died meanwhile.
 
         Raises:
             StartupError: the server did not come up; the message is one line.

@@ -192,6 +192,8 @@ class SpoolingJournal:
             await self._append(run)
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
+        if self._spool.find(tenant, request_id) is not None:
+            raise StoreUnavailable(f"request {request_id!r} waits to be written to PostgreSQL")
         return await self._journal.record(tenant, request_id)
 
     async def drain(self) -> None:

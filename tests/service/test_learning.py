@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from service.learning import Learner
 from service.rewards import reward_of
 from service.types import Feedback, Pending
 from tests.fakes import FakeEvidence
@@ -162,7 +161,7 @@ async def test_the_newest_score_is_the_one_remembered(world: World) -> None:
 
 
 async def test_a_memory_of_another_encoder_is_not_mixed_in(world: World) -> None:
-    learner = Learner(world.parts.learner.evidence, world.memory, encoder="another")
+    learner = replace(world.parts.learner, encoder="another")
     await world.ask("Hi", request_id="r-1", model="small")
 
     await learner.learn(Feedback("default", "r-1", 0.9, None, world.clock()))

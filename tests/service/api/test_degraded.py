@@ -32,6 +32,20 @@ async def test_what_was_answered_while_the_store_was_down_is_logged_when_it_is_b
     assert (await world.rate("r-1", 1.0)).json()["status"] == "applied"
 
 
+async def test_a_request_that_waits_to_be_written_is_not_called_unknown(world: World) -> None:
+    world.store.is_down = True
+    await world.ask(request_id="r-1")
+    world.store.is_down = False
+
+    rated = await world.rate("r-1", 1.0)
+    shown = await world.http.get("/requests/r-1")
+
+    assert rated.status_code == shown.status_code == 503
+    assert rated.headers["Retry-After"]
+    assert "waits to be written" in rated.json()["error"]["message"]
+    assert (await world.rate("r-2", 1.0)).status_code == 404
+
+
 async def test_an_answer_is_given_even_when_nothing_can_be_kept(tmp_path: Path) -> None:
     async with opened(tmp_path, spool_bytes=0) as world:
         world.store.is_down = True

@@ -1,0 +1,224 @@
+"""A router in a process of its own, started, killed and started again as an operator would."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+from openai import AsyncOpenAI, OpenAI
+
+from service.store.embedded import EmbeddedPostgres
+from service.types import Json
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE_S = 30.0
+POLL_S = 0.02
+
+
+@dataclass
+class RunningRouter:
+    """One `router serve` and its data directory, which outlives the process.
+
+    Args:
+        folder: the working folder, with what the process prints.
+        environ: its settings; nothing is inherited but the path.
+        arguments: of the command.
+    """
+
+    folder: Path
+    environ: dict[str, str]
+    arguments: tuple[str, ...] = ()
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.port = self.port or free_port()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.environ["DATA_DIR"])
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        with (self.folder / "stdout").open("wb") as output, (self.folder / "stderr").open("wb") as errors:
+            self.process = subprocess.Popen(
+                self._command("serve", *self.arguments),
+                cwd=self.folder,
+                env=self._environ(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+        eventually(self._is_ready)
+
+    def kill(self) -> None:
+        """As the kernel does when memory runs out: no goodbye."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C; the exit code."""
+        return self.end(signal.SIGINT)
+
+    def terminate(self) -> int:
+        """End it as a container engine does; the exit code."""
+        return self.end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        assert self.terminate() == 0
+        self.start()
+
+    def clean_up(self) -> None:
+        """End what is left of it, whatever the test did, the embedded PostgreSQL included."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        if (self.data_dir / "postgres" / "postmaster.pid").exists():
+            postgres = EmbeddedPostgres(self.data_dir)
+            postgres.start()
+            postgres.stop()
+
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Another command of `router` with the same settings."""
+        return subprocess.run(
+            self._command(*arguments),
+            cwd=self.folder,
+            env=self._environ() | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S * 2,
+            check=False,
+        )
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "stdout").read_text()
+
+    @property
+    def complained(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+    def client(self) -> OpenAI:
+        return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_S)
+
+    def async_client(self) -> AsyncOpenAI:
+        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_S)
+
+    def get(self, path: str) -> Json:
+        """A JSON answer; on a connection of its own."""
+        found: Json = httpx.get(self.url + path, timeout=PATIENCE_S).raise_for_status().json()
+        return found
+
+    def post(self, path: str, body: object) -> httpx.Response:
+        return httpx.post(self.url + path, json=body, timeout=PATIENCE_S)
+
+    def ask(self, request_id: str, prompt: str, **options: object) -> httpx.Response:
+        body = {"messages": [{"role": "user", "content": prompt}], **options}
+        headers = {"X-Request-ID": request_id}
+        return httpx.post(f"{self.url}/chat/completions", json=body, headers=headers, timeout=PATIENCE_S)
+
+    def rate(self, request_id: str, score: float) -> httpx.Response:
+        return self.post("/feedback", {"request_id": request_id, "score": score})
+
+    def route(self, prompt: str) -> Json:
+        """What it would decide now, and why."""
+        body = {"messages": [{"role": "user", "content": prompt}]}
+        decided: Json = self.post("/v1/route", body).raise_for_status().json()
+        return decided
+
+    def n_rated(self, prompt: str) -> float:
+        """How many rated answers it knows of, over all arms."""
+        return sum(float(c["posterior"]["n_rated"]) for c in self.route(prompt)["candidates"])
+
+    def postgres_pid(self) -> int | None:
+        """The embedded server's, while it runs."""
+        with suppress(FileNotFoundError, IndexError):
+            return int((self.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+        return None
+
+    def fetch(self, sql: str) -> int:
+        """A number from the embedded PostgreSQL, or 0 where there is none."""
+
+        async def fetch() -> int:
+            connection = await asyncpg.connect(EmbeddedPostgres(self.data_dir).dsn)
+            try:
+                return int(await connection.fetchval(sql) or 0)
+            finally:
+                await connection.close()
+
+        return asyncio.run(fetch())
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal that ends it; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+    def _is_ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"it ended: {self.complained}"
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/ready", timeout=PATIENCE_S).status_code == 200
+        return False
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "service.cli", *arguments]
+
+    def _environ(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPOSITORY),
+            "TMPDIR": str(self.folder),
+            "PORT": str(self.port),
+            **self.environ,
+        }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def eventually(fact: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + within_s
+    while not fact():
+        assert time.monotonic() < deadline, f"not so within {within_s:g} s"
+        time.sleep(POLL_S)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The command lines of living processes that name a folder or work in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in command or os.readlink(process / "cwd").startswith(str(folder)):
+                found.append(command)
+    return found
