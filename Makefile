@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: setup serve demo test check fix lint types lock clean
+.PHONY: setup serve demo test check check-encoder check-image check-readme fix lock clean
 
 setup: $(INSTALLED)
 
@@ -12,8 +13,8 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
 	@echo "Installing into .venv (about a minute the first time) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.txt
+	@$(BIN)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $(INSTALLED)
 
 serve: setup
@@ -29,17 +30,44 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(MAKE) test
+
+# Runs the commands of README.md, on port 8080, and compares the answers.
+check-readme: setup
+	@$(BIN)/python -m tests.readme
+
+# Follows the Dockerfile in a scratch folder, as far as that goes without a container engine.
+check-image: setup
+	@$(BIN)/python -m tests.image
+
+# The default encoder against the library that defines the model, in a venv of its own because of torch.
+REFERENCE := .venv-reference
+check-encoder: $(REFERENCE)/installed
+	HF_HUB_OFFLINE=1 $(REFERENCE)/bin/python -c 'import sentence_transformers'
+	HF_HUB_OFFLINE=1 $(REFERENCE)/bin/python -m pytest tests/embeddings/test_against_sentence_transformers.py
+
+# torch comes last and unlocked: which build it is depends on the machine. All that it needs is locked.
+$(REFERENCE)/installed: requirements-dev.txt requirements-reference.txt
+	@echo "Installing sentence-transformers and torch into $(REFERENCE) ..."
+	@$(PYTHON) -m venv $(REFERENCE)
+	@$(REFERENCE)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.txt
+	@$(REFERENCE)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-reference.txt
+	@$(REFERENCE)/bin/$(PIP_INSTALL) torch==2.13.0
+	@touch $@
 
 fix: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 # Resolve the dependencies anew. One lock serves every platform; the runtime's is a part of the developers'.
-LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+WITHIN := --constraints requirements-dev.txt
 lock: setup
-	$(LOCK) --extra dev --output-file requirements-dev.txt
-	$(LOCK) --constraints requirements-dev.txt --output-file requirements.txt
+	$(LOCK) pyproject.toml --extra dev --output-file requirements-dev.txt
+	$(LOCK) pyproject.toml $(WITHIN) --output-file requirements.txt
+	echo torch > .venv/excluded.txt
+	printf 'sentence-transformers\nsympy\nnetworkx\n' | \
+		$(LOCK) - $(WITHIN) --excludes .venv/excluded.txt --output-file requirements-reference.txt
 
 clean:
-	rm -rf .venv
+	rm -rf .venv $(REFERENCE)

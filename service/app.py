@@ -12,11 +12,20 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api import chat, feedback, inspect, openapi, ops, problems
 from service.api.origins import OnlyOrigins
 from service.dialects.openai import ChatCompletionRequest
-from service.parts import Parts, open_parts
+from service.opening import open_parts
+from service.parts import Parts
 from service.settings import Settings
 from service.telemetry import RequestContext
 
-EXPOSED_HEADERS = ("X-Request-ID", "X-Router-Model", "X-Router-Decision", "X-Router-Degraded", "Retry-After")
+EXPOSED_HEADERS = (
+    "X-Request-ID",
+    "X-Router-Model",
+    "X-Router-Decision",
+    "X-Router-Simulated",
+    "X-Router-Degraded",
+    "Retry-After",
+    "Retry-After-Ms",
+)
 
 
 def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | None = None) -> FastAPI:
@@ -36,7 +45,6 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         async with open_parts(settings, environ) as built:
             app.state.parts = built
             yield
-            built.is_ready = False
 
     app = FastAPI(
         title="LLM Router",

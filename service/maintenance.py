@@ -10,7 +10,7 @@ from uuid import UUID
 
 import numpy as np
 
-from service.parts import open_database, open_encoder, open_memory, silent
+from service.opening import open_database, open_encoder, open_memory, silent
 from service.ports import Memory
 from service.settings import Settings
 from service.store.migrate import migrate

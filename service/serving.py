@@ -19,7 +19,7 @@ from embeddings.encoder import EncoderError
 from service.app import create_app
 from service.arms import ArmList, choose_arms, default_arm_id
 from service.errors import StartupError
-from service.parts import build_encoder, open_parts
+from service.opening import build_encoder, open_parts
 from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS
 from service.settings import Settings, config_path, load_settings, process_environment

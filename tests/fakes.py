@@ -13,8 +13,8 @@ import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
 from service.errors import ProviderError
-from service.usage import reported
 from service.types import Answer, Arm, Chunk, Json, Usage, Vector
+from service.usage import reported
 from tests.fakes_memory import FakeMemory
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 

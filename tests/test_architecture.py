@@ -71,7 +71,11 @@ MAY_IMPORT = {
         f"{VALUES} service.replay numpy pydantic yaml aiohttp httpx openai pyarrow matplotlib tqdm"
     ),
     # what builds and starts all of it
-    "service.parts": EVERYTHING,
+    "service.parts": (
+        f"{DOMAIN} service.routing service.completion service.learning service.arms service.breaker"
+        " service.background service.cache service.settings service.telemetry"
+    ),
+    "service.opening": EVERYTHING,
     "service.app": EVERYTHING,
     "service.serving": EVERYTHING,
     "service.maintenance": EVERYTHING,

@@ -185,10 +185,15 @@ class QdrantMemory:
         return records, None if following is None else _uuid(following)
 
     async def _prune_arm(self, arm: TenantArm) -> None:
-        # Counted anew for every page: another replica may be pruning too.
+        # Listed first, counted afterwards: whatever another replica removes in between only makes this one
+        # remove less, or the same points once more, never newer ones.
         points = Filter(must=[_equals(TENANT, arm.tenant), _equals(ARM_ID, arm.arm_id)])
-        while (excess := await self._count(points) - self._cap.max_points) > 0:
-            await self.forget(await self._oldest(points, min(excess, PAGE)))
+        while True:
+            oldest = await self._oldest(points, PAGE)
+            excess = await self._count(points) - self._cap.max_points
+            if excess <= 0 or not oldest:
+                return
+            await self.forget(oldest[:excess])
 
     async def _oldest(self, points: Filter, limit: int) -> list[UUID]:
         """The first `limit` by time, then by id: the server orders by one of them at a time."""

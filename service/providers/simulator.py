@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -196,7 +197,7 @@ def _frame(script: _Script, arm: Arm, kind: str, choices: list[Json]) -> Json:
     return {
         "id": script.answer_id,
         "object": kind,
-        "created": 0,
+        "created": int(time.time()),
         "model": arm.model,
         "system_fingerprint": "simulated",
         "choices": choices,

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from service.parts import build_encoder, silent
+from service.opening import build_encoder, silent
 from service.replay.demo import DEMO_FILE
 from service.replay.outcomes import Outcomes, read_outcomes
 from service.settings import Settings

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import asyncpg
 import numpy as np
+import orjson
 import pytest
 
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
@@ -106,7 +107,8 @@ async def test_the_record_tells_everything_that_was_weighed(stores: Stores) -> N
     record = await stores.journal.record(TENANT, "r1")
 
     assert record is not None
-    assert {key: record[key] for key in explanation(decision)} == explanation(decision)
+    weighed = orjson.loads(orjson.dumps(explanation(decision)))
+    assert {key: record[key] for key in weighed} == weighed
     assert (record["decision"], record["arm_id"], record["model"]) == ("exploit", "small", "small")
     assert record["decided_at"] == "2026-07-01T12:00:00.123457+00:00"
     assert record["degraded"] == ["memory"]

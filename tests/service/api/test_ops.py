@@ -71,15 +71,6 @@ async def test_health_says_plainly_that_models_are_simulated(tmp_path: Path) -> 
     assert health["simulated"] is True
 
 
-async def test_traffic_may_come_until_the_service_ends(world: World) -> None:
-    before = await world.http.get("/ready")
-    world.parts.is_ready = False
-    after = await world.http.get("/ready")
-
-    assert (before.status_code, before.json()) == (200, {"ready": True})
-    assert (after.status_code, after.json()) == (503, {"ready": False})
-
-
 async def test_a_missing_dependency_does_not_keep_traffic_away(world: World) -> None:
     world.store.is_down = world.memory.is_down = True
 

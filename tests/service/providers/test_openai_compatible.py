@@ -454,7 +454,7 @@ async def test_comments_do_not_keep_a_silent_stream_alive(
     caller: OpenAICompatibleCaller, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hi")), b": ping\n\n", then=hang)
-    stream = caller.stream(upstream.arm(), BODY, timeout_s=0.3)
+    stream = caller.stream(upstream.arm(), BODY, timeout_s=1.0)
 
     await anext(stream)
     with pytest.raises(ProviderTimeout):

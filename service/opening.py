@@ -1,0 +1,240 @@
+"""Opens what the service stands on, and closes it: stores, encoder, providers."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from embeddings.batching import BatchingEncoder
+from embeddings.cache import CachedEncoder
+from embeddings.encoder import Encoder, EncoderError, TextEncoder
+from service.arms import choose_arms
+from service.background import Background
+from service.errors import StartupError, StoreUnavailable
+from service.memory.edge import EdgeMemory
+from service.memory.qdrant import QdrantMemory
+from service.parts import Parts, wire
+from service.ports import Memory, ModelCaller
+from service.providers.callers import build_callers
+from service.providers.known_models import known_models
+from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller
+from service.settings import Settings
+from service.store.embedded import EmbeddedPostgres
+from service.store.evidence import PostgresEvidence
+from service.store.journal import PostgresJournal
+from service.store.migrate import migrate
+from service.store.pool import Database
+from service.store.spool import Spool, SpoolingJournal
+
+log = structlog.get_logger(__name__)
+
+Progress = Callable[[str], None]
+RETRY_S = 2.0
+DRAIN_TIMEOUT_S = 5.0
+
+
+def silent(message: str) -> None:
+    """Progress that nobody watches."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def open_parts(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    progress: Progress = silent,
+    caller: ModelCaller | None = None,
+) -> AsyncIterator[Parts]:
+    """Build everything, in the order in which things need each other; close in reverse.
+
+    Args:
+        environ: where the keys of providers are.
+        progress: told of each slow step.
+        caller: calls models instead of the real providers.
+
+    Raises:
+        StartupError: something is missing or misconfigured, in one line.
+    """
+    async with AsyncExitStack() as stack:
+        arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
+        data_dir = await _data_dir(settings, stack)
+        database = await open_database(settings, data_dir, stack, progress)
+        await _migrate(database, settings, stack)
+        encoder = await open_encoder(settings, stack, progress)
+        memory = await open_memory(settings, data_dir, encoder, stack)
+        if caller is None:
+            caller = build_callers(environ, now, simulator=SimulatedCaller())
+            stack.push_async_callback(caller.close)
+
+        evidence = PostgresEvidence(database)
+        await evidence.start()
+        stack.push_async_callback(evidence.close)
+        journal = SpoolingJournal(
+            PostgresJournal(database, store_texts=settings.store_texts, snapshot=evidence.snapshot),
+            Spool(data_dir / "spool", settings.spool_max_bytes, store_texts=settings.store_texts),
+        )
+        await journal.start()
+        stack.push_async_callback(journal.close)
+
+        background = Background()
+        parts = wire(
+            settings,
+            arms,
+            encoder=encoder,
+            memory=memory,
+            evidence=evidence,
+            journal=journal,
+            database=database,
+            caller=caller,
+            background=background,
+            rng=np.random.default_rng(),
+            clock=now,
+        )
+        sweeping = asyncio.create_task(parts.learner.sweep_forever())
+        stack.push_async_callback(_cancel, sweeping)
+        stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
+        yield parts
+
+
+async def _data_dir(settings: Settings, stack: AsyncExitStack) -> Path:
+    """Where what is learned is kept: the data directory, or a folder that ends with the process."""
+    try:
+        if settings.enable_persistence:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            return settings.data_dir
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-router-")))
+    except OSError as error:
+        raise StartupError(f"DATA_DIR: cannot write {settings.data_dir}: {error.strerror}") from error
+
+
+async def open_database(
+    settings: Settings, data_dir: Path, stack: AsyncExitStack, progress: Progress
+) -> Database:
+    if settings.database_url is not None:
+        database = Database(settings.database_url.get_secret_value())
+        stack.push_async_callback(database.close)
+        return database
+    postgres = EmbeddedPostgres(data_dir)
+    database = Database(await asyncio.to_thread(postgres.start, progress))
+    stack.push_async_callback(asyncio.to_thread, postgres.stop)
+    stack.push_async_callback(database.close)
+    stack.push_async_callback(_cancel, asyncio.create_task(_keep_running(postgres, database)))
+    return database
+
+
+async def _keep_running(postgres: EmbeddedPostgres, database: Database) -> None:
+    """Start the embedded server again when it has died; nobody else would."""
+    while True:
+        await asyncio.sleep(RETRY_S)
+        try:
+            await database.ping()
+        except StoreUnavailable:
+            try:
+                await asyncio.to_thread(postgres.start)
+            except StartupError as error:
+                log.error("postgresql_not_restarted", error=str(error))
+
+
+async def _migrate(database: Database, settings: Settings, stack: AsyncExitStack) -> None:
+    """Bring the schema up to date; when a PostgreSQL server is away, as soon as it answers."""
+    try:
+        await migrate(database)
+    except ValueError as error:  # asyncpg's, and may hold a password
+        raise StartupError("DATABASE_URL must look like postgresql://user:password@host:5432/name") from error
+    except StoreUnavailable as error:
+        if settings.database_url is None:
+            raise StartupError(f"embedded PostgreSQL does not answer: {error}") from error
+        log.warning("postgresql_unavailable", error=str(error))
+        stack.push_async_callback(
+            _cancel, asyncio.create_task(_migrate_when_back(settings.database_url.get_secret_value()))
+        )
+
+
+async def _migrate_when_back(dsn: str) -> None:
+    # A pool of its own: whoever fails for want of tables would make the shared one turn this away.
+    database = Database(dsn)
+    try:
+        while True:
+            await asyncio.sleep(RETRY_S)
+            with suppress(StoreUnavailable):
+                await migrate(database)
+                return
+    finally:
+        await database.close()
+
+
+async def open_encoder(settings: Settings, stack: AsyncExitStack, progress: Progress) -> TextEncoder:
+    try:
+        encoder = await asyncio.to_thread(build_encoder, settings, progress)
+        batching = BatchingEncoder(encoder)
+        stack.push_async_callback(batching.close)
+        await batching.encode("warm up before the first request")
+    except EncoderError as error:
+        raise StartupError(f"EMBEDDING_BACKEND {settings.embedding_backend}: {error}") from error
+    return CachedEncoder(batching, settings.embedding_cache_size)
+
+
+def build_encoder(settings: Settings, progress: Progress) -> Encoder:
+    """The encoder that the settings name; blocks while it is built or loaded."""
+    if settings.embedding_backend == "http":
+        from embeddings.remote import RemoteEncoder
+
+        key = settings.embedding_api_key
+        return RemoteEncoder(
+            settings.embedding_base_url or "",
+            settings.embedding_model or "",
+            key.get_secret_value() if key else None,
+            settings.embedding_timeout_s,
+        )
+    if settings.embedding_backend == "sentence-transformers":
+        from embeddings.transformer import SentenceTransformerEncoder
+
+        return SentenceTransformerEncoder(
+            settings.embedding_model or "sentence-transformers/all-MiniLM-L6-v2"
+        )
+    from embeddings.minilm import MiniLM, build_minilm
+
+    weights = Path(settings.embedding_model) if settings.embedding_model else None
+    return MiniLM(build_minilm(settings.data_dir / "encoder", model_path=weights, progress=progress))
+
+
+async def open_memory(
+    settings: Settings, data_dir: Path, encoder: TextEncoder, stack: AsyncExitStack
+) -> Memory:
+    memory: Memory
+    if settings.qdrant_url is None:
+        memory = await EdgeMemory.open(
+            data_dir / "memory",
+            encoder=encoder.name,
+            dimension=encoder.dimension,
+            max_points_per_arm=settings.memory_points_per_arm,
+        )
+    else:
+        key = settings.qdrant_api_key
+        memory = await QdrantMemory.connect(
+            settings.qdrant_url,
+            api_key=key.get_secret_value() if key else None,
+            encoder=encoder.name,
+            dimension=encoder.dimension,
+            max_points_per_arm=settings.memory_points_per_arm,
+            timeout_s=settings.memory_timeout_s,
+        )
+    stack.push_async_callback(memory.close)
+    return memory
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

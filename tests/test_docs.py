@@ -1,0 +1,181 @@
+"""Documentation that fails the build when it is incomplete."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from fastapi.routing import iter_route_contexts
+
+from service.api.chat import headers
+from service.api.problems import PROBLEMS
+from service.app import EXPOSED_HEADERS, create_app
+from service.cli import main
+from service.completion import Head
+from service.dialects.openai import OPTION_HEADERS, RouterOptions
+from service.settings import ModelSettings, Settings
+from service.telemetry import Metrics
+from tests.readme import SERVE, mismatch, steps
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+YAML_ONLY = {"MODELS"}
+HOSTS_OF_REGISTRIES = r"(pypi|pythonhosted|npmjs|npmmirror|docker|ghcr|quay)\.(org|com|io)"
+MACHINE_PATHS = r"(?<![\w.])/(work|root|home|opt/pypi|opt/wheels)/"
+INDEX_OPTIONS = r"--(extra-)?index-url|--find-links|--registry"
+PRIVATE = re.compile("|".join([HOSTS_OF_REGISTRIES, MACHINE_PATHS, INDEX_OPTIONS]))
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def shown(default: object) -> str:
+    """A default as one writes it in the environment."""
+    if default is None or default == ():
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+@pytest.fixture
+def defaults() -> dict[str, str]:
+    return {name.upper(): shown(field.default) for name, field in Settings.model_fields.items()}
+
+
+def test_the_configuration_page_has_every_knob_with_its_default(defaults: dict[str, str]) -> None:
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| (?:`([^`]*)`|none) \| [^|]*\| \S.*\|$", page("docs/configuration.md"), re.M
+    )
+
+    assert dict(rows) == defaults
+    assert len(rows) == len(defaults)
+
+
+def test_the_configuration_page_has_every_key_of_a_model() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \|", page("docs/configuration.md"), re.M)
+
+    assert rows == list(ModelSettings.model_fields)
+
+
+def test_the_example_environment_has_every_knob_with_its_default(defaults: dict[str, str]) -> None:
+    lines = dict(re.findall(r"^#([A-Z_]+)=(.*)$", page(".env.example"), re.M))
+
+    assert {name: lines.get(name) for name in defaults if name not in YAML_ONLY} == {
+        name: default for name, default in defaults.items() if name not in YAML_ONLY
+    }
+
+
+def test_the_api_page_has_every_route() -> None:
+    documented = {
+        (path, method)
+        for paths, methods in re.findall(r"^\| (.*?) \| ([A-Z, ]+) \|", page("docs/api.md"), re.M)
+        for path in re.findall(r"`(/[^`]*)`", paths)
+        for method in methods.split(", ")
+    }
+
+    served = {
+        (str(route.path).replace(":path}", "}"), method)
+        for route in iter_route_contexts(create_app(Settings.model_validate({}), {}).routes)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+
+    assert documented == served - {("/docs/oauth2-redirect", "GET")}
+
+
+def test_the_api_page_has_every_header() -> None:
+    said = headers(Head("id", "arm", "exploit", simulated=True, degraded=("memory",), explanation=None))
+
+    documented = set(re.findall(r"`(X-[A-Za-z-]+|Retry-After(?:-Ms)?)`", page("docs/api.md")))
+
+    assert documented == {*EXPOSED_HEADERS, *said, *OPTION_HEADERS.values(), "Retry-After-Ms"}
+
+
+def test_the_api_page_has_every_option() -> None:
+    options = page("docs/api.md").split("### Options of the router")[1].split("\n## ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", options, re.M) == list(RouterOptions.model_fields)
+
+
+def test_the_api_page_has_every_error_with_its_status_and_code() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (?:the provider's, else )?(\d+) \| (\S.*?) \|", page("docs/api.md"), re.M
+    )
+
+    assert {name: (int(status), code.strip("`")) for name, status, code in rows} == {
+        error.__name__: (status, "the provider's" if error.__name__ == "ProviderRejected" else code or "null")
+        for error, (status, _, code) in PROBLEMS.items()
+    }
+
+
+def test_the_operations_page_has_every_metric() -> None:
+    rows = re.findall(r"^\| `(router_\w+)` \|", page("docs/operations.md"), re.M)
+
+    assert rows == [m.name + ("_total" if m.type == "counter" else "") for m in Metrics().registry.collect()]
+
+
+def test_the_operations_page_has_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    commands = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M)
+
+    assert re.findall(r"^\| `router (\w+)", page("docs/operations.md"), re.M) == commands
+
+
+def test_the_readme_begins_with_one_command_and_every_command_on_it_is_run() -> None:
+    found = steps(page("README.md"))
+
+    assert found[0].code == SERVE
+    assert len(found) == len(re.findall(r"^```(?!json)\w+$", page("README.md"), re.M))
+
+
+def test_an_answer_unlike_the_one_shown_is_noticed() -> None:
+    shown = {"model": "a", "choices": [{"index": 0}]}
+
+    assert mismatch(shown, {"model": "b", "choices": [{"index": 1}]}) is None
+    assert mismatch(shown, {"model": "b", "choices": [{"index": None}]}) == (
+        "answer.choices[0].index: shown as 0, got None"
+    )
+    assert mismatch(shown, {"model": "b"}) == "answer: shown with ['choices', 'model'], got ['model']"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text("utf-8")
+
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        target, _, anchor = link.partition("#")
+        if target.startswith("http"):
+            continue
+        found = (path.parent / target).resolve() if target else path
+        assert found.exists(), link
+        assert not anchor or anchor in anchors(found.read_text("utf-8")), link
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_json_examples_are_json(path: Path) -> None:
+    for block in re.findall(r"^```json\n(.*?)^```$", path.read_text("utf-8"), re.M | re.S):
+        json.loads(block)
+
+
+def test_no_file_names_a_registry_or_a_machine() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()[:80]}"
+        for path in paths
+        if path.exists() and path != Path(__file__)
+        for line in path.read_text("utf-8", errors="replace").splitlines()
+        if PRIVATE.search(line)
+    ]
+
+    assert found == []
