@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import orjson
+
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.explanation import explanation
 from service.store.sums import differences, nine_places, outcome_sums, reward_sums, six_places
@@ -156,7 +158,7 @@ class FakeJournal:
                 "digest": query.body_digest.hex(),
                 "text": query.text.replace("\0", "\ufffd") if self.store_texts else None,
             },
-            **explanation(decision),
+            **orjson.loads(orjson.dumps(explanation(decision))),
         }
 
     def _outcome(self, outcome: Outcome) -> Json:
