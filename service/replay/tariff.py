@@ -75,9 +75,15 @@ def arms_for(outcomes: Outcomes, base_url: str) -> list[Json]:
 def router_settings(outcomes: Outcomes, base_url: str) -> Json:
     """A router's configuration for a replay: the recorded models as arms.
 
-    Latency has no weight: the record has none, and an upstream on the same machine shows only noise.
+    Latency has no weight: the record has none, and an upstream on the same machine shows only noise. The
+    budget is half of what a random choice costs. Without one, the best arm for the default weights may well
+    be dearer than a random choice, and a replay would show good taste rather than thrift.
     """
-    return {"latency_weight": 0.0, "models": arms_for(outcomes, base_url)}
+    return {
+        "latency_weight": 0.0,
+        "budget_usd_per_request": _six_digits(float(outcomes.costs_usd.mean()) / 2) or None,
+        "models": arms_for(outcomes, base_url),
+    }
 
 
 def _tariff(costs_usd: Floats, prompt_tokens: Floats) -> Tariff:

@@ -325,6 +325,9 @@ def test_the_printed_settings_are_valid_and_carry_no_prior(outcomes: Outcomes) -
     assert [model.id for model in settings.models] == list(outcomes.models)
     assert all(model.prior_quality is None for model in settings.models)
     assert settings.latency_weight == 0
+    assert float(settings.budget_usd_per_request or 0) == pytest.approx(
+        outcomes.costs_usd.mean() / 2, rel=1e-5
+    )
 
 
 def test_a_model_that_costs_nothing_has_no_price() -> None:
