@@ -206,6 +206,9 @@ class EmbeddedPostgres:
             time.sleep(_POLL_S)
         if self._process is not None:
             self._process.wait(self._stop_timeout_s)
+        if self._socket_dir != self.cluster_dir:
+            with suppress(OSError):
+                self._socket_dir.rmdir()
 
     def _last_log_line(self) -> str:
         return _one_line((self._lock_dir / "postgres.log").read_text(errors="replace"))

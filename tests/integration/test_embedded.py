@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,7 +124,12 @@ def test_nobody_else_can_reach_it(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
 
 
-def test_a_path_too_long_for_a_socket_works(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket_works_and_leaves_nothing_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Path(tempfile.mkdtemp())
+    elsewhere.chmod(0o711)
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
     data_dir = tmp_path / ("long-" * 25) / 'with "quotes", commas\' and spaces'
     data_dir.mkdir(parents=True)
     postgres = EmbeddedPostgres(data_dir)
@@ -131,6 +137,7 @@ def test_a_path_too_long_for_a_socket_works(tmp_path: Path) -> None:
     assert run(postgres.start(), "SELECT 1") == 1
 
     postgres.stop()
+    elsewhere.rmdir()  # raises unless it is empty
 
 
 def test_the_last_to_leave_stops_it(postgres: EmbeddedPostgres) -> None:
