@@ -114,6 +114,8 @@ def lift(probabilities: Floats, floor: float, allowed: Bools) -> Floats:
     """
     least = np.where(allowed, min(floor, 1 / np.count_nonzero(allowed)), 0.0)
     lifted = np.maximum(probabilities, least)
+    total = float(lifted.sum())
     room = lifted - least
-    excess = lifted.sum() - 1.0
-    return lifted if excess <= 0 else least + room * (1.0 - excess / room.sum())
+    if total <= 1.0 or not room.any():  # nobody is below the floor, or everybody is at it
+        return lifted * (1.0 / total)
+    return least + room * (1.0 - (total - 1.0) / float(room.sum()))

@@ -90,7 +90,7 @@ def fits(arm: Arm, query: Query) -> bool:
 
 def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKENS) -> Decimal:
     """What the query would cost by the price list, US dollars."""
-    n_output = min(answer_tokens, query.max_output_tokens or answer_tokens)
+    n_output = min(answer_tokens, query.max_output_tokens or answer_tokens) * (query.body.get("n") or 1)
     return (query.n_prompt_tokens * arm.price.input + n_output * arm.price.output) / 1_000_000
 
 

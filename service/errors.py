@@ -11,8 +11,7 @@
     │   └── UnknownRequest      nothing is known under that X-Request-ID    -> check the id
     ├── Unavailable             a dependency is away                        -> retry later
     │   ├── StoreUnavailable    PostgreSQL
-    │   ├── MemoryUnavailable   Qdrant
-    │   └── EncoderTimeout      the encoder
+    │   └── MemoryUnavailable   Qdrant
     ├── ProviderError           one attempt at a model failed               -> the next arm
     │   ├── ProviderTimeout     ... it took too long
     │   ├── ProviderRateLimited ... it asked us to wait
@@ -86,10 +85,6 @@ class StoreUnavailable(Unavailable):
 
 class MemoryUnavailable(Unavailable):
     """Qdrant does not answer."""
-
-
-class EncoderTimeout(Unavailable):
-    """The encoder gave no vector in time."""
 
 
 class ProviderError(RouterError):

@@ -122,15 +122,23 @@ async def open_database(
     settings: Settings, data_dir: Path, stack: AsyncExitStack, progress: Progress
 ) -> Database:
     if settings.database_url is not None:
-        database = Database(settings.database_url.get_secret_value())
+        database = _database(settings.database_url.get_secret_value(), settings)
         stack.push_async_callback(database.close)
         return database
     postgres = EmbeddedPostgres(data_dir)
-    database = Database(await asyncio.to_thread(postgres.start, progress))
+    database = _database(await asyncio.to_thread(postgres.start, progress), settings)
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
     stack.push_async_callback(database.close)
     stack.push_async_callback(_cancel, asyncio.create_task(_keep_running(postgres, database)))
     return database
+
+
+def _database(dsn: str, settings: Settings) -> Database:
+    return Database(
+        dsn,
+        max_connections=settings.database_max_connections,
+        statement_cache_size=settings.database_statement_cache_size,
+    )
 
 
 async def _keep_running(postgres: EmbeddedPostgres, database: Database) -> None:

@@ -35,6 +35,11 @@ class SpoolingJournal(Journal, Protocol):
         """How many decisions and outcomes wait for PostgreSQL."""
         ...
 
+    @property
+    def n_refused(self) -> int:
+        """How many were lost because there was no room for them."""
+        ...
+
     async def drain(self) -> None:
         """Write what waits. Raises StoreUnavailable."""
         ...
@@ -82,7 +87,7 @@ class Parts:
 
     async def _postgresql(self) -> Json:
         kind = "server" if self.settings.database_url else "embedded"
-        waiting = {"spooled": self.journal.n_spooled}
+        waiting = {"spooled": self.journal.n_spooled, "lost": self.journal.n_refused}
         try:
             await self.database.ping()
         except StoreUnavailable as error:
@@ -99,9 +104,10 @@ class Parts:
 
     async def _encoder(self) -> Json:
         known = {"name": self.encoder.name, "dimension": self.encoder.dimension}
+        never_seen = f"health at {self.router.clock().isoformat()}"  # else the cache would answer
         try:
             async with asyncio.timeout(self.settings.embedding_timeout_s):
-                await self.encoder.encode("health")
+                await self.encoder.encode(never_seen)
         except (EncoderError, TimeoutError) as error:
             return {"status": "unavailable", **known, "error": str(error) or "no answer in time"}
         return {"status": "ok", **known}

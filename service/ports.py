@@ -108,6 +108,11 @@ class Journal(Protocol):
 class Evidence(Protocol):
     """What was learned of every arm: sums in PostgreSQL, with a snapshot in this replica."""
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the snapshot was filled since the start."""
+        ...
+
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         """The replica's snapshot, by arm id. Never waits."""
         ...

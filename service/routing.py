@@ -106,7 +106,7 @@ class Router:
             budget_price=self.pacer.price,
             encoder=None if recalled.context is None else self.encoder.name,
             context=recalled.context,
-            degraded=recalled.degraded,
+            degraded=recalled.degraded if self.evidence.is_loaded else (*recalled.degraded, "store"),
             decided_at=self.clock(),
         )
 

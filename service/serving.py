@@ -107,13 +107,15 @@ def banner(settings: Settings, arms: ArmList, listener: socket.socket) -> str:
     default = default_arm_id(settings, arms.arms)
     for arm in arms.arms:
         price = f"${arm.price.input:f} in, ${arm.price.output:f} out per million tokens"
+        if not (arm.price.input or arm.price.output):
+            price = "price not known, counted as $0"
         lines.append(f"  {arm.arm_id}  {price}{'  (default)' if arm.arm_id == default else ''}")
     lines += [f"  left out: {reason}" for reason in arms.left_out]
     kept = settings.data_dir.resolve() if settings.enable_persistence else "a temporary folder"
     lines.append(
         f"PostgreSQL: {'server at DATABASE_URL' if settings.database_url else f'embedded, in {kept}'}"
     )
-    lines.append(f"Qdrant: {settings.qdrant_url or f'embedded, in {kept}'}")
+    lines.append(f"Qdrant: {'server at QDRANT_URL' if settings.qdrant_url else f'embedded, in {kept}'}")
     return "\n".join(lines)
 
 

@@ -96,6 +96,10 @@ class Settings(_Frozen):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL 15 or newer; absent: embedded in data_dir"
     )
+    database_max_connections: int = Field(10, ge=1, le=1_000, description="connections per process")
+    database_statement_cache_size: int = Field(
+        100, ge=0, le=10_000, description="prepared statements per connection; 0 behind a pooling pgbouncer"
+    )
     qdrant_url: str | None = Field(
         None, description="Qdrant server; absent: the engine in process, in data_dir"
     )

@@ -180,6 +180,7 @@ class FakeEvidence:
 
     def __init__(self, store: FakeStore | None = None) -> None:
         self.store = FakeStore() if store is None else store
+        self.is_loaded = True
 
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self.store.sums.get(tenant, {})

@@ -111,7 +111,7 @@ def client_of(url: str, *, api_key: str | None, timeout_s: float) -> AsyncQdrant
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise StartupError(f"QDRANT_URL must look like http://host or https://host:6334, got {url!r}")
+        raise StartupError("QDRANT_URL must look like http://host or https://host:6334")
     return AsyncQdrantClient(
         host=parts.hostname,
         https=parts.scheme == "https",

@@ -37,6 +37,10 @@ class PostgresEvidence:
         self._announced = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
 
+    @property
+    def is_loaded(self) -> bool:
+        return self._seen_until > 0
+
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self.snapshot.sums(tenant)
 

@@ -82,8 +82,11 @@ class Database:
         self._admit()
         try:
             pool = await self._open()
-            async with pool.acquire(timeout=timeout_s or self._acquire_timeout_s) as connection:
+            connection = await self._acquired(pool, timeout_s or self._acquire_timeout_s)
+            try:
                 yield connection
+            finally:
+                await pool.release(connection)
         except asyncio.CancelledError:
             self._retry_at = 0.0  # nothing was found out
             raise
@@ -97,6 +100,15 @@ class Database:
                 raise _unavailable(error) from error
             raise
         self._failed = False
+
+    async def _acquired(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float) -> Connection:
+        try:
+            return await pool.acquire(timeout=timeout_s)
+        except TimeoutError as error:
+            if pool.get_size() == self._max_connections and pool.get_idle_size() == 0:
+                # Busy is not away: whoever holds the connections will find out whether it still answers.
+                raise StoreUnavailable(f"all {self._max_connections} connections are in use") from error
+            raise
 
     @asynccontextmanager
     async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:

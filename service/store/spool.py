@@ -131,6 +131,7 @@ class SpoolingJournal:
         self._retry_every_s = retry_every_s
         self._spooled = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
+        self._holders: dict[UUID, LoggedDecision] = {}  # by the id of a decision that came second
         self._draining: asyncio.Task[None] | None = None
 
     @property
@@ -179,7 +180,7 @@ class SpoolingJournal:
         try:
             await self._journal.log_decision(decision)
         except StoreUnavailable:
-            await self._append(decision)
+            await self._append(replace(decision, degraded=(*decision.degraded, "store")))
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
         run = Run(outcome, tuple(attempts))
@@ -218,9 +219,29 @@ class SpoolingJournal:
         if entry is None:
             raise ValueError("the line makes no sense")
         if isinstance(entry, Run):
-            await self._journal.log_outcome(entry.outcome, entry.attempts)
+            run = await self._under_its_holder(entry)
+            await self._journal.log_outcome(run.outcome, run.attempts)
             return
-        await self._journal.log_decision(entry)
+        try:
+            await self._journal.log_decision(entry)
+        except RequestConflict:
+            holder = await self._journal.find(entry.query.tenant, entry.query.request_id)
+            if holder is None or holder.body_digest != entry.query.body_digest:
+                raise
+            # A retry of what was logged before the outage: its calls belong to the decision of then.
+            self._holders[entry.decision_id] = holder
+
+    async def _under_its_holder(self, run: Run) -> Run:
+        holder = self._holders.pop(run.outcome.decision_id, None)
+        if holder is None:
+            return run
+        return Run(
+            replace(run.outcome, decision_id=holder.decision_id),
+            tuple(
+                replace(a, decision_id=holder.decision_id, position=holder.n_attempts + a.position)
+                for a in run.attempts
+            ),
+        )
 
     async def _drain_when_needed(self) -> None:
         while True:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit.knobs import Knobs
-from bandit.policy import ThompsonPolicy, draw, without
+from bandit.policy import ThompsonPolicy, draw, lift, without
 from tests.bandit.worlds import arm_counts, beliefs_after, permuted, random_beliefs, seeds
 
 rates = st.floats(min_value=0, max_value=1)
@@ -73,6 +73,15 @@ def test_an_arm_dominated_in_reward_and_price_is_chosen_less_with_more_evidence(
     assert chances == sorted(chances, reverse=True)
     assert chances[0] > 0.1
     assert chances[-1] < 0.01
+
+
+@pytest.mark.parametrize("n_arms", [20, 21, 45])
+def test_equal_arms_at_the_floor_stay_equal(n_arms: int) -> None:
+    even = np.full(n_arms, 1 / n_arms)
+
+    lifted = lift(even, 0.1, np.ones(n_arms, dtype=np.bool_))
+
+    np.testing.assert_allclose(lifted, even)
 
 
 def test_a_single_arm_is_always_chosen() -> None:

@@ -316,6 +316,22 @@ async def test_after_a_failure_calls_fail_at_once_without_asking_the_server(
     await database.close()
 
 
+async def test_a_pool_that_is_busy_does_not_count_as_away(postgres_server: PostgresServer) -> None:
+    database = Database(
+        postgres_server.dsn,
+        max_connections=1,
+        acquire_timeout_s=0.1,
+        retry_after_s=3600.0,
+    )
+
+    async with database.connection(timeout_s=10.0):
+        with pytest.raises(StoreUnavailable, match="in use"):
+            await database.ping()
+
+    await database.ping()
+    await database.close()
+
+
 async def test_a_server_that_hangs_is_given_up(postgres_server: PostgresServer) -> None:
     database = Database(postgres_server.dsn, command_timeout_s=0.2, retry_after_s=0.0)
     await database.ping()

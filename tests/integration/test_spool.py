@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from service.store.spool import Spool, SpoolingJournal
 from service.types import Attempt, Decision, Outcome
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 from tests.integration.postgres_server import PostgresServer, migrate_database
-from tests.integration.stores import TENANT, a_decision, an_attempt, an_outcome
+from tests.integration.stores import NOW, TENANT, a_decision, an_attempt, an_outcome
 
 MEGABYTE = 1_000_000
 
@@ -188,13 +189,36 @@ async def test_what_can_never_be_written_is_set_aside_and_does_not_block_the_res
         await journal.log_decision(a_decision("r1"))
         await journal.log_decision(a_decision("r2"))
         store.is_down = False
-        await FakeJournal(store).log_decision(a_decision("r1"))
+        await FakeJournal(store).log_decision(a_decision("r1", text="Another question"))
 
         await journal.drain()
 
         assert {d.query.request_id for d in store.decisions.values()} == {"r1", "r2"}
         assert not journal.is_degraded
     assert len((tmp_path / "rejected").read_bytes().splitlines()) == 1
+
+
+async def test_a_retry_answered_while_away_joins_the_decision_of_before(
+    store: FakeStore, tmp_path: Path
+) -> None:
+    before, again = a_decision("r1"), a_decision("r1", arm_id="large")
+    async with spooling(store, tmp_path) as journal:
+        await journal.log_decision(before)
+        await journal.log_outcome(an_outcome(before), [an_attempt(before)])
+        store.is_down = True
+        await journal.log_decision(again)
+        later = NOW + timedelta(seconds=60)
+        await journal.log_outcome(an_outcome(again, arm_id="large", completed_at=later), [an_attempt(again)])
+        store.is_down = False
+
+        await journal.drain()
+
+        record = await journal.record(TENANT, "r1")
+    assert record is not None
+    assert record["decision_id"] == str(before.decision_id)
+    assert [attempt["position"] for attempt in record["attempts"]] == [0, 1]
+    assert record["outcome"]["arm_id"] == "large"
+    assert not (tmp_path / "rejected").exists()
 
 
 async def test_a_full_spool_says_so_and_counts(store: FakeStore, tmp_path: Path) -> None:

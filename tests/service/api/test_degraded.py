@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import Reply
+from embeddings.cache import CachedEncoder
+from tests.fakes import FakeEvidence, Reply
 from tests.service.world import World, events_of, opened
 
 
@@ -83,6 +84,29 @@ async def test_a_memory_that_is_down_gives_a_decision_without_neighbours(world: 
     assert response.status_code == 200
     assert response.headers["X-Router-Degraded"] == "memory"
     assert (await world.record("r-1"))["degraded"] == ["memory"]
+
+
+async def test_a_decision_on_a_snapshot_never_filled_says_so(world: World) -> None:
+    evidence = world.parts.router.evidence
+    assert isinstance(evidence, FakeEvidence)
+    evidence.is_loaded = False
+
+    response = await world.ask(request_id="r-1")
+
+    assert response.headers["X-Router-Degraded"] == "store"
+    assert (await world.record("r-1"))["degraded"] == ["store"]
+
+
+async def test_health_asks_the_encoder_itself_and_not_its_cache(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        world.parts.encoder = CachedEncoder(world.encoder, 10)
+        await world.http.get("/health")
+        world.encoder.is_down = True
+        world.clock.advance(1)
+
+        health = (await world.http.get("/health")).json()
+
+    assert health["dependencies"]["encoder"]["status"] == "unavailable"
 
 
 async def test_an_encoder_that_is_down_gives_a_decision_without_context(world: World) -> None:
