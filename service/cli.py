@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ def _show(report: Report, out_dir: Path) -> int:
 def _upstream(arguments: argparse.Namespace) -> int:
     from service.replay.command import serve_upstream
 
-    asyncio.run(serve_upstream(arguments.file, arguments.port, print))
+    asyncio.run(serve_upstream(arguments.file, arguments.port, partial(print, flush=True)))
     return 0
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from dotenv import dotenv_values
@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
@@ -24,6 +25,10 @@ from service.errors import StartupError
 from service.types import AUTO
 
 DEFAULT_CONFIG_FILE = "config.dev.yaml"
+
+
+# What names an arm goes into headers, so it is visible ASCII.
+Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 
 
 class _Frozen(BaseModel):
@@ -43,14 +48,14 @@ class PriceSettings(_Frozen):
 class ModelSettings(_Frozen):
     """One arm."""
 
-    id: str = Field(min_length=1, max_length=128, description="the arm's name everywhere")
+    id: Name = Field(description="the arm's name everywhere")
     provider: Literal["openai", "anthropic", "litellm", "simulator"] = Field(
         description="openai: any OpenAI-compatible upstream; litellm: any provider LiteLLM knows"
     )
     base_url: str | None = Field(None, pattern=r"^https?://", description="the upstream's base URL")
     model: str = Field(min_length=1, description="the upstream's name for it")
     api_key_env: str | None = Field(None, description="environment variable that holds the key")
-    aliases: tuple[str, ...] = Field((), description="other names a caller may use")
+    aliases: tuple[Name, ...] = Field((), description="other names a caller may use")
     price: PriceSettings | None = Field(None, description="absent: the shipped table's price for the model")
     context_window: int | None = Field(None, gt=0, description="tokens of prompt and answer together")
     capabilities: tuple[str, ...] | None = Field(
@@ -132,7 +137,7 @@ class Settings(_Frozen):
     models: tuple[ModelSettings, ...] = Field(
         (), description="the arms; absent: by the provider keys that are set"
     )
-    llm_models: tuple[str, ...] = Field((), description="use only (or just) these models, comma-separated")
+    llm_models: tuple[Name, ...] = Field((), description="use only (or just) these models, comma-separated")
     default_model: str | None = Field(
         None, description="answers when confidence is low; absent: the first arm"
     )

@@ -7,6 +7,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from typing import Literal
+from uuid import uuid4
 
 import structlog
 from prometheus_client import (
@@ -103,6 +104,10 @@ class Metrics:
         return generate_latest(everyone)
 
 
+def new_request_id() -> str:
+    return f"req_{uuid4().hex}"
+
+
 class RequestContext:
     """Stamps every request with its arrival, and every response with its X-Request-ID."""
 
@@ -115,10 +120,11 @@ class RequestContext:
             return
         state = scope.setdefault("state", {})
         state["received_at"] = datetime.now(UTC)
+        state["request_id"] = new_request_id()  # until the caller's is known to be a good one
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start" and (request_id := state.get("request_id")):
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", state["request_id"].encode())]
             await send(message)
 
         await self.app(scope, receive, send_with_id)

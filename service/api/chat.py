@@ -17,7 +17,6 @@ from service.api.deps import (
     PartsDep,
     RequiredRequestId,
     TenantDep,
-    new_request_id,
 )
 from service.api.openapi import body_schema
 from service.api.stream import EventStream
@@ -51,7 +50,6 @@ async def v1_chat_completions(
 async def _answer(
     request: Request, parts: Parts, tenant: str, request_id: str | None, body: bytes
 ) -> Response:
-    request.state.request_id = request_id or new_request_id()
     query = openai.read_query(
         body,
         headers=request.headers,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
-from uuid import uuid4
 
 from fastapi import Depends, Request
 
@@ -41,7 +40,10 @@ async def given_request_id(request: Request) -> str | None:
         BadRequest: it breaks the rule for such ids.
     """
     given = request.headers.get("x-request-id")
-    if given is not None and not REQUEST_ID.fullmatch(given):
+    if given is None:
+        return None
+    given = given.strip(" \t")
+    if not REQUEST_ID.fullmatch(given):
         shown = repr(given) if len(given) <= 40 else f"{len(given)} characters"
         raise BadRequest(f"X-Request-ID {REQUEST_ID_RULE}, got {shown}", param="X-Request-ID")
     request.state.request_id = given
@@ -64,10 +66,6 @@ async def path_request_id(request_id: str) -> str:
     if not REQUEST_ID.fullmatch(request_id):
         raise UnknownRequest(f"request ids {REQUEST_ID_RULE}", param="request_id")
     return request_id
-
-
-def new_request_id() -> str:
-    return f"req_{uuid4().hex}"
 
 
 async def body_of(request: Request) -> bytes:

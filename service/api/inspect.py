@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
-from service.api.deps import BodyDep, GivenRequestId, PartsDep, PathRequestId, TenantDep, new_request_id
+from service.api.deps import BodyDep, GivenRequestId, PartsDep, PathRequestId, TenantDep
 from service.api.openapi import body_schema
 from service.dialects import openai
 from service.errors import UnknownRequest
@@ -39,7 +39,7 @@ async def route(
         body,
         headers=request.headers,
         tenant=tenant,
-        request_id=request_id or new_request_id(),
+        request_id=request.state.request_id,
         request_id_given=False,
         received_at=request.state.received_at,
     )
@@ -64,7 +64,10 @@ async def _record(parts: Parts, tenant: str, request_id: str) -> Json:
 
 
 def numbers(record: Json) -> Json:
-    """The numbers in a request's record; null where nothing came of it yet."""
+    """The numbers in a request's record; null where nothing came of it yet.
+
+    Latency and tokens are those of the newest outcome; the dollars are those of all calls, retries included.
+    """
     outcome = record["outcome"] or {}
     usage = outcome.get("usage") or {}
     return {
@@ -79,7 +82,7 @@ def numbers(record: Json) -> Json:
         "cached_tokens": usage.get("cached_tokens"),
         "completion_tokens": usage.get("completion_tokens"),
         "reasoning_tokens": usage.get("reasoning_tokens"),
-        "cost_usd": outcome.get("cost_usd"),
+        "cost_usd": sum(attempt["cost_usd"] for attempt in record["attempts"]) if outcome else None,
         "reward": record["reward"],
     }
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from service.errors import StartupError
 from service.settings import Settings, config_path, load_settings, read_environment
@@ -25,6 +26,18 @@ def refusal(folder: Path, text: str = "", **environ: str) -> str:
     message = str(refused.value)
     assert "\n" not in message
     return message
+
+
+@pytest.mark.parametrize("name", ["модель", "two words", "x\r\nX-Evil: 1", "", "x" * 129])
+@pytest.mark.parametrize("field", ["id", "aliases"])
+def test_a_name_that_fits_no_header_stops_the_start(tmp_path: Path, name: str, field: str) -> None:
+    model = {"id": "fine", "provider": "simulator", "model": "sim-small"}
+    given = {**model, field: [name] if field == "aliases" else name}
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"models": [given]}), "utf-8")
+
+    with pytest.raises(StartupError, match=rf"models\.0\.{field}"):
+        load_settings(config, {})
 
 
 def test_nothing_needs_to_be_set() -> None:

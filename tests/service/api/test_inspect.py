@@ -10,6 +10,27 @@ from tests.fakes import Reply
 from tests.service.world import World, error_of, opened
 
 
+async def test_the_dollars_of_a_request_are_those_of_all_its_calls(world: World) -> None:
+    first = await world.ask(request_id="r-1", model="large")
+    once = (await world.http.get("/metrics/r-1")).json()["cost_usd"]
+    again = await world.ask(request_id="r-1", model="large")
+
+    twice = (await world.http.get("/metrics/r-1")).json()["cost_usd"]
+
+    assert first.status_code == again.status_code == 200
+    assert twice == pytest.approx(2 * once)
+
+
+async def test_every_answer_has_a_request_id(world: World) -> None:
+    answers = [
+        await world.http.get(path) for path in ("/health", "/v1/models", "/nowhere", "/requests/unknown")
+    ]
+
+    ids = {answer.headers["X-Request-ID"] for answer in answers}
+
+    assert len(ids) == len(answers)
+
+
 async def test_a_record_shows_everything_about_a_request(world: World) -> None:
     world.caller.will("large", Reply(takes_s=0.25))
     await world.ask("An old question", request_id="r-0")
