@@ -1,25 +1,22 @@
-"""Decide, call the model (the next arm on failure), log what came of it; streaming and not."""
+"""Decide, have the model called, log what came of it; streaming and not."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-import numpy as np
 import structlog
 
-from bandit.policy import draw
+from service.attempts import AnsweredElsewhere, Ask, Attempts
 from service.background import Background
 from service.cache.exact import CachedAnswer, ExactCache
 from service.catalog import Catalog
 from service.errors import (
-    AllArmsFailed,
     ProviderBroken,
     ProviderError,
-    ProviderRejected,
     RequestConflict,
     RouterError,
     StoreUnavailable,
@@ -29,12 +26,22 @@ from service.pieces import in_pieces
 from service.ports import Clock, Journal, ModelCaller
 from service.routing import Router
 from service.run import Call, Run
-from service.types import Answer, Arm, AttemptStatus, Chunk, Decision, DecisionKind, Json, Outcome, Query
+from service.types import (
+    Answer,
+    Arm,
+    AttemptStatus,
+    Chunk,
+    Decision,
+    DecisionKind,
+    Json,
+    LoggedDecision,
+    Outcome,
+    Query,
+)
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-_Ask: TypeAlias = Callable[[Run, Call], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +90,12 @@ class Completion:
 
     router: Router
     catalog: Catalog
+    attempts: Attempts
     journal: Journal
     caller: ModelCaller
     background: Background
     observe: Callable[[Run, Outcome], None]
-    rng: np.random.Generator
     clock: Clock
-    max_attempts: int
     store_texts: bool
     cache: ExactCache | None
 
@@ -101,11 +107,11 @@ class Completion:
             ProviderRejected: the provider found the caller's request faulty.
             AllArmsFailed: no arm gave an answer.
         """
-        retry = await self._find(query)
-        if retry is None and self.cache is not None and (seen := self.cache.find(query)) is not None:
-            return Completed(await self._repeat(query, seen), seen.body)
-        run, call, answer = await self._answer(query, retry, self._complete)
-        run.finished(call, self.clock())
+        logged = await self._find(query)
+        if (seen := self._seen(query, logged)) is not None:
+            return Completed(await self._repeat(query, logged, seen), seen.body)
+        run, call, answer = await self._answer(query, logged, self._complete)
+        self.attempts.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
         if self.cache is not None:
@@ -114,21 +120,23 @@ class Completion:
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
-        retry = await self._find(query)
-        if retry is None and self.cache is not None and (seen := self.cache.find(query)) is not None:
-            return Streaming(await self._repeat(query, seen), in_pieces(seen.body))
-        run, call, opened = await self._answer(query, retry, self._open)
+        logged = await self._find(query)
+        if (seen := self._seen(query, logged)) is not None:
+            return Streaming(await self._repeat(query, logged, seen), in_pieces(seen.body))
+        run, call, opened = await self._answer(query, logged, self._open)
         return Streaming(self._head(run), self._chunks(run, call, opened))
 
-    async def _answer(self, query: Query, retry: Run | None, ask: _Ask[T]) -> tuple[Run, Call, T]:
+    async def _answer(self, query: Query, logged: LoggedDecision | None, ask: Ask[T]) -> tuple[Run, Call, T]:
         """Decide, unless that was done before, and call until answered; failures are logged."""
-        run = self._logged(await self.router.decide(query)) if retry is None else retry
+        run = await self._begin(query, logged)
         try:
             try:
-                call, answered = await self._call_until_answered(run, ask)
-            except _AnsweredElsewhere:
-                run = await self._again(query)
-                call, answered = await self._call_until_answered(run, ask)
+                call, answered = await self.attempts.until_answered(run, ask)
+            except AnsweredElsewhere:
+                first = await self._again(query)
+                second, run = run, await self._begin(query, first)
+                run.take_over(second)
+                call, answered = await self.attempts.until_answered(run, ask)
         except RouterError:
             await self._to_the_end(self._log_given_up(run, "failed"))
             raise
@@ -137,12 +145,18 @@ class Completion:
             raise
         return run, call, answered
 
-    async def _repeat(self, query: Query, seen: CachedAnswer) -> Head:
+    def _seen(self, query: Query, logged: LoggedDecision | None) -> CachedAnswer | None:
+        """The cached answer for a new request, or for the retry of one that was answered so."""
+        if self.cache is None or (logged is not None and logged.kind != "cache"):
+            return None
+        return self.cache.find(query)
+
+    async def _repeat(self, query: Query, logged: LoggedDecision | None, seen: CachedAnswer) -> Head:
         """Log a request that is answered from the cache."""
-        run = self._logged(self.router.repeat(query, seen.arm_id))
+        run = self._decided(self.router.repeat(query, seen.arm_id), logged)
         try:
             await self._committed(run)
-        except _AnsweredElsewhere:
+        except AnsweredElsewhere:
             await self._again(query)  # a conflict, unless it is the same request at the same time
             return self._head(run)
         outcome = run.repeated(seen.body, self.clock(), store_texts=self.store_texts)
@@ -151,14 +165,28 @@ class Completion:
 
     # --- beginning
 
-    def _logged(self, decision: Decision) -> Run:
-        """A run whose decision is being committed."""
+    async def _begin(self, query: Query, logged: LoggedDecision | None) -> Run:
+        """A new decision, or a further attempt of the logged one.
+
+        Where that left no arm to call (it was answered from the cache, or its arms have gone since), the arms
+        are weighed anew.
+        """
+        if logged is None or not self.attempts.any_exists(arm_id for arm_id, _ in logged.probabilities):
+            return self._decided(await self.router.decide(query), logged)
+        return Run.retry(query, logged)
+
+    def _decided(self, decision: Decision, logged: LoggedDecision | None) -> Run:
+        """A run whose decision is being committed, or stands in for the one that was."""
+        if logged is not None:
+            run = Run.of(replace(decision, decision_id=logged.decision_id))
+            run.position = logged.n_attempts
+            return run
         run = Run.of(decision)
         run.logging = asyncio.create_task(self.journal.log_decision(decision))
         return run
 
-    async def _find(self, query: Query) -> Run | None:
-        """The run of a retry: a further attempt of the decision that the request id stands for."""
+    async def _find(self, query: Query) -> LoggedDecision | None:
+        """The decision that the request id stands for, when this is a retry."""
         if not query.request_id_given:
             return None
         try:
@@ -172,26 +200,27 @@ class Completion:
                 f"X-Request-ID {query.request_id!r} was used before with another body; retries repeat it",
                 param="X-Request-ID",
             )
-        return Run.retry(query, logged)
+        return logged
 
-    async def _again(self, query: Query) -> Run:
-        again = await self._find(query)
-        if again is None:
+    async def _again(self, query: Query) -> LoggedDecision:
+        """The decision that was logged first."""
+        first = await self._find(query)
+        if first is None:
             raise RequestConflict(f"X-Request-ID {query.request_id!r} is in use", param="X-Request-ID")
-        return again
+        return first
 
     async def _committed(self, run: Run) -> None:
         """Wait until the decision is committed: no answer begins before.
 
         Raises:
-            _AnsweredElsewhere: another decision was committed first under the same request id.
+            AnsweredElsewhere: another decision was committed first under the same request id.
         """
         if run.logging is None:
             return
         try:
             await asyncio.shield(run.logging)  # whoever hangs up now has decided all the same
         except RequestConflict as error:
-            raise _AnsweredElsewhere from error
+            raise AnsweredElsewhere from error
         except StoreUnavailable as error:
             run.is_lost = True
             run.degraded.append("store")
@@ -200,66 +229,6 @@ class Completion:
             run.degraded.append("store")
 
     # --- calling
-
-    async def _call_until_answered(self, run: Run, ask: _Ask[T]) -> tuple[Call, T]:
-        """Call the decided arm, and on failure the next one by probability.
-
-        Raises:
-            ProviderRejected: the provider found the request faulty, and no other arm may accept it.
-            AllArmsFailed: none is left, or enough were tried.
-        """
-        arm_id, propensity = run.arm_id, run.propensity
-        while True:
-            arm = self.catalog.find(arm_id)
-            if not self.catalog.breaker.begin(arm):  # it has begun to rest since it was drawn
-                run.passed_over.add(arm_id)
-                arm_id, propensity = self._next(run)
-                continue
-            call = run.call(arm, propensity, self.clock())
-            try:
-                answered = await ask(run, call)
-            except ProviderRejected as error:
-                self.catalog.breaker.released(arm)
-                run.failed(call, error, self.clock())
-                if not error.another_may_accept or not self._left(run):
-                    raise
-                arm_id, propensity = self._next(run, error)
-            except ProviderError as error:
-                self.catalog.breaker.failed(arm, error)
-                run.failed(call, error, self.clock())
-                arm_id, propensity = self._next(run, error)
-            except asyncio.CancelledError:
-                self.catalog.breaker.released(arm)
-                run.cancelled(call, self.clock())
-                raise
-            except _AnsweredElsewhere:
-                self.catalog.breaker.succeeded(arm)
-                raise
-            else:
-                self.catalog.breaker.succeeded(arm)
-                return call, answered
-
-    def _next(self, run: Run, error: ProviderError | None = None) -> tuple[str, float]:
-        """Draw among the arms that remain, by their probability."""
-        left = self._left(run)
-        if not left:
-            tried = [f"{a.arm_id}: {a.error_message}" for a in run.attempts]
-            tried += [f"{arm_id}: is resting" for arm_id in run.passed_over]
-            wait_s = None if error is None else error.retry_after_s
-            raise AllArmsFailed(f"no model answered: {'; '.join(tried)}", retry_after_s=wait_s) from error
-        probabilities = np.array(list(left.values()))
-        choice = draw(probabilities / probabilities.sum(), self.rng)
-        return list(left)[choice.index], choice.propensity
-
-    def _left(self, run: Run) -> dict[str, float]:
-        """The arms that may still be tried, with their probability."""
-        if len(run.attempts) >= self.max_attempts:
-            return {}
-        return {
-            arm_id: probability
-            for arm_id, probability in run.untried.items()
-            if self.catalog.breaker.is_resting(self.catalog.find(arm_id)) is None
-        }
 
     async def _complete(self, run: Run, call: Call) -> Answer:
         answer = await self.caller.complete(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
@@ -290,15 +259,14 @@ class Completion:
                     call.received_chunk(chunk, self.clock())
                     yield _named(chunk, call.arm)
         except ProviderError as error:
-            self.catalog.breaker.failed(call.arm, error)
-            run.failed(call, error, self.clock())
+            self.attempts.failed(run, call, error)
             await self._to_the_end(self._log_outcome(run, "failed"))
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            run.cancelled(call, self.clock())
+            self.attempts.cancelled(run, call)
             self.background.spawn(self._log_outcome(run, "cancelled"))
             raise
-        run.finished(call, self.clock())
+        self.attempts.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
 
     # --- ending
@@ -310,11 +278,23 @@ class Completion:
     async def _log_given_up(self, run: Run, status: AttemptStatus) -> None:
         try:
             await self._committed(run)
-        except _AnsweredElsewhere:
-            return
+        except AnsweredElsewhere:
+            run = await self._moved(run)
         await self._log_outcome(run, status)
 
+    async def _moved(self, run: Run) -> Run:
+        """What a run did, under the decision that was logged first; lost where that is another request's."""
+        try:
+            first = await self._again(run.query)
+        except RequestConflict:
+            run.is_lost = True
+            return run
+        moved = Run.retry(run.query, first)
+        moved.take_over(run)
+        return moved
+
     async def _log_outcome(self, run: Run, status: AttemptStatus) -> None:
+        self.router.settle(run)
         outcome = run.outcome(status, self.clock(), store_texts=self.store_texts)
         if outcome is not None:
             await self._log(run, outcome)
@@ -352,10 +332,6 @@ class Completion:
             degraded=tuple(dict.fromkeys(run.degraded)),
             explanation=explanation(run.decision) if explained and run.decision else None,
         )
-
-
-class _AnsweredElsewhere(Exception):
-    """The same request id is being answered at the same time, and its decision was logged first."""
 
 
 def _named(chunk: Chunk, arm: Arm) -> Chunk:

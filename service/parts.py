@@ -12,6 +12,7 @@ from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms import ArmList, default_arm_id
+from service.attempts import Attempts
 from service.background import Background
 from service.breaker import Breaker
 from service.cache.exact import ExactCache
@@ -21,10 +22,9 @@ from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
 from service.ports import Clock, Evidence, Journal, Memory, ModelCaller
 from service.routing import Router
-from service.run import Run
 from service.settings import Settings
 from service.telemetry import Metrics
-from service.types import Json, Outcome
+from service.types import Json
 
 
 class SpoolingJournal(Journal, Protocol):
@@ -144,21 +144,15 @@ def wire(
         memory_timeout_s=settings.memory_timeout_s,
     )
 
-    def observe(run: Run, outcome: Outcome) -> None:
-        metrics.completed(run, outcome)
-        if run.decision is not None:
-            router.settle(run.decision, outcome.cost_usd)
-
     completion = Completion(
         router=router,
         catalog=catalog,
+        attempts=Attempts(catalog, rng, clock, settings.max_attempts),
         journal=journal,
         caller=caller,
         background=background,
-        observe=observe,
-        rng=rng,
+        observe=metrics.completed,
         clock=clock,
-        max_attempts=settings.max_attempts,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
     )

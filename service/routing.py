@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from decimal import Decimal
 from uuid import uuid4
 
 import numpy as np
@@ -24,6 +23,7 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.catalog import Catalog, list_cost_usd
 from service.errors import MemoryUnavailable
 from service.ports import Clock, Evidence, Memory
+from service.run import Run
 from service.types import (
     Arm,
     ArmSums,
@@ -130,11 +130,10 @@ class Router:
             decided_at=self.clock(),
         )
 
-    def settle(self, decision: Decision, cost_usd: Decimal) -> None:
-        """Tell the budget what a decision did cost."""
-        if self.pacer.budget_usd is not None and decision.kind not in {"pinned", "cache"}:
-            expected = {c.arm_id: c.expected_cost_usd for c in decision.candidates}
-            self.pacer.settle(expected[decision.arm_id], float(cost_usd))
+    def settle(self, run: Run) -> None:
+        """Tell the budget what a run did cost, once; arms that callers name are not the budget's."""
+        if run.kind != "pinned":
+            self.pacer.settle(run.reserved_usd, float(run.cost_usd))
 
     async def _recall(self, query: Query) -> Recalled:
         try:

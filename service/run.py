@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict
 from uuid import UUID, uuid4
 
-from service.errors import ProviderError
+from service.errors import ProviderBroken, ProviderError
 from service.types import (
     Answer,
     Arm,
@@ -27,6 +27,8 @@ from service.types import (
 )
 from service.usage import cost_usd, estimated_usage
 
+MAX_TEXT_BYTES = 32 * 2**20  # of one answer; no model writes so much, but a broken one may never end
+
 
 @dataclass(slots=True)
 class Call:
@@ -40,24 +42,28 @@ class Call:
     ttft_s: float | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
-    texts: list[str] = field(default_factory=list)
+    written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
 
     def received(self, answer: Answer, now: datetime) -> None:
-        """Take in a whole answer."""
+        """Take in a whole answer. Raises as `received_chunk` does."""
         self.answered_at = now
         self.usage = answer.usage
         for choice in answer.body.get("choices") or []:
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self.texts += _texts(_object(choice.get("message")))
+            self._keep(_texts(_object(choice.get("message"))))
 
     def received_chunk(self, chunk: Chunk, now: datetime) -> bool:
-        """Take in a piece; says whether the caller got content by it (or the news that there is none)."""
+        """Take in a piece; says whether the caller got content by it (or the news that there is none).
+
+        Raises:
+            ProviderBroken: the answer has become longer than any answer is.
+        """
         self.usage = chunk.usage or self.usage
         has_content = False
         for choice in chunk.body.get("choices") or []:
             delta = _object(choice.get("delta"))
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self.texts += _texts(delta)
+            self._keep(_texts(delta))
             has_content |= bool(choice.get("finish_reason")) or _has_content(delta)
         if has_content and self.ttft_s is None:
             self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
@@ -65,11 +71,17 @@ class Call:
 
     @property
     def text(self) -> str:
-        return "".join(self.texts)
+        return self.written.decode("utf-8", "surrogatepass")
 
     def counted(self) -> Usage:
         """Tokens as the provider counted them, else estimated from lengths."""
-        return self.usage or estimated_usage(self.query.body, len(self.text.encode(errors="replace")))
+        return self.usage or estimated_usage(self.query.body, len(self.written))
+
+    def _keep(self, texts: list[str]) -> None:
+        for text in texts:
+            self.written += text.encode("utf-8", "surrogatepass")
+        if len(self.written) > MAX_TEXT_BYTES:
+            raise ProviderBroken(f"{self.arm.model} answered more than {MAX_TEXT_BYTES} bytes")
 
 
 @dataclass(slots=True)
@@ -81,18 +93,20 @@ class Run:
     arm_id: str
     propensity: float
     kind: DecisionKind
-    decision: Decision | None  # None: a retry, the decision was logged earlier
+    decision: Decision | None  # None: a retry of what was decided earlier
     probabilities: dict[str, float]
     position: int  # of the next call, over all runs of this decision
     degraded: list[str]
+    reserved_usd: float = 0.0  # in the budget's purse, until the run is settled
     logging: asyncio.Task[None] | None = None
     is_lost: bool = False  # its decision could not be logged, so nor can what follows
     attempts: list[Attempt] = field(default_factory=list)
-    passed_over: set[str] = field(default_factory=set)  # arms that rested when their turn came
+    passed_over: dict[str, str] = field(default_factory=dict)  # arms whose turn came, and why not they
     last: Call | None = None
 
     @classmethod
     def of(cls, decision: Decision) -> Run:
+        expected_usd = {c.arm_id: c.expected_cost_usd for c in decision.candidates}
         return cls(
             query=decision.query,
             decision_id=decision.decision_id,
@@ -103,6 +117,7 @@ class Run:
             probabilities={c.arm_id: c.probability for c in decision.candidates},
             position=0,
             degraded=list(decision.degraded),
+            reserved_usd=expected_usd.get(decision.arm_id, 0.0),
         )
 
     @classmethod
@@ -120,10 +135,15 @@ class Run:
         )
 
     @property
-    def untried(self) -> dict[str, float]:
-        """Arms that were not called yet, with their probability."""
-        tried = {attempt.arm_id for attempt in self.attempts} | self.passed_over
-        return {arm_id: p for arm_id, p in self.probabilities.items() if arm_id not in tried and p > 0}
+    def untried(self) -> set[str]:
+        """Arms that were weighed, and have not failed yet."""
+        failed = {attempt.arm_id for attempt in self.attempts if attempt.status == "failed"}
+        return self.probabilities.keys() - failed - self.passed_over.keys()
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Dollars of all calls."""
+        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
 
     @property
     def answering_arm_id(self) -> str:
@@ -133,6 +153,14 @@ class Run:
     def answered_kind(self) -> DecisionKind:
         return self.kind if self.answering_arm_id == self.arm_id else "fallback"
 
+    def take_over(self, other: Run) -> None:
+        """Go on for a run whose decision came second under its id: what it did belongs to this one."""
+        for attempt in other.attempts:
+            self.attempts.append(replace(attempt, decision_id=self.decision_id, position=self.position))
+            self.position += 1
+        self.last = other.last
+        self.reserved_usd += other.reserved_usd
+
     def call(self, arm: Arm, propensity: float, now: datetime) -> Call:
         self.last = Call(self.query, arm, propensity, started_at=now)
         return self.last
@@ -141,7 +169,7 @@ class Run:
         self._note(call, "ok", now, call.counted())
 
     def failed(self, call: Call, error: ProviderError, now: datetime) -> None:
-        spent = call.counted() if call.texts or call.usage else Usage()
+        spent = call.counted() if call.written or call.usage else Usage()
         self._note(call, "failed", now, spent, error)
 
     def cancelled(self, call: Call, now: datetime) -> None:
@@ -194,7 +222,7 @@ class Run:
             ttft_s=final.ttft_s,
             overhead_s=max(0.0, (now - self.query.received_at).total_seconds() - called_s),
             usage=final.usage,
-            cost_usd=sum((attempt.cost_usd for attempt in self.attempts), Decimal(0)),
+            cost_usd=self.cost_usd,
             finish_reason=final.finish_reason,
             completed_at=now,
             **_answered(self.last.text, store_texts=store_texts),

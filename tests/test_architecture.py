@@ -45,8 +45,10 @@ MAY_IMPORT = {
     "service.usage": "service.types",
     "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
+    "service.attempts": DOMAIN,
     "service.completion": (
-        f"{DOMAIN} service.routing service.explanation service.background service.pieces service.cache"
+        f"{DOMAIN} service.attempts service.routing service.explanation service.background service.pieces"
+        " service.cache"
     ),
     "service.learning": f"{DOMAIN} service.rewards",
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
@@ -72,8 +74,8 @@ MAY_IMPORT = {
     ),
     # what builds and starts all of it
     "service.parts": (
-        f"{DOMAIN} service.routing service.completion service.learning service.arms service.breaker"
-        " service.background service.cache service.settings service.telemetry"
+        f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
+        " service.breaker service.background service.cache service.settings service.telemetry"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,

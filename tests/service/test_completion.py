@@ -1,25 +1,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from bandit.budget import PURSE_START
 from service.background import Background
-from service.completion import Completion
+from service.completion import Completion, Streaming
 from service.dialects.openai import read_query
-from service.errors import AllArmsFailed, ProviderBroken, ProviderRateLimited, RequestConflict
-from service.types import Attempt, Decision, Outcome, Query
-from tests.fakes import ANY, FakeJournal, FakeStore, Reply
-from tests.service.world import World, opened
+from service.errors import AllArmsFailed, ProviderBroken, ProviderRateLimited, RequestConflict, UnknownModel
+from service.run import MAX_TEXT_BYTES
+from service.types import Arm, Attempt, Chunk, Decision, Outcome, Query, Vector
+from service.usage import cost_usd
+from tests.fakes import ANY, USAGE, FakeEncoder, FakeJournal, FakeStore, Reply
+from tests.service.world import LARGE, MEDIUM, SMALL, World, opened
 
 BROKEN = ProviderBroken("gone", status=500)
+BUDGET = Decimal("0.001")
 
 
 class GatedJournal(FakeJournal):
@@ -41,6 +46,20 @@ class GatedJournal(FakeJournal):
         self.finishing.set()
         await self.outcomes.wait()
         await super().log_outcome(outcome, attempts)
+
+
+class GatedEncoder(FakeEncoder):
+    """An encoder that waits until it is let through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoding = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    async def encode(self, text: str) -> Vector:
+        self.encoding.set()
+        await self.goes_on.wait()
+        return await super().encode(text)
 
 
 def query(request_id: str = "r-1", **body: Any) -> Query:
@@ -75,6 +94,17 @@ def attempts(world: World) -> list[Attempt]:
     return sorted(world.store.attempts.values(), key=lambda attempt: attempt.position)
 
 
+def among(completion: Completion, *arms: Arm) -> Completion:
+    """The same service, configured with other arms."""
+    catalog = replace(completion.catalog, arms=arms, default_arm_id=arms[0].arm_id)
+    router, calls = replace(completion.router, catalog=catalog), replace(completion.attempts, catalog=catalog)
+    return replace(completion, catalog=catalog, router=router, attempts=calls)
+
+
+async def whole(streaming: Streaming) -> list[Chunk]:
+    return [chunk async for chunk in streaming.chunks]
+
+
 async def until_cancelled(task: asyncio.Task[Any], background: Background) -> None:
     task.cancel()
     await asyncio.wait({task})
@@ -97,7 +127,8 @@ async def test_two_requests_with_the_same_id_at_the_same_time_are_one_decision(
     assert len(world.store.decisions) == 1
     [decision] = world.store.decisions.values()
     assert {answer.head.arm_id for answer in answers} == {decision.arm_id}
-    assert [attempt.decision_id for attempt in attempts(world)] == [decision.decision_id] * 2
+    assert [attempt.decision_id for attempt in attempts(world)] == [decision.decision_id] * 3
+    assert len(world.caller.calls) == 3  # the later decision's call was made before it lost
 
 
 async def test_two_streams_with_the_same_id_leave_no_call_behind(
@@ -391,3 +422,228 @@ async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
 
     assert answered.head.arm_id == "large"
     assert len(world.caller.calls) == 5
+
+
+async def test_a_model_that_keeps_dying_in_the_middle_of_its_answer_rests(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will("large", *[Reply(words=("Half an",), error=BROKEN)] * 3)
+    for i in range(3):
+        streaming = await completion.stream(query(f"r-{i}", model="large", stream=True))
+        with pytest.raises(ProviderBroken):
+            await whole(streaming)
+
+    with pytest.raises(AllArmsFailed, match="is resting"):
+        await completion.stream(query("r-3", model="large", stream=True))
+
+
+async def test_a_stream_that_came_to_its_end_clears_the_failures_before(
+    world: World, completion: Completion
+) -> None:
+    dying = Reply(words=("Half an",), error=BROKEN)
+    world.caller.will("large", dying, dying, Reply(), dying)
+    for i in range(4):
+        with suppress(ProviderBroken):
+            await whole(await completion.stream(query(f"r-{i}", model="large", stream=True)))
+
+    [rest] = world.parts.catalog.breaker.status()
+
+    assert (rest.n_failures, rest.reason) == (1, None)
+
+
+async def test_a_trial_stream_that_the_caller_leaves_lets_the_next_one_try(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will("large", *[Reply(error=BROKEN)] * 3)
+    for i in range(3):
+        with pytest.raises(AllArmsFailed):
+            await completion.complete(query(f"r-{i}", model="large"))
+    world.clock.advance(31)
+    trial = await completion.stream(query("r-3", model="large", stream=True))
+    with pytest.raises(AllArmsFailed, match="one call is trying it"):
+        await completion.stream(query("r-4", model="large", stream=True))
+    async with aclosing(trial.chunks):
+        await anext(trial.chunks)
+
+    streaming = await completion.stream(query("r-5", model="large", stream=True))
+
+    assert len(await whole(streaming)) == 5
+
+
+async def test_arms_without_a_chance_are_tried_when_the_others_failed(tmp_path: Path) -> None:
+    async with opened(tmp_path, min_confidence_score=1.0, propensity_floor=0.0) as world:
+        world.caller.will("small", Reply(error=BROKEN))
+
+        answered = await world.parts.completion.complete(query())
+
+    first, second = attempts(world)
+    assert (first.arm_id, first.propensity) == ("small", 1.0)
+    assert answered.head.arm_id == second.arm_id != "small"
+    assert second.propensity == 0.5
+
+
+async def test_a_stream_that_never_ends_is_broken_off(world: World, completion: Completion) -> None:
+    page = "x" * (MAX_TEXT_BYTES // 4)
+    world.caller.will("large", Reply(words=(page,) * 5))
+    streaming = await completion.stream(query(model="large", stream=True))
+
+    with pytest.raises(ProviderBroken, match="more than"):
+        await whole(streaming)
+
+    [attempt] = attempts(world)
+    assert world.caller.cancelled == ["large"]
+    assert attempt.status == "failed"
+    assert attempt.cost_usd > 0
+
+
+# --- retries after a change of the configuration
+
+
+async def test_a_retry_whose_arm_has_gone_is_answered_by_another_of_the_same_decision(
+    world: World, completion: Completion
+) -> None:
+    first = await completion.complete(query())
+    others = [arm for arm in (SMALL, MEDIUM, LARGE) if arm.arm_id != first.head.arm_id]
+
+    retry = await among(completion, *others).complete(query())
+
+    [decision] = world.store.decisions.values()
+    weighed = {candidate.arm_id: candidate.probability for candidate in decision.candidates}
+    last = attempts(world)[-1]
+    assert retry.head.arm_id == last.arm_id != first.head.arm_id
+    assert retry.head.kind == "fallback"
+    assert last.propensity == pytest.approx(weighed[last.arm_id] / (1 - weighed[first.head.arm_id]))
+
+
+async def test_a_retry_whose_arms_have_all_gone_is_weighed_anew_for_the_same_decision(
+    world: World, completion: Completion
+) -> None:
+    await among(completion, SMALL).complete(query())
+
+    retry = await among(completion, MEDIUM, LARGE).complete(query())
+
+    [decision] = world.store.decisions.values()
+    assert retry.head.arm_id in {"medium", "large"}
+    assert retry.head.kind in {"exploit", "explore", "default"}
+    assert [a.decision_id for a in attempts(world)] == [decision.decision_id] * 2
+    assert [a.position for a in attempts(world)] == [0, 1]
+
+
+async def test_a_retry_that_names_an_arm_that_has_gone_is_told_so(completion: Completion) -> None:
+    await completion.complete(query(model="large"))
+
+    with pytest.raises(UnknownModel, match="'large' does not exist"):
+        await among(completion, SMALL).complete(query(model="large"))
+
+
+# --- what a request has spent that came second under its id
+
+
+@pytest.mark.parametrize("ends", ["ok", "failed", "cancelled"])
+async def test_what_the_second_of_two_equal_requests_did_belongs_to_the_decision_of_the_first(
+    world: World, completion: Completion, slow: Completion, gated: GatedJournal, ends: str
+) -> None:
+    goes_on = asyncio.Event()
+    world.caller.will(ANY, Reply(until=goes_on, error=BROKEN if ends == "failed" else None), Reply())
+    second = asyncio.create_task(slow.complete(query()))
+    await world.caller.asked.wait()
+    await completion.complete(query())
+    gated.decisions.set()
+    if ends == "cancelled":
+        await until_cancelled(second, world.background)
+    goes_on.set()
+    await asyncio.wait({second})
+
+    [decision] = world.store.decisions.values()
+    [outcome] = world.store.outcomes.values()
+    made = attempts(world)
+    assert {attempt.decision_id for attempt in made} == {decision.decision_id}
+    assert [attempt.position for attempt in made] == list(range(len(world.caller.calls)))
+    assert made[1].status == ends
+    assert outcome.cost_usd == sum(attempt.cost_usd for attempt in made[1:])
+
+
+async def test_a_stream_that_came_second_is_logged_as_broken_off(
+    world: World, completion: Completion, slow: Completion, gated: GatedJournal
+) -> None:
+    second = asyncio.create_task(slow.stream(query(stream=True)))
+    await world.caller.asked.wait()
+    await whole(await completion.stream(query(stream=True)))
+    gated.decisions.set()
+
+    await whole(await second)
+
+    assert [attempt.status for attempt in attempts(world)] == ["ok", "cancelled", "ok"]
+
+
+# --- the budget
+
+
+@pytest.fixture
+async def thrifty(tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(tmp_path / "thrifty", budget_usd_per_request=BUDGET) as world:
+        yield world
+
+
+def paid_usd(world: World, n_requests: int) -> float:
+    """What the purse has paid, if it was filled for so many requests."""
+    return (PURSE_START + n_requests - world.parts.router.pacer.purse) * float(BUDGET)
+
+
+def spent_usd(world: World) -> float:
+    """Dollars of all calls that came to their end."""
+    prices = {arm.arm_id: arm.price for arm in world.parts.catalog.arms}
+    return float(sum(cost_usd(USAGE, prices[arm_id]) for arm_id in world.caller.called))
+
+
+async def test_the_purse_pays_what_a_request_and_its_retries_did_cost(thrifty: World) -> None:
+    for _ in range(3):
+        await thrifty.parts.completion.complete(query())
+
+    assert len(thrifty.caller.calls) == 3
+    assert paid_usd(thrifty, 1) == pytest.approx(spent_usd(thrifty))
+
+
+async def test_the_purse_gets_back_what_was_reserved_for_a_request_that_called_no_model(
+    thrifty: World,
+) -> None:
+    encoder = GatedEncoder()
+    completion = thrifty.parts.completion
+    completion = replace(completion, router=replace(completion.router, encoder=encoder))
+    asking = asyncio.create_task(completion.complete(query()))
+    await encoder.encoding.wait()
+    for arm in completion.catalog.arms:
+        completion.catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=60))
+    encoder.goes_on.set()
+
+    with pytest.raises(AllArmsFailed, match="is resting"):
+        await asking
+
+    assert thrifty.caller.calls == []
+    assert paid_usd(thrifty, 1) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("seed", [1, 2], ids=["the same request", "another request"])
+async def test_the_purse_pays_for_the_calls_of_a_request_whose_id_was_taken(
+    thrifty: World, seed: int
+) -> None:
+    gated = GatedJournal(thrifty.store)
+    gated.outcomes.set()
+    slow = replace(thrifty.parts.completion, journal=gated)
+    second = asyncio.create_task(slow.complete(query(seed=1)))
+    await gated.deciding.wait()
+    await thrifty.parts.completion.complete(query(seed=seed))
+    gated.decisions.set()
+    with suppress(RequestConflict):
+        await second
+
+    assert len(thrifty.caller.calls) == (3 if seed == 1 else 2)
+    assert paid_usd(thrifty, 2) == pytest.approx(spent_usd(thrifty))
+
+
+async def test_what_callers_choose_themselves_is_not_the_budgets(thrifty: World) -> None:
+    for _ in range(2):
+        await thrifty.parts.completion.complete(query(model="large"))
+
+    assert spent_usd(thrifty) > 0
+    assert paid_usd(thrifty, 0) == 0

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from service.errors import ProviderBroken
 from tests.fakes import ANY, Reply
 from tests.service.world import World, events_of, opened, text_of
+
+BROKEN = ProviderBroken("gone", status=500)
 
 
 @pytest.fixture
@@ -47,6 +50,28 @@ async def test_a_retry_of_a_cached_request_is_no_second_decision(caching: World)
 
     assert retry.status_code == 200
     assert len(caching.store.decisions) == 2
+    assert len(caching.caller.calls) == 1
+    assert retry.headers["X-Router-Decision"] == "cache"
+    assert (await caching.record("r-2"))["attempts"] == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_retry_of_a_cached_request_whose_answer_is_forgotten_calls_a_model_and_says_so(
+    caching: World, stream: bool
+) -> None:
+    await caching.ask(request_id="r-1")
+    await caching.ask(request_id="r-2", stream=stream)
+    await caching.http.post("/cache/clear")
+    caching.caller.will(ANY, Reply(words=(), error=BROKEN), Reply(words=("Anew.",)))
+
+    retry = await caching.ask(request_id="r-2", stream=stream)
+
+    record = await caching.record("r-2")
+    assert "Anew." in retry.text
+    assert retry.headers["X-Router-Decision"] == record["outcome"]["decision"] == "fallback"
+    assert [attempt["status"] for attempt in record["attempts"]] == ["failed", "ok"]
+    assert len(caching.store.decisions) == 2
+    assert sum(sums.n_outcomes for sums in caching.store.sums["default"].values()) == 2
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"model": "large"}, {"router": {"models": ["large"]}}])

@@ -33,6 +33,20 @@ async def test_what_was_answered_while_the_store_was_down_is_logged_when_it_is_b
     assert (await world.rate("r-1", 1.0)).json()["status"] == "applied"
 
 
+async def test_a_retry_while_the_store_is_down_is_kept_with_what_was_logged_before(world: World) -> None:
+    await world.ask(request_id="r-1")
+    world.store.is_down = True
+    retry = await world.ask(request_id="r-1")
+    world.store.is_down = False
+
+    await world.parts.journal.drain()
+
+    record = await world.record("r-1")
+    assert retry.status_code == 200
+    assert [attempt["position"] for attempt in record["attempts"]] == [0, 1]
+    assert record["outcome"]["arm_id"] == retry.headers["X-Router-Model"]
+
+
 async def test_a_request_that_waits_to_be_written_is_not_called_unknown(world: World) -> None:
     world.store.is_down = True
     await world.ask(request_id="r-1")
