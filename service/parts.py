@@ -69,20 +69,22 @@ class Parts:
     started_at: int  # Unix time, seconds
 
     async def health(self) -> Json:
-        """The state of every dependency; `degraded` when one is away."""
+        """The state of every dependency; `degraded` when one is away, or every model rests."""
         dependencies = {
             "postgresql": await self._postgresql(),
             "qdrant": await self._qdrant(),
             "encoder": await self._encoder(),
         }
-        healthy = all(d["status"] == "ok" for d in dependencies.values())
+        arms, breaker = self.catalog.arms, self.catalog.breaker
+        resting = [{"model": a.arm_id, "reason": why} for a in arms if (why := breaker.is_resting(a))]
+        healthy = all(d["status"] == "ok" for d in dependencies.values()) and len(resting) < len(arms)
         return {
             "status": "ok" if healthy else "degraded",
             "simulated": self.arms.is_simulated,
             "models": [arm.arm_id for arm in self.catalog.arms],
             "default_model": self.catalog.default_arm_id,
             "dependencies": dependencies,
-            "resting_models": self.catalog.breaker.status(),
+            "resting_models": resting,
         }
 
     async def _postgresql(self) -> Json:

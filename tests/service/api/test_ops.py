@@ -59,9 +59,23 @@ async def test_health_shows_which_models_rest(world: World) -> None:
     world.caller.will("large", Reply(error=limited))
     await world.ask(model="large")
 
-    [rest] = (await world.http.get("/health")).json()["resting_models"]
+    health = (await world.http.get("/health")).json()
 
-    assert (rest["model"], rest["reason"]) == ("upstream-large", "rate_limited")
+    [rest] = health["resting_models"]
+    assert rest["model"] == "large"
+    assert "asked to wait" in rest["reason"]
+    assert health["status"] == "ok"
+
+
+async def test_health_is_degraded_when_every_model_rests(world: World) -> None:
+    for model in ("small", "medium", "large"):
+        world.caller.will(model, Reply(error=ProviderRateLimited("slow down", status=429, retry_after_s=30)))
+        await world.ask(model=model)
+
+    health = (await world.http.get("/health")).json()
+
+    assert health["status"] == "degraded"
+    assert len(health["resting_models"]) == 3
 
 
 async def test_health_says_plainly_that_models_are_simulated(tmp_path: Path) -> None:
