@@ -29,12 +29,13 @@ class RemoteEncoder:
         self._client = httpx.Client(headers=headers, timeout=timeout_s)
         self._url = base_url.rstrip("/") + "/embeddings"
         self._model = model
-        self.name = f"http-{model}"
         try:
             self.dimension = self._embeddings(["dimension"]).shape[1]
         except EncoderUnavailable:
             self.close()
             raise
+        # Some models are asked for, or served at, several dimensions: each is a vector space of its own.
+        self.name = f"http-{model}-{self.dimension}"
 
     def encode(self, texts: Sequence[str]) -> Vector:
         # A lone space stands for the empty text, which OpenAI refuses.

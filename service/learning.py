@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from uuid import UUID
 
 import structlog
 
@@ -18,12 +20,16 @@ SWEEP_EVERY_S = 2.0
 SWEEP_BATCH = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Learner:
     """Turns feedback into evidence and memory.
 
     The evidence is committed first. The memory is an index of it: when it is away the decision stays
     queued, and `sweep` brings the memory up to date later.
+
+    Args:
+        memory_timeout_s: how long a feedback waits for the memory.
+        memory_rest_s: how long, once one waited in vain, the others leave the memory to the sweep.
     """
 
     evidence: Evidence
@@ -31,6 +37,8 @@ class Learner:
     journal: Journal
     encoder: str
     memory_timeout_s: float = 1.0
+    memory_rest_s: float = 2.0
+    _rests_until: float = field(default=-math.inf, init=False)  # on the event loop's clock
 
     async def learn(self, feedback: Feedback) -> Learned:
         """Learn from one feedback; committed when this returns.
@@ -50,14 +58,30 @@ class Learner:
             await self._remember_in_time(learned)
         return learned
 
+    async def settle(self, decision_id: UUID) -> None:
+        """Apply one decision's newest event to the memory, when it is queued.
+
+        Raises MemoryUnavailable, StoreUnavailable.
+        """
+        pending = await self.evidence.pending_for(decision_id)
+        while pending is not None:
+            pending = await self._apply(pending)
+
     async def _remember_in_time(self, learned: Learned) -> None:
+        """Whatever happens here, the feedback is committed, and the sweep will try again."""
+        now = asyncio.get_running_loop().time
+        if now() < self._rests_until:
+            return
         try:
             async with asyncio.timeout(self.memory_timeout_s):
-                pending = await self.evidence.pending_for(learned.decision_id)
-                while pending is not None:
-                    pending = await self._apply(pending)
-        except (TimeoutError, MemoryUnavailable, StoreUnavailable) as error:
+                await self.settle(learned.decision_id)
+        except (TimeoutError, MemoryUnavailable) as error:
+            self._rests_until = now() + self.memory_rest_s
             log.warning("memory_lags", decision_id=str(learned.decision_id), error=str(error))
+        except StoreUnavailable as error:
+            log.warning("memory_lags", decision_id=str(learned.decision_id), error=str(error))
+        except Exception:
+            log.exception("memory_not_updated", decision_id=str(learned.decision_id))
 
     async def _apply(self, pending: Pending) -> Pending | None:
         """Bring one memory up to date; returns what came in meanwhile."""
@@ -71,13 +95,33 @@ class Learner:
         return await self.evidence.pending_for(pending.decision_id)
 
     async def sweep(self) -> int:
-        """Apply what the memory missed; returns how many decisions were brought up to date."""
+        """Apply what the memory missed; returns how many decisions were brought up to date.
+
+        One that fails by itself stays queued, and is passed over until the next sweep.
+        """
         done = 0
-        while batch := await self.evidence.pending(SWEEP_BATCH):
+        failed: set[UUID] = set()
+        while batch := await self._pending_except(failed):
             for pending in batch:
-                await self._apply(pending)
-            done += len(batch)
+                if await self._is_applied(pending):
+                    done += 1
+                else:
+                    failed.add(pending.decision_id)
         return done
+
+    async def _pending_except(self, failed: set[UUID]) -> list[Pending]:
+        batch = await self.evidence.pending(SWEEP_BATCH + len(failed))
+        return [pending for pending in batch if pending.decision_id not in failed]
+
+    async def _is_applied(self, pending: Pending) -> bool:
+        try:
+            await self._apply(pending)
+        except (MemoryUnavailable, StoreUnavailable):
+            raise
+        except Exception:
+            log.exception("memory_not_updated", decision_id=str(pending.decision_id))
+            return False
+        return True
 
     async def sweep_forever(self) -> None:
         """Sweep every few seconds, until cancelled."""
@@ -87,4 +131,6 @@ class Learner:
                     log.info("memory_caught_up", decisions=done)
             except (MemoryUnavailable, StoreUnavailable) as error:
                 log.debug("memory_still_lags", error=str(error))
+            except Exception:
+                log.exception("memory_sweep_failed")
             await asyncio.sleep(SWEEP_EVERY_S)

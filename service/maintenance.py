@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import heappop, heappush
 from uuid import UUID
 
 import numpy as np
 
+from service.learning import Learner
 from service.opening import open_database, open_encoder, open_memory, silent
 from service.ports import Memory
 from service.settings import Settings
+from service.store.evidence import PostgresEvidence
+from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
-from service.store.rebuild import evidence_differences, experiences, rebuild_evidence
+from service.store.rebuild import enqueue, evidence_differences, experiences, rebuild_evidence
 from service.types import Experience, Vector
 
 BATCH = 500
@@ -50,7 +55,8 @@ class Rebuilt:
 class MemoryDifferences:
     """What the memory lacks or has otherwise, and what it should not have."""
 
-    to_remember: list[Experience]
+    n_due: int  # decisions it should have
+    to_remember: list[UUID]
     to_forget: list[UUID]
 
     def __len__(self) -> int:
@@ -64,10 +70,7 @@ async def migrate_database(settings: Settings) -> list[str]:
 
 
 async def rebuild(settings: Settings, *, check_only: bool) -> Rebuilt:
-    """Compare evidence and memory with what PostgreSQL's events say, and put right what differs.
-
-    Args:
-        check_only: change nothing.
+    """Open the stores and `reconcile` them.
 
     Raises:
         StartupError: a store cannot be opened; the embedded memory belongs to a running service.
@@ -78,51 +81,83 @@ async def rebuild(settings: Settings, *, check_only: bool) -> Rebuilt:
         await migrate(database)
         encoder = await open_encoder(settings, stack, silent)
         memory = await open_memory(settings, settings.data_dir, encoder, stack)
-        due = await _due(database, encoder.name, settings.memory_points_per_arm)
-        await memory.prune()
-        found = await _memory_differences(memory, due)
-        evidence_before = len(await evidence_differences(database))
-        if not check_only:
-            await rebuild_evidence(database)
-            await _mend(memory, found)
-        return Rebuilt(
-            n_experiences=len(due),
-            evidence_before=evidence_before,
-            memory_before=len(found),
-            evidence_after=len(await evidence_differences(database)),
-            memory_after=len(await _memory_differences(memory, due)),
+        return await reconcile(
+            database, memory, encoder.name, settings.memory_points_per_arm, check_only=check_only
         )
 
 
-async def _due(database: Database, encoder: str, points_per_arm: int) -> Experiences:
-    """What the memory should hold: the newest experiences of every arm and tenant."""
-    by_arm: defaultdict[tuple[str, str], list[Experience]] = defaultdict(list)
-    async for experience in experiences(database, encoder):
-        by_arm[experience.tenant, experience.arm_id].append(experience)
-    due: Experiences = {}
-    for held in by_arm.values():
-        held.sort(key=lambda e: (e.decided_at, e.decision_id), reverse=True)
-        due |= {experience.decision_id: experience for experience in held[:points_per_arm]}
-    return due
+async def reconcile(
+    database: Database, memory: Memory, encoder: str, points_per_arm: int, *, check_only: bool
+) -> Rebuilt:
+    """Compare evidence and memory with what PostgreSQL's events say, and put right what differs.
+
+    Others may learn meanwhile.
+
+    Args:
+        encoder: whose vectors the memory holds.
+        points_per_arm: how many points of an arm and tenant the memory keeps.
+        check_only: change nothing.
+
+    Raises:
+        StoreUnavailable, MemoryUnavailable: a store went away meanwhile.
+    """
+
+    async def memory_differences() -> MemoryDifferences:
+        due = await _newest(experiences(database, encoder), points_per_arm)
+        return _differences(due, await _newest(memory.all(), points_per_arm))
+
+    found = await memory_differences()
+    evidence_before = len(await evidence_differences(database))
+    if not check_only:
+        await rebuild_evidence(database)
+        await _mend(database, memory, encoder, found)
+    left = found if check_only else await memory_differences()
+    return Rebuilt(
+        n_experiences=left.n_due,
+        evidence_before=evidence_before,
+        memory_before=len(found),
+        evidence_after=len(await evidence_differences(database)),
+        memory_after=len(left),
+    )
 
 
-async def _memory_differences(memory: Memory, due: Mapping[UUID, Experience]) -> MemoryDifferences:
-    held = {experience.decision_id: experience async for experience in memory.all()}
+async def _newest(experiences: AsyncIterator[Experience], per_arm: int) -> Experiences:
+    """What pruning leaves: the newest of every arm and tenant. Holds no more than these at any time."""
+    newest: Experiences = {}
+    by_age: defaultdict[tuple[str, str], list[tuple[datetime, UUID]]] = defaultdict(list)
+    async for experience in experiences:
+        arm = by_age[experience.tenant, experience.arm_id]
+        newest[experience.decision_id] = experience
+        heappush(arm, (experience.decided_at, experience.decision_id))
+        if len(arm) > per_arm:
+            _, oldest = heappop(arm)
+            del newest[oldest]
+    return newest
+
+
+def _differences(due: Experiences, held: Experiences) -> MemoryDifferences:
     return MemoryDifferences(
-        to_remember=[e for i, e in due.items() if i not in held or not _same(e, held[i])],
+        n_due=len(due),
+        to_remember=[i for i, experience in due.items() if i not in held or not _same(experience, held[i])],
         to_forget=[decision_id for decision_id in held if decision_id not in due],
     )
 
 
-async def _mend(memory: Memory, differences: MemoryDifferences) -> None:
-    for batch in _batches(differences.to_remember):
-        await memory.remember(batch)
-    await memory.forget(differences.to_forget)
+async def _mend(database: Database, memory: Memory, encoder: str, differences: MemoryDifferences) -> None:
+    """Settle every decision that differed, by what PostgreSQL says of it now: it may know more since.
+
+    Those to forget first: they would push others over the cap.
+    """
+    learner = Learner(PostgresEvidence(database), memory, PostgresJournal(database), encoder)
+    decision_ids = [*differences.to_forget, *differences.to_remember]
+    for start in range(0, len(decision_ids), BATCH):
+        batch = decision_ids[start : start + BATCH]
+        queued = await enqueue(database, batch, encoder)
+        await memory.forget([decision_id for decision_id in batch if decision_id not in queued])
+        for decision_id in batch:
+            if decision_id in queued:
+                await learner.settle(decision_id)
     await memory.prune()
-
-
-def _batches(items: list[Experience]) -> Iterable[list[Experience]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
 def _same(one: Experience, other: Experience) -> bool:

@@ -146,12 +146,14 @@ async def _keep_running(postgres: EmbeddedPostgres, database: Database) -> None:
     while True:
         await asyncio.sleep(RETRY_S)
         try:
-            await database.ping()
-        except StoreUnavailable:
-            try:
-                await asyncio.to_thread(postgres.start)
-            except StartupError as error:
-                log.error("postgresql_not_restarted", error=str(error))
+            with suppress(StoreUnavailable):
+                await database.ping()
+                continue
+            await asyncio.to_thread(postgres.start)
+        except StartupError as error:
+            log.error("postgresql_not_restarted", error=str(error))
+        except Exception:
+            log.exception("postgresql_not_restarted")
 
 
 async def _migrate(database: Database, settings: Settings, stack: AsyncExitStack) -> None:
@@ -175,9 +177,15 @@ async def _migrate_when_back(dsn: str) -> None:
     try:
         while True:
             await asyncio.sleep(RETRY_S)
-            with suppress(StoreUnavailable):
+            try:
                 await migrate(database)
                 return
+            except StoreUnavailable as error:
+                log.debug("postgresql_unavailable", error=str(error))
+            except StartupError as error:
+                log.error("postgresql_not_migrated", error=str(error))
+            except Exception:
+                log.exception("postgresql_not_migrated")
     finally:
         await database.close()
 

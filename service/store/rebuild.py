@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from uuid import UUID
 
 from service.store.experiences import experience_of
 from service.store.pool import Connection, Database
@@ -98,3 +99,29 @@ async def experiences(database: Database, encoder: str) -> AsyncIterator[Experie
     async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
         async for row in connection.cursor(_EXPERIENCES, encoder, prefetch=500, timeout=_TIMEOUT_S):
             yield experience_of(row)
+
+
+# What learners queue meanwhile is as new or newer.
+_ENQUEUE = """
+INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
+SELECT d.decision_id, d.tenant, e.event_id, now()
+FROM decisions d
+JOIN LATERAL (
+    SELECT event_id FROM feedback_events f WHERE f.decision_id = d.decision_id ORDER BY event_id DESC LIMIT 1
+) e ON true
+WHERE d.decision_id = ANY($1) AND d.encoder = $2 AND d.context IS NOT NULL AND d.learn
+ORDER BY d.decision_id
+ON CONFLICT (decision_id) DO UPDATE SET event_id = greatest(memory_queue.event_id, excluded.event_id)
+RETURNING decision_id
+"""
+
+
+async def enqueue(database: Database, decision_ids: Collection[UUID], encoder: str) -> set[UUID]:
+    """Queue these decisions for the memory, each with its newest event.
+
+    Returns those that are queued: the others were never rated, or have no place in this vector space.
+    Raises StoreUnavailable.
+    """
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+        rows = await connection.fetch(_ENQUEUE, list(decision_ids), encoder, timeout=_TIMEOUT_S)
+    return {row["decision_id"] for row in rows}

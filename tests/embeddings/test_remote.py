@@ -59,8 +59,17 @@ def remote(endpoint: Endpoint) -> Iterator[RemoteEncoder]:
 
 
 def test_the_first_call_finds_the_dimension(remote: RemoteEncoder, endpoint: Endpoint) -> None:
-    assert (remote.name, remote.dimension) == ("http-small", 3)
+    assert remote.dimension == 3
     assert len(endpoint.requests) == 1
+
+
+def test_one_model_at_two_dimensions_is_two_vector_spaces(remote: RemoteEncoder, endpoint: Endpoint) -> None:
+    endpoint.answer = b'{"data": [{"index": 0, "embedding": [1, 2]}]}'
+
+    smaller = RemoteEncoder(endpoint.url, "small", None, timeout_s=30)
+    smaller.close()
+
+    assert (remote.name, smaller.name) == ("http-small-3", "http-small-2")
 
 
 def test_vectors_come_back_as_unit_rows_in_the_order_of_the_texts(remote: RemoteEncoder) -> None:

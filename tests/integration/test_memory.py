@@ -445,6 +445,30 @@ async def test_the_embedded_memory_recalls_while_it_is_written_to(tmp_path: Path
     await memory.close()
 
 
+async def test_writing_on_and_on_at_the_cap_takes_no_more_room(tmp_path: Path) -> None:
+    dimension = 256
+    memory = await EdgeMemory.open(tmp_path, encoder=ENCODER, dimension=dimension, max_points_per_arm=500)
+    context = np.full(dimension, 1 / 16, dtype=np.float32)
+    await remember_series(memory, context, n_series=11)
+    room = room_of_points(tmp_path)
+
+    await remember_series(memory, context, n_series=33)
+
+    assert room_of_points(tmp_path) <= 1.5 * room
+    assert await memory.count() == 500
+    await memory.close()
+
+
+async def remember_series(memory: Memory, context: Vector, *, n_series: int) -> None:
+    for _ in range(n_series):
+        await memory.remember(make_series(500, context=context))
+
+
+def room_of_points(directory: Path) -> int:
+    """What the files of the segments take on disk, of which the engine reserves more."""
+    return sum(512 * path.stat().st_blocks for path in directory.glob("*/segments/**/*"))
+
+
 # --- a server -------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from service import learning
 from service.rewards import reward_of
-from service.types import Feedback, Pending
-from tests.fakes import FakeEvidence
+from service.types import Experience, Feedback, Pending
+from tests.fakes import FakeEvidence, FakeMemory
 from tests.service.world import ARMS, World, arm, opened
 
 POEMS = "write a poem about"
@@ -168,6 +171,106 @@ async def test_a_memory_of_another_encoder_is_not_mixed_in(world: World) -> None
 
     assert await world.memory.count() == 0
     assert world.store.queue == {}
+
+
+class BrokenMemory(FakeMemory):
+    """Fails at some requests with an error that nobody foresaw."""
+
+    broken: frozenset[str] = frozenset()
+
+    async def remember(self, experiences: Sequence[Experience]) -> None:
+        if any(experience.request_id in self.broken for experience in experiences):
+            raise ValueError("context must have shape (3,)")
+        await super().remember(experiences)
+
+
+async def test_feedback_stands_when_remembering_it_fails_in_an_unknown_way(world: World) -> None:
+    memory = BrokenMemory()
+    memory.broken = frozenset({"r-1"})
+    learner = replace(world.parts.learner, memory=memory)
+    await world.ask("Hi", request_id="r-1", model="small")
+
+    learned = await learner.learn(Feedback("default", "r-1", 0.9, None, world.clock()))
+
+    assert learned.status == "applied"
+    assert list(world.store.queue) == [learned.decision_id]
+
+
+async def test_a_sweep_passes_over_what_fails_and_applies_what_is_behind_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "SWEEP_BATCH", 1)
+    world.memory.is_down = True
+    for request_id in ("bad-1", "bad-2", "good"):
+        await answered_by(world, "small", "Hi", request_id, 0.9)
+    memory = BrokenMemory()
+    memory.broken = frozenset({"bad-1", "bad-2"})
+    learner = replace(world.parts.learner, memory=memory)
+
+    done = await learner.sweep()
+
+    assert (done, await memory.count(), len(world.store.queue)) == (1, 1, 2)
+    memory.broken = frozenset()
+    assert await learner.sweep() == 2
+
+
+class BrokenOnce(FakeEvidence):
+    """Fails at the first look at the queue with an error that nobody foresaw."""
+
+    is_broken = True
+    caught_up: asyncio.Event
+
+    async def pending(self, limit: int) -> list[Pending]:
+        if self.is_broken:
+            self.is_broken = False
+            raise KeyError("reward")
+        waiting = await super().pending(limit)
+        if not waiting:
+            self.caught_up.set()
+        return waiting
+
+
+async def test_sweeping_goes_on_after_any_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "SWEEP_EVERY_S", 0.0)
+    world.memory.is_down = True
+    await answered_by(world, "small", "Hi", "r-1", 0.9)
+    world.memory.is_down = False
+    evidence = BrokenOnce(world.store)
+    evidence.caught_up = asyncio.Event()
+    learner = replace(world.parts.learner, evidence=evidence)
+
+    sweeping = asyncio.create_task(learner.sweep_forever())
+    async with asyncio.timeout(10):
+        await evidence.caught_up.wait()
+    sweeping.cancel()
+
+    assert await world.memory.count() == 1
+
+
+class HangingMemory(FakeMemory):
+    """Never answers a write; counts how many were tried."""
+
+    n_tried = 0
+
+    async def remember(self, experiences: Sequence[Experience]) -> None:
+        self.n_tried += 1
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("rest_s", "n_tried"), [(3600.0, 1), (0.0, 3)])
+async def test_a_memory_that_hangs_is_waited_for_once_until_it_has_rested(
+    world: World, rest_s: float, n_tried: int
+) -> None:
+    memory = HangingMemory()
+    learner = replace(world.parts.learner, memory=memory, memory_timeout_s=0.001, memory_rest_s=rest_s)
+    for i in range(3):
+        await world.ask("Hi", request_id=f"r-{i}", model="small")
+
+    for i in range(3):
+        await learner.learn(Feedback("default", f"r-{i}", 0.9, None, world.clock()))
+
+    assert memory.n_tried == n_tried
+    assert len(world.store.queue) == 3
 
 
 class InterruptedEvidence(FakeEvidence):
