@@ -66,7 +66,7 @@ class Memory:
     n_changes: Ints
 
     @classmethod
-    def blank(cls, n: int) -> "Memory":
+    def blank(cls, n: int) -> Memory:
         positions, numbers = np.zeros((2, n), dtype=np.int64), np.zeros((4, n))
         return cls(
             arm=positions[0],

@@ -143,7 +143,7 @@ def sparse(task: Task) -> list[Row]:
 
 
 def budget(task: Task) -> list[Row]:
-    """Seven ceilings: plain; the dearest arm at a twentieth of its price for a third; the best arm failing."""
+    """Seven ceilings: plain; the dearest arm at a twentieth of its price for a third; an arm failing."""
     plain = task.open()
     n, n_arms = plain.shape
     quality = registry(plain, task.seed)
