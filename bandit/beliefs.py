@@ -14,7 +14,10 @@ from bandit.trust import LOCAL_SHRINKAGE, opinion_weights, residual_variance, sh
 KNOWN_MASS = 20.0  # observations that a known prior quality stands for
 NEWCOMER = 0.97, 5.0  # mean and mass of an arm that joins others at work: it must be tried to be known
 LEVEL_MASS = 5.0  # of the optimistic prior in the level that arms of unknown quality are taken to share
-HEAD_START = 0.05  # of such an arm over that level
+LEVEL_SHARE = (
+    10.0  # rated requests with which one arm counts in it at most, or a bad arm in use speaks for all
+)
+HEAD_START = 0.1  # of such an arm over that level
 PRIOR_OUTCOMES = 2.0  # finished calls that a prior price or latency stands for
 DIFFICULTY_SHRINKAGE = 10.0
 OUTCOME_SHRINKAGE = 20.0  # of the neighbours' dollars and seconds to the arm's own
@@ -53,7 +56,7 @@ class Prior:
         An arm of unknown quality is taken for a little better than the level of all rewards so far, which
         begins at the optimistic prior:
 
-            level = (5 q0 + all rewards) / (5 + all rated requests),    q_a = level + 0.05
+            level = (5 q0 + sum_a c_a mean_a) / (5 + sum_a c_a),    c_a = min(N_a, 10),    q_a = level + 0.1
 
         so that a first guess far off does not send request after request to arms nobody knows.
 
@@ -62,8 +65,7 @@ class Prior:
             is_newcomer: arms added while others were at work.
         """
         joined = np.zeros(quality.size, dtype=np.bool_) if is_newcomer is None else is_newcomer
-        rewards, n = (0.0, 0.0) if track is None else (float(track.reward_sum.sum()), float(track.n.sum()))
-        level = (LEVEL_MASS * knobs.optimistic_prior + rewards) / (LEVEL_MASS + n)
+        level = knobs.optimistic_prior if track is None else _level(track, knobs.optimistic_prior)
         guess = np.where(joined, NEWCOMER[0], min(level + HEAD_START, 1.0))
         guess_mass = np.where(joined, NEWCOMER[1], knobs.optimistic_prior_mass)
         known = ~np.isnan(quality)
@@ -73,6 +75,12 @@ class Prior:
             cost_usd=cost_usd,
             latency_s=latency_s,
         )
+
+
+def _level(track: Track, start: float) -> float:
+    counted = LEVEL_SHARE / np.maximum(track.n, LEVEL_SHARE)
+    rewards, n = float(counted @ track.reward_sum), float(counted @ track.n)
+    return (LEVEL_MASS * start + rewards) / (LEVEL_MASS + n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,9 +14,9 @@ from bandit.evidence import MICRO_GRAIN
 from bandit.trust import N_OPINIONS
 
 N_PREDICTIONS = N_OPINIONS + 1  # each opinion, and their mixture
-LARGEST_SHOCK = 2.0  # standard deviations of one surprise that count
+LARGEST_SHOCK = 3.0  # standard deviations of one surprise that count
 DRIFT = 0.5  # of them that a surprise must exceed to speak of a change
-ALARM = 12.0
+ALARM = 14.0
 BEGINNING = -np.inf
 
 

@@ -60,6 +60,7 @@ def gaps(utilities: Floats, chosen: Ints) -> Row:
     best = utilities[:, int(utilities.mean(axis=0).argmax())]
     curve = 1000.0 * np.cumsum(got - best) / np.arange(1, got.size + 1)
     return {
+        "n": chosen.size,
         "gap": gap(slice(None)),
         "first": gap(slice(FIRST)),
         "second_half": gap(slice(got.size // 2, None)),
@@ -220,7 +221,7 @@ def newcomer(task: Task) -> list[Row]:
             {
                 "policy": label,
                 "lam": lam,
-                "share": float(after.mean()),
+                "share": float(after.sum() / n),
                 "adopted_after": int(recent.argmax()) + 50 if recent.any() else None,
                 "spend": None if ceiling is None else float(run.spent.mean() / ceiling),
                 "worst_phase": None

@@ -63,34 +63,31 @@ def summarise(rows: list[Row], cpu: Row) -> list[Row]:
             "  found after, median of requests", float(np.median([r["found_after"] or np.inf for r in seen]))
         )
         single("  found at all, share", float(np.mean([r["found_after"] is not None for r in seen])))
-    n_before = sum(r["alarms"] for r in of("stationary", OURS))
-    if n_before is not None and of("stationary", OURS):
-        n = 2500 * len(of("stationary", OURS))
-        single("  false alarms per 10,000 requests", 1e4 * n_before / n)
+    if steady := [r for r in rows if "alarms" in r]:
+        rate = sum(r["alarms"] for r in steady) / sum(r["n"] for r in steady)
+        single("  false alarms per 10,000 requests, no change at all", 1e4 * rate)
     line("sparse and late", of("sparse and late", OURS), "gap", of("sparse and late", "first system"))
     for label in ("plain", "price falls", "arm fails"):
         own = of("budget", label)
         if own:
             line(f"budget, {label}: mean reward", own, "reward")
-            within = {r["seed"]: True for r in own}
-            for r in own:
-                within[r["seed"]] &= r["worst_phase"] <= 1.03
             single(f"budget, {label}: worst phase, spend / ceiling", max(r["worst_phase"] for r in own))
             single(
                 f"budget, {label}: runs within 1.03 in every phase, share",
                 float(np.mean([r["worst_phase"] <= 1.03 for r in own])),
             )
-    good = of("newcomer", "good")
+    good = of("newcomer", "good", "judged")
     if good:
         single(
             "newcomer, good: adopted after, median",
             float(np.median([r["adopted_after"] or np.inf for r in good])),
         )
-        line("newcomer, bad: share of requests", of("newcomer", "bad"), "share")
-        single(
-            "newcomer, dear: worst phase, spend / ceiling",
-            max(r["worst_phase"] for r in of("newcomer", "dear")),
-        )
+        line("newcomer, bad: share of requests", of("newcomer", "bad", "judged"), "share")
+        for pool in ("judged", ""):
+            single(
+                f"newcomer, dear: worst phase, spend / ceiling, {pool or 'any set'}",
+                max(r["worst_phase"] for r in of("newcomer", "dear", pool)),
+            )
     single("decision CPU without recall, ms, p50", cpu["choose_ms"])
     single("brute-force recall of 10,000, ms CPU, p50", cpu["recall_ms"])
     return lines

@@ -151,17 +151,17 @@ def test_an_unknown_quality_is_taken_with_optimism_and_a_known_one_at_its_mass()
         knobs=Knobs(),
     )
 
-    assert prior.mean.tolist() == pytest.approx([0.6, 0.85, 0.7])
+    assert prior.mean.tolist() == pytest.approx([0.6, 0.9, 0.7])
     assert prior.mass.tolist() == [20.0, 10.0, 5.0]
 
 
 def test_arms_of_unknown_quality_are_taken_for_a_little_better_than_rewards_so_far() -> None:
     unknown = np.full(2, np.nan)
-    sums = replace(Sums.zeros(2), n=np.array([15.0, 0.0]), reward_sum=np.array([6.0, 0.0]))
+    sums = replace(Sums.zeros(2), n=np.array([40.0, 5.0]), reward_sum=np.array([16.0, 1.0]))
 
     prior = Prior.of(unknown, unknown, np.ones(2), np.ones(2), Knobs(), Track.plain(sums))
 
-    assert prior.mean.tolist() == pytest.approx([(5 * 0.8 + 6) / 20 + 0.05] * 2)
+    assert prior.mean.tolist() == pytest.approx([(5 * 0.8 + 10 * 0.4 + 1) / 20 + 0.1] * 2)
 
 
 def test_an_arm_that_joins_others_at_work_gets_a_head_start() -> None:
