@@ -36,7 +36,7 @@ def _curves(rows: list[Row], n: int, path: Path) -> None:
             axes.plot(np.linspace(1, n, len(curves[0])), np.mean(curves, axis=0), label=policy)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(
-        xlabel="requests", ylabel="utility so far against the best arm in hindsight x 1000", ylim=(-120, 20)
+        xlabel="requests", ylabel="gap so far to the best arm, x 1000", ylim=(-120, 20)
     )
     axes.legend(fontsize=8)
     figure.tight_layout()

@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not set_names(given.data):
         print(f"{given.data}: no <set>.parquet with its <set>.emb.npz", file=sys.stderr)
         return 2
-    n_seeds, n = (1, 500) if given.smoke else (given.seeds, given.requests)
+    n_seeds, n = (1, 400) if given.smoke else (given.seeds, given.requests)
     measures = [m for m in given.measures if not (given.smoke and m == "long")]
     cpu = decision_cpu(n=30 if given.smoke else 300)
     rows = run(tasks_of(given.data, n_seeds, n, measures, not given.no_rivals), given.jobs)
