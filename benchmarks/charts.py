@@ -35,9 +35,7 @@ def _curves(rows: list[Row], n: int, path: Path) -> None:
         if curves:
             axes.plot(np.linspace(1, n, len(curves[0])), np.mean(curves, axis=0), label=policy)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(
-        xlabel="requests", ylabel="gap so far to the best arm, x 1000", ylim=(-120, 20)
-    )
+    axes.set(xlabel="requests", ylabel="gap so far to the best arm, x 1000", ylim=(-120, 20))
     axes.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path)
