@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: setup serve demo test check check-encoder check-image check-readme fix lock clean
+.PHONY: setup serve demo test check check-encoder check-image check-readme fix lock clean benchmark-quality
 
 setup: $(INSTALLED)
 
@@ -58,6 +58,10 @@ $(REFERENCE)/installed: requirements-dev.txt requirements-reference.txt
 fix: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# DATA is a folder of recorded outcomes, <set>.parquet with <set>.emb.npz.
+benchmark-quality: setup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality --data $(DATA)
 
 # Resolve the dependencies anew. One lock serves every platform; the runtime's is a part of the developers'.
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet

@@ -4,23 +4,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandit.arrays import Floats
+from bandit.arrays import Bools, Floats
 from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums, kernel
 from bandit.knobs import Knobs
+from bandit.track import Track
+from bandit.trust import LOCAL_SHRINKAGE, opinion_weights, residual_variance, sharpness
 
 KNOWN_MASS = 20.0  # observations that a known prior quality stands for
+NEWCOMER = 0.97, 5.0  # mean and mass of an arm that joins others at work: it must be tried to be known
+LEVEL_MASS = 5.0  # of the optimistic prior in the level that arms of unknown quality are taken to share
+LEVEL_SHARE = (
+    10.0  # rated requests with which one arm counts in it at most, or a bad arm in use speaks for all
+)
+HEAD_START = 0.1  # of such an arm over that level
 PRIOR_OUTCOMES = 2.0  # finished calls that a prior price or latency stands for
 DIFFICULTY_SHRINKAGE = 10.0
 OUTCOME_SHRINKAGE = 20.0  # of the neighbours' dollars and seconds to the arm's own
-# Three opinions on the deviation of an arm near this query, mixed: there is none; the neighbours', shrunk
-# with 10 pseudo-observations; the same with 40.
-LOCAL_SHRINKAGE = np.array([[10.0], [40.0]])
-OPINION_WEIGHTS = np.array([0.5, 0.25, 0.25])
-# How much firmer the posterior is than its observations alone would make it: exploration by a posterior of
-# full width costs more than it finds.
-SHARPNESS = 4.0
-MEAN_RANGE = (0.001, 0.999)  # a Beta needs some doubt on both sides
+MEAN_RANGE = (0.005, 0.995)  # a Beta needs some doubt on both sides
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,16 +41,46 @@ class Prior:
     latency_s: Floats
 
     @classmethod
-    def of(cls, quality: Floats, mass: Floats, cost_usd: Floats, latency_s: Floats, knobs: Knobs) -> "Prior":
-        """Fill in what is unknown, NaN: optimism for a quality, and the mass that goes with it."""
+    def of(
+        cls,
+        quality: Floats,
+        mass: Floats,
+        cost_usd: Floats,
+        latency_s: Floats,
+        knobs: Knobs,
+        track: Track | None = None,
+        is_newcomer: Bools | None = None,
+    ) -> "Prior":
+        """Fill in what is unknown, NaN.
+
+        An arm of unknown quality is taken for a little better than the level of all rewards so far, which
+        begins at the optimistic prior:
+
+            level = (5 q0 + sum_a c_a mean_a) / (5 + sum_a c_a),    c_a = min(N_a, 10),    q_a = level + 0.1
+
+        so that a first guess far off does not send request after request to arms nobody knows.
+
+        Args:
+            track: of the same arms; without it nothing was rated yet.
+            is_newcomer: arms added while others were at work.
+        """
+        joined = np.zeros(quality.size, dtype=np.bool_) if is_newcomer is None else is_newcomer
+        level = knobs.optimistic_prior if track is None else _level(track, knobs.optimistic_prior)
+        guess = np.where(joined, NEWCOMER[0], min(level + HEAD_START, 1.0))
+        guess_mass = np.where(joined, NEWCOMER[1], knobs.optimistic_prior_mass)
         known = ~np.isnan(quality)
-        usual_mass = np.where(known, KNOWN_MASS, knobs.optimistic_prior_mass)
         return cls(
-            mean=np.where(known, quality, knobs.optimistic_prior),
-            mass=np.where(np.isnan(mass), usual_mass, mass),
+            mean=np.where(known, quality, guess),
+            mass=np.where(np.isnan(mass), np.where(known, KNOWN_MASS, guess_mass), mass),
             cost_usd=cost_usd,
             latency_s=latency_s,
         )
+
+
+def _level(track: Track, start: float) -> float:
+    counted = LEVEL_SHARE / np.maximum(track.n, LEVEL_SHARE)
+    rewards, n = float(counted @ track.reward_sum), float(counted @ track.n)
+    return (LEVEL_MASS * start + rewards) / (LEVEL_MASS + n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,52 +96,72 @@ class Beliefs:
     expected_cost_usd: Floats
     expected_latency_s: Floats
     bonus: Floats  # head start of an arm with little evidence, in reward
+    predicted: (
+        Floats  # (n_predictions, n_arms): reward foretold by each opinion and by their mixture; to be logged
+    )
+    deviation: Floats  # standard deviation of a reward around the mixture's; to be logged
+    opinion_weights: Floats  # (n_opinions,)
 
 
-def believe(prior: Prior, sums: Sums, neighbours: Neighbours, knobs: Knobs) -> Beliefs:
+def believe(
+    prior: Prior, sums: Sums, neighbours: Neighbours, knobs: Knobs, track: Track | None = None
+) -> Beliefs:
     """Combine prior, all evidence and this query's neighbours into beliefs per arm.
 
         G_a  = m_a + N_a                                      m, q: prior mass and mean
         g_a  = (m_a q_a + sum of rewards of a) / G_a
         d    = sum_i w_i (r_i - g_{a_i}) / (sum_i w_i + 10)   difficulty, shared by all arms
         v_ae = sum_{i on a} w_i (r_i - g_a - d) / (sum_{i on a} w_i + n0_e)
-        mu_a = g_a + sum_e W_e v_ae
+        mu_a = g_a + sum_e W_e v_ae                           W: what opinion e has earned by foretelling
         1/M_a = sum_e W_e / M_ae,    M_ae = sqrt((n0_e + sum_{i on a} w_i) G_a), without neighbours G_a
 
-    The posterior is Beta(k M_a mu_a, k M_a (1 - mu_a)) with k = 4. Difficulty is taken out before
-    arms are compared, or a neighbourhood of easy queries would speak for whichever arm answered them.
+    The posterior is Beta(k M_a mu_a, k M_a (1 - mu_a)), k as in `trust.sharpness`. Difficulty is taken out
+    before arms are compared, or a neighbourhood of easy queries would speak for whichever arm answered them.
 
     Dollars and seconds are the arm's own means, shrunk to the prior, moved likewise by the neighbours'.
+
+    Args:
+        track: of the same arms; without it, `sums` is all that is known of them.
     """
-    global_mass = prior.mass + sums.n
-    global_mean = (prior.mass * prior.mean + sums.reward_sum) / global_mass
+    known = Track.plain(sums) if track is None else track
+    prior_mass = prior.mass * known.prior_kept
+    global_mass = prior_mass + known.n
+    global_mean = (prior_mass * prior.mean + known.reward_sum) / global_mass
     near = kernel(neighbours, knobs)
-    rated = _enough(near * neighbours.weight, knobs.min_similar_requests)
+    is_current = neighbours.age_s < known.epoch_age_s[neighbours.arm]
+    trusted = np.where(is_current, neighbours.weight, 0.0)
+    rated = _enough(near * trusted, knobs.min_similar_requests)
 
     surprise = neighbours.reward - global_mean[neighbours.arm]
     difficulty = float(rated @ surprise / (rated.sum() + DIFFICULTY_SHRINKAGE))
     local_mass = _per_arm(neighbours, rated, global_mass.size)
     local_sum = _per_arm(neighbours, rated * (surprise - difficulty), global_mass.size)
     opinions = local_sum / (local_mass + LOCAL_SHRINKAGE)
-    deviation = OPINION_WEIGHTS[1:] @ opinions
+
+    weights = opinion_weights(known.squared_errors[:-1].sum(axis=1), float(known.n_predicted.sum()))
+    deviation = weights[1:] @ opinions
     masses = np.sqrt((local_mass + LOCAL_SHRINKAGE) * global_mass)
-    mass = 1.0 / (OPINION_WEIGHTS[0] / global_mass + OPINION_WEIGHTS[1:] @ (1.0 / masses))
+    mass = 1.0 / (weights[0] / global_mass + weights[1:] @ (1.0 / masses))
     mean = np.clip(global_mean + deviation, *MEAN_RANGE)
+    variance = residual_variance(known.squared_errors[-1], known.n_predicted)
 
     finished = _enough(near, knobs.min_similar_requests)
     n_outcomes = PRIOR_OUTCOMES + sums.n_outcomes
     cost_usd = (PRIOR_OUTCOMES * prior.cost_usd + sums.cost_usd_sum) / n_outcomes
     latency_s = (PRIOR_OUTCOMES * prior.latency_s + sums.latency_s_sum) / n_outcomes
     return Beliefs(
-        posterior=Beta.from_mean(mean, SHARPNESS * mass),
+        posterior=Beta.from_mean(mean, sharpness(mean, variance) * mass),
         global_mean=global_mean,
-        n=sums.n,
+        n=known.n,
         local_mass=local_mass,
         local_deviation=deviation,
         difficulty=difficulty,
         expected_cost_usd=_near_mean(cost_usd, neighbours, neighbours.cost_usd, finished),
         expected_latency_s=_near_mean(latency_s, neighbours, neighbours.latency_s, finished),
-        bonus=_bonus(sums.n, knobs),
+        bonus=_bonus(known.n, knobs),
+        predicted=np.clip(np.vstack([global_mean, global_mean + opinions, mean]) + difficulty, 0.0, 1.0),
+        deviation=np.sqrt(variance),
+        opinion_weights=weights,
     )
 
 

@@ -1,7 +1,8 @@
 """The pacer: holds mean spend to a budget by a price on dollars, and bounds overspend by a purse."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +15,15 @@ PURSE_START = 8.0
 PURSE_PULL = 0.2  # how far a full or an empty purse moves the target
 HIGHEST_PRICE = 1000.0  # utility per request-budget; more would change no choice
 HALVINGS = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """One request as it was weighed: utilities, and dollars in request-budgets, of the eligible arms."""
+
+    utilities: Floats
+    dollars: Floats
+    arms: tuple[str, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +44,7 @@ class Pacer:
     budget_usd: float | None
     price: float = 0.0
     purse: float = PURSE_START
-    window: deque[tuple[Floats, Floats]] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    window: deque[Weighed] = field(default_factory=lambda: deque(maxlen=WINDOW))
     unsolved: int = 0
 
     def barred(self, expected_usd: Floats) -> Bools:
@@ -45,7 +55,7 @@ class Pacer:
         cheapest = float(dollars.min())
         return dollars > max(self.purse, 1.0, cheapest)
 
-    def record(self, utilities: Floats, expected_usd: Floats, chosen: int) -> None:
+    def record(self, utilities: Floats, expected_usd: Floats, chosen: int, arms: Sequence[str] = ()) -> None:
         """Remember one decision and reserve its expected dollars.
 
         Reserving at once keeps the purse honest while many calls are in flight.
@@ -54,17 +64,30 @@ class Pacer:
             utilities: shape (n_arms,), drawn once per arm, without the price.
             expected_usd: shape (n_arms,).
             chosen: index of the arm that will be called.
+            arms: their names, by which `reprice` knows them.
         """
         if self.budget_usd is None:
             return
         dollars = expected_usd / self.budget_usd
         self.purse = min(PURSE_LIMIT, self.purse + 1.0 - float(dollars[chosen]))
-        self.window.append((utilities, dollars))
+        self.window.append(Weighed(utilities, dollars, tuple(arms)))
         self.unsolved += 1
         if self.unsolved >= SOLVE_EVERY:
-            self.unsolved = 0
-            target = 1.0 + PURSE_PULL * (self.purse - PURSE_START) / PURSE_START
-            self.price = solve_price(*_stack(self.window), target)
+            self._solve()
+
+    def reprice(self, arm: str, factor: float) -> None:
+        """Take note at once that an arm's dollars were announced to change by this factor."""
+        for i, weighed in enumerate(self.window):
+            changed = np.array([name == arm for name in weighed.arms], dtype=np.bool_)
+            if changed.any():
+                self.window[i] = replace(weighed, dollars=np.where(changed, factor, 1.0) * weighed.dollars)
+        if self.window:
+            self._solve()
+
+    def _solve(self) -> None:
+        self.unsolved = 0
+        target = 1.0 + PURSE_PULL * (self.purse - PURSE_START) / PURSE_START
+        self.price = solve_price(*_stack(self.window), target)
 
     def settle(self, expected_usd: float, cost_usd: float) -> None:
         """Replace a reservation by what the request did cost, 0 when nothing was billed."""
@@ -98,11 +121,11 @@ def solve_price(utilities: Floats, dollars: Floats, target: float) -> float:
     return high
 
 
-def _stack(window: deque[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+def _stack(window: deque[Weighed]) -> tuple[Floats, Floats]:
     """Line up requests whose eligible arms differ in number."""
-    shape = len(window), max(utilities.size for utilities, _ in window)
-    stacked_utilities, stacked_dollars = np.full(shape, -np.inf), np.zeros(shape)
-    for row, (utilities, dollars) in enumerate(window):
-        stacked_utilities[row, : utilities.size] = utilities
-        stacked_dollars[row, : dollars.size] = dollars
-    return stacked_utilities, stacked_dollars
+    shape = len(window), max(weighed.utilities.size for weighed in window)
+    utilities, dollars = np.full(shape, -np.inf), np.zeros(shape)
+    for row, weighed in enumerate(window):
+        utilities[row, : weighed.utilities.size] = weighed.utilities
+        dollars[row, : weighed.dollars.size] = weighed.dollars
+    return utilities, dollars

@@ -1,6 +1,6 @@
 """Evidence: sums that add, and the neighbours of one query."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -65,6 +65,10 @@ class Sums:
 
     def __sub__(self, other: "Sums") -> "Sums":
         return Sums(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(self)))
+
+    def repriced(self, factor: Floats) -> "Sums":
+        """Give the sums as if every call had been billed at announced new prices; factor: shape (n_arms,)."""
+        return replace(self, cost_usd_sum=self.cost_usd_sum * factor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,8 +22,10 @@ class Knobs:
     recency_days: float = 30.0
     min_similar_requests: int = 5  # with fewer neighbours only global evidence counts
     min_confidence_score: float = 0.1  # arms with a lower mean reward leave the answer to the default arm
-    optimistic_prior: float = 0.8  # mean reward of an arm nothing is known about
-    optimistic_prior_mass: float = 2.0  # in observations
+    optimistic_prior: float = (
+        0.8  # level of rewards before any came in; arms of unknown quality start from it
+    )
+    optimistic_prior_mass: float = 10.0  # in observations
     exploration_bonus: float = 0.0  # added to the reward of an arm without evidence
     min_requests_for_global: float = 10.0  # rated requests after which that bonus is gone
     budget_usd_per_request: float | None = None

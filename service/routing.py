@@ -18,6 +18,7 @@ from bandit.budget import Pacer
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import Choice, ThompsonPolicy, draw
+from bandit.track import Track
 from bandit.utility import UtilityTerms, utility_terms
 from embeddings.encoder import EncoderError, TextEncoder
 from service.catalog import Catalog, list_cost_usd
@@ -161,14 +162,15 @@ class Router:
     def _believe(
         self, arms: Sequence[Arm], query: Query, neighbours: Sequence[Neighbour], knobs: Knobs
     ) -> Beliefs:
+        sums = sums_of(arms, self.evidence.sums(query.tenant))
         prior = Prior.of(
             quality=_known(arm.prior_quality for arm in arms),
             mass=_known(arm.prior_mass for arm in arms),
             cost_usd=np.array([float(list_cost_usd(arm, query)) for arm in arms]),
             latency_s=np.full(len(arms), USUAL_LATENCY_S),
             knobs=knobs,
+            track=Track.plain(sums),
         )
-        sums = sums_of(arms, self.evidence.sums(query.tenant))
         return believe(prior, sums, neighbours_of(arms, neighbours), knobs)
 
     def _policy(self, arms: Sequence[Arm], knobs: Knobs, beliefs: Beliefs) -> ThompsonPolicy:
@@ -198,6 +200,7 @@ class Router:
             utilities=thompson.sample(posterior, weight, offset, self.rng),
             expected_usd=np.array([c.expected_cost_usd for c in considered]),
             chosen=[c.arm_id for c in considered].index(decision.arm_id),
+            arms=[c.arm_id for c in considered],
         )
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from bandit.beliefs import Prior, believe
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
+from bandit.track import Track
 from tests.bandit.worlds import (
     a_prior,
     a_random_prior,
@@ -47,7 +48,8 @@ def test_neighbours_move_the_arm_they_were_answered_by_as_the_formula_says() -> 
     assert beliefs.local_deviation.tolist() == pytest.approx([expected, -expected])
     assert beliefs.posterior.mean.tolist() == pytest.approx([0.5 + expected, 0.5 - expected])
     mass = 1 / (0.5 / 2 + 0.25 / np.sqrt(20 * 2) + 0.25 / np.sqrt(50 * 2))
-    assert beliefs.posterior.mass.tolist() == pytest.approx([4 * mass, 4 * mass])
+    k = 4 * (0.25 - expected**2) / 0.15
+    assert beliefs.posterior.mass.tolist() == pytest.approx([k * mass, k * mass])
 
 
 def test_an_easy_neighbourhood_praises_no_arm_for_what_all_arms_share() -> None:
@@ -113,12 +115,13 @@ def test_relabelling_arms_permutes_beliefs(n_arms: int, seed: int) -> None:
 def test_more_evidence_on_an_arm_makes_every_belief_firmer(n_arms: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     prior, sums = a_random_prior(n_arms, rng), random_sums(n_arms, rng)
-    more = replace(sums, n=sums.n + 10, reward_sum=sums.reward_sum + 10 * sums.reward_sum / (sums.n + 1))
     neighbours = random_neighbours(n_arms, rng)
+    before = believe(prior, sums, neighbours, Knobs())
+    more = replace(sums, n=sums.n + 10, reward_sum=sums.reward_sum + 10 * before.global_mean)
 
-    before, after = (believe(prior, s, neighbours, Knobs()).posterior for s in (sums, more))
+    after = believe(prior, more, neighbours, Knobs())
 
-    assert np.all(after.mass > before.mass)
+    assert np.all(after.posterior.mass > before.posterior.mass)
 
 
 @given(n_arms=arm_counts, seed=seeds)
@@ -148,5 +151,23 @@ def test_an_unknown_quality_is_taken_with_optimism_and_a_known_one_at_its_mass()
         knobs=Knobs(),
     )
 
-    assert prior.mean.tolist() == [0.6, 0.8, 0.7]
-    assert prior.mass.tolist() == [20.0, 2.0, 5.0]
+    assert prior.mean.tolist() == pytest.approx([0.6, 0.9, 0.7])
+    assert prior.mass.tolist() == [20.0, 10.0, 5.0]
+
+
+def test_arms_of_unknown_quality_are_taken_for_a_little_better_than_rewards_so_far() -> None:
+    unknown = np.full(2, np.nan)
+    sums = replace(Sums.zeros(2), n=np.array([40.0, 5.0]), reward_sum=np.array([16.0, 1.0]))
+
+    prior = Prior.of(unknown, unknown, np.ones(2), np.ones(2), Knobs(), Track.plain(sums))
+
+    assert prior.mean.tolist() == pytest.approx([(5 * 0.8 + 10 * 0.4 + 1) / 20 + 0.1] * 2)
+
+
+def test_an_arm_that_joins_others_at_work_gets_a_head_start() -> None:
+    unknown = np.full(2, np.nan)
+
+    prior = Prior.of(unknown, unknown, np.ones(2), np.ones(2), Knobs(), is_newcomer=np.array([False, True]))
+
+    assert prior.mean[1] > prior.mean[0]
+    assert prior.mass[1] < prior.mass[0]

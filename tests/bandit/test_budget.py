@@ -116,3 +116,15 @@ def test_requests_with_different_eligible_arms_share_one_window() -> None:
         pacer.record(np.array([0.5, 0.7, 0.9]), np.array([0.001, 0.002, 0.03]), chosen=2)
 
     assert pacer.price > 0
+
+
+def test_an_announced_price_counts_at_once_in_what_was_weighed_before() -> None:
+    pacer = Pacer(0.01)
+    for _ in range(50):
+        pacer.record(np.array([0.5, 0.9]), np.array([0.001, 0.03]), chosen=0, arms=("cheap", "dear"))
+    before = pacer.price
+
+    pacer.reprice("dear", 1 / 20)
+
+    assert before > 0
+    assert pacer.price == 0.0

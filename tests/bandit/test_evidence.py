@@ -99,3 +99,12 @@ def test_neighbours_may_come_in_any_order(seed: int) -> None:
     knobs = Knobs(max_similar_requests=10)
 
     assert np.array_equal(kernel(shuffled, knobs), kernel(neighbours, knobs)[order])
+
+
+def test_an_announced_price_scales_the_dollars_and_nothing_else() -> None:
+    sums = total([Sums.outcome(3, 0, cost_usd=0.02, latency_s=0.25), Sums.rating(3, 0, 1.0)])
+
+    repriced = sums.repriced(np.array([0.5, 1.0, 1.0]))
+
+    assert repriced.cost_usd_sum.tolist() == pytest.approx([0.01, 0.0, 0.0])
+    assert same(replace(repriced, cost_usd_sum=sums.cost_usd_sum), sums)

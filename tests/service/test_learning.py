@@ -34,8 +34,10 @@ async def taught(world: World) -> None:
 
 
 async def test_one_feedback_changes_the_next_decision(world: World) -> None:
+    # An answer by itself tells of seconds and dollars; what the rating adds is asked here.
+    await world.ask("What is a bandit?", request_id="r-1", model="small")
     before = await world.weigh("What is a bandit?")
-    await answered_by(world, "small", "What is a bandit?", "r-1", 0.0)
+    await world.rate("r-1", 0.0)
 
     after = await world.weigh("What is a bandit?")
 
@@ -115,10 +117,11 @@ async def test_feedback_may_come_in_any_order(tmp_path: Path) -> None:
 
 
 async def test_feedback_without_context_still_counts_as_global_evidence(world: World) -> None:
-    before = await world.weigh("What is a bandit?")
     world.encoder.is_down = True
-    await answered_by(world, "small", "What is a bandit?", "r-1", 0.0)
+    await world.ask("What is a bandit?", request_id="r-1", model="small")
     world.encoder.is_down = False
+    before = await world.weigh("What is a bandit?")
+    await world.rate("r-1", 0.0)
 
     after = await world.weigh("What is a bandit?")
 

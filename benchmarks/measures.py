@@ -1,0 +1,287 @@
+"""What is measured: each function plays one stream by one seed, and gives rows of plain numbers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bandit.arrays import Floats, Ints
+from benchmarks.learner import Run, Setting, registry, replay, unknown
+from benchmarks.rivals import RIVALS
+from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream, read_set
+
+LAMBDAS = (0.0, 1 / 3, 1.0)
+FIRST = 500
+N_CEILINGS = 7
+LONG = 4000
+CURVE_POINTS = 50
+SHARE_SEEN = 0.3  # of traffic that an arm must have for its failure to be counted as findable
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One stream to play for one measure."""
+
+    measure: str
+    folder: Path
+    name: str
+    n_arms: int | None
+    seed: int
+    n: int = N_REQUESTS
+    rivals: bool = True
+
+    @property
+    def pool(self) -> str:
+        return self.name if self.n_arms is None else f"{self.name}, {self.n_arms} arms"
+
+    def open(self, **changes: Any) -> Stream:
+        return open_stream(
+            self.folder, self.name, self.seed, n_arms=self.n_arms, n=changes.pop("n", self.n), **changes
+        )
+
+
+def measure(task: Task) -> list[Row]:
+    rows = MEASURES[task.measure](task)
+    return [{"measure": task.measure, "pool": task.pool, "seed": task.seed, **row} for row in rows]
+
+
+def gaps(utilities: Floats, chosen: Ints) -> Row:
+    """Utility minus that of the best fixed arm in hindsight, times 1000: of all and of parts."""
+    got = utilities[np.arange(chosen.size), chosen]
+
+    def gap(part: slice) -> float:
+        return 1000.0 * float(got[part].mean() - utilities[part].mean(axis=0).max())
+
+    best = utilities[:, int(utilities.mean(axis=0).argmax())]
+    curve = 1000.0 * np.cumsum(got - best) / np.arange(1, got.size + 1)
+    return {
+        "n": chosen.size,
+        "gap": gap(slice(None)),
+        "first": gap(slice(FIRST)),
+        "second_half": gap(slice(got.size // 2, None)),
+        "curve": curve[np.linspace(0, got.size - 1, CURVE_POINTS).astype(int)].round(3).tolist(),
+    }
+
+
+def stationary(task: Task) -> list[Row]:
+    """The plain stream, with and without prior knowledge, and every rival."""
+    stream = task.open()
+    rows = []
+    for lam in LAMBDAS:
+        utilities = stream.utilities(lam)
+        for label, quality in (("registry", registry(stream, task.seed)), ("none", unknown(stream))):
+            run = replay(stream, Setting(lam, quality), task.seed)
+            rows.append(
+                {
+                    "policy": f"ours, {label}",
+                    "lam": lam,
+                    **gaps(utilities, run.chosen),
+                    "alarms": len(run.alarms),
+                }
+            )
+        if task.rivals:
+            rows += [
+                {"policy": k, "lam": lam, **gaps(utilities, f(stream, lam, task.seed))}
+                for k, f in RIVALS.items()
+            ]
+            for rank, arm in enumerate(np.argsort(-utilities.mean(axis=0))):
+                fixed = np.full(stream.shape[0], arm)
+                rows.append({"policy": f"fixed arm, rank {rank + 1}", "lam": lam, **gaps(utilities, fixed)})
+    return rows
+
+
+def long(task: Task) -> list[Row]:
+    stream = task.open(n=LONG)
+    quality = registry(stream, task.seed)
+    runs = [(lam, replay(stream, Setting(lam, quality), task.seed)) for lam in LAMBDAS]
+    return [
+        {"policy": "ours, registry", "lam": lam, **gaps(stream.utilities(lam), r.chosen)} for lam, r in runs
+    ]
+
+
+def silent_failure(task: Task) -> list[Row]:
+    """From half-way the best arm keeps 40 % of its score."""
+    plain = task.open()
+    rows = []
+    for lam in LAMBDAS:
+        best = int(plain.utilities(lam).mean(axis=0).argmax())
+        stream = failing(plain, best)
+        half = stream.shape[0] // 2
+        run = replay(stream, Setting(lam, registry(stream, task.seed)), task.seed)
+        found = [t - half + 1 for t, arm, fallen in run.alarms if arm == best and fallen and t >= half]
+        rows.append(
+            {
+                "policy": "ours, registry",
+                "lam": lam,
+                **gaps(stream.utilities(lam), run.chosen),
+                "share": float((run.chosen[max(half - 300, 0) : half] == best).mean()),
+                "found_after": found[0] if found else None,
+                "false_alarms": sum(t < half for t, _, _ in run.alarms),
+            }
+        )
+        if task.rivals:
+            chosen = RIVALS["first system"](stream, lam, task.seed)
+            rows.append({"policy": "first system", "lam": lam, **gaps(stream.utilities(lam), chosen)})
+    return rows
+
+
+def sparse(task: Task) -> list[Row]:
+    """A fifth of the requests get feedback, 50 requests late."""
+    stream = task.open(share=0.2, delay=50)
+    rows = []
+    for lam in LAMBDAS:
+        run = replay(stream, Setting(lam, registry(stream, task.seed)), task.seed)
+        rows.append({"policy": "ours, registry", "lam": lam, **gaps(stream.utilities(lam), run.chosen)})
+        if task.rivals:
+            chosen = RIVALS["first system"](stream, lam, task.seed)
+            rows.append({"policy": "first system", "lam": lam, **gaps(stream.utilities(lam), chosen)})
+    return rows
+
+
+def budget(task: Task) -> list[Row]:
+    """Seven ceilings: plain; the dearest arm at a twentieth of its price for a third; an arm failing."""
+    plain = task.open()
+    n, n_arms = plain.shape
+    quality = registry(plain, task.seed)
+    cheaper = np.ones((n, n_arms))
+    cheaper[n // 3 : 2 * n // 3, int(plain.price.argmax())] = 1 / 20
+    failed = failing(plain, int(plain.quality.argmax()))
+    rows = []
+    for ceiling in np.geomspace(plain.price.min(), plain.price.max(), N_CEILINGS + 2)[1:-1]:
+        for label, stream, factors in (
+            ("plain", plain, None),
+            ("price falls", plain, cheaper),
+            ("arm fails", failed, None),
+        ):
+            run = replay(
+                stream, Setting(0.0, quality, budget=float(ceiling), price_factors=factors), task.seed
+            )
+            rows.append(
+                {
+                    "policy": label,
+                    "lam": 0.0,
+                    "ceiling": float(ceiling),
+                    **_spend(stream, run, float(ceiling)),
+                }
+            )
+    rows[0]["arms"] = list(zip(arm_names(task), plain.price.tolist(), plain.quality.tolist(), strict=True))
+    return rows
+
+
+def arm_names(task: Task) -> list[str]:
+    return [arm.rpartition("/")[2] for arm in read_set(task.folder, task.name).arms]
+
+
+def _spend(stream: Stream, run: Run, ceiling: float) -> Row:
+    thirds = [float(part.mean() / ceiling) for part in np.array_split(run.spent, 3)]
+    reward = stream.scores[np.arange(run.chosen.size), run.chosen]
+    return {
+        "reward": float(reward.mean()),
+        "spend": float(run.spent.mean() / ceiling),
+        "worst_phase": max(thirds),
+    }
+
+
+def newcomer(task: Task) -> list[Row]:
+    """The best arm joins half-way: as it is; its score halved; at ten times its cost, under a budget."""
+    stream = task.open()
+    n, n_arms = stream.shape
+    lam, half = LAMBDAS[1], n // 2
+    arm = int(stream.utilities(lam).mean(axis=0).argmax())
+    joins = np.where(np.arange(n_arms) == arm, half, 0)
+    quality = registry(stream, task.seed)
+    quality[arm] = np.nan
+    rows = []
+    for label, score, cost in (("good", 1.0, 1.0), ("bad", 0.5, 1.0), ("dear", 1.0, 10.0)):
+        scores, costs, price = stream.scores.copy(), stream.costs.copy(), stream.price.copy()
+        scores[:, arm] *= score
+        costs[:, arm] *= cost
+        price[arm] *= cost
+        changed = Stream(
+            scores,
+            costs,
+            stream.near,
+            stream.similarity,
+            stream.is_rated,
+            stream.delay,
+            stream.quality,
+            price,
+            stream.contexts,
+        )
+        ceiling = float(np.median(np.delete(stream.price, arm))) if label == "dear" else None
+        run = replay(changed, Setting(lam, quality, ceiling, joins), task.seed)
+        after = run.chosen[half:] == arm
+        recent = np.convolve(after, np.ones(50), "valid") >= 25
+        rows.append(
+            {
+                "policy": label,
+                "lam": lam,
+                "share": float(after.sum() / n),
+                "adopted_after": int(recent.argmax()) + 50 if recent.any() else None,
+                "spend": None if ceiling is None else float(run.spent.mean() / ceiling),
+                "worst_phase": None
+                if ceiling is None
+                else max(float(p.mean() / ceiling) for p in np.array_split(run.spent, 3)),
+            }
+        )
+    return rows
+
+
+MEASURES = {
+    "stationary": stationary,
+    "long": long,
+    "silent failure": silent_failure,
+    "sparse and late": sparse,
+    "budget": budget,
+    "newcomer": newcomer,
+}
+
+
+def decision_cpu(n_memories: int = 10_000, n_arms: int = 10, d: int = 384, n: int = 300) -> Row:
+    """CPU of one decision without its embedding: brute-force recall, and all that follows it."""
+    from bandit.beliefs import Prior, believe
+    from bandit.evidence import Neighbours, Sums
+    from bandit.history import History
+    from bandit.policy import ThompsonPolicy, draw
+    from bandit.track import Track
+    from benchmarks.learner import BASE
+
+    rng = np.random.default_rng(0)
+    memory = rng.normal(size=(n_memories, d)).astype(np.float32)
+    memory /= np.linalg.norm(memory, axis=1, keepdims=True)
+    arm, reward, cost = (
+        rng.integers(0, n_arms, n_memories),
+        rng.uniform(size=n_memories),
+        rng.uniform(size=n_memories),
+    )
+    histories = [History()] * n_arms
+    calls = np.full(n_arms, n_memories / n_arms)
+    sums = Sums(calls, 0.8 * calls, calls, 0.5 * calls, calls)
+    known = np.full(n_arms, 0.8)
+    recall, choose = np.zeros(n), np.zeros(n)
+    for i in range(n):
+        start = time.process_time()
+        cosine = memory @ memory[i]
+        near = np.argpartition(-cosine, 100)[:100]
+        recall[i] = time.process_time() - start
+        neighbours = Neighbours(
+            arm[near],
+            cosine[near].astype(np.float64),
+            np.ones(100),
+            reward[near],
+            cost[near],
+            cost[near],
+            np.ones(100),
+        )
+        start = time.process_time()
+        track = Track.of(histories, 0.0, 0.0)
+        prior = Prior.of(known, known * 25, known, known, BASE, track)
+        beliefs = believe(prior, sums, neighbours, BASE, track)
+        draw(ThompsonPolicy(BASE).probabilities(beliefs), rng)
+        choose[i] = time.process_time() - start
+    return {"recall_ms": 1000 * float(np.median(recall)), "choose_ms": 1000 * float(np.median(choose))}

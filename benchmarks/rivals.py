@@ -1,0 +1,156 @@
+"""What the learner is compared with, each in a few lines. A rival sees what the learner sees, or says so.
+
+Every function gives the chosen arms, shape (n,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bandit.arrays import Floats, Ints
+from benchmarks.streams import Stream
+
+N_FEATURES = 16
+Rival = Callable[[Stream, float, int], Ints]
+
+
+def at_random(stream: Stream, lam: float, seed: int) -> Ints:
+    n, n_arms = stream.shape
+    return np.random.default_rng(seed).integers(0, n_arms, n)
+
+
+def oracle(stream: Stream, lam: float, seed: int) -> Ints:
+    """The best arm of every single request: nobody can know it."""
+    return np.asarray(stream.utilities(lam).argmax(axis=1))
+
+
+def full_information(stream: Stream, lam: float, seed: int) -> Ints:
+    """Neighbours as the learner has them, but with every arm's score of every past request."""
+    n, n_arms = stream.shape
+    utilities = stream.utilities(lam)
+    seen = (
+        np.vstack([np.zeros(n_arms), np.cumsum(utilities, axis=0)[:-1]])
+        / np.maximum(np.arange(n), 1)[:, None]
+    )
+    weight = np.sqrt(np.maximum(stream.similarity, 0.0))
+    near = np.einsum("tk,tka->ta", weight, utilities[stream.near]) - weight.sum(axis=1)[:, None] * seen
+    return np.asarray((seen + near / (weight.sum(axis=1)[:, None] + 20.0)).argmax(axis=1))
+
+
+def context_free_thompson(stream: Stream, lam: float, seed: int) -> Ints:
+    """Beta(1, 1) per arm, dollars known."""
+    rng = np.random.default_rng(seed)
+    _, n_arms = stream.shape
+    alpha, beta = np.ones(n_arms), np.ones(n_arms)
+
+    def choose(t: int) -> int:
+        return int(np.argmax(rng.beta(alpha, beta) - lam * stream.price))
+
+    def learn(t: int, arm: int, reward: float) -> None:
+        alpha[arm] += reward
+        beta[arm] += 1.0 - reward
+
+    return _play(stream, choose, learn)
+
+
+def epsilon_greedy(stream: Stream, lam: float, seed: int, epsilon: float = 0.1) -> Ints:
+    rng = np.random.default_rng(seed)
+    _, n_arms = stream.shape
+    count, total = np.zeros(n_arms), np.zeros(n_arms)
+
+    def choose(t: int) -> int:
+        if rng.random() < epsilon:
+            return int(rng.integers(n_arms))
+        return int(np.argmax((0.8 * 2 + total) / (2 + count) - lam * stream.price))
+
+    def learn(t: int, arm: int, reward: float) -> None:
+        count[arm] += 1
+        total[arm] += reward
+
+    return _play(stream, choose, learn)
+
+
+def first_system(stream: Stream, lam: float, seed: int) -> Ints:
+    """A hard threshold of 0.7 on similarity, 50 neighbours, and 10 % of requests at random.
+
+    Beta from the neighbours when there are 5, from all evidence on the arm when there are 10, else 0.8.
+    """
+    rng = np.random.default_rng(seed)
+    n, n_arms = stream.shape
+    count, total = np.zeros(n_arms), np.zeros(n_arms)
+    chosen, rewards = np.zeros(n, np.int64), np.zeros(n)
+
+    def choose(t: int) -> int:
+        if rng.random() < 0.1:
+            return int(rng.integers(n_arms))
+        order = np.argsort(-stream.similarity[t], kind="stable")[:50]
+        near = stream.near[t][order[stream.similarity[t][order] >= 0.7]]
+        m, s = np.where(count >= 10, count, 0.0), np.where(count >= 10, total, 0.0)
+        if near.size >= 5:
+            m = np.bincount(chosen[near], minlength=n_arms).astype(np.float64)
+            s = np.bincount(chosen[near], rewards[near], minlength=n_arms)
+        return int(np.argmax(rng.beta(1.6 + s, 0.4 + m - s) - lam * stream.price))
+
+    def learn(t: int, arm: int, reward: float) -> None:
+        count[arm] += 1
+        total[arm] += reward
+        rewards[t] = reward
+
+    return _play(stream, choose, learn, chosen)
+
+
+def lin_ucb(stream: Stream, lam: float, seed: int, width: float = 0.3) -> Ints:
+    """One ridge regression per arm on 16 principal components; Li et al. (2010)."""
+    _, n_arms = stream.shape
+    features = features_of(stream.contexts)
+    inverse = np.tile(np.eye(features.shape[1]), (n_arms, 1, 1))
+    response = np.zeros((n_arms, features.shape[1]))
+
+    def choose(t: int) -> int:
+        spread = inverse @ features[t]
+        mean = np.einsum("ad,ad->a", spread, response)
+        return int(np.argmax(mean + width * np.sqrt(spread @ features[t]) - lam * stream.price))
+
+    def learn(t: int, arm: int, reward: float) -> None:
+        gain = inverse[arm] @ features[t]
+        inverse[arm] -= np.outer(gain, gain) / (1.0 + features[t] @ gain)
+        response[arm] += reward * features[t]
+
+    return _play(stream, choose, learn)
+
+
+RIVALS: dict[str, Rival] = {
+    "random": at_random,
+    "first system": first_system,
+    "epsilon-greedy": epsilon_greedy,
+    "LinUCB": lin_ucb,
+    "Thompson, no context": context_free_thompson,
+    "kNN, full information": full_information,
+    "oracle": oracle,
+}
+
+
+def _play(
+    stream: Stream,
+    choose: Callable[[int], int],
+    learn: Callable[[int, int, float], None],
+    chosen: Ints | None = None,
+) -> Ints:
+    n = stream.shape[0]
+    arms = np.zeros(n, dtype=np.int64) if chosen is None else chosen
+    for t in range(n):
+        arms[t] = choose(t)
+        told = t - stream.delay + 1
+        if told >= 0 and stream.is_rated[told]:
+            learn(told, int(arms[told]), float(stream.scores[told, arms[told]]))
+    return arms
+
+
+def features_of(contexts: Floats) -> Floats:
+    """A constant and the leading principal components, scaled by the first 500 requests."""
+    centre = contexts[:500].mean(axis=0)
+    _, _, axes = np.linalg.svd(contexts[:500] - centre, full_matrices=False)
+    scores = (contexts - centre) @ axes[:N_FEATURES].T
+    return np.hstack([np.ones((contexts.shape[0], 1)), scores / scores[:500].std(axis=0)])

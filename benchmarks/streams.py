@@ -1,0 +1,147 @@
+"""Streams: recorded outcomes in a random order, with each request's most similar predecessors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
+
+from bandit.arrays import Bools, Floats, Ints
+
+N_NEIGHBOURS = 100
+N_REQUESTS = 2500
+BLOCK = 500
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """One set: what every arm scores and costs on every prompt."""
+
+    name: str
+    arms: tuple[str, ...]
+    scores: Floats  # (n, n_arms)
+    costs: Floats  # (n, n_arms), dollars
+    contexts: Floats  # (n, d), unit rows
+
+    @property
+    def n(self) -> int:
+        return int(self.scores.shape[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """Requests in order. Costs are in units of the dearest arm's mean.
+
+    Args:
+        scores, costs: shape (n, n_arms).
+        near: shape (n, k), positions of the most similar rated predecessors that were known by then.
+        similarity: shape (n, k), their cosines; at most 0 where there are fewer than k.
+        is_rated: shape (n,), requests that get feedback.
+        delay: how many requests later feedback is known, 1 at least.
+        quality, price: shape (n_arms,), mean score and cost over the whole set.
+        contexts: shape (n, d), unit rows.
+    """
+
+    scores: Floats
+    costs: Floats
+    near: Ints
+    similarity: Floats
+    is_rated: Bools
+    delay: int
+    quality: Floats
+    price: Floats
+    contexts: Floats
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, n_arms = self.scores.shape
+        return n, n_arms
+
+    def utilities(self, lam: float) -> Floats:
+        return self.scores - lam * self.costs
+
+
+def set_names(folder: Path) -> list[str]:
+    """Every set of a folder that has vectors too."""
+    return sorted(p.stem for p in folder.glob("*.parquet") if (folder / f"{p.stem}.emb.npz").exists())
+
+
+@lru_cache(maxsize=2)
+def read_set(folder: Path, name: str) -> Recorded:
+    """Read `<name>.parquet` and `<name>.emb.npz`; rows without a vector are left out."""
+    table = parquet.read_table(folder / f"{name}.parquet")
+    arms = tuple(c.removeprefix("score:") for c in table.column_names if c.startswith("score:"))
+    contexts = np.load(folder / f"{name}.emb.npz")["emb"].astype(np.float32)
+    n = contexts.shape[0]
+
+    def columns(kind: str) -> Floats:
+        return np.column_stack([np.asarray(table[f"{kind}:{arm}"], dtype=np.float64)[:n] for arm in arms])
+
+    return Recorded(name, arms, columns("score"), columns("cost"), contexts)
+
+
+@lru_cache(maxsize=4)
+def _order(
+    folder: Path, name: str, seed: int, n: int, share: float, delay: int
+) -> tuple[Ints, Ints, Floats, Bools]:
+    recorded = read_set(folder, name)
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(recorded.n)[:n]
+    is_rated = rng.random(rows.size) < share
+    near, similarity = _neighbours(recorded.contexts[rows], is_rated, delay)
+    return rows, near, similarity, is_rated
+
+
+def _neighbours(contexts: Floats, is_rated: Bools, delay: int) -> tuple[Ints, Floats]:
+    n = contexts.shape[0]
+    near, similarity = np.zeros((n, N_NEIGHBOURS), np.int64), np.full((n, N_NEIGHBOURS), -1.0)
+    for start in range(0, n, BLOCK):
+        cosines = contexts[start : start + BLOCK] @ contexts.T
+        for t in range(start, min(start + BLOCK, n)):
+            known = np.flatnonzero(is_rated[: max(t - delay + 1, 0)])
+            cosine = cosines[t - start, known]
+            if known.size > N_NEIGHBOURS:
+                nearest = np.argpartition(-cosine, N_NEIGHBOURS)[:N_NEIGHBOURS]
+                known, cosine = known[nearest], cosine[nearest]
+            near[t, : known.size], similarity[t, : known.size] = known, cosine
+    return near, similarity
+
+
+def open_stream(
+    folder: Path,
+    name: str,
+    seed: int,
+    *,
+    n_arms: int | None = None,
+    n: int = N_REQUESTS,
+    share: float = 1.0,
+    delay: int = 1,
+) -> Stream:
+    """Shuffle one set by a seed; `n_arms` draws a pool of that many arms, by the same seed."""
+    recorded = read_set(folder, name)
+    rows, near, similarity, is_rated = _order(folder, name, seed, n, share, delay)
+    pool = np.arange(len(recorded.arms))
+    if n_arms is not None:
+        pool = np.sort(np.random.default_rng(1000 + seed).permutation(pool)[:n_arms])
+    mean_cost = recorded.costs[:, pool].mean(axis=0)
+    return Stream(
+        scores=recorded.scores[rows][:, pool],
+        costs=recorded.costs[rows][:, pool] / mean_cost.max(),
+        near=near,
+        similarity=similarity,
+        is_rated=is_rated,
+        delay=delay,
+        quality=recorded.scores[:, pool].mean(axis=0),
+        price=mean_cost / mean_cost.max(),
+        contexts=recorded.contexts[rows],
+    )
+
+
+def failing(stream: Stream, arm: int, kept: float = 0.4) -> Stream:
+    """From half-way this arm keeps only a part of its score, and nobody says so."""
+    scores = stream.scores.copy()
+    scores[stream.shape[0] // 2 :, arm] *= kept
+    return replace(stream, scores=scores)
