@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from uuid import UUID
 
-import asyncpg
-import structlog
 from asyncpg import Record
 
-from service.errors import StoreUnavailable, UnknownRequest
+from service.errors import UnknownRequest
 from service.store.experiences import PENDING, PENDING_FOR, pending_of
+from service.store.following import Follower
 from service.store.pool import Database
 from service.store.snapshot import Snapshot
 from service.store.sums import add_sums, differences, reward_sums, six_places, sums_of
 from service.store.values import storable
 from service.types import ArmSums, Feedback, FeedbackStatus, Learned, Pending, Reward
-
-log = structlog.get_logger(__name__)
 
 
 class PostgresEvidence:
@@ -32,10 +27,8 @@ class PostgresEvidence:
     def __init__(self, database: Database, *, poll_every_s: float = 3.0) -> None:
         self.snapshot = Snapshot()
         self._database = database
-        self._poll_every_s = poll_every_s
         self._seen_until = 0  # every transaction before this one was finished when we last looked
-        self._announced = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._follower = Follower(database, "evidence", self.refresh, poll_every_s=poll_every_s)
 
     @property
     def is_loaded(self) -> bool:
@@ -100,18 +93,10 @@ class PostgresEvidence:
 
     async def start(self) -> None:
         """Load the snapshot and keep it up to date. Without PostgreSQL it fills when that is back."""
-        try:
-            await self.refresh()
-        except StoreUnavailable:
-            log.warning("evidence_not_loaded")
-        self._following = asyncio.create_task(self._follow(), name="evidence")
+        await self._follower.start()
 
     async def close(self) -> None:
-        if self._following is None:
-            return
-        self._following.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._following
+        await self._follower.close()
 
     async def refresh(self) -> None:
         """Fetch the sums that changed since the last time. Raises StoreUnavailable."""
@@ -122,29 +107,6 @@ class PostgresEvidence:
             if row["arm_id"] is not None:
                 self.snapshot.put(row["tenant"], {row["arm_id"]: (row["version"], sums_of(row))})
 
-    async def _follow(self) -> None:
-        """Look after every announcement, and every few seconds in case one was missed."""
-        listening: asyncpg.Connection[Record] | None = None
-        try:
-            while True:
-                self._announced.clear()
-                try:
-                    if listening is None or listening.is_closed():
-                        listening = await self._database.listen(_CHANNEL, self._announced.set)
-                    await self.refresh()
-                except StoreUnavailable:
-                    pass  # logged where it was found out; the snapshot stays as it is
-                except Exception:
-                    log.exception("evidence_refresh_failed")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_every_s):  # wait_for may swallow a cancellation
-                        await self._announced.wait()
-        finally:
-            if listening is not None:
-                listening.terminate()
-
-
-_CHANNEL = "evidence"
 
 # What is done with one decision's feedback is done one after the other.
 _LOCK_DECISION = """
