@@ -53,9 +53,9 @@ def choose_arms(
         usable, left_out = _with_keys(settings.models, environ)
     else:
         usable, left_out = _with_keys(known_arms, environ)[0], []
-    arms = [_arm(m) for m in usable]
+    arms = [arm_of(m) for m in usable]
     if settings.llm_models:
-        everything = [*arms, *(_arm(m) for m in _with_keys(known_arms, environ)[0]), *simulated]
+        everything = [*arms, *(arm_of(m) for m in _with_keys(known_arms, environ)[0]), *simulated]
         named = [_by_name(name, everything, environ) for name in settings.llm_models]
         arms = list({arm.arm_id: arm for arm in named}.values())  # a model may be named twice, by an alias
     if not arms and settings.models:
@@ -118,7 +118,8 @@ def _from_vendor_name(name: str, environ: Mapping[str, str]) -> Arm | None:
     return None
 
 
-def _arm(settings: ModelSettings) -> Arm:
+def arm_of(settings: ModelSettings) -> Arm:
+    """The arm of a `models:` entry; what it leaves out comes from LiteLLM's price list, if it is there."""
     arm = Arm(
         arm_id=settings.id,
         provider=settings.provider,

@@ -328,7 +328,7 @@ class Completion:
             request_id=run.query.request_id,
             arm_id=run.answering_arm_id,
             kind=run.answered_kind,
-            simulated=self.catalog.find(run.answering_arm_id).provider == "simulator",
+            simulated=self.catalog.known(run.answering_arm_id).provider == "simulator",
             degraded=tuple(dict.fromkeys(run.degraded)),
             explanation=explanation(run.decision) if explained and run.decision else None,
         )

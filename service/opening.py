@@ -31,7 +31,9 @@ from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
+from service.store.shadow import PostgresShadowLog
 from service.store.spool import Spool, SpoolingJournal
+from service.store.standings import PostgresStandings
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +89,7 @@ async def open_parts(
         await journal.start()
         stack.push_async_callback(journal.close)
 
+        standings = PostgresStandings(database)
         background = Background()
         parts = wire(
             settings,
@@ -95,12 +98,19 @@ async def open_parts(
             memory=memory,
             evidence=evidence,
             journal=journal,
+            standings=standings,
+            shadow_log=PostgresShadowLog(
+                database, store_texts=settings.store_texts, snapshot=evidence.snapshot
+            ),
             database=database,
+            environ=environ,
             caller=caller,
             background=background,
             rng=np.random.default_rng(),
             clock=now,
         )
+        await standings.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
+        stack.push_async_callback(standings.close)
         sweeping = asyncio.create_task(parts.learner.sweep_forever())
         stack.push_async_callback(_cancel, sweeping)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,11 +21,14 @@ from service.catalog import Catalog
 from service.completion import Completion
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
-from service.ports import Clock, Evidence, Journal, Memory, ModelCaller
+from service.lifecycle import Lifecycle
+from service.ports import Clock, Evidence, Journal, Memory, ModelCaller, ShadowLog, Standings
 from service.routing import Router
+from service.run import Run
 from service.settings import Settings
+from service.shadow import Shadows
 from service.telemetry import Metrics
-from service.types import Json
+from service.types import Json, Outcome
 
 
 class SpoolingJournal(Journal, Protocol):
@@ -61,6 +65,7 @@ class Parts:
     router: Router
     completion: Completion
     learner: Learner
+    lifecycle: Lifecycle
     journal: SpoolingJournal
     database: Pingable
     memory: Memory
@@ -123,7 +128,10 @@ def wire(
     memory: Memory,
     evidence: Evidence,
     journal: SpoolingJournal,
+    standings: Standings,
+    shadow_log: ShadowLog,
     database: Pingable,
+    environ: Mapping[str, str],
     caller: ModelCaller,
     background: Background,
     rng: np.random.Generator,
@@ -133,13 +141,20 @@ def wire(
     metrics = Metrics()
     catalog = Catalog(arms.arms, default_arm_id(settings, arms.arms), Breaker(clock))
     knobs = knobs_of(settings)
+    pacer = Pacer(knobs.budget_usd_per_request)
+    shadows = Shadows(catalog, caller, shadow_log, background, rng, clock, settings.store_texts)
+
+    def observe(run: Run, outcome: Outcome) -> None:
+        metrics.completed(run, outcome)
+        shadows.consider(run, outcome)
+
     router = Router(
         catalog=catalog,
         encoder=encoder,
         memory=memory,
         evidence=evidence,
         knobs=knobs,
-        pacer=Pacer(knobs.budget_usd_per_request),
+        pacer=pacer,
         rng=rng,
         clock=clock,
         embedding_timeout_s=settings.embedding_timeout_s,
@@ -153,7 +168,7 @@ def wire(
         journal=journal,
         caller=caller,
         background=background,
-        observe=metrics.completed,
+        observe=observe,
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
@@ -165,6 +180,7 @@ def wire(
         router=router,
         completion=completion,
         learner=Learner(evidence, memory, journal, encoder.name),
+        lifecycle=Lifecycle(arms.arms, catalog, standings, pacer, environ, clock),
         journal=journal,
         database=database,
         memory=memory,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from service.standing import ArmFigures, ShadowAnswer, Standing
 from service.types import (
     Answer,
     Arm,
@@ -136,6 +138,36 @@ class Evidence(Protocol):
 
     async def remembered(self, pending: Pending) -> bool:
         """Mark as up to date. False when a newer event came in between: fetch and apply again."""
+        ...
+
+
+class Standings(Protocol):
+    """What is decided of the arms at runtime, for all replicas. Raises StoreUnavailable."""
+
+    async def change(self, decide: Callable[[Mapping[str, Standing]], Standing]) -> Standing:
+        """Commit what `decide` makes of the standings, one change after the other; the replicas follow.
+
+        A price change it adds is applied to the arm's evidence in the same transaction.
+        """
+        ...
+
+    async def figures(self) -> Mapping[str, ArmFigures]:
+        """What was observed of every arm, by arm id."""
+        ...
+
+
+class ShadowLog(Protocol):
+    """What arms in shadow answered, and what they may spend. Raises StoreUnavailable."""
+
+    async def reserve(self, arm_id: str, usd: Decimal, now: datetime) -> bool:
+        """Set dollars aside for a call; False: the arm has spent what it may today, or left the shadow."""
+        ...
+
+    async def keep(self, answer: ShadowAnswer) -> None:
+        """Commit an answer, its dollars in place of those reserved, and add both to the evidence.
+
+        A decision that waits to be written to PostgreSQL has no shadow answers.
+        """
         ...
 
 

@@ -157,7 +157,7 @@ class Router:
                 )
         except (MemoryUnavailable, TimeoutError):
             return Recalled(context, degraded=("memory",))
-        return Recalled(context, tuple(neighbours))
+        return Recalled(context, self.catalog.in_todays_prices(neighbours, now))
 
     def _believe(
         self, arms: Sequence[Arm], query: Query, neighbours: Sequence[Neighbour], knobs: Knobs
@@ -170,6 +170,7 @@ class Router:
             latency_s=np.full(len(arms), USUAL_LATENCY_S),
             knobs=knobs,
             track=Track.plain(sums),
+            is_newcomer=self.catalog.newcomers(arms),
         )
         return believe(prior, sums, neighbours_of(arms, neighbours), knobs)
 

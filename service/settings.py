@@ -82,6 +82,9 @@ class Settings(_Frozen):
     allow_anonymous: bool = Field(
         False, description="listen beyond loopback although callers are not authenticated"
     )
+    admin_key: SecretStr | None = Field(
+        None, min_length=16, description="what /admin asks for; absent: /admin is open on loopback only"
+    )
     cors_origins: tuple[str, ...] = Field((), description="browser origins that may call, comma-separated")
     max_body_bytes: int = Field(
         20_000_000, ge=1_000, le=1_000_000_000, description="largest request body, bytes"
@@ -230,6 +233,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
             rule; one line that names it.
     """
     values = {} if path is None else _read_yaml(path)
+    if "admin_key" in values:
+        raise StartupError("configuration: admin_key (ADMIN_KEY) belongs into the environment, not into YAML")
     values.update(_from_environment(environ))
     try:
         return Settings.model_validate(values)

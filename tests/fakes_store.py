@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import orjson
 
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.explanation import explanation
+from service.standing import ShadowAnswer, Standing
 from service.store.sums import differences, nine_places, outcome_sums, reward_sums, six_places
 from service.types import (
     ArmSums,
@@ -40,7 +43,7 @@ class Event:
 
 @dataclass(slots=True)
 class FakeStore:
-    """What a FakeJournal and a FakeEvidence share. `is_down = True` makes every call fail."""
+    """What the fakes of journal, evidence and arms share. `is_down = True` makes every call fail."""
 
     decisions: dict[UUID, Decision] = field(default_factory=dict)
     attempts: dict[UUID, Attempt] = field(default_factory=dict)
@@ -48,6 +51,9 @@ class FakeStore:
     events: dict[UUID, list[Event]] = field(default_factory=dict)
     sums: dict[str, dict[str, ArmSums]] = field(default_factory=dict)
     queue: dict[UUID, int] = field(default_factory=dict)  # decision_id -> event_id, oldest first
+    standings: dict[str, Standing] = field(default_factory=dict)
+    shadow_answers: dict[tuple[UUID, str], ShadowAnswer] = field(default_factory=dict)
+    shadow_usd: dict[tuple[str, date], Decimal] = field(default_factory=dict)
     n_events: int = 0
     is_down: bool = False
 
@@ -64,10 +70,18 @@ class FakeStore:
     def attempts_of(self, decision_id: UUID) -> list[Attempt]:
         return [a for a in self.attempts.values() if a.decision_id == decision_id]
 
-    def add(self, tenant: str, changes: Mapping[str, ArmSums]) -> None:
+    def add(self, tenant: str, changes: Mapping[str, ArmSums], decided_at: datetime | None = None) -> None:
+        """Add sums whose dollars are in the prices of `decided_at`, or in today's."""
         sums = self.sums.setdefault(tenant, {})
         for arm_id, change in changes.items():
-            sums[arm_id] = sums.get(arm_id, ArmSums()) + change
+            sums[arm_id] = sums.get(arm_id, ArmSums()) + self._todays(arm_id, change, decided_at)
+
+    def _todays(self, arm_id: str, sums: ArmSums, decided_at: datetime | None) -> ArmSums:
+        standing, usd = self.standings.get(arm_id), sums.cost_usd_sum
+        for change in standing.price_changes if standing and decided_at else ():
+            if decided_at and change.changed_at > decided_at:
+                usd = usd * change.factor + sums.n_outcomes * change.added_usd
+        return replace(sums, cost_usd_sum=usd)
 
 
 class FakeJournal:
@@ -117,7 +131,8 @@ class FakeJournal:
         self.store.outcomes[outcome.decision_id] = outcome
         if decision.query.options.learn:
             old = {} if before is None else {before.arm_id: _sums(before)}
-            self.store.add(outcome.tenant, differences(old, {outcome.arm_id: _sums(outcome)}))
+            changes = differences(old, {outcome.arm_id: _sums(outcome)})
+            self.store.add(outcome.tenant, changes, decision.decided_at)
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
         self.store.check()
@@ -132,6 +147,11 @@ class FakeJournal:
             "model": decision.arm_id if outcome is None else outcome.arm_id,
             "attempts": [_attempt(a) for a in attempts],
             "outcome": None if outcome is None else self._outcome(outcome),
+            "shadow": [
+                self._shadow(a)
+                for (i, _), a in self.store.shadow_answers.items()
+                if i == decision.decision_id
+            ],
             "feedback": events,
             "reward": events[-1]["reward"] if events else None,
         }
@@ -173,6 +193,11 @@ class FakeJournal:
             "answer_text": outcome.answer_text if self.store_texts else None,
             "completed_at": outcome.completed_at.isoformat(),
         }
+
+    def _shadow(self, answer: ShadowAnswer) -> Json:
+        asked_only = {"attempt_id", "position", "propensity"}
+        shown = {name: value for name, value in _attempt(answer.attempt).items() if name not in asked_only}
+        return {**shown, "answer_text": answer.text if self.store_texts else None}
 
 
 class FakeEvidence:

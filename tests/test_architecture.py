@@ -15,7 +15,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("service", "bandit", "embeddings", "benchmarks")
 OURS = {*PACKAGES, "migrations", "optimizer", "tests"}
 VALUES = "service.types service.errors"
-DOMAIN = f"{VALUES} service.ports service.catalog service.run bandit embeddings.encoder numpy structlog"
+DOMAIN = (
+    f"{VALUES} service.standing service.ports service.catalog service.run bandit embeddings.encoder numpy"
+    " structlog"
+)
 EVERYTHING = "service bandit embeddings numpy structlog fastapi starlette uvicorn"
 
 # What a module, or every module of a package, may import beyond the standard library; the most precise
@@ -32,12 +35,13 @@ MAY_IMPORT = {
     # what the layers exchange
     "service.types": "numpy",
     "service.errors": "",
-    "service.ports": "service.types",
+    "service.standing": "service.types",
+    "service.ports": "service.types service.standing",
     "service.settings": f"{VALUES} pydantic yaml dotenv",
     # the domain: no driver, no fastapi
     "service.arms": f"{VALUES} service.settings orjson",
     "service.breaker": f"{VALUES} service.ports",
-    "service.catalog": f"{VALUES} service.breaker",
+    "service.catalog": f"{VALUES} service.standing service.breaker numpy",
     "service.rewards": "service.types",
     "service.explanation": "service.types",
     "service.pieces": "service.types",
@@ -51,10 +55,13 @@ MAY_IMPORT = {
         " service.cache"
     ),
     "service.learning": f"{DOMAIN} service.rewards",
+    "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",
+    "service.shadow": f"{DOMAIN} service.background",
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (
-        f"{VALUES} service.store service.ports service.explanation asyncpg orjson numpy structlog"
+        f"{VALUES} service.standing service.store service.ports service.explanation asyncpg orjson numpy"
+        " structlog"
     ),
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
@@ -66,7 +73,7 @@ MAY_IMPORT = {
     "service.dialects": f"{VALUES} pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
-        "service.parts fastapi starlette pydantic orjson structlog"
+        "service.parts service.standing service.lifecycle fastapi starlette pydantic orjson structlog"
     ),
     # driving a router from outside, over HTTP
     "service.replay": (
@@ -76,6 +83,7 @@ MAY_IMPORT = {
     "service.parts": (
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
+        " service.lifecycle service.shadow"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,

@@ -51,14 +51,14 @@ class PostgresJournal:
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
         async with self._database.transaction() as connection:
-            learns = await connection.fetchval(_LOCK_DECISION, outcome.decision_id, outcome.tenant)
-            if learns is None:
+            decision = await connection.fetchrow(_LOCK_DECISION, outcome.decision_id, outcome.tenant)
+            if decision is None:
                 raise UnknownRequest(f"no decision {outcome.decision_id} was logged")
             before = await connection.fetchrow(_INSERT_OUTCOME, *self._outcome_values(outcome))
             if attempts:
                 await _insert_attempts(connection, outcome.tenant, attempts)
-            changes = _evidence_changes(before, outcome) if learns else {}
-            changed = await add_sums(connection, outcome.tenant, changes)
+            changes = _evidence_changes(before, outcome) if decision["learn"] else {}
+            changed = await add_sums(connection, outcome.tenant, changes, decided_at=decision["decided_at"])
         self._snapshot.put(outcome.tenant, changed)
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
@@ -149,7 +149,7 @@ _HOLDER = "SELECT decision_id FROM decisions WHERE tenant = $1 AND request_id = 
 
 # Whatever changes a decision's share of the evidence holds its row: one after the other.
 _LOCK_DECISION = """
-SELECT learn FROM decisions WHERE decision_id = $1 AND tenant = $2 FOR NO KEY UPDATE
+SELECT learn, decided_at FROM decisions WHERE decision_id = $1 AND tenant = $2 FOR NO KEY UPDATE
 """
 
 # Answers the outcome that stood before. The latest run stands, in whatever order they are written. What is

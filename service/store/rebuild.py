@@ -36,18 +36,27 @@ async def rebuild_evidence(database: Database) -> dict[tuple[str, str], ArmSums]
 
 
 # Learners write an event or an outcome before they touch a sum: in this order nobody waits in a circle.
-_KEEP_LEARNERS_OUT = "LOCK TABLE feedback_events, outcomes, evidence IN SHARE ROW EXCLUSIVE MODE"
+_KEEP_LEARNERS_OUT = (
+    "LOCK TABLE feedback_events, outcomes, shadow_answers, evidence IN SHARE ROW EXCLUSIVE MODE"
+)
 
 # Table and log in one statement, which sees both at one moment. An outcome counts when the arm itself
-# answered; of a decision's events the newest stands.
+# answered, as do its answers in shadow, all in today's prices; of a decision's events the newest stands.
 _HELD_AND_DUE = """
 WITH outcome_sums AS (
-    SELECT o.tenant, o.arm_id, count(*) AS n_outcomes, sum(o.latency_s) AS latency_s_sum,
-        sum(o.cost_usd) AS cost_usd_sum
-    FROM outcomes o
-    JOIN decisions d ON d.decision_id = o.decision_id
-    WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
-    GROUP BY o.tenant, o.arm_id
+    SELECT a.tenant, a.arm_id, count(*) AS n_outcomes, sum(a.latency_s) AS latency_s_sum,
+        sum(todays_usd(a.arm_id, a.decided_at, 1, a.cost_usd)) AS cost_usd_sum
+    FROM (
+        SELECT o.tenant, o.arm_id, d.decided_at, o.latency_s, o.cost_usd
+        FROM outcomes o
+        JOIN decisions d ON d.decision_id = o.decision_id
+        WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
+        UNION ALL
+        SELECT s.tenant, s.arm_id, s.started_at, s.latency_s, s.cost_usd
+        FROM shadow_answers s
+        WHERE s.status = 'ok'
+    ) a
+    GROUP BY a.tenant, a.arm_id
 ), current_events AS (
     SELECT DISTINCT ON (decision_id) decision_id, tenant, arm_id, reward, weight
     FROM feedback_events

@@ -28,6 +28,14 @@ SELECT arm_id, kind, status, latency_s, ttft_s, overhead_s, prompt_tokens, cache
 FROM outcomes
 WHERE decision_id = $1
 """
+_SHADOW = """
+SELECT arm_id, status, started_at, latency_s, NULL AS ttft_s, prompt_tokens, cached_tokens, completion_tokens,
+    reasoning_tokens, usage_estimated, cost_usd, finish_reason, error_type, error_message, upstream_status,
+    answer_text
+FROM shadow_answers
+WHERE decision_id = $1
+ORDER BY started_at, arm_id
+"""
 _FEEDBACK = """
 SELECT event_id, score, reward, weight, feedback_text, arm_id, received_at
 FROM feedback_events
@@ -43,12 +51,14 @@ async def full_record(connection: Connection, tenant: str, request_id: str) -> J
         return None
     attempts = await connection.fetch(_ATTEMPTS, decision["decision_id"])
     outcome = await connection.fetchrow(_OUTCOME, decision["decision_id"])
+    shadows = await connection.fetch(_SHADOW, decision["decision_id"])
     events = [_event(row) for row in await connection.fetch(_FEEDBACK, decision["decision_id"])]
     return {
         **_decision(decision),
         "model": decision["arm_id"] if outcome is None else outcome["arm_id"],
         "attempts": [_attempt(row) for row in attempts],
         "outcome": None if outcome is None else _outcome(outcome),
+        "shadow": [_shadow(row) for row in shadows],
         "feedback": events,
         "reward": events[-1]["reward"] if events else None,
     }
@@ -91,6 +101,19 @@ def _attempt(row: Record) -> Json:
         "error_type": row["error_type"],
         "error_message": row["error_message"],
         "upstream_status": row["upstream_status"],
+    }
+
+
+def _shadow(row: Record) -> Json:
+    return {
+        "arm_id": row["arm_id"],
+        "status": row["status"],
+        "started_at": row["started_at"].isoformat(),
+        **_call(row),
+        "error_type": row["error_type"],
+        "error_message": row["error_message"],
+        "upstream_status": row["upstream_status"],
+        "answer_text": row["answer_text"],
     }
 
 

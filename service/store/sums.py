@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
+from datetime import datetime
+from decimal import Decimal, localcontext
 from typing import TypeVar
 
 from asyncpg import Record
@@ -13,6 +14,7 @@ from service.types import ArmSums, AttemptStatus, DecisionKind, Reward
 
 _SIX_PLACES = Decimal("0.000001")
 _NINE_PLACES = Decimal("0.000000001")
+_ALL_DIGITS = 20_000  # more than a NUMERIC has; each change of a price makes sums of dollars longer
 
 Key = TypeVar("Key")
 Versioned = tuple[int, ArmSums]  # of two readings of one row, the one with the larger version is newer
@@ -48,14 +50,17 @@ def negated(sums: ArmSums) -> ArmSums:
 def differences(before: Mapping[Key, ArmSums], after: Mapping[Key, ArmSums]) -> dict[Key, ArmSums]:
     """By key, what must be added to come from `before` to `after`."""
     nothing = ArmSums()
-    changes = {key: after.get(key, nothing) + negated(before.get(key, nothing)) for key in {*before, *after}}
+    with localcontext(prec=_ALL_DIGITS):
+        changes = {
+            key: after.get(key, nothing) + negated(before.get(key, nothing)) for key in {*before, *after}
+        }
     return {key: change for key, change in changes.items() if change != nothing}
 
 
 _ADD = """
 UPDATE evidence
 SET n = n + $3, reward_sum = reward_sum + $4, n_outcomes = n_outcomes + $5,
-    latency_s_sum = latency_s_sum + $6, cost_usd_sum = cost_usd_sum + $7,
+    latency_s_sum = latency_s_sum + $6, cost_usd_sum = cost_usd_sum + todays_usd($2, $8, $5, $7),
     version = version + 1, changed_in = pg_current_xact_id()
 WHERE tenant = $1 AND arm_id = $2
 RETURNING arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum, version
@@ -69,16 +74,28 @@ ON CONFLICT (tenant, arm_id) DO NOTHING
 
 
 async def add_sums(
-    connection: Connection, tenant: str, changes: Mapping[str, ArmSums]
+    connection: Connection, tenant: str, changes: Mapping[str, ArmSums], *, decided_at: datetime | None = None
 ) -> dict[str, Versioned]:
     """Add to the arms' rows; return them as they are then.
+
+    Args:
+        decided_at: whose prices the dollars are in; None: today's.
 
     Rows stay locked until the transaction ends. Arms go in order of their ids, so that no two
     transactions wait for each other; call it last, so that a busy arm's row is held briefly.
     """
     changed = {}
     for arm_id, c in sorted(changes.items()):
-        values = (tenant, arm_id, c.n, c.reward_sum, c.n_outcomes, c.latency_s_sum, c.cost_usd_sum)
+        values = (
+            tenant,
+            arm_id,
+            c.n,
+            c.reward_sum,
+            c.n_outcomes,
+            c.latency_s_sum,
+            c.cost_usd_sum,
+            decided_at,
+        )
         row = await connection.fetchrow(_ADD, *values)
         if row is None:
             # Not an upsert: its CHECKs would see the difference, which may be negative, not the sum.

@@ -27,11 +27,14 @@ from tests.fakes import (
     FakeEvidence,
     FakeJournal,
     FakeMemory,
+    FakeShadowLog,
+    FakeStandings,
     FakeStore,
     FixedClock,
 )
 
 SPOOL_BYTES = 1_000_000
+ENVIRON = {"NEW_API_KEY": "a secret"}
 
 
 def arm(arm_id: str, price: str, window: int = 100_000, *capabilities: str, **more: Any) -> Arm:
@@ -116,6 +119,7 @@ async def opened(
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
+    standings = FakeStandings(store)
     parts = wire(
         settings,
         ArmList(tuple(arms)),
@@ -123,7 +127,10 @@ async def opened(
         memory=memory,
         evidence=FakeEvidence(store),
         journal=journal,
+        standings=standings,
+        shadow_log=FakeShadowLog(store),
         database=FakeDatabase(store),
+        environ=ENVIRON,
         caller=caller,
         background=background,
         rng=np.random.default_rng(0),
@@ -132,6 +139,7 @@ async def opened(
     app = create_app(settings, {}, parts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
     await journal.start()
+    await standings.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
             yield World(store, memory, encoder, caller, clock, background, parts, http)
