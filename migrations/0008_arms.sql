@@ -1,8 +1,8 @@
 -- 0008_arms: what is decided of the arms at runtime, their price changes, and what arms in shadow answered.
 -- Why: arms are added, re-priced, drained and retired without a restart, and every replica follows. Outcomes
 -- keep what was billed; believed dollars are in today's prices, so the changes are kept too.
--- Locks: new tables only. Undo: DROP FUNCTION todays_usd; DROP TABLE shadow_answers, price_changes, arms
--- (then router rebuild).
+-- Locks: new tables, and a column of outcomes that needs no rewriting. Undo: DROP FUNCTION todays_usd;
+-- DROP TABLE shadow_answers, price_changes, arms; ALTER TABLE outcomes DROP COLUMN price_version.
 CREATE TABLE arms (
     arm_id                          text PRIMARY KEY,
     entry                           jsonb,    -- its `models:` entry; NULL: a configured arm
@@ -23,24 +23,27 @@ CREATE TABLE arms (
     CHECK ((shadow_share IS NULL) = (shadow_usd_per_day IS NULL)),
     CHECK (state <> 'shadow' OR shadow_share IS NOT NULL)
 );
--- What answers decided before `changed_at` would cost since: usd * factor + added_usd.
+-- What answers billed at older prices would cost since: usd * factor + added_usd.
 CREATE TABLE price_changes (
     arm_id      text NOT NULL REFERENCES arms (arm_id),
+    version     integer NOT NULL CHECK (version > 0),     -- 1, 2, ... for each arm
     changed_at  timestamptz NOT NULL,
     factor      numeric NOT NULL CHECK (factor >= 0),
     added_usd   numeric NOT NULL CHECK (added_usd >= 0),  -- per answer; above 0 where the arm was free before
-    PRIMARY KEY (arm_id, changed_at)
+    PRIMARY KEY (arm_id, version)
 );
--- Dollars of `answers` decided at one moment, in today's prices, to the last digit.
-CREATE FUNCTION todays_usd(arm text, decided_at timestamptz, answers bigint, usd numeric)
+-- How often the price of its arm had changed when it was billed: a replica may not have heard of the last one.
+ALTER TABLE outcomes ADD COLUMN price_version integer NOT NULL DEFAULT 0 CHECK (price_version >= 0);
+-- Dollars of `answers` that were billed at one price, in today's, to the last digit.
+CREATE FUNCTION todays_usd(arm text, price_version integer, answers bigint, usd numeric)
 RETURNS numeric LANGUAGE plpgsql STABLE AS $$
 DECLARE
     change record;
 BEGIN
     FOR change IN
         SELECT factor, added_usd FROM price_changes p
-        WHERE p.arm_id = arm AND p.changed_at > decided_at
-        ORDER BY p.changed_at
+        WHERE p.arm_id = arm AND p.version > price_version
+        ORDER BY p.version
     LOOP
         usd := usd * change.factor + answers * change.added_usd;
     END LOOP;
@@ -61,6 +64,7 @@ CREATE TABLE shadow_answers (
     reasoning_tokens   integer NOT NULL CHECK (reasoning_tokens >= 0),
     usage_estimated    boolean NOT NULL,
     cost_usd           numeric(18, 9) NOT NULL CHECK (cost_usd >= 0),
+    price_version      integer NOT NULL CHECK (price_version >= 0),  -- as in `outcomes`
     finish_reason      text,
     error_type         text,
     error_message      text,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import structlog
@@ -185,7 +185,9 @@ def _added(standing: Standing) -> Arm | None:
 
 
 def _priced(arm: Arm, standing: Standing | None) -> Arm:
-    return arm if standing is None or standing.price is None else replace(arm, price=standing.price)
+    if standing is None or standing.price is None:
+        return arm
+    return replace(arm, price=standing.price, price_version=len(standing.price_changes))
 
 
 def _state(standings: Mapping[str, Standing], arm: Arm) -> ArmState:
@@ -199,17 +201,12 @@ def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
     return model.model_copy(update={"price": price, "context_window": arm.context_window})
 
 
-def _after(before: Standing, now: datetime) -> datetime:
-    """A moment later than every price change so far, though the clock may have been set back."""
-    return max([now, *(change.changed_at + timedelta(microseconds=1) for change in before.price_changes)])
-
-
 def _changed(before: Standing, arm: Arm, change: Change, now: datetime) -> Standing:
     state, shadow = change.state or before.state, change.shadow or before.shadow
     if state == "shadow" and shadow is None:
         raise BadRequest("shadow: field is required for state `shadow`", param="shadow")
     price = change.price or before.price
-    announced = None if price is None else price_change(arm.price, price, _after(before, now))
+    announced = None if price is None else price_change(arm.price, price, now)
     return replace(
         before,
         changed_at=now,

@@ -225,6 +225,7 @@ class Run:
             cost_usd=self.cost_usd,
             finish_reason=final.finish_reason,
             completed_at=now,
+            price_version=self.last.arm.price_version,
             **_answered(self.last.text, store_texts=store_texts),
         )
 

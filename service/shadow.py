@@ -60,7 +60,9 @@ class Shadows:
                 aside = _beside(run, arm)
                 call = await self._call(aside, arm)
                 text = call.text if self.store_texts else None
-                answer = ShadowAnswer(run.query.tenant, aside.attempts[0], text, expected_usd)
+                answer = ShadowAnswer(
+                    run.query.tenant, aside.attempts[0], text, expected_usd, arm.price_version
+                )
                 await self.shadow_log.keep(answer)
         except StoreUnavailable as error:
             log.warning("shadow_not_kept", arm=arm.arm_id, error=str(error))

@@ -31,7 +31,7 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class PriceChange:
-    """Says what answers decided before `changed_at` would cost since: usd * factor + added_usd."""
+    """Says what answers billed at older prices would cost since: usd * factor + added_usd."""
 
     changed_at: datetime
     factor: Decimal
@@ -54,7 +54,7 @@ class Standing:
     price_changes: tuple[PriceChange, ...] = ()  # oldest first
 
     def todays_usd(self, usd: float, decided_at: datetime) -> float:
-        """What an answer that cost `usd` when it was decided would cost now."""
+        """About what an answer that cost `usd` when it was decided would cost now."""
         for change in self.price_changes:
             if change.changed_at > decided_at:
                 usd = usd * float(change.factor) + float(change.added_usd)
@@ -69,6 +69,7 @@ class ShadowAnswer:
     attempt: Attempt
     text: str | None  # only where texts are stored
     reserved_usd: Decimal
+    price_version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ class Arm:
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float = 60.0
+    price_version: int = 0  # how often its price was changed at runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,7 @@ class Outcome:
     answer_digest: bytes | None
     answer_text: str | None  # only where texts are stored
     completed_at: datetime
+    price_version: int = 0  # at which the answering arm was billed
 
 
 # --- feedback ------------------------------------------------------------------------------------------

@@ -96,4 +96,5 @@ class FakeShadowLog:
         if day in self.store.shadow_usd:
             self.store.shadow_usd[day] += cost_usd - nine_places(answer.reserved_usd)
         new = outcome_sums(attempt.status, "explore", six_places(attempt.latency_s), cost_usd)
-        self.store.add(answer.tenant, {attempt.arm_id: new}, attempt.started_at)
+        new = self.store.in_todays_prices(attempt.arm_id, new, answer.price_version)
+        self.store.add(answer.tenant, {attempt.arm_id: new})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
@@ -70,18 +70,19 @@ class FakeStore:
     def attempts_of(self, decision_id: UUID) -> list[Attempt]:
         return [a for a in self.attempts.values() if a.decision_id == decision_id]
 
-    def add(self, tenant: str, changes: Mapping[str, ArmSums], decided_at: datetime | None = None) -> None:
-        """Add sums whose dollars are in the prices of `decided_at`, or in today's."""
+    def add(self, tenant: str, changes: Mapping[str, ArmSums]) -> None:
         sums = self.sums.setdefault(tenant, {})
         for arm_id, change in changes.items():
-            sums[arm_id] = sums.get(arm_id, ArmSums()) + self._todays(arm_id, change, decided_at)
+            sums[arm_id] = sums.get(arm_id, ArmSums()) + change
 
-    def _todays(self, arm_id: str, sums: ArmSums, decided_at: datetime | None) -> ArmSums:
+    def in_todays_prices(self, arm_id: str, sums: ArmSums, price_version: int) -> ArmSums:
         standing, usd = self.standings.get(arm_id), sums.cost_usd_sum
-        for change in standing.price_changes if standing and decided_at else ():
-            if decided_at and change.changed_at > decided_at:
-                usd = usd * change.factor + sums.n_outcomes * change.added_usd
+        for change in standing.price_changes[price_version:] if standing else ():
+            usd = usd * change.factor + sums.n_outcomes * change.added_usd
         return replace(sums, cost_usd_sum=usd)
+
+    def outcome_sums(self, outcome: Outcome) -> dict[str, ArmSums]:
+        return {outcome.arm_id: self.in_todays_prices(outcome.arm_id, _sums(outcome), outcome.price_version)}
 
 
 class FakeJournal:
@@ -130,9 +131,8 @@ class FakeJournal:
             return
         self.store.outcomes[outcome.decision_id] = outcome
         if decision.query.options.learn:
-            old = {} if before is None else {before.arm_id: _sums(before)}
-            changes = differences(old, {outcome.arm_id: _sums(outcome)})
-            self.store.add(outcome.tenant, changes, decision.decided_at)
+            old = {} if before is None else self.store.outcome_sums(before)
+            self.store.add(outcome.tenant, differences(old, self.store.outcome_sums(outcome)))
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
         self.store.check()

@@ -45,14 +45,14 @@ _KEEP_LEARNERS_OUT = (
 _HELD_AND_DUE = """
 WITH outcome_sums AS (
     SELECT a.tenant, a.arm_id, count(*) AS n_outcomes, sum(a.latency_s) AS latency_s_sum,
-        sum(todays_usd(a.arm_id, a.decided_at, 1, a.cost_usd)) AS cost_usd_sum
+        sum(todays_usd(a.arm_id, a.price_version, 1, a.cost_usd)) AS cost_usd_sum
     FROM (
-        SELECT o.tenant, o.arm_id, d.decided_at, o.latency_s, o.cost_usd
+        SELECT o.tenant, o.arm_id, o.price_version, o.latency_s, o.cost_usd
         FROM outcomes o
         JOIN decisions d ON d.decision_id = o.decision_id
         WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
         UNION ALL
-        SELECT s.tenant, s.arm_id, s.started_at, s.latency_s, s.cost_usd
+        SELECT s.tenant, s.arm_id, s.price_version, s.latency_s, s.cost_usd
         FROM shadow_answers s
         WHERE s.status = 'ok'
     ) a

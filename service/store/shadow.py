@@ -10,7 +10,7 @@ import asyncpg
 from service.standing import ShadowAnswer
 from service.store.pool import Database
 from service.store.snapshot import Snapshot
-from service.store.sums import add_sums, differences, nine_places, outcome_sums, six_places
+from service.store.sums import Billed, add_billed, nine_places, outcome_sums, six_places
 from service.store.values import storable
 
 
@@ -44,8 +44,9 @@ class PostgresShadowLog:
                 correction = cost_usd - nine_places(answer.reserved_usd)
                 await connection.execute(_SETTLE, attempt.arm_id, correction, _day(attempt.started_at))
                 await connection.execute(_INSERT, *self._values(answer))
-                changes = differences({}, {attempt.arm_id: new})
-                changed = await add_sums(connection, tenant, changes, decided_at=attempt.started_at)
+                changed = await add_billed(
+                    connection, tenant, [Billed(attempt.arm_id, new, answer.price_version)]
+                )
         except asyncpg.ForeignKeyViolationError:
             return  # its decision waits to be written to PostgreSQL
         self._snapshot.put(tenant, changed)
@@ -65,6 +66,7 @@ class PostgresShadowLog:
             attempt.usage.reasoning_tokens,
             attempt.usage.estimated,
             nine_places(attempt.cost_usd),
+            answer.price_version,
             attempt.finish_reason,
             attempt.error_type,
             storable(attempt.error_message),
@@ -91,7 +93,7 @@ UPDATE arms SET shadow_day_usd = shadow_day_usd + $2 WHERE arm_id = $1 AND shado
 _INSERT = """
 INSERT INTO shadow_answers
     (decision_id, tenant, arm_id, status, started_at, latency_s, prompt_tokens, cached_tokens,
-     completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason, error_type, error_message,
-     upstream_status, answer_text)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+     completion_tokens, reasoning_tokens, usage_estimated, cost_usd, price_version, finish_reason, error_type,
+     error_message, upstream_status, answer_text)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 """

@@ -70,8 +70,9 @@ class PostgresStandings:
             standing = decide(known)
             await connection.execute(_WRITE, *_values(standing))
             before = known.get(standing.arm_id)
-            for change in standing.price_changes[len(before.price_changes) if before else 0 :]:
-                await _reprice(connection, standing.arm_id, change)
+            n_before = 0 if before is None else len(before.price_changes)
+            for version, change in enumerate(standing.price_changes[n_before:], n_before + 1):
+                await _reprice(connection, standing.arm_id, version, change)
         try:
             await self.refresh()
         except StoreUnavailable:
@@ -105,9 +106,9 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS seen_until,
 FROM (VALUES (1)) AS always (one)
 LEFT JOIN arms a ON a.changed_in >= $1::bigint::text::xid8
 LEFT JOIN LATERAL (
-    SELECT array_agg(changed_at ORDER BY changed_at) AS times,
-        array_agg(factor ORDER BY changed_at) AS factors,
-        array_agg(added_usd ORDER BY changed_at) AS added_usds
+    SELECT array_agg(changed_at ORDER BY version) AS times,
+        array_agg(factor ORDER BY version) AS factors,
+        array_agg(added_usd ORDER BY version) AS added_usds
     FROM price_changes
     WHERE arm_id = a.arm_id
 ) p ON true
@@ -130,11 +131,11 @@ ON CONFLICT (arm_id) DO UPDATE SET
 RETURNING pg_notify('arms', '')
 """
 
-# Answers are written before they touch a sum, with the arm's price changes as of then: an answer is either in
-# the sums that are changed here, or comes after this transaction and is in today's prices.
+# Answers are written before they touch a sum: each is in the sums that are changed here, or comes after this
+# transaction and is then brought to today's prices by itself.
 _KEEP_ANSWERS_OUT = "LOCK TABLE outcomes, shadow_answers IN SHARE ROW EXCLUSIVE MODE"
 _INSERT_PRICE_CHANGE = """
-INSERT INTO price_changes (arm_id, changed_at, factor, added_usd) VALUES ($1, $2, $3, $4)
+INSERT INTO price_changes (arm_id, version, changed_at, factor, added_usd) VALUES ($1, $2, $3, $4, $5)
 """
 _REPRICE = """
 UPDATE evidence
@@ -164,9 +165,10 @@ FROM learned FULL JOIN shadowed USING (arm_id)
 """
 
 
-async def _reprice(connection: Connection, arm_id: str, change: PriceChange) -> None:
+async def _reprice(connection: Connection, arm_id: str, version: int, change: PriceChange) -> None:
     await connection.execute(_KEEP_ANSWERS_OUT)
-    await connection.execute(_INSERT_PRICE_CHANGE, arm_id, change.changed_at, change.factor, change.added_usd)
+    values = (arm_id, version, change.changed_at, change.factor, change.added_usd)
+    await connection.execute(_INSERT_PRICE_CHANGE, *values)
     await connection.execute(_REPRICE, arm_id, change.factor, change.added_usd)
 
 

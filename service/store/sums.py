@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import TypeVar
 
@@ -14,10 +14,20 @@ from service.types import ArmSums, AttemptStatus, DecisionKind, Reward
 
 _SIX_PLACES = Decimal("0.000001")
 _NINE_PLACES = Decimal("0.000000001")
+_NEWEST = 2**31 - 1  # no change of a price comes after it
 _ALL_DIGITS = 20_000  # more than a NUMERIC has; each change of a price makes sums of dollars longer
 
 Key = TypeVar("Key")
 Versioned = tuple[int, ArmSums]  # of two readings of one row, the one with the larger version is newer
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What an answer adds to its arm's sums, with dollars as they were billed."""
+
+    arm_id: str
+    sums: ArmSums
+    price_version: int
 
 
 def six_places(value: float | Decimal) -> Decimal:
@@ -74,35 +84,29 @@ ON CONFLICT (tenant, arm_id) DO NOTHING
 
 
 async def add_sums(
-    connection: Connection, tenant: str, changes: Mapping[str, ArmSums], *, decided_at: datetime | None = None
+    connection: Connection, tenant: str, changes: Mapping[str, ArmSums]
 ) -> dict[str, Versioned]:
-    """Add to the arms' rows; return them as they are then.
-
-    Args:
-        decided_at: whose prices the dollars are in; None: today's.
+    """Add sums in today's prices to the arms' rows; return them as they are then.
 
     Rows stay locked until the transaction ends. Arms go in order of their ids, so that no two
     transactions wait for each other; call it last, so that a busy arm's row is held briefly.
     """
+    return await add_billed(connection, tenant, [Billed(a, sums, _NEWEST) for a, sums in changes.items()])
+
+
+async def add_billed(connection: Connection, tenant: str, answers: Sequence[Billed]) -> dict[str, Versioned]:
+    """The same of answers in the prices they were billed at, an arm's in the order given."""
     changed = {}
-    for arm_id, c in sorted(changes.items()):
-        values = (
-            tenant,
-            arm_id,
-            c.n,
-            c.reward_sum,
-            c.n_outcomes,
-            c.latency_s_sum,
-            c.cost_usd_sum,
-            decided_at,
-        )
-        row = await connection.fetchrow(_ADD, *values)
+    for a in sorted(answers, key=lambda answer: answer.arm_id):
+        s = a.sums
+        values = (tenant, a.arm_id, s.n, s.reward_sum, s.n_outcomes, s.latency_s_sum, s.cost_usd_sum)
+        row = await connection.fetchrow(_ADD, *values, a.price_version)
         if row is None:
             # Not an upsert: its CHECKs would see the difference, which may be negative, not the sum.
-            await connection.execute(_CREATE, tenant, arm_id)
-            row = await connection.fetchrow(_ADD, *values)
+            await connection.execute(_CREATE, tenant, a.arm_id)
+            row = await connection.fetchrow(_ADD, *values, a.price_version)
         assert row is not None
-        changed[arm_id] = (row["version"], sums_of(row))
+        changed[a.arm_id] = (row["version"], sums_of(row))
     return changed
 
 
