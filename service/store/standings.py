@@ -139,7 +139,7 @@ INSERT INTO price_changes (arm_id, version, changed_at, factor, added_usd) VALUE
 """
 _REPRICE = """
 UPDATE evidence
-SET cost_usd_sum = cost_usd_sum * $2 + n_outcomes * $3, version = version + 1,
+SET cost_usd_sum = cost_usd_sum * $2 + n_outcomes * $3::numeric, version = version + 1,
     changed_in = pg_current_xact_id()
 WHERE arm_id = $1
 RETURNING pg_notify('evidence', '')
