@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.breaker import Breaker
+from service.enrolment import ArmState, Enrolment
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel
-from service.standing import ArmState, Standing
 from service.types import Arm, Json, Neighbour, Query, Rejection
 
 USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how long an answer gets
@@ -31,40 +31,42 @@ class Catalog:
     Args:
         arms: those that answer, draining ones included.
         aside: those in shadow and the retired.
-        standings: what is known of them beyond their configuration, by arm id.
+        enrolments: what is known of them beyond their configuration, by arm id.
     """
 
     arms: tuple[Arm, ...]
     default_arm_id: str
     breaker: Breaker
     aside: tuple[Arm, ...] = ()
-    standings: Mapping[str, Standing] = field(default_factory=dict)
+    enrolments: Mapping[str, Enrolment] = field(default_factory=dict)
 
-    def put(self, arms: Sequence[Arm], standings: Mapping[str, Standing]) -> None:
+    def put(self, arms: Sequence[Arm], enrolments: Mapping[str, Enrolment]) -> None:
         """Replace everything at once: decisions are made on the arms before or on those after."""
-        states = {arm.arm_id: _state(standings, arm) for arm in arms}
-        self.standings = standings
+        states = {arm.arm_id: _state(enrolments, arm) for arm in arms}
+        self.enrolments = enrolments
         self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _ASIDE)
         self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _ASIDE)
 
     def state(self, arm: Arm) -> ArmState:
-        return _state(self.standings, arm)
+        return _state(self.enrolments, arm)
 
     def newcomers(self, arms: Sequence[Arm]) -> NDArray[np.bool_]:
         """Which of these arms came when others had been rated, shape (n_arms,)."""
-        known = [self.standings.get(arm.arm_id) for arm in arms]
-        return np.array([standing is not None and standing.is_newcomer for standing in known], dtype=np.bool_)
+        known = [self.enrolments.get(arm.arm_id) for arm in arms]
+        return np.array(
+            [enrolment is not None and enrolment.is_newcomer for enrolment in known], dtype=np.bool_
+        )
 
     def in_todays_prices(self, neighbours: Sequence[Neighbour], now: datetime) -> tuple[Neighbour, ...]:
         """The neighbours with dollars as they would be billed now."""
         return tuple(self._in_todays_prices(neighbour, now) for neighbour in neighbours)
 
     def _in_todays_prices(self, neighbour: Neighbour, now: datetime) -> Neighbour:
-        standing = self.standings.get(neighbour.arm_id)
-        if standing is None or not standing.price_changes:
+        enrolment = self.enrolments.get(neighbour.arm_id)
+        if enrolment is None or not enrolment.price_changes:
             return neighbour
         decided_at = now - timedelta(seconds=neighbour.age_s)
-        return replace(neighbour, cost_usd=standing.todays_usd(neighbour.cost_usd, decided_at))
+        return replace(neighbour, cost_usd=enrolment.todays_usd(neighbour.cost_usd, decided_at))
 
     def known(self, name: str, *, param: str = "model") -> Arm:
         """The arm with that id or alias, whatever its state.
@@ -154,9 +156,9 @@ class Catalog:
         return None
 
 
-def _state(standings: Mapping[str, Standing], arm: Arm) -> ArmState:
-    standing = standings.get(arm.arm_id)
-    return "active" if standing is None else standing.state
+def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
+    enrolment = enrolments.get(arm.arm_id)
+    return "active" if enrolment is None else enrolment.state
 
 
 def fits(arm: Arm, query: Query) -> bool:

@@ -14,10 +14,10 @@ from pydantic import SecretStr, ValidationError
 from bandit.budget import Pacer
 from service.arms import arm_of
 from service.catalog import Catalog
+from service.enrolment import ArmFigures, ArmState, Enrolment, Shadow, price_change
 from service.errors import BadRequest, ModelConflict, UnknownModel
-from service.ports import Clock, Standings
+from service.ports import Clock, Enrolments
 from service.settings import ModelSettings, PriceSettings, Settings
-from service.standing import ArmFigures, ArmState, Shadow, Standing, price_change
 from service.types import AUTO, Arm, Price
 
 log = structlog.get_logger(__name__)
@@ -41,11 +41,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One arm, and what was observed of it; `standing=None`: PostgreSQL was not reached since the start."""
+    """One arm, and what was observed of it; `enrolment=None`: PostgreSQL was not reached since the start."""
 
     arm: Arm
     state: ArmState
-    standing: Standing | None
+    enrolment: Enrolment | None
     figures: ArmFigures | None
 
 
@@ -60,29 +60,29 @@ class Lifecycle:
 
     configured: tuple[Arm, ...]
     catalog: Catalog
-    standings: Standings
+    enrolments: Enrolments
     pacer: Pacer
     environ: Mapping[str, str]
     clock: Clock
 
-    def follow(self, standings: Mapping[str, Standing]) -> None:
+    def follow(self, enrolments: Mapping[str, Enrolment]) -> None:
         """Put into force what this or another replica has changed."""
-        before = self.catalog.standings
-        self.catalog.put(line_up(self.configured, standings), standings)
-        for arm_id, standing in standings.items():
+        before = self.catalog.enrolments
+        self.catalog.put(line_up(self.configured, enrolments), enrolments)
+        for arm_id, enrolment in enrolments.items():
             n_seen = len(before[arm_id].price_changes) if arm_id in before else 0
-            for change in standing.price_changes[n_seen:]:
+            for change in enrolment.price_changes[n_seen:]:
                 self.pacer.reprice(arm_id, float(change.factor))
 
     async def listed(self) -> list[Listed]:
         """Every arm, retired ones too. Raises StoreUnavailable."""
-        figures = await self.standings.figures()
+        figures = await self.enrolments.figures()
         arms = (*self.catalog.arms, *self.catalog.aside)
         return [self._listed(arm, figures.get(arm.arm_id)) for arm in arms]
 
     async def show(self, arm_id: str) -> Listed:
         """One arm. Raises UnknownModel, StoreUnavailable."""
-        figures = await self.standings.figures()
+        figures = await self.enrolments.figures()
         return self._listed(self.catalog.known(arm_id), figures.get(arm_id))
 
     async def add(self, model: ModelSettings, shadow: Shadow | None, reason: str | None) -> None:
@@ -95,7 +95,7 @@ class Lifecycle:
         """
         self._check(model)
         arm, now = arm_of(model), self.clock()
-        standing = Standing(
+        enrolment = Enrolment(
             arm_id=arm.arm_id,
             added_at=now,
             changed_at=now,
@@ -106,16 +106,16 @@ class Lifecycle:
             reason=reason,
         )
 
-        def decide(known: Mapping[str, Standing]) -> Standing:
+        def decide(known: Mapping[str, Enrolment]) -> Enrolment:
             taken = {name for one in line_up(self.configured, known) for name in (one.arm_id, *one.aliases)}
             if clash := sorted((taken | known.keys()) & {arm.arm_id, *arm.aliases}):
                 raise ModelConflict(
                     f"id and aliases must be new, {clash[0]!r} exists; PATCH changes it, even when retired",
                     param="id" if clash[0] == arm.arm_id else "aliases",
                 )
-            return standing
+            return enrolment
 
-        await self.standings.change(decide)
+        await self.enrolments.change(decide)
 
     async def change(self, arm_id: str, change: Change) -> None:
         """Re-price an arm, or have it drained, retired, tried in shadow, or active again.
@@ -127,7 +127,7 @@ class Lifecycle:
             StoreUnavailable: PostgreSQL is away.
         """
 
-        def decide(known: Mapping[str, Standing]) -> Standing:
+        def decide(known: Mapping[str, Enrolment]) -> Enrolment:
             arms = line_up(self.configured, known)
             arm = next((arm for arm in arms if arm.arm_id == arm_id), None)
             if arm is None:
@@ -135,13 +135,13 @@ class Lifecycle:
             if change.state not in (None, "active"):
                 self._must_be_dispensable(arm, [a for a in arms if _state(known, a) == "active"])
             now = self.clock()
-            before = known.get(arm_id) or Standing(arm_id, added_at=now, changed_at=now)
+            before = known.get(arm_id) or Enrolment(arm_id, added_at=now, changed_at=now)
             return _changed(before, arm, change, now)
 
-        await self.standings.change(decide)
+        await self.enrolments.change(decide)
 
     def _listed(self, arm: Arm, figures: ArmFigures | None) -> Listed:
-        return Listed(arm, self.catalog.state(arm), self.catalog.standings.get(arm.arm_id), figures)
+        return Listed(arm, self.catalog.state(arm), self.catalog.enrolments.get(arm.arm_id), figures)
 
     def _must_be_dispensable(self, arm: Arm, active: Sequence[Arm]) -> None:
         if arm.arm_id == self.catalog.default_arm_id:
@@ -168,31 +168,31 @@ class Lifecycle:
             raise BadRequest(f"api_key_env: {key} is not set where the service runs", param="api_key_env")
 
 
-def line_up(configured: Sequence[Arm], standings: Mapping[str, Standing]) -> list[Arm]:
+def line_up(configured: Sequence[Arm], enrolments: Mapping[str, Enrolment]) -> list[Arm]:
     """Every arm at its price: the configured ones, then those added, oldest first."""
     ids = {arm.arm_id for arm in configured}
-    entries = [s for s in standings.values() if s.entry is not None and s.arm_id not in ids]
-    added = [_added(standing) for standing in sorted(entries, key=lambda s: (s.added_at, s.arm_id))]
-    return [_priced(arm, standings.get(arm.arm_id)) for arm in (*configured, *added) if arm is not None]
+    entries = [s for s in enrolments.values() if s.entry is not None and s.arm_id not in ids]
+    added = [_added(enrolment) for enrolment in sorted(entries, key=lambda s: (s.added_at, s.arm_id))]
+    return [_priced(arm, enrolments.get(arm.arm_id)) for arm in (*configured, *added) if arm is not None]
 
 
-def _added(standing: Standing) -> Arm | None:
+def _added(enrolment: Enrolment) -> Arm | None:
     try:
-        return arm_of(ModelSettings.model_validate(standing.entry))
+        return arm_of(ModelSettings.model_validate(enrolment.entry))
     except ValidationError:  # a newer replica added it
-        log.error("model_not_understood", arm=standing.arm_id)
+        log.error("model_not_understood", arm=enrolment.arm_id)
         return None
 
 
-def _priced(arm: Arm, standing: Standing | None) -> Arm:
-    if standing is None or standing.price is None:
+def _priced(arm: Arm, enrolment: Enrolment | None) -> Arm:
+    if enrolment is None or enrolment.price is None:
         return arm
-    return replace(arm, price=standing.price, price_version=len(standing.price_changes))
+    return replace(arm, price=enrolment.price, price_version=len(enrolment.price_changes))
 
 
-def _state(standings: Mapping[str, Standing], arm: Arm) -> ArmState:
-    standing = standings.get(arm.arm_id)
-    return "active" if standing is None else standing.state
+def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
+    enrolment = enrolments.get(arm.arm_id)
+    return "active" if enrolment is None else enrolment.state
 
 
 def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
@@ -201,7 +201,7 @@ def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
     return model.model_copy(update={"price": price, "context_window": arm.context_window})
 
 
-def _changed(before: Standing, arm: Arm, change: Change, now: datetime) -> Standing:
+def _changed(before: Enrolment, arm: Arm, change: Change, now: datetime) -> Enrolment:
     state, shadow = change.state or before.state, change.shadow or before.shadow
     if state == "shadow" and shadow is None:
         raise BadRequest("shadow: field is required for state `shadow`", param="shadow")

@@ -27,13 +27,13 @@ from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller
 from service.settings import Settings
 from service.store.embedded import EmbeddedPostgres
+from service.store.enrolments import PostgresEnrolments
 from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
 from service.store.shadow import PostgresShadowLog
 from service.store.spool import Spool, SpoolingJournal
-from service.store.standings import PostgresStandings
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +89,7 @@ async def open_parts(
         await journal.start()
         stack.push_async_callback(journal.close)
 
-        standings = PostgresStandings(database)
+        enrolments = PostgresEnrolments(database)
         background = Background()
         parts = wire(
             settings,
@@ -98,7 +98,7 @@ async def open_parts(
             memory=memory,
             evidence=evidence,
             journal=journal,
-            standings=standings,
+            enrolments=enrolments,
             shadow_log=PostgresShadowLog(
                 database, store_texts=settings.store_texts, snapshot=evidence.snapshot
             ),
@@ -109,8 +109,8 @@ async def open_parts(
             rng=np.random.default_rng(),
             clock=now,
         )
-        await standings.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
-        stack.push_async_callback(standings.close)
+        await enrolments.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
+        stack.push_async_callback(enrolments.close)
         sweeping = asyncio.create_task(parts.learner.sweep_forever())
         stack.push_async_callback(_cancel, sweeping)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)

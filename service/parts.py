@@ -22,7 +22,7 @@ from service.completion import Completion
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
 from service.lifecycle import Lifecycle
-from service.ports import Clock, Evidence, Journal, Memory, ModelCaller, ShadowLog, Standings
+from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, ShadowLog
 from service.routing import Router
 from service.run import Run
 from service.settings import Settings
@@ -128,7 +128,7 @@ def wire(
     memory: Memory,
     evidence: Evidence,
     journal: SpoolingJournal,
-    standings: Standings,
+    enrolments: Enrolments,
     shadow_log: ShadowLog,
     database: Pingable,
     environ: Mapping[str, str],
@@ -180,7 +180,7 @@ def wire(
         router=router,
         completion=completion,
         learner=Learner(evidence, memory, journal, encoder.name),
-        lifecycle=Lifecycle(arms.arms, catalog, standings, pacer, environ, clock),
+        lifecycle=Lifecycle(arms.arms, catalog, enrolments, pacer, environ, clock),
         journal=journal,
         database=database,
         memory=memory,

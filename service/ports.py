@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
-from service.standing import ArmFigures, ShadowAnswer, Standing
+from bandit.history import History
+from service.enrolment import ArmFigures, Enrolment, ShadowAnswer
 from service.types import (
     Answer,
     Arm,
@@ -108,7 +109,7 @@ class Journal(Protocol):
 
 
 class Evidence(Protocol):
-    """What was learned of every arm: sums in PostgreSQL, with a snapshot in this replica."""
+    """What was learned of every arm: sums and histories in PostgreSQL, with a snapshot in this replica."""
 
     @property
     def is_loaded(self) -> bool:
@@ -117,6 +118,10 @@ class Evidence(Protocol):
 
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         """The replica's snapshot, by arm id. Never waits."""
+        ...
+
+    def histories(self, tenant: str) -> Mapping[str, History]:
+        """Likewise, of the arms that were ever rated."""
         ...
 
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
@@ -141,11 +146,11 @@ class Evidence(Protocol):
         ...
 
 
-class Standings(Protocol):
+class Enrolments(Protocol):
     """What is decided of the arms at runtime, for all replicas. Raises StoreUnavailable."""
 
-    async def change(self, decide: Callable[[Mapping[str, Standing]], Standing]) -> Standing:
-        """Commit what `decide` makes of the standings, one change after the other; the replicas follow.
+    async def change(self, decide: Callable[[Mapping[str, Enrolment]], Enrolment]) -> Enrolment:
+        """Commit what `decide` makes of the enrolments, one change after the other; the replicas follow.
 
         A price change it adds is applied to the arm's evidence in the same transaction.
         """

@@ -10,10 +10,10 @@ import structlog
 
 from service.background import Background
 from service.catalog import Catalog, list_cost_usd
+from service.enrolment import ShadowAnswer
 from service.errors import ProviderError, ProviderTimeout, StoreUnavailable
 from service.ports import Clock, ModelCaller, ShadowLog
 from service.run import Call, Run
-from service.standing import ShadowAnswer
 from service.types import Arm, Outcome
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class Shadows:
                 self.background.spawn(self._answer(run, arm))
 
     def _is_sampled(self, arm: Arm) -> bool:
-        shadow = self.catalog.standings[arm.arm_id].shadow
+        shadow = self.catalog.enrolments[arm.arm_id].shadow
         return shadow is not None and self.rng.random() < shadow.share
 
     async def _answer(self, run: Run, arm: Arm) -> None:

@@ -15,7 +15,7 @@ from embeddings.encoder import EncoderUnavailable
 from service.errors import ProviderError
 from service.types import Answer, Arm, Chunk, Json, Usage, Vector
 from service.usage import reported
-from tests.fakes_arms import FakeShadowLog, FakeStandings
+from tests.fakes_arms import FakeEnrolments, FakeShadowLog
 from tests.fakes_memory import FakeMemory
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 
@@ -24,11 +24,11 @@ __all__ = [
     "FakeCaller",
     "FakeDatabase",
     "FakeEncoder",
+    "FakeEnrolments",
     "FakeEvidence",
     "FakeJournal",
     "FakeMemory",
     "FakeShadowLog",
-    "FakeStandings",
     "FakeStore",
     "FixedClock",
     "Reply",

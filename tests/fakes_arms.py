@@ -1,4 +1,4 @@
-"""Standings and a shadow log for tests: dicts with the semantics of the real ones."""
+"""Enrolments and a shadow log for tests: dicts with the semantics of the real ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from service.standing import ArmFigures, PriceChange, ShadowAnswer, Standing
+from service.enrolment import ArmFigures, Enrolment, PriceChange, ShadowAnswer
 from service.store.sums import nine_places, outcome_sums, six_places
 from service.types import ArmSums
 from tests.fakes_store import FakeStore
@@ -17,31 +17,31 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 @dataclass(slots=True)
-class FakeStandings:
-    """A Standings in memory, as this replica sees it at once."""
+class FakeEnrolments:
+    """A Enrolments in memory, as this replica sees it at once."""
 
     store: FakeStore
-    tell: Callable[[Mapping[str, Standing]], None] | None = None
+    tell: Callable[[Mapping[str, Enrolment]], None] | None = None
 
-    async def start(self, configured: Sequence[str], tell: Callable[[Mapping[str, Standing]], None]) -> None:
+    async def start(self, configured: Sequence[str], tell: Callable[[Mapping[str, Enrolment]], None]) -> None:
         self.tell = tell
         are_rated = any(sums.n > 0 for by_arm in self.store.sums.values() for sums in by_arm.values())
         seen = {arm_id for by_arm in self.store.sums.values() for arm_id in by_arm}
         for arm_id in configured:
             is_newcomer = are_rated and arm_id not in seen
-            self.store.standings.setdefault(arm_id, Standing(arm_id, NOW, NOW, is_newcomer=is_newcomer))
-        tell(dict(self.store.standings))
+            self.store.enrolments.setdefault(arm_id, Enrolment(arm_id, NOW, NOW, is_newcomer=is_newcomer))
+        tell(dict(self.store.enrolments))
 
-    async def change(self, decide: Callable[[Mapping[str, Standing]], Standing]) -> Standing:
+    async def change(self, decide: Callable[[Mapping[str, Enrolment]], Enrolment]) -> Enrolment:
         self.store.check()
-        standing = decide(dict(self.store.standings))
-        before = self.store.standings.get(standing.arm_id)
-        self.store.standings[standing.arm_id] = standing
-        for change in standing.price_changes[len(before.price_changes) if before else 0 :]:
-            self._reprice(standing.arm_id, change)
+        enrolment = decide(dict(self.store.enrolments))
+        before = self.store.enrolments.get(enrolment.arm_id)
+        self.store.enrolments[enrolment.arm_id] = enrolment
+        for change in enrolment.price_changes[len(before.price_changes) if before else 0 :]:
+            self._reprice(enrolment.arm_id, change)
         if self.tell is not None:
-            self.tell(dict(self.store.standings))
-        return standing
+            self.tell(dict(self.store.enrolments))
+        return enrolment
 
     async def figures(self) -> Mapping[str, ArmFigures]:
         self.store.check()
@@ -77,9 +77,9 @@ class FakeShadowLog:
 
     async def reserve(self, arm_id: str, usd: Decimal, now: datetime) -> bool:
         self.store.check()
-        standing, day = self.store.standings[arm_id], (arm_id, now.date())
+        enrolment, day = self.store.enrolments[arm_id], (arm_id, now.date())
         spent = self.store.shadow_usd.get(day, Decimal(0)) + nine_places(usd)
-        if standing.state != "shadow" or standing.shadow is None or spent > standing.shadow.usd_per_day:
+        if enrolment.state != "shadow" or enrolment.shadow is None or spent > enrolment.shadow.usd_per_day:
             return False
         self.store.shadow_usd[day] = spent
         return True

@@ -16,7 +16,7 @@ PACKAGES = ("service", "bandit", "embeddings", "benchmarks")
 OURS = {*PACKAGES, "migrations", "optimizer", "tests"}
 VALUES = "service.types service.errors"
 DOMAIN = (
-    f"{VALUES} service.standing service.ports service.catalog service.run bandit embeddings.encoder numpy"
+    f"{VALUES} service.enrolment service.ports service.catalog service.run bandit embeddings.encoder numpy"
     " structlog"
 )
 EVERYTHING = "service bandit embeddings numpy structlog fastapi starlette uvicorn"
@@ -35,13 +35,13 @@ MAY_IMPORT = {
     # what the layers exchange
     "service.types": "numpy",
     "service.errors": "",
-    "service.standing": "service.types",
-    "service.ports": "service.types service.standing",
+    "service.enrolment": "service.types",
+    "service.ports": "service.types service.enrolment bandit.history",
     "service.settings": f"{VALUES} pydantic yaml dotenv",
     # the domain: no driver, no fastapi
     "service.arms": f"{VALUES} service.settings orjson",
     "service.breaker": f"{VALUES} service.ports",
-    "service.catalog": f"{VALUES} service.standing service.breaker numpy",
+    "service.catalog": f"{VALUES} service.enrolment service.breaker numpy",
     "service.rewards": "service.types",
     "service.explanation": "service.types",
     "service.pieces": "service.types",
@@ -60,8 +60,8 @@ MAY_IMPORT = {
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (
-        f"{VALUES} service.standing service.store service.ports service.explanation asyncpg orjson numpy"
-        " structlog"
+        f"{VALUES} service.enrolment service.store service.ports service.explanation bandit.history"
+        " asyncpg orjson numpy structlog"
     ),
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "service.dialects": f"{VALUES} pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
-        "service.parts service.standing service.lifecycle fastapi starlette pydantic orjson structlog"
+        "service.parts service.enrolment service.lifecycle fastapi starlette pydantic orjson structlog"
     ),
     # driving a router from outside, over HTTP
     "service.replay": (

@@ -16,10 +16,10 @@ from service.api.answers import JsonAnswer
 from service.api.deps import BodyDep, PartsDep, parts_at
 from service.api.openapi import body_schema
 from service.dialects.openai import field_path, invalid
+from service.enrolment import ArmFigures, Shadow
 from service.errors import AdminClosed, BadRequest, KeyRequired
 from service.lifecycle import Change, Listed
 from service.settings import ModelSettings, PriceSettings, is_loopback
-from service.standing import ArmFigures, Shadow
 from service.types import Json, Price
 
 _LOGIN = re.compile(r"//[^/]*@")  # of a base_url in the settings; not for answers
@@ -139,11 +139,11 @@ def _shadow(given: ShadowBody | None) -> Shadow | None:
 
 
 def _shown(listed: Listed) -> Json:
-    arm, standing = listed.arm, listed.standing
+    arm, enrolment = listed.arm, listed.enrolment
     return {
         "id": arm.arm_id,
         "state": listed.state,
-        "origin": "configured" if standing is None or standing.entry is None else "runtime",
+        "origin": "configured" if enrolment is None or enrolment.entry is None else "runtime",
         "provider": arm.provider,
         "model": arm.model,
         "base_url": None if arm.base_url is None else _LOGIN.sub("//", arm.base_url),
@@ -156,19 +156,19 @@ def _shown(listed: Listed) -> Json:
         },
         "context_window": arm.context_window,
         "capabilities": sorted(arm.capabilities),
-        "is_newcomer": standing is not None and standing.is_newcomer,
-        "reason": None if standing is None else standing.reason,
-        "added_at": None if standing is None else standing.added_at.isoformat(),
-        "changed_at": None if standing is None else standing.changed_at.isoformat(),
+        "is_newcomer": enrolment is not None and enrolment.is_newcomer,
+        "reason": None if enrolment is None else enrolment.reason,
+        "added_at": None if enrolment is None else enrolment.added_at.isoformat(),
+        "changed_at": None if enrolment is None else enrolment.changed_at.isoformat(),
         "shadow": _shown_shadow(listed),
         "evidence": None if listed.figures is None else _shown_evidence(listed.figures),
     }
 
 
 def _shown_shadow(listed: Listed) -> Json | None:
-    if listed.standing is None or listed.standing.shadow is None:
+    if listed.enrolment is None or listed.enrolment.shadow is None:
         return None
-    shadow, figures = listed.standing.shadow, listed.figures
+    shadow, figures = listed.enrolment.shadow, listed.figures
     return {
         "share": shadow.share,
         "usd_per_day": shadow.usd_per_day,

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import asyncpg
 
-from service.standing import ShadowAnswer
+from service.enrolment import ShadowAnswer
 from service.store.pool import Database
 from service.store.snapshot import Snapshot
 from service.store.sums import Billed, add_billed, nine_places, outcome_sums, six_places

@@ -12,6 +12,7 @@ import pytest
 from service.breaker import Breaker
 from service.catalog import Catalog
 from service.dialects.openai import read_query
+from service.enrolment import ArmState, Enrolment, PriceChange
 from service.errors import (
     AllArmsFailed,
     ContextTooLong,
@@ -20,7 +21,6 @@ from service.errors import (
     ProviderRateLimited,
     UnknownModel,
 )
-from service.standing import ArmState, PriceChange, Standing
 from service.types import Arm, Neighbour, Query
 from tests.fakes import FixedClock
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
@@ -204,15 +204,15 @@ def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:
 # --- what is decided at runtime
 
 
-def standing(arm_id: str, **changes: Any) -> Standing:
+def enrolment(arm_id: str, **changes: Any) -> Enrolment:
     now = datetime(2026, 11, 20, tzinfo=UTC)
-    return replace(Standing(arm_id, now, now), **changes)
+    return replace(Enrolment(arm_id, now, now), **changes)
 
 
 def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
     states: dict[str, ArmState] = {"medium": "shadow", "large": "draining"}
 
-    catalog.put(ARMS, {arm_id: standing(arm_id, state=state) for arm_id, state in states.items()})
+    catalog.put(ARMS, {arm_id: enrolment(arm_id, state=state) for arm_id, state in states.items()})
 
     assert names(catalog, query()) == ["small"]
     assert reasons(catalog, query()) == {
@@ -225,7 +225,7 @@ def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
 
 
 def test_a_shadow_is_for_what_it_could_answer(catalog: Catalog) -> None:
-    catalog.put(ARMS, {"medium": standing("medium", state="shadow")})
+    catalog.put(ARMS, {"medium": enrolment("medium", state="shadow")})
 
     assert catalog.shadows(query()) == [MEDIUM]
     assert catalog.shadows(query("x" * 4 * 20_000)) == []
@@ -238,7 +238,7 @@ def test_a_shadow_is_for_what_it_could_answer(catalog: Catalog) -> None:
 def test_neighbours_cost_what_they_would_cost_today(catalog: Catalog) -> None:
     now = datetime(2026, 11, 21, tzinfo=UTC)
     doubled = PriceChange(now - timedelta(hours=1), Decimal(2), Decimal(0))
-    catalog.put(ARMS, {"small": standing("small", price_changes=(doubled,))})
+    catalog.put(ARMS, {"small": enrolment("small", price_changes=(doubled,))})
     before, after = (
         Neighbour(uuid4(), "r", "small", 0.9, age_s, 1.0, 1.0, 1.0, 0.5) for age_s in (7200.0, 60.0)
     )

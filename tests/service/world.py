@@ -24,11 +24,11 @@ from tests.fakes import (
     FakeCaller,
     FakeDatabase,
     FakeEncoder,
+    FakeEnrolments,
     FakeEvidence,
     FakeJournal,
     FakeMemory,
     FakeShadowLog,
-    FakeStandings,
     FakeStore,
     FixedClock,
 )
@@ -119,7 +119,7 @@ async def opened(
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
-    standings = FakeStandings(store)
+    enrolments = FakeEnrolments(store)
     parts = wire(
         settings,
         ArmList(tuple(arms)),
@@ -127,7 +127,7 @@ async def opened(
         memory=memory,
         evidence=FakeEvidence(store),
         journal=journal,
-        standings=standings,
+        enrolments=enrolments,
         shadow_log=FakeShadowLog(store),
         database=FakeDatabase(store),
         environ=ENVIRON,
@@ -139,7 +139,7 @@ async def opened(
     app = create_app(settings, {}, parts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
     await journal.start()
-    await standings.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
+    await enrolments.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
             yield World(store, memory, encoder, caller, clock, background, parts, http)

@@ -39,7 +39,7 @@ class PriceChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Enrolment:
     """One arm as the deployment knows it."""
 
     arm_id: str

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from asyncpg import Record
 
+from service.enrolment import ArmFigures, Enrolment, PriceChange, Shadow
 from service.errors import StoreUnavailable
-from service.standing import ArmFigures, PriceChange, Shadow, Standing
 from service.store.following import Follower
 from service.store.pool import Connection, Database
 from service.store.sums import sums_of
@@ -17,26 +17,26 @@ from service.types import Price
 
 log = structlog.get_logger(__name__)
 
-Decide = Callable[[Mapping[str, Standing]], Standing]
+Decide = Callable[[Mapping[str, Enrolment]], Enrolment]
 
 
-class PostgresStandings:
-    """A Standings. Between `start` and `close` its copy follows what other replicas change.
+class PostgresEnrolments:
+    """A Enrolments. Between `start` and `close` its copy follows what other replicas change.
 
     While PostgreSQL is away the copy stays as it was.
     """
 
     def __init__(self, database: Database, *, poll_every_s: float = 3.0) -> None:
         self._database = database
-        self._known: dict[str, Standing] = {}
+        self._known: dict[str, Enrolment] = {}
         self._seen_until = 0  # as in the evidence
         self._refreshing = asyncio.Lock()  # of two readings, the later one is applied later
         self._configured: Sequence[str] | None = None  # to be registered
-        self._tell: Callable[[Mapping[str, Standing]], None] | None = None
+        self._tell: Callable[[Mapping[str, Enrolment]], None] | None = None
         self._follower = Follower(database, "arms", self.refresh, poll_every_s=poll_every_s)
 
-    async def start(self, configured: Sequence[str], tell: Callable[[Mapping[str, Standing]], None]) -> None:
-        """Note which arms are configured, and tell of all standings now and at every change.
+    async def start(self, configured: Sequence[str], tell: Callable[[Mapping[str, Enrolment]], None]) -> None:
+        """Note which arms are configured, and tell of all enrolments now and at every change.
 
         Args:
             configured: arm ids; those never seen before come as newcomers where others were rated.
@@ -55,29 +55,29 @@ class PostgresStandings:
                 self._configured = None
             rows = await connection.fetch(_CHANGED, self._seen_until)
             self._seen_until = rows[0]["seen_until"]
-            changed = {row["arm_id"]: _standing(row) for row in rows if row["arm_id"] is not None}
+            changed = {row["arm_id"]: _enrolment(row) for row in rows if row["arm_id"] is not None}
             if changed:
                 self._known = {**self._known, **changed}
                 if self._tell is not None:
                     self._tell(self._known)
 
-    async def change(self, decide: Decide) -> Standing:
+    async def change(self, decide: Decide) -> Enrolment:
         async with self._database.transaction() as connection:
             await connection.execute(_ONE_AT_A_TIME)
             known = {
-                row["arm_id"]: _standing(row) for row in await connection.fetch(_CHANGED, 0) if row["arm_id"]
+                row["arm_id"]: _enrolment(row) for row in await connection.fetch(_CHANGED, 0) if row["arm_id"]
             }
-            standing = decide(known)
-            await connection.execute(_WRITE, *_values(standing))
-            before = known.get(standing.arm_id)
+            enrolment = decide(known)
+            await connection.execute(_WRITE, *_values(enrolment))
+            before = known.get(enrolment.arm_id)
             n_before = 0 if before is None else len(before.price_changes)
-            for version, change in enumerate(standing.price_changes[n_before:], n_before + 1):
-                await _reprice(connection, standing.arm_id, version, change)
+            for version, change in enumerate(enrolment.price_changes[n_before:], n_before + 1):
+                await _reprice(connection, enrolment.arm_id, version, change)
         try:
             await self.refresh()
         except StoreUnavailable:
             log.warning("arms_not_refreshed")  # the change is committed; it shows when PostgreSQL is back
-        return standing
+        return enrolment
 
     async def figures(self) -> Mapping[str, ArmFigures]:
         async with self._database.connection() as connection:
@@ -172,27 +172,27 @@ async def _reprice(connection: Connection, arm_id: str, version: int, change: Pr
     await connection.execute(_REPRICE, arm_id, change.factor, change.added_usd)
 
 
-def _values(standing: Standing) -> tuple[object, ...]:
-    price, shadow = standing.price, standing.shadow
+def _values(enrolment: Enrolment) -> tuple[object, ...]:
+    price, shadow = enrolment.price, enrolment.shadow
     return (
-        standing.arm_id,
-        standing.entry,
+        enrolment.arm_id,
+        enrolment.entry,
         None if price is None else price.input,
         None if price is None else price.output,
         None if price is None else price.cached_input,
-        standing.state,
+        enrolment.state,
         None if shadow is None else shadow.share,
         None if shadow is None else shadow.usd_per_day,
-        standing.is_newcomer,
-        standing.reason,
-        standing.added_at,
-        standing.changed_at,
+        enrolment.is_newcomer,
+        enrolment.reason,
+        enrolment.added_at,
+        enrolment.changed_at,
     )
 
 
-def _standing(row: Record) -> Standing:
+def _enrolment(row: Record) -> Enrolment:
     price, share = row["price_input_usd_per_mtok"], row["shadow_share"]
-    return Standing(
+    return Enrolment(
         arm_id=row["arm_id"],
         added_at=row["added_at"],
         changed_at=row["changed_at"],
