@@ -149,7 +149,8 @@ class Completion:
         """The cached answer for a new request, or for the retry of one that was answered so."""
         if self.cache is None or (logged is not None and logged.kind != "cache"):
             return None
-        return self.cache.find(query)
+        seen = self.cache.find(query)
+        return seen if seen is not None and self.attempts.any_exists([seen.arm_id]) else None
 
     async def _repeat(self, query: Query, logged: LoggedDecision | None, seen: CachedAnswer) -> Head:
         """Log a request that is answered from the cache."""

@@ -12,6 +12,7 @@ from service.store.pool import Database
 from service.store.snapshot import Snapshot
 from service.store.sums import Billed, add_billed, nine_places, outcome_sums, six_places
 from service.store.values import storable
+from service.types import ArmSums
 
 
 class PostgresShadowLog:
@@ -44,9 +45,8 @@ class PostgresShadowLog:
                 correction = cost_usd - nine_places(answer.reserved_usd)
                 await connection.execute(_SETTLE, attempt.arm_id, correction, _day(attempt.started_at))
                 await connection.execute(_INSERT, *self._values(answer))
-                changed = await add_billed(
-                    connection, tenant, [Billed(attempt.arm_id, new, answer.price_version)]
-                )
+                added = [] if new == ArmSums() else [Billed(attempt.arm_id, new, answer.price_version)]
+                changed = await add_billed(connection, tenant, added)
         except asyncpg.ForeignKeyViolationError:
             return  # its decision waits to be written to PostgreSQL
         self._snapshot.put(tenant, changed)
