@@ -144,6 +144,7 @@ def wire(
         clock=clock,
         embedding_timeout_s=settings.embedding_timeout_s,
         memory_timeout_s=settings.memory_timeout_s,
+        holdout_share=settings.holdout_share,
     )
 
     completion = Completion(
