@@ -31,6 +31,7 @@ from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
+from service.store.reports import PostgresReports
 from service.store.spool import Spool, SpoolingJournal
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,7 @@ async def open_parts(
             memory=memory,
             evidence=evidence,
             journal=journal,
+            reports=PostgresReports(database),
             database=database,
             caller=caller,
             background=background,

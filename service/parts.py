@@ -20,7 +20,7 @@ from service.catalog import Catalog
 from service.completion import Completion
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
-from service.ports import Clock, Evidence, Journal, Memory, ModelCaller
+from service.ports import Clock, Evidence, Journal, Memory, ModelCaller, Reports
 from service.routing import Router
 from service.settings import Settings
 from service.telemetry import Metrics
@@ -62,6 +62,7 @@ class Parts:
     completion: Completion
     learner: Learner
     journal: SpoolingJournal
+    reports: Reports
     database: Pingable
     memory: Memory
     encoder: TextEncoder
@@ -123,6 +124,7 @@ def wire(
     memory: Memory,
     evidence: Evidence,
     journal: SpoolingJournal,
+    reports: Reports,
     database: Pingable,
     caller: ModelCaller,
     background: Background,
@@ -167,6 +169,7 @@ def wire(
         completion=completion,
         learner=Learner(evidence, memory, journal, encoder.name),
         journal=journal,
+        reports=reports,
         database=database,
         memory=memory,
         encoder=encoder,

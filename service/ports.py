@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from service.tally import Group, Tally
 from service.types import (
     Answer,
     Arm,
@@ -136,6 +137,14 @@ class Evidence(Protocol):
 
     async def remembered(self, pending: Pending) -> bool:
         """Mark as up to date. False when a newer event came in between: fetch and apply again."""
+        ...
+
+
+class Reports(Protocol):
+    """What requests came to, counted when asked. Raises StoreUnavailable."""
+
+    async def traffic(self, tenant: str, since: datetime, until: datetime) -> Mapping[Group, Tally]:
+        """By group, the requests decided at or after `since` and before `until`, and their newest rating."""
         ...
 
 

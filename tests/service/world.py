@@ -30,6 +30,7 @@ from tests.fakes import (
     FakeStore,
     FixedClock,
 )
+from tests.fakes_reports import FakeReports
 
 SPOOL_BYTES = 1_000_000
 
@@ -123,6 +124,7 @@ async def opened(
         memory=memory,
         evidence=FakeEvidence(store),
         journal=journal,
+        reports=FakeReports(store),
         database=FakeDatabase(store),
         caller=caller,
         background=background,
