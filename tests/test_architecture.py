@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "service.pieces": "service.types",
     "service.background": "structlog",
     "service.usage": "service.types",
+    "service.savings": "service.types service.tally service.usage bandit",
     "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
     "service.attempts": DOMAIN,
@@ -68,7 +69,7 @@ MAY_IMPORT = {
     "service.dialects": f"{VALUES} pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
-        "service.parts fastapi starlette pydantic orjson structlog"
+        "service.parts service.savings service.tally fastapi starlette pydantic orjson structlog"
     ),
     # driving a router from outside, over HTTP
     "service.replay": (
