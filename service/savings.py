@@ -57,12 +57,12 @@ class Moments:
         return Sample(self.n, float(mean), float(variance))
 
 
-def cost_of(tally: Tally) -> Moments:
+def costs_of(tally: Tally) -> Moments:
     """Dollars per request whose outcome is known."""
     return Moments(tally.n_finished, tally.cost_usd, tally.cost_usd_squares)
 
 
-def reward_of(tally: Tally) -> Moments:
+def rewards_of(tally: Tally) -> Moments:
     """Reward per rated request."""
     return Moments(tally.n_rated, tally.reward, tally.reward_squares)
 

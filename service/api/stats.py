@@ -19,7 +19,7 @@ from service.api.openapi import query_parameters
 from service.dialects.openai import invalid
 from service.errors import BadRequest
 from service.parts import Parts
-from service.savings import CONFIDENCE, Measured, assumed, cost_of, measured, reward_of
+from service.savings import CONFIDENCE, Measured, assumed, costs_of, measured, rewards_of
 from service.tally import Group, Tally, total
 from service.types import Arm, Json
 
@@ -109,7 +109,7 @@ def _numbers(tally: Tally) -> Json:
         "mean_latency_ms": _mean_ms(tally.latency_s, tally.n_timed),
         "mean_ttft_ms": _mean_ms(tally.ttft_s, tally.n_streamed),
         "rated": tally.n_rated,
-        "mean_reward": reward_of(tally).mean,
+        "mean_reward": rewards_of(tally).mean,
     }
 
 
@@ -135,8 +135,8 @@ def _measured(traffic: Mapping[Group, Tally], parts: Parts) -> Json:
     routed = total(tally for group, tally in traffic.items() if group.holdout is False)
     held_out = total(tally for group, tally in traffic.items() if group.holdout)
     is_off = share == 0 and held_out.n_requests == 0
-    cost = OFF if is_off else measured(cost_of(routed), cost_of(held_out))
-    reward = OFF if is_off else measured(reward_of(routed), reward_of(held_out))
+    cost = OFF if is_off else measured(costs_of(routed), costs_of(held_out))
+    reward = OFF if is_off else measured(rewards_of(routed), rewards_of(held_out))
     return {
         "default_model": parts.catalog.default_arm_id,
         "holdout_share": share,
@@ -149,7 +149,7 @@ def _measured(traffic: Mapping[Group, Tally], parts: Parts) -> Json:
 
 
 def _side(tally: Tally) -> Json:
-    cost, reward = cost_of(tally), reward_of(tally)
+    cost, reward = costs_of(tally), rewards_of(tally)
     return {"requests": cost.n, "mean_cost_usd": cost.mean, "rated": reward.n, "mean_reward": reward.mean}
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from service.savings import MIN_SAMPLE, Measured, Moments, assumed, cost_of, measured, reward_of
+from service.savings import MIN_SAMPLE, Measured, Moments, assumed, costs_of, measured, rewards_of
 from service.tally import Tally
 from service.types import Price
 
@@ -56,9 +56,9 @@ def test_dollars_are_per_finished_request_and_rewards_per_rated_one() -> None:
         n_requests=9, n_ok=2, n_failed=1, n_cancelled=1, cost_usd=Decimal(2), n_rated=3, reward=Decimal(1)
     )
 
-    assert cost_of(tally).mean == 0.5
-    assert reward_of(tally).mean == pytest.approx(1 / 3)
-    assert cost_of(Tally()).mean is None
+    assert costs_of(tally).mean == 0.5
+    assert rewards_of(tally).mean == pytest.approx(1 / 3)
+    assert costs_of(Tally()).mean is None
 
 
 @pytest.mark.parametrize(("routed", "held_out"), [(MIN_SAMPLE - 1, 500), (500, MIN_SAMPLE - 1), (0, 0)])
