@@ -16,7 +16,7 @@ class Uniform:
     """Every arm alike."""
 
     def probabilities(self, beliefs: Beliefs) -> Floats:
-        return np.full(beliefs.n.size, 1 / beliefs.n.size)
+        return np.full(beliefs.bonus.size, 1 / beliefs.bonus.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class AlwaysOneArm:
     arm: int
 
     def probabilities(self, beliefs: Beliefs) -> Floats:
-        chances = np.zeros(beliefs.n.size)
+        chances = np.zeros(beliefs.bonus.size)
         chances[self.arm] = 1.0
         return chances
 

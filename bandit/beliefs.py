@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandit.arrays import Bools, Floats
+from bandit.arrays import Bools, Floats, Ints
 from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums, kernel
 from bandit.knobs import Knobs
@@ -84,12 +84,65 @@ def _level(track: Track, start: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """What is known of each arm before looking near the query; arrays have shape (n_arms,).
+
+    Logged with every decision: with its neighbours it gives the same beliefs again, under any knobs.
+
+    Args:
+        prior_mean, prior_mass: of the reward; the mass is what is kept of it after a change.
+        n, reward_sum: rated requests that count, and their rewards.
+        deviation: standard deviation of a reward around what is foretold.
+        cost_usd, latency_s: mean over finished calls and prior.
+        epoch_age_s: seconds since the arm last changed; infinite where it never did.
+        n_changes: noticed so far.
+        opinion_weights: shape (n_opinions,).
+    """
+
+    prior_mean: Floats
+    prior_mass: Floats
+    n: Floats
+    reward_sum: Floats
+    deviation: Floats
+    cost_usd: Floats
+    latency_s: Floats
+    epoch_age_s: Floats
+    n_changes: Ints
+    opinion_weights: Floats
+
+    @classmethod
+    def of(cls, prior: Prior, sums: Sums, track: Track) -> "Standing":
+        n_outcomes = PRIOR_OUTCOMES + sums.n_outcomes
+        return cls(
+            prior_mean=prior.mean,
+            prior_mass=prior.mass * track.prior_kept,
+            n=track.n,
+            reward_sum=track.reward_sum,
+            deviation=np.sqrt(residual_variance(track.squared_errors[-1], track.n_predicted)),
+            cost_usd=(PRIOR_OUTCOMES * prior.cost_usd + sums.cost_usd_sum) / n_outcomes,
+            latency_s=(PRIOR_OUTCOMES * prior.latency_s + sums.latency_s_sum) / n_outcomes,
+            epoch_age_s=track.epoch_age_s,
+            n_changes=track.n_changes,
+            opinion_weights=opinion_weights(
+                track.squared_errors[:-1].sum(axis=1), float(track.n_predicted.sum())
+            ),
+        )
+
+    @property
+    def global_mass(self) -> Floats:
+        return self.prior_mass + self.n
+
+    @property
+    def global_mean(self) -> Floats:
+        return (self.prior_mass * self.prior_mean + self.reward_sum) / self.global_mass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Beliefs:
     """What is believed of each arm for one query; arrays have shape (n_arms,)."""
 
+    standing: Standing
     posterior: Beta  # of the mean reward
-    global_mean: Floats  # the arm's mean reward over all queries
-    n: Floats  # its rated requests
     local_mass: Floats  # weight of its rated neighbours
     local_deviation: Floats  # posterior mean minus global mean
     difficulty: float  # what all arms together do better (above 0) or worse than usual here
@@ -99,14 +152,10 @@ class Beliefs:
     predicted: (
         Floats  # (n_predictions, n_arms): reward foretold by each opinion and by their mixture; to be logged
     )
-    deviation: Floats  # standard deviation of a reward around the mixture's; to be logged
-    opinion_weights: Floats  # (n_opinions,)
 
 
-def believe(
-    prior: Prior, sums: Sums, neighbours: Neighbours, knobs: Knobs, track: Track | None = None
-) -> Beliefs:
-    """Combine prior, all evidence and this query's neighbours into beliefs per arm.
+def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs:
+    """Combine what is known of the arms and this query's neighbours into beliefs per arm.
 
         G_a  = m_a + N_a                                      m, q: prior mass and mean
         g_a  = (m_a q_a + sum of rewards of a) / G_a
@@ -119,16 +168,10 @@ def believe(
     before arms are compared, or a neighbourhood of easy queries would speak for whichever arm answered them.
 
     Dollars and seconds are the arm's own means, shrunk to the prior, moved likewise by the neighbours'.
-
-    Args:
-        track: of the same arms; without it, `sums` is all that is known of them.
     """
-    known = Track.plain(sums) if track is None else track
-    prior_mass = prior.mass * known.prior_kept
-    global_mass = prior_mass + known.n
-    global_mean = (prior_mass * prior.mean + known.reward_sum) / global_mass
+    global_mean, global_mass = standing.global_mean, standing.global_mass
     near = kernel(neighbours, knobs)
-    is_current = neighbours.age_s < known.epoch_age_s[neighbours.arm]
+    is_current = neighbours.age_s < standing.epoch_age_s[neighbours.arm]
     trusted = np.where(is_current, neighbours.weight, 0.0)
     rated = _enough(near * trusted, knobs.min_similar_requests)
 
@@ -138,30 +181,23 @@ def believe(
     local_sum = _per_arm(neighbours, rated * (surprise - difficulty), global_mass.size)
     opinions = local_sum / (local_mass + LOCAL_SHRINKAGE)
 
-    weights = opinion_weights(known.squared_errors[:-1].sum(axis=1), float(known.n_predicted.sum()))
+    weights = standing.opinion_weights
     deviation = weights[1:] @ opinions
     masses = np.sqrt((local_mass + LOCAL_SHRINKAGE) * global_mass)
     mass = 1.0 / (weights[0] / global_mass + weights[1:] @ (1.0 / masses))
     mean = np.clip(global_mean + deviation, *MEAN_RANGE)
-    variance = residual_variance(known.squared_errors[-1], known.n_predicted)
 
     finished = _enough(near, knobs.min_similar_requests)
-    n_outcomes = PRIOR_OUTCOMES + sums.n_outcomes
-    cost_usd = (PRIOR_OUTCOMES * prior.cost_usd + sums.cost_usd_sum) / n_outcomes
-    latency_s = (PRIOR_OUTCOMES * prior.latency_s + sums.latency_s_sum) / n_outcomes
     return Beliefs(
-        posterior=Beta.from_mean(mean, sharpness(mean, variance) * mass),
-        global_mean=global_mean,
-        n=known.n,
+        standing=standing,
+        posterior=Beta.from_mean(mean, sharpness(mean, standing.deviation**2) * mass),
         local_mass=local_mass,
         local_deviation=deviation,
         difficulty=difficulty,
-        expected_cost_usd=_near_mean(cost_usd, neighbours, neighbours.cost_usd, finished),
-        expected_latency_s=_near_mean(latency_s, neighbours, neighbours.latency_s, finished),
-        bonus=_bonus(known.n, knobs),
+        expected_cost_usd=_near_mean(standing.cost_usd, neighbours, neighbours.cost_usd, finished),
+        expected_latency_s=_near_mean(standing.latency_s, neighbours, neighbours.latency_s, finished),
+        bonus=_bonus(standing.n, knobs),
         predicted=np.clip(np.vstack([global_mean, global_mean + opinions, mean]) + difficulty, 0.0, 1.0),
-        deviation=np.sqrt(variance),
-        opinion_weights=weights,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bandit import thompson
 from bandit.arrays import Bools, Floats, Ints
-from bandit.beliefs import Beliefs, Prior, believe
+from bandit.beliefs import Beliefs, Prior, Standing, believe
 from bandit.budget import Pacer
 from bandit.evidence import Neighbours, Sums
 from bandit.history import N_PREDICTIONS, History, Rating, Score, learn
@@ -115,7 +115,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         )
         sums = Sums(nothing, nothing, n_calls, cost_sum, nothing).repriced(factor)
         near = _recall(stream, memory, t, factor) if setting.has_context else Neighbours.none()
-        beliefs = believe(prior, sums, near, knobs, track)
+        beliefs = believe(Standing.of(prior, sums, track), near, knobs)
         absent = joins > t
         barred = absent | pacer.barred(np.where(absent, np.inf, beliefs.expected_cost_usd))
         choice = draw(_probabilities(beliefs, setting, pacer, barred, knobs), rng)
@@ -128,7 +128,8 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             pacer.settle(float(beliefs.expected_cost_usd[arm]), float(stream.costs[t, arm] * factor[arm]))
 
         memory.arm[t], memory.reward[t], memory.cost[t] = arm, stream.scores[t, arm], stream.costs[t, arm]
-        memory.predicted[t], memory.deviation[t] = beliefs.predicted[:, arm], beliefs.deviation[arm]
+        memory.predicted[t] = beliefs.predicted[:, arm]
+        memory.deviation[t] = beliefs.standing.deviation[arm]
         memory.n_rated[t], memory.n_changes[t] = n_rated, track.n_changes[arm]
         run.propensity[t], run.spent[t] = choice.propensity, stream.costs[t, arm] * factor[arm]
         n_calls[arm] += 1

@@ -244,7 +244,7 @@ MEASURES = {
 
 def decision_cpu(n_memories: int = 10_000, n_arms: int = 10, d: int = 384, n: int = 300) -> Row:
     """CPU of one decision without its embedding: brute-force recall, and all that follows it."""
-    from bandit.beliefs import Prior, believe
+    from bandit.beliefs import Prior, Standing, believe
     from bandit.evidence import Neighbours, Sums
     from bandit.history import History
     from bandit.policy import ThompsonPolicy, draw
@@ -281,7 +281,7 @@ def decision_cpu(n_memories: int = 10_000, n_arms: int = 10, d: int = 384, n: in
         start = time.process_time()
         track = Track.of(histories, 0.0, 0.0)
         prior = Prior.of(known, known * 25, known, known, BASE, track)
-        beliefs = believe(prior, sums, neighbours, BASE, track)
+        beliefs = believe(Standing.of(prior, sums, track), neighbours, BASE)
         draw(ThompsonPolicy(BASE).probabilities(beliefs), rng)
         choose[i] = time.process_time() - start
     return {"recall_ms": 1000 * float(np.median(recall)), "choose_ms": 1000 * float(np.median(choose))}

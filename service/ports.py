@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from bandit.history import History
 from service.tally import Group, Tally
 from service.types import (
     Answer,
@@ -107,7 +108,7 @@ class Journal(Protocol):
 
 
 class Evidence(Protocol):
-    """What was learned of every arm: sums in PostgreSQL, with a snapshot in this replica."""
+    """What was learned of every arm: sums and histories in PostgreSQL, with a snapshot in this replica."""
 
     @property
     def is_loaded(self) -> bool:
@@ -116,6 +117,10 @@ class Evidence(Protocol):
 
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         """The replica's snapshot, by arm id. Never waits."""
+        ...
+
+    def histories(self, tenant: str) -> Mapping[str, History]:
+        """Likewise, of the arms that were ever rated."""
         ...
 
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:

@@ -12,15 +12,17 @@ import numpy as np
 
 from bandit import thompson
 from bandit.arrays import Floats
-from bandit.beliefs import Beliefs, Prior, believe
+from bandit.beliefs import Beliefs, Prior, Standing, believe
 from bandit.beta import Beta
 from bandit.budget import Pacer
 from bandit.evidence import Neighbours, Sums
+from bandit.history import History
 from bandit.knobs import Knobs
 from bandit.policy import Choice, Holdout, ThompsonPolicy, draw
 from bandit.track import Track
 from bandit.utility import UtilityTerms, utility_terms
 from embeddings.encoder import EncoderError, TextEncoder
+from service import types
 from service.catalog import Catalog, list_cost_usd
 from service.errors import MemoryUnavailable
 from service.ports import Clock, Evidence, Memory
@@ -110,6 +112,8 @@ class Router:
             candidates=candidates(arms, beliefs, terms, probabilities),
             rejected=tuple(rejected),
             neighbours=recalled.neighbours,
+            n_rated=n_rated(self.evidence.sums(query.tenant)),
+            opinion_weights=tuple(beliefs.standing.opinion_weights.tolist()),
             confidence=float(beliefs.posterior.mean[choice.index]),
             budget_price=self.pacer.price,
             encoder=None if recalled.context is None else self.encoder.name,
@@ -131,6 +135,8 @@ class Router:
             candidates=(),
             rejected=(),
             neighbours=(),
+            n_rated=n_rated(self.evidence.sums(query.tenant)),
+            opinion_weights=(),
             confidence=1.0,
             budget_price=self.pacer.price,
             encoder=None,
@@ -170,16 +176,22 @@ class Router:
     def _believe(
         self, arms: Sequence[Arm], query: Query, neighbours: Sequence[Neighbour], knobs: Knobs
     ) -> Beliefs:
-        sums = sums_of(arms, self.evidence.sums(query.tenant))
+        known = self.evidence.sums(query.tenant)
+        track = Track.of(
+            histories_of(arms, self.evidence.histories(query.tenant)),
+            now=self.clock().timestamp(),
+            n_rated=n_rated(known),
+        )
         prior = Prior.of(
             quality=_known(arm.prior_quality for arm in arms),
             mass=_known(arm.prior_mass for arm in arms),
             cost_usd=np.array([float(list_cost_usd(arm, query)) for arm in arms]),
             latency_s=np.full(len(arms), USUAL_LATENCY_S),
             knobs=knobs,
-            track=Track.plain(sums),
+            track=track,
         )
-        return believe(prior, sums, neighbours_of(arms, neighbours), knobs)
+        standing = Standing.of(prior, sums_of(arms, known), track)
+        return believe(standing, neighbours_of(arms, neighbours), knobs)
 
     def _policy(self, arms: Sequence[Arm], knobs: Knobs, beliefs: Beliefs) -> ThompsonPolicy:
         default = [i for i, arm in enumerate(arms) if arm.arm_id == self.catalog.default_arm_id]
@@ -245,6 +257,16 @@ def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
     )
 
 
+def histories_of(arms: Sequence[Arm], known: Mapping[str, History]) -> list[History]:
+    """The histories of these arms, in their order."""
+    return [known.get(arm.arm_id) or History() for arm in arms]
+
+
+def n_rated(known: Mapping[str, ArmSums]) -> float:
+    """A tenant's rated requests, of all arms."""
+    return float(sum(sums.n for sums in known.values()))
+
+
 def neighbours_of(arms: Sequence[Arm], neighbours: Sequence[Neighbour]) -> Neighbours:
     """The neighbours answered by one of these arms, as arrays."""
     index = {arm.arm_id: i for i, arm in enumerate(arms)}
@@ -264,25 +286,45 @@ def candidates(
     arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms, probabilities: Floats
 ) -> tuple[Candidate, ...]:
     """What was weighed, arm by arm."""
-    return tuple(
-        Candidate(
-            arm_id=arm.arm_id,
-            probability=float(probabilities[i]),
-            alpha=float(beliefs.posterior.alpha[i]),
-            beta=float(beliefs.posterior.beta[i]),
-            n_rated=float(beliefs.n[i]),
-            local_mass=float(beliefs.local_mass[i]),
-            expected_latency_s=float(beliefs.expected_latency_s[i]),
-            expected_cost_usd=float(beliefs.expected_cost_usd[i]),
-            quality=float(terms.quality[i]),
-            bonus=float(terms.bonus[i]),
-            speed=float(terms.speed[i]),
-            cost=float(terms.cost[i]),
-            budget=float(terms.spend[i]),
-            utility=float(terms.total[i]),
-        )
-        for i, arm in enumerate(arms)
+    columns = zip(
+        arms,
+        probabilities.tolist(),
+        standings(beliefs.standing),
+        beliefs.predicted.T.tolist(),
+        beliefs.posterior.alpha.tolist(),
+        beliefs.posterior.beta.tolist(),
+        beliefs.local_mass.tolist(),
+        terms.bonus.tolist(),
+        beliefs.expected_latency_s.tolist(),
+        beliefs.expected_cost_usd.tolist(),
+        terms.quality.tolist(),
+        terms.speed.tolist(),
+        terms.cost.tolist(),
+        terms.spend.tolist(),
+        terms.total.tolist(),
+        strict=True,
     )
+    return tuple(
+        Candidate(arm.arm_id, probability, standing, tuple(predicted), *numbers)
+        for arm, probability, standing, predicted, *numbers in columns
+    )
+
+
+def standings(known: Standing) -> list[types.Standing]:
+    """What is logged of each arm's standing."""
+    columns = zip(
+        known.prior_mean.tolist(),
+        known.prior_mass.tolist(),
+        known.n.tolist(),
+        known.reward_sum.tolist(),
+        known.deviation.tolist(),
+        known.cost_usd.tolist(),
+        known.latency_s.tolist(),
+        (age_s if age_s < np.inf else None for age_s in known.epoch_age_s.tolist()),
+        known.n_changes.tolist(),
+        strict=True,
+    )
+    return [types.Standing(*column) for column in columns]
 
 
 def _known(values: Iterable[float | None]) -> Floats:

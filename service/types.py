@@ -132,14 +132,30 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What was known of an arm before looking near the query, as in `bandit.beliefs.Standing`."""
+
+    prior_mean: float
+    prior_mass: float
+    n_rated: float
+    reward_sum: float
+    deviation: float
+    cost_usd: float
+    latency_s: float
+    epoch_age_s: float | None  # None: the arm never changed
+    n_changes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One eligible arm as it was weighed."""
 
     arm_id: str
     probability: float
+    standing: Standing
+    predicted: tuple[float, ...]  # reward by each opinion on the neighbourhood, and by their mixture
     alpha: float  # posterior of its mean reward for this query
     beta: float
-    n_rated: float
     local_mass: float  # pseudo-counts that neighbours brought
     bonus: float
     expected_latency_s: float
@@ -172,6 +188,8 @@ class Decision:
     candidates: tuple[Candidate, ...]
     rejected: tuple[Rejection, ...]
     neighbours: tuple[Neighbour, ...]
+    n_rated: float  # the tenant's, of all arms
+    opinion_weights: tuple[float, ...]
     confidence: float  # posterior mean reward of the chosen arm
     budget_price: float
     encoder: str | None  # names the vector space of `context`

@@ -8,8 +8,10 @@ from uuid import UUID
 
 import orjson
 
+from bandit.history import History
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.explanation import explanation
+from service.store.histories import Said, folded, score_of
 from service.store.sums import differences, nine_places, outcome_sums, reward_sums, six_places
 from service.types import (
     ArmSums,
@@ -47,6 +49,7 @@ class FakeStore:
     outcomes: dict[UUID, Outcome] = field(default_factory=dict)
     events: dict[UUID, list[Event]] = field(default_factory=dict)
     sums: dict[str, dict[str, ArmSums]] = field(default_factory=dict)
+    histories: dict[str, dict[str, History]] = field(default_factory=dict)
     queue: dict[UUID, int] = field(default_factory=dict)  # decision_id -> event_id, oldest first
     n_events: int = 0
     is_down: bool = False
@@ -186,6 +189,9 @@ class FakeEvidence:
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self.store.sums.get(tenant, {})
 
+    def histories(self, tenant: str) -> Mapping[str, History]:
+        return self.store.histories.get(tenant, {})
+
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
         self.store.check()
         decision = self.store.decision(feedback.tenant, feedback.request_id)
@@ -200,6 +206,7 @@ class FakeEvidence:
         if _says_the_same(rated, feedback, reward):
             credited = events[-1].arm_id if events else arm_id
             return _learned("duplicate", decision, credited, None, rated.reward if rated else None)
+        said = _said(decision, events, rated, arm_id, reward)
         self.store.n_events += 1
         events.append(Event(self.store.n_events, feedback, reward, arm_id))
         if not decision.query.options.learn:
@@ -207,6 +214,8 @@ class FakeEvidence:
         old = {rated.arm_id: reward_sums(rated.reward)} if rated and rated.reward else {}
         new = {} if reward is None else {arm_id: reward_sums(reward)}
         self.store.add(feedback.tenant, differences(old, new))
+        histories = self.store.histories.setdefault(feedback.tenant, {})
+        histories.update(folded(histories, said))
         if decision.context is not None:
             self.store.queue[decision.decision_id] = self.store.n_events
         if reward is None:
@@ -257,6 +266,22 @@ class FakeEvidence:
 def _sums(outcome: Outcome) -> ArmSums:
     latency_s, cost_usd = six_places(outcome.latency_s), nine_places(outcome.cost_usd)
     return outcome_sums(outcome.status, outcome.kind, latency_s, cost_usd)
+
+
+def _said(
+    decision: Decision, events: Sequence[Event], rated: Event | None, arm_id: str, reward: Reward | None
+) -> Said:
+    before = None if rated is None else rated.reward
+    return Said(
+        decided_at=decision.decided_at,
+        n_rated=decision.n_rated,
+        candidates=orjson.loads(orjson.dumps(explanation(decision)["candidates"])),
+        arm_id=arm_id,
+        score=None if reward is None else score_of(reward.value, reward.weight),
+        arm_before=None if rated is None else rated.arm_id,
+        score_before=None if before is None else score_of(before.value, before.weight),
+        is_first=all(event.reward is None or event.arm_id != arm_id for event in events),
+    )
 
 
 def _says_the_same(rated: Event | None, feedback: Feedback, reward: Reward | None) -> bool:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "service.types": "numpy",
     "service.errors": "",
     "service.tally": "service.types",
-    "service.ports": "service.types service.tally",
+    "service.ports": "service.types service.tally bandit.history",
     "service.settings": f"{VALUES} pydantic yaml dotenv",
     # the domain: no driver, no fastapi
     "service.arms": f"{VALUES} service.settings orjson",
@@ -56,8 +56,8 @@ MAY_IMPORT = {
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (
-        f"{VALUES} service.tally service.store service.ports service.explanation asyncpg orjson numpy"
-        " structlog"
+        f"{VALUES} service.tally service.store service.ports service.explanation bandit.history"
+        " asyncpg orjson numpy structlog"
     ),
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",

@@ -27,6 +27,7 @@ from service.types import (
     Outcome,
     Query,
     Rejection,
+    Standing,
     Usage,
 )
 
@@ -87,13 +88,20 @@ def _decision(data: Json, n_chars: int) -> Decision:
             **data,
             "decision_id": UUID(data["decision_id"]),
             "query": _query(data["query"], n_chars),
-            "candidates": tuple(Candidate(**c) for c in data["candidates"]),
+            "candidates": tuple(_candidate(c) for c in data["candidates"]),
             "rejected": tuple(Rejection(**r) for r in data["rejected"]),
             "neighbours": tuple(_neighbour(n) for n in data["neighbours"]),
             "context": None if data["context"] is None else from_bytes(b64decode(data["context"])),
+            "opinion_weights": tuple(data["opinion_weights"]),
             "degraded": tuple(data["degraded"]),
             "decided_at": datetime.fromisoformat(data["decided_at"]),
         }
+    )
+
+
+def _candidate(data: Json) -> Candidate:
+    return Candidate(
+        **{**data, "standing": Standing(**data["standing"]), "predicted": tuple(data["predicted"])}
     )
 
 

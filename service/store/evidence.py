@@ -1,4 +1,4 @@
-"""What was learned of every arm: events and sums in PostgreSQL, a snapshot of the sums in this replica."""
+"""What was learned of every arm: events, sums and histories in PostgreSQL, a snapshot in this replica."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import asyncpg
 import structlog
 from asyncpg import Record
 
+from bandit.history import History
 from service.errors import StoreUnavailable, UnknownRequest
 from service.store.experiences import PENDING, PENDING_FOR, pending_of
+from service.store.histories import Said, folded, history_of, lock_histories, save_histories, score_of
 from service.store.pool import Database
 from service.store.snapshot import Snapshot
 from service.store.sums import add_sums, differences, reward_sums, six_places, sums_of
@@ -44,6 +46,9 @@ class PostgresEvidence:
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self.snapshot.sums(tenant)
 
+    def histories(self, tenant: str) -> Mapping[str, History]:
+        return self.snapshot.histories(tenant)
+
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
         given = None if reward is None else Reward(six_places(reward.value), six_places(reward.weight))
         text = storable(feedback.text)
@@ -56,6 +61,9 @@ class PostgresEvidence:
             if _says_the_same(current, feedback, text, given):
                 return _duplicate(feedback, decision, current)
             arm_id = current["answered_by"] or decision["arm_id"]
+            said = _said(decision, current, arm_id, given)
+            learns = decision["learn"]
+            histories = await lock_histories(connection, feedback.tenant, said.arms) if learns else {}
             event_id = await connection.fetchval(
                 _INSERT_EVENT,
                 decision["decision_id"],
@@ -66,11 +74,15 @@ class PostgresEvidence:
                 text,
                 arm_id,
                 feedback.received_at,
-                decision["learn"] and decision["has_context"],
+                learns and decision["has_context"],
             )
-            changes = _evidence_changes(current, arm_id, given) if decision["learn"] else {}
+            saved = {}
+            if learns:
+                saved = await save_histories(connection, feedback.tenant, folded(histories, said))
+            changes = _evidence_changes(current, arm_id, given) if learns else {}
             changed = await add_sums(connection, feedback.tenant, changes)
         self.snapshot.put(feedback.tenant, changed)
+        self.snapshot.put_histories(feedback.tenant, saved)
         return Learned(
             status=_status(decision["learn"], current["reward"] is not None, given),
             decision_id=decision["decision_id"],
@@ -114,9 +126,13 @@ class PostgresEvidence:
             await self._following
 
     async def refresh(self) -> None:
-        """Fetch the sums that changed since the last time. Raises StoreUnavailable."""
+        """Fetch what changed since the last time. Raises StoreUnavailable."""
         async with self._database.connection() as connection:
+            # First the older view: what changes between the two is fetched again next time.
             rows = await connection.fetch(_CHANGED, self._seen_until)
+            histories = await connection.fetch(_CHANGED_HISTORIES, self._seen_until)
+        for row in histories:
+            self.snapshot.put_histories(row["tenant"], {row["arm_id"]: (row["version"], history_of(row))})
         for row in rows:
             self._seen_until = row["seen_until"]
             if row["arm_id"] is not None:
@@ -148,7 +164,8 @@ _CHANNEL = "evidence"
 
 # What is done with one decision's feedback is done one after the other.
 _LOCK_DECISION = """
-SELECT decision_id, arm_id, learn, context IS NOT NULL AS has_context
+SELECT decision_id, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
+    (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
 FROM decisions
 WHERE tenant = $1 AND request_id = $2
 FOR NO KEY UPDATE
@@ -156,7 +173,10 @@ FOR NO KEY UPDATE
 
 # One row, whatever there is. After the lock, in a statement of its own: it sees what the lock waited for.
 _CURRENT = """
-SELECT e.event_id, e.score, e.reward, e.weight, e.feedback_text, e.arm_id, o.arm_id AS answered_by
+SELECT e.event_id, e.score, e.reward, e.weight, e.feedback_text, e.arm_id, o.arm_id AS answered_by,
+    ARRAY(
+        SELECT arm_id FROM feedback_events f WHERE f.decision_id = d.decision_id AND f.reward IS NOT NULL
+    ) AS arms_scored
 FROM (VALUES ($1::uuid)) AS d (decision_id)
 LEFT JOIN LATERAL (
     SELECT event_id, score, reward, weight, feedback_text, arm_id
@@ -206,6 +226,7 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS seen_until,
 FROM (VALUES (1)) AS always (one)
 LEFT JOIN evidence e ON e.changed_in >= $1::bigint::text::xid8
 """
+_CHANGED_HISTORIES = "SELECT * FROM histories WHERE changed_in >= $1::bigint::text::xid8"
 
 
 def _unknown(feedback: Feedback) -> UnknownRequest:
@@ -229,6 +250,19 @@ def _says_the_same(current: Record, feedback: Feedback, text: str | None, given:
     if (current["score"], current["feedback_text"]) != (feedback.score, text):
         return False
     return feedback.score is not None or current["reward"] == given.value
+
+
+def _said(decision: Record, current: Record, arm_id: str, given: Reward | None) -> Said:
+    return Said(
+        decided_at=decision["decided_at"],
+        n_rated=decision["n_rated"],
+        candidates=decision["candidates"],
+        arm_id=arm_id,
+        score=None if given is None else score_of(given.value, given.weight),
+        arm_before=current["arm_id"],
+        score_before=score_of(current["reward"], current["weight"]),
+        is_first=arm_id not in current["arms_scored"],
+    )
 
 
 def _evidence_changes(current: Record, arm_id: str, given: Reward | None) -> dict[str, ArmSums]:

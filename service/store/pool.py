@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import asyncpg
 import orjson
@@ -111,9 +111,21 @@ class Database:
             raise
 
     @asynccontextmanager
-    async def transaction(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
-        """The same within one transaction, committed at the end of the block."""
-        async with self.connection(timeout_s=timeout_s) as connection, connection.transaction():
+    async def transaction(
+        self, *, timeout_s: float | None = None, at_one_moment: bool = False
+    ) -> AsyncIterator[Connection]:
+        """The same within one transaction, committed at the end of the block.
+
+        Args:
+            at_one_moment: whether all its statements see the tables as they were at the first.
+        """
+        isolation: Literal["repeatable_read", "read_committed"] = (
+            "repeatable_read" if at_one_moment else "read_committed"
+        )
+        async with (
+            self.connection(timeout_s=timeout_s) as connection,
+            connection.transaction(isolation=isolation),
+        ):
             yield connection
 
     async def listen(self, channel: str, notify: Callable[[], None]) -> asyncpg.Connection[asyncpg.Record]:

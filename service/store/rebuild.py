@@ -1,11 +1,15 @@
-"""Evidence and experiences, recomputed from decisions, outcomes and events."""
+"""Evidence, histories and experiences, recomputed from decisions, outcomes and events."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
 from uuid import UUID
 
+from bandit.history import History
 from service.store.experiences import experience_of
+from service.store.histories import folded, history_of, lock_histories, said_of, save_histories
 from service.store.pool import Connection, Database
 from service.store.sums import add_sums, differences, sums_of
 from service.types import ArmSums, Experience
@@ -13,30 +17,49 @@ from service.types import ArmSums, Experience
 _TIMEOUT_S = 3600.0  # it reads the whole log
 
 
-async def evidence_differences(database: Database) -> dict[tuple[str, str], ArmSums]:
-    """By (tenant, arm), what the events and outcomes have and the sums lack; empty: nothing.
+Arm = tuple[str, str]  # tenant, arm id
 
-    Raises StoreUnavailable.
-    """
-    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+
+@dataclass(frozen=True, slots=True)
+class EvidenceDifferences:
+    """By arm: what must be added to its sums; the history it should have."""
+
+    sums: dict[Arm, ArmSums]
+    histories: dict[Arm, History]
+
+    def __len__(self) -> int:
+        return len(self.sums.keys() | self.histories.keys())
+
+
+async def evidence_differences(database: Database) -> EvidenceDifferences:
+    """What the events and outcomes say otherwise than sums and histories. Raises StoreUnavailable."""
+    async with database.transaction(timeout_s=_TIMEOUT_S, at_one_moment=True) as connection:
         return await _differences(connection)
 
 
-async def rebuild_evidence(database: Database) -> dict[tuple[str, str], ArmSums]:
-    """Put right what differs, in one transaction that learners wait for; return what was added.
+async def rebuild_evidence(database: Database) -> EvidenceDifferences:
+    """Put right what differs, in one transaction that learners wait for; return what differed.
 
     Raises StoreUnavailable.
     """
     async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
         await connection.execute(_KEEP_LEARNERS_OUT, timeout=_TIMEOUT_S)
-        changes = await _differences(connection)
-        for (tenant, arm_id), change in sorted(changes.items()):
+        found = await _differences(connection)
+        for (tenant, arm_id), history in sorted(found.histories.items(), key=_by_arm):
+            await lock_histories(connection, tenant, [arm_id])
+            await save_histories(connection, tenant, {arm_id: history})
+        for (tenant, arm_id), change in sorted(found.sums.items(), key=_by_arm):
             await add_sums(connection, tenant, {arm_id: change})
-    return changes
+    return found
 
 
-# Learners write an event or an outcome before they touch a sum: in this order nobody waits in a circle.
-_KEEP_LEARNERS_OUT = "LOCK TABLE feedback_events, outcomes, evidence IN SHARE ROW EXCLUSIVE MODE"
+def _by_arm(item: tuple[Arm, object]) -> Arm:
+    return item[0]
+
+
+# Learners write a history, then an event, or an outcome, before they touch a sum: in this order nobody waits
+# in a circle.
+_KEEP_LEARNERS_OUT = "LOCK TABLE histories, feedback_events, outcomes, evidence IN SHARE ROW EXCLUSIVE MODE"
 
 # Table and log in one statement, which sees both at one moment. An outcome counts when the arm itself
 # answered; of a decision's events the newest stands.
@@ -68,11 +91,43 @@ FROM outcome_sums FULL JOIN reward_sums USING (tenant, arm_id)
 """
 
 
-async def _differences(connection: Connection) -> dict[tuple[str, str], ArmSums]:
+async def _differences(connection: Connection) -> EvidenceDifferences:
     rows = await connection.fetch(_HELD_AND_DUE, timeout=_TIMEOUT_S)
     held = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows if not row["is_due"]}
     due = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows if row["is_due"]}
-    return differences(held, due)
+    return EvidenceDifferences(differences(held, due), await _other_histories(connection))
+
+
+# Every event with the one before it of the same decision, in the order in which they were folded.
+_EVENTS = """
+SELECT e.tenant, e.arm_id, e.reward, e.weight, e.arm_before, e.reward_before, e.weight_before, e.is_first,
+    d.decided_at, (d.explanation ->> 'n_rated')::float8 AS n_rated,
+    d.explanation -> 'candidates' AS candidates
+FROM (
+    SELECT event_id, decision_id, tenant, arm_id, reward, weight,
+        lag(arm_id) OVER earlier AS arm_before, lag(reward) OVER earlier AS reward_before,
+        lag(weight) OVER earlier AS weight_before,
+        count(reward) OVER (PARTITION BY decision_id, arm_id ORDER BY event_id
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) = 0 AS is_first
+    FROM feedback_events
+    WINDOW earlier AS (PARTITION BY decision_id ORDER BY event_id)
+) e
+JOIN decisions d ON d.decision_id = e.decision_id AND d.learn
+ORDER BY e.event_id
+"""
+_HISTORIES = "SELECT * FROM histories"
+
+
+async def _other_histories(connection: Connection) -> dict[Arm, History]:
+    """The histories that the events give, where the table has others."""
+    due: defaultdict[str, dict[str, History]] = defaultdict(dict)
+    async for row in connection.cursor(_EVENTS, prefetch=500, timeout=_TIMEOUT_S):
+        due[row["tenant"]].update(folded(due[row["tenant"]], said_of(row)))
+    rows = await connection.fetch(_HISTORIES, timeout=_TIMEOUT_S)
+    held = {(row["tenant"], row["arm_id"]): history_of(row) for row in rows}
+    told = {(tenant, arm_id): history for tenant, of in due.items() for arm_id, history in of.items()}
+    nothing = {arm: History() for arm in held.keys() - told.keys()}
+    return {arm: history for arm, history in (told | nothing).items() if held.get(arm, History()) != history}
 
 
 _EXPERIENCES = """

@@ -18,14 +18,15 @@ from tests.bandit.worlds import (
     random_sums,
     seeds,
     some_neighbours,
+    standing_of,
 )
 
 
 def test_without_evidence_the_belief_is_the_prior() -> None:
-    beliefs = believe(a_prior(3), Sums.zeros(3), Neighbours.none(), Knobs())
+    beliefs = believe(standing_of(a_prior(3), Sums.zeros(3)), Neighbours.none(), Knobs())
 
     assert beliefs.posterior.mean.tolist() == pytest.approx([0.8] * 3)
-    assert beliefs.global_mean.tolist() == pytest.approx([0.8] * 3)
+    assert beliefs.standing.global_mean.tolist() == pytest.approx([0.8] * 3)
     assert beliefs.difficulty == 0.0
     assert beliefs.expected_cost_usd.tolist() == [0.002] * 3
 
@@ -33,14 +34,14 @@ def test_without_evidence_the_belief_is_the_prior() -> None:
 def test_the_global_mean_is_the_prior_and_all_rewards_by_mass() -> None:
     beliefs = beliefs_after(n=[8.0], mean=[0.3], knobs=Knobs())
 
-    assert beliefs.global_mean[0] == pytest.approx((2 * 0.8 + 8 * 0.3) / 10)
+    assert beliefs.standing.global_mean[0] == pytest.approx((2 * 0.8 + 8 * 0.3) / 10)
 
 
 def test_neighbours_move_the_arm_they_were_answered_by_as_the_formula_says() -> None:
     prior = replace(a_prior(2), mean=np.array([0.5, 0.5]))
     neighbours = some_neighbours([0] * 10 + [1] * 10, [1.0] * 10 + [0.0] * 10)
 
-    beliefs = believe(prior, Sums.zeros(2), neighbours, Knobs())
+    beliefs = believe(standing_of(prior, Sums.zeros(2)), neighbours, Knobs())
 
     expected = 0.25 * 5 / (10 + 10) + 0.25 * 5 / (10 + 40)
     assert beliefs.difficulty == pytest.approx(0.0)
@@ -55,8 +56,7 @@ def test_neighbours_move_the_arm_they_were_answered_by_as_the_formula_says() -> 
 def test_an_easy_neighbourhood_praises_no_arm_for_what_all_arms_share() -> None:
     rewards = [0.9] * 40
     shared = believe(
-        replace(a_prior(2), mean=np.array([0.5, 0.5])),
-        Sums.zeros(2),
+        standing_of(replace(a_prior(2), mean=np.array([0.5, 0.5])), Sums.zeros(2)),
         some_neighbours([0] * 30 + [1] * 10, rewards),
         Knobs(),
     )
@@ -68,7 +68,7 @@ def test_an_easy_neighbourhood_praises_no_arm_for_what_all_arms_share() -> None:
 def test_nearby_dollars_and_seconds_pull_the_expectation_by_twenty_pseudo_observations() -> None:
     neighbours = some_neighbours([0] * 20, [1.0] * 20)
 
-    beliefs = believe(a_prior(2), Sums.zeros(2), neighbours, Knobs())
+    beliefs = believe(standing_of(a_prior(2), Sums.zeros(2)), neighbours, Knobs())
 
     assert beliefs.expected_cost_usd.tolist() == pytest.approx([(0.002 + 0.02) / 2, 0.002])
     assert beliefs.expected_latency_s.tolist() == pytest.approx([1.5, 1.0])
@@ -77,7 +77,7 @@ def test_nearby_dollars_and_seconds_pull_the_expectation_by_twenty_pseudo_observ
 def test_neighbours_nobody_rated_tell_of_dollars_but_not_of_reward() -> None:
     unrated = replace(some_neighbours([0] * 20, [1.0] * 20), weight=np.zeros(20))
 
-    beliefs = believe(a_prior(2), Sums.zeros(2), unrated, Knobs())
+    beliefs = believe(standing_of(a_prior(2), Sums.zeros(2)), unrated, Knobs())
 
     assert beliefs.local_mass.tolist() == [0.0, 0.0]
     assert beliefs.difficulty == 0.0
@@ -92,19 +92,21 @@ def test_relabelling_arms_permutes_beliefs(n_arms: int, seed: int) -> None:
     new_label = np.argsort(order)
 
     relabelled = believe(
-        Prior(prior.mean[order], prior.mass[order], prior.cost_usd[order], prior.latency_s[order]),
-        Sums(
-            sums.n[order],
-            sums.reward_sum[order],
-            sums.n_outcomes[order],
-            sums.cost_usd_sum[order],
-            sums.latency_s_sum[order],
+        standing_of(
+            Prior(prior.mean[order], prior.mass[order], prior.cost_usd[order], prior.latency_s[order]),
+            Sums(
+                sums.n[order],
+                sums.reward_sum[order],
+                sums.n_outcomes[order],
+                sums.cost_usd_sum[order],
+                sums.latency_s_sum[order],
+            ),
         ),
         replace(neighbours, arm=new_label[neighbours.arm]),
         Knobs(),
     )
 
-    expected = permuted(believe(prior, sums, neighbours, Knobs()), order)
+    expected = permuted(believe(standing_of(prior, sums), neighbours, Knobs()), order)
     assert np.allclose(relabelled.posterior.alpha, expected.posterior.alpha)
     assert np.allclose(relabelled.posterior.beta, expected.posterior.beta)
     assert np.allclose(relabelled.expected_cost_usd, expected.expected_cost_usd)
@@ -116,10 +118,10 @@ def test_more_evidence_on_an_arm_makes_every_belief_firmer(n_arms: int, seed: in
     rng = np.random.default_rng(seed)
     prior, sums = a_random_prior(n_arms, rng), random_sums(n_arms, rng)
     neighbours = random_neighbours(n_arms, rng)
-    before = believe(prior, sums, neighbours, Knobs())
-    more = replace(sums, n=sums.n + 10, reward_sum=sums.reward_sum + 10 * before.global_mean)
+    before = believe(standing_of(prior, sums), neighbours, Knobs())
+    more = replace(sums, n=sums.n + 10, reward_sum=sums.reward_sum + 10 * before.standing.global_mean)
 
-    after = believe(prior, more, neighbours, Knobs())
+    after = believe(standing_of(prior, more), neighbours, Knobs())
 
     assert np.all(after.posterior.mass > before.posterior.mass)
 
@@ -128,9 +130,9 @@ def test_more_evidence_on_an_arm_makes_every_belief_firmer(n_arms: int, seed: in
 def test_beliefs_are_always_proper(n_arms: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
 
+    sure = replace(a_random_prior(n_arms, rng), mean=rng.integers(0, 2, n_arms).astype(np.float64))
     beliefs = believe(
-        replace(a_random_prior(n_arms, rng), mean=rng.integers(0, 2, n_arms).astype(np.float64)),
-        random_sums(n_arms, rng),
+        standing_of(sure, random_sums(n_arms, rng)),
         random_neighbours(n_arms, rng, k=int(rng.integers(0, 150))),
         Knobs(),
     )

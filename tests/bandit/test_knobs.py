@@ -14,7 +14,7 @@ from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy
 from bandit.thompson import sample
 from bandit.utility import utility_terms
-from tests.bandit.worlds import a_prior, beliefs_after, some_neighbours
+from tests.bandit.worlds import a_prior, beliefs_after, some_neighbours, standing_of
 
 
 def chances(knobs: Knobs, mean: list[float], cost_usd: list[float], n: float = 100) -> Floats:
@@ -108,7 +108,8 @@ def test_fewer_than_min_similar_requests_leave_global_evidence_only() -> None:
     neighbours = some_neighbours([0] * 5, [0.0] * 5)
 
     enough, too_few = (
-        believe(a_prior(2), Sums.zeros(2), neighbours, Knobs(min_similar_requests=least)) for least in (5, 6)
+        believe(standing_of(a_prior(2), Sums.zeros(2)), neighbours, Knobs(min_similar_requests=least))
+        for least in (5, 6)
     )
 
     assert enough.local_deviation[0] < 0

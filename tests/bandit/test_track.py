@@ -8,7 +8,7 @@ from bandit.evidence import Sums
 from bandit.history import Epoch, History, Tally
 from bandit.knobs import Knobs
 from bandit.track import FADE, PRIOR_KEPT, Track
-from tests.bandit.worlds import a_prior, some_neighbours
+from tests.bandit.worlds import a_prior, some_neighbours, standing_of
 
 WORKED = History(epoch=Epoch(rated=Tally(100.0, 80.0)), newest=500.0, n_rated=400.0)
 
@@ -36,7 +36,7 @@ def test_neighbours_from_before_a_change_do_not_speak() -> None:
     neighbours = some_neighbours([0] * 10 + [1] * 10, [1.0] * 20)
 
     track = Track.of([changed, WORKED], now=1000.0, n_rated=400.0)
-    beliefs = believe(a_prior(2), Sums.zeros(2), neighbours, Knobs(), track)
+    beliefs = believe(standing_of(a_prior(2), Sums.zeros(2), track), neighbours, Knobs())
 
     assert beliefs.local_mass.tolist() == [0.0, 10.0]
 
@@ -46,7 +46,7 @@ def test_an_opinion_that_foretells_worse_loses_its_say() -> None:
     neighbours = some_neighbours([0] * 20, [0.0] * 20)
 
     track = Track.of([wrong], now=600.0, n_rated=400.0)
-    beliefs = believe(a_prior(1), Sums.zeros(1), neighbours, Knobs(), track)
+    beliefs = believe(standing_of(a_prior(1), Sums.zeros(1), track), neighbours, Knobs())
 
-    assert beliefs.opinion_weights[0] > 0.999
-    assert beliefs.posterior.mean[0] == pytest.approx(beliefs.global_mean[0], abs=1e-3)
+    assert beliefs.standing.opinion_weights[0] > 0.999
+    assert beliefs.posterior.mean[0] == pytest.approx(beliefs.standing.global_mean[0], abs=1e-3)

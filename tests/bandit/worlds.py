@@ -1,15 +1,16 @@
 """Made-up arms, neighbours and logs for the tests of the learner."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from hypothesis import strategies as st
 
 from bandit.arrays import Ints
-from bandit.beliefs import Beliefs, Prior, believe
+from bandit.beliefs import Beliefs, Prior, Standing, believe
 from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
+from bandit.track import Track
 
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
 arm_counts = st.integers(min_value=1, max_value=16)
@@ -70,10 +71,14 @@ def some_neighbours(arm: list[int], reward: list[float]) -> Neighbours:
     )
 
 
+def standing_of(prior: Prior, sums: Sums, track: Track | None = None) -> Standing:
+    """Of arms with a plain record, unless another is given."""
+    return Standing.of(prior, sums, Track.plain(sums) if track is None else track)
+
+
 def random_beliefs(n_arms: int, rng: np.random.Generator, knobs: Knobs) -> Beliefs:
-    return believe(
-        a_random_prior(n_arms, rng), random_sums(n_arms, rng), random_neighbours(n_arms, rng), knobs
-    )
+    standing = standing_of(a_random_prior(n_arms, rng), random_sums(n_arms, rng))
+    return believe(standing, random_neighbours(n_arms, rng), knobs)
 
 
 def beliefs_after(
@@ -86,18 +91,24 @@ def beliefs_after(
         prior = replace(prior, cost_usd=np.array(cost_usd))
     rated = np.array(n, dtype=np.float64)
     sums = replace(Sums.zeros(n_arms), n=rated, reward_sum=rated * np.array(mean))
-    return believe(prior, sums, Neighbours.none(), knobs)
+    return believe(standing_of(prior, sums), Neighbours.none(), knobs)
 
 
 def permuted(beliefs: Beliefs, order: Ints) -> Beliefs:
+    """The same beliefs with the arms in another order."""
+    per_arm = {
+        field.name: getattr(beliefs.standing, field.name)[order]
+        for field in fields(Standing)
+        if field.name != "opinion_weights"
+    }
     return replace(
         beliefs,
+        standing=replace(beliefs.standing, **per_arm),
         posterior=Beta(beliefs.posterior.alpha[order], beliefs.posterior.beta[order]),
-        global_mean=beliefs.global_mean[order],
-        n=beliefs.n[order],
         local_mass=beliefs.local_mass[order],
         local_deviation=beliefs.local_deviation[order],
         expected_cost_usd=beliefs.expected_cost_usd[order],
         expected_latency_s=beliefs.expected_latency_s[order],
         bonus=beliefs.bonus[order],
+        predicted=beliefs.predicted[:, order],
     )

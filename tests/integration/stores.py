@@ -22,6 +22,7 @@ from service.types import (
     Query,
     Rejection,
     Reward,
+    Standing,
     Usage,
 )
 
@@ -65,9 +66,10 @@ def a_candidate(arm_id: str, probability: float) -> Candidate:
     return Candidate(
         arm_id=arm_id,
         probability=probability,
+        standing=Standing(0.8, 20.0, 3.0, 2.5, 0.4, 0.0001, 1.2, None, 0),
+        predicted=(0.8, 0.81, 0.79, 0.8),
         alpha=4.0,
         beta=1.0,
-        n_rated=3.0,
         local_mass=0.5,
         bonus=0.0,
         expected_latency_s=1.5,
@@ -91,6 +93,8 @@ def a_decision(request_id: str = "r1", *, arm_id: str = "small", **of_query: obj
         candidates=(a_candidate("small", 0.7), a_candidate("large", 0.1 + 0.2)),
         rejected=(Rejection("tiny", "context too long"),),
         neighbours=(Neighbour(uuid4(), "r0", "small", 0.9, 60.0, 1.0, 1.0, 1.2, 0.0001),),
+        n_rated=3.0,
+        opinion_weights=(0.5, 0.25, 0.25),
         confidence=0.8,
         budget_price=0.0,
         encoder=ENCODER,

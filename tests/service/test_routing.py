@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,41 @@ async def test_a_pinned_arm_is_weighed_all_the_same(world: World) -> None:
     assert (decision.arm_id, decision.kind, decision.propensity) == ("large", "pinned", 1.0)
     assert [candidate.probability for candidate in decision.candidates] == [1.0]
     assert decision.context is not None
+
+
+async def test_an_arm_that_silently_fails_is_left_and_its_old_neighbours_fall_silent(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], **PLAIN) as world:
+        for i in range(60):
+            await world.ask("Hi", request_id=f"good-{i}", model="cheap")
+            await world.rate(f"good-{i}", 0.9)
+            world.clock.now += timedelta(minutes=1)
+        for i in range(15):
+            await world.ask("Hi", request_id=f"bad-{i}", model="cheap")
+            await world.rate(f"bad-{i}", 0.0)
+            world.clock.now += timedelta(minutes=1)
+
+        await world.ask("Hi", request_id="after")
+
+        cheap = next(c for c in (await world.record("after"))["candidates"] if c["arm_id"] == "cheap")
+        assert cheap["standing"]["n_changes"] == 1
+        assert cheap["standing"]["n_rated"] <= 15
+        assert cheap["posterior"]["local_mass"] <= 15
+        assert cheap["posterior"]["mean"] < 0.2
+        assert (await world.weigh("Hi"))["cheap"] < 0.05
+
+
+async def test_what_was_foretold_is_logged_with_each_candidate(world: World) -> None:
+    await world.ask("Hi", request_id="r-1", model="small")
+    await world.rate("r-1", 0.0)
+
+    await world.ask("Hi", request_id="r-2")
+
+    record = await world.record("r-2")
+    assert record["n_rated"] == 1
+    assert sum(record["opinion_weights"]) == pytest.approx(1)
+    for candidate in record["candidates"]:
+        assert len(candidate["predicted"]) == len(record["opinion_weights"]) + 1
+        assert candidate["standing"]["deviation"] > 0
 
 
 # --- the holdout
