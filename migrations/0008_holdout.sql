@@ -1,4 +1,4 @@
--- 0009_holdout: which decisions the default arm got by lot, and an index on time for the reports.
+-- 0008_holdout: which decisions the default arm got by lot, and an index on time for the reports.
 -- Why: what the lot gave to the default arm, and what it left to the policy, are two samples of the same traffic;
 -- their difference is what routing brings. NULL: no lot was cast, because the caller named the model, the default
 -- could not answer, nothing was to be learned, no share was set, or the decision is older than this column.
