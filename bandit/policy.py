@@ -48,6 +48,34 @@ def draw(probabilities: Floats, rng: np.random.Generator) -> Choice:
     return Choice(index=index, propensity=float(probabilities[index]), uniform=uniform)
 
 
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """A share of requests that one arm answers whatever the policy says, to compare the others with.
+
+    Args:
+        share: of requests, in [0, 1].
+        arm: its index.
+    """
+
+    share: float
+    arm: int
+
+    def mix(self, probabilities: Floats) -> Floats:
+        """Give the arm the share; what is left keeps the policy's odds. A share of 0 changes nothing."""
+        mixed = (1 - self.share) * probabilities
+        mixed[self.arm] += self.share
+        return mixed
+
+    def holds(self, choice: Choice, mixed: Floats) -> bool:
+        """Say whether a draw from the mixture fell into the share: it begins the arm's interval.
+
+        One number decides both, so the draw can be repeated, and the share is independent of the policy.
+        """
+        edges = np.append(0.0, mixed.cumsum())
+        is_within = choice.uniform * edges[-1] < edges[self.arm] + self.share
+        return choice.index == self.arm and bool(is_within)
+
+
 def without(probabilities: Floats, tried: Sequence[int]) -> Floats:
     """Renormalise over the arms not tried yet; evenly where the policy gave none of them a chance.
 

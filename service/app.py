@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from service.api import admin, chat, feedback, inspect, openapi, ops, problems
+from service.api import admin, chat, feedback, inspect, openapi, ops, problems, stats
 from service.api.origins import OnlyOrigins
 from service.dialects.openai import ChatCompletionRequest
 from service.opening import open_parts
@@ -57,7 +57,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     if parts is not None:
         app.state.parts = parts
     problems.install(app)
-    for part in (chat, feedback, inspect, ops, admin):
+    for part in (chat, feedback, inspect, stats, ops, admin):
         app.include_router(part.endpoints)
     openapi.install(app, [ChatCompletionRequest, feedback.FeedbackRequest, admin.NewModel, admin.ModelChange])
     return app

@@ -32,6 +32,7 @@ from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
+from service.store.reports import PostgresReports
 from service.store.shadow import PostgresShadowLog
 from service.store.spool import Spool, SpoolingJournal
 
@@ -102,6 +103,7 @@ async def open_parts(
             shadow_log=PostgresShadowLog(
                 database, store_texts=settings.store_texts, snapshot=evidence.snapshot
             ),
+            reports=PostgresReports(database),
             database=database,
             environ=environ,
             caller=caller,

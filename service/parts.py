@@ -22,7 +22,7 @@ from service.completion import Completion
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
 from service.lifecycle import Lifecycle
-from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, ShadowLog
+from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, Reports, ShadowLog
 from service.routing import Router
 from service.run import Run
 from service.settings import Settings
@@ -67,6 +67,7 @@ class Parts:
     learner: Learner
     lifecycle: Lifecycle
     journal: SpoolingJournal
+    reports: Reports
     database: Pingable
     memory: Memory
     encoder: TextEncoder
@@ -130,6 +131,7 @@ def wire(
     journal: SpoolingJournal,
     enrolments: Enrolments,
     shadow_log: ShadowLog,
+    reports: Reports,
     database: Pingable,
     environ: Mapping[str, str],
     caller: ModelCaller,
@@ -159,6 +161,7 @@ def wire(
         clock=clock,
         embedding_timeout_s=settings.embedding_timeout_s,
         memory_timeout_s=settings.memory_timeout_s,
+        holdout_share=settings.holdout_share,
     )
 
     completion = Completion(
@@ -182,6 +185,7 @@ def wire(
         learner=Learner(evidence, memory, journal, encoder.name),
         lifecycle=Lifecycle(arms.arms, catalog, enrolments, pacer, environ, clock),
         journal=journal,
+        reports=reports,
         database=database,
         memory=memory,
         encoder=encoder,

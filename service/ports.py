@@ -10,6 +10,7 @@ from uuid import UUID
 
 from bandit.history import History
 from service.enrolment import ArmFigures, Enrolment, ShadowAnswer
+from service.tally import Group, Tally
 from service.types import (
     Answer,
     Arm,
@@ -173,6 +174,14 @@ class ShadowLog(Protocol):
 
         A decision that waits to be written to PostgreSQL has no shadow answers.
         """
+        ...
+
+
+class Reports(Protocol):
+    """What requests came to, counted when asked. Raises StoreUnavailable."""
+
+    async def traffic(self, tenant: str, since: datetime, until: datetime) -> Mapping[Group, Tally]:
+        """By group, the requests decided at or after `since` and before `until`, and their newest rating."""
         ...
 
 

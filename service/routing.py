@@ -18,7 +18,7 @@ from bandit.budget import Pacer
 from bandit.evidence import Neighbours, Sums
 from bandit.history import History
 from bandit.knobs import Knobs
-from bandit.policy import Choice, ThompsonPolicy, draw
+from bandit.policy import Choice, Holdout, ThompsonPolicy, draw
 from bandit.track import Track
 from bandit.utility import UtilityTerms, utility_terms
 from embeddings.encoder import EncoderError, TextEncoder
@@ -68,6 +68,7 @@ class Router:
     clock: Clock
     embedding_timeout_s: float
     memory_timeout_s: float
+    holdout_share: float = 0.0
 
     async def decide(self, query: Query) -> Decision:
         """Choose an arm and charge the budget's purse; logging and calling are up to others.
@@ -88,13 +89,19 @@ class Router:
         knobs = narrowed(self.knobs, query.options)
         beliefs = self._believe(arms, query, recalled.neighbours, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
+        is_held_out: bool | None = None
         if query.requested_model is not None:
             kind: DecisionKind = "pinned"
             probabilities, choice = np.ones(1), Choice(index=0, propensity=1.0, uniform=0.0)
         else:
-            probabilities = self._policy(arms, knobs, beliefs).probabilities(beliefs)
+            policy = self._policy(arms, knobs, beliefs)
+            holdout = self._holdout(policy, query.options)
+            probabilities = policy.probabilities(beliefs)
+            if holdout is not None:
+                probabilities = holdout.mix(probabilities)
             choice = draw(probabilities, self.rng)
-            kind = self._kind(choice, arms, beliefs, terms)
+            is_held_out = None if holdout is None else holdout.holds(choice, probabilities)
+            kind = "default" if is_held_out else self._kind(choice, arms, beliefs, terms)
         return Decision(
             decision_id=uuid4(),
             query=query,
@@ -113,6 +120,7 @@ class Router:
             context=recalled.context,
             degraded=recalled.degraded if self.evidence.is_loaded else (*recalled.degraded, "store"),
             decided_at=self.clock(),
+            holdout=is_held_out,
         )
 
     def repeat(self, query: Query, arm_id: str) -> Decision:
@@ -194,6 +202,12 @@ class Router:
             barred=self.pacer.barred(beliefs.expected_cost_usd),
             default_arm=default[0] if default else None,
         )
+
+    def _holdout(self, policy: ThompsonPolicy, options: Options) -> Holdout | None:
+        """The share of the default arm; None where it cannot answer, or nothing is to be learned."""
+        if self.holdout_share == 0 or policy.default_arm is None or not options.learn:
+            return None
+        return Holdout(self.holdout_share, policy.default_arm)
 
     def _kind(
         self, choice: Choice, arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms

@@ -163,6 +163,9 @@ class Settings(_Frozen):
     min_confidence_score: float = Field(
         0.1, ge=0, le=1, description="an arm whose expected reward is lower gives way to the default model"
     )
+    holdout_share: float = Field(
+        0.0, ge=0, le=0.5, description="share of requests the default model answers, to measure savings by"
+    )
     optimistic_prior: float = Field(0.8, gt=0, lt=1, description="expected mean reward of an unknown arm")
     exploration_bonus: float = Field(0.0, ge=0, le=1, description="head start of a young arm, in reward")
     min_requests_for_global: int = Field(

@@ -197,6 +197,7 @@ class Decision:
     context: Vector | None
     degraded: tuple[str, ...]  # which dependencies were missing
     decided_at: datetime
+    holdout: bool | None = None  # True: held out; False: it could have been; None: it could not
 
 
 @dataclass(frozen=True, slots=True)

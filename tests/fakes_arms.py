@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 @dataclass(slots=True)
 class FakeEnrolments:
-    """A Enrolments in memory, as this replica sees it at once."""
+    """An Enrolments in memory, as this replica sees it at once."""
 
     store: FakeStore
     tell: Callable[[Mapping[str, Enrolment]], None] | None = None

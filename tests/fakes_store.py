@@ -172,6 +172,7 @@ class FakeJournal:
             "decision": decision.kind,
             "arm_id": decision.arm_id,
             "propensity": decision.propensity,
+            "holdout": decision.holdout,
             "degraded": list(decision.degraded),
             "learn": query.options.learn,
             "session_id": query.options.session_id,

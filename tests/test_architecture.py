@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "service.types": "numpy",
     "service.errors": "",
     "service.enrolment": "service.types",
-    "service.ports": "service.types service.enrolment bandit.history",
+    "service.tally": "service.types",
+    "service.ports": "service.types service.enrolment service.tally bandit.history",
     "service.settings": f"{VALUES} pydantic yaml dotenv",
     # the domain: no driver, no fastapi
     "service.arms": f"{VALUES} service.settings orjson",
@@ -47,6 +48,7 @@ MAY_IMPORT = {
     "service.pieces": "service.types",
     "service.background": "structlog",
     "service.usage": "service.types",
+    "service.savings": "service.types service.tally service.usage bandit",
     "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
     "service.attempts": DOMAIN,
@@ -60,8 +62,8 @@ MAY_IMPORT = {
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (
-        f"{VALUES} service.enrolment service.store service.ports service.explanation bandit.history"
-        " asyncpg orjson numpy structlog"
+        f"{VALUES} service.enrolment service.tally service.store service.ports service.explanation"
+        " bandit.history asyncpg orjson numpy structlog"
     ),
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
@@ -73,7 +75,8 @@ MAY_IMPORT = {
     "service.dialects": f"{VALUES} pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
-        "service.parts service.enrolment service.lifecycle fastapi starlette pydantic orjson structlog"
+        "service.parts service.enrolment service.lifecycle service.savings service.tally fastapi starlette"
+        " pydantic orjson structlog"
     ),
     # driving a router from outside, over HTTP
     "service.replay": (

@@ -50,6 +50,7 @@ async def route(
             "model": decision.arm_id,
             "decision": decision.kind,
             "propensity": decision.propensity,
+            "holdout": decision.holdout,
             "degraded": list(decision.degraded),
             **explanation(decision),
         }

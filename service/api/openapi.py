@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.types import Json
@@ -17,6 +18,12 @@ def body_schema(name: str, *, or_list: bool = False) -> Json:
     one: Json = {"$ref": REF.format(model=name)}
     schema = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} if or_list else one
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def query_parameters(model: type[BaseModel]) -> Json:
+    """What an endpoint says of its query string."""
+    properties = model.model_json_schema()["properties"]
+    return {"parameters": [{"name": name, "in": "query", "schema": of} for name, of in properties.items()]}
 
 
 def install(app: FastAPI, models: list[type[Any]]) -> None:

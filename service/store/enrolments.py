@@ -21,7 +21,7 @@ Decide = Callable[[Mapping[str, Enrolment]], Enrolment]
 
 
 class PostgresEnrolments:
-    """A Enrolments. Between `start` and `close` its copy follows what other replicas change.
+    """An Enrolments. Between `start` and `close` its copy follows what other replicas change.
 
     While PostgreSQL is away the copy stays as it was.
     """

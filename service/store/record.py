@@ -9,7 +9,8 @@ from service.types import Json
 
 _DECISION = """
 SELECT decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind,
-    arm_id, propensity, n_chars, n_prompt_tokens, learn, session_id, degraded, explanation, query_text
+    arm_id, propensity, holdout, n_chars, n_prompt_tokens, learn, session_id, degraded, explanation,
+    query_text
 FROM decisions
 WHERE tenant = $1 AND request_id = $2
 """
@@ -76,6 +77,7 @@ def _decision(row: Record) -> Json:
         "decision": row["kind"],
         "arm_id": row["arm_id"],
         "propensity": row["propensity"],
+        "holdout": row["holdout"],
         "degraded": list(row["degraded"]),
         "learn": row["learn"],
         "session_id": row["session_id"],

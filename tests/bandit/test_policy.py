@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit.knobs import Knobs
-from bandit.policy import ThompsonPolicy, draw, lift, without
+from bandit.policy import Holdout, ThompsonPolicy, draw, lift, without
 from tests.bandit.worlds import arm_counts, beliefs_after, permuted, random_beliefs, seeds
 
 rates = st.floats(min_value=0, max_value=1)
@@ -133,6 +133,50 @@ def test_an_arm_without_probability_is_never_drawn_even_at_the_edges(uniform: fl
 def test_what_is_no_distribution_is_refused(probabilities: list[float]) -> None:
     with pytest.raises(ValueError, match="sum to 1"):
         draw(np.array(probabilities), np.random.default_rng(0))
+
+
+@given(n_arms=arm_counts, seed=seeds, share=rates)
+def test_with_a_holdout_probabilities_still_sum_to_one_and_the_others_keep_their_odds(
+    n_arms: int, seed: int, share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    probabilities, arm = rng.dirichlet(np.full(n_arms, 0.3)), int(rng.integers(n_arms))
+
+    mixed = Holdout(share, arm).mix(probabilities)
+
+    assert mixed.sum() == pytest.approx(1.0, abs=1e-12)
+    assert mixed[arm] == pytest.approx(share + (1 - share) * probabilities[arm])
+    others = np.arange(n_arms) != arm
+    assert mixed[others] == pytest.approx((1 - share) * probabilities[others])
+
+
+@given(n_arms=arm_counts, seed=seeds)
+def test_a_holdout_of_nothing_changes_nothing(n_arms: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(n_arms, 0.3))
+    holdout = Holdout(0.0, int(rng.integers(n_arms)))
+
+    mixed = holdout.mix(probabilities)
+
+    assert np.array_equal(mixed, probabilities)
+    assert not any(holdout.holds(draw(mixed, rng), mixed) for _ in range(20))
+
+
+def test_the_share_is_held_out_whatever_the_policy_gives_the_arm_and_the_rest_is_the_policys() -> None:
+    probabilities, n = np.array([0.2, 0.5, 0.3]), 20_000
+    holdout, rng = Holdout(0.1, 1), np.random.default_rng(3)
+    mixed = holdout.mix(probabilities)
+
+    draws = [draw(mixed, rng) for _ in range(n)]
+
+    held = np.array([holdout.holds(choice, mixed) for choice in draws])
+    arms = np.array([choice.index for choice in draws])
+    assert held.mean() == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / n))
+    assert set(arms[held]) == {1}
+    routed = np.bincount(arms[~held], minlength=3) / np.count_nonzero(~held)
+    assert routed == pytest.approx(probabilities, abs=4 * np.sqrt(0.25 / (0.9 * n)))
+    assert {choice.propensity for choice in draws if choice.index == 1} == {mixed[1]}
+    assert np.mean(arms == 1) == pytest.approx(mixed[1], abs=4 * np.sqrt(0.25 / n))
 
 
 def test_after_a_failure_the_remaining_arms_keep_their_odds() -> None:

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from service.ports import Reports
 from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.pool import Database
+from service.store.reports import PostgresReports
+from tests.fakes_reports import FakeReports
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 from tests.integration.postgres_server import (
     Cluster,
@@ -38,14 +41,27 @@ __all__ = [
 
 
 @pytest.fixture(params=["fake", "embedded", "system"])
-async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
-    """A journal that stores texts and its evidence, held to one contract."""
+async def backing(request: pytest.FixtureRequest) -> AsyncIterator[FakeStore | Database]:
+    """What a contract's stores keep their data in."""
     if request.param == "fake":
-        store = FakeStore()
-        yield Stores(FakeJournal(store, store_texts=True), FakeEvidence(store))
+        yield FakeStore()
         return
     cluster: Cluster = request.getfixturevalue(f"{request.param}_cluster")
     database = Database(await cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
-    evidence = PostgresEvidence(database)
-    yield Stores(PostgresJournal(database, store_texts=True, snapshot=evidence.snapshot), evidence)
+    yield database
     await database.close()
+
+
+@pytest.fixture
+def stores(backing: FakeStore | Database) -> Stores:
+    """A journal that stores texts and its evidence, held to one contract."""
+    if isinstance(backing, FakeStore):
+        return Stores(FakeJournal(backing, store_texts=True), FakeEvidence(backing))
+    evidence = PostgresEvidence(backing)
+    return Stores(PostgresJournal(backing, store_texts=True, snapshot=evidence.snapshot), evidence)
+
+
+@pytest.fixture
+def reports(backing: FakeStore | Database) -> Reports:
+    """What is counted from the log of the stores."""
+    return FakeReports(backing) if isinstance(backing, FakeStore) else PostgresReports(backing)

@@ -122,6 +122,18 @@ async def test_the_record_tells_everything_that_was_weighed(stores: Stores) -> N
     assert record["reward"] is None
 
 
+@pytest.mark.parametrize("holdout", [None, False, True])
+async def test_the_record_tells_whether_the_request_was_held_out(
+    stores: Stores, holdout: bool | None
+) -> None:
+    await stores.journal.log_decision(replace(a_decision(), holdout=holdout))
+
+    record = await stores.journal.record(TENANT, "r1")
+
+    assert record is not None
+    assert record["holdout"] is holdout
+
+
 async def test_the_record_tells_what_the_decision_led_to(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)

@@ -68,6 +68,18 @@ def test_a_decision_comes_back_as_it_was() -> None:
     assert comparable(back) == comparable(replace(decision, query=replace(decision.query, body={})))
 
 
+def test_a_decision_spooled_before_there_was_a_holdout_still_decodes() -> None:
+    line = encode(replace(a_decision(), holdout=True), store_texts=False)
+    older = line.replace(b',"holdout":true', b"")
+
+    then, now = decode(older), decode(line)
+
+    assert older != line
+    assert isinstance(then, Decision)
+    assert isinstance(now, Decision)
+    assert (then.holdout, now.holdout) == (None, True)
+
+
 def test_an_outcome_comes_back_as_it_was() -> None:
     decision = a_decision()
     run = Run(an_outcome(decision), (an_attempt(decision), an_attempt(decision, 1, ttft_s=None)))

@@ -190,3 +190,75 @@ async def test_what_was_foretold_is_logged_with_each_candidate(world: World) -> 
     for candidate in record["candidates"]:
         assert len(candidate["predicted"]) == len(record["opinion_weights"]) + 1
         assert candidate["standing"]["deviation"] > 0
+
+
+# --- the holdout
+
+
+async def test_a_held_out_request_gets_the_default_by_a_propensity_that_counts_both_ways(
+    tmp_path: Path,
+) -> None:
+    arms = [arm("default", "1", prior_quality=0.2), arm("good", "1", prior_quality=0.9)]
+    async with opened(tmp_path, arms, holdout_share=0.5, **PLAIN) as world:
+        decisions = [await world.parts.router.preview(query()) for _ in range(60)]
+
+    held_out = [d for d in decisions if d.holdout]
+    routed = [d for d in decisions if not d.holdout]
+    assert len(held_out) == pytest.approx(30, abs=4 * 60**0.5 / 2)
+    assert {(d.arm_id, d.kind) for d in held_out} == {("default", "default")}
+    assert {d.arm_id for d in routed} == {"good"}
+    assert {d.holdout for d in routed} == {False}
+    for decision in decisions:
+        probabilities = {c.arm_id: c.probability for c in decision.candidates}
+        assert sum(probabilities.values()) == pytest.approx(1)
+        assert probabilities["default"] == pytest.approx(0.5, abs=0.01)
+        assert decision.propensity == probabilities[decision.arm_id]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        query(models=["dear"]),
+        query(max_cost_usd=0.000_000_1),
+        query(learn=False),
+        replace(query(), requested_model="cheap"),
+    ],
+    ids=["other models only", "the default is too dear", "nothing is to be learned", "the caller chose"],
+)
+async def test_where_no_comparison_is_possible_nothing_is_held_out(tmp_path: Path, asked: Query) -> None:
+    arms = [arm("cheap", "1"), arm("dear", "0")]
+    async with opened(tmp_path, arms, holdout_share=0.5) as world:
+        decisions = [await world.parts.router.preview(asked) for _ in range(20)]
+
+    assert {d.holdout for d in decisions} == {None}
+
+
+async def test_without_a_share_nothing_is_held_out(world: World) -> None:
+    decision = await world.parts.router.preview(query())
+
+    assert decision.holdout is None
+
+
+async def test_the_budget_pays_for_a_held_out_request_but_does_not_bar_it(tmp_path: Path) -> None:
+    arms = [arm("dear", "10"), arm("cheap", "0.1")]
+    budget = Decimal("0.0001")
+    async with opened(
+        tmp_path, arms, holdout_share=0.5, budget_usd_per_request=budget, min_confidence_score=0.0
+    ) as world:
+        decisions = [await world.parts.router.decide(query()) for _ in range(30)]
+
+    assert any(d.holdout for d in decisions[20:])
+    assert world.parts.router.pacer.purse < -100
+
+
+async def test_a_held_out_request_still_teaches(tmp_path: Path) -> None:
+    async with opened(tmp_path, holdout_share=0.5) as world:
+        for i in range(10):
+            await world.ask(f"Question {i}", request_id=f"r-{i}")
+        records = {f"r-{i}": await world.record(f"r-{i}") for i in range(10)}
+        held_out = next(request_id for request_id, record in records.items() if record["holdout"])
+
+        rated = await world.rate(held_out, 1.0)
+
+    assert rated.json()["status"] == "applied"
+    assert world.store.sums["default"]["small"].n == 1

@@ -32,6 +32,7 @@ from tests.fakes import (
     FakeStore,
     FixedClock,
 )
+from tests.fakes_reports import FakeReports
 
 SPOOL_BYTES = 1_000_000
 ENVIRON = {"NEW_API_KEY": "a secret"}
@@ -129,6 +130,7 @@ async def opened(
         journal=journal,
         enrolments=enrolments,
         shadow_log=FakeShadowLog(store),
+        reports=FakeReports(store),
         database=FakeDatabase(store),
         environ=ENVIRON,
         caller=caller,

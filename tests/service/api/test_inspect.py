@@ -180,6 +180,7 @@ async def test_route_decides_and_explains_but_calls_logs_and_teaches_nothing(wor
     assert decided["request_id"] == "r-1"
     assert decided["model"] == decided["draw"]["arm_id"]
     assert decided["decision"] in {"exploit", "explore"}
+    assert decided["holdout"] is None
     assert sum(c["probability"] for c in decided["candidates"]) == pytest.approx(1)
     assert [r["arm_id"] for r in decided["rejected"]] == ["medium"]
     assert world.caller.calls == []

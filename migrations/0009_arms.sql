@@ -1,4 +1,4 @@
--- 0008_arms: what is decided of the arms at runtime, their price changes, and what arms in shadow answered.
+-- 0009_arms: what is decided of the arms at runtime, their price changes, and what arms in shadow answered.
 -- Why: arms are added, re-priced, drained and retired without a restart, and every replica follows. Outcomes
 -- keep what was billed; believed dollars are in today's prices, so the changes are kept too.
 -- Locks: new tables, and a column of outcomes that needs no rewriting. Undo: DROP FUNCTION todays_usd;

@@ -1,0 +1,160 @@
+"""GET /v1/stats."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from service.api.answers import JsonAnswer
+from service.api.caller import unless_gone
+from service.api.deps import PartsDep, TenantDep
+from service.api.openapi import query_parameters
+from service.dialects.openai import invalid
+from service.errors import BadRequest
+from service.parts import Parts
+from service.savings import CONFIDENCE, Measured, assumed, costs_of, measured, rewards_of
+from service.tally import Group, Tally, total
+from service.types import Arm, Json
+
+endpoints = APIRouter(tags=["operations"])
+
+USUAL_DAYS = 30
+MAX_DAYS = 366
+NOT_ROUTED = {"pinned", "cache"}  # the caller chose the model, or none was called
+
+OFF = Measured(None, "HOLDOUT_SHARE is 0: nothing was held out")
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
+
+
+class StatsRequest(BaseModel):
+    """Which requests to count, and with which model to compare them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: int | None = Field(None, ge=1, le=MAX_DAYS, description="so many days, up to `until`; absent: 30")
+    since: Moment | None = Field(None, description="the first moment that counts, with its time zone")
+    until: Moment | None = Field(None, description="the first moment that does not; absent: now")
+    baseline: str | None = Field(None, max_length=128, description="a model; absent: DEFAULT_MODEL")
+
+    def window(self, now: datetime) -> tuple[datetime, datetime]:
+        """The first moment that counts and the first that does not.
+
+        Raises:
+            BadRequest: there is no such time, or too much of it.
+        """
+        until = self.until or now
+        if self.since is None:
+            return until - timedelta(days=self.days or USUAL_DAYS), until
+        if self.days is not None:
+            raise BadRequest("days: give days or since, not both", param="days")
+        if not self.since < until <= self.since + timedelta(days=MAX_DAYS):
+            rule = f"must be before until ({until.isoformat()}), by at most {MAX_DAYS} days"
+            raise BadRequest(f"since: {rule}, got {self.since.isoformat()}", param="since")
+        return self.since, until
+
+
+@endpoints.get("/v1/stats", openapi_extra=query_parameters(StatsRequest))
+async def stats(request: Request, parts: PartsDep, tenant: TenantDep) -> Response:
+    """Traffic, spend, and what routing brings: assumed by a price list, and measured against the holdout."""
+    asked = _read(request)
+    since, until = asked.window(request.state.received_at)
+    baseline = parts.catalog.known(asked.baseline or parts.catalog.default_arm_id, param="baseline")
+    traffic = await unless_gone(request, parts.reports.traffic(tenant, since, until))
+    return JsonAnswer(
+        {
+            "since": since.isoformat(),
+            "until": until.isoformat(),
+            "total": _numbers(total(traffic.values())),
+            "per_decision": _per("decision", traffic, lambda group: group.kind),
+            "per_model": _per("model", traffic, lambda group: group.arm_id),
+            "per_day": _per("day", traffic, lambda group: group.day.isoformat()),
+            "savings": {"assumed": _assumed(traffic, baseline), "measured": _measured(traffic, parts)},
+        }
+    )
+
+
+def _read(request: Request) -> StatsRequest:
+    try:
+        return StatsRequest.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def _per(name: str, traffic: Mapping[Group, Tally], key: Callable[[Group], str]) -> list[Json]:
+    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+    for group, tally in traffic.items():
+        tallies[key(group)] += tally
+    return [{name: value, **_numbers(tallies[value])} for value in sorted(tallies)]
+
+
+def _numbers(tally: Tally) -> Json:
+    return {
+        "requests": tally.n_requests,
+        "ok": tally.n_ok,
+        "failed": tally.n_failed,
+        "cancelled": tally.n_cancelled,
+        "cost_usd": tally.cost_usd,
+        "prompt_tokens": tally.prompt_tokens,
+        "cached_tokens": tally.cached_tokens,
+        "completion_tokens": tally.completion_tokens,
+        "reasoning_tokens": tally.reasoning_tokens,
+        "mean_latency_ms": _mean_ms(tally.latency_s, tally.n_timed),
+        "mean_ttft_ms": _mean_ms(tally.ttft_s, tally.n_streamed),
+        "rated": tally.n_rated,
+        "mean_reward": rewards_of(tally).mean,
+    }
+
+
+def _mean_ms(seconds: Decimal, n: int) -> float | None:
+    return round(float(seconds) / n * 1000, 3) if n else None
+
+
+def _assumed(traffic: Mapping[Group, Tally], baseline: Arm) -> Json:
+    routed = total(tally for group, tally in traffic.items() if group.kind not in NOT_ROUTED)
+    dollars = assumed(routed, baseline.price)
+    return {
+        "baseline": baseline.arm_id,
+        "requests": routed.n_requests,
+        "cost_usd": dollars.spent_usd,
+        "baseline_cost_usd": dollars.baseline_usd,
+        "saved_usd": dollars.saved_usd,
+        "saved_share": dollars.saved_share,
+    }
+
+
+def _measured(traffic: Mapping[Group, Tally], parts: Parts) -> Json:
+    share = parts.settings.holdout_share
+    routed = total(tally for group, tally in traffic.items() if group.holdout is False)
+    held_out = total(tally for group, tally in traffic.items() if group.holdout)
+    is_off = share == 0 and held_out.n_requests == 0
+    cost = OFF if is_off else measured(costs_of(routed), costs_of(held_out))
+    reward = OFF if is_off else measured(rewards_of(routed), rewards_of(held_out))
+    return {
+        "default_model": parts.catalog.default_arm_id,
+        "holdout_share": share,
+        "confidence": CONFIDENCE,
+        "routed": _side(routed),
+        "held_out": _side(held_out),
+        "cost_usd_per_request": _difference(cost),
+        "reward": _difference(reward),
+    }
+
+
+def _side(tally: Tally) -> Json:
+    cost, reward = costs_of(tally), rewards_of(tally)
+    return {"requests": cost.n, "mean_cost_usd": cost.mean, "rated": reward.n, "mean_reward": reward.mean}
+
+
+def _difference(found: Measured) -> Json:
+    if found.difference is None:
+        return {"difference": None, "low": None, "high": None, "reason": found.reason}
+    between = found.difference
+    return {"difference": between.value, "low": between.low, "high": between.high, "reason": None}

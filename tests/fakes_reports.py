@@ -1,0 +1,72 @@
+"""Reports for tests, counted from a FakeStore."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from service.store.sums import nine_places, six_places
+from service.tally import Group, Tally
+from service.types import Decision, Outcome
+from tests.fakes_store import FakeStore
+
+
+@dataclass(frozen=True, slots=True)
+class FakeReports:
+    """A Reports in memory."""
+
+    store: FakeStore
+
+    async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, Tally]:
+        self.store.check()
+        groups: defaultdict[Group, Tally] = defaultdict(Tally)
+        for decision in self.store.decisions.values():
+            if decision.query.tenant == tenant and since <= decision.decided_at < until:
+                groups[self._group(decision)] += self._tally(decision)
+        return dict(groups)
+
+    def _group(self, decision: Decision) -> Group:
+        last = self.store.outcomes.get(decision.decision_id, decision)
+        return Group(decision.decided_at.astimezone(UTC).date(), last.arm_id, last.kind, decision.holdout)
+
+    def _tally(self, decision: Decision) -> Tally:
+        calls = [nine_places(a.cost_usd) for a in self.store.attempts_of(decision.decision_id)]
+        spent = Tally(
+            n_requests=1,
+            cost_usd=sum(calls, Decimal(0)),
+            cost_usd_squares=sum(calls, Decimal(0)) ** 2,
+        )
+        return spent + self._answered(decision) + self._rated(decision)
+
+    def _answered(self, decision: Decision) -> Tally:
+        outcome = self.store.outcomes.get(decision.decision_id)
+        if outcome is None:
+            return Tally()
+        counted = Tally(
+            n_ok=int(outcome.status == "ok"),
+            n_failed=int(outcome.status == "failed"),
+            n_cancelled=int(outcome.status == "cancelled"),
+            prompt_tokens=outcome.usage.prompt_tokens,
+            cached_tokens=outcome.usage.cached_tokens,
+            completion_tokens=outcome.usage.completion_tokens,
+            reasoning_tokens=outcome.usage.reasoning_tokens,
+        )
+        return counted + _timed(outcome)
+
+    def _rated(self, decision: Decision) -> Tally:
+        events = self.store.events.get(decision.decision_id)
+        if not events or events[-1].feedback.score is None or events[-1].reward is None:
+            return Tally()
+        reward = six_places(events[-1].reward.value)
+        return Tally(n_rated=1, reward=reward, reward_squares=reward**2)
+
+
+def _timed(outcome: Outcome) -> Tally:
+    if outcome.status != "ok" or outcome.kind == "cache":
+        return Tally()
+    latency = Tally(n_timed=1, latency_s=six_places(outcome.latency_s))
+    if outcome.ttft_s is None:
+        return latency
+    return latency + Tally(n_streamed=1, ttft_s=six_places(outcome.ttft_s))
