@@ -45,12 +45,19 @@ class Setting:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """What happened; arrays have shape (n,)."""
+    """What happened; arrays have shape (n,).
+
+    Args:
+        propensity: of the chosen arm.
+        expected: what the propensity is on average over arms drawn as often as they should be.
+        alarms: position, arm, and whether it was for the worse.
+    """
 
     chosen: Ints
     propensity: Floats
+    expected: Floats
     spent: Floats
-    alarms: list[tuple[int, int, bool]] = field(default_factory=list)  # position, arm, was it for the worse
+    alarms: list[tuple[int, int, bool]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +109,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     nothing = np.zeros(n_arms)
     n_rated = 0.0
     memory = Memory.blank(n)
-    run = Run(memory.arm, np.zeros(n), np.zeros(n))
+    run = Run(memory.arm, *np.zeros((3, n)))
 
     for t in range(n):
         factor = factors[t]
@@ -118,7 +125,8 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         beliefs = believe(Standing.of(prior, sums, track), near, knobs)
         absent = joins > t
         barred = absent | pacer.barred(np.where(absent, np.inf, beliefs.expected_cost_usd))
-        choice = draw(_probabilities(beliefs, setting, pacer, barred, knobs), rng)
+        probabilities = _probabilities(beliefs, setting, pacer, barred, knobs)
+        choice = draw(probabilities, rng)
         arm = choice.index
         if setting.budget is not None:
             drawn = thompson.sample(
@@ -131,7 +139,8 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         memory.predicted[t] = beliefs.predicted[:, arm]
         memory.deviation[t] = beliefs.standing.deviation[arm]
         memory.n_rated[t], memory.n_changes[t] = n_rated, track.n_changes[arm]
-        run.propensity[t], run.spent[t] = choice.propensity, stream.costs[t, arm] * factor[arm]
+        run.propensity[t], run.expected[t] = choice.propensity, float(probabilities @ probabilities)
+        run.spent[t] = stream.costs[t, arm] * factor[arm]
         n_calls[arm] += 1
         cost_sum[arm] += stream.costs[t, arm]
 

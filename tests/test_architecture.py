@@ -86,6 +86,9 @@ MAY_IMPORT = {
     "service.maintenance": EVERYTHING,
     "service.cli": EVERYTHING,
     "benchmarks": f"{EVERYTHING} scipy httpx pyarrow matplotlib tqdm aiohttp openai benchmarks",
+    "benchmarks.rivals.paretobandit": "bandit benchmarks numpy pareto_bandit",
+    "benchmarks.rivals.vowpal": "bandit benchmarks numpy vowpalwabbit",
+    "benchmarks.rivals.litellm": "bandit benchmarks litellm",
 }
 STARTERS = {"service.app", "service.serving", "service.maintenance", "service.cli"}
 PURE_STDLIB = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}
