@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     n_seeds, n = (1, 400) if given.smoke else (given.seeds, given.requests)
     seeds = range(given.first_seed, given.first_seed + n_seeds)
-    has_rivals = not given.no_rivals
+    has_rivals = given.smoke or not given.no_rivals  # the smoke is measured by them
     if has_rivals and missing():
         print(f"without {' and '.join(missing())}: install requirements-rivals.txt to compare with them")
     cpu = decision_cpu(n=30 if given.smoke else 300)
