@@ -164,20 +164,25 @@ def budget(task: Task) -> list[Row]:
     cheaper[n // 3 : 2 * n // 3, int(plain.price.argmax())] = 1 / 20
     failed = failing(plain, int(plain.quality.argmax()))
     rows = []
-    for ceiling in np.geomspace(plain.price.min(), plain.price.max(), N_CEILINGS + 2)[1:-1]:
+    ceilings = np.geomspace(plain.price.min(), plain.price.max(), N_CEILINGS + 2)[1:-1].tolist()
+    for rank, ceiling in enumerate(ceilings):
         for label, stream, factors in (
             ("plain", plain, None),
             ("price falls", plain, cheaper),
             ("arm fails", failed, None),
         ):
-            run = replay(
-                stream, Setting(0.0, quality, budget=float(ceiling), price_factors=factors), task.seed
-            )
+            run = replay(stream, Setting(0.0, quality, budget=ceiling, price_factors=factors), task.seed)
             spends = {label: (run.chosen, run.spent)}
             if task.rivals and is_installed("paretobandit"):
-                spends |= _paretobandit(stream, float(ceiling), task.seed, factors, label)
+                spends |= _paretobandit(stream, ceiling, task.seed, factors, label)
             rows += [
-                {"policy": k, "lam": 0.0, "ceiling": float(ceiling), **_spend(stream, *kept, float(ceiling))}
+                {
+                    "policy": k,
+                    "lam": 0.0,
+                    "ceiling": ceiling,
+                    "ceiling_rank": rank,
+                    **_spend(stream, *kept, ceiling),
+                }
                 for k, kept in spends.items()
             ]
     names = [arm.rpartition("/")[2] for arm in plain.arms]
