@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "service.serving": EVERYTHING,
     "service.maintenance": EVERYTHING,
     "service.cli": EVERYTHING,
-    "benchmarks": f"{EVERYTHING} scipy httpx pyarrow matplotlib tqdm aiohttp openai benchmarks",
+    "benchmarks": f"{EVERYTHING} scipy httpx pyarrow matplotlib tqdm aiohttp openai orjson benchmarks",
     "benchmarks.rivals.paretobandit": "bandit benchmarks numpy pareto_bandit",
     "benchmarks.rivals.vowpal": "bandit benchmarks numpy vowpalwabbit",
     "benchmarks.rivals.litellm": "bandit benchmarks litellm",
