@@ -71,6 +71,12 @@ MAY_IMPORT = {
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
         "service.parts service.savings service.tally fastapi starlette pydantic orjson structlog"
     ),
+    # warming from recorded outcomes
+    "service.importing": (
+        f"{VALUES} service.importing service.ports service.catalog service.routing service.rewards"
+        " embeddings.encoder pydantic orjson pyarrow"
+    ),
+    "service.importing.command": EVERYTHING,
     # driving a router from outside, over HTTP
     "service.replay": (
         f"{VALUES} service.replay numpy pydantic yaml aiohttp httpx openai pyarrow matplotlib tqdm"
