@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -202,17 +202,7 @@ def newcomer(task: Task) -> list[Row]:
         scores[:, arm] *= score
         costs[:, arm] *= cost
         price[arm] *= cost
-        changed = Stream(
-            scores,
-            costs,
-            stream.near,
-            stream.similarity,
-            stream.is_rated,
-            stream.delay,
-            stream.quality,
-            price,
-            stream.contexts,
-        )
+        changed = replace(stream, scores=scores, costs=costs, price=price)
         ceiling = float(np.median(np.delete(stream.price, arm))) if label == "dear" else None
         run = replay(changed, Setting(lam, quality, ceiling, joins), task.seed)
         after = run.chosen[half:] == arm

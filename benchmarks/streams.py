@@ -43,6 +43,7 @@ class Stream:
         delay: how many requests later feedback is known, 1 at least.
         quality, price: shape (n_arms,), mean score and cost over the whole set.
         contexts: shape (n, d), unit rows.
+        arms: the arms' names, n_arms of them.
     """
 
     scores: Floats
@@ -54,6 +55,7 @@ class Stream:
     quality: Floats
     price: Floats
     contexts: Floats
+    arms: tuple[str, ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -137,6 +139,7 @@ def open_stream(
         quality=recorded.scores[:, pool].mean(axis=0),
         price=mean_cost / mean_cost.max(),
         contexts=recorded.contexts[rows],
+        arms=tuple(recorded.arms[a] for a in pool),
     )
 
 

@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "service.ports": "service.types service.tally bandit.history",
     "service.settings": f"{VALUES} pydantic yaml dotenv",
     # the domain: no driver, no fastapi
-    "service.arms": f"{VALUES} service.settings orjson",
+    "service.arms": f"{VALUES} service.settings service.priors orjson",
+    "service.priors": "yaml",
     "service.breaker": f"{VALUES} service.ports",
     "service.catalog": f"{VALUES} service.breaker",
     "service.rewards": "service.types",
