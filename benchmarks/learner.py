@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +34,7 @@ class Setting:
         joins: shape (n_arms,), position from which an arm may be chosen.
         price_factors: shape (n, n_arms), announced prices relative to the recorded; None: as recorded.
         has_context: whether neighbours are recalled.
+        mass: observations that a known prior mean stands for; NaN: the learner's default.
     """
 
     lam: float
@@ -41,6 +43,7 @@ class Setting:
     joins: Ints | None = None
     price_factors: Floats | None = None
     has_context: bool = True
+    mass: float = math.nan
 
 
 @dataclass(slots=True, eq=False)
@@ -107,6 +110,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     histories = [History() for _ in range(n_arms)]
     sums, cost_sum, n_calls = Sums.zeros(n_arms), np.zeros(n_arms), np.zeros(n_arms)
     nothing = np.zeros(n_arms)
+    mass = np.where(np.isnan(setting.quality), np.nan, setting.mass)
     n_rated = 0.0
     memory = Memory.blank(n)
     run = Run(memory.arm, *np.zeros((3, n)))
@@ -117,9 +121,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             for a in changed:
                 pacer.reprice(names[a], float(factor[a] / factors[t - 1, a]))
         track = Track.of(histories, now=float(t), n_rated=n_rated)
-        prior = Prior.of(
-            setting.quality, np.full(n_arms, np.nan), stream.price * factor, nothing, knobs, track, joins > 0
-        )
+        prior = Prior.of(setting.quality, mass, stream.price * factor, nothing, knobs, track, joins > 0)
         sums = Sums(nothing, nothing, n_calls, cost_sum, nothing).repriced(factor)
         near = _recall(stream, memory, t, factor) if setting.has_context else Neighbours.none()
         beliefs = believe(Standing.of(prior, sums, track), near, knobs)

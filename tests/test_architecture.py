@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "service.ports": "service.types service.tally bandit.history",
     "service.settings": f"{VALUES} pydantic yaml dotenv",
     # the domain: no driver, no fastapi
-    "service.arms": f"{VALUES} service.settings orjson",
+    "service.arms": f"{VALUES} service.settings service.priors orjson",
+    "service.priors": "yaml",
     "service.breaker": f"{VALUES} service.ports",
     "service.catalog": f"{VALUES} service.breaker",
     "service.rewards": "service.types",
@@ -71,6 +72,12 @@ MAY_IMPORT = {
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
         "service.parts service.savings service.tally fastapi starlette pydantic orjson structlog"
     ),
+    # warming from recorded outcomes
+    "service.importing": (
+        f"{VALUES} service.importing service.ports service.catalog service.routing service.rewards"
+        " embeddings.encoder pydantic orjson pyarrow"
+    ),
+    "service.importing.command": EVERYTHING,
     # driving a router from outside, over HTTP
     "service.replay": (
         f"{VALUES} service.replay numpy pydantic yaml aiohttp httpx openai pyarrow matplotlib tqdm"
