@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from service.errors import StartupError
+from service.priors import public_prior
 from service.settings import ModelSettings, Settings
 from service.types import Arm, Price
 
@@ -62,6 +63,8 @@ def choose_arms(
         raise StartupError(f"models: none is usable: {'; '.join(left_out)}")
     if not arms and environ.get("OLLAMA_BASE_URL"):
         raise StartupError("OLLAMA_BASE_URL is set: name its models in LLM_MODELS, as ollama/<name>")
+    if settings.public_priors:
+        arms = [_with_public_prior(arm) for arm in arms]
     chosen = ArmList(tuple(arms or simulated), tuple(left_out))
     default_arm_id(settings, chosen.arms)
     return chosen
@@ -132,6 +135,7 @@ def arm_of(settings: ModelSettings) -> Arm:
         prior_quality=settings.prior_quality,
         prior_mass=settings.prior_mass,
         timeout_s=settings.timeout_s,
+        prior_source=None if settings.prior_quality is None else "configured",
     )
     if settings.price is None:
         return _listed(arm)
@@ -161,6 +165,13 @@ def _listed(arm: Arm) -> Arm:
         ),
         context_window=arm.context_window or entry.get("max_input_tokens"),
     )
+
+
+def _with_public_prior(arm: Arm) -> Arm:
+    """The arm with what is publicly known of its model, where its own settings say nothing."""
+    if arm.prior_quality is not None or (known := public_prior(arm.model)) is None:
+        return arm
+    return replace(arm, prior_quality=known.quality, prior_source=known.source)
 
 
 @cache

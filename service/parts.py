@@ -89,6 +89,7 @@ class Parts:
             "simulated": self.arms.is_simulated,
             "models": [arm.arm_id for arm in self.catalog.arms],
             "default_model": self.catalog.default_arm_id,
+            "prior_sources": {arm.arm_id: arm.prior_source for arm in arms},
             "dependencies": dependencies,
             "resting_models": resting,
         }

@@ -62,7 +62,12 @@ class ModelSettings(_Frozen):
         None,
         description="of: tools, json_schema, vision, audio, files, reasoning; absent: no filter",
     )
-    prior_quality: float | None = Field(None, ge=0, le=1, description="expected mean reward before evidence")
+    prior_quality: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="expected mean reward before evidence; absent: the public table's",
+    )
     prior_mass: float | None = Field(None, gt=0, le=1000, description="how many answers that belief is worth")
     timeout_s: float = Field(60.0, gt=0, le=3600, description="longest wait for (more of) an answer, seconds")
 
@@ -143,6 +148,9 @@ class Settings(_Frozen):
     llm_models: tuple[Name, ...] = Field((), description="use only (or just) these models, comma-separated")
     default_model: str | None = Field(
         None, description="answers when confidence is low; absent: the first arm"
+    )
+    public_priors: bool = Field(
+        True, description="well-known models without prior_quality start from their published quality"
     )
     max_attempts: int = Field(3, ge=1, le=10, description="calls of models for one request at the most")
 

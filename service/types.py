@@ -88,6 +88,7 @@ class Arm:
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float = 60.0
+    prior_source: str | None = None  # of prior_quality: "configured", or the date of the public table
     price_version: int = 0  # how often its price was changed at runtime
 
 

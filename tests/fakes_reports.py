@@ -23,7 +23,10 @@ class FakeReports:
         self.store.check()
         groups: defaultdict[Group, Tally] = defaultdict(Tally)
         for decision in self.store.decisions.values():
-            if decision.query.tenant == tenant and since <= decision.decided_at < until:
+            query = decision.query
+            if query.dialect == "import" or query.tenant != tenant:
+                continue
+            if since <= decision.decided_at < until:
                 groups[self._group(decision)] += self._tally(decision)
         return dict(groups)
 

@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "service.ports": "service.types service.enrolment service.tally bandit.history",
     "service.settings": f"{VALUES} pydantic yaml dotenv",
     # the domain: no driver, no fastapi
-    "service.arms": f"{VALUES} service.settings orjson",
+    "service.arms": f"{VALUES} service.settings service.priors orjson",
+    "service.priors": "yaml",
     "service.breaker": f"{VALUES} service.ports",
     "service.catalog": f"{VALUES} service.enrolment service.breaker numpy",
     "service.rewards": "service.types",
@@ -78,6 +79,12 @@ MAY_IMPORT = {
         "service.parts service.enrolment service.lifecycle service.savings service.tally fastapi starlette"
         " pydantic orjson structlog"
     ),
+    # warming from recorded outcomes
+    "service.importing": (
+        f"{VALUES} service.importing service.ports service.catalog service.routing service.rewards"
+        " embeddings.encoder pydantic orjson pyarrow"
+    ),
+    "service.importing.command": EVERYTHING,
     # driving a router from outside, over HTTP
     "service.replay": (
         f"{VALUES} service.replay numpy pydantic yaml aiohttp httpx openai pyarrow matplotlib tqdm"
@@ -93,7 +100,10 @@ MAY_IMPORT = {
     "service.serving": EVERYTHING,
     "service.maintenance": EVERYTHING,
     "service.cli": EVERYTHING,
-    "benchmarks": f"{EVERYTHING} scipy httpx pyarrow matplotlib tqdm aiohttp openai benchmarks",
+    "benchmarks": f"{EVERYTHING} scipy httpx pyarrow matplotlib tqdm aiohttp openai orjson benchmarks",
+    "benchmarks.rivals.paretobandit": "bandit benchmarks numpy pareto_bandit",
+    "benchmarks.rivals.vowpal": "bandit benchmarks numpy vowpalwabbit",
+    "benchmarks.rivals.litellm": "bandit benchmarks litellm",
 }
 STARTERS = {"service.app", "service.serving", "service.maintenance", "service.cli"}
 PURE_STDLIB = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}

@@ -63,7 +63,8 @@ class PostgresReports:
 
 _GIVE_UP_AFTER = "SELECT set_config('statement_timeout', $1, true)"  # until the end of the transaction
 
-# The newest feedback of a request stands; a weak signal that nobody gave is no rating.
+# The newest feedback of a request stands; a weak signal that nobody gave is no rating. What was imported was
+# asked elsewhere; its dialect is spelled out, as in the index.
 _TRAFFIC = """
 SELECT (d.decided_at AT TIME ZONE 'UTC')::date AS day,
     coalesce(o.arm_id, d.arm_id) AS arm_id,
@@ -98,6 +99,6 @@ LEFT JOIN LATERAL (
     ORDER BY event_id DESC
     LIMIT 1
 ) f ON true
-WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3
+WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3 AND d.dialect <> 'import'
 GROUP BY 1, 2, 3, 4
 """
