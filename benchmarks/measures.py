@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
-import time
->>>>>>> 5c99247e23702bb91f912bf0e829e8299a881be5
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
