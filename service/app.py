@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service.api import admin, chat, feedback, inspect, openapi, ops, problems, stats
 from service.api.origins import OnlyOrigins
 from service.dialects.openai import ChatCompletionRequest
+from service.errors import ForbiddenOrigin
 from service.opening import open_parts
 from service.parts import Parts
 from service.settings import Settings
@@ -58,7 +59,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         app.state.parts = parts
     problems.install(app)
     for part in (chat, feedback, inspect, stats, ops, admin):
-        app.include_router(part.endpoints)
+        app.include_router(part.endpoints, responses=openapi.failures(ForbiddenOrigin))
     openapi.install(app, [ChatCompletionRequest, feedback.FeedbackRequest, admin.NewModel, admin.ModelChange])
     return app
 

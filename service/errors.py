@@ -121,6 +121,9 @@ class ProviderRateLimited(ProviderError):
     """The provider answered 429 or 402."""
 
 
+# Statuses by which providers say that the caller's request is faulty.
+REJECTING_STATUSES = (400, 413, 422)
+
 # Codes of faults that a request has with one model only.
 LIMITS_OF_ONE_MODEL = frozenset({"unsupported_parameter", "unsupported_value", "context_length_exceeded"})
 

@@ -14,10 +14,18 @@ from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
 from service.api.deps import BodyDep, PartsDep, parts_at
-from service.api.openapi import body_schema
+from service.api.openapi import body_schema, failures
 from service.dialects.openai import field_path, invalid
 from service.enrolment import ArmFigures, Shadow
-from service.errors import AdminClosed, BadRequest, KeyRequired
+from service.errors import (
+    AdminClosed,
+    BadRequest,
+    BodyTooLarge,
+    KeyRequired,
+    ModelConflict,
+    Unavailable,
+    UnknownModel,
+)
 from service.lifecycle import Change, Listed
 from service.settings import ModelSettings, PriceSettings, is_loopback
 from service.types import Json, Price
@@ -79,7 +87,12 @@ async def admin_only(request: Request) -> None:
         raise KeyRequired("/admin needs the ADMIN_KEY, as `Authorization: Bearer ...` or `x-api-key`")
 
 
-endpoints = APIRouter(prefix="/admin", tags=["admin"], dependencies=[Depends(admin_only)])
+endpoints = APIRouter(
+    prefix="/admin",
+    tags=["admin"],
+    dependencies=[Depends(admin_only)],
+    responses=failures(KeyRequired, AdminClosed, Unavailable),
+)
 
 
 @endpoints.get("/models")
@@ -88,7 +101,12 @@ async def models(parts: PartsDep) -> Response:
     return JsonAnswer({"data": [_shown(listed) for listed in await parts.lifecycle.listed()]})
 
 
-@endpoints.post("/models", status_code=201, openapi_extra=body_schema("NewModel"))
+@endpoints.post(
+    "/models",
+    status_code=201,
+    openapi_extra=body_schema("NewModel"),
+    responses=failures(BadRequest, ModelConflict, BodyTooLarge),
+)
 async def add(parts: PartsDep, body: BodyDep) -> Response:
     """Add a model, in all replicas."""
     given = _read(NewModel, body)
@@ -97,7 +115,11 @@ async def add(parts: PartsDep, body: BodyDep) -> Response:
     return JsonAnswer(_shown(await parts.lifecycle.show(given.id)), 201)
 
 
-@endpoints.patch("/models/{model_id:path}", openapi_extra=body_schema("ModelChange"))
+@endpoints.patch(
+    "/models/{model_id:path}",
+    openapi_extra=body_schema("ModelChange"),
+    responses=failures(BadRequest, UnknownModel, ModelConflict, BodyTooLarge),
+)
 async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     """Re-price a model, or change its state, in all replicas."""
     given = _read(ModelChange, body)
@@ -110,7 +132,7 @@ async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     return JsonAnswer(_shown(await parts.lifecycle.show(model_id)))
 
 
-@endpoints.delete("/models/{model_id:path}")
+@endpoints.delete("/models/{model_id:path}", responses=failures(UnknownModel, ModelConflict))
 async def retire(parts: PartsDep, model_id: str) -> Response:
     """Retire a model, in all replicas. What is known of it stays."""
     await parts.lifecycle.change(model_id, Change(state="retired"))

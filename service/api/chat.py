@@ -18,20 +18,32 @@ from service.api.deps import (
     RequiredRequestId,
     TenantDep,
 )
-from service.api.openapi import body_schema
+from service.api.openapi import Responses, body_schema, failures
 from service.api.stream import EventStream
 from service.completion import Head, Streaming
 from service.dialects import openai, sse
-from service.errors import ProviderError
+from service.errors import (
+    AllArmsFailed,
+    BadRequest,
+    BodyTooLarge,
+    ProviderError,
+    ProviderRejected,
+    RequestConflict,
+    UnknownModel,
+)
 from service.parts import Parts
 from service.types import Chunk, Json, Query
 
 log = structlog.get_logger(__name__)
 endpoints = APIRouter(tags=["chat"])
 BODY = body_schema("ChatCompletionRequest")
+ANSWERS: Responses = {
+    200: {"content": {"application/json": {}, "text/event-stream": {}}},
+    **failures(BadRequest, UnknownModel, RequestConflict, BodyTooLarge, ProviderRejected, AllArmsFailed),
+}
 
 
-@endpoints.post("/chat/completions", openapi_extra=BODY)
+@endpoints.post("/chat/completions", openapi_extra=BODY, responses=ANSWERS)
 async def chat_completions(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: RequiredRequestId, body: BodyDep
 ) -> Response:
@@ -39,7 +51,7 @@ async def chat_completions(
     return await _answer(request, parts, tenant, request_id, body)
 
 
-@endpoints.post("/v1/chat/completions", openapi_extra=BODY)
+@endpoints.post("/v1/chat/completions", openapi_extra=BODY, responses=ANSWERS)
 async def v1_chat_completions(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
 ) -> Response:

@@ -20,9 +20,9 @@ from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
 from service.api.deps import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, PathRequestId, TenantDep
-from service.api.openapi import body_schema
+from service.api.openapi import body_schema, failures
 from service.dialects.openai import invalid
-from service.errors import BadRequest, UnknownRequest
+from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownRequest
 from service.parts import Parts
 from service.types import Feedback, Json, Learned
 
@@ -60,7 +60,12 @@ MANY: TypeAdapter[list[FeedbackRequest]] = TypeAdapter(
 )
 
 
-@endpoints.post("/feedback", status_code=202, openapi_extra=body_schema("FeedbackRequest", or_list=True))
+@endpoints.post(
+    "/feedback",
+    status_code=202,
+    openapi_extra=body_schema("FeedbackRequest", or_list=True),
+    responses=failures(BadRequest, UnknownRequest, BodyTooLarge, Unavailable),
+)
 async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
     """Score an answer, or a list of them. Answered after commit; the newest score of a request stands."""
     given = _read(body)
@@ -69,7 +74,9 @@ async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Respons
     return JsonAnswer([await _learn_if_known(parts, tenant, one) for one in given], 202)
 
 
-@endpoints.delete("/feedback/{request_id:path}", status_code=202)
+@endpoints.delete(
+    "/feedback/{request_id:path}", status_code=202, responses=failures(UnknownRequest, Unavailable)
+)
 async def withdraw(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
     """Take back what was said of an answer; the evidence is as if it had never been said."""
     withdrawal = Feedback(tenant, request_id, None, None, datetime.now(UTC))

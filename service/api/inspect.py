@@ -7,30 +7,35 @@ from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
 from service.api.deps import BodyDep, GivenRequestId, PartsDep, PathRequestId, TenantDep
-from service.api.openapi import body_schema
+from service.api.openapi import body_schema, failures
 from service.dialects import openai
-from service.errors import UnknownRequest
+from service.errors import AllArmsFailed, BadRequest, BodyTooLarge, Unavailable, UnknownModel, UnknownRequest
 from service.explanation import explanation
 from service.parts import Parts
 from service.types import Json
 
 endpoints = APIRouter(tags=["inspect"])
+LOOKUP_FAILURES = failures(UnknownRequest, Unavailable)
 
 
-@endpoints.get("/requests/{request_id:path}")
+@endpoints.get("/requests/{request_id:path}", responses=LOOKUP_FAILURES)
 async def request_record(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
     """Everything about one request: what was weighed and drawn, every attempt, the outcome, the feedback."""
     return JsonAnswer(await _record(parts, tenant, request_id))
 
 
-@endpoints.get("/metrics/{request_id:path}")
+@endpoints.get("/metrics/{request_id:path}", responses=LOOKUP_FAILURES)
 async def request_metrics(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
     """The numbers of one request."""
     record = await _record(parts, tenant, request_id)
     return JsonAnswer(numbers(record))
 
 
-@endpoints.post("/v1/route", openapi_extra=body_schema("ChatCompletionRequest"))
+@endpoints.post(
+    "/v1/route",
+    openapi_extra=body_schema("ChatCompletionRequest"),
+    responses=failures(BadRequest, UnknownModel, BodyTooLarge, AllArmsFailed),
+)
 async def route(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
 ) -> Response:

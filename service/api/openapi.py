@@ -1,16 +1,46 @@
-"""The OpenAPI document: bodies are read by hand, so their schemas are put in by hand too."""
+"""The OpenAPI document: bodies are read and errors raised by hand, so both are put in by hand too."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.problems import PROBLEMS
+from service.errors import REJECTING_STATUSES, ProviderRejected, RouterError
 from service.types import Json
 
 REF = "#/components/schemas/{model}"
+UNUSED = ("HTTPValidationError", "ValidationError")  # FastAPI's own; ours come in the envelope
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+class ErrorBody(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(BaseModel):
+    """What every error comes in."""
+
+    error: ErrorBody
+
+
+def failures(*kinds: type[RouterError]) -> Responses:
+    """What an endpoint says of its errors: under each status, what it means."""
+    meanings: defaultdict[int | str, list[str]] = defaultdict(list)
+    for kind in kinds:
+        for status in REJECTING_STATUSES if kind is ProviderRejected else (PROBLEMS[kind][0],):
+            meanings[status].append((kind.__doc__ or "").partition("\n")[0])
+    return {
+        status: {"description": " ".join(said), "model": ErrorEnvelope} for status, said in meanings.items()
+    }
 
 
 def body_schema(name: str, *, or_list: bool = False) -> Json:
@@ -32,8 +62,20 @@ def install(app: FastAPI, models: list[type[Any]]) -> None:
 
     def openapi() -> Json:
         document = generate()
+        _without_unused(document)
         _, schemas = models_json_schema([(m, "validation") for m in models], ref_template=REF)
         document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _without_unused(document: Json) -> None:
+    """Take out the 422 that FastAPI promises wherever a path or query has a parameter."""
+    schemas = document.get("components", {}).get("schemas", {})
+    for name in UNUSED:
+        schemas.pop(name, None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if UNUSED[0] in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from service.api.answers import JsonAnswer
 from service.api.deps import PartsDep
+from service.api.openapi import failures
+from service.errors import UnknownModel
 from service.types import AUTO, Json
 
 endpoints = APIRouter(tags=["operations"])
@@ -25,7 +27,7 @@ async def ready(parts: PartsDep) -> Response:
     return JsonAnswer({"ready": True})
 
 
-@endpoints.get("/metrics")
+@endpoints.get("/metrics", response_class=PlainTextResponse)
 async def metrics(parts: PartsDep) -> Response:
     """Metrics for Prometheus."""
     return Response(parts.metrics.exposition(), media_type=parts.metrics.media_type)
@@ -54,7 +56,7 @@ async def models(parts: PartsDep) -> Response:
     return JsonAnswer({"object": "list", "data": [_model(name, parts.started_at) for name in names]})
 
 
-@endpoints.get("/v1/models/{model_id:path}")
+@endpoints.get("/v1/models/{model_id:path}", responses=failures(UnknownModel))
 async def model(parts: PartsDep, model_id: str) -> Response:
     """One model."""
     name = model_id if model_id in AUTO else parts.catalog.find(model_id).arm_id

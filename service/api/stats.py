@@ -15,9 +15,9 @@ from starlette.responses import Response
 from service.api.answers import JsonAnswer
 from service.api.caller import unless_gone
 from service.api.deps import PartsDep, TenantDep
-from service.api.openapi import query_parameters
+from service.api.openapi import failures, query_parameters
 from service.dialects.openai import invalid
-from service.errors import BadRequest
+from service.errors import BadRequest, Unavailable, UnknownModel
 from service.parts import Parts
 from service.savings import CONFIDENCE, Measured, assumed, costs_of, measured, rewards_of
 from service.tally import Group, Tally, total
@@ -61,7 +61,11 @@ class StatsRequest(BaseModel):
         return self.since, until
 
 
-@endpoints.get("/v1/stats", openapi_extra=query_parameters(StatsRequest))
+@endpoints.get(
+    "/v1/stats",
+    openapi_extra=query_parameters(StatsRequest),
+    responses=failures(BadRequest, UnknownModel, Unavailable),
+)
 async def stats(request: Request, parts: PartsDep, tenant: TenantDep) -> Response:
     """Traffic, spend, and what routing brings: assumed by a price list, and measured against the holdout."""
     asked = _read(request)

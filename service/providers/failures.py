@@ -7,6 +7,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from service.errors import (
+    REJECTING_STATUSES,
     ProviderBroken,
     ProviderError,
     ProviderRateLimited,
@@ -43,7 +44,7 @@ def failure(
     if status in (401, 403):
         # What providers say here may quote the key.
         return ProviderBroken(f"{arm.model} refused the router's key ({status})", status=status)
-    if status in (400, 413, 422) and message and not _is_about_model(param, code, message):
+    if status in REJECTING_STATUSES and message and not _is_about_model(param, code, message):
         return ProviderRejected(message, status=status, param=param, code=code)
     return ProviderBroken(f"{arm.model} answered {status}{said}", status=status)
 
