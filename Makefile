@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: setup serve demo test check check-encoder check-image check-readme fix lock clean benchmark-quality
+.PHONY: setup serve demo test check check-clients check-encoder check-image check-readme clients fix lock clean benchmark-quality
 
 setup: $(INSTALLED)
 
@@ -23,7 +23,9 @@ serve: setup
 demo: setup
 	@$(BIN)/router demo
 
-test: setup
+# What the Node clients need is fetched where there is npm; their tests say so where there is not.
+NODE_CLIENTS := tests/clients/node/node_modules
+test: setup $(if $(shell command -v npm),$(NODE_CLIENTS)/installed)
 	@$(BIN)/python -m pytest
 
 check: setup
@@ -39,6 +41,23 @@ check-readme: setup
 # Follows the Dockerfile in a scratch folder, as far as that goes without a container engine.
 check-image: setup
 	@$(BIN)/python -m tests.image
+
+# Other people's clients against the service: their packages for Python in a venv of their own, those for Node beside.
+CLIENTS := .venv-clients
+clients: $(CLIENTS)/installed $(if $(shell command -v npm),$(NODE_CLIENTS)/installed)
+
+check-clients: setup clients
+	@CI=true $(BIN)/python -m pytest tests/clients
+
+$(CLIENTS)/installed: requirements-clients.txt
+	@echo "Installing other people's clients into $(CLIENTS) ..."
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-clients.txt
+	@touch $@
+
+$(NODE_CLIENTS)/installed: tests/clients/node/package-lock.json
+	@npm ci --prefix tests/clients/node --silent
+	@touch $@
 
 # The default encoder against the library that defines the model, in a venv of its own because of torch.
 REFERENCE := .venv-reference
@@ -74,6 +93,7 @@ lock: setup
 	printf 'sentence-transformers\nsympy\nnetworkx\n' | \
 		$(LOCK) - $(WITHIN) --excludes .venv/excluded.txt --output-file requirements-reference.txt
 	$(LOCK) pyproject.toml --extra rivals $(WITHIN) --output-file requirements-rivals.txt
+	$(LOCK) --group clients $(WITHIN) --output-file requirements-clients.txt
 
 clean:
-	rm -rf .venv $(REFERENCE)
+	rm -rf .venv $(REFERENCE) $(CLIENTS) $(NODE_CLIENTS)

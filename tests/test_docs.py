@@ -18,6 +18,8 @@ from service.completion import Head
 from service.dialects.openai import OPTION_HEADERS, RouterOptions
 from service.settings import ModelSettings, Settings
 from service.telemetry import Metrics
+from tests.clients.features import SEEN
+from tests.clients.test_clients import MATRIX
 from tests.readme import SERVE, mismatch, steps
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +110,26 @@ def test_the_api_page_has_every_error_with_its_status_and_code() -> None:
         error.__name__: (status, "the provider's" if error.__name__ == "ProviderRejected" else code or "null")
         for error, (status, _, code) in PROBLEMS.items()
     }
+
+
+def test_the_api_page_has_every_client_with_its_features() -> None:
+    table = page("docs/api.md").split("\n## Clients\n")[1].split("\n## ")[0]
+    heading, _, *rows = [line.strip("| ").split(" | ") for line in re.findall(r"^\|.*\|$", table, re.M)]
+    verified = {
+        (client, row[0])
+        for row in rows
+        for client, cell in zip(heading[1:], row[1:], strict=True)
+        if cell == "✓"
+    }
+
+    assert verified == set(MATRIX)
+    assert [row[0] for row in rows] == list(SEEN)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_tests_that_are_named_exist(path: Path) -> None:
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)", path.read_text("utf-8")):
+        assert f"def {name}(" in page(file)
 
 
 def test_the_operations_page_has_every_metric() -> None:

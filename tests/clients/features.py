@@ -1,0 +1,25 @@
+"""What is tried with every client, and what each of them has to see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HELLO = "Hello there."
+TOLD = "The tool says: sunny in Paris"
+
+SEEN: dict[str, Any] = {
+    "plain": HELLO,
+    "stream": HELLO,
+    "async": HELLO,
+    "tools": {"name": "weather", "arguments": {"city": "Paris"}, "answer": TOLD},
+    "streamed tools": {"name": "weather", "arguments": {"city": "Paris"}},
+    "structured output": {"city": "Paris", "population": 2},
+    "usage": [11, 7],
+    "streamed usage": [11, 7],
+    "bad field": {"status": 400, "named": True},
+    "unknown model": {"status": 404, "named": True},
+    "upstream 500": HELLO,
+    "upstream 429": HELLO,
+    "comes back": HELLO,
+    "broken stream": "error",
+}

@@ -1,0 +1,43 @@
+"""Schemathesis over /openapi.json: no 500, and no answer that the document does not foretell."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.clients.conftest import needs
+from tests.clients.registry import VENV
+from tests.e2e.conftest import encoder_folder, new_router, serve, workplace
+from tests.e2e.running import RunningRouter
+
+__all__ = ["encoder_folder", "new_router", "serve", "workplace"]
+
+SCHEMATHESIS = VENV / "bin" / "schemathesis"
+TIMEOUT_S = 300.0
+OPTIONS = [
+    *("--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--generation-deterministic"),
+    *("--checks", "not_a_server_error,status_code_conformance,content_type_conformance"),
+    *("--continue-on-failure", "--warnings", "off"),
+]
+
+
+# What comes through /admin makes models that answer at addresses of its own choice: nobody may ask them.
+@pytest.mark.parametrize("paths", ["--exclude-path-regex", "--include-path-regex"])
+def test_nothing_is_answered_that_is_not_documented(paths: str, serve: Callable[..., RunningRouter]) -> None:
+    needs(None if SCHEMATHESIS.exists() else "`make clients` installs Schemathesis")
+    router = serve()
+
+    done = subprocess.run(
+        [SCHEMATHESIS, "--no-color", "run", f"{router.url}/openapi.json", *OPTIONS, paths, "^/admin"],
+        cwd=router.folder,
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert " 0 selected" not in done.stdout
