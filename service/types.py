@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -38,6 +39,15 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """A request in the Anthropic dialect as it came, for the arms that speak it themselves."""
+
+    body: Json
+    headers: Mapping[str, str]  # those that the upstream is to see
+    needs: tuple[str, ...] = ()  # what the request asks for that no other arm can do
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What a caller asks, in OpenAI's chat form whatever its dialect was.
 
@@ -58,6 +68,7 @@ class Query:
     max_output_tokens: int | None
     options: Options
     received_at: datetime
+    native: Native | None = None  # None: `body` is what came
 
 
 # --- arms ----------------------------------------------------------------------------------------------
@@ -88,6 +99,7 @@ class Arm:
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float = 60.0
+    chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,21 +240,27 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it."""
+    """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it.
+
+    `native` is the message that an arm of the caller's own dialect sent; `body` then tells what is in it.
+    """
 
     body: Json
     usage: Usage
+    native: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a streamed answer: an OpenAI `chat.completion.chunk` object.
 
-    `usage` is set on the one piece that reports it, which every caller stream ends with.
+    `usage` is set on the one piece that reports it, which every caller stream ends with. `native` is the
+    event that an arm of the caller's own dialect sent; `body` then tells what is in it.
     """
 
     body: Json
     usage: Usage | None = None
+    native: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

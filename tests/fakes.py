@@ -13,7 +13,7 @@ import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
 from service.errors import ProviderError
-from service.types import Answer, Arm, Chunk, Json, Usage, Vector
+from service.types import Answer, Arm, Chunk, Json, Native, Usage, Vector
 from service.usage import reported
 from tests.fakes_memory import FakeMemory
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
@@ -123,7 +123,9 @@ class FakeCaller:
     def called(self) -> list[str]:
         return [arm_id for arm_id, _ in self.calls]
 
-    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
+    async def complete(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> Answer:
         reply = self._next(arm, body)
         try:
             await self._end(reply)
@@ -134,7 +136,9 @@ class FakeCaller:
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return Answer(_frame("chat.completion", arm, [choice], usage=reported(reply.usage)), reply.usage)
 
-    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    async def stream(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         reply = self._next(arm, body)
         try:
             if reply.words:

@@ -16,6 +16,7 @@ import uvicorn
 from structlog.testing import capture_logs
 
 from service.app import create_app
+from service.providers.callers import Callers
 from service.providers.openai_compatible import OpenAICompatibleCaller
 from service.replay.faults import Fault
 from service.replay.outcomes import Outcomes
@@ -47,7 +48,7 @@ async def world(tmp_path: Path, upstream: RecordedUpstream, over: asyncio.Event)
     """The service with a real caller of the upstream."""
     arm = Arm(MODEL, "openai", MODEL, base_url=upstream.base_url)
     async with opened(tmp_path, [arm]) as world:
-        caller = OpenAICompatibleCaller({}, world.clock)
+        caller = Callers({"openai": OpenAICompatibleCaller({}, world.clock)})
         completion = replace(world.parts.completion, caller=caller, observe=lambda *_: over.set())
         world.parts.completion = completion
         yield world
