@@ -131,6 +131,7 @@ def _arm(settings: ModelSettings) -> Arm:
         prior_quality=settings.prior_quality,
         prior_mass=settings.prior_mass,
         timeout_s=settings.timeout_s,
+        chat_template=settings.chat_template,
     )
     if settings.price is None:
         return _listed(arm)

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "service.errors": "",
     "service.tally": "service.types",
     "service.ports": "service.types service.tally bandit.history",
-    "service.settings": f"{VALUES} pydantic yaml dotenv",
+    "service.settings": f"{VALUES} service.chat_template pydantic yaml dotenv",
     # the domain: no driver, no fastapi
     "service.arms": f"{VALUES} service.settings orjson",
     "service.breaker": f"{VALUES} service.ports",
@@ -66,10 +66,12 @@ MAY_IMPORT = {
     ),
     "service.cache": "service.types service.ports orjson",
     # the wire
-    "service.dialects": f"{VALUES} pydantic orjson",
+    "service.chat_template": f"{VALUES} jinja2 orjson",
+    "service.dialects": f"{VALUES} service.dialects service.usage pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
-        "service.parts service.savings service.tally fastapi starlette pydantic orjson structlog"
+        "service.parts service.savings service.tally service.chat_template fastapi starlette pydantic orjson"
+        " structlog"
     ),
     # driving a router from outside, over HTTP
     "service.replay": (
