@@ -102,4 +102,5 @@ async def _bug(request: Request, error: Exception) -> Response:
     body = envelope("internal error", "server_error", None, "internal_error")
     # The middleware that stamps every other answer lies inside of the one that calls this.
     request_id = getattr(request.state, "request_id", None)
-    return _in_dialect(request, 500, body, {"X-Request-ID": request_id} if request_id else {})
+    headers = {"X-Request-ID": request_id, "request-id": request_id} if request_id else {}
+    return _in_dialect(request, 500, body, headers)
