@@ -136,7 +136,7 @@ async def test_what_only_claude_can_do_goes_to_claude_and_the_others_say_why(tmp
     async with opened(tmp_path) as world:
         response = await ask(world, tools=[search])
         assert response.status_code == 400
-        assert "small: cannot do what only anthropic models do: tool web_search_20250305" in response.text
+        assert "small: only anthropic models can do tool web_search_20250305" in response.text
 
 
 # --- errors
