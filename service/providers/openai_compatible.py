@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import TypeGuard
+from urllib.parse import urlsplit
 
 from service.errors import ProviderBroken, ProviderError
 from service.ports import Clock
@@ -13,10 +14,12 @@ from service.providers.failures import failure_in
 from service.providers.http import HttpClient, Post, parsed
 from service.providers.keys import api_key
 from service.providers.streams import StreamTally
+from service.providers.tool_ids import with_nine_letters
 from service.types import Answer, Arm, Chunk, Json
 from service.usage import estimated_usage, text_bytes, usage_from
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
+MISTRAL_HOST = "api.mistral.ai"
 
 # Every documented field of the request; others stop here. `stream` and `model` are ours to set.
 FIELDS = frozenset(
@@ -128,6 +131,8 @@ def _upstream_body(arm: Arm, body: Json, *, stream: bool) -> Json:
     upstream.pop("stream_options", None)
     if stream:
         upstream["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    if urlsplit(_base_url(arm)).hostname == MISTRAL_HOST:
+        upstream["messages"] = with_nine_letters(body["messages"])
     if _base_url(arm) == OPENAI_BASE_URL and "max_tokens" in upstream:
         # OpenAI's reasoning models refuse the old name, all its models know the new one;
         # many other servers know only the old one.
