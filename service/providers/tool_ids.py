@@ -11,7 +11,7 @@ _MISTRAL = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def with_nine_letters(messages: list[Json]) -> list[Json]:
-    """The messages with ids as Mistral takes them: another vendor's are replaced, by the same one throughout."""
+    """The messages with ids as Mistral takes them: others are replaced, by the same one throughout."""
     return [_with_nine_letters(message) for message in messages]
 
 

@@ -99,7 +99,7 @@ def test_openai_itself_gets_the_new_name_of_max_tokens() -> None:
 
 
 def test_mistral_gets_tool_ids_of_nine_letters_that_still_belong_together() -> None:
-    calls = [{"id": i, "type": "function", "function": {}} for i in ("toolu_01A", "a1B2c3D4e")]
+    calls: list[Json] = [{"id": i, "type": "function", "function": {}} for i in ("toolu_01A", "a1B2c3D4e")]
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "3"} for call in calls]
     messages = [*BODY["messages"], {"role": "assistant", "tool_calls": calls}, *results]
     arm = Arm("a", "openai", "mistral", base_url="https://api.mistral.ai/v1")
