@@ -6,7 +6,7 @@ import numpy as np
 
 from bandit.arrays import Bools, Floats, Ints
 from bandit.beta import Beta
-from bandit.evidence import Neighbours, Sums, kernel
+from bandit.evidence import Neighbours, Sums, kernel, task_kernel
 from bandit.knobs import Knobs
 from bandit.track import Track
 from bandit.trust import LOCAL_SHRINKAGE, opinion_weights, residual_variance, sharpness
@@ -159,13 +159,17 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
 
         G_a  = m_a + N_a                                      m, q: prior mass and mean
         g_a  = (m_a q_a + sum of rewards of a) / G_a
-        d    = sum_i w_i (r_i - g_{a_i}) / (sum_i w_i + 10)   difficulty, shared by all arms
-        v_ae = sum_{i on a} w_i (r_i - g_a - d) / (sum_{i on a} w_i + n0_e)
+        d_e  = sum_i w_ei (r_i - g_{a_i}) / (sum_i w_ei + 10)   difficulty, shared by all arms
+        v_ae = sum_{i on a} w_ei (r_i - g_a - d_e) / (sum_{i on a} w_ei + n0_e)
         mu_a = g_a + sum_e W_e v_ae                           W: what opinion e has earned by foretelling
-        1/M_a = sum_e W_e / M_ae,    M_ae = sqrt((n0_e + sum_{i on a} w_i) G_a), without neighbours G_a
+        1/M_a = sum_e W_e / M_ae,    M_ae = sqrt((n0_e + sum_{i on a} w_ei) G_a), without neighbours G_a
 
     The posterior is Beta(k M_a mu_a, k M_a (1 - mu_a)), k as in `trust.sharpness`. Difficulty is taken out
     before arms are compared, or a neighbourhood of easy queries would speak for whichever arm answered them.
+
+    Of the two opinions that hear neighbours the bolder one hears those of the query's own task alone, where
+    there are enough: its w is the task kernel. The other hears the most similar, whatever their task, so that
+    tags which say nothing are found out. Without tags both hear the same.
 
     Dollars and seconds are the arm's own means, shrunk to the prior, moved likewise by the neighbours'.
     """
@@ -173,12 +177,14 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
     near = kernel(neighbours, knobs)
     is_current = neighbours.age_s < standing.epoch_age_s[neighbours.arm]
     trusted = np.where(is_current, neighbours.weight, 0.0)
-    rated = _enough(near * trusted, knobs.min_similar_requests)
+    alike = _enough(near * trusted, knobs.min_similar_requests)
+    of_the_task = _enough(task_kernel(neighbours, knobs) * trusted, knobs.min_similar_requests)
+    rated = np.stack([of_the_task if of_the_task.any() else alike, alike])
 
     surprise = neighbours.reward - global_mean[neighbours.arm]
-    difficulty = float(rated @ surprise / (rated.sum() + DIFFICULTY_SHRINKAGE))
-    local_mass = _per_arm(neighbours, rated, global_mass.size)
-    local_sum = _per_arm(neighbours, rated * (surprise - difficulty), global_mass.size)
+    difficulty = rated @ surprise / (rated.sum(axis=1) + DIFFICULTY_SHRINKAGE)
+    local_mass = _per_arm_each(neighbours, rated, global_mass.size)
+    local_sum = _per_arm_each(neighbours, rated * (surprise - difficulty[:, None]), global_mass.size)
     opinions = local_sum / (local_mass + LOCAL_SHRINKAGE)
 
     weights = standing.opinion_weights
@@ -191,13 +197,13 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
     return Beliefs(
         standing=standing,
         posterior=Beta.from_mean(mean, sharpness(mean, standing.deviation**2) * mass),
-        local_mass=local_mass,
+        local_mass=local_mass[0],
         local_deviation=deviation,
-        difficulty=difficulty,
+        difficulty=float(difficulty[-1]),
         expected_cost_usd=_near_mean(standing.cost_usd, neighbours, neighbours.cost_usd, finished),
         expected_latency_s=_near_mean(standing.latency_s, neighbours, neighbours.latency_s, finished),
         bonus=_bonus(standing.n, knobs),
-        predicted=np.clip(np.vstack([global_mean, global_mean + opinions, mean]) + difficulty, 0.0, 1.0),
+        predicted=np.clip(np.vstack([global_mean, global_mean + opinions, mean]) + difficulty[-1], 0.0, 1.0),
     )
 
 
@@ -208,6 +214,10 @@ def _enough(weights: Floats, least: int) -> Floats:
 
 def _per_arm(neighbours: Neighbours, values: Floats, n_arms: int) -> Floats:
     return np.bincount(neighbours.arm, values, minlength=n_arms).astype(np.float64)
+
+
+def _per_arm_each(neighbours: Neighbours, rows: Floats, n_arms: int) -> Floats:
+    return np.stack([_per_arm(neighbours, values, n_arms) for values in rows])
 
 
 def _near_mean(overall: Floats, neighbours: Neighbours, values: Floats, weights: Floats) -> Floats:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from bandit.arrays import Floats, Ints
+from bandit.arrays import Bools, Floats, Ints
 from bandit.knobs import Knobs
 
 SECONDS_PER_DAY = 86_400.0
@@ -82,6 +82,7 @@ class Neighbours:
         reward: in [0, 1]; anything finite where the weight is 0.
         cost_usd, latency_s: what the answer took.
         weight: trust in the reward; 0 for a request nobody rated.
+        same_task: whether its caller gave it the tag that this query has.
     """
 
     arm: Ints
@@ -91,6 +92,7 @@ class Neighbours:
     cost_usd: Floats
     latency_s: Floats
     weight: Floats
+    same_task: Bools
 
     def __post_init__(self) -> None:
         shapes = {getattr(self, field.name).shape for field in fields(self)}
@@ -99,7 +101,9 @@ class Neighbours:
 
     @classmethod
     def none(cls) -> "Neighbours":
-        return cls(np.zeros(0, dtype=np.int64), *np.zeros((6, 0)))
+        arm, same_task = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+        similarity, age_s, reward, cost_usd, latency_s, weight = np.zeros((6, 0))
+        return cls(arm, similarity, age_s, reward, cost_usd, latency_s, weight, same_task)
 
 
 def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
@@ -111,14 +115,28 @@ def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
         Shape (k,), in [0, 1]; 0 below the similarity threshold, beyond the recency limit, and past the
         `max_similar_requests` most similar of the rest.
     """
-    counts = (neighbours.similarity >= knobs.similarity_threshold) & (
-        neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY
+    return _of_the_nearest(np.sqrt(np.clip(neighbours.similarity, 0.0, 1.0)), neighbours, knobs)
+
+
+def task_kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
+    """Weigh the neighbours of the same task alike, and no others: the caller's tag replaces likeness.
+
+    Returns:
+        Shape (k,), 0 or 1; 0 for those that do not count, as in `kernel`, and past the
+        `max_similar_requests` most similar of the task.
+    """
+    return _of_the_nearest(neighbours.same_task.astype(np.float64), neighbours, knobs)
+
+
+def _of_the_nearest(weights: Floats, neighbours: Neighbours, knobs: Knobs) -> Floats:
+    counts = (
+        (weights > 0)
+        & (neighbours.similarity >= knobs.similarity_threshold)
+        & (neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY)
     )
-    weights = np.where(counts, np.sqrt(np.clip(neighbours.similarity, 0.0, 1.0)), 0.0)
-    if weights.size > knobs.max_similar_requests:
-        farthest = np.argsort(-weights, kind="stable")[knobs.max_similar_requests :]
-        weights[farthest] = 0.0
-    return weights
+    nearest_first = np.lexsort((-neighbours.similarity, ~counts))
+    counts[nearest_first[knobs.max_similar_requests :]] = False
+    return np.where(counts, weights, 0.0)
 
 
 def _one_hot(n_arms: int, arm: int) -> Floats:

@@ -147,18 +147,18 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
 
 
 def _recall(stream: Stream, memory: Memory, t: int, factor: Floats) -> Neighbours:
-    k = min(int(np.count_nonzero(stream.similarity[t] > 0)), t)
-    near = stream.near[t][stream.similarity[t] > 0] if k else stream.near[t, :0]
-    similarity = stream.similarity[t][stream.similarity[t] > 0] if k else stream.similarity[t, :0]
+    found = stream.similarity[t] > 0
+    near = stream.near[t, found]
     arm = memory.arm[near]
     return Neighbours(
         arm=arm,
-        similarity=similarity,
+        similarity=stream.similarity[t, found],
         age_s=(t - near).astype(np.float64),
         reward=memory.reward[near],
         cost_usd=memory.cost[near] * factor[arm],
         latency_s=np.zeros(near.size),
         weight=np.ones(near.size),
+        same_task=stream.same_task[t, found],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from bandit.arrays import Floats, Ints
 from benchmarks.learner import Run, Setting, registry, replay, unknown
 from benchmarks.rivals import RIVALS
-from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream, read_set
+from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream, read_set, tags_of
 
 LAMBDAS = (0.0, 1 / 3, 1.0)
 FIRST = 500
@@ -102,6 +102,26 @@ def long(task: Task) -> list[Row]:
     return [
         {"policy": "ours, registry", "lam": lam, **gaps(stream.utilities(lam), r.chosen)} for lam, r in runs
     ]
+
+
+def tagged(task: Task) -> list[Row]:
+    """The plain stream with a task tag on every request: the category of its prompt; one drawn by chance."""
+    rng = np.random.default_rng(9_000 + task.seed)
+    tags = tags_of(task.folder, task.name)
+    rows = []
+    for tagging, given in (("category", tags), ("chance", rng.permutation(tags))):
+        stream = task.open(tags=given)
+        for lam in LAMBDAS:
+            for label, quality in (("registry", registry(stream, task.seed)), ("none", unknown(stream))):
+                run = replay(stream, Setting(lam, quality), task.seed)
+                rows.append(
+                    {
+                        "policy": f"tagged by {tagging}, {label}",
+                        "lam": lam,
+                        **gaps(stream.utilities(lam), run.chosen),
+                    }
+                )
+    return rows
 
 
 def silent_failure(task: Task) -> list[Row]:
@@ -202,17 +222,7 @@ def newcomer(task: Task) -> list[Row]:
         scores[:, arm] *= score
         costs[:, arm] *= cost
         price[arm] *= cost
-        changed = Stream(
-            scores,
-            costs,
-            stream.near,
-            stream.similarity,
-            stream.is_rated,
-            stream.delay,
-            stream.quality,
-            price,
-            stream.contexts,
-        )
+        changed = replace(stream, scores=scores, costs=costs, price=price)
         ceiling = float(np.median(np.delete(stream.price, arm))) if label == "dear" else None
         run = replay(changed, Setting(lam, quality, ceiling, joins), task.seed)
         after = run.chosen[half:] == arm
@@ -235,6 +245,7 @@ def newcomer(task: Task) -> list[Row]:
 MEASURES = {
     "stationary": stationary,
     "long": long,
+    "task tags": tagged,
     "silent failure": silent_failure,
     "sparse and late": sparse,
     "budget": budget,
@@ -277,6 +288,7 @@ def decision_cpu(n_memories: int = 10_000, n_arms: int = 10, d: int = 384, n: in
             cost[near],
             cost[near],
             np.ones(100),
+            np.zeros(100, dtype=np.bool_),
         )
         start = time.process_time()
         track = Track.of(histories, 0.0, 0.0)

@@ -32,8 +32,12 @@ def tasks_of(folder: Path, n_seeds: int, n: int, measures: list[str], rivals: bo
         for seed in range(n_seeds):
             for n_arms in pools:
                 for what in measures:
-                    is_for = {"long": name == "llmrouter", "budget": name == "judged"}.get(what, True)
-                    if is_for:
+                    is_for = {
+                        "long": name == "llmrouter",
+                        "task tags": name == "llmrouter" and n_arms is None,
+                        "budget": name == "judged",
+                    }
+                    if is_for.get(what, True):
                         tasks.append(Task(what, folder, name, n_arms, seed, n, rivals))
     return tasks
 

@@ -39,6 +39,7 @@ class Stream:
         scores, costs: shape (n, n_arms).
         near: shape (n, k), positions of the most similar rated predecessors that were known by then.
         similarity: shape (n, k), their cosines; at most 0 where there are fewer than k.
+        same_task: shape (n, k), which of them have the request's own tag.
         is_rated: shape (n,), requests that get feedback.
         delay: how many requests later feedback is known, 1 at least.
         quality, price: shape (n_arms,), mean score and cost over the whole set.
@@ -49,6 +50,7 @@ class Stream:
     costs: Floats
     near: Ints
     similarity: Floats
+    same_task: Bools
     is_rated: Bools
     delay: int
     quality: Floats
@@ -83,6 +85,13 @@ def read_set(folder: Path, name: str) -> Recorded:
     return Recorded(name, arms, columns("score"), columns("cost"), contexts)
 
 
+def tags_of(folder: Path, name: str) -> Ints:
+    """The category of each prompt, numbered: what a caller might tag it with."""
+    table = parquet.read_table(folder / f"{name}.parquet", columns=["category"])
+    _, tags = np.unique(table["category"].to_pylist()[: read_set(folder, name).n], return_inverse=True)
+    return np.asarray(tags, dtype=np.int64)
+
+
 @lru_cache(maxsize=4)
 def _order(
     folder: Path, name: str, seed: int, n: int, share: float, delay: int
@@ -95,19 +104,28 @@ def _order(
     return rows, near, similarity, is_rated
 
 
-def _neighbours(contexts: Floats, is_rated: Bools, delay: int) -> tuple[Ints, Floats]:
-    n = contexts.shape[0]
-    near, similarity = np.zeros((n, N_NEIGHBOURS), np.int64), np.full((n, N_NEIGHBOURS), -1.0)
+def _neighbours(
+    contexts: Floats, is_rated: Bools, delay: int, tags: Ints | None = None
+) -> tuple[Ints, Floats]:
+    n, k = contexts.shape[0], N_NEIGHBOURS if tags is None else 2 * N_NEIGHBOURS
+    near, similarity = np.zeros((n, k), np.int64), np.full((n, k), -1.0)
     for start in range(0, n, BLOCK):
         cosines = contexts[start : start + BLOCK] @ contexts.T
         for t in range(start, min(start + BLOCK, n)):
             known = np.flatnonzero(is_rated[: max(t - delay + 1, 0)])
             cosine = cosines[t - start, known]
-            if known.size > N_NEIGHBOURS:
-                nearest = np.argpartition(-cosine, N_NEIGHBOURS)[:N_NEIGHBOURS]
-                known, cosine = known[nearest], cosine[nearest]
-            near[t, : known.size], similarity[t, : known.size] = known, cosine
+            chosen = _largest(cosine)
+            if tags is not None:
+                kin = np.flatnonzero(tags[known] == tags[t])
+                chosen = np.union1d(chosen, kin[_largest(cosine[kin])])
+            near[t, : chosen.size], similarity[t, : chosen.size] = known[chosen], cosine[chosen]
     return near, similarity
+
+
+def _largest(cosine: Floats) -> Ints:
+    if cosine.size <= N_NEIGHBOURS:
+        return np.arange(cosine.size)
+    return np.argpartition(-cosine, N_NEIGHBOURS)[:N_NEIGHBOURS]
 
 
 def open_stream(
@@ -119,10 +137,19 @@ def open_stream(
     n: int = N_REQUESTS,
     share: float = 1.0,
     delay: int = 1,
+    tags: Ints | None = None,
 ) -> Stream:
-    """Shuffle one set by a seed; `n_arms` draws a pool of that many arms, by the same seed."""
+    """Shuffle one set by a seed; `n_arms` draws a pool of that many arms, by the same seed.
+
+    Args:
+        tags: shape (set size,), the callers' task tags; None: they give none.
+    """
     recorded = read_set(folder, name)
     rows, near, similarity, is_rated = _order(folder, name, seed, n, share, delay)
+    same_task = np.zeros(near.shape, dtype=np.bool_)
+    if tags is not None:
+        near, similarity = _neighbours(recorded.contexts[rows], is_rated, delay, tags[rows])
+        same_task = tags[rows][near] == tags[rows][:, None]
     pool = np.arange(len(recorded.arms))
     if n_arms is not None:
         pool = np.sort(np.random.default_rng(1000 + seed).permutation(pool)[:n_arms])
@@ -132,6 +159,7 @@ def open_stream(
         costs=recorded.costs[rows][:, pool] / mean_cost.max(),
         near=near,
         similarity=similarity,
+        same_task=same_task,
         is_rated=is_rated,
         delay=delay,
         quality=recorded.scores[:, pool].mean(axis=0),

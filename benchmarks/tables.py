@@ -55,6 +55,11 @@ def summarise(rows: list[Row], cpu: Row) -> list[Row]:
         of("stationary", "first system", "llmrouter"),
     )
     line("llmrouter over 4,000 requests", of("long", OURS, "llmrouter"), "gap")
+    for tagging in ("category", "chance"):
+        for label in ("registry", "none"):
+            own = of("task tags", f"tagged by {tagging}, {label}")
+            line(f"llmrouter with task tags by {tagging}, {label}", own, "gap")
+            line("  of the first 500", own, "first")
     failed = of("silent failure", OURS)
     line("silent failure, second half", failed, "second_half", of("silent failure", "first system"))
     seen = [r for r in failed if r["share"] >= SHARE_SEEN]

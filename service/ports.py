@@ -46,8 +46,12 @@ class Memory(Protocol):
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
-        """The `limit` most similar experiences decided at or after `since`, most similar first."""
+        """The `limit` most similar experiences decided at or after `since`, most similar first.
+
+        With a task, the `limit` most similar of that task are among them too.
+        """
         ...
 
     async def remember(self, experiences: Sequence[Experience]) -> None:

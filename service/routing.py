@@ -160,6 +160,7 @@ class Router:
                     min_similarity=self.knobs.similarity_threshold,
                     since=now - timedelta(days=self.knobs.recency_days),
                     now=now,
+                    task=query.options.task,
                 )
         except (MemoryUnavailable, TimeoutError):
             return Recalled(context, degraded=("memory",))
@@ -183,7 +184,7 @@ class Router:
             track=track,
         )
         standing = Standing.of(prior, sums_of(arms, known), track)
-        return believe(standing, neighbours_of(arms, neighbours), knobs)
+        return believe(standing, neighbours_of(arms, neighbours, query.options.task), knobs)
 
     def _policy(self, arms: Sequence[Arm], knobs: Knobs, beliefs: Beliefs) -> ThompsonPolicy:
         default = [i for i, arm in enumerate(arms) if arm.arm_id == self.catalog.default_arm_id]
@@ -253,8 +254,8 @@ def n_rated(known: Mapping[str, ArmSums]) -> float:
     return float(sum(sums.n for sums in known.values()))
 
 
-def neighbours_of(arms: Sequence[Arm], neighbours: Sequence[Neighbour]) -> Neighbours:
-    """The neighbours answered by one of these arms, as arrays."""
+def neighbours_of(arms: Sequence[Arm], neighbours: Sequence[Neighbour], task: str | None) -> Neighbours:
+    """The neighbours answered by one of these arms, as arrays; `task` is the query's."""
     index = {arm.arm_id: i for i, arm in enumerate(arms)}
     near = [n for n in neighbours if n.arm_id in index]
     return Neighbours(
@@ -265,6 +266,7 @@ def neighbours_of(arms: Sequence[Arm], neighbours: Sequence[Neighbour]) -> Neigh
         cost_usd=np.array([n.cost_usd for n in near], dtype=np.float64),
         latency_s=np.array([n.latency_s for n in near], dtype=np.float64),
         weight=np.array([n.weight for n in near], dtype=np.float64),
+        same_task=np.array([task is not None and n.task == task for n in near], dtype=np.bool_),
     )
 
 

@@ -29,6 +29,7 @@ class FakeMemory:
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
         self._require_up()
         near = [
@@ -37,7 +38,10 @@ class FakeMemory:
             if experience.tenant == tenant and experience.decided_at >= since
         ]
         near = [neighbour for neighbour in near if neighbour.similarity >= min_similarity]
-        return sorted(near, key=lambda neighbour: -neighbour.similarity)[:limit]
+        near.sort(key=lambda neighbour: -neighbour.similarity)
+        kin = [neighbour for neighbour in near if task is not None and neighbour.task == task]
+        wanted = {neighbour.decision_id for neighbour in near[:limit] + kin[:limit]}
+        return [neighbour for neighbour in near if neighbour.decision_id in wanted]
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         self._require_up()
@@ -96,4 +100,5 @@ def _neighbour(experience: Experience, context: Vector, now: datetime) -> Neighb
         weight=experience.weight,
         latency_s=experience.latency_s,
         cost_usd=experience.cost_usd,
+        task=experience.task,
     )

@@ -17,6 +17,7 @@ from qdrant_client.models import (
     OrderBy,
     PointIdsList,
     PointStruct,
+    QueryRequest,
     Range,
     Record,
 )
@@ -27,9 +28,11 @@ from service.memory.collection import Collection, client_of
 from service.memory.points import (
     ARM_ID,
     DECIDED_AT,
+    TASK,
     TENANT,
     TenantArm,
     latest_of_each,
+    nearest_first,
     require_dimension,
     require_space,
     score_threshold,
@@ -95,21 +98,32 @@ class QdrantMemory:
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
         require_dimension(context, self._dimension)
-        recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(since)))
-        found = await self._collection.call(
-            lambda client, name: client.query_points(
-                name,
+        recent = [
+            _equals(TENANT, tenant),
+            FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(since))),
+        ]
+        wanted = [recent] if task is None else [recent, [*recent, _equals(TASK, task)]]
+        requests = [
+            QueryRequest(
                 query=context.tolist(),
-                query_filter=Filter(must=[_equals(TENANT, tenant), recent]),
+                filter=Filter(must=must),
                 limit=limit,
                 score_threshold=score_threshold(min_similarity),
+                with_payload=True,
             )
-        )
-        return [
-            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now) for point in found.points
+            for must in wanted
         ]
+        found = await self._collection.call(
+            lambda client, name: client.query_batch_points(name, requests=requests)
+        )
+        return nearest_first(
+            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now)
+            for answer in found
+            for point in answer.points
+        )
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         require_space(experiences, encoder=self._encoder, dimension=self._dimension)

@@ -42,9 +42,11 @@ from service.memory.cap import Cap
 from service.memory.points import (
     ARM_ID,
     DECIDED_AT,
+    TASK,
     TENANT,
     TenantArm,
     latest_of_each,
+    nearest_first,
     require_dimension,
     require_space,
     score_threshold,
@@ -62,6 +64,7 @@ MAX_DEAD = 5_000
 INDEXES = {
     TENANT: PayloadSchemaType.Keyword,
     ARM_ID: PayloadSchemaType.Keyword,
+    TASK: PayloadSchemaType.Keyword,
     DECIDED_AT: PayloadSchemaType.Integer,
 }
 
@@ -89,19 +92,26 @@ class Shard:
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
         require_dimension(context, self._dimension)
-        request = QueryRequest(
-            limit=limit,
-            query=Query.Nearest(context.tolist()),
-            filter=self._decided_since(to_micros(since), tenant),
-            score_threshold=score_threshold(min_similarity),
-            with_payload=True,
-        )
-        return [
-            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now)
-            for point in self._engine.query(request)
+        recent = self._decided_since(to_micros(since), tenant)
+        filters = [recent] if task is None else [recent, Filter(must=[recent, _equals(TASK, task)])]
+        requests = [
+            QueryRequest(
+                limit=limit,
+                query=Query.Nearest(context.tolist()),
+                filter=one,
+                score_threshold=score_threshold(min_similarity),
+                with_payload=True,
+            )
+            for one in filters
         ]
+        return nearest_first(
+            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now)
+            for request in requests
+            for point in self._engine.query(request)
+        )
 
     def remember(self, experiences: Sequence[Experience]) -> None:
         require_space(experiences, encoder=self._encoder, dimension=self._dimension)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit.evidence import Neighbours, Sums, kernel
+from bandit.evidence import Neighbours, Sums, kernel, task_kernel
 from bandit.knobs import Knobs
 from tests.bandit.worlds import random_neighbours, seeds, some_neighbours
 
@@ -99,6 +99,18 @@ def test_neighbours_may_come_in_any_order(seed: int) -> None:
     knobs = Knobs(max_similar_requests=10)
 
     assert np.array_equal(kernel(shuffled, knobs), kernel(neighbours, knobs)[order])
+    assert np.array_equal(task_kernel(shuffled, knobs), task_kernel(neighbours, knobs)[order])
+
+
+def test_neighbours_of_the_same_task_count_alike_and_others_not_at_all() -> None:
+    neighbours = replace(
+        some_neighbours([0] * 5, [1.0] * 5),
+        similarity=np.array([0.81, 0.01, 0.64, 0.49, -0.1]),
+        same_task=np.array([False, True, False, True, True]),
+    )
+
+    assert task_kernel(neighbours, Knobs()).tolist() == [0, 1, 0, 1, 0]
+    assert task_kernel(neighbours, Knobs(max_similar_requests=1)).tolist() == [0, 0, 0, 1, 0]
 
 
 def test_an_announced_price_scales_the_dollars_and_nothing_else() -> None:
