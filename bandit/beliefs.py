@@ -167,19 +167,22 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
     The posterior is Beta(k M_a mu_a, k M_a (1 - mu_a)), k as in `trust.sharpness`. Difficulty is taken out
     before arms are compared, or a neighbourhood of easy queries would speak for whichever arm answered them.
 
-    Of the two opinions that hear neighbours the bolder one hears those of the query's own task alone, where
-    there are enough: its w is the task kernel. The other hears the most similar, whatever their task, so that
-    tags which say nothing are found out. Without tags both hear the same.
+    Of the two opinions that hear neighbours the bolder one hears those of the query's own task first: its w
+    is the task kernel, as in all else. The other hears the most similar, whatever their task, so that tags
+    which say nothing are found out. Without tags both hear the same.
 
     Dollars and seconds are the arm's own means, shrunk to the prior, moved likewise by the neighbours'.
     """
     global_mean, global_mass = standing.global_mean, standing.global_mass
-    near = kernel(neighbours, knobs)
+    near = task_kernel(neighbours, knobs)
     is_current = neighbours.age_s < standing.epoch_age_s[neighbours.arm]
     trusted = np.where(is_current, neighbours.weight, 0.0)
-    alike = _enough(near * trusted, knobs.min_similar_requests)
-    of_the_task = _enough(task_kernel(neighbours, knobs) * trusted, knobs.min_similar_requests)
-    rated = np.stack([of_the_task if of_the_task.any() else alike, alike])
+    rated = np.stack(
+        [
+            _enough(weights * trusted, knobs.min_similar_requests)
+            for weights in (near, kernel(neighbours, knobs))
+        ]
+    )
 
     surprise = neighbours.reward - global_mean[neighbours.arm]
     difficulty = rated @ surprise / (rated.sum(axis=1) + DIFFICULTY_SHRINKAGE)
@@ -199,11 +202,11 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
         posterior=Beta.from_mean(mean, sharpness(mean, standing.deviation**2) * mass),
         local_mass=local_mass[0],
         local_deviation=deviation,
-        difficulty=float(difficulty[-1]),
+        difficulty=float(difficulty[0]),
         expected_cost_usd=_near_mean(standing.cost_usd, neighbours, neighbours.cost_usd, finished),
         expected_latency_s=_near_mean(standing.latency_s, neighbours, neighbours.latency_s, finished),
         bonus=_bonus(standing.n, knobs),
-        predicted=np.clip(np.vstack([global_mean, global_mean + opinions, mean]) + difficulty[-1], 0.0, 1.0),
+        predicted=np.clip(np.vstack([global_mean, global_mean + opinions, mean]) + difficulty[0], 0.0, 1.0),
     )
 
 

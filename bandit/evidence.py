@@ -8,6 +8,7 @@ from bandit.arrays import Bools, Floats, Ints
 from bandit.knobs import Knobs
 
 SECONDS_PER_DAY = 86_400.0
+OTHER_TASK = 0.25  # what a neighbour of another task, or of none, still counts for a query that has one
 # Sums are kept in whole grains, powers of two, so that adding and taking away are exact in floating point and
 # every order of arrival gives the same bits: up to 8e9 rewards or seconds, and 8e6 dollars, per arm.
 MICRO_GRAIN = 2.0**-20
@@ -115,28 +116,36 @@ def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
         Shape (k,), in [0, 1]; 0 below the similarity threshold, beyond the recency limit, and past the
         `max_similar_requests` most similar of the rest.
     """
-    return _of_the_nearest(np.sqrt(np.clip(neighbours.similarity, 0.0, 1.0)), neighbours, knobs)
+    return _of_the_nearest(_likeness(neighbours), neighbours, knobs)
 
 
 def task_kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
-    """Weigh the neighbours of the same task alike, and no others: the caller's tag replaces likeness.
+    """Weigh each neighbour of the same task 1, and each other a quarter of what `kernel` would.
+
+    Those of the task come first, others fill up what they leave. Where fewer than `min_similar_requests` of
+    the task were rated it is `kernel`: a task nobody knows is as good as none.
 
     Returns:
-        Shape (k,), 0 or 1; 0 for those that do not count, as in `kernel`, and past the
-        `max_similar_requests` most similar of the task.
+        Shape (k,), in [0, 1]; 0 for those that do not count, as in `kernel`.
     """
-    return _of_the_nearest(neighbours.same_task.astype(np.float64), neighbours, knobs)
+    weights = np.where(neighbours.same_task, 1.0, OTHER_TASK * _likeness(neighbours))
+    counted = _of_the_nearest(weights, neighbours, knobs)
+    n_known = np.count_nonzero(neighbours.same_task & (counted * neighbours.weight > 0))
+    return counted if n_known >= max(knobs.min_similar_requests, 1) else kernel(neighbours, knobs)
+
+
+def _likeness(neighbours: Neighbours) -> Floats:
+    return np.sqrt(np.clip(neighbours.similarity, 0.0, 1.0))
 
 
 def _of_the_nearest(weights: Floats, neighbours: Neighbours, knobs: Knobs) -> Floats:
-    counts = (
-        (weights > 0)
-        & (neighbours.similarity >= knobs.similarity_threshold)
-        & (neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY)
+    counts = (neighbours.similarity >= knobs.similarity_threshold) & (
+        neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY
     )
-    nearest_first = np.lexsort((-neighbours.similarity, ~counts))
-    counts[nearest_first[knobs.max_similar_requests :]] = False
-    return np.where(counts, weights, 0.0)
+    counted = np.where(counts, weights, 0.0)
+    nearest_first = np.lexsort((-neighbours.similarity, -counted))
+    counted[nearest_first[knobs.max_similar_requests :]] = 0.0
+    return counted
 
 
 def _one_hot(n_arms: int, arm: int) -> Floats:

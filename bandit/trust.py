@@ -4,8 +4,8 @@ import numpy as np
 
 from bandit.arrays import Floats
 
-# Opinions on how an arm deviates near a query: it does not; what neighbours of the same task say (all, where
-# the caller names none), shrunk with 10 pseudo-observations; what all neighbours say, with 40.
+# Opinions on how an arm deviates near a query: it does not; what its neighbours say, those of the same task
+# first, shrunk with 10 pseudo-observations; what the most similar say, whatever their task, with 40.
 LOCAL_SHRINKAGE = np.array([[10.0], [40.0]])
 PRIOR_TRUST = np.array([0.5, 0.25, 0.25])
 N_OPINIONS = PRIOR_TRUST.size

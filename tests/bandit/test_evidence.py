@@ -102,15 +102,27 @@ def test_neighbours_may_come_in_any_order(seed: int) -> None:
     assert np.array_equal(task_kernel(shuffled, knobs), task_kernel(neighbours, knobs)[order])
 
 
-def test_neighbours_of_the_same_task_count_alike_and_others_not_at_all() -> None:
+def test_neighbours_of_the_same_task_come_first_and_others_count_a_quarter() -> None:
     neighbours = replace(
         some_neighbours([0] * 5, [1.0] * 5),
-        similarity=np.array([0.81, 0.01, 0.64, 0.49, -0.1]),
+        similarity=np.array([0.64, 0.01, 0.36, 0.49, -0.1]),
         same_task=np.array([False, True, False, True, True]),
     )
 
-    assert task_kernel(neighbours, Knobs()).tolist() == [0, 1, 0, 1, 0]
-    assert task_kernel(neighbours, Knobs(max_similar_requests=1)).tolist() == [0, 0, 0, 1, 0]
+    many, few = (Knobs(max_similar_requests=n, min_similar_requests=2) for n in (3, 2))
+
+    assert task_kernel(neighbours, many).tolist() == pytest.approx([0.2, 1, 0, 1, 0])
+    assert task_kernel(neighbours, few).tolist() == [0, 1, 0, 1, 0]
+
+
+@given(seed=seeds)
+def test_a_task_of_which_too_little_is_known_is_as_good_as_none(seed: int) -> None:
+    neighbours = random_neighbours(3, np.random.default_rng(seed), k=30)
+    few = replace(neighbours, same_task=np.arange(30) < 4)
+    nobody = replace(neighbours, same_task=np.zeros(30, dtype=np.bool_))
+
+    for knobs, near in ((Knobs(), few), (Knobs(min_similar_requests=0), nobody)):
+        assert np.array_equal(task_kernel(near, knobs), kernel(neighbours, knobs))
 
 
 def test_an_announced_price_scales_the_dollars_and_nothing_else() -> None:
