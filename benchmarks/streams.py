@@ -174,7 +174,7 @@ def open_stream(
 
 
 def tagged(stream: Stream, tags: Ints) -> Stream:
-    """With a task tag on every request, shape (n,): neighbours are of the same task, as the router recalls."""
+    """Tag every request, shape (n,): its neighbours are then of the same task, as the router recalls them."""
     near, similarity = _neighbours(stream.contexts, stream.is_rated, stream.delay, tags)
     return replace(stream, near=near, similarity=similarity)
 
