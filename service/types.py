@@ -313,6 +313,18 @@ class Reward:
     weight: Decimal = Decimal(1)
 
 
+Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """An implicit signal: what a request shows of an arm though nobody says it. Its reward is 0."""
+
+    signal: Signal
+    arm_id: str
+    weight: Decimal  # in (0, 1], at most six places
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a feedback did; committed."""

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import reduce
+from itertools import accumulate, pairwise
 from uuid import UUID
 
 import asyncpg
@@ -14,12 +19,15 @@ from asyncpg import Record
 from bandit.history import History
 from service.errors import StoreUnavailable, UnknownRequest
 from service.store.experiences import PENDING, PENDING_FOR, pending_of
-from service.store.histories import Said, folded, history_of, lock_histories, save_histories, score_of
-from service.store.pool import Database
+from service.store.histories import Said, folded, history_of, lock_histories, save_histories
+from service.store.histories import Versioned as VersionedHistory
+from service.store.pool import Connection, Database
 from service.store.snapshot import Snapshot
-from service.store.sums import add_sums, differences, reward_sums, six_places, sums_of
+from service.store.sums import Versioned as VersionedSums
+from service.store.sums import add_sums, differences, six_places, sums_of, verdict_sums
 from service.store.values import storable
-from service.types import ArmSums, Feedback, FeedbackStatus, Learned, Pending, Reward
+from service.store.verdict import Event, Verdict, verdict_of
+from service.types import ArmSums, Feedback, FeedbackStatus, Learned, Noticed, Pending, Reward
 
 log = structlog.get_logger(__name__)
 
@@ -61,36 +69,41 @@ class PostgresEvidence:
             if _says_the_same(current, feedback, text, given):
                 return _duplicate(feedback, decision, current)
             arm_id = current["answered_by"] or decision["arm_id"]
-            said = _said(decision, current, arm_id, given)
-            learns = decision["learn"]
-            histories = await lock_histories(connection, feedback.tenant, said.arms) if learns else {}
-            event_id = await connection.fetchval(
-                _INSERT_EVENT,
-                decision["decision_id"],
-                feedback.tenant,
-                None if given is None else feedback.score,
-                None if given is None else given.value,
-                None if given is None else given.weight,
-                text,
-                arm_id,
-                feedback.received_at,
-                learns and decision["has_context"],
-            )
-            saved = {}
-            if learns:
-                saved = await save_histories(connection, feedback.tenant, folded(histories, said))
-            changes = _evidence_changes(current, arm_id, given) if learns else {}
-            changed = await add_sums(connection, feedback.tenant, changes)
-        self.snapshot.put(feedback.tenant, changed)
-        self.snapshot.put_histories(feedback.tenant, saved)
+            event = Event(arm_id, given, score=None if given is None else feedback.score, text=text)
+            told = await _tell(connection, decision, current, [event], feedback.received_at)
+        self._show(feedback.tenant, told)
         return Learned(
             status=_status(decision["learn"], current["reward"] is not None, given),
             decision_id=decision["decision_id"],
             request_id=feedback.request_id,
             arm_id=arm_id,
-            event_id=event_id,
+            event_id=told.event_ids[-1],
             reward=None if given is None else float(given.value),
         )
+
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        async with self._database.transaction() as connection:
+            decision = await connection.fetchrow(_LOCK_DECISION_BY_ID, tenant, decision_id)
+            if decision is None:
+                raise UnknownRequest(f"no decision {decision_id} was logged")
+            current = await connection.fetchrow(_CURRENT, decision_id)
+            assert current is not None
+            there = set(zip(current["signals"], current["signal_arms"], strict=True))
+            new = [one for one in noticed if (one.signal, one.arm_id) not in there]
+            if not new or not decision["learn"]:
+                return []
+            events = [
+                Event(one.arm_id, Reward(Decimal(0), six_places(one.weight)), one.signal) for one in new
+            ]
+            told = await _tell(connection, decision, current, events, received_at)
+        self._show(tenant, told)
+        return new
+
+    def _show(self, tenant: str, told: _Told) -> None:
+        self.snapshot.put(tenant, told.sums)
+        self.snapshot.put_histories(tenant, told.histories)
 
     async def pending(self, limit: int) -> list[Pending]:
         async with self._database.connection() as connection:
@@ -164,35 +177,37 @@ _CHANNEL = "evidence"
 
 # What is done with one decision's feedback is done one after the other.
 _LOCK_DECISION = """
-SELECT decision_id, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
+SELECT decision_id, tenant, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
     (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
 FROM decisions
 WHERE tenant = $1 AND request_id = $2
 FOR NO KEY UPDATE
 """
+_LOCK_DECISION_BY_ID = """
+SELECT decision_id, tenant, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
+    (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
+FROM decisions
+WHERE tenant = $1 AND decision_id = $2
+FOR NO KEY UPDATE
+"""
 
-# One row, whatever there is. After the lock, in a statement of its own: it sees what the lock waited for.
+# After the lock, in a statement of its own: it sees what the lock waited for.
 _CURRENT = """
-SELECT e.event_id, e.score, e.reward, e.weight, e.feedback_text, e.arm_id, o.arm_id AS answered_by,
+SELECT v.*, o.arm_id AS answered_by,
     ARRAY(
-        SELECT arm_id FROM feedback_events f WHERE f.decision_id = d.decision_id AND f.reward IS NOT NULL
+        SELECT arm_id FROM feedback_events f
+        WHERE f.decision_id = v.decision_id AND f.signal IS NULL AND f.reward IS NOT NULL
     ) AS arms_scored
-FROM (VALUES ($1::uuid)) AS d (decision_id)
-LEFT JOIN LATERAL (
-    SELECT event_id, score, reward, weight, feedback_text, arm_id
-    FROM feedback_events f
-    WHERE f.decision_id = d.decision_id
-    ORDER BY event_id DESC
-    LIMIT 1
-) e ON true
-LEFT JOIN outcomes o ON o.decision_id = d.decision_id
+FROM verdicts v
+LEFT JOIN outcomes o ON o.decision_id = v.decision_id
+WHERE v.decision_id = $1
 """
 
 _INSERT_EVENT = """
 WITH event AS (
     INSERT INTO feedback_events
-        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10)
     RETURNING event_id
 ), queued AS (
     INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
@@ -229,6 +244,69 @@ LEFT JOIN evidence e ON e.changed_in >= $1::bigint::text::xid8
 _CHANGED_HISTORIES = "SELECT * FROM histories WHERE changed_in >= $1::bigint::text::xid8"
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What changed by events."""
+
+    event_ids: list[int]
+    sums: dict[str, VersionedSums]
+    histories: dict[str, VersionedHistory]
+
+
+async def _tell(
+    connection: Connection,
+    decision: Record,
+    current: Record,
+    events: Sequence[Event],
+    received_at: datetime,
+) -> _Told:
+    """Append events of one decision, which is locked, and fold them in where it is learned from."""
+    before = verdict_of(current)
+    verdicts = list(accumulate(events, Verdict.told, initial=before))
+    learns, tenant = decision["learn"], decision["tenant"]
+    steps = [
+        Said(
+            decided_at=decision["decided_at"],
+            n_rated=decision["n_rated"],
+            candidates=decision["candidates"],
+            before=was,
+            after=now,
+            is_first=event.arm_id not in current["arms_scored"],
+        )
+        for event, (was, now) in zip(events, pairwise(verdicts), strict=True)
+    ]
+    arms = {arm_id for said in steps for arm_id in said.arms} if learns else set()
+    known = await lock_histories(connection, tenant, arms)
+    event_ids = [await _insert_event(connection, decision, event, received_at) for event in events]
+    if not learns:
+        return _Told(event_ids, {}, {})
+    learned = reduce(lambda so_far, said: so_far | folded(so_far, said), steps, known)
+    return _Told(
+        event_ids,
+        histories=await save_histories(connection, tenant, learned),
+        sums=await add_sums(
+            connection, tenant, differences(verdict_sums(before), verdict_sums(verdicts[-1]))
+        ),
+    )
+
+
+async def _insert_event(connection: Connection, decision: Record, event: Event, received_at: datetime) -> int:
+    event_id: int = await connection.fetchval(
+        _INSERT_EVENT,
+        decision["decision_id"],
+        decision["tenant"],
+        event.score,
+        None if event.reward is None else event.reward.value,
+        None if event.reward is None else event.reward.weight,
+        event.text,
+        event.arm_id,
+        received_at,
+        decision["learn"] and decision["has_context"],
+        event.signal,
+    )
+    return event_id
+
+
 def _unknown(feedback: Feedback) -> UnknownRequest:
     return UnknownRequest(f"nothing is known of request_id {feedback.request_id!r}", param="request_id")
 
@@ -250,29 +328,6 @@ def _says_the_same(current: Record, feedback: Feedback, text: str | None, given:
     if (current["score"], current["feedback_text"]) != (feedback.score, text):
         return False
     return feedback.score is not None or current["reward"] == given.value
-
-
-def _said(decision: Record, current: Record, arm_id: str, given: Reward | None) -> Said:
-    return Said(
-        decided_at=decision["decided_at"],
-        n_rated=decision["n_rated"],
-        candidates=decision["candidates"],
-        arm_id=arm_id,
-        score=None if given is None else score_of(given.value, given.weight),
-        arm_before=current["arm_id"],
-        score_before=score_of(current["reward"], current["weight"]),
-        is_first=arm_id not in current["arms_scored"],
-    )
-
-
-def _evidence_changes(current: Record, arm_id: str, given: Reward | None) -> dict[str, ArmSums]:
-    old = {} if current["reward"] is None else {current["arm_id"]: reward_sums(_reward_of(current))}
-    new = {} if given is None else {arm_id: reward_sums(given)}
-    return differences(old, new)
-
-
-def _reward_of(event: Record) -> Reward:
-    return Reward(event["reward"], event["weight"])
 
 
 def _status(learns: bool, was_rated: bool, given: Reward | None) -> FeedbackStatus:
