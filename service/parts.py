@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms import ArmList, default_arm_id
+from service.asked import RecentlyAsked
 from service.attempts import Attempts
 from service.background import Background
 from service.breaker import Breaker
@@ -20,11 +22,12 @@ from service.catalog import Catalog
 from service.completion import Completion
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
+from service.noticing import Noticing
 from service.ports import Clock, Evidence, Journal, Memory, ModelCaller
 from service.routing import Router
 from service.settings import Settings
 from service.telemetry import Metrics
-from service.types import Json
+from service.types import Json, Signal
 
 
 class SpoolingJournal(Journal, Protocol):
@@ -145,7 +148,14 @@ def wire(
         embedding_timeout_s=settings.embedding_timeout_s,
         memory_timeout_s=settings.memory_timeout_s,
     )
-
+    learner = Learner(evidence, memory, journal, encoder.name)
+    noticing = Noticing(
+        learner,
+        signal_weights(settings),
+        RecentlyAsked(settings.reask_window_s),
+        noticed=metrics.noticed,
+        dropped=metrics.signals_dropped.inc,
+    )
     completion = Completion(
         router=router,
         catalog=catalog,
@@ -154,6 +164,7 @@ def wire(
         caller=caller,
         background=background,
         observe=metrics.completed,
+        notice=noticing.notice,
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
@@ -164,7 +175,7 @@ def wire(
         catalog=catalog,
         router=router,
         completion=completion,
-        learner=Learner(evidence, memory, journal, encoder.name),
+        learner=learner,
         journal=journal,
         database=database,
         memory=memory,
@@ -172,6 +183,19 @@ def wire(
         metrics=metrics,
         started_at=int(clock().timestamp()),
     )
+
+
+def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
+    """Of the signals that are switched on."""
+    weights: dict[Signal, Decimal] = {
+        "provider_error": settings.signal_provider_error_weight,
+        "refusal": settings.signal_refusal_weight,
+        "empty": settings.signal_empty_weight,
+        "truncated": settings.signal_truncated_weight,
+        "invalid_schema": settings.signal_invalid_schema_weight,
+        "reask": settings.signal_reask_weight,
+    }
+    return {signal: weight for signal, weight in weights.items() if weight > 0}
 
 
 def cache_of(settings: Settings, clock: Clock) -> ExactCache | None:

@@ -43,6 +43,10 @@ MAY_IMPORT = {
     "service.pieces": "service.types",
     "service.background": "structlog",
     "service.usage": "service.types",
+    "service.schemas": "service.types jsonschema referencing orjson",
+    "service.signals": "service.types service.run service.schemas",
+    "service.asked": "service.types",
+    "service.noticing": f"{DOMAIN} service.asked service.learning service.signals",
     "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
     "service.attempts": DOMAIN,
@@ -77,6 +81,7 @@ MAY_IMPORT = {
     "service.parts": (
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
+        " service.asked service.noticing"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,
