@@ -37,14 +37,14 @@ class RecentlyAsked:
     window_s: float
     _asked: OrderedDict[Key, Asked] = field(default_factory=OrderedDict)
 
-    def again(self, query: Query, context: Vector) -> Asked | None:
+    def again(self, query: Query, context: Vector, now: datetime) -> Asked | None:
         """The answered question that this one repeats, if any."""
         same = self._asked.get((query.tenant, query.body_digest))
-        if same is not None and self._is_soon_after(same, query):
+        if same is not None and self._is_soon_after(same, now):
             return same
         session_id = query.options.session_id
         before = None if session_id is None else self._asked.get((query.tenant, session_id))
-        if before is None or not self._is_soon_after(before, query) or not _is_question(query):
+        if before is None or not self._is_soon_after(before, now) or not _is_question(query):
             return None
         return before if float(before.context @ context) >= SAME_COSINE else None
 
@@ -56,9 +56,9 @@ class RecentlyAsked:
         while len(self._asked) > MAX_ASKED:
             self._asked.popitem(last=False)
 
-    def _is_soon_after(self, asked: Asked, query: Query) -> bool:
+    def _is_soon_after(self, asked: Asked, now: datetime) -> bool:
         # Who asks several times at once wants several answers.
-        return 0 <= (query.received_at - asked.answered_at).total_seconds() <= self.window_s
+        return 0 <= (now - asked.answered_at).total_seconds() <= self.window_s
 
 
 def _is_question(query: Query) -> bool:

@@ -50,7 +50,7 @@ class Noticing:
         if "reask" not in self.weights or run.decision is None or run.decision.context is None:
             return None
         context = run.decision.context
-        earlier = self.asked.again(run.query, context)
+        earlier = self.asked.again(run.query, context, run.decision.decided_at)
         if outcome.status == "ok":
             asked = Asked(run.decision_id, outcome.arm_id, context, outcome.completed_at)
             self.asked.remember(run.query, asked)
