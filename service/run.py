@@ -28,8 +28,6 @@ from service.types import (
 from service.usage import cost_usd, estimated_usage
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; no model writes so much, but a broken one may never end
-
-
 BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images")  # parts of an answer
 
 
@@ -106,7 +104,7 @@ class Call:
             function = _object(_object(call).get("function"))
             index = _object(call).get("index", position)
             known = self.tool_calls.setdefault(index if isinstance(index, int) else position, ToolCall())
-            known.name += _text_of(function.get("name"))
+            known.name = known.name or _text_of(function.get("name"))  # some repeat it with every piece
             known.arguments += _text_of(function.get("arguments"))
 
     def _keep(self, texts: list[str]) -> None:

@@ -97,7 +97,7 @@ class ArmSums:
     Decimal, so that adding and withdrawing in any order gives the same sums to the last digit.
     """
 
-    n: Decimal = Decimal(0)  # weight of rated answers
+    n: Decimal = Decimal(0)  # weight of rated answers, and of signals
     reward_sum: Decimal = Decimal(0)
     n_outcomes: int = 0  # answers that arrived
     latency_s_sum: Decimal = Decimal(0)
