@@ -1,6 +1,6 @@
 -- 0008_signals: implicit signals among the feedback events, and what stands of each decision.
 -- Why: a failed, empty or broken answer says a little of its arm where nobody says more.
--- A release before this one takes a signal for somebody's score of 0: end it before signals are written.
+-- A process from before takes a signal for somebody's score of 0: end it before signals are written.
 -- Locks: feedback_events while its rows are checked. Undo: DROP VIEW verdicts; DELETE FROM feedback_events
 -- WHERE signal IS NOT NULL (first from memory_queue); drop the column; router rebuild.
 ALTER TABLE feedback_events

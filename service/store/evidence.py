@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import reduce
-from itertools import accumulate, pairwise
 from uuid import UUID
 
 import asyncpg
@@ -18,15 +15,14 @@ from asyncpg import Record
 
 from bandit.history import History
 from service.errors import StoreUnavailable, UnknownRequest
+from service.store.events import Told, tell
 from service.store.experiences import PENDING, PENDING_FOR, pending_of
-from service.store.histories import Said, folded, history_of, lock_histories, save_histories
-from service.store.histories import Versioned as VersionedHistory
-from service.store.pool import Connection, Database
+from service.store.histories import history_of
+from service.store.pool import Database
 from service.store.snapshot import Snapshot
-from service.store.sums import Versioned as VersionedSums
-from service.store.sums import add_sums, differences, six_places, sums_of, verdict_sums
+from service.store.sums import six_places, sums_of
 from service.store.values import storable
-from service.store.verdict import Event, Verdict, verdict_of
+from service.store.verdict import Event
 from service.types import ArmSums, Feedback, FeedbackStatus, Learned, Noticed, Pending, Reward
 
 log = structlog.get_logger(__name__)
@@ -70,7 +66,7 @@ class PostgresEvidence:
                 return _duplicate(feedback, decision, current)
             arm_id = current["answered_by"] or decision["arm_id"]
             event = Event(arm_id, given, score=None if given is None else feedback.score, text=text)
-            told = await _tell(connection, decision, current, [event], feedback.received_at)
+            told = await tell(connection, decision, current, [event], feedback.received_at)
         self._show(feedback.tenant, told)
         return Learned(
             status=_status(decision["learn"], current["reward"] is not None, given),
@@ -97,11 +93,11 @@ class PostgresEvidence:
             events = [
                 Event(one.arm_id, Reward(Decimal(0), six_places(one.weight)), one.signal) for one in new
             ]
-            told = await _tell(connection, decision, current, events, received_at)
+            told = await tell(connection, decision, current, events, received_at)
         self._show(tenant, told)
         return new
 
-    def _show(self, tenant: str, told: _Told) -> None:
+    def _show(self, tenant: str, told: Told) -> None:
         self.snapshot.put(tenant, told.sums)
         self.snapshot.put_histories(tenant, told.histories)
 
@@ -203,20 +199,6 @@ LEFT JOIN outcomes o ON o.decision_id = v.decision_id
 WHERE v.decision_id = $1
 """
 
-_INSERT_EVENT = """
-WITH event AS (
-    INSERT INTO feedback_events
-        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10)
-    RETURNING event_id
-), queued AS (
-    INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
-    SELECT $1, $2, event_id, $8 FROM event WHERE $9
-    ON CONFLICT (decision_id) DO UPDATE SET event_id = excluded.event_id
-)
-SELECT event_id, pg_notify('evidence', '') FROM event
-"""
-
 # Up to date is who applied the newest event. Whoever applied an older one may have overwritten a newer
 # one in the memory, which is then queued again.
 _REMEMBERED = """
@@ -242,69 +224,6 @@ FROM (VALUES (1)) AS always (one)
 LEFT JOIN evidence e ON e.changed_in >= $1::bigint::text::xid8
 """
 _CHANGED_HISTORIES = "SELECT * FROM histories WHERE changed_in >= $1::bigint::text::xid8"
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What changed by events."""
-
-    event_ids: list[int]
-    sums: dict[str, VersionedSums]
-    histories: dict[str, VersionedHistory]
-
-
-async def _tell(
-    connection: Connection,
-    decision: Record,
-    current: Record,
-    events: Sequence[Event],
-    received_at: datetime,
-) -> _Told:
-    """Append events of one decision, which is locked, and fold them in where it is learned from."""
-    before = verdict_of(current)
-    verdicts = list(accumulate(events, Verdict.told, initial=before))
-    learns, tenant = decision["learn"], decision["tenant"]
-    steps = [
-        Said(
-            decided_at=decision["decided_at"],
-            n_rated=decision["n_rated"],
-            candidates=decision["candidates"],
-            before=was,
-            after=now,
-            is_first=event.arm_id not in current["arms_scored"],
-        )
-        for event, (was, now) in zip(events, pairwise(verdicts), strict=True)
-    ]
-    arms = {arm_id for said in steps for arm_id in said.arms} if learns else set()
-    known = await lock_histories(connection, tenant, arms)
-    event_ids = [await _insert_event(connection, decision, event, received_at) for event in events]
-    if not learns:
-        return _Told(event_ids, {}, {})
-    learned = reduce(lambda so_far, said: so_far | folded(so_far, said), steps, known)
-    return _Told(
-        event_ids,
-        histories=await save_histories(connection, tenant, learned),
-        sums=await add_sums(
-            connection, tenant, differences(verdict_sums(before), verdict_sums(verdicts[-1]))
-        ),
-    )
-
-
-async def _insert_event(connection: Connection, decision: Record, event: Event, received_at: datetime) -> int:
-    event_id: int = await connection.fetchval(
-        _INSERT_EVENT,
-        decision["decision_id"],
-        decision["tenant"],
-        event.score,
-        None if event.reward is None else event.reward.value,
-        None if event.reward is None else event.reward.weight,
-        event.text,
-        event.arm_id,
-        received_at,
-        decision["learn"] and decision["has_context"],
-        event.signal,
-    )
-    return event_id
 
 
 def _unknown(feedback: Feedback) -> UnknownRequest:
