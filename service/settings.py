@@ -171,22 +171,22 @@ class Settings(_Frozen):
 
     # --- what requests show of their arms though nobody says it; 0 switches a signal off
     signal_provider_error_weight: Decimal = Field(
-        Decimal("0.3"), ge=0, le=1, decimal_places=6, description="weight of a call that failed"
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of a call that failed"
     )
     signal_refusal_weight: Decimal = Field(
-        Decimal("0.2"), ge=0, le=1, decimal_places=6, description="weight of a refusal"
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a refusal"
     )
     signal_empty_weight: Decimal = Field(
-        Decimal("0.3"), ge=0, le=1, decimal_places=6, description="weight of an answer without content"
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of an answer without content"
     )
     signal_truncated_weight: Decimal = Field(
-        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of an answer that was cut off"
+        Decimal("0.02"), ge=0, le=1, decimal_places=6, description="weight of an answer that was cut off"
     )
     signal_invalid_schema_weight: Decimal = Field(
-        Decimal("0.3"), ge=0, le=1, decimal_places=6, description="weight of JSON unlike its schema"
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of JSON unlike its schema"
     )
     signal_reask_weight: Decimal = Field(
-        Decimal("0.2"), ge=0, le=1, decimal_places=6, description="weight of the same question asked again"
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of the same question asked again"
     )
     reask_window_s: float = Field(
         120.0, gt=0, le=86_400, description="how soon after its answer a question counts as asked again"
