@@ -59,8 +59,9 @@ fix: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# DATA is a folder of recorded outcomes, <set>.parquet with <set>.emb.npz.
+# DATA is a folder of recorded outcomes, <set>.parquet; rivals that cannot be installed are left out.
 benchmark-quality: setup
+	@$(BIN)/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-rivals.txt || true
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality --data $(DATA)
 
 # Resolve the dependencies anew. One lock serves every platform; the runtime's is a part of the developers'.
@@ -72,6 +73,7 @@ lock: setup
 	echo torch > .venv/excluded.txt
 	printf 'sentence-transformers\nsympy\nnetworkx\n' | \
 		$(LOCK) - $(WITHIN) --excludes .venv/excluded.txt --output-file requirements-reference.txt
+	$(LOCK) pyproject.toml --extra rivals $(WITHIN) --output-file requirements-rivals.txt
 
 clean:
 	rm -rf .venv $(REFERENCE)

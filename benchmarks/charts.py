@@ -11,6 +11,7 @@ from benchmarks.measures import Row
 SHOWN = (
     "ours, registry",
     "ours, none",
+    "paretobandit, registry",
     "kNN, full information",
     "Thompson, no context",
     "LinUCB",
@@ -23,7 +24,8 @@ def draw_charts(rows: list[Row], n: int, folder: Path) -> None:
 
     matplotlib.use("Agg")
     _curves([r for r in rows if r["measure"] == "stationary"], n, folder / "learning-curves.png")
-    _frontier([r for r in rows if r["measure"] == "budget"], folder / "cost-quality.png")
+    if budget := [r for r in rows if r["measure"] == "budget"]:
+        _frontier([r for r in budget if r["pool"] == budget[0]["pool"]], folder / "cost-quality.png")
 
 
 def _curves(rows: list[Row], n: int, path: Path) -> None:
@@ -45,17 +47,16 @@ def _curves(rows: list[Row], n: int, path: Path) -> None:
 def _frontier(rows: list[Row], path: Path) -> None:
     from matplotlib import pyplot
 
-    plain = [r for r in rows if r["policy"] == "plain"]
-    ceilings = sorted({round(r["ceiling"], 9) for r in plain})
-    if not ceilings:
-        return
-    cost, reward = [], []
-    for ceiling in ceilings:
-        own = [r for r in plain if round(r["ceiling"], 9) == ceiling]
-        cost.append(float(np.mean([r["spend"] for r in own])) * ceiling)
-        reward.append(float(np.mean([r["reward"] for r in own])))
     figure, axes = pyplot.subplots(figsize=(6, 4), dpi=150)
-    axes.plot(cost, reward, "o-", label="kept to a ceiling")
+    for label, policy in (
+        ("kept to a ceiling", "plain"),
+        ("paretobandit, likewise", "paretobandit, registry: plain"),
+    ):
+        kept = [r for r in rows if r["policy"] == policy]
+        ceilings = sorted({r["ceiling_rank"] for r in kept})
+        points = [_mean_point([r for r in kept if r["ceiling_rank"] == rank]) for rank in ceilings]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o-", label=label)
     arms: list[tuple[str, float, float]] = next((r["arms"] for r in rows if "arms" in r), [])
     for name, price, quality in arms:
         axes.plot([price], [quality], "s", color="black", markersize=4)
@@ -65,3 +66,9 @@ def _frontier(rows: list[Row], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)
+
+
+def _mean_point(rows: list[Row]) -> tuple[float, float]:
+    """What one ceiling costs and brings on average."""
+    cost = np.mean([r["spend"] * r["ceiling"] for r in rows])
+    return float(cost), float(np.mean([r["reward"] for r in rows]))

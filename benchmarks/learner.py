@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +34,9 @@ class Setting:
         joins: shape (n_arms,), position from which an arm may be chosen.
         price_factors: shape (n, n_arms), announced prices relative to the recorded; None: as recorded.
         has_context: whether neighbours are recalled.
+        mass: observations that a known prior mean stands for; NaN: the learner's default.
+        signals: shape (n, n_arms), weight of the implicit signal that each arm's answer would show; it counts
+            where nobody rates the answer, in the sums alone: such a request is nobody's neighbour here.
     """
 
     lam: float
@@ -41,16 +45,25 @@ class Setting:
     joins: Ints | None = None
     price_factors: Floats | None = None
     has_context: bool = True
+    mass: float = math.nan
+    signals: Floats | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """What happened; arrays have shape (n,)."""
+    """What happened; arrays have shape (n,).
+
+    Args:
+        propensity: of the chosen arm.
+        expected: what the propensity is on average over arms drawn as often as they should be.
+        alarms: position, arm, and whether it was for the worse.
+    """
 
     chosen: Ints
     propensity: Floats
+    expected: Floats
     spent: Floats
-    alarms: list[tuple[int, int, bool]] = field(default_factory=list)  # position, arm, was it for the worse
+    alarms: list[tuple[int, int, bool]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -100,9 +113,10 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     histories = [History() for _ in range(n_arms)]
     sums, cost_sum, n_calls = Sums.zeros(n_arms), np.zeros(n_arms), np.zeros(n_arms)
     nothing = np.zeros(n_arms)
+    mass = np.where(np.isnan(setting.quality), np.nan, setting.mass)
     n_rated = 0.0
     memory = Memory.blank(n)
-    run = Run(memory.arm, np.zeros(n), np.zeros(n))
+    run = Run(memory.arm, *np.zeros((3, n)))
 
     for t in range(n):
         factor = factors[t]
@@ -110,15 +124,14 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             for a in changed:
                 pacer.reprice(names[a], float(factor[a] / factors[t - 1, a]))
         track = Track.of(histories, now=float(t), n_rated=n_rated)
-        prior = Prior.of(
-            setting.quality, np.full(n_arms, np.nan), stream.price * factor, nothing, knobs, track, joins > 0
-        )
+        prior = Prior.of(setting.quality, mass, stream.price * factor, nothing, knobs, track, joins > 0)
         sums = Sums(nothing, nothing, n_calls, cost_sum, nothing).repriced(factor)
         near = _recall(stream, memory, t, factor) if setting.has_context else Neighbours.none()
         beliefs = believe(Standing.of(prior, sums, track), near, knobs)
         absent = joins > t
         barred = absent | pacer.barred(np.where(absent, np.inf, beliefs.expected_cost_usd))
-        choice = draw(_probabilities(beliefs, setting, pacer, barred, knobs), rng)
+        probabilities = _probabilities(beliefs, setting, pacer, barred, knobs)
+        choice = draw(probabilities, rng)
         arm = choice.index
         if setting.budget is not None:
             drawn = thompson.sample(
@@ -131,9 +144,15 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         memory.predicted[t] = beliefs.predicted[:, arm]
         memory.deviation[t] = beliefs.standing.deviation[arm]
         memory.n_rated[t], memory.n_changes[t] = n_rated, track.n_changes[arm]
-        run.propensity[t], run.spent[t] = choice.propensity, stream.costs[t, arm] * factor[arm]
+        run.propensity[t], run.expected[t] = choice.propensity, float(probabilities @ probabilities)
+        run.spent[t] = stream.costs[t, arm] * factor[arm]
         n_calls[arm] += 1
         cost_sum[arm] += stream.costs[t, arm]
+
+        if setting.signals is not None and not stream.is_rated[t] and setting.signals[t, arm] > 0:
+            weight = float(setting.signals[t, arm])
+            histories[arm] = learn(histories[arm], _signalled(t, n_rated, weight))
+            n_rated += weight
 
         told = t - stream.delay + 1
         if told >= 0 and stream.is_rated[told]:
@@ -166,6 +185,10 @@ def _probabilities(beliefs: Beliefs, setting: Setting, pacer: Pacer, barred: Boo
     """One price on dollars: the run's own, and the pacer's on top."""
     price = setting.lam + (0.0 if setting.budget is None else pacer.price / setting.budget)
     return ThompsonPolicy(knobs, price=price, barred=barred).probabilities(beliefs)
+
+
+def _signalled(t: int, n_rated: float, weight: float) -> Rating:
+    return Rating(float(t), n_rated, 0, predicted=None, deviation=1.0, score=Score(0.0, weight))
 
 
 def _rating(memory: Memory, t: int) -> Rating:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import numpy as np
 
 from bandit.arrays import Floats, Ints
 from benchmarks.learner import Run, Setting, registry, replay, unknown
-from benchmarks.rivals import RIVALS
-from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream, read_set
+from benchmarks.rivals.baselines import first_system
+from benchmarks.rivals.table import is_installed, rivals
+from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream, tagged
 
 LAMBDAS = (0.0, 1 / 3, 1.0)
 FIRST = 500
@@ -68,6 +68,17 @@ def gaps(utilities: Floats, chosen: Ints) -> Row:
     }
 
 
+def honesty(run: Run) -> Row:
+    """Whether arms were drawn as often as their propensities say."""
+    excess = run.propensity - run.expected
+    spread = float(excess.std() * np.sqrt(excess.size))
+    return {
+        "least_propensity": float(run.propensity.min()),
+        "largest_propensity": float(run.propensity.max()),
+        "draws_z": float(excess.sum()) / spread if spread > 0 else 0.0,
+    }
+
+
 def stationary(task: Task) -> list[Row]:
     """The plain stream, with and without prior knowledge, and every rival."""
     stream = task.open()
@@ -82,12 +93,13 @@ def stationary(task: Task) -> list[Row]:
                     "lam": lam,
                     **gaps(utilities, run.chosen),
                     "alarms": len(run.alarms),
+                    **honesty(run),
                 }
             )
         if task.rivals:
             rows += [
                 {"policy": k, "lam": lam, **gaps(utilities, f(stream, lam, task.seed))}
-                for k, f in RIVALS.items()
+                for k, f in rivals().items()
             ]
             for rank, arm in enumerate(np.argsort(-utilities.mean(axis=0))):
                 fixed = np.full(stream.shape[0], arm)
@@ -101,6 +113,20 @@ def long(task: Task) -> list[Row]:
     runs = [(lam, replay(stream, Setting(lam, quality), task.seed)) for lam in LAMBDAS]
     return [
         {"policy": "ours, registry", "lam": lam, **gaps(stream.utilities(lam), r.chosen)} for lam, r in runs
+    ]
+
+
+def task_tags(task: Task) -> list[Row]:
+    """The plain stream, tagged by each prompt's category, and by chance."""
+    plain = task.open()
+    quality = registry(plain, task.seed)
+    by_chance = np.random.default_rng(9_000 + task.seed).permutation(plain.tags)
+    return [
+        {"policy": f"tagged by {what}", "lam": lam, **gaps(plain.utilities(lam), run.chosen)}
+        for what, tags in (("category", plain.tags), ("chance", by_chance))
+        for stream in [tagged(plain, tags)]
+        for lam in LAMBDAS
+        for run in [replay(stream, Setting(lam, quality), task.seed)]
     ]
 
 
@@ -125,7 +151,7 @@ def silent_failure(task: Task) -> list[Row]:
             }
         )
         if task.rivals:
-            chosen = RIVALS["first system"](stream, lam, task.seed)
+            chosen = first_system(stream, lam, task.seed)
             rows.append({"policy": "first system", "lam": lam, **gaps(stream.utilities(lam), chosen)})
     return rows
 
@@ -138,7 +164,7 @@ def sparse(task: Task) -> list[Row]:
         run = replay(stream, Setting(lam, registry(stream, task.seed)), task.seed)
         rows.append({"policy": "ours, registry", "lam": lam, **gaps(stream.utilities(lam), run.chosen)})
         if task.rivals:
-            chosen = RIVALS["first system"](stream, lam, task.seed)
+            chosen = first_system(stream, lam, task.seed)
             rows.append({"policy": "first system", "lam": lam, **gaps(stream.utilities(lam), chosen)})
     return rows
 
@@ -152,37 +178,48 @@ def budget(task: Task) -> list[Row]:
     cheaper[n // 3 : 2 * n // 3, int(plain.price.argmax())] = 1 / 20
     failed = failing(plain, int(plain.quality.argmax()))
     rows = []
-    for ceiling in np.geomspace(plain.price.min(), plain.price.max(), N_CEILINGS + 2)[1:-1]:
+    ceilings = np.geomspace(plain.price.min(), plain.price.max(), N_CEILINGS + 2)[1:-1].tolist()
+    for rank, ceiling in enumerate(ceilings):
         for label, stream, factors in (
             ("plain", plain, None),
             ("price falls", plain, cheaper),
             ("arm fails", failed, None),
         ):
-            run = replay(
-                stream, Setting(0.0, quality, budget=float(ceiling), price_factors=factors), task.seed
-            )
-            rows.append(
+            run = replay(stream, Setting(0.0, quality, budget=ceiling, price_factors=factors), task.seed)
+            spends = {label: (run.chosen, run.spent)}
+            if task.rivals and is_installed("paretobandit"):
+                spends |= _paretobandit(stream, ceiling, task.seed, factors, label)
+            rows += [
                 {
-                    "policy": label,
+                    "policy": k,
                     "lam": 0.0,
-                    "ceiling": float(ceiling),
-                    **_spend(stream, run, float(ceiling)),
+                    "ceiling": ceiling,
+                    "ceiling_rank": rank,
+                    **_spend(stream, *kept, ceiling),
                 }
-            )
-    rows[0]["arms"] = list(zip(arm_names(task), plain.price.tolist(), plain.quality.tolist(), strict=True))
+                for k, kept in spends.items()
+            ]
+    names = [arm.rpartition("/")[2] for arm in plain.arms]
+    rows[0]["arms"] = list(zip(names, plain.price.tolist(), plain.quality.tolist(), strict=True))
     return rows
 
 
-def arm_names(task: Task) -> list[str]:
-    return [arm.rpartition("/")[2] for arm in read_set(task.folder, task.name).arms]
+def _paretobandit(
+    stream: Stream, ceiling: float, seed: int, factors: Floats | None, label: str
+) -> dict[str, tuple[Ints, Floats]]:
+    from benchmarks.rivals.paretobandit import paced
 
-
-def _spend(stream: Stream, run: Run, ceiling: float) -> Row:
-    thirds = [float(part.mean() / ceiling) for part in np.array_split(run.spent, 3)]
-    reward = stream.scores[np.arange(run.chosen.size), run.chosen]
     return {
-        "reward": float(reward.mean()),
-        "spend": float(run.spent.mean() / ceiling),
+        f"paretobandit, registry: {label}": paced(stream, ceiling, seed, factors, is_cold=False),
+        f"paretobandit, none: {label}": paced(stream, ceiling, seed, factors, is_cold=True),
+    }
+
+
+def _spend(stream: Stream, chosen: Ints, spent: Floats, ceiling: float) -> Row:
+    thirds = [float(part.mean() / ceiling) for part in np.array_split(spent, 3)]
+    return {
+        "reward": float(stream.scores[np.arange(chosen.size), chosen].mean()),
+        "spend": float(spent.mean() / ceiling),
         "worst_phase": max(thirds),
     }
 
@@ -202,17 +239,7 @@ def newcomer(task: Task) -> list[Row]:
         scores[:, arm] *= score
         costs[:, arm] *= cost
         price[arm] *= cost
-        changed = Stream(
-            scores,
-            costs,
-            stream.near,
-            stream.similarity,
-            stream.is_rated,
-            stream.delay,
-            stream.quality,
-            price,
-            stream.contexts,
-        )
+        changed = replace(stream, scores=scores, costs=costs, price=price)
         ceiling = float(np.median(np.delete(stream.price, arm))) if label == "dear" else None
         run = replay(changed, Setting(lam, quality, ceiling, joins), task.seed)
         after = run.chosen[half:] == arm
@@ -235,53 +262,9 @@ def newcomer(task: Task) -> list[Row]:
 MEASURES = {
     "stationary": stationary,
     "long": long,
+    "task tags": task_tags,
     "silent failure": silent_failure,
     "sparse and late": sparse,
     "budget": budget,
     "newcomer": newcomer,
 }
-
-
-def decision_cpu(n_memories: int = 10_000, n_arms: int = 10, d: int = 384, n: int = 300) -> Row:
-    """CPU of one decision without its embedding: brute-force recall, and all that follows it."""
-    from bandit.beliefs import Prior, Standing, believe
-    from bandit.evidence import Neighbours, Sums
-    from bandit.history import History
-    from bandit.policy import ThompsonPolicy, draw
-    from bandit.track import Track
-    from benchmarks.learner import BASE
-
-    rng = np.random.default_rng(0)
-    memory = rng.normal(size=(n_memories, d)).astype(np.float32)
-    memory /= np.linalg.norm(memory, axis=1, keepdims=True)
-    arm, reward, cost = (
-        rng.integers(0, n_arms, n_memories),
-        rng.uniform(size=n_memories),
-        rng.uniform(size=n_memories),
-    )
-    histories = [History()] * n_arms
-    calls = np.full(n_arms, n_memories / n_arms)
-    sums = Sums(calls, 0.8 * calls, calls, 0.5 * calls, calls)
-    known = np.full(n_arms, 0.8)
-    recall, choose = np.zeros(n), np.zeros(n)
-    for i in range(n):
-        start = time.process_time()
-        cosine = memory @ memory[i]
-        near = np.argpartition(-cosine, 100)[:100]
-        recall[i] = time.process_time() - start
-        neighbours = Neighbours(
-            arm[near],
-            cosine[near].astype(np.float64),
-            np.ones(100),
-            reward[near],
-            cost[near],
-            cost[near],
-            np.ones(100),
-        )
-        start = time.process_time()
-        track = Track.of(histories, 0.0, 0.0)
-        prior = Prior.of(known, known * 25, known, known, BASE, track)
-        beliefs = believe(Standing.of(prior, sums, track), neighbours, BASE)
-        draw(ThompsonPolicy(BASE).probabilities(beliefs), rng)
-        choose[i] = time.process_time() - start
-    return {"recall_ms": 1000 * float(np.median(recall)), "choose_ms": 1000 * float(np.median(choose))}

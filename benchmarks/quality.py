@@ -1,9 +1,12 @@
 """How near the learner comes to the best arm in hindsight, on recorded outcomes.
 
-    python -m benchmarks.quality --data FOLDER [--smoke]
+    python -m benchmarks.quality --data FOLDER
+    python -m benchmarks.quality --smoke
 
-The folder holds `<set>.parquet` and `<set>.emb.npz`. The streams go through the service's own learner, in
-process. Tables and charts go to benchmarks/results/.
+The folder holds `<set>.parquet`, with the columns `prompt`, `score:MODEL` and `cost:MODEL`; vectors come from
+`<set>.emb.npz` or from our own encoder. The streams go through the service's own learner, in process. Tables
+and charts go to benchmarks/results/. The smoke takes less than a minute, on made-up outcomes, and fails when
+the learner is broken.
 """
 
 from __future__ import annotations
@@ -16,25 +19,33 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from benchmarks.charts import draw_charts
-from benchmarks.measures import MEASURES, Row, Task, decision_cpu, measure
+from benchmarks.decision import decision_cpu
+from benchmarks.measures import MEASURES, Row, Task, measure
+from benchmarks.rivals.table import missing
+from benchmarks.smoke import faults
 from benchmarks.streams import N_REQUESTS, read_set, set_names
 from benchmarks.tables import summarise, text
+from service.replay.demo import DEMO_FILE
 
 SMALL_POOL = 5
 RESULTS = Path(__file__).parent / "results"
+# Measures that take long are for the set that says most; where it is missing, `budget` is for every set.
+LONG_SET, BUDGET_SET = "llmrouter", "judged"
 
 
-def tasks_of(folder: Path, n_seeds: int, n: int, measures: list[str], rivals: bool) -> list[Task]:
+def tasks_of(folder: Path, seeds: range, n: int, measures: list[str], rivals: bool) -> list[Task]:
     """Every set with all its arms, and with five of them where it has more."""
+    names = set_names(folder)
+    chosen = {"long": {LONG_SET}, "task tags": {LONG_SET}, "budget": {BUDGET_SET} & set(names) or set(names)}
     tasks = []
-    for name in set_names(folder):
-        pools = [None, SMALL_POOL] if len(read_set(folder, name).arms) > SMALL_POOL else [None]
-        for seed in range(n_seeds):
-            for n_arms in pools:
+    for name in names:
+        n_arms = len(read_set(folder, name).arms)
+        pools = [None, SMALL_POOL] if n_arms > SMALL_POOL else [None]
+        for seed in seeds:
+            for pool in pools:
                 for what in measures:
-                    is_for = {"long": name == "llmrouter", "budget": name == "judged"}.get(what, True)
-                    if is_for:
-                        tasks.append(Task(what, folder, name, n_arms, seed, n, rivals))
+                    if name in chosen.get(what, names) and not (what == "budget" and pool):
+                        tasks.append(Task(what, folder, name, pool, seed, n, rivals))
     return tasks
 
 
@@ -59,32 +70,21 @@ def measure_all(tasks: list[Task]) -> list[Row]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of <set>.parquet and <set>.emb.npz")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--requests", type=int, default=N_REQUESTS)
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--measures", nargs="+", choices=list(MEASURES), default=list(MEASURES))
-    parser.add_argument("--no-rivals", action="store_true")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument(
-        "--smoke", action="store_true", help="one seed, short streams: does it run, in a minute"
-    )
-    given = parser.parse_args(arguments)
-    if not set_names(given.data):
-        print(f"{given.data}: no <set>.parquet with its <set>.emb.npz", file=sys.stderr)
+    given = _parser().parse_args(arguments)
+    folder = given.data or (DEMO_FILE.parent if given.smoke else None)
+    if folder is None or not set_names(folder):
+        print(f"--data must be a folder with <set>.parquet files, got {folder}", file=sys.stderr)
         return 2
     n_seeds, n = (1, 400) if given.smoke else (given.seeds, given.requests)
-    measures = [m for m in given.measures if not (given.smoke and m == "long")]
+    seeds = range(given.first_seed, given.first_seed + n_seeds)
+    has_rivals = given.smoke or not given.no_rivals  # the smoke is measured by them
+    if has_rivals and missing():
+        print(f"without {' and '.join(missing())}: install requirements-rivals.txt to compare with them")
     cpu = decision_cpu(n=30 if given.smoke else 300)
-    rows = run(tasks_of(given.data, n_seeds, n, measures, not given.no_rivals), given.jobs)
+    rows = run(tasks_of(folder, seeds, n, given.measures, has_rivals), given.jobs)
     lines = summarise(rows, cpu)
-    command = f"python -m benchmarks.quality --seeds {n_seeds} --requests {n}" + (
-        " --smoke" if given.smoke else ""
-    )
-    report = text(rows, lines, f"{command}    (seeds 0 to {n_seeds - 1})")
+    command = f"python -m benchmarks.quality --seeds {n_seeds} --first-seed {given.first_seed} --requests {n}"
+    report = text(rows, lines, f"{command}    (seeds {seeds[0]} to {seeds[-1]})")
     print(report)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "quality.txt").write_text(report)
@@ -93,7 +93,26 @@ def main(arguments: list[str] | None = None) -> int:
         json.dumps({"command": command, "summary": lines, "rows": plain}) + "\n"
     )
     draw_charts(rows, n, given.out)
-    return 0
+    found = faults(rows) if given.smoke else []
+    for fault in found:
+        print(f"FAULT: {fault}", file=sys.stderr)
+    return 1 if found else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of <set>.parquet; the smoke brings its own")
+    parser.add_argument("--seeds", type=int, default=10, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--requests", type=int, default=N_REQUESTS, help="of a stream, or all there are")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--measures", nargs="+", choices=list(MEASURES), default=list(MEASURES))
+    parser.add_argument("--no-rivals", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--smoke", action="store_true", help="one seed, short streams; fails on a fault")
+    return parser
 
 
 if __name__ == "__main__":

@@ -10,21 +10,25 @@ import numpy as np
 from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
 
 from bandit.arrays import Bools, Floats, Ints
+from benchmarks.contexts import encoded
+from service.routing import TASK_IS_KNOWN
 
 N_NEIGHBOURS = 100
 N_REQUESTS = 2500
 BLOCK = 500
+MOST_ENCODED = 4000  # rows of a set that came without vectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
     """One set: what every arm scores and costs on every prompt."""
 
-    name: str
     arms: tuple[str, ...]
+    prompts: tuple[str, ...]
     scores: Floats  # (n, n_arms)
     costs: Floats  # (n, n_arms), dollars
     contexts: Floats  # (n, d), unit rows
+    tags: Ints  # (n,), each prompt's category, numbered
 
     @property
     def n(self) -> int:
@@ -43,6 +47,10 @@ class Stream:
         delay: how many requests later feedback is known, 1 at least.
         quality, price: shape (n_arms,), mean score and cost over the whole set.
         contexts: shape (n, d), unit rows.
+        prompts: n texts.
+        arms: n_arms names.
+        unit_usd: dollars of one unit of cost.
+        tags: shape (n,), each prompt's category, numbered: what a caller might tag it with.
     """
 
     scores: Floats
@@ -54,6 +62,10 @@ class Stream:
     quality: Floats
     price: Floats
     contexts: Floats
+    prompts: tuple[str, ...]
+    arms: tuple[str, ...]
+    unit_usd: float
+    tags: Ints
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,22 +77,35 @@ class Stream:
 
 
 def set_names(folder: Path) -> list[str]:
-    """Every set of a folder that has vectors too."""
-    return sorted(p.stem for p in folder.glob("*.parquet") if (folder / f"{p.stem}.emb.npz").exists())
+    return sorted(path.stem for path in folder.glob("*.parquet"))
 
 
 @lru_cache(maxsize=2)
 def read_set(folder: Path, name: str) -> Recorded:
-    """Read `<name>.parquet` and `<name>.emb.npz`; rows without a vector are left out."""
+    """Read `<name>.parquet`, and its vectors from `<name>.emb.npz` if it has any, in the same order.
+
+    Rows without a vector are left out. Where none has one, at most MOST_ENCODED rows, drawn by a fixed
+    seed, are encoded.
+    """
     table = parquet.read_table(folder / f"{name}.parquet")
+    vectors = folder / f"{name}.emb.npz"
+    if vectors.exists():
+        contexts = np.load(vectors)["emb"].astype(np.float32)
+        table = table.slice(0, contexts.shape[0])
+        prompts = tuple(table["prompt"].to_pylist())
+    else:
+        drawn = np.random.default_rng(0).permutation(table.num_rows)[:MOST_ENCODED]
+        table = table.take(np.sort(drawn))
+        prompts = tuple(table["prompt"].to_pylist())
+        contexts = encoded(prompts, name)
     arms = tuple(c.removeprefix("score:") for c in table.column_names if c.startswith("score:"))
-    contexts = np.load(folder / f"{name}.emb.npz")["emb"].astype(np.float32)
-    n = contexts.shape[0]
 
     def columns(kind: str) -> Floats:
-        return np.column_stack([np.asarray(table[f"{kind}:{arm}"], dtype=np.float64)[:n] for arm in arms])
+        return np.column_stack([np.asarray(table[f"{kind}:{arm}"], dtype=np.float64) for arm in arms])
 
-    return Recorded(name, arms, columns("score"), columns("cost"), contexts)
+    categories = table["category"].to_pylist() if "category" in table.column_names else [""] * table.num_rows
+    tags = np.unique(categories, return_inverse=True)[1].astype(np.int64)
+    return Recorded(arms, prompts, columns("score"), columns("cost"), contexts, tags)
 
 
 @lru_cache(maxsize=4)
@@ -95,13 +120,17 @@ def _order(
     return rows, near, similarity, is_rated
 
 
-def _neighbours(contexts: Floats, is_rated: Bools, delay: int) -> tuple[Ints, Floats]:
+def _neighbours(
+    contexts: Floats, is_rated: Bools, delay: int, tags: Ints | None = None
+) -> tuple[Ints, Floats]:
     n = contexts.shape[0]
     near, similarity = np.zeros((n, N_NEIGHBOURS), np.int64), np.full((n, N_NEIGHBOURS), -1.0)
     for start in range(0, n, BLOCK):
         cosines = contexts[start : start + BLOCK] @ contexts.T
         for t in range(start, min(start + BLOCK, n)):
             known = np.flatnonzero(is_rated[: max(t - delay + 1, 0)])
+            if tags is not None and np.count_nonzero(own := tags[known] == tags[t]) >= TASK_IS_KNOWN:
+                known = known[own]
             cosine = cosines[t - start, known]
             if known.size > N_NEIGHBOURS:
                 nearest = np.argpartition(-cosine, N_NEIGHBOURS)[:N_NEIGHBOURS]
@@ -137,7 +166,17 @@ def open_stream(
         quality=recorded.scores[:, pool].mean(axis=0),
         price=mean_cost / mean_cost.max(),
         contexts=recorded.contexts[rows],
+        prompts=tuple(recorded.prompts[row] for row in rows),
+        arms=tuple(recorded.arms[arm] for arm in pool),
+        unit_usd=float(mean_cost.max()),
+        tags=recorded.tags[rows],
     )
+
+
+def tagged(stream: Stream, tags: Ints) -> Stream:
+    """Tag every request, shape (n,): its neighbours are then of the same task, as the router recalls them."""
+    near, similarity = _neighbours(stream.contexts, stream.is_rated, stream.delay, tags)
+    return replace(stream, near=near, similarity=similarity)
 
 
 def failing(stream: Stream, arm: int, kept: float = 0.4) -> Stream:

@@ -55,6 +55,8 @@ def summarise(rows: list[Row], cpu: Row) -> list[Row]:
         of("stationary", "first system", "llmrouter"),
     )
     line("llmrouter over 4,000 requests", of("long", OURS, "llmrouter"), "gap")
+    for what in ("category", "chance"):
+        line(f"llmrouter, every request tagged by {what}", of("task tags", f"tagged by {what}"), "gap")
     failed = of("silent failure", OURS)
     line("silent failure, second half", failed, "second_half", of("silent failure", "first system"))
     seen = [r for r in failed if r["share"] >= SHARE_SEEN]
@@ -69,27 +71,29 @@ def summarise(rows: list[Row], cpu: Row) -> list[Row]:
     line("sparse and late", of("sparse and late", OURS), "gap", of("sparse and late", "first system"))
     for label in ("plain", "price falls", "arm fails"):
         own = of("budget", label)
-        if own:
-            line(f"budget, {label}: mean reward", own, "reward")
-            single(f"budget, {label}: worst phase, spend / ceiling", max(r["worst_phase"] for r in own))
-            single(
-                f"budget, {label}: runs within 1.03 in every phase, share",
-                float(np.mean([r["worst_phase"] <= 1.03 for r in own])),
-            )
-    good = of("newcomer", "good", "judged")
+        for start in ("", "paretobandit, registry: ", "paretobandit, none: "):
+            if spent := of("budget", f"{start}{label}"):
+                line(f"budget, {start}{label}: mean reward", spent, "reward")
+                single("  worst phase, spend / ceiling", max(r["worst_phase"] for r in spent))
+                within = float(np.mean([r["worst_phase"] <= 1.03 for r in spent]))
+                single("  runs within 1.03 in every phase, share", within)
+                if start:
+                    line("  ours minus this", _gains(own, spent), "gain")
+    judged = "judged" if any(r["pool"].startswith("judged") for r in rows) else ""
+    good = of("newcomer", "good", judged)
     if good:
         single(
             "newcomer, good: adopted after, median",
             float(np.median([r["adopted_after"] or np.inf for r in good])),
         )
-        line("newcomer, bad: share of requests", of("newcomer", "bad", "judged"), "share")
-        for pool in ("judged", ""):
+        line("newcomer, bad: share of requests", of("newcomer", "bad", judged), "share")
+        for pool in sorted({judged, ""}, reverse=True):
             single(
                 f"newcomer, dear: worst phase, spend / ceiling, {pool or 'any set'}",
                 max(r["worst_phase"] for r in of("newcomer", "dear", pool)),
             )
-    single("decision CPU without recall, ms, p50", cpu["choose_ms"])
-    single("brute-force recall of 10,000, ms CPU, p50", cpu["recall_ms"])
+    for name, milliseconds in cpu.items():
+        single(f"CPU ms, p50: {name}", milliseconds)
     return lines
 
 
@@ -100,10 +104,18 @@ def _worst_mean(rows: list[Row]) -> float | None:
     return min((float(np.mean(g)) for g in groups.values()), default=None)
 
 
+def _gains(own: list[Row], rival: list[Row]) -> list[Row]:
+    """By how much mean reward exceeds a rival's on the same stream at the same ceiling."""
+    theirs = {(r["pool"], r["seed"], r["ceiling"]): r["reward"] for r in rival}
+    return [
+        {"seed": r["seed"], "gain": r["reward"] - theirs[r["pool"], r["seed"], r["ceiling"]]} for r in own
+    ]
+
+
 def text(rows: list[Row], lines: list[Row], command: str) -> str:
     out = [command, "", f"{'measure':<58}{'value':>10}{'±':>8}{'first system':>14}"]
     for r in lines:
-        error = "" if r["error"] is None else f"{r['error']:.2f}"
+        error = "" if r["error"] is None else f"{r['error']:.2g}"
         first = "" if r["first_system"] is None else f"{r['first_system']:.1f}"
         out.append(f"{r['measure']:<58}{r['value']:>10.4g}{error:>8}{first:>14}")
     stationary = [r for r in rows if r["measure"] == "stationary"]
@@ -121,12 +133,12 @@ def _cross(rows: list[Row], column: Callable[[Row], str]) -> list[str]:
         dict.fromkeys(r["policy"] for r in rows if not r["policy"].startswith("fixed arm, rank 1"))
     )
     columns = list(dict.fromkeys(column(r) for r in rows))
-    out = [" " * 26 + "".join(f"{c:>20}" for c in columns) + f"{'mean':>10}"]
+    out = [" " * 28 + "".join(f"{c:>20}" for c in columns) + f"{'mean':>10}"]
     for policy in policies:
         cells = []
         for c in columns:
             values = [r["gap"] for r in rows if r["policy"] == policy and column(r) == c]
             cells.append(f"{np.mean(values):>20.1f}" if values else " " * 20)
         mean = mean_over([r for r in rows if r["policy"] == policy], "gap")[0]
-        out.append(f"{policy:<26}" + "".join(cells) + f"{mean:>10.1f}")
+        out.append(f"{policy:<28}" + "".join(cells) + f"{mean:>10.1f}")
     return out

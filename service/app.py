@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from service.api import chat, feedback, inspect, messages, openapi, ops, problems, stats
+from service.api import admin, chat, feedback, inspect, messages, openapi, ops, problems, stats
 from service.api.origins import OnlyOrigins
 from service.dialects.anthropic import CountTokensRequest, MessagesRequest
 from service.dialects.openai import ChatCompletionRequest
@@ -59,10 +59,10 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     if parts is not None:
         app.state.parts = parts
     problems.install(app)
-    for part in (chat, messages, feedback, inspect, stats, ops):
+    for part in (chat, messages, feedback, inspect, stats, ops, admin):
         app.include_router(part.endpoints)
-    bodies = [ChatCompletionRequest, MessagesRequest, CountTokensRequest, feedback.FeedbackRequest]
-    openapi.install(app, bodies)
+    read = [ChatCompletionRequest, MessagesRequest, CountTokensRequest, feedback.FeedbackRequest]
+    openapi.install(app, [*read, admin.NewModel, admin.ModelChange])
     return app
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from service.errors import StartupError
+from service.priors import public_prior
 from service.settings import ModelSettings, Settings
 from service.types import Arm, Price
 
@@ -53,15 +54,17 @@ def choose_arms(
         usable, left_out = _with_keys(settings.models, environ)
     else:
         usable, left_out = _with_keys(known_arms, environ)[0], []
-    arms = [_arm(m) for m in usable]
+    arms = [arm_of(m) for m in usable]
     if settings.llm_models:
-        everything = [*arms, *(_arm(m) for m in _with_keys(known_arms, environ)[0]), *simulated]
+        everything = [*arms, *(arm_of(m) for m in _with_keys(known_arms, environ)[0]), *simulated]
         named = [_by_name(name, everything, environ) for name in settings.llm_models]
         arms = list({arm.arm_id: arm for arm in named}.values())  # a model may be named twice, by an alias
     if not arms and settings.models:
         raise StartupError(f"models: none is usable: {'; '.join(left_out)}")
     if not arms and environ.get("OLLAMA_BASE_URL"):
         raise StartupError("OLLAMA_BASE_URL is set: name its models in LLM_MODELS, as ollama/<name>")
+    if settings.public_priors:
+        arms = [_with_public_prior(arm) for arm in arms]
     chosen = ArmList(tuple(arms or simulated), tuple(left_out))
     default_arm_id(settings, chosen.arms)
     return chosen
@@ -118,7 +121,8 @@ def _from_vendor_name(name: str, environ: Mapping[str, str]) -> Arm | None:
     return None
 
 
-def _arm(settings: ModelSettings) -> Arm:
+def arm_of(settings: ModelSettings) -> Arm:
+    """The arm of a `models:` entry; what it leaves out comes from LiteLLM's price list, if it is there."""
     arm = Arm(
         arm_id=settings.id,
         provider=settings.provider,
@@ -132,6 +136,7 @@ def _arm(settings: ModelSettings) -> Arm:
         prior_mass=settings.prior_mass,
         timeout_s=settings.timeout_s,
         chat_template=settings.chat_template,
+        prior_source=None if settings.prior_quality is None else "configured",
     )
     if settings.price is None:
         return _listed(arm)
@@ -161,6 +166,13 @@ def _listed(arm: Arm) -> Arm:
         ),
         context_window=arm.context_window or entry.get("max_input_tokens"),
     )
+
+
+def _with_public_prior(arm: Arm) -> Arm:
+    """The arm with what is publicly known of its model, where its own settings say nothing."""
+    if arm.prior_quality is not None or (known := public_prior(arm.model)) is None:
+        return arm
+    return replace(arm, prior_quality=known.quality, prior_source=known.source)
 
 
 @cache

@@ -2,27 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.breaker import Breaker
+from service.enrolment import ArmState, Enrolment
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel
-from service.types import Arm, Json, Query, Rejection
+from service.types import Arm, Json, Neighbour, Query, Rejection
 
 USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how long an answer gets
 
 
-@dataclass(frozen=True, slots=True)
+_ASIDE: dict[ArmState, str] = {
+    "shadow": "is in shadow and answers no caller yet",
+    "retired": "is retired",
+}
+
+
+@dataclass(slots=True)
 class Catalog:
-    """The arms of this service, in the operator's order."""
+    """The arms of this service, in the operator's order, as they stand now.
+
+    Args:
+        arms: those that answer, draining ones included.
+        aside: those in shadow and the retired.
+        enrolments: what is known of them beyond their configuration, by arm id.
+    """
 
     arms: tuple[Arm, ...]
     default_arm_id: str
     breaker: Breaker
+    aside: tuple[Arm, ...] = ()
+    enrolments: Mapping[str, Enrolment] = field(default_factory=dict)
 
-    def find(self, name: str, *, param: str = "model") -> Arm:
-        """The arm with that id or alias.
+    def put(self, arms: Sequence[Arm], enrolments: Mapping[str, Enrolment]) -> None:
+        """Replace everything at once: decisions are made on the arms before or on those after."""
+        states = {arm.arm_id: _state(enrolments, arm) for arm in arms}
+        self.enrolments = enrolments
+        self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _ASIDE)
+        self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _ASIDE)
+
+    def state(self, arm: Arm) -> ArmState:
+        return _state(self.enrolments, arm)
+
+    def newcomers(self, arms: Sequence[Arm]) -> NDArray[np.bool_]:
+        """Which of these arms came when others had been rated, shape (n_arms,)."""
+        known = [self.enrolments.get(arm.arm_id) for arm in arms]
+        return np.array(
+            [enrolment is not None and enrolment.is_newcomer for enrolment in known], dtype=np.bool_
+        )
+
+    def in_todays_prices(self, neighbours: Sequence[Neighbour], now: datetime) -> tuple[Neighbour, ...]:
+        """The neighbours with dollars as they would be billed now."""
+        return tuple(self._in_todays_prices(neighbour, now) for neighbour in neighbours)
+
+    def _in_todays_prices(self, neighbour: Neighbour, now: datetime) -> Neighbour:
+        enrolment = self.enrolments.get(neighbour.arm_id)
+        if enrolment is None or not enrolment.price_changes:
+            return neighbour
+        decided_at = now - timedelta(seconds=neighbour.age_s)
+        return replace(neighbour, cost_usd=enrolment.todays_usd(neighbour.cost_usd, decided_at))
+
+    def known(self, name: str, *, param: str = "model") -> Arm:
+        """The arm with that id or alias, whatever its state.
 
         Args:
             param: the field of the request that holds the name.
@@ -30,11 +77,22 @@ class Catalog:
         Raises:
             UnknownModel: there is none.
         """
-        for arm in self.arms:
+        for arm in (*self.arms, *self.aside):
             if name == arm.arm_id or name in arm.aliases:
                 return arm
         known = ", ".join(["auto", *(arm.arm_id for arm in self.arms)])
         raise UnknownModel(f"model {name!r} does not exist; there are: {known}", param=param)
+
+    def find(self, name: str) -> Arm:
+        """The arm with that id or alias that answers callers.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        arm = self.known(name)
+        if (why := _ASIDE.get(self.state(arm))) is not None:
+            raise UnknownModel(f"model {name!r} {why}", param="model")
+        return arm
 
     def eligible(self, query: Query) -> tuple[list[Arm], list[Rejection]]:
         """The arms that may answer, and why the others may not.
@@ -45,9 +103,13 @@ class Catalog:
             NoEligibleArm: no arm is left; the message says why for each.
             AllArmsFailed: those that are left all rest after failures.
         """
-        arms = list(self.arms) if query.requested_model is None else [self.find(query.requested_model)]
+        asked_for = query.requested_model
+        arms = [*self.arms, *self.aside] if asked_for is None else [self.find(asked_for)]
         allowed = self._allowed(query)
-        reasons = {arm.arm_id: self._reason_against(arm, query, allowed) for arm in arms}
+        reasons = {
+            arm.arm_id: self._stands_aside(arm, asked_for) or self._reason_against(arm, query, allowed)
+            for arm in arms
+        }
         rejected = [Rejection(arm_id, reason) for arm_id, reason in reasons.items() if reason is not None]
         able = [arm for arm in arms if reasons[arm.arm_id] is None]
         if not able:
@@ -60,10 +122,23 @@ class Catalog:
         resting = {rest.arm_id for rest in rests}
         return [arm for arm in able if arm.arm_id not in resting], [*rejected, *rests]
 
+    def shadows(self, query: Query) -> list[Arm]:
+        """The arms in shadow that could answer the query."""
+        shadows = [arm for arm in self.aside if self.state(arm) == "shadow"]
+        allowed = self._allowed(query)
+        able = [arm for arm in shadows if self._reason_against(arm, query, allowed) is None]
+        return [arm for arm in able if self.breaker.is_resting(arm) is None]
+
     def _allowed(self, query: Query) -> frozenset[str] | None:
         if query.options.models is None:
             return None
-        return frozenset(self.find(name, param="router.models").arm_id for name in query.options.models)
+        return frozenset(self.known(name, param="router.models").arm_id for name in query.options.models)
+
+    def _stands_aside(self, arm: Arm, asked_for: str | None) -> str | None:
+        state = self.state(arm)
+        if state == "draining" and asked_for is None:
+            return "is draining"
+        return _ASIDE.get(state)
 
     def _reason_against(self, arm: Arm, query: Query, allowed: frozenset[str] | None) -> str | None:
         if allowed is not None and arm.arm_id not in allowed:
@@ -81,6 +156,11 @@ class Catalog:
         if dearest is not None and (expected := list_cost_usd(arm, query)) > dearest:
             return f"expected cost of {expected:.6f} USD exceeds max_cost_usd {dearest}"
         return None
+
+
+def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
+    enrolment = enrolments.get(arm.arm_id)
+    return "active" if enrolment is None else enrolment.state
 
 
 def fits(arm: Arm, query: Query) -> bool:

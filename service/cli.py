@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import RouterError
 from service.settings import Settings, config_path, load_settings, process_environment
+from service.types import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from service.replay.report import Report
@@ -47,6 +48,21 @@ def _parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="only report differences; exit 1 if there are any"
     )
     rebuild.set_defaults(run=_rebuild)
+
+    imports = commands.add_parser("import", help="warm the router from recorded outcomes")
+    imports.add_argument("file", type=Path, help="JSON Lines, or Parquet")
+    imports.add_argument("--tenant", default=DEFAULT_TENANT, help="whose outcomes they are")
+    imports.add_argument("--dry-run", action="store_true", help="only check and count the rows")
+    imports.add_argument(
+        "--map",
+        dest="same_as",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="NAME=MODEL",
+        help="take a model of the file for one of the router's; may be given several times",
+    )
+    imports.set_defaults(run=_import)
 
     replay = commands.add_parser("replay", help="drive a running router with recorded outcomes")
     replay.add_argument("file", type=Path, help="parquet file of prompts with every model's score and cost")
@@ -101,6 +117,38 @@ def _rebuild(arguments: argparse.Namespace) -> int:
     report = asyncio.run(rebuild(settings, check_only=arguments.check))
     print(report.text())
     return 0 if report.is_clean else 1
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, model = text.partition("=")
+    if not (name and equals and model):
+        raise argparse.ArgumentTypeError(f"must be NAME=MODEL, got {text!r}")
+    return name, model
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from service.importing.command import import_file
+
+    settings, environ = _settings()
+    imported = asyncio.run(
+        import_file(
+            settings,
+            environ,
+            arguments.file,
+            tenant=arguments.tenant,
+            same_as=dict(arguments.same_as),
+            dry_run=arguments.dry_run,
+            progress=_show_progress,
+        )
+    )
+    print(imported.text())
+    return 0
+
+
+def _show_progress(done: int, in_all: int) -> None:
+    """One line on a terminal, written over."""
+    if sys.stderr.isatty():
+        print(f"\r{done:,} of {in_all:,} rows", end="\n" if done == in_all else "", file=sys.stderr)
 
 
 def _replay(arguments: argparse.Namespace) -> int:

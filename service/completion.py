@@ -96,6 +96,7 @@ class Completion:
     caller: ModelCaller
     background: Background
     observe: Callable[[Run, Outcome], None]
+    notice: Callable[[Run, Outcome], Coroutine[None, None, None]]
     clock: Clock
     store_texts: bool
     cache: ExactCache | None
@@ -150,7 +151,8 @@ class Completion:
         """The cached answer for a new request, or for the retry of one that was answered so."""
         if self.cache is None or (logged is not None and logged.kind != "cache"):
             return None
-        return self.cache.find(query)
+        seen = self.cache.find(query)
+        return seen if seen is not None and self.attempts.any_exists([seen.arm_id]) else None
 
     async def _repeat(self, query: Query, logged: LoggedDecision | None, seen: CachedAnswer) -> Head:
         """Log a request that is answered from the cache."""
@@ -326,6 +328,7 @@ class Completion:
             await self.journal.log_outcome(outcome, run.attempts)
         except StoreUnavailable as error:
             log.error("outcome_not_logged", request_id=run.query.request_id, error=str(error))
+        self.background.spawn(self.notice(run, outcome))  # the answer does not wait for it
 
     def _head(self, run: Run) -> Head:
         explained = run.query.options.explain and run.decision is not None
@@ -333,7 +336,7 @@ class Completion:
             request_id=run.query.request_id,
             arm_id=run.answering_arm_id,
             kind=run.answered_kind,
-            simulated=self.catalog.find(run.answering_arm_id).provider == "simulator",
+            simulated=self.catalog.known(run.answering_arm_id).provider == "simulator",
             degraded=tuple(dict.fromkeys(run.degraded)),
             explanation=explanation(run.decision) if explained and run.decision else None,
         )

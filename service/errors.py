@@ -7,6 +7,9 @@
     │   ├── NoEligibleArm       every arm was filtered out, with reasons    -> relax the request
     │   ├── BodyTooLarge        more bytes than MAX_BODY_BYTES              -> send less
     │   ├── RequestConflict     the X-Request-ID stands for another body    -> use another id
+    │   ├── ModelConflict       the models as they stand forbid the change  -> change another first
+    │   ├── KeyRequired         no ADMIN_KEY, or a wrong one                -> send the right one
+    │   ├── AdminClosed         /admin is not open to the network           -> set ADMIN_KEY
     │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> CORS_ORIGINS
     │   └── UnknownRequest      nothing is known under that X-Request-ID    -> check the id
     ├── Unavailable             a dependency is away                        -> retry later
@@ -61,6 +64,18 @@ class BodyTooLarge(BadRequest):
 
 class RequestConflict(BadRequest):
     """The X-Request-ID was used before with another body."""
+
+
+class ModelConflict(BadRequest):
+    """The models as they stand forbid the change."""
+
+
+class KeyRequired(BadRequest):
+    """The caller did not show the ADMIN_KEY."""
+
+
+class AdminClosed(BadRequest):
+    """/admin is closed: the service can be reached from elsewhere and has no ADMIN_KEY."""
 
 
 class ForbiddenOrigin(BadRequest):

@@ -27,11 +27,13 @@ from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller
 from service.settings import Settings
 from service.store.embedded import EmbeddedPostgres
+from service.store.enrolments import PostgresEnrolments
 from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
 from service.store.reports import PostgresReports
+from service.store.shadow import PostgresShadowLog
 from service.store.spool import Spool, SpoolingJournal
 
 log = structlog.get_logger(__name__)
@@ -88,6 +90,7 @@ async def open_parts(
         await journal.start()
         stack.push_async_callback(journal.close)
 
+        enrolments = PostgresEnrolments(database)
         background = Background()
         parts = wire(
             settings,
@@ -96,13 +99,20 @@ async def open_parts(
             memory=memory,
             evidence=evidence,
             journal=journal,
+            enrolments=enrolments,
+            shadow_log=PostgresShadowLog(
+                database, store_texts=settings.store_texts, snapshot=evidence.snapshot
+            ),
             reports=PostgresReports(database),
             database=database,
+            environ=environ,
             caller=caller,
             background=background,
             rng=np.random.default_rng(),
             clock=now,
         )
+        await enrolments.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
+        stack.push_async_callback(enrolments.close)
         sweeping = asyncio.create_task(parts.learner.sweep_forever())
         stack.push_async_callback(_cancel, sweeping)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +14,7 @@ from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms import ArmList, default_arm_id
+from service.asked import RecentlyAsked
 from service.attempts import Attempts
 from service.background import Background
 from service.breaker import Breaker
@@ -20,11 +23,15 @@ from service.catalog import Catalog
 from service.completion import Completion
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
-from service.ports import Clock, Evidence, Journal, Memory, ModelCaller, Reports
+from service.lifecycle import Lifecycle
+from service.noticing import Noticing
+from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, Reports, ShadowLog
 from service.routing import Router
+from service.run import Run
 from service.settings import Settings
+from service.shadow import Shadows
 from service.telemetry import Metrics
-from service.types import Json
+from service.types import Json, Outcome, Signal
 
 
 class SpoolingJournal(Journal, Protocol):
@@ -61,6 +68,7 @@ class Parts:
     router: Router
     completion: Completion
     learner: Learner
+    lifecycle: Lifecycle
     journal: SpoolingJournal
     reports: Reports
     database: Pingable
@@ -84,6 +92,7 @@ class Parts:
             "simulated": self.arms.is_simulated,
             "models": [arm.arm_id for arm in self.catalog.arms],
             "default_model": self.catalog.default_arm_id,
+            "prior_sources": {arm.arm_id: arm.prior_source for arm in arms},
             "dependencies": dependencies,
             "resting_models": resting,
         }
@@ -124,8 +133,11 @@ def wire(
     memory: Memory,
     evidence: Evidence,
     journal: SpoolingJournal,
+    enrolments: Enrolments,
+    shadow_log: ShadowLog,
     reports: Reports,
     database: Pingable,
+    environ: Mapping[str, str],
     caller: ModelCaller,
     background: Background,
     rng: np.random.Generator,
@@ -135,20 +147,34 @@ def wire(
     metrics = Metrics()
     catalog = Catalog(arms.arms, default_arm_id(settings, arms.arms), Breaker(clock))
     knobs = knobs_of(settings)
+    pacer = Pacer(knobs.budget_usd_per_request)
+    shadows = Shadows(catalog, caller, shadow_log, background, rng, clock, settings.store_texts)
+
+    def observe(run: Run, outcome: Outcome) -> None:
+        metrics.completed(run, outcome)
+        shadows.consider(run, outcome)
+
     router = Router(
         catalog=catalog,
         encoder=encoder,
         memory=memory,
         evidence=evidence,
         knobs=knobs,
-        pacer=Pacer(knobs.budget_usd_per_request),
+        pacer=pacer,
         rng=rng,
         clock=clock,
         embedding_timeout_s=settings.embedding_timeout_s,
         memory_timeout_s=settings.memory_timeout_s,
         holdout_share=settings.holdout_share,
     )
-
+    learner = Learner(evidence, memory, journal, encoder.name)
+    noticing = Noticing(
+        learner,
+        signal_weights(settings),
+        RecentlyAsked(settings.reask_window_s),
+        noticed=metrics.noticed,
+        dropped=metrics.signals_dropped.inc,
+    )
     completion = Completion(
         router=router,
         catalog=catalog,
@@ -156,7 +182,8 @@ def wire(
         journal=journal,
         caller=caller,
         background=background,
-        observe=metrics.completed,
+        observe=observe,
+        notice=noticing.notice,
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
@@ -167,7 +194,8 @@ def wire(
         catalog=catalog,
         router=router,
         completion=completion,
-        learner=Learner(evidence, memory, journal, encoder.name),
+        learner=learner,
+        lifecycle=Lifecycle(arms.arms, catalog, enrolments, pacer, environ, clock),
         journal=journal,
         reports=reports,
         database=database,
@@ -176,6 +204,19 @@ def wire(
         metrics=metrics,
         started_at=int(clock().timestamp()),
     )
+
+
+def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
+    """Of the signals that are switched on."""
+    weights: dict[Signal, Decimal] = {
+        "provider_error": settings.signal_provider_error_weight,
+        "refusal": settings.signal_refusal_weight,
+        "empty": settings.signal_empty_weight,
+        "truncated": settings.signal_truncated_weight,
+        "invalid_schema": settings.signal_invalid_schema_weight,
+        "reask": settings.signal_reask_weight,
+    }
+    return {signal: weight for signal, weight in weights.items() if weight > 0}
 
 
 def cache_of(settings: Settings, clock: Clock) -> ExactCache | None:

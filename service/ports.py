@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
 from bandit.history import History
+from service.enrolment import ArmFigures, Enrolment, ShadowAnswer
 from service.tally import Group, Tally
 from service.types import (
     Answer,
@@ -23,6 +25,7 @@ from service.types import (
     LoggedDecision,
     Native,
     Neighbour,
+    Noticed,
     Outcome,
     Pending,
     Reward,
@@ -48,8 +51,13 @@ class Memory(Protocol):
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
-        """The `limit` most similar experiences decided at or after `since`, most similar first."""
+        """The `limit` most similar experiences decided at or after `since`, most similar first.
+
+        Args:
+            task: only those that their callers tagged so; None: all.
+        """
         ...
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
@@ -133,6 +141,18 @@ class Evidence(Protocol):
         """
         ...
 
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        """Commit implicit signals on a decision and their evidence, likewise; returns those that are new.
+
+        Each kind counts once for each arm of a decision, and as long as nobody scores that arm for it. A
+        decision with `learn` off takes none.
+
+        Raises UnknownRequest, StoreUnavailable.
+        """
+        ...
+
     async def pending(self, limit: int) -> list[Pending]:
         """Rated decisions whose memory lags behind, oldest first."""
         ...
@@ -143,6 +163,36 @@ class Evidence(Protocol):
 
     async def remembered(self, pending: Pending) -> bool:
         """Mark as up to date. False when a newer event came in between: fetch and apply again."""
+        ...
+
+
+class Enrolments(Protocol):
+    """What is decided of the arms at runtime, for all replicas. Raises StoreUnavailable."""
+
+    async def change(self, decide: Callable[[Mapping[str, Enrolment]], Enrolment]) -> Enrolment:
+        """Commit what `decide` makes of the enrolments, one change after the other; the replicas follow.
+
+        A price change it adds is applied to the arm's evidence in the same transaction.
+        """
+        ...
+
+    async def figures(self) -> Mapping[str, ArmFigures]:
+        """What was observed of every arm, by arm id."""
+        ...
+
+
+class ShadowLog(Protocol):
+    """What arms in shadow answered, and what they may spend. Raises StoreUnavailable."""
+
+    async def reserve(self, arm_id: str, usd: Decimal, now: datetime) -> bool:
+        """Set dollars aside for a call; False: the arm has spent what it may today, or left the shadow."""
+        ...
+
+    async def keep(self, answer: ShadowAnswer) -> None:
+        """Commit an answer, its dollars in place of those reserved, and add both to the evidence.
+
+        A decision that waits to be written to PostgreSQL has no shadow answers.
+        """
         ...
 
 

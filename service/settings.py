@@ -63,7 +63,12 @@ class ModelSettings(_Frozen):
         None,
         description="of: tools, json_schema, vision, audio, files, reasoning; absent: no filter",
     )
-    prior_quality: float | None = Field(None, ge=0, le=1, description="expected mean reward before evidence")
+    prior_quality: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="expected mean reward before evidence; absent: the public table's",
+    )
     prior_mass: float | None = Field(None, gt=0, le=1000, description="how many answers that belief is worth")
     timeout_s: float = Field(60.0, gt=0, le=3600, description="longest wait for (more of) an answer, seconds")
     chat_template: str | None = Field(
@@ -92,6 +97,9 @@ class Settings(_Frozen):
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     allow_anonymous: bool = Field(
         False, description="listen beyond loopback although callers are not authenticated"
+    )
+    admin_key: SecretStr | None = Field(
+        None, min_length=16, description="what /admin asks for; absent: /admin is open on loopback only"
     )
     cors_origins: tuple[str, ...] = Field((), description="browser origins that may call, comma-separated")
     max_body_bytes: int = Field(
@@ -152,6 +160,9 @@ class Settings(_Frozen):
     default_model: str | None = Field(
         None, description="answers when confidence is low; absent: the first arm"
     )
+    public_priors: bool = Field(
+        True, description="well-known models without prior_quality start from their published quality"
+    )
     max_attempts: int = Field(3, ge=1, le=10, description="calls of models for one request at the most")
 
     # --- choosing
@@ -181,6 +192,29 @@ class Settings(_Frozen):
     )
     budget_usd_per_request: Decimal | None = Field(
         None, gt=0, le=1_000, description="mean spend per request to keep to, US dollars"
+    )
+
+    # --- what requests show of their arms though nobody says it; 0 switches a signal off
+    signal_provider_error_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of a call that failed"
+    )
+    signal_refusal_weight: Decimal = Field(
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a refusal"
+    )
+    signal_empty_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of an answer without content"
+    )
+    signal_truncated_weight: Decimal = Field(
+        Decimal("0.02"), ge=0, le=1, decimal_places=6, description="weight of an answer that was cut off"
+    )
+    signal_invalid_schema_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of JSON unlike its schema"
+    )
+    signal_reask_weight: Decimal = Field(
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of the same question asked again"
+    )
+    reask_window_s: float = Field(
+        120.0, gt=0, le=86_400, description="how soon after its answer a question counts as asked again"
     )
 
     # --- answers seen before
@@ -244,6 +278,8 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
             rule; one line that names it.
     """
     values = {} if path is None else _read_yaml(path)
+    if "admin_key" in values:
+        raise StartupError("configuration: admin_key (ADMIN_KEY) belongs into the environment, not into YAML")
     values.update(_from_environment(environ))
     try:
         return Settings.model_validate(values)

@@ -34,6 +34,7 @@ class Options:
     latency_weight: float | None = None
     cost_weight: float | None = None
     session_id: str | None = None
+    task: str | None = None  # what kind of request the caller says this is
     learn: bool = True
     explain: bool = False
 
@@ -100,6 +101,8 @@ class Arm:
     prior_mass: float | None = None
     timeout_s: float = 60.0
     chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
+    prior_source: str | None = None  # of prior_quality: "configured", or the date of the public table
+    price_version: int = 0  # how often its price was changed at runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class ArmSums:
     Decimal, so that adding and withdrawing in any order gives the same sums to the last digit.
     """
 
-    n: Decimal = Decimal(0)  # weight of rated answers
+    n: Decimal = Decimal(0)  # weight of rated answers, and of signals
     reward_sum: Decimal = Decimal(0)
     n_outcomes: int = 0  # answers that arrived
     latency_s_sum: Decimal = Decimal(0)
@@ -141,6 +144,7 @@ class Neighbour:
     weight: float  # trust in the reward, in (0, 1]
     latency_s: float
     cost_usd: float
+    task: str | None = None  # as its caller tagged it
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +307,7 @@ class Outcome:
     answer_digest: bytes | None
     answer_text: str | None  # only where texts are stored
     completed_at: datetime
+    price_version: int = 0  # at which the answering arm was billed
 
 
 # --- feedback ------------------------------------------------------------------------------------------
@@ -332,6 +337,18 @@ class Reward:
     weight: Decimal = Decimal(1)
 
 
+Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """An implicit signal: what a request shows of an arm though nobody says it. Its reward is 0."""
+
+    signal: Signal
+    arm_id: str
+    weight: Decimal  # in (0, 1], at most six places
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a feedback did; committed."""
@@ -359,6 +376,7 @@ class Experience:
     latency_s: float
     cost_usd: float
     decided_at: datetime
+    task: str | None = None  # as its caller tagged it
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("service", "bandit", "embeddings", "benchmarks")
 OURS = {*PACKAGES, "migrations", "optimizer", "tests"}
 VALUES = "service.types service.errors"
-DOMAIN = f"{VALUES} service.ports service.catalog service.run bandit embeddings.encoder numpy structlog"
+DOMAIN = (
+    f"{VALUES} service.enrolment service.ports service.catalog service.run bandit embeddings.encoder numpy"
+    " structlog"
+)
 EVERYTHING = "service bandit embeddings numpy structlog fastapi starlette uvicorn"
 
 # What a module, or every module of a package, may import beyond the standard library; the most precise
@@ -32,19 +35,25 @@ MAY_IMPORT = {
     # what the layers exchange
     "service.types": "numpy",
     "service.errors": "",
+    "service.enrolment": "service.types",
     "service.tally": "service.types",
-    "service.ports": "service.types service.tally bandit.history",
+    "service.ports": "service.types service.enrolment service.tally bandit.history",
     "service.settings": f"{VALUES} service.chat_template pydantic yaml dotenv",
     # the domain: no driver, no fastapi
-    "service.arms": f"{VALUES} service.settings orjson",
+    "service.arms": f"{VALUES} service.settings service.priors orjson",
+    "service.priors": "yaml",
     "service.breaker": f"{VALUES} service.ports",
-    "service.catalog": f"{VALUES} service.breaker",
+    "service.catalog": f"{VALUES} service.enrolment service.breaker numpy",
     "service.rewards": "service.types",
     "service.explanation": "service.types",
     "service.pieces": "service.types",
     "service.background": "structlog",
     "service.usage": "service.types",
     "service.savings": "service.types service.tally service.usage bandit",
+    "service.schemas": "service.types jsonschema referencing orjson",
+    "service.signals": "service.types service.run service.schemas",
+    "service.asked": "service.types",
+    "service.noticing": f"{DOMAIN} service.asked service.learning service.signals",
     "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
     "service.attempts": DOMAIN,
@@ -53,11 +62,13 @@ MAY_IMPORT = {
         " service.cache"
     ),
     "service.learning": f"{DOMAIN} service.rewards",
+    "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",
+    "service.shadow": f"{DOMAIN} service.background",
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (
-        f"{VALUES} service.tally service.store service.ports service.explanation bandit.history"
-        " asyncpg orjson numpy structlog"
+        f"{VALUES} service.enrolment service.tally service.store service.ports service.explanation"
+        " bandit.history asyncpg orjson numpy structlog"
     ),
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
@@ -70,9 +81,15 @@ MAY_IMPORT = {
     "service.dialects": f"{VALUES} service.dialects service.usage pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
-        "service.parts service.savings service.tally service.chat_template fastapi starlette pydantic orjson"
-        " structlog"
+        "service.parts service.enrolment service.lifecycle service.savings service.tally"
+        " service.chat_template fastapi starlette pydantic orjson structlog"
     ),
+    # warming from recorded outcomes
+    "service.importing": (
+        f"{VALUES} service.importing service.ports service.catalog service.routing service.rewards"
+        " embeddings.encoder pydantic orjson pyarrow"
+    ),
+    "service.importing.command": EVERYTHING,
     # driving a router from outside, over HTTP
     "service.replay": (
         f"{VALUES} service.replay numpy pydantic yaml aiohttp httpx openai pyarrow matplotlib tqdm"
@@ -81,13 +98,18 @@ MAY_IMPORT = {
     "service.parts": (
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
+        " service.lifecycle service.shadow"
+        " service.asked service.noticing"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,
     "service.serving": EVERYTHING,
     "service.maintenance": EVERYTHING,
     "service.cli": EVERYTHING,
-    "benchmarks": f"{EVERYTHING} scipy httpx pyarrow matplotlib tqdm aiohttp openai benchmarks",
+    "benchmarks": f"{EVERYTHING} scipy httpx pyarrow matplotlib tqdm aiohttp openai orjson benchmarks",
+    "benchmarks.rivals.paretobandit": "bandit benchmarks numpy pareto_bandit",
+    "benchmarks.rivals.vowpal": "bandit benchmarks numpy vowpalwabbit",
+    "benchmarks.rivals.litellm": "bandit benchmarks litellm",
 }
 STARTERS = {"service.app", "service.serving", "service.maintenance", "service.cli"}
 PURE_STDLIB = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}

@@ -66,7 +66,7 @@ async def stats(request: Request, parts: PartsDep, tenant: TenantDep) -> Respons
     """Traffic, spend, and what routing brings: assumed by a price list, and measured against the holdout."""
     asked = _read(request)
     since, until = asked.window(request.state.received_at)
-    baseline = parts.catalog.find(asked.baseline or parts.catalog.default_arm_id, param="baseline")
+    baseline = parts.catalog.known(asked.baseline or parts.catalog.default_arm_id, param="baseline")
     traffic = await unless_gone(request, parts.reports.traffic(tenant, since, until))
     return JsonAnswer(
         {

@@ -11,7 +11,7 @@ from service.explanation import explanation
 from service.store.pool import Connection, Database
 from service.store.record import full_record
 from service.store.snapshot import Snapshot
-from service.store.sums import add_sums, differences, nine_places, outcome_sums, six_places
+from service.store.sums import Billed, add_billed, negated, nine_places, outcome_sums, six_places
 from service.store.values import storable, to_bytes
 from service.types import ArmSums, Attempt, Decision, Json, LoggedDecision, Outcome
 
@@ -57,8 +57,8 @@ class PostgresJournal:
             before = await connection.fetchrow(_INSERT_OUTCOME, *self._outcome_values(outcome))
             if attempts:
                 await _insert_attempts(connection, outcome.tenant, attempts)
-            changes = _evidence_changes(before, outcome) if learns else {}
-            changed = await add_sums(connection, outcome.tenant, changes)
+            changes = _evidence_changes(before, outcome) if learns else []
+            changed = await add_billed(connection, outcome.tenant, changes)
         self._snapshot.put(outcome.tenant, changed)
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
@@ -89,6 +89,7 @@ class PostgresJournal:
             explanation(decision),
             self._text(query.text),
             decision.holdout,
+            query.options.task,
         )
 
     def _outcome_values(self, outcome: Outcome) -> tuple[object, ...]:
@@ -112,6 +113,7 @@ class PostgresJournal:
             outcome.answer_digest,
             self._text(outcome.answer_text),
             outcome.completed_at,
+            outcome.price_version,
         )
 
     def _text(self, text: str | None) -> str | None:
@@ -141,8 +143,9 @@ _INSERT_DECISION = """
 INSERT INTO decisions
     (decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind, arm_id,
      propensity, encoder, context, n_chars, n_prompt_tokens, learn, session_id, degraded, explanation,
-     query_text, holdout)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+     query_text, holdout, task)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+    $22)
 ON CONFLICT DO NOTHING
 RETURNING decision_id
 """
@@ -157,13 +160,14 @@ SELECT learn FROM decisions WHERE decision_id = $1 AND tenant = $2 FOR NO KEY UP
 # already rated is remembered anew, with the numbers that stand now.
 _INSERT_OUTCOME = """
 WITH before AS (
-    SELECT arm_id, kind, status, latency_s, cost_usd, completed_at FROM outcomes WHERE decision_id = $1
+    SELECT arm_id, kind, status, latency_s, cost_usd, completed_at, price_version
+    FROM outcomes WHERE decision_id = $1
 ), written AS (
     INSERT INTO outcomes
         (decision_id, tenant, arm_id, kind, status, latency_s, ttft_s, overhead_s, prompt_tokens,
          cached_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason,
-         answer_chars, answer_digest, answer_text, completed_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+         answer_chars, answer_digest, answer_text, completed_at, price_version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
     ON CONFLICT (decision_id) DO UPDATE SET
         arm_id = excluded.arm_id, kind = excluded.kind, status = excluded.status,
         latency_s = excluded.latency_s, ttft_s = excluded.ttft_s, overhead_s = excluded.overhead_s,
@@ -172,7 +176,7 @@ WITH before AS (
         usage_estimated = excluded.usage_estimated, cost_usd = excluded.cost_usd,
         finish_reason = excluded.finish_reason, answer_chars = excluded.answer_chars,
         answer_digest = excluded.answer_digest, answer_text = excluded.answer_text,
-        completed_at = excluded.completed_at
+        completed_at = excluded.completed_at, price_version = excluded.price_version
     WHERE outcomes.completed_at <= excluded.completed_at
 ), rated AS (
     INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
@@ -230,15 +234,18 @@ def _attempt_values(tenant: str, attempt: Attempt) -> tuple[object, ...]:
     )
 
 
-def _evidence_changes(before: Record | None, outcome: Outcome) -> dict[str, ArmSums]:
+def _evidence_changes(before: Record | None, outcome: Outcome) -> list[Billed]:
+    """Take back what the outcome before gave, and give what this one says."""
     if before is not None and before["completed_at"] > outcome.completed_at:
-        return {}
-    old = {} if before is None else {before["arm_id"]: _sums_before(before)}
+        return []
     new = outcome_sums(
         outcome.status, outcome.kind, six_places(outcome.latency_s), nine_places(outcome.cost_usd)
     )
-    return differences(old, {outcome.arm_id: new})
+    changes = [] if before is None else [_taken_back(before)]
+    changes.append(Billed(outcome.arm_id, new, outcome.price_version))
+    return [change for change in changes if change.sums != ArmSums()]
 
 
-def _sums_before(before: Record) -> ArmSums:
-    return outcome_sums(before["status"], before["kind"], before["latency_s"], before["cost_usd"])
+def _taken_back(before: Record) -> Billed:
+    old = outcome_sums(before["status"], before["kind"], before["latency_s"], before["cost_usd"])
+    return Billed(before["arm_id"], negated(old), before["price_version"])

@@ -63,7 +63,8 @@ class PostgresReports:
 
 _GIVE_UP_AFTER = "SELECT set_config('statement_timeout', $1, true)"  # until the end of the transaction
 
-# The newest feedback of a request stands; a weak signal that nobody gave is no rating.
+# The newest feedback of a request stands; a weak signal that nobody gave is no rating. What was imported was
+# asked elsewhere; its dialect is spelled out, as in the index.
 _TRAFFIC = """
 SELECT (d.decided_at AT TIME ZONE 'UTC')::date AS day,
     coalesce(o.arm_id, d.arm_id) AS arm_id,
@@ -92,12 +93,12 @@ LEFT JOIN LATERAL (
     SELECT sum(cost_usd) AS cost_usd FROM attempts WHERE decision_id = d.decision_id
 ) a ON true
 LEFT JOIN LATERAL (
-    SELECT CASE WHEN score IS NOT NULL THEN reward END AS reward
+    SELECT reward
     FROM feedback_events
-    WHERE decision_id = d.decision_id
+    WHERE decision_id = d.decision_id AND signal IS NULL
     ORDER BY event_id DESC
     LIMIT 1
 ) f ON true
-WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3
+WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3 AND d.dialect <> 'import'
 GROUP BY 1, 2, 3, 4
 """

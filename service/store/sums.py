@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from typing import TypeVar
 
 from asyncpg import Record
 
 from service.store.pool import Connection
+from service.store.verdict import Verdict
 from service.types import ArmSums, AttemptStatus, DecisionKind, Reward
 
 _SIX_PLACES = Decimal("0.000001")
 _NINE_PLACES = Decimal("0.000000001")
+_NEWEST = 2**31 - 1  # no change of a price comes after it
+_ALL_DIGITS = 20_000  # more than a NUMERIC has; each change of a price makes sums of dollars longer
 
 Key = TypeVar("Key")
 Versioned = tuple[int, ArmSums]  # of two readings of one row, the one with the larger version is newer
+
+
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """What an answer adds to its arm's sums, with dollars as they were billed."""
+
+    arm_id: str
+    sums: ArmSums
+    price_version: int
 
 
 def six_places(value: float | Decimal) -> Decimal:
@@ -40,6 +53,11 @@ def reward_sums(reward: Reward) -> ArmSums:
     return ArmSums(n=reward.weight, reward_sum=reward.weight * reward.value)
 
 
+def verdict_sums(verdict: Verdict) -> dict[str, ArmSums]:
+    """What all that was said of one decision says of its arms."""
+    return {arm_id: reward_sums(reward) for arm_id, reward in verdict.rewards().items()}
+
+
 def negated(sums: ArmSums) -> ArmSums:
     """What takes `sums` back."""
     return ArmSums(-sums.n, -sums.reward_sum, -sums.n_outcomes, -sums.latency_s_sum, -sums.cost_usd_sum)
@@ -48,14 +66,17 @@ def negated(sums: ArmSums) -> ArmSums:
 def differences(before: Mapping[Key, ArmSums], after: Mapping[Key, ArmSums]) -> dict[Key, ArmSums]:
     """By key, what must be added to come from `before` to `after`."""
     nothing = ArmSums()
-    changes = {key: after.get(key, nothing) + negated(before.get(key, nothing)) for key in {*before, *after}}
+    with localcontext(prec=_ALL_DIGITS):
+        changes = {
+            key: after.get(key, nothing) + negated(before.get(key, nothing)) for key in {*before, *after}
+        }
     return {key: change for key, change in changes.items() if change != nothing}
 
 
 _ADD = """
 UPDATE evidence
 SET n = n + $3, reward_sum = reward_sum + $4, n_outcomes = n_outcomes + $5,
-    latency_s_sum = latency_s_sum + $6, cost_usd_sum = cost_usd_sum + $7,
+    latency_s_sum = latency_s_sum + $6, cost_usd_sum = cost_usd_sum + todays_usd($2, $8, $5, $7),
     version = version + 1, changed_in = pg_current_xact_id()
 WHERE tenant = $1 AND arm_id = $2
 RETURNING arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum, version
@@ -71,21 +92,27 @@ ON CONFLICT (tenant, arm_id) DO NOTHING
 async def add_sums(
     connection: Connection, tenant: str, changes: Mapping[str, ArmSums]
 ) -> dict[str, Versioned]:
-    """Add to the arms' rows; return them as they are then.
+    """Add sums in today's prices to the arms' rows; return them as they are then.
 
     Rows stay locked until the transaction ends. Arms go in order of their ids, so that no two
     transactions wait for each other; call it last, so that a busy arm's row is held briefly.
     """
+    return await add_billed(connection, tenant, [Billed(a, sums, _NEWEST) for a, sums in changes.items()])
+
+
+async def add_billed(connection: Connection, tenant: str, answers: Sequence[Billed]) -> dict[str, Versioned]:
+    """The same of answers in the prices they were billed at, an arm's in the order given."""
     changed = {}
-    for arm_id, c in sorted(changes.items()):
-        values = (tenant, arm_id, c.n, c.reward_sum, c.n_outcomes, c.latency_s_sum, c.cost_usd_sum)
-        row = await connection.fetchrow(_ADD, *values)
+    for a in sorted(answers, key=lambda answer: answer.arm_id):
+        s = a.sums
+        values = (tenant, a.arm_id, s.n, s.reward_sum, s.n_outcomes, s.latency_s_sum, s.cost_usd_sum)
+        row = await connection.fetchrow(_ADD, *values, a.price_version)
         if row is None:
             # Not an upsert: its CHECKs would see the difference, which may be negative, not the sum.
-            await connection.execute(_CREATE, tenant, arm_id)
-            row = await connection.fetchrow(_ADD, *values)
+            await connection.execute(_CREATE, tenant, a.arm_id)
+            row = await connection.fetchrow(_ADD, *values, a.price_version)
         assert row is not None
-        changed[arm_id] = (row["version"], sums_of(row))
+        changed[a.arm_id] = (row["version"], sums_of(row))
     return changed
 
 

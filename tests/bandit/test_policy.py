@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,16 +64,27 @@ def test_permuting_arms_permutes_probabilities(n_arms: int, seed: int) -> None:
     assert chances == pytest.approx(ThompsonPolicy(Knobs()).probabilities(beliefs)[order], abs=1e-9)
 
 
-def test_an_arm_dominated_in_reward_and_price_is_chosen_less_with_more_evidence() -> None:
-    policy = ThompsonPolicy(Knobs())
+@given(
+    mean=st.floats(0.3, 0.8),
+    worse_by=st.floats(0.1, 0.25),
+    dearer=st.floats(1.0, 10.0),
+    slower=st.floats(1.0, 10.0),
+)
+def test_an_arm_dominated_in_reward_price_and_latency_is_chosen_less_with_more_evidence(
+    mean: float, worse_by: float, dearer: float, slower: float
+) -> None:
+    means, cost_usd = [mean, mean - worse_by], [0.001, 0.001 * dearer]
 
     chances = [
-        policy.probabilities(beliefs_after([n, n], [0.7, 0.5], Knobs(), cost_usd=[0.001, 0.0012]))[1]
-        for n in (2, 8, 32, 128)
+        ThompsonPolicy(Knobs()).probabilities(
+            replace(
+                beliefs_after([n, n], means, Knobs(), cost_usd), expected_latency_s=np.array([1.0, slower])
+            )
+        )[1]
+        for n in (4, 32, 256, 2048)
     ]
 
     assert chances == sorted(chances, reverse=True)
-    assert chances[0] > 0.05
     assert chances[-1] < 0.01
 
 

@@ -45,6 +45,13 @@ async def test_of_no_requests_there_is_nothing_to_count(reports: Reports) -> Non
     assert await reports.traffic(TENANT, NOW - DAY, NOW) == {}
 
 
+async def test_what_was_imported_is_no_traffic(stores: Stores, reports: Reports) -> None:
+    asked = a_decision()
+    await log(stores, replace(asked, query=replace(asked.query, dialect="import")))
+
+    assert await reports.traffic(TENANT, NOW - DAY, NOW + DAY) == {}
+
+
 async def test_an_answered_and_rated_request_is_counted_with_all_its_numbers(
     stores: Stores, reports: Reports
 ) -> None:

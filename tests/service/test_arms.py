@@ -7,6 +7,7 @@ import pytest
 
 from service.arms import ArmList, choose_arms, default_arm_id
 from service.errors import StartupError
+from service.priors import public_prior
 from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS
 from service.settings import Settings
@@ -226,3 +227,40 @@ def test_the_default_may_be_named_by_its_alias() -> None:
 def test_a_default_that_is_no_arm_stops_the_start_and_says_what_there_is() -> None:
     with pytest.raises(StartupError, match=r"DEFAULT_MODEL: 'gpt-0' is none of the models in use: one, two"):
         chosen(models=[configured("one"), configured("two")], default_model="gpt-0")
+
+
+# --- public priors
+
+
+def prior(**more: Any) -> tuple[float | None, float | None, str | None]:
+    [arm] = chosen(models=[configured("a", **more)]).arms
+    return arm.prior_quality, arm.prior_mass, arm.prior_source
+
+
+def test_a_well_known_model_starts_from_its_public_quality() -> None:
+    known = public_prior("openai/gpt-4o")
+    assert known is not None
+
+    assert prior(model="openai/gpt-4o") == (known.quality, None, known.source)
+
+
+def test_a_configured_prior_wins() -> None:
+    assert prior(model="gpt-4o", prior_quality=0.3) == (0.3, None, "configured")
+    assert prior(model="gpt-4o", prior_quality=0.3, prior_mass=7) == (0.3, 7.0, "configured")
+
+
+def test_a_configured_mass_is_that_of_the_public_quality() -> None:
+    known = public_prior("gpt-4o")
+    assert known is not None
+
+    assert prior(model="gpt-4o", prior_mass=7) == (known.quality, 7.0, known.source)
+
+
+def test_a_model_that_is_not_well_known_has_no_prior() -> None:
+    assert prior() == (None, None, None)
+
+
+def test_public_priors_can_be_switched_off() -> None:
+    arms = chosen(models=[configured("a", model="gpt-4o")], public_priors=False).arms
+
+    assert [(arm.prior_quality, arm.prior_source) for arm in arms] == [(None, None)]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from service.breaker import Breaker
 from service.catalog import Catalog
 from service.dialects.openai import read_query
+from service.enrolment import ArmState, Enrolment, PriceChange
 from service.errors import (
     AllArmsFailed,
     ContextTooLong,
@@ -17,7 +21,7 @@ from service.errors import (
     ProviderRateLimited,
     UnknownModel,
 )
-from service.types import Arm, Query
+from service.types import Arm, Neighbour, Query
 from tests.fakes import FixedClock
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
@@ -195,3 +199,48 @@ def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:
 
     with pytest.raises(AllArmsFailed, match="large: resting 30 s more after 3 failures in a row"):
         catalog.eligible(query(model="large"))
+
+
+# --- what is decided at runtime
+
+
+def enrolment(arm_id: str, **changes: Any) -> Enrolment:
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    return replace(Enrolment(arm_id, now, now), **changes)
+
+
+def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
+    states: dict[str, ArmState] = {"medium": "shadow", "large": "draining"}
+
+    catalog.put(ARMS, {arm_id: enrolment(arm_id, state=state) for arm_id, state in states.items()})
+
+    assert names(catalog, query()) == ["small"]
+    assert reasons(catalog, query()) == {
+        "large": "is draining",
+        "medium": "is in shadow and answers no caller yet",
+    }
+    assert names(catalog, query(model="large")) == ["large"]
+    with pytest.raises(UnknownModel, match="in shadow"):
+        catalog.eligible(query(model="medium"))
+
+
+def test_a_shadow_is_for_what_it_could_answer(catalog: Catalog) -> None:
+    catalog.put(ARMS, {"medium": enrolment("medium", state="shadow")})
+
+    assert catalog.shadows(query()) == [MEDIUM]
+    assert catalog.shadows(query("x" * 4 * 20_000)) == []
+    assert catalog.shadows(query(router={"models": ["small"]})) == []
+    for _ in range(3):
+        catalog.breaker.failed(MEDIUM, ProviderBroken("down"))
+    assert catalog.shadows(query()) == []
+
+
+def test_neighbours_cost_what_they_would_cost_today(catalog: Catalog) -> None:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    doubled = PriceChange(now - timedelta(hours=1), Decimal(2), Decimal(0))
+    catalog.put(ARMS, {"small": enrolment("small", price_changes=(doubled,))})
+    before, after = (
+        Neighbour(uuid4(), "r", "small", 0.9, age_s, 1.0, 1.0, 1.0, 0.5) for age_s in (7200.0, 60.0)
+    )
+
+    assert [n.cost_usd for n in catalog.in_todays_prices([before, after], now)] == [1.0, 0.5]

@@ -261,3 +261,13 @@ def test_dot_env_leaves_the_process_environment_alone(tmp_path: Path) -> None:
 
 def test_no_dot_env_is_needed(tmp_path: Path) -> None:
     assert read_environment({"A": "1"}, tmp_path / ".env") == {"A": "1"}
+
+
+def test_the_admin_key_comes_from_the_environment_alone(tmp_path: Path) -> None:
+    assert load_settings(None, {"ADMIN_KEY": "0123456789abcdef"}).admin_key is not None
+    with pytest.raises(StartupError, match="ADMIN_KEY") as in_yaml:
+        from_yaml(tmp_path, "admin_key: 0123456789abcdef")
+    with pytest.raises(StartupError, match=r"ADMIN_KEY.*16") as short:
+        load_settings(None, {"ADMIN_KEY": "hunter2"})
+    assert "0123456789abcdef" not in str(in_yaml.value)
+    assert "hunter2" not in str(short.value)

@@ -24,15 +24,18 @@ from tests.fakes import (
     FakeCaller,
     FakeDatabase,
     FakeEncoder,
+    FakeEnrolments,
     FakeEvidence,
     FakeJournal,
     FakeMemory,
+    FakeShadowLog,
     FakeStore,
     FixedClock,
 )
 from tests.fakes_reports import FakeReports
 
 SPOOL_BYTES = 1_000_000
+ENVIRON = {"NEW_API_KEY": "a secret"}
 
 
 def arm(
@@ -96,9 +99,9 @@ class World:
         record: Json = response.json()
         return record
 
-    async def weigh(self, text: str) -> dict[str, float]:
+    async def weigh(self, text: str, **router: object) -> dict[str, float]:
         """Every arm's probability for a text, by POST /v1/route."""
-        body = {"messages": [{"role": "user", "content": text}]}
+        body = {"messages": [{"role": "user", "content": text}], "router": router}
         response = await self.http.post("/v1/route", json=body)
         return {c["arm_id"]: c["probability"] for c in response.json()["candidates"]}
 
@@ -119,6 +122,7 @@ async def opened(
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
+    enrolments = FakeEnrolments(store)
     parts = wire(
         settings,
         ArmList(tuple(arms)),
@@ -126,8 +130,11 @@ async def opened(
         memory=memory,
         evidence=FakeEvidence(store),
         journal=journal,
+        enrolments=enrolments,
+        shadow_log=FakeShadowLog(store),
         reports=FakeReports(store),
         database=FakeDatabase(store),
+        environ=ENVIRON,
         caller=caller,
         background=background,
         rng=np.random.default_rng(0),
@@ -136,6 +143,7 @@ async def opened(
     app = create_app(settings, {}, parts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
     await journal.start()
+    await enrolments.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
             yield World(store, memory, encoder, caller, clock, background, parts, http)

@@ -120,3 +120,12 @@ async def test_without_the_knob_nothing_is_cached(world: World) -> None:
 
     assert answers == ["One.", "Two."]
     assert (await world.http.get("/cache/stats")).json()["enabled"] is False
+
+
+async def test_what_a_retired_model_answered_is_not_given_again(caching: World) -> None:
+    await caching.ask(model="medium")
+    await caching.http.delete("/admin/models/medium")
+
+    again = await caching.ask(model="medium")
+
+    assert again.status_code == 404

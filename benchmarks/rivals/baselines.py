@@ -1,19 +1,14 @@
-"""What the learner is compared with, each in a few lines. A rival sees what the learner sees, or says so.
-
-Every function gives the chosen arms, shape (n,).
-"""
+"""Textbook rivals, each in a few lines."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
 from bandit.arrays import Floats, Ints
+from benchmarks.rivals.playing import Rival, play
 from benchmarks.streams import Stream
 
 N_FEATURES = 16
-Rival = Callable[[Stream, float, int], Ints]
 
 
 def at_random(stream: Stream, lam: float, seed: int) -> Ints:
@@ -52,7 +47,7 @@ def context_free_thompson(stream: Stream, lam: float, seed: int) -> Ints:
         alpha[arm] += reward
         beta[arm] += 1.0 - reward
 
-    return _play(stream, choose, learn)
+    return play(stream, choose, learn)
 
 
 def epsilon_greedy(stream: Stream, lam: float, seed: int, epsilon: float = 0.1) -> Ints:
@@ -69,7 +64,7 @@ def epsilon_greedy(stream: Stream, lam: float, seed: int, epsilon: float = 0.1) 
         count[arm] += 1
         total[arm] += reward
 
-    return _play(stream, choose, learn)
+    return play(stream, choose, learn)
 
 
 def first_system(stream: Stream, lam: float, seed: int) -> Ints:
@@ -98,7 +93,7 @@ def first_system(stream: Stream, lam: float, seed: int) -> Ints:
         total[arm] += reward
         rewards[t] = reward
 
-    return _play(stream, choose, learn, chosen)
+    return play(stream, choose, learn, chosen)
 
 
 def lin_ucb(stream: Stream, lam: float, seed: int, width: float = 0.3) -> Ints:
@@ -118,34 +113,7 @@ def lin_ucb(stream: Stream, lam: float, seed: int, width: float = 0.3) -> Ints:
         inverse[arm] -= np.outer(gain, gain) / (1.0 + features[t] @ gain)
         response[arm] += reward * features[t]
 
-    return _play(stream, choose, learn)
-
-
-RIVALS: dict[str, Rival] = {
-    "random": at_random,
-    "first system": first_system,
-    "epsilon-greedy": epsilon_greedy,
-    "LinUCB": lin_ucb,
-    "Thompson, no context": context_free_thompson,
-    "kNN, full information": full_information,
-    "oracle": oracle,
-}
-
-
-def _play(
-    stream: Stream,
-    choose: Callable[[int], int],
-    learn: Callable[[int, int, float], None],
-    chosen: Ints | None = None,
-) -> Ints:
-    n = stream.shape[0]
-    arms = np.zeros(n, dtype=np.int64) if chosen is None else chosen
-    for t in range(n):
-        arms[t] = choose(t)
-        told = t - stream.delay + 1
-        if told >= 0 and stream.is_rated[told]:
-            learn(told, int(arms[told]), float(stream.scores[told, arms[told]]))
-    return arms
+    return play(stream, choose, learn)
 
 
 def features_of(contexts: Floats) -> Floats:
@@ -154,3 +122,14 @@ def features_of(contexts: Floats) -> Floats:
     _, _, axes = np.linalg.svd(contexts[:500] - centre, full_matrices=False)
     scores = (contexts - centre) @ axes[:N_FEATURES].T
     return np.hstack([np.ones((contexts.shape[0], 1)), scores / scores[:500].std(axis=0)])
+
+
+BASELINES: dict[str, Rival] = {
+    "random": at_random,
+    "first system": first_system,
+    "epsilon-greedy": epsilon_greedy,
+    "LinUCB": lin_ucb,
+    "Thompson, no context": context_free_thompson,
+    "kNN, full information": full_information,
+    "oracle": oracle,
+}

@@ -1,0 +1,30 @@
+"""Vectors of recorded prompts: those that came with a set, or made by our own encoder and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from embeddings.minilm import MiniLM, build_minilm
+
+Vectors = npt.NDArray[np.float32]
+KEPT = Path(__file__).parent / "results" / "contexts"
+
+
+def encoded(prompts: Sequence[str], name: str, kept: Path = KEPT) -> Vectors:
+    """Encode the prompts into unit rows, shape (n, d); the same prompts are encoded once."""
+    encoder = MiniLM(build_minilm(kept, model_path=None, progress=print))
+    digest = hashlib.sha256("\0".join([encoder.name, *prompts]).encode()).hexdigest()
+    path = kept / f"{name}-{digest[:16]}.npy"
+    if not path.exists():
+        rows = [encoder.encode([prompt]) for prompt in tqdm(prompts, desc=f"encode {name}", disable=None)]
+        unfinished = path.with_suffix(".unfinished.npy")
+        np.save(unfinished, np.concatenate(rows))
+        unfinished.rename(path)
+    vectors: Vectors = np.load(path)
+    return vectors

@@ -1,0 +1,172 @@
+"""CPU of one decision without its embedding: the service's router over the engine in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from bandit.arrays import Floats
+from bandit.budget import Pacer
+from bandit.history import History
+from bandit.knobs import Knobs
+from service.breaker import Breaker
+from service.catalog import Catalog
+from service.dialects.openai import read_query
+from service.memory.edge import EdgeMemory
+from service.ports import Evidence
+from service.routing import Router
+from service.types import Arm, ArmSums, Experience, Price, Query
+
+N_MEMORIES = 10_000
+N_ARMS = 10
+DIMENSION = 384
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+Vectors = npt.NDArray[np.float32]
+
+
+def decision_cpu(n: int = 300) -> dict[str, float]:
+    """Milliseconds of CPU, medians over n decisions; all threads of this process count."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(N_MEMORIES, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with tempfile.TemporaryDirectory(prefix="router-decision-") as folder:
+        decisions, recalls = asyncio.run(_measure(Path(folder), vectors, n, rng))
+    return {
+        f"one decision, {N_MEMORIES:,} memories, {N_ARMS} arms": _median_ms(decisions),
+        "  of it recall by the engine in process": _median_ms(recalls),
+        "  the same by brute force in numpy": _median_ms(_brute_force(vectors, n)),
+    }
+
+
+@dataclass(slots=True)
+class KnownContext:
+    """An encoder that costs nothing."""
+
+    context: Vectors
+    name: str = "benchmark"
+    dimension: int = DIMENSION
+
+    async def encode(self, text: str) -> Vectors:
+        return self.context
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a replica knows of the arms."""
+
+    is_loaded: bool
+    of_arms: Mapping[str, ArmSums]
+
+    def sums(self, tenant: str) -> Mapping[str, ArmSums]:
+        return self.of_arms
+
+    def histories(self, tenant: str) -> Mapping[str, History]:
+        return {}
+
+
+async def _measure(folder: Path, vectors: Vectors, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    encoder = KnownContext(vectors[0])
+    memory = await EdgeMemory.open(
+        folder, encoder=encoder.name, dimension=DIMENSION, max_points_per_arm=N_MEMORIES
+    )
+    decisions, recalls = np.zeros((2, n))
+    try:
+        await memory.remember([_experience(i, vector, rng) for i, vector in enumerate(vectors)])
+        router, query = _router(encoder, memory, rng), _query()
+        for i in range(n):
+            encoder.context = vectors[i]
+            start = time.process_time()
+            await router.decide(query)
+            decided = time.process_time()
+            await memory.recall(
+                encoder.context,
+                tenant=query.tenant,
+                limit=router.knobs.max_similar_requests,
+                min_similarity=router.knobs.similarity_threshold,
+                since=NOW - timedelta(days=router.knobs.recency_days),
+                now=NOW,
+            )
+            decisions[i], recalls[i] = decided - start, time.process_time() - decided
+    finally:
+        await memory.close()
+    return decisions, recalls
+
+
+def _router(encoder: KnownContext, memory: EdgeMemory, rng: np.random.Generator) -> Router:
+    price = Price(Decimal(1), Decimal(4))
+    arms = tuple(
+        Arm(f"arm-{i}", "openai", f"arm-{i}", base_url="http://127.0.0.1:9", price=price)
+        for i in range(N_ARMS)
+    )
+    sums = ArmSums(Decimal(1_000), Decimal(800), 1_000, Decimal(900), Decimal("0.5"))
+
+    def clock() -> datetime:
+        return NOW
+
+    return Router(
+        catalog=Catalog(arms, "arm-0", Breaker(clock)),
+        encoder=encoder,
+        memory=memory,
+        evidence=cast(Evidence, Snapshot(True, {arm.arm_id: sums for arm in arms})),
+        knobs=Knobs(),
+        pacer=Pacer(None),
+        rng=rng,
+        clock=clock,
+        embedding_timeout_s=1.0,
+        memory_timeout_s=1.0,
+    )
+
+
+def _query() -> Query:
+    return read_query(
+        orjson.dumps({"messages": [{"role": "user", "content": "What is a bandit?"}]}),
+        headers={},
+        tenant="default",
+        request_id="benchmark",
+        request_id_given=False,
+        received_at=NOW,
+    )
+
+
+def _experience(i: int, vector: Vectors, rng: np.random.Generator) -> Experience:
+    return Experience(
+        decision_id=UUID(int=i),
+        tenant="default",
+        request_id=f"request-{i}",
+        arm_id=f"arm-{i % N_ARMS}",
+        encoder="benchmark",
+        context=vector,
+        reward=float(rng.uniform()),
+        weight=1.0,
+        latency_s=float(rng.uniform()),
+        cost_usd=float(rng.uniform()),
+        decided_at=NOW - timedelta(seconds=N_MEMORIES - i),
+    )
+
+
+def _brute_force(vectors: Vectors, n: int, k: int = 100) -> Floats:
+    took = np.zeros(n)
+    for i in range(n):
+        start = time.process_time()
+        np.argpartition(-(vectors @ vectors[i]), k)
+        took[i] = time.process_time() - start
+    return took
+
+
+def _median_ms(seconds: Floats) -> float:
+    return 1000.0 * float(np.median(seconds))

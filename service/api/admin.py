@@ -1,0 +1,191 @@
+"""/admin/models: the models at runtime."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from decimal import Decimal
+from typing import Annotated, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.responses import Response
+
+from service.api.answers import JsonAnswer
+from service.api.deps import BodyDep, PartsDep, parts_at
+from service.api.openapi import body_schema
+from service.dialects.openai import field_path, invalid
+from service.enrolment import ArmFigures, Shadow
+from service.errors import AdminClosed, BadRequest, KeyRequired
+from service.lifecycle import Change, Listed
+from service.settings import ModelSettings, PriceSettings, is_loopback
+from service.types import Json, Price
+
+_LOGIN = re.compile(r"//[^/]*@")  # of a base_url in the settings; not for answers
+
+Body = TypeVar("Body", bound=BaseModel)
+Reason = Annotated[str, Field(max_length=1_000, description="kept with the model")]
+
+
+class ShadowBody(BaseModel):
+    """How much of the traffic a model in shadow answers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    share: float = Field(gt=0, le=1, description="of the requests it could answer")
+    usd_per_day: Decimal = Field(gt=0, le=100_000, description="most it may cost in a day (UTC), US dollars")
+
+
+class NewModel(ModelSettings):
+    """An entry of `models:`."""
+
+    shadow: ShadowBody | None = Field(None, description="begin in shadow; absent: begin active")
+    reason: Reason | None = None
+
+
+class ModelChange(BaseModel):
+    """What is to be otherwise of a model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Literal["active", "shadow", "draining", "retired"] | None = None
+    price: PriceSettings | None = None
+    shadow: ShadowBody | None = None
+    reason: Reason | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> ModelChange:
+        if self.state is None and self.price is None and self.shadow is None:
+            raise ValueError("one of state, price and shadow is required")
+        return self
+
+
+async def admin_only(request: Request) -> None:
+    """Let in who shows the ADMIN_KEY; without one, let in everybody who can reach loopback.
+
+    Raises:
+        KeyRequired: no key was shown, or a wrong one.
+        AdminClosed: there is no key, and the service can be reached from elsewhere.
+    """
+    settings = parts_at(request).settings
+    if settings.admin_key is None:
+        if not is_loopback(settings.host):
+            raise AdminClosed(f"/admin needs ADMIN_KEY when the service listens on {settings.host}")
+        return
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    shown = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
+    if not hmac.compare_digest(shown.encode(), settings.admin_key.get_secret_value().encode()):
+        raise KeyRequired("/admin needs the ADMIN_KEY, as `Authorization: Bearer ...` or `x-api-key`")
+
+
+endpoints = APIRouter(prefix="/admin", tags=["admin"], dependencies=[Depends(admin_only)])
+
+
+@endpoints.get("/models")
+async def models(parts: PartsDep) -> Response:
+    """Every model with its state, its price and what was observed of it, retired ones too."""
+    return JsonAnswer({"data": [_shown(listed) for listed in await parts.lifecycle.listed()]})
+
+
+@endpoints.post("/models", status_code=201, openapi_extra=body_schema("NewModel"))
+async def add(parts: PartsDep, body: BodyDep) -> Response:
+    """Add a model, in all replicas."""
+    given = _read(NewModel, body)
+    entry = ModelSettings.model_validate(given.model_dump(exclude={"shadow", "reason"}))
+    await parts.lifecycle.add(entry, _shadow(given.shadow), given.reason)
+    return JsonAnswer(_shown(await parts.lifecycle.show(given.id)), 201)
+
+
+@endpoints.patch("/models/{model_id:path}", openapi_extra=body_schema("ModelChange"))
+async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
+    """Re-price a model, or change its state, in all replicas."""
+    given = _read(ModelChange, body)
+    price = (
+        None
+        if given.price is None
+        else Price(given.price.input, given.price.output, given.price.cached_input)
+    )
+    await parts.lifecycle.change(model_id, Change(given.state, price, _shadow(given.shadow), given.reason))
+    return JsonAnswer(_shown(await parts.lifecycle.show(model_id)))
+
+
+@endpoints.delete("/models/{model_id:path}")
+async def retire(parts: PartsDep, model_id: str) -> Response:
+    """Retire a model, in all replicas. What is known of it stays."""
+    await parts.lifecycle.change(model_id, Change(state="retired"))
+    return JsonAnswer(_shown(await parts.lifecycle.show(model_id)))
+
+
+def _read(kind: type[Body], body: bytes) -> Body:
+    if b"\\u0000" in body:
+        raise BadRequest("body must not hold NUL")
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "extra_forbidden":  # which may be a key, by mistake: it is not repeated
+            field = field_path(first["loc"])
+            raise BadRequest(f"{field}: unknown field", param=field) from error
+        raise invalid(error) from error
+
+
+def _shadow(given: ShadowBody | None) -> Shadow | None:
+    return None if given is None else Shadow(given.share, given.usd_per_day)
+
+
+def _shown(listed: Listed) -> Json:
+    arm, enrolment = listed.arm, listed.enrolment
+    return {
+        "id": arm.arm_id,
+        "state": listed.state,
+        "origin": "configured" if enrolment is None or enrolment.entry is None else "runtime",
+        "provider": arm.provider,
+        "model": arm.model,
+        "base_url": None if arm.base_url is None else _LOGIN.sub("//", arm.base_url),
+        "api_key_env": arm.api_key_env,
+        "aliases": list(arm.aliases),
+        "price": {
+            "input": arm.price.input,
+            "output": arm.price.output,
+            "cached_input": arm.price.cached_input,
+        },
+        "context_window": arm.context_window,
+        "capabilities": sorted(arm.capabilities),
+        "is_newcomer": enrolment is not None and enrolment.is_newcomer,
+        "reason": None if enrolment is None else enrolment.reason,
+        "added_at": None if enrolment is None else enrolment.added_at.isoformat(),
+        "changed_at": None if enrolment is None else enrolment.changed_at.isoformat(),
+        "shadow": _shown_shadow(listed),
+        "evidence": None if listed.figures is None else _shown_evidence(listed.figures),
+    }
+
+
+def _shown_shadow(listed: Listed) -> Json | None:
+    if listed.enrolment is None or listed.enrolment.shadow is None:
+        return None
+    shadow, figures = listed.enrolment.shadow, listed.figures
+    return {
+        "share": shadow.share,
+        "usd_per_day": shadow.usd_per_day,
+        "calls": figures.n_shadow_calls if figures else 0,
+        "errors": figures.n_shadow_errors if figures else 0,
+        "cost_usd": figures.shadow_usd if figures else 0,
+        "mean_latency_s": figures.shadow_latency_s if figures else None,
+    }
+
+
+def _shown_evidence(figures: ArmFigures) -> Json:
+    """Dollars are in today's prices."""
+    sums = figures.sums
+    return {
+        "n_rated": sums.n,
+        "mean_reward": sums.reward_sum / sums.n if sums.n else None,
+        "n_outcomes": sums.n_outcomes,
+        "mean_latency_s": sums.latency_s_sum / sums.n_outcomes if sums.n_outcomes else None,
+        "mean_cost_usd": sums.cost_usd_sum / sums.n_outcomes if sums.n_outcomes else None,
+    }

@@ -1,0 +1,163 @@
+"""One recorded row, written as if the router had asked for it: decision, outcome, feedback, evidence."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID, uuid5
+
+import orjson
+
+from embeddings.encoder import TextEncoder
+from service.catalog import list_cost_usd
+from service.errors import RequestConflict
+from service.importing.rows import Row
+from service.ports import Evidence, Journal
+from service.rewards import reward_of
+from service.routing import USUAL_LATENCY_S
+from service.types import Arm, Attempt, Decision, Feedback, Options, Outcome, Query, Usage
+
+DIALECT = "import"
+BYTES_PER_TOKEN = 4
+_NAMESPACE = UUID("6f6c1f0e-52d5-4c0e-9a53-0d0c5b1f7a11")  # of ids made from a row's content
+
+Added = Literal["imported", "known", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """Writes rows through the journal and the evidence; the memory follows from its queue.
+
+    Args:
+        now: when a row happened that does not say so.
+    """
+
+    journal: Journal
+    evidence: Evidence
+    encoder: TextEncoder
+    tenant: str
+    now: datetime
+
+    async def add(self, row: Row, arm: Arm, weight: Decimal) -> Added:
+        """Write one row; writing it again changes nothing.
+
+        Returns:
+            `refused` where its request id stands for another request.
+
+        Raises:
+            StoreUnavailable: PostgreSQL is away; what is not written now is when the row comes again.
+            EncoderError: the prompt has no context.
+        """
+        query = self._query(row, arm)
+        decision_id = uuid5(_NAMESPACE, f"{query.tenant} {query.request_id} {query.body_digest.hex()}")
+        logged = await self.journal.find(self.tenant, query.request_id)
+        if logged is None or logged.n_attempts == 0:
+            try:
+                await self._log(row, arm, query, decision_id)
+            except RequestConflict:
+                return "refused"
+        elif logged.decision_id != decision_id:
+            return "refused"
+        feedback = Feedback(self.tenant, query.request_id, row.score, None, query.received_at)
+        reward = reward_of(feedback)
+        assert reward is not None  # a row has a score
+        learned = await self.evidence.learn(feedback, replace(reward, weight=weight))
+        return "known" if learned.status == "duplicate" else "imported"
+
+    async def _log(self, row: Row, arm: Arm, query: Query, decision_id: UUID) -> None:
+        await self.journal.log_decision(
+            Decision(
+                decision_id=decision_id,
+                query=query,
+                kind="pinned",
+                arm_id=arm.arm_id,
+                propensity=row.propensity or 1.0,
+                uniform=0.0,
+                candidates=(),
+                rejected=(),
+                neighbours=(),
+                n_rated=0.0,
+                opinion_weights=(),
+                confidence=1.0,
+                budget_price=0.0,
+                encoder=self.encoder.name,
+                context=await self.encoder.encode(query.text),
+                degraded=(),
+                decided_at=query.received_at,
+            )
+        )
+        outcome = self._outcome(row, arm, query, decision_id)
+        await self.journal.log_outcome(outcome, [_attempt(row, outcome)])
+
+    def _outcome(self, row: Row, arm: Arm, query: Query, decision_id: UUID) -> Outcome:
+        """Dollars and seconds that are not recorded are those expected of an arm never called.
+
+        Neighbours need both; the arm's own means must not learn what was only expected. Such an outcome
+        is of the kind that they leave out: an answer for which nobody waited.
+        """
+        is_recorded = row.cost_usd is not None and row.latency_s is not None
+        return Outcome(
+            decision_id=decision_id,
+            tenant=self.tenant,
+            arm_id=arm.arm_id,
+            kind="pinned" if is_recorded else "cache",
+            status="ok",
+            latency_s=USUAL_LATENCY_S if row.latency_s is None else row.latency_s,
+            ttft_s=None,
+            overhead_s=0.0,
+            usage=Usage(prompt_tokens=query.n_prompt_tokens, estimated=True),
+            cost_usd=list_cost_usd(arm, query) if row.cost_usd is None else row.cost_usd,
+            finish_reason=None,
+            answer_chars=0,
+            answer_digest=None,
+            answer_text=None,
+            completed_at=query.received_at,
+        )
+
+    def _query(self, row: Row, arm: Arm) -> Query:
+        content = [
+            row.prompt,
+            arm.arm_id,
+            row.score,
+            str(row.cost_usd),
+            row.latency_s,
+            row.propensity,
+            row.at,
+        ]
+        return Query(
+            tenant=self.tenant,
+            request_id=row.request_id or f"import-{_digest(content).hex()[:40]}",
+            request_id_given=row.request_id is not None,
+            body={"model": arm.arm_id, "messages": [{"role": "user", "content": row.prompt}]},
+            text=row.prompt,
+            body_digest=_digest([row.prompt, arm.arm_id]),
+            dialect=DIALECT,
+            requested_model=arm.arm_id,
+            stream=False,
+            n_prompt_tokens=-(-len(row.prompt.encode()) // BYTES_PER_TOKEN),
+            max_output_tokens=None,
+            options=Options(),
+            received_at=row.at or self.now,
+        )
+
+
+def _attempt(row: Row, outcome: Outcome) -> Attempt:
+    return Attempt(
+        attempt_id=outcome.decision_id,
+        decision_id=outcome.decision_id,
+        position=0,
+        arm_id=outcome.arm_id,
+        propensity=row.propensity or 1.0,
+        status="ok",
+        started_at=outcome.completed_at,
+        latency_s=outcome.latency_s,
+        usage=outcome.usage,
+        cost_usd=outcome.cost_usd,
+    )
+
+
+def _digest(content: list[object]) -> bytes:
+    return hashlib.sha256(orjson.dumps(content)).digest()

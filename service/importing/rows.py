@@ -1,0 +1,103 @@
+"""Recorded outcomes as rows, from JSON Lines or Parquet, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from service.errors import StartupError
+from service.types import Json
+
+BATCH = 500  # rows of a Parquet file held at once
+
+
+class Row(BaseModel):
+    """What one model's answer to one prompt was worth. Other fields of a record are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+    prompt: Annotated[str, StringConstraints(min_length=1)]
+    model: Annotated[str, StringConstraints(min_length=1)]  # an arm's id or alias
+    score: float = Field(ge=0, le=1)
+    cost_usd: Decimal | None = Field(None, ge=0, le=10_000)
+    latency_s: float | None = Field(None, ge=0, le=86_400)
+    propensity: float | None = Field(None, gt=0, le=1)  # with which the model was drawn for this prompt
+    at: AwareDatetime | None = None
+    request_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")] | None = None
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Read a file from its beginning.
+
+    A Parquet file has the columns of `Row`, or `prompt` and for each model `score:<model>` and maybe
+    `cost:<model>`: then each score that is not null is a row.
+
+    Raises:
+        StartupError: the file cannot be read, or a row breaks a rule; names line, field and rule.
+    """
+    read = _parquet_records if path.suffix == ".parquet" else _json_records
+    try:
+        for place, record in read(path):
+            yield _row(record, f"{path} {place}")
+    except OSError as error:
+        raise StartupError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _row(record: object, place: str) -> Row:
+    try:
+        return Row.model_validate(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        given = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
+        raise StartupError(f"{place}: {field or 'row'}: {first['msg']}{given}") from error
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{type(value).__name__} of {len(shown)} characters"
+
+
+def _json_records(path: Path) -> Iterator[tuple[str, object]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"line {number}", _parsed(line, f"{path} line {number}")
+
+
+def _parsed(line: bytes, place: str) -> object:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise StartupError(f"{place}: must be a JSON object: {error}") from error
+
+
+def _parquet_records(path: Path) -> Iterator[tuple[str, Json]]:
+    try:
+        import pyarrow  # type: ignore[import-untyped]  # it ships no types
+        from pyarrow import parquet
+    except ImportError as error:
+        raise StartupError("reading Parquet needs pyarrow: pip install 'llm-router[replay]'") from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            models = [c.removeprefix("score:") for c in file.schema_arrow.names if c.startswith("score:")]
+            number = 0
+            for batch in file.iter_batches(batch_size=BATCH):
+                for record in batch.to_pylist():
+                    number += 1
+                    for one in _of_each_model(record, models) if models else [record]:
+                        yield f"row {number}", one
+    except pyarrow.ArrowException as error:
+        raise StartupError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
+
+
+def _of_each_model(record: Json, models: list[str]) -> Iterator[Json]:
+    for model in models:
+        if (score := record[f"score:{model}"]) is not None:
+            cost = record.get(f"cost:{model}")
+            yield {"prompt": record.get("prompt"), "model": model, "score": score, "cost_usd": cost}

@@ -1,0 +1,74 @@
+"""What a file holds, before anything of it is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from service.importing.rows import Row
+from service.types import Arm
+
+LEAST_PROPENSITY = 0.05  # smaller ones count as this, or one lucky row would outweigh twenty others
+CERTAIN = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A file's rows, counted.
+
+    Args:
+        n_by_arm: rows to import, by arm id.
+        n_unknown: rows left out, by the name of a model that is no arm.
+        n_drawn: rows with a propensity.
+        least_propensity: by arm id, the least of its rows', at least LEAST_PROPENSITY.
+    """
+
+    n_by_arm: Mapping[str, int]
+    n_unknown: Mapping[str, int]
+    n_drawn: int
+    least_propensity: Mapping[str, float]
+
+    @property
+    def n_rows(self) -> int:
+        return sum(self.n_by_arm.values())
+
+    def weight(self, arm_id: str, propensity: float | None) -> Decimal:
+        """How much a row counts in its arm's mean, in (0, 1].
+
+            w = p_a / max(p, 0.05),    p_a = max(least p of arm a in the file, 0.05)
+
+        A policy that looks at requests shows an arm only those it chose it for. Weighed by 1 / p they
+        stand for all requests again: sum(w r) / sum(w) is the self-normalised estimate of the arm's
+        mean. The factor p_a keeps w within (0, 1]. A row without propensity counts 1.
+
+        Source: Swaminathan & Joachims (2015), The Self-Normalized Estimator for Counterfactual
+        Learning; Ionides (2008), Truncated Importance Sampling, for the bound.
+        """
+        if propensity is None:
+            return CERTAIN
+        least = self.least_propensity[arm_id]
+        return Decimal(least / max(propensity, LEAST_PROPENSITY)).quantize(Decimal("0.000001"))
+
+
+def survey(rows: Iterable[Row], arms: Mapping[str, Arm]) -> Survey:
+    """Read all rows once; the first that breaks a rule ends it, as `read_rows` says.
+
+    Args:
+        arms: by every name that a row may give.
+    """
+    n_by_arm, n_unknown = Counter[str](), Counter[str]()
+    n_drawn = 0
+    least: dict[str, float] = {}
+    for row in rows:
+        arm = arms.get(row.model)
+        if arm is None:
+            n_unknown[row.model] += 1
+            continue
+        n_by_arm[arm.arm_id] += 1
+        if row.propensity is not None:
+            n_drawn += 1
+            counted = max(row.propensity, LEAST_PROPENSITY)
+            least[arm.arm_id] = min(least.get(arm.arm_id, 1.0), counted)
+    return Survey(n_by_arm, n_unknown, n_drawn, least)

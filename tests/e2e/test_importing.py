@@ -1,0 +1,72 @@
+"""`router import`, from the command to a running router that knows what was imported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.e2e.conftest import NewRouter
+from tests.e2e.running import eventually
+
+PROMPT = "How long does light take from the sun?"
+
+
+def written(folder: Path) -> Path:
+    """Thirty rated answers of a model of the simulator under another name, and one of a stranger."""
+    rows = [{"prompt": f"{PROMPT} {i}", "model": "old", "score": 1, "propensity": 0.5} for i in range(30)]
+    path = folder / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*rows, {"prompt": PROMPT, "model": "gone", "score": 0}])))
+    return path
+
+
+def test_what_is_imported_is_known_from_the_next_start(new_router: NewRouter) -> None:
+    router = new_router()
+    file = written(router.folder)
+    arguments = ("import", str(file), "--map", "old=sim-large")
+
+    tried = router.run(*arguments, "--dry-run")
+    first = router.run(*arguments)
+    again = router.run(*arguments)
+    router.start()
+    eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 30)
+    [large] = [c for c in router.route(PROMPT)["candidates"] if c["arm_id"] == "sim-large"]
+    router.terminate()
+    checked = router.run("rebuild", "--check")
+
+    assert tried.returncode == first.returncode == again.returncode == 0, first.stderr
+    assert "imported" not in tried.stdout
+    assert "left out, no such model here: gone (1)" in first.stdout
+    assert "30 rows imported" in first.stdout
+    assert "30 rows known before" in again.stdout
+    assert large["posterior"]["n_rated"] == 30
+    assert large["posterior"]["local_mass"] > 0
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_a_running_router_hears_of_an_import(new_router: NewRouter) -> None:
+    router = new_router()
+    file = written(router.folder)
+    router.start()
+
+    done = router.run("import", str(file), "--map", "old=sim-large")
+
+    assert done.returncode == 0, done.stderr
+    eventually(lambda: router.n_rated(PROMPT) == 30)
+    eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 30)
+
+
+def test_nothing_is_imported_of_a_file_with_a_fault(new_router: NewRouter) -> None:
+    router = new_router()
+    file = written(router.folder)
+    with file.open("a") as lines:
+        lines.write('\n{"prompt": "Why?", "model": "old", "score": 2}\n')
+
+    done = router.run("import", str(file), "--map", "old=sim-large")
+    unknown = router.run("import", str(file), "--map", "old=nobody")
+    kept_nowhere = router.run("import", str(file), ENABLE_PERSISTENCE="false")
+
+    assert done.returncode == unknown.returncode == kept_nowhere.returncode == 1
+    assert f"{file} line 32: score: Input should be less than or equal to 1, got 2" in done.stderr
+    assert "--map old=nobody: no such model" in unknown.stderr
+    assert "ENABLE_PERSISTENCE is false" in kept_nowhere.stderr
+    assert not (router.data_dir / "postgres").exists()

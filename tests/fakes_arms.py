@@ -1,0 +1,100 @@
+"""Enrolments and a shadow log for tests: dicts with the semantics of the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from service.enrolment import ArmFigures, Enrolment, PriceChange, ShadowAnswer
+from service.store.sums import nine_places, outcome_sums, six_places
+from service.types import ArmSums
+from tests.fakes_store import FakeStore
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class FakeEnrolments:
+    """An Enrolments in memory, as this replica sees it at once."""
+
+    store: FakeStore
+    tell: Callable[[Mapping[str, Enrolment]], None] | None = None
+
+    async def start(self, configured: Sequence[str], tell: Callable[[Mapping[str, Enrolment]], None]) -> None:
+        self.tell = tell
+        are_rated = any(sums.n > 0 for by_arm in self.store.sums.values() for sums in by_arm.values())
+        seen = {arm_id for by_arm in self.store.sums.values() for arm_id in by_arm}
+        for arm_id in configured:
+            is_newcomer = are_rated and arm_id not in seen
+            self.store.enrolments.setdefault(arm_id, Enrolment(arm_id, NOW, NOW, is_newcomer=is_newcomer))
+        tell(dict(self.store.enrolments))
+
+    async def change(self, decide: Callable[[Mapping[str, Enrolment]], Enrolment]) -> Enrolment:
+        self.store.check()
+        enrolment = decide(dict(self.store.enrolments))
+        before = self.store.enrolments.get(enrolment.arm_id)
+        self.store.enrolments[enrolment.arm_id] = enrolment
+        for change in enrolment.price_changes[len(before.price_changes) if before else 0 :]:
+            self._reprice(enrolment.arm_id, change)
+        if self.tell is not None:
+            self.tell(dict(self.store.enrolments))
+        return enrolment
+
+    async def figures(self) -> Mapping[str, ArmFigures]:
+        self.store.check()
+        arm_ids = {a for by_arm in self.store.sums.values() for a in by_arm}
+        arm_ids |= {arm_id for _, arm_id in self.store.shadow_answers}
+        return {arm_id: self._figures(arm_id) for arm_id in arm_ids}
+
+    def _reprice(self, arm_id: str, change: PriceChange) -> None:
+        for by_arm in self.store.sums.values():
+            if arm_id in by_arm:
+                s = by_arm[arm_id]
+                usd = s.cost_usd_sum * change.factor + s.n_outcomes * change.added_usd
+                by_arm[arm_id] = ArmSums(s.n, s.reward_sum, s.n_outcomes, s.latency_s_sum, usd)
+
+    def _figures(self, arm_id: str) -> ArmFigures:
+        answers = [a for (_, arm), a in self.store.shadow_answers.items() if arm == arm_id]
+        latencies = [a.attempt.latency_s for a in answers if a.attempt.status == "ok"]
+        sums = [by_arm[arm_id] for by_arm in self.store.sums.values() if arm_id in by_arm]
+        return ArmFigures(
+            sums=sum(sums, ArmSums()),
+            n_shadow_calls=len(answers),
+            n_shadow_errors=len(answers) - len(latencies),
+            shadow_usd=sum((nine_places(a.attempt.cost_usd) for a in answers), Decimal(0)),
+            shadow_latency_s=sum(latencies) / len(latencies) if latencies else None,
+        )
+
+
+@dataclass(slots=True)
+class FakeShadowLog:
+    """A ShadowLog in memory."""
+
+    store: FakeStore
+
+    async def reserve(self, arm_id: str, usd: Decimal, now: datetime) -> bool:
+        self.store.check()
+        enrolment, day = self.store.enrolments[arm_id], (arm_id, now.date())
+        spent = self.store.shadow_usd.get(day, Decimal(0)) + nine_places(usd)
+        if enrolment.state != "shadow" or enrolment.shadow is None or spent > enrolment.shadow.usd_per_day:
+            return False
+        self.store.shadow_usd[day] = spent
+        return True
+
+    async def keep(self, answer: ShadowAnswer) -> None:
+        self.store.check()
+        attempt = answer.attempt
+        key: tuple[UUID, str] = (attempt.decision_id, attempt.arm_id)
+        if attempt.decision_id not in self.store.decisions:
+            return
+        self.store.shadow_answers[key] = answer
+        cost_usd = nine_places(attempt.cost_usd)
+        day = (attempt.arm_id, attempt.started_at.date())
+        if day in self.store.shadow_usd:
+            self.store.shadow_usd[day] += cost_usd - nine_places(answer.reserved_usd)
+        new = outcome_sums(attempt.status, "explore", six_places(attempt.latency_s), cost_usd)
+        new = self.store.in_todays_prices(attempt.arm_id, new, answer.price_version)
+        self.store.add(answer.tenant, {attempt.arm_id: new})
