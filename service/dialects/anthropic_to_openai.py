@@ -60,7 +60,7 @@ class _Translation:
             messages.extend(self._turn(turn["role"], _blocks(turn["content"])))
         if body["messages"][-1]["role"] == "assistant":
             self.needs["continuing a begun answer"] = None
-        return messages
+        return messages or [{"role": "user", "content": ""}]  # thinking alone leaves nothing
 
     def _turn(self, role: str, blocks: list[Json]) -> Iterator[Json]:
         if role == "user":

@@ -331,12 +331,13 @@ def test_the_context_is_made_from_what_the_user_asked(messages: list[Json], aske
             ],
         ),
         ([{"role": "assistant", "content": [THOUGHT]}, USER], [USER]),
+        ([{"role": "user", "content": []}], [{"role": "user", "content": ""}]),
         (
             [{"role": "system", "content": "Now be brief."}, USER],
             [{"role": "system", "content": "Now be brief."}, USER],
         ),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_messages_say_the_same(messages: list[Json], openai: list[Json]) -> None:
     body, needs = asked(*messages)
