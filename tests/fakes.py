@@ -115,6 +115,7 @@ class FakeCaller:
     def __init__(self, clock: FixedClock) -> None:
         self.replies: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self.calls: list[tuple[str, Json]] = []
+        self.natives: list[Native | None] = []  # of the same calls
         self.asked = asyncio.Event()  # somebody called
         self.cancelled: list[str] = []  # arms whose call was given up by us
         self._clock = clock
@@ -130,7 +131,7 @@ class FakeCaller:
     async def complete(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
     ) -> Answer:
-        reply = self._next(arm, body)
+        reply = self._next(arm, body, native)
         try:
             await self._end(reply)
         except asyncio.CancelledError:
@@ -143,7 +144,7 @@ class FakeCaller:
     async def stream(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
     ) -> AsyncGenerator[Chunk, None]:
-        reply = self._next(arm, body)
+        reply = self._next(arm, body, native)
         try:
             if reply.words:
                 yield _piece(arm, {"role": "assistant", "content": ""})
@@ -162,8 +163,9 @@ class FakeCaller:
     async def close(self) -> None:
         self.asked.clear()
 
-    def _next(self, arm: Arm, body: Json) -> Reply:
+    def _next(self, arm: Arm, body: Json, native: Native | None) -> Reply:
         self.calls.append((arm.arm_id, body))
+        self.natives.append(native)
         self.asked.set()
         script = self.replies[arm.arm_id] or self.replies[ANY]
         reply = script.popleft() if script else Reply()
