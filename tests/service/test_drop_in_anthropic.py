@@ -9,8 +9,10 @@ from pathlib import Path
 
 import anthropic
 import httpx
+import numpy as np
 import orjson
 import pytest
+from aiohttp import web
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import Message, MessageParam, ToolParam
 
@@ -287,6 +289,32 @@ async def test_failures_before_the_first_word_raise_what_the_client_knows_as_ove
 
     assert error.value.status_code == 529
     assert error.value.request_id == error.value.response.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "claude", "gpt"),
+    [
+        (0, streams(START, then=drop), streams(*openai_stream({"content": "Hello"}))),
+        (2, streams(START, *SAID, *ENDING), streams(openai_event(piece("")), then=drop)),
+    ],
+    ids=["claude fails", "gpt fails"],
+)
+async def test_an_arm_of_the_other_dialect_takes_over_unseen_before_the_first_word(
+    client: AsyncAnthropic, world: World, upstream: Upstream, seed: int, claude: Script, gpt: Script
+) -> None:
+    async def script(request: web.Request) -> web.StreamResponse:
+        return await (claude if request.path == "/v1/messages" else gpt)(request)
+
+    upstream.script = script
+    router = replace(world.parts.router, rng=np.random.default_rng(seed))  # draws the one that fails
+    world.parts.completion = replace(world.parts.completion, router=router)
+
+    stream = await client.messages.create(model="auto", max_tokens=50, messages=HI, stream=True)
+    kinds = [event.type async for event in stream]
+
+    assert stream.response.headers["X-Router-Decision"] == "fallback"
+    assert kinds.count("message_start") == kinds.count("message_stop") == 1
+    assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
 
 
 @pytest.mark.parametrize(
