@@ -66,7 +66,7 @@ def _frame(body: Json) -> Json:
 
 
 def _tool_use(call: Json) -> Json:
-    return _tool_block(call) | {"input": _input(_function(call).get("arguments"))}
+    return _tool_block(call) | {"input": _input(_arguments(call))}
 
 
 def _tool_block(call: Json) -> Json:
@@ -80,6 +80,14 @@ def _function(call: Json) -> Json:
     return function if isinstance(function, dict) else {}
 
 
+def _arguments(call: Json) -> str:
+    """The (piece of) JSON that the tool is called with; some servers send it as an object."""
+    arguments = _function(call).get("arguments")
+    if isinstance(arguments, dict):
+        return orjson.dumps(arguments).decode()
+    return arguments if isinstance(arguments, str) else ""
+
+
 def _text(said: Json) -> str:
     """What a message or a delta says to the user."""
     text = said.get("content") or said.get("refusal")
@@ -91,12 +99,10 @@ def _objects(value: object) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _input(arguments: object) -> Json:
+def _input(arguments: str) -> Json:
     """The arguments as the object they should be; what is none goes to the tool to be refused, not lost."""
-    if isinstance(arguments, dict):
-        return arguments
     try:
-        value = orjson.loads(str(arguments or "{}"))
+        value = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError:
         value = None
     return value if isinstance(value, dict) else {"arguments": arguments}
@@ -137,7 +143,7 @@ class MessageEvents:
     def take(self, chunk: Chunk) -> bytes:
         """The events that a piece makes; often none."""
         events = [] if self._is_started else [self._start(chunk)]
-        self._usage = chunk.usage or self._usage
+        self._usage = usage_from(chunk.body.get("usage")) or self._usage
         for choice in chunk.body.get("choices") or []:
             self._finish_reason = choice.get("finish_reason") or self._finish_reason
             if isinstance(delta := choice.get("delta"), dict):
@@ -175,7 +181,8 @@ class MessageEvents:
 
     def _number(self, call: Json) -> int:
         """Which tool call a piece belongs to."""
-        index, given_id = call.get("index") or 0, call.get("id")
+        index, given_id = call.get("index"), call.get("id")
+        index = index if isinstance(index, int) else 0
         known = self._numbers.get(index)
         if known is None or (given_id and self._ids[known] not in (None, given_id)):
             self._numbers[index] = known = len(self._ids)
@@ -193,7 +200,7 @@ class MessageEvents:
 
     def _add(self, key: str | int, piece: Json) -> list[bytes]:
         """Add to the block, opened if need be."""
-        text = piece["text"] if key == "text" else _function(piece).get("arguments")
+        text = piece["text"] if key == "text" else _arguments(piece)
         events = []
         if self._open is None:
             self._open = key

@@ -123,6 +123,7 @@ async def test_the_cache_answers_the_same_message_again_and_no_other(tmp_path: P
         assert kinds == [False, True, True, False]
         texts = [e["delta"]["text"] for e in events_of(streamed) if e["type"] == "content_block_delta"]
         assert "".join(texts) == "Hello there."
+        assert events_of(streamed)[-2]["usage"] == first.json()["usage"]
 
 
 async def test_what_only_claude_can_do_goes_to_claude_and_the_others_say_why(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def piece(finish_reason: str | None = None, **delta: object) -> Chunk:
 def written(*chunks: Chunk, usage: Usage = USAGE) -> list[Json]:
     """The events that these pieces, and the closing one, become."""
     writer = MessageEvents(n_prompt_tokens=90)
-    raw = b"".join(writer.take(chunk) for chunk in [*chunks, Chunk({"choices": []}, usage)]) + writer.end()
+    closing = Chunk({"choices": [], "usage": reported(usage)}, usage)
+    raw = b"".join(writer.take(chunk) for chunk in [*chunks, closing]) + writer.end()
     events = []
     for block in raw.decode().removesuffix("\n\n").split("\n\n"):
         first, second = block.split("\n")
@@ -194,6 +195,15 @@ def test_calls_that_share_an_index_are_told_apart_by_their_ids() -> None:
     )
 
     assert [block["name"] for block in blocks_of(events)] == ["add", "sub"]
+
+
+def test_arguments_that_come_as_an_object_are_written_as_json() -> None:
+    called = {"index": None, "function": {"name": "add", "arguments": {"a": 1}}}
+
+    [block] = blocks_of(written(piece(tool_calls=[called, "nonsense"]), piece("stop")))
+
+    assert (block["name"], block["json"]) == ("add", '{"a":1}')
+    assert message(completion(tool_calls=[called]))["content"][0]["input"] == {"a": 1}
 
 
 def test_reasoning_without_a_signature_is_left_out() -> None:
