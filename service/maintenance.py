@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,16 +12,23 @@ from uuid import UUID
 
 import numpy as np
 
+from service.arms import choose_arms, default_arm_id
+from service.candidate import Candidate
+from service.evaluation import Evaluation, evaluate, refused, why_not
 from service.learning import Learner
 from service.opening import open_database, open_encoder, open_memory, silent
+from service.parts import knobs_of
 from service.ports import Memory
+from service.providers.known_models import known_models
+from service.providers.simulator import SIMULATED_ARMS
 from service.settings import Settings
 from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
 from service.store.rebuild import enqueue, evidence_differences, experiences, rebuild_evidence
-from service.types import Experience, Vector
+from service.store.rounds import rounds
+from service.types import Arm, Experience, Vector
 
 BATCH = 500
 SAME_COSINE = 0.9999  # the index normalises vectors once more
@@ -166,3 +173,38 @@ def _same(one: Experience, other: Experience) -> bool:
         return False
     lengths = float(np.linalg.norm(one.context) * np.linalg.norm(other.context))
     return float(one.context @ other.context) >= SAME_COSINE * lengths
+
+
+async def evaluate_log(
+    running: Settings,
+    candidate: Settings,
+    environ: Mapping[str, str],
+    *,
+    tenant: str,
+    since: datetime,
+    until: datetime,
+) -> Evaluation:
+    """What the candidate's knobs would have brought, from the log of the running ones.
+
+    Raises:
+        StartupError: PostgreSQL cannot be opened, or a model's name means nothing.
+        StoreUnavailable: it went away meanwhile.
+    """
+    reason = why_not(knobs_of(running), knobs_of(candidate))
+    if reason is not None:
+        return refused(since, until, reason)
+    arms = _arms(candidate, environ)
+    wanted = Candidate(
+        knobs=knobs_of(candidate),
+        arms=arms,
+        default_arm_id=default_arm_id(candidate, arms),
+        priced={arm.arm_id: arm for arm in _arms(running, environ)},
+    )
+    async with AsyncExitStack() as stack:
+        database = await open_database(running, running.data_dir, stack, silent)
+        await migrate(database)
+        return await evaluate(rounds(database, tenant, since, until), wanted, since, until)
+
+
+def _arms(settings: Settings, environ: Mapping[str, str]) -> tuple[Arm, ...]:
+    return choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms

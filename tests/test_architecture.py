@@ -51,6 +51,9 @@ MAY_IMPORT = {
         " service.cache"
     ),
     "service.learning": f"{DOMAIN} service.rewards",
+    "service.candidate": f"{DOMAIN} service.routing",
+    "service.evaluation": f"{DOMAIN} service.candidate",
+    "service.evaluation_report": "service.evaluation bandit.ope orjson",
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from service.errors import StartupError
-from service.settings import Settings, config_path, load_settings, read_environment
+from service.settings import Settings, config_path, load_settings, overlaid, read_environment
 
 MODEL = "{id: a, provider: simulator, model: a}"
 
@@ -257,3 +257,21 @@ def test_dot_env_leaves_the_process_environment_alone(tmp_path: Path) -> None:
 
 def test_no_dot_env_is_needed(tmp_path: Path) -> None:
     assert read_environment({"A": "1"}, tmp_path / ".env") == {"A": "1"}
+
+
+def test_an_overlay_replaces_the_keys_it_has(tmp_path: Path) -> None:
+    overlay = tmp_path / "candidate.yaml"
+    overlay.write_text("cost_weight: -0.3\n")
+    running = Settings.model_validate({"latency_weight": 0.5, "database_url": "postgresql://host/router"})
+
+    candidate = overlaid(running, overlay)
+
+    assert candidate == running.model_copy(update={"cost_weight": -0.3})
+
+
+def test_an_overlay_that_breaks_a_rule_stops_with_its_name(tmp_path: Path) -> None:
+    overlay = tmp_path / "candidate.yaml"
+    overlay.write_text("cost_weight: 0.3\n")
+
+    with pytest.raises(StartupError, match="cost_weight"):
+        overlaid(Settings.model_validate({}), overlay)
