@@ -164,3 +164,30 @@ def test_a_log_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Overlap.of(np.array(propensities), np.array(target), np.array(arm, dtype=np.int64))
+
+
+def test_intervals_cover_where_the_log_follows_its_own_rewards() -> None:
+    n_logs, n = 400, 800
+    rng = np.random.default_rng(5)
+    count, total = np.ones((n_logs, 3)), np.full((n_logs, 3), 0.5)
+    p, arms, rewards = np.zeros((n, n_logs, 3)), np.zeros((n, n_logs), dtype=np.int64), np.zeros((n, n_logs))
+    for t in range(n):
+        best = np.eye(3)[(total / count).argmax(axis=1)]
+        p[t] = 0.1 + 0.7 * best
+        arms[t] = (rng.uniform(size=(n_logs, 1)) > p[t].cumsum(axis=1)).sum(axis=1).clip(0, 2)
+        rewards[t] = rng.uniform(size=n_logs) < TRUTH[arms[t]]
+        count[np.arange(n_logs), arms[t]] += 1
+        total[np.arange(n_logs), arms[t]] += rewards[t]
+
+    pi, q = np.tile(TARGET, (n, 1)), np.tile(GUESS, (n, 1))
+    held = [
+        by.candidate.low < TARGET @ TRUTH < by.candidate.high
+        for log in range(n_logs)
+        for by in compare(
+            rewards[:, log],
+            Overlap.of(p[:, log], pi, arms[:, log]),
+            Forecast.of(p[:, log], pi, arms[:, log], q, q),
+        ).values()
+    ]
+
+    assert np.mean(held) == pytest.approx(0.95, abs=0.03)
