@@ -74,13 +74,36 @@ async def judge(rounds: Sequence[LoggedRound], candidate: Candidate) -> Evaluati
     return await evaluate(stream(), candidate, rounds[0].decided_at, rounds[-1].decided_at)
 
 
-async def test_the_running_knobs_decide_every_round_as_they_did(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"exploration_rate": 0.2, "exploration_bonus": 0.3},
+        {"budget_usd_per_request": "0.00004"},
+        {"min_confidence_score": 0.7, "default_model": "large"},
+    ],
+    ids=["default", "exploring", "budget", "confidence"],
+)
+async def test_the_running_knobs_decide_every_round_as_they_did(
+    tmp_path: Path, knobs: dict[str, Any]
+) -> None:
+    async with opened(tmp_path, **knobs) as world:
         await use(world, 40, router={"weights": {"feedback": 0.5, "cost": -0.4}})
-        weighed = [candidate_of(world).weigh(one) for one in rounds_of(world)]
+        running = replace(candidate_of(world), default_arm_id=world.parts.catalog.default_arm_id)
+        weighed = [running.weigh(one) for one in rounds_of(world)]
 
     for one in weighed:
         assert one.target.tolist() == one.logged.tolist()
+
+
+async def test_without_the_budget_what_it_barred_has_no_support(tmp_path: Path) -> None:
+    async with opened(tmp_path, budget_usd_per_request="0.00004") as world:
+        await use(world, 20)
+        running, free = candidate_of(world), candidate_of(world, budget_usd_per_request=None)
+        weighed = [(running.weigh(one), free.weigh(one)) for one in rounds_of(world)]
+
+    assert any(0 in paced.logged.tolist() for paced, _ in weighed)
+    assert all(unpaced.target.min() > 0 for _, unpaced in weighed)
 
 
 async def test_the_running_knobs_bring_the_plain_mean(tmp_path: Path) -> None:
