@@ -14,7 +14,7 @@ from bandit.arrays import Floats, Ints
 
 LARGEST_WEIGHT = 20.0  # a choice that the candidate makes more than so many times as often has no support
 LARGEST_LOST = 0.002  # share of the candidate's choices without support, from which on nothing is said
-LEAST_EFFECTIVE_N = 100.0
+LEAST_EFFECTIVE_N = 200.0
 LEAST_EFFECTIVE_SHARE = 0.01  # of the rounds
 NORMAL_975 = 1.959964  # quantile of the normal distribution
 

@@ -134,9 +134,9 @@ def test_support_does_not_depend_on_what_was_drawn() -> None:
 
 
 def test_too_thin_a_log_is_not_enough() -> None:
-    arms, _ = a_log(400, seed=0)
-    few, enough = (judged(arms[:n])[0] for n in (100, 400))
-    barred = replace(enough, kept=np.full(400, 0.99))
+    arms, _ = a_log(800, seed=0)
+    few, enough = (judged(arms[:n])[0] for n in (400, 800))
+    barred = replace(enough, kept=np.full(800, 0.99))
 
     assert (few.is_enough, enough.is_enough, barred.is_enough) == (False, True, False)
 

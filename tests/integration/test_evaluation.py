@@ -30,7 +30,7 @@ from tests.integration.stores import (
 from tests.service.world import ARMS, World, opened
 
 LATER = NOW + timedelta(days=1)
-N = 120
+N = 220
 
 
 @pytest.fixture

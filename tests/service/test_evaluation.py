@@ -19,7 +19,7 @@ from service.explanation import explanation
 from service.types import Arm, Decision, LoggedRound
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL, World, arm, opened
 
-N = 150
+N = 220
 EVEN: dict[str, Any] = {"exploration_rate": 2 / 3}  # of three arms, each as often
 TOPICS = ["sum", "poem", "proof"]
 SKILL = {"small": 0.3, "medium": 0.6, "large": 0.9}
@@ -135,7 +135,7 @@ async def test_more_weight_on_quality_brings_more_reward_for_more_dollars(tmp_pa
 
 async def test_an_arm_left_out_is_never_chosen_and_the_others_are(tmp_path: Path) -> None:
     async with opened(tmp_path, **EVEN) as world:
-        await use(world)
+        await use(world, 320)
         rounds = rounds_of(world)
         candidate = candidate_of(world, [SMALL, LARGE], exploration_rate=0.5)
         evaluation = await judge(rounds, candidate)
@@ -196,7 +196,7 @@ async def test_too_few_decisions_are_refused(tmp_path: Path) -> None:
 
     assert evaluation.refusal is not None
     assert (
-        "20 decisions tell as much as 20 of the candidate's own would; 100 are needed" in evaluation.refusal
+        "20 decisions tell as much as 20 of the candidate's own would; 200 are needed" in evaluation.refusal
     )
 
 
