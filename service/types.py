@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from typing import Any, Literal
 from uuid import UUID
 
@@ -17,6 +17,8 @@ Json = dict[str, Any]
 DecisionKind = Literal["exploit", "explore", "pinned", "sticky", "default", "fallback", "escalated", "cache"]
 AttemptStatus = Literal["ok", "failed", "cancelled"]
 DEFAULT_TENANT = "default"
+# Python rounds Decimals to 28 digits by default; dollars get a dozen more with each change of a price.
+EXACT = Context(prec=100_000, traps=[Inexact])
 AUTO = frozenset({"auto", "router/auto"})  # model names that leave the choice to the router
 
 
@@ -108,11 +110,21 @@ class ArmSums:
 
     def __add__(self, other: ArmSums) -> ArmSums:
         return ArmSums(
-            self.n + other.n,
-            self.reward_sum + other.reward_sum,
+            EXACT.add(self.n, other.n),
+            EXACT.add(self.reward_sum, other.reward_sum),
             self.n_outcomes + other.n_outcomes,
-            self.latency_s_sum + other.latency_s_sum,
-            self.cost_usd_sum + other.cost_usd_sum,
+            EXACT.add(self.latency_s_sum, other.latency_s_sum),
+            EXACT.add(self.cost_usd_sum, other.cost_usd_sum),
+        )
+
+    def __neg__(self) -> ArmSums:
+        """What takes these sums back."""
+        return ArmSums(
+            self.n.copy_negate(),
+            self.reward_sum.copy_negate(),
+            -self.n_outcomes,
+            self.latency_s_sum.copy_negate(),
+            self.cost_usd_sum.copy_negate(),
         )
 
 
