@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from typing import Any, Literal
 from uuid import UUID
 
@@ -18,6 +18,8 @@ Json = dict[str, Any]
 DecisionKind = Literal["exploit", "explore", "pinned", "sticky", "default", "fallback", "escalated", "cache"]
 AttemptStatus = Literal["ok", "failed", "cancelled"]
 DEFAULT_TENANT = "default"
+# Python rounds Decimals to 28 digits by default; dollars get a dozen more with each change of a price.
+EXACT = Context(prec=100_000, traps=[Inexact])
 AUTO = frozenset({"auto", "router/auto"})  # model names that leave the choice to the router
 
 
@@ -120,11 +122,21 @@ class ArmSums:
 
     def __add__(self, other: ArmSums) -> ArmSums:
         return ArmSums(
-            self.n + other.n,
-            self.reward_sum + other.reward_sum,
+            EXACT.add(self.n, other.n),
+            EXACT.add(self.reward_sum, other.reward_sum),
             self.n_outcomes + other.n_outcomes,
-            self.latency_s_sum + other.latency_s_sum,
-            self.cost_usd_sum + other.cost_usd_sum,
+            EXACT.add(self.latency_s_sum, other.latency_s_sum),
+            EXACT.add(self.cost_usd_sum, other.cost_usd_sum),
+        )
+
+    def __neg__(self) -> ArmSums:
+        """What takes these sums back."""
+        return ArmSums(
+            self.n.copy_negate(),
+            self.reward_sum.copy_negate(),
+            -self.n_outcomes,
+            self.latency_s_sum.copy_negate(),
+            self.cost_usd_sum.copy_negate(),
         )
 
 
@@ -226,6 +238,20 @@ class LoggedDecision:
     kind: DecisionKind
     n_attempts: int
     probabilities: tuple[tuple[str, float], ...]  # of every candidate, for falling back
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRound:
+    """A decision that the router made by itself, and what came of it: what an evaluation starts from."""
+
+    decided_at: datetime
+    arm_id: str
+    n_prompt_tokens: int
+    explanation: Json  # as `service.explanation` wrote it
+    holdout: bool | None  # as in Decision
+    reward: float | None  # by the newest score somebody gave; None: there is none
+    cost_usd: float | None  # None: no answer came
+    latency_s: float | None
 
 
 # --- the call ------------------------------------------------------------------------------------------
