@@ -199,7 +199,7 @@ _OLD_DECISION = """
 INSERT INTO decisions
     (decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, kind, arm_id, propensity,
      n_chars, n_prompt_tokens, learn, degraded, explanation)
-VALUES ($1, $2, $1::text, '', $3, 'openai', false, 'exploit', 'small', 1, 0, 0, true, '{}',
+VALUES ($1, $2, gen_random_uuid()::text, '', $3, 'openai', false, 'exploit', 'small', 1, 0, 0, true, '{}',
     '{"candidates": []}')
 """
 _OLD_EVENT = """
