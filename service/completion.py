@@ -58,10 +58,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A whole answer: an OpenAI `chat.completion` object."""
+    """A whole answer: an OpenAI `chat.completion` object, and the native one where there is one."""
 
     head: Head
     body: Json
+    native: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Completion:
     caller: ModelCaller
     background: Background
     observe: Callable[[Run, Outcome], None]
+    notice: Callable[[Run, Outcome], Coroutine[None, None, None]]
     clock: Clock
     store_texts: bool
     cache: ExactCache | None
@@ -114,9 +116,9 @@ class Completion:
         self.attempts.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
-        if self.cache is not None:
+        if self.cache is not None and answer.native is None:
             self.cache.keep(query, call.arm.arm_id, body)
-        return Completed(self._head(run), body)
+        return Completed(self._head(run), body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
@@ -232,13 +234,17 @@ class Completion:
     # --- calling
 
     async def _complete(self, run: Run, call: Call) -> Answer:
-        answer = await self.caller.complete(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
+        asked = call.query
+        answer = await self.caller.complete(
+            call.arm, asked.body, timeout_s=call.arm.timeout_s, native=asked.native
+        )
         call.received(answer, self.clock())
         await self._committed(run)
         return answer
 
     async def _open(self, run: Run, call: Call) -> _Opened:
-        chunks = self.caller.stream(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
+        asked = call.query
+        chunks = self.caller.stream(call.arm, asked.body, timeout_s=call.arm.timeout_s, native=asked.native)
         first: list[Chunk] = []
         try:
             async for chunk in chunks:
@@ -322,6 +328,7 @@ class Completion:
             await self.journal.log_outcome(outcome, run.attempts)
         except StoreUnavailable as error:
             log.error("outcome_not_logged", request_id=run.query.request_id, error=str(error))
+        self.background.spawn(self.notice(run, outcome))  # the answer does not wait for it
 
     def _head(self, run: Run) -> Head:
         explained = run.query.options.explain and run.decision is not None
@@ -337,4 +344,4 @@ class Completion:
 
 def _named(chunk: Chunk, arm: Arm) -> Chunk:
     """The piece under the arm's name, which is the one the caller knows."""
-    return Chunk({**chunk.body, "model": arm.arm_id}, chunk.usage)
+    return replace(chunk, body={**chunk.body, "model": arm.arm_id})

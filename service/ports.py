@@ -23,7 +23,9 @@ from service.types import (
     Json,
     Learned,
     LoggedDecision,
+    Native,
     Neighbour,
+    Noticed,
     Outcome,
     Pending,
     Reward,
@@ -49,8 +51,13 @@ class Memory(Protocol):
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
-        """The `limit` most similar experiences decided at or after `since`, most similar first."""
+        """The `limit` most similar experiences decided at or after `since`, most similar first.
+
+        Args:
+            task: only those that their callers tagged so; None: all.
+        """
         ...
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
@@ -134,6 +141,18 @@ class Evidence(Protocol):
         """
         ...
 
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        """Commit implicit signals on a decision and their evidence, likewise; returns those that are new.
+
+        Each kind counts once for each arm of a decision, and as long as nobody scores that arm for it. A
+        decision with `learn` off takes none.
+
+        Raises UnknownRequest, StoreUnavailable.
+        """
+        ...
+
     async def pending(self, limit: int) -> list[Pending]:
         """Rated decisions whose memory lags behind, oldest first."""
         ...
@@ -189,12 +208,17 @@ class ModelCaller(Protocol):
     """Calls one arm's provider. Raises the ProviderError tree, nothing else.
 
     `body` is an OpenAI Chat Completions request; the adapter puts in the upstream's model name and
-    passes on only what it knows. Cancelling the task, or closing the stream, ends the upstream call.
+    passes on only what it knows. An arm that speaks the dialect of `native` gets that instead, and its
+    answers are native too. Cancelling the task, or closing the stream, ends the upstream call.
     """
 
-    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer: ...
+    async def complete(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> Answer: ...
 
-    def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    def stream(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         """Pieces as they come. `timeout_s` bounds each wait for the next piece.
 
         Every stream that ends normally has carried a finish_reason and one piece with `usage`;

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from typing import Any, Literal
 from uuid import UUID
 
@@ -17,6 +18,8 @@ Json = dict[str, Any]
 DecisionKind = Literal["exploit", "explore", "pinned", "sticky", "default", "fallback", "escalated", "cache"]
 AttemptStatus = Literal["ok", "failed", "cancelled"]
 DEFAULT_TENANT = "default"
+# Python rounds Decimals to 28 digits by default; dollars get a dozen more with each change of a price.
+EXACT = Context(prec=100_000, traps=[Inexact])
 AUTO = frozenset({"auto", "router/auto"})  # model names that leave the choice to the router
 
 
@@ -33,8 +36,18 @@ class Options:
     latency_weight: float | None = None
     cost_weight: float | None = None
     session_id: str | None = None
+    task: str | None = None  # what kind of request the caller says this is
     learn: bool = True
     explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A request in the Anthropic dialect as it came, for the arms that speak it themselves."""
+
+    body: Json
+    headers: Mapping[str, str]  # those that the upstream is to see
+    needs: tuple[str, ...] = ()  # what the request asks for that no other arm can do
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,7 @@ class Query:
     max_output_tokens: int | None
     options: Options
     received_at: datetime
+    native: Native | None = None  # None: `body` is what came
 
 
 # --- arms ----------------------------------------------------------------------------------------------
@@ -88,6 +102,7 @@ class Arm:
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float = 60.0
+    chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
     prior_source: str | None = None  # of prior_quality: "configured", or the date of the public table
     price_version: int = 0  # how often its price was changed at runtime
 
@@ -99,7 +114,7 @@ class ArmSums:
     Decimal, so that adding and withdrawing in any order gives the same sums to the last digit.
     """
 
-    n: Decimal = Decimal(0)  # weight of rated answers
+    n: Decimal = Decimal(0)  # weight of rated answers, and of signals
     reward_sum: Decimal = Decimal(0)
     n_outcomes: int = 0  # answers that arrived
     latency_s_sum: Decimal = Decimal(0)
@@ -107,11 +122,21 @@ class ArmSums:
 
     def __add__(self, other: ArmSums) -> ArmSums:
         return ArmSums(
-            self.n + other.n,
-            self.reward_sum + other.reward_sum,
+            EXACT.add(self.n, other.n),
+            EXACT.add(self.reward_sum, other.reward_sum),
             self.n_outcomes + other.n_outcomes,
-            self.latency_s_sum + other.latency_s_sum,
-            self.cost_usd_sum + other.cost_usd_sum,
+            EXACT.add(self.latency_s_sum, other.latency_s_sum),
+            EXACT.add(self.cost_usd_sum, other.cost_usd_sum),
+        )
+
+    def __neg__(self) -> ArmSums:
+        """What takes these sums back."""
+        return ArmSums(
+            self.n.copy_negate(),
+            self.reward_sum.copy_negate(),
+            -self.n_outcomes,
+            self.latency_s_sum.copy_negate(),
+            self.cost_usd_sum.copy_negate(),
         )
 
 
@@ -131,6 +156,7 @@ class Neighbour:
     weight: float  # trust in the reward, in (0, 1]
     latency_s: float
     cost_usd: float
+    task: str | None = None  # as its caller tagged it
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +240,20 @@ class LoggedDecision:
     probabilities: tuple[tuple[str, float], ...]  # of every candidate, for falling back
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedRound:
+    """A decision that the router made by itself, and what came of it: what an evaluation starts from."""
+
+    decided_at: datetime
+    arm_id: str
+    n_prompt_tokens: int
+    explanation: Json  # as `service.explanation` wrote it
+    holdout: bool | None  # as in Decision
+    reward: float | None  # by the newest score somebody gave; None: there is none
+    cost_usd: float | None  # None: no answer came
+    latency_s: float | None
+
+
 # --- the call ------------------------------------------------------------------------------------------
 
 
@@ -230,21 +270,27 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it."""
+    """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it.
+
+    `native` is the message that an arm of the caller's own dialect sent; `body` then tells what is in it.
+    """
 
     body: Json
     usage: Usage
+    native: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a streamed answer: an OpenAI `chat.completion.chunk` object.
 
-    `usage` is set on the one piece that reports it, which every caller stream ends with.
+    `usage` is set on the one piece that reports it, which every caller stream ends with. `native` is the
+    event that an arm of the caller's own dialect sent; `body` then tells what is in it.
     """
 
     body: Json
     usage: Usage | None = None
+    native: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +363,18 @@ class Reward:
     weight: Decimal = Decimal(1)
 
 
+Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """An implicit signal: what a request shows of an arm though nobody says it. Its reward is 0."""
+
+    signal: Signal
+    arm_id: str
+    weight: Decimal  # in (0, 1], at most six places
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a feedback did; committed."""
@@ -344,6 +402,7 @@ class Experience:
     latency_s: float
     cost_usd: float
     decided_at: datetime
+    task: str | None = None  # as its caller tagged it
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "service.enrolment": "service.types",
     "service.tally": "service.types",
     "service.ports": "service.types service.enrolment service.tally bandit.history",
-    "service.settings": f"{VALUES} pydantic yaml dotenv",
+    "service.settings": f"{VALUES} service.chat_template pydantic yaml dotenv",
     # the domain: no driver, no fastapi
     "service.arms": f"{VALUES} service.settings service.priors orjson",
     "service.priors": "yaml",
@@ -50,6 +50,10 @@ MAY_IMPORT = {
     "service.background": "structlog",
     "service.usage": "service.types",
     "service.savings": "service.types service.tally service.usage bandit",
+    "service.schemas": "service.types jsonschema referencing orjson",
+    "service.signals": "service.types service.run service.schemas",
+    "service.asked": "service.types",
+    "service.noticing": f"{DOMAIN} service.asked service.learning service.signals",
     "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
     "service.attempts": DOMAIN,
@@ -60,6 +64,9 @@ MAY_IMPORT = {
     "service.learning": f"{DOMAIN} service.rewards",
     "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",
     "service.shadow": f"{DOMAIN} service.background",
+    "service.candidate": f"{DOMAIN} service.routing",
+    "service.evaluation": f"{DOMAIN} service.candidate",
+    "service.evaluation_report": "service.evaluation bandit.ope orjson",
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (
@@ -73,11 +80,12 @@ MAY_IMPORT = {
     ),
     "service.cache": "service.types service.ports orjson",
     # the wire
-    "service.dialects": f"{VALUES} pydantic orjson",
+    "service.chat_template": f"{VALUES} jinja2 orjson",
+    "service.dialects": f"{VALUES} service.dialects service.usage pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
-        "service.parts service.enrolment service.lifecycle service.savings service.tally fastapi starlette"
-        " pydantic orjson structlog"
+        "service.parts service.enrolment service.lifecycle service.savings service.tally"
+        " service.chat_template fastapi starlette pydantic orjson structlog"
     ),
     # warming from recorded outcomes
     "service.importing": (
@@ -94,6 +102,7 @@ MAY_IMPORT = {
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
         " service.lifecycle service.shadow"
+        " service.asked service.noticing"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.problems import PROBLEMS
+from service.dialects.anthropic_answers import OVERLOADED
 from service.errors import REJECTING_STATUSES, ProviderRejected, RouterError
 from service.types import Json
 
@@ -32,6 +34,19 @@ class ErrorEnvelope(BaseModel):
     error: ErrorBody
 
 
+class AnthropicErrorBody(BaseModel):
+    type: str
+    message: str
+
+
+class AnthropicErrorEnvelope(BaseModel):
+    """What every error comes in where Anthropic's dialect is spoken."""
+
+    type: Literal["error"]
+    error: AnthropicErrorBody
+    request_id: str | None
+
+
 def failures(*kinds: type[RouterError]) -> Responses:
     """What an endpoint says of its errors: under each status, what it means."""
     meanings: defaultdict[int | str, list[str]] = defaultdict(list)
@@ -40,6 +55,14 @@ def failures(*kinds: type[RouterError]) -> Responses:
             meanings[status].append((kind.__doc__ or "").partition("\n")[0])
     return {
         status: {"description": " ".join(said), "model": ErrorEnvelope} for status, said in meanings.items()
+    }
+
+
+def anthropic_failures(*kinds: type[RouterError]) -> Responses:
+    """The same of an endpoint that speaks Anthropic's dialect."""
+    return {
+        OVERLOADED if status == 503 else status: {**said, "model": AnthropicErrorEnvelope}
+        for status, said in failures(*kinds).items()
     }
 
 
@@ -56,7 +79,7 @@ def query_parameters(model: type[BaseModel]) -> Json:
     return {"parameters": [{"name": name, "in": "query", "schema": of} for name, of in properties.items()]}
 
 
-def install(app: FastAPI, models: list[type[Any]]) -> None:
+def install(app: FastAPI, models: Sequence[type[Any]]) -> None:
     """Add the schemas of these models to the application's document."""
     generate = app.openapi
 

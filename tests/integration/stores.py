@@ -16,6 +16,7 @@ from service.types import (
     Candidate,
     Decision,
     Feedback,
+    Native,
     Neighbour,
     Options,
     Outcome,
@@ -56,9 +57,11 @@ def a_query(request_id: str = "r1", *, tenant: str = TENANT, learn: bool = True,
             models=frozenset({"small", "large"}),
             max_cost_usd=Decimal("0.01"),
             session_id="s\0 1",
+            task="triage/v2",
             learn=learn,
         ),
         received_at=NOW,
+        native=Native({"messages": [{"role": "user", "content": text}]}, {}),
     )
 
 
@@ -92,7 +95,7 @@ def a_decision(request_id: str = "r1", *, arm_id: str = "small", **of_query: obj
         uniform=0.25,
         candidates=(a_candidate("small", 0.7), a_candidate("large", 0.1 + 0.2)),
         rejected=(Rejection("tiny", "context too long"),),
-        neighbours=(Neighbour(uuid4(), "r0", "small", 0.9, 60.0, 1.0, 1.0, 1.2, 0.0001),),
+        neighbours=(Neighbour(uuid4(), "r0", "small", 0.9, 60.0, 1.0, 1.0, 1.2, 0.0001, "triage/v2"),),
         n_rated=3.0,
         opinion_weights=(0.5, 0.25, 0.25),
         confidence=0.8,
