@@ -20,6 +20,18 @@ from service.types import Arm, Price
 OPENROUTER_URL = "https://openrouter.ai/api/v1"
 OPENAI_URL = "https://api.openai.com/v1"
 
+# What LiteLLM's list calls capabilities. Only its "no" is used: that it says nothing means nothing.
+_CAPABILITIES = {
+    "supports_function_calling": "tools",
+    "supports_tool_choice": "tool_choice",
+    "supports_parallel_function_calling": "parallel_tools",
+    "supports_response_schema": "json_schema",
+    "supports_vision": "vision",
+    "supports_audio_input": "audio",
+    "supports_pdf_input": "files",
+    "supports_reasoning": "reasoning",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ArmList:
@@ -131,23 +143,34 @@ def arm_of(settings: ModelSettings) -> Arm:
         api_key_env=settings.api_key_env,
         aliases=settings.aliases,
         context_window=settings.context_window,
+        max_output_tokens=settings.max_output_tokens,
         capabilities=frozenset(settings.capabilities or ()),
+        data_use=frozenset(settings.data_use),
         prior_quality=settings.prior_quality,
         prior_mass=settings.prior_mass,
         timeout_s=settings.timeout_s,
         chat_template=settings.chat_template,
         prior_source=None if settings.prior_quality is None else "configured",
     )
-    if settings.price is None:
-        return _listed(arm)
-    price = settings.price
+    arm = _listed(arm)
+    if settings.lacks is not None:
+        arm = replace(arm, lacks=frozenset(settings.lacks))
+    if (price := settings.price) is None:
+        return arm
     return replace(arm, price=Price(price.input, price.output, price.cached_input))
 
 
 def _listed(arm: Arm) -> Arm:
-    """The arm with price and window from LiteLLM's price list; as it was when not listed there."""
+    """The arm with price, limits and lacks from LiteLLM's price list; as it was when not listed there."""
     prices = _price_list()
     entry = prices.get(arm.model) or prices.get(arm.model.rpartition("/")[2]) or {}
+    lacks = {name for key, name in _CAPABILITIES.items() if entry.get(key) is False}
+    arm = replace(
+        arm,
+        context_window=arm.context_window or _tokens(entry.get("max_input_tokens")),
+        max_output_tokens=arm.max_output_tokens or _tokens(entry.get("max_output_tokens")),
+        lacks=frozenset(lacks) - arm.capabilities,
+    )
     if "input_cost_per_token" not in entry:
         return arm
     per_million = {
@@ -164,8 +187,12 @@ def _listed(arm: Arm) -> Arm:
         price=Price(
             per_million["input"], per_million.get("output", Decimal(0)), per_million.get("cached_input")
         ),
-        context_window=arm.context_window or entry.get("max_input_tokens"),
     )
+
+
+def _tokens(listed: object) -> int | None:
+    """A limit; the list has words in places."""
+    return listed if isinstance(listed, int) and listed > 0 else None
 
 
 def _with_public_prior(arm: Arm) -> Arm:

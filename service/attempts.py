@@ -14,7 +14,7 @@ from service.catalog import Catalog
 from service.errors import AllArmsFailed, ProviderError, ProviderRejected
 from service.ports import Clock
 from service.run import Call, Run
-from service.types import Arm
+from service.types import Arm, Query
 
 T = TypeVar("T")
 Ask: TypeAlias = Callable[[Run, Call], Awaitable[T]]
@@ -45,8 +45,9 @@ class Attempts:
         arm_id, propensity = run.arm_id, run.propensity
         while True:
             arm = self._find(arm_id)
-            if arm is None or not self.catalog.breaker.begin(arm):  # gone, or resting, since it was drawn
-                run.passed_over[arm_id] = "is no longer there" if arm is None else "is resting"
+            why = "is no longer there" if arm is None else self._begin(arm, run.query)
+            if arm is None or why is not None:  # which was not so when it was drawn
+                run.passed_over[arm_id] = str(why)
                 arm_id, propensity = self._next(run)
                 continue
             call = run.call(arm, propensity, self.clock())
@@ -86,6 +87,12 @@ class Attempts:
         """Whether one of these arms is still in the catalogue."""
         return any(self._find(arm_id) is not None for arm_id in arm_ids)
 
+    def _begin(self, arm: Arm, query: Query) -> str | None:
+        """Begin a call, unless something speaks against it; the models may have changed meanwhile."""
+        if (reason := self.catalog.reason_against(arm, query)) is not None:
+            return reason
+        return None if self.catalog.breaker.begin(arm) else "is resting"
+
     def _next(self, run: Run, error: ProviderError | None = None) -> tuple[str, float]:
         """Draw among the arms that remain, by their probability."""
         left = self._left(run)
@@ -104,11 +111,14 @@ class Attempts:
         """The arms that may still be tried."""
         if len(run.attempts) >= self.max_attempts:
             return set()
-        return {arm_id for arm_id in run.untried if self._may_be_called(arm_id)}
+        return {arm_id for arm_id in run.untried if self._may_be_called(run, self._find(arm_id))}
 
-    def _may_be_called(self, arm_id: str) -> bool:
-        arm = self._find(arm_id)
-        return arm is not None and self.catalog.breaker.is_resting(arm) is None
+    def _may_be_called(self, run: Run, arm: Arm | None) -> bool:
+        return (
+            arm is not None
+            and self.catalog.breaker.is_resting(arm) is None
+            and self.catalog.reason_against(arm, run.query) is None
+        )
 
     def _find(self, arm_id: str) -> Arm | None:
         """The arm of exactly this id; a retry may know one that has left the catalogue since."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from service.breaker import Breaker
 from service.enrolment import ArmState, Enrolment
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel
-from service.types import Arm, Json, Neighbour, Query, Rejection
+from service.requirements import lacking, needs
+from service.types import Arm, Neighbour, Query, Rejection
 
 USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how long an answer gets
 
@@ -32,6 +33,7 @@ class Catalog:
         arms: those that answer, draining ones included.
         aside: those in shadow and the retired.
         enrolments: what is known of them beyond their configuration, by arm id.
+        required_data_use: what the provider of every answer has to promise.
     """
 
     arms: tuple[Arm, ...]
@@ -39,6 +41,7 @@ class Catalog:
     breaker: Breaker
     aside: tuple[Arm, ...] = ()
     enrolments: Mapping[str, Enrolment] = field(default_factory=dict)
+    required_data_use: frozenset[str] = frozenset()
 
     def put(self, arms: Sequence[Arm], enrolments: Mapping[str, Enrolment]) -> None:
         """Replace everything at once: decisions are made on the arms before or on those after."""
@@ -132,7 +135,10 @@ class Catalog:
     def _allowed(self, query: Query) -> frozenset[str] | None:
         if query.options.models is None:
             return None
-        return frozenset(self.known(name, param="router.models").arm_id for name in query.options.models)
+        return self._ids(query.options.models, "router.models")
+
+    def _ids(self, names: Iterable[str], param: str) -> frozenset[str]:
+        return frozenset(self.known(name, param=param).arm_id for name in names)
 
     def _stands_aside(self, arm: Arm, asked_for: str | None) -> str | None:
         state = self.state(arm)
@@ -140,22 +146,45 @@ class Catalog:
             return "is draining"
         return _ASIDE.get(state)
 
+    def reason_against(self, arm: Arm, query: Query) -> str | None:
+        """Why the arm may not answer the query, whatever its state; None: it may. Raises UnknownModel."""
+        return self._reason_against(arm, query, self._allowed(query))
+
     def _reason_against(self, arm: Arm, query: Query, allowed: frozenset[str] | None) -> str | None:
         if allowed is not None and arm.arm_id not in allowed:
             return "not among router.models"
-        if not fits(arm, query):
-            wanted = f" with an answer of {query.max_output_tokens}" if query.max_output_tokens else ""
-            prompt = f"prompt of about {query.n_prompt_tokens} tokens{wanted}"
-            return f"{prompt} exceeds its window of {arm.context_window}"
-        if query.native is not None and query.native.needs and arm.provider != query.dialect:
-            return f"only {query.dialect} models can do {', '.join(query.native.needs)}"
-        missing = needs(query.body) - arm.capabilities if arm.capabilities else frozenset[str]()
-        if missing:
-            return f"cannot do {', '.join(sorted(missing))}"
-        dearest = query.options.max_cost_usd
-        if dearest is not None and (expected := list_cost_usd(arm, query)) > dearest:
-            return f"expected cost of {expected:.6f} USD exceeds max_cost_usd {dearest}"
+        if arm.arm_id in self._ids(query.options.exclude, "router.exclude"):
+            return "among router.exclude"
+        unpromised = (self.required_data_use | query.options.require_data_use) - arm.data_use
+        if unpromised:
+            return f"its provider does not promise {', '.join(sorted(unpromised))}"
+        return _reason_of_size(arm, query) or _reason_of_ability(arm, query) or _reason_of_cost(arm, query)
+
+
+def _reason_of_size(arm: Arm, query: Query) -> str | None:
+    answer = query.max_output_tokens
+    if answer is not None and arm.max_output_tokens is not None and answer > arm.max_output_tokens:
+        return f"an answer of {answer} tokens exceeds its limit of {arm.max_output_tokens}"
+    if fits(arm, query):
         return None
+    wanted = f" with an answer of {answer}" if answer else ""
+    return (
+        f"prompt of about {query.n_prompt_tokens} tokens{wanted} exceeds its window of {arm.context_window}"
+    )
+
+
+def _reason_of_ability(arm: Arm, query: Query) -> str | None:
+    if query.native is not None and query.native.needs and arm.provider != query.dialect:
+        return f"only {query.dialect} models can do {', '.join(query.native.needs)}"
+    missing = lacking(arm, needs(query.body))
+    return f"cannot do {', '.join(sorted(missing))}" if missing else None
+
+
+def _reason_of_cost(arm: Arm, query: Query) -> str | None:
+    dearest = query.options.max_cost_usd
+    if dearest is None or (expected := list_cost_usd(arm, query)) <= dearest:
+        return None
+    return f"expected cost of {expected:.6f} USD exceeds max_cost_usd {dearest}"
 
 
 def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
@@ -174,21 +203,6 @@ def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKE
     """What the query would cost by the price list, US dollars."""
     n_output = min(answer_tokens, query.max_output_tokens or answer_tokens) * (query.body.get("n") or 1)
     return (query.n_prompt_tokens * arm.price.input + n_output * arm.price.output) / 1_000_000
-
-
-def needs(body: Json) -> frozenset[str]:
-    """The capabilities that a request asks for."""
-    needed = set()
-    if body.get("tools") or body.get("functions"):
-        needed.add("tools")
-    if (body.get("response_format") or {}).get("type") == "json_schema":
-        needed.add("json_schema")
-    part_needs = {"image_url": "vision", "input_audio": "audio", "file": "files"}
-    for message in body["messages"]:
-        content = message.get("content")
-        if isinstance(content, list):
-            needed |= {need for p in content if (need := part_needs.get(str(p.get("type"))))}
-    return frozenset(needed)
 
 
 def _nothing_left(

@@ -145,7 +145,12 @@ def wire(
 ) -> Parts:
     """Connect what is open already; nothing starts and nothing is waited for."""
     metrics = Metrics()
-    catalog = Catalog(arms.arms, default_arm_id(settings, arms.arms), Breaker(clock))
+    catalog = Catalog(
+        arms.arms,
+        default_arm_id(settings, arms.arms),
+        Breaker(clock),
+        required_data_use=frozenset(settings.required_data_use),
+    )
     knobs = knobs_of(settings)
     pacer = Pacer(knobs.budget_usd_per_request)
     shadows = Shadows(catalog, caller, shadow_log, background, rng, clock, settings.store_texts)

@@ -32,6 +32,21 @@ DEFAULT_CONFIG_FILE = "config.dev.yaml"
 Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 
 
+Capability = Literal[
+    "tools",
+    "tool_choice",
+    "parallel_tools",
+    "json_schema",
+    "vision",
+    "audio",
+    "files",
+    "reasoning",
+    "n",
+    "logprobs",
+    "streaming",
+]
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -63,6 +78,11 @@ class ModelSettings(_Frozen):
         None,
         description="of: tools, json_schema, vision, audio, files, reasoning; absent: no filter",
     )
+    lacks: tuple[Capability, ...] | None = Field(
+        None, description="what it cannot do; absent: what the shipped table says"
+    )
+    max_output_tokens: int | None = Field(None, gt=0, description="longest answer it can give, tokens")
+    data_use: tuple[Name, ...] = Field((), description="what its provider promises, in the operator's words")
     prior_quality: float | None = Field(
         None,
         ge=0,
@@ -163,6 +183,9 @@ class Settings(_Frozen):
     public_priors: bool = Field(
         True, description="well-known models without prior_quality start from their published quality"
     )
+    required_data_use: tuple[Name, ...] = Field(
+        (), description="what the provider of every answer has to promise (data_use), comma-separated"
+    )
     max_attempts: int = Field(3, ge=1, le=10, description="calls of models for one request at the most")
 
     # --- choosing
@@ -222,7 +245,7 @@ class Settings(_Frozen):
     cache_ttl_seconds: float = Field(3600.0, gt=0, description="how long an answer may be reused, seconds")
     cache_max_size: int = Field(1_000, ge=1, le=1_000_000, description="answers kept per replica")
 
-    @field_validator("cors_origins", "llm_models", mode="before")
+    @field_validator("cors_origins", "llm_models", "required_data_use", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

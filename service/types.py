@@ -31,6 +31,8 @@ class Options:
     """What a caller asked of the router itself; it narrows the operator's policy, never widens it."""
 
     models: frozenset[str] | None = None  # ids or aliases; None: any
+    exclude: frozenset[str] = frozenset()  # ids or aliases
+    require_data_use: frozenset[str] = frozenset()  # what the provider has to promise, beside the operator's
     max_cost_usd: Decimal | None = None
     feedback_weight: float | None = None
     latency_weight: float | None = None
@@ -67,7 +69,7 @@ class Query:
     dialect: str
     requested_model: str | None  # None: the router chooses
     stream: bool
-    n_prompt_tokens: int  # an estimate: UTF-8 bytes / 4
+    n_prompt_tokens: int  # an estimate: UTF-8 bytes / 4, and 1,600 for each file
     max_output_tokens: int | None
     options: Options
     received_at: datetime
@@ -98,7 +100,10 @@ class Arm:
     aliases: tuple[str, ...] = ()
     price: Price = Price(Decimal(0), Decimal(0))
     context_window: int | None = None
-    capabilities: frozenset[str] = frozenset()
+    max_output_tokens: int | None = None
+    capabilities: frozenset[str] = frozenset()  # empty: not known
+    lacks: frozenset[str] = frozenset()  # capabilities that it is known not to have
+    data_use: frozenset[str] = frozenset()  # what its provider promises
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float = 60.0

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from service.dialects.anthropic_to_openai import translated
 from service.dialects.openai import (
+    FILE_TOKENS,
     MAX_MESSAGES,
     Name,
     RouterOptions,
@@ -25,7 +26,6 @@ from service.errors import BadRequest
 from service.types import AUTO, Json, Native, Query
 
 BYTES_PER_TOKEN = 4
-FILE_TOKENS = 1_600  # of an image or a document; what Anthropic counts for a large image
 DEFAULT_VERSION = "2023-06-01"
 
 _REQUIRED: Mapping[str, Mapping[str, type]] = {

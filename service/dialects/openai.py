@@ -24,6 +24,8 @@ from service.errors import BadRequest
 from service.types import AUTO, Json, Options, Query
 
 BYTES_PER_TOKEN = 4
+FILE_TOKENS = 1_600  # of an image, a sound or a document; what Anthropic counts for a large image
+FILE_PARTS = {"image_url", "input_audio", "file"}
 MAX_MESSAGES = 10_000
 TASK = re.compile(r"[!-~]{1,64}")
 MAX_DEPTH = 100  # of nested objects and lists; orjson writes about 250 at the most
@@ -77,6 +79,12 @@ class RouterOptions(BaseModel):
 
     models: Annotated[list[Name], Field(min_length=1, max_length=100)] | None = Field(
         None, description="choose among these only"
+    )
+    exclude: Annotated[list[Name], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="do not choose these"
+    )
+    require_data_use: Annotated[list[Name], Field(min_length=1, max_length=20)] | None = Field(
+        None, description="leave out models whose provider does not promise all of these"
     )
     max_cost_usd: Decimal | None = Field(None, gt=0, description="leave out models expected to cost more")
     weights: WeightOptions = Field(default_factory=lambda: WeightOptions.model_validate({}))
@@ -236,16 +244,20 @@ def _text(message: Message) -> str:
 
 
 def prompt_tokens(request: ChatCompletionRequest) -> int:
-    """Estimate the prompt's tokens: UTF-8 bytes / 4, tools and formats included, images not."""
+    """Estimate the prompt's tokens: UTF-8 bytes / 4, tools and formats included, and so much per file."""
     n_bytes = sum(len(_text(message).encode()) for message in request.messages)
     extras = [m.model_extra for m in request.messages if m.model_extra]
     n_bytes += len(orjson.dumps([request.tools or [], request.response_format or {}, extras]))
-    return -(-n_bytes // BYTES_PER_TOKEN)
+    parts = [part for m in request.messages if isinstance(m.content, list) for part in m.content]
+    n_files = sum(str(part.get("type")) in FILE_PARTS for part in parts)
+    return -(-n_bytes // BYTES_PER_TOKEN) + n_files * FILE_TOKENS
 
 
 # Options for callers who cannot change the body; what the body says comes first.
 OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
     ("models",): "X-Router-Models",
+    ("exclude",): "X-Router-Exclude",
+    ("require_data_use",): "X-Router-Require-Data-Use",
     ("max_cost_usd",): "X-Router-Max-Cost-Usd",
     ("weights", "feedback"): "X-Router-Feedback-Weight",
     ("weights", "latency"): "X-Router-Latency-Weight",
@@ -266,6 +278,8 @@ def read_options(given: RouterOptions | None, headers: Mapping[str, str]) -> Opt
     options = asked if given is None else _on_top(asked, given)
     return Options(
         models=None if options.models is None else frozenset(options.models),
+        exclude=frozenset(options.exclude or ()),
+        require_data_use=frozenset(options.require_data_use or ()),
         max_cost_usd=options.max_cost_usd,
         feedback_weight=options.weights.feedback,
         latency_weight=options.weights.latency,
@@ -284,8 +298,8 @@ def _header_options(headers: Mapping[str, str]) -> Json:
         if (value := headers.get(header.lower())) is not None:
             holder = options.setdefault("weights", {}) if path[0] == "weights" else options
             holder[path[-1]] = value
-    if "models" in options:
-        options["models"] = [name.strip() for name in options["models"].split(",") if name.strip()]
+    for several in options.keys() & {"models", "exclude", "require_data_use"}:
+        options[several] = [name.strip() for name in options[several].split(",") if name.strip()]
     return options
 
 

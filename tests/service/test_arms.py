@@ -113,6 +113,19 @@ def test_a_configured_window_stands_beside_a_listed_price() -> None:
     assert arm.context_window == 5_000
 
 
+def test_the_shipped_list_fills_in_limits_and_what_it_denies_even_beside_a_configured_price() -> None:
+    price = {"input": 1, "output": 2}
+
+    listed = chosen(models=[configured("mine", model="gpt-4o-mini", price=price)]).arms[0]
+    denied = chosen(models=[configured("mine", model="o3-mini")]).arms[0]
+    told = chosen(models=[configured("mine", model="o3-mini", lacks=[])]).arms[0]
+
+    assert (listed.context_window, listed.max_output_tokens) == (128_000, 16_384)
+    assert listed.lacks == frozenset()
+    assert denied.lacks == {"parallel_tools", "vision"}
+    assert told.lacks == frozenset()
+
+
 def test_a_model_that_nobody_lists_is_free_and_without_a_limit() -> None:
     arm = chosen(models=[configured("mine", model="home-made")]).arms[0]
 

@@ -114,6 +114,69 @@ def test_an_arm_that_cannot_do_what_is_asked_is_left_out(
     assert reasons(catalog, asked).get("small") == (missing and f"cannot do {missing}")
 
 
+@pytest.mark.parametrize(
+    ("body", "need"),
+    [
+        ({"tool_choice": "required", "tools": [{}]}, "tool_choice"),
+        ({"parallel_tool_calls": True, "tools": [{}]}, "parallel_tools"),
+        ({"reasoning_effort": "low"}, "reasoning"),
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"stream": True}, "streaming"),
+        ({"modalities": ["text", "audio"]}, "audio"),
+    ],
+)
+def test_what_an_arm_lacks_is_held_against_it_and_what_is_unknown_is_not(
+    body: dict[str, Any], need: str
+) -> None:
+    lacking = replace(ANYTHING, arm_id="lacking", lacks=frozenset({need}))
+    catalog = Catalog((ANYTHING, lacking), "anything", Breaker(FixedClock()))
+
+    assert names(catalog, query(**body)) == ["anything"]
+    assert reasons(catalog, query(**body)) == {"lacking": f"cannot do {need}"}
+    assert names(catalog, query()) == ["anything", "lacking"]
+
+
+def test_a_longer_answer_than_an_arm_can_give_goes_elsewhere() -> None:
+    terse = replace(ANYTHING, arm_id="terse", max_output_tokens=100)
+    catalog = Catalog((ANYTHING, terse), "anything", Breaker(FixedClock()))
+
+    assert names(catalog, query(max_tokens=100)) == ["anything", "terse"]
+    assert reasons(catalog, query(max_tokens=101)) == {
+        "terse": "an answer of 101 tokens exceeds its limit of 100"
+    }
+
+
+def test_the_caller_may_exclude_arms_by_id_or_alias(catalog: Catalog) -> None:
+    asked = query(router={"exclude": ["mini", "large"]})
+
+    assert names(catalog, asked) == ["medium"]
+    assert reasons(catalog, asked)["small"] == "among router.exclude"
+
+
+def test_a_caller_may_ask_for_more_promises_than_the_operator_and_never_for_less() -> None:
+    careful = replace(ANYTHING, arm_id="careful", data_use=frozenset({"no_training"}))
+    local = replace(ANYTHING, arm_id="local", data_use=frozenset({"no_training", "eu"}))
+    catalog = Catalog(
+        (ANYTHING, careful, local),
+        "local",
+        Breaker(FixedClock()),
+        required_data_use=frozenset({"no_training"}),
+    )
+
+    assert names(catalog, query()) == ["careful", "local"]
+    assert names(catalog, query(router={"require_data_use": ["eu"]})) == ["local"]
+    with pytest.raises(NoEligibleArm, match="anything: its provider does not promise no_training"):
+        catalog.eligible(query(model="anything"))
+
+
+def test_an_image_takes_room_in_the_window(catalog: Catalog) -> None:
+    images = [{"type": "image_url"}] * 100
+
+    with pytest.raises(ContextTooLong, match="prompt of about 16"):
+        catalog.eligible(query(images, model="large"))
+
+
 def test_nothing_is_held_against_an_arm_of_which_no_capability_is_known() -> None:
     catalog = Catalog((ANYTHING,), "anything", Breaker(FixedClock()))
 
@@ -163,7 +226,12 @@ def test_a_short_answer_costs_less(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "param"), [({"model": "gpt-0"}, "model"), ({"router": {"models": ["gpt-0"]}}, "router.models")]
+    ("body", "param"),
+    [
+        ({"model": "gpt-0"}, "model"),
+        ({"router": {"models": ["gpt-0"]}}, "router.models"),
+        ({"router": {"exclude": ["gpt-0"]}}, "router.exclude"),
+    ],
 )
 def test_an_unknown_arm_is_named_with_those_there_are(
     catalog: Catalog, body: dict[str, Any], param: str

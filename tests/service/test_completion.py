@@ -404,6 +404,32 @@ async def test_an_arm_that_began_to_rest_is_passed_over_when_its_turn_comes(
     assert world.caller.called.count(first.head.arm_id) == 1
 
 
+async def test_an_arm_that_may_no_longer_answer_is_passed_over_when_its_turn_comes(
+    world: World, completion: Completion
+) -> None:
+    catalog = world.parts.catalog
+    first = await completion.complete(query())
+    gone = catalog.find(first.head.arm_id)
+    others = [replace(arm, data_use=frozenset({"eu"})) for arm in catalog.arms if arm is not gone]
+    catalog.put([gone, *others], {})
+    catalog.required_data_use = frozenset({"eu"})
+
+    retry = await completion.complete(query())
+
+    assert retry.head.arm_id != gone.arm_id
+    assert retry.head.kind == "fallback"
+
+
+async def test_no_arm_that_may_not_answer_is_fallen_back_on(world: World, completion: Completion) -> None:
+    first = await completion.complete(query())
+    world.parts.catalog.required_data_use = frozenset({"eu"})
+
+    with pytest.raises(AllArmsFailed, match=f"{first.head.arm_id}: its provider does not promise eu"):
+        await completion.complete(query())
+
+    assert len(world.caller.called) == 1
+
+
 async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
     world: World, completion: Completion
 ) -> None:

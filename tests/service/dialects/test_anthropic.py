@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from service.catalog import needs
-from service.dialects.anthropic import FILE_TOKENS, prompt_tokens, read_query
+from service.dialects.anthropic import prompt_tokens, read_query
 from service.dialects.anthropic_to_openai import tool_id, translated
+from service.dialects.openai import FILE_TOKENS
 from service.errors import BadRequest
+from service.requirements import needs
 from service.types import Json, Query
 
 USER = {"role": "user", "content": "Hi"}
