@@ -106,7 +106,10 @@ CLIENTS = {
     for client in (
         Client("openai (Python)", PythonProgram("openai_python", Path(sys.executable))),
         Client("openai (Node)", NodeProgram("openai.mjs"), NO_ASYNC),
+        Client("anthropic (Python)", PythonProgram("anthropic_python", Path(sys.executable))),
+        Client("@anthropic-ai/sdk (Node)", NodeProgram("anthropic.mjs"), NO_ASYNC),
         Client("LangChain ChatOpenAI", PythonProgram("langchain_openai_chat")),
+        Client("LangChain ChatAnthropic", PythonProgram("langchain_anthropic_chat")),
         Client("litellm", PythonProgram("litellm_client")),
         Client("llm", PythonProgram("llm_command"), NO_ASYNC),
     )

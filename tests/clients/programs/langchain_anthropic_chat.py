@@ -1,0 +1,93 @@
+"""LangChain's `ChatAnthropic`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anthropic
+from langchain_anthropic import ChatAnthropic
+from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.tools import StructuredTool
+
+from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, raises, refused, tell
+
+
+def forecast(city: str) -> str:
+    """The weather in a city."""
+    return f"sunny in {city}"
+
+
+weather = StructuredTool.from_function(forecast, name="weather")
+
+
+def chat(**more: Any) -> ChatAnthropic:
+    options: Any = {"model": "auto", "base_url": URL, "api_key": KEY, "default_headers": HEADERS}
+    return ChatAnthropic(**{**options, **more})
+
+
+def stream(text: str = "Hi") -> str:
+    return "".join(str(chunk.content) for chunk in chat().stream(text))
+
+
+def asynchronous() -> str:
+    async def ask() -> str:
+        whole = await chat().ainvoke("Hi")
+        pieces = [str(chunk.content) async for chunk in chat().astream("Hi")]
+        assert "".join(pieces) == whole.content
+        return "".join(pieces)
+
+    return asyncio.run(ask())
+
+
+def tools() -> Any:
+    model = chat().bind_tools([weather])
+    question = HumanMessage("What is the weather?")
+    message: Any = model.invoke([question])
+    call = message.tool_calls[0]
+    result = ToolMessage(weather.invoke(call["args"]), tool_call_id=call["id"])
+    answer = model.invoke([question, message, result])
+    return {"name": call["name"], "arguments": call["args"], "answer": answer.content}
+
+
+def streamed_tools() -> Any:
+    first, *rest = chat().bind_tools([weather]).stream("What is the weather?")
+    whole: Any = sum(rest, first)
+    return {"name": whole.tool_calls[0]["name"], "arguments": whole.tool_calls[0]["args"]}
+
+
+def usage() -> Any:
+    told: Any = chat().invoke("Hi")
+    return [told.usage_metadata["input_tokens"], told.usage_metadata["output_tokens"]]
+
+
+def streamed_usage() -> Any:
+    first, *rest = chat().stream("Hi")
+    told: Any = sum(rest, first)
+    return [told.usage_metadata["input_tokens"], told.usage_metadata["output_tokens"]]
+
+
+tell(
+    {
+        "plain": lambda: chat().invoke("Hi").content,
+        "stream": stream,
+        "async": asynchronous,
+        "tools": tools,
+        "streamed tools": streamed_tools,
+        "structured output": lambda: (
+            chat().with_structured_output(CITY_SCHEMA, method="json_schema").invoke("Hi")
+        ),
+        "usage": usage,
+        "streamed usage": streamed_usage,
+        "bad field": lambda: refused(
+            lambda: chat(model_kwargs={"top_p": 7}).invoke("Hi"), anthropic.BadRequestError, "top_p"
+        ),
+        "unknown model": lambda: refused(
+            lambda: chat(model="gpt-0").invoke("Hi"), anthropic.NotFoundError, "gpt-0"
+        ),
+        "upstream 500": lambda: chat().invoke("fail 1 time with 500").content,
+        "upstream 429": lambda: chat().invoke("fail 1 time with 429").content,
+        "comes back": lambda: chat().invoke("fail 2 times with 500").content,
+        "broken stream": lambda: raises(lambda: stream("break off"), anthropic.APIError),
+    }
+)
