@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from service.dialects.turns import asked_text, asks_for_itself, session_id_of, turn_of
 from service.errors import BadRequest
 from service.types import AUTO, Json, Options, Query
 
@@ -103,20 +105,24 @@ def read_query(
     body = read_json(raw)
     request = validated(ChatCompletionRequest, body)
     forwarded = {name: value for name, value in body.items() if name != "router"}
+    options = _options(request.router, headers)
+    if asks_for_itself(body):
+        options = replace(options, learn=False)
     return Query(
         tenant=tenant,
         request_id=request_id,
         request_id_given=request_id_given,
         body=forwarded,
-        text=asked_text(request.messages),
+        text=asked_text(body["messages"]),
         body_digest=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest(),
         dialect="openai",
         requested_model=None if request.model is None or request.model in AUTO else request.model,
         stream=bool(request.stream),
         n_prompt_tokens=prompt_tokens(request),
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
-        options=_options(request.router, headers),
+        options=options,
         received_at=received_at,
+        turn=turn_of(tenant, body, options, headers),
     )
 
 
@@ -199,16 +205,6 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
-def asked_text(messages: list[Message]) -> str:
-    """What the user asks: the text of the last user message, or of the last message that has any."""
-    texts = [(message.role, _text(message)) for message in messages]
-    for wanted in ({"user"}, {"system", "developer", "assistant", "tool", "function"}):
-        for role, text in reversed(texts):
-            if role in wanted and text.strip():
-                return text
-    return ""
-
-
 def _text(message: Message) -> str:
     if isinstance(message.content, str):
         return message.content
@@ -249,7 +245,7 @@ def _options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options
         feedback_weight=options.weights.feedback,
         latency_weight=options.weights.latency,
         cost_weight=options.weights.cost,
-        session_id=options.session_id,
+        session_id=session_id_of(options.session_id, headers),
         learn=options.learn,
         explain=options.explain,
     )
