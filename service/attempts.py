@@ -45,7 +45,9 @@ class Attempts:
         arm_id, propensity = run.arm_id, run.propensity
         while True:
             arm = self._find(arm_id)
-            if arm is None or not self.catalog.breaker.begin(arm):  # gone, or resting, since it was drawn
+            is_kept = run.is_held and arm_id == run.arm_id
+            # gone, or resting, since it was drawn
+            if arm is None or not (self.catalog.breaker.begin(arm) or is_kept):
                 run.passed_over[arm_id] = "is no longer there" if arm is None else "is resting"
                 arm_id, propensity = self._next(run)
                 continue

@@ -122,6 +122,13 @@ class Catalog:
         resting = {rest.arm_id for rest in rests}
         return [arm for arm in able if arm.arm_id not in resting], [*rejected, *rests]
 
+    def kept(self, query: Query, arm_id: str) -> Arm | None:
+        """The arm, if it can answer the query, even while it rests or drains: a conversation waits for it."""
+        arm = next((arm for arm in self.arms if arm.arm_id == arm_id), None)
+        if arm is None or self._reason_against(arm, query, self._allowed(query)) is not None:
+            return None
+        return arm
+
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""
         shadows = [arm for arm in self.aside if self.state(arm) == "shadow"]

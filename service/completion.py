@@ -22,6 +22,7 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.explanation import explanation
+from service.history import safe_history
 from service.pieces import in_pieces
 from service.ports import Clock, Journal, ModelCaller
 from service.routing import Router
@@ -232,13 +233,13 @@ class Completion:
     # --- calling
 
     async def _complete(self, run: Run, call: Call) -> Answer:
-        answer = await self.caller.complete(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
+        answer = await self.caller.complete(call.arm, _sent(run, call), timeout_s=call.arm.timeout_s)
         call.received(answer, self.clock())
         await self._committed(run)
         return answer
 
     async def _open(self, run: Run, call: Call) -> _Opened:
-        chunks = self.caller.stream(call.arm, call.query.body, timeout_s=call.arm.timeout_s)
+        chunks = self.caller.stream(call.arm, _sent(run, call), timeout_s=call.arm.timeout_s)
         first: list[Chunk] = []
         try:
             async for chunk in chunks:
@@ -333,6 +334,11 @@ class Completion:
             degraded=tuple(dict.fromkeys(run.degraded)),
             explanation=explanation(run.decision) if explained and run.decision else None,
         )
+
+
+def _sent(run: Run, call: Call) -> Json:
+    """The request as it goes to the arm that is called."""
+    return safe_history(call.query.body, call.arm, run.n_foreign(call.arm))
 
 
 def _named(chunk: Chunk, arm: Arm) -> Chunk:

@@ -22,9 +22,10 @@ from service.completion import Completion
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
 from service.lifecycle import Lifecycle
-from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, Reports, ShadowLog
+from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, Pins, Reports, ShadowLog
 from service.routing import Router
 from service.run import Run
+from service.sessions import Sessions
 from service.settings import Settings
 from service.shadow import Shadows
 from service.telemetry import Metrics
@@ -132,6 +133,7 @@ def wire(
     journal: SpoolingJournal,
     enrolments: Enrolments,
     shadow_log: ShadowLog,
+    pins: Pins,
     reports: Reports,
     database: Pingable,
     environ: Mapping[str, str],
@@ -156,6 +158,7 @@ def wire(
         encoder=encoder,
         memory=memory,
         evidence=evidence,
+        sessions=Sessions(pins, clock, settings.session_ttl_s, settings.session_switch_margin),
         knobs=knobs,
         pacer=pacer,
         rng=rng,

@@ -11,6 +11,7 @@ from typing import TypedDict
 from uuid import UUID, uuid4
 
 from service.errors import ProviderBroken, ProviderError
+from service.history import vendor_of
 from service.types import (
     Answer,
     Arm,
@@ -22,7 +23,9 @@ from service.types import (
     Json,
     LoggedDecision,
     Outcome,
+    Pin,
     Query,
+    Session,
     Usage,
 )
 from service.usage import cost_usd, estimated_usage
@@ -97,6 +100,7 @@ class Run:
     probabilities: dict[str, float]
     position: int  # of the next call, over all runs of this decision
     degraded: list[str]
+    session: Session | None = None
     reserved_usd: float = 0.0  # in the budget's purse, until the run is settled
     logging: asyncio.Task[None] | None = None
     is_lost: bool = False  # its decision could not be logged, so nor can what follows
@@ -117,6 +121,7 @@ class Run:
             probabilities={c.arm_id: c.probability for c in decision.candidates},
             position=0,
             degraded=list(decision.degraded),
+            session=decision.session,
             reserved_usd=expected_usd.get(decision.arm_id, 0.0),
         )
 
@@ -132,6 +137,7 @@ class Run:
             probabilities=dict(logged.probabilities),
             position=logged.n_attempts,
             degraded=[],
+            session=logged.session,
         )
 
     @property
@@ -152,6 +158,37 @@ class Run:
     @property
     def answered_kind(self) -> DecisionKind:
         return self.kind if self.answering_arm_id == self.arm_id else "fallback"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the decided arm is amid a tool loop, and is called even while it rests."""
+        return (
+            self.query.turn.in_tool_loop
+            and self.session is not None
+            and self.session.held_arm_id == self.arm_id
+        )
+
+    def n_foreign(self, arm: Arm) -> int:
+        """How many of the first messages may hold what another vendor's arm thought."""
+        if self.session is not None and vendor_of(arm) == self.session.vendor:
+            return self.session.n_foreign
+        return 0 if arm.arm_id == self.arm_id else len(self.query.body["messages"])
+
+    def moved_pin(self, now: datetime) -> Pin | None:
+        """Where another arm's answer leaves the conversation; None: it stays with the decided one."""
+        if self.session is None or self.last is None or self.answering_arm_id == self.arm_id:
+            return None
+        if not self.attempts or self.attempts[-1].status != "ok":
+            return None
+        return Pin(
+            arm_id=self.answering_arm_id,
+            vendor=vendor_of(self.last.arm),
+            n_foreign=self.n_foreign(self.last.arm),
+            turns=self.session.turn,
+            holdout=self.session.holdout,
+            decision_id=self.decision_id,
+            updated_at=now,
+        )
 
     def take_over(self, other: Run) -> None:
         """Go on for a run whose decision came second under its id: what it did belongs to this one."""
@@ -226,6 +263,7 @@ class Run:
             finish_reason=final.finish_reason,
             completed_at=now,
             price_version=self.last.arm.price_version,
+            pin=self.moved_pin(now),
             **_answered(self.last.text, store_texts=store_texts),
         )
 

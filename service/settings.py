@@ -183,6 +183,20 @@ class Settings(_Frozen):
         None, gt=0, le=1_000, description="mean spend per request to keep to, US dollars"
     )
 
+    # --- conversations
+    session_ttl_s: float = Field(
+        3_600.0,
+        ge=0,
+        le=2_592_000,
+        description="how long a conversation keeps its model after its last request, seconds; 0: not at all",
+    )
+    session_switch_margin: float = Field(
+        0.05,
+        ge=0,
+        le=100,
+        description="utility another model must gain, beyond the lost prompt cache, to take over",
+    )
+
     # --- answers seen before
     cache_enabled: bool = Field(False, description="answer identical requests from memory")
     cache_ttl_seconds: float = Field(3600.0, gt=0, description="how long an answer may be reused, seconds")

@@ -17,7 +17,7 @@ from service.types import Answer, Arm, Chunk, Json, Usage, Vector
 from service.usage import reported
 from tests.fakes_arms import FakeEnrolments, FakeShadowLog
 from tests.fakes_memory import FakeMemory
-from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
+from tests.fakes_store import FakeEvidence, FakeJournal, FakePins, FakeStore
 
 __all__ = [
     "ANY",
@@ -28,6 +28,7 @@ __all__ = [
     "FakeEvidence",
     "FakeJournal",
     "FakeMemory",
+    "FakePins",
     "FakeShadowLog",
     "FakeStore",
     "FixedClock",

@@ -50,12 +50,15 @@ MAY_IMPORT = {
     "service.background": "structlog",
     "service.usage": "service.types",
     "service.savings": "service.types service.tally service.usage bandit",
-    "service.run": f"{VALUES} service.usage",
-    "service.routing": DOMAIN,
+    "service.history": "service.types",
+    "service.run": f"{VALUES} service.usage service.history",
+    "service.sessions": f"{VALUES} service.ports service.history structlog",
+    "service.choosing": "service.types service.sessions bandit numpy",
+    "service.routing": f"{DOMAIN} service.choosing service.sessions",
     "service.attempts": DOMAIN,
     "service.completion": (
         f"{DOMAIN} service.attempts service.routing service.explanation service.background service.pieces"
-        " service.cache"
+        " service.cache service.history"
     ),
     "service.learning": f"{DOMAIN} service.rewards",
     "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",
@@ -73,7 +76,7 @@ MAY_IMPORT = {
     ),
     "service.cache": "service.types service.ports orjson",
     # the wire
-    "service.dialects": f"{VALUES} pydantic orjson",
+    "service.dialects": f"{VALUES} service.dialects pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
         "service.parts service.enrolment service.lifecycle service.savings service.tally fastapi starlette"
@@ -93,7 +96,7 @@ MAY_IMPORT = {
     "service.parts": (
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
-        " service.lifecycle service.shadow"
+        " service.lifecycle service.shadow service.sessions"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,
