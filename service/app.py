@@ -59,7 +59,8 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     problems.install(app)
     for part in (chat, feedback, inspect, stats, ops, admin):
         app.include_router(part.endpoints)
-    openapi.install(app, [ChatCompletionRequest, feedback.FeedbackRequest, admin.NewModel, admin.ModelChange])
+    bodies = [ChatCompletionRequest, feedback.FeedbackRequest, feedback.EpisodeFeedbackRequest]
+    openapi.install(app, [*bodies, admin.NewModel, admin.ModelChange])
     return app
 
 

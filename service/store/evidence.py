@@ -51,8 +51,10 @@ class PostgresEvidence:
                 raise _unknown(feedback)
             current = await connection.fetchrow(_CURRENT, decision["decision_id"])
             assert current is not None
+            if _stands(current, feedback):
+                return _unchanged("kept", feedback, decision, current)
             if _says_the_same(current, feedback, text, given):
-                return _duplicate(feedback, decision, current)
+                return _unchanged("duplicate", feedback, decision, current)
             arm_id = current["answered_by"] or decision["arm_id"]
             said = _said(decision, current, arm_id, given)
             learns = decision["learn"]
@@ -68,6 +70,7 @@ class PostgresEvidence:
                 arm_id,
                 feedback.received_at,
                 learns and decision["has_context"],
+                storable(feedback.session_id),
             )
             saved = {}
             if learns:
@@ -84,6 +87,11 @@ class PostgresEvidence:
             event_id=event_id,
             reward=None if given is None else float(given.value),
         )
+
+    async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_EPISODE, tenant, storable(session_id), limit)
+        return [row["request_id"] for row in rows]
 
     async def pending(self, limit: int) -> list[Pending]:
         async with self._database.connection() as connection:
@@ -135,13 +143,14 @@ FOR NO KEY UPDATE
 
 # One row, whatever there is. After the lock, in a statement of its own: it sees what the lock waited for.
 _CURRENT = """
-SELECT e.event_id, e.score, e.reward, e.weight, e.feedback_text, e.arm_id, o.arm_id AS answered_by,
+SELECT e.event_id, e.score, e.reward, e.weight, e.feedback_text, e.session_id, e.arm_id,
+    o.arm_id AS answered_by,
     ARRAY(
         SELECT arm_id FROM feedback_events f WHERE f.decision_id = d.decision_id AND f.reward IS NOT NULL
     ) AS arms_scored
 FROM (VALUES ($1::uuid)) AS d (decision_id)
 LEFT JOIN LATERAL (
-    SELECT event_id, score, reward, weight, feedback_text, arm_id
+    SELECT event_id, score, reward, weight, feedback_text, session_id, arm_id
     FROM feedback_events f
     WHERE f.decision_id = d.decision_id
     ORDER BY event_id DESC
@@ -153,8 +162,8 @@ LEFT JOIN outcomes o ON o.decision_id = d.decision_id
 _INSERT_EVENT = """
 WITH event AS (
     INSERT INTO feedback_events
-        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, session_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10)
     RETURNING event_id
 ), queued AS (
     INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
@@ -162,6 +171,14 @@ WITH event AS (
     ON CONFLICT (decision_id) DO UPDATE SET event_id = excluded.event_id
 )
 SELECT event_id, pg_notify('evidence', '') FROM event
+"""
+
+_EPISODE = """
+SELECT request_id
+FROM decisions
+WHERE tenant = $1 AND session_id = $2 AND learn
+ORDER BY decided_at DESC, decision_id
+LIMIT $3
 """
 
 # Up to date is who applied the newest event. Whoever applied an older one may have overwritten a newer
@@ -195,9 +212,9 @@ def _unknown(feedback: Feedback) -> UnknownRequest:
     return UnknownRequest(f"nothing is known of request_id {feedback.request_id!r}", param="request_id")
 
 
-def _duplicate(feedback: Feedback, decision: Record, current: Record) -> Learned:
+def _unchanged(status: FeedbackStatus, feedback: Feedback, decision: Record, current: Record) -> Learned:
     return Learned(
-        status="duplicate",
+        status=status,
         decision_id=decision["decision_id"],
         request_id=feedback.request_id,
         arm_id=current["arm_id"] or current["answered_by"] or decision["arm_id"],
@@ -206,10 +223,18 @@ def _duplicate(feedback: Feedback, decision: Record, current: Record) -> Learned
     )
 
 
+def _stands(current: Record, feedback: Feedback) -> bool:
+    """Whether what was said of the request itself outweighs what is said of its conversation."""
+    return feedback.session_id is not None and current["reward"] is not None and current["session_id"] is None
+
+
 def _says_the_same(current: Record, feedback: Feedback, text: str | None, given: Reward | None) -> bool:
     if given is None or current["reward"] is None:
         return given is None and current["reward"] is None
-    if (current["score"], current["feedback_text"]) != (feedback.score, text):
+    before = current["score"], current["feedback_text"], current["session_id"]
+    if before != (feedback.score, text, storable(feedback.session_id)):
+        return False
+    if feedback.session_id is not None and current["weight"] != given.weight:  # the conversation went on
         return False
     return feedback.score is not None or current["reward"] == given.value
 
