@@ -15,6 +15,7 @@ MAX_KEY_CHARS = 256  # of what a client sends as its session's name; what is lon
 WINDOW_CHARS = 500  # of what the user asked before, as context of what is asked now
 CLAUDE_CODE_SESSION = "X-Claude-Code-Session-Id"
 CLAUDE_CODE_AGENT = "X-Claude-Code-Agent-Id"  # sub-agents hold conversations of their own
+CLIENT_HEADERS = (CLAUDE_CODE_SESSION, CLAUDE_CODE_AGENT)
 INSTRUCTIONS = frozenset({"system", "developer"})
 
 
