@@ -24,6 +24,7 @@ from service.types import (
     Learned,
     LoggedDecision,
     Neighbour,
+    Noticed,
     Outcome,
     Pending,
     Pin,
@@ -50,8 +51,13 @@ class Memory(Protocol):
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
-        """The `limit` most similar experiences decided at or after `since`, most similar first."""
+        """The `limit` most similar experiences decided at or after `since`, most similar first.
+
+        Args:
+            task: only those that their callers tagged so; None: all.
+        """
         ...
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
@@ -150,6 +156,18 @@ class Evidence(Protocol):
 
     async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
         """The request ids of a conversation's newest decisions that may teach, newest first."""
+        ...
+
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        """Commit implicit signals on a decision and their evidence, likewise; returns those that are new.
+
+        Each kind counts once for each arm of a decision, and as long as nobody scores that arm for it. A
+        decision with `learn` off takes none.
+
+        Raises UnknownRequest, StoreUnavailable.
+        """
         ...
 
     async def pending(self, limit: int) -> list[Pending]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import numpy as np
@@ -42,6 +43,7 @@ from service.types import (
     Vector,
 )
 
+TASK_IS_KNOWN = 20  # rated requests of one task, from which they alone speak for it
 USUAL_LATENCY_S = 1.0  # of an arm that was never called
 
 
@@ -180,17 +182,27 @@ class Router:
         now = self.clock()
         try:
             async with asyncio.timeout(self.memory_timeout_s):
-                neighbours = await self.memory.recall(
-                    context,
-                    tenant=query.tenant,
-                    limit=self.knobs.max_similar_requests,
-                    min_similarity=self.knobs.similarity_threshold,
-                    since=now - timedelta(days=self.knobs.recency_days),
-                    now=now,
-                )
+                neighbours = await self._near(context, query, now)
         except (MemoryUnavailable, TimeoutError):
             return Recalled(context, degraded=("memory",))
         return Recalled(context, self.catalog.in_todays_prices(neighbours, now))
+
+    async def _near(self, context: Vector, query: Query, now: datetime) -> list[Neighbour]:
+        """The nearest of the query's own task, once there are enough of them; else the nearest of all."""
+        recall = partial(
+            self.memory.recall,
+            context,
+            tenant=query.tenant,
+            limit=self.knobs.max_similar_requests,
+            min_similarity=self.knobs.similarity_threshold,
+            since=now - timedelta(days=self.knobs.recency_days),
+            now=now,
+        )
+        if (task := query.options.task) is not None:
+            of_the_task = await recall(task=task)
+            if len(of_the_task) >= min(TASK_IS_KNOWN, self.knobs.max_similar_requests):
+                return of_the_task
+        return await recall()
 
     def _believe(
         self, arms: Sequence[Arm], query: Query, neighbours: Sequence[Neighbour], knobs: Knobs
@@ -202,8 +214,8 @@ class Router:
             n_rated=n_rated(known),
         )
         prior = Prior.of(
-            quality=_known(arm.prior_quality for arm in arms),
-            mass=_known(arm.prior_mass for arm in arms),
+            quality=as_floats(arm.prior_quality for arm in arms),
+            mass=as_floats(arm.prior_mass for arm in arms),
             cost_usd=np.array([float(list_cost_usd(arm, query)) for arm in arms]),
             latency_s=np.full(len(arms), USUAL_LATENCY_S),
             knobs=knobs,
@@ -340,6 +352,6 @@ def standings(known: Standing) -> list[types.Standing]:
     return [types.Standing(*column) for column in columns]
 
 
-def _known(values: Iterable[float | None]) -> Floats:
+def as_floats(values: Iterable[float | None]) -> Floats:
     """Numbers, NaN where there is none."""
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -31,6 +31,15 @@ from service.types import (
 from service.usage import cost_usd, estimated_usage
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; no model writes so much, but a broken one may never end
+BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images")  # parts of an answer
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A tool that the model asks for, as far as it has said so."""
+
+    name: str = ""
+    arguments: str = ""
 
 
 @dataclass(slots=True)
@@ -46,6 +55,9 @@ class Call:
     usage: Usage | None = None
     finish_reason: str | None = None
     written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
+    is_refusal: bool = False  # the model says so itself
+    has_more: bool = False  # than text: tool calls, sound, images
+    tool_calls: dict[int, ToolCall] = field(default_factory=dict)  # of the first choice
 
     def received(self, answer: Answer, now: datetime) -> None:
         """Take in a whole answer. Raises as `received_chunk` does."""
@@ -53,7 +65,7 @@ class Call:
         self.usage = answer.usage
         for choice in answer.body.get("choices") or []:
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self._keep(_texts(_object(choice.get("message"))))
+            self._take(_object(choice.get("message")), choice)
 
     def received_chunk(self, chunk: Chunk, now: datetime) -> bool:
         """Take in a piece; says whether the caller got content by it (or the news that there is none).
@@ -66,7 +78,7 @@ class Call:
         for choice in chunk.body.get("choices") or []:
             delta = _object(choice.get("delta"))
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self._keep(_texts(delta))
+            self._take(delta, choice)
             has_content |= bool(choice.get("finish_reason")) or _has_content(delta)
         if has_content and self.ttft_s is None:
             self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
@@ -79,6 +91,24 @@ class Call:
     def counted(self) -> Usage:
         """Tokens as the provider counted them, else estimated from lengths."""
         return self.usage or estimated_usage(self.query.body, len(self.written))
+
+    def _take(self, message: Json, choice: Json) -> None:
+        self.is_refusal |= bool(message.get("refusal"))
+        self.has_more |= any(message.get(name) for name in BESIDE_TEXT) or isinstance(
+            message.get("content"), list
+        )
+        if choice.get("index", 0) == 0:
+            self._take_tool_calls(message.get("tool_calls"))
+        self._keep(_texts(message))
+
+    def _take_tool_calls(self, calls: object) -> None:
+        """Whole calls, or pieces that name the call they belong to."""
+        for position, call in enumerate(calls if isinstance(calls, list) else []):
+            function = _object(_object(call).get("function"))
+            index = _object(call).get("index", position)
+            known = self.tool_calls.setdefault(index if isinstance(index, int) else position, ToolCall())
+            known.name = known.name or _text_of(function.get("name"))  # some repeat it with every piece
+            known.arguments += _text_of(function.get("arguments"))
 
     def _keep(self, texts: list[str]) -> None:
         for text in texts:
@@ -309,6 +339,10 @@ def _texts(message: Json) -> list[str]:
     for call in calls if isinstance(calls, list) else []:
         found.append(_object(_object(call).get("function")).get("arguments"))
     return [text for text in found if isinstance(text, str) and text]
+
+
+def _text_of(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _object(value: object) -> Json:

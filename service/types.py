@@ -42,6 +42,7 @@ class Options:
     latency_weight: float | None = None
     cost_weight: float | None = None
     session_id: str | None = None
+    task: str | None = None  # what kind of request the caller says this is
     learn: bool = True
     explain: bool = False
 
@@ -109,7 +110,7 @@ class ArmSums:
     Decimal, so that adding and withdrawing in any order gives the same sums to the last digit.
     """
 
-    n: Decimal = Decimal(0)  # weight of rated answers
+    n: Decimal = Decimal(0)  # weight of rated answers, and of signals
     reward_sum: Decimal = Decimal(0)
     n_outcomes: int = 0  # answers that arrived
     latency_s_sum: Decimal = Decimal(0)
@@ -141,6 +142,7 @@ class Neighbour:
     weight: float  # trust in the reward, in (0, 1]
     latency_s: float
     cost_usd: float
+    task: str | None = None  # as its caller tagged it
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,20 @@ class LoggedDecision:
     session: Session | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedRound:
+    """A decision that the router made by itself, and what came of it: what an evaluation starts from."""
+
+    decided_at: datetime
+    arm_id: str
+    n_prompt_tokens: int
+    explanation: Json  # as `service.explanation` wrote it
+    holdout: bool | None  # as in Decision
+    reward: float | None  # by the newest score somebody gave; None: there is none
+    cost_usd: float | None  # None: no answer came
+    latency_s: float | None
+
+
 # --- the call ------------------------------------------------------------------------------------------
 
 
@@ -385,6 +401,18 @@ class Reward:
     weight: Decimal = Decimal(1)
 
 
+Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """An implicit signal: what a request shows of an arm though nobody says it. Its reward is 0."""
+
+    signal: Signal
+    arm_id: str
+    weight: Decimal  # in (0, 1], at most six places
+
+
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a feedback did; committed."""
@@ -421,6 +449,7 @@ class Experience:
     latency_s: float
     cost_usd: float
     decided_at: datetime
+    task: str | None = None  # as its caller tagged it
 
 
 @dataclass(frozen=True, slots=True)

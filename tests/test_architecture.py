@@ -50,6 +50,10 @@ MAY_IMPORT = {
     "service.background": "structlog",
     "service.usage": "service.types",
     "service.savings": "service.types service.tally service.usage bandit",
+    "service.schemas": "service.types jsonschema referencing orjson",
+    "service.signals": "service.types service.run service.schemas",
+    "service.asked": "service.types",
+    "service.noticing": f"{DOMAIN} service.asked service.learning service.signals",
     "service.history": "service.types",
     "service.run": f"{VALUES} service.usage service.history",
     "service.sessions": f"{VALUES} service.ports service.history structlog",
@@ -63,6 +67,9 @@ MAY_IMPORT = {
     "service.learning": f"{DOMAIN} service.rewards",
     "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",
     "service.shadow": f"{DOMAIN} service.background",
+    "service.candidate": f"{DOMAIN} service.routing",
+    "service.evaluation": f"{DOMAIN} service.candidate",
+    "service.evaluation_report": "service.evaluation bandit.ope orjson",
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (
@@ -97,6 +104,7 @@ MAY_IMPORT = {
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
         " service.lifecycle service.shadow service.sessions"
+        " service.asked service.noticing"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,

@@ -91,6 +91,7 @@ class PostgresJournal:
             explanation(decision),
             self._text(query.text),
             decision.holdout,
+            query.options.task,
             *_pin_values(decision),
         )
 
@@ -157,15 +158,15 @@ WITH decided AS (
     INSERT INTO decisions
         (decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind,
          arm_id, propensity, encoder, context, n_chars, n_prompt_tokens, learn, session_id, degraded,
-         explanation, query_text, holdout, session_key)
+         explanation, query_text, holdout, task, session_key)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-        $22)
+        $22, $23)
     ON CONFLICT DO NOTHING
     RETURNING decision_id, tenant, session_key, arm_id, decided_at
 ), pinned AS (
     INSERT INTO sessions AS s
         (tenant, key, arm_id, vendor, n_foreign, turns, holdout, decision_id, updated_at)
-    SELECT tenant, session_key, arm_id, $23::text, $24::integer, $25::integer, $26::boolean, decision_id,
+    SELECT tenant, session_key, arm_id, $24::text, $25::integer, $26::integer, $27::boolean, decision_id,
         decided_at
     FROM decided
     WHERE session_key IS NOT NULL
