@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from service.asked import Asked, RecentlyAsked
+from service.asked import Asked, RecentlyAsked, words_of
 from service.errors import StoreUnavailable, UnknownRequest
 from service.learning import Learner
 from service.run import Run
@@ -52,7 +52,7 @@ class Noticing:
         context = run.decision.context
         earlier = self.asked.again(run.query, context, run.decision.decided_at)
         if outcome.status == "ok":
-            asked = Asked(run.decision_id, outcome.arm_id, context, outcome.completed_at)
+            asked = Asked(run.decision_id, outcome.arm_id, context, outcome.completed_at, words_of(run.query))
             self.asked.remember(run.query, asked)
         return earlier
 

@@ -30,6 +30,7 @@ class Turn:
     key: bytes | None = None  # the conversation's, within its tenant; None: the request is on its own
     continues: bool = False  # there may have been a request of this conversation before
     in_tool_loop: bool = False  # the model is given what it asked for; the user asks nothing new
+    n_asked_chars: int = 0  # of the query's text: what is asked now; then comes what was asked before
 
 
 @dataclass(frozen=True, slots=True)

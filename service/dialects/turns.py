@@ -33,11 +33,16 @@ def asked_text(messages: Sequence[Json]) -> str:
 
     Where no user says anything in their own words: the last message that has any text.
     """
-    asks = [ask for m in messages if m["role"] == "user" and (ask := own_words(text_of(m)))]
+    asks = _asks(messages)
     if not asks:
         texts = [text for m in messages if (text := text_of(m)).strip()]
         return texts[-1] if texts else ""
     return "\n".join([asks[-1], *_window(asks[:-1])])
+
+
+def _asks(messages: Sequence[Json]) -> list[str]:
+    """Everything that users said in their own words."""
+    return [ask for m in messages if m["role"] == "user" and (ask := own_words(text_of(m)))]
 
 
 def _window(earlier: Sequence[str]) -> list[str]:
@@ -76,15 +81,16 @@ def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str
     messages: Sequence[Json] = body["messages"]
     if asks_for_itself(body):
         return Turn()
-    in_tool_loop = not _user_spoke_last(messages)
+    asks = _asks(messages)
+    in_tool_loop, n_asked = not _user_spoke_last(messages), len(asks[-1]) if asks else 0
     if options.session_id is not None:
         agent = _bounded(headers.get(CLAUDE_CODE_AGENT.lower())) or ""
-        return Turn(_digest(tenant, "named", options.session_id, agent), True, in_tool_loop)
-    opening = _opening(messages)
-    if opening is None:
+        return Turn(_digest(tenant, "named", options.session_id, agent), True, in_tool_loop, n_asked)
+    if not asks:
         return Turn()
+    key = _digest(tenant, "opened", _hint(body), _instructions(messages), asks[0])
     continues = any(m["role"] == "assistant" for m in messages)
-    return Turn(_digest(tenant, "opened", _hint(body), *opening), continues, in_tool_loop)
+    return Turn(key, continues, in_tool_loop, n_asked)
 
 
 def _user_spoke_last(messages: Sequence[Json]) -> bool:
@@ -104,14 +110,9 @@ def _says_something(message: Json) -> bool:
     return bool(own_words(text_of(message))) or any(part.get("type") != "text" for part in parts)
 
 
-def _opening(messages: Sequence[Json]) -> tuple[str, str] | None:
-    """The first instructions and the first thing asked; None where nothing was."""
-    asks = (ask for m in messages if m["role"] == "user" and (ask := own_words(text_of(m))))
-    first = next(asks, None)
-    if first is None:
-        return None
-    told = (own_words(text_of(m)) for m in messages if m["role"] in INSTRUCTIONS)
-    return next(told, ""), first
+def _instructions(messages: Sequence[Json]) -> str:
+    """The first instructions."""
+    return next((own_words(text_of(m)) for m in messages if m["role"] in INSTRUCTIONS), "")
 
 
 def _hint(body: Json) -> str:

@@ -225,6 +225,19 @@ async def test_go_on_said_twice_asks_for_more(world: World) -> None:
     assert await kinds(world, "r1") == []
 
 
+async def test_another_task_in_the_same_context_is_not_asked_again(world: World) -> None:
+    earlier = "In the parser of the importer, " + "look at each of the many functions in turn; " * 8
+    turns = [{"role": "user", "content": earlier}, {"role": "assistant", "content": "Yes."}]
+    for i, task in enumerate(("Now write its tests, please", "Now write its docs, please")):
+        turns += [{"role": "user", "content": task}]
+        body = {"messages": turns, "router": {"session_id": "s1"}}
+        await world.http.post("/v1/chat/completions", json=body, headers={"X-Request-ID": f"r{i}"})
+        await world.background.drain(5.0)
+        turns += [{"role": "assistant", "content": "Done."}]
+
+    assert await kinds(world, "r0") == []
+
+
 async def test_an_answer_from_the_cache_is_no_complaint(tmp_path: Path) -> None:
     async with opened(tmp_path, cache_enabled=True) as world:
         await world.ask(TEXT, request_id="r1")
