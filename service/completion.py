@@ -22,7 +22,6 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.explanation import explanation
-from service.history import safe_history
 from service.pieces import in_pieces
 from service.ports import Clock, Journal, ModelCaller
 from service.routing import Router
@@ -59,10 +58,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A whole answer: an OpenAI `chat.completion` object."""
+    """A whole answer: an OpenAI `chat.completion` object, and the native one where there is one."""
 
     head: Head
     body: Json
+    native: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,9 @@ class Completion:
         self.attempts.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
-        if self.cache is not None:
+        if self.cache is not None and answer.native is None:
             self.cache.keep(query, call.arm.arm_id, body)
-        return Completed(self._head(run), body)
+        return Completed(self._head(run), body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
@@ -234,13 +234,15 @@ class Completion:
     # --- calling
 
     async def _complete(self, run: Run, call: Call) -> Answer:
-        answer = await self.caller.complete(call.arm, _sent(run, call), timeout_s=call.arm.timeout_s)
+        body, native = run.asked_of(call.arm)
+        answer = await self.caller.complete(call.arm, body, timeout_s=call.arm.timeout_s, native=native)
         call.received(answer, self.clock())
         await self._committed(run)
         return answer
 
     async def _open(self, run: Run, call: Call) -> _Opened:
-        chunks = self.caller.stream(call.arm, _sent(run, call), timeout_s=call.arm.timeout_s)
+        body, native = run.asked_of(call.arm)
+        chunks = self.caller.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native)
         first: list[Chunk] = []
         try:
             async for chunk in chunks:
@@ -338,11 +340,6 @@ class Completion:
         )
 
 
-def _sent(run: Run, call: Call) -> Json:
-    """The request as it goes to the arm that is called."""
-    return safe_history(call.query.body, call.arm, run.n_foreign(call.arm))
-
-
 def _named(chunk: Chunk, arm: Arm) -> Chunk:
     """The piece under the arm's name, which is the one the caller knows."""
-    return Chunk({**chunk.body, "model": arm.arm_id}, chunk.usage)
+    return replace(chunk, body={**chunk.body, "model": arm.arm_id})

@@ -20,7 +20,6 @@ THOUGHT_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 TOOL_IDS: dict[str, tuple[re.Pattern[str], Callable[[str], str]]] = {
     "anthropic": (re.compile(r"[A-Za-z0-9_-]{1,64}"), lambda digest: f"toolu_{digest[:24]}"),
     "openai": (re.compile(r".{1,40}", re.DOTALL), lambda digest: f"call_{digest[:24]}"),
-    "mistralai": (re.compile(r"[A-Za-z0-9]{9}"), lambda digest: digest[:9]),
 }
 VENDORS = {"claude": "anthropic", "gemini": "google", "gpt": "openai", "mistral": "mistralai"}
 

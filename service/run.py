@@ -11,7 +11,7 @@ from typing import TypedDict
 from uuid import UUID, uuid4
 
 from service.errors import ProviderBroken, ProviderError
-from service.history import vendor_of
+from service.history import safe_history, vendor_of
 from service.types import (
     Answer,
     Arm,
@@ -22,6 +22,7 @@ from service.types import (
     DecisionKind,
     Json,
     LoggedDecision,
+    Native,
     Outcome,
     Pin,
     Query,
@@ -200,9 +201,16 @@ class Run:
 
     def n_foreign(self, arm: Arm) -> int:
         """How many of the first messages may hold what another vendor's arm thought."""
-        if self.session is not None and vendor_of(arm) == self.session.vendor:
-            return self.session.n_foreign
-        return 0 if arm.arm_id == self.arm_id else len(self.query.body["messages"])
+        if self.session is None:
+            return 0 if arm.arm_id == self.arm_id else self.query.n_messages
+        return self.session.n_foreign if vendor_of(arm) == self.session.vendor else self.query.n_messages
+
+    def asked_of(self, arm: Arm) -> tuple[Json, Native | None]:
+        """The request as the arm's vendor takes it, and the native one where there is one."""
+        body, native, n_foreign = self.query.body, self.query.native, self.n_foreign(arm)
+        if native is not None:
+            native = replace(native, body=safe_history(native.body, arm, n_foreign))
+        return safe_history(body, arm, n_foreign), native
 
     def moved_pin(self, now: datetime) -> Pin | None:
         """Where another arm's answer leaves the conversation; None: it stays with the decided one."""

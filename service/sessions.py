@@ -86,7 +86,7 @@ class Sessions:
 
 def session_of(query: Query, arm: Arm, pin: Pin | None) -> Session:
     """Where a query leaves its conversation when this arm answers."""
-    vendor, n_messages = vendor_of(arm), len(query.body["messages"])
+    vendor, n_messages = vendor_of(arm), query.n_messages
     if pin is None:
         return Session(turn=1, vendor=vendor, n_foreign=0, holdout=None)
     n_foreign = pin.n_foreign if pin.n_foreign <= n_messages else 0  # else the client wrote the history anew

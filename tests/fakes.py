@@ -13,7 +13,7 @@ import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
 from service.errors import ProviderError
-from service.types import Answer, Arm, Chunk, Json, Usage, Vector
+from service.types import Answer, Arm, Chunk, Json, Native, Usage, Vector
 from service.usage import reported
 from tests.fakes_arms import FakeEnrolments, FakeShadowLog
 from tests.fakes_memory import FakeMemory
@@ -116,6 +116,7 @@ class FakeCaller:
     def __init__(self, clock: FixedClock) -> None:
         self.replies: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self.calls: list[tuple[str, Json]] = []
+        self.natives: list[Native | None] = []  # of the same calls
         self.asked = asyncio.Event()  # somebody called
         self.cancelled: list[str] = []  # arms whose call was given up by us
         self._clock = clock
@@ -128,8 +129,10 @@ class FakeCaller:
     def called(self) -> list[str]:
         return [arm_id for arm_id, _ in self.calls]
 
-    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
-        reply = self._next(arm, body)
+    async def complete(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> Answer:
+        reply = self._next(arm, body, native)
         try:
             await self._end(reply)
         except asyncio.CancelledError:
@@ -139,8 +142,10 @@ class FakeCaller:
         choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
         return Answer(_frame("chat.completion", arm, [choice], usage=reported(reply.usage)), reply.usage)
 
-    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
-        reply = self._next(arm, body)
+    async def stream(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        reply = self._next(arm, body, native)
         try:
             if reply.words:
                 yield _piece(arm, {"role": "assistant", "content": ""})
@@ -159,8 +164,9 @@ class FakeCaller:
     async def close(self) -> None:
         self.asked.clear()
 
-    def _next(self, arm: Arm, body: Json) -> Reply:
+    def _next(self, arm: Arm, body: Json, native: Native | None) -> Reply:
         self.calls.append((arm.arm_id, body))
+        self.natives.append(native)
         self.asked.set()
         script = self.replies[arm.arm_id] or self.replies[ANY]
         reply = script.popleft() if script else Reply()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from service.dialects.turns import asked_text, asks_for_itself, session_id_of, turn_of
+from service.dialects.turns import asked_text, session_id_of, turn_of, with_housekeeping
 from service.errors import BadRequest
 from service.types import AUTO, Json, Options, Query
 
@@ -124,9 +123,7 @@ def read_query(
     body = read_json(raw)
     request = validated(ChatCompletionRequest, body)
     forwarded = {name: value for name, value in body.items() if name != "router"}
-    options = _options(request.router, headers)
-    if asks_for_itself(body):
-        options = replace(options, learn=False)
+    options = with_housekeeping(read_options(request.router, headers), body)
     return Query(
         tenant=tenant,
         request_id=request_id,
@@ -210,7 +207,7 @@ def field_path(location: Location) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in {"str", "list[dict[str,any]]", "constrained-str", "int", "float"}:
+        elif not part.startswith("list[") and part not in {"str", "constrained-str", "int", "float"}:
             path += f".{part}" if path else part
     return path
 
@@ -253,7 +250,8 @@ OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
 }
 
 
-def _options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options:
+def read_options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options:
+    """What a caller asks of the router, in the body and in headers. Raises BadRequest."""
     try:
         asked = RouterOptions.model_validate(_header_options(headers))
     except ValidationError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from service.dialects.harness import is_housekeeping, own_words
 from service.types import Json, Options, Turn
@@ -71,6 +72,11 @@ def asks_for_itself(body: Json) -> bool:
     return is_housekeeping([*told, text_of(messages[-1])], wanted)
 
 
+def with_housekeeping(options: Options, body: Json) -> Options:
+    """The options; what a client asks for itself teaches nothing."""
+    return replace(options, learn=False) if asks_for_itself(body) else options
+
+
 def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str]) -> Turn:
     """Where a request stands in its conversation.
 
@@ -82,7 +88,7 @@ def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str
     if asks_for_itself(body):
         return Turn()
     asks = _asks(messages)
-    in_tool_loop, n_asked = not _user_spoke_last(messages), len(asks[-1]) if asks else 0
+    in_tool_loop, n_asked = _is_amid_tools(messages), len(asks[-1]) if asks else 0
     if options.session_id is not None:
         agent = _bounded(headers.get(CLAUDE_CODE_AGENT.lower())) or ""
         return Turn(_digest(tenant, "named", options.session_id, agent), True, in_tool_loop, n_asked)
@@ -93,21 +99,17 @@ def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str
     return Turn(key, continues, in_tool_loop, n_asked)
 
 
-def _user_spoke_last(messages: Sequence[Json]) -> bool:
-    """Whether a user says something after the last answer; a program's reminders do not count."""
+def _is_amid_tools(messages: Sequence[Json]) -> bool:
+    """Whether the model has not answered to a tool's result yet, or is to go on with its answer.
+
+    What stands beside a result in the user's name may be an agent's.
+    """
     for message in reversed(messages):
-        if message["role"] not in {"user", *INSTRUCTIONS}:
-            return False
-        if message["role"] == "user" and _says_something(message):
+        if message["role"] in {"tool", "function"}:
             return True
-    return True
-
-
-def _says_something(message: Json) -> bool:
-    """Own words, or anything that is no text."""
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    return bool(own_words(text_of(message))) or any(part.get("type") != "text" for part in parts)
+        if message["role"] == "assistant":
+            return message is messages[-1]
+    return False
 
 
 def _instructions(messages: Sequence[Json]) -> str:

@@ -366,3 +366,49 @@ async def test_the_lot_of_a_conversation_holds_for_all_its_turns(tmp_path: Path,
     assert {record["holdout"] for record in later} == {lot}
     assert {record["propensity"] for record in later if lot} <= {1.0}
     assert {record["arm_id"] for record in later if lot} <= {"small"}
+
+
+# --- Anthropic's dialect -------------------------------------------------------------------------------
+
+
+async def test_claude_code_stays_on_its_arm_through_a_tool_loop(tmp_path: Path) -> None:
+    reminder = {"type": "text", "text": "<system-reminder>Today is Friday.</system-reminder>"}
+    use = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "1"}
+    tool = {"name": "Read", "input_schema": {"type": "object"}}
+    messages: list[Json] = [{"role": "user", "content": [reminder, {"type": "text", "text": "Fix it"}]}]
+    loop = [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result, reminder]}]
+    async with opened(tmp_path, [CHEAP, DEAR], **BY_CHANCE) as world:
+        answering = []
+        for turn in range(6):
+            asked = {"max_tokens": 100, "tools": [tool], "metadata": {"user_id": "u"}}
+            response = await world.http.post(
+                "/v1/messages",
+                json={**asked, "messages": messages},
+                headers={"X-Request-ID": f"r-{turn}", "X-Claude-Code-Session-Id": "cc-1"},
+            )
+            assert response.status_code == 200, response.text
+            answering.append(response.headers["x-router-model"])
+            world.clock.advance(1.0)
+            messages = [*messages, *loop]
+        last = await world.record("r-5")
+
+    assert len(set(answering)) == 1
+    assert (last["decision"], last["session"]["turn"], last["session_id"]) == ("sticky", 6, "cc-1")
+    assert world.encoder.texts == ["Fix it"] * 6
+
+
+async def test_claude_codes_housekeeping_stands_aside(world: World) -> None:
+    topic = "Analyze if this message indicates a new conversation topic. If it does, extract a title"
+    body = {
+        "max_tokens": 512,
+        "system": [{"type": "text", "text": topic}],
+        "messages": [{"role": "user", "content": "Fix it"}],
+    }
+    headers = {"X-Request-ID": "topic", "X-Claude-Code-Session-Id": "cc-1"}
+
+    await world.http.post("/v1/messages", json=body, headers=headers)
+
+    record = await world.record("topic")
+    assert (record["session"], record["learn"]) == (None, False)
+    assert world.store.pins == {}

@@ -77,14 +77,14 @@ def test_the_context_is_what_the_user_asked_now_and_shortly_before(messages: lis
         (CLAUDE_CODE, False),
         ([*CLAUDE_CODE, CALL, RESULT], True),
         ([*CLAUDE_CODE, CALL, RESULT, user(REMINDER)], True),
-        ([*CLAUDE_CODE, CALL, RESULT, user("Stop, do this instead")], False),
+        ([*CLAUDE_CODE, CALL, RESULT, user("Stop, do this instead")], True),
         ([*CLAUDE_CODE, ANSWER, user("Commit it")], False),
         ([*CLAUDE_CODE, ANSWER], True),
         ([user("Look"), ANSWER, {"role": "user", "content": [{"type": "image_url"}]}], False),
     ],
     ids=range(7),
 )
-def test_a_tool_loop_lasts_until_the_user_speaks(messages: list[Json], loops: bool) -> None:
+def test_a_tool_loop_lasts_until_the_model_has_answered(messages: list[Json], loops: bool) -> None:
     assert turn_of("t", {"messages": messages}, Options(), {}).in_tool_loop is loops
 
 
