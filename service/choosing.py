@@ -52,15 +52,15 @@ def choose(weighed: Weighed, rng: np.random.Generator, *, margin: float, holdout
         margin: utility that must be gained, beyond the price of the prompt cache, to leave an arm.
         holdout: the share to be held out; None: nobody.
     """
-    settled = _settled(weighed)
-    if settled is not None:
-        return _without_a_lot(weighed, *settled)
-    held = _held(weighed)
-    if held is not None:
-        return _weighed_against_staying(weighed, rng, held, margin)
+    probabilities = weighed.policy.probabilities(weighed.beliefs)
+    if (settled := _settled(weighed)) is not None:
+        return _without_a_lot(weighed, probabilities, *settled)
+    if (held := _held(weighed)) is not None:
+        return _weighed_against_staying(weighed, probabilities, rng, held, margin)
     if weighed.pin is not None:
-        return _drawn(weighed, rng, "fallback" if weighed.query.turn.in_tool_loop else None)
-    return _first(weighed, rng, holdout)
+        chosen = _lot_cast(weighed, probabilities, rng)
+        return replace(chosen, kind="fallback") if weighed.query.turn.in_tool_loop else chosen
+    return _first(weighed, probabilities, rng, holdout)
 
 
 def _settled(weighed: Weighed) -> tuple[int, DecisionKind] | None:
@@ -85,9 +85,8 @@ def _held(weighed: Weighed) -> int | None:
     return None if index is None or (barred is not None and barred[index]) else index
 
 
-def _without_a_lot(weighed: Weighed, index: int, kind: DecisionKind) -> Chosen:
+def _without_a_lot(weighed: Weighed, probabilities: Floats, index: int, kind: DecisionKind) -> Chosen:
     choice = Choice(index=index, propensity=1.0, uniform=0.0)
-    probabilities = weighed.policy.probabilities(weighed.beliefs)
     session = replace(weighed.session(index), is_drawn=False)
     return Chosen(choice, probabilities, kind, _lot_of(weighed, kind), session)
 
@@ -99,16 +98,17 @@ def _lot_of(weighed: Weighed, kind: DecisionKind) -> bool | None:
     return weighed.pin.holdout
 
 
-def _weighed_against_staying(weighed: Weighed, rng: np.random.Generator, held: int, margin: float) -> Chosen:
+def _weighed_against_staying(
+    weighed: Weighed, free: Floats, rng: np.random.Generator, held: int, margin: float
+) -> Chosen:
     policy, utilities = weighed.policy, weighed.terms.total
     lost_usd = cache_usd(weighed.query, weighed.arms[held])
     cache_price = price_in_utility(lost_usd, weighed.beliefs, policy.knobs, policy.price)
-    free = policy.probabilities(weighed.beliefs)
     probabilities = stay(free, utilities, held, margin + cache_price)
     if probabilities[held] == 1.0:
-        chosen = _without_a_lot(weighed, held, "sticky")
+        chosen = _without_a_lot(weighed, free, held, "sticky")
     else:
-        chosen = _lot_cast(weighed, rng, probabilities)
+        chosen = _lot_cast(weighed, probabilities, rng)
     others = np.delete(utilities, held)
     gain = float(others.max() - utilities[held]) if others.size else 0.0
     session = replace(chosen.session, gain=gain, margin=margin, cache_price=cache_price)
@@ -116,26 +116,21 @@ def _weighed_against_staying(weighed: Weighed, rng: np.random.Generator, held: i
     return replace(chosen, kind=kind, session=session)
 
 
-def _drawn(weighed: Weighed, rng: np.random.Generator, kind: DecisionKind | None) -> Chosen:
-    """A conversation whose arm cannot answer goes on with another."""
-    chosen = _lot_cast(weighed, rng, weighed.policy.probabilities(weighed.beliefs))
-    return chosen if kind is None else replace(chosen, kind=kind)
-
-
-def _first(weighed: Weighed, rng: np.random.Generator, holdout: Holdout | None) -> Chosen:
+def _first(
+    weighed: Weighed, probabilities: Floats, rng: np.random.Generator, holdout: Holdout | None
+) -> Chosen:
     """A request on its own, or the first of a conversation: its lot holds for what follows."""
-    probabilities = weighed.policy.probabilities(weighed.beliefs)
     if holdout is None:
-        return _lot_cast(weighed, rng, probabilities)
+        return _lot_cast(weighed, probabilities, rng)
     mixed = holdout.mix(probabilities)
-    chosen = _lot_cast(weighed, rng, mixed)
+    chosen = _lot_cast(weighed, mixed, rng)
     is_held_out = holdout.holds(chosen.choice, mixed)
     session = replace(chosen.session, holdout=is_held_out)
     kind = "default" if is_held_out else chosen.kind
     return replace(chosen, kind=kind, holdout=is_held_out, session=session)
 
 
-def _lot_cast(weighed: Weighed, rng: np.random.Generator, probabilities: Floats) -> Chosen:
+def _lot_cast(weighed: Weighed, probabilities: Floats, rng: np.random.Generator) -> Chosen:
     choice = draw(probabilities, rng)
     kind = _kind(weighed, choice)
     return Chosen(choice, probabilities, kind, _lot_of(weighed, kind), weighed.session(choice.index))
