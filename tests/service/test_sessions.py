@@ -349,13 +349,18 @@ async def test_what_waited_in_the_spool_moves_no_newer_pin(world: World) -> None
 # --- the holdout ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lot", [True, False])
-async def test_the_lot_of_a_conversation_holds_for_all_its_turns(tmp_path: Path, lot: bool) -> None:
-    async with opened(tmp_path, holdout_share=0.5, **BY_CHANCE) as world:
-        conversations = {f"s-{i}": [user(f"Hi {i}")] for i in range(12)}
+@pytest.mark.parametrize(("lot", "stays"), [(True, True), (False, False)])
+async def test_the_lot_of_a_conversation_holds_for_all_its_turns(
+    tmp_path: Path, lot: bool, stays: bool
+) -> None:
+    knobs = {**BY_CHANCE, "session_switch_margin": 0.0}
+    async with opened(tmp_path, [CHEAP, DEAR], holdout_share=0.5, **knobs) as world:
+        conversations = {f"s-{i}": [user(f"Hi {i}")] for i in range(16)}
         for name, messages in conversations.items():
             await answered_by(world, messages, name, name)
         begun = [name for name in conversations if (await world.record(name))["holdout"] is lot]
+        await rate(world, "cheap", 0.0)
+        await rate(world, "dear", 1.0)
         for name in begun:
             for turn in range(4):
                 conversations[name] += [ANSWER, user(f"Turn {turn}")]
@@ -364,8 +369,8 @@ async def test_the_lot_of_a_conversation_holds_for_all_its_turns(tmp_path: Path,
 
     assert len(begun) > 2
     assert {record["holdout"] for record in later} == {lot}
-    assert {record["propensity"] for record in later if lot} <= {1.0}
-    assert {record["arm_id"] for record in later if lot} <= {"small"}
+    assert ({record["arm_id"] for record in later} == {"cheap"}) is stays
+    assert all(record["propensity"] == 1.0 for record in later if stays)
 
 
 # --- Anthropic's dialect -------------------------------------------------------------------------------
