@@ -58,6 +58,7 @@ class Query:
     max_output_tokens: int | None
     options: Options
     received_at: datetime
+    n_client_retries: int = 0  # how often its client says that it tried before
 
 
 # --- arms ----------------------------------------------------------------------------------------------
@@ -99,7 +100,7 @@ class ArmSums:
     Decimal, so that adding and withdrawing in any order gives the same sums to the last digit.
     """
 
-    n: Decimal = Decimal(0)  # weight of rated answers
+    n: Decimal = Decimal(0)  # weight of rated answers, and of signals
     reward_sum: Decimal = Decimal(0)
     n_outcomes: int = 0  # answers that arrived
     latency_s_sum: Decimal = Decimal(0)
@@ -315,6 +316,18 @@ class Reward:
 
     value: Decimal
     weight: Decimal = Decimal(1)
+
+
+Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """An implicit signal: what a request shows of an arm though nobody says it. Its reward is 0."""
+
+    signal: Signal
+    arm_id: str
+    weight: Decimal  # in (0, 1], at most six places
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,7 @@ class Reply:
     takes_s: float = 0.0  # until the first word, on the caller's clock
     usage: Usage = USAGE
     message: Json | None = None
+    finish_reason: str = "stop"
 
 
 class FakeCaller:
@@ -134,7 +135,7 @@ class FakeCaller:
             self.cancelled.append(arm.arm_id)
             raise
         message = {"role": "assistant", "content": "".join(reply.words), **(reply.message or {})}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
         return Answer(_frame("chat.completion", arm, [choice], usage=reported(reply.usage)), reply.usage)
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
@@ -147,7 +148,7 @@ class FakeCaller:
             if reply.message is not None:
                 yield _piece(arm, reply.message)
             await self._end(reply)
-            yield _piece(arm, {}, "stop")
+            yield _piece(arm, {}, reply.finish_reason)
             usage = _frame("chat.completion.chunk", arm, [], usage=reported(reply.usage))
             yield Chunk(usage, reply.usage)
         except (asyncio.CancelledError, GeneratorExit):

@@ -50,12 +50,15 @@ MAY_IMPORT = {
     "service.background": "structlog",
     "service.usage": "service.types",
     "service.savings": "service.types service.tally service.usage bandit",
+    "service.schemas": "service.types jsonschema referencing orjson",
+    "service.signals": "service.types service.run service.schemas",
     "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
-    "service.attempts": DOMAIN,
+    "service.attempts": f"{DOMAIN} service.signals",
+    "service.held": "service.types",
     "service.completion": (
         f"{DOMAIN} service.attempts service.routing service.explanation service.background service.pieces"
-        " service.cache"
+        " service.cache service.held"
     ),
     "service.learning": f"{DOMAIN} service.rewards",
     "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
 from service.api.deps import PartsDep
-from service.types import AUTO, Json
+from service.parts import Parts
+from service.types import AUTO, Arm, Json
 
 endpoints = APIRouter(tags=["operations"])
 
@@ -29,6 +32,12 @@ async def ready(parts: PartsDep) -> Response:
 async def metrics(parts: PartsDep) -> Response:
     """Metrics for Prometheus."""
     return Response(parts.metrics.exposition(), media_type=parts.metrics.media_type)
+
+
+@endpoints.get("/backends/status")
+async def backends_status(parts: PartsDep) -> Response:
+    """How this process's breaker sees every model: replicas do not share theirs."""
+    return JsonAnswer({"scope": "process", "backends": [_backend(parts, arm) for arm in parts.catalog.arms]})
 
 
 @endpoints.get("/cache/stats")
@@ -59,6 +68,28 @@ async def model(parts: PartsDep, model_id: str) -> Response:
     """One model."""
     name = model_id if model_id in AUTO else parts.catalog.find(model_id).arm_id
     return JsonAnswer(_model(name, parts.started_at))
+
+
+def _backend(parts: Parts, arm: Arm) -> Json:
+    standing = parts.catalog.breaker.standing(arm)
+    return {
+        "model": arm.arm_id,
+        "provider": arm.provider,
+        "upstream_model": arm.model,
+        "state": standing.condition,
+        "reason": parts.catalog.breaker.is_resting(arm),
+        "since": _iso(standing.since),
+        "until": _iso(standing.until),
+        "failures_in_a_row": standing.n_failures,
+        "last_errors": [
+            {"error": last.error, "status": last.status, "at": _iso(last.at)} for last in standing.last_errors
+        ],
+        "calls": dict(standing.counts),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _model(name: str, created: int) -> Json:
