@@ -115,6 +115,7 @@ class FakeCaller:
     def __init__(self, clock: FixedClock) -> None:
         self.replies: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self.calls: list[tuple[str, Json]] = []
+        self.timeouts_s: list[float] = []  # of the calls
         self.asked = asyncio.Event()  # somebody called
         self.cancelled: list[str] = []  # arms whose call was given up by us
         self._clock = clock
@@ -129,6 +130,7 @@ class FakeCaller:
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
         reply = self._next(arm, body)
+        self.timeouts_s.append(timeout_s)
         try:
             await self._end(reply)
         except asyncio.CancelledError:

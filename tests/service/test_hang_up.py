@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from socket import socket
 
 import numpy as np
 import pytest
-import uvicorn
 from structlog.testing import capture_logs
 
-from service.app import create_app
 from service.providers.openai_compatible import OpenAICompatibleCaller
 from service.replay.faults import Fault
 from service.replay.outcomes import Outcomes
 from service.replay.upstream import RecordedUpstream
 from service.types import Arm, Json
+from tests.service.listening import serving
 from tests.service.world import World, opened
 
 MODEL = "some-model"
@@ -58,37 +55,6 @@ async def world(tmp_path: Path, upstream: RecordedUpstream, over: asyncio.Event)
 async def port(world: World) -> AsyncIterator[int]:
     async with serving(world) as port:
         yield port
-
-
-@asynccontextmanager
-async def serving(world: World) -> AsyncIterator[int]:
-    """Serve on a free port of this machine."""
-    app = create_app(world.parts.settings, {}, world.parts)
-    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False)
-    server = StartedServer(config)
-    running = asyncio.create_task(server.serve())
-    await server.is_up.wait()
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await running
-
-
-class StartedServer(uvicorn.Server):
-    """Tells when it listens, and leaves signals to the test run."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.is_up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.is_up.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def asking(port: int, *, stream: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -1,0 +1,44 @@
+"""The application on a port of this machine, for what only real connections show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from socket import socket
+
+import uvicorn
+
+from service.app import create_app
+from tests.service.world import World
+
+
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[int]:
+    """Serve on a free port of this machine."""
+    app = create_app(world.parts.settings, {}, world.parts)
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False)
+    server = StartedServer(config)
+    running = asyncio.create_task(server.serve())
+    await server.is_up.wait()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await running
+
+
+class StartedServer(uvicorn.Server):
+    """Tells when it listens, and leaves signals to the test run."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
