@@ -12,7 +12,7 @@ from bandit.arrays import Floats, Ints
 from benchmarks.learner import Run, Setting, registry, replay, unknown
 from benchmarks.rivals.baselines import first_system
 from benchmarks.rivals.table import is_installed, rivals
-from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream
+from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream, tagged
 
 LAMBDAS = (0.0, 1 / 3, 1.0)
 FIRST = 500
@@ -113,6 +113,20 @@ def long(task: Task) -> list[Row]:
     runs = [(lam, replay(stream, Setting(lam, quality), task.seed)) for lam in LAMBDAS]
     return [
         {"policy": "ours, registry", "lam": lam, **gaps(stream.utilities(lam), r.chosen)} for lam, r in runs
+    ]
+
+
+def task_tags(task: Task) -> list[Row]:
+    """The plain stream, tagged by each prompt's category, and by chance."""
+    plain = task.open()
+    quality = registry(plain, task.seed)
+    by_chance = np.random.default_rng(9_000 + task.seed).permutation(plain.tags)
+    return [
+        {"policy": f"tagged by {what}", "lam": lam, **gaps(plain.utilities(lam), run.chosen)}
+        for what, tags in (("category", plain.tags), ("chance", by_chance))
+        for stream in [tagged(plain, tags)]
+        for lam in LAMBDAS
+        for run in [replay(stream, Setting(lam, quality), task.seed)]
     ]
 
 
@@ -248,6 +262,7 @@ def newcomer(task: Task) -> list[Row]:
 MEASURES = {
     "stationary": stationary,
     "long": long,
+    "task tags": task_tags,
     "silent failure": silent_failure,
     "sparse and late": sparse,
     "budget": budget,

@@ -36,7 +36,7 @@ LONG_SET, BUDGET_SET = "llmrouter", "judged"
 def tasks_of(folder: Path, seeds: range, n: int, measures: list[str], rivals: bool) -> list[Task]:
     """Every set with all its arms, and with five of them where it has more."""
     names = set_names(folder)
-    chosen = {"long": {LONG_SET}, "budget": {BUDGET_SET} & set(names) or set(names)}
+    chosen = {"long": {LONG_SET}, "task tags": {LONG_SET}, "budget": {BUDGET_SET} & set(names) or set(names)}
     tasks = []
     for name in names:
         n_arms = len(read_set(folder, name).arms)

@@ -11,6 +11,7 @@ from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
 
 from bandit.arrays import Bools, Floats, Ints
 from benchmarks.contexts import encoded
+from service.routing import TASK_IS_KNOWN
 
 N_NEIGHBOURS = 100
 N_REQUESTS = 2500
@@ -27,6 +28,7 @@ class Recorded:
     scores: Floats  # (n, n_arms)
     costs: Floats  # (n, n_arms), dollars
     contexts: Floats  # (n, d), unit rows
+    tags: Ints  # (n,), each prompt's category, numbered
 
     @property
     def n(self) -> int:
@@ -48,6 +50,7 @@ class Stream:
         prompts: n texts.
         arms: n_arms names.
         unit_usd: dollars of one unit of cost.
+        tags: shape (n,), each prompt's category, numbered: what a caller might tag it with.
     """
 
     scores: Floats
@@ -62,6 +65,7 @@ class Stream:
     prompts: tuple[str, ...]
     arms: tuple[str, ...]
     unit_usd: float
+    tags: Ints
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -99,7 +103,9 @@ def read_set(folder: Path, name: str) -> Recorded:
     def columns(kind: str) -> Floats:
         return np.column_stack([np.asarray(table[f"{kind}:{arm}"], dtype=np.float64) for arm in arms])
 
-    return Recorded(arms, prompts, columns("score"), columns("cost"), contexts)
+    categories = table["category"].to_pylist() if "category" in table.column_names else [""] * table.num_rows
+    tags = np.unique(categories, return_inverse=True)[1].astype(np.int64)
+    return Recorded(arms, prompts, columns("score"), columns("cost"), contexts, tags)
 
 
 @lru_cache(maxsize=4)
@@ -114,13 +120,17 @@ def _order(
     return rows, near, similarity, is_rated
 
 
-def _neighbours(contexts: Floats, is_rated: Bools, delay: int) -> tuple[Ints, Floats]:
+def _neighbours(
+    contexts: Floats, is_rated: Bools, delay: int, tags: Ints | None = None
+) -> tuple[Ints, Floats]:
     n = contexts.shape[0]
     near, similarity = np.zeros((n, N_NEIGHBOURS), np.int64), np.full((n, N_NEIGHBOURS), -1.0)
     for start in range(0, n, BLOCK):
         cosines = contexts[start : start + BLOCK] @ contexts.T
         for t in range(start, min(start + BLOCK, n)):
             known = np.flatnonzero(is_rated[: max(t - delay + 1, 0)])
+            if tags is not None and np.count_nonzero(own := tags[known] == tags[t]) >= TASK_IS_KNOWN:
+                known = known[own]
             cosine = cosines[t - start, known]
             if known.size > N_NEIGHBOURS:
                 nearest = np.argpartition(-cosine, N_NEIGHBOURS)[:N_NEIGHBOURS]
@@ -159,7 +169,14 @@ def open_stream(
         prompts=tuple(recorded.prompts[row] for row in rows),
         arms=tuple(recorded.arms[arm] for arm in pool),
         unit_usd=float(mean_cost.max()),
+        tags=recorded.tags[rows],
     )
+
+
+def tagged(stream: Stream, tags: Ints) -> Stream:
+    """Tag every request, shape (n,): its neighbours are then of the same task, as the router recalls them."""
+    near, similarity = _neighbours(stream.contexts, stream.is_rated, stream.delay, tags)
+    return replace(stream, near=near, similarity=similarity)
 
 
 def failing(stream: Stream, arm: int, kept: float = 0.4) -> Stream:

@@ -55,6 +55,8 @@ def summarise(rows: list[Row], cpu: Row) -> list[Row]:
         of("stationary", "first system", "llmrouter"),
     )
     line("llmrouter over 4,000 requests", of("long", OURS, "llmrouter"), "gap")
+    for what in ("category", "chance"):
+        line(f"llmrouter, every request tagged by {what}", of("task tags", f"tagged by {what}"), "gap")
     failed = of("silent failure", OURS)
     line("silent failure, second half", failed, "second_half", of("silent failure", "first system"))
     seen = [r for r in failed if r["share"] >= SHARE_SEEN]

@@ -49,8 +49,13 @@ class Memory(Protocol):
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
-        """The `limit` most similar experiences decided at or after `since`, most similar first."""
+        """The `limit` most similar experiences decided at or after `since`, most similar first.
+
+        Args:
+            task: only those that their callers tagged so; None: all.
+        """
         ...
 
     async def remember(self, experiences: Sequence[Experience]) -> None:

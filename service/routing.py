@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import numpy as np
@@ -39,6 +40,7 @@ from service.types import (
     Vector,
 )
 
+TASK_IS_KNOWN = 20  # rated requests of one task, from which they alone speak for it
 USUAL_LATENCY_S = 1.0  # of an arm that was never called
 
 
@@ -174,17 +176,27 @@ class Router:
         now = self.clock()
         try:
             async with asyncio.timeout(self.memory_timeout_s):
-                neighbours = await self.memory.recall(
-                    context,
-                    tenant=query.tenant,
-                    limit=self.knobs.max_similar_requests,
-                    min_similarity=self.knobs.similarity_threshold,
-                    since=now - timedelta(days=self.knobs.recency_days),
-                    now=now,
-                )
+                neighbours = await self._near(context, query, now)
         except (MemoryUnavailable, TimeoutError):
             return Recalled(context, degraded=("memory",))
         return Recalled(context, self.catalog.in_todays_prices(neighbours, now))
+
+    async def _near(self, context: Vector, query: Query, now: datetime) -> list[Neighbour]:
+        """The nearest of the query's own task, once there are enough of them; else the nearest of all."""
+        recall = partial(
+            self.memory.recall,
+            context,
+            tenant=query.tenant,
+            limit=self.knobs.max_similar_requests,
+            min_similarity=self.knobs.similarity_threshold,
+            since=now - timedelta(days=self.knobs.recency_days),
+            now=now,
+        )
+        if (task := query.options.task) is not None:
+            of_the_task = await recall(task=task)
+            if len(of_the_task) >= min(TASK_IS_KNOWN, self.knobs.max_similar_requests):
+                return of_the_task
+        return await recall()
 
     def _believe(
         self, arms: Sequence[Arm], query: Query, neighbours: Sequence[Neighbour], knobs: Knobs

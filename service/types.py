@@ -33,6 +33,7 @@ class Options:
     latency_weight: float | None = None
     cost_weight: float | None = None
     session_id: str | None = None
+    task: str | None = None  # what kind of request the caller says this is
     learn: bool = True
     explain: bool = False
 
@@ -132,6 +133,7 @@ class Neighbour:
     weight: float  # trust in the reward, in (0, 1]
     latency_s: float
     cost_usd: float
+    task: str | None = None  # as its caller tagged it
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +359,7 @@ class Experience:
     latency_s: float
     cost_usd: float
     decided_at: datetime
+    task: str | None = None  # as its caller tagged it
 
 
 @dataclass(frozen=True, slots=True)

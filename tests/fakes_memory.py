@@ -29,6 +29,7 @@ class FakeMemory:
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
         self._require_up()
         near = [
@@ -37,6 +38,7 @@ class FakeMemory:
             if experience.tenant == tenant and experience.decided_at >= since
         ]
         near = [neighbour for neighbour in near if neighbour.similarity >= min_similarity]
+        near = [neighbour for neighbour in near if task is None or neighbour.task == task]
         return sorted(near, key=lambda neighbour: -neighbour.similarity)[:limit]
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
@@ -96,4 +98,5 @@ def _neighbour(experience: Experience, context: Vector, now: datetime) -> Neighb
         weight=experience.weight,
         latency_s=experience.latency_s,
         cost_usd=experience.cost_usd,
+        task=experience.task,
     )

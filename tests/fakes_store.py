@@ -176,6 +176,7 @@ class FakeJournal:
             "degraded": list(decision.degraded),
             "learn": query.options.learn,
             "session_id": query.options.session_id,
+            "task": query.options.task,
             "query": {
                 "n_chars": len(query.text),
                 "n_prompt_tokens": query.n_prompt_tokens,
@@ -285,6 +286,7 @@ class FakeEvidence:
             latency_s=0.0 if outcome is None else float(six_places(outcome.latency_s)),
             cost_usd=0.0 if outcome is None else float(nine_places(outcome.cost_usd)),
             decided_at=decision.decided_at,
+            task=decision.query.options.task,
         )
 
 

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from service.errors import BadRequest
 from service.types import AUTO, Json, Options, Query
 
 BYTES_PER_TOKEN = 4
 MAX_MESSAGES = 10_000
+TASK = re.compile(r"[!-~]{1,64}")
 MAX_DEPTH = 100  # of nested objects and lists; orjson writes about 250 at the most
 
 T = TypeVar("T", bound=BaseModel)
 Location = tuple[int | str, ...]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+def _tag(task: str) -> str:
+    if not TASK.fullmatch(task):
+        raise ValueError("must be 1 to 64 visible ASCII characters")
+    return task
 
 
 class _Open(BaseModel):
@@ -65,6 +81,9 @@ class RouterOptions(BaseModel):
     max_cost_usd: Decimal | None = Field(None, gt=0, description="leave out models expected to cost more")
     weights: WeightOptions = Field(default_factory=lambda: WeightOptions.model_validate({}))
     session_id: Name | None = Field(None, description="the conversation this request belongs to")
+    task: Annotated[str, AfterValidator(_tag)] | None = Field(
+        None, description="what kind of request this is: 1 to 64 visible ASCII characters"
+    )
     learn: bool = Field(True, description="whether feedback on this request teaches the router")
     explain: bool = Field(False, description="whether the answer carries what was weighed, as `router`")
 
@@ -239,6 +258,7 @@ OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
     ("weights", "latency"): "X-Router-Latency-Weight",
     ("weights", "cost"): "X-Router-Cost-Weight",
     ("session_id",): "X-Router-Session-Id",
+    ("task",): "X-Router-Task",
     ("learn",): "X-Router-Learn",
     ("explain",): "X-Router-Explain",
 }
@@ -257,6 +277,7 @@ def _options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options
         latency_weight=options.weights.latency,
         cost_weight=options.weights.cost,
         session_id=options.session_id,
+        task=options.task,
         learn=options.learn,
         explain=options.explain,
     )

@@ -22,7 +22,7 @@ from qdrant_client.models import (
 )
 
 from service.errors import MemoryUnavailable, StartupError
-from service.memory.points import ARM_ID, DECIDED_AT, TENANT
+from service.memory.points import ARM_ID, DECIDED_AT, TASK, TENANT
 
 REST_PORT = 6333
 GRPC_PORT = 6334
@@ -38,6 +38,7 @@ CHANNEL_OPTIONS = {
 INDEXES: dict[str, KeywordIndexParams | IntegerIndexParams] = {
     TENANT: KeywordIndexParams(type=KeywordIndexType.KEYWORD, is_tenant=True),
     ARM_ID: KeywordIndexParams(type=KeywordIndexType.KEYWORD),
+    TASK: KeywordIndexParams(type=KeywordIndexType.KEYWORD),
     DECIDED_AT: IntegerIndexParams(type=IntegerIndexType.INTEGER, lookup=True, range=True),
 }
 

@@ -59,9 +59,10 @@ class EdgeMemory:
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
         return await self._run(
-            partial(self._shard.recall, context, tenant, limit, min_similarity, since, now)
+            partial(self._shard.recall, context, tenant, limit, min_similarity, since, now, task)
         )
 
     async def remember(self, experiences: Sequence[Experience]) -> None:

@@ -14,6 +14,7 @@ from service.types import Experience, Neighbour, Vector
 
 TENANT = "tenant"
 ARM_ID = "arm_id"
+TASK = "task"
 DECIDED_AT = "decided_at"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,6 +49,7 @@ def to_payload(experience: Experience) -> dict[str, Any]:
         TENANT: experience.tenant,
         ARM_ID: experience.arm_id,
         DECIDED_AT: to_micros(experience.decided_at),
+        TASK: experience.task,
         "request_id": experience.request_id,
         "reward": repr(float(experience.reward)),
         "weight": repr(float(experience.weight)),
@@ -69,6 +71,7 @@ def to_experience(decision_id: UUID, payload: Mapping[str, Any], vector: Any, *,
         latency_s=float(payload["latency_s"]),
         cost_usd=float(payload["cost_usd"]),
         decided_at=from_micros(payload[DECIDED_AT]),
+        task=payload.get(TASK),  # points from before there were tasks have none
     )
 
 
@@ -85,6 +88,7 @@ def to_neighbour(
         weight=float(payload["weight"]),
         latency_s=float(payload["latency_s"]),
         cost_usd=float(payload["cost_usd"]),
+        task=payload.get(TASK),
     )
 
 

@@ -27,6 +27,7 @@ from service.memory.collection import Collection, client_of
 from service.memory.points import (
     ARM_ID,
     DECIDED_AT,
+    TASK,
     TENANT,
     TenantArm,
     latest_of_each,
@@ -95,14 +96,16 @@ class QdrantMemory:
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
         require_dimension(context, self._dimension)
         recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(since)))
+        of_the_task = [] if task is None else [_equals(TASK, task)]
         found = await self._collection.call(
             lambda client, name: client.query_points(
                 name,
                 query=context.tolist(),
-                query_filter=Filter(must=[_equals(TENANT, tenant), recent]),
+                query_filter=Filter(must=[_equals(TENANT, tenant), recent, *of_the_task]),
                 limit=limit,
                 score_threshold=score_threshold(min_similarity),
             )

@@ -42,6 +42,7 @@ from service.memory.cap import Cap
 from service.memory.points import (
     ARM_ID,
     DECIDED_AT,
+    TASK,
     TENANT,
     TenantArm,
     latest_of_each,
@@ -62,6 +63,7 @@ MAX_DEAD = 5_000
 INDEXES = {
     TENANT: PayloadSchemaType.Keyword,
     ARM_ID: PayloadSchemaType.Keyword,
+    TASK: PayloadSchemaType.Keyword,
     DECIDED_AT: PayloadSchemaType.Integer,
 }
 
@@ -89,12 +91,14 @@ class Shard:
         min_similarity: float,
         since: datetime,
         now: datetime,
+        task: str | None = None,
     ) -> list[Neighbour]:
         require_dimension(context, self._dimension)
+        recent = self._decided_since(to_micros(since), tenant)
         request = QueryRequest(
             limit=limit,
             query=Query.Nearest(context.tolist()),
-            filter=self._decided_since(to_micros(since), tenant),
+            filter=recent if task is None else Filter(must=[recent, _equals(TASK, task)]),
             score_threshold=score_threshold(min_similarity),
             with_payload=True,
         )

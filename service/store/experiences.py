@@ -9,7 +9,7 @@ from service.types import Experience, Pending
 
 # What was rated before its outcome was known counts as free and instant until the outcome queues it again.
 PENDING = """
-SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at,
+SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     e.arm_id, e.reward, e.weight, coalesce(o.latency_s, 0) AS latency_s, coalesce(o.cost_usd, 0) AS cost_usd
 FROM memory_queue q
 JOIN decisions d ON d.decision_id = q.decision_id
@@ -19,7 +19,7 @@ ORDER BY q.queued_at, q.decision_id
 LIMIT $1
 """
 PENDING_FOR = """
-SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at,
+SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     e.arm_id, e.reward, e.weight, coalesce(o.latency_s, 0) AS latency_s, coalesce(o.cost_usd, 0) AS cost_usd
 FROM memory_queue q
 JOIN decisions d ON d.decision_id = q.decision_id
@@ -53,4 +53,5 @@ def experience_of(row: Record) -> Experience:
         latency_s=float(row["latency_s"]),
         cost_usd=float(row["cost_usd"]),
         decided_at=row["decided_at"],
+        task=row["task"],
     )

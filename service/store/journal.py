@@ -89,6 +89,7 @@ class PostgresJournal:
             explanation(decision),
             self._text(query.text),
             decision.holdout,
+            query.options.task,
         )
 
     def _outcome_values(self, outcome: Outcome) -> tuple[object, ...]:
@@ -142,8 +143,9 @@ _INSERT_DECISION = """
 INSERT INTO decisions
     (decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind, arm_id,
      propensity, encoder, context, n_chars, n_prompt_tokens, learn, session_id, degraded, explanation,
-     query_text, holdout)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+     query_text, holdout, task)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+    $22)
 ON CONFLICT DO NOTHING
 RETURNING decision_id
 """

@@ -140,7 +140,7 @@ async def _other_histories(connection: Connection) -> dict[Arm, History]:
 
 
 _EXPERIENCES = """
-SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at,
+SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     e.arm_id, e.reward, e.weight, coalesce(o.latency_s, 0) AS latency_s, coalesce(o.cost_usd, 0) AS cost_usd
 FROM decisions d
 JOIN LATERAL (

@@ -9,7 +9,7 @@ from service.types import Json
 
 _DECISION = """
 SELECT decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind,
-    arm_id, propensity, holdout, n_chars, n_prompt_tokens, learn, session_id, degraded, explanation,
+    arm_id, propensity, holdout, n_chars, n_prompt_tokens, learn, session_id, task, degraded, explanation,
     query_text
 FROM decisions
 WHERE tenant = $1 AND request_id = $2
@@ -81,6 +81,7 @@ def _decision(row: Record) -> Json:
         "degraded": list(row["degraded"]),
         "learn": row["learn"],
         "session_id": row["session_id"],
+        "task": row["task"],
         "query": {
             "n_chars": row["n_chars"],
             "n_prompt_tokens": row["n_prompt_tokens"],

@@ -310,6 +310,7 @@ async def test_a_rated_decision_waits_to_be_remembered(stores: Stores) -> None:
     assert decision.context is not None
     assert np.array_equal(experience.context, decision.context)
     assert (experience.encoder, experience.arm_id, experience.request_id) == (ENCODER, "small", "r1")
+    assert experience.task == "triage/v2"
     assert (experience.reward, experience.weight) == (0.5, 0.25)
     assert (experience.latency_s, experience.cost_usd) == (1.25, 0.000123456)
     assert experience.decided_at == NOW
@@ -406,6 +407,7 @@ async def test_all_current_experiences_of_one_encoder_can_be_read(database: Data
     await stores.evidence.learn(a_feedback(None, "withdrawn"), None)
 
     found = [experience async for experience in experiences(database, ENCODER)]
+    assert {experience.task for experience in found} == {"triage/v2"}
 
     assert [(e.decision_id, e.reward) for e in found] == [(kept, 0.75)]
     assert [e async for e in experiences(database, "another")] == []

@@ -20,6 +20,7 @@ from qdrant_client import AsyncQdrantClient
 
 from service.errors import MemoryUnavailable, StartupError
 from service.memory.edge import EdgeMemory
+from service.memory.points import to_experience, to_neighbour, to_payload
 from service.memory.qdrant import QdrantMemory
 from service.ports import Memory
 from service.types import Experience, Neighbour, Vector
@@ -55,6 +56,7 @@ def make_experience(**changes: Any) -> Experience:
         "latency_s": 1.25,
         "cost_usd": 0.0005,
         "decided_at": NOW - timedelta(hours=1),
+        "task": None,
     }
     return Experience(**(fields | changes))
 
@@ -131,7 +133,7 @@ async def test_an_empty_memory_recalls_nothing(memory: Memory) -> None:
 
 async def test_a_remembered_decision_is_recalled_at_once_with_all_its_numbers(memory: Memory) -> None:
     numbers = {"reward": 0.1 + 0.2, "weight": 1 / 3, "latency_s": 2.0000000000000004, "cost_usd": 1e-9 / 7}
-    experience = make_experience(**numbers)
+    experience = make_experience(task="summarise", **numbers)
 
     await memory.remember([experience])
 
@@ -142,6 +144,7 @@ async def test_a_remembered_decision_is_recalled_at_once_with_all_its_numbers(me
             arm_id="openai/gpt-5",
             similarity=1.0,
             age_s=3600.0,
+            task="summarise",
             **numbers,
         )
     ]
@@ -161,6 +164,7 @@ async def test_all_gives_back_what_went_in(memory: Memory) -> None:
             weight=float(rng.random()),
             latency_s=float(rng.exponential()),
             cost_usd=float(rng.exponential(1e-4)),
+            task=[None, "a", "~!"][i % 3],
             decided_at=NOW - timedelta(microseconds=int(rng.integers(10**12))),
         )
         for i, context in enumerate(contexts)
@@ -228,6 +232,29 @@ async def test_tenants_never_see_each_other(memory: Memory) -> None:
     assert [one.decision_id for one in await recall_east(memory, tenant="Acme ")] == [theirs.decision_id]
     assert await recall_east(memory, tenant="acm") == []
     assert await memory.count() == 2
+
+
+async def test_with_a_task_the_nearest_of_that_task_are_recalled(memory: Memory) -> None:
+    tasks = {0.9: "chat", 0.8: "sort", 0.7: None, 0.3: "sort", 0.2: "sort", 0.1: "chat"}
+    await memory.remember([make_experience(context=towards_east(c), task=task) for c, task in tasks.items()])
+
+    neighbours = await recall_east(memory, limit=2, task="sort")
+
+    assert [(round(one.similarity, 3), one.task) for one in neighbours] == [(0.8, "sort"), (0.3, "sort")]
+    assert await recall_east(memory, task="new") == []
+
+
+async def test_a_task_lets_nobody_see_other_tenants_older_or_less_similar_requests(memory: Memory) -> None:
+    since = NOW - timedelta(days=3)
+    await memory.remember(
+        [
+            make_experience(task="sort", tenant="other"),
+            make_experience(task="sort", decided_at=since - timedelta(days=1)),
+            make_experience(task="sort", context=towards_east(0.1)),
+        ]
+    )
+
+    assert await recall_east(memory, task="sort", since=since, min_similarity=0.5) == []
 
 
 async def test_the_same_decision_is_replaced_not_added(memory: Memory) -> None:
@@ -338,6 +365,14 @@ async def test_a_closed_memory_is_unavailable_and_closing_again_is_harmless(memo
 
     with pytest.raises(MemoryUnavailable):
         await recall_east(memory)
+
+
+def test_a_point_from_before_there_were_tasks_has_none() -> None:
+    experience = make_experience(task="sort")
+    old = {name: value for name, value in to_payload(experience).items() if name != "task"}
+
+    assert to_experience(experience.decision_id, old, EAST, encoder=ENCODER).task is None
+    assert to_neighbour(experience.decision_id, old, 1.0, now=NOW).task is None
 
 
 # --- the engine in process ------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ async def test_before_the_schema_is_there_the_store_is_unavailable(empty: Databa
         "UPDATE decisions SET kind = 'guess'",
         "UPDATE decisions SET tenant = NULL",
         "UPDATE decisions SET request_id = repeat('x', 129)",
+        "UPDATE decisions SET task = repeat('x', 65)",
         "INSERT INTO memory_queue SELECT decision_id, tenant, 1, now() FROM decisions",
     ],
 )

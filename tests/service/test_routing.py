@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,31 @@ async def test_a_held_out_request_still_teaches(tmp_path: Path) -> None:
 
     assert rated.json()["status"] == "applied"
     assert world.store.sums["default"]["small"].n == 1
+
+
+# --- tasks
+
+
+async def test_of_two_tasks_in_the_same_words_each_learns_its_own_best_arm(tmp_path: Path) -> None:
+    best = {"sort": "cheap", "chat": "dear"}
+    async with opened(tmp_path, [CHEAP, DEAR], **PLAIN) as world:
+        for i, (task, arm_id) in product(range(20), product(best, ["cheap", "dear"])):
+            request_id = f"{task}-{arm_id}-{i}"
+            await world.ask("Go on.", request_id=request_id, model=arm_id, router={"task": task})
+            await world.rate(request_id, 0.9 if best[task] == arm_id else 0.1)
+
+        odds = {task: await world.weigh("Go on.", task=task) for task in best}
+        unheard_of, untagged = await world.weigh("Go on.", task="new"), await world.weigh("Go on.")
+        record = await world.record("chat-dear-19")
+
+    assert odds["sort"]["cheap"] > 0.95
+    assert odds["chat"]["dear"] > 0.95
+    assert unheard_of == untagged
+    assert record["task"] == "chat"
+    assert {neighbour["task"] for neighbour in record["neighbours"]} == {"chat"}
+
+
+async def test_a_task_may_come_in_a_header(world: World) -> None:
+    await world.ask(request_id="r-1", headers={"X-Router-Task": "triage/v2"})
+
+    assert (await world.record("r-1"))["task"] == "triage/v2"

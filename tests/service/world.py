@@ -97,9 +97,9 @@ class World:
         record: Json = response.json()
         return record
 
-    async def weigh(self, text: str) -> dict[str, float]:
+    async def weigh(self, text: str, **router: object) -> dict[str, float]:
         """Every arm's probability for a text, by POST /v1/route."""
-        body = {"messages": [{"role": "user", "content": text}]}
+        body = {"messages": [{"role": "user", "content": text}], "router": router}
         response = await self.http.post("/v1/route", json=body)
         return {c["arm_id"]: c["probability"] for c in response.json()["candidates"]}
 

@@ -106,6 +106,15 @@ def test_what_is_no_json_object_is_refused(raw: bytes, says: str) -> None:
         ({"router": {"weights": {"cost": 1}}}, "router.weights.cost", "less than or equal to 0, got 1"),
         ({"router": {"weights": {"speed": 1}}}, "router.weights.speed", "not permitted"),
         ({"router": {"session_id": "s" * 129}}, "router.session_id", "at most 128 characters"),
+        (
+            {"router": {"task": "two words"}},
+            "router.task",
+            "1 to 64 visible ASCII characters, got 'two words'",
+        ),
+        ({"router": {"task": "é"}}, "router.task", "1 to 64 visible ASCII characters, got 'é'"),
+        ({"router": {"task": "t" * 65}}, "router.task", "got a string of 65 characters"),
+        ({"router": {"task": ""}}, "router.task", "1 to 64 visible ASCII characters, got ''"),
+        ({"router": {"task": 7}}, "router.task", "valid string, got 7"),
         ({"router": {"learn": "perhaps"}}, "router.learn", "got 'perhaps'"),
     ],
 )
@@ -276,6 +285,7 @@ ASKED = Options(
     latency_weight=0.5,
     cost_weight=-0.3,
     session_id="s-1",
+    task="triage/v2",
     learn=False,
     explain=True,
 )
@@ -288,6 +298,7 @@ def test_options_ride_in_the_body() -> None:
         "max_cost_usd": 0.01,
         "weights": weights,
         "session_id": "s-1",
+        "task": "triage/v2",
         "learn": False,
         "explain": True,
     }
@@ -304,6 +315,7 @@ def test_options_ride_in_headers_too() -> None:
         X_Router_Latency_Weight="0.5",
         X_Router_Cost_Weight="-0.3",
         X_Router_Session_Id="s-1",
+        X_Router_Task="triage/v2",
         X_Router_Learn="false",
         X_Router_Explain="true",
     )
@@ -312,19 +324,25 @@ def test_options_ride_in_headers_too() -> None:
 
 
 def test_the_body_goes_before_the_headers_option_by_option() -> None:
-    router = {"learn": True, "weights": {"cost": -1}, "models": ["c"]}
+    router = {"learn": True, "weights": {"cost": -1}, "models": ["c"], "task": "sort"}
 
     options = read(
         {"messages": [USER], "router": router},
         X_Router_Learn="false",
         X_Router_Models="a,b",
+        X_Router_Task="chat",
         X_Router_Session_Id="s-1",
         X_Router_Cost_Weight="0",
         X_Router_Feedback_Weight="2",
     ).options
 
     assert options == Options(
-        models=frozenset({"c"}), session_id="s-1", cost_weight=-1, feedback_weight=2, learn=True
+        models=frozenset({"c"}),
+        session_id="s-1",
+        task="sort",
+        cost_weight=-1,
+        feedback_weight=2,
+        learn=True,
     )
 
 
@@ -338,6 +356,8 @@ def test_the_body_goes_before_the_headers_option_by_option() -> None:
         ("X-Router-Models", " , "),
         ("X-Router-Models", "a," + "b" * 129),
         ("X-Router-Session-Id", "s" * 129),
+        ("X-Router-Task", "two words"),
+        ("X-Router-Task", ""),
         ("X-Router-Cost-Weight", "0.5"),
         ("X-Router-Feedback-Weight", "inf"),
         ("X-Router-Latency-Weight", "fast"),
