@@ -48,7 +48,7 @@ class Upstream:
         self.paths.append(request.path)
         self.asked.set()
         try:
-            return await self.by_model.get(self.bodies[-1]["model"], self.script)(request)
+            return await self.by_model.get(self.bodies[-1].get("model", ""), self.script)(request)
         except (asyncio.CancelledError, ConnectionError):
             self._hung_up.set()
             raise
