@@ -36,11 +36,12 @@ class Rating:
         decided_at: when, in seconds since any moment; later decisions have larger ones.
         n_rated: the tenant's rated requests, of all arms, when it was decided.
         n_changes: the arm's, when it was decided: a prediction from before a change says nothing of another.
-        predicted: expected reward by each opinion and by their mixture; None where nothing was weighed.
+        predicted: expected reward by each opinion and by their mixture; None where nothing was weighed, and
+            of implicit signals, which then are in the tallies only.
         deviation: standard deviation expected of the reward around the mixture's prediction.
         score: what was said; None withdraws.
         replaces: what stood before, if anything did.
-        is_first: whether nothing was ever said of this decision before.
+        is_first: whether nobody ever scored this arm for this decision before.
     """
 
     decided_at: float

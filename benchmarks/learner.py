@@ -35,6 +35,8 @@ class Setting:
         price_factors: shape (n, n_arms), announced prices relative to the recorded; None: as recorded.
         has_context: whether neighbours are recalled.
         mass: observations that a known prior mean stands for; NaN: the learner's default.
+        signals: shape (n, n_arms), weight of the implicit signal that each arm's answer would show; it counts
+            where nobody rates the answer, in the sums alone: such a request is nobody's neighbour here.
     """
 
     lam: float
@@ -44,6 +46,7 @@ class Setting:
     price_factors: Floats | None = None
     has_context: bool = True
     mass: float = math.nan
+    signals: Floats | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -146,6 +149,11 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         n_calls[arm] += 1
         cost_sum[arm] += stream.costs[t, arm]
 
+        if setting.signals is not None and not stream.is_rated[t] and setting.signals[t, arm] > 0:
+            weight = float(setting.signals[t, arm])
+            histories[arm] = learn(histories[arm], _signalled(t, n_rated, weight))
+            n_rated += weight
+
         told = t - stream.delay + 1
         if told >= 0 and stream.is_rated[told]:
             n_rated += 1
@@ -177,6 +185,10 @@ def _probabilities(beliefs: Beliefs, setting: Setting, pacer: Pacer, barred: Boo
     """One price on dollars: the run's own, and the pacer's on top."""
     price = setting.lam + (0.0 if setting.budget is None else pacer.price / setting.budget)
     return ThompsonPolicy(knobs, price=price, barred=barred).probabilities(beliefs)
+
+
+def _signalled(t: int, n_rated: float, weight: float) -> Rating:
+    return Rating(float(t), n_rated, 0, predicted=None, deviation=1.0, score=Score(0.0, weight))
 
 
 def _rating(memory: Memory, t: int) -> Rating:

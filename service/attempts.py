@@ -81,7 +81,7 @@ class Attempts:
         """
         call, answer = await self._until_any(run, allowance, ask, Turn(run.arm_id, run.propensity))
         while call.fault is not None:
-            self._set_aside(run, call)
+            self._set_aside(run, call, call.fault)
             turn = self._better(run, allowance, call)
             if turn is None:
                 break
@@ -158,10 +158,11 @@ class Attempts:
             return "empty"
         return await asyncio.to_thread(fault_of, call) if self.escalates else None  # a schema takes its time
 
-    def _set_aside(self, run: Run, call: Call) -> None:
+    def _set_aside(self, run: Run, call: Call, fault: Signal) -> None:
         """Keep the answer until a better one comes."""
         self._tell_answered(call)
-        run.failed(call, ProviderFellShort(f"{call.fault}"), self.clock())
+        run.fell_short[call.arm.arm_id] = fault
+        run.failed(call, ProviderFellShort(fault), self.clock())
 
     def _tell_answered(self, call: Call) -> None:
         """Tell the breaker, once, of a whole answer: an empty one is as bad as none."""

@@ -97,6 +97,7 @@ class Completion:
     caller: ModelCaller
     background: Background
     observe: Callable[[Run, Outcome], None]
+    notice: Callable[[Run, Outcome], Coroutine[None, None, None]]
     clock: Clock
     store_texts: bool
     cache: ExactCache | None
@@ -353,6 +354,7 @@ class Completion:
             await self.journal.log_outcome(outcome, run.attempts)
         except StoreUnavailable as error:
             log.error("outcome_not_logged", request_id=run.query.request_id, error=str(error))
+        self.background.spawn(self.notice(run, outcome))  # the answer does not wait for it
 
     def _head(self, run: Run) -> Head:
         explained = run.query.options.explain and run.decision is not None

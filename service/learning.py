@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -12,7 +14,7 @@ import structlog
 from service import rewards
 from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
 from service.ports import Evidence, Journal, Memory
-from service.types import Feedback, Learned, Pending
+from service.types import Feedback, Learned, Noticed, Pending
 
 log = structlog.get_logger(__name__)
 
@@ -55,8 +57,20 @@ class Learner:
                 raise StoreUnavailable("the request waits to be written to PostgreSQL") from None
             raise
         if learned.event_id is not None:
-            await self._remember_in_time(learned)
+            await self._remember_in_time(learned.decision_id)
         return learned
+
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        """Learn from implicit signals on a decision; committed when this returns, which says what was new.
+
+        Raises UnknownRequest, StoreUnavailable.
+        """
+        new = await self.evidence.notice(tenant, decision_id, noticed, received_at)
+        if new:
+            await self._remember_in_time(decision_id)
+        return new
 
     async def settle(self, decision_id: UUID) -> None:
         """Apply one decision's newest event to the memory, when it is queued.
@@ -67,21 +81,21 @@ class Learner:
         while pending is not None:
             pending = await self._apply(pending)
 
-    async def _remember_in_time(self, learned: Learned) -> None:
+    async def _remember_in_time(self, decision_id: UUID) -> None:
         """Whatever happens here, the feedback is committed, and the sweep will try again."""
         now = asyncio.get_running_loop().time
         if now() < self._rests_until:
             return
         try:
             async with asyncio.timeout(self.memory_timeout_s):
-                await self.settle(learned.decision_id)
+                await self.settle(decision_id)
         except (TimeoutError, MemoryUnavailable) as error:
             self._rests_until = now() + self.memory_rest_s
-            log.warning("memory_lags", decision_id=str(learned.decision_id), error=str(error))
+            log.warning("memory_lags", decision_id=str(decision_id), error=str(error))
         except StoreUnavailable as error:
-            log.warning("memory_lags", decision_id=str(learned.decision_id), error=str(error))
+            log.warning("memory_lags", decision_id=str(decision_id), error=str(error))
         except Exception:
-            log.exception("memory_not_updated", decision_id=str(learned.decision_id))
+            log.exception("memory_not_updated", decision_id=str(decision_id))
 
     async def _apply(self, pending: Pending) -> Pending | None:
         """Bring one memory up to date; returns what came in meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms import ArmList, default_arm_id
+from service.asked import RecentlyAsked
 from service.attempts import Attempts
 from service.background import Background
 from service.breaker import Breaker
@@ -22,13 +24,14 @@ from service.completion import Completion
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
 from service.lifecycle import Lifecycle
+from service.noticing import Noticing
 from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, Reports, ShadowLog
 from service.routing import Router
 from service.run import Run
 from service.settings import Settings
 from service.shadow import Shadows
 from service.telemetry import Metrics
-from service.types import Json, Outcome
+from service.types import Json, Outcome, Signal
 
 
 class SpoolingJournal(Journal, Protocol):
@@ -164,7 +167,14 @@ def wire(
         memory_timeout_s=settings.memory_timeout_s,
         holdout_share=settings.holdout_share,
     )
-
+    learner = Learner(evidence, memory, journal, encoder.name)
+    noticing = Noticing(
+        learner,
+        signal_weights(settings),
+        RecentlyAsked(settings.reask_window_s),
+        noticed=metrics.noticed,
+        dropped=metrics.signals_dropped.inc,
+    )
     completion = Completion(
         router=router,
         catalog=catalog,
@@ -180,6 +190,7 @@ def wire(
         caller=caller,
         background=background,
         observe=observe,
+        notice=noticing.notice,
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
@@ -191,7 +202,7 @@ def wire(
         catalog=catalog,
         router=router,
         completion=completion,
-        learner=Learner(evidence, memory, journal, encoder.name),
+        learner=learner,
         lifecycle=Lifecycle(arms.arms, catalog, enrolments, pacer, environ, clock),
         journal=journal,
         reports=reports,
@@ -211,6 +222,19 @@ def breaker_of(settings: Settings, clock: Clock) -> Breaker:
         rest_s=settings.breaker_rest_s,
         long_rest_s=settings.breaker_long_rest_s,
     )
+
+
+def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
+    """Of the signals that are switched on."""
+    weights: dict[Signal, Decimal] = {
+        "provider_error": settings.signal_provider_error_weight,
+        "refusal": settings.signal_refusal_weight,
+        "empty": settings.signal_empty_weight,
+        "truncated": settings.signal_truncated_weight,
+        "invalid_schema": settings.signal_invalid_schema_weight,
+        "reask": settings.signal_reask_weight,
+    }
+    return {signal: weight for signal, weight in weights.items() if weight > 0}
 
 
 def cache_of(settings: Settings, clock: Clock) -> ExactCache | None:

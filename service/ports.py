@@ -24,6 +24,7 @@ from service.types import (
     Learned,
     LoggedDecision,
     Neighbour,
+    Noticed,
     Outcome,
     Pending,
     Reward,
@@ -134,6 +135,18 @@ class Evidence(Protocol):
         """Commit a feedback event and its evidence in one transaction; the snapshot follows.
 
         `reward=None` withdraws what was said before.
+
+        Raises UnknownRequest, StoreUnavailable.
+        """
+        ...
+
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        """Commit implicit signals on a decision and their evidence, likewise; returns those that are new.
+
+        Each kind counts once for each arm of a decision, and as long as nobody scores that arm for it. A
+        decision with `learn` off takes none.
 
         Raises UnknownRequest, StoreUnavailable.
         """

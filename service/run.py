@@ -160,6 +160,7 @@ class Run:
     is_lost: bool = False  # its decision could not be logged, so nor can what follows
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: dict[str, str] = field(default_factory=dict)  # arms whose turn came, and why not they
+    fell_short: dict[str, Signal] = field(default_factory=dict)  # arms whose answers were set aside, and why
     last: Call | None = None
 
     @classmethod

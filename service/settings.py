@@ -197,6 +197,29 @@ class Settings(_Frozen):
         None, gt=0, le=1_000, description="mean spend per request to keep to, US dollars"
     )
 
+    # --- what requests show of their arms though nobody says it; 0 switches a signal off
+    signal_provider_error_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of a call that failed"
+    )
+    signal_refusal_weight: Decimal = Field(
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a refusal"
+    )
+    signal_empty_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of an answer without content"
+    )
+    signal_truncated_weight: Decimal = Field(
+        Decimal("0.02"), ge=0, le=1, decimal_places=6, description="weight of an answer that was cut off"
+    )
+    signal_invalid_schema_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of JSON unlike its schema"
+    )
+    signal_reask_weight: Decimal = Field(
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of the same question asked again"
+    )
+    reask_window_s: float = Field(
+        120.0, gt=0, le=86_400, description="how soon after its answer a question counts as asked again"
+    )
+
     # --- answers seen before
     cache_enabled: bool = Field(False, description="answer identical requests from memory")
     cache_ttl_seconds: float = Field(3600.0, gt=0, description="how long an answer may be reused, seconds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 from uuid import uuid4
@@ -21,7 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.run import Run
-from service.types import Learned, Outcome
+from service.types import Learned, Noticed, Outcome
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -63,6 +64,10 @@ class Metrics:
         self.cost_usd = self._counter("router_cost_usd", "Dollars spent", ["arm"])
         self.tokens = self._counter("router_tokens", "Tokens used", ["arm", "kind"])
         self.feedback = self._counter("router_feedback", "Feedback events", ["status"])
+        self.signals = self._counter("router_signals", "Implicit signals learned from", ["signal"])
+        self.signals_dropped = self._counter(
+            "router_signals_dropped", "Implicit signals lost with PostgreSQL away", []
+        )
         self.degraded = self._counter(
             "router_degraded", "Decisions made without a dependency", ["dependency"]
         )
@@ -95,6 +100,10 @@ class Metrics:
 
     def learned(self, learned: Learned) -> None:
         self.feedback.labels(learned.status).inc()
+
+    def noticed(self, noticed: Sequence[Noticed]) -> None:
+        for one in noticed:
+            self.signals.labels(one.signal).inc()
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes; of all workers where there are several."""

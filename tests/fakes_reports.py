@@ -59,10 +59,11 @@ class FakeReports:
         return counted + _timed(outcome)
 
     def _rated(self, decision: Decision) -> Tally:
-        events = self.store.events.get(decision.decision_id)
-        if not events or events[-1].feedback.score is None or events[-1].reward is None:
+        kept = self.store.events.get(decision.decision_id, [])
+        said = [one.event.reward for one in kept if one.event.signal is None]
+        if not said or said[-1] is None:
             return Tally()
-        reward = six_places(events[-1].reward.value)
+        reward = six_places(said[-1].value)
         return Tally(n_rated=1, reward=reward, reward_squares=reward**2)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
+from functools import reduce
 from uuid import UUID
 
 import orjson
@@ -14,8 +15,9 @@ from bandit.history import History
 from service.enrolment import Enrolment, ShadowAnswer
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.explanation import explanation
-from service.store.histories import Said, folded, score_of
-from service.store.sums import differences, nine_places, outcome_sums, reward_sums, six_places
+from service.store.histories import Said, folded
+from service.store.sums import differences, nine_places, outcome_sums, six_places, verdict_sums
+from service.store.verdict import Event, Verdict
 from service.types import (
     ArmSums,
     Attempt,
@@ -26,6 +28,7 @@ from service.types import (
     Json,
     Learned,
     LoggedDecision,
+    Noticed,
     Outcome,
     Pending,
     Reward,
@@ -34,13 +37,12 @@ from service.types import (
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One feedback event as it is kept."""
+class Kept:
+    """One event as it is kept."""
 
     event_id: int
-    feedback: Feedback
-    reward: Reward | None  # None: withdrawn
-    arm_id: str
+    event: Event
+    received_at: datetime
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class FakeStore:
     decisions: dict[UUID, Decision] = field(default_factory=dict)
     attempts: dict[UUID, Attempt] = field(default_factory=dict)
     outcomes: dict[UUID, Outcome] = field(default_factory=dict)
-    events: dict[UUID, list[Event]] = field(default_factory=dict)
+    events: dict[UUID, list[Kept]] = field(default_factory=dict)
     sums: dict[str, dict[str, ArmSums]] = field(default_factory=dict)
     histories: dict[str, dict[str, History]] = field(default_factory=dict)
     queue: dict[UUID, int] = field(default_factory=dict)  # decision_id -> event_id, oldest first
@@ -72,6 +74,13 @@ class FakeStore:
 
     def attempts_of(self, decision_id: UUID) -> list[Attempt]:
         return [a for a in self.attempts.values() if a.decision_id == decision_id]
+
+    def verdict(self, decision_id: UUID) -> Verdict:
+        return reduce(Verdict.told, (kept.event for kept in self.events.get(decision_id, [])), Verdict())
+
+    def said(self, decision_id: UUID) -> list[Kept]:
+        """What somebody said, withdrawals included."""
+        return [kept for kept in self.events.get(decision_id, []) if kept.event.signal is None]
 
     def add(self, tenant: str, changes: Mapping[str, ArmSums]) -> None:
         sums = self.sums.setdefault(tenant, {})
@@ -144,7 +153,7 @@ class FakeJournal:
             return None
         outcome = self.store.outcomes.get(decision.decision_id)
         attempts = sorted(self.store.attempts_of(decision.decision_id), key=lambda a: a.position)
-        events = [_event(e) for e in self.store.events.get(decision.decision_id, [])]
+        events = [_event(e) for e in self.store.said(decision.decision_id)]
         return {
             **self._decision(decision),
             "model": decision.arm_id if outcome is None else outcome.arm_id,
@@ -156,8 +165,23 @@ class FakeJournal:
                 if i == decision.decision_id
             ],
             "feedback": events,
+            "signals": self._signals(decision),
             "reward": events[-1]["reward"] if events else None,
         }
+
+    def _signals(self, decision: Decision) -> list[Json]:
+        verdict = self.store.verdict(decision.decision_id)
+        return [
+            {
+                "signal": kept.event.signal,
+                "arm_id": kept.event.arm_id,
+                "weight": float(kept.event.reward.weight),
+                "counts": decision.query.options.learn and verdict.scored(kept.event.arm_id) is None,
+                "received_at": kept.received_at.isoformat(),
+            }
+            for kept in self.store.events.get(decision.decision_id, [])
+            if kept.event.signal is not None and kept.event.reward is not None
+        ]
 
     def _decision(self, decision: Decision) -> Json:
         query = decision.query
@@ -225,28 +249,64 @@ class FakeEvidence:
             raise UnknownRequest(
                 f"nothing is known of request_id {feedback.request_id!r}", param="request_id"
             )
-        events = self.store.events.setdefault(decision.decision_id, [])
-        rated = events[-1] if events and events[-1].reward is not None else None
+        said = self.store.said(decision.decision_id)
+        rated = self.store.verdict(decision.decision_id).rated
+        before = None if rated is None else rated[1]
         outcome = self.store.outcomes.get(decision.decision_id)
         arm_id = decision.arm_id if outcome is None else outcome.arm_id
-        if _says_the_same(rated, feedback, reward):
-            credited = events[-1].arm_id if events else arm_id
-            return _learned("duplicate", decision, credited, None, rated.reward if rated else None)
-        said = _said(decision, events, rated, arm_id, reward)
-        self.store.n_events += 1
-        events.append(Event(self.store.n_events, feedback, reward, arm_id))
+        if _says_the_same(said, feedback, reward):
+            credited = said[-1].event.arm_id if said else arm_id
+            return _learned("duplicate", decision, credited, None, before)
+        score = None if reward is None else feedback.score
+        event = Event(arm_id, reward, score=score, text=feedback.text)
+        event_id = self._tell(decision, event, feedback.received_at)
         if not decision.query.options.learn:
-            return _learned("not_learned", decision, arm_id, self.store.n_events, reward)
-        old = {rated.arm_id: reward_sums(rated.reward)} if rated and rated.reward else {}
-        new = {} if reward is None else {arm_id: reward_sums(reward)}
-        self.store.add(feedback.tenant, differences(old, new))
-        histories = self.store.histories.setdefault(feedback.tenant, {})
+            return _learned("not_learned", decision, arm_id, event_id, reward)
+        if reward is None:
+            return _learned("withdrawn", decision, arm_id, event_id, None)
+        return _learned("revised" if before else "applied", decision, arm_id, event_id, reward)
+
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        self.store.check()
+        decision = self.store.decisions.get(decision_id)
+        if decision is None or decision.query.tenant != tenant:
+            raise UnknownRequest(f"no decision {decision_id} was logged")
+        kept = [one.event for one in self.store.events.get(decision_id, [])]
+        there = {(event.signal, event.arm_id) for event in kept}
+        new = [one for one in noticed if (one.signal, one.arm_id) not in there]
+        if not decision.query.options.learn:
+            return []
+        for one in new:
+            reward = Reward(Decimal(0), six_places(one.weight))
+            self._tell(decision, Event(one.arm_id, reward, one.signal), received_at)
+        return new
+
+    def _tell(self, decision: Decision, event: Event, received_at: datetime) -> int:
+        tenant, store = decision.query.tenant, self.store
+        before = store.verdict(decision.decision_id)
+        scored = {
+            kept.event.arm_id for kept in store.said(decision.decision_id) if kept.event.reward is not None
+        }
+        store.n_events += 1
+        store.events.setdefault(decision.decision_id, []).append(Kept(store.n_events, event, received_at))
+        if not decision.query.options.learn:
+            return store.n_events
+        said = Said(
+            decided_at=decision.decided_at,
+            n_rated=decision.n_rated,
+            candidates=orjson.loads(orjson.dumps(explanation(decision)["candidates"])),
+            before=before,
+            after=before.told(event),
+            is_first=event.arm_id not in scored,
+        )
+        store.add(tenant, differences(verdict_sums(said.before), verdict_sums(said.after)))
+        histories = store.histories.setdefault(tenant, {})
         histories.update(folded(histories, said))
         if decision.context is not None:
-            self.store.queue[decision.decision_id] = self.store.n_events
-        if reward is None:
-            return _learned("withdrawn", decision, arm_id, self.store.n_events, None)
-        return _learned("revised" if rated else "applied", decision, arm_id, self.store.n_events, reward)
+            store.queue[decision.decision_id] = store.n_events
+        return store.n_events
 
     async def pending(self, limit: int) -> list[Pending]:
         self.store.check()
@@ -266,19 +326,24 @@ class FakeEvidence:
         return True
 
     def _pending(self, decision_id: UUID) -> Pending:
-        decision, event = self.store.decisions[decision_id], self.store.events[decision_id][-1]
-        experience = None if event.reward is None else self._experience(decision, event, event.reward)
-        return Pending(decision_id, decision.query.tenant, event.event_id, experience)
+        decision = self.store.decisions[decision_id]
+        event_id = self.store.events[decision_id][-1].event_id
+        return Pending(decision_id, decision.query.tenant, event_id, self._experience(decision))
 
-    def _experience(self, decision: Decision, event: Event, reward: Reward) -> Experience:
+    def _experience(self, decision: Decision) -> Experience | None:
         outcome = self.store.outcomes.get(decision.decision_id)
+        answered_by = decision.arm_id if outcome is None else outcome.arm_id
+        remembered = self.store.verdict(decision.decision_id).remembered(answered_by)
+        if remembered is None:
+            return None
+        arm_id, reward = remembered
         assert decision.encoder is not None
         assert decision.context is not None
         return Experience(
             decision_id=decision.decision_id,
             tenant=decision.query.tenant,
             request_id=decision.query.request_id,
-            arm_id=event.arm_id,
+            arm_id=arm_id,
             encoder=decision.encoder,
             context=decision.context,
             reward=float(reward.value),
@@ -295,28 +360,13 @@ def _sums(outcome: Outcome) -> ArmSums:
     return outcome_sums(outcome.status, outcome.kind, latency_s, cost_usd)
 
 
-def _said(
-    decision: Decision, events: Sequence[Event], rated: Event | None, arm_id: str, reward: Reward | None
-) -> Said:
-    before = None if rated is None else rated.reward
-    return Said(
-        decided_at=decision.decided_at,
-        n_rated=decision.n_rated,
-        candidates=orjson.loads(orjson.dumps(explanation(decision)["candidates"])),
-        arm_id=arm_id,
-        score=None if reward is None else score_of(reward.value, reward.weight),
-        arm_before=None if rated is None else rated.arm_id,
-        score_before=None if before is None else score_of(before.value, before.weight),
-        is_first=all(event.reward is None or event.arm_id != arm_id for event in events),
-    )
-
-
-def _says_the_same(rated: Event | None, feedback: Feedback, reward: Reward | None) -> bool:
-    if rated is None or reward is None:
-        return rated is None and reward is None
-    if (rated.feedback.score, rated.feedback.text) != (feedback.score, feedback.text):
+def _says_the_same(said: Sequence[Kept], feedback: Feedback, reward: Reward | None) -> bool:
+    newest = said[-1].event if said else None
+    if newest is None or newest.reward is None or reward is None:
+        return reward is None and (newest is None or newest.reward is None)
+    if (newest.score, newest.text) != (feedback.score, feedback.text):
         return False
-    return feedback.score is not None or (rated.reward is not None and rated.reward.value == reward.value)
+    return feedback.score is not None or newest.reward.value == reward.value
 
 
 def _learned(
@@ -367,13 +417,14 @@ def _usage(usage: Usage) -> Json:
     }
 
 
-def _event(event: Event) -> Json:
+def _event(kept: Kept) -> Json:
+    event = kept.event
     return {
-        "event_id": event.event_id,
-        "score": None if event.reward is None else event.feedback.score,
+        "event_id": kept.event_id,
+        "score": event.score,
         "reward": None if event.reward is None else float(event.reward.value),
         "weight": None if event.reward is None else float(event.reward.weight),
-        "feedback_text": event.feedback.text,
+        "feedback_text": event.text,
         "arm_id": event.arm_id,
-        "received_at": event.feedback.received_at.isoformat(),
+        "received_at": kept.received_at.isoformat(),
     }

@@ -52,6 +52,8 @@ MAY_IMPORT = {
     "service.savings": "service.types service.tally service.usage bandit",
     "service.schemas": "service.types jsonschema referencing orjson",
     "service.signals": "service.types service.run service.schemas",
+    "service.asked": "service.types",
+    "service.noticing": f"{DOMAIN} service.asked service.learning service.signals",
     "service.run": f"{VALUES} service.usage",
     "service.routing": DOMAIN,
     "service.attempts": f"{DOMAIN} service.signals",
@@ -97,6 +99,7 @@ MAY_IMPORT = {
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
         " service.lifecycle service.shadow"
+        " service.asked service.noticing"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,

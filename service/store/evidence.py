@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from asyncpg import Record
 
 from bandit.history import History
 from service.errors import UnknownRequest
+from service.store.events import Told, tell
 from service.store.experiences import PENDING, PENDING_FOR, pending_of
 from service.store.following import Follower
-from service.store.histories import Said, folded, history_of, lock_histories, save_histories, score_of
+from service.store.histories import history_of
 from service.store.pool import Database
 from service.store.snapshot import Snapshot
-from service.store.sums import add_sums, differences, reward_sums, six_places, sums_of
+from service.store.sums import six_places, sums_of
 from service.store.values import storable
-from service.types import ArmSums, Feedback, FeedbackStatus, Learned, Pending, Reward
+from service.store.verdict import Event
+from service.types import ArmSums, Feedback, FeedbackStatus, Learned, Noticed, Pending, Reward
 
 
 class PostgresEvidence:
@@ -54,36 +58,41 @@ class PostgresEvidence:
             if _says_the_same(current, feedback, text, given):
                 return _duplicate(feedback, decision, current)
             arm_id = current["answered_by"] or decision["arm_id"]
-            said = _said(decision, current, arm_id, given)
-            learns = decision["learn"]
-            histories = await lock_histories(connection, feedback.tenant, said.arms) if learns else {}
-            event_id = await connection.fetchval(
-                _INSERT_EVENT,
-                decision["decision_id"],
-                feedback.tenant,
-                None if given is None else feedback.score,
-                None if given is None else given.value,
-                None if given is None else given.weight,
-                text,
-                arm_id,
-                feedback.received_at,
-                learns and decision["has_context"],
-            )
-            saved = {}
-            if learns:
-                saved = await save_histories(connection, feedback.tenant, folded(histories, said))
-            changes = _evidence_changes(current, arm_id, given) if learns else {}
-            changed = await add_sums(connection, feedback.tenant, changes)
-        self.snapshot.put(feedback.tenant, changed)
-        self.snapshot.put_histories(feedback.tenant, saved)
+            event = Event(arm_id, given, score=None if given is None else feedback.score, text=text)
+            told = await tell(connection, decision, current, [event], feedback.received_at)
+        self._show(feedback.tenant, told)
         return Learned(
             status=_status(decision["learn"], current["reward"] is not None, given),
             decision_id=decision["decision_id"],
             request_id=feedback.request_id,
             arm_id=arm_id,
-            event_id=event_id,
+            event_id=told.event_ids[-1],
             reward=None if given is None else float(given.value),
         )
+
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        async with self._database.transaction() as connection:
+            decision = await connection.fetchrow(_LOCK_DECISION_BY_ID, tenant, decision_id)
+            if decision is None:
+                raise UnknownRequest(f"no decision {decision_id} was logged")
+            current = await connection.fetchrow(_CURRENT, decision_id)
+            assert current is not None
+            there = set(zip(current["signals"], current["signal_arms"], strict=True))
+            new = [one for one in noticed if (one.signal, one.arm_id) not in there]
+            if not new or not decision["learn"]:
+                return []
+            events = [
+                Event(one.arm_id, Reward(Decimal(0), six_places(one.weight)), one.signal) for one in new
+            ]
+            told = await tell(connection, decision, current, events, received_at)
+        self._show(tenant, told)
+        return new
+
+    def _show(self, tenant: str, told: Told) -> None:
+        self.snapshot.put(tenant, told.sums)
+        self.snapshot.put_histories(tenant, told.histories)
 
     async def pending(self, limit: int) -> list[Pending]:
         async with self._database.connection() as connection:
@@ -126,42 +135,30 @@ class PostgresEvidence:
 
 # What is done with one decision's feedback is done one after the other.
 _LOCK_DECISION = """
-SELECT decision_id, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
+SELECT decision_id, tenant, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
     (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
 FROM decisions
 WHERE tenant = $1 AND request_id = $2
 FOR NO KEY UPDATE
 """
-
-# One row, whatever there is. After the lock, in a statement of its own: it sees what the lock waited for.
-_CURRENT = """
-SELECT e.event_id, e.score, e.reward, e.weight, e.feedback_text, e.arm_id, o.arm_id AS answered_by,
-    ARRAY(
-        SELECT arm_id FROM feedback_events f WHERE f.decision_id = d.decision_id AND f.reward IS NOT NULL
-    ) AS arms_scored
-FROM (VALUES ($1::uuid)) AS d (decision_id)
-LEFT JOIN LATERAL (
-    SELECT event_id, score, reward, weight, feedback_text, arm_id
-    FROM feedback_events f
-    WHERE f.decision_id = d.decision_id
-    ORDER BY event_id DESC
-    LIMIT 1
-) e ON true
-LEFT JOIN outcomes o ON o.decision_id = d.decision_id
+_LOCK_DECISION_BY_ID = """
+SELECT decision_id, tenant, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
+    (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
+FROM decisions
+WHERE tenant = $1 AND decision_id = $2
+FOR NO KEY UPDATE
 """
 
-_INSERT_EVENT = """
-WITH event AS (
-    INSERT INTO feedback_events
-        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-    RETURNING event_id
-), queued AS (
-    INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
-    SELECT $1, $2, event_id, $8 FROM event WHERE $9
-    ON CONFLICT (decision_id) DO UPDATE SET event_id = excluded.event_id
-)
-SELECT event_id, pg_notify('evidence', '') FROM event
+# After the lock, in a statement of its own: it sees what the lock waited for.
+_CURRENT = """
+SELECT v.*, o.arm_id AS answered_by,
+    ARRAY(
+        SELECT arm_id FROM feedback_events f
+        WHERE f.decision_id = v.decision_id AND f.signal IS NULL AND f.reward IS NOT NULL
+    ) AS arms_scored
+FROM verdicts v
+LEFT JOIN outcomes o ON o.decision_id = v.decision_id
+WHERE v.decision_id = $1
 """
 
 # Up to date is who applied the newest event. Whoever applied an older one may have overwritten a newer
@@ -212,29 +209,6 @@ def _says_the_same(current: Record, feedback: Feedback, text: str | None, given:
     if (current["score"], current["feedback_text"]) != (feedback.score, text):
         return False
     return feedback.score is not None or current["reward"] == given.value
-
-
-def _said(decision: Record, current: Record, arm_id: str, given: Reward | None) -> Said:
-    return Said(
-        decided_at=decision["decided_at"],
-        n_rated=decision["n_rated"],
-        candidates=decision["candidates"],
-        arm_id=arm_id,
-        score=None if given is None else score_of(given.value, given.weight),
-        arm_before=current["arm_id"],
-        score_before=score_of(current["reward"], current["weight"]),
-        is_first=arm_id not in current["arms_scored"],
-    )
-
-
-def _evidence_changes(current: Record, arm_id: str, given: Reward | None) -> dict[str, ArmSums]:
-    old = {} if current["reward"] is None else {current["arm_id"]: reward_sums(_reward_of(current))}
-    new = {} if given is None else {arm_id: reward_sums(given)}
-    return differences(old, new)
-
-
-def _reward_of(event: Record) -> Reward:
-    return Reward(event["reward"], event["weight"])
 
 
 def _status(learns: bool, was_rated: bool, given: Reward | None) -> FeedbackStatus:

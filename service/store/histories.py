@@ -1,84 +1,93 @@
-"""The arms' histories: what each feedback event adds to them, and the table that holds them."""
+"""The arms' histories: what each event adds to them, and the table that holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import reduce
 
 from asyncpg import Record
 
 from bandit.history import Epoch, History, Rating, Score, Side, Tally, learn
 from service.store.pool import Connection
-from service.types import Json
+from service.store.verdict import Verdict
+from service.types import Json, Reward
 
 Versioned = tuple[int, History]  # of two readings of one row, the one with the larger version is newer
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One feedback event as histories see it, with what its decision had logged.
+    """One event as histories see it, with what its decision had logged.
 
     Args:
-        arm_id: the arm that is credited.
-        score: None withdraws.
-        arm_before, score_before: what stood before, if anything did.
-        is_first: whether this decision never had a score for this arm.
+        before, after: what stood of the decision, and what stands.
+        is_first: whether nobody ever scored this arm for this decision before.
     """
 
     decided_at: datetime
     n_rated: float | None
     candidates: Sequence[Json]
-    arm_id: str
-    score: Score | None
-    arm_before: str | None
-    score_before: Score | None
+    before: Verdict
+    after: Verdict
     is_first: bool
 
     @property
     def arms(self) -> set[str]:
         """The arms whose histories it changes."""
-        before = {self.arm_before} if self.arm_before is not None and self.score_before else set()
-        return before | ({self.arm_id} if self.score else set())
+        return {arm_id for arm_id in self.before.arms | self.after.arms if self.ratings_of(arm_id)}
 
-    def rating_of(self, arm_id: str) -> Rating:
-        """What it says of one of its arms."""
-        known = next((c for c in self.candidates if c["arm_id"] == arm_id), {})
-        standing = known.get("standing")  # None: logged before histories were
+    def ratings_of(self, arm_id: str) -> list[Rating]:
+        """What it says of one arm: that signals no longer count, or do; and somebody's score.
+
+        Signals are in the sums only. Nothing was foretold of them, so they are in no squared error, neither
+        when they come nor when a score takes their place.
+        """
+        changes = (
+            (self.before.signalled(arm_id), self.after.signalled(arm_id), self._unforetold()),
+            (self.before.scored(arm_id), self.after.scored(arm_id), self._foretold(arm_id)),
+        )
+        return [
+            replace(rating, score=_score_of(after), replaces=_score_of(before))
+            for before, after, rating in changes
+            if before != after
+        ]
+
+    def _unforetold(self) -> Rating:
         return Rating(
             decided_at=self.decided_at.timestamp(),
             n_rated=self.n_rated or 0.0,
-            n_changes=standing["n_changes"] if standing else 0,
-            predicted=tuple(known["predicted"]) if standing else None,
-            deviation=standing["deviation"] if standing else 1.0,
-            score=self.score if arm_id == self.arm_id else None,
-            replaces=self.score_before if arm_id == self.arm_before else None,
+            n_changes=0,
+            predicted=None,
+            deviation=1.0,
+            score=None,
+        )
+
+    def _foretold(self, arm_id: str) -> Rating:
+        known = next((c for c in self.candidates if c["arm_id"] == arm_id), {})
+        standing = known.get("standing")
+        if not standing:  # logged before histories were, or weighed without this arm
+            return replace(self._unforetold(), is_first=self.is_first)
+        return replace(
+            self._unforetold(),
+            n_changes=standing["n_changes"],
+            predicted=tuple(known["predicted"]),
+            deviation=standing["deviation"],
             is_first=self.is_first,
         )
 
 
-def said_of(row: Record) -> Said:
-    """A row of EVENTS, or one like it."""
-    return Said(
-        decided_at=row["decided_at"],
-        n_rated=row["n_rated"],
-        candidates=row["candidates"],
-        arm_id=row["arm_id"],
-        score=score_of(row["reward"], row["weight"]),
-        arm_before=row["arm_before"],
-        score_before=score_of(row["reward_before"], row["weight_before"]),
-        is_first=row["is_first"],
-    )
-
-
-def score_of(reward: object, weight: object) -> Score | None:
-    """NUMERIC columns as a score; None where nothing is said."""
-    return None if reward is None else Score(float(str(reward)), float(str(weight)))
+def _score_of(reward: Reward | None) -> Score | None:
+    return None if reward is None else Score(float(reward.value), float(reward.weight))
 
 
 def folded(histories: Mapping[str, History], said: Said) -> dict[str, History]:
     """The histories that change, after the event."""
-    return {arm: learn(histories.get(arm, History()), said.rating_of(arm)) for arm in said.arms}
+    return {
+        arm_id: reduce(learn, said.ratings_of(arm_id), histories.get(arm_id, History()))
+        for arm_id in said.arms
+    }
 
 
 # --- the table -----------------------------------------------------------------------------------------

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from asyncpg import Record
+
 from bandit.history import History
 from service.store.experiences import experience_of
-from service.store.histories import folded, history_of, lock_histories, said_of, save_histories
+from service.store.histories import Said, folded, history_of, lock_histories, save_histories
 from service.store.pool import Connection, Database
-from service.store.sums import add_sums, differences, sums_of
+from service.store.sums import add_sums, differences, sums_of, verdict_sums
+from service.store.verdict import Event, reward_of, verdict_of
 from service.types import ArmSums, Experience
 
 _TIMEOUT_S = 3600.0  # it reads the whole log
@@ -63,106 +66,132 @@ _KEEP_LEARNERS_OUT = """
 LOCK TABLE histories, feedback_events, outcomes, shadow_answers, evidence IN SHARE ROW EXCLUSIVE MODE
 """
 
-# Table and log in one statement, which sees both at one moment. An outcome counts when the arm itself
-# answered, as do its answers in shadow, all in today's prices; of a decision's events the newest stands.
-_HELD_AND_DUE = """
-WITH outcome_sums AS (
-    SELECT a.tenant, a.arm_id, count(*) AS n_outcomes, sum(a.latency_s) AS latency_s_sum,
-        sum(todays_usd(a.arm_id, a.price_version, 1, a.cost_usd)) AS cost_usd_sum
-    FROM (
-        SELECT o.tenant, o.arm_id, o.price_version, o.latency_s, o.cost_usd
-        FROM outcomes o
-        JOIN decisions d ON d.decision_id = o.decision_id
-        WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
-        UNION ALL
-        SELECT s.tenant, s.arm_id, s.price_version, s.latency_s, s.cost_usd
-        FROM shadow_answers s
-        WHERE s.status = 'ok'
-    ) a
-    GROUP BY a.tenant, a.arm_id
-), current_events AS (
-    SELECT DISTINCT ON (decision_id) decision_id, tenant, arm_id, reward, weight
-    FROM feedback_events
-    ORDER BY decision_id, event_id DESC
-), reward_sums AS (
-    SELECT e.tenant, e.arm_id, sum(e.weight) AS n, sum(e.weight * e.reward) AS reward_sum
-    FROM current_events e
-    JOIN decisions d ON d.decision_id = e.decision_id
-    WHERE d.learn AND e.reward IS NOT NULL
-    GROUP BY e.tenant, e.arm_id
-)
-SELECT false AS is_due, tenant, arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum
-FROM evidence
-UNION ALL
-SELECT true AS is_due, tenant, arm_id, coalesce(n, 0), coalesce(reward_sum, 0), coalesce(n_outcomes, 0),
-    coalesce(latency_s_sum, 0), coalesce(cost_usd_sum, 0)
-FROM outcome_sums FULL JOIN reward_sums USING (tenant, arm_id)
+# An outcome counts when the arm itself answered, as do its answers in shadow, all in today's prices.
+_OUTCOME_SUMS = """
+SELECT a.tenant, a.arm_id, 0::numeric AS n, 0::numeric AS reward_sum, count(*) AS n_outcomes,
+    sum(a.latency_s) AS latency_s_sum,
+    sum(todays_usd(a.arm_id, a.price_version, 1, a.cost_usd)) AS cost_usd_sum
+FROM (
+    SELECT o.tenant, o.arm_id, o.price_version, o.latency_s, o.cost_usd
+    FROM outcomes o
+    JOIN decisions d ON d.decision_id = o.decision_id
+    WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
+    UNION ALL
+    SELECT s.tenant, s.arm_id, s.price_version, s.latency_s, s.cost_usd
+    FROM shadow_answers s
+    WHERE s.status = 'ok'
+) a
+GROUP BY a.tenant, a.arm_id
 """
+_EVIDENCE = "SELECT * FROM evidence"
 
 
 async def _differences(connection: Connection) -> EvidenceDifferences:
-    rows = await connection.fetch(_HELD_AND_DUE, timeout=_TIMEOUT_S)
-    held = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows if not row["is_due"]}
-    due = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows if row["is_due"]}
-    return EvidenceDifferences(differences(held, due), await _other_histories(connection))
+    """Of several statements, which see all tables at one moment, or lock them."""
+    told = await _told(connection)
+    outcomes = await connection.fetch(_OUTCOME_SUMS, timeout=_TIMEOUT_S)
+    _add(told.sums, {(row["tenant"], row["arm_id"]): sums_of(row) for row in outcomes})
+    rows = await connection.fetch(_EVIDENCE, timeout=_TIMEOUT_S)
+    held = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows}
+    return EvidenceDifferences(
+        differences(held, told.sums), await _other_histories(connection, told.histories)
+    )
 
 
-# Every event with the one before it of the same decision, in the order in which they were folded.
+# Every event with what stood before it of the same decision, in the order in which they were folded.
 _EVENTS = """
-SELECT e.tenant, e.arm_id, e.reward, e.weight, e.arm_before, e.reward_before, e.weight_before, e.is_first,
-    d.decided_at, (d.explanation ->> 'n_rated')::float8 AS n_rated,
-    d.explanation -> 'candidates' AS candidates
+SELECT e.tenant, e.event_arm_id, e.event_reward, e.event_weight, e.signal, e.signal_arms, e.signal_weights,
+    e.is_first, said.arm_id, said.reward, said.weight, d.decided_at,
+    (d.explanation ->> 'n_rated')::float8 AS n_rated, d.explanation -> 'candidates' AS candidates
 FROM (
-    SELECT event_id, decision_id, tenant, arm_id, reward, weight,
-        lag(arm_id) OVER earlier AS arm_before, lag(reward) OVER earlier AS reward_before,
-        lag(weight) OVER earlier AS weight_before,
-        count(reward) OVER (PARTITION BY decision_id, arm_id ORDER BY event_id
+    SELECT event_id, decision_id, tenant, arm_id AS event_arm_id, reward AS event_reward,
+        weight AS event_weight, signal,
+        max(event_id) FILTER (WHERE signal IS NULL) OVER earlier AS said_before,
+        coalesce(array_agg(arm_id) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{}') AS signal_arms,
+        coalesce(array_agg(weight) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{}') AS signal_weights,
+        count(reward) FILTER (WHERE signal IS NULL) OVER (PARTITION BY decision_id, arm_id ORDER BY event_id
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) = 0 AS is_first
     FROM feedback_events
-    WINDOW earlier AS (PARTITION BY decision_id ORDER BY event_id)
+    WINDOW earlier AS (PARTITION BY decision_id ORDER BY event_id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) e
 JOIN decisions d ON d.decision_id = e.decision_id AND d.learn
+LEFT JOIN feedback_events said ON said.event_id = e.said_before
 ORDER BY e.event_id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the events give, by arm."""
+
+    sums: dict[Arm, ArmSums]
+    histories: dict[Arm, History]
+
+
+async def _told(connection: Connection) -> _Told:
+    sums: dict[Arm, ArmSums] = {}
+    histories: defaultdict[str, dict[str, History]] = defaultdict(dict)
+    async for row in connection.cursor(_EVENTS, prefetch=500, timeout=_TIMEOUT_S):
+        tenant, said = row["tenant"], _said_of(row)
+        histories[tenant].update(folded(histories[tenant], said))
+        changes = differences(verdict_sums(said.before), verdict_sums(said.after))
+        _add(sums, {(tenant, arm_id): change for arm_id, change in changes.items()})
+    return _Told(
+        sums, {(tenant, arm_id): one for tenant, of in histories.items() for arm_id, one in of.items()}
+    )
+
+
+def _said_of(row: Record) -> Said:
+    before = verdict_of(row)
+    reward = reward_of(row["event_reward"], row["event_weight"])
+    return Said(
+        decided_at=row["decided_at"],
+        n_rated=row["n_rated"],
+        candidates=row["candidates"],
+        before=before,
+        after=before.told(Event(row["event_arm_id"], reward, row["signal"])),
+        is_first=row["is_first"],
+    )
+
+
+def _add(sums: dict[Arm, ArmSums], changes: Mapping[Arm, ArmSums]) -> None:
+    for arm, change in changes.items():
+        sums[arm] = sums.get(arm, ArmSums()) + change
+
+
 _HISTORIES = "SELECT * FROM histories"
 
 
-async def _other_histories(connection: Connection) -> dict[Arm, History]:
+async def _other_histories(connection: Connection, told: Mapping[Arm, History]) -> dict[Arm, History]:
     """The histories that the events give, where the table has others."""
-    due: defaultdict[str, dict[str, History]] = defaultdict(dict)
-    async for row in connection.cursor(_EVENTS, prefetch=500, timeout=_TIMEOUT_S):
-        due[row["tenant"]].update(folded(due[row["tenant"]], said_of(row)))
     rows = await connection.fetch(_HISTORIES, timeout=_TIMEOUT_S)
     held = {(row["tenant"], row["arm_id"]): history_of(row) for row in rows}
-    told = {(tenant, arm_id): history for tenant, of in due.items() for arm_id, history in of.items()}
-    nothing = {arm: History() for arm in held.keys() - told.keys()}
-    return {arm: history for arm, history in (told | nothing).items() if held.get(arm, History()) != history}
+    due = {**dict.fromkeys(held, History()), **told}
+    return {arm: history for arm, history in due.items() if held.get(arm, History()) != history}
 
 
 _EXPERIENCES = """
 SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
-    e.arm_id, e.reward, e.weight, coalesce(o.latency_s, 0) AS latency_s, coalesce(o.cost_usd, 0) AS cost_usd
+    v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
+    coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
+    coalesce(o.cost_usd, 0) AS cost_usd
 FROM decisions d
-JOIN LATERAL (
-    SELECT arm_id, reward, weight
-    FROM feedback_events f
-    WHERE f.decision_id = d.decision_id
-    ORDER BY event_id DESC
-    LIMIT 1
-) e ON e.reward IS NOT NULL
+JOIN verdicts v ON v.decision_id = d.decision_id AND (v.reward IS NOT NULL OR v.signals <> '{}')
 LEFT JOIN outcomes o ON o.decision_id = d.decision_id
 WHERE d.encoder = $1 AND d.context IS NOT NULL AND d.learn
 """
 
 
 async def experiences(database: Database, encoder: str) -> AsyncIterator[Experience]:
-    """Every decision of one vector space that is rated now, as of one moment, in no order.
+    """Every decision of one vector space to be remembered now, as of one moment, in no order.
 
     Fetched a few at a time, however many there are. Raises StoreUnavailable.
     """
     async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
         async for row in connection.cursor(_EXPERIENCES, encoder, prefetch=500, timeout=_TIMEOUT_S):
-            yield experience_of(row)
+            if (experience := experience_of(row)) is not None:
+                yield experience
 
 
 # What learners queue meanwhile is as new or newer.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+
 from asyncpg import Record
 
 from service.store.pool import Connection
+from service.store.verdict import Verdict, event_of
 from service.types import Json
 
 _DECISION = """
@@ -38,7 +42,7 @@ WHERE decision_id = $1
 ORDER BY started_at, arm_id
 """
 _FEEDBACK = """
-SELECT event_id, score, reward, weight, feedback_text, arm_id, received_at
+SELECT event_id, score, reward, weight, feedback_text, arm_id, received_at, signal
 FROM feedback_events
 WHERE decision_id = $1
 ORDER BY event_id
@@ -53,15 +57,17 @@ async def full_record(connection: Connection, tenant: str, request_id: str) -> J
     attempts = await connection.fetch(_ATTEMPTS, decision["decision_id"])
     outcome = await connection.fetchrow(_OUTCOME, decision["decision_id"])
     shadows = await connection.fetch(_SHADOW, decision["decision_id"])
-    events = [_event(row) for row in await connection.fetch(_FEEDBACK, decision["decision_id"])]
+    events = await connection.fetch(_FEEDBACK, decision["decision_id"])
+    said = [_event(row) for row in events if row["signal"] is None]
     return {
         **_decision(decision),
         "model": decision["arm_id"] if outcome is None else outcome["arm_id"],
         "attempts": [_attempt(row) for row in attempts],
         "outcome": None if outcome is None else _outcome(outcome),
         "shadow": [_shadow(row) for row in shadows],
-        "feedback": events,
-        "reward": events[-1]["reward"] if events else None,
+        "feedback": said,
+        "signals": _signals(decision["learn"], events),
+        "reward": said[-1]["reward"] if said else None,
     }
 
 
@@ -160,3 +166,19 @@ def _event(row: Record) -> Json:
         "arm_id": row["arm_id"],
         "received_at": row["received_at"].isoformat(),
     }
+
+
+def _signals(learns: bool, events: Sequence[Record]) -> list[Json]:
+    """The implicit signals; each counts until somebody scores its arm."""
+    verdict = reduce(Verdict.told, map(event_of, events), Verdict())
+    return [
+        {
+            "signal": row["signal"],
+            "arm_id": row["arm_id"],
+            "weight": float(row["weight"]),
+            "counts": learns and verdict.scored(row["arm_id"]) is None,
+            "received_at": row["received_at"].isoformat(),
+        }
+        for row in events
+        if row["signal"] is not None
+    ]

@@ -93,9 +93,9 @@ LEFT JOIN LATERAL (
     SELECT sum(cost_usd) AS cost_usd FROM attempts WHERE decision_id = d.decision_id
 ) a ON true
 LEFT JOIN LATERAL (
-    SELECT CASE WHEN score IS NOT NULL THEN reward END AS reward
+    SELECT reward
     FROM feedback_events
-    WHERE decision_id = d.decision_id
+    WHERE decision_id = d.decision_id AND signal IS NULL
     ORDER BY event_id DESC
     LIMIT 1
 ) f ON true

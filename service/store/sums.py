@@ -10,6 +10,7 @@ from typing import TypeVar
 from asyncpg import Record
 
 from service.store.pool import Connection
+from service.store.verdict import Verdict
 from service.types import ArmSums, AttemptStatus, DecisionKind, Reward
 
 _SIX_PLACES = Decimal("0.000001")
@@ -50,6 +51,11 @@ def outcome_sums(status: AttemptStatus, kind: DecisionKind, latency_s: Decimal, 
 def reward_sums(reward: Reward) -> ArmSums:
     """What a rated answer says of its arm."""
     return ArmSums(n=reward.weight, reward_sum=reward.weight * reward.value)
+
+
+def verdict_sums(verdict: Verdict) -> dict[str, ArmSums]:
+    """What all that was said of one decision says of its arms."""
+    return {arm_id: reward_sums(reward) for arm_id, reward in verdict.rewards().items()}
 
 
 def negated(sums: ArmSums) -> ArmSums:

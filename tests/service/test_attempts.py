@@ -262,6 +262,7 @@ async def test_a_stronger_arm_is_asked_where_an_answer_falls_short(
     assert (second["arm_id"], second["status"], second["propensity"]) == ("strong", "ok", 1.0)
     assert (record["outcome"]["decision"], record["outcome"]["arm_id"]) == ("escalated", "strong")
     assert record["outcome"]["cost_usd"] == pytest.approx(first["cost_usd"] + second["cost_usd"])
+    assert [(one["signal"], one["arm_id"]) for one in record["signals"]] == [(fault, "first")]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -300,6 +301,10 @@ async def test_when_the_stronger_arm_fails_the_answer_at_hand_is_given(tmp_path:
     assert [(a["arm_id"], a["status"]) for a in record["attempts"]] == [("first", "ok"), ("strong", "failed")]
     assert record["outcome"]["answer_chars"] == len(REFUSAL.words[0])
     assert record["outcome"]["status"] == "ok"
+    assert {(one["signal"], one["arm_id"]) for one in record["signals"]} == {
+        ("refusal", "first"),
+        ("provider_error", "strong"),
+    }
 
 
 async def test_nobody_weaker_is_asked(tmp_path: Path) -> None:

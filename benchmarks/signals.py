@@ -1,0 +1,91 @@
+"""What implicit signals do to the learner, on recorded outcomes.
+
+    python -m benchmarks.signals --data FOLDER [--seeds N] [--weight W]
+
+Answers of the recorded sets show no signals, so they are made up: telling, which are likelier the worse the
+answer; noise, the same for every arm; and against the best arm alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from bandit.arrays import Bools, Floats
+from benchmarks.learner import Setting, registry, replay, unknown
+from benchmarks.measures import gaps
+from benchmarks.streams import N_REQUESTS, Stream, open_stream, set_names
+
+LAM = 1 / 3  # price of dollars
+DELAY = 50  # requests until feedback is known
+SHARES = (0.2, 0.05, 0.0)  # of requests that are rated
+
+Kind = Callable[[Stream, Floats], Bools]  # which answers would show a signal
+
+
+def none(stream: Stream, uniform: Floats) -> Bools:
+    return np.zeros(stream.shape, dtype=np.bool_)
+
+
+def telling(stream: Stream, uniform: Floats) -> Bools:
+    """A fifth of worthless answers show one, and no perfect one does."""
+    return uniform < 0.2 * (1 - stream.scores)
+
+
+def noise(stream: Stream, uniform: Floats) -> Bools:
+    """One in twenty answers shows one, whatever it is worth."""
+    return uniform < 0.05
+
+
+def both(stream: Stream, uniform: Floats) -> Bools:
+    return uniform < 0.15 * (1 - stream.scores) + 0.02
+
+
+def against_the_best(stream: Stream, uniform: Floats) -> Bools:
+    """A fifth of the best arm's answers show one, and are as good as the others."""
+    shown = none(stream, uniform)
+    best = int((stream.quality - LAM * stream.price).argmax())
+    shown[:, best] = uniform[:, best] < 0.2
+    return shown
+
+
+KINDS: tuple[Kind, ...] = (none, telling, noise, both, against_the_best)
+
+
+def gap(stream: Stream, seed: int, kind: Kind, weight: float, *, is_known: bool) -> float:
+    """Utility minus that of the best fixed arm in hindsight, times 1000."""
+    uniform = np.random.default_rng(500 + seed).random(stream.shape)
+    quality = registry(stream, seed) if is_known else unknown(stream)
+    run = replay(stream, Setting(LAM, quality, signals=np.where(kind(stream, uniform), weight, 0.0)), seed)
+    return float(gaps(stream.utilities(LAM), run.chosen)["gap"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of <set>.parquet and <set>.emb.npz")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=N_REQUESTS)
+    parser.add_argument("--weight", type=float, default=0.05, help="of one signal")
+    given = parser.parse_args(arguments)
+    print("rated  knowledge  signals             gap")
+    for share, is_known, kind in product(SHARES, (True, False), KINDS):
+        found = []
+        for name, seed in product(set_names(given.data), range(given.seeds)):
+            stream = open_stream(given.data, name, seed, n=given.requests, share=share, delay=DELAY)
+            found.append(gap(stream, seed, kind, given.weight, is_known=is_known))
+        error = np.std(found) / np.sqrt(len(found))
+        knowledge = "registry" if is_known else "none"
+        print(
+            f"{share:5.2f}  {knowledge:9}  {kind.__name__:17} {np.mean(found):6.1f} ± {error:.1f}", flush=True
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,66 @@
+"""What was asked a moment ago, so that asking it again is noticed; in this process only."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from service.types import Query, Vector
+
+MAX_ASKED = 10_000
+SAME_COSINE = 0.95
+MIN_CHARS = 20  # of a question; "continue" may well be said twice
+
+Key = tuple[str, str | bytes]  # tenant, and session or digest
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that was answered."""
+
+    decision_id: UUID
+    arm_id: str  # the arm that answered
+    context: Vector
+    answered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecentlyAsked:
+    """The newest answered question of every session, and of every body.
+
+    Args:
+        window_s: how long after the answer a question counts as asked again, seconds.
+    """
+
+    window_s: float
+    _asked: OrderedDict[Key, Asked] = field(default_factory=OrderedDict)
+
+    def again(self, query: Query, context: Vector, now: datetime) -> Asked | None:
+        """The answered question that this one repeats, if any."""
+        same = self._asked.get((query.tenant, query.body_digest))
+        if same is not None and self._is_soon_after(same, now):
+            return same
+        session_id = query.options.session_id
+        before = None if session_id is None else self._asked.get((query.tenant, session_id))
+        if before is None or not self._is_soon_after(before, now) or not _is_question(query):
+            return None
+        return before if float(before.context @ context) >= SAME_COSINE else None
+
+    def remember(self, query: Query, asked: Asked) -> None:
+        for name in (query.body_digest, query.options.session_id):
+            if name is not None:
+                self._asked[query.tenant, name] = asked
+                self._asked.move_to_end((query.tenant, name))
+        while len(self._asked) > MAX_ASKED:
+            self._asked.popitem(last=False)
+
+    def _is_soon_after(self, asked: Asked, now: datetime) -> bool:
+        # Who asks several times at once wants several answers.
+        return 0 <= (now - asked.answered_at).total_seconds() <= self.window_s
+
+
+def _is_question(query: Query) -> bool:
+    """Whether the user has just said it: while a tool is used, step by step, the question stays the same."""
+    return query.body["messages"][-1].get("role") == "user" and len(query.text) >= MIN_CHARS
