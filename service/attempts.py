@@ -121,7 +121,7 @@ class Attempts:
                 else:
                     self.succeeded(run, call)
                 raise
-            except asyncio.CancelledError:
+            except BaseException:  # the caller left, or a bug: a trial's place is free again all the same
                 self.cancelled(run, call)
                 raise
 

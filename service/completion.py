@@ -118,7 +118,7 @@ class Completion:
         self.attempts.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
-        if self.cache is not None:
+        if self.cache is not None and call.fault is None:
             self.cache.keep(query, call.arm.arm_id, body)
         return Completed(self._head(run), body)
 
@@ -297,7 +297,7 @@ class Completion:
             self.attempts.failed(run, call, error)
             await self._to_the_end(self._log_outcome(run, "failed"))
             raise
-        except (asyncio.CancelledError, GeneratorExit):
+        except BaseException:  # the caller left, or a bug
             self.attempts.cancelled(run, call)
             self.background.spawn(self._log_outcome(run, "cancelled"))
             raise

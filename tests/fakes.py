@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
-from service.errors import ProviderError
 from service.types import Answer, Arm, Chunk, Json, Usage, Vector
 from service.usage import reported
 from tests.fakes_arms import FakeEnrolments, FakeShadowLog
@@ -101,7 +100,7 @@ class Reply:
     """
 
     words: tuple[str, ...] = ("Hello", " there.")
-    error: ProviderError | None = None
+    error: Exception | None = None
     until: asyncio.Event | None = None  # waited for before it fails or finishes
     takes_s: float = 0.0  # until the first word, on the caller's clock
     usage: Usage = USAGE

@@ -135,6 +135,47 @@ async def test_the_caller_is_told_when_the_first_model_is_back(world: World) -> 
     assert (response.status_code, response.headers["Retry-After"]) == (503, "7")
 
 
+async def rest(world: World) -> None:
+    """Let `large` fail until it rests, and its rest be over."""
+    world.caller.will("large", *[Reply(words=(), error=BROKEN)] * 3)
+    for _ in range(3):
+        await world.ask(model="large")
+    world.clock.advance(30)
+    world.caller.calls.clear()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_of_many_requests_at_once_one_tries_an_arm_that_has_rested(world: World, stream: bool) -> None:
+    await rest(world)
+    goes_on = asyncio.Event()
+    world.caller.will("large", Reply(words=(), until=goes_on, error=ProviderTimeout("late")))
+    asking = [asyncio.create_task(world.ask(model="large", stream=stream)) for _ in range(5)]
+
+    await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+    others = await asyncio.gather(*[world.ask(model="large") for _ in range(5)])
+    goes_on.set()
+    answers = await asyncio.gather(*asking)
+
+    assert len(world.caller.calls) == 1
+    assert {answer.status_code for answer in [*others, *answers]} == {503}
+    world.clock.advance(30)
+    assert (await world.ask(model="large")).status_code == 200
+
+
+class Bug(Exception):
+    """Nothing that anybody expects."""
+
+
+async def test_not_even_a_bug_keeps_the_trials_place(world: World) -> None:
+    await rest(world)
+    world.caller.will("large", Reply(error=Bug()))
+    assert (await world.ask(model="large")).status_code == 500
+
+    response = await world.ask(model="large")
+
+    assert response.status_code == 200
+
+
 # --- requests that are refused
 
 
@@ -185,6 +226,15 @@ async def test_an_empty_answer_is_given_when_no_better_one_comes(world: World, s
     assert [status for _, status, _ in others] == ["failed", "failed"]
     assert record["outcome"]["arm_id"] == first[0]
     assert response.headers["X-Router-Decision"] == record["decision"]
+
+
+async def test_an_empty_answer_is_not_kept_for_others(tmp_path: Path) -> None:
+    async with opened(tmp_path, cache_enabled=True) as world:
+        world.caller.will("large", EMPTY)
+
+        answers = [await world.ask(model="large") for _ in range(2)]
+
+    assert [answer.headers["X-Router-Decision"] for answer in answers] == ["pinned", "pinned"]
 
 
 @pytest.mark.parametrize(
