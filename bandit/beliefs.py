@@ -12,6 +12,7 @@ from bandit.track import Track
 from bandit.trust import LOCAL_SHRINKAGE, opinion_weights, residual_variance, sharpness
 
 KNOWN_MASS = 20.0  # observations that a known prior quality stands for
+LEVEL_PULL = 20.0  # observations that the level of all known prior qualities stands for, for each of them
 NEWCOMER = 0.97, 5.0  # mean and mass of an arm that joins others at work: it must be tried to be known
 LEVEL_MASS = 5.0  # of the optimistic prior in the level that arms of unknown quality are taken to share
 LEVEL_SHARE = (
@@ -58,7 +59,8 @@ class Prior:
 
             level = (5 q0 + sum_a c_a mean_a) / (5 + sum_a c_a),    c_a = min(N_a, 10),    q_a = level + 0.1
 
-        so that a first guess far off does not send request after request to arms nobody knows.
+        so that a first guess far off does not send request after request to arms nobody knows. Known
+        qualities are drawn together, as in `towards_level`.
 
         Args:
             track: of the same arms; without it nothing was rated yet.
@@ -69,12 +71,34 @@ class Prior:
         guess = np.where(joined, NEWCOMER[0], min(level + HEAD_START, 1.0))
         guess_mass = np.where(joined, NEWCOMER[1], knobs.optimistic_prior_mass)
         known = ~np.isnan(quality)
-        return cls(
-            mean=np.where(known, quality, guess),
-            mass=np.where(np.isnan(mass), np.where(known, KNOWN_MASS, guess_mass), mass),
-            cost_usd=cost_usd,
-            latency_s=latency_s,
-        )
+        mean = np.where(known, quality, guess)
+        mass = np.where(np.isnan(mass), np.where(known, KNOWN_MASS, guess_mass), mass)
+        mean[known], mass[known] = towards_level(mean[known], mass[known])
+        return cls(mean=mean, mass=mass, cost_usd=cost_usd, latency_s=latency_s)
+
+
+def towards_level(quality: Floats, mass: Floats) -> tuple[Floats, Floats]:
+    """Draw known qualities towards the level they share, and hold them the more firmly.
+
+        h_a   = m_a / (m_a + 20)                              what is left of an arm's own figure
+        level = sum_a h_a q_a / sum_a h_a
+        q'_a  = h_a q_a + (1 - h_a) level
+        m'_a  = m_a / (h_a + (1 - h_a) h_a / sum_b h_b)
+
+    The highest of several uncertain figures is probably too high, the lowest too low. This is the mean and
+    the variance of a normal quality that scatters around an unknown level as one figure of mass 20 does
+    around its quality. One figure alone stays as it is; the order of arms of equal mass never changes.
+
+    Args:
+        quality: shape (n_known,), in [0, 1].
+        mass: shape (n_known,), above 0.
+
+    Source: Efron & Morris (1973), Stein's Estimation Rule and Its Competitors, JASA 68.
+    """
+    own = mass / (mass + LEVEL_PULL)
+    share = own / own.sum()
+    level = float(share @ quality)
+    return own * quality + (1.0 - own) * level, mass / (own + (1.0 - own) * share)
 
 
 def _level(track: Track, start: float) -> float:

@@ -1,114 +1,235 @@
-"""Off-policy evaluation: what another policy would have been worth, from this one's log."""
+"""Off-policy evaluation: what another policy would have brought, from this one's log.
 
-from dataclasses import dataclass
+Each estimator gives one term per round. Their mean is the candidate's value on requests like these, had they
+come when these did; their spread gives the interval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 
-from bandit.arrays import Floats
+from bandit.arrays import Floats, Ints
+
+LARGEST_WEIGHT = 20.0  # a choice that the candidate makes more than so many times as often has no support
+LARGEST_LOST = 0.002  # share of the candidate's choices without support, from which on nothing is said
+LEAST_EFFECTIVE_N = 200.0
+LEAST_EFFECTIVE_SHARE = 0.01  # of the rounds
+NORMAL_975 = 1.959964  # quantile of the normal distribution
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A policy's estimated value.
-
-    Args:
-        value: mean reward per request, or whatever was given as rewards.
-        standard_error: of the value.
-        effective_n: rounds of the target policy's own log that would tell as much, (sum w)^2 / sum w^2.
-    """
+    """A mean per round and its standard error."""
 
     value: float
     standard_error: float
-    effective_n: float
+
+    @classmethod
+    def of(cls, terms: Floats, least_variance: float = 0.0) -> "Estimate":
+        """Summarise one term per round, shape (n,); `least_variance` is what a term has at the least."""
+        variance = max(float(terms.var()), least_variance)
+        return cls(float(terms.mean()), float(np.sqrt(variance / terms.size)))
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.value - NORMAL_975 * self.standard_error
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.value + NORMAL_975 * self.standard_error
 
 
-def ips(rewards: Floats, propensities: Floats, target_probs: Floats) -> Estimate:
-    """Estimate a target policy's value, inverse propensity score.
+@dataclass(frozen=True, slots=True, eq=False)
+class Overlap:
+    """How the candidate's probabilities lie to those that were logged; arrays have shape (n,).
 
-        v = mean(w * r),    w = target_probs / propensities
-
-    Unbiased, with a variance that grows with the largest weight. The target's own log gives the plain mean.
+    Support and effective size follow from the probabilities of all arms, whatever was drawn: a log in which
+    no rare choice happened to be drawn does not look better for it.
 
     Args:
-        rewards: shape (n,), reward of the logged arm.
-        propensities: shape (n,), logged probability of that arm, in (0, 1].
-        target_probs: shape (n,), the target policy's probability of it.
+        weight: candidate's over logged probability of the arm drawn; 0 where that choice has no support.
+        kept: the candidate's probability of choices with support, which is the weight's expectation.
+        square: the weight's expected square.
+    """
 
-    Raises:
-        ValueError: shapes differ, the log is empty, a propensity is not in (0, 1], or the target never takes
-            a logged arm.
+    weight: Floats
+    kept: Floats
+    square: Floats
+
+    @classmethod
+    def of(cls, propensities: Floats, target: Floats, arm: Ints) -> "Overlap":
+        """Compare probabilities.
+
+        Args:
+            propensities: shape (n, n_arms), logged; 0 for an arm that could not be drawn.
+            target: shape (n, n_arms), the candidate's.
+            arm: shape (n,), drawn.
+
+        Raises:
+            ValueError: shapes differ, the log is empty, or an arm was drawn against its probability of 0.
+        """
+        if propensities.shape != target.shape or propensities.shape[:1] != arm.shape:
+            raise ValueError("propensities, target and arm differ in shape")
+        if arm.size == 0 or not np.all(_drawn(propensities, arm) > 0):
+            raise ValueError("need at least one round, every propensity in (0, 1]")
+        ratio = _supported_ratio(propensities, target)
+        return cls(
+            weight=_drawn(ratio, arm),
+            kept=(ratio * propensities).sum(axis=1),
+            square=(ratio**2 * propensities).sum(axis=1),
+        )
+
+    @property
+    def lost(self) -> float:
+        """Share of the candidate's choices that have no support."""
+        return float(1.0 - self.kept.mean())
+
+    @property
+    def effective_n(self) -> float:
+        """Rounds of the candidate's own log that would tell as much, (sum E w)^2 / sum E w^2."""
+        square = float(self.square.sum())
+        return float(self.kept.sum()) ** 2 / square if square else 0.0
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether intervals from this log hold what they promise."""
+        least = max(LEAST_EFFECTIVE_N, LEAST_EFFECTIVE_SHARE * self.kept.size)
+        return self.lost <= LARGEST_LOST and self.effective_n >= least
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecast:
+    """One outcome as it was foretold before each round; arrays have shape (n,).
+
+    Args:
+        drawn: foretold of the arm drawn.
+        target, logging: foretold of the candidate's choice, and of the logging policy's.
+        noise: variance of the drawn arm's outcome, up to a factor common to all.
+        noise_moved, square_moved: expected (w - 1)^2 times that variance, and times the square of what was
+            foretold: what the draw alone adds to the spread of a difference.
+    """
+
+    drawn: Floats
+    target: Floats
+    logging: Floats
+    noise: Floats
+    noise_moved: Floats
+    square_moved: Floats
+
+    @classmethod
+    def of(
+        cls, propensities: Floats, target: Floats, arm: Ints, predicted: Floats, noise: Floats
+    ) -> "Forecast":
+        """Sum up what was foretold; every array but `arm` has shape (n, n_arms)."""
+        moved = (_supported_ratio(propensities, target) - 1.0) ** 2 * propensities
+        return cls(
+            drawn=_drawn(predicted, arm),
+            target=(target * predicted).sum(axis=1),
+            logging=(propensities * predicted).sum(axis=1),
+            noise=_drawn(noise, arm),
+            noise_moved=(moved * noise).sum(axis=1),
+            square_moved=(moved * predicted**2).sum(axis=1),
+        )
+
+
+Columns = TypeVar("Columns", Overlap, Forecast)
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Put the rounds of several parts one after the other."""
+    kind = type(parts[0])
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(kind))
+    return kind(*(np.concatenate(column) for column in columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the candidate would have brought by one estimator, and how much more than what was logged."""
+
+    candidate: Estimate
+    difference: Estimate
+
+
+def compare(outcomes: Floats, overlap: Overlap, forecast: Forecast) -> dict[str, Comparison]:
+    """Estimate by each of the three estimators.
+
+    A candidate that differs from the log in rare choices only is judged by the few rounds that drew one. In a
+    log where none did, the terms of the difference spread too little, so their variance counts for at least
+
+        mean(sum_a p_a (w_a - 1)^2 k g_a),    k = sum (y - q)^2 / sum g
+
+    with g_a the foretold noise of arm a's outcome; for plain IPS, whose terms swing with the whole outcome,
+    q_a^2 is added to k g_a.
+
+    Args:
+        outcomes: shape (n,), of the arm drawn.
+    """
+    foretold = float(forecast.noise.sum())
+    scale = float(((outcomes - forecast.drawn) ** 2).sum()) / foretold if foretold else 0.0
+    least = scale * float(forecast.noise_moved.mean())
+    own = forecast.logging + (outcomes - forecast.drawn)
+    return {
+        name: Comparison(Estimate.of(terms), Estimate.of(terms - logged, at_least))
+        for name, terms, logged, at_least in (
+            ("ips", ips(outcomes, overlap), outcomes, least + float(forecast.square_moved.mean())),
+            ("snips", snips(outcomes, overlap), outcomes, least),
+            ("doubly_robust", doubly_robust(outcomes, overlap, forecast), own, least),
+        )
+    }
+
+
+def ips(outcomes: Floats, overlap: Overlap) -> Floats:
+    """Give the terms of inverse propensity scoring, shape (n,).
+
+        v = sum(w * y) / sum(E w)
+
+    E w is 1 where every choice has support; choices without it count as the others on average. The policy's
+    own log gives the plain mean.
 
     Source: Horvitz & Thompson (1952), A Generalization of Sampling Without Replacement, JASA 47.
     """
-    weights = _weights(rewards, propensities, target_probs)
-    return _mean(weights * rewards, weights)
+    weighted, kept = overlap.weight * outcomes, overlap.kept
+    value = weighted.sum() / kept.sum()
+    return np.asarray(value + (weighted - kept * value) / kept.mean())
 
 
-def snips(rewards: Floats, propensities: Floats, target_probs: Floats) -> Estimate:
-    """Estimate a target policy's value, self-normalised inverse propensity.
+def snips(outcomes: Floats, overlap: Overlap) -> Floats:
+    """Give the terms of self-normalised inverse propensity scoring, shape (n,).
 
-        v = sum(w * r) / sum(w),    w = target_probs / propensities
+        v = sum(w * y) / sum(w)
 
-    Biased by O(1/n) but bounded by the observed rewards, unlike plain IPS. The standard error is the delta
-    method's. Arguments and errors are those of `ips`.
+    Biased by O(1/n) but within the observed outcomes, unlike plain IPS. The spread is the delta method's.
 
     Source: Swaminathan & Joachims (2015), The Self-Normalized Estimator for Counterfactual Learning, NeurIPS.
     """
-    weights = _weights(rewards, propensities, target_probs)
-    total = weights.sum()
-    value = float(weights @ rewards / total)
-    residuals = weights * (rewards - value)
-    return Estimate(
-        value=value,
-        standard_error=float(np.sqrt(residuals @ residuals) / total),
-        effective_n=_effective_n(weights),
-    )
+    weight = overlap.weight
+    value = weight @ outcomes / weight.sum()
+    return np.asarray(value + weight * (outcomes - value) / weight.mean())
 
 
-def doubly_robust(
-    rewards: Floats,
-    propensities: Floats,
-    target_probs: Floats,
-    predicted: Floats,
-    predicted_value: Floats,
-) -> Estimate:
-    """Estimate a target policy's value from predictions, corrected by what the log shows of their error.
+def doubly_robust(outcomes: Floats, overlap: Overlap, forecast: Forecast) -> Floats:
+    """Give the terms of predictions corrected by what the log shows of their error, shape (n,).
 
-        v = mean(q_pi + w * (r - q)),    w = target_probs / propensities
+        v = mean(q_pi + w * (y - q))
 
-    Unbiased whatever the predictions are, if they were made without the round's own reward; good ones narrow
-    it. Other arguments and errors are those of `ips`.
+    Unbiased whatever the predictions are, if they were made without the round's own outcome and every choice
+    has support; choices without it count as foretold. Good predictions narrow it.
 
-    Args:
-        predicted: shape (n,), predicted reward q of the logged arm.
-        predicted_value: shape (n,), predicted reward of the target policy, q_pi = sum_a pi(a) q(a).
-
-    Source: Dudik, Langford & Li (2011), Doubly Robust Policy Evaluation and Learning, ICML 28.
+    Source: Dudik, Langford & Li (2011), Doubly Robust Policy Evaluation and Learning, ICML 28; for choices
+    without support, Wang, Agarwal & Dudik (2017), Optimal and Adaptive Off-policy Evaluation, ICML 34.
     """
-    if not predicted.shape == predicted_value.shape == rewards.shape:
-        raise ValueError("rewards, predicted and predicted_value differ in shape")
-    weights = _weights(rewards, propensities, target_probs)
-    return _mean(predicted_value + weights * (rewards - predicted), weights)
+    return forecast.target + overlap.weight * (outcomes - forecast.drawn)
 
 
-def _weights(rewards: Floats, propensities: Floats, target_probs: Floats) -> Floats:
-    if not rewards.shape == propensities.shape == target_probs.shape:
-        raise ValueError("rewards, propensities and target_probs differ in shape")
-    if rewards.size == 0 or not np.all((propensities > 0) & (propensities <= 1)):
-        raise ValueError("need at least one round, every propensity in (0, 1]")
-    weights = target_probs / propensities
-    if weights.sum() == 0:
-        raise ValueError("the target policy never takes a logged arm")
-    return weights
+def _supported_ratio(propensities: Floats, target: Floats) -> Floats:
+    """Candidate's over logged probability, 0 where that choice has no support."""
+    supported = (target <= LARGEST_WEIGHT * propensities) & (propensities > 0)
+    return np.divide(target, propensities, out=np.zeros_like(target), where=supported)
 
 
-def _mean(terms: Floats, weights: Floats) -> Estimate:
-    return Estimate(
-        value=float(terms.mean()),
-        standard_error=float(terms.std() / np.sqrt(terms.size)),
-        effective_n=_effective_n(weights),
-    )
-
-
-def _effective_n(weights: Floats) -> float:
-    return float(weights.sum() ** 2 / (weights @ weights))
+def _drawn(values: Floats, arm: Ints) -> Floats:
+    return np.asarray(np.take_along_axis(values, arm[:, None], axis=1)[:, 0])

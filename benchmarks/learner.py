@@ -159,7 +159,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             n_rated += 1
             rated = int(memory.arm[told])
             before = histories[rated].n_changes
-            histories[rated] = learn(histories[rated], _rating(memory, told))
+            histories[rated] = learn(histories[rated], rating_at(memory, told))
             if histories[rated].n_changes > before:
                 run.alarms.append((t, rated, histories[rated].is_fallen))
     return run
@@ -191,7 +191,7 @@ def _signalled(t: int, n_rated: float, weight: float) -> Rating:
     return Rating(float(t), n_rated, 0, predicted=None, deviation=1.0, score=Score(0.0, weight))
 
 
-def _rating(memory: Memory, t: int) -> Rating:
+def rating_at(memory: Memory, t: int) -> Rating:
     return Rating(
         decided_at=float(t),
         n_rated=float(memory.n_rated[t]),

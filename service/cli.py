@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.errors import RouterError
-from service.settings import Settings, config_path, load_settings, process_environment
+from service.settings import Settings, config_path, load_settings, overlaid, process_environment
 from service.types import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -63,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
         help="take a model of the file for one of the router's; may be given several times",
     )
     imports.set_defaults(run=_import)
+
+    evaluate = commands.add_parser("evaluate", help="say what other knobs would have brought, from the log")
+    evaluate.add_argument("--config", type=Path, required=True, help="YAML file of the knobs to evaluate")
+    evaluate.add_argument("--since", type=_moment, default="7d", help="ISO 8601, or so long ago: 7d, 12h")
+    evaluate.add_argument("--until", type=_moment, default="0d", help="likewise; absent: now")
+    evaluate.add_argument("--tenant", default=DEFAULT_TENANT)
+    evaluate.add_argument("--json", action="store_true", help="for machines")
+    evaluate.set_defaults(run=_evaluate)
 
     replay = commands.add_parser("replay", help="drive a running router with recorded outcomes")
     replay.add_argument("file", type=Path, help="parquet file of prompts with every model's score and cost")
@@ -149,6 +159,34 @@ def _show_progress(done: int, in_all: int) -> None:
     """One line on a terminal, written over."""
     if sys.stderr.isatty():
         print(f"\r{done:,} of {in_all:,} rows", end="\n" if done == in_all else "", file=sys.stderr)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from service.evaluation_report import as_json, as_text
+    from service.maintenance import evaluate_log
+
+    settings, environ = _settings()
+    evaluation = asyncio.run(
+        evaluate_log(
+            settings,
+            overlaid(settings, arguments.config),
+            environ,
+            tenant=arguments.tenant,
+            since=arguments.since,
+            until=arguments.until,
+        )
+    )
+    print(as_json(evaluation) if arguments.json else as_text(evaluation))
+    return 3 if evaluation.refusal else 0
+
+
+def _moment(given: str) -> datetime:
+    """A moment, or how long ago."""
+    if ago := re.fullmatch(r"(\d+)([dhm])", given):
+        unit = {"d": "days", "h": "hours", "m": "minutes"}[ago[2]]
+        return datetime.now(UTC) - timedelta(**{unit: int(ago[1])})
+    moment = datetime.fromisoformat(given)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _replay(arguments: argparse.Namespace) -> int:

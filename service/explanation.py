@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.types import Candidate, Decision, Json
+from service.types import Candidate, Decision, Json, Options
 
 
 def explanation(decision: Decision) -> Json:
@@ -20,7 +20,18 @@ def explanation(decision: Decision) -> Json:
         "draw": {"uniform": decision.uniform, "arm_id": decision.arm_id, "propensity": decision.propensity},
         "confidence": decision.confidence,
         "budget_price": decision.budget_price,
+        "own_weights": _own_weights(decision.query.options),
     }
+
+
+def _own_weights(options: Options) -> Json:
+    """The weights that the caller set, which the candidate of an evaluation leaves to the caller too."""
+    own = {
+        "feedback_weight": options.feedback_weight,
+        "latency_weight": options.latency_weight,
+        "cost_weight": options.cost_weight,
+    }
+    return {name: weight for name, weight in own.items() if weight is not None}
 
 
 def _candidate(c: Candidate) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,16 +12,26 @@ from uuid import UUID
 
 import numpy as np
 
+from service.arms import choose_arms, default_arm_id
+from service.candidate import Candidate
+from service.enrolment import Enrolment
+from service.evaluation import Evaluation, evaluate, refused, why_not
 from service.learning import Learner
+from service.lifecycle import line_up
 from service.opening import open_database, open_encoder, open_memory, silent
+from service.parts import knobs_of
 from service.ports import Memory
+from service.providers.known_models import known_models
+from service.providers.simulator import SIMULATED_ARMS
 from service.settings import Settings
+from service.store.enrolments import PostgresEnrolments
 from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
 from service.store.rebuild import enqueue, evidence_differences, experiences, rebuild_evidence
-from service.types import Experience, Vector
+from service.store.rounds import rounds
+from service.types import Arm, Experience, Vector
 
 BATCH = 500
 SAME_COSINE = 0.9999  # the index normalises vectors once more
@@ -166,3 +176,44 @@ def _same(one: Experience, other: Experience) -> bool:
         return False
     lengths = float(np.linalg.norm(one.context) * np.linalg.norm(other.context))
     return float(one.context @ other.context) >= SAME_COSINE * lengths
+
+
+async def evaluate_log(
+    running: Settings,
+    candidate: Settings,
+    environ: Mapping[str, str],
+    *,
+    tenant: str,
+    since: datetime,
+    until: datetime,
+) -> Evaluation:
+    """What the candidate's knobs would have brought, from the log of the running ones.
+
+    Raises:
+        StartupError: PostgreSQL cannot be opened, or a model's name means nothing.
+        StoreUnavailable: it went away meanwhile.
+    """
+    reason = why_not(knobs_of(running), knobs_of(candidate))
+    if reason is not None:
+        return refused(since, until, reason)
+    async with AsyncExitStack() as stack:
+        database = await open_database(running, running.data_dir, stack, silent)
+        await migrate(database)
+        enrolments = PostgresEnrolments(database)
+        await enrolments.refresh()
+        known = enrolments.known
+        arms = _arms(candidate, environ, known)
+        wanted = Candidate(
+            knobs=knobs_of(candidate),
+            arms=tuple(arm for arm in arms if arm.arm_id not in known or known[arm.arm_id].state == "active"),
+            default_arm_id=default_arm_id(candidate, arms),
+            priced={arm.arm_id: arm for arm in _arms(running, environ, known)},
+            newcomers=frozenset(arm_id for arm_id, enrolment in known.items() if enrolment.is_newcomer),
+            holdout_share=candidate.holdout_share,
+        )
+        return await evaluate(rounds(database, tenant, since, until), wanted, since, until)
+
+
+def _arms(settings: Settings, environ: Mapping[str, str], known: Mapping[str, Enrolment]) -> list[Arm]:
+    """The arms of the settings, and what was changed of them at runtime."""
+    return line_up(choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms, known)

@@ -208,8 +208,8 @@ class Router:
             n_rated=n_rated(known),
         )
         prior = Prior.of(
-            quality=_known(arm.prior_quality for arm in arms),
-            mass=_known(arm.prior_mass for arm in arms),
+            quality=as_floats(arm.prior_quality for arm in arms),
+            mass=as_floats(arm.prior_mass for arm in arms),
             cost_usd=np.array([float(list_cost_usd(arm, query)) for arm in arms]),
             latency_s=np.full(len(arms), USUAL_LATENCY_S),
             knobs=knobs,
@@ -353,6 +353,6 @@ def standings(known: Standing) -> list[types.Standing]:
     return [types.Standing(*column) for column in columns]
 
 
-def _known(values: Iterable[float | None]) -> Floats:
+def as_floats(values: Iterable[float | None]) -> Floats:
     """Numbers, NaN where there is none."""
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

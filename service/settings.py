@@ -290,6 +290,15 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         raise StartupError(_one_line(error)) from error
 
 
+def overlaid(settings: Settings, path: Path) -> Settings:
+    """The settings with the keys of a YAML file instead of their own. Raises StartupError."""
+    own = {name: getattr(settings, name) for name in Settings.model_fields}
+    try:
+        return Settings.model_validate(own | _read_yaml(path))
+    except ValidationError as error:
+        raise StartupError(_one_line(error)) from error
+
+
 def config_path(environ: Mapping[str, str]) -> Path | None:
     """CONFIG_FILE, or config.dev.yaml where there is one."""
     named = environ.get("CONFIG_FILE")

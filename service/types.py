@@ -217,6 +217,20 @@ class LoggedDecision:
     probabilities: tuple[tuple[str, float], ...]  # of every candidate, for falling back
 
 
+@dataclass(frozen=True, slots=True)
+class LoggedRound:
+    """A decision that the router made by itself, and what came of it: what an evaluation starts from."""
+
+    decided_at: datetime
+    arm_id: str
+    n_prompt_tokens: int
+    explanation: Json  # as `service.explanation` wrote it
+    holdout: bool | None  # as in Decision
+    reward: float | None  # by the newest score somebody gave; None: there is none
+    cost_usd: float | None  # None: no answer came
+    latency_s: float | None
+
+
 # --- the call ------------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,9 @@ MAY_IMPORT = {
     "service.learning": f"{DOMAIN} service.rewards",
     "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",
     "service.shadow": f"{DOMAIN} service.background",
+    "service.candidate": f"{DOMAIN} service.routing",
+    "service.evaluation": f"{DOMAIN} service.candidate",
+    "service.evaluation_report": "service.evaluation bandit.ope orjson",
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",
     # the outside: each its own driver, never each other
     "service.store": (

@@ -35,6 +35,11 @@ class PostgresEnrolments:
         self._tell: Callable[[Mapping[str, Enrolment]], None] | None = None
         self._follower = Follower(database, "arms", self.refresh, poll_every_s=poll_every_s)
 
+    @property
+    def known(self) -> Mapping[str, Enrolment]:
+        """By arm id, as of the last refresh."""
+        return self._known
+
     async def start(self, configured: Sequence[str], tell: Callable[[Mapping[str, Enrolment]], None]) -> None:
         """Note which arms are configured, and tell of all enrolments now and at every change.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from bandit.beliefs import Prior, believe
+from bandit.beliefs import Prior, believe, towards_level
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.track import Track
@@ -146,15 +146,49 @@ def test_an_unknown_quality_is_taken_with_optimism_and_a_known_one_at_its_mass()
     unknown = np.nan
 
     prior = Prior.of(
-        quality=np.array([0.6, unknown, 0.7]),
-        mass=np.array([unknown, unknown, 5.0]),
-        cost_usd=np.ones(3),
-        latency_s=np.ones(3),
+        quality=np.array([0.6, unknown]),
+        mass=np.array([unknown, unknown]),
+        cost_usd=np.ones(2),
+        latency_s=np.ones(2),
         knobs=Knobs(),
     )
 
-    assert prior.mean.tolist() == pytest.approx([0.6, 0.9, 0.7])
-    assert prior.mass.tolist() == [20.0, 10.0, 5.0]
+    assert prior.mean.tolist() == pytest.approx([0.6, 0.9])
+    assert prior.mass.tolist() == pytest.approx([20.0, 10.0])
+
+
+@given(seeds, arm_counts)
+def test_known_qualities_draw_together_in_order_and_are_held_more_firmly(seed: int, n_arms: int) -> None:
+    rng = np.random.default_rng(seed)
+    quality, mass = np.sort(rng.uniform(size=n_arms)), rng.uniform(0.1, 50.0)
+
+    drawn, held = towards_level(quality, np.full(n_arms, mass))
+
+    assert drawn.mean() == pytest.approx(quality.mean())
+    assert np.all(np.diff(drawn) >= 0)
+    assert np.ptp(drawn) == pytest.approx(np.ptp(quality) * mass / (mass + 20.0))
+    assert np.all((held >= mass * (1 - 1e-9)) & (held <= mass + 20.0))
+
+
+def test_a_figure_alone_or_of_great_mass_stays_as_it_is() -> None:
+    alone = towards_level(np.array([0.3]), np.array([20.0]))
+    among_others = towards_level(np.array([0.3, 0.9, 0.8]), np.array([1e6, 5.0, 20.0]))
+
+    assert (alone[0][0], alone[1][0]) == pytest.approx((0.3, 20.0))
+    assert among_others[0][0] == pytest.approx(0.3, abs=1e-4)
+
+
+def test_drawing_together_is_right_about_qualities_that_scatter_as_it_supposes() -> None:
+    rng = np.random.default_rng(1)
+    scatter = 0.1
+    quality = 0.7 + scatter * rng.normal(size=(4000, 5))
+    figures = quality + scatter * rng.normal(size=(4000, 5))
+
+    drawn, held = zip(*(towards_level(row, np.full(5, 20.0)) for row in figures), strict=True)
+
+    squared_errors = (np.array(drawn) - quality) ** 2
+    variance = scatter**2 * 20.0 / held[0][0]
+    assert squared_errors.mean() == pytest.approx(variance, rel=0.05)
 
 
 def test_arms_of_unknown_quality_are_taken_for_a_little_better_than_rewards_so_far() -> None:

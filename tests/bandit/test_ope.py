@@ -1,113 +1,193 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit.arrays import Floats, Ints
-from bandit.ope import doubly_robust, ips, snips
+from bandit.ope import LARGEST_WEIGHT, Estimate, Forecast, Overlap, compare, joined, snips
 from tests.bandit.worlds import seeds
 
 LOGGING = np.array([0.5, 0.3, 0.2])
 TARGET = np.array([0.1, 0.2, 0.7])
 TRUTH = np.array([0.3, 0.5, 0.8])
+GUESS = np.full(3, 0.4)
+ESTIMATORS = ["ips", "snips", "doubly_robust"]
 
 
-def a_log(n: int, seed: int) -> tuple[Ints, Floats]:
-    """Arms logged under LOGGING with Bernoulli rewards of mean TRUTH."""
+def a_log(n: int, seed: int, logging: Floats = LOGGING) -> tuple[Ints, Floats]:
+    """Arms logged with Bernoulli rewards of mean TRUTH."""
     rng = np.random.default_rng(seed)
-    arms = rng.choice(3, size=n, p=LOGGING)
+    arms = rng.choice(3, size=n, p=logging)
     return arms, (rng.uniform(size=n) < TRUTH[arms]).astype(np.float64)
 
 
-@given(seed=seeds, n=st.integers(2, 200))
-def test_on_policy_value_is_the_plain_mean(seed: int, n: int) -> None:
-    rng = np.random.default_rng(seed)
-    rewards, propensities = rng.uniform(size=n), rng.uniform(0.01, 1.0, n)
+def judged(
+    arms: Ints, logging: Floats = LOGGING, target: Floats = TARGET, predicted: Floats = GUESS
+) -> tuple[Overlap, Forecast]:
+    """A candidate and predictions that are the same in every round."""
+    n = arms.size
+    p, pi, q = np.tile(logging, (n, 1)), np.tile(target, (n, 1)), np.tile(predicted, (n, 1))
+    return Overlap.of(p, pi, arms), Forecast.of(p, pi, arms, q, q * (1 - q))
 
-    for estimate in (
-        ips(rewards, propensities, propensities),
-        snips(rewards, propensities, propensities),
-        doubly_robust(rewards, propensities, propensities, np.full(n, 0.4), np.full(n, 0.4)),
-    ):
-        assert estimate.value == pytest.approx(rewards.mean())
-        assert estimate.standard_error == pytest.approx(rewards.std() / np.sqrt(n))
-        assert estimate.effective_n == pytest.approx(n)
+
+@given(seed=seeds, n=st.integers(2, 200), n_arms=st.integers(1, 6))
+def test_a_policys_own_log_gives_the_plain_mean(seed: int, n: int, n_arms: int) -> None:
+    rng = np.random.default_rng(seed)
+    raw, q = rng.uniform(0.001, 1.0, (n, n_arms)), np.full((n, n_arms), 0.4)
+    p = raw / raw.sum(axis=1, keepdims=True)
+    arms, rewards = rng.integers(0, n_arms, n), rng.uniform(size=n)
+    overlap = Overlap.of(p, p, arms)
+
+    for comparison in compare(rewards, overlap, Forecast.of(p, p, arms, q, q)).values():
+        assert comparison.candidate.value == pytest.approx(rewards.mean())
+        assert comparison.difference.value == pytest.approx(0, abs=1e-9)
+        assert comparison.difference.standard_error == pytest.approx(0, abs=1e-9)
+    assert overlap.lost == pytest.approx(0, abs=1e-9)
+    assert overlap.effective_n == pytest.approx(n)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_estimates_are_within_four_standard_errors_of_the_truth(seed: int) -> None:
     arms, rewards = a_log(4000, seed)
-    truth = TARGET @ TRUTH
-    predicted = np.array([0.4, 0.4, 0.7])
 
-    for estimate in (
-        ips(rewards, LOGGING[arms], TARGET[arms]),
-        snips(rewards, LOGGING[arms], TARGET[arms]),
-        doubly_robust(
-            rewards, LOGGING[arms], TARGET[arms], predicted[arms], np.full(4000, TARGET @ predicted)
-        ),
-    ):
-        assert abs(estimate.value - truth) < 4 * estimate.standard_error
+    for comparison in compare(rewards, *judged(arms)).values():
+        candidate, difference = comparison.candidate, comparison.difference
+        assert abs(candidate.value - TARGET @ TRUTH) < 4 * candidate.standard_error
+        assert abs(difference.value - (TARGET - LOGGING) @ TRUTH) < 4 * difference.standard_error
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_intervals_cover_the_truth_as_often_as_they_say(name: str) -> None:
     truth = TARGET @ TRUTH
 
     covered = 0
     for seed in range(400):
         arms, rewards = a_log(1000, seed)
-        estimate = snips(rewards, LOGGING[arms], TARGET[arms])
-        covered += abs(estimate.value - truth) < 1.96 * estimate.standard_error
+        estimate = compare(rewards, *judged(arms))[name].candidate
+        covered += estimate.low < truth < estimate.high
 
     assert covered / 400 == pytest.approx(0.95, abs=0.03)
 
 
-def test_more_rounds_narrow_the_interval() -> None:
-    errors = []
-    for n in (500, 5000):
-        arms, rewards = a_log(n, seed=7)
-        errors.append(ips(rewards, LOGGING[arms], TARGET[arms]).standard_error)
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_choice_that_is_hardly_ever_drawn_does_not_make_the_difference_look_certain(name: str) -> None:
+    logging, target = np.array([0.998, 0.001, 0.001]), np.array([0.98, 0.01, 0.01])
+    truth = (target - logging) @ TRUTH
 
-    assert errors[1] < errors[0]
+    covered = 0
+    for seed in range(400):
+        arms, rewards = a_log(1000, seed, logging)
+        estimate = compare(rewards, *judged(arms, logging, target, TRUTH))[name].difference
+        covered += estimate.low < truth < estimate.high
+
+    assert covered / 400 > 0.92
+
+
+def test_more_rounds_narrow_the_interval() -> None:
+    few, many = (a_log(n, seed=7) for n in (500, 5000))
+
+    for name in ESTIMATORS:
+        less, more = (compare(rewards, *judged(arms))[name].candidate for arms, rewards in (few, many))
+        assert more.standard_error < less.standard_error
 
 
 def test_true_predictions_narrow_the_interval() -> None:
     arms, rewards = a_log(2000, seed=3)
 
-    plain = ips(rewards, LOGGING[arms], TARGET[arms])
-    robust = doubly_robust(rewards, LOGGING[arms], TARGET[arms], TRUTH[arms], np.full(2000, TARGET @ TRUTH))
+    by = compare(rewards, *judged(arms, predicted=TRUTH))
 
-    assert robust.standard_error < plain.standard_error
+    assert by["doubly_robust"].candidate.standard_error < by["ips"].candidate.standard_error
 
 
 def test_snips_of_two_rounds_is_the_weighted_mean_worked_by_hand() -> None:
-    estimate = snips(np.array([1.0, 0.0]), np.array([0.5, 0.25]), np.array([0.5, 0.75]))
+    overlap = Overlap.of(
+        np.array([[0.5, 0.5], [0.75, 0.25]]), np.array([[0.5, 0.5], [0.25, 0.75]]), np.arange(2)
+    )
 
+    estimate = Estimate.of(snips(np.array([1.0, 0.0]), overlap))
+
+    assert overlap.weight.tolist() == [1.0, 3.0]
     assert estimate.value == pytest.approx(1 / 4)
     assert estimate.standard_error == pytest.approx(np.sqrt(0.75**2 + 0.75**2) / 4)
-    assert estimate.effective_n == pytest.approx(16 / 10)
+
+
+def test_what_the_log_hardly_ever_chose_has_no_support() -> None:
+    p = np.array([[0.99, 0.01]])
+    much, little = (
+        np.array([[1 - x, x]]) for x in (1.01 * LARGEST_WEIGHT * 0.01, 0.99 * LARGEST_WEIGHT * 0.01)
+    )
+
+    assert Overlap.of(p, much, np.array([0])).lost == pytest.approx(much[0, 1])
+    assert Overlap.of(p, little, np.array([0])).lost == pytest.approx(0)
+    assert Overlap.of(p, much, np.array([1])).weight.tolist() == [0.0]
+    assert Overlap.of(np.array([[1.0, 0.0]]), little, np.array([0])).lost == pytest.approx(little[0, 1])
+
+
+def test_support_does_not_depend_on_what_was_drawn() -> None:
+    arms, _ = a_log(500, seed=0)
+    usual, lucky = judged(arms)[0], judged(np.zeros(500, dtype=np.int64))[0]
+
+    assert (usual.lost, usual.effective_n) == (lucky.lost, lucky.effective_n)
+    assert usual.effective_n == pytest.approx(500 / (TARGET**2 / LOGGING).sum())
+
+
+def test_too_thin_a_log_is_not_enough() -> None:
+    arms, _ = a_log(800, seed=0)
+    few, enough = (judged(arms[:n])[0] for n in (400, 800))
+    barred = replace(enough, kept=np.full(800, 0.99))
+
+    assert (few.is_enough, enough.is_enough, barred.is_enough) == (False, True, False)
+
+
+def test_parts_of_a_log_join_to_the_whole() -> None:
+    arms, rewards = a_log(100, seed=1)
+    parts = [judged(arms[:30]), judged(arms[30:])]
+
+    whole = compare(rewards, joined([o for o, _ in parts]), joined([f for _, f in parts]))
+
+    assert whole == compare(rewards, *judged(arms))
 
 
 @pytest.mark.parametrize(
-    ("rewards", "propensities", "target_probs", "message"),
+    ("propensities", "target", "arm", "message"),
     [
-        ([1.0], [0.5, 0.5], [1.0], "differ in shape"),
-        ([], [], [], "at least one round"),
-        ([1.0], [0.0], [1.0], r"in \(0, 1\]"),
-        ([1.0], [1.5], [1.0], r"in \(0, 1\]"),
-        ([1.0], [0.5], [0.0], "never takes a logged arm"),
+        ([[0.5, 0.5]], [[1.0]], [0], "differ in shape"),
+        ([[0.5, 0.5]], [[0.5, 0.5]], [0, 0], "differ in shape"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), [], "at least one round"),
+        ([[0.0, 1.0]], [[0.5, 0.5]], [0], r"in \(0, 1\]"),
     ],
 )
-def test_a_log_that_cannot_answer_is_refused(
-    rewards: list[float], propensities: list[float], target_probs: list[float], message: str
+def test_a_log_that_makes_no_sense_is_refused(
+    propensities: list[list[float]], target: list[list[float]], arm: list[int], message: str
 ) -> None:
-    for estimator in (ips, snips):
-        with pytest.raises(ValueError, match=message):
-            estimator(np.array(rewards), np.array(propensities), np.array(target_probs))
+    with pytest.raises(ValueError, match=message):
+        Overlap.of(np.array(propensities), np.array(target), np.array(arm, dtype=np.int64))
 
 
-def test_predictions_of_another_length_are_refused() -> None:
-    ones = np.ones(2)
+def test_intervals_cover_where_the_log_follows_its_own_rewards() -> None:
+    n_logs, n = 400, 800
+    rng = np.random.default_rng(5)
+    count, total = np.ones((n_logs, 3)), np.full((n_logs, 3), 0.5)
+    p, arms, rewards = np.zeros((n, n_logs, 3)), np.zeros((n, n_logs), dtype=np.int64), np.zeros((n, n_logs))
+    for t in range(n):
+        best = np.eye(3)[(total / count).argmax(axis=1)]
+        p[t] = 0.1 + 0.7 * best
+        arms[t] = (rng.uniform(size=(n_logs, 1)) > p[t].cumsum(axis=1)).sum(axis=1).clip(0, 2)
+        rewards[t] = rng.uniform(size=n_logs) < TRUTH[arms[t]]
+        count[np.arange(n_logs), arms[t]] += 1
+        total[np.arange(n_logs), arms[t]] += rewards[t]
 
-    with pytest.raises(ValueError, match="differ in shape"):
-        doubly_robust(ones, ones, ones, np.ones(3), ones)
+    pi, q = np.tile(TARGET, (n, 1)), np.tile(GUESS, (n, 1))
+    held = [
+        by.candidate.low < TARGET @ TRUTH < by.candidate.high
+        for log in range(n_logs)
+        for by in compare(
+            rewards[:, log],
+            Overlap.of(p[:, log], pi, arms[:, log]),
+            Forecast.of(p[:, log], pi, arms[:, log], q, q),
+        ).values()
+    ]
+
+    assert np.mean(held) == pytest.approx(0.95, abs=0.03)

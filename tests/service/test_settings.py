@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from service.errors import StartupError
-from service.settings import Settings, config_path, load_settings, read_environment
+from service.settings import Settings, config_path, load_settings, overlaid, read_environment
 
 MODEL = "{id: a, provider: simulator, model: a}"
 
@@ -267,3 +267,21 @@ def test_the_admin_key_comes_from_the_environment_alone(tmp_path: Path) -> None:
         load_settings(None, {"ADMIN_KEY": "hunter2"})
     assert "0123456789abcdef" not in str(in_yaml.value)
     assert "hunter2" not in str(short.value)
+
+
+def test_an_overlay_replaces_the_keys_it_has(tmp_path: Path) -> None:
+    overlay = tmp_path / "candidate.yaml"
+    overlay.write_text("cost_weight: -0.3\n")
+    running = Settings.model_validate({"latency_weight": 0.5, "database_url": "postgresql://host/router"})
+
+    candidate = overlaid(running, overlay)
+
+    assert candidate == running.model_copy(update={"cost_weight": -0.3})
+
+
+def test_an_overlay_that_breaks_a_rule_stops_with_its_name(tmp_path: Path) -> None:
+    overlay = tmp_path / "candidate.yaml"
+    overlay.write_text("cost_weight: 0.3\n")
+
+    with pytest.raises(StartupError, match="cost_weight"):
+        overlaid(Settings.model_validate({}), overlay)
