@@ -128,8 +128,7 @@ class FakeCaller:
         return [arm_id for arm_id, _ in self.calls]
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
-        reply = self._next(arm, body)
-        self.timeouts_s.append(timeout_s)
+        reply = self._next(arm, body, timeout_s)
         try:
             await self._end(reply)
         except asyncio.CancelledError:
@@ -140,7 +139,7 @@ class FakeCaller:
         return Answer(_frame("chat.completion", arm, [choice], usage=reported(reply.usage)), reply.usage)
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
-        reply = self._next(arm, body)
+        reply = self._next(arm, body, timeout_s)
         try:
             if reply.words:
                 yield _piece(arm, {"role": "assistant", "content": ""})
@@ -159,8 +158,9 @@ class FakeCaller:
     async def close(self) -> None:
         self.asked.clear()
 
-    def _next(self, arm: Arm, body: Json) -> Reply:
+    def _next(self, arm: Arm, body: Json, timeout_s: float) -> Reply:
         self.calls.append((arm.arm_id, body))
+        self.timeouts_s.append(timeout_s)
         self.asked.set()
         script = self.replies[arm.arm_id] or self.replies[ANY]
         reply = script.popleft() if script else Reply()

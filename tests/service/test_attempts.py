@@ -79,6 +79,7 @@ async def test_a_stream_may_go_on_beyond_the_deadline(tmp_path: Path) -> None:
 
     assert text_of(events) == "Hello there."
     assert events[-1] == "[DONE]"
+    assert world.caller.timeouts_s == [60]  # for each further piece
 
 
 @pytest.mark.parametrize(("taken_s", "n_failures"), [(80, 0), (45, 1)])
@@ -194,6 +195,9 @@ async def test_a_request_refused_because_every_arm_rests_is_logged(world: World,
     assert record["rejected"][-1]["reason"] == "its provider asked to wait, 60 s more"
     assert [(line["event"], line["status"]) for line in logs] == [("not_answered", "failed")]
     assert world.caller.calls == []
+    metrics = (await world.http.get("/metrics")).text
+    assert 'status="failed"} 1.0' in metrics
+    assert "router_latency_seconds_count" not in metrics
 
 
 async def test_a_refused_request_that_comes_again_is_decided_anew(world: World) -> None:
