@@ -9,8 +9,9 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from service.api import admin, chat, feedback, inspect, openapi, ops, problems, stats
+from service.api import admin, chat, feedback, inspect, messages, openapi, ops, problems, stats
 from service.api.origins import OnlyOrigins
+from service.dialects.anthropic import CountTokensRequest, MessagesRequest
 from service.dialects.openai import ChatCompletionRequest
 from service.opening import open_parts
 from service.parts import Parts
@@ -23,6 +24,7 @@ EXPOSED_HEADERS = (
     "X-Router-Decision",
     "X-Router-Simulated",
     "X-Router-Degraded",
+    "X-Router-Token-Count",
     "Retry-After",
     "Retry-After-Ms",
 )
@@ -57,9 +59,10 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     if parts is not None:
         app.state.parts = parts
     problems.install(app)
-    for part in (chat, feedback, inspect, stats, ops, admin):
+    for part in (chat, messages, feedback, inspect, stats, ops, admin):
         app.include_router(part.endpoints)
-    openapi.install(app, [ChatCompletionRequest, feedback.FeedbackRequest, admin.NewModel, admin.ModelChange])
+    read = [ChatCompletionRequest, MessagesRequest, CountTokensRequest, feedback.FeedbackRequest]
+    openapi.install(app, [*read, admin.NewModel, admin.ModelChange])
     return app
 
 

@@ -135,6 +135,7 @@ def arm_of(settings: ModelSettings) -> Arm:
         prior_quality=settings.prior_quality,
         prior_mass=settings.prior_mass,
         timeout_s=settings.timeout_s,
+        chat_template=settings.chat_template,
         prior_source=None if settings.prior_quality is None else "configured",
     )
     if settings.price is None:

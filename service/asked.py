@@ -62,5 +62,9 @@ class RecentlyAsked:
 
 
 def _is_question(query: Query) -> bool:
-    """Whether the user has just said it: while a tool is used, step by step, the question stays the same."""
-    return query.body["messages"][-1].get("role") == "user" and len(query.text) >= MIN_CHARS
+    """Whether the user has just said it: while a tool is used, step by step, the question stays the same.
+
+    Agents add words of their own after a tool's result, in the user's name.
+    """
+    *_, before, last = [None, *(message.get("role") for message in query.body["messages"])]
+    return last == "user" and before != "tool" and len(query.text) >= MIN_CHARS

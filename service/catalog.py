@@ -153,6 +153,8 @@ class Catalog:
             wanted = f" with an answer of {query.max_output_tokens}" if query.max_output_tokens else ""
             prompt = f"prompt of about {query.n_prompt_tokens} tokens{wanted}"
             return f"{prompt} exceeds its window of {arm.context_window}"
+        if query.native is not None and query.native.needs and arm.provider != query.dialect:
+            return f"only {query.dialect} models can do {', '.join(query.native.needs)}"
         missing = needs(query.body) - arm.capabilities if arm.capabilities else frozenset[str]()
         if missing:
             return f"cannot do {', '.join(sorted(missing))}"

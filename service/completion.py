@@ -60,10 +60,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A whole answer: an OpenAI `chat.completion` object."""
+    """A whole answer: an OpenAI `chat.completion` object, and the native one where there is one."""
 
     head: Head
     body: Json
+    native: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,9 @@ class Completion:
         self.attempts.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
-        if self.cache is not None and call.fault is None:
+        if self.cache is not None and answer.native is None and call.fault is None:
             self.cache.keep(query, call.arm.arm_id, body)
-        return Completed(self._head(run), body)
+        return Completed(self._head(run), body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
@@ -243,14 +244,20 @@ class Completion:
     # --- calling
 
     async def _complete(self, run: Run, call: Call) -> Answer:
-        answer = await self.caller.complete(call.arm, call.query.body, timeout_s=call.timeout_s)
+        asked = call.query
+        answer = await self.caller.complete(
+            call.arm, asked.body, timeout_s=call.timeout_s, native=asked.native
+        )
         call.received(answer, self.clock())
         await self._committed(run)
         return answer
 
     async def _open(self, run: Run, call: Call) -> _Opened:
+        asked = call.query
         # The deadline ends with the first content; from then on each piece has the arm's own time.
-        chunks = Held(self.caller.stream(call.arm, call.query.body, timeout_s=call.arm.timeout_s))
+        chunks = Held(
+            self.caller.stream(call.arm, asked.body, timeout_s=call.arm.timeout_s, native=asked.native)
+        )
         try:
             first = await self._until_content(call, chunks)
             await self._committed(run)
@@ -370,4 +377,4 @@ class Completion:
 
 def _named(chunk: Chunk, arm: Arm) -> Chunk:
     """The piece under the arm's name, which is the one the caller knows."""
-    return Chunk({**chunk.body, "model": arm.arm_id}, chunk.usage)
+    return replace(chunk, body={**chunk.body, "model": arm.arm_id})

@@ -23,6 +23,7 @@ from service.types import (
     Json,
     Learned,
     LoggedDecision,
+    Native,
     Neighbour,
     Noticed,
     Outcome,
@@ -207,12 +208,17 @@ class ModelCaller(Protocol):
     """Calls one arm's provider. Raises the ProviderError tree, nothing else.
 
     `body` is an OpenAI Chat Completions request; the adapter puts in the upstream's model name and
-    passes on only what it knows. Cancelling the task, or closing the stream, ends the upstream call.
+    passes on only what it knows. An arm that speaks the dialect of `native` gets that instead, and its
+    answers are native too. Cancelling the task, or closing the stream, ends the upstream call.
     """
 
-    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer: ...
+    async def complete(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> Answer: ...
 
-    def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    def stream(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         """Pieces as they come. `timeout_s` bounds each wait for the next piece.
 
         Every stream that ends normally has carried a finish_reason and one piece with `usage`;

@@ -30,7 +30,7 @@ from service.types import (
 from service.usage import cost_usd, estimated_usage
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; no model writes so much, but a broken one may never end
-BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images")  # parts of an answer
+BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "blocks")  # parts of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Call:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was answered, though neither a limit nor a rule kept it from that."""
-        is_held_back = self.is_refusal or self.finish_reason in {"length", "content_filter"}
-        return not (self.written.strip() or self.has_more or is_held_back)
+        is_at_its_end = self.finish_reason in {None, "stop"}
+        return is_at_its_end and not (self.written.strip() or self.has_more or self.is_refusal)
 
     @property
     def text(self) -> str:

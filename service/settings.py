@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from service.chat_template import compiled
 from service.errors import StartupError
 from service.types import AUTO
 
@@ -70,6 +71,16 @@ class ModelSettings(_Frozen):
     )
     prior_mass: float | None = Field(None, gt=0, le=1000, description="how many answers that belief is worth")
     timeout_s: float = Field(60.0, gt=0, le=3600, description="longest wait for (more of) an answer, seconds")
+    chat_template: str | None = Field(
+        None, max_length=100_000, description="Jinja template of its prompts, as in `tokenizer_config.json`"
+    )
+
+    @field_validator("chat_template")
+    @classmethod
+    def _is_a_template(cls, source: str | None) -> str | None:
+        if source is not None:
+            compiled(source)
+        return source
 
     @model_validator(mode="after")
     def _openai_needs_a_base_url(self) -> ModelSettings:

@@ -74,7 +74,10 @@ class Shadows:
         call = aside.call(arm, aside.propensity, self.clock())
         try:
             async with asyncio.timeout(arm.timeout_s):
-                answer = await self.caller.complete(arm, aside.query.body, timeout_s=arm.timeout_s)
+                query = aside.query
+                answer = await self.caller.complete(
+                    arm, query.body, timeout_s=arm.timeout_s, native=query.native
+                )
             call.received(answer, self.clock())
         except (ProviderError, TimeoutError) as failure:
             error = failure if isinstance(failure, ProviderError) else ProviderTimeout("no answer in time")

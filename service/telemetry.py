@@ -119,7 +119,7 @@ def new_request_id() -> str:
 
 
 class RequestContext:
-    """Stamps every request with its arrival, and every response with its X-Request-ID."""
+    """Stamps every request with its arrival, and every response with its id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -134,7 +134,9 @@ class RequestContext:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", state["request_id"].encode())]
+                request_id = state["request_id"].encode()
+                named = [(b"x-request-id", request_id), (b"request-id", request_id)]  # OpenAI's, Anthropic's
+                message["headers"] = [*message["headers"], *named]
             await send(message)
 
         await self.app(scope, receive, send_with_id)

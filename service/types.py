@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from typing import Any, Literal
 from uuid import UUID
 
@@ -17,6 +18,8 @@ Json = dict[str, Any]
 DecisionKind = Literal["exploit", "explore", "pinned", "sticky", "default", "fallback", "escalated", "cache"]
 AttemptStatus = Literal["ok", "failed", "cancelled"]
 DEFAULT_TENANT = "default"
+# Python rounds Decimals to 28 digits by default; dollars get a dozen more with each change of a price.
+EXACT = Context(prec=100_000, traps=[Inexact])
 AUTO = frozenset({"auto", "router/auto"})  # model names that leave the choice to the router
 
 
@@ -36,6 +39,15 @@ class Options:
     task: str | None = None  # what kind of request the caller says this is
     learn: bool = True
     explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A request in the Anthropic dialect as it came, for the arms that speak it themselves."""
+
+    body: Json
+    headers: Mapping[str, str]  # those that the upstream is to see
+    needs: tuple[str, ...] = ()  # what the request asks for that no other arm can do
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,7 @@ class Query:
     max_output_tokens: int | None
     options: Options
     received_at: datetime
+    native: Native | None = None  # None: `body` is what came
     n_client_retries: int = 0  # how often its client says that it tried before
 
 
@@ -90,6 +103,7 @@ class Arm:
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float = 60.0
+    chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
     prior_source: str | None = None  # of prior_quality: "configured", or the date of the public table
     price_version: int = 0  # how often its price was changed at runtime
 
@@ -109,11 +123,21 @@ class ArmSums:
 
     def __add__(self, other: ArmSums) -> ArmSums:
         return ArmSums(
-            self.n + other.n,
-            self.reward_sum + other.reward_sum,
+            EXACT.add(self.n, other.n),
+            EXACT.add(self.reward_sum, other.reward_sum),
             self.n_outcomes + other.n_outcomes,
-            self.latency_s_sum + other.latency_s_sum,
-            self.cost_usd_sum + other.cost_usd_sum,
+            EXACT.add(self.latency_s_sum, other.latency_s_sum),
+            EXACT.add(self.cost_usd_sum, other.cost_usd_sum),
+        )
+
+    def __neg__(self) -> ArmSums:
+        """What takes these sums back."""
+        return ArmSums(
+            self.n.copy_negate(),
+            self.reward_sum.copy_negate(),
+            -self.n_outcomes,
+            self.latency_s_sum.copy_negate(),
+            self.cost_usd_sum.copy_negate(),
         )
 
 
@@ -247,21 +271,27 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it."""
+    """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it.
+
+    `native` is the message that an arm of the caller's own dialect sent; `body` then tells what is in it.
+    """
 
     body: Json
     usage: Usage
+    native: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a streamed answer: an OpenAI `chat.completion.chunk` object.
 
-    `usage` is set on the one piece that reports it, which every caller stream ends with.
+    `usage` is set on the one piece that reports it, which every caller stream ends with. `native` is the
+    event that an arm of the caller's own dialect sent; `body` then tells what is in it.
     """
 
     body: Json
     usage: Usage | None = None
+    native: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,16 @@ def reported(usage: Usage) -> Json:
     }
 
 
+def reported_to_anthropic(usage: Usage) -> Json:
+    """The Anthropic usage object that says the same."""
+    return {
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
+    }
+
+
 def cost_usd(usage: Usage, price: Price) -> Decimal:
     """Dollars of a call, exact.
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
-from service.types import Answer, Arm, Chunk, Json, Usage, Vector
+from service.types import Answer, Arm, Chunk, Json, Native, Usage, Vector
 from service.usage import reported
 from tests.fakes_arms import FakeEnrolments, FakeShadowLog
 from tests.fakes_memory import FakeMemory
@@ -115,6 +115,7 @@ class FakeCaller:
         self.replies: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self.calls: list[tuple[str, Json]] = []
         self.timeouts_s: list[float] = []  # of the calls
+        self.natives: list[Native | None] = []  # of the same calls
         self.asked = asyncio.Event()  # somebody called
         self.cancelled: list[str] = []  # arms whose call was given up by us
         self._clock = clock
@@ -127,8 +128,10 @@ class FakeCaller:
     def called(self) -> list[str]:
         return [arm_id for arm_id, _ in self.calls]
 
-    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
-        reply = self._next(arm, body, timeout_s)
+    async def complete(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> Answer:
+        reply = self._next(arm, body, native, timeout_s)
         try:
             await self._end(reply)
         except asyncio.CancelledError:
@@ -138,8 +141,10 @@ class FakeCaller:
         choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
         return Answer(_frame("chat.completion", arm, [choice], usage=reported(reply.usage)), reply.usage)
 
-    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
-        reply = self._next(arm, body, timeout_s)
+    async def stream(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        reply = self._next(arm, body, native, timeout_s)
         try:
             if reply.words:
                 yield _piece(arm, {"role": "assistant", "content": ""})
@@ -158,8 +163,9 @@ class FakeCaller:
     async def close(self) -> None:
         self.asked.clear()
 
-    def _next(self, arm: Arm, body: Json, timeout_s: float) -> Reply:
+    def _next(self, arm: Arm, body: Json, native: Native | None, timeout_s: float) -> Reply:
         self.calls.append((arm.arm_id, body))
+        self.natives.append(native)
         self.timeouts_s.append(timeout_s)
         self.asked.set()
         script = self.replies[arm.arm_id] or self.replies[ANY]

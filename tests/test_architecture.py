@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "service.enrolment": "service.types",
     "service.tally": "service.types",
     "service.ports": "service.types service.enrolment service.tally bandit.history",
-    "service.settings": f"{VALUES} pydantic yaml dotenv",
+    "service.settings": f"{VALUES} service.chat_template pydantic yaml dotenv",
     # the domain: no driver, no fastapi
     "service.arms": f"{VALUES} service.settings service.priors orjson",
     "service.priors": "yaml",
@@ -81,11 +81,12 @@ MAY_IMPORT = {
     ),
     "service.cache": "service.types service.ports orjson",
     # the wire
-    "service.dialects": f"{VALUES} pydantic orjson",
+    "service.chat_template": f"{VALUES} jinja2 orjson",
+    "service.dialects": f"{VALUES} service.dialects service.usage pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
-        "service.parts service.enrolment service.lifecycle service.savings service.tally fastapi starlette"
-        " pydantic orjson structlog"
+        "service.parts service.enrolment service.lifecycle service.savings service.tally"
+        " service.chat_template fastapi starlette pydantic orjson structlog"
     ),
     # warming from recorded outcomes
     "service.importing": (

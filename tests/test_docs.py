@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from service.api.chat import headers
+from service.api.completions import headers
 from service.api.problems import PROBLEMS
 from service.app import EXPOSED_HEADERS, create_app
 from service.cli import main

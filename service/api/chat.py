@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from functools import partial
 
 import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api import problems
-from service.api.answers import JsonAnswer
-from service.api.caller import unless_gone
+from service.api.completions import Writer, respond
 from service.api.deps import (
     BodyDep,
     GivenRequestId,
@@ -19,8 +19,7 @@ from service.api.deps import (
     TenantDep,
 )
 from service.api.openapi import body_schema
-from service.api.stream import EventStream
-from service.completion import Head, Streaming
+from service.completion import Completed, Head, Streaming
 from service.dialects import openai, sse
 from service.errors import ProviderError
 from service.parts import Parts
@@ -58,11 +57,11 @@ async def _answer(
         request_id_given=request_id is not None,
         received_at=request.state.received_at,
     )
-    if query.stream:
-        streaming = await unless_gone(request, parts.completion.stream(query))
-        return EventStream(_events(streaming, query), headers=headers(streaming.head) | sse.HEADERS)
-    completed = await unless_gone(request, parts.completion.complete(query))
-    return JsonAnswer(_with_explanation(completed.body, completed.head), headers=headers(completed.head))
+    return await respond(request, parts, query, Writer(_completion, partial(_events, query=query)))
+
+
+def _completion(completed: Completed) -> Json:
+    return _with_explanation(completed.body, completed.head)
 
 
 async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, None]:
@@ -95,13 +94,3 @@ def _with_explanation(body: Json, head: Head | None) -> Json:
     if head is None or head.explanation is None:
         return body
     return {**body, "router": head.explanation}
-
-
-def headers(head: Head) -> dict[str, str]:
-    """What every completion says of itself."""
-    said = {"X-Router-Model": head.arm_id, "X-Router-Decision": head.kind}
-    if head.simulated:
-        said["X-Router-Simulated"] = "true"
-    if head.degraded:
-        said["X-Router-Degraded"] = ", ".join(head.degraded)
-    return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,7 +27,7 @@ def query_parameters(model: type[BaseModel]) -> Json:
     return {"parameters": [{"name": name, "in": "query", "schema": of} for name, of in properties.items()]}
 
 
-def install(app: FastAPI, models: list[type[Any]]) -> None:
+def install(app: FastAPI, models: Sequence[type[Any]]) -> None:
     """Add the schemas of these models to the application's document."""
     generate = app.openapi
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
 from service.api.deps import PartsDep
+from service.api.dialect import speaks_anthropic
+from service.dialects import anthropic_answers
 from service.parts import Parts
 from service.types import AUTO, Arm, Json
 
@@ -57,16 +59,21 @@ async def cache_clear(parts: PartsDep) -> Response:
 
 
 @endpoints.get("/v1/models")
-async def models(parts: PartsDep) -> Response:
+async def models(request: Request, parts: PartsDep) -> Response:
     """`auto`, and every model that may be asked for by name."""
+    if speaks_anthropic(request):
+        return JsonAnswer(anthropic_answers.models(parts.catalog.arms, parts.started_at))
     names = ["auto", *(arm.arm_id for arm in parts.catalog.arms)]
     return JsonAnswer({"object": "list", "data": [_model(name, parts.started_at) for name in names]})
 
 
 @endpoints.get("/v1/models/{model_id:path}")
-async def model(parts: PartsDep, model_id: str) -> Response:
+async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
     """One model."""
-    name = model_id if model_id in AUTO else parts.catalog.find(model_id).arm_id
+    arm = None if model_id in AUTO else parts.catalog.find(model_id)
+    name = model_id if arm is None else arm.arm_id
+    if speaks_anthropic(request):
+        return JsonAnswer(anthropic_answers.model(name, arm, parts.started_at))
     return JsonAnswer(_model(name, parts.started_at))
 
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.answers import JsonAnswer
-from service.api.problems import problem
+from service.api.problems import response
 from service.errors import ForbiddenOrigin
 from service.settings import is_loopback
 
@@ -27,8 +27,7 @@ class OnlyOrigins:
             origin = headers.get("origin")
             if origin is not None and not self._may_call(origin, headers.get("host", "")):
                 error = ForbiddenOrigin(f"origin {origin!r} is not among CORS_ORIGINS", param="Origin")
-                status, body = problem(error)
-                await JsonAnswer(body, status)(scope, receive, send)
+                await response(Request(scope), error)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import structlog
@@ -13,6 +14,8 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.answers import JsonAnswer
+from service.api.dialect import speaks_anthropic
+from service.dialects import anthropic_answers
 from service.types import Json
 
 log = structlog.get_logger(__name__)
@@ -61,9 +64,22 @@ def install(app: FastAPI) -> None:
 
 async def _router_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.RouterError)
+    return response(request, error)
+
+
+def response(request: Request, error: errors.RouterError) -> Response:
+    """An error as its caller is told of it."""
     status, body = problem(error)
     wait_s = getattr(error, "retry_after_s", None)
-    return JsonAnswer(body, status, headers=retry_after(wait_s) if status in {429, 503} else None)
+    return _in_dialect(request, status, body, retry_after(wait_s) if status in {429, 503} else {})
+
+
+def _in_dialect(request: Request, status: int, body: Json, headers: Mapping[str, str]) -> Response:
+    """An OpenAI error envelope, or Anthropic's of the same meaning."""
+    if speaks_anthropic(request):
+        request_id = getattr(request.state, "request_id", None)
+        status, body = anthropic_answers.error(status, body["error"]["message"], request_id)
+    return JsonAnswer(body, status, headers=headers)
 
 
 def retry_after(wait_s: float | None) -> dict[str, str]:
@@ -77,7 +93,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     phrase = HTTPStatus(error.status_code).phrase.lower()
     message = f"{request.method} {request.url.path}: {phrase}"
     body = envelope(message, "invalid_request_error", None, phrase.replace(" ", "_"))
-    return JsonAnswer(body, error.status_code, headers=error.headers)
+    return _in_dialect(request, error.status_code, body, error.headers or {})
 
 
 async def _nobody_listens(request: Request, error: Exception) -> Response:
@@ -89,4 +105,5 @@ async def _bug(request: Request, error: Exception) -> Response:
     body = envelope("internal error", "server_error", None, "internal_error")
     # The middleware that stamps every other answer lies inside of the one that calls this.
     request_id = getattr(request.state, "request_id", None)
-    return JsonAnswer(body, 500, headers={"X-Request-ID": request_id} if request_id else None)
+    headers = {"X-Request-ID": request_id, "request-id": request_id} if request_id else {}
+    return _in_dialect(request, 500, body, headers)

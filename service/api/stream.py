@@ -17,7 +17,7 @@ PING_EVERY_S = 15.0
 
 
 class EventStream(Response):
-    """Sends events as they come, a comment when none comes for long, and stops when the caller hangs up.
+    """Sends events as they come, a `ping` when none comes for long, and stops when the caller hangs up.
 
     Starlette's own streaming response notices a caller that is gone only when it next sends; a model
     may think for a minute in between, at somebody's expense.
@@ -30,9 +30,11 @@ class EventStream(Response):
         events: AsyncGenerator[bytes, None],
         headers: Mapping[str, str],
         *,
+        ping: bytes = sse.PING,
         ping_every_s: float = PING_EVERY_S,
     ) -> None:
         self.events = events
+        self.ping = ping
         self.ping_every_s = ping_every_s
         self.status_code = 200
         self.background = None
@@ -60,13 +62,13 @@ class EventStream(Response):
             last_sent = time.monotonic()
             await send({"type": "http.response.body", "body": event, "more_body": True})
 
-        async def ping() -> None:
+        async def keep_alive() -> None:
             while True:
                 await asyncio.sleep(self.ping_every_s / 2)
                 if time.monotonic() - last_sent >= self.ping_every_s:
-                    await put(sse.PING)
+                    await put(self.ping)
 
-        pinging = asyncio.create_task(ping())
+        pinging = asyncio.create_task(keep_alive())
         try:
             async with aclosing(self.events):
                 async for event in self.events:

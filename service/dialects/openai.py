@@ -134,7 +134,7 @@ def read_query(
         stream=bool(request.stream),
         n_prompt_tokens=prompt_tokens(request),
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
-        options=_options(request.router, headers),
+        options=read_options(request.router, headers),
         received_at=received_at,
         n_client_retries=client_retries(headers),
     )
@@ -205,7 +205,7 @@ def field_path(location: Location) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in {"str", "list[dict[str,any]]", "constrained-str", "int", "float"}:
+        elif not part.startswith("list[") and part not in {"str", "constrained-str", "int", "float"}:
             path += f".{part}" if path else part
     return path
 
@@ -264,7 +264,8 @@ OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
 }
 
 
-def _options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options:
+def read_options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options:
+    """What a caller asks of the router, in the body and in headers. Raises BadRequest."""
     try:
         asked = RouterOptions.model_validate(_header_options(headers))
     except ValidationError as error:

@@ -19,6 +19,7 @@ from service.errors import ProviderBroken, ProviderError, ProviderRejected, Prov
 from service.ports import Clock
 from service.providers.failures import failure, failure_in, retry_after_s
 from service.providers.keys import api_key
+from service.providers.litellm_anthropic import mended
 from service.providers.streams import StreamTally
 from service.types import Answer, Arm, Chunk, Json
 from service.usage import estimated_usage, reported, text_bytes, usage_from
@@ -147,8 +148,10 @@ class LiteLLMCaller:
     def _arguments(self, litellm: ModuleType, arm: Arm, body: Json, timeout_s: float) -> dict[str, Any]:
         """The call's keyword arguments, by allow-list: some of LiteLLM's decide where the key goes."""
         _refuse_what_litellm_would_fetch(body)
-        arguments = {name: body[name] for name in FIELDS if body.get(name) is not None}
         is_anthropic = arm.provider == "anthropic" or arm.model.startswith("anthropic/")
+        if is_anthropic:
+            body = mended(body)
+        arguments = {name: body[name] for name in FIELDS if body.get(name) is not None}
         if is_anthropic:
             arguments["client"] = self._open_anthropic_http(litellm)
         return arguments | {
@@ -193,6 +196,7 @@ def _litellm() -> ModuleType:
     """The library, kept from reading `.env`, from fetching anything, and from logging prompts."""
     os.environ["LITELLM_MODE"] = "PRODUCTION"
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
     import litellm
 
     logging.getLogger("LiteLLM").setLevel(logging.WARNING)
@@ -225,6 +229,8 @@ def _answer(dumped: Json) -> Json:
         for part in ("message", "delta"):
             if part in choice:
                 choice[part] = _tidy(choice[part])
+        for call in (choice.get("message") or {}).get("tool_calls") or []:
+            call.pop("index", None)  # which only pieces of a stream have
     return answer
 
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from functools import partial
 from typing import TypeGuard
+from urllib.parse import urlsplit
 
-import aiohttp
-import orjson
-
-from service.errors import ProviderBroken, ProviderError, ProviderTimeout
+from service.errors import ProviderBroken, ProviderError
 from service.ports import Clock
-from service.providers.failures import failure_in, retry_after_s
+from service.providers.failures import failure_in
+from service.providers.http import HttpClient, Post, parsed
 from service.providers.keys import api_key
-from service.providers.streams import EventReader, StreamTally
+from service.providers.streams import StreamTally
+from service.providers.tool_ids import with_nine_letters
 from service.types import Answer, Arm, Chunk, Json
 from service.usage import estimated_usage, text_bytes, usage_from
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
-MAX_ANSWER_BYTES = 32 * 2**20
-CONNECT_TIMEOUT_S = 10.0
+MISTRAL_HOST = "api.mistral.ai"
 
 # Every documented field of the request; others stop here. `stream` and `model` are ours to set.
 FIELDS = frozenset(
@@ -75,122 +73,51 @@ class OpenAICompatibleCaller:
 
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
         self._secrets = secrets
-        self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._http = HttpClient(clock)
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
-        with _translated(arm, timeout_s):
-            async with asyncio.timeout(timeout_s):
-                response = await self._post(arm, _upstream_body(arm, body, stream=False))
-                async with response:
-                    answer = _parsed(await _read(response, arm))
+        answer = await self._http.answer(self._post(arm, _upstream_body(arm, body, stream=False), timeout_s))
         if not _is_completion(answer):
-            raise self._nonsense(arm, answer)
+            raise self._refusal(arm, 200, answer)
         usage = usage_from(answer.get("usage"))
         return Answer(answer, usage or estimated_usage(body, text_bytes(answer["choices"])))
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
-        with _translated(arm, timeout_s):
-            async with asyncio.timeout(timeout_s):
-                response = await self._post(arm, _upstream_body(arm, body, stream=True))
-                if response.content_type == "application/json":
-                    raise self._nonsense(arm, _parsed(await _read(response, arm)))
-        try:
-            events = _Events(response)
-            tally = StreamTally(arm, body)
-            while True:
-                with _translated(arm, timeout_s):
-                    async with asyncio.timeout(timeout_s):
-                        data = await events.next()
-                if data is None or data == b"[DONE]":
+        post = self._post(arm, _upstream_body(arm, body, stream=True), timeout_s)
+        tally = StreamTally(arm, body)
+        async with aclosing(self._http.events(post)) as events:
+            async for data in events:
+                if data == b"[DONE]":
                     break
                 if (chunk := tally.take(self._piece(arm, data))) is not None:
                     yield chunk
-            yield tally.end()
-        finally:
-            response.release()  # back to the pool when the upstream is done, else closed, so that it stops
+        yield tally.end()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
-    async def _post(self, arm: Arm, body: Json) -> aiohttp.ClientResponse:
-        """The response once its status is known to be good."""
-        response = await self._open_session().post(
-            f"{_base_url(arm)}/chat/completions",
-            data=orjson.dumps(body),
-            headers=self._headers(arm),
-            allow_redirects=False,
-        )
-        if response.status == 200:
-            return response
-        async with response:
-            refusal = _parsed(await _read(response, arm))
-        wait_s = retry_after_s(response.headers, self._clock())
-        raise failure_in(
-            arm, refusal, response.status, secret=api_key(arm, self._secrets), retry_after_s=wait_s
-        )
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the server's own limits bound how many call
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-            )
-        return self._session
-
-    def _headers(self, arm: Arm) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "User-Agent": "llm-router"}
+    def _post(self, arm: Arm, body: Json, timeout_s: float) -> Post:
         key = api_key(arm, self._secrets)
-        return headers if key is None else {**headers, "Authorization": f"Bearer {key}"}
+        return Post(
+            arm=arm,
+            url=f"{_base_url(arm)}/chat/completions",
+            headers={} if key is None else {"Authorization": f"Bearer {key}"},
+            body=body,
+            timeout_s=timeout_s,
+            refusal=partial(self._refusal, arm),
+        )
 
     def _piece(self, arm: Arm, data: bytes) -> Json:
-        piece = _parsed(data)
+        piece = parsed(data)
         if not isinstance(piece, dict) or piece.get("error"):
-            raise self._nonsense(arm, piece)
+            raise self._refusal(arm, 200, piece)
         return piece
 
-    def _nonsense(self, arm: Arm, answer: object) -> ProviderError:
-        """The error for a 200 that is no chat completion; some put an error envelope there."""
-        if isinstance(answer, dict) and answer.get("error"):
-            return failure_in(arm, answer, 200, secret=api_key(arm, self._secrets))
-        return ProviderBroken(f"{arm.model} answered something else than a chat completion", status=200)
-
-
-class _Events:
-    """The data of a response's events, one after the other."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._content = response.content
-        self._reader = EventReader()
-        self._ready: deque[bytes] = deque()
-
-    async def next(self) -> bytes | None:
-        """None: the upstream ended its stream."""
-        while not self._ready:
-            block = await self._content.readany()
-            self._ready.extend(self._reader.feed(block))
-            if not block and not self._ready:
-                return None
-        return self._ready.popleft()
-
-
-@contextmanager
-def _translated(arm: Arm, timeout_s: float) -> Iterator[None]:
-    """Turn what the client raises into our errors.
-
-    The causes are cut off: aiohttp's errors carry the request's headers, and so the key.
-    """
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError:
-        raise ProviderTimeout(f"{arm.model} accepted no connection within {CONNECT_TIMEOUT_S:g} s") from None
-    except TimeoutError:
-        raise ProviderTimeout(f"{arm.model} gave no answer within {timeout_s:g} s") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise ProviderBroken(f"the connection to {arm.model} failed: {type(error).__name__}") from None
+    def _refusal(self, arm: Arm, status: int, answer: object, wait_s: float | None = None) -> ProviderError:
+        """The error for what is no chat completion; some put an error envelope into a 200."""
+        if status == 200 and not (isinstance(answer, dict) and answer.get("error")):
+            return ProviderBroken(f"{arm.model} answered something else than a chat completion", status=200)
+        return failure_in(arm, answer, status, secret=api_key(arm, self._secrets), retry_after_s=wait_s)
 
 
 def _base_url(arm: Arm) -> str:
@@ -204,30 +131,13 @@ def _upstream_body(arm: Arm, body: Json, *, stream: bool) -> Json:
     upstream.pop("stream_options", None)
     if stream:
         upstream["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    if urlsplit(_base_url(arm)).hostname == MISTRAL_HOST:
+        upstream["messages"] = with_nine_letters(body["messages"])
     if _base_url(arm) == OPENAI_BASE_URL and "max_tokens" in upstream:
         # OpenAI's reasoning models refuse the old name, all its models know the new one;
         # many other servers know only the old one.
         upstream.setdefault("max_completion_tokens", upstream.pop("max_tokens"))
     return upstream
-
-
-async def _read(response: aiohttp.ClientResponse, arm: Arm) -> bytes:
-    answer = bytearray()
-    async for block in response.content.iter_any():
-        answer += block
-        if len(answer) > MAX_ANSWER_BYTES:
-            response.close()
-            raise ProviderBroken(f"{arm.model} answered more than {MAX_ANSWER_BYTES} bytes")
-    return bytes(answer)
-
-
-def _parsed(data: bytes) -> object:
-    """The JSON value; None when it is none."""
-    try:
-        value: object = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    return value
 
 
 def _is_completion(answer: object) -> TypeGuard[Json]:

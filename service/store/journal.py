@@ -11,7 +11,7 @@ from service.explanation import explanation
 from service.store.pool import Connection, Database
 from service.store.record import full_record
 from service.store.snapshot import Snapshot
-from service.store.sums import Billed, add_billed, negated, nine_places, outcome_sums, six_places
+from service.store.sums import Billed, add_billed, nine_places, outcome_sums, six_places
 from service.store.values import storable, to_bytes
 from service.types import ArmSums, Attempt, Decision, Json, LoggedDecision, Outcome
 
@@ -248,4 +248,4 @@ def _evidence_changes(before: Record | None, outcome: Outcome) -> list[Billed]:
 
 def _taken_back(before: Record) -> Billed:
     old = outcome_sums(before["status"], before["kind"], before["latency_s"], before["cost_usd"])
-    return Billed(before["arm_id"], negated(old), before["price_version"])
+    return Billed(before["arm_id"], -old, before["price_version"])

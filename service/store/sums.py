@@ -58,18 +58,11 @@ def verdict_sums(verdict: Verdict) -> dict[str, ArmSums]:
     return {arm_id: reward_sums(reward) for arm_id, reward in verdict.rewards().items()}
 
 
-def negated(sums: ArmSums) -> ArmSums:
-    """What takes `sums` back."""
-    return ArmSums(-sums.n, -sums.reward_sum, -sums.n_outcomes, -sums.latency_s_sum, -sums.cost_usd_sum)
-
-
 def differences(before: Mapping[Key, ArmSums], after: Mapping[Key, ArmSums]) -> dict[Key, ArmSums]:
     """By key, what must be added to come from `before` to `after`."""
     nothing = ArmSums()
     with localcontext(prec=_ALL_DIGITS):
-        changes = {
-            key: after.get(key, nothing) + negated(before.get(key, nothing)) for key in {*before, *after}
-        }
+        changes = {key: after.get(key, nothing) + -before.get(key, nothing) for key in {*before, *after}}
     return {key: change for key, change in changes.items() if change != nothing}
 
 

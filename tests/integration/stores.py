@@ -16,6 +16,7 @@ from service.types import (
     Candidate,
     Decision,
     Feedback,
+    Native,
     Neighbour,
     Options,
     Outcome,
@@ -60,6 +61,7 @@ def a_query(request_id: str = "r1", *, tenant: str = TENANT, learn: bool = True,
             learn=learn,
         ),
         received_at=NOW,
+        native=Native({"messages": [{"role": "user", "content": text}]}, {}),
     )
 
 

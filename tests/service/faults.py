@@ -73,7 +73,7 @@ class Fault:
 def row(fault: Fault) -> tuple[str, ...]:
     """The fault as docs/operations.md has it."""
     before = ["another model answers" if script else "n/a" for script in (fault.whole, fault.before)]
-    after = "error event, no `[DONE]`" if fault.after else "n/a"
+    after = "error event, no clean ending" if fault.after else "n/a"
     return (fault.name, f"`{fault.error}`", fault.breaker, *before, after)
 
 

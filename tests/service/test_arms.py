@@ -80,6 +80,12 @@ def test_when_no_configured_model_has_its_key_the_start_is_refused_rather_than_s
         chosen(models=[configured("theirs", api_key_env="THEIR_KEY")])
 
 
+def test_a_configured_chat_template_stands() -> None:
+    arms = chosen(models=[configured("a", chat_template="{{ messages }}"), configured("b")])
+
+    assert [arm.chat_template for arm in arms.arms] == ["{{ messages }}", None]
+
+
 def test_a_configured_price_stands() -> None:
     price = {"input": 1.5, "output": 2, "cached_input": 0.5}
 

@@ -248,8 +248,9 @@ async def test_an_empty_answer_is_not_kept_for_others(tmp_path: Path) -> None:
         Reply(words=(), message={"refusal": "No."}),
         Reply(words=(), finish_reason="length"),
         Reply(words=(), finish_reason="content_filter"),
+        Reply(words=(), message={"blocks": ["server_tool_use"]}),
     ],
-    ids=["tool call", "refusal", "limit", "filter"],
+    ids=["tool call", "refusal", "limit", "filter", "block of the dialect's own"],
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_without_text_is_not_always_empty(world: World, reply: Reply, stream: bool) -> None:

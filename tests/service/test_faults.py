@@ -7,19 +7,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import orjson
 import pytest
 
+from service.providers.callers import Callers
 from service.providers.openai_compatible import OpenAICompatibleCaller
 from service.types import Arm, Json
 from tests.service import faults
 from tests.service.faults import FAULTS, Fault, Moment, Port
-from tests.service.listening import serving
 from tests.service.providers import scripted
 from tests.service.providers.scripted import Upstream, answers, completion, event, piece, streams
+from tests.service.served import serving
 from tests.service.world import World, opened
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -29,36 +30,71 @@ SOUND, SOUND_STREAM = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Protocol):
     """How a caller of that dialect asks, and reads what it gets."""
 
     path: str
+    unavailable: tuple[int, str]  # status and kind of error when no model answered
+    broken_off: str  # kind of error in the middle of a stream
 
-    def body(self, *, stream: bool, model: str) -> Json:
-        return {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
+    def text(self, response: httpx.Response) -> str: ...
+
+    def ends_cleanly(self, response: httpx.Response) -> bool: ...
+
+    def error(self, response: httpx.Response) -> str:
+        """The kind of the error that is the whole answer, or the last event."""
+        ...
+
+
+class OpenAI:
+    path = "/v1/chat/completions"
+    unavailable = (503, "no_model_answered")
+    broken_off = "upstream_error"
 
     def text(self, response: httpx.Response) -> str:
         if not is_stream(response):
             return str(response.json()["choices"][0]["message"]["content"])
-        choices = [c for e in self.events(response) for c in e.get("choices", [])]
+        choices = [choice for event in events(response) for choice in event.get("choices", [])]
         return "".join(choice["delta"].get("content") or "" for choice in choices)
 
     def ends_cleanly(self, response: httpx.Response) -> bool:
         return not is_stream(response) or response.text.endswith("data: [DONE]\n\n")
 
-    def error(self, response: httpx.Response) -> Json:
-        """The error that is the whole answer, or the last event."""
-        body = self.events(response)[-1] if is_stream(response) else response.json()
-        error: Json = body["error"]
-        return error
-
-    def events(self, response: httpx.Response) -> list[Json]:
-        data = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
-        return [orjson.loads(one) for one in data if one != "[DONE]"]
+    def error(self, response: httpx.Response) -> str:
+        body = events(response)[-1] if is_stream(response) else response.json()
+        return str(body["error"]["code"])
 
 
-DIALECTS = {"openai": Dialect("/v1/chat/completions")}
+class Anthropic:
+    path = "/v1/messages"
+    unavailable = (529, "overloaded_error")
+    broken_off = "api_error"
+
+    def text(self, response: httpx.Response) -> str:
+        if is_stream(response):
+            return "".join(event.get("delta", {}).get("text", "") for event in events(response))
+        return "".join(block["text"] for block in response.json()["content"])
+
+    def ends_cleanly(self, response: httpx.Response) -> bool:
+        if not is_stream(response):
+            return True
+        types = [event["type"] for event in events(response)]
+        return (
+            types[0] == "message_start" and types.count("message_start") == 1 and types[-1] == "message_stop"
+        )
+
+    def error(self, response: httpx.Response) -> str:
+        body = events(response)[-1] if is_stream(response) else response.json()
+        assert body["type"] == "error"
+        return str(body["error"]["type"])
+
+
+DIALECTS: dict[str, Dialect] = {"openai": OpenAI(), "anthropic": Anthropic()}
+
+
+def events(response: httpx.Response) -> list[Json]:
+    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
+    return [orjson.loads(line) for line in lines if line != "[DONE]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +106,9 @@ class Scene:
     upstream: Upstream
 
     async def ask(self, dialect: Dialect, *, stream: bool, model: str = "auto") -> httpx.Response:
-        return await self.http.post(
-            dialect.path, json=dialect.body(stream=stream, model=model), headers={"X-Request-ID": "r-1"}
-        )
+        messages = [{"role": "user", "content": "Hi"}]
+        body = {"model": model, "stream": stream, "max_tokens": 4_000, "messages": messages}
+        return await self.http.post(dialect.path, json=body, headers={"X-Request-ID": "r-1"})
 
 
 @pytest.fixture
@@ -87,7 +123,7 @@ async def scene(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Scene]:
     good = Arm("good", "openai", "good", base_url=upstream.base_url)
     # Without confidence the default model answers: the bad one is always asked first.
     async with opened(tmp_path, [bad, good], min_confidence_score=1.0, propensity_floor=0.0) as world:
-        caller = OpenAICompatibleCaller({}, world.clock)
+        caller = Callers({"openai": OpenAICompatibleCaller({}, world.clock)})
         world.parts.completion = replace(world.parts.completion, caller=caller)
         async with serving(world) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             yield Scene(world, http, upstream)
@@ -206,7 +242,7 @@ async def test_without_another_model_a_failure_has_an_http_status(
         assert dialect.ends_cleanly(response)
         assert record["outcome"]["status"] == record["attempts"][0]["status"] == "ok"
     else:
-        assert (response.status_code, dialect.error(response)["code"]) == (503, "no_model_answered")
+        assert (response.status_code, dialect.error(response)) == dialect.unavailable
         assert int(response.headers["Retry-After"]) >= 1
         assert record["outcome"]["status"] == record["attempts"][0]["status"] == "failed"
     assert len(record["attempts"]) == 1
@@ -223,7 +259,7 @@ async def test_after_the_first_content_the_stream_ends_with_an_error_and_no_othe
 
     assert response.status_code == 200
     assert dialect.text(response) == "Half an"
-    assert dialect.error(response)["code"] == "upstream_error"
+    assert dialect.error(response) == dialect.broken_off
     assert not dialect.ends_cleanly(response)
     record = await scene.world.record("r-1")
     [attempt] = record["attempts"]

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from service.providers.callers import Callers
 from service.providers.openai_compatible import OpenAICompatibleCaller
 from service.replay.faults import Fault
 from service.replay.outcomes import Outcomes
 from service.replay.upstream import RecordedUpstream
 from service.types import Arm, Json
-from tests.service.listening import serving
+from tests.service.served import serving
 from tests.service.world import World, opened
 
 MODEL = "some-model"
@@ -44,7 +45,7 @@ async def world(tmp_path: Path, upstream: RecordedUpstream, over: asyncio.Event)
     """The service with a real caller of the upstream."""
     arm = Arm(MODEL, "openai", MODEL, base_url=upstream.base_url)
     async with opened(tmp_path, [arm]) as world:
-        caller = OpenAICompatibleCaller({}, world.clock)
+        caller = Callers({"openai": OpenAICompatibleCaller({}, world.clock)})
         completion = replace(world.parts.completion, caller=caller, observe=lambda *_: over.set())
         world.parts.completion = completion
         yield world

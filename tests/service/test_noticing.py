@@ -217,6 +217,25 @@ async def test_nearly_the_same_question_in_the_same_session_is_asked_again(
     assert await kinds(world, "r1") == noticed
 
 
+async def test_an_agents_words_beside_a_tools_result_are_no_question(world: World) -> None:
+    await world.ask(TEXT, request_id="r1", router={"session_id": "s1"})
+    use = {"type": "tool_use", "id": "t", "name": "run", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "done"}
+    reminder = {"type": "text", "text": "<system-reminder>Keep to the plan.</system-reminder>"}
+    messages = [
+        {"role": "user", "content": TEXT},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [result, reminder]},
+    ]
+
+    body = {"max_tokens": 50, "messages": messages, "router": {"session_id": "s1"}}
+    answered = await world.http.post("/v1/messages", json=body)
+
+    assert answered.status_code == 200
+    await world.background.drain(5.0)
+    assert await kinds(world, "r1") == []
+
+
 async def test_go_on_said_twice_asks_for_more(world: World) -> None:
     await world.ask("go on", request_id="r1", router={"session_id": "s1"})
     await world.background.drain(5.0)

@@ -97,6 +97,10 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
             "models: [{id: a, provider: simulator, model: a, price: {input: -1, output: 1}}]",
             "models.0.price.input",
         ),
+        (
+            "models: [{id: a, provider: simulator, model: a, chat_template: '{% for %}'}]",
+            "is no Jinja template",
+        ),
         (f"models: [{MODEL}, {MODEL}]", "['a']"),
         ("models: [{id: auto, provider: simulator, model: a}]", "not `auto`"),
         (

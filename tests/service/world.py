@@ -38,11 +38,13 @@ SPOOL_BYTES = 1_000_000
 ENVIRON = {"NEW_API_KEY": "a secret"}
 
 
-def arm(arm_id: str, price: str, window: int = 100_000, *capabilities: str, **more: Any) -> Arm:
+def arm(
+    arm_id: str, price: str, window: int = 100_000, *capabilities: str, provider: str = "openai", **more: Any
+) -> Arm:
     """An arm whose answers cost four times as much as its prompts."""
     return Arm(
         arm_id,
-        "openai",
+        provider,
         f"upstream-{arm_id}",
         base_url="http://127.0.0.1:9/v1",
         price=Price(Decimal(price), 4 * Decimal(price)),

@@ -349,6 +349,17 @@ async def test_a_stream_is_answered_in_shadow_too(world: World) -> None:
     assert len((await world.record("r1"))["shadow"]) == 1
 
 
+async def test_a_model_in_shadow_is_asked_in_the_callers_own_dialect(world: World) -> None:
+    await add(world, shadow=SHADOW)
+    body = {"max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}], "a_field_of_tomorrow": 1}
+
+    await world.http.post("/v1/messages", json=body)
+    await world.background.drain(5.0)
+
+    assert "new" in world.caller.called
+    assert [native and native.body for native in world.caller.natives] == [body, body]
+
+
 async def test_nobody_waits_for_a_model_in_shadow_nor_hears_that_it_failed(world: World) -> None:
     import asyncio
 

@@ -133,7 +133,79 @@ async def test_a_tool_call_survives_the_translation(caller: LiteLLMCaller, upstr
     (tool_call,) = choice["message"]["tool_calls"]
     assert choice["finish_reason"] == "tool_calls"
     assert tool_call["id"] == "toolu_1"
+    assert "index" not in tool_call
     assert orjson.loads(tool_call["function"]["arguments"]) == {"city": "Oslo"}
+
+
+CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "system", "sent"),
+    [
+        (
+            [{"role": "system", "content": "S"}, {"role": "developer", "content": "D"}],
+            ["S", "D"],
+            [("user", "Say hi.")],
+        ),
+        (
+            [
+                {"role": "user", "content": "one"},
+                {"role": "system", "content": "two"},
+                {"role": "assistant", "content": "three"},
+            ],
+            [],
+            [("user", "one"), ("user", "two"), ("assistant", "three"), ("user", "Say hi.")],
+        ),
+        (
+            [{"role": "user", "content": "one"}, {"role": "assistant", "content": ""}],
+            [],
+            [("user", "one"), ("user", "Say hi.")],
+        ),
+        (
+            [
+                {"role": "user", "content": "one"},
+                {"role": "assistant", "content": "", "tool_calls": [CALL]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "two"},
+            ],
+            [],
+            [("user", "one"), ("assistant", "add"), ("user", "two"), ("user", "Say hi.")],
+        ),
+    ],
+    ids=["system first", "system later", "an empty answer", "only a tool call"],
+)
+async def test_anthropic_gets_every_message_in_its_place_and_no_other(
+    caller: LiteLLMCaller,
+    upstream: Upstream,
+    messages: list[Json],
+    system: list[str],
+    sent: list[tuple[str, str]],
+) -> None:
+    upstream.script = answers(message({"type": "text", "text": "hi"}))
+
+    await caller.complete(
+        claude(upstream), {"messages": [*messages, {"role": "user", "content": "Say hi."}]}, timeout_s=20
+    )
+
+    body = upstream.bodies[0]
+    assert [block["text"] for block in body.get("system", [])] == system
+    assert [
+        (turn["role"], block.get("text") or block.get("name") or block["content"])
+        for turn in body["messages"]
+        for block in turn["content"]
+    ] == sent
+
+
+async def test_json_without_a_schema_is_refused_rather_than_forgotten(
+    caller: LiteLLMCaller, upstream: Upstream
+) -> None:
+    with pytest.raises(ProviderRejected, match="json_object") as raised:
+        await caller.complete(
+            claude(upstream), BODY | {"response_format": {"type": "json_object"}}, timeout_s=20
+        )
+
+    assert raised.value.another_may_accept
+    assert upstream.bodies == []
 
 
 async def test_an_anthropic_stream_ends_with_the_same_usage(

@@ -99,6 +99,22 @@ def test_openai_itself_gets_the_new_name_of_max_tokens() -> None:
     assert "max_tokens" not in body
 
 
+def test_mistral_gets_tool_ids_of_nine_letters_that_still_belong_together() -> None:
+    calls: list[Json] = [{"id": i, "type": "function", "function": {}} for i in ("toolu_01A", "a1B2c3D4e")]
+    results = [{"role": "tool", "tool_call_id": call["id"], "content": "3"} for call in calls]
+    messages = [*BODY["messages"], {"role": "assistant", "tool_calls": calls}, *results]
+    arm = Arm("a", "openai", "mistral", base_url="https://api.mistral.ai/v1")
+
+    sent = openai_compatible._upstream_body(arm, {"messages": messages}, stream=False)["messages"]
+
+    ids = [call["id"] for call in sent[1]["tool_calls"]]
+    assert ids == [message["tool_call_id"] for message in sent[2:]]
+    assert [len(i) for i in ids] == [9, 9]
+    assert ids[0].isalnum()
+    assert ids[1] == "a1B2c3D4e"
+    assert messages[1]["tool_calls"][0]["id"] == "toolu_01A"
+
+
 async def test_an_arm_without_a_key_variable_sends_none(
     caller: OpenAICompatibleCaller, upstream: Upstream
 ) -> None:

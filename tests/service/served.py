@@ -1,4 +1,4 @@
-"""The application on a port of this machine, for what only real connections show."""
+"""The application over real HTTP, for clients that bring their own connection."""
 
 from __future__ import annotations
 

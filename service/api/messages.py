@@ -1,0 +1,95 @@
+"""The Anthropic dialect: POST /v1/messages, its token count, and prompts by chat template."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from functools import partial
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from service.api import problems
+from service.api.answers import JsonAnswer
+from service.api.completions import Writer, respond
+from service.api.deps import BodyDep, GivenRequestId, PartsDep, TenantDep
+from service.api.openapi import body_schema
+from service.chat_template import rendered
+from service.completion import Completed, Streaming
+from service.dialects import anthropic, anthropic_answers
+from service.dialects.anthropic_to_openai import translated
+from service.errors import ProviderError
+from service.parts import Parts
+from service.types import AUTO, Arm, Json, Query
+
+endpoints = APIRouter(tags=["messages"])
+
+
+@endpoints.post("/v1/messages", openapi_extra=body_schema("MessagesRequest"))
+async def messages(
+    request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
+) -> Response:
+    """Route a Messages request to a model and answer as Anthropic does."""
+    query = anthropic.read_query(
+        body,
+        headers=request.headers,
+        tenant=tenant,
+        request_id=request.state.request_id,
+        request_id_given=request_id is not None,
+        received_at=request.state.received_at,
+    )
+    writer = Writer(_message, partial(_events, query=query), anthropic_answers.PING)
+    return await respond(request, parts, query, writer)
+
+
+@endpoints.post("/v1/messages/count_tokens", openapi_extra=body_schema("CountTokensRequest"))
+async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
+    """Estimate the tokens of a Messages request; calls no model, reserves and teaches nothing."""
+    asked = anthropic.read_input(body)
+    _named_arm(parts, asked)
+    return JsonAnswer(
+        {"input_tokens": anthropic.prompt_tokens(asked)}, headers={"X-Router-Token-Count": "estimate"}
+    )
+
+
+@endpoints.post("/v1/messages/chat-template", openapi_extra=body_schema("CountTokensRequest"))
+async def chat_template(parts: PartsDep, body: BodyDep) -> Response:
+    """Write a Messages request as the one prompt that a model would read."""
+    asked = anthropic.read_input(body)
+    arm = _named_arm(parts, asked)
+    source = None if arm is None else arm.chat_template
+    chat, _ = translated(asked)
+    prompt = await asyncio.to_thread(rendered, chat["messages"], chat.get("tools"), source)
+    template = "chatml" if arm is None or source is None else arm.arm_id
+    return JsonAnswer({"prompt": prompt, "template": template})
+
+
+def _named_arm(parts: Parts, asked: Json) -> Arm | None:
+    """The arm that the request names; None: the router would choose. Raises UnknownModel."""
+    name = asked.get("model")
+    return None if name is None or name in AUTO else parts.catalog.find(name)
+
+
+def _message(completed: Completed) -> Json:
+    message = completed.native or anthropic_answers.message(completed.body)
+    return anthropic_answers.explained(message, completed.head.explanation)
+
+
+async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, None]:
+    """The events of one message: as its model sent them, or written from what it said."""
+    explanation = streaming.head.explanation
+    writer = anthropic_answers.MessageEvents(query.n_prompt_tokens, explanation)
+    is_native = False
+    try:
+        async for chunk in streaming.chunks:
+            if chunk.native is not None:
+                is_native = True
+                yield anthropic_answers.explained_event(chunk.native, explanation)
+            elif written := writer.take(chunk):
+                yield written
+        if not is_native:
+            yield writer.end()
+    except ProviderError as error:
+        yield anthropic_answers.error_event(problems.problem(error), query.request_id)
+    finally:
+        await streaming.chunks.aclose()

@@ -1,0 +1,268 @@
+"""Anthropic Messages on the wire -> Query."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.dialects.anthropic_to_openai import translated
+from service.dialects.openai import (
+    MAX_MESSAGES,
+    Name,
+    RouterOptions,
+    client_retries,
+    field_path,
+    invalid,
+    read_json,
+    read_options,
+    validated,
+)
+from service.errors import BadRequest
+from service.types import AUTO, Json, Native, Query
+
+BYTES_PER_TOKEN = 4
+FILE_TOKENS = 1_600  # of an image or a document; what Anthropic counts for a large image
+DEFAULT_VERSION = "2023-06-01"
+
+_REQUIRED: Mapping[str, Mapping[str, type]] = {
+    "text": {"text": str},
+    "image": {"source": dict},
+    "document": {"source": dict},
+    "tool_use": {"id": str, "name": str, "input": dict},
+    "tool_result": {"tool_use_id": str},
+}
+_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "base64": ("media_type", "data"),
+    "url": ("url",),
+    "text": ("data",),
+}
+_NOT_TEXT = frozenset({"type", "role", "id", "tool_use_id", "signature", "cache_control"})
+_REMINDER, _REMINDER_END = "<system-reminder>", "</system-reminder>"
+
+
+class _Open(BaseModel):
+    """Fields we check; whatever else the caller sends is kept."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Block(_Open):
+    """One content block; types that we do not know pass."""
+
+    type: str
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Block:
+        extra = self.model_extra or {}
+        for name, kind in _REQUIRED.get(self.type, {}).items():
+            if not isinstance(extra.get(name), kind):
+                wanted = "an object" if kind is dict else "a string"
+                raise ValueError(f"{name} is required for type {self.type}, and must be {wanted}")
+        source = extra.get("source")
+        kind_of_source = str(source.get("type")) if isinstance(source, dict) else ""
+        for name in _SOURCES.get(kind_of_source, ()):
+            if not isinstance(extra["source"].get(name), str):
+                raise ValueError(f"source.{name} is required, and must be a string")
+        return self
+
+
+class SystemBlock(_Open):
+    type: Literal["text"]
+    text: str
+
+
+class ToolResult(_Open):
+    content: str | list[Block] | None = None
+
+
+class Turn(_Open):
+    role: Literal["user", "assistant", "system"]
+    content: str | list[Block]
+
+
+class Tool(_Open):
+    type: str | None = None
+    name: str | None = None
+    input_schema: Json | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Tool:
+        if self.type in (None, "custom") and (self.name is None or self.input_schema is None):
+            raise ValueError("name and input_schema are required")
+        return self
+
+
+class ToolChoice(_Open):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+    disable_parallel_tool_use: bool = False
+
+    @model_validator(mode="after")
+    def _names_a_tool(self) -> ToolChoice:
+        if self.type == "tool" and self.name is None:
+            raise ValueError("name is required for type tool")
+        return self
+
+
+class Thinking(_Open):
+    type: str
+    budget_tokens: int | None = None
+
+
+class OutputConfig(_Open):
+    effort: str | None = None
+    format: Json | None = None
+
+
+class CountTokensRequest(_Open):
+    """What counts as input in a Messages request."""
+
+    model: Name | None = Field(None, description="absent, auto or router/auto: the router chooses")
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_MESSAGES)]
+    system: str | list[SystemBlock] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> CountTokensRequest:
+        if self.tool_choice is not None and not self.tools:
+            raise ValueError("tool_choice needs tools")
+        return self
+
+
+class MessagesRequest(CountTokensRequest):
+    """A Messages request, with the router's own options."""
+
+    max_tokens: Annotated[int, Field(ge=0)]
+    stream: bool | None = None
+    stop_sequences: list[str] | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    router: RouterOptions | None = Field(None, strict=False)
+
+
+def read_query(
+    raw: bytes,
+    *,
+    headers: Mapping[str, str],
+    tenant: str,
+    request_id: str,
+    request_id_given: bool,
+    received_at: datetime,
+) -> Query:
+    """Read a request body.
+
+    Raises:
+        BadRequest: the body is not JSON, or a field breaks its rule; the message names both.
+    """
+    body = read_json(raw)
+    request = validated(MessagesRequest, body)
+    _check_tool_results(request.messages)
+    forwarded = {name: value for name, value in body.items() if name != "router"}
+    openai_body, needs = translated(forwarded)
+    return Query(
+        tenant=tenant,
+        request_id=request_id,
+        request_id_given=request_id_given,
+        body=openai_body,
+        text=asked_text(body),
+        body_digest=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest(),
+        dialect="anthropic",
+        requested_model=None if request.model is None or request.model in AUTO else request.model,
+        stream=bool(request.stream),
+        n_prompt_tokens=prompt_tokens(body),
+        max_output_tokens=request.max_tokens or None,
+        options=read_options(request.router, headers),
+        received_at=received_at,
+        n_client_retries=client_retries(headers),
+        native=Native(forwarded, _forwarded(headers), needs),
+    )
+
+
+def read_input(raw: bytes) -> Json:
+    """Read the body of a request that only asks about its input. Raises BadRequest."""
+    body = read_json(raw)
+    request = validated(CountTokensRequest, body)
+    _check_tool_results(request.messages)
+    return body
+
+
+def _forwarded(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers that Anthropic is to see as they came."""
+    forwarded = {"anthropic-version": headers.get("anthropic-version", DEFAULT_VERSION)}
+    if (beta := headers.get("anthropic-beta")) is not None:
+        forwarded["anthropic-beta"] = beta
+    return forwarded
+
+
+def _check_tool_results(turns: list[Turn]) -> None:
+    """Every result follows the use of its tool, and is made of blocks. Raises BadRequest."""
+    used: set[str] = set()
+    for i, turn in enumerate(turns):
+        for j, block in enumerate(turn.content if isinstance(turn.content, list) else []):
+            extra = block.model_extra or {}
+            if block.type == "tool_use":
+                used.add(extra["id"])
+            elif block.type == "tool_result":
+                _check_tool_result(extra, used, f"messages[{i}].content[{j}]")
+
+
+def _check_tool_result(result: Json, used: Collection[str], place: str) -> None:
+    if result["tool_use_id"] not in used:
+        param = f"{place}.tool_use_id"
+        raise BadRequest(f"{param}: must be the id of a tool_use block before it", param=param)
+    try:
+        ToolResult.model_validate(result)
+    except ValidationError as error:
+        raise invalid(error, lambda location: f"{place}.{field_path(location)}") from error
+
+
+def asked_text(body: Json) -> str:
+    """What the user asks: the text of the last user turn that has any, without what the client put in."""
+    for turn in reversed(body["messages"]):
+        if turn["role"] == "user" and (text := _own_words(turn["content"])):
+            return text
+    return ""
+
+
+def _own_words(content: str | list[Json]) -> str:
+    texts = [content] if isinstance(content, str) else [b["text"] for b in content if b["type"] == "text"]
+    return "\n".join(own for text in texts if (own := _without_reminders(text).strip()))
+
+
+def _without_reminders(text: str) -> str:
+    first, *others = text.split(_REMINDER)
+    return first + "".join(other.partition(_REMINDER_END)[2] for other in others)
+
+
+def prompt_tokens(body: Json) -> int:
+    """Estimate the input's tokens: UTF-8 bytes / 4 of system, messages and tools; files count a fixed number.
+
+    Thinking counts, its signatures and what is encrypted do not.
+    """
+    n_bytes = len(orjson.dumps(body["tools"])) if body.get("tools") else 0
+    n_files = 0
+    rest: list[Any] = [body.get("system"), body["messages"]]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            n_bytes += len(item.encode())
+        elif isinstance(item, list):
+            rest.extend(item)
+        elif isinstance(item, dict) and _is_file(item):
+            n_files += 1
+        elif isinstance(item, dict) and item.get("type") != "redacted_thinking":
+            rest.extend(value for name, value in item.items() if name not in _NOT_TEXT)
+    return -(-n_bytes // BYTES_PER_TOKEN) + n_files * FILE_TOKENS
+
+
+def _is_file(block: Json) -> bool:
+    source = block.get("source")
+    return isinstance(source, dict) and source.get("type") in ("base64", "url", "file")

@@ -1,0 +1,280 @@
+"""Answers in the Anthropic dialect: messages, event streams, errors, lists of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from service.dialects.anthropic_to_openai import tool_id
+from service.types import Arm, Chunk, Json, Usage
+from service.usage import reported_to_anthropic, usage_from
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+_STOP_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+_ERROR_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+OVERLOADED = 529  # what Anthropic answers where others answer 503
+
+
+def event(type: str, **fields: Any) -> bytes:
+    """One server-sent event."""
+    return b"event: %s\ndata: %s\n\n" % (type.encode(), orjson.dumps({"type": type, **fields}))
+
+
+def message(body: Json) -> Json:
+    """The message that says what an OpenAI `chat.completion` says."""
+    choice = body["choices"][0]
+    said = choice["message"]
+    text = _text(said)
+    calls = [_tool_use(call) for call in _objects(said.get("tool_calls"))]
+    return {
+        **_frame(body),
+        "content": [*([{"type": "text", "text": text}] if text else []), *calls],
+        "stop_reason": _stop_reason(
+            choice.get("finish_reason"), has_tools=bool(calls), is_refusal=bool(said.get("refusal"))
+        ),
+        "stop_sequence": None,
+        "usage": reported_to_anthropic(usage_from(body.get("usage")) or Usage()),
+    }
+
+
+def _frame(body: Json) -> Json:
+    message_id = str(body.get("id") or uuid4().hex)
+    if not message_id.startswith("msg_"):
+        message_id = f"msg_{message_id}"
+    return {"id": message_id, "type": "message", "role": "assistant", "model": body["model"]}
+
+
+def _tool_use(call: Json) -> Json:
+    return _tool_block(call) | {"input": _input(_arguments(call))}
+
+
+def _tool_block(call: Json) -> Json:
+    given_id = call.get("id")
+    use_id = tool_id(str(given_id)) if given_id else f"toolu_{uuid4().hex[:24]}"
+    return {"type": "tool_use", "id": use_id, "name": str(_function(call).get("name") or ""), "input": {}}
+
+
+def _function(call: Json) -> Json:
+    function = call.get("function")
+    return function if isinstance(function, dict) else {}
+
+
+def _arguments(call: Json) -> str:
+    """The (piece of) JSON that the tool is called with; some servers send it as an object."""
+    arguments = _function(call).get("arguments")
+    if isinstance(arguments, dict):
+        return orjson.dumps(arguments).decode()
+    return arguments if isinstance(arguments, str) else ""
+
+
+def _text(said: Json) -> str:
+    """What a message or a delta says to the user."""
+    text = said.get("content") or said.get("refusal")
+    return text if isinstance(text, str) else ""
+
+
+def _objects(value: object) -> list[Json]:
+    """The objects of a list; models' servers put all sorts of things there."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _input(arguments: str) -> Json:
+    """The arguments as the object they should be; what is none goes to the tool to be refused, not lost."""
+    try:
+        value = orjson.loads(arguments or "{}")
+    except orjson.JSONDecodeError:
+        value = None
+    return value if isinstance(value, dict) else {"arguments": arguments}
+
+
+def _stop_reason(finish_reason: str | None, *, has_tools: bool, is_refusal: bool) -> str:
+    """Anthropic's word for it; those it has no word for stay as they are."""
+    if is_refusal:
+        return "refusal"
+    if has_tools and finish_reason == "stop":  # as some servers say
+        return "tool_use"
+    return _STOP_REASONS.get(finish_reason or "stop", finish_reason or "end_turn")
+
+
+class MessageEvents:
+    """Writes the events of one message from the chunks of an OpenAI stream.
+
+    Blocks follow each other: one is open at a time, and nothing is added to one that is closed. Pieces
+    of several tool calls may come mixed, so all but the first wait until the end.
+
+    Args:
+        n_prompt_tokens: an estimate, for the start; the count itself comes only at the end.
+    """
+
+    def __init__(self, n_prompt_tokens: int, router: Json | None = None) -> None:
+        self._n_prompt_tokens = n_prompt_tokens
+        self._router = router
+        self._is_started = False
+        self._n_blocks = 0
+        self._open: str | int | None = None  # "text", or a tool call's number
+        self._waiting: dict[str | int, list[Json]] = {}
+        self._numbers: dict[int, int] = {}  # a tool call's index -> its number, as some repeat an index
+        self._ids: list[str | None] = []  # by number
+        self._finish_reason: str | None = None
+        self._is_refusal = False
+        self._usage = Usage()
+
+    def take(self, chunk: Chunk) -> bytes:
+        """The events that a piece makes; often none."""
+        events = [] if self._is_started else [self._start(chunk)]
+        self._usage = usage_from(chunk.body.get("usage")) or self._usage
+        for choice in chunk.body.get("choices") or []:
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+            if isinstance(delta := choice.get("delta"), dict):
+                events += self._delta(delta)
+        return b"".join(events)
+
+    def end(self) -> bytes:
+        """The events that close the message."""
+        events = self._close()
+        for key, pieces in self._waiting.items():
+            for piece in pieces:
+                events += self._add(key, piece)
+            events += self._close()
+        stop_reason = _stop_reason(
+            self._finish_reason, has_tools=bool(self._ids), is_refusal=self._is_refusal
+        )
+        delta = {"stop_reason": stop_reason, "stop_sequence": None}
+        events.append(event("message_delta", delta=delta, usage=reported_to_anthropic(self._usage)))
+        return b"".join([*events, event("message_stop")])
+
+    def _start(self, chunk: Chunk) -> bytes:
+        self._is_started = True
+        usage = reported_to_anthropic(Usage(prompt_tokens=self._n_prompt_tokens))
+        begun = {**_frame(chunk.body), "content": [], "stop_reason": None, "stop_sequence": None}
+        return event("message_start", message=explained({**begun, "usage": usage}, self._router))
+
+    def _delta(self, delta: Json) -> list[bytes]:
+        events = []
+        self._is_refusal |= bool(delta.get("refusal"))
+        if text := _text(delta):
+            events += self._piece("text", {"text": text})
+        for call in _objects(delta.get("tool_calls")):
+            events += self._piece(self._number(call), call)
+        return events
+
+    def _number(self, call: Json) -> int:
+        """Which tool call a piece belongs to."""
+        index, given_id = call.get("index"), call.get("id")
+        index = index if isinstance(index, int) else 0
+        known = self._numbers.get(index)
+        if known is None or (given_id and self._ids[known] not in (None, given_id)):
+            self._numbers[index] = known = len(self._ids)
+            self._ids.append(given_id)
+        return known
+
+    def _piece(self, key: str | int, piece: Json) -> list[bytes]:
+        closed: list[bytes] = []
+        if self._open == "text" and key != "text" and not self._waiting:
+            closed = self._close()  # text is done when a tool is called
+        if self._open in (None, key):
+            return closed + self._add(key, piece)
+        self._waiting.setdefault(key, []).append(piece)
+        return []
+
+    def _add(self, key: str | int, piece: Json) -> list[bytes]:
+        """Add to the block, opened if need be."""
+        text = piece["text"] if key == "text" else _arguments(piece)
+        events = []
+        if self._open is None:
+            self._open = key
+            events.append(
+                event("content_block_start", index=self._n_blocks, content_block=_block(key, piece))
+            )
+        if text:
+            delta = (
+                {"type": "text_delta", "text": text}
+                if key == "text"
+                else {"type": "input_json_delta", "partial_json": text}
+            )
+            events.append(event("content_block_delta", index=self._n_blocks, delta=delta))
+        return events
+
+    def _close(self) -> list[bytes]:
+        if self._open is None:
+            return []
+        self._open = None
+        self._n_blocks += 1
+        return [event("content_block_stop", index=self._n_blocks - 1)]
+
+
+def _block(key: str | int, piece: Json) -> Json:
+    """A block as it begins: empty."""
+    if key == "text":
+        return {"type": "text", "text": ""}
+    return _tool_block(piece)
+
+
+def explained(body: Json, explanation: Json | None) -> Json:
+    """The message with what was weighed, where the caller asked for it."""
+    return body if explanation is None else {**body, "router": explanation}
+
+
+def explained_event(native: bytes, explanation: Json | None) -> bytes:
+    """The same for an event as it came; only the first one tells."""
+    if explanation is None or not native.startswith(b"event: message_start\n"):
+        return native
+    data = orjson.loads(native.partition(b"data: ")[2])
+    return event("message_start", message=explained(data["message"], explanation))
+
+
+def error_event(problem: tuple[int, Json], request_id: str) -> bytes:
+    """How a stream says that it ends here; nothing follows it."""
+    status, body = problem
+    return event(**error(status, body["error"]["message"], request_id)[1])
+
+
+def error(status: int, text: str, request_id: str | None) -> tuple[int, Json]:
+    """Status and envelope of an error that OpenAI's dialect would answer with `status`."""
+    status = OVERLOADED if status == 503 else status
+    kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    body = {"type": "error", "error": {"type": kind, "message": text}, "request_id": request_id}
+    return status, body
+
+
+def models(arms: Sequence[Arm], started_at: int) -> Json:
+    """`auto` and every arm; all on one page."""
+    listed = [model("auto", None, started_at), *(model(arm.arm_id, arm, started_at) for arm in arms)]
+    return {
+        "data": listed,
+        "has_more": False,
+        "first_id": listed[0]["id"],
+        "last_id": listed[-1]["id"],
+    }
+
+
+def model(name: str, arm: Arm | None, started_at: int) -> Json:
+    return {
+        "type": "model",
+        "id": name,
+        "display_name": name,
+        "created_at": datetime.fromtimestamp(started_at, UTC).isoformat(),
+        "lifecycle": "active",
+        "max_input_tokens": None if arm is None else arm.context_window,
+    }

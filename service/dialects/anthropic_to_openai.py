@@ -1,0 +1,195 @@
+"""An Anthropic Messages request as a Chat Completions request, for the arms of other vendors."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from service.types import Json
+
+# Fields that change the answer, and have no counterpart.
+_ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "output_format", "top_k")
+_SAME = ("max_tokens", "model", "stream", "temperature", "top_p")
+_TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+_BUDGETS = ((4_096, "low"), (16_384, "medium"))  # thinking tokens up to which an effort is meant
+_ATTRIBUTION = "x-anthropic-billing-header"
+_TOOL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # what OpenAI takes
+
+
+def translated(body: Json) -> tuple[Json, tuple[str, ...]]:
+    """The request that asks another vendor the same.
+
+    Thinking is left out whole, since only its maker can read it; so are cache marks and `metadata`.
+
+    Returns:
+        The Chat Completions request, and what of `body` it cannot ask.
+    """
+    translation = _Translation()
+    request = translation.request(body)
+    return request, tuple(translation.needs)
+
+
+class _Translation:
+    """One request under way; `needs` collects, in order, what has no counterpart."""
+
+    def __init__(self) -> None:
+        self.needs: dict[str, None] = {}
+
+    def request(self, body: Json) -> Json:
+        for name in _ANTHROPIC_ONLY:
+            if body.get(name) is not None:
+                self.needs[name] = None
+        if body.get("max_tokens") == 0:
+            self.needs["max_tokens 0"] = None
+        asked = {name: body[name] for name in _SAME if body.get(name) is not None}
+        asked["messages"] = self._messages(body)
+        if body.get("stop_sequences"):
+            asked["stop"] = body["stop_sequences"]
+        return {**asked, **self._tools(body), **_reasoning(body), **_format(body)}
+
+    def _messages(self, body: Json) -> list[Json]:
+        messages = []
+        if system := _system(body.get("system")):
+            messages.append({"role": "system", "content": system})
+        for turn in body["messages"]:
+            messages.extend(self._turn(turn["role"], _blocks(turn["content"])))
+        if body["messages"][-1]["role"] == "assistant":
+            self.needs["continuing a begun answer"] = None
+        return messages or [{"role": "user", "content": ""}]  # thinking alone leaves nothing
+
+    def _turn(self, role: str, blocks: list[Json]) -> Iterator[Json]:
+        if role == "user":
+            yield from self._user(blocks)
+        elif role == "assistant":
+            yield from self._assistant(blocks)
+        else:
+            yield {"role": role, "content": "\n\n".join(self._texts(blocks))}
+
+    def _user(self, blocks: list[Json]) -> Iterator[Json]:
+        """Results of tools first, as messages of their own; files in them go to the user's message."""
+        parts: list[Json] = []
+        for block in blocks:
+            if block["type"] == "tool_result":
+                inner = _blocks(block.get("content") or "")
+                text = "\n".join(self._texts([b for b in inner if b["type"] == "text"]))
+                parts.extend(p for b in inner if b["type"] != "text" and (p := self._part(b)))
+                content = f"Error: {text}" if block.get("is_error") else text
+                yield {"role": "tool", "tool_call_id": tool_id(block["tool_use_id"]), "content": content}
+            elif part := self._part(block):
+                parts.append(part)
+        if len(parts) == 1 and parts[0]["type"] == "text":
+            yield {"role": "user", "content": parts[0]["text"]}
+        elif parts:
+            yield {"role": "user", "content": parts}
+
+    def _assistant(self, blocks: list[Json]) -> Iterator[Json]:
+        said = [b for b in blocks if b["type"] not in {"tool_use", "thinking", "redacted_thinking"}]
+        message: Json = {"role": "assistant", "content": "".join(self._texts(said)) or None}
+        calls = [_call(block) for block in blocks if block["type"] == "tool_use"]
+        if calls:
+            message["tool_calls"] = calls
+        if calls or message["content"]:
+            yield message
+
+    def _texts(self, blocks: list[Json]) -> list[str]:
+        parts = [part for block in blocks if (part := self._part(block))]
+        for part in parts:
+            if part["type"] != "text":
+                self.needs[f"{part['type']} of an assistant or a system"] = None
+        return [part["text"] for part in parts if part["type"] == "text"]
+
+    def _part(self, block: Json) -> Json | None:
+        """A block of text or a file, as a content part; None where there is no such part."""
+        source = block.get("source") or {}
+        match block["type"], source.get("type"):
+            case "text", _:
+                return {"type": "text", "text": block["text"]}
+            case "document", "text":
+                return {"type": "text", "text": source["data"]}
+            case "image", "base64":
+                return {"type": "image_url", "image_url": {"url": _data_url(source)}}
+            case "image", "url":
+                return {"type": "image_url", "image_url": {"url": source["url"]}}
+            case "document", "base64":
+                name = block.get("title") or "document.pdf"
+                return {"type": "file", "file": {"filename": name, "file_data": _data_url(source)}}
+            case kind, "file" | "url" | "content":
+                self.needs[f"{kind} from {source['type']}"] = None
+            case kind, _:
+                self.needs[f"{kind} blocks"] = None
+        return None
+
+    def _tools(self, body: Json) -> Json:
+        functions = []
+        for tool in body.get("tools") or []:
+            if tool.get("type") in (None, "custom"):
+                functions.append(_function(tool))
+            else:
+                self.needs[f"tool {tool['type']}"] = None
+        if not functions:
+            return {}
+        choice = body.get("tool_choice") or {}
+        asked: Json = {"tools": functions}
+        if choice.get("type") == "tool":
+            asked["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
+        elif choice:
+            asked["tool_choice"] = _TOOL_CHOICES[choice["type"]]
+        if choice.get("disable_parallel_tool_use"):
+            asked["parallel_tool_calls"] = False
+        return asked
+
+
+def _blocks(content: str | list[Json]) -> list[Json]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _system(system: str | list[Json] | None) -> str:
+    """The system prompt in one; the line by which Anthropic tells its own clients apart stays with it."""
+    texts = [block["text"] for block in _blocks(system or "")]
+    return "\n\n".join(text for text in texts if text and not text.startswith(_ATTRIBUTION))
+
+
+def _call(block: Json) -> Json:
+    arguments = orjson.dumps(block["input"]).decode()
+    function = {"name": block["name"], "arguments": arguments}
+    return {"id": tool_id(block["id"]), "type": "function", "function": function}
+
+
+def tool_id(given: str) -> str:
+    """The id of a tool's use; one that other vendors would refuse is replaced, by the same one each time."""
+    if _TOOL_ID.fullmatch(given):
+        return given
+    return f"toolu_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
+
+
+def _function(tool: Json) -> Json:
+    function = {"name": tool["name"], "parameters": tool["input_schema"]}
+    function |= {name: tool[name] for name in ("description", "strict") if tool.get(name) is not None}
+    return {"type": "function", "function": function}
+
+
+def _data_url(source: Json) -> str:
+    return f"data:{source.get('media_type')};base64,{source.get('data')}"
+
+
+def _reasoning(body: Json) -> Json:
+    """The effort that is asked for in words, or by the tokens to think in; `adaptive` asks for none."""
+    effort: Any = (body.get("output_config") or {}).get("effort")
+    thinking = body.get("thinking") or {}
+    budget = thinking.get("budget_tokens")
+    if effort is None and thinking.get("type") == "enabled" and isinstance(budget, int):
+        effort = next((name for limit, name in _BUDGETS if budget <= limit), "high")
+    return {"reasoning_effort": _EFFORTS[effort]} if effort in _EFFORTS else {}
+
+
+def _format(body: Json) -> Json:
+    schema = ((body.get("output_config") or {}).get("format") or {}).get("schema")
+    if schema is None:
+        return {}
+    wanted = {"name": "answer", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": wanted}}

@@ -1,0 +1,212 @@
+"""Calls Anthropic for callers who speak its dialect: their bytes go up, Anthropic's come back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from functools import partial
+
+import orjson
+
+from service.errors import ProviderBroken, ProviderError
+from service.ports import Clock
+from service.providers.failures import failure_in
+from service.providers.http import HttpClient, Post, parsed
+from service.providers.keys import api_key
+from service.types import Answer, Arm, Chunk, Json, Native, Usage
+from service.usage import estimated_usage, text_bytes, usage_from
+
+ANTHROPIC_BASE_URL = "https://api.anthropic.com"
+
+# The status of an error that comes inside a stream, after a 200.
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_KNOWN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+_FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicCaller:
+    """Anthropic's Messages, like to like.
+
+    Nothing of what passes is changed but the name of the model; it is only watched, for the books.
+
+    Args:
+        secrets: where `api_key_env` is looked up; the environment, usually.
+        clock: tells how far away the date in a `Retry-After` is.
+    """
+
+    def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
+        self._secrets = secrets
+        self._http = HttpClient(clock)
+
+    async def complete(self, arm: Arm, native: Native, *, timeout_s: float) -> Answer:
+        message = await self._http.answer(self._post(arm, native, stream=False, timeout_s=timeout_s))
+        if not isinstance(message, dict) or not isinstance(message.get("content"), list):
+            raise self._refusal(arm, 200, message)
+        usage = usage_from(message.get("usage")) or _estimated(native, text_bytes(message["content"]))
+        return Answer(_seen(message), usage, {**message, "model": arm.arm_id})
+
+    async def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+        post = self._post(arm, native, stream=True, timeout_s=timeout_s)
+        watch = _Watch(arm, native)
+        async with aclosing(self._http.events(post)) as events:
+            async for data in events:
+                event = parsed(data)
+                if not isinstance(event, dict) or event.get("type") == "error":
+                    raise self._refusal(arm, 200, event)
+                yield watch.take(event, data)
+        watch.end()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def _post(self, arm: Arm, native: Native, *, stream: bool, timeout_s: float) -> Post:
+        key = api_key(arm, self._secrets)
+        return Post(
+            arm=arm,
+            url=f"{(arm.base_url or ANTHROPIC_BASE_URL).rstrip('/')}/v1/messages",
+            headers={**native.headers, **({} if key is None else {"x-api-key": key})},
+            body={**native.body, "model": arm.model, "stream": stream},
+            timeout_s=timeout_s,
+            refusal=partial(self._refusal, arm),
+        )
+
+    def _refusal(self, arm: Arm, status: int, answer: object, wait_s: float | None = None) -> ProviderError:
+        error = answer.get("error") if isinstance(answer, dict) else None
+        if not isinstance(error, dict):
+            if status == 200:
+                return ProviderBroken(f"{arm.model} answered something else than a message", status=200)
+            return failure_in(arm, None, status, retry_after_s=wait_s)
+        if status == 200:
+            status = _STATUSES.get(str(error.get("type")), 502)
+        if str(error.get("message")).startswith("prompt is too long"):
+            error = {**error, "code": "context_length_exceeded"}  # another model's window may be longer
+        secret = api_key(arm, self._secrets)
+        return failure_in(arm, {"error": error}, status, secret=secret, retry_after_s=wait_s)
+
+
+class _Watch:
+    """Watches the events of one stream go by, and tells what is in them in OpenAI's terms."""
+
+    def __init__(self, arm: Arm, native: Native) -> None:
+        self._arm = arm
+        self._native = native
+        self._frame: Json = {"object": "chat.completion.chunk"}
+        self._counts: Json = {}
+        self._n_answer_bytes = 0
+        self._is_whole = False
+
+    def take(self, event: Json, data: bytes) -> Chunk:
+        """The event as it came, under the arm's name."""
+        kind = event.get("type")
+        if kind == "message_start":
+            message = _object(event.get("message"))
+            self._frame["id"] = message.get("id")
+            self._count(message)
+            data = orjson.dumps({**event, "message": {**message, "model": self._arm.arm_id}})
+        delta = _delta(event)
+        self._n_answer_bytes += text_bytes(delta)
+        finish_reason = None
+        if kind == "message_delta":
+            self._count(event)
+            finish_reason = _finish_reason(_object(event.get("delta")).get("stop_reason"))
+        choices = [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
+        body = {**self._frame, "choices": choices if delta or finish_reason else []}
+        usage = None
+        if kind == "message_stop":
+            self._is_whole = True
+            usage = usage_from(self._counts) or _estimated(self._native, self._n_answer_bytes)
+        return Chunk(body, usage, b"event: %s\ndata: %s\n\n" % (str(kind).encode(), data))
+
+    def end(self) -> None:
+        """Raises ProviderBroken: the stream was cut off."""
+        if not self._is_whole:
+            raise ProviderBroken(f"{self._arm.model} stopped streaming before its answer was complete")
+
+    def _count(self, event: Json) -> None:
+        """Counts are cumulative; those of the beginning stand where the end gives none."""
+        counts = _object(event.get("usage"))
+        self._counts |= {name: count for name, count in counts.items() if count is not None}
+
+
+def _delta(event: Json) -> Json:
+    """What an event adds to the answer, as an OpenAI delta."""
+    if event.get("type") == "content_block_start":
+        block = _object(event.get("content_block"))
+        if block.get("type") == "tool_use":
+            return {"tool_calls": [_call(event.get("index"), block, "")]}
+        if others := _others([block]):
+            return {"blocks": others}
+        return {"content": block["text"]} if block.get("text") else {}
+    delta = _object(event.get("delta")) if event.get("type") == "content_block_delta" else {}
+    match delta.get("type"):
+        case "text_delta":
+            return {"content": delta.get("text")}
+        case "thinking_delta":
+            return {"reasoning_content": delta.get("thinking")}
+        case "input_json_delta" if delta.get("partial_json"):
+            return {"tool_calls": [_call(event.get("index"), {}, delta["partial_json"])]}
+    return {}
+
+
+def _call(index: object, block: Json, arguments: str) -> Json:
+    named = {"id": block["id"], "type": "function"} if "id" in block else {}
+    name = {"name": block["name"]} if "name" in block else {}
+    return {"index": index, **named, "function": {**name, "arguments": arguments}}
+
+
+def _seen(message: Json) -> Json:
+    """What a whole message says, as an OpenAI `chat.completion`."""
+    blocks = [_object(block) for block in message["content"]]
+    said: Json = {"role": "assistant", "content": "".join(_strings(blocks, "text")) or None}
+    calls = [
+        _call(index, block, orjson.dumps(block.get("input")).decode())
+        for index, block in enumerate(blocks)
+        if block.get("type") == "tool_use"
+    ]
+    if calls:
+        said["tool_calls"] = calls
+    if others := _others(blocks):
+        said["blocks"] = others
+    finish_reason = _finish_reason(message.get("stop_reason"))
+    choices = [{"index": 0, "message": said, "finish_reason": finish_reason}]
+    return {"id": message.get("id"), "object": "chat.completion", "choices": choices}
+
+
+def _others(blocks: list[Json]) -> list[str]:
+    """The types of blocks that OpenAI has no like of; they too are an answer."""
+    return [kind for block in blocks if (kind := str(block.get("type"))) not in _KNOWN_BLOCKS]
+
+
+def _strings(blocks: list[Json], name: str) -> list[str]:
+    return [block[name] for block in blocks if isinstance(block.get(name), str)]
+
+
+def _finish_reason(stop_reason: object) -> str | None:
+    """OpenAI's word for it; those it has no word for stay as they are."""
+    return None if stop_reason is None else _FINISH_REASONS.get(str(stop_reason), str(stop_reason))
+
+
+def _estimated(native: Native, n_answer_bytes: int) -> Usage:
+    return estimated_usage(native.body, n_answer_bytes)
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}

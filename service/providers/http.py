@@ -1,0 +1,159 @@
+"""POSTs JSON to models' servers, and turns whatever goes wrong into our errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+
+from service.errors import ProviderBroken, ProviderError, ProviderTimeout
+from service.ports import Clock
+from service.providers.failures import retry_after_s
+from service.providers.streams import EventReader
+from service.types import Arm, Json
+
+MAX_ANSWER_BYTES = 32 * 2**20
+CONNECT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One call of an arm's server.
+
+    Args:
+        refusal: the error for an answer of that status, with that body and that `Retry-After` in
+            seconds; status 200 is for a whole answer where a stream was asked for.
+    """
+
+    arm: Arm
+    url: str
+    headers: Mapping[str, str]
+    body: Json
+    timeout_s: float
+    refusal: Callable[[int, object, float | None], ProviderError]
+
+
+class HttpClient:
+    """One pool of connections.
+
+    Args:
+        clock: tells how far away the date in a `Retry-After` is.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    async def answer(self, post: Post) -> object:
+        """The JSON value that comes back; None when it is none."""
+        with _translated(post):
+            async with asyncio.timeout(post.timeout_s):
+                response = await self._send(post)
+                async with response:
+                    return parsed(await _read(response, post.arm))
+
+    async def events(self, post: Post) -> AsyncGenerator[bytes, None]:
+        """The data of each server-sent event; `timeout_s` bounds each wait for the next one."""
+        with _translated(post):
+            async with asyncio.timeout(post.timeout_s):
+                response = await self._send(post)
+                if response.content_type == "application/json":
+                    raise post.refusal(200, parsed(await _read(response, post.arm)), None)
+        try:
+            events = _Events(response)
+            while True:
+                with _translated(post):
+                    async with asyncio.timeout(post.timeout_s):
+                        data = await events.next()
+                if data is None:
+                    return
+                yield data
+        finally:
+            response.release()  # back to the pool when the upstream is done, else closed, so that it stops
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _send(self, post: Post) -> aiohttp.ClientResponse:
+        """The response once its status is known to be good."""
+        response = await self._open_session().post(
+            post.url,
+            data=orjson.dumps(post.body),
+            headers={"Content-Type": "application/json", "User-Agent": "llm-router", **post.headers},
+            allow_redirects=False,
+        )
+        if response.status == 200:
+            return response
+        async with response:
+            refusal = parsed(await _read(response, post.arm))
+        raise post.refusal(response.status, refusal, retry_after_s(response.headers, self._clock()))
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),  # the server's own limits bound how many call
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            )
+        return self._session
+
+
+class _Events:
+    """The data of a response's events, one after the other."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._content = response.content
+        self._reader = EventReader()
+        self._ready: deque[bytes] = deque()
+
+    async def next(self) -> bytes | None:
+        """None: the upstream ended its stream."""
+        while not self._ready:
+            block = await self._content.readany()
+            self._ready.extend(self._reader.feed(block))
+            if not block and not self._ready:
+                return None
+        return self._ready.popleft()
+
+
+@contextmanager
+def _translated(post: Post) -> Iterator[None]:
+    """Turn what the client raises into our errors.
+
+    The causes are cut off: aiohttp's errors carry the request's headers, and so the key.
+    """
+    model = post.arm.model
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError:
+        raise ProviderTimeout(f"{model} accepted no connection within {CONNECT_TIMEOUT_S:g} s") from None
+    except TimeoutError:
+        raise ProviderTimeout(f"{model} gave no answer within {post.timeout_s:g} s") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise ProviderBroken(f"the connection to {model} failed: {type(error).__name__}") from None
+
+
+async def _read(response: aiohttp.ClientResponse, arm: Arm) -> bytes:
+    answer = bytearray()
+    async for block in response.content.iter_any():
+        answer += block
+        if len(answer) > MAX_ANSWER_BYTES:
+            response.close()
+            raise ProviderBroken(f"{arm.model} answered more than {MAX_ANSWER_BYTES} bytes")
+    return bytes(answer)
+
+
+def parsed(data: bytes) -> object:
+    """The JSON value; None when it is none."""
+    try:
+        value: object = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return value

@@ -1,0 +1,39 @@
+"""Where LiteLLM's translation to Anthropic would say something else than was asked, mended before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.errors import ProviderRejected
+from service.types import Json
+
+
+def mended(body: Json) -> Json:
+    """The same request in a form that LiteLLM does not change the meaning of.
+
+    Raises:
+        ProviderRejected: the request asks for JSON without a schema, which LiteLLM leaves out.
+    """
+    if (body.get("response_format") or {}).get("type") == "json_object":
+        raise ProviderRejected(
+            "this model answers in JSON only by a schema, got response_format json_object",
+            status=400,
+            param="response_format",
+            code="unsupported_parameter",
+        )
+    return {**body, "messages": list(_messages(body["messages"]))}
+
+
+def _messages(messages: list[Json]) -> Iterator[Json]:
+    has_begun = False
+    for message in messages:
+        if message["role"] in ("system", "developer"):
+            # A later one would be moved behind the last message; as the user's it stays in its place.
+            yield {**message, "role": "user"} if has_begun else message
+            continue
+        has_begun = True
+        if message["role"] != "assistant" or message.get("content"):
+            yield message
+        elif message.get("tool_calls"):
+            # An empty string would become "[System: Empty message content sanitised ...]".
+            yield {**message, "content": None}

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.dialects import anthropic_answers
+from service.dialects.anthropic_answers import MessageEvents, message
+from service.types import Chunk, Json, Usage
+from service.usage import reported
+
+USAGE = Usage(prompt_tokens=100, cached_tokens=30, completion_tokens=7)
+COUNTED = {
+    "input_tokens": 70,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 30,
+    "output_tokens": 7,
+}
+
+
+def call(name: str | None = None, arguments: str = "", *, index: int = 0, **more: object) -> Json:
+    function = {"arguments": arguments} if name is None else {"name": name, "arguments": arguments}
+    return {"index": index, "function": function, **more}
+
+
+def completion(finish_reason: str = "stop", **said: object) -> Json:
+    choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": finish_reason}
+    return {"id": "c-1", "model": "small", "choices": [choice], "usage": reported(USAGE)}
+
+
+def piece(finish_reason: str | None = None, **delta: object) -> Chunk:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return Chunk({"id": "c-1", "model": "small", "choices": [choice]})
+
+
+def written(*chunks: Chunk, usage: Usage = USAGE) -> list[Json]:
+    """The events that these pieces, and the closing one, become."""
+    writer = MessageEvents(n_prompt_tokens=90)
+    closing = Chunk({"choices": [], "usage": reported(usage)}, usage)
+    raw = b"".join(writer.take(chunk) for chunk in [*chunks, closing]) + writer.end()
+    events = []
+    for block in raw.decode().removesuffix("\n\n").split("\n\n"):
+        first, second = block.split("\n")
+        data = orjson.loads(second.removeprefix("data: "))
+        assert first == f"event: {data['type']}"
+        events.append(data)
+    return events
+
+
+def blocks_of(events: list[Json]) -> list[Json]:
+    """The content that the events add up to, read as a client reads it; every rule of order is checked."""
+    assert [e["type"] for e in events].count("message_start") == 1
+    assert events[0]["type"] == "message_start"
+    assert [e["type"] for e in events[-2:]] == ["message_delta", "message_stop"]
+    blocks: list[Json] = []
+    is_open = False
+    for event in events[1:-2]:
+        if event["type"] == "content_block_start":
+            assert not is_open
+            assert event["index"] == len(blocks)
+            is_open = True
+            blocks.append({**event["content_block"], "json": ""})
+        else:
+            assert is_open
+            assert event["index"] == len(blocks) - 1
+            is_open = event["type"] != "content_block_stop"
+            delta = event.get("delta", {})
+            if delta:
+                kind = {"text": "text_delta", "tool_use": "input_json_delta"}[blocks[-1]["type"]]
+                assert delta["type"] == kind
+                blocks[-1]["json"] += delta.get("text", "") + delta.get("partial_json", "")
+    assert not is_open
+    return blocks
+
+
+# --- whole answers
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "said", "content", "stop_reason"),
+    [
+        ("stop", {"content": "Hi"}, [{"type": "text", "text": "Hi"}], "end_turn"),
+        ("length", {"content": "Hi"}, [{"type": "text", "text": "Hi"}], "max_tokens"),
+        ("content_filter", {"content": None}, [], "refusal"),
+        ("stop", {"content": None, "refusal": "No."}, [{"type": "text", "text": "No."}], "refusal"),
+        (
+            "tool_calls",
+            {"content": "I add.", "tool_calls": [call("add", '{"a": 1}', id="call_1")]},
+            [
+                {"type": "text", "text": "I add."},
+                {"type": "tool_use", "id": "call_1", "name": "add", "input": {"a": 1}},
+            ],
+            "tool_use",
+        ),
+        (
+            "stop",
+            {"content": None, "tool_calls": [call("add", "", id="call_1")]},
+            [{"type": "tool_use", "id": "call_1", "name": "add", "input": {}}],
+            "tool_use",
+        ),
+        (
+            "tool_calls",
+            {"tool_calls": [call("add", '{"a": ', id="call_1")]},
+            [{"type": "tool_use", "id": "call_1", "name": "add", "input": {"arguments": '{"a": '}}],
+            "tool_use",
+        ),
+        ("something_new", {"content": "Hi"}, [{"type": "text", "text": "Hi"}], "something_new"),
+    ],
+)
+def test_a_completion_becomes_a_message(
+    finish_reason: str, said: Json, content: list[Json], stop_reason: str
+) -> None:
+    assert message(completion(finish_reason, **said)) == {
+        "id": "msg_c-1",
+        "type": "message",
+        "role": "assistant",
+        "model": "small",
+        "content": content,
+        "stop_reason": stop_reason,
+        "stop_sequence": None,
+        "usage": COUNTED,
+    }
+
+
+def test_a_tool_call_without_an_id_gets_one() -> None:
+    used = message(completion(tool_calls=[call("add")]))["content"][0]["id"]
+
+    assert used.startswith("toolu_")
+
+
+# --- streams
+
+
+def test_the_events_of_a_text() -> None:
+    events = written(
+        piece(role="assistant", content=""), piece(content="Hel"), piece(content="lo"), piece("stop")
+    )
+
+    assert events == [
+        {
+            "type": "message_start",
+            "message": {
+                "id": "msg_c-1",
+                "type": "message",
+                "role": "assistant",
+                "model": "small",
+                "content": [],
+                "stop_reason": None,
+                "stop_sequence": None,
+                "usage": {
+                    "input_tokens": 90,
+                    "cache_creation_input_tokens": 0,
+                    "cache_read_input_tokens": 0,
+                    "output_tokens": 0,
+                },
+            },
+        },
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hel"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": COUNTED,
+        },
+        {"type": "message_stop"},
+    ]
+
+
+def test_the_blocks_of_text_and_tools() -> None:
+    events = written(
+        piece(content="I add."),
+        piece(tool_calls=[call("add", id="call_1")]),
+        piece(tool_calls=[call(arguments='{"a":')]),
+        piece(tool_calls=[call("sub", id="call_2", index=1)]),
+        piece(tool_calls=[call(arguments="1}"), call(arguments='{"b":2}', index=1)]),
+        piece("tool_calls"),
+    )
+
+    assert blocks_of(events) == [
+        {"type": "text", "text": "", "json": "I add."},
+        {"type": "tool_use", "id": "call_1", "name": "add", "input": {}, "json": '{"a":1}'},
+        {"type": "tool_use", "id": "call_2", "name": "sub", "input": {}, "json": '{"b":2}'},
+    ]
+    assert events[-2]["delta"]["stop_reason"] == "tool_use"
+
+
+def test_calls_that_share_an_index_are_told_apart_by_their_ids() -> None:
+    events = written(
+        piece(tool_calls=[call("add", "{}", id="call_1"), call("sub", "{}", id="call_2")]), piece("stop")
+    )
+
+    assert [block["name"] for block in blocks_of(events)] == ["add", "sub"]
+
+
+def test_arguments_that_come_as_an_object_are_written_as_json() -> None:
+    called = {"index": None, "function": {"name": "add", "arguments": {"a": 1}}}
+
+    [block] = blocks_of(written(piece(tool_calls=[called, "nonsense"]), piece("stop")))
+
+    assert (block["name"], block["json"]) == ("add", '{"a":1}')
+    assert message(completion(tool_calls=[called]))["content"][0]["input"] == {"a": 1}
+
+
+def test_reasoning_without_a_signature_is_left_out() -> None:
+    events = written(piece(reasoning_content="hm"), piece(content="Hi"), piece("stop"))
+
+    assert blocks_of(events) == [{"type": "text", "text": "", "json": "Hi"}]
+
+
+def test_an_empty_answer_is_a_message_without_blocks() -> None:
+    events = written(piece("content_filter"))
+
+    assert blocks_of(events) == []
+    assert events[-2]["delta"]["stop_reason"] == "refusal"
+
+
+PIECES = st.lists(
+    st.tuples(st.just("text"), st.text(min_size=1, max_size=3))
+    | st.tuples(st.integers(0, 2), st.text(max_size=3)),
+    max_size=12,
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(PIECES)
+def test_in_whatever_order_pieces_come_the_blocks_are_in_order_and_nothing_is_lost(
+    pieces: list[tuple[Any, str]],
+) -> None:
+    seen: dict[Any, str] = {}
+    chunks = []
+    for key, said in pieces:
+        first = {"id": f"call_{key}"} if key not in seen else {}
+        seen[key] = seen.get(key, "") + said
+        named = f"tool_{key}" if first else None
+        delta = (
+            {"content": said} if key == "text" else {"tool_calls": [call(named, said, index=key, **first)]}
+        )
+        chunks.append(piece(**delta))
+
+    blocks = blocks_of(written(*chunks, piece("stop")))
+
+    texts = "".join(block["json"] for block in blocks if block["type"] == "text")
+    calls = {block["name"]: block["json"] for block in blocks if block["type"] == "tool_use"}
+    assert texts == seen.pop("text", "")
+    assert calls == {f"tool_{key}": said for key, said in seen.items()}
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "kind"),
+    [
+        (400, 400, "invalid_request_error"),
+        (401, 401, "authentication_error"),
+        (402, 402, "billing_error"),
+        (403, 403, "permission_error"),
+        (404, 404, "not_found_error"),
+        (405, 405, "invalid_request_error"),
+        (409, 409, "conflict_error"),
+        (413, 413, "request_too_large"),
+        (422, 422, "invalid_request_error"),
+        (429, 429, "rate_limit_error"),
+        (500, 500, "api_error"),
+        (502, 502, "api_error"),
+        (503, 529, "overloaded_error"),
+        (504, 504, "timeout_error"),
+    ],
+)
+def test_each_status_has_anthropics_word_for_it(given: int, status: int, kind: str) -> None:
+    assert anthropic_answers.error(given, "no", "r-1") == (
+        status,
+        {"type": "error", "error": {"type": kind, "message": "no"}, "request_id": "r-1"},
+    )

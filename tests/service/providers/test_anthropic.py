@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import traceback
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+
+from service.errors import (
+    ProviderBroken,
+    ProviderError,
+    ProviderOutOfCredit,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+)
+from service.providers.anthropic import AnthropicCaller
+from service.types import Arm, Json, Native, Usage
+from tests.service.providers.scripted import (
+    KEY,
+    NOW,
+    SECRETS,
+    Upstream,
+    answers,
+    collected,
+    drop,
+    hang,
+    streams,
+)
+
+# Spaces, order, escapes, numbers and fields that no library would write again just so.
+THINKING = rb'{"type": "thinking_delta",  "thinking":"h\u00fcm \ud83d\ude00 \/"}'
+SIGNATURE = rb'{"type":"signature_delta","signature":"EqQB+/\u003d="}'
+USAGE = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}
+COUNTED = Usage(prompt_tokens=18, cached_tokens=5, completion_tokens=4)
+BODY: Json = {
+    "model": "auto",
+    "max_tokens": 50,
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "thinking", "thinking": "hüm 😀\u2028", "signature": "EqQB+/=="}],
+        },
+        {"role": "user", "content": "Go on"},
+    ],
+    "a_field_of_tomorrow": {"b": [1, None]},
+}
+NATIVE = Native(BODY, {"anthropic-version": "2024-01-01", "anthropic-beta": "b-1,b-2"})
+
+
+@pytest.fixture
+async def caller() -> AsyncIterator[AnthropicCaller]:
+    caller = AnthropicCaller(SECRETS, lambda: NOW)
+    yield caller
+    await caller.close()
+
+
+def claude(upstream: Upstream) -> Arm:
+    return upstream.arm("anthropic", "claude", path="")
+
+
+def message(*content: Json, **more: object) -> Json:
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-5",
+        "content": list(content),
+        "stop_reason": "end_turn",
+        "usage": USAGE | {"output_tokens": 4},
+    } | more
+
+
+def event(kind: str, data: bytes) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+
+
+def delta(raw: bytes, index: int = 0) -> bytes:
+    data = b'{"type": "content_block_delta",  "index": %d, "delta": %s}' % (index, raw)
+    return event("content_block_delta", data)
+
+
+START = event(
+    "message_start",
+    orjson.dumps({"type": "message_start", "message": message(usage=USAGE | {"output_tokens": 1}), "x": 1}),
+)
+SAID = [
+    event("ping", b'{"type": "ping"}'),
+    event(
+        "content_block_start",
+        b'{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}',
+    ),
+    delta(THINKING),
+    delta(SIGNATURE),
+    event("content_block_stop", b'{"type":"content_block_stop","index":0}'),
+    event("event_of_tomorrow", b'{"type":"event_of_tomorrow", "n":1.0}'),
+    event(
+        "content_block_start",
+        b'{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}',
+    ),
+    delta(b'{"type":"text_delta","text":"I add."}', 1),
+    event("content_block_stop", b'{"type":"content_block_stop","index":1}'),
+    event(
+        "content_block_start",
+        b'{"type":"content_block_start","index":2,'
+        b'"content_block":{"type":"tool_use","id":"toolu_1","name":"add","input":{}}}',
+    ),
+    delta(b'{"type":"input_json_delta","partial_json":""}', 2),
+    delta(b'{"type":"input_json_delta","partial_json":"{\\"a\\": 1}"}', 2),
+    event("content_block_stop", b'{"type":"content_block_stop","index":2}'),
+]
+ENDING = [
+    event(
+        "message_delta",
+        b'{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":4}}',
+    ),
+    event("message_stop", b'{"type":"message_stop"}'),
+]
+
+
+async def asked(caller: AnthropicCaller, arm: Arm, is_stream: bool, timeout_s: float = 20) -> None:
+    if is_stream:
+        await collected(caller.stream(arm, NATIVE, timeout_s=timeout_s))
+    else:
+        await caller.complete(arm, NATIVE, timeout_s=timeout_s)
+
+
+# --- what goes up
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_the_request_goes_up_as_it_came_under_the_upstreams_name(
+    caller: AnthropicCaller, upstream: Upstream, is_stream: bool
+) -> None:
+    upstream.script = streams(START, *SAID, *ENDING) if is_stream else answers(message())
+
+    await asked(caller, claude(upstream), is_stream)
+
+    assert upstream.paths == ["/v1/messages"]
+    assert upstream.bodies[0] == {**BODY, "model": "claude", "stream": is_stream}
+    assert list(upstream.bodies[0])[:4] == list(BODY)[:4]
+    headers = upstream.headers[0]
+    assert (headers["anthropic-version"], headers["anthropic-beta"]) == ("2024-01-01", "b-1,b-2")
+    assert headers["x-api-key"] == KEY
+
+
+# --- what comes back
+
+
+async def test_a_whole_message_comes_back_as_it_was_under_the_arms_name(
+    caller: AnthropicCaller, upstream: Upstream
+) -> None:
+    thought = {"type": "thinking", "thinking": "hüm", "signature": "EqQB+/=="}
+    use = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {"a": 1}}
+    sent = message(
+        thought, {"type": "text", "text": "I add."}, use, stop_reason="tool_use", container={"id": "c"}
+    )
+    upstream.script = answers(sent)
+
+    answer = await caller.complete(claude(upstream), NATIVE, timeout_s=20)
+
+    assert answer.native == {**sent, "model": "an-arm"}
+    assert answer.usage == COUNTED
+    choice = answer.body["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] == "I add."
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a":1}'}
+
+
+async def test_events_come_back_to_the_byte_but_for_the_name_of_the_model(
+    caller: AnthropicCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(START, *SAID, *ENDING)
+
+    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+
+    first, *others = [chunk.native or b"" for chunk in chunks]
+    assert others == SAID + ENDING
+    assert first == START.replace(b'"claude-5"', b'"an-arm"')
+
+
+async def test_a_stream_is_watched_in_openais_terms(caller: AnthropicCaller, upstream: Upstream) -> None:
+    upstream.script = streams(START, *SAID, *ENDING)
+
+    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+
+    choices = [choice for chunk in chunks for choice in chunk.body["choices"]]
+    assert [choice["delta"] for choice in choices] == [
+        {"reasoning_content": "hüm 😀 /"},
+        {"content": "I add."},
+        {
+            "tool_calls": [
+                {
+                    "index": 2,
+                    "id": "toolu_1",
+                    "type": "function",
+                    "function": {"name": "add", "arguments": ""},
+                }
+            ]
+        },
+        {"tool_calls": [{"index": 2, "function": {"arguments": '{"a": 1}'}}]},
+        {},
+    ]
+    assert choices[-1]["finish_reason"] == "tool_calls"
+    assert [chunk.usage for chunk in chunks if chunk.usage] == [COUNTED]
+    assert chunks[-1].usage == COUNTED
+
+
+# --- failures
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (400, "invalid_request_error", ProviderRejected),
+        (401, "authentication_error", ProviderBroken),
+        (402, "billing_error", ProviderOutOfCredit),
+        (404, "not_found_error", ProviderBroken),
+        (413, "request_too_large", ProviderRejected),
+        (429, "rate_limit_error", ProviderRateLimited),
+        (500, "api_error", ProviderBroken),
+        (504, "timeout_error", ProviderTimeout),
+        (529, "overloaded_error", ProviderBroken),
+    ],
+)
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_an_error_means_the_same_as_a_status_and_inside_a_stream(
+    caller: AnthropicCaller,
+    upstream: Upstream,
+    status: int,
+    kind: str,
+    error: type[ProviderError],
+    is_stream: bool,
+    is_late: bool,
+) -> None:
+    body = {"type": "error", "error": {"type": kind, "message": "no"}}
+    late = streams(START, event("error", orjson.dumps(body)))
+    upstream.script = late if is_late and is_stream else answers(body, 200 if is_late else status)
+
+    with pytest.raises(error) as raised:
+        await asked(caller, claude(upstream), is_stream)
+
+    assert type(raised.value) is error
+    assert raised.value.status == status
+
+
+async def test_a_block_that_openai_has_no_like_of_is_an_answer_all_the_same(
+    caller: AnthropicCaller, upstream: Upstream
+) -> None:
+    search = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
+    upstream.script = answers(message(search))
+    whole = await caller.complete(claude(upstream), NATIVE, timeout_s=20)
+    start = {"type": "content_block_start", "index": 0, "content_block": search}
+    upstream.script = streams(START, event("content_block_start", orjson.dumps(start)), *ENDING)
+    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+
+    assert whole.body["choices"][0]["message"]["blocks"] == ["server_tool_use"]
+    assert chunks[1].body["choices"][0]["delta"] == {"blocks": ["server_tool_use"]}
+
+
+async def test_a_prompt_too_long_may_fit_another_model(caller: AnthropicCaller, upstream: Upstream) -> None:
+    said = {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}
+    upstream.script = answers({"type": "error", "error": said}, 400)
+
+    with pytest.raises(ProviderRejected) as raised:
+        await asked(caller, claude(upstream), False)
+
+    assert raised.value.another_may_accept
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (streams(START, *SAID), ProviderBroken),
+        (streams(START, *SAID, then=drop), ProviderBroken),
+        (streams(START, event("x", b"no json")), ProviderBroken),
+        (streams(), ProviderBroken),
+        (answers(message()), ProviderBroken),
+        (hang, ProviderTimeout),
+        (streams(START, then=hang), ProviderTimeout),
+    ],
+    ids=["cut off", "dropped", "no json", "empty", "no stream", "silent", "silent after the start"],
+)
+async def test_a_stream_that_is_not_whole_raises(
+    caller: AnthropicCaller, upstream: Upstream, script: object, error: type[ProviderError]
+) -> None:
+    upstream.script = script  # type: ignore[assignment]
+
+    with pytest.raises(error):
+        await asked(caller, claude(upstream), True, timeout_s=0.2)
+
+
+@pytest.mark.parametrize("body", [b"no json", {"type": "message"}, [], {"content": "x"}], ids=range(4))
+async def test_what_is_no_message_raises(caller: AnthropicCaller, upstream: Upstream, body: object) -> None:
+    upstream.script = answers(body)
+
+    with pytest.raises(ProviderBroken, match="something else than a message"):
+        await asked(caller, claude(upstream), False)
+
+
+async def test_unreported_usage_is_estimated(caller: AnthropicCaller, upstream: Upstream) -> None:
+    upstream.script = answers(message({"type": "text", "text": "x" * 36}, usage={}))
+
+    answer = await caller.complete(claude(upstream), NATIVE, timeout_s=20)
+
+    assert answer.usage.estimated
+    assert answer.usage.completion_tokens == 10
+
+
+async def test_closing_the_stream_ends_the_upstreams_work(
+    caller: AnthropicCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(START, *SAID, then=hang)
+    stream = caller.stream(claude(upstream), NATIVE, timeout_s=20)
+    await anext(stream)
+
+    await stream.aclose()
+
+    await upstream.was_left()
+
+
+async def test_the_key_is_in_no_error(caller: AnthropicCaller, upstream: Upstream) -> None:
+    said = {"type": "invalid_request_error", "message": f"bad key {KEY}"}
+    upstream.script = answers({"type": "error", "error": said}, 400)
+
+    with pytest.raises(ProviderRejected) as raised:
+        await asked(caller, claude(upstream), False)
+
+    assert KEY not in "".join(traceback.format_exception(raised.value))
