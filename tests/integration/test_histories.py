@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 
@@ -194,21 +195,27 @@ async def before_histories(cluster: Cluster) -> AsyncIterator[Database]:
     await database.close()
 
 
+_OLD_DECISION = """
+INSERT INTO decisions
+    (decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, kind, arm_id, propensity,
+     n_chars, n_prompt_tokens, learn, degraded, explanation)
+VALUES ($1, $2, gen_random_uuid()::text, '', $3, 'openai', false, 'exploit', 'small', 1, 0, 0, true, '{}',
+    '{"candidates": []}')
+"""
 _OLD_EVENT = """
 INSERT INTO feedback_events (decision_id, tenant, score, reward, weight, arm_id, received_at)
-VALUES ($1, $2, 0.5, $3, $4, $5, now())
+VALUES ($1, $2, 0.5, $3, $4, 'small', now())
 """
 
 
 async def test_what_was_learned_before_there_were_histories_counts_on(before_histories: Database) -> None:
-    journal = PostgresJournal(before_histories)
+    said = [(Decimal("0.333333"), Decimal("0.7")), (Decimal("0.9"), Decimal(1)), (None, None)]
     for i in range(3):
-        decision = replace(a_decision(f"r{i}"), candidates=(), n_rated=0.0)
-        await journal.log_decision(decision)
         async with before_histories.connection() as connection:
-            said = [(Decimal("0.333333"), Decimal("0.7")), (Decimal("0.9"), Decimal(1)), (None, None)]
+            decision_id = uuid4()
+            await connection.execute(_OLD_DECISION, decision_id, TENANT, NOW + timedelta(seconds=i))
             for reward, weight in said[: i + 1]:
-                await connection.execute(_OLD_EVENT, decision.decision_id, TENANT, reward, weight, "small")
+                await connection.execute(_OLD_EVENT, decision_id, TENANT, reward, weight)
 
     await migrate(before_histories, packaged_migrations())
 

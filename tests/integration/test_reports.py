@@ -15,14 +15,13 @@ from service.ports import Reports
 from service.store.pool import Database
 from service.store.reports import PostgresReports
 from service.tally import Group, Tally, total
-from service.types import Decision, Usage
+from service.types import Decision, Noticed, Usage
 from tests.integration.stores import (
     NOW,
     TENANT,
     Stores,
     a_decision,
     a_feedback,
-    a_reward,
     an_attempt,
     an_outcome,
     answered,
@@ -147,7 +146,10 @@ async def test_the_newest_rating_stands_and_what_nobody_said_is_none(
     await rate(stores, 0.9, "revised")
     await rate(stores, 0.7, "withdrawn")
     await stores.evidence.learn(a_feedback(None, "withdrawn"), None)
-    await stores.evidence.learn(a_feedback(None, "implicit"), a_reward("0", "0.25"))
+    implicit = await stores.journal.find(TENANT, "implicit")
+    assert implicit is not None
+    empty = [Noticed("empty", "small", Decimal("0.25"))]
+    await stores.evidence.notice(TENANT, implicit.decision_id, empty, NOW)
 
     found = await counted(reports)
 
