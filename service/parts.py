@@ -147,7 +147,7 @@ def wire(
 ) -> Parts:
     """Connect what is open already; nothing starts and nothing is waited for."""
     metrics = Metrics()
-    catalog = Catalog(arms.arms, default_arm_id(settings, arms.arms), Breaker(clock))
+    catalog = Catalog(arms.arms, default_arm_id(settings, arms.arms), breaker_of(settings, clock))
     knobs = knobs_of(settings)
     pacer = Pacer(knobs.budget_usd_per_request)
     shadows = Shadows(catalog, caller, shadow_log, background, rng, clock, settings.store_texts)
@@ -181,7 +181,14 @@ def wire(
     completion = Completion(
         router=router,
         catalog=catalog,
-        attempts=Attempts(catalog, rng, clock, settings.max_attempts),
+        attempts=Attempts(
+            catalog,
+            rng,
+            clock,
+            settings.max_attempts,
+            settings.request_deadline_s,
+            escalates=settings.escalation,
+        ),
         journal=journal,
         caller=caller,
         background=background,
@@ -190,6 +197,7 @@ def wire(
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
+        hold_s=settings.escalation_hold_s if settings.escalation else 0.0,
     )
     return Parts(
         settings=settings,
@@ -206,6 +214,16 @@ def wire(
         encoder=encoder,
         metrics=metrics,
         started_at=int(clock().timestamp()),
+    )
+
+
+def breaker_of(settings: Settings, clock: Clock) -> Breaker:
+    """The breaker of this process."""
+    return Breaker(
+        clock,
+        failures_to_open=settings.breaker_failures,
+        rest_s=settings.breaker_rest_s,
+        long_rest_s=settings.breaker_long_rest_s,
     )
 
 

@@ -35,6 +35,7 @@ from service.types import (
     ArmSums,
     Candidate,
     Decision,
+    DecisionKind,
     Neighbour,
     Options,
     Pin,
@@ -81,7 +82,7 @@ class Router:
 
         Raises:
             UnknownModel, ContextTooLong, NoEligibleArm: the query leaves no arm to choose.
-            AllArmsFailed: those that could answer rest after failures.
+            AllArmsRest: those that could answer rest after failures.
         """
         decision = await self.preview(query)
         self.sessions.put(query, decision.pin)
@@ -131,10 +132,23 @@ class Router:
 
     def repeat(self, query: Query, arm_id: str) -> Decision:
         """The decision to answer as an arm answered the same request before: nothing was weighed."""
+        return self._unweighed(query, arm_id, "cache")
+
+    def refuse(self, query: Query, rests: Mapping[str, str]) -> Decision:
+        """The decision not to answer, as every arm that could rests; it names the one that is back first.
+
+        Args:
+            rests: why each arm rests, by its id.
+        """
+        kind: DecisionKind = "default" if query.requested_model is None else "pinned"
+        rejected = tuple(types.Rejection(arm_id, why) for arm_id, why in rests.items())
+        return replace(self._unweighed(query, next(iter(rests)), kind), rejected=rejected)
+
+    def _unweighed(self, query: Query, arm_id: str, kind: DecisionKind) -> Decision:
         return Decision(
             decision_id=uuid4(),
             query=query,
-            kind="cache",
+            kind=kind,
             arm_id=arm_id,
             propensity=1.0,
             uniform=0.0,

@@ -164,6 +164,20 @@ class Settings(_Frozen):
         True, description="well-known models without prior_quality start from their published quality"
     )
     max_attempts: int = Field(3, ge=1, le=10, description="calls of models for one request at the most")
+    request_deadline_s: float = Field(
+        180.0, gt=0, le=3600, description="longest wait for an answer, or a stream's first content, seconds"
+    )
+    breaker_failures: int = Field(3, ge=1, le=100, description="failures in a row that make a model rest")
+    breaker_rest_s: float = Field(30.0, gt=0, le=3600, description="how long it then rests, seconds")
+    breaker_long_rest_s: float = Field(
+        300.0, gt=0, le=86_400, description="rest of a model without credit or in a storm of 429, seconds"
+    )
+    escalation: bool = Field(
+        False, description="ask a stronger model where an answer is empty, refused, cut off or out of form"
+    )
+    escalation_hold_s: float = Field(
+        1.0, ge=0, le=60, description="how long ESCALATION holds streams back to judge them, seconds"
+    )
 
     # --- choosing
     feedback_weight: float = Field(0.6, ge=0, le=10, description="worth of quality in the utility")

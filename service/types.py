@@ -82,6 +82,7 @@ class Query:
     options: Options
     received_at: datetime
     native: Native | None = None  # None: `body` is what came
+    n_client_retries: int = 0  # how often its client says that it tried before
     turn: Turn = Turn()
 
     @property

@@ -59,10 +59,11 @@ MAY_IMPORT = {
     "service.sessions": f"{VALUES} service.ports service.history structlog",
     "service.choosing": "service.types service.sessions bandit numpy",
     "service.routing": f"{DOMAIN} service.choosing service.sessions",
-    "service.attempts": DOMAIN,
+    "service.attempts": f"{DOMAIN} service.signals",
+    "service.held": "service.types",
     "service.completion": (
         f"{DOMAIN} service.attempts service.routing service.explanation service.background service.pieces"
-        " service.cache"
+        " service.cache service.held"
     ),
     "service.learning": f"{DOMAIN} service.rewards",
     "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",

@@ -15,6 +15,7 @@ from service.dialects.openai import (
     MAX_MESSAGES,
     Name,
     RouterOptions,
+    client_retries,
     field_path,
     invalid,
     read_json,
@@ -182,6 +183,7 @@ def read_query(
         max_output_tokens=request.max_tokens or None,
         options=options,
         received_at=received_at,
+        n_client_retries=client_retries(headers),
         native=Native(forwarded, _forwarded(headers), needs),
         turn=turn_of(tenant, as_asked, options, headers),
     )

@@ -139,6 +139,7 @@ def read_query(
         options=options,
         received_at=received_at,
         turn=turn_of(tenant, body, options, headers),
+        n_client_retries=client_retries(headers),
     )
 
 
@@ -234,6 +235,12 @@ def prompt_tokens(request: ChatCompletionRequest) -> int:
     extras = [m.model_extra for m in request.messages if m.model_extra]
     n_bytes += len(orjson.dumps([request.tools or [], request.response_format or {}, extras]))
     return -(-n_bytes // BYTES_PER_TOKEN)
+
+
+def client_retries(headers: Mapping[str, str]) -> int:
+    """How often the caller's SDK has tried this before, as the official ones say; 0 where none says so."""
+    said = headers.get("x-stainless-retry-count", "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 0
 
 
 # Options for callers who cannot change the body; what the body says comes first.
