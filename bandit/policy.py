@@ -76,6 +76,18 @@ class Holdout:
         return choice.index == self.arm and bool(is_within)
 
 
+def stay(probabilities: Floats, utilities: Floats, held: int, toll: float) -> Floats:
+    """Leave the chances of arms that do not gain more than the toll over the held one to the held one.
+
+    An arm that clears the toll keeps its chance, so what is drawn has an exact propensity; where none does,
+    the held arm has probability 1 and no lot is needed.
+    """
+    clears = utilities - utilities[held] > toll
+    kept = np.where(clears, probabilities, 0.0)
+    kept[held] = 1.0 - kept.sum()
+    return kept
+
+
 def without(probabilities: Floats, tried: Sequence[int]) -> Floats:
     """Renormalise over the arms not tried yet; evenly where the policy gave none of them a chance.
 

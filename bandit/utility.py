@@ -48,6 +48,13 @@ def utility_terms(beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> Utility
     )
 
 
+def price_in_utility(usd: float, beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> float:
+    """What dollars on top of an arm's expected ones take from its utility, by the same weights and budget."""
+    largest, budget = float(beliefs.expected_cost_usd.max()), knobs.budget_usd_per_request
+    of_weight = -knobs.cost_weight * usd / largest if largest > 0 else 0.0
+    return of_weight + (0.0 if budget is None else price * usd / budget)
+
+
 def _speed(latency_s: Floats) -> Floats:
     return 1.0 - _share_of_largest(latency_s) if latency_s.max() > 0 else np.zeros_like(latency_s)
 

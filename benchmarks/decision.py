@@ -25,8 +25,9 @@ from service.breaker import Breaker
 from service.catalog import Catalog
 from service.dialects.openai import read_query
 from service.memory.edge import EdgeMemory
-from service.ports import Evidence
+from service.ports import Evidence, Pins
 from service.routing import Router
+from service.sessions import Sessions
 from service.types import Arm, ArmSums, Experience, Price, Query
 
 N_MEMORIES = 10_000
@@ -123,6 +124,7 @@ def _router(encoder: KnownContext, memory: EdgeMemory, rng: np.random.Generator)
         encoder=encoder,
         memory=memory,
         evidence=cast(Evidence, Snapshot(True, {arm.arm_id: sums for arm in arms})),
+        sessions=Sessions(cast(Pins, None), clock, ttl_s=0.0, margin=0.0),
         knobs=Knobs(),
         pacer=Pacer(None),
         rng=rng,

@@ -62,8 +62,18 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     problems.install(app)
     for part in (chat, messages, feedback, inspect, stats, ops, admin):
         app.include_router(part.endpoints, responses=openapi.failures(ForbiddenOrigin))
-    read = [ChatCompletionRequest, MessagesRequest, CountTokensRequest, feedback.FeedbackRequest]
-    openapi.install(app, [*read, admin.NewModel, admin.ModelChange])
+    openapi.install(
+        app,
+        [
+            ChatCompletionRequest,
+            MessagesRequest,
+            CountTokensRequest,
+            feedback.FeedbackRequest,
+            feedback.EpisodeFeedbackRequest,
+            admin.NewModel,
+            admin.ModelChange,
+        ],
+    )
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,9 @@ from service.types import Query, Vector
 
 MAX_ASKED = 10_000
 SAME_COSINE = 0.95
+SAME_WORDS = 0.8  # of all words of two questions; the contexts share what was asked before
 MIN_CHARS = 20  # of a question; "continue" may well be said twice
+MAX_CHARS = 1_000  # of a question, whose words are kept
 
 Key = tuple[str, str | bytes]  # tenant, and session or digest
 
@@ -24,6 +27,7 @@ class Asked:
     arm_id: str  # the arm that answered
     context: Vector
     answered_at: datetime
+    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class RecentlyAsked:
         before = None if session_id is None else self._asked.get((query.tenant, session_id))
         if before is None or not self._is_soon_after(before, now) or not _is_question(query):
             return None
-        return before if float(before.context @ context) >= SAME_COSINE else None
+        is_near = float(before.context @ context) >= SAME_COSINE
+        return before if is_near and _are_the_same(before.words, words_of(query)) else None
 
     def remember(self, query: Query, asked: Asked) -> None:
         for name in (query.body_digest, query.options.session_id):
@@ -61,10 +66,19 @@ class RecentlyAsked:
         return 0 <= (now - asked.answered_at).total_seconds() <= self.window_s
 
 
+def words_of(query: Query) -> frozenset[str]:
+    """The words of what is asked now."""
+    return frozenset(re.findall(r"\w+", query.text[: min(query.turn.n_asked_chars, MAX_CHARS)].casefold()))
+
+
+def _are_the_same(before: frozenset[str], now: frozenset[str]) -> bool:
+    return len(before & now) >= SAME_WORDS * len(before | now)
+
+
 def _is_question(query: Query) -> bool:
     """Whether the user has just said it: while a tool is used, step by step, the question stays the same.
 
     Agents add words of their own after a tool's result, in the user's name.
     """
     *_, before, last = [None, *(message.get("role") for message in query.body["messages"])]
-    return last == "user" and before != "tool" and len(query.text) >= MIN_CHARS
+    return last == "user" and before != "tool" and query.turn.n_asked_chars >= MIN_CHARS

@@ -1,43 +1,71 @@
 """Which arms rest: after failures in a row, or because their provider asked for it.
 
 An arm that failed too often in a row rests; then one call may try it, while it goes on resting for
-the others. If that call succeeds the arm is back, if it fails the arm rests again. A provider that
-asks us to wait (429) gets its rest, which says nothing about the arm's health either way.
+the others. If that call succeeds the arm is back, if it fails the arm rests again. An account without
+credit rests its arm at once, and for long. A provider that asks us to wait (429) gets its rest, which
+says nothing about the arm's health either way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from service.errors import ProviderError, ProviderRateLimited, ProviderRejected
+from service.errors import ProviderError, ProviderOutOfCredit, ProviderRateLimited, ProviderRejected
 from service.ports import Clock
 from service.types import Arm
 
 # Arms that name the same thing rest together.
 Upstream = tuple[str, str | None, str, str | None]  # provider, base_url, model, api_key_env
-RestReason = Literal["failing", "rate_limited", "probing"]
+RestReason = Literal["failing", "out_of_credit", "rate_limited", "on_trial"]
+Condition = Literal["closed", "waiting", "open", "half_open"]
+Entry = Literal["free", "trial", "refused"]
+Verdict = Literal["succeeded", "failed", "rate_limited", "rejected", "cancelled"]
 
+N_LAST_ERRORS = 3
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_CONDITIONS: dict[RestReason, Condition] = {
+    "failing": "open",
+    "out_of_credit": "open",
+    "rate_limited": "waiting",
+    "on_trial": "half_open",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """What is held against one upstream at the moment."""
+class LastError:
+    """What went wrong, without the provider's words."""
 
-    provider: str
-    model: str
+    error: str  # the class
+    status: int | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the breaker sees one arm at the moment."""
+
+    condition: Condition
+    since: datetime | None  # None: nothing ever went wrong
+    until: datetime | None  # None: it does not rest
     n_failures: int  # in a row
-    reason: RestReason | None  # None: it does not rest now
-    until: datetime | None
+    last_errors: tuple[LastError, ...]  # newest first
+    counts: Mapping[Verdict, int]  # of calls, since the process started
 
 
 @dataclass(slots=True)
 class _State:
-    n_failures: int = 0
+    n_failures: int = 0  # in a row
+    n_limits: int = 0  # in a row
+    is_open: bool = False  # only a trial brings the arm back
     reason: RestReason = "failing"
+    since: datetime | None = None
     until: datetime = _LONG_AGO
+    last_errors: deque[LastError] = field(default_factory=lambda: deque(maxlen=N_LAST_ERRORS))
+    counts: Counter[Verdict] = field(default_factory=Counter)
 
 
 class Breaker:
@@ -45,96 +73,131 @@ class Breaker:
 
     Args:
         failures_to_open: so many failures in a row make an arm rest.
-        rest_s: for how long; also how long a trial call may stay without a result, and how long a
-            provider rests that asks us to wait without saying until when.
-        longest_rest_s: no provider's wish is followed for longer.
+        rest_s: for how long; also how long a provider rests that asks us to wait without saying
+            until when.
+        long_rest_s: how long an arm rests whose account has no credit, or whose provider asked that
+            `failures_to_open` times in a row. No provider's wish is followed for longer, and no trial
+            may stay without a result for longer.
     """
 
     def __init__(
-        self, clock: Clock, *, failures_to_open: int = 3, rest_s: float = 30.0, longest_rest_s: float = 300.0
+        self, clock: Clock, *, failures_to_open: int = 3, rest_s: float = 30.0, long_rest_s: float = 300.0
     ) -> None:
         self._clock = clock
         self._failures_to_open = failures_to_open
         self._rest_s = rest_s
-        self._longest_rest_s = longest_rest_s
+        self._long_rest_s = long_rest_s
         self._states: dict[Upstream, _State] = {}
 
     def is_resting(self, arm: Arm) -> str | None:
         """Why the arm should not be called now; None: it may be."""
-        state = self._states.get(_upstream(arm))
+        state = self._state(arm)
         left_s = self._left_s(state)
-        if state is None or left_s <= 0:
+        if left_s <= 0:
             return None
-        if state.reason == "probing":
+        if state.reason == "on_trial":
             return "one call is trying it after failures"
         if state.reason == "rate_limited":
             return f"its provider asked to wait, {left_s:.0f} s more"
+        if state.reason == "out_of_credit":
+            return f"resting {left_s:.0f} s more, the account has no credit"
         return f"resting {left_s:.0f} s more after {state.n_failures} failures in a row"
 
     def rests_for_s(self, arm: Arm) -> float:
         """How much longer the arm rests, seconds."""
-        return max(0.0, self._left_s(self._states.get(_upstream(arm))))
+        return max(0.0, self._left_s(self._state(arm)))
 
-    def begin(self, arm: Arm) -> bool:
-        """Note that a call starts. False: the arm has begun to rest since it was chosen."""
-        state = self._states.get(_upstream(arm))
+    def begin(self, arm: Arm) -> Entry:
+        """Note that a call starts. `refused`: the arm has begun to rest since it was chosen."""
+        state = self._state(arm)
         if self._left_s(state) > 0:
-            return False
-        if state is not None and self._is_open(state):
-            self._rest(state, "probing", self._rest_s)
-        return True
+            return "refused"
+        if not state.is_open:
+            return "free"
+        self._rest(state, "on_trial", self._long_rest_s)
+        return "trial"
 
     def succeeded(self, arm: Arm) -> None:
         """The arm answered."""
-        state = self._states.get(_upstream(arm))
-        if state is None:
-            return
-        state.n_failures = 0
+        state = self._state(arm)
+        state.counts["succeeded"] += 1
+        state.n_failures = state.n_limits = 0
+        if state.is_open:
+            state.is_open, state.since = False, self._clock()
         if state.reason != "rate_limited":
             state.until = _LONG_AGO
 
-    def failed(self, arm: Arm, error: ProviderError) -> None:
+    def failed(self, arm: Arm, error: ProviderError, *, is_trial: bool = False) -> None:
         """The call ended with this error."""
+        state = self._state(arm)
         if isinstance(error, ProviderRejected):  # the caller's fault
-            self.released(arm)
+            state.counts["rejected"] += 1
+            self._give_back(state, is_trial=is_trial)
             return
-        state = self._states.setdefault(_upstream(arm), _State())
-        if isinstance(error, ProviderRateLimited):
-            wait_s = self._rest_s if error.retry_after_s is None else error.retry_after_s
-            self._rest(state, "rate_limited", min(wait_s, self._longest_rest_s))
-            return
+        state.last_errors.appendleft(LastError(type(error).__name__, error.status, self._clock()))
+        if isinstance(error, ProviderOutOfCredit):
+            state.counts["failed"] += 1
+            state.is_open = True
+            self._rest(state, "out_of_credit", self._long_rest_s, is_trial=is_trial)
+        elif isinstance(error, ProviderRateLimited):
+            state.counts["rate_limited"] += 1
+            state.n_limits += 1
+            self._rest(state, "rate_limited", self._wait_s(state, error), is_trial=is_trial)
+        else:
+            self._count_failure(state, is_trial=is_trial)
+
+    def released(self, arm: Arm, *, is_trial: bool = False) -> None:
+        """The call was given up, which says nothing about the arm; a trial makes room for the next."""
+        state = self._state(arm)
+        state.counts["cancelled"] += 1
+        self._give_back(state, is_trial=is_trial)
+
+    def standing(self, arm: Arm) -> Standing:
+        """How the arm stands now."""
+        state = self._state(arm)
+        is_resting = self._left_s(state) > 0
+        condition: Condition = _CONDITIONS[state.reason] if is_resting else _rested(state)
+        has_rested = not is_resting and state.until > _LONG_AGO
+        return Standing(
+            condition,
+            since=state.until if has_rested else state.since,
+            until=state.until if is_resting else None,
+            n_failures=state.n_failures,
+            last_errors=tuple(state.last_errors),
+            counts=state.counts.copy(),
+        )
+
+    def _state(self, arm: Arm) -> _State:
+        upstream = (arm.provider, arm.base_url, arm.model, arm.api_key_env)
+        return self._states.setdefault(upstream, _State())
+
+    def _count_failure(self, state: _State, *, is_trial: bool) -> None:
+        state.counts["failed"] += 1
         state.n_failures += 1
-        if self._is_open(state):
-            self._rest(state, "failing", self._rest_s)
+        state.is_open |= state.n_failures >= self._failures_to_open
+        if state.is_open:
+            self._rest(state, "failing", self._rest_s, is_trial=is_trial)
 
-    def released(self, arm: Arm) -> None:
-        """The call ended without saying anything about the arm: cancelled, or rightly refused."""
-        state = self._states.get(_upstream(arm))
-        if state is not None and state.reason == "probing":
-            state.until = _LONG_AGO
+    def _wait_s(self, state: _State, error: ProviderRateLimited) -> float:
+        if error.retry_after_s is not None:
+            return min(error.retry_after_s, self._long_rest_s)
+        is_storm = state.n_limits >= self._failures_to_open
+        return self._long_rest_s if is_storm else min(self._rest_s, self._long_rest_s)
 
-    def status(self) -> list[Rest]:
-        """Every upstream that rests or has failed since it last answered."""
-        rests = []
-        for (provider, _, model, _), state in self._states.items():
-            is_resting = self._left_s(state) > 0
-            if is_resting or state.n_failures:
-                reason, until = (state.reason, state.until) if is_resting else (None, None)
-                rests.append(Rest(provider, model, state.n_failures, reason, until))
-        return rests
+    def _give_back(self, state: _State, *, is_trial: bool) -> None:
+        if is_trial and state.reason == "on_trial":
+            state.until = self._clock()
 
-    def _is_open(self, state: _State) -> bool:
-        return state.n_failures >= self._failures_to_open
+    def _left_s(self, state: _State) -> float:
+        return (state.until - self._clock()).total_seconds()
 
-    def _left_s(self, state: _State | None) -> float:
-        return 0.0 if state is None else (state.until - self._clock()).total_seconds()
-
-    def _rest(self, state: _State, reason: RestReason, seconds: float) -> None:
-        """Rest at least so long; what was asked for before still holds, unless it was a trial call."""
-        until = self._clock() + timedelta(seconds=seconds)
-        if state.reason == "probing" or until > state.until:
-            state.reason, state.until = reason, until
+    def _rest(self, state: _State, reason: RestReason, seconds: float, *, is_trial: bool = False) -> None:
+        """Rest at least so long; what was said before still holds, unless a trial call brings the news."""
+        now = self._clock()
+        until = now + timedelta(seconds=seconds)
+        if until > state.until or (is_trial and state.reason == "on_trial"):
+            state.reason, state.since, state.until = reason, now, until
 
 
-def _upstream(arm: Arm) -> Upstream:
-    return (arm.provider, arm.base_url, arm.model, arm.api_key_env)
+def _rested(state: _State) -> Condition:
+    return "half_open" if state.is_open else "closed"

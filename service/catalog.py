@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.breaker import Breaker
 from service.enrolment import ArmState, Enrolment
-from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel
+from service.errors import AllArmsRest, ContextTooLong, NoEligibleArm, UnknownModel
 from service.requirements import lacking, needs
 from service.types import Arm, Neighbour, Query, Rejection
 
@@ -104,7 +104,7 @@ class Catalog:
             UnknownModel: the caller names an arm that does not exist.
             ContextTooLong: the prompt is longer than the window of every arm asked for.
             NoEligibleArm: no arm is left; the message says why for each.
-            AllArmsFailed: those that are left all rest after failures.
+            AllArmsRest: those that are left all rest after failures.
         """
         asked_for = query.requested_model
         arms = [*self.arms, *self.aside] if asked_for is None else [self.find(asked_for)]
@@ -119,11 +119,16 @@ class Catalog:
             raise _nothing_left(arms, rejected, query)
         rests = [Rejection(arm.arm_id, why) for arm in able if (why := self.breaker.is_resting(arm))]
         if len(rests) == len(able):
-            why = "; ".join(f"{rest.arm_id}: {rest.reason}" for rest in rests)
-            wait_s = min(self.breaker.rests_for_s(arm) for arm in able)
-            raise AllArmsFailed(f"every model that could answer is resting: {why}", retry_after_s=wait_s)
+            raise self._all_rest(able, rests)
         resting = {rest.arm_id for rest in rests}
         return [arm for arm in able if arm.arm_id not in resting], [*rejected, *rests]
+
+    def kept(self, query: Query, arm_id: str) -> Arm | None:
+        """The arm, if it can answer the query, even while it rests or drains: a conversation waits for it."""
+        arm = next((arm for arm in self.arms if arm.arm_id == arm_id), None)
+        if arm is None or self._reason_against(arm, query, self._allowed(query)) is not None:
+            return None
+        return arm
 
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""
@@ -131,6 +136,14 @@ class Catalog:
         allowed = self._allowed(query)
         able = [arm for arm in shadows if self._reason_against(arm, query, allowed) is None]
         return [arm for arm in able if self.breaker.is_resting(arm) is None]
+
+    def _all_rest(self, arms: Sequence[Arm], rests: Sequence[Rejection]) -> AllArmsRest:
+        reasons = {rest.arm_id: rest.reason for rest in rests}
+        first_back = sorted(arms, key=self.breaker.rests_for_s)
+        return AllArmsRest(
+            {arm.arm_id: reasons[arm.arm_id] for arm in first_back},
+            retry_after_s=self.breaker.rests_for_s(first_back[0]),
+        )
 
     def _allowed(self, query: Query) -> frozenset[str] | None:
         if query.options.models is None:

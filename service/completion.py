@@ -15,13 +15,15 @@ from service.background import Background
 from service.cache.exact import CachedAnswer, ExactCache
 from service.catalog import Catalog
 from service.errors import (
-    ProviderBroken,
+    AllArmsRest,
     ProviderError,
+    ProviderTimeout,
     RequestConflict,
     RouterError,
     StoreUnavailable,
 )
 from service.explanation import explanation
+from service.held import Held
 from service.pieces import in_pieces
 from service.ports import Clock, Journal, ModelCaller
 from service.routing import Router
@@ -79,10 +81,10 @@ class Streaming:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A stream that has reached its first content."""
+    """A stream that has reached its first content, and may have been held for a while since."""
 
     first: list[Chunk]
-    rest: AsyncGenerator[Chunk, None]
+    rest: Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Completion:
     clock: Clock
     store_texts: bool
     cache: ExactCache | None
+    hold_s: float  # so long a stream is held back after its first content, to judge it
 
     async def complete(self, query: Query) -> Completed:
         """Answer a query in one piece.
@@ -116,7 +119,7 @@ class Completion:
         self.attempts.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
-        if self.cache is not None and answer.native is None:
+        if self.cache is not None and answer.native is None and call.fault is None:
             self.cache.keep(query, call.arm.arm_id, body)
         return Completed(self._head(run), body, answer.native)
 
@@ -130,15 +133,16 @@ class Completion:
 
     async def _answer(self, query: Query, logged: LoggedDecision | None, ask: Ask[T]) -> tuple[Run, Call, T]:
         """Decide, unless that was done before, and call until answered; failures are logged."""
+        allowance = self.attempts.allowance(query, logged)
         run = await self._begin(query, logged)
         try:
             try:
-                call, answered = await self.attempts.until_answered(run, ask)
+                call, answered = await self.attempts.until_answered(run, allowance, ask)
             except AnsweredElsewhere:
                 first = await self._again(query)
                 second, run = run, await self._begin(query, first)
                 run.take_over(second)
-                call, answered = await self.attempts.until_answered(run, ask)
+                call, answered = await self.attempts.until_answered(run, allowance, ask)
         except RouterError:
             await self._to_the_end(self._log_given_up(run, "failed"))
             raise
@@ -175,7 +179,13 @@ class Completion:
         are weighed anew.
         """
         if logged is None or not self.attempts.any_exists(arm_id for arm_id, _ in logged.probabilities):
-            return self._decided(await self.router.decide(query), logged)
+            try:
+                decision = await self.router.decide(query)
+            except AllArmsRest as error:
+                refusal = self._decided(self.router.refuse(query, error.reasons), logged)
+                await self._to_the_end(self._log_given_up(refusal, "failed"))
+                raise
+            return self._decided(decision, logged)
         return Run.retry(query, logged)
 
     def _decided(self, decision: Decision, logged: LoggedDecision | None) -> Run:
@@ -234,28 +244,49 @@ class Completion:
     # --- calling
 
     async def _complete(self, run: Run, call: Call) -> Answer:
-        asked = call.query
-        answer = await self.caller.complete(
-            call.arm, asked.body, timeout_s=call.arm.timeout_s, native=asked.native
-        )
+        body, native = run.asked_of(call.arm)
+        answer = await self.caller.complete(call.arm, body, timeout_s=call.timeout_s, native=native)
         call.received(answer, self.clock())
         await self._committed(run)
         return answer
 
     async def _open(self, run: Run, call: Call) -> _Opened:
-        asked = call.query
-        chunks = self.caller.stream(call.arm, asked.body, timeout_s=call.arm.timeout_s, native=asked.native)
-        first: list[Chunk] = []
+        body, native = run.asked_of(call.arm)
+        # The deadline ends with the first content; from then on each piece has the arm's own time.
+        chunks = Held(self.caller.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native))
         try:
-            async for chunk in chunks:
-                first.append(chunk)
-                if call.received_chunk(chunk, self.clock()):
-                    await self._committed(run)
-                    return _Opened(first, chunks)
-            raise ProviderBroken("the stream ended without content")
+            first = await self._until_content(call, chunks)
+            await self._committed(run)
+            first += await self._held_back(call, chunks)
         except BaseException:
             await chunks.aclose()
             raise
+        return _Opened(first, chunks)
+
+    async def _until_content(self, call: Call, chunks: Held) -> list[Chunk]:
+        """The pieces up to the first with content, or all of a stream without any."""
+        first: list[Chunk] = []
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                async for chunk in chunks:
+                    first.append(chunk)
+                    if call.received_chunk(chunk, self.clock()):
+                        return first
+        except TimeoutError:
+            raise ProviderTimeout(f"{call.arm.model} gave no content within {call.timeout_s:g} s") from None
+        call.ended(self.clock())
+        return first
+
+    async def _held_back(self, call: Call, chunks: Held) -> list[Chunk]:
+        """What else comes while the stream is held back: all of it, where it ends so soon."""
+        if self.hold_s == 0 or call.is_whole:
+            return []
+        held = await chunks.within(min(self.hold_s, call.timeout_s - (call.ttft_s or 0.0)))
+        for chunk in held:
+            call.received_chunk(chunk, self.clock())
+        if chunks.has_ended:
+            call.ended(self.clock())
+        return held
 
     async def _chunks(self, run: Run, call: Call, opened: _Opened) -> AsyncGenerator[Chunk, None]:
         try:
@@ -269,7 +300,7 @@ class Completion:
             self.attempts.failed(run, call, error)
             await self._to_the_end(self._log_outcome(run, "failed"))
             raise
-        except (asyncio.CancelledError, GeneratorExit):
+        except BaseException:  # the caller left, or a bug
             self.attempts.cancelled(run, call)
             self.background.spawn(self._log_outcome(run, "cancelled"))
             raise
@@ -302,9 +333,7 @@ class Completion:
 
     async def _log_outcome(self, run: Run, status: AttemptStatus) -> None:
         self.router.settle(run)
-        outcome = run.outcome(status, self.clock(), store_texts=self.store_texts)
-        if outcome is not None:
-            await self._log(run, outcome)
+        await self._log(run, run.outcome(status, self.clock(), store_texts=self.store_texts))
 
     async def _log(self, run: Run, outcome: Outcome) -> None:
         self.observe(run, outcome)

@@ -17,16 +17,22 @@
     │   └── MemoryUnavailable   Qdrant
     ├── ProviderError           one attempt at a model failed               -> the next arm
     │   ├── ProviderTimeout     ... it took too long
+    │   │   └── ProviderCutShort ... for what the request's deadline had left for it
     │   ├── ProviderRateLimited ... it asked us to wait
+    │   │   └── ProviderOutOfCredit ... until somebody pays
     │   ├── ProviderRejected    ... it found the caller's request faulty (4xx); another arm may not
-    │   └── ProviderBroken      ... 5xx, a lost connection, or an answer that makes no sense
+    │   ├── ProviderBroken      ... 5xx, a lost connection, or an answer that makes no sense
+    │   └── ProviderFellShort   ... it answered, but emptily, or worse than another arm may
     ├── AllArmsFailed           every eligible arm was tried                -> retry later
+    │   └── AllArmsRest         ... or rests, so that none was
     └── StartupError            configuration or environment stops the start, in one line
 
 Anything else (ValueError, TypeError) is a bug of the calling code and is not caught.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class RouterError(Exception):
@@ -117,8 +123,16 @@ class ProviderTimeout(ProviderError):
     """The model gave no (further) answer in time."""
 
 
+class ProviderCutShort(ProviderTimeout):
+    """The request's deadline left the model too little time to be blamed for that."""
+
+
 class ProviderRateLimited(ProviderError):
-    """The provider answered 429 or 402."""
+    """The provider answered 429."""
+
+
+class ProviderOutOfCredit(ProviderRateLimited):
+    """The account has no credit: 402, or 429 with `insufficient_quota`."""
 
 
 # Statuses by which providers say that the caller's request is faulty.
@@ -148,12 +162,29 @@ class ProviderBroken(ProviderError):
     """The provider failed: 5xx, a lost connection, or an answer that makes no sense."""
 
 
+class ProviderFellShort(ProviderError):
+    """The answer is whole, but empty, refused, cut off or out of form."""
+
+
 class AllArmsFailed(RouterError):
     """Every arm that could answer was tried, or is resting after failures."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class AllArmsRest(AllArmsFailed):
+    """Every arm that could answer rests.
+
+    Args:
+        reasons: why, by arm id; the arm that is back first comes first.
+    """
+
+    def __init__(self, reasons: Mapping[str, str], *, retry_after_s: float) -> None:
+        why = "; ".join(f"{arm_id}: {reason}" for arm_id, reason in reasons.items())
+        super().__init__(f"every model that could answer is resting: {why}", retry_after_s=retry_after_s)
+        self.reasons = reasons
 
 
 class StartupError(RouterError):

@@ -20,6 +20,7 @@ def explanation(decision: Decision) -> Json:
         "draw": {"uniform": decision.uniform, "arm_id": decision.arm_id, "propensity": decision.propensity},
         "confidence": decision.confidence,
         "budget_price": decision.budget_price,
+        "session": decision.session,
         "own_weights": _own_weights(decision.query.options),
     }
 

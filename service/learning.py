@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 import structlog
@@ -14,10 +15,11 @@ import structlog
 from service import rewards
 from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
 from service.ports import Evidence, Journal, Memory
-from service.types import Feedback, Learned, Noticed, Pending
+from service.types import EpisodeFeedback, EpisodeLearned, Feedback, Learned, Noticed, Pending
 
 log = structlog.get_logger(__name__)
 
+EPISODE_DECISIONS = 50  # share in a conversation's score, the newest
 SWEEP_EVERY_S = 2.0
 SWEEP_BATCH = 200
 
@@ -56,6 +58,38 @@ class Learner:
             if await self.journal.find(feedback.tenant, feedback.request_id) is not None:
                 raise StoreUnavailable("the request waits to be written to PostgreSQL") from None
             raise
+        if learned.event_id is not None:
+            await self._remember_in_time(learned.decision_id)
+        return learned
+
+    async def learn_episode(self, feedback: EpisodeFeedback) -> EpisodeLearned:
+        """Share a conversation's score over its decisions; each is committed when this returns.
+
+        The newest EPISODE_DECISIONS that may teach get it with equal weights, 1 together, but where the
+        request itself was rated. Each in a transaction of its own: whoever gets an error sends it again, and
+        what was learned already stays as it is.
+
+        Raises:
+            UnknownRequest: no decision of that conversation may teach.
+            StoreUnavailable: PostgreSQL is away, or was, and decisions still wait to be written there.
+        """
+        if self.journal.is_degraded:
+            raise StoreUnavailable("requests wait to be written to PostgreSQL")
+        request_ids = await self.evidence.episode(feedback.tenant, feedback.session_id, EPISODE_DECISIONS)
+        if not request_ids:
+            raise UnknownRequest(
+                f"nothing that may teach is known of session_id {feedback.session_id!r}", param="session_id"
+            )
+        weight = rewards.share_of(len(request_ids))
+        learned = [await self._learn_share(feedback, request_id, weight) for request_id in request_ids]
+        return EpisodeLearned(feedback.session_id, float(weight), tuple(learned))
+
+    async def _learn_share(self, episode: EpisodeFeedback, request_id: str, weight: Decimal) -> Learned:
+        share = Feedback(
+            episode.tenant, request_id, episode.score, episode.text, episode.received_at, episode.session_id
+        )
+        reward = rewards.reward_of(share)
+        learned = await self.evidence.learn(share, None if reward is None else replace(reward, weight=weight))
         if learned.event_id is not None:
             await self._remember_in_time(learned.decision_id)
         return learned

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from service.asked import Asked, RecentlyAsked
+from service.asked import Asked, RecentlyAsked, words_of
 from service.errors import StoreUnavailable, UnknownRequest
 from service.learning import Learner
 from service.run import Run
@@ -52,7 +52,7 @@ class Noticing:
         context = run.decision.context
         earlier = self.asked.again(run.query, context, run.decision.decided_at)
         if outcome.status == "ok":
-            asked = Asked(run.decision_id, outcome.arm_id, context, outcome.completed_at)
+            asked = Asked(run.decision_id, outcome.arm_id, context, outcome.completed_at, words_of(run.query))
             self.asked.remember(run.query, asked)
         return earlier
 
@@ -61,9 +61,12 @@ class Noticing:
         shown = [
             one for arm_id in failed_arms(run.attempts) for one in self._weighed("provider_error", arm_id)
         ]
+        for arm_id, fault in run.fell_short.items():
+            if arm_id != outcome.arm_id:  # whose answer is looked at below
+                shown += self._weighed(fault, arm_id)
         if outcome.status == "ok" and run.last is not None:
-            fault = await asyncio.to_thread(fault_of, run.last)  # a schema may take its time
-            shown += self._weighed(fault, outcome.arm_id) if fault else []
+            answered = await asyncio.to_thread(fault_of, run.last)  # a schema may take its time
+            shown += self._weighed(answered, outcome.arm_id) if answered else []
         return shown
 
     def _weighed(self, signal: Signal, arm_id: str) -> list[Noticed]:

@@ -33,6 +33,7 @@ from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
 from service.store.pool import Database
 from service.store.reports import PostgresReports
+from service.store.sessions import PostgresPins
 from service.store.shadow import PostgresShadowLog
 from service.store.spool import Spool, SpoolingJournal
 
@@ -103,6 +104,7 @@ async def open_parts(
             shadow_log=PostgresShadowLog(
                 database, store_texts=settings.store_texts, snapshot=evidence.snapshot
             ),
+            pins=PostgresPins(database),
             reports=PostgresReports(database),
             database=database,
             environ=environ,
@@ -115,6 +117,8 @@ async def open_parts(
         stack.push_async_callback(enrolments.close)
         sweeping = asyncio.create_task(parts.learner.sweep_forever())
         stack.push_async_callback(_cancel, sweeping)
+        pruning = asyncio.create_task(parts.router.sessions.prune_forever())
+        stack.push_async_callback(_cancel, pruning)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         yield parts
 

@@ -25,9 +25,10 @@ from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
 from service.lifecycle import Lifecycle
 from service.noticing import Noticing
-from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, Reports, ShadowLog
+from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, Pins, Reports, ShadowLog
 from service.routing import Router
 from service.run import Run
+from service.sessions import Sessions
 from service.settings import Settings
 from service.shadow import Shadows
 from service.telemetry import Metrics
@@ -135,6 +136,7 @@ def wire(
     journal: SpoolingJournal,
     enrolments: Enrolments,
     shadow_log: ShadowLog,
+    pins: Pins,
     reports: Reports,
     database: Pingable,
     environ: Mapping[str, str],
@@ -148,7 +150,7 @@ def wire(
     catalog = Catalog(
         arms.arms,
         default_arm_id(settings, arms.arms),
-        Breaker(clock),
+        breaker_of(settings, clock),
         required_data_use=frozenset(settings.required_data_use),
     )
     knobs = knobs_of(settings)
@@ -164,6 +166,7 @@ def wire(
         encoder=encoder,
         memory=memory,
         evidence=evidence,
+        sessions=Sessions(pins, clock, settings.session_ttl_s, settings.session_switch_margin),
         knobs=knobs,
         pacer=pacer,
         rng=rng,
@@ -183,7 +186,14 @@ def wire(
     completion = Completion(
         router=router,
         catalog=catalog,
-        attempts=Attempts(catalog, rng, clock, settings.max_attempts),
+        attempts=Attempts(
+            catalog,
+            rng,
+            clock,
+            settings.max_attempts,
+            settings.request_deadline_s,
+            escalates=settings.escalation,
+        ),
         journal=journal,
         caller=caller,
         background=background,
@@ -192,6 +202,7 @@ def wire(
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
+        hold_s=settings.escalation_hold_s if settings.escalation else 0.0,
     )
     return Parts(
         settings=settings,
@@ -208,6 +219,16 @@ def wire(
         encoder=encoder,
         metrics=metrics,
         started_at=int(clock().timestamp()),
+    )
+
+
+def breaker_of(settings: Settings, clock: Clock) -> Breaker:
+    """The breaker of this process."""
+    return Breaker(
+        clock,
+        failures_to_open=settings.breaker_failures,
+        rest_s=settings.breaker_rest_s,
+        long_rest_s=settings.breaker_long_rest_s,
     )
 
 

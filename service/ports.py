@@ -28,6 +28,7 @@ from service.types import (
     Noticed,
     Outcome,
     Pending,
+    Pin,
     Reward,
     Vector,
 )
@@ -116,6 +117,18 @@ class Journal(Protocol):
         ...
 
 
+class Pins(Protocol):
+    """The arms that conversations are on. Written by the journal, with decisions. Raises StoreUnavailable."""
+
+    async def find(self, tenant: str, key: bytes, since: datetime) -> Pin | None:
+        """The pin of a conversation that went on at or after `since`."""
+        ...
+
+    async def prune(self, before: datetime) -> int:
+        """Forget conversations that ended before; returns how many."""
+        ...
+
+
 class Evidence(Protocol):
     """What was learned of every arm: sums and histories in PostgreSQL, with a snapshot in this replica."""
 
@@ -135,10 +148,15 @@ class Evidence(Protocol):
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
         """Commit a feedback event and its evidence in one transaction; the snapshot follows.
 
-        `reward=None` withdraws what was said before.
+        `reward=None` withdraws what was said before. What is said of a whole conversation changes nothing
+        where the request itself was rated (`kept`).
 
         Raises UnknownRequest, StoreUnavailable.
         """
+        ...
+
+    async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
+        """The request ids of a conversation's newest decisions that may teach, newest first."""
         ...
 
     async def notice(

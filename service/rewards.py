@@ -14,3 +14,8 @@ def reward_of(feedback: Feedback) -> Reward | None:
     if feedback.score is None:
         return None
     return Reward(Decimal(repr(feedback.score)).quantize(PLACES))
+
+
+def share_of(n_decisions: int) -> Decimal:
+    """The weight of a conversation's score for each of its decisions: all together weigh as one answer."""
+    return (Decimal(1) / n_decisions).quantize(PLACES)

@@ -19,15 +19,17 @@ from bandit.budget import Pacer
 from bandit.evidence import Neighbours, Sums
 from bandit.history import History
 from bandit.knobs import Knobs
-from bandit.policy import Choice, Holdout, ThompsonPolicy, draw
+from bandit.policy import Holdout, ThompsonPolicy
 from bandit.track import Track
 from bandit.utility import UtilityTerms, utility_terms
 from embeddings.encoder import EncoderError, TextEncoder
 from service import types
 from service.catalog import Catalog, list_cost_usd
+from service.choosing import Weighed, choose
 from service.errors import MemoryUnavailable
 from service.ports import Clock, Evidence, Memory
 from service.run import Run
+from service.sessions import Sessions
 from service.types import (
     Arm,
     ArmSums,
@@ -36,7 +38,9 @@ from service.types import (
     DecisionKind,
     Neighbour,
     Options,
+    Pin,
     Query,
+    Rejection,
     Vector,
 )
 
@@ -64,6 +68,7 @@ class Router:
     encoder: TextEncoder
     memory: Memory
     evidence: Evidence
+    sessions: Sessions
     knobs: Knobs
     pacer: Pacer
     rng: np.random.Generator
@@ -77,9 +82,10 @@ class Router:
 
         Raises:
             UnknownModel, ContextTooLong, NoEligibleArm: the query leaves no arm to choose.
-            AllArmsFailed: those that could answer rest after failures.
+            AllArmsRest: those that could answer rest after failures.
         """
         decision = await self.preview(query)
+        self.sessions.put(query, decision.pin)
         if self.pacer.budget_usd is not None and decision.kind != "pinned":
             self._charge(decision)
         return decision
@@ -87,50 +93,62 @@ class Router:
     async def preview(self, query: Query) -> Decision:
         """Choose an arm without leaving a trace. Raises as `decide` does."""
         arms, rejected = self.catalog.eligible(query)
-        recalled = await self._recall(query)
+        recalled, (pin, missing) = await asyncio.gather(self._recall(query), self.sessions.find(query))
+        if pin is not None and query.turn.in_tool_loop:
+            arms, rejected = self._with_kept(query, pin, arms, rejected)
         knobs = narrowed(self.knobs, query.options)
         beliefs = self._believe(arms, query, recalled.neighbours, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
-        is_held_out: bool | None = None
-        if query.requested_model is not None:
-            kind: DecisionKind = "pinned"
-            probabilities, choice = np.ones(1), Choice(index=0, propensity=1.0, uniform=0.0)
-        else:
-            policy = self._policy(arms, knobs, beliefs)
-            holdout = self._holdout(policy, query.options)
-            probabilities = policy.probabilities(beliefs)
-            if holdout is not None:
-                probabilities = holdout.mix(probabilities)
-            choice = draw(probabilities, self.rng)
-            is_held_out = None if holdout is None else holdout.holds(choice, probabilities)
-            kind = "default" if is_held_out else self._kind(choice, arms, beliefs, terms)
+        policy = self._policy(arms, knobs, beliefs)
+        chosen = choose(
+            Weighed(query, arms, beliefs, terms, policy, pin),
+            self.rng,
+            margin=self.sessions.margin,
+            holdout=self._holdout(policy, query.options),
+        )
+        if not self.evidence.is_loaded:
+            missing = (*missing, "store")
         return Decision(
             decision_id=uuid4(),
             query=query,
-            kind=kind,
-            arm_id=arms[choice.index].arm_id,
-            propensity=choice.propensity,
-            uniform=choice.uniform,
-            candidates=candidates(arms, beliefs, terms, probabilities),
+            kind=chosen.kind,
+            arm_id=arms[chosen.choice.index].arm_id,
+            propensity=chosen.choice.propensity,
+            uniform=chosen.choice.uniform,
+            candidates=candidates(arms, beliefs, terms, chosen.probabilities),
             rejected=tuple(rejected),
             neighbours=recalled.neighbours,
             n_rated=n_rated(self.evidence.sums(query.tenant)),
             opinion_weights=tuple(beliefs.standing.opinion_weights.tolist()),
-            confidence=float(beliefs.posterior.mean[choice.index]),
+            confidence=float(beliefs.posterior.mean[chosen.choice.index]),
             budget_price=self.pacer.price,
             encoder=None if recalled.context is None else self.encoder.name,
             context=recalled.context,
-            degraded=recalled.degraded if self.evidence.is_loaded else (*recalled.degraded, "store"),
+            degraded=tuple(dict.fromkeys((*recalled.degraded, *missing))),
             decided_at=self.clock(),
-            holdout=is_held_out,
+            holdout=chosen.holdout,
+            session=chosen.session if self.sessions.is_held(query) else None,
         )
 
     def repeat(self, query: Query, arm_id: str) -> Decision:
         """The decision to answer as an arm answered the same request before: nothing was weighed."""
+        return self._unweighed(query, arm_id, "cache")
+
+    def refuse(self, query: Query, rests: Mapping[str, str]) -> Decision:
+        """The decision not to answer, as every arm that could rests; it names the one that is back first.
+
+        Args:
+            rests: why each arm rests, by its id.
+        """
+        kind: DecisionKind = "default" if query.requested_model is None else "pinned"
+        rejected = tuple(types.Rejection(arm_id, why) for arm_id, why in rests.items())
+        return replace(self._unweighed(query, next(iter(rests)), kind), rejected=rejected)
+
+    def _unweighed(self, query: Query, arm_id: str, kind: DecisionKind) -> Decision:
         return Decision(
             decision_id=uuid4(),
             query=query,
-            kind="cache",
+            kind=kind,
             arm_id=arm_id,
             propensity=1.0,
             uniform=0.0,
@@ -148,9 +166,24 @@ class Router:
         )
 
     def settle(self, run: Run) -> None:
-        """Tell the budget what a run did cost, once; arms that callers name are not the budget's."""
+        """Tell the budget what a run did cost, once; arms that callers name are not the budget's.
+
+        Where another arm than the decided one answered, the conversation goes on with that.
+        """
+        self.sessions.put(run.query, run.moved_pin(self.clock()))
         if run.kind != "pinned":
             self.pacer.settle(run.reserved_usd, float(run.cost_usd))
+
+    def _with_kept(
+        self, query: Query, pin: Pin, arms: list[Arm], rejected: list[Rejection]
+    ) -> tuple[list[Arm], list[Rejection]]:
+        """The arms, with the one whose tool loop this is even if it rests or drains."""
+        if pin.arm_id in {arm.arm_id for arm in arms}:
+            return arms, rejected
+        kept = self.catalog.kept(query, pin.arm_id)
+        if kept is None:
+            return arms, rejected
+        return [*arms, kept], [r for r in rejected if r.arm_id != kept.arm_id]
 
     async def _recall(self, query: Query) -> Recalled:
         try:
@@ -221,17 +254,10 @@ class Router:
             return None
         return Holdout(self.holdout_share, policy.default_arm)
 
-    def _kind(
-        self, choice: Choice, arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms
-    ) -> DecisionKind:
-        """Why the arm was drawn: nothing better is known, it looks best, or it may be."""
-        is_default = arms[choice.index].arm_id == self.catalog.default_arm_id
-        if is_default and beliefs.posterior.mean.max() < self.knobs.min_confidence_score:
-            return "default"
-        return "exploit" if choice.index == int(np.argmax(terms.total)) else "explore"
-
     def _charge(self, decision: Decision) -> None:
         considered = decision.candidates
+        if decision.session is not None and not decision.session.is_drawn:  # no price would have moved it
+            considered = tuple(c for c in considered if c.arm_id == decision.arm_id)
         posterior = Beta(np.array([c.alpha for c in considered]), np.array([c.beta for c in considered]))
         offset = np.array([c.bonus + c.speed + c.cost for c in considered])
         weight = narrowed(self.knobs, decision.query.options).feedback_weight

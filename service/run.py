@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import TypedDict
 from uuid import UUID, uuid4
 
 from service.errors import ProviderBroken, ProviderError
+from service.history import safe_history, vendor_of
 from service.types import (
     Answer,
     Arm,
@@ -21,14 +23,26 @@ from service.types import (
     DecisionKind,
     Json,
     LoggedDecision,
+    Native,
     Outcome,
+    Pin,
     Query,
+    Session,
+    Signal,
     Usage,
 )
 from service.usage import cost_usd, estimated_usage
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; no model writes so much, but a broken one may never end
-BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images")  # parts of an answer
+BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "blocks")  # parts of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may be spent on answering one request."""
+
+    until: datetime
+    n_attempts: int
 
 
 @dataclass(slots=True)
@@ -47,6 +61,13 @@ class Call:
     arm: Arm
     propensity: float
     started_at: datetime
+    timeout_s: float = math.inf  # for the answer; of a stream, for its first content
+    is_trial: bool = False  # the breaker waits for what comes of it
+    is_escalation: bool = False
+    is_whole: bool = False  # nothing more will come
+    fault: Signal | None = None  # what is wrong with it, as far as that is looked for
+    is_told: bool = False  # the breaker knows what came of it
+    attempt_id: UUID = field(default_factory=uuid4)
     answered_at: datetime | None = None
     ttft_s: float | None = None
     usage: Usage | None = None
@@ -58,14 +79,19 @@ class Call:
 
     def received(self, answer: Answer, now: datetime) -> None:
         """Take in a whole answer. Raises as `received_chunk` does."""
-        self.answered_at = now
+        self.ended(now)
         self.usage = answer.usage
         for choice in answer.body.get("choices") or []:
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self._take(_object(choice.get("message")), choice)
 
+    def ended(self, now: datetime) -> None:
+        """The answer is whole."""
+        self.answered_at = now
+        self.is_whole = True
+
     def received_chunk(self, chunk: Chunk, now: datetime) -> bool:
-        """Take in a piece; says whether the caller got content by it (or the news that there is none).
+        """Take in a piece; says whether there is content in it.
 
         Raises:
             ProviderBroken: the answer has become longer than any answer is.
@@ -76,10 +102,16 @@ class Call:
             delta = _object(choice.get("delta"))
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self._take(delta, choice)
-            has_content |= bool(choice.get("finish_reason")) or _has_content(delta)
+            has_content |= _has_content(delta)
         if has_content and self.ttft_s is None:
             self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
         return has_content
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was answered, though neither a limit nor a rule kept it from that."""
+        is_at_its_end = self.finish_reason in {None, "stop"}
+        return is_at_its_end and not (self.written.strip() or self.has_more or self.is_refusal)
 
     @property
     def text(self) -> str:
@@ -127,11 +159,13 @@ class Run:
     probabilities: dict[str, float]
     position: int  # of the next call, over all runs of this decision
     degraded: list[str]
+    session: Session | None = None
     reserved_usd: float = 0.0  # in the budget's purse, until the run is settled
     logging: asyncio.Task[None] | None = None
     is_lost: bool = False  # its decision could not be logged, so nor can what follows
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: dict[str, str] = field(default_factory=dict)  # arms whose turn came, and why not they
+    fell_short: dict[str, Signal] = field(default_factory=dict)  # arms whose answers were set aside, and why
     last: Call | None = None
 
     @classmethod
@@ -147,6 +181,7 @@ class Run:
             probabilities={c.arm_id: c.probability for c in decision.candidates},
             position=0,
             degraded=list(decision.degraded),
+            session=decision.session,
             reserved_usd=expected_usd.get(decision.arm_id, 0.0),
         )
 
@@ -162,6 +197,7 @@ class Run:
             probabilities=dict(logged.probabilities),
             position=logged.n_attempts,
             degraded=[],
+            session=logged.session,
         )
 
     @property
@@ -181,7 +217,47 @@ class Run:
 
     @property
     def answered_kind(self) -> DecisionKind:
-        return self.kind if self.answering_arm_id == self.arm_id else "fallback"
+        if self.last is None or self.answering_arm_id == self.arm_id:
+            return self.kind
+        return "escalated" if self.last.is_escalation else "fallback"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the decided arm is amid a tool loop, and is called even while it rests."""
+        return (
+            self.query.turn.in_tool_loop
+            and self.session is not None
+            and self.session.held_arm_id == self.arm_id
+        )
+
+    def n_foreign(self, arm: Arm) -> int:
+        """How many of the first messages may hold what another vendor's arm thought."""
+        if self.session is None:
+            return 0 if arm.arm_id == self.arm_id else self.query.n_messages
+        return self.session.n_foreign if vendor_of(arm) == self.session.vendor else self.query.n_messages
+
+    def asked_of(self, arm: Arm) -> tuple[Json, Native | None]:
+        """The request as the arm's vendor takes it, and the native one where there is one."""
+        body, native, n_foreign = self.query.body, self.query.native, self.n_foreign(arm)
+        if native is not None:
+            native = replace(native, body=safe_history(native.body, arm, n_foreign))
+        return safe_history(body, arm, n_foreign), native
+
+    def moved_pin(self, now: datetime) -> Pin | None:
+        """Where another arm's answer leaves the conversation; None: it stays with the decided one."""
+        if self.session is None or self.last is None or self.answering_arm_id == self.arm_id:
+            return None
+        if not self.attempts or self.attempts[-1].status != "ok":
+            return None
+        return Pin(
+            arm_id=self.answering_arm_id,
+            vendor=vendor_of(self.last.arm),
+            n_foreign=self.n_foreign(self.last.arm),
+            turns=self.session.turn,
+            holdout=self.session.holdout,
+            decision_id=self.decision_id,
+            updated_at=now,
+        )
 
     def take_over(self, other: Run) -> None:
         """Go on for a run whose decision came second under its id: what it did belongs to this one."""
@@ -214,33 +290,39 @@ class Run:
         usage: Usage,
         error: ProviderError | None = None,
     ) -> None:
-        self.attempts.append(
-            Attempt(
-                attempt_id=uuid4(),
-                decision_id=self.decision_id,
-                position=self.position,
-                arm_id=call.arm.arm_id,
-                propensity=call.propensity,
-                status=status,
-                started_at=call.started_at,
-                # The clock is the wall's, and may have been set back meanwhile.
-                latency_s=max(0.0, ((call.answered_at or now) - call.started_at).total_seconds()),
-                ttft_s=call.ttft_s,
-                usage=usage,
-                cost_usd=cost_usd(usage, call.arm.price),
-                finish_reason=call.finish_reason,
-                error_type=None if error is None else type(error).__name__,
-                error_message=None if error is None else str(error)[:500],
-                upstream_status=None if error is None else error.status,
-            )
+        """Keep what came of a call; what was thought of it before gives way."""
+        before = self._attempt_of(call)
+        attempt = Attempt(
+            attempt_id=call.attempt_id,
+            decision_id=self.decision_id,
+            position=self.position if before is None else before.position,
+            arm_id=call.arm.arm_id,
+            propensity=call.propensity,
+            status=status,
+            started_at=call.started_at,
+            # The clock is the wall's, and may have been set back meanwhile.
+            latency_s=max(0.0, ((call.answered_at or now) - call.started_at).total_seconds()),
+            ttft_s=call.ttft_s,
+            usage=usage,
+            cost_usd=cost_usd(usage, call.arm.price),
+            finish_reason=call.finish_reason,
+            error_type=None if error is None else type(error).__name__,
+            error_message=None if error is None else str(error)[:500],
+            upstream_status=None if error is None else error.status,
         )
-        self.position += 1
+        if before is None:
+            self.attempts.append(attempt)
+            self.position += 1
+        else:
+            self.attempts[self.attempts.index(before)] = attempt
 
-    def outcome(self, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome | None:
-        """What this run led to; None when no call was made."""
-        if self.last is None or not self.attempts:
-            return None
-        final = self.attempts[-1]
+    def _attempt_of(self, call: Call) -> Attempt | None:
+        return next((a for a in self.attempts if a.attempt_id == call.attempt_id), None)
+
+    def outcome(self, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome:
+        """What this run led to."""
+        if self.last is None or (final := self._attempt_of(self.last)) is None:
+            return self._outcome_without_call(status, now)
         called_s = sum(attempt.latency_s for attempt in self.attempts)
         return Outcome(
             decision_id=self.decision_id,
@@ -256,26 +338,34 @@ class Run:
             finish_reason=final.finish_reason,
             completed_at=now,
             price_version=self.last.arm.price_version,
+            pin=self.moved_pin(now),
             **_answered(self.last.text, store_texts=store_texts),
         )
 
     def repeated(self, body: Json, now: datetime, *, store_texts: bool) -> Outcome:
         """The outcome of answering with what was answered before: it costs nothing."""
         message = body["choices"][0].get("message") or {}
+        return replace(
+            self._outcome_without_call("ok", now),
+            finish_reason=body["choices"][0].get("finish_reason"),
+            **_answered("".join(_texts(message)), store_texts=store_texts),
+        )
+
+    def _outcome_without_call(self, status: AttemptStatus, now: datetime) -> Outcome:
         return Outcome(
             decision_id=self.decision_id,
             tenant=self.query.tenant,
             arm_id=self.arm_id,
             kind=self.kind,
-            status="ok",
+            status=status,
             latency_s=0.0,
             ttft_s=None,
             overhead_s=max(0.0, (now - self.query.received_at).total_seconds()),
             usage=Usage(),
             cost_usd=Decimal(0),
-            finish_reason=body["choices"][0].get("finish_reason"),
+            finish_reason=None,
             completed_at=now,
-            **_answered("".join(_texts(message)), store_texts=store_texts),
+            **_answered("", store_texts=False),
         )
 
 

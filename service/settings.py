@@ -187,6 +187,20 @@ class Settings(_Frozen):
         (), description="what the provider of every answer has to promise (data_use), comma-separated"
     )
     max_attempts: int = Field(3, ge=1, le=10, description="calls of models for one request at the most")
+    request_deadline_s: float = Field(
+        180.0, gt=0, le=3600, description="longest wait for an answer, or a stream's first content, seconds"
+    )
+    breaker_failures: int = Field(3, ge=1, le=100, description="failures in a row that make a model rest")
+    breaker_rest_s: float = Field(30.0, gt=0, le=3600, description="how long it then rests, seconds")
+    breaker_long_rest_s: float = Field(
+        300.0, gt=0, le=86_400, description="rest of a model without credit or in a storm of 429, seconds"
+    )
+    escalation: bool = Field(
+        False, description="ask a stronger model where an answer is empty, refused, cut off or out of form"
+    )
+    escalation_hold_s: float = Field(
+        1.0, ge=0, le=60, description="how long ESCALATION holds streams back to judge them, seconds"
+    )
 
     # --- choosing
     feedback_weight: float = Field(0.6, ge=0, le=10, description="worth of quality in the utility")
@@ -215,6 +229,20 @@ class Settings(_Frozen):
     )
     budget_usd_per_request: Decimal | None = Field(
         None, gt=0, le=1_000, description="mean spend per request to keep to, US dollars"
+    )
+
+    # --- conversations
+    session_ttl_s: float = Field(
+        3_600.0,
+        ge=0,
+        le=2_592_000,
+        description="how long a conversation keeps its model after its last request, seconds; 0: not at all",
+    )
+    session_switch_margin: float = Field(
+        0.05,
+        ge=0,
+        le=100,
+        description="utility another model must gain, beyond the lost prompt cache, to take over",
     )
 
     # --- what requests show of their arms though nobody says it; 0 switches a signal off

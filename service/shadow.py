@@ -74,10 +74,8 @@ class Shadows:
         call = aside.call(arm, aside.propensity, self.clock())
         try:
             async with asyncio.timeout(arm.timeout_s):
-                query = aside.query
-                answer = await self.caller.complete(
-                    arm, query.body, timeout_s=arm.timeout_s, native=query.native
-                )
+                body, native = aside.asked_of(arm)
+                answer = await self.caller.complete(arm, body, timeout_s=arm.timeout_s, native=native)
             call.received(answer, self.clock())
         except (ProviderError, TimeoutError) as failure:
             error = failure if isinstance(failure, ProviderError) else ProviderTimeout("no answer in time")
@@ -104,4 +102,5 @@ def _beside(run: Run, arm: Arm) -> Run:
         probabilities={},
         position=0,
         degraded=[],
+        session=run.session,
     )

@@ -93,7 +93,8 @@ class Metrics:
         for dependency in dict.fromkeys(run.degraded):
             self.degraded.labels(dependency).inc()
         self.overhead_s.observe(outcome.overhead_s)
-        self.latency_s.labels(arm).observe(outcome.latency_s)
+        if run.attempts:
+            self.latency_s.labels(arm).observe(outcome.latency_s)
         if outcome.ttft_s is not None:
             self.ttft_s.labels(arm).observe(outcome.ttft_s)
 

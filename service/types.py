@@ -27,6 +27,16 @@ AUTO = frozenset({"auto", "router/auto"})  # model names that leave the choice t
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Where a request stands in its conversation."""
+
+    key: bytes | None = None  # the conversation's, within its tenant; None: the request is on its own
+    continues: bool = False  # there may have been a request of this conversation before
+    in_tool_loop: bool = False  # the model is given what it asked for; the user asks nothing new
+    n_asked_chars: int = 0  # of the query's text: what is asked now; then comes what was asked before
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What a caller asked of the router itself; it narrows the operator's policy, never widens it."""
 
@@ -74,6 +84,13 @@ class Query:
     options: Options
     received_at: datetime
     native: Native | None = None  # None: `body` is what came
+    n_client_retries: int = 0  # how often its client says that it tried before
+    turn: Turn = Turn()
+
+    @property
+    def n_messages(self) -> int:
+        """How many messages came."""
+        return len((self.body if self.native is None else self.native.body)["messages"])
 
 
 # --- arms ----------------------------------------------------------------------------------------------
@@ -209,6 +226,34 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """The arm that a conversation is on, as its newest request left it."""
+
+    arm_id: str
+    vendor: str  # who made that arm's model
+    n_foreign: int  # of the first messages: in these, another vendor's arm may have spoken
+    turns: int  # requests of the conversation so far
+    holdout: bool | None  # the lot that was cast for it, as in `Decision`
+    decision_id: UUID
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How a decision stands in its conversation; gain, margin and price are in utility."""
+
+    turn: int  # 1: the conversation begins
+    vendor: str  # as in `Pin`, of the arm that was chosen
+    n_foreign: int
+    holdout: bool | None
+    held_arm_id: str | None = None  # the arm the conversation was on
+    is_drawn: bool = True  # False: it stays without a lot, which tells nothing of any policy
+    gain: float | None = None  # by the best of the other arms; None: none was weighed against staying
+    margin: float | None = None
+    cache_price: float | None = None  # of what the provider remembers of the conversation
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One arm chosen for one query, with everything that was weighed."""
 
@@ -230,6 +275,22 @@ class Decision:
     degraded: tuple[str, ...]  # which dependencies were missing
     decided_at: datetime
     holdout: bool | None = None  # True: held out; False: it could have been; None: it could not
+    session: Session | None = None  # None: a request on its own
+
+    @property
+    def pin(self) -> Pin | None:
+        """Where the decision leaves its conversation."""
+        if self.session is None:
+            return None
+        return Pin(
+            arm_id=self.arm_id,
+            vendor=self.session.vendor,
+            n_foreign=self.session.n_foreign,
+            turns=self.session.turn,
+            holdout=self.session.holdout,
+            decision_id=self.decision_id,
+            updated_at=self.decided_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +304,7 @@ class LoggedDecision:
     kind: DecisionKind
     n_attempts: int
     probabilities: tuple[tuple[str, float], ...]  # of every candidate, for falling back
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,11 +401,12 @@ class Outcome:
     answer_text: str | None  # only where texts are stored
     completed_at: datetime
     price_version: int = 0  # at which the answering arm was billed
+    pin: Pin | None = None  # where another arm than the decided one has taken the conversation over
 
 
 # --- feedback ------------------------------------------------------------------------------------------
 
-FeedbackStatus = Literal["applied", "revised", "duplicate", "withdrawn", "not_learned"]
+FeedbackStatus = Literal["applied", "revised", "duplicate", "withdrawn", "not_learned", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +415,18 @@ class Feedback:
 
     tenant: str
     request_id: str
+    score: float | None
+    text: str | None
+    received_at: datetime
+    session_id: str | None = None  # said of this whole conversation; None: of the request itself
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeFeedback:
+    """What somebody said of a whole conversation. `score=None` withdraws what was said before."""
+
+    tenant: str
+    session_id: str
     score: float | None
     text: str | None
     received_at: datetime
@@ -388,8 +463,17 @@ class Learned:
     decision_id: UUID
     request_id: str
     arm_id: str
-    event_id: int | None  # None: nothing changed (`duplicate`)
+    event_id: int | None  # None: nothing changed (`duplicate`, `kept`)
     reward: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeLearned:
+    """What a conversation's feedback did to each of its decisions, newest first; committed."""
+
+    session_id: str
+    weight: float  # of the score, for each decision
+    learned: tuple[Learned, ...]
 
 
 @dataclass(frozen=True, slots=True)

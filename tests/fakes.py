@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
-from service.errors import ProviderError
 from service.types import Answer, Arm, Chunk, Json, Native, Usage, Vector
 from service.usage import reported
 from tests.fakes_arms import FakeEnrolments, FakeShadowLog
 from tests.fakes_memory import FakeMemory
-from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
+from tests.fakes_store import FakeEvidence, FakeJournal, FakePins, FakeStore
 
 __all__ = [
     "ANY",
@@ -28,6 +27,7 @@ __all__ = [
     "FakeEvidence",
     "FakeJournal",
     "FakeMemory",
+    "FakePins",
     "FakeShadowLog",
     "FakeStore",
     "FixedClock",
@@ -101,7 +101,7 @@ class Reply:
     """
 
     words: tuple[str, ...] = ("Hello", " there.")
-    error: ProviderError | None = None
+    error: Exception | None = None
     until: asyncio.Event | None = None  # waited for before it fails or finishes
     takes_s: float = 0.0  # until the first word, on the caller's clock
     usage: Usage = USAGE
@@ -115,6 +115,7 @@ class FakeCaller:
     def __init__(self, clock: FixedClock) -> None:
         self.replies: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self.calls: list[tuple[str, Json]] = []
+        self.timeouts_s: list[float] = []  # of the calls
         self.natives: list[Native | None] = []  # of the same calls
         self.asked = asyncio.Event()  # somebody called
         self.cancelled: list[str] = []  # arms whose call was given up by us
@@ -131,7 +132,7 @@ class FakeCaller:
     async def complete(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
     ) -> Answer:
-        reply = self._next(arm, body, native)
+        reply = self._next(arm, body, native, timeout_s)
         try:
             await self._end(reply)
         except asyncio.CancelledError:
@@ -144,7 +145,7 @@ class FakeCaller:
     async def stream(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
     ) -> AsyncGenerator[Chunk, None]:
-        reply = self._next(arm, body, native)
+        reply = self._next(arm, body, native, timeout_s)
         try:
             if reply.words:
                 yield _piece(arm, {"role": "assistant", "content": ""})
@@ -163,9 +164,10 @@ class FakeCaller:
     async def close(self) -> None:
         self.asked.clear()
 
-    def _next(self, arm: Arm, body: Json, native: Native | None) -> Reply:
+    def _next(self, arm: Arm, body: Json, native: Native | None, timeout_s: float) -> Reply:
         self.calls.append((arm.arm_id, body))
         self.natives.append(native)
+        self.timeouts_s.append(timeout_s)
         self.asked.set()
         script = self.replies[arm.arm_id] or self.replies[ANY]
         reply = script.popleft() if script else Reply()

@@ -31,6 +31,7 @@ from service.types import (
     Noticed,
     Outcome,
     Pending,
+    Pin,
     Reward,
     Usage,
 )
@@ -57,6 +58,7 @@ class FakeStore:
     histories: dict[str, dict[str, History]] = field(default_factory=dict)
     queue: dict[UUID, int] = field(default_factory=dict)  # decision_id -> event_id, oldest first
     enrolments: dict[str, Enrolment] = field(default_factory=dict)
+    pins: dict[tuple[str, bytes], Pin] = field(default_factory=dict)
     shadow_answers: dict[tuple[UUID, str], ShadowAnswer] = field(default_factory=dict)
     shadow_usd: dict[tuple[str, date], Decimal] = field(default_factory=dict)
     n_events: int = 0
@@ -74,6 +76,29 @@ class FakeStore:
 
     def attempts_of(self, decision_id: UUID) -> list[Attempt]:
         return [a for a in self.attempts.values() if a.decision_id == decision_id]
+
+    def pin(self, decision: Decision) -> None:
+        pin, key = decision.pin, decision.query.turn.key
+        if pin is None or key is None:
+            return
+        held = self.pins.get((decision.query.tenant, key))
+        if held is None or held.updated_at <= pin.updated_at:
+            self.pins[decision.query.tenant, key] = pin
+
+    def move_pin(self, decision: Decision, outcome: Outcome) -> None:
+        key = decision.query.turn.key
+        if outcome.pin is None or key is None:
+            return
+        held = self.pins.get((decision.query.tenant, key))
+        if held is not None and held.decision_id == outcome.decision_id:
+            moved = outcome.pin
+            self.pins[decision.query.tenant, key] = replace(
+                held,
+                arm_id=moved.arm_id,
+                vendor=moved.vendor,
+                n_foreign=moved.n_foreign,
+                updated_at=moved.updated_at,
+            )
 
     def verdict(self, decision_id: UUID) -> Verdict:
         return reduce(Verdict.told, (kept.event for kept in self.events.get(decision_id, [])), Verdict())
@@ -119,6 +144,7 @@ class FakeJournal:
             kind=decision.kind,
             n_attempts=len(self.store.attempts_of(decision.decision_id)),
             probabilities=tuple((c.arm_id, c.probability) for c in decision.candidates),
+            session=decision.session,
         )
 
     async def log_decision(self, decision: Decision) -> None:
@@ -127,13 +153,16 @@ class FakeJournal:
         holder = self.store.decision(query.tenant, query.request_id)
         if holder is not None and holder.decision_id != decision.decision_id:
             raise RequestConflict(f"X-Request-ID {query.request_id!r} was used before", param="X-Request-ID")
-        self.store.decisions.setdefault(decision.decision_id, decision)
+        if decision.decision_id not in self.store.decisions:
+            self.store.decisions[decision.decision_id] = decision
+            self.store.pin(decision)
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
         self.store.check()
         decision = self.store.decisions.get(outcome.decision_id)
         if decision is None:
             raise UnknownRequest(f"no decision {outcome.decision_id} was logged")
+        self.store.move_pin(decision, outcome)
         self.store.attempts = {a.attempt_id: a for a in attempts} | self.store.attempts
         before = self.store.outcomes.get(outcome.decision_id)
         events = self.store.events.get(outcome.decision_id)
@@ -229,6 +258,25 @@ class FakeJournal:
         return {**shown, "answer_text": answer.text if self.store_texts else None}
 
 
+class FakePins:
+    """A Pins in memory."""
+
+    def __init__(self, store: FakeStore | None = None) -> None:
+        self.store = FakeStore() if store is None else store
+
+    async def find(self, tenant: str, key: bytes, since: datetime) -> Pin | None:
+        self.store.check()
+        pin = self.store.pins.get((tenant, key))
+        return None if pin is None or pin.updated_at < since else pin
+
+    async def prune(self, before: datetime) -> int:
+        self.store.check()
+        old = [key for key, pin in self.store.pins.items() if pin.updated_at < before]
+        for key in old:
+            del self.store.pins[key]
+        return len(old)
+
+
 class FakeEvidence:
     """An Evidence in memory."""
 
@@ -254,11 +302,13 @@ class FakeEvidence:
         before = None if rated is None else rated[1]
         outcome = self.store.outcomes.get(decision.decision_id)
         arm_id = decision.arm_id if outcome is None else outcome.arm_id
+        if feedback.session_id is not None and rated is not None and said[-1].event.session_id is None:
+            return _learned("kept", decision, rated[0], None, before)
         if _says_the_same(said, feedback, reward):
             credited = said[-1].event.arm_id if said else arm_id
             return _learned("duplicate", decision, credited, None, before)
         score = None if reward is None else feedback.score
-        event = Event(arm_id, reward, score=score, text=feedback.text)
+        event = Event(arm_id, reward, score=score, text=feedback.text, session_id=feedback.session_id)
         event_id = self._tell(decision, event, feedback.received_at)
         if not decision.query.options.learn:
             return _learned("not_learned", decision, arm_id, event_id, reward)
@@ -307,6 +357,16 @@ class FakeEvidence:
         if decision.context is not None:
             store.queue[decision.decision_id] = store.n_events
         return store.n_events
+
+    async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
+        self.store.check()
+        of_it = [
+            d
+            for d in self.store.decisions.values()
+            if (d.query.tenant, d.query.options.session_id) == (tenant, session_id) and d.query.options.learn
+        ]
+        newest = sorted(of_it, key=lambda d: d.decided_at, reverse=True)
+        return [d.query.request_id for d in newest[:limit]]
 
     async def pending(self, limit: int) -> list[Pending]:
         self.store.check()
@@ -364,7 +424,10 @@ def _says_the_same(said: Sequence[Kept], feedback: Feedback, reward: Reward | No
     newest = said[-1].event if said else None
     if newest is None or newest.reward is None or reward is None:
         return reward is None and (newest is None or newest.reward is None)
-    if (newest.score, newest.text) != (feedback.score, feedback.text):
+    before = newest.score, newest.text, newest.session_id
+    if before != (feedback.score, feedback.text, feedback.session_id):
+        return False
+    if feedback.session_id is not None and newest.reward.weight != reward.weight:
         return False
     return feedback.score is not None or newest.reward.value == reward.value
 
@@ -425,6 +488,7 @@ def _event(kept: Kept) -> Json:
         "reward": None if event.reward is None else float(event.reward.value),
         "weight": None if event.reward is None else float(event.reward.weight),
         "feedback_text": event.text,
+        "session_id": event.session_id,
         "arm_id": event.arm_id,
         "received_at": kept.received_at.isoformat(),
     }

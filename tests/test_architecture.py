@@ -55,12 +55,16 @@ MAY_IMPORT = {
     "service.signals": "service.types service.run service.schemas",
     "service.asked": "service.types",
     "service.noticing": f"{DOMAIN} service.asked service.learning service.signals",
-    "service.run": f"{VALUES} service.usage",
-    "service.routing": DOMAIN,
-    "service.attempts": DOMAIN,
+    "service.history": "service.types",
+    "service.run": f"{VALUES} service.usage service.history",
+    "service.sessions": f"{VALUES} service.ports service.history structlog",
+    "service.choosing": "service.types service.sessions bandit numpy",
+    "service.routing": f"{DOMAIN} service.choosing service.sessions",
+    "service.attempts": f"{DOMAIN} service.signals",
+    "service.held": "service.types",
     "service.completion": (
         f"{DOMAIN} service.attempts service.routing service.explanation service.background service.pieces"
-        " service.cache"
+        " service.cache service.held"
     ),
     "service.learning": f"{DOMAIN} service.rewards",
     "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",
@@ -102,7 +106,7 @@ MAY_IMPORT = {
     "service.parts": (
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
-        " service.lifecycle service.shadow"
+        " service.lifecycle service.shadow service.sessions"
         " service.asked service.noticing"
     ),
     "service.opening": EVERYTHING,

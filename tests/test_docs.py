@@ -16,6 +16,7 @@ from service.app import EXPOSED_HEADERS, create_app
 from service.cli import main
 from service.completion import Head
 from service.dialects.openai import OPTION_HEADERS, RouterOptions
+from service.dialects.turns import CLIENT_HEADERS
 from service.settings import ModelSettings, Settings
 from service.telemetry import Metrics
 from tests.clients.features import SEEN
@@ -92,7 +93,13 @@ def test_the_api_page_has_every_header() -> None:
 
     documented = set(re.findall(r"`(X-[A-Za-z-]+|Retry-After(?:-Ms)?)`", page("docs/api.md")))
 
-    assert documented == {*EXPOSED_HEADERS, *said, *OPTION_HEADERS.values(), "Retry-After-Ms"}
+    assert documented == {
+        *EXPOSED_HEADERS,
+        *said,
+        *OPTION_HEADERS.values(),
+        *CLIENT_HEADERS,
+        "Retry-After-Ms",
+    }
 
 
 def test_the_api_page_has_every_option() -> None:

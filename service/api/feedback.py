@@ -6,12 +6,15 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -21,13 +24,24 @@ from starlette.responses import Response
 from service.api.answers import JsonAnswer
 from service.api.deps import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, PathRequestId, TenantDep
 from service.api.openapi import body_schema, failures
-from service.dialects.openai import invalid
+from service.dialects.openai import Location, field_path, invalid
+from service.dialects.turns import MAX_KEY_CHARS
 from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownRequest
 from service.parts import Parts
-from service.types import Feedback, Json, Learned
+from service.types import EpisodeFeedback, Feedback, Json, Learned
 
 endpoints = APIRouter(tags=["feedback"])
 MAX_FEEDBACKS = 1_000
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold NUL")
+    return value
+
+
+FeedbackText = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
+SessionId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY_CHARS)]
 
 
 class FeedbackRequest(BaseModel):
@@ -37,7 +51,7 @@ class FeedbackRequest(BaseModel):
 
     request_id: str = Field(description="the X-Request-ID of the request")
     score: float = Field(ge=0, le=1, allow_inf_nan=False, description="0: useless, 1: perfect")
-    feedback_text: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+    feedback_text: FeedbackText | None = None
 
     @field_validator("request_id")
     @classmethod
@@ -46,32 +60,55 @@ class FeedbackRequest(BaseModel):
             raise ValueError(REQUEST_ID_RULE)
         return value
 
-    @field_validator("feedback_text")
-    @classmethod
-    def _can_be_stored(cls, value: str | None) -> str | None:
-        if value is not None and "\0" in value:
-            raise ValueError("must not hold NUL")
-        return value
+
+class EpisodeFeedbackRequest(BaseModel):
+    """What somebody says of a whole conversation."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    session_id: SessionId = Field(description="the session id its requests carried")
+    score: float = Field(ge=0, le=1, allow_inf_nan=False, description="0: useless, 1: perfect")
+    feedback_text: FeedbackText | None = None
 
 
-ONE: TypeAdapter[FeedbackRequest] = TypeAdapter(FeedbackRequest)
-MANY: TypeAdapter[list[FeedbackRequest]] = TypeAdapter(
-    Annotated[list[FeedbackRequest], Field(min_length=1, max_length=MAX_FEEDBACKS)]
+def _of_what(given: object) -> str:
+    names_a_session = isinstance(given, dict) and "session_id" in given and "request_id" not in given
+    return SESSION if names_a_session else REQUEST
+
+
+REQUEST, SESSION = "of a request", "of a session"
+Given = FeedbackRequest | EpisodeFeedbackRequest
+AnyFeedback = Annotated[
+    Annotated[FeedbackRequest, Tag(REQUEST)] | Annotated[EpisodeFeedbackRequest, Tag(SESSION)],
+    Discriminator(_of_what),
+]
+ONE: TypeAdapter[Given] = TypeAdapter(AnyFeedback)
+MANY: TypeAdapter[list[Given]] = TypeAdapter(
+    Annotated[list[AnyFeedback], Field(min_length=1, max_length=MAX_FEEDBACKS)]
 )
 
 
 @endpoints.post(
     "/feedback",
     status_code=202,
-    openapi_extra=body_schema("FeedbackRequest", or_list=True),
+    openapi_extra=body_schema("FeedbackRequest", "EpisodeFeedbackRequest", or_list=True),
     responses=failures(BadRequest, UnknownRequest, BodyTooLarge, Unavailable),
 )
 async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
-    """Score an answer, or a list of them. Answered after commit; the newest score of a request stands."""
+    """Score an answer, a conversation, or a list of them. Answered after commit; the newest score stands."""
     given = _read(body)
-    if isinstance(given, FeedbackRequest):
-        return JsonAnswer(_said(await _learn(parts, tenant, given)), 202)
-    return JsonAnswer([await _learn_if_known(parts, tenant, one) for one in given], 202)
+    if isinstance(given, list):
+        return JsonAnswer([await _learn_if_known(parts, tenant, one) for one in given], 202)
+    return JsonAnswer(await _learn(parts, tenant, given), 202)
+
+
+@endpoints.delete("/feedback", status_code=202, responses=failures(BadRequest, UnknownRequest, Unavailable))
+async def withdraw_session(
+    parts: PartsDep, tenant: TenantDep, session_id: Annotated[SessionId, Query()]
+) -> Response:
+    """Take back what was said of a conversation; what was said of its requests themselves stays."""
+    withdrawal = EpisodeFeedback(tenant, session_id, None, None, datetime.now(UTC))
+    return JsonAnswer(await _teach_episode(parts, withdrawal), 202)
 
 
 @endpoints.delete(
@@ -80,25 +117,38 @@ async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Respons
 async def withdraw(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
     """Take back what was said of an answer; the evidence is as if it had never been said."""
     withdrawal = Feedback(tenant, request_id, None, None, datetime.now(UTC))
-    return JsonAnswer(_said(await _teach(parts, withdrawal)), 202)
+    return JsonAnswer(await _teach(parts, withdrawal), 202)
 
 
-async def _learn(parts: Parts, tenant: str, given: FeedbackRequest) -> Learned:
-    said = Feedback(tenant, given.request_id, given.score, given.feedback_text, datetime.now(UTC))
-    return await _teach(parts, said)
+async def _learn(parts: Parts, tenant: str, given: Given) -> Json:
+    said = given.score, given.feedback_text, datetime.now(UTC)
+    if isinstance(given, EpisodeFeedbackRequest):
+        return await _teach_episode(parts, EpisodeFeedback(tenant, given.session_id, *said))
+    return await _teach(parts, Feedback(tenant, given.request_id, *said))
 
 
-async def _teach(parts: Parts, feedback: Feedback) -> Learned:
+async def _teach(parts: Parts, feedback: Feedback) -> Json:
     learned = await parts.learner.learn(feedback)
     parts.metrics.learned(learned)
-    return learned
+    return _said(learned)
 
 
-async def _learn_if_known(parts: Parts, tenant: str, given: FeedbackRequest) -> Json:
+async def _teach_episode(parts: Parts, feedback: EpisodeFeedback) -> Json:
+    episode = await parts.learner.learn_episode(feedback)
+    for learned in episode.learned:
+        parts.metrics.learned(learned)
+    return {
+        "session_id": episode.session_id,
+        "weight": episode.weight,
+        "requests": [_said(learned) for learned in episode.learned],
+    }
+
+
+async def _learn_if_known(parts: Parts, tenant: str, given: Given) -> Json:
     try:
-        return _said(await _learn(parts, tenant, given))
+        return await _learn(parts, tenant, given)
     except UnknownRequest:
-        return {"request_id": given.request_id, "status": "unknown"}
+        return {**given.model_dump(include={"request_id", "session_id"}), "status": "unknown"}
 
 
 def _said(learned: Learned) -> Json:
@@ -111,7 +161,7 @@ def _said(learned: Learned) -> Json:
     }
 
 
-def _read(body: bytes) -> FeedbackRequest | list[FeedbackRequest]:
+def _read(body: bytes) -> Given | list[Given]:
     try:
         # json, not orjson: it reads NaN, so that the error can say which field must be finite
         given = json.loads(body)
@@ -120,4 +170,8 @@ def _read(body: bytes) -> FeedbackRequest | list[FeedbackRequest]:
     try:
         return MANY.validate_python(given) if isinstance(given, list) else ONE.validate_python(given)
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, _field) from error
+
+
+def _field(location: Location) -> str:
+    return field_path(tuple(part for part in location if part not in {REQUEST, SESSION}))

@@ -66,10 +66,11 @@ def anthropic_failures(*kinds: type[RouterError]) -> Responses:
     }
 
 
-def body_schema(name: str, *, or_list: bool = False) -> Json:
-    """What an endpoint says of its JSON body."""
-    one: Json = {"$ref": REF.format(model=name)}
-    schema = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]} if or_list else one
+def body_schema(*names: str, or_list: bool = False) -> Json:
+    """What an endpoint says of its JSON body: one of these models."""
+    known: list[Json] = [{"$ref": REF.format(model=name)} for name in names]
+    one = known[0] if len(known) == 1 else {"anyOf": known}
+    schema = {"anyOf": [*known, {"type": "array", "items": one, "minItems": 1}]} if or_list else one
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -11,7 +13,8 @@ from service.api.dialect import speaks_anthropic
 from service.api.openapi import failures
 from service.dialects import anthropic_answers
 from service.errors import UnknownModel
-from service.types import AUTO, Json
+from service.parts import Parts
+from service.types import AUTO, Arm, Json
 
 endpoints = APIRouter(tags=["operations"])
 
@@ -33,6 +36,12 @@ async def ready(parts: PartsDep) -> Response:
 async def metrics(parts: PartsDep) -> Response:
     """Metrics for Prometheus."""
     return Response(parts.metrics.exposition(), media_type=parts.metrics.media_type)
+
+
+@endpoints.get("/backends/status")
+async def backends_status(parts: PartsDep) -> Response:
+    """How this process's breaker sees every model: replicas do not share theirs."""
+    return JsonAnswer({"scope": "process", "backends": [_backend(parts, arm) for arm in parts.catalog.arms]})
 
 
 @endpoints.get("/cache/stats")
@@ -68,6 +77,28 @@ async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
     if speaks_anthropic(request):
         return JsonAnswer(anthropic_answers.model(name, arm, parts.started_at))
     return JsonAnswer(_model(name, parts.started_at))
+
+
+def _backend(parts: Parts, arm: Arm) -> Json:
+    standing = parts.catalog.breaker.standing(arm)
+    return {
+        "model": arm.arm_id,
+        "provider": arm.provider,
+        "upstream_model": arm.model,
+        "state": standing.condition,
+        "reason": parts.catalog.breaker.is_resting(arm),
+        "since": _iso(standing.since),
+        "until": _iso(standing.until),
+        "failures_in_a_row": standing.n_failures,
+        "last_errors": [
+            {"error": last.error, "status": last.status, "at": _iso(last.at)} for last in standing.last_errors
+        ],
+        "calls": dict(standing.counts),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _model(name: str, created: int) -> Json:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import structlog
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -57,6 +58,7 @@ def envelope(message: str, kind: str, param: str | None, code: str | None) -> Js
 def install(app: FastAPI) -> None:
     """Answer every error in the envelope."""
     app.add_exception_handler(errors.RouterError, _router_error)
+    app.add_exception_handler(RequestValidationError, _invalid_parameter)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _nobody_listens)
     app.add_exception_handler(Exception, _bug)
@@ -86,6 +88,14 @@ def retry_after(wait_s: float | None) -> dict[str, str]:
     """The headers that say when to come back, in whole seconds and in milliseconds."""
     wait_s = 1.0 if wait_s is None else wait_s
     return {"Retry-After": str(max(1, math.ceil(wait_s))), "Retry-After-Ms": str(math.ceil(wait_s * 1000))}
+
+
+async def _invalid_parameter(request: Request, error: Exception) -> Response:
+    """A path or query that FastAPI itself found faulty."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = str(first["loc"][-1])
+    return response(request, errors.BadRequest(f"{param}: {first['msg']}", param=param))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

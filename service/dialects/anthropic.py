@@ -16,12 +16,14 @@ from service.dialects.openai import (
     MAX_MESSAGES,
     Name,
     RouterOptions,
+    client_retries,
     field_path,
     invalid,
     read_json,
     read_options,
     validated,
 )
+from service.dialects.turns import asked_text, turn_of, with_housekeeping
 from service.errors import BadRequest
 from service.types import AUTO, Json, Native, Query
 
@@ -41,7 +43,6 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
     "text": ("data",),
 }
 _NOT_TEXT = frozenset({"type", "role", "id", "tool_use_id", "signature", "cache_control"})
-_REMINDER, _REMINDER_END = "<system-reminder>", "</system-reminder>"
 
 
 class _Open(BaseModel):
@@ -166,22 +167,31 @@ def read_query(
     _check_tool_results(request.messages)
     forwarded = {name: value for name, value in body.items() if name != "router"}
     openai_body, needs = translated(forwarded)
+    given, as_asked = read_options(request.router, headers), openai_body | _hints(body)
+    options = with_housekeeping(given, as_asked)
     return Query(
         tenant=tenant,
         request_id=request_id,
         request_id_given=request_id_given,
         body=openai_body,
-        text=asked_text(body),
+        text=asked_text(openai_body["messages"]),
         body_digest=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest(),
         dialect="anthropic",
         requested_model=None if request.model is None or request.model in AUTO else request.model,
         stream=bool(request.stream),
         n_prompt_tokens=prompt_tokens(body),
         max_output_tokens=request.max_tokens or None,
-        options=read_options(request.router, headers),
+        options=options,
         received_at=received_at,
+        n_client_retries=client_retries(headers),
         native=Native(forwarded, _forwarded(headers), needs),
+        turn=turn_of(tenant, as_asked, options, headers),
     )
+
+
+def _hints(body: Json) -> Json:
+    """What tells conversations apart, and is not translated."""
+    return {"metadata": body["metadata"]} if "metadata" in body else {}
 
 
 def read_input(raw: bytes) -> Json:
@@ -220,24 +230,6 @@ def _check_tool_result(result: Json, used: Collection[str], place: str) -> None:
         ToolResult.model_validate(result)
     except ValidationError as error:
         raise invalid(error, lambda location: f"{place}.{field_path(location)}") from error
-
-
-def asked_text(body: Json) -> str:
-    """What the user asks: the text of the last user turn that has any, without what the client put in."""
-    for turn in reversed(body["messages"]):
-        if turn["role"] == "user" and (text := _own_words(turn["content"])):
-            return text
-    return ""
-
-
-def _own_words(content: str | list[Json]) -> str:
-    texts = [content] if isinstance(content, str) else [b["text"] for b in content if b["type"] == "text"]
-    return "\n".join(own for text in texts if (own := _without_reminders(text).strip()))
-
-
-def _without_reminders(text: str) -> str:
-    first, *others = text.split(_REMINDER)
-    return first + "".join(other.partition(_REMINDER_END)[2] for other in others)
 
 
 def prompt_tokens(body: Json) -> int:

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from service.dialects.turns import asked_text, session_id_of, turn_of, with_housekeeping
 from service.errors import BadRequest
 from service.types import AUTO, Json, Options, Query
 
@@ -130,20 +131,23 @@ def read_query(
     body = read_json(raw)
     request = validated(ChatCompletionRequest, body)
     forwarded = {name: value for name, value in body.items() if name != "router"}
+    options = with_housekeeping(read_options(request.router, headers), body)
     return Query(
         tenant=tenant,
         request_id=request_id,
         request_id_given=request_id_given,
         body=forwarded,
-        text=asked_text(request.messages),
+        text=asked_text(body["messages"]),
         body_digest=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest(),
         dialect="openai",
         requested_model=None if request.model is None or request.model in AUTO else request.model,
         stream=bool(request.stream),
         n_prompt_tokens=prompt_tokens(request),
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
-        options=read_options(request.router, headers),
+        options=options,
         received_at=received_at,
+        turn=turn_of(tenant, body, options, headers),
+        n_client_retries=client_retries(headers),
     )
 
 
@@ -226,16 +230,6 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
-def asked_text(messages: list[Message]) -> str:
-    """What the user asks: the text of the last user message, or of the last message that has any."""
-    texts = [(message.role, _text(message)) for message in messages]
-    for wanted in ({"user"}, {"system", "developer", "assistant", "tool", "function"}):
-        for role, text in reversed(texts):
-            if role in wanted and text.strip():
-                return text
-    return ""
-
-
 def _text(message: Message) -> str:
     if isinstance(message.content, str):
         return message.content
@@ -251,6 +245,12 @@ def prompt_tokens(request: ChatCompletionRequest) -> int:
     parts = [part for m in request.messages if isinstance(m.content, list) for part in m.content]
     n_files = sum(str(part.get("type")) in FILE_PARTS for part in parts)
     return -(-n_bytes // BYTES_PER_TOKEN) + n_files * FILE_TOKENS
+
+
+def client_retries(headers: Mapping[str, str]) -> int:
+    """How often the caller's SDK has tried this before, as the official ones say; 0 where none says so."""
+    said = headers.get("x-stainless-retry-count", "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 0
 
 
 # Options for callers who cannot change the body; what the body says comes first.
@@ -284,7 +284,7 @@ def read_options(given: RouterOptions | None, headers: Mapping[str, str]) -> Opt
         feedback_weight=options.weights.feedback,
         latency_weight=options.weights.latency,
         cost_weight=options.weights.cost,
-        session_id=options.session_id,
+        session_id=session_id_of(options.session_id, headers),
         task=options.task,
         learn=options.learn,
         explain=options.explain,

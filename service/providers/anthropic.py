@@ -31,6 +31,7 @@ _STATUSES = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+_KNOWN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 _FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -151,6 +152,8 @@ def _delta(event: Json) -> Json:
         block = _object(event.get("content_block"))
         if block.get("type") == "tool_use":
             return {"tool_calls": [_call(event.get("index"), block, "")]}
+        if others := _others([block]):
+            return {"blocks": others}
         return {"content": block["text"]} if block.get("text") else {}
     delta = _object(event.get("delta")) if event.get("type") == "content_block_delta" else {}
     match delta.get("type"):
@@ -180,9 +183,16 @@ def _seen(message: Json) -> Json:
     ]
     if calls:
         said["tool_calls"] = calls
+    if others := _others(blocks):
+        said["blocks"] = others
     finish_reason = _finish_reason(message.get("stop_reason"))
     choices = [{"index": 0, "message": said, "finish_reason": finish_reason}]
     return {"id": message.get("id"), "object": "chat.completion", "choices": choices}
+
+
+def _others(blocks: list[Json]) -> list[str]:
+    """The types of blocks that OpenAI has no like of; they too are an answer."""
+    return [kind for block in blocks if (kind := str(block.get("type"))) not in _KNOWN_BLOCKS]
 
 
 def _strings(blocks: list[Json], name: str) -> list[str]:

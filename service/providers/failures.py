@@ -10,6 +10,7 @@ from service.errors import (
     REJECTING_STATUSES,
     ProviderBroken,
     ProviderError,
+    ProviderOutOfCredit,
     ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
@@ -36,7 +37,10 @@ def failure(
             something between us and the model may have answered.
     """
     said = f": {message}" if message else ""
-    if status in (402, 429):
+    if status == 402 or (status == 429 and code == "insufficient_quota"):
+        text = f"{arm.model} wants to be paid ({status}){said}"
+        return ProviderOutOfCredit(text, status=status, retry_after_s=retry_after_s)
+    if status == 429:
         text = f"{arm.model} asked to wait ({status}){said}"
         return ProviderRateLimited(text, status=status, retry_after_s=retry_after_s)
     if status in (408, 504, 524):

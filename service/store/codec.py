@@ -25,9 +25,12 @@ from service.types import (
     Neighbour,
     Options,
     Outcome,
+    Pin,
     Query,
     Rejection,
+    Session,
     Standing,
+    Turn,
     Usage,
 )
 
@@ -95,6 +98,7 @@ def _decision(data: Json, n_chars: int) -> Decision:
             "opinion_weights": tuple(data["opinion_weights"]),
             "degraded": tuple(data["degraded"]),
             "decided_at": datetime.fromisoformat(data["decided_at"]),
+            "session": None if data.get("session") is None else Session(**data["session"]),
         }
     )
 
@@ -113,8 +117,14 @@ def _query(data: Json, n_chars: int) -> Query:
             "body_digest": b64decode(data["body_digest"]),
             "options": _options(data["options"]),
             "received_at": datetime.fromisoformat(data["received_at"]),
+            "turn": _turn(data.get("turn", {})),
         }
     )
+
+
+def _turn(data: Json) -> Turn:
+    key = data.get("key")
+    return Turn(**{**data, "key": None if key is None else b64decode(key)})
 
 
 def _options(data: Json) -> Options:
@@ -155,5 +165,16 @@ def _outcome(data: Json) -> Outcome:
             "cost_usd": Decimal(data["cost_usd"]),
             "answer_digest": None if digest is None else b64decode(digest),
             "completed_at": datetime.fromisoformat(data["completed_at"]),
+            "pin": None if data.get("pin") is None else _pin(data["pin"]),
+        }
+    )
+
+
+def _pin(data: Json) -> Pin:
+    return Pin(
+        **{
+            **data,
+            "decision_id": UUID(data["decision_id"]),
+            "updated_at": datetime.fromisoformat(data["updated_at"]),
         }
     )

@@ -20,8 +20,9 @@ from service.store.verdict import Event, Verdict, verdict_of
 _INSERT_EVENT = """
 WITH event AS (
     INSERT INTO feedback_events
-        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10)
+        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal,
+         session_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11)
     RETURNING event_id
 ), queued AS (
     INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
@@ -96,5 +97,6 @@ async def _insert_event(connection: Connection, decision: Record, event: Event, 
         received_at,
         decision["learn"] and decision["has_context"],
         event.signal,
+        event.session_id,
     )
     return event_id

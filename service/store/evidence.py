@@ -55,10 +55,18 @@ class PostgresEvidence:
                 raise _unknown(feedback)
             current = await connection.fetchrow(_CURRENT, decision["decision_id"])
             assert current is not None
+            if _stands(current, feedback):
+                return _unchanged("kept", feedback, decision, current)
             if _says_the_same(current, feedback, text, given):
-                return _duplicate(feedback, decision, current)
+                return _unchanged("duplicate", feedback, decision, current)
             arm_id = current["answered_by"] or decision["arm_id"]
-            event = Event(arm_id, given, score=None if given is None else feedback.score, text=text)
+            event = Event(
+                arm_id,
+                given,
+                score=None if given is None else feedback.score,
+                text=text,
+                session_id=storable(feedback.session_id),
+            )
             told = await tell(connection, decision, current, [event], feedback.received_at)
         self._show(feedback.tenant, told)
         return Learned(
@@ -69,6 +77,11 @@ class PostgresEvidence:
             event_id=told.event_ids[-1],
             reward=None if given is None else float(given.value),
         )
+
+    async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_EPISODE, tenant, storable(session_id), limit)
+        return [row["request_id"] for row in rows]
 
     async def notice(
         self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
@@ -161,6 +174,14 @@ LEFT JOIN outcomes o ON o.decision_id = v.decision_id
 WHERE v.decision_id = $1
 """
 
+_EPISODE = """
+SELECT request_id
+FROM decisions
+WHERE tenant = $1 AND session_id = $2 AND learn
+ORDER BY decided_at DESC, decision_id
+LIMIT $3
+"""
+
 # Up to date is who applied the newest event. Whoever applied an older one may have overwritten a newer
 # one in the memory, which is then queued again.
 _REMEMBERED = """
@@ -192,9 +213,9 @@ def _unknown(feedback: Feedback) -> UnknownRequest:
     return UnknownRequest(f"nothing is known of request_id {feedback.request_id!r}", param="request_id")
 
 
-def _duplicate(feedback: Feedback, decision: Record, current: Record) -> Learned:
+def _unchanged(status: FeedbackStatus, feedback: Feedback, decision: Record, current: Record) -> Learned:
     return Learned(
-        status="duplicate",
+        status=status,
         decision_id=decision["decision_id"],
         request_id=feedback.request_id,
         arm_id=current["arm_id"] or current["answered_by"] or decision["arm_id"],
@@ -203,10 +224,18 @@ def _duplicate(feedback: Feedback, decision: Record, current: Record) -> Learned
     )
 
 
+def _stands(current: Record, feedback: Feedback) -> bool:
+    """Whether what was said of the request itself outweighs what is said of its conversation."""
+    return feedback.session_id is not None and current["reward"] is not None and current["session_id"] is None
+
+
 def _says_the_same(current: Record, feedback: Feedback, text: str | None, given: Reward | None) -> bool:
     if given is None or current["reward"] is None:
         return given is None and current["reward"] is None
-    if (current["score"], current["feedback_text"]) != (feedback.score, text):
+    before = current["score"], current["feedback_text"], current["session_id"]
+    if before != (feedback.score, text, storable(feedback.session_id)):
+        return False
+    if feedback.session_id is not None and current["weight"] != given.weight:  # the conversation went on
         return False
     return feedback.score is not None or current["reward"] == given.value
 

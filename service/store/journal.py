@@ -10,10 +10,11 @@ from service.errors import RequestConflict, UnknownRequest
 from service.explanation import explanation
 from service.store.pool import Connection, Database
 from service.store.record import full_record
+from service.store.sessions import move_pin
 from service.store.snapshot import Snapshot
 from service.store.sums import Billed, add_billed, nine_places, outcome_sums, six_places
 from service.store.values import storable, to_bytes
-from service.types import ArmSums, Attempt, Decision, Json, LoggedDecision, Outcome
+from service.types import ArmSums, Attempt, Decision, Json, LoggedDecision, Outcome, Session
 
 
 class PostgresJournal:
@@ -55,6 +56,7 @@ class PostgresJournal:
             if learns is None:
                 raise UnknownRequest(f"no decision {outcome.decision_id} was logged")
             before = await connection.fetchrow(_INSERT_OUTCOME, *self._outcome_values(outcome))
+            await move_pin(connection, outcome)
             if attempts:
                 await _insert_attempts(connection, outcome.tenant, attempts)
             changes = _evidence_changes(before, outcome) if learns else []
@@ -90,6 +92,7 @@ class PostgresJournal:
             self._text(query.text),
             decision.holdout,
             query.options.task,
+            *_pin_values(decision),
         )
 
     def _outcome_values(self, outcome: Outcome) -> tuple[object, ...]:
@@ -129,25 +132,51 @@ def _logged(row: Record) -> LoggedDecision:
         kind=row["kind"],
         n_attempts=row["n_attempts"],
         probabilities=tuple((c["arm_id"], c["probability"]) for c in row["candidates"]),
+        session=Session(**row["session"]) if row["session"] else None,
     )
+
+
+def _pin_values(decision: Decision) -> tuple[object, ...]:
+    """The conversation's key, vendor, n_foreign, turns and lot; NULL of a request on its own."""
+    session = decision.session
+    if session is None:
+        return (None,) * 5
+    return decision.query.turn.key, session.vendor, session.n_foreign, session.turn, session.holdout
 
 
 _FIND = """
 SELECT decision_id, body_digest, arm_id, propensity, kind, explanation -> 'candidates' AS candidates,
+    explanation -> 'session' AS session,
     (SELECT count(*) FROM attempts a WHERE a.decision_id = d.decision_id) AS n_attempts
 FROM decisions d
 WHERE tenant = $1 AND request_id = $2
 """
 
+# The decision, and where it leaves its conversation. What waited in a spool moves no pin that is newer.
 _INSERT_DECISION = """
-INSERT INTO decisions
-    (decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind, arm_id,
-     propensity, encoder, context, n_chars, n_prompt_tokens, learn, session_id, degraded, explanation,
-     query_text, holdout, task)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-    $22)
-ON CONFLICT DO NOTHING
-RETURNING decision_id
+WITH decided AS (
+    INSERT INTO decisions
+        (decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind,
+         arm_id, propensity, encoder, context, n_chars, n_prompt_tokens, learn, session_id, degraded,
+         explanation, query_text, holdout, task, session_key)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+        $22, $23)
+    ON CONFLICT DO NOTHING
+    RETURNING decision_id, tenant, session_key, arm_id, decided_at
+), pinned AS (
+    INSERT INTO sessions AS s
+        (tenant, key, arm_id, vendor, n_foreign, turns, holdout, decision_id, updated_at)
+    SELECT tenant, session_key, arm_id, $24::text, $25::integer, $26::integer, $27::boolean, decision_id,
+        decided_at
+    FROM decided
+    WHERE session_key IS NOT NULL
+    ON CONFLICT (tenant, key) DO UPDATE SET
+        arm_id = excluded.arm_id, vendor = excluded.vendor, n_foreign = excluded.n_foreign,
+        turns = excluded.turns, holdout = excluded.holdout, decision_id = excluded.decision_id,
+        updated_at = excluded.updated_at
+    WHERE s.updated_at <= excluded.updated_at
+)
+SELECT decision_id FROM decided
 """
 _HOLDER = "SELECT decision_id FROM decisions WHERE tenant = $1 AND request_id = $2"
 

@@ -42,7 +42,7 @@ WHERE decision_id = $1
 ORDER BY started_at, arm_id
 """
 _FEEDBACK = """
-SELECT event_id, score, reward, weight, feedback_text, arm_id, received_at, signal
+SELECT event_id, score, reward, weight, feedback_text, session_id, arm_id, received_at, signal
 FROM feedback_events
 WHERE decision_id = $1
 ORDER BY event_id
@@ -163,6 +163,7 @@ def _event(row: Record) -> Json:
         "reward": None if row["reward"] is None else float(row["reward"]),
         "weight": None if row["weight"] is None else float(row["weight"]),
         "feedback_text": row["feedback_text"],
+        "session_id": row["session_id"],
         "arm_id": row["arm_id"],
         "received_at": row["received_at"].isoformat(),
     }

@@ -12,7 +12,9 @@ from service.types import LoggedRound
 
 _TIMEOUT_S = 3600.0  # it may read the whole log
 
-# Only what somebody said counts, no implicit signal. An outcome counts when an answer came.
+# Only what somebody said counts, no implicit signal. An outcome counts when an answer came. Where nothing
+# was weighed, the request was refused: every arm rested. Where a conversation was on an arm already, not all
+# others had a chance.
 _ROUNDS = """
 SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, d.explanation, d.holdout, e.reward, o.cost_usd, o.latency_s
 FROM decisions d
@@ -26,6 +28,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN outcomes o ON o.decision_id = d.decision_id AND o.status = 'ok'
 WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3 AND d.learn AND d.dialect <> 'import'
     AND d.kind IN ('exploit', 'explore', 'default')
+    AND d.explanation -> 'candidates' <> '[]'
+    AND d.explanation -> 'session' ->> 'held_arm_id' IS NULL
 ORDER BY d.decided_at, d.decision_id
 """
 

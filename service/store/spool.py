@@ -272,6 +272,7 @@ def _logged(decision: Decision) -> LoggedDecision:
         kind=decision.kind,
         n_attempts=0,
         probabilities=tuple((c.arm_id, c.probability) for c in decision.candidates),
+        session=decision.session,
     )
 
 

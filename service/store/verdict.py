@@ -21,6 +21,7 @@ class Event:
     signal: Signal | None = None
     score: float | None = None
     text: str | None = None
+    session_id: str | None = None  # said of this whole conversation
 
 
 @dataclass(frozen=True, slots=True)

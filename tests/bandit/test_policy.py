@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit.knobs import Knobs
-from bandit.policy import Holdout, ThompsonPolicy, draw, lift, without
+from bandit.policy import Holdout, ThompsonPolicy, draw, lift, stay, without
 from tests.bandit.worlds import arm_counts, beliefs_after, permuted, random_beliefs, seeds
 
 rates = st.floats(min_value=0, max_value=1)
@@ -203,3 +203,24 @@ def test_after_the_only_likely_arm_failed_the_others_are_tried_evenly() -> None:
 def test_nothing_remains_once_every_arm_was_tried() -> None:
     with pytest.raises(ValueError, match="every arm was tried"):
         without(np.array([0.5, 0.5]), [0, 1])
+
+
+@given(n_arms=arm_counts, seed=seeds, toll=st.floats(min_value=0, max_value=1))
+def test_only_arms_that_gain_more_than_the_toll_can_take_over(n_arms: int, seed: int, toll: float) -> None:
+    rng = np.random.default_rng(seed)
+    chances, utilities = rng.dirichlet(np.ones(n_arms)), rng.random(n_arms)
+    held = int(rng.integers(n_arms))
+
+    kept = stay(chances, utilities, held, toll)
+
+    others = np.arange(n_arms) != held
+    clears = others & (utilities - utilities[held] > toll)
+    assert kept.sum() == pytest.approx(1.0)
+    assert (kept[clears] == chances[clears]).all()
+    assert not kept[others & ~clears].any()
+
+
+def test_where_no_arm_gains_enough_the_held_one_is_certain() -> None:
+    kept = stay(np.array([0.2, 0.3, 0.5]), np.array([0.5, 0.6, 0.7]), 0, 0.2)
+
+    assert kept.tolist() == [1.0, 0.0, 0.0]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from bandit.knobs import Knobs
-from bandit.utility import utility_terms
+from bandit.utility import price_in_utility, utility_terms
 from tests.bandit.worlds import arm_counts, beliefs_after, random_beliefs, seeds
 
 
@@ -54,3 +54,20 @@ def test_the_price_means_nothing_without_a_budget() -> None:
     beliefs = beliefs_after(n=[1, 1], mean=[1, 1], knobs=Knobs())
 
     assert not utility_terms(beliefs, Knobs(), price=5.0).spend.any()
+
+
+def test_dollars_weigh_in_utility_as_they_do_among_the_arms_terms() -> None:
+    knobs = Knobs(cost_weight=-0.3, budget_usd_per_request=0.01)
+    beliefs = beliefs_after(n=[0, 5], mean=[0, 0.8], knobs=knobs, cost_usd=[0.01, 0.04])
+    terms = utility_terms(beliefs, knobs, price=0.2)
+
+    lost = price_in_utility(0.03, beliefs, knobs, price=0.2)
+
+    paid = terms.cost + terms.spend
+    assert lost == pytest.approx(paid[0] - paid[1])
+
+
+def test_dollars_without_weight_and_budget_take_nothing() -> None:
+    knobs = Knobs(cost_weight=0.0)
+
+    assert price_in_utility(1.0, beliefs_after(n=[1, 1], mean=[1, 1], knobs=knobs), knobs, price=5.0) == 0.0

@@ -115,7 +115,8 @@ async def test_only_the_tenants_own_decisions_of_the_range_that_the_router_made_
     others = a_decision("r5", tenant="other")
     early = replace(a_decision("r6"), decided_at=NOW - timedelta(seconds=1))
     late = replace(a_decision("r7"), decided_at=LATER)
-    for decision in (made, pinned, cached, silent, others, early, late):
+    refused = replace(a_decision("r8"), kind="default", candidates=())
+    for decision in (made, pinned, cached, silent, others, early, late, refused):
         await stores.journal.log_decision(decision)
 
     assert len(await read(database)) == 1

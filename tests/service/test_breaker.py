@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.breaker import Breaker
+from service.breaker import Breaker, Standing
 from service.errors import (
     ProviderBroken,
     ProviderError,
+    ProviderOutOfCredit,
     ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
@@ -41,18 +42,17 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def breaker(clock: HandClock) -> Breaker:
-    return Breaker(clock, failures_to_open=3, rest_s=30, longest_rest_s=300)
+    return Breaker(clock, failures_to_open=3, rest_s=30, long_rest_s=300)
 
 
 def fail(breaker: Breaker, n: int, error: ProviderError = BROKEN) -> None:
     for _ in range(n):
-        breaker.begin(ARM)
-        breaker.failed(ARM, error)
+        breaker.failed(ARM, error, is_trial=breaker.begin(ARM) == "trial")
 
 
 def test_an_arm_that_was_never_called_does_not_rest(breaker: Breaker) -> None:
     assert breaker.is_resting(ARM) is None
-    assert breaker.status() == []
+    assert breaker.standing(ARM) == Standing("closed", None, None, 0, (), {})
 
 
 @pytest.mark.parametrize("error", [BROKEN, TIMEOUT])
@@ -63,7 +63,7 @@ def test_failures_in_a_row_make_an_arm_rest(breaker: Breaker, error: ProviderErr
     fail(breaker, 1, error)
 
     assert breaker.is_resting(ARM) == "resting 30 s more after 3 failures in a row"
-    assert not breaker.begin(ARM)
+    assert breaker.begin(ARM) == "refused"
 
 
 def test_a_success_in_between_starts_the_count_again(breaker: Breaker) -> None:
@@ -86,8 +86,8 @@ def test_after_a_rest_one_call_may_try_the_arm(breaker: Breaker, clock: HandCloc
     fail(breaker, 3)
     clock.forward(30)
 
-    assert breaker.begin(ARM)
-    assert not breaker.begin(ARM)
+    assert breaker.begin(ARM) == "trial"
+    assert breaker.begin(ARM) == "refused"
     assert breaker.is_resting(ARM) == "one call is trying it after failures"
 
 
@@ -124,13 +124,38 @@ def test_a_trial_without_a_verdict_gives_its_place_to_the_next(
 
     breaker.begin(ARM)
     if is_cancelled:
-        breaker.released(ARM)
+        breaker.released(ARM, is_trial=True)
     else:
-        breaker.failed(ARM, REJECTED)
+        breaker.failed(ARM, REJECTED, is_trial=True)
 
     assert breaker.is_resting(ARM) is None
-    assert breaker.begin(ARM)
-    assert not breaker.begin(ARM)
+    assert breaker.begin(ARM) == "trial"
+    assert breaker.begin(ARM) == "refused"
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "rejected", "broken", "limited"])
+def test_a_call_from_before_the_rest_does_not_take_the_trials_place(
+    breaker: Breaker, clock: HandClock, ends: str
+) -> None:
+    assert breaker.begin(ARM) == "free"
+    fail(breaker, 3)
+    clock.forward(30)
+    breaker.begin(ARM)
+
+    match ends:
+        case "cancelled":
+            breaker.released(ARM)
+        case "rejected":
+            breaker.failed(ARM, REJECTED)
+        case "broken":
+            breaker.failed(ARM, BROKEN)
+        case "limited":
+            breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=5))
+
+    clock.forward(60)
+    assert breaker.begin(ARM) == "refused"
+    breaker.succeeded(ARM)
+    assert breaker.begin(ARM) == "free"
 
 
 def test_a_trial_that_never_reports_back_does_not_hold_its_place_forever(
@@ -140,9 +165,11 @@ def test_a_trial_that_never_reports_back_does_not_hold_its_place_forever(
     clock.forward(30)
 
     breaker.begin(ARM)
-    clock.forward(30)
+    clock.forward(299)
+    assert breaker.begin(ARM) == "refused"
+    clock.forward(1)
 
-    assert breaker.begin(ARM)
+    assert breaker.begin(ARM) == "trial"
 
 
 def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) -> None:
@@ -150,19 +177,20 @@ def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) 
     clock.forward(30)
 
     breaker.begin(ARM)
-    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=5))
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=5), is_trial=True)
 
     assert breaker.is_resting(ARM) == "its provider asked to wait, 5 s more"
     clock.forward(5)
-    assert breaker.begin(ARM)
-    assert not breaker.begin(ARM)  # still on trial
+    assert breaker.begin(ARM) == "trial"
+    assert breaker.begin(ARM) == "refused"
 
 
 def test_the_callers_own_mistakes_never_make_an_arm_rest(breaker: Breaker) -> None:
     fail(breaker, 50, REJECTED)
 
     assert breaker.is_resting(ARM) is None
-    assert breaker.status() == []
+    assert breaker.standing(ARM).condition == "closed"
+    assert breaker.standing(ARM).last_errors == ()
 
 
 def test_a_rate_limit_is_obeyed_for_as_long_as_asked(breaker: Breaker, clock: HandClock) -> None:
@@ -222,19 +250,80 @@ def test_arms_rest_apart_unless_they_are_the_same_upstream(breaker: Breaker) -> 
     assert breaker.is_resting(replace(ARM, api_key_env="OTHER_KEY")) is None
 
 
-def test_the_status_tells_what_is_held_against_an_arm(breaker: Breaker, clock: HandClock) -> None:
-    fail(breaker, 1)
-    (young,) = breaker.status()
-    assert (young.model, young.n_failures, young.reason, young.until) == ("some-model", 1, None, None)
+def test_a_storm_of_rate_limits_gets_a_long_rest(breaker: Breaker, clock: HandClock) -> None:
+    limited = ProviderRateLimited("429")
 
-    fail(breaker, 2)
-    (resting,) = breaker.status()
+    for _ in range(2):
+        breaker.failed(ARM, limited)
+        clock.forward(30)
+        assert breaker.begin(ARM) == "free"
+    breaker.failed(ARM, limited)
 
-    assert (resting.n_failures, resting.reason) == (3, "failing")
-    assert resting.until == clock.now + timedelta(seconds=30)
+    clock.forward(299)
+    assert breaker.is_resting(ARM) == "its provider asked to wait, 1 s more"
+    clock.forward(1)
+    assert breaker.begin(ARM) == "free"
 
 
-errors = st.sampled_from([BROKEN, TIMEOUT, REJECTED]) | st.builds(
+def test_an_answer_ends_the_storm(breaker: Breaker, clock: HandClock) -> None:
+    for _ in range(4):
+        breaker.failed(ARM, ProviderRateLimited("429"))
+        clock.forward(300)
+        breaker.succeeded(ARM)
+
+    breaker.failed(ARM, ProviderRateLimited("429"))
+
+    assert breaker.rests_for_s(ARM) == 30
+
+
+def test_an_account_without_credit_rests_at_once_and_is_then_tried_once(
+    breaker: Breaker, clock: HandClock
+) -> None:
+    breaker.failed(ARM, ProviderOutOfCredit("402", status=402))
+
+    assert breaker.is_resting(ARM) == "resting 300 s more, the account has no credit"
+    clock.forward(300)
+    assert breaker.begin(ARM) == "trial"
+    assert breaker.begin(ARM) == "refused"
+    breaker.succeeded(ARM)
+    assert breaker.begin(ARM) == "free"
+
+
+def test_the_standing_follows_an_arm_through_its_rests(breaker: Breaker, clock: HandClock) -> None:
+    began = clock.now
+    seen = [breaker.standing(ARM)]
+    fail(breaker, 3)
+    seen.append(breaker.standing(ARM))
+    clock.forward(40)
+    seen.append(breaker.standing(ARM))
+    breaker.begin(ARM)
+    seen.append(breaker.standing(ARM))
+    clock.forward(1)
+    breaker.succeeded(ARM)
+    seen.append(breaker.standing(ARM))
+    breaker.failed(ARM, ProviderRateLimited("429", status=429, retry_after_s=7))
+    seen.append(breaker.standing(ARM))
+
+    def after(seconds: float) -> datetime:
+        return began + timedelta(seconds=seconds)
+
+    assert [(one.condition, one.since, one.until) for one in seen] == [
+        ("closed", None, None),
+        ("open", began, after(30)),
+        ("half_open", after(30), None),
+        ("half_open", after(40), after(340)),
+        ("closed", after(41), None),
+        ("waiting", after(41), after(48)),
+    ]
+    assert seen[-1].counts == {"failed": 3, "succeeded": 1, "rate_limited": 1}
+    assert [(last.error, last.status) for last in seen[-1].last_errors] == [
+        ("ProviderRateLimited", 429),
+        ("ProviderBroken", None),
+        ("ProviderBroken", None),
+    ]
+
+
+errors = st.sampled_from([BROKEN, TIMEOUT, REJECTED, ProviderOutOfCredit("402")]) | st.builds(
     lambda wait_s: ProviderRateLimited("429", retry_after_s=wait_s), st.none() | st.floats(0, 1e6)
 )
 happenings = st.lists(st.tuples(st.sampled_from(["begin", "ok", "fail", "leave"]), errors, st.floats(0, 400)))
@@ -245,19 +334,20 @@ def test_whatever_happens_no_arm_rests_longer_than_the_longest_rest(
     happened: list[tuple[str, ProviderError, float]],
 ) -> None:
     clock = HandClock()
-    breaker = Breaker(clock, rest_s=30, longest_rest_s=300)
+    breaker = Breaker(clock, rest_s=30, long_rest_s=300)
+    is_trial = False
     for what, error, wait_s in happened:
         match what:
             case "begin":
-                breaker.begin(ARM)
+                is_trial = breaker.begin(ARM) == "trial"
             case "ok":
                 breaker.succeeded(ARM)
             case "fail":
-                breaker.failed(ARM, error)
+                breaker.failed(ARM, error, is_trial=is_trial)
             case "leave":
-                breaker.released(ARM)
+                breaker.released(ARM, is_trial=is_trial)
         clock.forward(wait_s)
 
     clock.forward(300)
     assert breaker.is_resting(ARM) is None
-    assert breaker.begin(ARM)
+    assert breaker.begin(ARM) != "refused"

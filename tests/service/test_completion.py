@@ -472,9 +472,8 @@ async def test_a_stream_that_came_to_its_end_clears_the_failures_before(
         with suppress(ProviderBroken):
             await whole(await completion.stream(query(f"r-{i}", model="large", stream=True)))
 
-    [rest] = world.parts.catalog.breaker.status()
-
-    assert (rest.n_failures, rest.reason) == (1, None)
+    standing = world.parts.catalog.breaker.standing(LARGE)
+    assert (standing.n_failures, standing.condition) == (1, "closed")
 
 
 async def test_a_trial_stream_that_the_caller_leaves_lets_the_next_one_try(

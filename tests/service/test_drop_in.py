@@ -107,3 +107,12 @@ async def test_a_stream_that_breaks_raises_rather_than_ends(world: World, client
 
     with pytest.raises(openai.APIError, match="gone"):
         [chunk async for chunk in stream]
+
+
+async def test_the_clients_own_retries_share_the_budget_of_calls(world: World, client: AsyncOpenAI) -> None:
+    world.caller.will(ANY, *[Reply(error=BROKEN)] * 9)
+
+    with pytest.raises(openai.InternalServerError):
+        await client.with_options(max_retries=1).chat.completions.create(model="auto", messages=HI)
+
+    assert len(world.caller.calls) == 3 + 2

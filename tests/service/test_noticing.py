@@ -67,14 +67,15 @@ async def test_a_good_answer_shows_nothing(world: World) -> None:
 
 
 async def test_a_failed_call_speaks_of_the_arm_that_failed_not_of_the_one_that_answered(world: World) -> None:
-    world.caller.will(ANY, Reply(words=(), error=ProviderBroken("it broke")), EMPTY)
+    refusal = Reply(words=(), message={"refusal": "No."})
+    world.caller.will(ANY, Reply(words=(), error=ProviderBroken("it broke")), refusal)
 
     await world.ask(TEXT, request_id="r1", stream=True)
 
     failed, answered = [attempt["arm_id"] for attempt in (await world.record("r1"))["attempts"]]
     assert [(one["signal"], one["arm_id"]) for one in await signals(world, "r1")] == [
         ("provider_error", failed),
-        ("empty", answered),
+        ("refusal", answered),
     ]
 
 
@@ -130,11 +131,11 @@ async def test_switched_off_nothing_is_written(tmp_path: Path) -> None:
 
 async def test_signals_are_counted_and_with_postgresql_away_dropped_and_counted(world: World) -> None:
     world.caller.will(ANY, EMPTY, EMPTY)
-    await world.ask(TEXT, request_id="r1")
+    await world.ask(TEXT, request_id="r1", model="small")
     await world.background.drain(5.0)
 
     world.store.is_down = True
-    await world.ask("Something else altogether", request_id="r2")
+    await world.ask("Something else altogether", request_id="r2", model="small")
     await world.background.drain(5.0)
 
     text = (await world.http.get("/metrics")).text
@@ -144,7 +145,7 @@ async def test_signals_are_counted_and_with_postgresql_away_dropped_and_counted(
 
 async def test_an_arm_that_answers_nothing_sinks_though_nobody_says_so(tmp_path: Path) -> None:
     twins = [arm("one", "0.10"), arm("other", "0.10")]
-    async with opened(tmp_path, twins, latency_weight=0, cost_weight=0) as world:
+    async with opened(tmp_path, twins, latency_weight=0, cost_weight=0, breaker_failures=100) as world:
         before = await world.weigh(TEXT)
 
         for i in range(60):
@@ -242,6 +243,19 @@ async def test_go_on_said_twice_asks_for_more(world: World) -> None:
     await follow_up(world, "go on")
 
     assert await kinds(world, "r1") == []
+
+
+async def test_another_task_in_the_same_context_is_not_asked_again(world: World) -> None:
+    earlier = "In the parser of the importer, " + "look at each of the many functions in turn; " * 8
+    turns = [{"role": "user", "content": earlier}, {"role": "assistant", "content": "Yes."}]
+    for i, task in enumerate(("Now write its tests, please", "Now write its docs, please")):
+        turns += [{"role": "user", "content": task}]
+        body = {"messages": turns, "router": {"session_id": "s1"}}
+        await world.http.post("/v1/chat/completions", json=body, headers={"X-Request-ID": f"r{i}"})
+        await world.background.drain(5.0)
+        turns += [{"role": "assistant", "content": "Done."}]
+
+    assert await kinds(world, "r0") == []
 
 
 async def test_an_answer_from_the_cache_is_no_complaint(tmp_path: Path) -> None:

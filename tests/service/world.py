@@ -28,6 +28,7 @@ from tests.fakes import (
     FakeEvidence,
     FakeJournal,
     FakeMemory,
+    FakePins,
     FakeShadowLog,
     FakeStore,
     FixedClock,
@@ -108,16 +109,23 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, arms: Sequence[Arm] = ARMS, *, spool_bytes: int = SPOOL_BYTES, **knobs: Any
+    folder: Path,
+    arms: Sequence[Arm] = ARMS,
+    *,
+    spool_bytes: int = SPOOL_BYTES,
+    store: FakeStore | None = None,
+    **knobs: Any,
 ) -> AsyncIterator[World]:
     """The service with these settings.
 
     Args:
         folder: where its spool is.
         spool_bytes: 0: nothing can be kept while the store is down.
+        store: of another replica; None: its own.
     """
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
-    store, clock, encoder, background = FakeStore(), FixedClock(), FakeEncoder(), Background()
+    store = FakeStore() if store is None else store
+    clock, encoder, background = FixedClock(), FakeEncoder(), Background()
     memory, caller = FakeMemory(encoder=encoder.name), FakeCaller(clock)
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
@@ -132,6 +140,7 @@ async def opened(
         journal=journal,
         enrolments=enrolments,
         shadow_log=FakeShadowLog(store),
+        pins=FakePins(store),
         reports=FakeReports(store),
         database=FakeDatabase(store),
         environ=ENVIRON,

@@ -201,3 +201,102 @@ async def test_feedback_on_a_fallback_teaches_about_the_arm_that_answered(world:
 
     assert response.json()["model"] == answered
     assert float(world.store.sums["default"][answered].n) == 1
+
+
+# --- of whole conversations ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def talked(world: World) -> World:
+    """The service after a conversation of two requests."""
+    for i in range(2):
+        await world.ask(f"Question {i}", request_id=f"t-{i}", headers={"X-Router-Session-Id": "s-1"})
+        world.clock.advance(1.0)
+    return world
+
+
+async def test_a_conversation_is_rated_by_its_session_id(talked: World) -> None:
+    response = await talked.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
+
+    assert response.status_code == 202
+    body = response.json()
+    assert (body["session_id"], body["weight"]) == ("s-1", 0.5)
+    assert [(r["request_id"], r["status"], r["reward"]) for r in body["requests"]] == [
+        ("t-1", "applied", 1.0),
+        ("t-0", "applied", 1.0),
+    ]
+    assert sum(sums.n for sums in talked.store.sums["default"].values()) == 1
+
+
+async def test_claude_codes_header_names_a_conversation_too(world: World) -> None:
+    await world.ask(request_id="r-1", headers={"X-Claude-Code-Session-Id": "cc-1"})
+
+    response = await world.http.post("/feedback", json={"session_id": "cc-1", "score": 0.0})
+
+    assert [r["status"] for r in response.json()["requests"]] == ["applied"]
+
+
+async def test_a_withdrawal_of_nothing_is_refused_in_the_envelope(world: World) -> None:
+    response = await world.http.delete("/feedback")
+
+    assert response.status_code == 400
+    assert error_of(response)["param"] == "session_id"
+
+
+async def test_a_conversations_rating_is_withdrawn_by_its_session_id(talked: World) -> None:
+    await talked.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
+
+    response = await talked.http.delete("/feedback", params={"session_id": "s-1"})
+
+    assert response.status_code == 202
+    assert {r["status"] for r in response.json()["requests"]} == {"withdrawn"}
+    assert sum(sums.n for sums in talked.store.sums["default"].values()) == 0
+
+
+async def test_a_list_may_name_requests_and_conversations(talked: World) -> None:
+    said = [
+        {"request_id": "t-0", "score": 0.5},
+        {"session_id": "s-1", "score": 1.0},
+        {"session_id": "nobody", "score": 1.0},
+    ]
+
+    answered = (await talked.http.post("/feedback", json=said)).json()
+
+    assert answered[0]["status"] == "applied"
+    assert [r["status"] for r in answered[1]["requests"]] == ["applied", "kept"]
+    assert answered[2] == {"session_id": "nobody", "status": "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"session_id": "", "score": 1.0}, "session_id"),
+        ({"session_id": "s" * 257, "score": 1.0}, "session_id"),
+        ({"session_id": "s-1", "score": 2.0}, "score"),
+        ({"session_id": "s-1", "request_id": "t-0", "score": 1.0}, "session_id"),
+        ([{"session_id": "s-1"}], "[0].score"),
+    ],
+)
+async def test_bad_feedback_on_a_conversation_is_refused_by_name(
+    talked: World, body: object, param: str
+) -> None:
+    response = await talked.http.post("/feedback", json=body)
+
+    assert response.status_code == 400
+    assert error_of(response)["param"] == param
+    assert not any(sums.n for sums in talked.store.sums["default"].values())
+
+
+async def test_feedback_on_an_unknown_conversation_is_not_found(world: World) -> None:
+    response = await world.http.delete("/feedback", params={"session_id": "nobody"})
+
+    assert response.status_code == 404
+    assert error_of(response)["param"] == "session_id"
+
+
+async def test_a_conversations_feedback_waits_until_its_requests_are_written(talked: World) -> None:
+    talked.store.is_down = True
+    await talked.ask(request_id="t-2", headers={"X-Router-Session-Id": "s-1"})
+    response = await talked.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
+
+    assert response.status_code == 503

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.errors import ProviderRateLimited
+from service.errors import ProviderOutOfCredit, ProviderRateLimited, ProviderTimeout
 from service.providers.simulator import SIMULATED_ARMS
 from tests.fakes import Reply
 from tests.service.world import World, error_of, opened
@@ -76,6 +76,36 @@ async def test_health_is_degraded_when_every_model_rests(world: World) -> None:
 
     assert health["status"] == "degraded"
     assert len(health["resting_models"]) == 3
+
+
+async def test_backends_show_how_each_model_stands(world: World) -> None:
+    world.caller.will("large", *[Reply(error=ProviderTimeout("a secret of the provider's"))] * 3)
+    for _ in range(3):
+        await world.ask(model="large")
+    await world.ask(model="small")
+
+    response = await world.http.get("/backends/status")
+
+    small, medium, large = response.json()["backends"]
+    assert response.json()["scope"] == "process"
+    assert [one["state"] for one in (small, medium, large)] == ["closed", "closed", "open"]
+    assert (small["calls"], medium["calls"], large["calls"]) == ({"succeeded": 1}, {}, {"failed": 3})
+    assert large["reason"] == "resting 30 s more after 3 failures in a row"
+    assert (large["since"], large["until"]) == ("2026-11-20T12:00:00+00:00", "2026-11-20T12:00:30+00:00")
+    assert {last["error"] for last in large["last_errors"]} == {"ProviderTimeout"}
+    assert "secret" not in response.text
+
+
+async def test_the_breakers_knobs_are_heeded(tmp_path: Path) -> None:
+    async with opened(tmp_path, breaker_failures=1, breaker_rest_s=5, breaker_long_rest_s=9) as world:
+        world.caller.will("large", Reply(error=ProviderTimeout("late")))
+        world.caller.will("medium", Reply(error=ProviderOutOfCredit("402", status=402)))
+        for model in ("large", "medium"):
+            await world.ask(model=model)
+
+        _, medium, large = (await world.http.get("/backends/status")).json()["backends"]
+
+    assert (medium["until"], large["until"]) == ("2026-11-20T12:00:09+00:00", "2026-11-20T12:00:05+00:00")
 
 
 async def test_health_says_plainly_that_models_are_simulated(tmp_path: Path) -> None:

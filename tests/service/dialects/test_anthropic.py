@@ -237,7 +237,7 @@ def test_strings_survive_reading_and_writing_to_the_last_byte() -> None:
             "Go on",
         ),
         ([{"role": "user", "content": "x<system-reminder>y</system-reminder>z"}], "xz"),
-        ([{"role": "user", "content": "x<system-reminder>y"}], "x"),
+        ([{"role": "user", "content": "x<system-reminder>y"}], "x<system-reminder>y"),
         (
             [
                 {"role": "user", "content": "Add these"},

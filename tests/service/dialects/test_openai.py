@@ -228,7 +228,7 @@ def test_the_same_body_has_the_same_digest_whatever_the_order_of_its_fields() ->
     [
         ([USER], "Hi"),
         ([{"role": "system", "content": "Be brief."}, USER], "Hi"),
-        ([USER, {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "Why?"}], "Why?"),
+        ([USER, {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "Why?"}], "Why?\nHi"),
         (
             [
                 USER,
@@ -256,7 +256,7 @@ def test_the_same_body_has_the_same_digest_whatever_the_order_of_its_fields() ->
     ],
     ids=range(8),
 )
-def test_the_context_is_made_from_what_the_user_asked_last(messages: list[Any], text: str) -> None:
+def test_the_context_is_made_from_what_the_user_asked_last_and_before(messages: list[Any], text: str) -> None:
     assert read({"messages": messages}).text == text
 
 

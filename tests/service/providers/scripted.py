@@ -26,6 +26,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.script: Script = hang
+        self.by_model: dict[str, Script] = {}  # for those that do something else
         self.bodies: list[Json] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -47,7 +48,7 @@ class Upstream:
         self.paths.append(request.path)
         self.asked.set()
         try:
-            return await self.script(request)
+            return await self.by_model.get(self.bodies[-1].get("model", ""), self.script)(request)
         except (asyncio.CancelledError, ConnectionError):
             self._hung_up.set()
             raise

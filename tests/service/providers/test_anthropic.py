@@ -9,6 +9,7 @@ import pytest
 from service.errors import (
     ProviderBroken,
     ProviderError,
+    ProviderOutOfCredit,
     ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
@@ -214,7 +215,7 @@ async def test_a_stream_is_watched_in_openais_terms(caller: AnthropicCaller, ups
     [
         (400, "invalid_request_error", ProviderRejected),
         (401, "authentication_error", ProviderBroken),
-        (402, "billing_error", ProviderRateLimited),
+        (402, "billing_error", ProviderOutOfCredit),
         (404, "not_found_error", ProviderBroken),
         (413, "request_too_large", ProviderRejected),
         (429, "rate_limit_error", ProviderRateLimited),
@@ -243,6 +244,20 @@ async def test_an_error_means_the_same_as_a_status_and_inside_a_stream(
 
     assert type(raised.value) is error
     assert raised.value.status == status
+
+
+async def test_a_block_that_openai_has_no_like_of_is_an_answer_all_the_same(
+    caller: AnthropicCaller, upstream: Upstream
+) -> None:
+    search = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
+    upstream.script = answers(message(search))
+    whole = await caller.complete(claude(upstream), NATIVE, timeout_s=20)
+    start = {"type": "content_block_start", "index": 0, "content_block": search}
+    upstream.script = streams(START, event("content_block_start", orjson.dumps(start)), *ENDING)
+    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+
+    assert whole.body["choices"][0]["message"]["blocks"] == ["server_tool_use"]
+    assert chunks[1].body["choices"][0]["delta"] == {"blocks": ["server_tool_use"]}
 
 
 async def test_a_prompt_too_long_may_fit_another_model(caller: AnthropicCaller, upstream: Upstream) -> None:

@@ -11,6 +11,7 @@ from openai.types.chat import completion_create_params
 from service.errors import (
     ProviderBroken,
     ProviderError,
+    ProviderOutOfCredit,
     ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
@@ -497,6 +498,16 @@ async def test_a_refused_stream_raises_before_its_first_piece(
         await anext(caller.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert raised.value.retry_after_s == 3
+
+
+@pytest.mark.parametrize(("status", "code"), [(402, None), (429, "insufficient_quota")])
+async def test_an_account_without_credit_is_told_from_a_rate_limit(
+    caller: OpenAICompatibleCaller, upstream: Upstream, status: int, code: str | None
+) -> None:
+    upstream.script = refuses(status, code=code)
+
+    with pytest.raises(ProviderOutOfCredit, match="wants to be paid"):
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
 
 
 async def test_a_stream_answered_with_an_error_document_raises_that_error(

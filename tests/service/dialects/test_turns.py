@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.dialects.harness import own_words
+from service.dialects.turns import asked_text, asks_for_itself, session_id_of, turn_of
+from service.types import Json, Options
+
+REMINDER = "<system-reminder>\nAs you answer, use the following context:\n# claudeMd\n</system-reminder>"
+BILLING = "x-anthropic-billing-header: cc_version=2.1.156; cch=1f2e;"
+SYSTEM: Json = {
+    "role": "system",
+    "content": [
+        {"type": "text", "text": BILLING},
+        {"type": "text", "text": "You are Claude Code, Anthropic's official CLI for Claude."},
+    ],
+}
+CALL: Json = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "Read", "arguments": "{}"}}],
+}
+RESULT: Json = {"role": "tool", "tool_call_id": "call_1", "content": "1 def f(): pass"}
+ANSWER: Json = {"role": "assistant", "content": "Done."}
+CODEX_ENVIRONMENT = "<environment_context>\n<cwd>/src</cwd>\n<shell>bash</shell>\n</environment_context>"
+CODEX_AGENTS = "# AGENTS.md instructions for /src\n\n<INSTRUCTIONS>\nBe terse.\n</INSTRUCTIONS>"
+
+
+def user(*texts: str) -> Json:
+    return {"role": "user", "content": [{"type": "text", "text": text} for text in texts]}
+
+
+CLAUDE_CODE = [SYSTEM, user(REMINDER, "Fix the failing test")]
+CODEX = [user(CODEX_AGENTS), user(CODEX_ENVIRONMENT), user("Fix the failing test")]
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("Why?", "Why?"),
+        (f"{REMINDER}\nWhy?\n{REMINDER}", "Why?"),
+        (REMINDER, ""),
+        ("What does <system-reminder> mean?", "What does <system-reminder> mean?"),
+        (f"{BILLING}\nYou are helpful.", "You are helpful."),
+        (f"{CODEX_AGENTS}\n{CODEX_ENVIRONMENT}", ""),
+        ("Do it.\n<environment_details>\nopen tabs: a.py\n</environment_details>", "Do it."),
+        ("<local-command-stdout>ok</local-command-stdout>and now?", "and now?"),
+    ],
+)
+def test_what_a_program_put_in_is_left_out(text: str, own: str) -> None:
+    assert own_words(text) == own
+
+
+@pytest.mark.parametrize(
+    ("messages", "text"),
+    [
+        (CLAUDE_CODE, "Fix the failing test"),
+        ([*CLAUDE_CODE, CALL, RESULT], "Fix the failing test"),
+        ([*CLAUDE_CODE, CALL, RESULT, user(REMINDER)], "Fix the failing test"),
+        ([*CLAUDE_CODE, ANSWER, user("Commit it")], "Commit it\nFix the failing test"),
+        (CODEX, "Fix the failing test"),
+        ([*CODEX, ANSWER, user("Commit it")], "Commit it\nFix the failing test"),
+        ([user("a" * 600), ANSWER, user("shorter"), ANSWER, user("Commit it")], "Commit it\nshorter"),
+        ([user(REMINDER)], REMINDER),
+    ],
+    ids=range(8),
+)
+def test_the_context_is_what_the_user_asked_now_and_shortly_before(messages: list[Json], text: str) -> None:
+    assert asked_text(messages) == text
+
+
+@pytest.mark.parametrize(
+    ("messages", "loops"),
+    [
+        (CLAUDE_CODE, False),
+        ([*CLAUDE_CODE, CALL, RESULT], True),
+        ([*CLAUDE_CODE, CALL, RESULT, user(REMINDER)], True),
+        ([*CLAUDE_CODE, CALL, RESULT, user("Stop, do this instead")], True),
+        ([*CLAUDE_CODE, ANSWER, user("Commit it")], False),
+        ([*CLAUDE_CODE, ANSWER], True),
+        ([user("Look"), ANSWER, {"role": "user", "content": [{"type": "image_url"}]}], False),
+    ],
+    ids=range(7),
+)
+def test_a_tool_loop_lasts_until_the_model_has_answered(messages: list[Json], loops: bool) -> None:
+    assert turn_of("t", {"messages": messages}, Options(), {}).in_tool_loop is loops
+
+
+# --- the key -------------------------------------------------------------------------------------------
+
+
+def key(
+    messages: list[Json] = CLAUDE_CODE,
+    *,
+    tenant: str = "t",
+    session_id: str | None = None,
+    headers: dict[str, str] | None = None,
+    **body: Any,
+) -> bytes | None:
+    options = Options(session_id=session_id_of(session_id, headers or {}))
+    return turn_of(tenant, {"messages": messages, **body}, options, headers or {}).key
+
+
+SESSION_HEADER = {"x-claude-code-session-id": "s-1"}
+AGENT_HEADERS = SESSION_HEADER | {"x-claude-code-agent-id": "a-1"}
+
+
+@pytest.mark.parametrize("names", [{"session_id": "s-1"}, {"headers": SESSION_HEADER}])
+def test_a_session_id_names_a_conversation_whatever_is_said_in_it(names: dict[str, Any]) -> None:
+    assert key([user("One")], **names) == key([user("Two")], **names, metadata={"user_id": "u"})
+
+
+def test_the_routers_own_session_id_comes_before_claude_codes() -> None:
+    assert key(session_id="s-2", headers=SESSION_HEADER) == key(session_id="s-2")
+    assert key(headers=SESSION_HEADER) == key(session_id="s-1")
+
+
+def test_a_sub_agent_holds_a_conversation_of_its_own() -> None:
+    assert key(headers=AGENT_HEADERS) != key(headers=SESSION_HEADER)
+
+
+def test_tenants_never_share_a_conversation() -> None:
+    assert key(session_id="s-1", tenant="a") != key(session_id="s-1", tenant="b")
+    assert key(tenant="a") != key(tenant="b")
+
+
+def test_without_a_name_the_opening_tells_conversations_apart() -> None:
+    later = [*CLAUDE_CODE, ANSWER, user("Commit it")]
+
+    assert key(later) == key(CLAUDE_CODE)
+    assert key([SYSTEM, user("Something else")]) != key(CLAUDE_CODE)
+    assert key([user(REMINDER, "Fix the failing test")]) != key(CLAUDE_CODE)
+
+
+def test_lines_that_change_between_requests_do_not_change_the_key() -> None:
+    other = {**SYSTEM, "content": [{"type": "text", "text": f"{BILLING}9"}, SYSTEM["content"][1]]}
+
+    assert key([other, *CLAUDE_CODE[1:]]) == key(CLAUDE_CODE)
+
+
+@pytest.mark.parametrize("hint", [{"metadata": {"user_id": "u-1"}}, {"prompt_cache_key": "k-1"}])
+def test_what_conversations_may_share_tells_only_equal_openings_apart(hint: dict[str, Any]) -> None:
+    assert key(CLAUDE_CODE, **hint) != key(CLAUDE_CODE)
+    assert key(CODEX, **hint) != key(CLAUDE_CODE, **hint)
+
+
+@pytest.mark.parametrize("name", ["", "s" * 257])
+def test_a_name_that_is_none_or_too_long_names_nothing(name: str) -> None:
+    assert key(headers={"x-claude-code-session-id": name}) == key()
+    assert key(prompt_cache_key=name) == key()
+
+
+@pytest.mark.parametrize(
+    ("options", "messages", "continues"),
+    [
+        (Options(), CLAUDE_CODE, False),
+        (Options(), [*CLAUDE_CODE, ANSWER, user("Commit it")], True),
+        (Options(session_id="s-1"), CLAUDE_CODE, True),
+    ],
+    ids=["opening", "second turn", "named"],
+)
+def test_an_opening_alone_holds_nothing(options: Options, messages: list[Json], continues: bool) -> None:
+    assert turn_of("t", {"messages": messages}, options, {}).continues is continues
+
+
+def test_a_request_in_which_nobody_asks_is_on_its_own() -> None:
+    assert key([{"role": "system", "content": "Be brief."}]) is None
+
+
+# --- housekeeping --------------------------------------------------------------------------------------
+
+TOPIC = "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title"
+TITLE = "Please write a 5-10 word title for the following conversation:\n\nUser: fix it"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "system", "content": TOPIC}, user("fix it")], "max_tokens": 512},
+        {"messages": [*CLAUDE_CODE, ANSWER, user(TITLE)], "max_completion_tokens": 512, "tools": []},
+        {"messages": [user("quota")], "max_tokens": 1},
+    ],
+    ids=["topic", "title", "probe"],
+)
+def test_what_a_client_asks_for_itself_belongs_to_no_conversation(body: Json) -> None:
+    assert asks_for_itself(body)
+    assert turn_of("t", body, Options(session_id="s-1"), {}).key is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [user("Write a title for my novel")], "max_tokens": 20},
+        {"messages": [user(TITLE)]},
+        {"messages": [user(TITLE)], "max_tokens": 8_000},
+        {"messages": [user(TITLE)], "max_tokens": 512, "tools": [{"type": "function"}]},
+        {"messages": [user(TITLE), ANSWER, user("Now fix it")], "max_tokens": 512},
+    ],
+    ids=["another title", "no bound", "a large bound", "with tools", "earlier"],
+)
+def test_what_only_looks_like_housekeeping_is_asked_by_the_user(body: Json) -> None:
+    assert not asks_for_itself(body)

@@ -1,0 +1,135 @@
+"""What can go wrong behind the router, and what it makes of that: tests play it, the docs print it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aiohttp import web
+
+from tests.service.providers.scripted import (
+    Script,
+    answers,
+    completion,
+    drop,
+    event,
+    hang,
+    piece,
+    refuses,
+    streams,
+)
+
+Port = Literal["refuses", "ignores"]  # what becomes of a connection where no server answers
+Moment = Literal["whole", "before", "after"]
+
+ROLE = event(piece(""))
+HALF = event(piece("Half an"))
+HTML = b"<html><body>Welcome to the proxy</body></html>"
+
+
+def begins(body: bytes, content_type: str, then: Script) -> Script:
+    """Headers and these bytes of a longer answer, then what `then` does."""
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": "1000"})
+        await response.prepare(request)
+        if body:
+            await response.write(body)
+        return await then(request)
+
+    return script
+
+
+def plainly(body: bytes, then: Script) -> Script:
+    return begins(body, "application/json", then)
+
+
+def raw(body: bytes, content_type: str) -> Script:
+    return answers(body, headers={"Content-Type": content_type})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong.
+
+    Args:
+        whole: what the upstream does to a request that is not streamed; None: it cannot happen to one.
+        before, after: to a streamed one, before and after its first content; None likewise.
+        error: what the attempt ends with.
+        breaker: what the breaker makes of one such failure.
+    """
+
+    name: str
+    whole: Script | Port | None
+    before: Script | Port | None
+    after: Script | None
+    error: str
+    breaker: str = "counts"
+
+    def scripts(self, moment: Moment) -> Script | Port | None:
+        return {"whole": self.whole, "before": self.before, "after": self.after}[moment]
+
+
+def row(fault: Fault) -> tuple[str, ...]:
+    """The fault as docs/operations.md has it."""
+    before = ["another model answers" if script else "n/a" for script in (fault.whole, fault.before)]
+    after = "error event, no clean ending" if fault.after else "n/a"
+    return (fault.name, f"`{fault.error}`", fault.breaker, *before, after)
+
+
+def status(code: int, error: str, breaker: str = "counts", **headers: str) -> Fault:
+    named = " with `Retry-After`" if headers else " without `Retry-After`" if code == 429 else ""
+    script = refuses(code, headers=headers)
+    return Fault(f"status {code}{named}", script, script, None, error, breaker)
+
+
+FAULTS = (
+    Fault("connection refused", "refuses", "refuses", None, "ProviderBroken"),
+    Fault("connection not accepted in time", "ignores", "ignores", None, "ProviderTimeout"),
+    Fault("no answer in time", hang, hang, streams(HALF, then=hang), "ProviderTimeout"),
+    Fault("slow first byte", plainly(b"", hang), streams(then=hang), None, "ProviderTimeout"),
+    status(429, "ProviderRateLimited", "waits as asked", **{"Retry-After": "7"}),
+    status(429, "ProviderRateLimited", "waits"),
+    status(402, "ProviderOutOfCredit", "rests long"),
+    status(500, "ProviderBroken"),
+    status(503, "ProviderBroken"),
+    status(529, "ProviderBroken"),
+    Fault(
+        "garbage for JSON",
+        answers(b"{not json"),
+        streams(b"data: {not json\n\n"),
+        streams(HALF, b"data: {not json\n\n"),
+        "ProviderBroken",
+    ),
+    Fault("HTML with status 200", raw(HTML, "text/html"), raw(HTML, "text/html"), None, "ProviderBroken"),
+    Fault("empty body", answers(b""), streams(), None, "ProviderBroken"),
+    Fault(
+        "connection lost in the middle of a piece",
+        plainly(b'{"choices": [{"mess', drop),
+        streams(ROLE, HALF[:20], then=drop),
+        streams(HALF, HALF[:20], then=drop),
+        "ProviderBroken",
+    ),
+    Fault(
+        "connection lost between pieces",
+        plainly(b"", drop),
+        streams(ROLE, then=drop),
+        streams(HALF, then=drop),
+        "ProviderBroken",
+    ),
+    Fault("end without a finish reason", None, streams(ROLE), streams(HALF), "ProviderBroken"),
+    Fault(
+        "error in place of an answer or event",
+        answers({"error": {"message": "overloaded", "code": 503}}),
+        streams(event({"error": {"message": "overloaded", "code": 503}})),
+        streams(HALF, event({"error": {"message": "overloaded", "code": 503}})),
+        "ProviderBroken",
+    ),
+    Fault(
+        "empty answer",
+        answers(completion("")),
+        streams(ROLE, event(piece(finish_reason="stop"))),
+        None,
+        "ProviderFellShort",
+    ),
+)
