@@ -105,7 +105,8 @@ class _Translation:
 
     def _part(self, block: Json) -> Json | None:
         """A block of text or a file, as a content part; None where there is no such part."""
-        source = block.get("source") or {}
+        source = block.get("source")
+        source = source if isinstance(source, dict) else {}
         match block["type"], source.get("type"):
             case "text", _:
                 return {"type": "text", "text": block["text"]}

@@ -190,6 +190,12 @@ def test_any_body_is_read_or_refused(body: Json) -> None:
 # --- the query
 
 
+def test_a_field_that_a_block_does_not_have_may_be_anything() -> None:
+    query = read(asking({"role": "user", "content": [text("Hi", source=1)]}))
+
+    assert query.text == "Hi"
+
+
 def test_the_native_request_is_kept_as_it_came_but_for_the_routers_options() -> None:
     body = asking({"role": "user", "content": [text("Hi", cache_control={"type": "ephemeral"})]}, future=[1])
 
