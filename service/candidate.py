@@ -45,6 +45,7 @@ class Candidate:
     Args:
         default_arm_id: answers where confidence is missing, and what is held out.
         newcomers: ids of arms that came when others had been rated.
+        added: ids of arms that came at runtime; before they came the candidate does without them.
         holdout_share: of requests where lots were cast.
         priced: the arms as they were priced when the log was written, by id.
     """
@@ -54,6 +55,7 @@ class Candidate:
     default_arm_id: str
     priced: Mapping[str, Arm]
     newcomers: frozenset[str] = frozenset()
+    added: frozenset[str] = frozenset()
     holdout_share: float = 0.0
 
     def weigh(self, logged: LoggedRound) -> Weighed:
@@ -63,7 +65,7 @@ class Candidate:
         propensities = np.array([c["probability"] for c in said["candidates"]])
         offered = {arm.arm_id: arm for arm in self.arms}
         there = {*considered, *(rejection["arm_id"] for rejection in said["rejected"])}
-        unseen = tuple(arm_id for arm_id in offered if arm_id not in there)
+        unseen = tuple(arm_id for arm_id in offered if arm_id not in there | self.added)
         kept = np.array([arm_id in offered for arm_id in considered])
         foretold, target = _foretold(said["candidates"]), np.zeros_like(propensities)
         factors = np.array([self._price_factor(arm_id, logged) for arm_id in considered])

@@ -209,6 +209,7 @@ async def evaluate_log(
             default_arm_id=default_arm_id(candidate, arms),
             priced={arm.arm_id: arm for arm in _arms(running, environ, known)},
             newcomers=frozenset(arm_id for arm_id, enrolment in known.items() if enrolment.is_newcomer),
+            added=frozenset(arm_id for arm_id, enrolment in known.items() if enrolment.entry is not None),
             holdout_share=candidate.holdout_share,
         )
         return await evaluate(rounds(database, tenant, since, until), wanted, since, until)

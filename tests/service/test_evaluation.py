@@ -183,6 +183,17 @@ async def test_an_arm_that_never_was_is_refused_by_name(tmp_path: Path) -> None:
     assert evaluation.measures == {}
 
 
+async def test_before_a_model_was_added_at_runtime_the_candidate_does_without(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world, 20)
+        later = replace(candidate_of(world, [*ARMS, arm("later", "1")]), added=frozenset({"later"}))
+        weighed = [later.weigh(one) for one in rounds_of(world)]
+
+    for one in weighed:
+        assert one.unseen == ()
+        assert one.target.tolist() == one.logged.tolist()
+
+
 async def test_choices_that_the_log_hardly_made_are_refused(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world)
