@@ -23,7 +23,7 @@ def test_what_one_worker_learns_every_worker_knows(
 ) -> None:
     router = serve("--workers", "2", database_url=postgres_server.dsn, qdrant_url=qdrant_server.url)
     workers = _workers(router)
-    _answered_by_client(router, n=4)
+    _answered_by_client(router, "Name a colour.", "Who wrote Faust?", "What is 3 * 4?", "Why is it raining?")
 
     for number, worker in enumerate(workers):
         with _only(worker, workers):
@@ -104,11 +104,11 @@ def _knows_within_a_second(router: RunningRouter, n_rated: int) -> None:
     eventually(lambda: router.n_rated(QUESTION) == n_rated, within_s=1.0)
 
 
-def _answered_by_client(router: RunningRouter, n: int) -> None:
-    for _ in range(n):
+def _answered_by_client(router: RunningRouter, *questions: str) -> None:
+    for question in questions:  # none twice: that would be an implicit signal
         with router.client() as client:  # another connection, maybe another worker
             answer = client.chat.completions.create(
-                model="auto", messages=[{"role": "user", "content": "Name a colour."}]
+                model="auto", messages=[{"role": "user", "content": question}]
             )
             assert answer.choices[0].message.content
 
