@@ -139,6 +139,13 @@ def test_tests_that_are_named_exist(path: Path) -> None:
         assert f"def {name}(" in page(file)
 
 
+def test_what_the_compatibility_page_ticks_is_shown_by_a_test() -> None:
+    rows = re.findall(r"^\| .+? \| (yes|partly|not offered) \| (.+) \|$", page("docs/compatibility.md"), re.M)
+
+    assert len(rows) == len(re.findall(r"^\| (?!what \|)", page("docs/compatibility.md"), re.M))
+    assert [shown for status, shown in rows if status != "not offered" and "`tests/" not in shown] == []
+
+
 def test_the_operations_page_has_every_metric() -> None:
     rows = re.findall(r"^\| `(router_\w+)` \|", page("docs/operations.md"), re.M)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from service.dialects.harness import unattributed
 from service.types import Json
 
 # Fields that change the answer, and have no counterpart.
@@ -17,7 +18,6 @@ _SAME = ("max_tokens", "model", "stream", "temperature", "top_p")
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 _BUDGETS = ((4_096, "low"), (16_384, "medium"))  # thinking tokens up to which an effort is meant
-_ATTRIBUTION = "x-anthropic-billing-header"
 _TOOL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # what OpenAI takes
 
 
@@ -151,8 +151,8 @@ def _blocks(content: str | list[Json]) -> list[Json]:
 
 def _system(system: str | list[Json] | None) -> str:
     """The system prompt in one; the line by which Anthropic tells its own clients apart stays with it."""
-    texts = [block["text"] for block in _blocks(system or "")]
-    return "\n\n".join(text for text in texts if text and not text.startswith(_ATTRIBUTION))
+    texts = [unattributed(block["text"]) for block in _blocks(system or "")]
+    return "\n\n".join(text for text in texts if text)
 
 
 def _call(block: Json) -> Json:

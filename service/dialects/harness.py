@@ -44,10 +44,14 @@ def own_words(text: str) -> str:
     for opening, closing in BLOCKS:
         if opening in text:
             text = _without(text, opening, closing)
-    if ATTRIBUTION in text:
-        lines = [line for line in text.splitlines() if not line.lstrip().startswith(ATTRIBUTION)]
-        text = "\n".join(lines)
-    return text.strip()
+    return unattributed(text).strip()
+
+
+def unattributed(text: str) -> str:
+    """The text without the lines by which Anthropic tells its own clients apart."""
+    if ATTRIBUTION not in text:
+        return text
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(ATTRIBUTION))
 
 
 def _without(text: str, opening: str, closing: str) -> str:

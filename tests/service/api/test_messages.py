@@ -178,6 +178,13 @@ async def test_a_wrong_method_is_answered_in_the_envelope(world: World) -> None:
     assert (response.status_code, error_of(response)["type"]) == (405, "invalid_request_error")
 
 
+@pytest.mark.parametrize("path", ["/v1/messages/batches", "/v1/messages/batches/b-1/cancel"])
+async def test_what_is_not_offered_is_not_found(world: World, path: str) -> None:
+    response = await world.http.post(path, json={})
+
+    assert (response.status_code, error_of(response)["type"]) == (404, "not_found_error")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_when_all_models_fail_before_their_first_word_it_is_overload(
     world: World, stream: bool

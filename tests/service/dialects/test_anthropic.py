@@ -415,6 +415,12 @@ def test_the_system_prompt_comes_first_without_the_line_that_names_the_client() 
     assert body["messages"] == [{"role": "system", "content": "Be brief.\n\nBe kind."}, USER]
 
 
+def test_what_follows_the_line_that_names_the_client_stays() -> None:
+    body, _ = asked(system="x-anthropic-billing-header: cc_version=1\nBe brief.")
+
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, USER]
+
+
 @pytest.mark.parametrize(
     ("fields", "what"),
     [

@@ -44,6 +44,7 @@ BODY: Json = {
         },
         {"role": "user", "content": "Go on"},
     ],
+    "system": [{"type": "text", "text": "x-anthropic-billing-header: cc_version=1"}],
     "a_field_of_tomorrow": {"b": [1, None]},
 }
 NATIVE = Native(BODY, {"anthropic-version": "2024-01-01", "anthropic-beta": "b-1,b-2"})

@@ -285,11 +285,14 @@ async def test_an_over_long_prompt_has_openais_code(caller: LiteLLMCaller, upstr
     assert raised.value.code == "context_length_exceeded"
 
 
+@pytest.mark.parametrize(
+    "asked_for", [{"logprobs": True}, {"n": 2}, {"seed": 7}, {"modalities": ["audio"]}], ids=str
+)
 async def test_a_parameter_the_provider_lacks_is_refused_rather_than_dropped(
-    caller: LiteLLMCaller, upstream: Upstream
+    caller: LiteLLMCaller, upstream: Upstream, asked_for: Json
 ) -> None:
-    with pytest.raises(ProviderRejected, match="logprobs") as raised:
-        await caller.complete(claude(upstream), BODY | {"logprobs": True}, timeout_s=20)
+    with pytest.raises(ProviderRejected, match=next(iter(asked_for))) as raised:
+        await caller.complete(claude(upstream), BODY | asked_for, timeout_s=20)
 
     assert raised.value.code == "unsupported_parameter"
     assert "litellm" not in str(raised.value).lower()
