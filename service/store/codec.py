@@ -133,6 +133,8 @@ def _options(data: Json) -> Options:
         **{
             **data,
             "models": None if models is None else frozenset(models),
+            "exclude": frozenset(data.get("exclude", ())),
+            "require_data_use": frozenset(data.get("require_data_use", ())),
             "max_cost_usd": None if max_cost_usd is None else Decimal(max_cost_usd),
         }
     )

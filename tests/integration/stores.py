@@ -55,6 +55,8 @@ def a_query(request_id: str = "r1", *, tenant: str = TENANT, learn: bool = True,
         max_output_tokens=None,
         options=Options(
             models=frozenset({"small", "large"}),
+            exclude=frozenset({"tiny"}),
+            require_data_use=frozenset({"no_training"}),
             max_cost_usd=Decimal("0.01"),
             session_id="s\0 1",
             task="triage/v2",

@@ -18,7 +18,7 @@ from service.store.journal import PostgresJournal
 from service.store.pool import Database
 from service.store.rebuild import evidence_differences
 from service.store.spool import Spool, SpoolingJournal
-from service.types import Attempt, Decision, Outcome
+from service.types import Attempt, Decision, Outcome, Session, Turn
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 from tests.integration.postgres_server import PostgresServer, migrate_database
 from tests.integration.stores import NOW, TENANT, a_decision, an_attempt, an_outcome
@@ -61,6 +61,10 @@ def comparable(decision: Decision) -> dict[str, object]:
 
 def test_a_decision_comes_back_as_it_was() -> None:
     decision = a_decision(text="naïve\n\0 text")
+    in_a_conversation = replace(decision.query, turn=Turn(b"key", True, True, 3), n_client_retries=2)
+    decision = replace(
+        decision, query=in_a_conversation, session=Session(2, "acme", 1, True, "small", gain=0.1)
+    )
 
     back = decode(encode(decision, store_texts=True))
 
