@@ -105,6 +105,13 @@ class Parts:
             await self.database.ping()
         except StoreUnavailable as error:
             return {"status": "unavailable", "kind": kind, "error": str(error), **waiting}
+        if not self.router.evidence.is_loaded:  # it just came back
+            return {
+                "status": "unavailable",
+                "kind": kind,
+                "error": "what was learned is yet to be read",
+                **waiting,
+            }
         return {"status": "ok", "kind": kind, **waiting}
 
     async def _qdrant(self) -> Json:

@@ -109,6 +109,8 @@ async def test_a_decision_on_a_snapshot_never_filled_says_so(world: World) -> No
 
     assert response.headers["X-Router-Degraded"] == "store"
     assert (await world.record("r-1"))["degraded"] == ["store"]
+    health = (await world.http.get("/health")).json()
+    assert (health["status"], health["dependencies"]["postgresql"]["status"]) == ("degraded", "unavailable")
 
 
 async def test_health_asks_the_encoder_itself_and_not_its_cache(tmp_path: Path) -> None:
