@@ -190,6 +190,9 @@ class Settings(_Frozen):
     request_deadline_s: float = Field(
         180.0, gt=0, le=3600, description="longest wait for an answer, or a stream's first content, seconds"
     )
+    keepalive_after_s: float = Field(
+        25.0, gt=0, le=3600, description="longest silence of a stream before its first content, seconds"
+    )
     breaker_failures: int = Field(3, ge=1, le=100, description="failures in a row that make a model rest")
     breaker_rest_s: float = Field(30.0, gt=0, le=3600, description="how long it then rests, seconds")
     breaker_long_rest_s: float = Field(

@@ -28,6 +28,7 @@ from service.errors import (
     ProviderError,
     ProviderRejected,
     RequestConflict,
+    RouterError,
     UnknownModel,
 )
 from service.parts import Parts
@@ -69,7 +70,7 @@ async def _answer(
         request_id_given=request_id is not None,
         received_at=request.state.received_at,
     )
-    return await respond(request, parts, query, Writer(_completion, partial(_events, query=query)))
+    return await respond(request, parts, query, Writer(_completion, partial(_events, query=query), _failure))
 
 
 def _completion(completed: Completed) -> Json:
@@ -86,11 +87,15 @@ async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, N
                 yield sse.event(_with_explanation(body, head))
                 head = None
     except ProviderError as error:
-        yield sse.event(problems.problem(error)[1])
+        yield _failure(error)
         return
     finally:
         await streaming.chunks.aclose()
     yield sse.DONE
+
+
+def _failure(error: RouterError) -> bytes:
+    return sse.event(problems.problem(error)[1])
 
 
 def _as_asked(chunk: Chunk, include_usage: bool) -> Json | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
@@ -13,8 +16,11 @@ from service.api.caller import unless_gone
 from service.api.stream import EventStream
 from service.completion import Completed, Head, Streaming
 from service.dialects import sse
+from service.errors import RouterError
 from service.parts import Parts
 from service.types import Json, Query
+
+KEEPALIVE_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +29,61 @@ class Writer:
 
     whole: Callable[[Completed], Json]
     events: Callable[[Streaming], AsyncGenerator[bytes, None]]
+    failure: Callable[[RouterError], bytes]  # the last event of a stream that has no answer to give
     ping: bytes = sse.PING
 
 
 async def respond(request: Request, parts: Parts, query: Query, writer: Writer) -> Response:
     """Answer a query over HTTP; given up as soon as the caller hangs up."""
     if query.stream:
-        streaming = await unless_gone(request, parts.completion.stream(query))
-        return EventStream(
-            writer.events(streaming), headers=headers(streaming.head) | sse.HEADERS, ping=writer.ping
-        )
+        opening = asyncio.create_task(parts.completion.stream(query))
+        return await _streamed(request, opening, writer, parts.settings.keepalive_after_s)
     completed = await unless_gone(request, parts.completion.complete(query))
     return JsonAnswer(writer.whole(completed), headers=headers(completed.head))
+
+
+async def _streamed(
+    request: Request, opening: asyncio.Task[Streaming], writer: Writer, keepalive_after_s: float
+) -> Response:
+    """Begin with the first content, or with a sign of life where that takes long."""
+    try:
+        # Not asyncio.timeout: the stream goes on opening.
+        await unless_gone(request, asyncio.wait({opening}, timeout=keepalive_after_s))
+    except (ClientDisconnect, asyncio.CancelledError):
+        await _given_up(opening)
+        raise
+    if not opening.done():
+        return EventStream(_opened_late(opening, writer), headers=sse.HEADERS, ping=writer.ping)
+    streaming = await opening
+    return EventStream(
+        writer.events(streaming), headers=headers(streaming.head) | sse.HEADERS, ping=writer.ping
+    )
+
+
+async def _opened_late(opening: asyncio.Task[Streaming], writer: Writer) -> AsyncGenerator[bytes, None]:
+    """The events of a stream whose status went out before anything was known of it.
+
+    Comments, not the dialect's `ping`: clients expect no event before the one that begins the answer.
+    """
+    try:
+        while not opening.done():
+            yield sse.PING
+            await asyncio.wait({opening}, timeout=KEEPALIVE_EVERY_S)
+        streaming = await opening
+    except RouterError as error:
+        yield writer.failure(error)
+        return
+    finally:
+        await _given_up(opening)
+    async with aclosing(writer.events(streaming)) as events:
+        async for event in events:
+            yield event
+
+
+async def _given_up(opening: asyncio.Task[Streaming]) -> None:
+    """Cancel it, unless it is over, and wait until it has told its model."""
+    opening.cancel()
+    await asyncio.wait({opening})
 
 
 def headers(head: Head) -> dict[str, str]:

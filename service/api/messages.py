@@ -25,6 +25,7 @@ from service.errors import (
     ProviderError,
     ProviderRejected,
     RequestConflict,
+    RouterError,
     UnknownModel,
 )
 from service.parts import Parts
@@ -53,7 +54,9 @@ async def messages(
         request_id_given=request_id is not None,
         received_at=request.state.received_at,
     )
-    writer = Writer(_message, partial(_events, query=query), anthropic_answers.PING)
+    writer = Writer(
+        _message, partial(_events, query=query), partial(_failure, query=query), anthropic_answers.PING
+    )
     return await respond(request, parts, query, writer)
 
 
@@ -109,6 +112,10 @@ async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, N
         if not is_native:
             yield writer.end()
     except ProviderError as error:
-        yield anthropic_answers.error_event(problems.problem(error), query.request_id)
+        yield _failure(error, query)
     finally:
         await streaming.chunks.aclose()
+
+
+def _failure(error: RouterError, query: Query) -> bytes:
+    return anthropic_answers.error_event(problems.problem(error), query.request_id)
