@@ -146,6 +146,7 @@ def arm_of(settings: ModelSettings) -> Arm:
         max_output_tokens=settings.max_output_tokens,
         capabilities=frozenset(settings.capabilities or ()),
         data_use=frozenset(settings.data_use),
+        extra_fields=frozenset(settings.extra_fields),
         prior_quality=settings.prior_quality,
         prior_mass=settings.prior_mass,
         timeout_s=settings.timeout_s,

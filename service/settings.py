@@ -83,6 +83,9 @@ class ModelSettings(_Frozen):
     )
     max_output_tokens: int | None = Field(None, gt=0, description="longest answer it can give, tokens")
     data_use: tuple[Name, ...] = Field((), description="what its provider promises, in the operator's words")
+    extra_fields: tuple[Name, ...] = Field(
+        (), description="of requests, beyond OpenAI's: passed on to a server that knows them"
+    )
     prior_quality: float | None = Field(
         None,
         ge=0,

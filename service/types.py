@@ -121,6 +121,7 @@ class Arm:
     capabilities: frozenset[str] = frozenset()  # empty: not known
     lacks: frozenset[str] = frozenset()  # capabilities that it is known not to have
     data_use: frozenset[str] = frozenset()  # what its provider promises
+    extra_fields: frozenset[str] = frozenset()  # of requests, that its server knows beyond OpenAI's
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float = 60.0

@@ -21,7 +21,8 @@ from service.usage import estimated_usage, text_bytes, usage_from
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 MISTRAL_HOST = "api.mistral.ai"
 
-# Every documented field of the request; others stop here. `stream` and `model` are ours to set.
+# Every documented field of the request; others stop here, unless the arm takes them.
+# `stream` and `model` are ours to set.
 FIELDS = frozenset(
     {
         "audio",
@@ -125,7 +126,7 @@ def _base_url(arm: Arm) -> str:
 
 
 def _upstream_body(arm: Arm, body: Json, *, stream: bool) -> Json:
-    upstream = {name: value for name, value in body.items() if name in FIELDS}
+    upstream = {name: value for name, value in body.items() if name in FIELDS | arm.extra_fields}
     upstream["model"] = arm.model
     upstream["stream"] = stream
     upstream.pop("stream_options", None)

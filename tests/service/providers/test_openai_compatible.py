@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import get_args, get_type_hints
 
 import pytest
@@ -70,6 +71,22 @@ async def test_only_documented_fields_go_up(caller: OpenAICompatibleCaller, upst
     await caller.complete(upstream.arm(), body, timeout_s=5)
 
     assert upstream.bodies[0].keys() == {"model", "messages", "stream", "seed", "tools"}
+
+
+async def test_further_fields_go_up_to_a_server_that_knows_them(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = answers(completion())
+    arm = replace(upstream.arm(), extra_fields=frozenset({"top_k", "min_p", "model"}))
+
+    await caller.complete(arm, BODY | {"top_k": 40, "model": "another", "top_a": 1}, timeout_s=5)
+
+    assert upstream.bodies[0] == {
+        "model": arm.model,
+        "messages": BODY["messages"],
+        "stream": False,
+        "top_k": 40,
+    }
 
 
 def test_every_field_of_the_official_client_is_known() -> None:
