@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -28,6 +28,7 @@ class Asked:
     context: Vector
     answered_at: datetime
     words: frozenset[str] = frozenset()
+    is_repeat: bool = False  # the same body was answered shortly before
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,11 @@ class RecentlyAsked:
 
     def again(self, query: Query, context: Vector, now: datetime) -> Asked | None:
         """The answered question that this one repeats, if any."""
+        session_id = query.options.session_id
         same = self._asked.get((query.tenant, query.body_digest))
         if same is not None and self._is_soon_after(same, now):
-            return same
-        session_id = query.options.session_id
+            # A third time, by nobody in particular: a probe, or what many ask, not somebody discontented.
+            return None if session_id is None and same.is_repeat else same
         before = None if session_id is None else self._asked.get((query.tenant, session_id))
         if before is None or not self._is_soon_after(before, now) or not _is_question(query):
             return None
@@ -54,6 +56,9 @@ class RecentlyAsked:
         return before if is_near and _are_the_same(before.words, words_of(query)) else None
 
     def remember(self, query: Query, asked: Asked) -> None:
+        same = self._asked.get((query.tenant, query.body_digest))
+        if same is not None and self._is_soon_after(same, asked.answered_at):
+            asked = replace(asked, is_repeat=True)
         for name in (query.body_digest, query.options.session_id):
             if name is not None:
                 self._asked[query.tenant, name] = asked

@@ -171,6 +171,20 @@ async def test_the_same_request_again_speaks_of_the_answer_before(world: World) 
     assert await kinds(world, "r2") == []
 
 
+@pytest.mark.parametrize(
+    ("session", "noticed"), [({}, ["reask"]), ({"router": {"session_id": "s1"}}, ["reask"] * 3)]
+)
+async def test_what_nobody_in_particular_asks_over_and_over_is_noticed_once(
+    world: World, session: Json, noticed: list[str]
+) -> None:
+    for i in range(4):
+        await world.ask(TEXT, request_id=f"r{i}", model="small", **session)
+        await world.background.drain(5.0)
+        world.clock.advance(60)
+
+    assert [kind for i in range(4) for kind in await kinds(world, f"r{i}")] == noticed
+
+
 async def test_a_retry_under_the_same_id_is_no_new_question(world: World) -> None:
     await world.ask(TEXT, request_id="r1")
     await world.ask(TEXT, request_id="r1")
