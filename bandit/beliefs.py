@@ -115,12 +115,13 @@ class Standing:
 
     Args:
         prior_mean, prior_mass: of the reward; the mass is what is kept of it after a change.
-        n, reward_sum: rated requests that count, and their rewards.
+        n, reward_sum: rated requests that count, and their rewards without what difficulty brought.
         deviation: standard deviation of a reward around what is foretold.
         cost_usd, latency_s: mean over finished calls and prior.
         epoch_age_s: seconds since the arm last changed; infinite where it never did.
         n_changes: noticed so far.
         opinion_weights: shape (n_opinions,).
+        difficulty: of this query, in reward, by `difficulty.Difficulty`; 0 where nothing is known of it.
     """
 
     prior_mean: Floats
@@ -133,9 +134,10 @@ class Standing:
     epoch_age_s: Floats
     n_changes: Ints
     opinion_weights: Floats
+    difficulty: float = 0.0
 
     @classmethod
-    def of(cls, prior: Prior, sums: Sums, track: Track) -> "Standing":
+    def of(cls, prior: Prior, sums: Sums, track: Track, difficulty: float = 0.0) -> "Standing":
         n_outcomes = PRIOR_OUTCOMES + sums.n_outcomes
         return cls(
             prior_mean=prior.mean,
@@ -150,6 +152,7 @@ class Standing:
             opinion_weights=opinion_weights(
                 track.squared_errors[:-1].sum(axis=1), float(track.n_predicted.sum())
             ),
+            difficulty=difficulty,
         )
 
     @property
@@ -182,9 +185,10 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
     """Combine what is known of the arms and this query's neighbours into beliefs per arm.
 
         G_a  = m_a + N_a                                      m, q: prior mass and mean
-        g_a  = (m_a q_a + sum of rewards of a) / G_a
-        d    = sum_i w_i (r_i - g_{a_i}) / (sum_i w_i + 10)   difficulty, shared by all arms
-        v_ae = sum_{i on a} w_i (r_i - g_a - d) / (sum_{i on a} w_i + n0_e)
+        g_a  = (m_a q_a + sum_{i on a} (r_i - D(x_i))) / G_a    D: the fitted difficulty
+        e_i  = r_i - g_{a_i} - D(x_i)
+        d    = sum_i w_i e_i / (sum_i w_i + 10)                 what is left of difficulty near the query
+        v_ae = sum_{i on a} w_i (e_i - d) / (sum_{i on a} w_i + n0_e)
         mu_a = g_a + sum_e W_e v_ae                           W: what opinion e has earned by foretelling
         1/M_a = sum_e W_e / M_ae,    M_ae = sqrt((n0_e + sum_{i on a} w_i) G_a), without neighbours G_a
 
@@ -199,10 +203,10 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
     trusted = np.where(is_current, neighbours.weight, 0.0)
     rated = _enough(near * trusted, knobs.min_similar_requests)
 
-    surprise = neighbours.reward - global_mean[neighbours.arm]
-    difficulty = float(rated @ surprise / (rated.sum() + DIFFICULTY_SHRINKAGE))
+    surprise = neighbours.reward - global_mean[neighbours.arm] - neighbours.difficulty
+    left = float(rated @ surprise / (rated.sum() + DIFFICULTY_SHRINKAGE))
     local_mass = _per_arm(neighbours, rated, global_mass.size)
-    local_sum = _per_arm(neighbours, rated * (surprise - difficulty), global_mass.size)
+    local_sum = _per_arm(neighbours, rated * (surprise - left), global_mass.size)
     opinions = local_sum / (local_mass + LOCAL_SHRINKAGE)
 
     weights = standing.opinion_weights
@@ -210,6 +214,7 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
     masses = np.sqrt((local_mass + LOCAL_SHRINKAGE) * global_mass)
     mass = 1.0 / (weights[0] / global_mass + weights[1:] @ (1.0 / masses))
     mean = np.clip(global_mean + deviation, *MEAN_RANGE)
+    difficulty = standing.difficulty + left
 
     finished = _enough(near, knobs.min_similar_requests)
     return Beliefs(

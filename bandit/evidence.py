@@ -82,6 +82,7 @@ class Neighbours:
         reward: in [0, 1]; anything finite where the weight is 0.
         cost_usd, latency_s: what the answer took.
         weight: trust in the reward; 0 for a request nobody rated.
+        difficulty: of that request, as known now, in reward; 0 where nothing is known of it.
     """
 
     arm: Ints
@@ -91,6 +92,7 @@ class Neighbours:
     cost_usd: Floats
     latency_s: Floats
     weight: Floats
+    difficulty: Floats
 
     def __post_init__(self) -> None:
         shapes = {getattr(self, field.name).shape for field in fields(self)}
@@ -99,7 +101,7 @@ class Neighbours:
 
     @classmethod
     def none(cls) -> "Neighbours":
-        return cls(np.zeros(0, dtype=np.int64), *np.zeros((6, 0)))
+        return cls(np.zeros(0, dtype=np.int64), *np.zeros((7, 0)))
 
 
 def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:

@@ -19,7 +19,7 @@ class Track:
 
     Args:
         n: rated requests since the arm last changed.
-        reward_sum: their rewards, likewise.
+        reward_sum: their rewards, likewise, without what the difficulty of those requests brought.
         n_changes: noticed so far; to be logged.
         prior_kept: factor on the prior's mass.
         epoch_age_s: seconds since the current epoch began; infinite where nothing ever changed.
@@ -50,7 +50,13 @@ class Track:
         )
 
     @classmethod
-    def of(cls, histories: Sequence[History], now: float, n_rated: float) -> "Track":
+    def of(
+        cls,
+        histories: Sequence[History],
+        now: float,
+        n_rated: float,
+        difficulty_sum: Floats | None = None,
+    ) -> "Track":
         """Read the arms' histories.
 
         A fallen arm's evidence fades while it is idle, so that it is tried again; one new rating brings all
@@ -60,12 +66,14 @@ class Track:
             histories: one per arm, in order.
             now: on the clock of their ratings' `decided_at`.
             n_rated: the tenant's rated requests, of all arms.
+            difficulty_sum: shape (n_arms,), over the rated requests in each arm's epoch; None: 0.
         """
+        brought = np.zeros(len(histories)) if difficulty_sum is None else difficulty_sum
         idle = np.array([n_rated - h.n_rated if h.is_fallen else 0.0 for h in histories])
         fresh = (1.0 - FADE) ** np.maximum(idle, 0.0)
         return cls(
             n=fresh * np.array([h.epoch.rated.n for h in histories]),
-            reward_sum=fresh * np.array([h.epoch.rated.reward_sum for h in histories]),
+            reward_sum=fresh * (np.array([h.epoch.rated.reward_sum for h in histories]) - brought),
             n_changes=np.array([h.n_changes for h in histories], dtype=np.int64),
             prior_kept=np.array([PRIOR_KEPT if h.n_changes else 1.0 for h in histories]),
             epoch_age_s=np.array([now - h.epoch.started_at for h in histories]),

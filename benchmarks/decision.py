@@ -21,9 +21,11 @@ from bandit.arrays import Floats
 from bandit.budget import Pacer
 from bandit.history import History
 from bandit.knobs import Knobs
+from service.background import Background
 from service.breaker import Breaker
 from service.catalog import Catalog
 from service.dialects.openai import read_query
+from service.difficulties import Difficulties
 from service.memory.edge import EdgeMemory
 from service.ports import Evidence, Pins
 from service.routing import Router
@@ -116,6 +118,8 @@ def _router(encoder: KnownContext, memory: EdgeMemory, rng: np.random.Generator)
     )
     sums = ArmSums(Decimal(1_000), Decimal(800), 1_000, Decimal(900), Decimal("0.5"))
 
+    evidence = cast(Evidence, Snapshot(True, {arm.arm_id: sums for arm in arms}))
+
     def clock() -> datetime:
         return NOW
 
@@ -123,7 +127,8 @@ def _router(encoder: KnownContext, memory: EdgeMemory, rng: np.random.Generator)
         catalog=Catalog(arms, "arm-0", Breaker(clock)),
         encoder=encoder,
         memory=memory,
-        evidence=cast(Evidence, Snapshot(True, {arm.arm_id: sums for arm in arms})),
+        evidence=evidence,
+        difficulties=Difficulties(evidence, encoder.name, Background()),
         sessions=Sessions(cast(Pins, None), clock, ttl_s=0.0, margin=0.0),
         knobs=Knobs(),
         pacer=Pacer(None),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bandit import thompson
-from bandit.arrays import Bools, Floats, Ints
+from bandit.arrays import Bools, Floats, Ints, Vectors
 from bandit.beliefs import Beliefs, Prior, Standing, believe
 from bandit.budget import Pacer
+from bandit.difficulty import MOST_RATED, Difficulty, is_due
 from bandit.evidence import Neighbours, Sums
 from bandit.history import N_PREDICTIONS, History, Rating, Score, learn
 from bandit.knobs import Knobs
@@ -92,6 +94,54 @@ class Memory:
         )
 
 
+@dataclass(slots=True, eq=False)
+class Fitting:
+    """Difficulty, fitted now and then to what was rated, when the service would.
+
+    Args:
+        contexts: shape (n, d), of all requests of the stream.
+        of_requests: shape (n,), their difficulty by the newest fit.
+        sums: shape (n_arms,), over the rated requests in each arm's epoch then.
+        began: shape (n_arms,), when those epochs began.
+        n_fitted: rated requests then.
+        difficulty: the newest fit.
+    """
+
+    contexts: Vectors
+    of_requests: Floats
+    sums: Floats
+    began: Floats
+    n_fitted: float = 0.0
+    difficulty: Difficulty | None = None
+
+    @classmethod
+    def blank(cls, contexts: Vectors, n_arms: int) -> Fitting:
+        return cls(contexts, np.zeros(contexts.shape[0]), *np.zeros((2, n_arms)))
+
+    def keep_up(self, memory: Memory, rated: Sequence[int], histories: Sequence[History], n: float) -> None:
+        """Fit again where that is due; rated: positions of the rated requests, n: how many they count for."""
+        if not is_due(n, self.n_fitted):
+            return
+        newest = np.array(rated[-MOST_RATED:])
+        arm, reward = memory.arm[newest], memory.reward[newest]
+        self.began = np.array([history.epoch.started_at for history in histories])
+        is_current = newest > self.began[arm]
+        group = 2 * arm + is_current
+        self.difficulty = Difficulty.fit(self.contexts[newest], group, reward, np.ones(newest.size))
+        self.of_requests = self.difficulty.at(self.contexts)
+        brought = np.where(is_current, self.of_requests[newest], 0.0)
+        self.sums = np.bincount(arm, brought, minlength=len(histories)).astype(np.float64)
+        self.n_fitted = n
+
+    def at(self, context: Vectors) -> float:
+        return 0.0 if self.difficulty is None else float(self.difficulty.at(context))
+
+    def sums_of(self, histories: Sequence[History]) -> Floats:
+        """Shape (n_arms,); 0 where an arm changed since."""
+        is_same = [h.epoch.started_at == b for h, b in zip(histories, self.began, strict=True)]
+        return np.where(is_same, self.sums, 0.0)
+
+
 def registry(stream: Stream, seed: int) -> Floats:
     """Prior means as a public table might give them: true, and wrong by about a tenth."""
     noise = np.random.default_rng(77_000 + seed).normal(0.0, REGISTRY_NOISE, stream.quality.size)
@@ -116,6 +166,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     mass = np.where(np.isnan(setting.quality), np.nan, setting.mass)
     n_rated = 0.0
     memory = Memory.blank(n)
+    fitting, rated = Fitting.blank(stream.contexts, n_arms), list[int]()
     run = Run(memory.arm, *np.zeros((3, n)))
 
     for t in range(n):
@@ -123,11 +174,13 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         if t and (changed := np.flatnonzero(factor != factors[t - 1])).size:
             for a in changed:
                 pacer.reprice(names[a], float(factor[a] / factors[t - 1, a]))
-        track = Track.of(histories, now=float(t), n_rated=n_rated)
+        if setting.has_context:
+            fitting.keep_up(memory, rated, histories, n_rated)
+        track = Track.of(histories, float(t), n_rated, fitting.sums_of(histories))
         prior = Prior.of(setting.quality, mass, stream.price * factor, nothing, knobs, track, joins > 0)
         sums = Sums(nothing, nothing, n_calls, cost_sum, nothing).repriced(factor)
-        near = _recall(stream, memory, t, factor) if setting.has_context else Neighbours.none()
-        beliefs = believe(Standing.of(prior, sums, track), near, knobs)
+        near = _recall(stream, memory, fitting, t, factor) if setting.has_context else Neighbours.none()
+        beliefs = believe(Standing.of(prior, sums, track, float(fitting.of_requests[t])), near, knobs)
         absent = joins > t
         barred = absent | pacer.barred(np.where(absent, np.inf, beliefs.expected_cost_usd))
         probabilities = _probabilities(beliefs, setting, pacer, barred, knobs)
@@ -157,15 +210,16 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         told = t - stream.delay + 1
         if told >= 0 and stream.is_rated[told]:
             n_rated += 1
-            rated = int(memory.arm[told])
-            before = histories[rated].n_changes
-            histories[rated] = learn(histories[rated], rating_at(memory, told))
-            if histories[rated].n_changes > before:
-                run.alarms.append((t, rated, histories[rated].is_fallen))
+            rated.append(told)
+            answered = int(memory.arm[told])
+            before = histories[answered].n_changes
+            histories[answered] = learn(histories[answered], rating_at(memory, told))
+            if histories[answered].n_changes > before:
+                run.alarms.append((t, answered, histories[answered].is_fallen))
     return run
 
 
-def _recall(stream: Stream, memory: Memory, t: int, factor: Floats) -> Neighbours:
+def _recall(stream: Stream, memory: Memory, fitting: Fitting, t: int, factor: Floats) -> Neighbours:
     k = min(int(np.count_nonzero(stream.similarity[t] > 0)), t)
     near = stream.near[t][stream.similarity[t] > 0] if k else stream.near[t, :0]
     similarity = stream.similarity[t][stream.similarity[t] > 0] if k else stream.similarity[t, :0]
@@ -178,6 +232,7 @@ def _recall(stream: Stream, memory: Memory, t: int, factor: Floats) -> Neighbour
         cost_usd=memory.cost[near] * factor[arm],
         latency_s=np.zeros(near.size),
         weight=np.ones(near.size),
+        difficulty=fitting.of_requests[near],
     )
 
 

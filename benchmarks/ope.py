@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from bandit.knobs import Knobs
 from bandit.ope import NORMAL_975, Estimate, Forecast, Overlap, compare
 from bandit.policy import ThompsonPolicy, draw
 from bandit.track import Track
-from benchmarks.learner import Memory, rating_at
+from benchmarks.learner import Fitting, Memory, rating_at
 from benchmarks.streams import N_NEIGHBOURS, Recorded, read_set, set_names
 
 N_ROUNDS = 1500
@@ -106,12 +107,13 @@ class State:
     price: Floats
     sums: Sums
     track: Track
+    difficulty: float
 
     def standing(self, knobs: Knobs) -> Standing:
         nothing = np.zeros_like(self.price)
         unknown = np.full_like(self.price, np.nan)
         prior = Prior.of(self.quality, unknown, self.price, nothing, knobs, self.track)
-        return Standing.of(prior, self.sums, self.track)
+        return Standing.of(prior, self.sums, self.track, self.difficulty)
 
     def probabilities(self, candidate: Candidate, near: Neighbours) -> Floats:
         """Of every arm; 0 for the one that the candidate does without."""
@@ -125,7 +127,9 @@ class State:
 
 
 def _without(arm: int, standing: Standing, near: Neighbours) -> tuple[Standing, Neighbours]:
-    per_arm = {f.name: np.delete(getattr(standing, f.name), arm) for f in fields(Standing)[:-1]}
+    per_arm: dict[str, Any] = {
+        f.name: np.delete(getattr(standing, f.name), arm) for f in fields(Standing)[:-2]
+    }
     others = near.arm != arm
     kept = {f.name: getattr(near, f.name)[others] for f in fields(Neighbours)}
     return replace(standing, **per_arm), Neighbours(**{**kept, "arm": kept["arm"] - (kept["arm"] > arm)})
@@ -149,36 +153,42 @@ def write_log(
     log = Log.blank(rows, n_arms, len(candidates))
     contexts = recorded.contexts[log.rows]
     histories = [History() for _ in range(n_arms)]
+    fitting = Fitting.blank(contexts, n_arms)
     for t, row in enumerate(log.rows):
-        state = _state(world, histories, log.memory, t)
-        near = _recall(contexts[:t], recorded.contexts[row], log.memory)
+        fitting.keep_up(log.memory, range(t), histories, float(t))
+        state = _state(world, histories, log.memory, fitting, t)
+        near = _recall(contexts[:t], recorded.contexts[row], log.memory, fitting)
         beliefs = believe(state.standing(logging), near, logging)
         log.propensities[t] = ThompsonPolicy(logging).probabilities(beliefs)
         log.predicted[t], log.expected[t] = beliefs.predicted[-1], beliefs.expected_cost_usd
         log.targets[:, t] = [state.probabilities(candidate, near) for candidate in candidates]
         if t % FRESH_EVERY == 0:
             fresh = int(unseen[t // FRESH_EVERY])
-            around = _recall(contexts[:t], recorded.contexts[fresh], log.memory)
+            around = _recall(contexts[:t], recorded.contexts[fresh], log.memory, fitting)
+            there = replace(state, difficulty=fitting.at(recorded.contexts[fresh]))
             log.fresh_rows.append(fresh)
-            log.fresh_targets.append(np.array([state.probabilities(c, around) for c in candidates]))
+            log.fresh_targets.append(np.array([there.probabilities(c, around) for c in candidates]))
         arm = draw(log.propensities[t], rng).index
         _remember(log.memory, t, arm, world, int(row), beliefs)
         histories[arm] = learn(histories[arm], rating_at(log.memory, t))
     return log
 
 
-def _state(world: World, histories: Sequence[History], memory: Memory, t: int) -> State:
+def _state(world: World, histories: Sequence[History], memory: Memory, fitting: Fitting, t: int) -> State:
     nothing = np.zeros(world.n_arms)
     arms = memory.arm[:t]
     n_calls = np.bincount(arms, minlength=world.n_arms).astype(np.float64)
     spent = np.bincount(arms, memory.cost[:t], minlength=world.n_arms).astype(np.float64)
-    track = Track.of(histories, now=float(t), n_rated=float(t))
     return State(
-        world.quality, world.costs.mean(axis=0), Sums(nothing, nothing, n_calls, spent, nothing), track
+        world.quality,
+        world.costs.mean(axis=0),
+        Sums(nothing, nothing, n_calls, spent, nothing),
+        Track.of(histories, float(t), float(t), fitting.sums_of(histories)),
+        float(fitting.of_requests[t]),
     )
 
 
-def _recall(contexts: Floats, context: Floats, memory: Memory) -> Neighbours:
+def _recall(contexts: Floats, context: Floats, memory: Memory, fitting: Fitting) -> Neighbours:
     cosine = contexts @ context
     near = np.flatnonzero(cosine > 0)
     if near.size > N_NEIGHBOURS:
@@ -191,6 +201,7 @@ def _recall(contexts: Floats, context: Floats, memory: Memory) -> Neighbours:
         cost_usd=memory.cost[near],
         latency_s=np.zeros(near.size),
         weight=np.ones(near.size),
+        difficulty=fitting.of_requests[near],
     )
 
 

@@ -88,13 +88,12 @@ class Candidate:
         price = dict(zip((arm.arm_id for arm in arms), factors.tolist(), strict=True))
         recalled = [Neighbour(**n) for n in said["neighbours"][: self.knobs.max_similar_requests]]
         near = [replace(n, cost_usd=n.cost_usd * price.get(n.arm_id, 1.0)) for n in recalled]
-        standing = self._standing(arms, seen, said["opinion_weights"])
+        standing = self._standing(arms, seen, said)
         repriced = replace(standing, cost_usd=standing.cost_usd * factors)
-        return believe(repriced, neighbours_of(arms, near), self._knobs(said))
+        difficulties = said.get("neighbour_difficulties") or [0.0] * len(recalled)
+        return believe(repriced, neighbours_of(arms, near, difficulties[: len(near)]), self._knobs(said))
 
-    def _standing(
-        self, arms: Sequence[Arm], seen: Sequence[Json], opinion_weights: Sequence[float]
-    ) -> Standing:
+    def _standing(self, arms: Sequence[Arm], seen: Sequence[Json], said: Json) -> Standing:
         """What was known then, under the candidate's own priors."""
 
         def logged(name: str) -> Floats:
@@ -124,7 +123,8 @@ class Candidate:
             latency_s=logged("latency_s"),
             epoch_age_s=np.array([np.inf if s["epoch_age_s"] is None else s["epoch_age_s"] for s in seen]),
             n_changes=n_changes,
-            opinion_weights=np.array(opinion_weights),
+            opinion_weights=np.array(said["opinion_weights"]),
+            difficulty=said.get("difficulty", 0.0),
         )
 
     def _probabilities(

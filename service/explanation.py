@@ -17,6 +17,8 @@ def explanation(decision: Decision) -> Json:
         "neighbours": decision.neighbours,
         "n_rated": decision.n_rated,
         "opinion_weights": decision.opinion_weights,
+        "difficulty": decision.difficulty,
+        "neighbour_difficulties": decision.neighbour_difficulties,
         "draw": {"uniform": decision.uniform, "arm_id": decision.arm_id, "propensity": decision.propensity},
         "confidence": decision.confidence,
         "budget_price": decision.budget_price,

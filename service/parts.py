@@ -21,6 +21,7 @@ from service.breaker import Breaker
 from service.cache.exact import ExactCache
 from service.catalog import Catalog
 from service.completion import Completion
+from service.difficulties import Difficulties
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
 from service.lifecycle import Lifecycle
@@ -173,6 +174,7 @@ def wire(
         encoder=encoder,
         memory=memory,
         evidence=evidence,
+        difficulties=Difficulties(evidence, encoder.name, background),
         sessions=Sessions(pins, clock, settings.session_ttl_s, settings.session_switch_margin),
         knobs=knobs,
         pacer=pacer,

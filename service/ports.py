@@ -145,6 +145,10 @@ class Evidence(Protocol):
         """Likewise, of the arms that were ever rated."""
         ...
 
+    async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
+        """The newest rated decisions of a tenant in one vector space. Raises StoreUnavailable."""
+        ...
+
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
         """Commit a feedback event and its evidence in one transaction; the snapshot follows.
 

@@ -26,6 +26,7 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service import types
 from service.catalog import Catalog, list_cost_usd
 from service.choosing import Weighed, choose
+from service.difficulties import Difficulties, Fitted
 from service.errors import MemoryUnavailable
 from service.ports import Clock, Evidence, Memory
 from service.run import Run
@@ -68,6 +69,7 @@ class Router:
     encoder: TextEncoder
     memory: Memory
     evidence: Evidence
+    difficulties: Difficulties
     sessions: Sessions
     knobs: Knobs
     pacer: Pacer
@@ -97,7 +99,11 @@ class Router:
         if pin is not None and query.turn.in_tool_loop:
             arms, rejected = self._with_kept(query, pin, arms, rejected)
         knobs = narrowed(self.knobs, query.options)
-        beliefs = self._believe(arms, query, recalled.neighbours, knobs)
+        fitted = self.difficulties.of(query.tenant, n_rated(self.evidence.sums(query.tenant)))
+        here = fitted.at(recalled.context)
+        difficulties = fitted.of(recalled.neighbours, here)
+        near = neighbours_of(arms, recalled.neighbours, difficulties)
+        beliefs = believe(self._standing(arms, query, fitted, here, knobs), near, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
         policy = self._policy(arms, knobs, beliefs)
         chosen = choose(
@@ -120,6 +126,8 @@ class Router:
             neighbours=recalled.neighbours,
             n_rated=n_rated(self.evidence.sums(query.tenant)),
             opinion_weights=tuple(beliefs.standing.opinion_weights.tolist()),
+            difficulty=here,
+            neighbour_difficulties=difficulties,
             confidence=float(beliefs.posterior.mean[chosen.choice.index]),
             budget_price=self.pacer.price,
             encoder=None if recalled.context is None else self.encoder.name,
@@ -157,6 +165,8 @@ class Router:
             neighbours=(),
             n_rated=n_rated(self.evidence.sums(query.tenant)),
             opinion_weights=(),
+            difficulty=0.0,
+            neighbour_difficulties=(),
             confidence=1.0,
             budget_price=self.pacer.price,
             encoder=None,
@@ -218,14 +228,16 @@ class Router:
                 return of_the_task
         return await recall()
 
-    def _believe(
-        self, arms: Sequence[Arm], query: Query, neighbours: Sequence[Neighbour], knobs: Knobs
-    ) -> Beliefs:
+    def _standing(
+        self, arms: Sequence[Arm], query: Query, fitted: Fitted, difficulty: float, knobs: Knobs
+    ) -> Standing:
         known = self.evidence.sums(query.tenant)
+        histories = histories_of(arms, self.evidence.histories(query.tenant))
         track = Track.of(
-            histories_of(arms, self.evidence.histories(query.tenant)),
+            histories,
             now=self.clock().timestamp(),
             n_rated=n_rated(known),
+            difficulty_sum=fitted.sums_of(arms, histories),
         )
         prior = Prior.of(
             quality=as_floats(arm.prior_quality for arm in arms),
@@ -236,8 +248,7 @@ class Router:
             track=track,
             is_newcomer=self.catalog.newcomers(arms),
         )
-        standing = Standing.of(prior, sums_of(arms, known), track)
-        return believe(standing, neighbours_of(arms, neighbours), knobs)
+        return Standing.of(prior, sums_of(arms, known), track, difficulty)
 
     def _policy(self, arms: Sequence[Arm], knobs: Knobs, beliefs: Beliefs) -> ThompsonPolicy:
         default = [i for i, arm in enumerate(arms) if arm.arm_id == self.catalog.default_arm_id]
@@ -306,10 +317,17 @@ def n_rated(known: Mapping[str, ArmSums]) -> float:
     return float(sum(sums.n for sums in known.values()))
 
 
-def neighbours_of(arms: Sequence[Arm], neighbours: Sequence[Neighbour]) -> Neighbours:
-    """The neighbours answered by one of these arms, as arrays."""
+def neighbours_of(
+    arms: Sequence[Arm], neighbours: Sequence[Neighbour], difficulties: Sequence[float]
+) -> Neighbours:
+    """The neighbours answered by one of these arms, as arrays.
+
+    Args:
+        difficulties: of the neighbours' requests, in their order.
+    """
     index = {arm.arm_id: i for i, arm in enumerate(arms)}
-    near = [n for n in neighbours if n.arm_id in index]
+    is_of_these = [n.arm_id in index for n in neighbours]
+    near = [n for n, is_one in zip(neighbours, is_of_these, strict=True) if is_one]
     return Neighbours(
         arm=np.array([index[n.arm_id] for n in near], dtype=np.int64),
         similarity=np.array([n.similarity for n in near], dtype=np.float64),
@@ -318,6 +336,7 @@ def neighbours_of(arms: Sequence[Arm], neighbours: Sequence[Neighbour]) -> Neigh
         cost_usd=np.array([n.cost_usd for n in near], dtype=np.float64),
         latency_s=np.array([n.latency_s for n in near], dtype=np.float64),
         weight=np.array([n.weight for n in near], dtype=np.float64),
+        difficulty=np.asarray(difficulties, dtype=np.float64)[np.array(is_of_these, dtype=np.bool_)],
     )
 
 

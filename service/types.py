@@ -189,7 +189,7 @@ class Standing:
     prior_mean: float
     prior_mass: float
     n_rated: float
-    reward_sum: float
+    reward_sum: float  # without what difficulty brought
     deviation: float
     cost_usd: float
     latency_s: float
@@ -269,6 +269,8 @@ class Decision:
     neighbours: tuple[Neighbour, ...]
     n_rated: float  # the tenant's, of all arms
     opinion_weights: tuple[float, ...]
+    difficulty: float  # of the request, as foretold from all arms' rewards
+    neighbour_difficulties: tuple[float, ...]  # of the neighbours' requests, likewise
     confidence: float  # posterior mean reward of the chosen arm
     budget_price: float
     encoder: str | None  # names the vector space of `context`

@@ -290,6 +290,12 @@ class FakeEvidence:
     def histories(self, tenant: str) -> Mapping[str, History]:
         return self.store.histories.get(tenant, {})
 
+    async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
+        self.store.check()
+        newest = sorted(self.store.events.items(), key=lambda of: of[1][-1].event_id, reverse=True)
+        found = [self._experience(self.store.decisions[decision_id]) for decision_id, _ in newest]
+        return [e for e in found if e is not None and (e.tenant, e.encoder) == (tenant, encoder)][:limit]
+
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
         self.store.check()
         decision = self.store.decision(feedback.tenant, feedback.request_id)

@@ -59,7 +59,8 @@ MAY_IMPORT = {
     "service.run": f"{VALUES} service.usage service.history",
     "service.sessions": f"{VALUES} service.ports service.history structlog",
     "service.choosing": "service.types service.sessions bandit numpy",
-    "service.routing": f"{DOMAIN} service.choosing service.sessions",
+    "service.difficulties": f"{DOMAIN} service.background",
+    "service.routing": f"{DOMAIN} service.choosing service.difficulties service.sessions",
     "service.attempts": f"{DOMAIN} service.signals",
     "service.held": "service.types",
     "service.completion": (
@@ -107,7 +108,7 @@ MAY_IMPORT = {
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
         " service.lifecycle service.shadow service.sessions"
-        " service.asked service.noticing"
+        " service.asked service.noticing service.difficulties"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,

@@ -81,6 +81,8 @@ class Importer:
                 neighbours=(),
                 n_rated=0.0,
                 opinion_weights=(),
+                difficulty=0.0,
+                neighbour_difficulties=(),
                 confidence=1.0,
                 budget_price=0.0,
                 encoder=self.encoder.name,

@@ -96,6 +96,8 @@ def _decision(data: Json, n_chars: int) -> Decision:
             "neighbours": tuple(_neighbour(n) for n in data["neighbours"]),
             "context": None if data["context"] is None else from_bytes(b64decode(data["context"])),
             "opinion_weights": tuple(data["opinion_weights"]),
+            "difficulty": data.get("difficulty", 0.0),
+            "neighbour_difficulties": tuple(data.get("neighbour_difficulties", ())),
             "degraded": tuple(data["degraded"]),
             "decided_at": datetime.fromisoformat(data["decided_at"]),
             "session": None if data.get("session") is None else Session(**data["session"]),

@@ -12,7 +12,7 @@ from asyncpg import Record
 from bandit.history import History
 from service.errors import UnknownRequest
 from service.store.events import Told, tell
-from service.store.experiences import PENDING, PENDING_FOR, pending_of
+from service.store.experiences import PENDING, PENDING_FOR, RATED, experience_of, pending_of
 from service.store.following import Follower
 from service.store.histories import history_of
 from service.store.pool import Database
@@ -20,7 +20,7 @@ from service.store.snapshot import Snapshot
 from service.store.sums import six_places, sums_of
 from service.store.values import storable
 from service.store.verdict import Event
-from service.types import ArmSums, Feedback, FeedbackStatus, Learned, Noticed, Pending, Reward
+from service.types import ArmSums, Experience, Feedback, FeedbackStatus, Learned, Noticed, Pending, Reward
 
 
 class PostgresEvidence:
@@ -45,6 +45,12 @@ class PostgresEvidence:
 
     def histories(self, tenant: str) -> Mapping[str, History]:
         return self.snapshot.histories(tenant)
+
+    async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(RATED, tenant, encoder, limit)
+        experiences = (experience_of(row) for row in rows)
+        return [experience for experience in experiences if experience is not None]
 
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
         given = None if reward is None else Reward(six_places(reward.value), six_places(reward.weight))

@@ -32,6 +32,22 @@ JOIN verdicts v ON v.decision_id = q.decision_id
 LEFT JOIN outcomes o ON o.decision_id = q.decision_id
 WHERE q.decision_id = $1
 """
+# The decisions of which something was said last; at most as many as there are events asked for.
+RATED = """
+WITH newest AS (
+    SELECT DISTINCT decision_id
+    FROM (SELECT decision_id FROM feedback_events WHERE tenant = $1 ORDER BY event_id DESC LIMIT $3) e
+)
+SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
+    v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
+    coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
+    coalesce(o.cost_usd, 0) AS cost_usd
+FROM newest
+JOIN decisions d ON d.decision_id = newest.decision_id
+JOIN verdicts v ON v.decision_id = d.decision_id
+LEFT JOIN outcomes o ON o.decision_id = d.decision_id
+WHERE d.encoder = $2 AND d.context IS NOT NULL AND d.learn
+"""
 
 
 def pending_of(row: Record) -> Pending:

@@ -54,6 +54,7 @@ def random_neighbours(n_arms: int, rng: np.random.Generator, k: int = 100) -> Ne
         cost_usd=rng.uniform(0.0, 0.1, k),
         latency_s=rng.uniform(0.0, 10.0, k),
         weight=rng.choice([0.0, 0.3, 1.0], k),
+        difficulty=rng.uniform(-0.2, 0.2, k),
     )
 
 
@@ -68,6 +69,7 @@ def some_neighbours(arm: list[int], reward: list[float]) -> Neighbours:
         cost_usd=np.full(k, 0.02),
         latency_s=np.full(k, 2.0),
         weight=np.ones(k),
+        difficulty=np.zeros(k),
     )
 
 
@@ -99,7 +101,7 @@ def permuted(beliefs: Beliefs, order: Ints) -> Beliefs:
     per_arm = {
         field.name: getattr(beliefs.standing, field.name)[order]
         for field in fields(Standing)
-        if field.name != "opinion_weights"
+        if field.name not in {"opinion_weights", "difficulty"}
     }
     return replace(
         beliefs,

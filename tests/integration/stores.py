@@ -100,6 +100,8 @@ def a_decision(request_id: str = "r1", *, arm_id: str = "small", **of_query: obj
         neighbours=(Neighbour(uuid4(), "r0", "small", 0.9, 60.0, 1.0, 1.0, 1.2, 0.0001, "triage/v2"),),
         n_rated=3.0,
         opinion_weights=(0.5, 0.25, 0.25),
+        difficulty=0.0,
+        neighbour_difficulties=(),
         confidence=0.8,
         budget_price=0.0,
         encoder=ENCODER,
