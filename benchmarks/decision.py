@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -74,12 +74,16 @@ class Snapshot:
 
     is_loaded: bool
     of_arms: Mapping[str, ArmSums]
+    experiences: Sequence[Experience]
 
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self.of_arms
 
     def histories(self, tenant: str) -> Mapping[str, History]:
         return {}
+
+    async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
+        return list(self.experiences[-limit:])
 
 
 async def _measure(folder: Path, vectors: Vectors, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -89,8 +93,12 @@ async def _measure(folder: Path, vectors: Vectors, n: int, rng: np.random.Genera
     )
     decisions, recalls = np.zeros((2, n))
     try:
-        await memory.remember([_experience(i, vector, rng) for i, vector in enumerate(vectors)])
-        router, query = _router(encoder, memory, rng), _query()
+        experiences = [_experience(i, vector, rng) for i, vector in enumerate(vectors)]
+        await memory.remember(experiences)
+        background = Background()
+        router, query = _router(encoder, memory, experiences, background, rng), _query()
+        await router.decide(query)
+        await background.drain(60.0)  # fits difficulty once
         for i in range(n):
             encoder.context = vectors[i]
             start = time.process_time()
@@ -110,7 +118,13 @@ async def _measure(folder: Path, vectors: Vectors, n: int, rng: np.random.Genera
     return decisions, recalls
 
 
-def _router(encoder: KnownContext, memory: EdgeMemory, rng: np.random.Generator) -> Router:
+def _router(
+    encoder: KnownContext,
+    memory: EdgeMemory,
+    experiences: Sequence[Experience],
+    background: Background,
+    rng: np.random.Generator,
+) -> Router:
     price = Price(Decimal(1), Decimal(4))
     arms = tuple(
         Arm(f"arm-{i}", "openai", f"arm-{i}", base_url="http://127.0.0.1:9", price=price)
@@ -118,7 +132,7 @@ def _router(encoder: KnownContext, memory: EdgeMemory, rng: np.random.Generator)
     )
     sums = ArmSums(Decimal(1_000), Decimal(800), 1_000, Decimal(900), Decimal("0.5"))
 
-    evidence = cast(Evidence, Snapshot(True, {arm.arm_id: sums for arm in arms}))
+    evidence = cast(Evidence, Snapshot(True, {arm.arm_id: sums for arm in arms}, experiences))
 
     def clock() -> datetime:
         return NOW
@@ -128,7 +142,7 @@ def _router(encoder: KnownContext, memory: EdgeMemory, rng: np.random.Generator)
         encoder=encoder,
         memory=memory,
         evidence=evidence,
-        difficulties=Difficulties(evidence, encoder.name, Background()),
+        difficulties=Difficulties(evidence, encoder.name, background),
         sessions=Sessions(cast(Pins, None), clock, ttl_s=0.0, margin=0.0),
         knobs=Knobs(),
         pacer=Pacer(None),

@@ -44,6 +44,34 @@ def rated(stores: Stores, arm_id: str = "small") -> tuple[Decimal | int, Decimal
     return sums.n, sums.reward_sum
 
 
+async def test_the_newest_rated_decisions_are_those_rated_last(stores: Stores) -> None:
+    for request_id in ("r1", "r2", "r3", "unrated"):
+        await answered(stores, request_id)
+    for request_id in ("r2", "r3", "r1"):
+        await rate(stores, 0.5, request_id)
+
+    newest = await stores.evidence.rated(TENANT, ENCODER, 2)
+
+    assert {e.request_id for e in newest} == {"r1", "r3"}
+
+    await rate(stores, 0.75, "r2")
+    rewards = {e.request_id: e.reward for e in await stores.evidence.rated(TENANT, ENCODER, 100)}
+
+    assert rewards == {"r1": 0.5, "r2": 0.75, "r3": 0.5}
+
+
+async def test_what_is_withdrawn_or_of_others_is_not_among_the_rated(stores: Stores) -> None:
+    await answered(stores, "r1")
+    await rate(stores, 0.5, "r1")
+
+    assert await stores.evidence.rated("another", ENCODER, 100) == []
+    assert await stores.evidence.rated(TENANT, "another encoder", 100) == []
+
+    await stores.evidence.learn(a_feedback(None), None)
+
+    assert await stores.evidence.rated(TENANT, ENCODER, 100) == []
+
+
 # --- learning ------------------------------------------------------------------------------------------
 
 
