@@ -251,12 +251,23 @@ def newcomer(task: Task) -> list[Row]:
                 "share": float(after.sum() / n),
                 "adopted_after": int(recent.argmax()) + 50 if recent.any() else None,
                 "spend": None if ceiling is None else float(run.spent.mean() / ceiling),
-                "worst_phase": None
-                if ceiling is None
-                else max(float(p.mean() / ceiling) for p in np.array_split(run.spent, 3)),
+                "worst_phase": None if ceiling is None else _avoidable(run.spent, costs, joins, ceiling),
             }
         )
     return rows
+
+
+def _avoidable(spent: Floats, costs: Floats, joins: Ints, ceiling: float) -> float:
+    """Spend of the worst third over its ceiling, or over the cheapest arm's cost where that was more.
+
+    The ceiling here is the median price, which several arms may share: a third of long requests then costs
+    more whatever is chosen.
+    """
+    thirds = np.array_split(np.arange(spent.size), 3)
+    return max(
+        float(spent[part].mean() / max(ceiling, costs[part][:, joins == 0].mean(axis=0).min()))
+        for part in thirds
+    )
 
 
 MEASURES = {
