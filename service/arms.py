@@ -20,6 +20,9 @@ from service.types import Arm, Price
 OPENROUTER_URL = "https://openrouter.ai/api/v1"
 OPENAI_URL = "https://api.openai.com/v1"
 
+# For five minutes, in prices of plain input. What is kept for an hour costs double, and is booked like this.
+ANTHROPICS_CACHE_WRITE = Decimal("1.25")
+
 # What LiteLLM's list calls capabilities. Only its "no" is used: that it says nothing means nothing.
 _CAPABILITIES = {
     "supports_function_calling": "tools",
@@ -156,9 +159,14 @@ def arm_of(settings: ModelSettings) -> Arm:
     arm = _listed(arm)
     if settings.lacks is not None:
         arm = replace(arm, lacks=frozenset(settings.lacks))
-    if (price := settings.price) is None:
-        return arm
-    return replace(arm, price=Price(price.input, price.output, price.cached_input))
+    return priced(arm, arm.price if settings.price is None else settings.price.to_price())
+
+
+def priced(arm: Arm, price: Price) -> Arm:
+    """The arm at that price; what it does not say of writing into the cache is as Anthropic has it."""
+    if price.cache_write is None and arm.provider == "anthropic":
+        price = replace(price, cache_write=price.input * ANTHROPICS_CACHE_WRITE)
+    return replace(arm, price=price)
 
 
 def _listed(arm: Arm) -> Arm:
@@ -180,15 +188,17 @@ def _listed(arm: Arm) -> Arm:
             ("input", "input_cost_per_token"),
             ("output", "output_cost_per_token"),
             ("cached_input", "cache_read_input_token_cost"),
+            ("cache_write", "cache_creation_input_token_cost"),
         )
         if entry.get(key) is not None
     }
-    return replace(
-        arm,
-        price=Price(
-            per_million["input"], per_million.get("output", Decimal(0)), per_million.get("cached_input")
-        ),
+    price = Price(
+        per_million["input"],
+        per_million.get("output", Decimal(0)),
+        per_million.get("cached_input"),
+        per_million.get("cache_write"),
     )
+    return priced(arm, price)
 
 
 def _tokens(listed: object) -> int | None:

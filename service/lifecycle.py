@@ -12,7 +12,7 @@ import structlog
 from pydantic import SecretStr, ValidationError
 
 from bandit.budget import Pacer
-from service.arms import arm_of
+from service.arms import arm_of, priced
 from service.catalog import Catalog
 from service.enrolment import ArmFigures, ArmState, Enrolment, Shadow, price_change
 from service.errors import BadRequest, ModelConflict, UnknownModel
@@ -187,7 +187,7 @@ def _added(enrolment: Enrolment) -> Arm | None:
 def _priced(arm: Arm, enrolment: Enrolment | None) -> Arm:
     if enrolment is None or enrolment.price is None:
         return arm
-    return replace(arm, price=enrolment.price, price_version=len(enrolment.price_changes))
+    return replace(priced(arm, enrolment.price), price_version=len(enrolment.price_changes))
 
 
 def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
@@ -197,7 +197,12 @@ def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
 
 def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
     """The entry with the price and window it was added with: replicas' price lists may differ."""
-    price = PriceSettings(input=arm.price.input, output=arm.price.output, cached_input=arm.price.cached_input)
+    price = PriceSettings(
+        input=arm.price.input,
+        output=arm.price.output,
+        cached_input=arm.price.cached_input,
+        cache_write=arm.price.cache_write,
+    )
     return model.model_copy(update={"price": price, "context_window": arm.context_window})
 
 

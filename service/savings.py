@@ -34,7 +34,12 @@ class Assumed:
 
 def assumed(tally: Tally, baseline: Price) -> Assumed:
     """Let the baseline charge for the tokens of the last call of each request."""
-    tokens = Usage(tally.prompt_tokens, tally.cached_tokens, tally.completion_tokens)
+    tokens = Usage(
+        tally.prompt_tokens,
+        tally.cached_tokens,
+        tally.completion_tokens,
+        cache_write_tokens=tally.cache_write_tokens,
+    )
     return Assumed(tally.cost_usd, cost_usd(tokens, baseline))
 
 

@@ -23,7 +23,7 @@ from pydantic import (
 
 from service.chat_template import compiled
 from service.errors import StartupError
-from service.types import AUTO
+from service.types import AUTO, Price
 
 DEFAULT_CONFIG_FILE = "config.dev.yaml"
 
@@ -59,6 +59,12 @@ class PriceSettings(_Frozen):
     cached_input: Decimal | None = Field(
         None, ge=0, le=10_000, description="price of a million prompt tokens read from the provider's cache"
     )
+    cache_write: Decimal | None = Field(
+        None, ge=0, le=10_000, description="price of a million prompt tokens written into that cache"
+    )
+
+    def to_price(self) -> Price:
+        return Price(self.input, self.output, self.cached_input, self.cache_write)
 
 
 class ModelSettings(_Frozen):

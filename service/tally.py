@@ -35,6 +35,7 @@ class Tally:
     cost_usd_squares: Decimal = Decimal(0)
     prompt_tokens: int = 0  # of the last call of each request, as are the others
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     n_timed: int = 0  # answers that a model gave now: not those from the cache

@@ -103,6 +103,7 @@ class Price:
     input: Decimal
     output: Decimal
     cached_input: Decimal | None = None
+    cache_write: Decimal | None = None  # of prompt tokens that the provider writes into its cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,13 +330,16 @@ class LoggedRound:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call, counted as OpenAI does: cached ones are part of `prompt_tokens`."""
+    """Tokens of one call, counted as OpenAI does: what was read from the provider's cache, or written into
+    it, is part of `prompt_tokens`.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False  # True: the provider reported none, lengths / 4 stand in
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

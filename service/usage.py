@@ -1,6 +1,7 @@
 """Tokens and dollars: the one place where what providers report becomes `Usage`.
 
-OpenAI counts cached tokens inside `prompt_tokens`; Anthropic counts them outside `input_tokens`.
+OpenAI counts tokens read from the cache, or written into it, inside `prompt_tokens`; Anthropic counts them
+outside `input_tokens`.
 `Usage` counts as OpenAI does.
 """
 
@@ -31,10 +32,15 @@ def _openai(counts: Mapping[str, Any]) -> Usage:
     cached = _detail(counts, "prompt_tokens_details", "cached_tokens")
     # DeepSeek's own name for the same.
     cached = cached or _count(counts.get("prompt_cache_hit_tokens"))
+    cached = min(cached, prompt_tokens)
+    written = _detail(counts, "prompt_tokens_details", "cache_write_tokens")
+    # Proxies that translate from Anthropic's.
+    written = written or _count(counts.get("cache_creation_input_tokens"))
     reasoning = _detail(counts, "completion_tokens_details", "reasoning_tokens")
     return Usage(
         prompt_tokens=prompt_tokens,
-        cached_tokens=min(cached, prompt_tokens),
+        cached_tokens=cached,
+        cache_write_tokens=min(written, prompt_tokens - cached),
         completion_tokens=completion_tokens,
         reasoning_tokens=min(reasoning, completion_tokens),
     )
@@ -43,9 +49,11 @@ def _openai(counts: Mapping[str, Any]) -> Usage:
 def _anthropic(counts: Mapping[str, Any]) -> Usage:
     read = _count(counts.get("cache_read_input_tokens"))
     created = _count(counts.get("cache_creation_input_tokens"))
+    prompt_tokens = min(_count(counts.get("input_tokens")) + read + created, _MAX_TOKENS)
     return Usage(
-        prompt_tokens=min(_count(counts.get("input_tokens")) + read + created, _MAX_TOKENS),
+        prompt_tokens=prompt_tokens,
         cached_tokens=read,
+        cache_write_tokens=min(created, prompt_tokens - read),
         completion_tokens=_count(counts.get("output_tokens")),
     )
 
@@ -97,7 +105,10 @@ def reported(usage: Usage) -> Json:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
 
@@ -105,8 +116,8 @@ def reported(usage: Usage) -> Json:
 def reported_to_anthropic(usage: Usage) -> Json:
     """The Anthropic usage object that says the same."""
     return {
-        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
+        "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.completion_tokens,
     }
@@ -115,12 +126,15 @@ def reported_to_anthropic(usage: Usage) -> Json:
 def cost_usd(usage: Usage, price: Price) -> Decimal:
     """Dollars of a call, exact.
 
-    Cached tokens cost `cached_input`, or as much as others where the price names none.
+    Tokens read from the provider's cache cost `cached_input`, those written into it `cache_write`; either as
+    much as others where the price names none.
     """
     cached_price = price.input if price.cached_input is None else price.cached_input
+    write_price = price.input if price.cache_write is None else price.cache_write
     per_million = (
-        (usage.prompt_tokens - usage.cached_tokens) * price.input
+        (usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens) * price.input
         + usage.cached_tokens * cached_price
+        + usage.cache_write_tokens * write_price
         + usage.completion_tokens * price.output
     )
     return per_million.scaleb(-6)

@@ -53,6 +53,7 @@ class FakeReports:
             n_cancelled=int(outcome.status == "cancelled"),
             prompt_tokens=outcome.usage.prompt_tokens,
             cached_tokens=outcome.usage.cached_tokens,
+            cache_write_tokens=outcome.usage.cache_write_tokens,
             completion_tokens=outcome.usage.completion_tokens,
             reasoning_tokens=outcome.usage.reasoning_tokens,
         )

@@ -28,7 +28,7 @@ from service.errors import (
 )
 from service.lifecycle import Change, Listed
 from service.settings import ModelSettings, PriceSettings, is_loopback
-from service.types import Json, Price
+from service.types import Json
 
 _LOGIN = re.compile(r"//[^/]*@")  # of a base_url in the settings; not for answers
 
@@ -123,11 +123,7 @@ async def add(parts: PartsDep, body: BodyDep) -> Response:
 async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     """Re-price a model, or change its state, in all replicas."""
     given = _read(ModelChange, body)
-    price = (
-        None
-        if given.price is None
-        else Price(given.price.input, given.price.output, given.price.cached_input)
-    )
+    price = None if given.price is None else given.price.to_price()
     await parts.lifecycle.change(model_id, Change(given.state, price, _shadow(given.shadow), given.reason))
     return JsonAnswer(_shown(await parts.lifecycle.show(model_id)))
 
@@ -175,6 +171,7 @@ def _shown(listed: Listed) -> Json:
             "input": arm.price.input,
             "output": arm.price.output,
             "cached_input": arm.price.cached_input,
+            "cache_write": arm.price.cache_write,
         },
         "context_window": arm.context_window,
         "max_output_tokens": arm.max_output_tokens,

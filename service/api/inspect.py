@@ -86,6 +86,7 @@ def numbers(record: Json) -> Json:
         "overhead_ms": _ms(outcome.get("overhead_s")),
         "prompt_tokens": usage.get("prompt_tokens"),
         "cached_tokens": usage.get("cached_tokens"),
+        "cache_write_tokens": usage.get("cache_write_tokens"),
         "completion_tokens": usage.get("completion_tokens"),
         "reasoning_tokens": usage.get("reasoning_tokens"),
         "cost_usd": sum(attempt["cost_usd"] for attempt in record["attempts"]) if outcome else None,

@@ -108,6 +108,7 @@ def _numbers(tally: Tally) -> Json:
         "cost_usd": tally.cost_usd,
         "prompt_tokens": tally.prompt_tokens,
         "cached_tokens": tally.cached_tokens,
+        "cache_write_tokens": tally.cache_write_tokens,
         "completion_tokens": tally.completion_tokens,
         "reasoning_tokens": tally.reasoning_tokens,
         "mean_latency_ms": _mean_ms(tally.latency_s, tally.n_timed),

@@ -106,8 +106,8 @@ ON CONFLICT (arm_id) DO NOTHING
 _CHANGED = """
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS seen_until,
     a.arm_id, a.entry, a.price_input_usd_per_mtok, a.price_output_usd_per_mtok,
-    a.price_cached_input_usd_per_mtok, a.state, a.shadow_share, a.shadow_usd_per_day, a.is_newcomer, a.reason,
-    a.added_at, a.changed_at, p.times, p.factors, p.added_usds
+    a.price_cached_input_usd_per_mtok, a.price_cache_write_usd_per_mtok, a.state, a.shadow_share,
+    a.shadow_usd_per_day, a.is_newcomer, a.reason, a.added_at, a.changed_at, p.times, p.factors, p.added_usds
 FROM (VALUES (1)) AS always (one)
 LEFT JOIN arms a ON a.changed_in >= $1::bigint::text::xid8
 LEFT JOIN LATERAL (
@@ -124,12 +124,14 @@ _ONE_AT_A_TIME = "LOCK TABLE arms IN SHARE ROW EXCLUSIVE MODE"
 _WRITE = """
 INSERT INTO arms
     (arm_id, entry, price_input_usd_per_mtok, price_output_usd_per_mtok, price_cached_input_usd_per_mtok,
-     state, shadow_share, shadow_usd_per_day, is_newcomer, reason, added_at, changed_at, changed_in)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, pg_current_xact_id())
+     price_cache_write_usd_per_mtok, state, shadow_share, shadow_usd_per_day, is_newcomer, reason, added_at,
+     changed_at, changed_in)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, pg_current_xact_id())
 ON CONFLICT (arm_id) DO UPDATE SET
     price_input_usd_per_mtok = excluded.price_input_usd_per_mtok,
     price_output_usd_per_mtok = excluded.price_output_usd_per_mtok,
     price_cached_input_usd_per_mtok = excluded.price_cached_input_usd_per_mtok,
+    price_cache_write_usd_per_mtok = excluded.price_cache_write_usd_per_mtok,
     state = excluded.state, shadow_share = excluded.shadow_share,
     shadow_usd_per_day = excluded.shadow_usd_per_day, reason = excluded.reason,
     changed_at = excluded.changed_at, changed_in = excluded.changed_in
@@ -185,6 +187,7 @@ def _values(enrolment: Enrolment) -> tuple[object, ...]:
         None if price is None else price.input,
         None if price is None else price.output,
         None if price is None else price.cached_input,
+        None if price is None else price.cache_write,
         enrolment.state,
         None if shadow is None else shadow.share,
         None if shadow is None else shadow.usd_per_day,
@@ -196,20 +199,29 @@ def _values(enrolment: Enrolment) -> tuple[object, ...]:
 
 
 def _enrolment(row: Record) -> Enrolment:
-    price, share = row["price_input_usd_per_mtok"], row["shadow_share"]
+    share = row["shadow_share"]
     return Enrolment(
         arm_id=row["arm_id"],
         added_at=row["added_at"],
         changed_at=row["changed_at"],
         state=row["state"],
         entry=row["entry"],
-        price=None
-        if price is None
-        else Price(price, row["price_output_usd_per_mtok"], row["price_cached_input_usd_per_mtok"]),
+        price=_price(row),
         shadow=None if share is None else Shadow(share, row["shadow_usd_per_day"]),
         is_newcomer=row["is_newcomer"],
         reason=row["reason"],
         price_changes=_price_changes(row),
+    )
+
+
+def _price(row: Record) -> Price | None:
+    if row["price_input_usd_per_mtok"] is None:
+        return None
+    return Price(
+        row["price_input_usd_per_mtok"],
+        row["price_output_usd_per_mtok"],
+        row["price_cached_input_usd_per_mtok"],
+        row["price_cache_write_usd_per_mtok"],
     )
 
 

@@ -117,6 +117,7 @@ class PostgresJournal:
             self._text(outcome.answer_text),
             outcome.completed_at,
             outcome.price_version,
+            outcome.usage.cache_write_tokens,
         )
 
     def _text(self, text: str | None) -> str | None:
@@ -195,8 +196,8 @@ WITH before AS (
     INSERT INTO outcomes
         (decision_id, tenant, arm_id, kind, status, latency_s, ttft_s, overhead_s, prompt_tokens,
          cached_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason,
-         answer_chars, answer_digest, answer_text, completed_at, price_version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         answer_chars, answer_digest, answer_text, completed_at, price_version, cache_write_tokens)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
     ON CONFLICT (decision_id) DO UPDATE SET
         arm_id = excluded.arm_id, kind = excluded.kind, status = excluded.status,
         latency_s = excluded.latency_s, ttft_s = excluded.ttft_s, overhead_s = excluded.overhead_s,
@@ -205,7 +206,8 @@ WITH before AS (
         usage_estimated = excluded.usage_estimated, cost_usd = excluded.cost_usd,
         finish_reason = excluded.finish_reason, answer_chars = excluded.answer_chars,
         answer_digest = excluded.answer_digest, answer_text = excluded.answer_text,
-        completed_at = excluded.completed_at, price_version = excluded.price_version
+        completed_at = excluded.completed_at, price_version = excluded.price_version,
+        cache_write_tokens = excluded.cache_write_tokens
     WHERE outcomes.completed_at <= excluded.completed_at
 ), rated AS (
     INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
@@ -224,8 +226,8 @@ _INSERT_ATTEMPT = """
 INSERT INTO attempts
     (attempt_id, decision_id, tenant, position, arm_id, propensity, status, started_at, latency_s, ttft_s,
      prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd,
-     finish_reason, error_type, error_message, upstream_status)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+     finish_reason, error_type, error_message, upstream_status, cache_write_tokens)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 ON CONFLICT (attempt_id) DO NOTHING
 """
 
@@ -260,6 +262,7 @@ def _attempt_values(tenant: str, attempt: Attempt) -> tuple[object, ...]:
         attempt.error_type,
         storable(attempt.error_message),
         attempt.upstream_status,
+        attempt.usage.cache_write_tokens,
     )
 
 

@@ -20,23 +20,23 @@ WHERE tenant = $1 AND request_id = $2
 """
 _ATTEMPTS = """
 SELECT attempt_id, position, arm_id, propensity, status, started_at, latency_s, ttft_s, prompt_tokens,
-    cached_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason, error_type,
-    error_message, upstream_status
+    cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd,
+    finish_reason, error_type, error_message, upstream_status
 FROM attempts
 WHERE decision_id = $1
 ORDER BY position, started_at
 """
 _OUTCOME = """
-SELECT arm_id, kind, status, latency_s, ttft_s, overhead_s, prompt_tokens, cached_tokens, completion_tokens,
-    reasoning_tokens, usage_estimated, cost_usd, finish_reason, answer_chars, answer_digest, answer_text,
-    completed_at
+SELECT arm_id, kind, status, latency_s, ttft_s, overhead_s, prompt_tokens, cached_tokens,
+    cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason,
+    answer_chars, answer_digest, answer_text, completed_at
 FROM outcomes
 WHERE decision_id = $1
 """
 _SHADOW = """
-SELECT arm_id, status, started_at, latency_s, NULL AS ttft_s, prompt_tokens, cached_tokens, completion_tokens,
-    reasoning_tokens, usage_estimated, cost_usd, finish_reason, error_type, error_message, upstream_status,
-    answer_text
+SELECT arm_id, status, started_at, latency_s, NULL AS ttft_s, prompt_tokens, cached_tokens,
+    cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason,
+    error_type, error_message, upstream_status, answer_text
 FROM shadow_answers
 WHERE decision_id = $1
 ORDER BY started_at, arm_id
@@ -147,6 +147,7 @@ def _call(row: Record) -> Json:
         "usage": {
             "prompt_tokens": row["prompt_tokens"],
             "cached_tokens": row["cached_tokens"],
+            "cache_write_tokens": row["cache_write_tokens"],
             "completion_tokens": row["completion_tokens"],
             "reasoning_tokens": row["reasoning_tokens"],
             "estimated": row["usage_estimated"],

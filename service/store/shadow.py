@@ -72,6 +72,7 @@ class PostgresShadowLog:
             storable(attempt.error_message),
             attempt.upstream_status,
             storable(answer.text) if self._store_texts else None,
+            attempt.usage.cache_write_tokens,
         )
 
 
@@ -94,6 +95,6 @@ _INSERT = """
 INSERT INTO shadow_answers
     (decision_id, tenant, arm_id, status, started_at, latency_s, prompt_tokens, cached_tokens,
      completion_tokens, reasoning_tokens, usage_estimated, cost_usd, price_version, finish_reason, error_type,
-     error_message, upstream_status, answer_text)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+     error_message, upstream_status, answer_text, cache_write_tokens)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 """

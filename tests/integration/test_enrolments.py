@@ -101,7 +101,7 @@ async def test_what_was_decided_of_an_arm_is_kept_as_it_was_given(deployment: De
         "new",
         state="shadow",
         entry=ENTRY,
-        price=Price(Decimal("0.30"), Decimal(2), Decimal("0.1")),
+        price=Price(Decimal("0.30"), Decimal(2), Decimal("0.1"), Decimal("0.4")),
         shadow=A_SHADOW,
         is_newcomer=True,
         reason="cheaper",

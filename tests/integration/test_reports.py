@@ -68,6 +68,7 @@ async def test_an_answered_and_rated_request_is_counted_with_all_its_numbers(
             cost_usd_squares=cost**2,
             prompt_tokens=10,
             cached_tokens=2,
+            cache_write_tokens=3,
             completion_tokens=5,
             reasoning_tokens=1,
             n_timed=1,

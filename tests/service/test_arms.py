@@ -98,12 +98,29 @@ def test_a_configured_price_stands() -> None:
     )
 
 
+def test_writing_into_anthropics_cache_costs_a_quarter_more_unless_said_otherwise() -> None:
+    keys = {"provider": "anthropic", "model": "home-made"}
+
+    silent = chosen(models=[configured("a", **keys, price={"input": 4, "output": 20})]).arms[0]
+    told = chosen(models=[configured("a", **keys, price={"input": 4, "output": 20, "cache_write": 8})]).arms[
+        0
+    ]
+    other = chosen(models=[configured("a", model="home-made", price={"input": 4, "output": 20})]).arms[0]
+
+    assert (silent.price.cache_write, told.price.cache_write) == (Decimal(5), Decimal(8))
+    assert other.price.cache_write is None
+
+
 def test_a_missing_price_comes_from_the_shipped_list() -> None:
     arm = chosen(models=[configured("mine", model="openai/gpt-4o-mini")]).arms[0]
 
     assert arm.price.input == Decimal("0.15")
     assert arm.price.output == Decimal("0.6")
     assert arm.price.cached_input == Decimal("0.075")
+    assert arm.price.cache_write is None
+    assert chosen(models=[configured("luna", model="gpt-6-luna")]).arms[0].price.cache_write == Decimal(
+        "0.125"
+    )
     assert arm.context_window == 128_000
 
 

@@ -251,9 +251,13 @@ async def test_the_books_are_kept_of_what_passes(
     outcome = (await world.record("r-1"))["outcome"]
     assert (outcome["status"], outcome["finish_reason"]) == ("ok", "tool_calls")
     assert outcome["answer_chars"] == len('I add.{"a": 1}')
-    assert {name: outcome["usage"][name] for name in ("prompt_tokens", "cached_tokens")} == {
+    assert outcome["usage"] == {
         "prompt_tokens": 18,
         "cached_tokens": 5,
+        "cache_write_tokens": 3,
+        "completion_tokens": 4,
+        "reasoning_tokens": 0,
+        "estimated": False,
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.types import Price, Usage
-from service.usage import cost_usd, estimated_usage, reported, usage_from
+from service.usage import cost_usd, estimated_usage, reported, reported_to_anthropic, usage_from
 
 counts = st.integers(0, 10**7)
 dollars = st.decimals(0, 1000, places=6)
@@ -18,7 +19,10 @@ anything: st.SearchStrategy[Any] = st.recursive(
     max_leaves=5,
 )
 usages = st.builds(
-    lambda plain, cached, said, thought: Usage(plain + cached, cached, said + thought, thought),
+    lambda plain, read, written, said, thought: Usage(
+        plain + read + written, read, said + thought, thought, cache_write_tokens=written
+    ),
+    counts,
     counts,
     counts,
     counts,
@@ -32,6 +36,7 @@ NAMES = (
     "input_tokens",
     "output_tokens",
     "cache_read_input_tokens",
+    "cache_creation_input_tokens",
     "prompt_cache_hit_tokens",
 )
 
@@ -40,7 +45,7 @@ NAMES = (
 def test_both_dialects_say_the_same_of_one_call(plain: int, read: int, created: int, completion: int) -> None:
     openai = {
         "prompt_tokens": plain + read + created,
-        "prompt_tokens_details": {"cached_tokens": read},
+        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": created},
         "completion_tokens": completion,
     }
     anthropic = {
@@ -50,12 +55,14 @@ def test_both_dialects_say_the_same_of_one_call(plain: int, read: int, created: 
         "output_tokens": completion,
     }
 
-    assert usage_from(anthropic) == usage_from(openai) == Usage(plain + read + created, read, completion)
+    said = Usage(plain + read + created, read, completion, cache_write_tokens=created)
+    assert usage_from(anthropic) == usage_from(openai) == said
 
 
 @given(usages.filter(lambda usage: usage.prompt_tokens + usage.completion_tokens > 0))
 def test_usage_survives_being_reported(usage: Usage) -> None:
     assert usage_from(reported(usage)) == usage
+    assert usage_from(reported_to_anthropic(usage)) == replace(usage, reasoning_tokens=0)
 
 
 @given(anything | st.dictionaries(st.sampled_from(NAMES), anything))
@@ -63,7 +70,8 @@ def test_whatever_is_reported_gives_sound_counts_or_none(report: object) -> None
     usage = usage_from(report)
 
     if usage is not None:
-        assert 0 <= usage.cached_tokens <= usage.prompt_tokens < 2**31
+        assert min(usage.cached_tokens, usage.cache_write_tokens) >= 0
+        assert usage.cached_tokens + usage.cache_write_tokens <= usage.prompt_tokens < 2**31
         assert 0 <= usage.reasoning_tokens <= usage.completion_tokens < 2**31
         assert usage.prompt_tokens + usage.completion_tokens > 0
 
@@ -79,15 +87,21 @@ def test_deepseeks_own_name_for_cached_tokens_is_understood() -> None:
     assert usage_from(report) == Usage(10, 8, 1)
 
 
-@given(usages, dollars, dollars, dollars)
-def test_cached_tokens_are_paid_once_at_their_own_price(
-    usage: Usage, price: Decimal, cached: Decimal, output: Decimal
-) -> None:
-    cost = cost_usd(usage, Price(price, output, cached))
+def test_a_proxys_word_for_what_was_written_into_the_cache_is_understood() -> None:
+    report = {"prompt_tokens": 10, "cache_creation_input_tokens": 7, "completion_tokens": 1}
 
-    fresh = usage.prompt_tokens - usage.cached_tokens
-    parts = fresh * price + usage.cached_tokens * cached + usage.completion_tokens * output
-    assert cost * 1_000_000 == parts
+    assert usage_from(report) == Usage(10, 0, 1, cache_write_tokens=7)
+
+
+@given(usages, dollars, dollars, dollars, dollars)
+def test_every_token_is_paid_once_at_its_own_price(
+    usage: Usage, price: Decimal, cached: Decimal, written: Decimal, output: Decimal
+) -> None:
+    cost = cost_usd(usage, Price(price, output, cached, written))
+
+    fresh = usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens
+    through_the_cache = usage.cached_tokens * cached + usage.cache_write_tokens * written
+    assert cost * 1_000_000 == fresh * price + through_the_cache + usage.completion_tokens * output
 
 
 @given(usages, dollars, dollars)
@@ -100,11 +114,14 @@ def test_without_a_cached_price_every_input_token_costs_the_same(
 
 
 def test_a_known_bill_comes_out_to_the_cent() -> None:
-    price = Price(input=Decimal("0.15"), output=Decimal("0.60"), cached_input=Decimal("0.075"))
+    price = Price(Decimal("3"), Decimal("15"), cached_input=Decimal("0.30"), cache_write=Decimal("3.75"))
+    usage = Usage(
+        prompt_tokens=1_000_000, cached_tokens=400_000, completion_tokens=50_000, cache_write_tokens=200_000
+    )
 
-    cost = cost_usd(Usage(prompt_tokens=1_000_000, cached_tokens=400_000, completion_tokens=50_000), price)
+    cost = cost_usd(usage, price)
 
-    assert cost == Decimal("0.09") + Decimal("0.03") + Decimal("0.03")
+    assert cost == Decimal("1.20") + Decimal("0.12") + Decimal("0.75") + Decimal("0.75")
 
 
 def test_an_estimate_says_so_and_counts_text_but_no_embedded_file() -> None:

@@ -65,7 +65,7 @@ async def test_every_model_is_listed_with_its_state_price_and_evidence(world: Wo
     small = (await listed(world))["small"]
 
     assert (small["state"], small["origin"]) == ("active", "configured")
-    assert small["price"] == {"input": 0.1, "output": 0.4, "cached_input": None}
+    assert small["price"] == {"input": 0.1, "output": 0.4, "cached_input": None, "cache_write": None}
     assert (small["evidence"]["n_rated"], small["evidence"]["mean_reward"]) == (1, 0.8)
     assert small["evidence"]["n_outcomes"] == 1
     assert small["shadow"] is None
@@ -285,7 +285,7 @@ async def test_believed_dollars_follow_a_new_price_at_once(world: World) -> None
 
     repriced = await change(world, "large", price={"input": 20, "output": 80})
 
-    assert repriced.json()["price"] == {"input": 20, "output": 80, "cached_input": None}
+    assert repriced.json()["price"] == {"input": 20, "output": 80, "cached_input": None, "cache_write": None}
     assert await _expected_usd(world, "large") == pytest.approx(10 * before)
     assert (await world.record("r0"))["outcome"]["cost_usd"] == pytest.approx(0.0006)  # as it was billed
     await world.ask(request_id="later", model="large")

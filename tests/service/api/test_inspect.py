@@ -132,6 +132,7 @@ async def test_the_numbers_of_an_answered_request(world: World) -> None:
         "ttft_ms": None,
         "prompt_tokens": 100,
         "cached_tokens": 0,
+        "cache_write_tokens": 0,
         "completion_tokens": 50,
         "reasoning_tokens": 0,
         "cost_usd": 0.0006,  # 100 tokens at 2 and 50 at 8 dollars per million

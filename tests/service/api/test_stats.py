@@ -33,6 +33,7 @@ async def test_without_traffic_there_are_zeros_and_no_means(world: World) -> Non
         "cost_usd": 0.0,
         "prompt_tokens": 0,
         "cached_tokens": 0,
+        "cache_write_tokens": 0,
         "completion_tokens": 0,
         "reasoning_tokens": 0,
         "mean_latency_ms": None,

@@ -32,7 +32,7 @@ from tests.service.providers.scripted import (
 THINKING = rb'{"type": "thinking_delta",  "thinking":"h\u00fcm \ud83d\ude00 \/"}'
 SIGNATURE = rb'{"type":"signature_delta","signature":"EqQB+/\u003d="}'
 USAGE = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}
-COUNTED = Usage(prompt_tokens=18, cached_tokens=5, completion_tokens=4)
+COUNTED = Usage(prompt_tokens=18, cached_tokens=5, completion_tokens=4, cache_write_tokens=3)
 BODY: Json = {
     "model": "auto",
     "max_tokens": 50,

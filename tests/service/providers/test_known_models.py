@@ -19,3 +19,10 @@ def test_every_price_is_sound() -> None:
         price = model["price"]
         assert 0 < price["cached_input"] < price["input"] < price["output"] < 1000
         assert model["context_window"] >= 100_000
+
+
+def test_every_model_of_anthropic_has_a_price_for_what_is_written_into_its_cache() -> None:
+    prices = [model["price"] for model in known_models() if "claude" in model["model"]]
+
+    assert len(prices) >= 4
+    assert all(price["cache_write"] == 1.25 * price["input"] for price in prices)

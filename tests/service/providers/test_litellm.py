@@ -39,7 +39,7 @@ from tests.service.providers.scripted import (
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 USAGE = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}
-COUNTED = Usage(prompt_tokens=18, cached_tokens=5, completion_tokens=4)
+COUNTED = Usage(prompt_tokens=18, cached_tokens=5, completion_tokens=4, cache_write_tokens=3)
 
 
 @pytest.fixture
