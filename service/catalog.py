@@ -14,6 +14,7 @@ from service.breaker import Breaker
 from service.enrolment import ArmState, Enrolment
 from service.errors import AllArmsRest, ContextTooLong, NoEligibleArm, UnknownModel
 from service.requirements import lacking, needs
+from service.tokens import prompt_tokens, tokenizer_of
 from service.types import Arm, Neighbour, Query, Rejection
 
 USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how long an answer gets
@@ -181,9 +182,9 @@ def _reason_of_size(arm: Arm, query: Query) -> str | None:
     if fits(arm, query):
         return None
     wanted = f" with an answer of {answer}" if answer else ""
-    return (
-        f"prompt of about {query.n_prompt_tokens} tokens{wanted} exceeds its window of {arm.context_window}"
-    )
+    n_prompt = prompt_tokens(arm, query)
+    about = "" if tokenizer_of(arm) in query.counts else "about "
+    return f"prompt of {about}{n_prompt} tokens{wanted} exceeds its window of {arm.context_window}"
 
 
 def _reason_of_ability(arm: Arm, query: Query) -> str | None:
@@ -209,7 +210,7 @@ def fits(arm: Arm, query: Query) -> bool:
     """Whether the prompt, and the answer asked for, fit the arm's context window."""
     if arm.context_window is None:
         return True
-    return query.n_prompt_tokens + (query.max_output_tokens or 0) <= arm.context_window
+    return prompt_tokens(arm, query) + (query.max_output_tokens or 0) <= arm.context_window
 
 
 def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKENS) -> Decimal:

@@ -25,6 +25,7 @@ from service.ports import Memory, ModelCaller
 from service.providers.callers import build_callers
 from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller
+from service.providers.tokenizers import ShippedTokenizers
 from service.settings import Settings
 from service.store.embedded import EmbeddedPostgres
 from service.store.enrolments import PostgresEnrolments
@@ -108,6 +109,7 @@ async def open_parts(
             reports=PostgresReports(database),
             database=database,
             environ=environ,
+            tokenizers=ShippedTokenizers(),
             caller=caller,
             background=background,
             rng=np.random.default_rng(),

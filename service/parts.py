@@ -26,13 +26,25 @@ from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning import Learner
 from service.lifecycle import Lifecycle
 from service.noticing import Noticing
-from service.ports import Clock, Enrolments, Evidence, Journal, Memory, ModelCaller, Pins, Reports, ShadowLog
+from service.ports import (
+    Clock,
+    Enrolments,
+    Evidence,
+    Journal,
+    Memory,
+    ModelCaller,
+    Pins,
+    Reports,
+    ShadowLog,
+    Tokenizers,
+)
 from service.routing import Router
 from service.run import Run
 from service.sessions import Sessions
 from service.settings import Settings
 from service.shadow import Shadows
 from service.telemetry import Metrics
+from service.tokens import TokenCounter
 from service.types import Json, Outcome, Signal
 
 
@@ -69,6 +81,7 @@ class Parts:
     catalog: Catalog
     router: Router
     completion: Completion
+    tokens: TokenCounter
     learner: Learner
     lifecycle: Lifecycle
     journal: SpoolingJournal
@@ -148,6 +161,7 @@ def wire(
     reports: Reports,
     database: Pingable,
     environ: Mapping[str, str],
+    tokenizers: Tokenizers,
     caller: ModelCaller,
     background: Background,
     rng: np.random.Generator,
@@ -219,6 +233,7 @@ def wire(
         catalog=catalog,
         router=router,
         completion=completion,
+        tokens=TokenCounter(tokenizers),
         learner=learner,
         lifecycle=Lifecycle(arms.arms, catalog, enrolments, pacer, environ, clock),
         journal=journal,

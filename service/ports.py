@@ -226,6 +226,14 @@ class Reports(Protocol):
         ...
 
 
+class Tokenizers(Protocol):
+    """Counts tokens, off the event loop."""
+
+    async def count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
+        """Of all the texts together; None: that tokenizer is not at hand, or takes too long."""
+        ...
+
+
 class ModelCaller(Protocol):
     """Calls one arm's provider. Raises the ProviderError tree, nothing else.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal, Inexact
 from typing import Any, Literal
@@ -86,6 +86,9 @@ class Query:
     native: Native | None = None  # None: `body` is what came
     n_client_retries: int = 0  # how often its client says that it tried before
     turn: Turn = Turn()
+    counts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # of the prompt's tokens, by tokenizer, where counted
 
     @property
     def n_messages(self) -> int:

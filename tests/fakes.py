@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +30,7 @@ __all__ = [
     "FakePins",
     "FakeShadowLog",
     "FakeStore",
+    "FakeTokenizers",
     "FixedClock",
     "Reply",
 ]
@@ -49,6 +50,18 @@ class FixedClock:
 
     def advance(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+
+class FakeTokenizers:
+    """Words are tokens; only the tokenizers in `at_hand` are there."""
+
+    def __init__(self) -> None:
+        self.at_hand = {"o200k_base", "claude"}
+        self.asked: list[str] = []
+
+    async def count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
+        self.asked.append(tokenizer)
+        return sum(len(text.split()) for text in texts) if tokenizer in self.at_hand else None
 
 
 class FakeEncoder:

@@ -44,12 +44,15 @@ MAY_IMPORT = {
     "service.priors": "yaml",
     "service.breaker": f"{VALUES} service.ports",
     "service.requirements": "service.types",
-    "service.catalog": f"{VALUES} service.enrolment service.breaker service.requirements numpy",
+    "service.catalog": (
+        f"{VALUES} service.enrolment service.breaker service.requirements service.tokens numpy"
+    ),
     "service.rewards": "service.types",
     "service.explanation": "service.types",
     "service.pieces": "service.types",
     "service.background": "structlog",
     "service.usage": "service.types",
+    "service.tokens": "service.types service.ports",
     "service.savings": "service.types service.tally service.usage bandit",
     "service.schemas": "service.types jsonschema referencing orjson",
     "service.signals": "service.types service.run service.schemas",
@@ -84,14 +87,15 @@ MAY_IMPORT = {
     "service.providers": (
         f"{VALUES} service.ports service.usage service.providers aiohttp litellm orjson yaml"
     ),
+    "service.providers.tokenizers": "tiktoken tokenizers structlog",  # tiktoken comes with LiteLLM
     "service.cache": "service.types service.ports orjson",
     # the wire
     "service.chat_template": f"{VALUES} jinja2 orjson",
-    "service.dialects": f"{VALUES} service.dialects service.usage pydantic orjson",
+    "service.dialects": f"{VALUES} service.dialects service.usage service.tokens pydantic orjson",
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
         "service.parts service.enrolment service.lifecycle service.savings service.tally"
-        " service.chat_template fastapi starlette pydantic orjson structlog"
+        " service.chat_template service.tokens fastapi starlette pydantic orjson structlog"
     ),
     # warming from recorded outcomes
     "service.importing": (
@@ -108,7 +112,7 @@ MAY_IMPORT = {
         f"{DOMAIN} service.attempts service.routing service.completion service.learning service.arms"
         " service.breaker service.background service.cache service.settings service.telemetry"
         " service.lifecycle service.shadow service.sessions"
-        " service.asked service.noticing service.difficulties"
+        " service.asked service.noticing service.difficulties service.tokens"
     ),
     "service.opening": EVERYTHING,
     "service.app": EVERYTHING,
@@ -122,7 +126,18 @@ MAY_IMPORT = {
 }
 STARTERS = {"service.app", "service.serving", "service.maintenance", "service.cli"}
 PURE_STDLIB = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}
-LAZY = {"litellm", "torch", "sentence_transformers", "dspy", "onnx", "onnxruntime", "openai", "pyarrow"}
+LAZY = {
+    "litellm",
+    "tiktoken",
+    "tokenizers",
+    "torch",
+    "sentence_transformers",
+    "dspy",
+    "onnx",
+    "onnxruntime",
+    "openai",
+    "pyarrow",
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

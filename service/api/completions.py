@@ -35,6 +35,7 @@ class Writer:
 
 async def respond(request: Request, parts: Parts, query: Query, writer: Writer) -> Response:
     """Answer a query over HTTP; given up as soon as the caller hangs up."""
+    query = await parts.tokens.counted(query, parts.catalog.arms)
     if query.stream:
         opening = asyncio.create_task(parts.completion.stream(query))
         return await _streamed(request, opening, writer, parts.settings.keepalive_after_s)

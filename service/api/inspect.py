@@ -48,7 +48,7 @@ async def route(
         request_id_given=False,
         received_at=request.state.received_at,
     )
-    decision = await parts.router.preview(query)
+    decision = await parts.router.preview(await parts.tokens.counted(query, parts.catalog.arms))
     return JsonAnswer(
         {
             "request_id": query.request_id,

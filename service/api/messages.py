@@ -29,6 +29,7 @@ from service.errors import (
     UnknownModel,
 )
 from service.parts import Parts
+from service.tokens import shared_tokenizer
 from service.types import AUTO, Arm, Json, Query
 
 endpoints = APIRouter(tags=["messages"])
@@ -64,12 +65,14 @@ async def messages(
     "/v1/messages/count_tokens", openapi_extra=body_schema("CountTokensRequest"), responses=INPUT_FAILURES
 )
 async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
-    """Estimate the tokens of a Messages request; calls no model, reserves and teaches nothing."""
+    """Count or estimate the tokens of a Messages request; calls no model, reserves and teaches nothing."""
     asked = anthropic.read_input(body)
-    _named_arm(parts, asked)
-    return JsonAnswer(
-        {"input_tokens": anthropic.prompt_tokens(asked)}, headers={"X-Router-Token-Count": "estimate"}
-    )
+    arm = _named_arm(parts, asked)
+    tokenizer = shared_tokenizer(parts.catalog.arms if arm is None else [arm])
+    n_tokens = None if tokenizer is None else await parts.tokens.count(translated(asked)[0], tokenizer)
+    if tokenizer is None or n_tokens is None:
+        n_tokens, tokenizer = anthropic.prompt_tokens(asked), "estimate"
+    return JsonAnswer({"input_tokens": n_tokens}, headers={"X-Router-Token-Count": tokenizer})
 
 
 @endpoints.post(

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from service.dialects.anthropic_to_openai import translated
 from service.dialects.openai import (
-    FILE_TOKENS,
     MAX_MESSAGES,
     Name,
     RouterOptions,
@@ -25,6 +24,7 @@ from service.dialects.openai import (
 )
 from service.dialects.turns import asked_text, turn_of, with_housekeeping
 from service.errors import BadRequest
+from service.tokens import FILE_TOKENS
 from service.types import AUTO, Json, Native, Query
 
 BYTES_PER_TOKEN = 4

@@ -22,11 +22,10 @@ from pydantic import (
 
 from service.dialects.turns import asked_text, session_id_of, turn_of, with_housekeeping
 from service.errors import BadRequest
+from service.tokens import FILE_PARTS, FILE_TOKENS
 from service.types import AUTO, Json, Options, Query
 
 BYTES_PER_TOKEN = 4
-FILE_TOKENS = 1_600  # of an image, a sound or a document; what Anthropic counts for a large image
-FILE_PARTS = {"image_url", "input_audio", "file"}
 MAX_MESSAGES = 10_000
 TASK = re.compile(r"[!-~]{1,64}")
 MAX_DEPTH = 100  # of nested objects and lists; orjson writes about 250 at the most

@@ -31,6 +31,7 @@ from tests.fakes import (
     FakePins,
     FakeShadowLog,
     FakeStore,
+    FakeTokenizers,
     FixedClock,
 )
 from tests.fakes_reports import FakeReports
@@ -69,6 +70,7 @@ class World:
     memory: FakeMemory
     encoder: FakeEncoder
     caller: FakeCaller
+    tokenizers: FakeTokenizers
     clock: FixedClock
     background: Background
     parts: Parts
@@ -126,7 +128,7 @@ async def opened(
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
     store = FakeStore() if store is None else store
     clock, encoder, background = FixedClock(), FakeEncoder(), Background()
-    memory, caller = FakeMemory(encoder=encoder.name), FakeCaller(clock)
+    memory, caller, tokenizers = FakeMemory(encoder=encoder.name), FakeCaller(clock), FakeTokenizers()
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
@@ -144,6 +146,7 @@ async def opened(
         reports=FakeReports(store),
         database=FakeDatabase(store),
         environ=ENVIRON,
+        tokenizers=tokenizers,
         caller=caller,
         background=background,
         rng=np.random.default_rng(0),
@@ -155,7 +158,7 @@ async def opened(
     await enrolments.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
-            yield World(store, memory, encoder, caller, clock, background, parts, http)
+            yield World(store, memory, encoder, caller, tokenizers, clock, background, parts, http)
         await background.drain(5.0)
     finally:
         await journal.close()

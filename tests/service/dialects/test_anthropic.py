@@ -13,9 +13,9 @@ from starlette.datastructures import Headers
 
 from service.dialects.anthropic import prompt_tokens, read_query
 from service.dialects.anthropic_to_openai import tool_id, translated
-from service.dialects.openai import FILE_TOKENS
 from service.errors import BadRequest
 from service.requirements import needs
+from service.tokens import FILE_TOKENS
 from service.types import Json, Query
 
 USER = {"role": "user", "content": "Hi"}

@@ -1,0 +1,108 @@
+"""The tokenizers that LiteLLM brings with it, read as files: importing the library takes seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+Counter = Callable[[str], int]
+
+PIECE_CHARS = 50_000  # long runs of one kind of character take more than their share of time
+
+# What tiktoken calls these files: the SHA-1 of where they were published.
+RANKS = {
+    "cl100k_base": "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
+    "o200k_base": "fb374d419588a4632f3f557e76b4b70aebbca790",
+}
+# How a text is split before its pieces are looked up. Source: tiktoken_ext.openai_public, tiktoken 0.14.
+_SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+PATTERNS = {
+    "cl100k_base": (
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+        r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+    ),
+    "o200k_base": (
+        rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_SUFFIX}|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_SUFFIX}"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+}
+CLAUDE = "anthropic_tokenizer.json"  # the last that Anthropic published; its newer models count some more
+
+
+class ShippedTokenizers:
+    """A Tokenizers. Each is loaded when first needed, and kept.
+
+    Args:
+        timeout_s: longest wait for a count.
+    """
+
+    def __init__(self, folder: Path | None = None, *, timeout_s: float = 1.0) -> None:
+        self._folder = folder
+        self._timeout_s = timeout_s
+        self._loading = Lock()
+        self._counters: dict[str, Counter | None] = {}
+
+    async def count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.to_thread(self._count, tokenizer, texts)
+        except TimeoutError:
+            log.info("tokens_not_counted", tokenizer=tokenizer, error="no count in time")
+            return None
+
+    def _count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
+        with self._loading:
+            if tokenizer not in self._counters:
+                self._counters[tokenizer] = self._loaded(tokenizer)
+        counter = self._counters[tokenizer]
+        if counter is None:
+            return None
+        return sum(
+            counter(text[start : start + PIECE_CHARS])
+            for text in texts
+            for start in range(0, len(text), PIECE_CHARS)
+        )
+
+    def _loaded(self, tokenizer: str) -> Counter | None:
+        folder = self._folder or shipped_folder()
+        try:
+            return None if folder is None else load(tokenizer, folder)
+        except (ImportError, OSError, ValueError) as error:
+            log.warning("tokenizer_not_loaded", tokenizer=tokenizer, error=str(error))
+            return None
+
+
+def shipped_folder() -> Path | None:
+    """Where LiteLLM keeps its tokenizers; None: it is not installed."""
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "litellm_core_utils" / "tokenizers"
+
+
+def load(tokenizer: str, folder: Path) -> Counter:
+    """What counts the tokens of a text. Raises OSError, ValueError: the file is not there, or is another."""
+    if tokenizer == "claude":
+        from tokenizers import Tokenizer
+
+        data = (folder / CLAUDE).read_text("utf-8")
+        try:
+            claude = Tokenizer.from_str(data)
+        except Exception as error:  # it raises nothing more precise
+            raise ValueError(f"{CLAUDE}: {error}") from error
+        return lambda text: len(claude.encode(text, add_special_tokens=False))
+    from tiktoken import Encoding
+
+    lines = (folder / RANKS[tokenizer]).read_bytes().splitlines()
+    ranks = {b64decode(token): int(rank) for token, rank in (line.split() for line in lines if line)}
+    encoding = Encoding(tokenizer, pat_str=PATTERNS[tokenizer], mergeable_ranks=ranks, special_tokens={})
+    return lambda text: len(encoding.encode_ordinary(text))

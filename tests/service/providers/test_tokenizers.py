@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.providers.tokenizers import PIECE_CHARS, ShippedTokenizers
+
+BIRTHDAY = "お誕生日おめでとう"
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "text", "n_tokens"),
+    [
+        # Source: OpenAI Cookbook, How to count tokens with tiktoken.
+        ("cl100k_base", "antidisestablishmentarianism", 6),
+        ("cl100k_base", "2 + 2 = 4", 7),
+        ("cl100k_base", BIRTHDAY, 9),
+        ("o200k_base", "antidisestablishmentarianism", 6),
+        ("o200k_base", "2 + 2 = 4", 7),
+        ("o200k_base", BIRTHDAY, 8),
+        # Source: anthropic-tokenizer-typescript, its tests.
+        ("claude", "hello world!", 3),
+    ],
+)
+async def test_texts_have_as_many_tokens_as_their_makers_say(
+    tokenizer: str, text: str, n_tokens: int
+) -> None:
+    assert await ShippedTokenizers().count(tokenizer, [text, text]) == 2 * n_tokens
+
+
+async def test_a_long_text_is_counted_piece_by_piece() -> None:
+    tokenizers = ShippedTokenizers()
+    piece = "word " * (PIECE_CHARS // 5)
+
+    n_tokens = await tokenizers.count("o200k_base", [piece])
+    assert n_tokens is not None
+    assert await tokenizers.count("o200k_base", [piece * 4]) == 4 * n_tokens
+
+
+async def test_what_is_written_like_a_special_token_is_text() -> None:
+    n_tokens = await ShippedTokenizers().count("o200k_base", ["<|endoftext|>"])
+
+    assert n_tokens is not None
+    assert n_tokens > 1
+
+
+async def test_a_tokenizer_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "anthropic_tokenizer.json").write_text("{}")
+    tokenizers = ShippedTokenizers(tmp_path)
+
+    assert await tokenizers.count("o200k_base", ["Hi"]) is None
+    assert await tokenizers.count("claude", ["Hi"]) is None
+
+
+async def test_a_count_that_takes_too_long_is_none() -> None:
+    assert await ShippedTokenizers(timeout_s=0).count("o200k_base", ["Hi"]) is None
