@@ -64,10 +64,15 @@ def choose(weighed: Weighed, rng: np.random.Generator, *, margin: float, holdout
 
 
 def _settled(weighed: Weighed) -> tuple[int, DecisionKind] | None:
-    """The arm that the caller names, that is amid a tool loop, or that the conversation's lot fell on."""
+    """The arm that the caller names, that is amid a tool loop, or that the conversation's lot fell on.
+
+    What a client asks for itself goes to the cheapest.
+    """
     query, pin = weighed.query, weighed.pin
     if query.requested_model is not None:
         return 0, "pinned"
+    if query.turn.is_housekeeping:
+        return int(np.argmin(weighed.beliefs.expected_cost_usd)), "default"
     if pin is None:
         return None
     if query.turn.in_tool_loop:

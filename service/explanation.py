@@ -23,6 +23,7 @@ def explanation(decision: Decision) -> Json:
         "confidence": decision.confidence,
         "budget_price": decision.budget_price,
         "session": decision.session,
+        "housekeeping": decision.query.turn.is_housekeeping,
         "own_weights": _own_weights(decision.query.options),
     }
 

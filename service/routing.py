@@ -267,7 +267,8 @@ class Router:
 
     def _charge(self, decision: Decision) -> None:
         considered = decision.candidates
-        if decision.session is not None and not decision.session.is_drawn:  # no price would have moved it
+        is_drawn = decision.session is None or decision.session.is_drawn
+        if not is_drawn or decision.query.turn.is_housekeeping:  # no price would have moved it
             considered = tuple(c for c in considered if c.arm_id == decision.arm_id)
         posterior = Beta(np.array([c.alpha for c in considered]), np.array([c.beta for c in considered]))
         offset = np.array([c.bonus + c.speed + c.cost for c in considered])

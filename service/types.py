@@ -34,6 +34,7 @@ class Turn:
     continues: bool = False  # there may have been a request of this conversation before
     in_tool_loop: bool = False  # the model is given what it asked for; the user asks nothing new
     n_asked_chars: int = 0  # of the query's text: what is asked now; then comes what was asked before
+    is_housekeeping: bool = False  # the client asks for itself: a title, a summary, a probe
 
 
 @dataclass(frozen=True, slots=True)

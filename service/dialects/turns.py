@@ -86,7 +86,7 @@ def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str
     """
     messages: Sequence[Json] = body["messages"]
     if asks_for_itself(body):
-        return Turn()
+        return Turn(is_housekeeping=True)
     asks = _asks(messages)
     in_tool_loop, n_asked = _is_amid_tools(messages), len(asks[-1]) if asks else 0
     if options.session_id is not None:

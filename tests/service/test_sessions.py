@@ -415,5 +415,17 @@ async def test_claude_codes_housekeeping_stands_aside(world: World) -> None:
     await world.http.post("/v1/messages", json=body, headers=headers)
 
     record = await world.record("topic")
-    assert (record["session"], record["learn"]) == (None, False)
+    assert (record["session"], record["learn"], record["housekeeping"]) == (None, False, True)
     assert world.store.pins == {}
+
+
+async def test_housekeeping_goes_to_the_cheapest_model_that_can_answer_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, **BY_CHANCE) as world:
+        title = [user("Please write a 5-10 word title for the following conversation: Hi")]
+        schema = {"type": "json_schema", "json_schema": {"name": "title", "schema": {}}}  # small has none
+        usual = {await answered_by(world, title, f"t-{i}", None, max_tokens=99) for i in range(12)}
+        in_form = await answered_by(world, title, "f", None, max_tokens=99, response_format=schema)
+        record = await world.record("t-0")
+
+    assert (usual, in_form) == ({"small"}, "medium")
+    assert (record["decision"], record["propensity"], record["holdout"]) == ("default", 1.0, None)
