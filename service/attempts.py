@@ -17,8 +17,11 @@ from service.errors import (
     ProviderCutShort,
     ProviderError,
     ProviderFellShort,
+    ProviderOutOfCredit,
+    ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
+    no_answer,
 )
 from service.ports import Clock
 from service.run import Allowance, Call, Run
@@ -26,6 +29,7 @@ from service.signals import fault_of
 from service.types import Arm, Candidate, LoggedDecision, Query, Signal
 
 T = TypeVar("T")
+LIMITS = {kind.__name__: kind for kind in (ProviderRateLimited, ProviderOutOfCredit)}
 Ask: TypeAlias = Callable[[Run, Call], Awaitable[T]]
 
 
@@ -226,7 +230,19 @@ class Attempts:
             tried.append(f"the time for a request is over ({self.deadline_s:g} s)")
         arms = [arm for arm_id in run.probabilities if (arm := self._find(arm_id)) is not None]
         wait_s = min((self.catalog.breaker.rests_for_s(arm) for arm in arms), default=0.0)
-        return AllArmsFailed(f"no model answered: {'; '.join(tried)}", retry_after_s=wait_s or None)
+        message = f"no model answered: {'; '.join(tried)}"
+        return no_answer(self._causes(run), message, retry_after_s=wait_s or None)
+
+    def _causes(self, run: Run) -> list[type[ProviderError]]:
+        """What the arms whose turn came failed of, or rest of."""
+        of_calls = [
+            LIMITS.get(str(a.error_type), ProviderError) for a in run.attempts if a.status == "failed"
+        ]
+        passed_over = [self._find(arm_id) for arm_id in run.passed_over]
+        of_rests = [
+            ProviderError if arm is None else self.catalog.breaker.rests_of(arm) for arm in passed_over
+        ]
+        return [*of_calls, *of_rests]
 
     def _left(self, run: Run, allowance: Allowance) -> set[str]:
         """The arms that may still be tried."""

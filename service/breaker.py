@@ -33,6 +33,10 @@ _CONDITIONS: dict[RestReason, Condition] = {
     "rate_limited": "waiting",
     "on_trial": "half_open",
 }
+_CAUSES: dict[RestReason, type[ProviderError]] = {
+    "out_of_credit": ProviderOutOfCredit,
+    "rate_limited": ProviderRateLimited,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,11 @@ class Breaker:
         if state.reason == "out_of_credit":
             return f"resting {left_s:.0f} s more, the account has no credit"
         return f"resting {left_s:.0f} s more after {state.n_failures} failures in a row"
+
+    def rests_of(self, arm: Arm) -> type[ProviderError]:
+        """What the arm rests of; of nothing in particular where it does not."""
+        state = self._state(arm)
+        return _CAUSES.get(state.reason, ProviderError) if self._left_s(state) > 0 else ProviderError
 
     def rests_for_s(self, arm: Arm) -> float:
         """How much longer the arm rests, seconds."""

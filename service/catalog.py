@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.breaker import Breaker
 from service.enrolment import ArmState, Enrolment
-from service.errors import AllArmsRest, ContextTooLong, NoEligibleArm, UnknownModel
+from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer
 from service.requirements import lacking, needs
 from service.tokens import prompt_tokens, tokenizer_of
 from service.types import Arm, Neighbour, Query, Rejection
@@ -105,7 +105,7 @@ class Catalog:
             UnknownModel: the caller names an arm that does not exist.
             ContextTooLong: the prompt is longer than the window of every arm asked for.
             NoEligibleArm: no arm is left; the message says why for each.
-            AllArmsRest: those that are left all rest after failures.
+            AllArmsFailed: those that are left all rest after failures.
         """
         asked_for = query.requested_model
         arms = [*self.arms, *self.aside] if asked_for is None else [self.find(asked_for)]
@@ -138,12 +138,15 @@ class Catalog:
         able = [arm for arm in shadows if self._reason_against(arm, query, allowed) is None]
         return [arm for arm in able if self.breaker.is_resting(arm) is None]
 
-    def _all_rest(self, arms: Sequence[Arm], rests: Sequence[Rejection]) -> AllArmsRest:
+    def _all_rest(self, arms: Sequence[Arm], rests: Sequence[Rejection]) -> AllArmsFailed:
         reasons = {rest.arm_id: rest.reason for rest in rests}
         first_back = sorted(arms, key=self.breaker.rests_for_s)
-        return AllArmsRest(
-            {arm.arm_id: reasons[arm.arm_id] for arm in first_back},
+        why = "; ".join(f"{arm.arm_id}: {reasons[arm.arm_id]}" for arm in first_back)
+        return no_answer(
+            [self.breaker.rests_of(arm) for arm in arms],
+            f"every model that could answer is resting: {why}",
             retry_after_s=self.breaker.rests_for_s(first_back[0]),
+            rests={arm.arm_id: reasons[arm.arm_id] for arm in first_back},
         )
 
     def _allowed(self, query: Query) -> frozenset[str] | None:

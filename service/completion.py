@@ -15,7 +15,7 @@ from service.background import Background
 from service.cache.exact import CachedAnswer, ExactCache
 from service.catalog import Catalog
 from service.errors import (
-    AllArmsRest,
+    AllArmsFailed,
     ProviderError,
     ProviderTimeout,
     RequestConflict,
@@ -181,8 +181,8 @@ class Completion:
         if logged is None or not self.attempts.any_exists(arm_id for arm_id, _ in logged.probabilities):
             try:
                 decision = await self.router.decide(query)
-            except AllArmsRest as error:
-                refusal = self._decided(self.router.refuse(query, error.reasons), logged)
+            except AllArmsFailed as error:
+                refusal = self._decided(self.router.refuse(query, error.rests), logged)
                 await self._to_the_end(self._log_given_up(refusal, "failed"))
                 raise
             return self._decided(decision, logged)

@@ -23,8 +23,9 @@
     │   ├── ProviderRejected    ... it found the caller's request faulty (4xx); another arm may not
     │   ├── ProviderBroken      ... 5xx, a lost connection, or an answer that makes no sense
     │   └── ProviderFellShort   ... it answered, but emptily, or worse than another arm may
-    ├── AllArmsFailed           every eligible arm was tried                -> retry later
-    │   └── AllArmsRest         ... or rests, so that none was
+    ├── AllArmsFailed           every eligible arm was tried, or rests      -> retry later
+    │   └── AllArmsLimited      ... as each provider asked to wait          -> retry when it says so
+    │       └── AllArmsUnpaid   ... until somebody pays                     -> the operator pays
     └── StartupError            configuration or environment stops the start, in one line
 
 Anything else (ValueError, TypeError) is a bug of the calling code and is not caught.
@@ -32,7 +33,7 @@ Anything else (ValueError, TypeError) is a bug of the calling code and is not ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 
 class RouterError(Exception):
@@ -167,24 +168,41 @@ class ProviderFellShort(ProviderError):
 
 
 class AllArmsFailed(RouterError):
-    """Every arm that could answer was tried, or is resting after failures."""
-
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class AllArmsRest(AllArmsFailed):
-    """Every arm that could answer rests.
+    """Every arm that could answer was tried, or is resting after failures.
 
     Args:
-        reasons: why, by arm id; the arm that is back first comes first.
+        rests: where none was tried, why each rests, by arm id; the arm that is back first comes first.
     """
 
-    def __init__(self, reasons: Mapping[str, str], *, retry_after_s: float) -> None:
-        why = "; ".join(f"{arm_id}: {reason}" for arm_id, reason in reasons.items())
-        super().__init__(f"every model that could answer is resting: {why}", retry_after_s=retry_after_s)
-        self.reasons = reasons
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, rests: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.rests = rests or {}
+
+
+class AllArmsLimited(AllArmsFailed):
+    """The provider of every arm that could answer asked to wait."""
+
+
+class AllArmsUnpaid(AllArmsLimited):
+    """No account with any provider that could answer has credit."""
+
+
+def no_answer(
+    causes: Collection[type[ProviderError]],
+    message: str,
+    *,
+    retry_after_s: float | None = None,
+    rests: Mapping[str, str] | None = None,
+) -> AllArmsFailed:
+    """The error of a request that no arm answers, by what each of them failed of."""
+    kind = AllArmsFailed
+    if causes and all(issubclass(cause, ProviderRateLimited) for cause in causes):
+        is_unpaid = all(issubclass(cause, ProviderOutOfCredit) for cause in causes)
+        kind = AllArmsUnpaid if is_unpaid else AllArmsLimited
+    return kind(message, retry_after_s=retry_after_s, rests=rests)
 
 
 class StartupError(RouterError):

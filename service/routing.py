@@ -84,7 +84,7 @@ class Router:
 
         Raises:
             UnknownModel, ContextTooLong, NoEligibleArm: the query leaves no arm to choose.
-            AllArmsRest: those that could answer rest after failures.
+            AllArmsFailed: those that could answer rest after failures.
         """
         decision = await self.preview(query)
         self.sessions.put(query, decision.pin)

@@ -18,11 +18,10 @@ from service.api.deps import (
     RequiredRequestId,
     TenantDep,
 )
-from service.api.openapi import Responses, body_schema, failures
+from service.api.openapi import NO_ANSWER, Responses, body_schema, failures
 from service.completion import Completed, Head, Streaming
 from service.dialects import openai, sse
 from service.errors import (
-    AllArmsFailed,
     BadRequest,
     BodyTooLarge,
     ProviderError,
@@ -39,7 +38,7 @@ endpoints = APIRouter(tags=["chat"])
 BODY = body_schema("ChatCompletionRequest")
 ANSWERS: Responses = {
     200: {"content": {"application/json": {}, "text/event-stream": {}}},
-    **failures(BadRequest, UnknownModel, RequestConflict, BodyTooLarge, ProviderRejected, AllArmsFailed),
+    **failures(BadRequest, UnknownModel, RequestConflict, BodyTooLarge, ProviderRejected, *NO_ANSWER),
 }
 
 

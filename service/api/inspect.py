@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from service.api.answers import JsonAnswer
 from service.api.deps import BodyDep, GivenRequestId, PartsDep, PathRequestId, TenantDep
-from service.api.openapi import body_schema, failures
+from service.api.openapi import NO_ANSWER, body_schema, failures
 from service.dialects import openai
-from service.errors import AllArmsFailed, BadRequest, BodyTooLarge, Unavailable, UnknownModel, UnknownRequest
+from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownModel, UnknownRequest
 from service.explanation import explanation
 from service.parts import Parts
 from service.types import Json
@@ -34,7 +34,7 @@ async def request_metrics(parts: PartsDep, tenant: TenantDep, request_id: PathRe
 @endpoints.post(
     "/v1/route",
     openapi_extra=body_schema("ChatCompletionRequest"),
-    responses=failures(BadRequest, UnknownModel, BodyTooLarge, AllArmsFailed),
+    responses=failures(BadRequest, UnknownModel, BodyTooLarge, *NO_ANSWER),
 )
 async def route(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep

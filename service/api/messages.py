@@ -13,13 +13,12 @@ from service.api import problems
 from service.api.answers import JsonAnswer
 from service.api.completions import Writer, respond
 from service.api.deps import BodyDep, GivenRequestId, PartsDep, TenantDep
-from service.api.openapi import Responses, anthropic_failures, body_schema
+from service.api.openapi import NO_ANSWER, Responses, anthropic_failures, body_schema
 from service.chat_template import rendered
 from service.completion import Completed, Streaming
 from service.dialects import anthropic, anthropic_answers
 from service.dialects.anthropic_to_openai import translated
 from service.errors import (
-    AllArmsFailed,
     BadRequest,
     BodyTooLarge,
     ProviderError,
@@ -36,7 +35,7 @@ endpoints = APIRouter(tags=["messages"])
 ANSWERS: Responses = {
     200: {"content": {"application/json": {}, "text/event-stream": {}}},
     **anthropic_failures(
-        BadRequest, UnknownModel, RequestConflict, BodyTooLarge, ProviderRejected, AllArmsFailed
+        BadRequest, UnknownModel, RequestConflict, BodyTooLarge, ProviderRejected, *NO_ANSWER
     ),
 }
 INPUT_FAILURES = anthropic_failures(BadRequest, UnknownModel, BodyTooLarge)

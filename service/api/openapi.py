@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -11,14 +11,22 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.problems import PROBLEMS
-from service.dialects.anthropic_answers import OVERLOADED
-from service.errors import REJECTING_STATUSES, ProviderRejected, RouterError
+from service.dialects.anthropic_answers import error_status
+from service.errors import (
+    REJECTING_STATUSES,
+    AllArmsFailed,
+    AllArmsLimited,
+    AllArmsUnpaid,
+    ProviderRejected,
+    RouterError,
+)
 from service.types import Json
 
 REF = "#/components/schemas/{model}"
 UNUSED = ("HTTPValidationError", "ValidationError")  # FastAPI's own; ours come in the envelope
 
 Responses = dict[int | str, dict[str, Any]]
+NO_ANSWER = (AllArmsFailed, AllArmsLimited, AllArmsUnpaid)
 
 
 class ErrorBody(BaseModel):
@@ -49,21 +57,25 @@ class AnthropicErrorEnvelope(BaseModel):
 
 def failures(*kinds: type[RouterError]) -> Responses:
     """What an endpoint says of its errors: under each status, what it means."""
-    meanings: defaultdict[int | str, list[str]] = defaultdict(list)
-    for kind in kinds:
-        for status in REJECTING_STATUSES if kind is ProviderRejected else (PROBLEMS[kind][0],):
-            meanings[status].append((kind.__doc__ or "").partition("\n")[0])
-    return {
-        status: {"description": " ".join(said), "model": ErrorEnvelope} for status, said in meanings.items()
-    }
+    return _failures(kinds, ErrorEnvelope, lambda status, code: status)
 
 
 def anthropic_failures(*kinds: type[RouterError]) -> Responses:
     """The same of an endpoint that speaks Anthropic's dialect."""
-    return {
-        OVERLOADED if status == 503 else status: {**said, "model": AnthropicErrorEnvelope}
-        for status, said in failures(*kinds).items()
-    }
+    return _failures(kinds, AnthropicErrorEnvelope, error_status)
+
+
+def _failures(
+    kinds: Sequence[type[RouterError]],
+    envelope: type[BaseModel],
+    status_of: Callable[[int, str | None], int],
+) -> Responses:
+    meanings: defaultdict[int | str, list[str]] = defaultdict(list)
+    for kind in kinds:
+        status, _, code = PROBLEMS[kind]
+        for one in REJECTING_STATUSES if kind is ProviderRejected else (status_of(status, code),):
+            meanings[one].append((kind.__doc__ or "").partition("\n")[0])
+    return {status: {"description": " ".join(said), "model": envelope} for status, said in meanings.items()}
 
 
 def body_schema(*names: str, or_list: bool = False) -> Json:

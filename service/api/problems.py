@@ -40,6 +40,8 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.ProviderRejected: (400, "invalid_request_error", None),
     errors.ProviderError: (502, "server_error", "upstream_error"),
     errors.AllArmsFailed: (503, "server_error", "no_model_answered"),
+    errors.AllArmsLimited: (429, "requests", "rate_limit_exceeded"),
+    errors.AllArmsUnpaid: (429, "insufficient_quota", "insufficient_quota"),
 }
 
 
@@ -72,15 +74,17 @@ async def _router_error(request: Request, error: Exception) -> Response:
 def response(request: Request, error: errors.RouterError) -> Response:
     """An error as its caller is told of it."""
     status, body = problem(error)
+    # Nobody knows when somebody will have paid.
+    is_worth_waiting = status in {429, 503} and not isinstance(error, errors.AllArmsUnpaid)
     wait_s = getattr(error, "retry_after_s", None)
-    return _in_dialect(request, status, body, retry_after(wait_s) if status in {429, 503} else {})
+    return _in_dialect(request, status, body, retry_after(wait_s) if is_worth_waiting else {})
 
 
 def _in_dialect(request: Request, status: int, body: Json, headers: Mapping[str, str]) -> Response:
     """An OpenAI error envelope, or Anthropic's of the same meaning."""
     if speaks_anthropic(request):
         request_id = getattr(request.state, "request_id", None)
-        status, body = anthropic_answers.error(status, body["error"]["message"], request_id)
+        status, body = anthropic_answers.error((status, body), request_id)
     return JsonAnswer(body, status, headers=headers)
 
 

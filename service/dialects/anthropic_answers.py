@@ -34,6 +34,7 @@ _ERROR_TYPES = {
     529: "overloaded_error",
 }
 OVERLOADED = 529  # what Anthropic answers where others answer 503
+UNPAID = 402  # and where OpenAI answers 429 `insufficient_quota`
 
 
 def event(type: str, **fields: Any) -> bytes:
@@ -246,16 +247,23 @@ def explained_event(native: bytes, explanation: Json | None) -> bytes:
 
 def error_event(problem: tuple[int, Json], request_id: str) -> bytes:
     """How a stream says that it ends here; nothing follows it."""
-    status, body = problem
-    return event(**error(status, body["error"]["message"], request_id)[1])
+    return event(**error(problem, request_id)[1])
 
 
-def error(status: int, text: str, request_id: str | None) -> tuple[int, Json]:
-    """Status and envelope of an error that OpenAI's dialect would answer with `status`."""
-    status = OVERLOADED if status == 503 else status
+def error(problem: tuple[int, Json], request_id: str | None) -> tuple[int, Json]:
+    """Status and envelope of an error of which OpenAI's are given."""
+    told = problem[1]["error"]
+    status = error_status(problem[0], told["code"])
     kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    body = {"type": "error", "error": {"type": kind, "message": text}, "request_id": request_id}
+    body = {"type": "error", "error": {"type": kind, "message": told["message"]}, "request_id": request_id}
     return status, body
+
+
+def error_status(status: int, code: str | None) -> int:
+    """The status that says what this one, with its code, says in OpenAI's dialect."""
+    if code == "insufficient_quota":
+        return UNPAID
+    return OVERLOADED if status == 503 else status
 
 
 def models(arms: Sequence[Arm], started_at: int) -> Json:

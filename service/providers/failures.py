@@ -19,6 +19,7 @@ from service.types import Arm, Json
 
 MAX_RETRY_AFTER_S = 3600.0
 _MAX_MESSAGE_CHARS = 500
+UNPAID = ("Your credit balance is too low", "You have reached your specified API usage limits")  # Anthropic
 
 
 def failure(
@@ -37,7 +38,7 @@ def failure(
             something between us and the model may have answered.
     """
     said = f": {message}" if message else ""
-    if status == 402 or (status == 429 and code == "insufficient_quota"):
+    if status == 402 or _is_unpaid(status, code, message or "", retry_after_s):
         text = f"{arm.model} wants to be paid ({status}){said}"
         return ProviderOutOfCredit(text, status=status, retry_after_s=retry_after_s)
     if status == 429:
@@ -51,6 +52,13 @@ def failure(
     if status in REJECTING_STATUSES and message and not _is_about_model(param, code, message):
         return ProviderRejected(message, status=status, param=param, code=code)
     return ProviderBroken(f"{arm.model} answered {status}{said}", status=status)
+
+
+def _is_unpaid(status: int, code: str | None, message: str, retry_after_s: float | None) -> bool:
+    """Whether an account has no credit, or has spent what it may, though the status is another one."""
+    if status == 429:
+        return code == "insufficient_quota" or (retry_after_s is None and "spend" in message.lower())
+    return status == 400 and message.startswith(UNPAID)  # not anywhere in it: some quote the caller
 
 
 def _is_about_model(param: str | None, code: str | None, message: str) -> bool:

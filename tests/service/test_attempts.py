@@ -133,7 +133,7 @@ async def test_the_caller_is_told_when_the_first_model_is_back(world: World) -> 
 
     response = await world.ask()
 
-    assert (response.status_code, response.headers["Retry-After"]) == (503, "7")
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "7")
 
 
 async def rest(world: World) -> None:
@@ -189,7 +189,7 @@ async def test_a_request_refused_because_every_arm_rests_is_logged(world: World,
         response = await world.ask(request_id="r-1", model=model)
         record = await world.record("r-1")
 
-    assert (response.status_code, response.headers["Retry-After"]) == (503, "60")
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "60")
     assert (record["outcome"]["status"], record["attempts"]) == ("failed", [])
     assert record["decision"] == ("pinned" if model == "large" else "default")
     assert record["rejected"][-1]["reason"] == "its provider asked to wait, 60 s more"

@@ -15,6 +15,7 @@ from service.dialects.openai import read_query
 from service.enrolment import ArmState, Enrolment, PriceChange
 from service.errors import (
     AllArmsFailed,
+    AllArmsLimited,
     ContextTooLong,
     NoEligibleArm,
     ProviderBroken,
@@ -255,10 +256,11 @@ def test_when_all_rest_the_caller_is_told_when_the_first_is_back(catalog: Catalo
     for wait_s, arm in zip((20, 7, 30), (SMALL, MEDIUM, LARGE), strict=True):
         catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=wait_s))
 
-    with pytest.raises(AllArmsFailed, match="every model that could answer is resting") as refused:
+    with pytest.raises(AllArmsLimited, match="every model that could answer is resting") as refused:
         catalog.eligible(query())
 
     assert refused.value.retry_after_s == 7
+    assert list(refused.value.rests) == ["medium", "small", "large"]
 
 
 def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import ProviderBroken, ProviderRateLimited, ProviderRejected
+from service.errors import ProviderBroken, ProviderOutOfCredit, ProviderRateLimited, ProviderRejected
 from tests.fakes import ANY, Reply
 from tests.service.world import World, error_of, events_of, opened, text_of
 
@@ -80,14 +80,53 @@ async def test_when_every_model_fails_the_caller_may_come_back_later(world: Worl
     assert record["outcome"]["status"] == "failed"
 
 
-async def test_the_last_providers_wish_to_wait_is_passed_on(world: World) -> None:
-    world.caller.will("large", Reply(error=ProviderRateLimited("slow down", status=429, retry_after_s=7.2)))
+@pytest.mark.parametrize("stream", [False, True])
+async def test_where_every_provider_asks_to_wait_so_does_the_router(world: World, stream: bool) -> None:
+    for arm_id, wait_s in (("small", 60), ("medium", 7.2), ("large", 30)):
+        limited = ProviderRateLimited("slow down", status=429, retry_after_s=wait_s)
+        world.caller.will(arm_id, Reply(words=(), error=limited))
 
-    response = await world.ask(model="large")
+    tried = await world.ask(stream=stream)
+    resting = await world.ask(stream=stream)
 
-    assert response.status_code == 503
-    assert response.headers["Retry-After"] == "8"
-    assert response.headers["Retry-After-Ms"] == "7200"
+    for response in (tried, resting):
+        assert response.status_code == 429
+        assert (error_of(response)["type"], error_of(response)["code"]) == ("requests", "rate_limit_exceeded")
+        assert response.headers["Retry-After"] == "8"
+        assert response.headers["Retry-After-Ms"] == "7200"
+    assert len(world.caller.calls) == 3
+
+
+async def test_where_no_account_has_credit_waiting_does_not_help(world: World) -> None:
+    world.caller.will(ANY, *[Reply(error=ProviderOutOfCredit("pay first", status=402))] * 3)
+
+    tried = await world.ask()
+    resting = await world.ask()
+
+    for response in (tried, resting):
+        assert response.status_code == 429
+        assert error_of(response)["code"] == error_of(response)["type"] == "insufficient_quota"
+        assert "Retry-After" not in response.headers
+
+
+async def test_accounts_without_credit_beside_limited_ones_are_worth_waiting_for(world: World) -> None:
+    unpaid = ProviderOutOfCredit("pay first", status=402)
+    limited = ProviderRateLimited("slow down", status=429, retry_after_s=7)
+    world.caller.will(ANY, Reply(error=unpaid), Reply(error=limited), Reply(error=unpaid))
+
+    response = await world.ask()
+
+    assert (response.status_code, error_of(response)["code"]) == (429, "rate_limit_exceeded")
+    assert response.headers["Retry-After"] == "7"
+
+
+async def test_a_failure_among_the_limits_is_a_failure(world: World) -> None:
+    limited = ProviderRateLimited("slow down", status=429, retry_after_s=7)
+    world.caller.will(ANY, Reply(error=limited), Reply(error=BROKEN), Reply(error=limited))
+
+    response = await world.ask()
+
+    assert (response.status_code, error_of(response)["code"]) == (503, "no_model_answered")
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -9,7 +9,14 @@ import httpx
 import orjson
 import pytest
 
-from service.errors import ProviderBroken, ProviderRateLimited, ProviderRejected, StoreUnavailable
+from service.errors import (
+    ProviderBroken,
+    ProviderError,
+    ProviderOutOfCredit,
+    ProviderRateLimited,
+    ProviderRejected,
+    StoreUnavailable,
+)
 from service.types import Json
 from tests.fakes import ANY, Reply
 from tests.service.world import ARMS, World, arm, opened
@@ -186,16 +193,24 @@ async def test_what_is_not_offered_is_not_found(world: World, path: str) -> None
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_when_all_models_fail_before_their_first_word_it_is_overload(
-    world: World, stream: bool
+@pytest.mark.parametrize(
+    ("fault", "status", "kind"),
+    [
+        (BROKEN, 529, "overloaded_error"),
+        (ProviderRateLimited("wait", status=429, retry_after_s=7), 429, "rate_limit_error"),
+        (ProviderOutOfCredit("pay", status=402), 402, "billing_error"),
+    ],
+    ids=["broken", "limited", "unpaid"],
+)
+async def test_when_all_models_fail_before_their_first_word_the_status_says_how(
+    world: World, stream: bool, fault: ProviderError, status: int, kind: str
 ) -> None:
-    limited = ProviderRateLimited("wait", status=429, retry_after_s=7)
-    world.caller.will(ANY, *[Reply(error=limited, words=())] * 3)
+    world.caller.will(ANY, *[Reply(error=fault, words=())] * 3)
 
     response = await ask(world, stream=stream)
 
-    assert (response.status_code, error_of(response)["type"]) == (529, "overloaded_error")
-    assert response.headers["Retry-After"] == "7"
+    assert (response.status_code, error_of(response)["type"]) == (status, kind)
+    assert response.headers.get("Retry-After") == {529: "1", 429: "7", 402: None}[status]
 
 
 @pytest.mark.parametrize("stream", [False, True])

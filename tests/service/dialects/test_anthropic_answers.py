@@ -273,7 +273,15 @@ def test_in_whatever_order_pieces_come_the_blocks_are_in_order_and_nothing_is_lo
     ],
 )
 def test_each_status_has_anthropics_word_for_it(given: int, status: int, kind: str) -> None:
-    assert anthropic_answers.error(given, "no", "r-1") == (
+    assert anthropic_answers.error((given, {"error": {"message": "no", "code": None}}), "r-1") == (
         status,
         {"type": "error", "error": {"type": kind, "message": "no"}, "request_id": "r-1"},
     )
+
+
+def test_an_account_without_credit_is_a_question_of_billing() -> None:
+    status, body = anthropic_answers.error(
+        (429, {"error": {"message": "no", "code": "insufficient_quota"}}), "r-1"
+    )
+
+    assert (status, body["error"]["type"]) == (402, "billing_error")

@@ -247,6 +247,43 @@ async def test_an_error_means_the_same_as_a_status_and_inside_a_stream(
     assert raised.value.status == status
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "error"),
+    [
+        (429, "rate_limit_error", "You have reached your monthly spend limit.", ProviderOutOfCredit),
+        (429, "rate_limit_error", "Number of requests has exceeded your limit.", ProviderRateLimited),
+        (400, "invalid_request_error", "Your credit balance is too low to access it.", ProviderOutOfCredit),
+        (400, "invalid_request_error", "x: Your credit balance is too low", ProviderRejected),
+    ],
+)
+async def test_a_spend_limit_is_told_from_other_refusals(
+    caller: AnthropicCaller,
+    upstream: Upstream,
+    status: int,
+    kind: str,
+    message: str,
+    error: type[ProviderError],
+) -> None:
+    upstream.script = answers({"type": "error", "error": {"type": kind, "message": message}}, status)
+
+    with pytest.raises(ProviderError) as raised:
+        await asked(caller, claude(upstream), is_stream=False)
+
+    assert type(raised.value) is error
+
+
+async def test_a_spend_limit_that_says_when_to_come_back_is_a_rate_limit(
+    caller: AnthropicCaller, upstream: Upstream
+) -> None:
+    body = {"type": "error", "error": {"type": "rate_limit_error", "message": "spend limit of this minute"}}
+    upstream.script = answers(body, 429, headers={"Retry-After": "3"})
+
+    with pytest.raises(ProviderRateLimited) as raised:
+        await asked(caller, claude(upstream), is_stream=False)
+
+    assert (type(raised.value), raised.value.retry_after_s) == (ProviderRateLimited, 3)
+
+
 async def test_a_block_that_openai_has_no_like_of_is_an_answer_all_the_same(
     caller: AnthropicCaller, upstream: Upstream
 ) -> None:
