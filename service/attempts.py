@@ -118,6 +118,9 @@ class Attempts:
                 return call, answer
             except ProviderError as error:
                 self.failed(run, call, self._seen_fairly(call, error))
+                if self._may_go_without_thoughts(run, call, error, allowance):
+                    run.without_thoughts.add(arm.arm_id)
+                    continue
                 if isinstance(error, ProviderRejected) and not (
                     error.another_may_accept and self._left(run, allowance)
                 ):
@@ -244,11 +247,23 @@ class Attempts:
         ]
         return [*of_calls, *of_rests]
 
+    def _may_go_without_thoughts(
+        self, run: Run, call: Call, error: ProviderError, allowance: Allowance
+    ) -> bool:
+        """Whether the same arm is to be asked again, once, without what was thought before."""
+        is_blamed = isinstance(error, ProviderRejected) and error.blames_thoughts
+        return (
+            is_blamed and call.arm.arm_id not in run.without_thoughts and not self._is_spent(run, allowance)
+        )
+
     def _left(self, run: Run, allowance: Allowance) -> set[str]:
         """The arms that may still be tried."""
-        if len(run.attempts) >= allowance.n_attempts or self._left_s(allowance) == 0:
+        if self._is_spent(run, allowance):
             return set()
         return {arm_id for arm_id in run.untried if self._may_be_called(run, arm_id)}
+
+    def _is_spent(self, run: Run, allowance: Allowance) -> bool:
+        return len(run.attempts) >= allowance.n_attempts or self._left_s(allowance) == 0
 
     def _left_s(self, allowance: Allowance) -> float:
         return max(0.0, (allowance.until - self.clock()).total_seconds())

@@ -158,6 +158,12 @@ class ProviderRejected(ProviderError):
         """Whether the fault lies in what this model can do."""
         return self.code in LIMITS_OF_ONE_MODEL
 
+    @property
+    def blames_thoughts(self) -> bool:
+        """Whether it does not take the signature of what a model is said to have thought before."""
+        said = str(self).lower()
+        return self.status == 400 and "signature" in said and "thinking" in said
+
 
 class ProviderBroken(ProviderError):
     """The provider failed: 5xx, a lost connection, or an answer that makes no sense."""

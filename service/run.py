@@ -166,6 +166,7 @@ class Run:
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: dict[str, str] = field(default_factory=dict)  # arms whose turn came, and why not they
     fell_short: dict[str, Signal] = field(default_factory=dict)  # arms whose answers were set aside, and why
+    without_thoughts: set[str] = field(default_factory=set)  # arms that refused what was thought before
     last: Call | None = None
 
     @classmethod
@@ -231,7 +232,9 @@ class Run:
         )
 
     def n_foreign(self, arm: Arm) -> int:
-        """How many of the first messages may hold what another vendor's arm thought."""
+        """How many of the first messages may hold thoughts that the arm does not take for its own."""
+        if arm.arm_id in self.without_thoughts:
+            return self.query.n_messages
         if self.session is None:
             return 0 if arm.arm_id == self.arm_id else self.query.n_messages
         return self.session.n_foreign if vendor_of(arm) == self.session.vendor else self.query.n_messages
@@ -244,8 +247,10 @@ class Run:
         return safe_history(body, arm, n_foreign), native
 
     def moved_pin(self, now: datetime) -> Pin | None:
-        """Where another arm's answer leaves the conversation; None: it stays with the decided one."""
-        if self.session is None or self.last is None or self.answering_arm_id == self.arm_id:
+        """Where an answer leaves the conversation otherwise than decided; None: as it was decided."""
+        if self.session is None or self.last is None:
+            return None
+        if self.answering_arm_id == self.arm_id and self.arm_id not in self.without_thoughts:
             return None
         if not self.attempts or self.attempts[-1].status != "ok":
             return None

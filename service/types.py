@@ -412,7 +412,7 @@ class Outcome:
     answer_text: str | None  # only where texts are stored
     completed_at: datetime
     price_version: int = 0  # at which the answering arm was billed
-    pin: Pin | None = None  # where another arm than the decided one has taken the conversation over
+    pin: Pin | None = None  # where it left the conversation otherwise than was decided
 
 
 # --- feedback ------------------------------------------------------------------------------------------
