@@ -23,6 +23,7 @@ EXPOSED_HEADERS = (
     "X-Request-ID",
     "X-Router-Model",
     "X-Router-Decision",
+    "X-Router-Decision-Id",
     "X-Router-Simulated",
     "X-Router-Degraded",
     "X-Router-Token-Count",

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -51,6 +52,7 @@ class Head:
     """What the caller is told beside the answer."""
 
     request_id: str
+    decision_id: UUID
     arm_id: str
     kind: DecisionKind
     simulated: bool  # no model was called
@@ -164,7 +166,8 @@ class Completion:
         try:
             await self._committed(run)
         except AnsweredElsewhere:
-            await self._again(query)  # a conflict, unless it is the same request at the same time
+            # A conflict, unless it is the same request at the same time.
+            run.decision_id = (await self._again(query)).decision_id
             return self._head(run)
         outcome = run.repeated(seen.body, self.clock(), store_texts=self.store_texts)
         await self._to_the_end(self._log(run, outcome))
@@ -363,6 +366,7 @@ class Completion:
         explained = run.query.options.explain and run.decision is not None
         return Head(
             request_id=run.query.request_id,
+            decision_id=run.decision_id,
             arm_id=run.answering_arm_id,
             kind=run.answered_kind,
             simulated=self.catalog.known(run.answering_arm_id).provider == "simulator",

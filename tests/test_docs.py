@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from fastapi.routing import iter_route_contexts
@@ -89,7 +90,8 @@ def test_the_api_page_has_every_route() -> None:
 
 
 def test_the_api_page_has_every_header() -> None:
-    said = headers(Head("id", "arm", "exploit", simulated=True, degraded=("memory",), explanation=None))
+    head = Head("id", uuid4(), "arm", "exploit", simulated=True, degraded=("memory",), explanation=None)
+    said = headers(head)
 
     documented = set(re.findall(r"`(X-[A-Za-z-]+|Retry-After(?:-Ms)?)`", page("docs/api.md")))
 

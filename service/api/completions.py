@@ -89,7 +89,11 @@ async def _given_up(opening: asyncio.Task[Streaming]) -> None:
 
 def headers(head: Head) -> dict[str, str]:
     """What every completion says of itself."""
-    said = {"X-Router-Model": head.arm_id, "X-Router-Decision": head.kind}
+    said = {
+        "X-Router-Model": head.arm_id,
+        "X-Router-Decision": head.kind,
+        "X-Router-Decision-Id": str(head.decision_id),
+    }
     if head.simulated:
         said["X-Router-Simulated"] = "true"
     if head.degraded:

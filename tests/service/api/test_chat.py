@@ -52,6 +52,20 @@ async def test_a_stream_carries_every_piece_and_ends_with_done(world: World, pat
     assert response.headers["X-Accel-Buffering"] == "no"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_decision_has_its_id_in_a_header(world: World, stream: bool) -> None:
+    first = await world.ask(request_id="r-1", stream=stream)
+    retried = await world.ask(request_id="r-1", stream=stream)
+    other = await world.ask(stream=stream)
+
+    decision_id = (await world.record("r-1"))["decision_id"]
+    assert [r.headers["X-Router-Decision-Id"] == decision_id for r in (first, retried, other)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 async def test_nobody_who_did_not_ask_for_usage_gets_a_usage_chunk(world: World) -> None:
     plain = events_of(await world.ask(stream=True))
     refused = events_of(await world.ask(stream=True, stream_options={"include_usage": False}))
