@@ -250,6 +250,7 @@ class Completion:
         body, native = run.asked_of(call.arm)
         answer = await self.caller.complete(call.arm, body, timeout_s=call.timeout_s, native=native)
         call.received(answer, self.clock())
+        call.require_every_choice()
         await self._committed(run)
         return answer
 
@@ -299,6 +300,7 @@ class Completion:
                 async for chunk in opened.rest:
                     call.received_chunk(chunk, self.clock())
                     yield _named(chunk, call.arm)
+            call.require_every_choice()
         except ProviderError as error:
             self.attempts.failed(run, call, error)
             await self._to_the_end(self._log_outcome(run, "failed"))

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TypedDict
 from uuid import UUID, uuid4
 
-from service.errors import ProviderBroken, ProviderError
+from service.errors import ProviderBroken, ProviderError, ProviderRejected
 from service.history import safe_history, vendor_of
 from service.types import (
     Answer,
@@ -76,12 +76,14 @@ class Call:
     is_refusal: bool = False  # the model says so itself
     has_more: bool = False  # than text: tool calls, sound, images
     tool_calls: dict[int, ToolCall] = field(default_factory=dict)  # of the first choice
+    choices: set[int] = field(default_factory=set)  # that there are, or were begun
 
     def received(self, answer: Answer, now: datetime) -> None:
         """Take in a whole answer. Raises as `received_chunk` does."""
         self.ended(now)
         self.usage = answer.usage
-        for choice in answer.body.get("choices") or []:
+        for position, choice in enumerate(answer.body.get("choices") or []):
+            self.choices.add(position)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self._take(_object(choice.get("message")), choice)
 
@@ -100,12 +102,21 @@ class Call:
         has_content = False
         for choice in chunk.body.get("choices") or []:
             delta = _object(choice.get("delta"))
+            if isinstance(index := choice.get("index", 0), int):
+                self.choices.add(index)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self._take(delta, choice)
             has_content |= _has_content(delta)
         if has_content and self.ttft_s is None:
             self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
         return has_content
+
+    def require_every_choice(self) -> None:
+        """Raises ProviderRejected: the model ignored `n`, and gave fewer choices than were asked for."""
+        n_asked = self.query.body.get("n") or 1
+        if 0 < len(self.choices) < n_asked:
+            message = f"n: {self.arm.model} gave {len(self.choices)} of {n_asked} choices"
+            raise ProviderRejected(message, status=400, param="n", code="unsupported_parameter")
 
     @property
     def is_empty(self) -> bool:
