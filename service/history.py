@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from service.signatures import MARK, signature_in
 from service.types import Arm, Json
 
 # What a model thought is for its own vendor's eyes: others refuse it. Fields of a message, a call or a part.
@@ -21,6 +22,10 @@ TOOL_IDS: dict[str, tuple[re.Pattern[str], Callable[[str], str]]] = {
     "anthropic": (re.compile(r"[A-Za-z0-9_-]{1,64}"), lambda digest: f"toolu_{digest[:24]}"),
     "openai": (re.compile(r".{1,40}", re.DOTALL), lambda digest: f"call_{digest[:24]}"),
 }
+UNSIGNED = (
+    re.compile(rf"(?!.*{MARK}).*", re.DOTALL),
+    TOOL_IDS["openai"][1],
+)  # Google's signatures are for Google
 VENDORS = {"claude": "anthropic", "gemini": "google", "gpt": "openai", "mistral": "mistralai"}
 
 
@@ -42,7 +47,7 @@ def safe_history(body: Json, arm: Arm, n_foreign: int) -> Json:
     """
     messages = body["messages"]
     native = [m for message in messages[:n_foreign] if (m := _without_thoughts(message)) is not None]
-    made = [_with_ids(message, vendor_of(arm)) for message in [*native, *messages[n_foreign:]]]
+    made = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in [*native, *messages[n_foreign:]]]
     is_as_it_was = len(made) == len(messages) and all(a is b for a, b in zip(made, messages, strict=True))
     return body if is_as_it_was else {**body, "messages": made}
 
@@ -74,9 +79,26 @@ def _replaced(holder: Json, name: str, value: object) -> Json:
     return holder if holder.get(name) == value else {**holder, name: value}
 
 
+def _signed(message: Json, arm: Arm) -> Json:
+    """The message with the signatures that its calls carry, where Gemini looks for them."""
+    calls = message.get("tool_calls")
+    if vendor_of(arm) != "google" or not isinstance(calls, list):
+        return message
+    return _replaced(message, "tool_calls", [_with_signature(call, arm) for call in calls])
+
+
+def _with_signature(call: Any, arm: Arm) -> Any:
+    signature = signature_in(call.get("id")) if isinstance(call, dict) else None
+    if signature is None or not THOUGHT_FIELDS.isdisjoint(call):
+        return call
+    if arm.provider == "litellm":
+        return {**call, "provider_specific_fields": {"thought_signature": signature}}
+    return {**call, "extra_content": {"google": {"thought_signature": signature}}}
+
+
 def _with_ids(message: Json, vendor: str) -> Json:
     """The message with ids of tool calls that the vendor takes, in OpenAI's form and in Anthropic's."""
-    if vendor not in TOOL_IDS:
+    if vendor == "google":
         return message
     safe = message
     for name in ("tool_calls", "content"):
@@ -88,7 +110,7 @@ def _with_ids(message: Json, vendor: str) -> Json:
 
 
 def _with_id(holder: Any, name: str, vendor: str) -> Any:
-    pattern, make = TOOL_IDS[vendor]
+    pattern, make = TOOL_IDS.get(vendor, UNSIGNED)
     tool_id = holder.get(name) if isinstance(holder, dict) else None
     if not isinstance(tool_id, str) or pattern.fullmatch(tool_id):
         return holder

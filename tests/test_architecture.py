@@ -58,7 +58,8 @@ MAY_IMPORT = {
     "service.signals": "service.types service.run service.schemas",
     "service.asked": "service.types",
     "service.noticing": f"{DOMAIN} service.asked service.learning service.signals",
-    "service.history": "service.types",
+    "service.signatures": "service.types",
+    "service.history": "service.types service.signatures",
     "service.run": f"{VALUES} service.usage service.history",
     "service.sessions": f"{VALUES} service.ports service.history structlog",
     "service.choosing": "service.types service.sessions bandit numpy",
@@ -91,7 +92,9 @@ MAY_IMPORT = {
     "service.cache": "service.types service.ports orjson",
     # the wire
     "service.chat_template": f"{VALUES} jinja2 orjson",
-    "service.dialects": f"{VALUES} service.dialects service.usage service.tokens pydantic orjson",
+    "service.dialects": (
+        f"{VALUES} service.dialects service.usage service.tokens service.signatures pydantic orjson"
+    ),
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "
         "service.parts service.enrolment service.lifecycle service.savings service.tally"

@@ -10,6 +10,7 @@ from uuid import uuid4
 import orjson
 
 from service.dialects.anthropic_to_openai import tool_id
+from service.signatures import signed_id
 from service.types import Arm, Chunk, Json, Usage
 from service.usage import reported_to_anthropic, usage_from
 
@@ -71,8 +72,8 @@ def _tool_use(call: Json) -> Json:
 
 
 def _tool_block(call: Json) -> Json:
-    given_id = call.get("id")
-    use_id = tool_id(str(given_id)) if given_id else f"toolu_{uuid4().hex[:24]}"
+    given_id = signed_id(call)
+    use_id = tool_id(given_id) if given_id else f"toolu_{uuid4().hex[:24]}"
     return {"type": "tool_use", "id": use_id, "name": str(_function(call).get("name") or ""), "input": {}}
 
 

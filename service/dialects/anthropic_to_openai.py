@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from service.dialects.harness import unattributed
+from service.signatures import SIGNED_ID
 from service.types import Json
 
 # Fields that change the answer, and have no counterpart.
@@ -162,8 +163,11 @@ def _call(block: Json) -> Json:
 
 
 def tool_id(given: str) -> str:
-    """The id of a tool's use; one that other vendors would refuse is replaced, by the same one each time."""
-    if _TOOL_ID.fullmatch(given):
+    """The id of a tool's use; one that other vendors would refuse is replaced, by the same one each time.
+
+    One that carries a signature stays, until it is known whose model is asked.
+    """
+    if _TOOL_ID.fullmatch(given) or SIGNED_ID.fullmatch(given):
         return given
     return f"toolu_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
 
