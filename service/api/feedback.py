@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import (
@@ -18,6 +18,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from starlette.responses import Response
 
@@ -32,6 +33,7 @@ from service.types import EpisodeFeedback, Feedback, Json, Learned
 
 endpoints = APIRouter(tags=["feedback"])
 MAX_FEEDBACKS = 1_000
+VERDICTS = (("good", 1.0), ("bad", 0.0))
 
 
 def _storable(value: str) -> str:
@@ -44,14 +46,30 @@ FeedbackText = Annotated[str, StringConstraints(max_length=10_000), AfterValidat
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY_CHARS)]
 
 
-class FeedbackRequest(BaseModel):
-    """What somebody says of an answer."""
+class _Said(BaseModel):
+    """What somebody says, whatever of."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    request_id: str = Field(description="the X-Request-ID of the request")
+    verdict: Literal["good", "bad"] | None = Field(
+        None, description="for who has no score: good is 1, bad is 0; a score beside it goes first"
+    )
     score: float = Field(ge=0, le=1, allow_inf_nan=False, description="0: useless, 1: perfect")
     feedback_text: FeedbackText | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _score_of_a_verdict(cls, given: object) -> object:
+        if not isinstance(given, dict) or "score" in given:
+            return given
+        scores = [score for verdict, score in VERDICTS if given.get("verdict") == verdict]
+        return {**given, "score": scores[0]} if scores else given
+
+
+class FeedbackRequest(_Said):
+    """What somebody says of an answer."""
+
+    request_id: str = Field(description="the X-Request-ID of the request")
 
     @field_validator("request_id")
     @classmethod
@@ -61,14 +79,10 @@ class FeedbackRequest(BaseModel):
         return value
 
 
-class EpisodeFeedbackRequest(BaseModel):
+class EpisodeFeedbackRequest(_Said):
     """What somebody says of a whole conversation."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
     session_id: SessionId = Field(description="the session id its requests carried")
-    score: float = Field(ge=0, le=1, allow_inf_nan=False, description="0: useless, 1: perfect")
-    feedback_text: FeedbackText | None = None
 
 
 def _of_what(given: object) -> str:

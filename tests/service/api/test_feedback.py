@@ -42,6 +42,21 @@ async def test_every_score_from_nought_to_one_is_taken(asked: World, score: floa
     assert response.json()["reward"] == pytest.approx(score, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("said", "reward"),
+    [
+        ({"verdict": "good"}, 1.0),
+        ({"verdict": "bad", "feedback_text": "wrong"}, 0.0),
+        ({"verdict": "good", "score": 0.7}, 0.7),
+    ],
+)
+async def test_a_verdict_stands_for_a_score(asked: World, said: dict[str, Any], reward: float) -> None:
+    response = await asked.http.post("/feedback", json={"request_id": "r-0", **said})
+
+    assert (response.status_code, response.json()["status"]) == (202, "applied")
+    assert response.json()["reward"] == (await asked.record("r-0"))["reward"] == reward
+
+
 async def test_the_same_score_again_is_a_duplicate_that_changes_nothing(asked: World) -> None:
     await asked.rate("r-0", 0.5)
     before = dict(asked.store.sums["default"])
@@ -135,6 +150,13 @@ async def test_feedback_for_an_unknown_request_is_not_found(asked: World, method
         ('{"request_id": 5, "score": 1}', "request_id", "valid string, got 5"),
         ('{"request_id": "", "score": 1}', "request_id", "must be 1 to 128 visible ASCII characters"),
         ('{"request_id": "a b", "score": 1}', "request_id", "must be 1 to 128 visible ASCII characters"),
+        ('{"request_id": "r-0", "verdict": "great"}', "verdict", "'good' or 'bad', got 'great'"),
+        ('{"request_id": "r-0", "verdict": ["good"]}', "verdict", "'good' or 'bad', got a list of 1"),
+        ('{"request_id": "r-0", "verdict": null}', "score", "field is required"),
+        ('{"request_id": "r-0", "score": 1, "idempotency_key": "k"}', "idempotency_key", "not permitted"),
+        ('{"request_id": "r-0", "score": 1, "source": "user"}', "source", "not permitted"),
+        ('{"request_id": "r-0", "score": 1, "metric": "tone"}', "metric", "not permitted"),
+        ('{"request_id": "r-0", "score": 1, "dry_run": true}', "dry_run", "not permitted"),
         ('{"request_id": "r-0", "score": 1, "scoer": 1}', "scoer", "not permitted"),
         ('{"request_id": "r-0", "score": 1, "feedback_text": 5}', "feedback_text", "got 5"),
         ('{"request_id": "r-0", "score": 1, "feedback_text": "a\\u0000b"}', "feedback_text", "NUL"),
@@ -147,7 +169,7 @@ async def test_feedback_for_an_unknown_request_is_not_found(asked: World, method
         ("", None, "body must be JSON in UTF-8"),
         ("[" * 100_000, None, "body must be JSON in UTF-8"),
     ],
-    ids=range(24),
+    ids=range(31),
 )
 async def test_bad_feedback_is_refused_by_name_and_teaches_nothing(
     asked: World, raw: str, param: str | None, says: str
