@@ -145,7 +145,15 @@ def test_what_the_compatibility_page_ticks_is_shown_by_a_test() -> None:
     rows = re.findall(r"^\| .+? \| (yes|partly|not offered) \| (.+) \|$", page("docs/compatibility.md"), re.M)
 
     assert len(rows) == len(re.findall(r"^\| (?!what \|)", page("docs/compatibility.md"), re.M))
-    assert [shown for status, shown in rows if status != "not offered" and "`tests/" not in shown] == []
+    assert [shown for _, shown in rows if "`tests/" not in shown] == []
+
+
+def test_the_api_page_has_what_the_compatibility_page_does_not_offer() -> None:
+    table = page("docs/api.md").split("\n## Not offered\n")[1].split("\n## ")[0]
+
+    listed = re.findall(r"^\| (.+?) \| .+ \|$", table, re.M)
+
+    assert listed[1:] == re.findall(r"^\| (.+?) \| not offered \|", page("docs/compatibility.md"), re.M)
 
 
 def test_the_operations_page_has_every_metric() -> None:

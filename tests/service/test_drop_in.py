@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from service.errors import ProviderBroken
+from service.errors import ProviderBroken, ProviderOutOfCredit, ProviderRateLimited
 from tests.fakes import ANY, Reply
 from tests.service.world import World
 
@@ -107,6 +107,24 @@ async def test_a_stream_that_breaks_raises_rather_than_ends(world: World, client
 
     with pytest.raises(openai.APIError, match="gone"):
         [chunk async for chunk in stream]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (ProviderRateLimited("slow down", status=429, retry_after_s=7), "rate_limit_exceeded"),
+        (ProviderOutOfCredit("pay first", status=402), "insufficient_quota"),
+    ],
+)
+async def test_limits_of_every_provider_raise_what_openai_raises(
+    world: World, client: AsyncOpenAI, fault: ProviderRateLimited, code: str
+) -> None:
+    world.caller.will(ANY, *[Reply(error=fault)] * 3)
+
+    with pytest.raises(openai.RateLimitError) as error:
+        await client.chat.completions.create(model="auto", messages=HI)
+
+    assert error.value.code == code
 
 
 async def test_the_clients_own_retries_share_the_budget_of_calls(world: World, client: AsyncOpenAI) -> None:

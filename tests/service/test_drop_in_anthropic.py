@@ -295,6 +295,17 @@ async def test_failures_before_the_first_word_raise_what_the_client_knows_as_ove
     assert error.value.request_id == error.value.response.headers["X-Request-ID"]
 
 
+async def test_a_limit_of_every_provider_raises_what_anthropic_raises(
+    client: AsyncAnthropic, upstream: Upstream
+) -> None:
+    upstream.script = refuses(429, headers={"Retry-After": "7"})
+
+    with pytest.raises(anthropic.RateLimitError) as error:
+        await client.messages.create(model="auto", max_tokens=50, messages=HI)
+
+    assert error.value.response.headers["Retry-After"] == "7"
+
+
 @pytest.mark.parametrize(
     ("seed", "claude", "gpt"),
     [

@@ -82,7 +82,9 @@ async def test_no_depth_of_nesting_hurts(world: World, depth: int) -> None:
 # --- paths and methods
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/v1/embeddings", "/v1/responses"])
+@pytest.mark.parametrize(
+    "path", ["/", "/nowhere", "/v1/embeddings", "/v1/responses", "/v1/completions", "/v1/files"]
+)
 async def test_an_unknown_path_is_told_in_the_envelope(world: World, path: str) -> None:
     response = await world.http.post(path, json={})
 

@@ -185,9 +185,18 @@ async def test_a_wrong_method_is_answered_in_the_envelope(world: World) -> None:
     assert (response.status_code, error_of(response)["type"]) == (405, "invalid_request_error")
 
 
-@pytest.mark.parametrize("path", ["/v1/messages/batches", "/v1/messages/batches/b-1/cancel"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/messages/batches",
+        "/v1/messages/batches/b-1/cancel",
+        "/v1/files",
+        "/v1/files/f-1/content",
+        "/v1/complete",
+    ],
+)
 async def test_what_is_not_offered_is_not_found(world: World, path: str) -> None:
-    response = await world.http.post(path, json={})
+    response = await world.http.post(path, json={}, headers={"anthropic-version": "2023-06-01"})
 
     assert (response.status_code, error_of(response)["type"]) == (404, "not_found_error")
 

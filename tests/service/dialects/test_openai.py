@@ -100,6 +100,8 @@ def test_what_is_no_json_object_is_refused(raw: bytes, says: str) -> None:
         ({"response_format": "json"}, "response_format", "got 'json'"),
         ({"router": []}, "router", "got a list of 0"),
         ({"router": {"modles": ["a"]}}, "router.modles", "not permitted"),
+        ({"router": {"no_store": True}}, "router.no_store", "not permitted"),
+        ({"router": {"floor": "large"}}, "router.floor", "not permitted"),
         ({"router": {"models": []}}, "router.models", "at least 1 item"),
         ({"router": {"max_cost_usd": 0}}, "router.max_cost_usd", "greater than 0, got 0"),
         ({"router": {"max_cost_usd": "cheap"}}, "router.max_cost_usd", "got 'cheap'"),
