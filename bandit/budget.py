@@ -53,8 +53,7 @@ class Pacer:
             return np.zeros(expected_usd.size, dtype=np.bool_)
         dollars = expected_usd / self.budget_usd
         cheapest = float(dollars.min())
-        owed = min(self.purse, 0.0) / PURSE_START
-        return dollars > max(self.purse, 1.0 + owed, cheapest)
+        return dollars > max(self.purse, 1.0, cheapest)
 
     def record(self, utilities: Floats, expected_usd: Floats, chosen: int, arms: Sequence[str] = ()) -> None:
         """Remember one decision and reserve its expected dollars.
