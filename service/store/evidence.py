@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -49,8 +50,7 @@ class PostgresEvidence:
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
         async with self._database.connection() as connection:
             rows = await connection.fetch(RATED, tenant, encoder, limit)
-        experiences = (experience_of(row) for row in rows)
-        return [experience for experience in experiences if experience is not None]
+        return await asyncio.to_thread(_experiences, rows)  # thousands of vectors
 
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
         given = None if reward is None else Reward(six_places(reward.value), six_places(reward.weight))
@@ -213,6 +213,11 @@ FROM (VALUES (1)) AS always (one)
 LEFT JOIN evidence e ON e.changed_in >= $1::bigint::text::xid8
 """
 _CHANGED_HISTORIES = "SELECT * FROM histories WHERE changed_in >= $1::bigint::text::xid8"
+
+
+def _experiences(rows: Sequence[Record]) -> list[Experience]:
+    experiences = (experience_of(row) for row in rows)
+    return [experience for experience in experiences if experience is not None]
 
 
 def _unknown(feedback: Feedback) -> UnknownRequest:
