@@ -28,7 +28,7 @@ from benchmarks.tables import summarise, text
 from service.replay.demo import DEMO_FILE
 
 SMALL_POOL = 5
-FRESH = 5000  # seeds from here on were not looked at while the learner was made
+FRESH = 8000  # seeds from here on were not looked at while the learner was made
 RESULTS = Path(__file__).parent / "results"
 # Measures that take long are for the set that says most; where it is missing, `budget` is for every set.
 LONG_SET, BUDGET_SET = "llmrouter", "judged"
