@@ -131,7 +131,9 @@ class Completion:
         if (seen := self._seen(query, logged)) is not None:
             return Streaming(await self._repeat(query, logged, seen), in_pieces(seen.body))
         run, call, opened = await self._answer(query, logged, self._open)
-        return Streaming(self._head(run), self._chunks(run, call, opened))
+        chunks = self._chunks(run, call, opened)
+        await anext(chunks)  # begun: to close what has not begun would do nothing
+        return Streaming(self._head(run), chunks)
 
     async def _answer(self, query: Query, logged: LoggedDecision | None, ask: Ask[T]) -> tuple[Run, Call, T]:
         """Decide, unless that was done before, and call until answered; failures are logged."""
@@ -295,6 +297,7 @@ class Completion:
     async def _chunks(self, run: Run, call: Call, opened: _Opened) -> AsyncGenerator[Chunk, None]:
         try:
             async with aclosing(opened.rest):
+                yield Chunk({})  # nobody sees it
                 for chunk in opened.first:
                     yield _named(chunk, call.arm)
                 async for chunk in opened.rest:

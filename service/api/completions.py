@@ -70,21 +70,25 @@ async def _opened_late(opening: asyncio.Task[Streaming], writer: Writer) -> Asyn
         while not opening.done():
             yield sse.PING
             await asyncio.wait({opening}, timeout=KEEPALIVE_EVERY_S)
+    except BaseException:  # the caller left
+        await _given_up(opening)
+        raise
+    try:
         streaming = await opening
     except RouterError as error:
         yield writer.failure(error)
         return
-    finally:
-        await _given_up(opening)
     async with aclosing(writer.events(streaming)) as events:
         async for event in events:
             yield event
 
 
 async def _given_up(opening: asyncio.Task[Streaming]) -> None:
-    """Cancel it, unless it is over, and wait until it has told its model."""
+    """Cancel it, or break off the stream where it has opened all the same; its model has been told then."""
     opening.cancel()
     await asyncio.wait({opening})
+    if not opening.cancelled() and opening.exception() is None:
+        await opening.result().chunks.aclose()
 
 
 def headers(head: Head) -> dict[str, str]:

@@ -228,6 +228,21 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_w
     assert attempt.cost_usd > 0
 
 
+async def test_a_stream_that_its_caller_leaves_unread_is_broken_off_and_logged(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
+    streaming = await completion.stream(query(stream=True))
+
+    await streaming.chunks.aclose()
+
+    await world.background.drain(5.0)
+    [attempt] = attempts(world)
+    assert world.caller.cancelled == [attempt.arm_id]
+    assert attempt.status == "cancelled"
+    assert attempt.cost_usd > 0
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_caller_who_leaves_while_the_decision_is_being_committed_is_logged_all_the_same(
     world: World, slow: Completion, gated: GatedJournal, stream: bool
