@@ -17,6 +17,7 @@ from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.explanation import explanation
 from service.store.histories import Said, folded
 from service.store.sums import differences, nine_places, outcome_sums, six_places, verdict_sums
+from service.store.values import storable
 from service.store.verdict import Event, Verdict
 from service.types import (
     ArmSums,
@@ -234,7 +235,7 @@ class FakeJournal:
                 "n_chars": len(query.text),
                 "n_prompt_tokens": query.n_prompt_tokens,
                 "digest": query.body_digest.hex(),
-                "text": query.text.replace("\0", "\ufffd") if self.store_texts else None,
+                "text": storable(query.text) if self.store_texts else None,
             },
             **orjson.loads(orjson.dumps(explanation(decision))),
         }
@@ -461,7 +462,7 @@ def _attempt(attempt: Attempt) -> Json:
         "started_at": attempt.started_at.isoformat(),
         **_call(attempt),
         "error_type": attempt.error_type,
-        "error_message": attempt.error_message,
+        "error_message": storable(attempt.error_message),
         "upstream_status": attempt.upstream_status,
     }
 
@@ -472,7 +473,7 @@ def _call(call: Attempt | Outcome) -> Json:
         "ttft_s": None if call.ttft_s is None else float(six_places(call.ttft_s)),
         "usage": _usage(call.usage),
         "cost_usd": float(nine_places(call.cost_usd)),
-        "finish_reason": call.finish_reason,
+        "finish_reason": storable(call.finish_reason),
     }
 
 

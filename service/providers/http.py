@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -153,7 +154,7 @@ async def _read(response: aiohttp.ClientResponse, arm: Arm) -> bytes:
 def parsed(data: bytes) -> object:
     """The JSON value; None when it is none."""
     try:
-        value: object = orjson.loads(data)
+        value: object = orjson.loads(data.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:
         return None
     return value

@@ -13,7 +13,7 @@ from service.ports import Clock
 from service.providers.failures import failure_in
 from service.providers.http import HttpClient, Post, parsed
 from service.providers.keys import api_key
-from service.providers.streams import StreamTally
+from service.providers.streams import StreamTally, ends_well
 from service.providers.tool_ids import with_nine_letters
 from service.types import Answer, Arm, Chunk, Json
 from service.usage import estimated_usage, text_bytes, usage_from
@@ -88,7 +88,7 @@ class OpenAICompatibleCaller:
         tally = StreamTally(arm, body)
         async with aclosing(self._http.events(post)) as events:
             async for data in events:
-                if data == b"[DONE]":
+                if data.strip() == b"[DONE]":
                     break
                 if (chunk := tally.take(self._piece(arm, data))) is not None:
                     yield chunk
@@ -147,9 +147,4 @@ def _is_completion(answer: object) -> TypeGuard[Json]:
 
 
 def _is_complete(choice: object) -> bool:
-    """OpenRouter marks an answer that broke off by the finish reason `error`."""
-    return (
-        isinstance(choice, dict)
-        and isinstance(choice.get("message"), dict)
-        and choice.get("finish_reason") != "error"
-    )
+    return isinstance(choice, dict) and isinstance(choice.get("message"), dict) and ends_well(choice)

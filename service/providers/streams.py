@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+
 from service.errors import ProviderBroken
 from service.types import Arm, Chunk, Json, Usage
 from service.usage import estimated_usage, reported, text_bytes, usage_from
@@ -19,10 +21,11 @@ class EventReader:
         self._rest = b""
         self._data: list[bytes] = []
         self._n_data_bytes = 0
+        self._has_begun = False
 
     def feed(self, block: bytes) -> list[bytes]:
         """The data of the events that `block` completes; an empty block ends the stream."""
-        lines = (self._rest + block).splitlines(keepends=True)
+        lines = self._without_mark(self._rest + block).splitlines(keepends=True)
         # A line without its LF is unfinished; so may be one that ends in CR.
         self._rest = lines.pop() if block and lines and not lines[-1].endswith(b"\n") else b""
         events = [data for line in lines if (data := self._take(line.rstrip(b"\r\n"))) is not None]
@@ -31,6 +34,13 @@ class EventReader:
         if len(self._rest) + self._n_data_bytes > MAX_EVENT_BYTES:
             raise ProviderBroken(f"a streamed event has more than {MAX_EVENT_BYTES} bytes")
         return events
+
+    def _without_mark(self, begun: bytes) -> bytes:
+        """The bytes without the byte order mark that a stream may begin with."""
+        if self._has_begun:
+            return begun
+        self._has_begun = len(begun) >= len(BOM_UTF8)
+        return begun.removeprefix(BOM_UTF8)
 
     def _take(self, line: bytes) -> bytes | None:
         """The finished event's data at its closing empty line; only `data:` fields matter to us."""
@@ -105,9 +115,10 @@ class StreamTally:
 
 
 def _is_choice(choice: object) -> bool:
-    """OpenRouter marks an answer that broke off by the finish reason `error`."""
-    return (
-        isinstance(choice, dict)
-        and isinstance(choice.get("index", 0), int)
-        and choice.get("finish_reason") != "error"
-    )
+    return isinstance(choice, dict) and isinstance(choice.get("index", 0), int) and ends_well(choice)
+
+
+def ends_well(choice: Json) -> bool:
+    """Whether a choice has a sound finish reason, or none; OpenRouter says `error` where it broke off."""
+    reason = choice.get("finish_reason")
+    return reason is None or (isinstance(reason, str) and reason != "error")

@@ -67,7 +67,7 @@ class PostgresShadowLog:
             attempt.usage.estimated,
             nine_places(attempt.cost_usd),
             answer.price_version,
-            attempt.finish_reason,
+            storable(attempt.finish_reason),
             attempt.error_type,
             storable(attempt.error_message),
             attempt.upstream_status,

@@ -23,7 +23,7 @@ def storable(text: str) -> str: ...
 @overload
 def storable(text: str | None) -> str | None: ...
 def storable(text: str | None) -> str | None:
-    """A caller's text without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
+    """A text from outside without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
     if text is None:
         return None
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -179,6 +179,19 @@ async def test_a_text_with_nul_bytes_is_kept(stores: Stores) -> None:
     assert record["query"]["text"] == "a\ufffdb"
 
 
+async def test_what_a_model_says_is_kept_with_nul_bytes_in_it(stores: Stores) -> None:
+    decision = a_decision()
+    await stores.journal.log_decision(decision)
+    attempt = an_attempt(decision, finish_reason="st\0op", error_message="no\0t now")
+
+    await stores.journal.log_outcome(an_outcome(decision, finish_reason="st\0op"), [attempt])
+
+    record = await stores.journal.record(TENANT, "r1")
+    assert record is not None
+    assert record["outcome"]["finish_reason"] == record["attempts"][0]["finish_reason"] == "st\ufffdop"
+    assert record["attempts"][0]["error_message"] == "no\ufffdt now"
+
+
 async def test_texts_are_not_stored_unless_switched_on(database: Database) -> None:
     journal = PostgresJournal(database)
     decision = a_decision(text="secret")

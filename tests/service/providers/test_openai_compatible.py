@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import get_args, get_type_hints
 
+import orjson
 import pytest
 from openai.types.chat import completion_create_params
 
@@ -180,7 +181,10 @@ async def test_unreported_usage_is_estimated(caller: OpenAICompatibleCaller, ups
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"<html>", b"", b"{", [], None, {}, {"choices": []}, {"choices": [{"index": 0}]}, {"choices": "many"}],
+    [b"<html>", b"", b"{", [], None, {}, {"choices": []}, {"choices": [{"index": 0}]}, {"choices": "many"}]
+    + [
+        completion() | {"choices": [{"message": {}, "finish_reason": reason}]} for reason in (7, {}, ["stop"])
+    ],
 )
 async def test_a_200_that_is_no_completion_is_a_broken_provider(
     caller: OpenAICompatibleCaller, upstream: Upstream, nonsense: object
@@ -189,6 +193,16 @@ async def test_a_200_that_is_no_completion_is_a_broken_provider(
 
     with pytest.raises(ProviderBroken, match="something else than a chat completion"):
         await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+
+async def test_a_byte_order_mark_before_an_answer_is_passed_over(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = answers(b"\xef\xbb\xbf" + orjson.dumps(completion("hi")))
+
+    answer = await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert answer.body["choices"][0]["message"]["content"] == "hi"
 
 
 async def test_an_error_in_a_200_counts_as_that_error(
@@ -436,6 +450,17 @@ async def test_a_stream_may_end_without_done(caller: OpenAICompatibleCaller, ups
     assert text_of(chunks) == "hi"
 
 
+@pytest.mark.parametrize("done", [b"data: [DONE] \n\n", b"data:[DONE]\n\n", b"data: [DONE]"])
+async def test_done_may_be_spelled_a_little_otherwise(
+    caller: OpenAICompatibleCaller, upstream: Upstream, done: bytes
+) -> None:
+    upstream.script = streams(event(piece("hi", finish_reason="stop")), done)
+
+    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+    assert text_of(chunks) == "hi"
+
+
 @pytest.mark.parametrize(
     "blocks",
     [
@@ -449,6 +474,10 @@ async def test_a_stream_may_end_without_done(caller: OpenAICompatibleCaller, ups
         [event(piece("hi")), event([1])],
         [event({"hello": "world"})],
         [event(piece("hi")), event(piece(finish_reason="error"))],
+        [
+            event(piece("hi")),
+            event(piece() | {"choices": [{"delta": {}, "finish_reason": {"type": "stop"}}]}),
+        ],
         [event(piece("hi")), event({"error": {"message": "overloaded"}})],
     ],
 )

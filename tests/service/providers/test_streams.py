@@ -37,6 +37,15 @@ def test_an_event_is_told_as_soon_as_its_empty_line_is_there() -> None:
     assert reader.feed(b"\ndata: b") == [b"a"]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_event() -> None:
+    reader = EventReader()
+
+    first = [data for byte in b"\xef\xbb\xbfdata: a\n\n" for data in reader.feed(bytes([byte]))]
+
+    assert first == [b"a"]
+    assert read(b"data: b\n\n\xef\xbb\xbfdata: c\n\n") == [b"b"]  # only at the beginning
+
+
 def test_an_endless_event_is_cut_off() -> None:
     reader = EventReader()
 
