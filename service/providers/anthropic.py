@@ -11,7 +11,7 @@ import orjson
 from service.errors import ProviderBroken, ProviderError
 from service.ports import Clock
 from service.providers.failures import failure_in
-from service.providers.http import HttpClient, Post, parsed
+from service.providers.http import HttpClient, Post, parsed, read_out
 from service.providers.keys import api_key
 from service.types import Answer, Arm, Chunk, Json, Native, Usage
 from service.usage import estimated_usage, text_bytes, usage_from
@@ -72,6 +72,9 @@ class AnthropicCaller:
                 if not isinstance(event, dict) or event.get("type") == "error":
                     raise self._refusal(arm, 200, event)
                 yield watch.take(event, data)
+                if watch.is_whole:
+                    await read_out(events)
+                    break
         watch.end()
 
     async def close(self) -> None:
@@ -111,7 +114,7 @@ class _Watch:
         self._frame: Json = {"object": "chat.completion.chunk"}
         self._counts: Json = {}
         self._n_answer_bytes = 0
-        self._is_whole = False
+        self.is_whole = False
 
     def take(self, event: Json, data: bytes) -> Chunk:
         """The event as it came, under the arm's name."""
@@ -131,13 +134,13 @@ class _Watch:
         body = {**self._frame, "choices": choices if delta or finish_reason else []}
         usage = None
         if kind == "message_stop":
-            self._is_whole = True
+            self.is_whole = True
             usage = usage_from(self._counts) or _estimated(self._native, self._n_answer_bytes)
         return Chunk(body, usage, b"event: %s\ndata: %s\n\n" % (str(kind).encode(), data))
 
     def end(self) -> None:
         """Raises ProviderBroken: the stream was cut off."""
-        if not self._is_whole:
+        if not self.is_whole:
             raise ProviderBroken(f"{self._arm.model} stopped streaming before its answer was complete")
 
     def _count(self, event: Json) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -20,6 +20,7 @@ from service.types import Arm, Json
 
 MAX_ANSWER_BYTES = 32 * 2**20
 CONNECT_TIMEOUT_S = 10.0
+ENDING_S = 0.25  # for the end of a response whose last event is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,14 @@ class HttpClient:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             )
         return self._session
+
+
+async def read_out(events: AsyncGenerator[bytes, None]) -> None:
+    """Wait a moment for the end after a stream's last event: only then can its connection be used again."""
+    with suppress(TimeoutError, ProviderError):
+        async with asyncio.timeout(ENDING_S):
+            async for _ in events:
+                pass
 
 
 class _Events:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from service.errors import ProviderBroken, ProviderError
 from service.ports import Clock
 from service.providers.failures import failure_in
-from service.providers.http import HttpClient, Post, parsed
+from service.providers.http import HttpClient, Post, parsed, read_out
 from service.providers.keys import api_key
 from service.providers.streams import StreamTally, ends_well
 from service.providers.tool_ids import with_nine_letters
@@ -89,6 +89,7 @@ class OpenAICompatibleCaller:
         async with aclosing(self._http.events(post)) as events:
             async for data in events:
                 if data.strip() == b"[DONE]":
+                    await read_out(events)
                     break
                 if (chunk := tally.take(self._piece(arm, data))) is not None:
                     yield chunk

@@ -30,6 +30,7 @@ class Upstream:
         self.bodies: list[Json] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.connections: set[object] = set()
         self.asked = asyncio.Event()
         self._hung_up = asyncio.Event()
         self.base_url = ""
@@ -46,6 +47,7 @@ class Upstream:
         self.bodies.append(orjson.loads(await request.read()))
         self.headers.append(dict(request.headers))
         self.paths.append(request.path)
+        self.connections.add(request.transport)
         self.asked.set()
         try:
             return await self.by_model.get(self.bodies[-1].get("model", ""), self.script)(request)
@@ -100,6 +102,8 @@ def streams(*blocks: bytes, then: Script | None = None) -> Script:
             await response.write(block)
         if then is not None:
             return await then(request)
+        for _ in range(20):  # turns of the event loop, as the end seldom comes with the last block
+            await asyncio.sleep(0)
         return response
 
     return script

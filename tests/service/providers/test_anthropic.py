@@ -20,6 +20,7 @@ from tests.service.providers.scripted import (
     KEY,
     NOW,
     SECRETS,
+    Script,
     Upstream,
     answers,
     collected,
@@ -306,6 +307,38 @@ async def test_a_prompt_too_long_may_fit_another_model(caller: AnthropicCaller, 
         await asked(caller, claude(upstream), False)
 
     assert raised.value.another_may_accept
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        streams(START, *SAID, *ENDING, b"data: [DONE]\n\n"),
+        streams(START, *SAID, *ENDING, ENDING[-1], b"data: no json\n\n"),
+        streams(START, *SAID, *ENDING, then=hang),
+        streams(START, *SAID, *ENDING, then=drop),
+    ],
+    ids=["done", "a second end", "silence", "a lost connection"],
+)
+async def test_what_comes_after_the_end_of_a_message_is_no_part_of_it(
+    caller: AnthropicCaller, upstream: Upstream, then: Script
+) -> None:
+    upstream.script = then
+
+    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+
+    assert chunks[-1].native == ENDING[-1]
+    assert chunks[-1].usage == COUNTED
+
+
+async def test_messages_that_ended_leave_their_connection_to_the_next(
+    caller: AnthropicCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(START, *SAID, *ENDING)
+
+    for _ in range(3):
+        await collected(caller.stream(claude(upstream), NATIVE, timeout_s=5))
+
+    assert len(upstream.connections) == 1
 
 
 @pytest.mark.parametrize(

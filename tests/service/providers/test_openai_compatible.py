@@ -181,9 +181,20 @@ async def test_unreported_usage_is_estimated(caller: OpenAICompatibleCaller, ups
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"<html>", b"", b"{", [], None, {}, {"choices": []}, {"choices": [{"index": 0}]}, {"choices": "many"}]
-    + [
-        completion() | {"choices": [{"message": {}, "finish_reason": reason}]} for reason in (7, {}, ["stop"])
+    [
+        *(
+            b"<html>",
+            b"",
+            b"{",
+            [],
+            None,
+            {},
+            {"choices": []},
+            {"choices": [{"index": 0}]},
+            {"choices": "many"},
+        ),
+        {"choices": [{"message": {"content": "hi"}, "finish_reason": 7}]},
+        {"choices": [{"message": {"content": "hi"}, "finish_reason": {"type": "stop"}}]},
     ],
 )
 async def test_a_200_that_is_no_completion_is_a_broken_provider(
@@ -448,6 +459,28 @@ async def test_a_stream_may_end_without_done(caller: OpenAICompatibleCaller, ups
     chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert text_of(chunks) == "hi"
+
+
+async def test_streams_that_ended_leave_their_connection_to_the_next(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE)
+
+    for _ in range(3):
+        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+    assert len(upstream.connections) == 1
+
+
+async def test_an_upstream_that_stays_on_the_line_after_done_keeps_nobody_waiting(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE, then=hang)
+
+    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=20))
+
+    assert text_of(chunks) == "hi"
+    await upstream.was_left()
 
 
 @pytest.mark.parametrize("done", [b"data: [DONE] \n\n", b"data:[DONE]\n\n", b"data: [DONE]"])
