@@ -1,24 +1,38 @@
-"""A whole answer sent piece by piece, for callers who asked for a stream."""
+"""A whole answer piece by piece, where a stream was asked for."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 from service.types import Chunk, Json, Usage
 
 
 async def in_pieces(body: Json) -> AsyncGenerator[Chunk, None]:
-    """The chunks that say what an OpenAI `chat.completion` says: role, content, finish, usage."""
-    head = {name: body.get(name) for name in ("id", "created", "model", "system_fingerprint")}
+    """A stream that says what an OpenAI `chat.completion` says, and costs nothing."""
+    *said, ending = pieces(body)
+    for piece in said:
+        yield Chunk(piece)
+    yield Chunk(ending, usage=Usage())
+
+
+def pieces(body: Json) -> Iterator[Json]:
+    """The `chat.completion.chunk` objects that say what a `chat.completion` says."""
+    head = {name: value for name, value in body.items() if name not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"
-    for choice in body["choices"]:
-        message = {name: value for name, value in choice["message"].items() if value is not None}
-        if "tool_calls" in message:
-            message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(message["tool_calls"])]
-        yield Chunk({**head, "choices": [_choice(choice, message, None)]})
-        yield Chunk({**head, "choices": [_choice(choice, {}, choice.get("finish_reason"))]})
-    yield Chunk({**head, "choices": [], "usage": body.get("usage")}, usage=Usage())
+    for position, choice in enumerate(body["choices"]):
+        index = choice.get("index", position)
+        yield {**head, "choices": [_choice(index, _delta(choice["message"]), None)]}
+        yield {**head, "choices": [_choice(index, {}, choice.get("finish_reason"))]}
+    yield {**head, "choices": [], "usage": body.get("usage")}
 
 
-def _choice(choice: Json, delta: Json, finish_reason: str | None) -> Json:
-    return {"index": choice["index"], "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+def _delta(message: Json) -> Json:
+    """The whole message as one delta, whose tool calls are numbered."""
+    delta = {name: value for name, value in message.items() if value is not None}
+    if isinstance(calls := delta.get("tool_calls"), list):
+        delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, dict)]
+    return delta
+
+
+def _choice(index: int, delta: Json, finish_reason: str | None) -> Json:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}

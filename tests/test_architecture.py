@@ -86,7 +86,7 @@ MAY_IMPORT = {
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
     "service.providers": (
-        f"{VALUES} service.ports service.usage service.providers aiohttp litellm orjson yaml"
+        f"{VALUES} service.pieces service.ports service.usage service.providers aiohttp litellm orjson yaml"
     ),
     "service.providers.tokenizers": "tiktoken tokenizers structlog",  # tiktoken comes with LiteLLM
     "service.cache": "service.types service.ports orjson",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
+from typing import TypeGuard
 
 import orjson
 
@@ -69,7 +70,7 @@ class AnthropicCaller:
         async with aclosing(self._http.events(post)) as events:
             async for data in events:
                 event = parsed(data)
-                if not isinstance(event, dict) or event.get("type") == "error":
+                if not _is_event(event):
                     raise self._refusal(arm, 200, event)
                 yield watch.take(event, data)
                 if watch.is_whole:
@@ -147,6 +148,12 @@ class _Watch:
         """Counts are cumulative; those of the beginning stand where the end gives none."""
         counts = _object(event.get("usage"))
         self._counts |= {name: count for name, count in counts.items() if count is not None}
+
+
+def _is_event(value: object) -> TypeGuard[Json]:
+    """Whether it is an event of an answer: neither an error nor a whole message."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    return isinstance(kind, str) and kind not in ("error", "message")
 
 
 def _delta(event: Json) -> Json:

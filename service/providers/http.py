@@ -28,8 +28,7 @@ class Post:
     """One call of an arm's server.
 
     Args:
-        refusal: the error for an answer of that status, with that body and that `Retry-After` in
-            seconds; status 200 is for a whole answer where a stream was asked for.
+        refusal: the error for an answer of that status, with that body and that `Retry-After` in seconds.
     """
 
     arm: Arm
@@ -60,14 +59,15 @@ class HttpClient:
                     return parsed(await _read(response, post.arm))
 
     async def events(self, post: Post) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event; `timeout_s` bounds each wait for the next one."""
+        """The data of each server-sent event; `timeout_s` bounds each wait for the next one.
+
+        A whole JSON document in place of a stream is its only event.
+        """
         with _translated(post):
             async with asyncio.timeout(post.timeout_s):
                 response = await self._send(post)
-                if response.content_type == "application/json":
-                    raise post.refusal(200, parsed(await _read(response, post.arm)), None)
         try:
-            events = _Events(response)
+            events = _Document(response, post.arm) if _is_json(response) else _Events(response)
             while True:
                 with _translated(post):
                     async with asyncio.timeout(post.timeout_s):
@@ -113,6 +113,21 @@ async def read_out(events: AsyncGenerator[bytes, None]) -> None:
         async with asyncio.timeout(ENDING_S):
             async for _ in events:
                 pass
+
+
+def _is_json(response: aiohttp.ClientResponse) -> bool:
+    return response.content_type == "application/json"
+
+
+class _Document:
+    """A response that is one event."""
+
+    def __init__(self, response: aiohttp.ClientResponse, arm: Arm) -> None:
+        self._response = response
+        self._arm = arm
+
+    async def next(self) -> bytes | None:
+        return await _read(self._response, self._arm) or None
 
 
 class _Events:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from service.errors import ProviderBroken, ProviderError
+from service.pieces import pieces
 from service.ports import Clock
 from service.providers.failures import failure_in
 from service.providers.http import HttpClient, Post, parsed, read_out
@@ -91,8 +92,9 @@ class OpenAICompatibleCaller:
                 if data.strip() == b"[DONE]":
                     await read_out(events)
                     break
-                if (chunk := tally.take(self._piece(arm, data))) is not None:
-                    yield chunk
+                for piece in self._pieces(arm, data):
+                    if (chunk := tally.take(piece)) is not None:
+                        yield chunk
         yield tally.end()
 
     async def close(self) -> None:
@@ -109,11 +111,12 @@ class OpenAICompatibleCaller:
             refusal=partial(self._refusal, arm),
         )
 
-    def _piece(self, arm: Arm, data: bytes) -> Json:
+    def _pieces(self, arm: Arm, data: bytes) -> Iterable[Json]:
+        """The pieces in an event: one, or all where the upstream does not stream and answers in one."""
         piece = parsed(data)
         if not isinstance(piece, dict) or piece.get("error"):
             raise self._refusal(arm, 200, piece)
-        return piece
+        return pieces(piece) if _is_completion(piece) else (piece,)
 
     def _refusal(self, arm: Arm, status: int, answer: object, wait_s: float | None = None) -> ProviderError:
         """The error for what is no chat completion; some put an error envelope into a 200."""

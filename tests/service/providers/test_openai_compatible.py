@@ -21,6 +21,7 @@ from service.errors import (
 from service.providers import openai_compatible
 from service.providers.openai_compatible import FIELDS, OpenAICompatibleCaller
 from service.types import Arm, Json, Usage
+from tests.service.faults import plainly
 from tests.service.providers.scripted import (
     BODY,
     KEY,
@@ -587,6 +588,35 @@ async def test_an_account_without_credit_is_told_from_a_rate_limit(
 
     with pytest.raises(ProviderOutOfCredit, match="wants to be paid"):
         await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+
+async def test_an_upstream_that_does_not_stream_answers_in_pieces_all_the_same(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    whole = completion("hi", usage=USAGE, service_tier="flex")
+    whole["choices"][0]["message"]["tool_calls"] = [call]
+    upstream.script = answers(whole)
+
+    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+
+    assert text_of(chunks) == "hi"
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk.body["choices"]]
+    assert deltas[0] == {"role": "assistant", "content": "hi", "tool_calls": [{"index": 0, **call}]}
+    assert chunks[-2].body["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1].usage == Usage(prompt_tokens=12, cached_tokens=4, completion_tokens=3)
+    assert {(c.body["object"], c.body["service_tier"]) for c in chunks} == {("chat.completion.chunk", "flex")}
+
+
+async def test_an_upstream_that_never_ends_its_one_answer_is_left(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = plainly(b'{"id":', hang)
+
+    with pytest.raises(ProviderTimeout):
+        await collected(caller.stream(upstream.arm(), BODY, timeout_s=0.2))
+
+    await upstream.was_left()
 
 
 async def test_a_stream_answered_with_an_error_document_raises_that_error(
