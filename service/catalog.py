@@ -98,8 +98,11 @@ class Catalog:
             raise UnknownModel(f"model {name!r} {why}", param="model")
         return arm
 
-    def eligible(self, query: Query) -> tuple[list[Arm], list[Rejection]]:
+    def eligible(self, query: Query, kept_id: str | None = None) -> tuple[list[Arm], list[Rejection]]:
         """The arms that may answer, and why the others may not.
+
+        Args:
+            kept_id: the arm that a conversation cannot leave now; it may answer even if it rests or drains.
 
         Raises:
             UnknownModel: the caller names an arm that does not exist.
@@ -111,25 +114,23 @@ class Catalog:
         arms = [*self.arms, *self.aside] if asked_for is None else [self.find(asked_for)]
         allowed = self._allowed(query)
         reasons = {
-            arm.arm_id: self._stands_aside(arm, asked_for) or self._reason_against(arm, query, allowed)
+            arm.arm_id: self._stands_aside(arm, asked_for is not None or arm.arm_id == kept_id)
+            or self._reason_against(arm, query, allowed)
             for arm in arms
         }
         rejected = [Rejection(arm_id, reason) for arm_id, reason in reasons.items() if reason is not None]
         able = [arm for arm in arms if reasons[arm.arm_id] is None]
         if not able:
             raise _nothing_left(arms, rejected, query)
-        rests = [Rejection(arm.arm_id, why) for arm in able if (why := self.breaker.is_resting(arm))]
+        rests = [
+            Rejection(arm.arm_id, why)
+            for arm in able
+            if arm.arm_id != kept_id and (why := self.breaker.is_resting(arm))
+        ]
         if len(rests) == len(able):
             raise self._all_rest(able, rests)
         resting = {rest.arm_id for rest in rests}
         return [arm for arm in able if arm.arm_id not in resting], [*rejected, *rests]
-
-    def kept(self, query: Query, arm_id: str) -> Arm | None:
-        """The arm, if it can answer the query, even while it rests or drains: a conversation waits for it."""
-        arm = next((arm for arm in self.arms if arm.arm_id == arm_id), None)
-        if arm is None or self._reason_against(arm, query, self._allowed(query)) is not None:
-            return None
-        return arm
 
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""
@@ -157,9 +158,9 @@ class Catalog:
     def _ids(self, names: Iterable[str], param: str) -> frozenset[str]:
         return frozenset(self.known(name, param=param).arm_id for name in names)
 
-    def _stands_aside(self, arm: Arm, asked_for: str | None) -> str | None:
+    def _stands_aside(self, arm: Arm, is_wanted: bool) -> str | None:
         state = self.state(arm)
-        if state == "draining" and asked_for is None:
+        if state == "draining" and not is_wanted:
             return "is draining"
         return _ASIDE.get(state)
 

@@ -39,9 +39,7 @@ from service.types import (
     DecisionKind,
     Neighbour,
     Options,
-    Pin,
     Query,
-    Rejection,
     Vector,
 )
 
@@ -94,10 +92,10 @@ class Router:
 
     async def preview(self, query: Query) -> Decision:
         """Choose an arm without leaving a trace. Raises as `decide` does."""
-        arms, rejected = self.catalog.eligible(query)
+        arms, rejected = ([], []) if query.turn.in_tool_loop else self.catalog.eligible(query)
         recalled, (pin, missing) = await asyncio.gather(self._recall(query), self.sessions.find(query))
-        if pin is not None and query.turn.in_tool_loop:
-            arms, rejected = self._with_kept(query, pin, arms, rejected)
+        if query.turn.in_tool_loop:  # whose arm may answer even where no other can
+            arms, rejected = self.catalog.eligible(query, None if pin is None else pin.arm_id)
         knobs = narrowed(self.knobs, query.options)
         fitted = self.difficulties.of(query.tenant, n_rated(self.evidence.sums(query.tenant)))
         here = fitted.at(recalled.context)
@@ -183,17 +181,6 @@ class Router:
         self.sessions.put(run.query, run.moved_pin(self.clock()))
         if run.kind != "pinned":
             self.pacer.settle(run.reserved_usd, float(run.cost_usd))
-
-    def _with_kept(
-        self, query: Query, pin: Pin, arms: list[Arm], rejected: list[Rejection]
-    ) -> tuple[list[Arm], list[Rejection]]:
-        """The arms, with the one whose tool loop this is even if it rests or drains."""
-        if pin.arm_id in {arm.arm_id for arm in arms}:
-            return arms, rejected
-        kept = self.catalog.kept(query, pin.arm_id)
-        if kept is None:
-            return arms, rejected
-        return [*arms, kept], [r for r in rejected if r.arm_id != kept.arm_id]
 
     async def _recall(self, query: Query) -> Recalled:
         try:

@@ -175,6 +175,19 @@ async def test_a_draining_model_finishes_its_tool_loop_and_no_more(world: World)
     assert await answered_by(world, [*loop, ANSWER, user("And now?")], "r-3") != "medium"
 
 
+async def test_a_draining_model_finishes_a_tool_loop_that_no_other_could_go_on_with(world: World) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    shown = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
+    assert await answered_by(world, [shown], "r-1") == "large"  # only that sees
+    await world.http.patch("/admin/models/large", json={"state": "draining"})
+
+    assert await answered_by(world, [shown, *called("call_1")], "r-2") == "large"
+
+    refused = await say(world, [shown, ANSWER, user("And now?")], "r-3")
+    assert refused.status_code == 400
+    assert "large: is draining" in refused.json()["error"]["message"]
+
+
 # --- switching -----------------------------------------------------------------------------------------
 
 
@@ -248,6 +261,25 @@ async def test_amid_a_tool_loop_an_arm_is_called_even_while_it_rests(world: Worl
     await say(world, [user("Elsewhere")], "busy", None, model="medium")
 
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "medium"
+
+
+async def test_amid_a_tool_loop_an_arm_is_called_even_while_all_rest(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="medium")
+    for other in ("small", "medium", "large"):
+        world.caller.will(other, Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
+        await say(world, [user("Elsewhere")], f"busy-{other}", None, model=other)
+
+    assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "medium"
+
+
+async def test_a_loop_does_not_replace_a_model_that_the_caller_names(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="medium")
+    world.caller.will("small", Reply(error=ProviderBroken("down")))
+
+    response = await say(world, [user("Hi"), *called("call_1")], "r-2", model="small")
+
+    assert response.status_code == 503
+    assert world.caller.called == ["medium", "small"]
 
 
 async def test_a_loop_whose_arm_fails_goes_on_with_another_and_stays_there(world: World) -> None:
