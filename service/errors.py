@@ -140,7 +140,9 @@ class ProviderOutOfCredit(ProviderRateLimited):
 REJECTING_STATUSES = (400, 413, 422)
 
 # Codes of faults that a request has with one model only.
-LIMITS_OF_ONE_MODEL = frozenset({"unsupported_parameter", "unsupported_value", "context_length_exceeded"})
+LIMITS_OF_ONE_MODEL = frozenset(
+    {"unsupported_parameter", "unsupported_value", "context_length_exceeded", "request_too_large"}
+)
 
 
 class ProviderRejected(ProviderError):

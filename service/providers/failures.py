@@ -49,6 +49,9 @@ def failure(
     if status in (401, 403):
         # What providers say here may quote the key.
         return ProviderBroken(f"{arm.model} refused the router's key ({status})", status=status)
+    if status == 413:  # whoever says so, a proxy too: the size is the request's
+        text = message or f"{arm.model} takes no request of this size (413)"
+        return ProviderRejected(text, status=status, param=param, code=code or "request_too_large")
     if status in REJECTING_STATUSES and message and not _is_about_model(param, code, message):
         return ProviderRejected(message, status=status, param=param, code=code)
     return ProviderBroken(f"{arm.model} answered {status}{said}", status=status)
@@ -73,6 +76,7 @@ def failure_in(
     error = _envelope(body)
     if status == 200:  # an error inside a stream, or in place of a completion
         status = _status_code(error) or 502
+    status, code = _as_openai_has_it(status, error)
     message = _text(error, "message")
     if message and secret:
         message = message.replace(secret, "***")
@@ -81,7 +85,7 @@ def failure_in(
         status,
         message=message and message[:_MAX_MESSAGE_CHARS],
         param=_text(error, "param"),
-        code=_text(error, "code"),
+        code=code,
         retry_after_s=retry_after_s,
     )
 
@@ -95,6 +99,16 @@ def _envelope(body: object) -> Json:
     if isinstance(error, str):  # Ollama
         return {"message": error}
     return body if body.get("object") == "error" else {}  # older vLLM
+
+
+def _as_openai_has_it(status: int, error: Json) -> tuple[int, str | None]:
+    """Status and code; OpenRouter has others for what the wrong model was asked, or should not be asked."""
+    if status == 404 and (_text(error, "message") or "").startswith("No endpoints found that support"):
+        return 400, "unsupported_parameter"
+    metadata = error.get("metadata")
+    if status == 403 and isinstance(metadata, dict) and "flagged_input" in metadata:
+        return 400, "content_policy_violation"
+    return status, _text(error, "code")
 
 
 def _status_code(error: Json) -> int | None:

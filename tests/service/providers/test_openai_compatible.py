@@ -265,6 +265,48 @@ async def test_an_answer_that_is_not_the_callers_fault_is_a_broken_provider(
 
 
 @pytest.mark.parametrize(
+    ("status", "error", "code", "another_may_accept"),
+    [
+        (404, {"message": "No endpoints found that support tool use."}, "unsupported_parameter", True),
+        (
+            403,
+            {"metadata": {"reasons": ["violence"], "flagged_input": "how"}},
+            "content_policy_violation",
+            False,
+        ),
+    ],
+    ids=["cannot do it", "should not be asked"],
+)
+async def test_what_openrouter_says_of_a_request_is_no_failure_of_the_model(
+    caller: OpenAICompatibleCaller,
+    upstream: Upstream,
+    status: int,
+    error: Json,
+    code: str,
+    another_may_accept: bool,
+) -> None:
+    upstream.script = refuses(status, **{"message": "no", "code": status, **error})
+
+    with pytest.raises(ProviderRejected) as raised:
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert (raised.value.status, raised.value.code) == (400, code)
+    assert raised.value.another_may_accept is another_may_accept
+
+
+async def test_a_request_too_large_for_a_proxy_before_the_model_is_no_failure_of_the_model(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    upstream.script = answers(b"<html>413 Request Entity Too Large</html>", 413)
+
+    with pytest.raises(ProviderRejected) as raised:
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    assert (raised.value.status, raised.value.code) == (413, "request_too_large")
+    assert raised.value.another_may_accept
+
+
+@pytest.mark.parametrize(
     "error",
     [{"param": "model"}, {"code": "model_not_found"}, {"message": "x/y is not a valid model ID"}],
 )
