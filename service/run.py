@@ -34,6 +34,7 @@ from service.types import (
 from service.usage import cost_usd, estimated_usage
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; no model writes so much, but a broken one may never end
+THOUGHTS = ("reasoning_content", "reasoning")  # by who shows them
 BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "blocks")  # parts of an answer
 
 
@@ -73,6 +74,7 @@ class Call:
     usage: Usage | None = None
     finish_reason: str | None = None
     written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
+    n_thought_bytes: int = 0  # of what it wrote for itself, where that is shown
     is_refusal: bool = False  # the model says so itself
     has_more: bool = False  # than text: tool calls, sound, images
     tool_calls: dict[int, ToolCall] = field(default_factory=dict)  # of the first choice
@@ -129,8 +131,14 @@ class Call:
         return self.written.decode("utf-8", "surrogatepass")
 
     def counted(self) -> Usage:
-        """Tokens as the provider counted them, else estimated from lengths."""
-        return self.usage or estimated_usage(self.query.body, len(self.written))
+        """Tokens as the provider counted them; what it had not counted yet is estimated from lengths."""
+        estimated = estimated_usage(self.query.body, len(self.written) + self.n_thought_bytes)
+        if self.usage is None:
+            return estimated
+        if self.is_whole or self.finish_reason is not None:
+            return self.usage
+        n_completion = max(self.usage.completion_tokens, estimated.completion_tokens)
+        return replace(self.usage, completion_tokens=n_completion, estimated=True)
 
     def _take(self, message: Json, choice: Json) -> None:
         self.is_refusal |= bool(message.get("refusal"))
@@ -139,6 +147,9 @@ class Call:
         )
         if choice.get("index", 0) == 0:
             self._take_tool_calls(message.get("tool_calls"))
+        self.n_thought_bytes += sum(
+            len(_text_of(message.get(name)).encode(errors="replace")) for name in THOUGHTS
+        )
         self._keep(_texts(message))
 
     def _take_tool_calls(self, calls: object) -> None:
@@ -291,7 +302,8 @@ class Run:
         self._note(call, "ok", now, call.counted())
 
     def failed(self, call: Call, error: ProviderError, now: datetime) -> None:
-        spent = call.counted() if call.written or call.usage else Usage()
+        has_answered = call.is_whole or call.ttft_s is not None
+        spent = call.counted() if has_answered else Usage()
         self._note(call, "failed", now, spent, error)
 
     def cancelled(self, call: Call, now: datetime) -> None:

@@ -362,7 +362,7 @@ class Answer:
 class Chunk:
     """A piece of a streamed answer: an OpenAI `chat.completion.chunk` object.
 
-    `usage` is set on the one piece that reports it, which every caller stream ends with. `native` is the
+    `usage` is set on the pieces that report it, the last of a stream always among them. `native` is the
     event that an arm of the caller's own dialect sent; `body` then tells what is in it.
     """
 

@@ -133,7 +133,7 @@ class _Watch:
             finish_reason = _finish_reason(_object(event.get("delta")).get("stop_reason"))
         choices = [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
         body = {**self._frame, "choices": choices if delta or finish_reason else []}
-        usage = None
+        usage = usage_from(self._counts) if "usage" in event or kind == "message_start" else None
         if kind == "message_stop":
             self.is_whole = True
             usage = usage_from(self._counts) or _estimated(self._native, self._n_answer_bytes)

@@ -17,8 +17,8 @@ from service.background import Background
 from service.completion import Completion, Streaming
 from service.dialects.openai import read_query
 from service.errors import AllArmsFailed, ProviderBroken, ProviderRateLimited, RequestConflict, UnknownModel
-from service.run import MAX_TEXT_BYTES
-from service.types import Arm, Attempt, Chunk, Decision, Outcome, Query, Vector
+from service.run import MAX_TEXT_BYTES, Call
+from service.types import Arm, Attempt, Chunk, Decision, Json, Outcome, Query, Usage, Vector
 from service.usage import cost_usd
 from tests.fakes import ANY, USAGE, FakeEncoder, FakeJournal, FakeStore, Reply
 from tests.service.world import LARGE, MEDIUM, SMALL, World, opened
@@ -226,6 +226,31 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_w
     assert attempt.status == "cancelled"
     assert attempt.usage.completion_tokens == 4  # of 14 bytes
     assert attempt.cost_usd > 0
+
+
+@pytest.mark.parametrize(
+    ("delta", "tokens"), [({"reasoning_content": "x" * 40}, 10), ({"reasoning": "x" * 40}, 10)]
+)
+async def test_who_leaves_a_model_that_thinks_aloud_pays_for_its_thoughts(
+    world: World, completion: Completion, delta: Json, tokens: int
+) -> None:
+    world.caller.will(ANY, Reply(words=(), message=delta, until=asyncio.Event()))
+    streaming = await completion.stream(query(stream=True))
+
+    await streaming.chunks.aclose()
+
+    await world.background.drain(5.0)
+    [attempt] = attempts(world)
+    assert attempt.usage.completion_tokens == tokens
+
+
+def test_a_call_that_breaks_off_counts_what_was_counted_and_estimates_the_rest() -> None:
+    call = Call(query(), SMALL, 1.0, started_at=datetime(2026, 11, 20, tzinfo=UTC))
+    begun = Usage(prompt_tokens=1_000, cached_tokens=900, completion_tokens=1)
+    for body, usage in (({}, begun), ({"choices": [{"delta": {"content": "x" * 40}}]}, None)):
+        call.received_chunk(Chunk(body, usage), call.started_at)
+
+    assert call.counted() == replace(begun, completion_tokens=10, estimated=True)
 
 
 async def test_a_stream_that_its_caller_leaves_unread_is_broken_off_and_logged(

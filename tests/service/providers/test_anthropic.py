@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -205,8 +206,19 @@ async def test_a_stream_is_watched_in_openais_terms(caller: AnthropicCaller, ups
         {},
     ]
     assert choices[-1]["finish_reason"] == "tool_calls"
-    assert [chunk.usage for chunk in chunks if chunk.usage] == [COUNTED]
     assert chunks[-1].usage == COUNTED
+
+
+async def test_what_the_prompt_takes_is_known_from_the_start(
+    caller: AnthropicCaller, upstream: Upstream
+) -> None:
+    upstream.script = streams(START, then=hang)
+    stream = caller.stream(claude(upstream), NATIVE, timeout_s=20)
+
+    first = await anext(stream)
+    await stream.aclose()
+
+    assert first.usage == replace(COUNTED, completion_tokens=1)
 
 
 # --- failures
