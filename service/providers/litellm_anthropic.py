@@ -12,8 +12,17 @@ def mended(body: Json) -> Json:
     """The same request in a form that LiteLLM does not change the meaning of.
 
     Raises:
-        ProviderRejected: the request asks for JSON without a schema, which LiteLLM leaves out.
+        ProviderRejected: the request asks for JSON without a schema, or has sound in it, which LiteLLM
+            leaves out.
     """
+    for position, message in enumerate(body["messages"]):
+        if any(_is_sound(part) for part in _parts(message)):
+            raise ProviderRejected(
+                "this model takes no input_audio",
+                status=400,
+                param=f"messages[{position}].content",
+                code="unsupported_parameter",
+            )
     if (body.get("response_format") or {}).get("type") == "json_object":
         raise ProviderRejected(
             "this model answers in JSON only by a schema, got response_format json_object",
@@ -22,6 +31,15 @@ def mended(body: Json) -> Json:
             code="unsupported_parameter",
         )
     return {**body, "messages": list(_messages(body["messages"]))}
+
+
+def _parts(message: Json) -> list[Json]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
+
+
+def _is_sound(part: Json) -> bool:
+    return part.get("type") == "input_audio"
 
 
 def _messages(messages: list[Json]) -> Iterator[Json]:

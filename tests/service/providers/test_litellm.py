@@ -208,6 +208,17 @@ async def test_json_without_a_schema_is_refused_rather_than_forgotten(
     assert upstream.bodies == []
 
 
+async def test_sound_is_refused_rather_than_forgotten(caller: LiteLLMCaller, upstream: Upstream) -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    body = BODY | {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hear"}, sound]}]}
+
+    with pytest.raises(ProviderRejected, match="input_audio") as raised:
+        await caller.complete(claude(upstream), body, timeout_s=20)
+
+    assert raised.value.another_may_accept
+    assert upstream.bodies == []
+
+
 async def test_an_anthropic_stream_ends_with_the_same_usage(
     caller: LiteLLMCaller, upstream: Upstream
 ) -> None:
