@@ -13,12 +13,13 @@ def mended(body: Json) -> Json:
 
     Raises:
         ProviderRejected: the request asks for JSON without a schema, or has sound in it, which LiteLLM
-            leaves out.
+            leaves out, or a refusal that is not the model's.
     """
-    for position, message in enumerate(body["messages"]):
-        if any(_is_sound(part) for part in _parts(message)):
+    spoken = [_with_refusals(message) for message in body["messages"]]
+    for position, message in enumerate(spoken):
+        for kind in {part.get("type") for part in _parts(message)} & {"input_audio", "refusal"}:
             raise ProviderRejected(
-                "this model takes no input_audio",
+                f"this model takes no {kind} here",
                 status=400,
                 param=f"messages[{position}].content",
                 code="unsupported_parameter",
@@ -30,7 +31,7 @@ def mended(body: Json) -> Json:
             param="response_format",
             code="unsupported_parameter",
         )
-    return {**body, "messages": list(_messages(body["messages"]))}
+    return {**body, "messages": list(_messages(spoken))}
 
 
 def _parts(message: Json) -> list[Json]:
@@ -38,8 +39,19 @@ def _parts(message: Json) -> list[Json]:
     return content if isinstance(content, list) else []
 
 
-def _is_sound(part: Json) -> bool:
-    return part.get("type") == "input_audio"
+def _with_refusals(message: Json) -> Json:
+    """The message with what the model refused as its text; LiteLLM would leave it out."""
+    if message["role"] != "assistant":
+        return message
+    if not message.get("content") and isinstance(message.get("refusal"), str):
+        return {**message, "content": message["refusal"]}
+    if not any(part.get("type") == "refusal" for part in _parts(message)):
+        return message
+    parts = [
+        {"type": "text", "text": part.get("refusal")} if part.get("type") == "refusal" else part
+        for part in _parts(message)
+    ]
+    return {**message, "content": parts}
 
 
 def _messages(messages: list[Json]) -> Iterator[Json]:

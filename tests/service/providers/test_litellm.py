@@ -171,8 +171,28 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "argumen
             [],
             [("user", "one"), ("assistant", "add"), ("user", "two"), ("user", "Say hi.")],
         ),
+        (
+            [{"role": "user", "content": "one"}, {"role": "assistant", "content": None, "refusal": "No."}],
+            [],
+            [("user", "one"), ("assistant", "No."), ("user", "Say hi.")],
+        ),
+        (
+            [
+                {"role": "user", "content": "one"},
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+            ],
+            [],
+            [("user", "one"), ("assistant", "No."), ("user", "Say hi.")],
+        ),
     ],
-    ids=["system first", "system later", "an empty answer", "only a tool call"],
+    ids=[
+        "system first",
+        "system later",
+        "an empty answer",
+        "only a tool call",
+        "a refusal",
+        "a refusal in parts",
+    ],
 )
 async def test_anthropic_gets_every_message_in_its_place_and_no_other(
     caller: LiteLLMCaller,
@@ -208,11 +228,20 @@ async def test_json_without_a_schema_is_refused_rather_than_forgotten(
     assert upstream.bodies == []
 
 
-async def test_sound_is_refused_rather_than_forgotten(caller: LiteLLMCaller, upstream: Upstream) -> None:
-    sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
-    body = BODY | {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hear"}, sound]}]}
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "refusal", "refusal": "no"},
+    ],
+    ids=["sound", "a refusal of the user's"],
+)
+async def test_what_anthropic_has_no_part_for_is_refused_rather_than_forgotten(
+    caller: LiteLLMCaller, upstream: Upstream, part: Json
+) -> None:
+    body = BODY | {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hear"}, part]}]}
 
-    with pytest.raises(ProviderRejected, match="input_audio") as raised:
+    with pytest.raises(ProviderRejected, match=part["type"]) as raised:
         await caller.complete(claude(upstream), body, timeout_s=20)
 
     assert raised.value.another_may_accept
