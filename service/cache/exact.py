@@ -74,9 +74,10 @@ class ExactCache:
 
 
 def _key(query: Query) -> bytes:
-    """Who asks what of which models: a caller's restriction to some models is part of the question."""
+    """Who asks what of which models: which of them a caller allows is part of the question."""
     body = query.body if query.native is None else query.native.body  # which says more than its translation
     asked = {name: value for name, value in body.items() if name not in HOW_NOT_WHAT}
-    models = sorted(query.options.models or ())
-    content = orjson.dumps([query.tenant, query.dialect, asked, models], option=orjson.OPT_SORT_KEYS)
+    options = query.options
+    allowed = [sorted(names) for names in (options.models or (), options.exclude, options.require_data_use)]
+    content = orjson.dumps([query.tenant, query.dialect, asked, allowed], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(content).digest()

@@ -59,8 +59,10 @@ def test_the_same_request_gets_the_same_answer_streamed_or_not(clock: Clock) -> 
         query(b'{"temperature":1,"messages":[{"role":"user","content":"Is it?"}]}'),
         replace(query(), tenant="another"),
         replace(query(), options=Options(models=frozenset({"small"}))),
+        replace(query(), options=Options(exclude=frozenset({"small"}))),
+        replace(query(), options=Options(require_data_use=frozenset({"no_training"}))),
     ],
-    ids=["text", "model", "temperature", "tenant", "allowed models"],
+    ids=["text", "model", "temperature", "tenant", "allowed models", "excluded models", "data use"],
 )
 def test_another_request_or_tenant_gets_none(clock: Clock, other: Query) -> None:
     cache = ExactCache(10, 60, clock)
