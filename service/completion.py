@@ -17,6 +17,7 @@ from service.cache.exact import CachedAnswer, ExactCache
 from service.catalog import Catalog
 from service.errors import (
     AllArmsFailed,
+    ProviderBroken,
     ProviderError,
     ProviderTimeout,
     RequestConflict,
@@ -45,6 +46,8 @@ from service.types import (
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+MAX_EMPTY_PIECES = 10_000  # before the first content; they are kept until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +281,8 @@ class Completion:
                     first.append(chunk)
                     if call.received_chunk(chunk, self.clock()):
                         return first
+                    if len(first) > MAX_EMPTY_PIECES:
+                        raise ProviderBroken(f"{call.arm.model} sent {len(first)} pieces without content")
         except TimeoutError:
             raise ProviderTimeout(f"{call.arm.model} gave no content within {call.timeout_s:g} s") from None
         call.ended(self.clock())

@@ -14,7 +14,7 @@ import pytest
 
 from bandit.budget import PURSE_START
 from service.background import Background
-from service.completion import Completion, Streaming
+from service.completion import MAX_EMPTY_PIECES, Completion, Streaming
 from service.dialects.openai import read_query
 from service.errors import AllArmsFailed, ProviderBroken, ProviderRateLimited, RequestConflict, UnknownModel
 from service.run import MAX_TEXT_BYTES, Call
@@ -545,6 +545,15 @@ async def test_arms_without_a_chance_are_tried_when_the_others_failed(tmp_path: 
     assert (first.arm_id, first.propensity) == ("small", 1.0)
     assert answered.head.arm_id == second.arm_id != "small"
     assert second.propensity == 0.5
+
+
+async def test_a_stream_that_never_says_anything_is_broken_off(world: World, completion: Completion) -> None:
+    world.caller.will("small", Reply(words=("",) * (MAX_EMPTY_PIECES + 1), until=asyncio.Event()))
+
+    with pytest.raises(AllArmsFailed, match="pieces without content"):
+        await completion.stream(query(model="small", stream=True))
+
+    assert world.caller.cancelled == ["small"]
 
 
 async def test_a_stream_that_never_ends_is_broken_off(world: World, completion: Completion) -> None:
