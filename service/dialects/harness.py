@@ -14,6 +14,10 @@ BLOCKS = (
     ("<local-command-caveat>", "</local-command-caveat>"),
     ("<local-command-stdout>", "</local-command-stdout>"),
     ("<local-command-stderr>", "</local-command-stderr>"),
+    ("<ide_opened_file>", "</ide_opened_file>"),
+    ("<ide_selection>", "</ide_selection>"),
+    ("<user-prompt-submit-hook>", "</user-prompt-submit-hook>"),
+    ("<task-notification>", "</task-notification>"),
     ("<environment_context>", "</environment_context>"),  # Codex
     ("<user_instructions>", "</user_instructions>"),
     ("<permissions instructions>", "</permissions instructions>"),
