@@ -60,6 +60,42 @@ class Message(_Open):
         return self
 
 
+class Function(_Open):
+    name: str
+    parameters: Json | None = None
+
+
+class Tool(_Open):
+    """A tool; types that we do not know pass."""
+
+    type: str | None = None
+    function: Function | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Tool:
+        if self.type == "function" and self.function is None:
+            raise ValueError("function is required for type function")
+        return self
+
+
+class JsonSchema(_Open):
+    name: str
+    rules: Json | None = Field(None, alias="schema")
+
+
+class ResponseFormat(_Open):
+    """The form of an answer; types that we do not know pass."""
+
+    type: str
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> ResponseFormat:
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("json_schema is required for type json_schema")
+        return self
+
+
 class StreamOptions(_Open):
     include_usage: bool = False
 
@@ -108,8 +144,9 @@ class ChatCompletionRequest(_Open):
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    tools: list[Json] | None = None
-    response_format: Json | None = None
+    tools: list[Tool] | None = None
+    response_format: ResponseFormat | None = None
+    web_search_options: Json | None = None
     router: RouterOptions | None = Field(None, strict=False)
 
 
@@ -141,7 +178,7 @@ def read_query(
         dialect="openai",
         requested_model=None if request.model is None or request.model in AUTO else request.model,
         stream=bool(request.stream),
-        n_prompt_tokens=prompt_tokens(request),
+        n_prompt_tokens=prompt_tokens(request, body),
         max_output_tokens=request.max_completion_tokens or request.max_tokens,
         options=options,
         received_at=received_at,
@@ -236,11 +273,11 @@ def _text(message: Message) -> str:
     return "\n".join(p["text"] for p in parts if p.get("type") == "text" and isinstance(p.get("text"), str))
 
 
-def prompt_tokens(request: ChatCompletionRequest) -> int:
+def prompt_tokens(request: ChatCompletionRequest, body: Json) -> int:
     """Estimate the prompt's tokens: UTF-8 bytes / 4, tools and formats included, and so much per file."""
     n_bytes = sum(len(_text(message).encode()) for message in request.messages)
     extras = [m.model_extra for m in request.messages if m.model_extra]
-    n_bytes += len(orjson.dumps([request.tools or [], request.response_format or {}, extras]))
+    n_bytes += len(orjson.dumps([body.get("tools") or [], body.get("response_format") or {}, extras]))
     parts = [part for m in request.messages if isinstance(m.content, list) for part in m.content]
     n_files = sum(str(part.get("type")) in FILE_PARTS for part in parts)
     return -(-n_bytes // BYTES_PER_TOKEN) + n_files * FILE_TOKENS

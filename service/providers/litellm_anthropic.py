@@ -24,9 +24,12 @@ def mended(body: Json) -> Json:
                 param=f"messages[{position}].content",
                 code="unsupported_parameter",
             )
-    if (body.get("response_format") or {}).get("type") == "json_object":
+    form = body.get("response_format") or {}
+    if form.get("type") in ("json_object", "json_schema") and not (form.get("json_schema") or {}).get(
+        "schema"
+    ):
         raise ProviderRejected(
-            "this model answers in JSON only by a schema, got response_format json_object",
+            f"this model answers in JSON only by a schema, got response_format {form['type']} without one",
             status=400,
             param="response_format",
             code="unsupported_parameter",

@@ -27,6 +27,7 @@ from tests.fakes import FixedClock
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
 ANYTHING = Arm("anything", "litellm", "anything")  # nothing is known of it
+BY_SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 
 
 @pytest.fixture
@@ -93,13 +94,13 @@ def test_a_prompt_too_long_for_the_arm_asked_for_says_so_of_that_arm_alone(catal
 @pytest.mark.parametrize(
     ("body", "left", "missing"),
     [
-        ({"tools": [{"type": "function"}]}, ["small", "medium", "large"], None),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, ["small", "medium", "large"], None),
         ({"functions": [{"name": "f"}]}, ["small", "medium", "large"], None),
-        ({"response_format": {"type": "json_schema"}}, ["medium", "large"], "json_schema"),
+        ({"response_format": BY_SCHEMA}, ["medium", "large"], "json_schema"),
         ({"response_format": {"type": "text"}}, ["small", "medium", "large"], None),
         ({"content": [{"type": "image_url"}]}, ["large"], "vision"),
         (
-            {"content": [{"type": "image_url"}], "response_format": {"type": "json_schema"}},
+            {"content": [{"type": "image_url"}], "response_format": BY_SCHEMA},
             ["large"],
             "json_schema, vision",
         ),

@@ -216,13 +216,14 @@ async def test_anthropic_gets_every_message_in_its_place_and_no_other(
     ] == sent
 
 
+@pytest.mark.parametrize(
+    "form", [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x"}}]
+)
 async def test_json_without_a_schema_is_refused_rather_than_forgotten(
-    caller: LiteLLMCaller, upstream: Upstream
+    caller: LiteLLMCaller, upstream: Upstream, form: Json
 ) -> None:
-    with pytest.raises(ProviderRejected, match="json_object") as raised:
-        await caller.complete(
-            claude(upstream), BODY | {"response_format": {"type": "json_object"}}, timeout_s=20
-        )
+    with pytest.raises(ProviderRejected, match=form["type"]) as raised:
+        await caller.complete(claude(upstream), BODY | {"response_format": form}, timeout_s=20)
 
     assert raised.value.another_may_accept
     assert upstream.bodies == []
