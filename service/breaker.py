@@ -26,6 +26,7 @@ Entry = Literal["free", "trial", "refused"]
 Verdict = Literal["succeeded", "failed", "rate_limited", "rejected", "cancelled"]
 
 N_LAST_ERRORS = 3
+TRIAL_S = 2.0  # what a trial may take; nobody knows
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _CONDITIONS: dict[RestReason, Condition] = {
     "failing": "open",
@@ -113,8 +114,10 @@ class Breaker:
         return _CAUSES.get(state.reason, ProviderError) if self._left_s(state) > 0 else ProviderError
 
     def rests_for_s(self, arm: Arm) -> float:
-        """How much longer the arm rests, seconds."""
-        return max(0.0, self._left_s(self._state(arm)))
+        """How much longer the arm rests, seconds; while a call is trying it, a guess."""
+        state = self._state(arm)
+        left_s = max(0.0, self._left_s(state))
+        return min(left_s, TRIAL_S) if state.reason == "on_trial" else left_s
 
     def begin(self, arm: Arm) -> Entry:
         """Note that a call starts. `refused`: the arm has begun to rest since it was chosen."""

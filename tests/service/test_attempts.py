@@ -159,6 +159,9 @@ async def test_of_many_requests_at_once_one_tries_an_arm_that_has_rested(world: 
 
     assert len(world.caller.calls) == 1
     assert {answer.status_code for answer in [*others, *answers]} == {503}
+    assert {answer.headers["Retry-After"] for answer in others} == {
+        "2"
+    }  # not until a trial ends at the latest
     world.clock.advance(30)
     assert (await world.ask(model="large")).status_code == 200
 
