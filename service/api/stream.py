@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
+import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.api.caller import gone
 from service.dialects import sse
 
+log = structlog.get_logger(__name__)
+
 PING_EVERY_S = 15.0
+STALLED_S = 120.0  # who takes nothing for so long is as good as gone
+
+
+class CallerStalled(Exception):
+    """The caller is there, and does not read."""
 
 
 class EventStream(Response):
@@ -32,10 +40,12 @@ class EventStream(Response):
         *,
         ping: bytes = sse.PING,
         ping_every_s: float = PING_EVERY_S,
+        stalled_s: float = STALLED_S,
     ) -> None:
         self.events = events
         self.ping = ping
         self.ping_every_s = ping_every_s
+        self.stalled_s = stalled_s
         self.status_code = 200
         self.background = None
         self.init_headers(headers)
@@ -48,6 +58,8 @@ class EventStream(Response):
             await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 await sending
+        except CallerStalled:
+            log.info("caller_stalled", seconds=self.stalled_s)
         finally:
             watching.cancel()
             if not sending.done():
@@ -60,13 +72,18 @@ class EventStream(Response):
         async def put(event: bytes) -> None:
             nonlocal last_sent
             last_sent = time.monotonic()
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+            try:
+                async with asyncio.timeout(self.stalled_s):
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
+            except TimeoutError:
+                raise CallerStalled from None
 
         async def keep_alive() -> None:
             while True:
                 await asyncio.sleep(self.ping_every_s / 2)
                 if time.monotonic() - last_sent >= self.ping_every_s:
-                    await put(self.ping)
+                    with suppress(CallerStalled):  # whoever sends an event finds out too
+                        await put(self.ping)
 
         pinging = asyncio.create_task(keep_alive())
         try:

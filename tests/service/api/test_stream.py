@@ -81,3 +81,19 @@ async def test_events_end_when_the_caller_leaves_without_reading_them() -> None:
 
     assert is_over.is_set()
     assert caller.got == [b"data: 1\n\n"]
+
+
+async def test_events_end_when_the_caller_stays_and_reads_nothing() -> None:
+    caller, is_over = Caller(), asyncio.Event()
+    caller.blocks = True
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"data: 1\n\n"
+        finally:
+            is_over.set()
+
+    await EventStream(events(), {}, stalled_s=0.01)(SCOPE, caller.receive, caller.send)
+
+    assert is_over.is_set()
+    assert caller.got == [b"data: 1\n\n"]
