@@ -13,15 +13,15 @@ def mended(body: Json) -> Json:
 
     Raises:
         ProviderRejected: the request asks for JSON without a schema, or has sound in it, which LiteLLM
-            leaves out, or a refusal that is not the model's.
+            leaves out, or a refusal that is not the model's, or functions, whose calls and results it parts.
     """
     spoken = [_with_refusals(message) for message in body["messages"]]
     for position, message in enumerate(spoken):
-        for kind in {part.get("type") for part in _parts(message)} & {"input_audio", "refusal"}:
+        for kind in _forgotten(message):
             raise ProviderRejected(
                 f"this model takes no {kind} here",
                 status=400,
-                param=f"messages[{position}].content",
+                param=f"messages[{position}]",
                 code="unsupported_parameter",
             )
     form = body.get("response_format") or {}
@@ -40,6 +40,12 @@ def mended(body: Json) -> Json:
 def _parts(message: Json) -> list[Json]:
     content = message.get("content")
     return content if isinstance(content, list) else []
+
+
+def _forgotten(message: Json) -> set[str]:
+    """What of a message would not arrive, or not as it is."""
+    functions = {"function_call"} if message["role"] == "function" or message.get("function_call") else set()
+    return functions | {str(part.get("type")) for part in _parts(message)} & {"input_audio", "refusal"}
 
 
 def _with_refusals(message: Json) -> Json:

@@ -230,19 +230,30 @@ async def test_json_without_a_schema_is_refused_rather_than_forgotten(
 
 
 @pytest.mark.parametrize(
-    "part",
+    ("kind", "last"),
     [
-        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-        {"type": "refusal", "refusal": "no"},
+        (
+            "input_audio",
+            {
+                "role": "user",
+                "content": [{"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}],
+            },
+        ),
+        ("refusal", {"role": "user", "content": [{"type": "refusal", "refusal": "no"}]}),
+        (
+            "function_call",
+            {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        ),
+        ("function_call", {"role": "function", "name": "f", "content": "1"}),
     ],
-    ids=["sound", "a refusal of the user's"],
+    ids=["sound", "a refusal of the user's", "a function's call", "a function's result"],
 )
-async def test_what_anthropic_has_no_part_for_is_refused_rather_than_forgotten(
-    caller: LiteLLMCaller, upstream: Upstream, part: Json
+async def test_what_would_not_reach_anthropic_is_refused_rather_than_forgotten(
+    caller: LiteLLMCaller, upstream: Upstream, kind: str, last: Json
 ) -> None:
-    body = BODY | {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hear"}, part]}]}
+    body = BODY | {"messages": [{"role": "user", "content": "Hear"}, last]}
 
-    with pytest.raises(ProviderRejected, match=part["type"]) as raised:
+    with pytest.raises(ProviderRejected, match=kind) as raised:
         await caller.complete(claude(upstream), body, timeout_s=20)
 
     assert raised.value.another_may_accept
