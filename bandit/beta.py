@@ -7,6 +7,8 @@ from scipy import special
 
 from bandit.arrays import Floats
 
+INSIDE = 1e-300, 1.0 - 1e-16  # as near to 0 and 1 as a density is looked at, which may be infinite there
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beta:
@@ -39,7 +41,9 @@ class Beta:
         return np.sqrt(mean * (1 - mean) / (self.mass + 1))
 
     def cdf(self, grid: Floats) -> Floats:
-        """Give the probability that each arm's mean reward is at most `grid`.
+        """Give the probability that each arm's mean reward is at most `grid`, to single precision.
+
+        That takes half the time of double precision, and this is what a decision's time is spent on.
 
         Args:
             grid: shape (n_arms, n_points), clipped to [0, 1].
@@ -47,5 +51,17 @@ class Beta:
         Returns:
             Shape (n_arms, n_points).
         """
-        below = special.betainc(self.alpha[:, None], self.beta[:, None], np.clip(grid, 0.0, 1.0))
-        return np.asarray(below, dtype=np.float64)
+        alpha, beta, clipped = (
+            array.astype(np.float32)
+            for array in (self.alpha[:, None], self.beta[:, None], grid.clip(0.0, 1.0))
+        )
+        return special.betainc(alpha, beta, clipped).astype(np.float64)
+
+    def pdf(self, grid: Floats) -> Floats:
+        """Give the density of each arm's mean reward at `grid`, both of shape (n_arms, n_points).
+
+        At 0 and 1 that of right beside them.
+        """
+        alpha, beta, inside = self.alpha[:, None], self.beta[:, None], grid.clip(*INSIDE)
+        log_density = (alpha - 1.0) * np.log(inside) + (beta - 1.0) * np.log1p(-inside)
+        return np.asarray(np.exp(log_density - special.betaln(alpha, beta)), dtype=np.float64)
