@@ -12,6 +12,7 @@ SECONDS_PER_DAY = 86_400.0
 # every order of arrival gives the same bits: up to 8e9 rewards or seconds, and 8e6 dollars, per arm.
 MICRO_GRAIN = 2.0**-20
 NANO_GRAIN = 2.0**-30
+GRAINS = np.array([[MICRO_GRAIN], [MICRO_GRAIN], [MICRO_GRAIN], [NANO_GRAIN], [MICRO_GRAIN]])  # of `Sums`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,10 +34,10 @@ class Sums:
     latency_s_sum: Floats
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            grain = NANO_GRAIN if field.name == "cost_usd_sum" else MICRO_GRAIN
-            values = np.asarray(getattr(self, field.name), dtype=np.float64)
-            object.__setattr__(self, field.name, np.round(values / grain) * grain)
+        given = self.n, self.reward_sum, self.n_outcomes, self.cost_usd_sum, self.latency_s_sum
+        grained = np.rint(np.array(given, dtype=np.float64) / GRAINS) * GRAINS
+        for field, values in zip(fields(self), grained, strict=True):
+            object.__setattr__(self, field.name, values)
 
     @classmethod
     def zeros(cls, n_arms: int) -> "Sums":

@@ -10,7 +10,7 @@ from bandit import thompson
 from bandit.arrays import Bools, Floats
 from bandit.beliefs import Beliefs
 from bandit.knobs import Knobs
-from bandit.utility import utility_terms
+from bandit.utility import UtilityTerms, utility_terms
 
 
 class Policy(Protocol):
@@ -121,9 +121,13 @@ class ThompsonPolicy:
     default_arm: int | None = None
 
     def probabilities(self, beliefs: Beliefs) -> Floats:
-        terms = utility_terms(beliefs, self.knobs, self.price)
-        allowed = np.ones(terms.offset.size, dtype=np.bool_) if self.barred is None else ~self.barred
-        offset = np.where(allowed, terms.offset, -np.inf)
+        return self.weigh(beliefs, utility_terms(beliefs, self.knobs, self.price))
+
+    def weigh(self, beliefs: Beliefs, terms: UtilityTerms) -> Floats:
+        """Give the probabilities where the terms are already known."""
+        offset = terms.offset
+        allowed = np.ones(offset.size, dtype=np.bool_) if self.barred is None else ~self.barred
+        offset = np.where(allowed, offset, -np.inf)
         chances = thompson.probabilities(beliefs.posterior, self.knobs.feedback_weight, offset)
         chances = explore(chances, self.knobs.exploration_rate, allowed)
         if self.default_arm is not None and allowed[self.default_arm]:
@@ -135,7 +139,7 @@ class ThompsonPolicy:
 def explore(probabilities: Floats, rate: float, allowed: Bools) -> Floats:
     """Try, at this rate, an allowed arm other than the one the probabilities would pick."""
     others = np.count_nonzero(allowed) - 1
-    if others == 0:
+    if others == 0 or rate == 0:
         return probabilities
     return np.where(allowed, (1 - rate) * probabilities + rate * (1 - probabilities) / others, 0.0)
 

@@ -8,7 +8,7 @@ says nothing about the arm's health either way.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -92,7 +92,7 @@ class Breaker:
         self._failures_to_open = failures_to_open
         self._rest_s = rest_s
         self._long_rest_s = long_rest_s
-        self._states: dict[Upstream, _State] = {}
+        self._states: defaultdict[Upstream, _State] = defaultdict(_State)
 
     def is_resting(self, arm: Arm) -> str | None:
         """Why the arm should not be called now; None: it may be."""
@@ -180,8 +180,7 @@ class Breaker:
         )
 
     def _state(self, arm: Arm) -> _State:
-        upstream = (arm.provider, arm.base_url, arm.model, arm.api_key_env)
-        return self._states.setdefault(upstream, _State())
+        return self._states[arm.provider, arm.base_url, arm.model, arm.api_key_env]
 
     def _count_failure(self, state: _State, *, is_trial: bool) -> None:
         state.counts["failed"] += 1

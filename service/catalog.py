@@ -112,10 +112,10 @@ class Catalog:
         """
         asked_for = query.requested_model
         arms = [*self.arms, *self.aside] if asked_for is None else [self.find(asked_for)]
-        allowed = self._allowed(query)
+        demands = self._demands(query)
         reasons = {
             arm.arm_id: self._stands_aside(arm, asked_for is not None or arm.arm_id == kept_id)
-            or self._reason_against(arm, query, allowed)
+            or _reason_against(arm, demands)
             for arm in arms
         }
         rejected = [Rejection(arm_id, reason) for arm_id, reason in reasons.items() if reason is not None]
@@ -135,8 +135,8 @@ class Catalog:
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""
         shadows = [arm for arm in self.aside if self.state(arm) == "shadow"]
-        allowed = self._allowed(query)
-        able = [arm for arm in shadows if self._reason_against(arm, query, allowed) is None]
+        demands = self._demands(query)
+        able = [arm for arm in shadows if _reason_against(arm, demands) is None]
         return [arm for arm in able if self.breaker.is_resting(arm) is None]
 
     def _all_rest(self, arms: Sequence[Arm], rests: Sequence[Rejection]) -> AllArmsFailed:
@@ -150,10 +150,15 @@ class Catalog:
             rests={arm.arm_id: reasons[arm.arm_id] for arm in first_back},
         )
 
-    def _allowed(self, query: Query) -> frozenset[str] | None:
-        if query.options.models is None:
-            return None
-        return self._ids(query.options.models, "router.models")
+    def _demands(self, query: Query) -> _Demands:
+        models = query.options.models
+        return _Demands(
+            query=query,
+            allowed=None if models is None else self._ids(models, "router.models"),
+            excluded=self._ids(query.options.exclude, "router.exclude"),
+            abilities=needs(query.body),
+            data_use=self.required_data_use | query.options.require_data_use,
+        )
 
     def _ids(self, names: Iterable[str], param: str) -> frozenset[str]:
         return frozenset(self.known(name, param=param).arm_id for name in names)
@@ -166,17 +171,39 @@ class Catalog:
 
     def reason_against(self, arm: Arm, query: Query) -> str | None:
         """Why the arm may not answer the query, whatever its state; None: it may. Raises UnknownModel."""
-        return self._reason_against(arm, query, self._allowed(query))
+        return _reason_against(arm, self._demands(query))
 
-    def _reason_against(self, arm: Arm, query: Query, allowed: frozenset[str] | None) -> str | None:
-        if allowed is not None and arm.arm_id not in allowed:
-            return "not among router.models"
-        if arm.arm_id in self._ids(query.options.exclude, "router.exclude"):
-            return "among router.exclude"
-        unpromised = (self.required_data_use | query.options.require_data_use) - arm.data_use
-        if unpromised:
-            return f"its provider does not promise {', '.join(sorted(unpromised))}"
-        return _reason_of_size(arm, query) or _reason_of_ability(arm, query) or _reason_of_cost(arm, query)
+
+@dataclass(frozen=True, slots=True)
+class _Demands:
+    """What a query asks of the arm that answers it, found out once for all arms.
+
+    Args:
+        allowed: arms by id; None: all.
+        abilities: that its body needs.
+        data_use: what the arm's provider has to promise.
+    """
+
+    query: Query
+    allowed: frozenset[str] | None
+    excluded: frozenset[str]
+    abilities: frozenset[str]
+    data_use: frozenset[str]
+
+
+def _reason_against(arm: Arm, demands: _Demands) -> str | None:
+    if demands.allowed is not None and arm.arm_id not in demands.allowed:
+        return "not among router.models"
+    if arm.arm_id in demands.excluded:
+        return "among router.exclude"
+    if unpromised := demands.data_use - arm.data_use:
+        return f"its provider does not promise {', '.join(sorted(unpromised))}"
+    query = demands.query
+    return (
+        _reason_of_size(arm, query)
+        or _reason_of_ability(arm, query, demands.abilities)
+        or _reason_of_cost(arm, query)
+    )
 
 
 def _reason_of_size(arm: Arm, query: Query) -> str | None:
@@ -191,10 +218,10 @@ def _reason_of_size(arm: Arm, query: Query) -> str | None:
     return f"prompt of {about}{n_prompt} tokens{wanted} exceeds its window of {arm.context_window}"
 
 
-def _reason_of_ability(arm: Arm, query: Query) -> str | None:
+def _reason_of_ability(arm: Arm, query: Query, needed: frozenset[str]) -> str | None:
     if query.native is not None and query.native.needs and arm.provider != query.dialect:
         return f"only {query.dialect} models can do {', '.join(query.native.needs)}"
-    missing = lacking(arm, needs(query.body))
+    missing = lacking(arm, needed)
     return f"cannot do {', '.join(sorted(missing))}" if missing else None
 
 

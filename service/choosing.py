@@ -52,7 +52,7 @@ def choose(weighed: Weighed, rng: np.random.Generator, *, margin: float, holdout
         margin: utility that must be gained, beyond the price of the prompt cache, to leave an arm.
         holdout: the share to be held out; None: nobody.
     """
-    probabilities = weighed.policy.probabilities(weighed.beliefs)
+    probabilities = weighed.policy.weigh(weighed.beliefs, weighed.terms)
     if (settled := _settled(weighed)) is not None:
         return _without_a_lot(weighed, probabilities, *settled)
     if (held := _held(weighed)) is not None:

@@ -93,7 +93,7 @@ class Router:
     async def preview(self, query: Query) -> Decision:
         """Choose an arm without leaving a trace. Raises as `decide` does."""
         arms, rejected = ([], []) if query.turn.in_tool_loop else self.catalog.eligible(query)
-        recalled, (pin, missing) = await asyncio.gather(self._recall(query), self.sessions.find(query))
+        recalled, (pin, missing) = await self._look_back(query)
         if query.turn.in_tool_loop:  # whose arm may answer even where no other can
             arms, rejected = self.catalog.eligible(query, None if pin is None else pin.arm_id)
         knobs = narrowed(self.knobs, query.options)
@@ -181,6 +181,12 @@ class Router:
         self.sessions.put(run.query, run.moved_pin(self.clock()))
         if run.kind != "pinned":
             self.pacer.settle(run.reserved_usd, float(run.cost_usd))
+
+    async def _look_back(self, query: Query) -> tuple[Recalled, tuple[Pin | None, tuple[str, ...]]]:
+        """What is known of the query; meanwhile, the pin of a conversation that goes on."""
+        if not self.sessions.goes_on(query):
+            return await self._recall(query), (None, ())
+        return await asyncio.gather(self._recall(query), self.sessions.find(query))
 
     async def _recall(self, query: Query) -> Recalled:
         try:
@@ -270,6 +276,9 @@ class Router:
 
 def narrowed(knobs: Knobs, options: Options) -> Knobs:
     """The knobs with the caller's own weights."""
+    own = options.feedback_weight, options.latency_weight, options.cost_weight
+    if own == (None, None, None):
+        return knobs
 
     def given(own: float | None, operators: float) -> float:
         return operators if own is None else own
@@ -286,13 +295,8 @@ def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
     """The evidence on these arms, in their order."""
     nothing = ArmSums()
     sums = [known.get(arm.arm_id, nothing) for arm in arms]
-    return Sums(
-        n=np.array([float(s.n) for s in sums]),
-        reward_sum=np.array([float(s.reward_sum) for s in sums]),
-        n_outcomes=np.array([float(s.n_outcomes) for s in sums]),
-        cost_usd_sum=np.array([float(s.cost_usd_sum) for s in sums]),
-        latency_s_sum=np.array([float(s.latency_s_sum) for s in sums]),
-    )
+    rows = [(s.n, s.reward_sum, s.n_outcomes, s.cost_usd_sum, s.latency_s_sum) for s in sums]
+    return Sums(*np.array(rows, dtype=np.float64).T)
 
 
 def histories_of(arms: Sequence[Arm], known: Mapping[str, History]) -> list[History]:

@@ -47,10 +47,14 @@ class Sessions:
         """Whether the query's conversation is one to be held."""
         return self.ttl_s > 0 and query.turn.key is not None
 
+    def goes_on(self, query: Query) -> bool:
+        """Whether the query's conversation is one to be held that has begun before."""
+        return self.is_held(query) and query.turn.continues
+
     async def find(self, query: Query) -> tuple[Pin | None, tuple[str, ...]]:
         """The pin of the query's conversation, and which dependencies were missing."""
         key = query.turn.key
-        if key is None or not self.is_held(query) or not query.turn.continues:
+        if key is None or not self.goes_on(query):
             return None, ()
         since = self.clock() - timedelta(seconds=self.ttl_s)
         own = self._own.get((query.tenant, key))

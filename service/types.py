@@ -187,7 +187,7 @@ class Neighbour:
     task: str | None = None  # as its caller tagged it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as `Candidate`
 class Standing:
     """What was known of an arm before looking near the query, as in `bandit.beliefs.Standing`."""
 
@@ -202,7 +202,7 @@ class Standing:
     n_changes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each decision makes one per arm, and freezing takes most of the time
 class Candidate:
     """One eligible arm as it was weighed."""
 
