@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
 from bandit.track import PRIOR_KEPT, Track
 from service.catalog import USUAL_ANSWER_TOKENS
+from service.near import Near
 from service.routing import as_floats, narrowed, neighbours_of
 from service.types import Arm, Json, LoggedRound, Neighbour, Options
 
@@ -86,12 +88,16 @@ class Candidate:
     def _believe(self, arms: Sequence[Arm], said: Json, kept: Bools, factors: Floats) -> Beliefs:
         seen = [c["standing"] for c, is_kept in zip(said["candidates"], kept, strict=True) if is_kept]
         price = dict(zip((arm.arm_id for arm in arms), factors.tolist(), strict=True))
-        recalled = [Neighbour(**n) for n in said["neighbours"][: self.knobs.max_similar_requests]]
+        recalled = [
+            Neighbour(**(n | {"decision_id": UUID(n["decision_id"])}))
+            for n in said["neighbours"][: self.knobs.max_similar_requests]
+        ]
         near = [replace(n, cost_usd=n.cost_usd * price.get(n.arm_id, 1.0)) for n in recalled]
         standing = self._standing(arms, seen, said)
         repriced = replace(standing, cost_usd=standing.cost_usd * factors)
-        difficulties = said.get("neighbour_difficulties") or [0.0] * len(recalled)
-        return believe(repriced, neighbours_of(arms, near, difficulties[: len(near)]), self._knobs(said))
+        difficulties = as_floats(said.get("neighbour_difficulties") or [0.0] * len(recalled))
+        neighbours = neighbours_of(arms, Near.of(near), difficulties[: len(near)])
+        return believe(repriced, neighbours, self._knobs(said))
 
     def _standing(self, arms: Sequence[Arm], seen: Sequence[Json], said: Json) -> Standing:
         """What was known then, under the candidate's own priors."""

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from service.breaker import Breaker
 from service.enrolment import ArmState, Enrolment
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer
+from service.near import Near
 from service.requirements import lacking, needs
 from service.tokens import prompt_tokens, tokenizer_of
-from service.types import Arm, Neighbour, Query, Rejection
+from service.types import Arm, Query, Rejection
 
 USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how long an answer gets
 
@@ -61,16 +62,19 @@ class Catalog:
             [enrolment is not None and enrolment.is_newcomer for enrolment in known], dtype=np.bool_
         )
 
-    def in_todays_prices(self, neighbours: Sequence[Neighbour], now: datetime) -> tuple[Neighbour, ...]:
+    def in_todays_prices(self, near: Near, now: datetime) -> Near:
         """The neighbours with dollars as they would be billed now."""
-        return tuple(self._in_todays_prices(neighbour, now) for neighbour in neighbours)
+        if not any(enrolment.price_changes for enrolment in self.enrolments.values()):
+            return near
+        billed = zip(near.arm.tolist(), near.cost_usd.tolist(), near.age_s.tolist(), strict=True)
+        dollars = [
+            self._todays_usd(near.arm_ids[arm], usd, now - timedelta(seconds=age)) for arm, usd, age in billed
+        ]
+        return replace(near, cost_usd=np.array(dollars))
 
-    def _in_todays_prices(self, neighbour: Neighbour, now: datetime) -> Neighbour:
-        enrolment = self.enrolments.get(neighbour.arm_id)
-        if enrolment is None or not enrolment.price_changes:
-            return neighbour
-        decided_at = now - timedelta(seconds=neighbour.age_s)
-        return replace(neighbour, cost_usd=enrolment.todays_usd(neighbour.cost_usd, decided_at))
+    def _todays_usd(self, arm_id: str, cost_usd: float, decided_at: datetime) -> float:
+        enrolment = self.enrolments.get(arm_id)
+        return cost_usd if enrolment is None else enrolment.todays_usd(cost_usd, decided_at)
 
     def known(self, name: str, *, param: str = "model") -> Arm:
         """The arm with that id or alias, whatever its state.

@@ -6,18 +6,18 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import numpy as np
 import structlog
 
-from bandit.arrays import Floats
+from bandit.arrays import Floats, Ints
 from bandit.difficulty import LEAST_RATED, MOST_RATED, Difficulty, is_due
 from bandit.history import BEGINNING, History
 from service.background import Background
 from service.errors import StoreUnavailable
+from service.near import Near, key_of
 from service.ports import Evidence
-from service.types import Arm, Experience, Neighbour, Vector
+from service.types import Arm, Experience, Vector
 
 log = structlog.get_logger(__name__)
 
@@ -31,25 +31,28 @@ class Fitted:
     Args:
         n_rated: the tenant's rated requests then, of all arms.
         difficulty: None: too little was rated.
-        of_requests: difficulty by decision.
+        keys: of the decisions it was made from, ascending, as in `Near`.
+        each: their difficulty, likewise.
         sums: by arm, the beginning of its epoch, and the difficulty of its requests in it, summed by the
             weights of their rewards.
     """
 
     n_rated: float = 0.0
     difficulty: Difficulty | None = None
-    of_requests: Mapping[UUID, float] = field(default_factory=dict)
+    keys: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    each: Floats = field(default_factory=lambda: np.zeros(0))
     sums: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def at(self, context: Vector | None) -> float:
         """Of a new request; 0 without its context."""
         return 0.0 if self.difficulty is None or context is None else float(self.difficulty.at(context))
 
-    def of(self, neighbours: Sequence[Neighbour], here: float) -> tuple[float, ...]:
+    def of(self, near: Near, here: float) -> Floats:
         """Of past requests; one that was not looked at counts as difficult as the one it is near."""
         if self.difficulty is None:
-            return (0.0,) * len(neighbours)
-        return tuple(self.of_requests.get(neighbour.decision_id, here) for neighbour in neighbours)
+            return np.zeros(len(near))
+        at = np.searchsorted(self.keys[:-1], near.keys)
+        return np.where(self.keys[at] == near.keys, self.each[at], here)
 
     def sums_of(self, arms: Sequence[Arm], histories: Sequence[History]) -> Floats:
         """Summed over each arm's rated requests, shape (n_arms,); 0 where its epoch is another by now."""
@@ -111,11 +114,14 @@ def fit(rated: Sequence[Experience], histories: Mapping[str, History], n_rated: 
     weights = np.array([e.weight for e in rated])
     difficulty = Difficulty.fit(contexts, 2 * arm + is_current, np.array([e.reward for e in rated]), weights)
     each = difficulty.at(contexts)
+    keys = np.array([key_of(e.decision_id) for e in rated], dtype=np.int64)
+    order = keys.argsort()
     sums = np.bincount(arm, each * weights * is_current, minlength=len(began)).tolist()
     return Fitted(
         n_rated=n_rated,
         difficulty=difficulty,
-        of_requests=dict(zip((e.decision_id for e in rated), each.tolist(), strict=True)),
+        keys=keys[order],
+        each=each[order],
         sums={arm_id: (began[arm_id], total) for arm_id, total in zip(began, sums, strict=True)},
     )
 

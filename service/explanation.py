@@ -14,7 +14,7 @@ def explanation(decision: Decision) -> Json:
     return {
         "candidates": [_candidate(c) for c in decision.candidates],
         "rejected": decision.rejected,
-        "neighbours": decision.neighbours,
+        "neighbours": list(decision.neighbours),
         "n_rated": decision.n_rated,
         "opinion_weights": decision.opinion_weights,
         "difficulty": decision.difficulty,

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from bandit.history import History
 from service.enrolment import ArmFigures, Enrolment, ShadowAnswer
+from service.near import Near
 from service.tally import Group, Tally
 from service.types import (
     Answer,
@@ -24,7 +25,6 @@ from service.types import (
     Learned,
     LoggedDecision,
     Native,
-    Neighbour,
     Noticed,
     Outcome,
     Pending,
@@ -53,7 +53,7 @@ class Memory(Protocol):
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> list[Neighbour]:
+    ) -> Near:
         """The `limit` most similar experiences decided at or after `since`, most similar first.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
@@ -28,6 +28,7 @@ from service.catalog import Catalog, list_cost_usd
 from service.choosing import Weighed, choose
 from service.difficulties import Difficulties, Fitted
 from service.errors import MemoryUnavailable
+from service.near import Near
 from service.ports import Clock, Evidence, Memory
 from service.run import Run
 from service.sessions import Sessions
@@ -37,7 +38,6 @@ from service.types import (
     Candidate,
     Decision,
     DecisionKind,
-    Neighbour,
     Options,
     Query,
     Vector,
@@ -52,7 +52,7 @@ class Recalled:
     """What is known of a query: its context, and the rated decisions near it."""
 
     context: Vector | None = None
-    neighbours: tuple[Neighbour, ...] = ()
+    near: Near = field(default_factory=lambda: Near.of([]))
     degraded: tuple[str, ...] = ()
 
 
@@ -97,10 +97,11 @@ class Router:
         if query.turn.in_tool_loop:  # whose arm may answer even where no other can
             arms, rejected = self.catalog.eligible(query, None if pin is None else pin.arm_id)
         knobs = narrowed(self.knobs, query.options)
-        fitted = self.difficulties.of(query.tenant, n_rated(self.evidence.sums(query.tenant)))
+        rated = n_rated(self.evidence.sums(query.tenant))
+        fitted = self.difficulties.of(query.tenant, rated)
         here = fitted.at(recalled.context)
-        difficulties = fitted.of(recalled.neighbours, here)
-        near = neighbours_of(arms, recalled.neighbours, difficulties)
+        difficulties = fitted.of(recalled.near, here)
+        near = neighbours_of(arms, recalled.near, difficulties)
         beliefs = believe(self._standing(arms, query, fitted, here, knobs), near, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
         policy = self._policy(arms, knobs, beliefs)
@@ -121,11 +122,11 @@ class Router:
             uniform=chosen.choice.uniform,
             candidates=candidates(arms, beliefs, terms, chosen.probabilities),
             rejected=tuple(rejected),
-            neighbours=recalled.neighbours,
-            n_rated=n_rated(self.evidence.sums(query.tenant)),
+            neighbours=recalled.near,
+            n_rated=rated,
             opinion_weights=tuple(beliefs.standing.opinion_weights.tolist()),
             difficulty=here,
-            neighbour_difficulties=difficulties,
+            neighbour_difficulties=tuple(difficulties.tolist()),
             confidence=float(beliefs.posterior.mean[chosen.choice.index]),
             budget_price=self.pacer.price,
             encoder=None if recalled.context is None else self.encoder.name,
@@ -199,12 +200,12 @@ class Router:
         now = self.clock()
         try:
             async with asyncio.timeout(self.memory_timeout_s):
-                neighbours = await self._near(context, query, now)
+                near = await self._near(context, query, now)
         except (MemoryUnavailable, TimeoutError):
             return Recalled(context, degraded=("memory",))
-        return Recalled(context, self.catalog.in_todays_prices(neighbours, now))
+        return Recalled(context, self.catalog.in_todays_prices(near, now))
 
-    async def _near(self, context: Vector, query: Query, now: datetime) -> list[Neighbour]:
+    async def _near(self, context: Vector, query: Query, now: datetime) -> Near:
         """The nearest of the query's own task, once there are enough of them; else the nearest of all."""
         recall = partial(
             self.memory.recall,
@@ -309,26 +310,24 @@ def n_rated(known: Mapping[str, ArmSums]) -> float:
     return float(sum(sums.n for sums in known.values()))
 
 
-def neighbours_of(
-    arms: Sequence[Arm], neighbours: Sequence[Neighbour], difficulties: Sequence[float]
-) -> Neighbours:
-    """The neighbours answered by one of these arms, as arrays.
+def neighbours_of(arms: Sequence[Arm], near: Near, difficulties: Floats) -> Neighbours:
+    """Those answered by one of these arms.
 
     Args:
         difficulties: of the neighbours' requests, in their order.
     """
     index = {arm.arm_id: i for i, arm in enumerate(arms)}
-    is_of_these = [n.arm_id in index for n in neighbours]
-    near = [n for n, is_one in zip(neighbours, is_of_these, strict=True) if is_one]
+    arm = np.array([index.get(arm_id, -1) for arm_id in near.arm_ids], dtype=np.int64)[near.arm]
+    is_known = arm >= 0
     return Neighbours(
-        arm=np.array([index[n.arm_id] for n in near], dtype=np.int64),
-        similarity=np.array([n.similarity for n in near], dtype=np.float64),
-        age_s=np.array([n.age_s for n in near], dtype=np.float64),
-        reward=np.array([n.reward for n in near], dtype=np.float64),
-        cost_usd=np.array([n.cost_usd for n in near], dtype=np.float64),
-        latency_s=np.array([n.latency_s for n in near], dtype=np.float64),
-        weight=np.array([n.weight for n in near], dtype=np.float64),
-        difficulty=np.asarray(difficulties, dtype=np.float64)[np.array(is_of_these, dtype=np.bool_)],
+        arm=arm[is_known],
+        similarity=near.similarity[is_known],
+        age_s=near.age_s[is_known],
+        reward=near.reward[is_known],
+        cost_usd=near.cost_usd[is_known],
+        latency_s=near.latency_s[is_known],
+        weight=near.weight[is_known],
+        difficulty=difficulties[is_known],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Context, Decimal, Inexact
@@ -271,7 +271,7 @@ class Decision:
     uniform: float  # the number in [0, 1) that drew the arm; 0 where there was no choice
     candidates: tuple[Candidate, ...]
     rejected: tuple[Rejection, ...]
-    neighbours: tuple[Neighbour, ...]
+    neighbours: Collection[Neighbour]
     n_rated: float  # the tenant's, of all arms
     opinion_weights: tuple[float, ...]
     difficulty: float  # of the request, as foretold from all arms' rewards

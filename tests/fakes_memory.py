@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.errors import MemoryUnavailable
+from service.near import Near
 from service.types import Experience, Neighbour, Vector
 
 
@@ -30,7 +31,7 @@ class FakeMemory:
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> list[Neighbour]:
+    ) -> Near:
         self._require_up()
         near = [
             _neighbour(experience, context, now)
@@ -39,7 +40,7 @@ class FakeMemory:
         ]
         near = [neighbour for neighbour in near if neighbour.similarity >= min_similarity]
         near = [neighbour for neighbour in near if task is None or neighbour.task == task]
-        return sorted(near, key=lambda neighbour: -neighbour.similarity)[:limit]
+        return Near.of(sorted(near, key=lambda neighbour: -neighbour.similarity)[:limit])
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         self._require_up()

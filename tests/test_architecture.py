@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("service", "bandit", "embeddings", "benchmarks")
 OURS = {*PACKAGES, "migrations", "optimizer", "tests"}
-VALUES = "service.types service.errors"
+VALUES = "service.types service.near service.errors"
 DOMAIN = (
     f"{VALUES} service.enrolment service.ports service.catalog service.run bandit embeddings.encoder numpy"
     " structlog"
@@ -34,10 +34,11 @@ MAY_IMPORT = {
     "embeddings.transformer": "embeddings.encoder numpy sentence_transformers",
     # what the layers exchange
     "service.types": "numpy",
+    "service.near": "service.types numpy",
     "service.errors": "",
     "service.enrolment": "service.types",
     "service.tally": "service.types",
-    "service.ports": "service.types service.enrolment service.tally bandit.history",
+    "service.ports": "service.types service.near service.enrolment service.tally bandit.history",
     "service.settings": f"{VALUES} service.chat_template pydantic yaml dotenv",
     # the domain: no driver, no fastapi
     "service.arms": f"{VALUES} service.settings service.priors orjson",

@@ -15,7 +15,8 @@ from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
 from service.memory.points import space_name
 from service.memory.shard import Shard
-from service.types import Experience, Neighbour, Vector
+from service.near import Near
+from service.types import Experience, Vector
 
 T = TypeVar("T")
 
@@ -23,7 +24,8 @@ T = TypeVar("T")
 class EdgeMemory:
     """Memory on an engine of our own.
 
-    The engine is called on one thread: the event loop never waits in it, and no two calls overlap.
+    The engine is called on one thread: the event loop never waits in it, and no two calls overlap. What is
+    recalled does not come from it but from the index: handing that to a thread would take as long.
     """
 
     def __init__(self, shard: Shard, worker: ThreadPoolExecutor) -> None:
@@ -60,9 +62,16 @@ class EdgeMemory:
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> list[Neighbour]:
-        return await self._run(
-            partial(self._shard.recall, context, tenant, limit, min_similarity, since, now, task)
+    ) -> Near:
+        self._require_open()
+        return self._shard.index.recall(
+            context,
+            tenant=tenant,
+            limit=limit,
+            min_similarity=min_similarity,
+            since=since,
+            now=now,
+            task=task,
         )
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
@@ -100,9 +109,12 @@ class EdgeMemory:
         self._worker.shutdown()
 
     async def _run(self, call: Callable[[], T]) -> T:
+        self._require_open()
+        return await self._on_worker(call)
+
+    def _require_open(self) -> None:
         if self._is_closed:
             raise MemoryUnavailable("the memory is closed")
-        return await self._on_worker(call)
 
     async def _on_worker(self, call: Callable[[], T]) -> T:
         try:

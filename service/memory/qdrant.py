@@ -40,7 +40,8 @@ from service.memory.points import (
     to_neighbour,
     to_payload,
 )
-from service.types import Experience, Neighbour, Vector
+from service.near import Near
+from service.types import Experience, Vector
 
 PAGE = 500  # points in one request, so that each stays well within its timeout
 
@@ -97,7 +98,7 @@ class QdrantMemory:
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> list[Neighbour]:
+    ) -> Near:
         require_dimension(context, self._dimension)
         recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(since)))
         of_the_task = [] if task is None else [_equals(TASK, task)]
@@ -110,9 +111,9 @@ class QdrantMemory:
                 score_threshold=score_threshold(min_similarity),
             )
         )
-        return [
+        return Near.of(
             to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now) for point in found.points
-        ]
+        )
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         require_space(experiences, encoder=self._encoder, dimension=self._dimension)

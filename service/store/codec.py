@@ -51,7 +51,8 @@ def encode(entry: Entry, *, store_texts: bool) -> bytes:
     if isinstance(entry, Decision):
         n_chars = len(entry.query.text)
         text = entry.query.text if store_texts else ""
-        bare = replace(entry, query=replace(entry.query, body={}, text=text, native=None))
+        query = replace(entry.query, body={}, text=text, native=None)
+        bare = replace(entry, query=query, neighbours=list(entry.neighbours))
         return _line({"kind": "decision", "n_chars": n_chars, "decision": bare})
     answer_text = entry.outcome.answer_text if store_texts else None
     outcome = replace(entry.outcome, answer_text=answer_text)

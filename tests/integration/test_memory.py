@@ -75,7 +75,7 @@ async def recall_east(memory: Memory, **changes: Any) -> list[Neighbour]:
         "since": LONG_AGO,
         "now": NOW,
     }
-    return await memory.recall(EAST, **(asked | changes))
+    return list(await memory.recall(EAST, **(asked | changes)))
 
 
 async def ids_of(memory: Memory) -> set[UUID]:

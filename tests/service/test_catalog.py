@@ -22,6 +22,7 @@ from service.errors import (
     ProviderRateLimited,
     UnknownModel,
 )
+from service.near import Near
 from service.types import Arm, Neighbour, Query
 from tests.fakes import FixedClock
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
@@ -314,4 +315,4 @@ def test_neighbours_cost_what_they_would_cost_today(catalog: Catalog) -> None:
         Neighbour(uuid4(), "r", "small", 0.9, age_s, 1.0, 1.0, 1.0, 0.5) for age_s in (7200.0, 60.0)
     )
 
-    assert [n.cost_usd for n in catalog.in_todays_prices([before, after], now)] == [1.0, 0.5]
+    assert [n.cost_usd for n in catalog.in_todays_prices(Near.of([before, after]), now)] == [1.0, 0.5]

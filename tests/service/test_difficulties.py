@@ -10,6 +10,7 @@ import pytest
 from bandit.difficulty import LEAST_RATED
 from bandit.history import Epoch, History, Tally
 from service.difficulties import NOTHING, Fitted, fit
+from service.near import key_of
 from service.types import Experience
 from tests.service.test_routing import query
 from tests.service.world import ARMS, World, opened
@@ -126,11 +127,12 @@ async def test_requests_from_before_a_change_count_for_difficulty_and_not_for_th
 
     whole, changed = fit(rated, {}, N), fit(rated, histories, N)
 
-    assert changed.of_requests.keys() == whole.of_requests.keys()
+    difficulties = dict(zip(changed.keys.tolist(), changed.each.tolist(), strict=True))
+    assert difficulties.keys() == set(whole.keys.tolist())
     for arm_id, (began, total) in changed.sums.items():
         later = [e for e in rated if e.arm_id == arm_id and e.decided_at.timestamp() > middle]
         assert began == middle
-        assert total == pytest.approx(sum(changed.of_requests[e.decision_id] * e.weight for e in later))
+        assert total == pytest.approx(sum(difficulties[key_of(e.decision_id)] * e.weight for e in later))
 
 
 def test_where_nothing_is_known_nothing_is_difficult() -> None:
