@@ -48,7 +48,7 @@ class Candidate:
         default_arm_id: answers where confidence is missing, and what is held out.
         newcomers: ids of arms that came when others had been rated.
         added: ids of arms that came at runtime; before they came the candidate does without them.
-        holdout_share: of requests where lots were cast.
+        holdout_share: of requests that the default arm may answer, whether or not the log held any out.
         priced: the arms as they were priced when the log was written, by id.
     """
 
@@ -146,7 +146,7 @@ class Candidate:
             barred=never if has_budget and not never.all() else None,
             default_arm=default[0] if default else None,
         ).probabilities(beliefs)
-        if logged.holdout is None or not default:
+        if not default:
             return probabilities
         return Holdout(self.holdout_share, default[0]).mix(probabilities)
 

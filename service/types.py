@@ -323,7 +323,6 @@ class LoggedRound:
     arm_id: str
     n_prompt_tokens: int
     explanation: Json  # as `service.explanation` wrote it
-    holdout: bool | None  # as in Decision
     reward: float | None  # by the newest score somebody gave; None: there is none
     cost_usd: float | None  # None: no answer came
     latency_s: float | None

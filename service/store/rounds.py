@@ -16,7 +16,7 @@ _TIMEOUT_S = 3600.0  # it may read the whole log
 # was weighed, the request was refused: every arm rested. Where a conversation was on an arm already, not all
 # others had a chance.
 _ROUNDS = """
-SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, d.explanation, d.holdout, e.reward, o.cost_usd, o.latency_s
+SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, d.explanation, e.reward, o.cost_usd, o.latency_s
 FROM decisions d
 LEFT JOIN LATERAL (
     SELECT reward
@@ -53,7 +53,6 @@ def _round(row: Record) -> LoggedRound:
         arm_id=row["arm_id"],
         n_prompt_tokens=row["n_prompt_tokens"],
         explanation=row["explanation"],
-        holdout=row["holdout"],
         reward=_number(row["reward"]),
         cost_usd=_number(row["cost_usd"]),
         latency_s=_number(row["latency_s"]),

@@ -51,7 +51,6 @@ def _round(world: World, decision: Decision) -> LoggedRound:
         arm_id=decision.arm_id,
         n_prompt_tokens=decision.query.n_prompt_tokens,
         explanation=orjson.loads(orjson.dumps(explanation(decision))),
-        holdout=decision.holdout,
         reward=None if reward is None else float(reward.value),
         cost_usd=None if outcome is None else float(outcome.cost_usd),
         latency_s=None if outcome is None else outcome.latency_s,
@@ -98,6 +97,16 @@ async def test_the_running_knobs_decide_every_round_as_they_did(
 
     for one in weighed:
         assert one.target.tolist() == one.logged.tolist()
+
+
+async def test_a_holdout_can_be_tried_on_a_log_without_one(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world, 20)
+        held = replace(candidate_of(world), default_arm_id="medium", holdout_share=0.2)
+        weighed = [held.weigh(one) for one in rounds_of(world)]
+
+    for one in weighed:
+        assert one.target == pytest.approx(0.8 * one.logged + [0, 0.2, 0])
 
 
 async def test_without_the_budget_what_it_barred_has_no_support(tmp_path: Path) -> None:
