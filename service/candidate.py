@@ -81,7 +81,7 @@ class Candidate:
                 beliefs.expected_latency_s,
             ]
             if not unseen:
-                target[kept] = self._probabilities(arms, beliefs, logged, propensities[kept] == 0)
+                target[kept] = self._probabilities(arms, beliefs, logged, _barred(said)[kept])
         drawn = considered.index(logged.arm_id)
         return Weighed(drawn, propensities, target, foretold, float(factors[drawn]), unseen)
 
@@ -134,16 +134,15 @@ class Candidate:
         )
 
     def _probabilities(
-        self, arms: Sequence[Arm], beliefs: Beliefs, logged: LoggedRound, never: Bools
+        self, arms: Sequence[Arm], beliefs: Beliefs, logged: LoggedRound, barred: Bools
     ) -> Floats:
-        """A probability of 0 in the log means that the budget barred the arm from this request."""
         said = logged.explanation
         has_budget = self.knobs.budget_usd_per_request is not None
         default = [i for i, arm in enumerate(arms) if arm.arm_id == self.default_arm_id]
         probabilities = ThompsonPolicy(
             self._knobs(said),
             price=said["budget_price"],
-            barred=never if has_budget and not never.all() else None,
+            barred=barred if has_budget and not barred.all() else None,
             default_arm=default[0] if default else None,
         ).probabilities(beliefs)
         if not default:
@@ -165,6 +164,11 @@ class Candidate:
 
 def _usual_cost_usd(arm: Arm, logged: LoggedRound) -> float:
     return float(logged.n_prompt_tokens * arm.price.input + USUAL_ANSWER_TOKENS * arm.price.output)
+
+
+def _barred(said: Json) -> Bools:
+    """Which arms the budget barred from this request; early logs gave them a probability of 0 and no word."""
+    return np.array([c.get("barred", c["probability"] == 0) for c in said["candidates"]])
 
 
 def _foretold(candidates: Sequence[Json]) -> Floats:

@@ -53,6 +53,7 @@ def _candidate(c: Candidate) -> Json:
         "predicted": c.predicted,
         "expected_latency_s": c.expected_latency_s,
         "expected_cost_usd": c.expected_cost_usd,
+        "barred": c.is_barred,
         "utility": {
             "quality": c.quality,
             "bonus": c.bonus,

@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from bandit import thompson
-from bandit.arrays import Floats
+from bandit.arrays import Bools, Floats
 from bandit.beliefs import Beliefs, Prior, Standing, believe
 from bandit.beta import Beta
 from bandit.budget import Pacer
@@ -104,7 +104,8 @@ class Router:
         near = neighbours_of(arms, recalled.near, difficulties)
         beliefs = believe(self._standing(arms, query, fitted, here, knobs), near, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
-        policy = self._policy(arms, knobs, beliefs)
+        barred = self.pacer.barred(beliefs.expected_cost_usd)
+        policy = self._policy(arms, knobs, barred)
         chosen = choose(
             Weighed(query, arms, beliefs, terms, policy, pin),
             self.rng,
@@ -120,7 +121,7 @@ class Router:
             arm_id=arms[chosen.choice.index].arm_id,
             propensity=chosen.choice.propensity,
             uniform=chosen.choice.uniform,
-            candidates=candidates(arms, beliefs, terms, chosen.probabilities),
+            candidates=candidates(arms, beliefs, terms, chosen.probabilities, barred),
             rejected=tuple(rejected),
             neighbours=recalled.near,
             n_rated=rated,
@@ -244,12 +245,12 @@ class Router:
         )
         return Standing.of(prior, sums_of(arms, known), track, difficulty)
 
-    def _policy(self, arms: Sequence[Arm], knobs: Knobs, beliefs: Beliefs) -> ThompsonPolicy:
+    def _policy(self, arms: Sequence[Arm], knobs: Knobs, barred: Bools) -> ThompsonPolicy:
         default = [i for i, arm in enumerate(arms) if arm.arm_id == self.catalog.default_arm_id]
         return ThompsonPolicy(
             knobs,
             price=self.pacer.price,
-            barred=self.pacer.barred(beliefs.expected_cost_usd),
+            barred=barred,
             default_arm=default[0] if default else None,
         )
 
@@ -332,7 +333,7 @@ def neighbours_of(arms: Sequence[Arm], near: Near, difficulties: Floats) -> Neig
 
 
 def candidates(
-    arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms, probabilities: Floats
+    arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms, probabilities: Floats, barred: Bools
 ) -> tuple[Candidate, ...]:
     """What was weighed, arm by arm."""
     columns = zip(
@@ -351,6 +352,7 @@ def candidates(
         terms.cost.tolist(),
         terms.spend.tolist(),
         terms.total.tolist(),
+        barred.tolist(),
         strict=True,
     )
     return tuple(

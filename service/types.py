@@ -221,6 +221,7 @@ class Candidate:
     cost: float
     budget: float
     utility: float  # their sum
+    is_barred: bool = False  # by the budget, from this request
 
 
 @dataclass(frozen=True, slots=True)

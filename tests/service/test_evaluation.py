@@ -84,8 +84,9 @@ async def judge(rounds: Sequence[LoggedRound], candidate: Candidate) -> Evaluati
         {"budget_usd_per_request": "0.00004"},
         {"min_confidence_score": 0.7, "default_model": "large"},
         {"holdout_share": 0.3, "default_model": "medium"},
+        {"holdout_share": 0.3, "default_model": "large", "budget_usd_per_request": "0.00004"},
     ],
-    ids=["default", "exploring", "budget", "confidence", "holdout"],
+    ids=["default", "exploring", "budget", "confidence", "holdout", "holdout of a barred arm"],
 )
 async def test_the_running_knobs_decide_every_round_as_they_did(
     tmp_path: Path, knobs: dict[str, Any]
