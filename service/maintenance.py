@@ -14,6 +14,7 @@ import numpy as np
 
 from service.arms import choose_arms, default_arm_id
 from service.candidate import Candidate
+from service.comparable import arms_apart, settings_apart
 from service.enrolment import Enrolment
 from service.evaluation import Evaluation, evaluate, refused, why_not
 from service.learning import Learner
@@ -193,7 +194,7 @@ async def evaluate_log(
         StartupError: PostgreSQL cannot be opened, or a model's name means nothing.
         StoreUnavailable: it went away meanwhile.
     """
-    reason = why_not(knobs_of(running), knobs_of(candidate))
+    reason = why_not(knobs_of(running), knobs_of(candidate)) or settings_apart(running, candidate)
     if reason is not None:
         return refused(since, until, reason)
     async with AsyncExitStack() as stack:
@@ -203,11 +204,14 @@ async def evaluate_log(
         await enrolments.refresh()
         known = enrolments.known
         arms = _arms(candidate, environ, known)
+        priced = {arm.arm_id: arm for arm in _arms(running, environ, known)}
+        if (reason := arms_apart(priced, arms)) is not None:
+            return refused(since, until, reason)
         wanted = Candidate(
             knobs=knobs_of(candidate),
             arms=tuple(arm for arm in arms if arm.arm_id not in known or known[arm.arm_id].state == "active"),
             default_arm_id=default_arm_id(candidate, arms),
-            priced={arm.arm_id: arm for arm in _arms(running, environ, known)},
+            priced=priced,
             newcomers=frozenset(arm_id for arm_id, enrolment in known.items() if enrolment.is_newcomer),
             added=frozenset(arm_id for arm_id, enrolment in known.items() if enrolment.entry is not None),
             holdout_share=candidate.holdout_share,

@@ -76,6 +76,7 @@ MAY_IMPORT = {
     "service.lifecycle": f"{DOMAIN} service.arms service.settings pydantic",
     "service.shadow": f"{DOMAIN} service.background",
     "service.candidate": f"{DOMAIN} service.routing",
+    "service.comparable": "service.settings service.types",
     "service.evaluation": f"{DOMAIN} service.candidate",
     "service.evaluation_report": "service.evaluation bandit.ope orjson",
     "service.telemetry": f"{VALUES} service.run structlog prometheus_client starlette",

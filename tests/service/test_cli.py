@@ -7,11 +7,12 @@ import pytest
 from service.cli import main
 
 
+@pytest.mark.parametrize("key", ["max_similar_requests: 1000", "escalation: true"])
 def test_a_candidate_that_no_log_can_tell_of_is_refused_with_exit_code_3(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
 ) -> None:
     candidate = tmp_path / "candidate.yaml"
-    candidate.write_text("max_similar_requests: 1000\n")
+    candidate.write_text(f"{key}\n")
 
     code = main(["evaluate", "--config", str(candidate), "--since", "2026-11-01T00:00"])
 
