@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.errors import RouterError
+from service.errors import RouterError, StartupError
 from service.settings import Settings, config_path, load_settings, overlaid, process_environment
 from service.types import DEFAULT_TENANT
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
     imports = commands.add_parser("import", help="warm the router from recorded outcomes")
     imports.add_argument("file", type=Path, help="JSON Lines, or Parquet")
-    imports.add_argument("--tenant", default=DEFAULT_TENANT, help="whose outcomes they are")
+    imports.add_argument("--tenant", type=_tenant, default=DEFAULT_TENANT, help="whose outcomes they are")
     imports.add_argument("--dry-run", action="store_true", help="only check and count the rows")
     imports.add_argument(
         "--map",
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--config", type=Path, required=True, help="YAML file of the knobs to evaluate")
     evaluate.add_argument("--since", type=_moment, default="7d", help="ISO 8601, or so long ago: 7d, 12h")
     evaluate.add_argument("--until", type=_moment, default="0d", help="likewise; absent: now")
-    evaluate.add_argument("--tenant", default=DEFAULT_TENANT)
+    evaluate.add_argument("--tenant", type=_tenant, default=DEFAULT_TENANT)
     evaluate.add_argument("--json", action="store_true", help="for machines")
     evaluate.set_defaults(run=_evaluate)
 
@@ -165,6 +165,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from service.evaluation_report import as_json, as_text
     from service.maintenance import evaluate_log
 
+    if not arguments.since < arguments.until:
+        raise StartupError(f"--since must be before --until, got {arguments.since} and {arguments.until}")
     settings, environ = _settings()
     evaluation = asyncio.run(
         evaluate_log(
@@ -182,11 +184,21 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _moment(given: str) -> datetime:
     """A moment, or how long ago."""
-    if ago := re.fullmatch(r"(\d+)([dhm])", given):
-        unit = {"d": "days", "h": "hours", "m": "minutes"}[ago[2]]
-        return datetime.now(UTC) - timedelta(**{unit: int(ago[1])})
-    moment = datetime.fromisoformat(given)
+    try:
+        if ago := re.fullmatch(r"(\d+)([dhm])", given):
+            unit = {"d": "days", "h": "hours", "m": "minutes"}[ago[2]]
+            return datetime.now(UTC) - timedelta(**{unit: int(ago[1])})
+        moment = datetime.fromisoformat(given)
+    except (ValueError, OverflowError) as error:
+        rule = "must be a moment (2026-11-24T08:00) or how long ago (7d, 12h, 30m)"
+        raise argparse.ArgumentTypeError(f"{rule}, got {given!r}") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _tenant(given: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,128}", given):
+        raise argparse.ArgumentTypeError(f"must be 1 to 128 visible ASCII characters, got {given!r}")
+    return given
 
 
 def _replay(arguments: argparse.Namespace) -> int:

@@ -340,7 +340,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         StartupError: the file is missing or is not YAML, a key is unknown, or a value breaks its
             rule; one line that names it.
     """
-    values = {} if path is None else _read_yaml(path)
+    values = {} if path is None else _read_yaml(path, "CONFIG_FILE")
     if "admin_key" in values:
         raise StartupError("configuration: admin_key (ADMIN_KEY) belongs into the environment, not into YAML")
     values.update(_from_environment(environ))
@@ -351,10 +351,10 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def overlaid(settings: Settings, path: Path) -> Settings:
-    """The settings with the keys of a YAML file instead of their own. Raises StartupError."""
+    """The settings with the keys of the YAML file of `--config` instead of their own. Raises StartupError."""
     own = {name: getattr(settings, name) for name in Settings.model_fields}
     try:
-        return Settings.model_validate(own | _read_yaml(path))
+        return Settings.model_validate(own | _read_yaml(path, "--config"))
     except ValidationError as error:
         raise StartupError(_one_line(error)) from error
 
@@ -368,17 +368,17 @@ def config_path(environ: Mapping[str, str]) -> Path | None:
     return default if default.exists() else None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, named_by: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
-        raise StartupError(f"CONFIG_FILE: cannot read {path}: {error.strerror}") from error
+        raise StartupError(f"{named_by}: cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StartupError(f"CONFIG_FILE: {path} is not YAML: {' '.join(str(error).split())}") from error
+        raise StartupError(f"{named_by}: {path} is not YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise StartupError(f"CONFIG_FILE: {path} must hold keys and values, got {type(content).__name__}")
+        raise StartupError(f"{named_by}: {path} must hold keys and values, got {type(content).__name__}")
     return content
 
 

@@ -24,11 +24,35 @@ def test_a_candidate_that_is_not_there_is_told_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", "--config", str(tmp_path / "nothing.yaml")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+
+    told = capsys.readouterr().err
+    assert told.startswith("router: --config: cannot read ")
+    assert told.count("\n") == 1
 
 
-def test_a_moment_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_range_that_ends_before_it_begins_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--config", "any.yaml", "--since", "1d", "--until", "2d"]) == 1
+
+    assert "--since must be before --until" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["yesterday", "7x", "999999999d", "2026-11-28T99:00"])
+def test_a_moment_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], given: str) -> None:
     with pytest.raises(SystemExit):
-        main(["evaluate", "--config", "any.yaml", "--since", "yesterday"])
+        main(["evaluate", "--config", "any.yaml", "--since", given])
 
-    assert "--since" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert (
+        f"--since: must be a moment (2026-11-24T08:00) or how long ago (7d, 12h, 30m), got {given!r}" in told
+    )
+
+
+@pytest.mark.parametrize("command", [["evaluate", "--config", "any.yaml"], ["import", "any.jsonl"]])
+@pytest.mark.parametrize("tenant", ["", "two words", "t" * 129])
+def test_a_tenant_that_is_no_name_is_refused(
+    capsys: pytest.CaptureFixture[str], command: list[str], tenant: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--tenant", tenant])
+
+    assert "--tenant: must be 1 to 128 visible ASCII characters" in capsys.readouterr().err
