@@ -80,7 +80,8 @@ async def import_file(
         raise StartupError("ENABLE_PERSISTENCE is false: what is imported would be kept nowhere")
     arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms
     by_name = _by_name(arms, same_as)
-    found = survey(read_rows(file), by_name)
+    started_at = now()
+    found = survey(read_rows(file, started_at), by_name)
     if dry_run or not found.n_rows:
         return Imported(found)
     async with AsyncExitStack() as stack:
@@ -91,10 +92,12 @@ async def import_file(
             evidence=PostgresEvidence(database),
             encoder=await open_encoder(settings, stack, silent),
             tenant=tenant,
-            now=now(),
+            now=started_at,
         )
         try:
-            return Imported(found, await _add_all(importer, read_rows(file), by_name, found, progress))
+            return Imported(
+                found, await _add_all(importer, read_rows(file, started_at), by_name, found, progress)
+            )
         except ExceptionGroup as errors:  # the workers fail alike
             raise _told(errors.exceptions[0]) from errors
 

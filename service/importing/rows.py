@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from service.errors import StartupError
 from service.types import Json
 
 BATCH = 500  # rows of a Parquet file held at once
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _no_words(value: object) -> object:
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_words)]
 
 
 class Row(BaseModel):
@@ -23,19 +42,23 @@ class Row(BaseModel):
 
     prompt: Annotated[str, StringConstraints(min_length=1)]
     model: Annotated[str, StringConstraints(min_length=1)]  # an arm's id or alias
-    score: float = Field(ge=0, le=1)
+    score: Number = Field(ge=0, le=1)
     cost_usd: Decimal | None = Field(None, ge=0, le=10_000)
-    latency_s: float | None = Field(None, ge=0, le=86_400)
-    propensity: float | None = Field(None, gt=0, le=1)  # with which the model was drawn for this prompt
+    latency_s: Number | None = Field(None, ge=0, le=86_400)
+    propensity: Number | None = Field(None, gt=0, le=1)  # with which the model was drawn for this prompt
     at: AwareDatetime | None = None
     request_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")] | None = None
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, now: datetime) -> Iterator[Row]:
     """Read a file from its beginning.
 
     A Parquet file has the columns of `Row`, or `prompt` and for each model `score:<model>` and maybe
     `cost:<model>`: then each score that is not null is a row.
+
+    Args:
+        now: no row may be of later. What was rated of the future would outweigh, once the arm changes, all
+            that is rated until then.
 
     Raises:
         StartupError: the file cannot be read, or a row breaks a rule; names line, field and rule.
@@ -43,7 +66,11 @@ def read_rows(path: Path) -> Iterator[Row]:
     read = _parquet_records if path.suffix == ".parquet" else _json_records
     try:
         for place, record in read(path):
-            yield _row(record, f"{path} {place}")
+            row = _row(record, f"{path} {place}")
+            if row.at is not None and not EARLIEST <= row.at <= now:
+                rule = f"must be from {EARLIEST:%Y} on and not in the future"
+                raise StartupError(f"{path} {place}: at: {rule}, got {row.at.isoformat()}")
+            yield row
     except OSError as error:
         raise StartupError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -55,7 +82,8 @@ def _row(record: object, place: str) -> Row:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         given = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
-        raise StartupError(f"{place}: {field or 'row'}: {first['msg']}{given}") from error
+        rule = first["msg"].removeprefix("Value error, ")
+        raise StartupError(f"{place}: {field or 'row'}: {rule}{given}") from error
 
 
 def _shown(value: object) -> str:

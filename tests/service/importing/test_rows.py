@@ -12,6 +12,7 @@ from pyarrow import parquet
 from service.errors import StartupError
 from service.importing.rows import Row, read_rows
 
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
 GOOD = '{"prompt": "Why?", "model": "small", "score": 1}'
 
 
@@ -33,7 +34,7 @@ def test_json_lines_are_read_with_all_they_say(tmp_path: Path) -> None:
         ' "propensity": 0.25, "at": "2026-07-01T12:00:00Z", "request_id": "r1", "category": "passed over"}'
     )
 
-    rows = list(read_rows(written(tmp_path, full, "", GOOD)))
+    rows = list(read_rows(written(tmp_path, full, "", GOOD), NOW))
 
     assert rows[0] == Row(
         prompt="Why?",
@@ -51,7 +52,7 @@ def test_json_lines_are_read_with_all_they_say(tmp_path: Path) -> None:
 def test_a_parquet_file_may_have_the_same_columns(tmp_path: Path) -> None:
     columns = {"prompt": ["Why?", "How?"], "model": ["a", "b"], "score": [1.0, 0.0], "cost_usd": [0.5, None]}
 
-    rows = list(read_rows(in_parquet(tmp_path, columns)))
+    rows = list(read_rows(in_parquet(tmp_path, columns), NOW))
 
     assert [(r.prompt, r.model, r.score, r.cost_usd) for r in rows] == [
         ("Why?", "a", 1.0, Decimal("0.5")),
@@ -67,7 +68,7 @@ def test_a_wide_parquet_file_gives_a_row_for_every_score(tmp_path: Path) -> None
         "score:b": [0.5, None],
     }
 
-    rows = list(read_rows(in_parquet(tmp_path, columns)))
+    rows = list(read_rows(in_parquet(tmp_path, columns), NOW))
 
     assert [(r.prompt, r.model, r.score, r.cost_usd) for r in rows] == [
         ("Why?", "a", 1.0, Decimal("0.5")),
@@ -91,10 +92,20 @@ def test_a_wide_parquet_file_gives_a_row_for_every_score(tmp_path: Path) -> None
         ('{"prompt": "Why?", "model": "small", "score": 1, "cost_usd": -1}', "line 2: cost_usd: "),
         ('{"prompt": "Why?", "model": "small", "score": 1, "at": "2026-07-01T12:00:00"}', "line 2: at: "),
         ('{"prompt": "Why?", "model": "small", "score": 1, "request_id": "a b"}', "line 2: request_id: "),
+        ('{"prompt": "Why?", "model": "small", "score": "1"}', "line 2: score: must be a number, got '1'"),
+        ('{"prompt": "Why?", "model": "small", "score": true}', "line 2: score: must be a number, got True"),
+        (
+            '{"prompt": "Why?", "model": "small", "score": 1, "at": "2026-11-20T00:00:01Z"}',
+            "line 2: at: must be from 2000 on and not in the future, got 2026-11-20T00:00:01",
+        ),
+        (
+            '{"prompt": "Why?", "model": "small", "score": 1, "at": "0001-01-01T00:00:00Z"}',
+            "line 2: at: must be from 2000 on and not in the future, got 0001-01-01",
+        ),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_named_with_field_and_rule(tmp_path: Path, line: str, said: str) -> None:
-    rows = read_rows(written(tmp_path, GOOD, line))
+    rows = read_rows(written(tmp_path, GOOD, line), NOW)
 
     assert next(rows).model == "small"
     with pytest.raises(StartupError, match=said):
@@ -105,14 +116,14 @@ def test_a_score_that_is_no_number_is_named_by_its_row(tmp_path: Path) -> None:
     path = in_parquet(tmp_path, {"prompt": ["Why?", "How?"], "score:a": [1.0, float("nan")]})
 
     with pytest.raises(StartupError, match=r"row 2: score: .* got nan"):
-        list(read_rows(path))
+        list(read_rows(path, NOW))
 
 
 def test_a_prompt_is_never_shown_whole(tmp_path: Path) -> None:
     path = written(tmp_path, '{"prompt": ["' + "secret " * 50 + '"], "model": "small", "score": 1}')
 
     with pytest.raises(StartupError) as error:
-        list(read_rows(path))
+        list(read_rows(path, NOW))
 
     assert "secret" not in str(error.value)
 
@@ -120,7 +131,7 @@ def test_a_prompt_is_never_shown_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["absent.jsonl", "absent.parquet"])
 def test_a_file_that_is_not_there_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(StartupError, match=f"{name}: cannot be read"):
-        list(read_rows(tmp_path / name))
+        list(read_rows(tmp_path / name, NOW))
 
 
 def test_a_parquet_file_that_is_none_is_told(tmp_path: Path) -> None:
@@ -128,4 +139,4 @@ def test_a_parquet_file_that_is_none_is_told(tmp_path: Path) -> None:
     path.write_text(GOOD)
 
     with pytest.raises(StartupError, match="cannot be read as Parquet"):
-        list(read_rows(path))
+        list(read_rows(path, NOW))
