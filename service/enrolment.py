@@ -53,6 +53,10 @@ class Enrolment:
     reason: str | None = None
     price_changes: tuple[PriceChange, ...] = ()  # oldest first
 
+    def price_version(self, moment: datetime) -> int:
+        """How often the price had changed by then."""
+        return sum(change.changed_at <= moment for change in self.price_changes)
+
     def todays_usd(self, usd: float, decided_at: datetime) -> float:
         """About what an answer that cost `usd` when it was decided would cost now."""
         for change in self.price_changes:

@@ -104,8 +104,8 @@ MAY_IMPORT = {
     ),
     # warming from recorded outcomes
     "service.importing": (
-        f"{VALUES} service.importing service.ports service.catalog service.routing service.rewards"
-        " embeddings.encoder pydantic orjson pyarrow"
+        f"{VALUES} service.enrolment service.importing service.ports service.catalog service.routing"
+        " service.rewards embeddings.encoder pydantic orjson pyarrow"
     ),
     "service.importing.command": EVERYTHING,
     # driving a router from outside, over HTTP

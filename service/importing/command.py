@@ -15,10 +15,12 @@ from service.errors import StartupError
 from service.importing.importer import Added, Importer
 from service.importing.rows import Row, read_rows
 from service.importing.survey import Survey, survey
+from service.lifecycle import line_up
 from service.opening import now, open_database, open_encoder, silent
 from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS
 from service.settings import Settings
+from service.store.enrolments import PostgresEnrolments
 from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
 from service.store.migrate import migrate
@@ -78,21 +80,24 @@ async def import_file(
     """
     if not settings.enable_persistence and settings.database_url is None:
         raise StartupError("ENABLE_PERSISTENCE is false: what is imported would be kept nowhere")
-    arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms
-    by_name = _by_name(arms, same_as)
     started_at = now()
-    found = survey(read_rows(file, started_at), by_name)
-    if dry_run or not found.n_rows:
-        return Imported(found)
     async with AsyncExitStack() as stack:
         database = await open_database(settings, settings.data_dir, stack, silent)
         await migrate(database)
+        enrolments = PostgresEnrolments(database)
+        await enrolments.refresh()
+        configured = choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms
+        by_name = _by_name(line_up(configured, enrolments.known), same_as)
+        found = survey(read_rows(file, started_at), by_name)
+        if dry_run or not found.n_rows:
+            return Imported(found)
         importer = Importer(
             journal=PostgresJournal(database, store_texts=settings.store_texts),
             evidence=PostgresEvidence(database),
             encoder=await open_encoder(settings, stack, silent),
             tenant=tenant,
             now=started_at,
+            enrolments=enrolments.known,
         )
         try:
             return Imported(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -13,6 +14,7 @@ import orjson
 
 from embeddings.encoder import TextEncoder
 from service.catalog import list_cost_usd
+from service.enrolment import Enrolment
 from service.errors import RequestConflict
 from service.importing.rows import Row
 from service.ports import Evidence, Journal
@@ -33,6 +35,7 @@ class Importer:
 
     Args:
         now: when a row happened that does not say so.
+        enrolments: by arm id; recorded dollars are in the prices of their time.
     """
 
     journal: Journal
@@ -40,6 +43,7 @@ class Importer:
     encoder: TextEncoder
     tenant: str
     now: datetime
+    enrolments: Mapping[str, Enrolment] = field(default_factory=dict)
 
     async def add(self, row: Row, arm: Arm, weight: Decimal) -> Added:
         """Write one row; writing it again changes nothing.
@@ -117,7 +121,14 @@ class Importer:
             answer_digest=None,
             answer_text=None,
             completed_at=query.received_at,
+            price_version=self._price_version(row, arm, query.received_at),
         )
+
+    def _price_version(self, row: Row, arm: Arm, moment: datetime) -> int:
+        enrolment = self.enrolments.get(arm.arm_id)
+        if enrolment is None or row.cost_usd is None:  # expected, by today's list
+            return arm.price_version
+        return enrolment.price_version(moment)
 
     def _query(self, row: Row, arm: Arm) -> Query:
         content = [

@@ -43,12 +43,15 @@ def test_what_is_imported_is_known_from_the_next_start(new_router: NewRouter) ->
     assert checked.returncode == 0, checked.stdout
 
 
-def test_a_running_router_hears_of_an_import(new_router: NewRouter) -> None:
+def test_a_running_router_hears_of_an_import_also_of_a_model_it_was_given_at_runtime(
+    new_router: NewRouter,
+) -> None:
     router = new_router()
     file = written(router.folder)
     router.start()
+    router.post("/admin/models", {"id": "added", "provider": "simulator", "model": "sim-large"})
 
-    done = router.run("import", str(file), "--map", "old=sim-large")
+    done = router.run("import", str(file), "--map", "old=added")
 
     assert done.returncode == 0, done.stderr
     eventually(lambda: router.n_rated(PROMPT) == 30)
@@ -64,9 +67,11 @@ def test_nothing_is_imported_of_a_file_with_a_fault(new_router: NewRouter) -> No
     done = router.run("import", str(file), "--map", "old=sim-large")
     unknown = router.run("import", str(file), "--map", "old=nobody")
     kept_nowhere = router.run("import", str(file), ENABLE_PERSISTENCE="false")
+    mended = router.run("import", str(written(router.folder)), "--map", "old=sim-large")
 
     assert done.returncode == unknown.returncode == kept_nowhere.returncode == 1
     assert f"{file} line 32: score: Input should be less than or equal to 1, got 2" in done.stderr
     assert "--map old=nobody: no such model" in unknown.stderr
     assert "ENABLE_PERSISTENCE is false" in kept_nowhere.stderr
-    assert not (router.data_dir / "postgres").exists()
+    assert "30 rows imported" in mended.stdout
+    assert "known before" not in mended.stdout

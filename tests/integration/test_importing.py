@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bandit.history import Tally
+from service.enrolment import Enrolment, PriceChange
 from service.errors import StoreUnavailable
 from service.importing.importer import Importer
 from service.importing.rows import Row
@@ -19,7 +20,7 @@ from service.store.journal import PostgresJournal
 from service.store.pool import Database
 from service.store.rebuild import evidence_differences
 from service.types import Arm, Feedback, Learned, Price, Reward, Vector
-from tests.fakes_store import FakeEvidence, FakeStore
+from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 from tests.integration.stores import NOW, TENANT, Stores, a_decision
 
 ARM = Arm("small", "openai", "small", price=Price(Decimal(1), Decimal(2)))
@@ -149,6 +150,28 @@ async def test_what_was_written_in_part_is_completed(stores: Stores) -> None:
 
     sums = stores.evidence.sums(TENANT)["small"]
     assert (added, sums.n, sums.n_outcomes) == ("imported", ONE, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "n_changes"),
+    [
+        ({"cost_usd": 1, "at": "2026-06-01T00:00:00Z"}, 1),
+        ({"cost_usd": 1}, 2),
+        ({"at": "2026-06-01T00:00:00Z"}, 2),
+    ],
+    ids=["recorded between two changes", "recorded now", "expected by today's list"],
+)
+async def test_dollars_are_in_the_prices_of_their_time(given: dict[str, object], n_changes: int) -> None:
+    store = FakeStore()
+    changes = tuple(PriceChange(datetime(2026, m, 15, tzinfo=UTC), Decimal(2), Decimal(0)) for m in (5, 6))
+    known = {"small": Enrolment("small", NOW, NOW, price_changes=changes)}
+    stores = Stores(FakeJournal(store), FakeEvidence(store))
+    repriced = replace(ARM, price_version=2)
+
+    await replace(importer(stores), enrolments=known).add(row(**given), repriced, ONE)
+
+    [outcome] = store.outcomes.values()
+    assert outcome.price_version == n_changes
 
 
 async def test_after_an_import_the_sums_are_those_of_the_events(database: Database) -> None:
