@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Literal
 
 from service.types import ArmSums, Attempt, Json, Price
@@ -18,7 +18,7 @@ TYPICAL_PROMPT_TOKENS = 1000
 TYPICAL_ANSWER_TOKENS = 300
 
 _NINE_PLACES = Decimal("0.000000001")
-_TWELVE_PLACES = Decimal("0.000000000001")
+_FIFTEEN_DIGITS = Context(prec=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def price_change(old: Price, new: Price, changed_at: datetime) -> PriceChange | 
         return None
     if old_usd == 0:
         return PriceChange(changed_at, Decimal(1), new_usd.quantize(_NINE_PLACES))
-    return PriceChange(changed_at, (new_usd / old_usd).quantize(_TWELVE_PLACES), Decimal(0))
+    return PriceChange(changed_at, _FIFTEEN_DIGITS.divide(new_usd, old_usd), Decimal(0))
 
 
 def typical_usd(price: Price) -> Decimal:

@@ -23,11 +23,13 @@ def test_a_typical_request_has_a_thousand_tokens_and_three_hundred_of_answer() -
     ("old", "new", "factor", "added_usd"),
     [
         (price("1", "4"), price("2", "8"), "2", "0"),
-        (price("3", "0"), price("1", "0"), "0.333333333333", "0"),
+        (price("3", "0"), price("1", "0"), "0.333333333333333", "0"),
+        (price("1e-20", "0"), price("10000", "0"), "1e24", "0"),
+        (price("10000", "0"), price("1e-20", "0"), "1e-24", "0"),
         (price("1", "4"), price("0", "0"), "0", "0"),
         (price("0", "0"), price("1", "4"), "1", "0.0022"),
     ],
-    ids=["dearer", "no finite decimal", "now free", "was free"],
+    ids=["dearer", "no finite decimal", "from next to nothing", "to next to nothing", "now free", "was free"],
 )
 def test_dollars_change_by_the_cost_of_a_typical_request(
     old: Price, new: Price, factor: str, added_usd: str
