@@ -55,6 +55,12 @@ class Catalog:
     def state(self, arm: Arm) -> ArmState:
         return _state(self.enrolments, arm)
 
+    @property
+    def default_state(self) -> ArmState:
+        """The default arm's: other settings, or another replica, may have taken it out of service."""
+        enrolment = self.enrolments.get(self.default_arm_id)
+        return "active" if enrolment is None else enrolment.state
+
     def newcomers(self, arms: Sequence[Arm]) -> NDArray[np.bool_]:
         """Which of these arms came when others had been rated, shape (n_arms,)."""
         known = [self.enrolments.get(arm.arm_id) for arm in arms]

@@ -69,6 +69,8 @@ class Lifecycle:
         """Put into force what this or another replica has changed."""
         before = self.catalog.enrolments
         self.catalog.put(line_up(self.configured, enrolments), enrolments)
+        if (state := self.catalog.default_state) != "active":
+            log.error("default_model_not_active", arm=self.catalog.default_arm_id, state=state)
         for arm_id, enrolment in enrolments.items():
             n_seen = len(before[arm_id].price_changes) if arm_id in before else 0
             for change in enrolment.price_changes[n_seen:]:

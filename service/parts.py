@@ -93,20 +93,22 @@ class Parts:
     started_at: int  # Unix time, seconds
 
     async def health(self) -> Json:
-        """The state of every dependency; `degraded` when one is away, or every model rests."""
+        """The state of every dependency; `degraded` when one is away, or the default model, or all rest."""
         dependencies = {
             "postgresql": await self._postgresql(),
             "qdrant": await self._qdrant(),
             "encoder": await self._encoder(),
         }
-        arms, breaker = self.catalog.arms, self.catalog.breaker
+        arms, breaker, default_state = self.catalog.arms, self.catalog.breaker, self.catalog.default_state
         resting = [{"model": a.arm_id, "reason": why} for a in arms if (why := breaker.is_resting(a))]
-        healthy = all(d["status"] == "ok" for d in dependencies.values()) and len(resting) < len(arms)
+        are_there = all(d["status"] == "ok" for d in dependencies.values())
+        healthy = are_there and default_state == "active" and len(resting) < len(arms)
         return {
             "status": "ok" if healthy else "degraded",
             "simulated": self.arms.is_simulated,
             "models": [arm.arm_id for arm in self.catalog.arms],
             "default_model": self.catalog.default_arm_id,
+            "default_model_state": default_state,
             "prior_sources": {arm.arm_id: arm.prior_source for arm in arms},
             "dependencies": dependencies,
             "resting_models": resting,

@@ -17,7 +17,8 @@ from uvicorn.supervisors import Multiprocess
 
 from embeddings.encoder import EncoderError
 from service.app import create_app
-from service.arms import ArmList, choose_arms, default_arm_id
+from service.arms import ArmList, choose_arms
+from service.catalog import Catalog
 from service.errors import StartupError
 from service.opening import build_encoder, open_parts
 from service.providers.known_models import known_models
@@ -25,6 +26,7 @@ from service.providers.simulator import SIMULATED_ARMS
 from service.settings import Settings, config_path, load_settings, process_environment
 from service.store.embedded import EmbeddedPostgres
 from service.telemetry import MULTIPROCESS_DIR, set_up_logs
+from service.types import Arm
 
 GRACE_S = 10
 
@@ -56,8 +58,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> No
             with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
                 runner.run(_serve_alone(settings, environ, arms, listener))
             return
-        asyncio.run(_try_out(settings, environ))
-        say(banner(settings, arms, listener))
+        say(banner(settings, arms, asyncio.run(_try_out(settings, environ)), listener))
         with tempfile.TemporaryDirectory(prefix="llm-router-metrics-") as shared:
             os.environ[MULTIPROCESS_DIR] = shared
             config = uvicorn.Config(
@@ -71,15 +72,15 @@ async def _serve_alone(
 ) -> None:
     async with open_parts(settings, environ) as parts:
         server = uvicorn.Server(uvicorn.Config(create_app(settings, environ, parts), **_uvicorn(settings)))
-        say(banner(settings, arms, listener))
+        say(banner(settings, arms, parts.catalog, listener))
         with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
             await server.serve([listener])
 
 
-async def _try_out(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Open what every worker will open: whatever stops them stops here, told once."""
-    async with open_parts(settings, environ):
-        pass
+async def _try_out(settings: Settings, environ: Mapping[str, str]) -> Catalog:
+    """Open what every worker will open: whatever stops them stops here, told once. Returns their arms."""
+    async with open_parts(settings, environ) as parts:
+        return parts.catalog
 
 
 def worker_app() -> FastAPI:
@@ -95,8 +96,8 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201
 
 
-def banner(settings: Settings, arms: ArmList, listener: socket.socket) -> str:
-    """Where it listens, which models it uses, where data is kept."""
+def banner(settings: Settings, arms: ArmList, catalog: Catalog, listener: socket.socket) -> str:
+    """Where it listens, which models it uses as they stand now, where data is kept."""
     port = listener.getsockname()[1]
     lines = [f"LLM Router on http://{settings.host}:{port}  (API documentation at /docs)"]
     if arms.is_simulated:
@@ -104,12 +105,7 @@ def banner(settings: Settings, arms: ArmList, listener: socket.socket) -> str:
             "Models: SIMULATED, no provider key is set; answers are made up. "
             "Set OPENROUTER_API_KEY, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, here or in .env."
         )
-    default = default_arm_id(settings, arms.arms)
-    for arm in arms.arms:
-        price = f"${arm.price.input:f} in, ${arm.price.output:f} out per million tokens"
-        if not (arm.price.input or arm.price.output):
-            price = "price not known, counted as $0"
-        lines.append(f"  {arm.arm_id}  {price}{'  (default)' if arm.arm_id == default else ''}")
+    lines += [_line_of(arm, catalog) for arm in (*catalog.arms, *catalog.aside)]
     lines += [f"  left out: {reason}" for reason in arms.left_out]
     kept = settings.data_dir.resolve() if settings.enable_persistence else "a temporary folder"
     lines.append(
@@ -117,6 +113,15 @@ def banner(settings: Settings, arms: ArmList, listener: socket.socket) -> str:
     )
     lines.append(f"Qdrant: {'server at QDRANT_URL' if settings.qdrant_url else f'embedded, in {kept}'}")
     return "\n".join(lines)
+
+
+def _line_of(arm: Arm, catalog: Catalog) -> str:
+    price = f"${arm.price.input:f} in, ${arm.price.output:f} out per million tokens"
+    if not (arm.price.input or arm.price.output):
+        price = "price not known, counted as $0"
+    said = ["default"] if arm.arm_id == catalog.default_arm_id else []
+    said += [state] if (state := catalog.state(arm)) != "active" else []
+    return f"  {arm.arm_id}  {price}" + (f"  ({', '.join(said)})" if said else "")
 
 
 @contextmanager

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from service.enrolment import Enrolment
 from service.errors import ProviderOutOfCredit, ProviderRateLimited, ProviderTimeout
 from service.providers.simulator import SIMULATED_ARMS
 from tests.fakes import Reply
@@ -16,7 +17,7 @@ async def test_health_names_every_dependency(world: World) -> None:
     assert health["status"] == "ok"
     assert health["simulated"] is False
     assert health["models"] == ["small", "medium", "large"]
-    assert health["default_model"] == "small"
+    assert (health["default_model"], health["default_model_state"]) == ("small", "active")
     assert {name: one["status"] for name, one in health["dependencies"].items()} == {
         "postgresql": "ok",
         "qdrant": "ok",
@@ -65,6 +66,15 @@ async def test_health_shows_which_models_rest(world: World) -> None:
     assert rest["model"] == "large"
     assert "asked to wait" in rest["reason"]
     assert health["status"] == "ok"
+
+
+async def test_health_is_degraded_while_the_default_model_is_retired(world: World) -> None:
+    now = world.clock()
+    world.parts.lifecycle.follow({"small": Enrolment("small", now, now, state="retired")})
+
+    health = (await world.http.get("/health")).json()
+
+    assert (health["status"], health["default_model_state"]) == ("degraded", "retired")
 
 
 async def test_health_is_degraded_when_every_model_rests(world: World) -> None:
