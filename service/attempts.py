@@ -195,7 +195,7 @@ class Attempts:
         return stronger
 
     def _stronger(self, run: Run, call: Call, left: set[str]) -> Turn | None:
-        """The most probable arm of those expected to be rated higher.
+        """The most probable arm of those expected to be rated higher that the budget allows.
 
         None for a retry, of which no expectations are known, for a request that is held out to measure
         what the default model does by itself, and amid a tool loop, whose arm does not change.
@@ -204,7 +204,8 @@ class Attempts:
             return None
         weighed = {c.arm_id: c for c in run.decision.candidates}
         to_beat = _expected_reward(weighed[call.arm.arm_id])
-        able = [c for c in weighed.values() if c.arm_id in left and _expected_reward(c) > to_beat]
+        allowed = [c for c in weighed.values() if c.arm_id in left and not c.is_barred]
+        able = [c for c in allowed if _expected_reward(c) > to_beat]
         if not able:
             return None
         best = max(able, key=lambda candidate: candidate.probability)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +336,19 @@ async def test_escalation_is_off_unless_it_is_switched_on(
 
     assert response.status_code == 200
     assert len(world.caller.calls) == 1
+
+
+async def test_no_arm_that_the_budget_bars_is_escalated_to(tmp_path: Path) -> None:
+    budget, n = Decimal("0.00045"), 60  # half as much again as an answer of `first` costs
+    async with escalating(tmp_path, budget_usd_per_request=budget) as world:
+        world.caller.will("first", *[REFUSAL] * n)
+        for _ in range(n):
+            await world.ask()
+        arms = Counter(outcome.arm_id for outcome in world.store.outcomes.values())
+        spent = sum((outcome.cost_usd for outcome in world.store.outcomes.values()), Decimal(0))
+
+    assert arms.keys() == {"first", "strong"}
+    assert spent <= budget * (n + 16)
 
 
 async def test_a_limit_of_the_callers_own_explains_an_answer_that_is_cut_off(tmp_path: Path) -> None:
