@@ -20,6 +20,7 @@ from service.background import Background
 from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.memory.qdrant import QdrantMemory
+from service.pacing import N_PRICED, N_RESUMED, resume
 from service.parts import Parts, wire
 from service.ports import Memory, ModelCaller
 from service.providers.callers import build_callers
@@ -36,7 +37,9 @@ from service.store.pool import Database
 from service.store.reports import PostgresReports
 from service.store.sessions import PostgresPins
 from service.store.shadow import PostgresShadowLog
+from service.store.spends import newest_spends
 from service.store.spool import Spool, SpoolingJournal
+from service.types import DEFAULT_TENANT
 
 log = structlog.get_logger(__name__)
 
@@ -117,12 +120,26 @@ async def open_parts(
         )
         await enrolments.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(enrolments.close)
+        await _resume_budget(parts, database)
         sweeping = asyncio.create_task(parts.learner.sweep_forever())
         stack.push_async_callback(_cancel, sweeping)
         pruning = asyncio.create_task(parts.router.sessions.prune_forever())
         stack.push_async_callback(_cancel, pruning)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         yield parts
+
+
+async def _resume_budget(parts: Parts, database: Database) -> None:
+    """Without PostgreSQL the budget begins anew."""
+    router = parts.router
+    if router.pacer.budget_usd is None:
+        return
+    try:
+        spends = await newest_spends(database, DEFAULT_TENANT, N_RESUMED, N_PRICED)
+    except StoreUnavailable as error:
+        log.warning("budget_not_resumed", error=str(error))
+        return
+    resume(router.pacer, spends, parts.catalog.enrolments, router.knobs.feedback_weight, router.rng)
 
 
 async def _data_dir(settings: Settings, stack: AsyncExitStack) -> Path:

@@ -11,10 +11,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from bandit import thompson
 from bandit.arrays import Bools, Floats
 from bandit.beliefs import Beliefs, Prior, Standing, believe
-from bandit.beta import Beta
 from bandit.budget import Pacer
 from bandit.evidence import Neighbours, Sums
 from bandit.history import History
@@ -29,6 +27,7 @@ from service.choosing import Weighed, choose
 from service.difficulties import Difficulties, Fitted
 from service.errors import MemoryUnavailable
 from service.near import Near
+from service.pacing import charge
 from service.ports import Clock, Evidence, Memory
 from service.run import Run
 from service.sessions import Sessions
@@ -87,7 +86,8 @@ class Router:
         decision = await self.preview(query)
         self.sessions.put(query, decision.pin)
         if self.pacer.budget_usd is not None and decision.kind != "pinned":
-            self._charge(decision)
+            weight = narrowed(self.knobs, query.options).feedback_weight
+            charge(self.pacer, decision, weight, self.rng)
         return decision
 
     async def preview(self, query: Query) -> Decision:
@@ -259,21 +259,6 @@ class Router:
         if self.holdout_share == 0 or policy.default_arm is None or not options.learn:
             return None
         return Holdout(self.holdout_share, policy.default_arm)
-
-    def _charge(self, decision: Decision) -> None:
-        considered = decision.candidates
-        is_drawn = decision.session is None or decision.session.is_drawn
-        if not is_drawn or decision.query.turn.is_housekeeping:  # no price would have moved it
-            considered = tuple(c for c in considered if c.arm_id == decision.arm_id)
-        posterior = Beta(np.array([c.alpha for c in considered]), np.array([c.beta for c in considered]))
-        offset = np.array([c.bonus + c.speed + c.cost for c in considered])
-        weight = narrowed(self.knobs, decision.query.options).feedback_weight
-        self.pacer.record(
-            utilities=thompson.sample(posterior, weight, offset, self.rng),
-            expected_usd=np.array([c.expected_cost_usd for c in considered]),
-            chosen=[c.arm_id for c in considered].index(decision.arm_id),
-            arms=[c.arm_id for c in considered],
-        )
 
 
 def narrowed(knobs: Knobs, options: Options) -> Knobs:

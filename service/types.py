@@ -329,6 +329,28 @@ class LoggedRound:
     latency_s: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class PacedArm:
+    """One arm as the budget sees it."""
+
+    arm_id: str
+    alpha: float  # posterior of its mean reward
+    beta: float
+    offset: float  # the rest of its utility, without the budget's price
+    expected_cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What the budget paid for one decision."""
+
+    decided_at: datetime
+    arm_id: str
+    cost_usd: float | None  # None: its end was not logged
+    arms: tuple[PacedArm, ...]  # those that were weighed; empty: it is not told
+    feedback_weight: float | None  # None: the operator's
+
+
 # --- the call ------------------------------------------------------------------------------------------
 
 

@@ -65,7 +65,8 @@ MAY_IMPORT = {
     "service.sessions": f"{VALUES} service.ports service.history structlog",
     "service.choosing": "service.types service.sessions bandit numpy",
     "service.difficulties": f"{DOMAIN} service.background",
-    "service.routing": f"{DOMAIN} service.choosing service.difficulties service.sessions",
+    "service.pacing": "service.types service.enrolment bandit numpy",
+    "service.routing": (f"{DOMAIN} service.choosing service.difficulties service.sessions service.pacing"),
     "service.attempts": f"{DOMAIN} service.signals",
     "service.held": "service.types",
     "service.completion": (
