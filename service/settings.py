@@ -80,7 +80,7 @@ class ModelSettings(_Frozen):
     aliases: tuple[Name, ...] = Field((), description="other names a caller may use")
     price: PriceSettings | None = Field(None, description="absent: the shipped table's price for the model")
     context_window: int | None = Field(None, gt=0, description="tokens of prompt and answer together")
-    capabilities: tuple[str, ...] | None = Field(
+    capabilities: tuple[Capability, ...] | None = Field(
         None,
         description="of: tools, json_schema, vision, audio, files, reasoning; absent: no filter",
     )
@@ -368,9 +368,21 @@ def config_path(environ: Mapping[str, str]) -> Path | None:
     return default if default.exists() else None
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML in which no key stands twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key `{twice[0]}` stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path, named_by: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.load(path.read_text("utf-8"), _EachKeyOnce)  # noqa: S506  # a SafeLoader
     except OSError as error:
         raise StartupError(f"{named_by}: cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -80,6 +80,12 @@ def test_an_empty_variable_counts_as_absent() -> None:
     assert load_settings(None, {"PORT": "", "DEFAULT_MODEL": ""}).port == 8080
 
 
+def test_a_mapping_may_be_merged_into_others_that_override_it(tmp_path: Path) -> None:
+    text = "models: [&a {id: a, provider: simulator, model: m}, &b {<<: *a, id: b}, {<<: *b, id: c}]"
+
+    assert [model.id for model in from_yaml(tmp_path, text).models] == ["a", "b", "c"]
+
+
 def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
     assert from_yaml(tmp_path, "llm_models: [a, b]").llm_models == ("a", "b")
 
@@ -88,6 +94,12 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("prot: 8080", "unknown key `prot`"),
+        ("port: 8080\ncost_weight: 0\nport: 8081", "is not YAML: key `port` stands twice"),
+        ("models: [{id: a, id: b, provider: simulator, model: a}]", "key `id` stands twice"),
+        (
+            "models: [{id: a, provider: simulator, model: a, capabilities: [tool]}]",
+            "models.0.capabilities.0 (MODELS.0.CAPABILITIES.0): Input should be 'tools', ",
+        ),
         ("Port: 8080", "unknown key `Port`"),
         ("models: [{id: a, provider: simulator, model: a, prise: 1}]", "unknown key `models.0.prise`"),
         ("models: [{id: a, provider: simulator}]", "models.0.model"),
