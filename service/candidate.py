@@ -20,6 +20,17 @@ from service.routing import as_floats, narrowed, neighbours_of
 from service.types import Arm, Json, LoggedRound, Neighbour, Options
 
 
+@dataclass(frozen=True, slots=True)
+class Repriced:
+    """What an answer would cost at another price: usd * factor + added_usd."""
+
+    factor: float = 1.0
+    added_usd: float = 0.0  # above 0 where it was free
+
+    def of(self, usd: float) -> float:
+        return usd * self.factor + self.added_usd
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Weighed:
     """One round as the log and the candidate have it; arrays follow the arms that were eligible.
@@ -28,7 +39,7 @@ class Weighed:
         drawn: index of the arm drawn.
         logged, target: shape (n_arms,), probabilities; all 0 where it is unknown what the candidate would do.
         foretold: shape (3, n_arms), each arm's reward, dollars and seconds.
-        price_factor: of the arm drawn, the candidate's prices over those of the log.
+        repriced: how dollars of the arm drawn change by the candidate's prices.
         unseen: arms of the candidate that were not there yet.
     """
 
@@ -36,7 +47,7 @@ class Weighed:
     logged: Floats
     target: Floats
     foretold: Floats
-    price_factor: float
+    repriced: Repriced
     unseen: tuple[str, ...]
 
 
@@ -70,11 +81,11 @@ class Candidate:
         unseen = tuple(arm_id for arm_id in offered if arm_id not in there | self.added)
         kept = np.array([arm_id in offered for arm_id in considered])
         foretold, target = _foretold(said["candidates"]), np.zeros_like(propensities)
-        factors = np.array([self._price_factor(arm_id, logged) for arm_id in considered])
-        foretold[1] *= factors
+        repriced = [self._repriced(arm_id, logged) for arm_id in considered]
+        foretold[1] = [one.of(usd) for one, usd in zip(repriced, foretold[1], strict=True)]
         if kept.any():
             arms = [offered[arm_id] for arm_id in considered if arm_id in offered]
-            beliefs = self._believe(arms, said, kept, factors[kept])
+            beliefs = self._believe(arms, said, dict(zip(considered, repriced, strict=True)))
             foretold[:, kept] = [
                 beliefs.predicted[-1],
                 beliefs.expected_cost_usd,
@@ -83,21 +94,22 @@ class Candidate:
             if not unseen:
                 target[kept] = self._probabilities(arms, beliefs, logged, _barred(said)[kept])
         drawn = considered.index(logged.arm_id)
-        return Weighed(drawn, propensities, target, foretold, float(factors[drawn]), unseen)
+        return Weighed(drawn, propensities, target, foretold, repriced[drawn], unseen)
 
-    def _believe(self, arms: Sequence[Arm], said: Json, kept: Bools, factors: Floats) -> Beliefs:
-        seen = [c["standing"] for c, is_kept in zip(said["candidates"], kept, strict=True) if is_kept]
-        price = dict(zip((arm.arm_id for arm in arms), factors.tolist(), strict=True))
+    def _believe(self, arms: Sequence[Arm], said: Json, repriced: Mapping[str, Repriced]) -> Beliefs:
+        standings = {c["arm_id"]: c["standing"] for c in said["candidates"]}
         recalled = [
             Neighbour(**(n | {"decision_id": UUID(n["decision_id"])}))
             for n in said["neighbours"][: self.knobs.max_similar_requests]
         ]
-        near = [replace(n, cost_usd=n.cost_usd * price.get(n.arm_id, 1.0)) for n in recalled]
+        near = [replace(n, cost_usd=repriced.get(n.arm_id, Repriced()).of(n.cost_usd)) for n in recalled]
+        seen = [standings[arm.arm_id] for arm in arms]
         standing = self._standing(arms, seen, said)
-        repriced = replace(standing, cost_usd=standing.cost_usd * factors)
+        cost_usd = [repriced[arm.arm_id].of(s["cost_usd"]) for arm, s in zip(arms, seen, strict=True)]
+        today = replace(standing, cost_usd=np.array(cost_usd))
         difficulties = as_floats(said.get("neighbour_difficulties") or [0.0] * len(recalled))
         neighbours = neighbours_of(arms, Near.of(near), difficulties[: len(near)])
-        return believe(repriced, neighbours, self._knobs(said))
+        return believe(today, neighbours, self._knobs(said))
 
     def _standing(self, arms: Sequence[Arm], seen: Sequence[Json], said: Json) -> Standing:
         """What was known then, under the candidate's own priors."""
@@ -152,18 +164,19 @@ class Candidate:
     def _knobs(self, said: Json) -> Knobs:
         return narrowed(self.knobs, Options(**said.get("own_weights", {})))
 
-    def _price_factor(self, arm_id: str, logged: LoggedRound) -> float:
-        """The candidate's price of a usual answer over what it was; 1 where either is free or unknown."""
+    def _repriced(self, arm_id: str, logged: LoggedRound) -> Repriced:
+        """By what a usual answer costs at the candidate's price and at that of the log."""
         now = next((arm for arm in self.arms if arm.arm_id == arm_id), None)
         before = self.priced.get(arm_id)
         if now is None or before is None or now.price == before.price:
-            return 1.0
+            return Repriced()
         new, old = _usual_cost_usd(now, logged), _usual_cost_usd(before, logged)
-        return new / old if old > 0 else 1.0
+        return Repriced(factor=new / old) if old > 0 else Repriced(added_usd=new)
 
 
 def _usual_cost_usd(arm: Arm, logged: LoggedRound) -> float:
-    return float(logged.n_prompt_tokens * arm.price.input + USUAL_ANSWER_TOKENS * arm.price.output)
+    tokens = logged.n_prompt_tokens * arm.price.input + USUAL_ANSWER_TOKENS * arm.price.output
+    return float(tokens) / 1_000_000
 
 
 def _barred(said: Json) -> Bools:

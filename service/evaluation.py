@@ -181,7 +181,7 @@ def _outcome(logged: LoggedRound, weighed: Weighed, measure: str) -> float:
     value: float | None = getattr(logged, measure)
     if value is None:
         return float("nan")
-    return value * weighed.price_factor if measure == "cost_usd" else value
+    return weighed.repriced.of(value) if measure == "cost_usd" else value
 
 
 def _padded(rows: Sequence[Floats]) -> Floats:

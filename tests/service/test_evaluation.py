@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from service.candidate import Candidate
 from service.evaluation import Evaluation, evaluate, why_not
 from service.evaluation_report import as_json, as_text
 from service.explanation import explanation
-from service.types import Arm, Decision, LoggedRound
+from service.types import Arm, Decision, LoggedRound, Price
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL, World, arm, opened
 
 N = 220
@@ -181,6 +182,22 @@ async def test_prices_are_the_candidates_own(tmp_path: Path) -> None:
     assert after.foretold[1, 0] == pytest.approx(3 * before.foretold[1, 0])
     assert after.foretold[1, 1:].tolist() == before.foretold[1, 1:].tolist()
     assert after.target[0] < before.target[0]
+
+
+async def test_an_arm_that_was_free_costs_a_usual_answer_at_the_candidates_price(tmp_path: Path) -> None:
+    free = replace(SMALL, price=Price(Decimal(0), Decimal(0)))
+    async with opened(tmp_path, [free, MEDIUM, LARGE], exploration_rate=2 / 3) as world:
+        await use(world, 320)
+        rounds = rounds_of(world)
+        priced = replace(candidate_of(world), priced={a.arm_id: a for a in (free, MEDIUM, LARGE)})
+        evaluation = await judge(rounds, priced)
+        one = next(one for one in rounds if one.arm_id == "small")
+        usual_usd = 1e-6 * (one.n_prompt_tokens * 0.10 + 300 * 0.40)
+
+    assert one.cost_usd == 0
+    assert priced.weigh(one).repriced.of(0.0) == pytest.approx(usual_usd)
+    assert priced.weigh(one).foretold[1, 0] == pytest.approx(usual_usd)
+    assert evaluation.measures["cost_usd"].logged.value > np.mean([one.cost_usd for one in rounds])
 
 
 async def test_an_arm_that_never_was_is_refused_by_name(tmp_path: Path) -> None:
