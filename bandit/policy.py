@@ -125,10 +125,18 @@ class ThompsonPolicy:
 
     def weigh(self, beliefs: Beliefs, terms: UtilityTerms) -> Floats:
         """Give the probabilities where the terms are already known."""
+        return self.adjusted(self.chances(beliefs, terms), beliefs)
+
+    def chances(self, beliefs: Beliefs, terms: UtilityTerms) -> Floats:
+        """Give the probability that each arm's sampled utility is the largest, shape (n_arms,)."""
         offset = terms.offset
-        allowed = np.ones(offset.size, dtype=np.bool_) if self.barred is None else ~self.barred
-        offset = np.where(allowed, offset, -np.inf)
-        chances = thompson.probabilities(beliefs.posterior, self.knobs.feedback_weight, offset)
+        if self.barred is not None:
+            offset = np.where(self.barred, -np.inf, offset)
+        return thompson.probabilities(beliefs.posterior, self.knobs.feedback_weight, offset)
+
+    def adjusted(self, chances: Floats, beliefs: Beliefs) -> Floats:
+        """Give these chances after exploration, deference to the default arm, and the floor."""
+        allowed = np.ones(chances.size, dtype=np.bool_) if self.barred is None else ~self.barred
         chances = explore(chances, self.knobs.exploration_rate, allowed)
         if self.default_arm is not None and allowed[self.default_arm]:
             confident = beliefs.posterior.mean >= self.knobs.min_confidence_score

@@ -14,206 +14,22 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bandit.arrays import Floats, Ints
-from bandit.beliefs import Beliefs, Prior, Standing, believe
-from bandit.evidence import Neighbours, Sums
-from bandit.history import History, learn
 from bandit.knobs import Knobs
 from bandit.ope import NORMAL_975, Estimate, Forecast, Overlap, compare
-from bandit.policy import ThompsonPolicy, draw
-from bandit.track import Track
-from benchmarks.learner import Fitting, Memory, rating_at
-from benchmarks.streams import N_NEIGHBOURS, Recorded, read_set, set_names
+from benchmarks.logs import Candidate, Log, World, write_log
+from benchmarks.streams import Recorded, read_set, set_names
 
 N_ROUNDS = 1500
 N_LOGS = 400
-REGISTRY_NOISE = 0.1
 EXPLORING = replace(Knobs(), exploration_rate=0.05)
-FRESH_EVERY = 3  # rounds from one fresh request to the next: those tell the truth on requests like these
 LEAST_NOISE = 0.01  # variance of a reward that is taken for certain, as in the service
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """Knobs to evaluate, without one of the arms or with all; no knobs: every arm as often."""
-
-    name: str
-    knobs: Knobs | None
-    removed: int | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class World:
-    """A set as a population of requests; costs in units of the dearest arm's mean."""
-
-    recorded: Recorded
-    costs: Floats  # (n_rows, n_arms)
-    quality: Floats  # (n_arms,), what is known beforehand
-
-    @classmethod
-    def of(cls, recorded: Recorded, is_known: bool, rng: np.random.Generator) -> World:
-        quality = np.full(len(recorded.arms), np.nan)
-        if is_known:
-            noise = rng.normal(0.0, REGISTRY_NOISE, quality.size)
-            quality = np.clip(recorded.scores.mean(axis=0) + noise, 0.02, 0.98)
-        return cls(recorded, recorded.costs / recorded.costs.mean(axis=0).max(), quality)
-
-    @property
-    def n_arms(self) -> int:
-        return len(self.recorded.arms)
-
-
-@dataclass(slots=True, eq=False)
-class Log:
-    """What was logged, with what only the recorded outcomes know.
-
-    Args:
-        memory: what the learner remembers of the rounds so far.
-        rows: shape (n,), of the set.
-        propensities, predicted, expected: shape (n, n_arms); reward and dollars as foretold.
-        targets: shape (n_candidates, n, n_arms).
-        fresh_rows: of requests that only the candidates saw, in the state that the learner was in.
-        fresh_targets: of each, shape (n_candidates, n_arms).
-    """
-
-    memory: Memory
-    rows: Ints
-    propensities: Floats
-    predicted: Floats
-    expected: Floats
-    targets: Floats
-    fresh_rows: list[int]
-    fresh_targets: list[Floats]
-
-    @classmethod
-    def blank(cls, rows: Ints, n_arms: int, n_candidates: int) -> Log:
-        n = rows.size
-        propensities, predicted, expected = np.zeros((3, n, n_arms))
-        targets = np.zeros((n_candidates, n, n_arms))
-        return cls(Memory.blank(n), rows, propensities, predicted, expected, targets, [], [])
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What the learner knows at one moment, under any knobs."""
-
-    quality: Floats
-    price: Floats
-    sums: Sums
-    track: Track
-    difficulty: float
-
-    def standing(self, knobs: Knobs) -> Standing:
-        nothing = np.zeros_like(self.price)
-        unknown = np.full_like(self.price, np.nan)
-        prior = Prior.of(self.quality, unknown, self.price, nothing, knobs, self.track)
-        return Standing.of(prior, self.sums, self.track, self.difficulty)
-
-    def probabilities(self, candidate: Candidate, near: Neighbours) -> Floats:
-        """Of every arm; 0 for the one that the candidate does without."""
-        if candidate.knobs is None:
-            return np.full(self.price.size, 1 / self.price.size)
-        standing = self.standing(candidate.knobs)
-        if candidate.removed is None:
-            return ThompsonPolicy(candidate.knobs).probabilities(believe(standing, near, candidate.knobs))
-        beliefs = believe(*_without(candidate.removed, standing, near), candidate.knobs)
-        return np.insert(ThompsonPolicy(candidate.knobs).probabilities(beliefs), candidate.removed, 0.0)
-
-
-def _without(arm: int, standing: Standing, near: Neighbours) -> tuple[Standing, Neighbours]:
-    per_arm: dict[str, Any] = {
-        f.name: np.delete(getattr(standing, f.name), arm) for f in fields(Standing)[:-2]
-    }
-    others = near.arm != arm
-    kept = {f.name: getattr(near, f.name)[others] for f in fields(Neighbours)}
-    return replace(standing, **per_arm), Neighbours(**{**kept, "arm": kept["arm"] - (kept["arm"] > arm)})
-
-
-def write_log(
-    world: World,
-    logging: Knobs,
-    candidates: Sequence[Candidate],
-    rows: Ints,
-    unseen: Ints,
-    rng: np.random.Generator,
-) -> Log:
-    """Let the learner answer requests, and the candidates decide each of them in its place.
-
-    Args:
-        rows: of the set, the requests.
-        unseen: rows for the fresh requests, of which one is taken every third round.
-    """
-    recorded, n_arms = world.recorded, world.n_arms
-    log = Log.blank(rows, n_arms, len(candidates))
-    contexts = recorded.contexts[log.rows]
-    histories = [History() for _ in range(n_arms)]
-    fitting = Fitting.blank(contexts, n_arms)
-    for t, row in enumerate(log.rows):
-        fitting.keep_up(log.memory, range(t), histories, float(t))
-        state = _state(world, histories, log.memory, fitting, t)
-        near = _recall(contexts[:t], recorded.contexts[row], log.memory, fitting)
-        beliefs = believe(state.standing(logging), near, logging)
-        log.propensities[t] = ThompsonPolicy(logging).probabilities(beliefs)
-        log.predicted[t], log.expected[t] = beliefs.predicted[-1], beliefs.expected_cost_usd
-        log.targets[:, t] = [state.probabilities(candidate, near) for candidate in candidates]
-        if t % FRESH_EVERY == 0:
-            fresh = int(unseen[t // FRESH_EVERY])
-            around = _recall(contexts[:t], recorded.contexts[fresh], log.memory, fitting)
-            there = replace(state, difficulty=fitting.at(recorded.contexts[fresh]))
-            log.fresh_rows.append(fresh)
-            log.fresh_targets.append(np.array([there.probabilities(c, around) for c in candidates]))
-        arm = draw(log.propensities[t], rng).index
-        _remember(log.memory, t, arm, world, int(row), beliefs)
-        histories[arm] = learn(histories[arm], rating_at(log.memory, t))
-    return log
-
-
-def _state(world: World, histories: Sequence[History], memory: Memory, fitting: Fitting, t: int) -> State:
-    nothing = np.zeros(world.n_arms)
-    arms = memory.arm[:t]
-    n_calls = np.bincount(arms, minlength=world.n_arms).astype(np.float64)
-    spent = np.bincount(arms, memory.cost[:t], minlength=world.n_arms).astype(np.float64)
-    return State(
-        world.quality,
-        world.costs.mean(axis=0),
-        Sums(nothing, nothing, n_calls, spent, nothing),
-        Track.of(histories, float(t), float(t), fitting.sums_of(histories)),
-        float(fitting.of_requests[t]),
-    )
-
-
-def _recall(contexts: Floats, context: Floats, memory: Memory, fitting: Fitting) -> Neighbours:
-    cosine = contexts @ context
-    near = np.flatnonzero(cosine > 0)
-    if near.size > N_NEIGHBOURS:
-        near = near[np.argpartition(-cosine[near], N_NEIGHBOURS)[:N_NEIGHBOURS]]
-    return Neighbours(
-        arm=memory.arm[near],
-        similarity=cosine[near].astype(np.float64),
-        age_s=(contexts.shape[0] - near).astype(np.float64),
-        reward=memory.reward[near],
-        cost_usd=memory.cost[near],
-        latency_s=np.zeros(near.size),
-        weight=np.ones(near.size),
-        difficulty=fitting.of_requests[near],
-    )
-
-
-def _remember(memory: Memory, t: int, arm: int, world: World, row: int, beliefs: Beliefs) -> None:
-    memory.arm[t], memory.n_rated[t] = arm, t
-    memory.reward[t], memory.cost[t] = world.recorded.scores[row, arm], world.costs[row, arm]
-    memory.predicted[t] = beliefs.predicted[:, arm]
-    memory.deviation[t] = beliefs.standing.deviation[arm]
-    memory.n_changes[t] = beliefs.standing.n_changes[arm]
-
-
-# --- how the intervals did ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     half = given.logs // 2
     seeds = [*range(half), *range(N_LOGS // 2, N_LOGS // 2 + half)]
-    with ProcessPoolExecutor(given.jobs) as pool:
+    os.environ["OMP_NUM_THREADS"] = "1"  # more only wait for each other; read when a new process loads numpy
+    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         found = [one for of in pool.map(judge, [given.data] * len(seeds), seeds) for one in of]
     any_set = read_set(given.data, set_names(given.data)[0])
     print(table(found, [candidate.name for candidate in candidates_for(Knobs(), any_set)]))
