@@ -7,8 +7,10 @@ from typing import cast
 
 import pytest
 
+from embeddings.encoder import EncoderError
 from service import opening
 from service.errors import StartupError, StoreUnavailable
+from service.settings import Settings
 from service.store.embedded import EmbeddedPostgres
 from service.store.pool import Database
 from tests.fakes import FakeDatabase, FakeStore
@@ -71,3 +73,12 @@ async def test_a_dead_server_is_started_again_whatever_went_wrong_before(
     logged = capsys.readouterr().out
     assert "no room" in logged
     assert "unforeseen" in logged
+
+
+def test_an_endpoint_is_asked_for_contexts_where_the_backend_says_so() -> None:
+    settings = Settings(
+        embedding_backend="http", embedding_base_url="http://127.0.0.1:9/v1", embedding_model="tiny"
+    )
+
+    with pytest.raises(EncoderError, match=r"127\.0\.0\.1:9"):
+        opening.build_encoder(settings, opening.silent)
