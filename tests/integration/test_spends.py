@@ -9,7 +9,7 @@ from decimal import Decimal
 from service.store.journal import PostgresJournal
 from service.store.pool import Database
 from service.store.spends import newest_spends
-from service.types import Decision, PacedArm, Session
+from service.types import Decision, PacedArm, Session, Turn
 from tests.integration.stores import NOW, TENANT, a_decision, an_attempt, an_outcome
 
 WEIGHED = tuple(PacedArm(arm_id, 4.0, 1.0, 0.1 - 0.05, 0.0002) for arm_id in ("small", "large"))
@@ -53,8 +53,11 @@ async def test_weights_of_the_callers_own_count_and_arms_without_a_lot_do_not(da
     stays = a_decision("r1")
     options = replace(stays.query.options, feedback_weight=0.25)
     session = Session(2, "openai", 0, None, held_arm_id="small", is_drawn=False)
+    title = later(a_decision("r2"), 1)
     await journal.log_decision(replace(stays, query=replace(stays.query, options=options), session=session))
+    await journal.log_decision(replace(title, query=replace(title.query, turn=Turn(is_housekeeping=True))))
 
-    [spend] = await newest_spends(database, TENANT, 10, 10)
+    first, second = await newest_spends(database, TENANT, 10, 10)
 
-    assert (spend.feedback_weight, spend.arms) == (0.25, WEIGHED[:1])
+    assert (first.feedback_weight, first.arms) == (0.25, WEIGHED[:1])
+    assert (second.feedback_weight, second.arms) == (None, WEIGHED[:1])
