@@ -38,6 +38,7 @@ from service.types import (
     Decision,
     DecisionKind,
     Options,
+    Pin,
     Query,
     Vector,
 )
