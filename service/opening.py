@@ -82,8 +82,10 @@ async def open_parts(
         encoder = await open_encoder(settings, stack, progress)
         memory = await open_memory(settings, data_dir, encoder, stack)
         if caller is None:
-            caller = build_callers(environ, now, simulator=SimulatedCaller())
-            stack.push_async_callback(caller.close)
+            callers = build_callers(environ, now, simulator=SimulatedCaller())
+            stack.push_async_callback(callers.close)
+            await callers.warm({arm.provider for arm in arms.arms})
+            caller = callers
 
         evidence = PostgresEvidence(database)
         await evidence.start()

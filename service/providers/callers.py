@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Protocol
 
 from service.ports import Clock
@@ -46,6 +46,12 @@ class Callers:
     ) -> None:
         self._by_provider = dict(by_provider)
         self._native = dict(native or {})
+
+    async def warm(self, providers: Collection[str]) -> None:
+        """Load beforehand what calling these takes long to load."""
+        for adapter in {self._by_provider[provider] for provider in providers}:
+            if isinstance(adapter, LiteLLMCaller):
+                await adapter.warm()
 
     async def complete(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None

@@ -76,6 +76,10 @@ class LiteLLMCaller:
         self._clock = clock
         self._anthropic_http: Any = None
 
+    async def warm(self) -> None:
+        """Load the library. It takes seconds, in which nothing else in the process gets on."""
+        await asyncio.to_thread(_litellm)
+
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
         litellm = await asyncio.to_thread(_litellm)
         arguments = self._arguments(litellm, arm, body, timeout_s)

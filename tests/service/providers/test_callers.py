@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 
 from service.providers.callers import Callers, build_callers
@@ -55,3 +57,22 @@ async def test_the_built_callers_reach_simulator_and_upstream(upstream: Upstream
 
     assert "simulated" in simulated.body["choices"][0]["message"]["content"]
     assert real.body["choices"][0]["message"]["content"] == "from afar"
+
+
+WARMED = """
+import asyncio, sys
+from service.providers.callers import build_callers
+from service.providers.simulator import SimulatedCaller
+
+callers = build_callers({}, None, simulator=SimulatedCaller())
+asyncio.run(callers.warm({"openai", "simulator"}))
+print("litellm" in sys.modules)
+asyncio.run(callers.warm({"anthropic", "openai"}))
+print("litellm" in sys.modules)
+"""
+
+
+def test_what_takes_long_to_load_is_loaded_beforehand_where_a_model_needs_it() -> None:
+    done = subprocess.run([sys.executable, "-c", WARMED], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "True"]
