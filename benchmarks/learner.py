@@ -57,13 +57,14 @@ class Run:
 
     Args:
         propensity: of the chosen arm.
-        expected: what the propensity is on average over arms drawn as often as they should be.
+        expected, variance: of the propensity of the chosen arm, over arms drawn as often as they should be.
         alarms: position, arm, and whether it was for the worse.
     """
 
     chosen: Ints
     propensity: Floats
     expected: Floats
+    variance: Floats
     spent: Floats
     alarms: list[tuple[int, int, bool]] = field(default_factory=list)
 
@@ -167,7 +168,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     n_rated = 0.0
     memory = Memory.blank(n)
     fitting, rated = Fitting.blank(stream.contexts, n_arms), list[int]()
-    run = Run(memory.arm, *np.zeros((3, n)))
+    run = Run(memory.arm, *np.zeros((4, n)))
 
     for t in range(n):
         factor = factors[t]
@@ -198,6 +199,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         memory.deviation[t] = beliefs.standing.deviation[arm]
         memory.n_rated[t], memory.n_changes[t] = n_rated, track.n_changes[arm]
         run.propensity[t], run.expected[t] = choice.propensity, float(probabilities @ probabilities)
+        run.variance[t] = float(probabilities @ (probabilities - run.expected[t]) ** 2)
         run.spent[t] = stream.costs[t, arm] * factor[arm]
         n_calls[arm] += 1
         cost_sum[arm] += stream.costs[t, arm]

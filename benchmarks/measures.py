@@ -71,7 +71,7 @@ def gaps(utilities: Floats, chosen: Ints) -> Row:
 def honesty(run: Run) -> Row:
     """Whether arms were drawn as often as their propensities say."""
     excess = run.propensity - run.expected
-    spread = float(excess.std() * np.sqrt(excess.size))
+    spread = float(np.sqrt(run.variance.sum()))
     return {
         "least_propensity": float(run.propensity.min()),
         "largest_propensity": float(run.propensity.max()),
@@ -218,6 +218,7 @@ def _paretobandit(
 def _spend(stream: Stream, chosen: Ints, spent: Floats, ceiling: float) -> Row:
     thirds = [float(part.mean() / ceiling) for part in np.array_split(spent, 3)]
     return {
+        "n": chosen.size,
         "reward": float(stream.scores[np.arange(chosen.size), chosen].mean()),
         "spend": float(spent.mean() / ceiling),
         "worst_phase": max(thirds),
