@@ -2,7 +2,7 @@
 
 Up to 500 points, or five for each neighbour asked for, are all compared with the context. Of more, those are
 that share most signs with it: the angle between two vectors shows in how many signs differ. At 10,000 points
-that takes a third of the time and reads an eighth of the bytes. It misses hardly any of the nearest twenty,
+that takes half the time and reads a tenth of the bytes. It misses hardly any of the nearest twenty,
 and of the nearest hundred some of the last (docs/decisions/0014).
 
 Source: Charikar (2002), Similarity Estimation Techniques from Rounding Algorithms, STOC 34.
