@@ -119,8 +119,9 @@ async def reconcile(
 
     found = await memory_differences()
     evidence_before = len(await evidence_differences(database))
-    if not check_only:
+    if evidence_before and not check_only:  # learners wait for it
         await rebuild_evidence(database)
+    if not check_only:
         await _mend(database, memory, encoder, found)
     left = found if check_only else await memory_differences()
     return Rebuilt(

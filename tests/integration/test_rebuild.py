@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -140,3 +141,18 @@ async def test_a_check_leaves_the_differences_it_finds(
     assert (report.memory_before, report.memory_after) == (1, 1)
     assert await memory.count() == 0
     assert await stores.evidence.pending(10) == []
+
+
+async def test_who_is_learning_is_not_waited_for_where_the_evidence_is_right(
+    database: Database, stores: Stores, memory: SharedMemory, learner: Learner
+) -> None:
+    await rated(stores, learner, "r1")
+    await memory.clear()
+
+    async with database.transaction() as learning:
+        await learning.execute("LOCK TABLE feedback_events IN ROW EXCLUSIVE MODE")  # as any INSERT does
+        async with asyncio.timeout(10):
+            report = await rebuilt(database, memory)
+
+    assert (report.evidence_before, report.memory_before) == (0, 1)
+    assert report.is_clean
