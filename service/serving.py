@@ -29,6 +29,7 @@ from service.telemetry import MULTIPROCESS_DIR, set_up_logs
 from service.types import Arm
 
 GRACE_S = 10
+IDLE_S = 75  # longer than clients and most proxies keep idle connections: who closes first must be they
 
 
 class _Uvicorn(TypedDict):
@@ -37,6 +38,7 @@ class _Uvicorn(TypedDict):
     log_level: str
     access_log: bool
     server_header: bool
+    timeout_keep_alive: int
     timeout_graceful_shutdown: int
 
 
@@ -199,5 +201,6 @@ def _uvicorn(settings: Settings) -> _Uvicorn:
         "log_level": "warning",
         "access_log": False,
         "server_header": False,
+        "timeout_keep_alive": IDLE_S,
         "timeout_graceful_shutdown": GRACE_S,
     }

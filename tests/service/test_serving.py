@@ -5,12 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import uvicorn
+
 from service.arms import ArmList
 from service.breaker import Breaker
 from service.catalog import Catalog
 from service.enrolment import ArmState, Enrolment
 from service.lifecycle import line_up
-from service.serving import banner
+from service.serving import _uvicorn, banner
 from service.settings import Settings
 from service.types import Price
 from tests.fakes import FixedClock
@@ -44,3 +46,11 @@ def test_the_start_up_text_shows_the_models_as_they_stand_now() -> None:
         "  added  price not known, counted as $0  (draining)",
         "  medium  $0.50 in, $2.00 out per million tokens  (default, retired)",
     ]
+
+
+def test_idle_connections_are_left_to_clients_and_proxies_to_close() -> None:
+    """Else a request may be sent into a connection that is just being closed: httpx keeps them for 5 s,
+    as uvicorn does unless told otherwise, aiohttp for 15 s, load balancers commonly for 60 s."""
+    config = uvicorn.Config("", **_uvicorn(Settings()))
+
+    assert config.timeout_keep_alive > 60
