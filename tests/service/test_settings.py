@@ -94,6 +94,7 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("prot: 8080", "unknown key `prot`"),
+        ("exploration_rate: yes", "exploration_rate (EXPLORATION_RATE): must not be true, got True"),
         ("port: 8080\ncost_weight: 0\nport: 8081", "is not YAML: key `port` stands twice"),
         ("models: [{id: a, id: b, provider: simulator, model: a}]", "key `id` stands twice"),
         (
