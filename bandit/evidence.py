@@ -106,7 +106,7 @@ class Neighbours:
 
 
 def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
-    """Weigh each neighbour by its similarity: max(cosine, 0)^0.5, nothing for those that do not count.
+    """Weigh each neighbour by its similarity: max(cosine, 0), nothing for those that do not count.
 
     A broad kernel, on purpose: with a sharp one, or a high threshold, most queries have no neighbour.
 
@@ -117,7 +117,7 @@ def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
     counts = (neighbours.similarity >= knobs.similarity_threshold) & (
         neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY
     )
-    weights = np.where(counts, np.sqrt(np.clip(neighbours.similarity, 0.0, 1.0)), 0.0)
+    weights = np.where(counts, np.clip(neighbours.similarity, 0.0, 1.0), 0.0)
     if weights.size > knobs.max_similar_requests:
         farthest = np.argsort(-weights, kind="stable")[knobs.max_similar_requests :]
         weights[farthest] = 0.0

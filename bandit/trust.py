@@ -4,10 +4,10 @@ import numpy as np
 
 from bandit.arrays import Floats
 
-# Opinions on how an arm deviates near a query: it does not; what its neighbours say, shrunk with 10
-# pseudo-observations; the same with 40.
-LOCAL_SHRINKAGE = np.array([[10.0], [40.0]])
-PRIOR_TRUST = np.array([0.5, 0.25, 0.25])
+# Opinions on how an arm deviates near a query: it does not; what its neighbours say, shrunk with 5
+# pseudo-observations; the same with 20.
+LOCAL_SHRINKAGE = np.array([[5.0], [20.0]])
+PRIOR_TRUST = np.array([0.25, 0.375, 0.375])
 N_OPINIONS = PRIOR_TRUST.size
 NOISE_PRIOR = 0.25, 20.0  # variance of one reward around an opinion, and the observations this stands for
 RESIDUAL_PRIOR = 0.15, 10.0  # the same of one arm's rewards around the mixture

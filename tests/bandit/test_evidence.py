@@ -82,12 +82,12 @@ def test_neighbours_of_unequal_lengths_are_refused() -> None:
         replace(neighbours, reward=np.ones(3))
 
 
-def test_the_kernel_is_the_root_of_the_similarity_and_nothing_for_opposites() -> None:
+def test_the_kernel_is_the_similarity_and_nothing_for_opposites() -> None:
     neighbours = replace(some_neighbours([0, 0, 0], [1, 1, 1]), similarity=np.array([1.0, 0.25, -0.5]))
 
     weights = kernel(neighbours, Knobs(similarity_threshold=-1.0))
 
-    assert weights.tolist() == [1.0, 0.5, 0.0]
+    assert weights.tolist() == [1.0, 0.25, 0.0]
 
 
 @given(seed=seeds)
