@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from bandit.policy import draw, without
+from service.call import Call
 from service.catalog import Catalog, list_cost_usd
 from service.errors import (
     AllArmsFailed,
@@ -24,7 +25,7 @@ from service.errors import (
     no_answer,
 )
 from service.ports import Clock
-from service.run import Allowance, Call, Run
+from service.run import Run
 from service.signals import fault_of
 from service.types import Arm, Candidate, LoggedDecision, Query, Signal
 
@@ -35,6 +36,14 @@ Ask: TypeAlias = Callable[[Run, Call], Awaitable[T]]
 
 class AnsweredElsewhere(Exception):
     """The same request id is being answered at the same time, and its decision was logged first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may be spent on answering one request."""
+
+    until: datetime
+    n_attempts: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import structlog
 from service.attempts import AnsweredElsewhere, Ask, Attempts
 from service.background import Background
 from service.cache.exact import CachedAnswer, ExactCache
+from service.call import Call
 from service.catalog import Catalog
 from service.errors import (
     AllArmsFailed,
@@ -29,7 +30,7 @@ from service.held import Held
 from service.pieces import in_pieces
 from service.ports import Clock, Journal, ModelCaller
 from service.routing import Router
-from service.run import Call, Run
+from service.run import Run
 from service.types import (
     Answer,
     Arm,

@@ -9,11 +9,12 @@ import numpy as np
 import structlog
 
 from service.background import Background
+from service.call import Call
 from service.catalog import Catalog, list_cost_usd
 from service.enrolment import ShadowAnswer
 from service.errors import ProviderError, ProviderTimeout, StoreUnavailable
 from service.ports import Clock, ModelCaller, ShadowLog
-from service.run import Call, Run
+from service.run import Run
 from service.types import Arm, Outcome
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from service import schemas
-from service.run import Call
+from service.call import Call
 from service.types import Attempt, Json, Signal
 
 LONG_ANSWER_TOKENS = 2048  # who allows fewer expects to be cut off

@@ -16,8 +16,8 @@ PACKAGES = ("service", "bandit", "embeddings", "benchmarks")
 OURS = {*PACKAGES, "migrations", "optimizer", "tests"}
 VALUES = "service.types service.near service.errors"
 DOMAIN = (
-    f"{VALUES} service.enrolment service.ports service.catalog service.run bandit embeddings.encoder numpy"
-    " structlog"
+    f"{VALUES} service.enrolment service.ports service.catalog service.call service.run bandit"
+    " embeddings.encoder numpy structlog"
 )
 EVERYTHING = "service bandit embeddings numpy structlog fastapi starlette uvicorn"
 
@@ -56,12 +56,13 @@ MAY_IMPORT = {
     "service.tokens": "service.types service.ports",
     "service.savings": "service.types service.tally service.usage bandit",
     "service.schemas": "service.types jsonschema referencing orjson",
-    "service.signals": "service.types service.run service.schemas",
+    "service.signals": "service.types service.call service.schemas",
     "service.asked": "service.types",
     "service.noticing": f"{DOMAIN} service.asked service.learning service.signals",
     "service.signatures": "service.types",
     "service.history": "service.types service.signatures",
-    "service.run": f"{VALUES} service.usage service.history",
+    "service.call": f"{VALUES} service.usage",
+    "service.run": f"{VALUES} service.call service.usage service.history",
     "service.sessions": f"{VALUES} service.ports service.history structlog",
     "service.choosing": "service.types service.sessions bandit numpy",
     "service.difficulties": f"{DOMAIN} service.background",

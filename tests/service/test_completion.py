@@ -14,10 +14,10 @@ import pytest
 
 from bandit.budget import PURSE_START
 from service.background import Background
+from service.call import MAX_TEXT_BYTES, Call
 from service.completion import MAX_EMPTY_PIECES, Completion, Streaming
 from service.dialects.openai import read_query
 from service.errors import AllArmsFailed, ProviderBroken, ProviderRateLimited, RequestConflict, UnknownModel
-from service.run import MAX_TEXT_BYTES, Call
 from service.types import Arm, Attempt, Chunk, Decision, Json, Outcome, Query, Usage, Vector
 from service.usage import cost_usd
 from tests.fakes import ANY, USAGE, FakeEncoder, FakeJournal, FakeStore, Reply

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.run import Call
+from service.call import Call
 from service.signals import failed_arms, fault_of
 from service.types import Answer, Attempt, Chunk, Json, Options, Query, Signal, Usage
 from tests.service.world import SMALL
