@@ -47,7 +47,7 @@ LEAST_COMPARED = 500
 class Index:
     """What can be recalled. Tenants share no array, so that no search can meet another's points.
 
-    One thread may write while another searches.
+    Any thread may write while another searches: each takes its turn.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -75,7 +75,7 @@ class Index:
             return rows.near(context, limit, min_similarity, since, now, task)
 
     def put(self, experiences: Iterable[Experience]) -> None:
-        """Add or replace, one by one: whoever searches meanwhile waits for one of them at most."""
+        """Add or replace. The turn ends with each of them, so that no search has to wait for all."""
         for experience in experiences:
             with self._lock:
                 self._drop(experience.decision_id)
@@ -105,7 +105,11 @@ class Index:
 
 
 class Rows:
-    """The points of one tenant, in no order."""
+    """The points of one tenant, in no order.
+
+    Of a task only its hash is compared: 64 bits, salted in each process. Should two of a tenant's tasks ever
+    share it, each would recall the other's neighbours too, as a request without a task does.
+    """
 
     def __init__(self, dimension: int) -> None:
         self.points: list[Point] = []
@@ -115,7 +119,7 @@ class Rows:
         self._signs = np.empty((FIRST_ROOM, signs(self._contexts[0]).size), dtype=np.uint64, order="F")
         self._facts = np.empty(FIRST_ROOM, dtype=FACTS)
         self._decided_at = np.empty(FIRST_ROOM, dtype=np.int64)  # microseconds
-        self._tasks = np.empty(FIRST_ROOM, dtype=np.int64)  # their hashes, which 64 bits keep apart
+        self._tasks = np.empty(FIRST_ROOM, dtype=np.int64)  # hashes of them
 
     def append(self, one: Experience) -> None:
         row = len(self.points)
@@ -191,7 +195,6 @@ class Rows:
         return self._contexts, self._signs, self._facts, self._decided_at, self._tasks
 
     def _make_room(self) -> None:
-        """Double it."""
         self._contexts = _twice(self._contexts)
         self._signs = _twice(self._signs)
         self._facts = _twice(self._facts)

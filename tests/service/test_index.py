@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -81,6 +84,39 @@ async def test_after_any_writes_it_recalls_what_a_plain_search_would(task: str |
         assert [(n.arm_id, n.reward, n.age_s, n.task) for n in found] == [
             (n.arm_id, n.reward, n.age_s, n.task) for n in expected
         ]
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Threads that take turns wherever they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless_threads")
+def test_what_is_found_while_another_thread_writes_is_whole() -> None:
+    rng = np.random.default_rng(6)
+    contexts = topics(200, rng)
+    written = {f"r-{i}": experience(i, context, tenant="acme") for i, context in enumerate(contexts)}
+    index = Index(DIMENSION)
+    index.put(written.values())
+
+    def write() -> None:
+        for i in rng.integers(200, size=20_000):
+            index.drop([UUID(int=int(i))])
+            index.put([written[f"r-{(i + 1) % 200}"]])
+
+    with ThreadPoolExecutor(1) as writer:
+        writing = writer.submit(write)
+        while not writing.done():
+            for found in recall(index, contexts[0], limit=200, min_similarity=-1.0):
+                put = written[found.request_id]
+                assert (found.decision_id, found.arm_id) == (put.decision_id, put.arm_id)
+                assert (found.reward, found.latency_s) == (put.reward, put.latency_s)
+                assert found.similarity == pytest.approx(float(put.context @ contexts[0]), abs=1e-6)
+        writing.result()
 
 
 def test_among_thousands_hardly_any_of_the_nearest_is_missed() -> None:
