@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from scipy import special
 
 from bandit.arrays import Floats
 from bandit.beta import Beta
@@ -20,6 +21,21 @@ def drawn_probabilities(posterior: Beta, weight: float, offset: Floats, seed: in
     return shares
 
 
+def integrated_probabilities(posterior: Beta, weight: float, offset: Floats) -> Floats:
+    """P_a as an integral over a's quantiles u, at 250 nodes that crowd at u = 0 and u = 1."""
+    nodes, shares = np.polynomial.legendre.leggauss(250)
+    t = (nodes + 1) / 2
+    u = (t**3 * (10 - 15 * t + 6 * t**2)).clip(1e-16, 1 - 1e-16)
+    alpha, beta = posterior.alpha[:, None], posterior.beta[:, None]
+    result = np.zeros(offset.size)
+    for arm, quantiles in enumerate(special.betaincinv(alpha, beta, u)):
+        theirs = (quantiles + (offset[arm] - offset[:, None]) / weight).clip(0, 1)
+        below = special.betainc(alpha, beta, theirs)
+        below[arm] = 1.0
+        result[arm] = below.prod(axis=0) @ (shares / 2 * 30 * t**2 * (1 - t) ** 2)
+    return result
+
+
 def random_posterior(n_arms: int, rng: np.random.Generator, least_mass: float = 0.01) -> Beta:
     mass = least_mass * (1e5 / least_mass) ** rng.uniform(size=n_arms)
     return Beta.from_mean(rng.uniform(0.001, 0.999, n_arms), mass)
@@ -35,6 +51,27 @@ def test_quadrature_agrees_with_monte_carlo_within_five_thousandths(seed: int) -
     exact = probabilities(posterior, 0.6, offset)
 
     assert exact == pytest.approx(drawn_probabilities(posterior, 0.6, offset), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("least_mass", "means", "usual", "largest"),
+    [(10.0, (0.4, 0.95), 1e-4, 2e-3), (0.2, (0.001, 0.999), 2e-3, 8e-3)],
+    ids=["as beliefs are", "piled up at the ends"],
+)
+def test_the_error_is_mostly_small_and_never_large(
+    least_mass: float, means: tuple[float, float], usual: float, largest: float
+) -> None:
+    rng = np.random.default_rng(7)
+    errors = []
+    for _ in range(40):
+        n_arms = int(rng.integers(2, 9))
+        mass = least_mass * (3e3 / least_mass) ** rng.uniform(size=n_arms)
+        posterior, offset = Beta.from_mean(rng.uniform(*means, n_arms), mass), rng.normal(0, 0.08, n_arms)
+        error = probabilities(posterior, 0.6, offset) - integrated_probabilities(posterior, 0.6, offset)
+        errors.append(np.abs(error).max())
+
+    assert np.quantile(errors, 0.9) < usual
+    assert max(errors) < largest
 
 
 @pytest.mark.parametrize("seed", range(12))
