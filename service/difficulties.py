@@ -33,8 +33,8 @@ class Fitted:
         difficulty: None: too little was rated.
         keys: of the decisions it was made from, ascending, as in `Near`.
         each: their difficulty, likewise.
-        sums: by arm, the beginning of its epoch, and the difficulty of its requests in it, summed by the
-            weights of their rewards.
+        sums: by arm, the beginning of its epoch, and the difficulty of these requests on it since then,
+            summed by the weights of their rewards. Older ones count as difficult as usual.
     """
 
     n_rated: float = 0.0
@@ -51,7 +51,7 @@ class Fitted:
         """Of past requests; one that was not looked at counts as difficult as the one it is near."""
         if self.difficulty is None:
             return np.zeros(len(near))
-        at = np.searchsorted(self.keys[:-1], near.keys)
+        at = np.searchsorted(self.keys[:-1], near.keys)  # without the last: never beyond the end
         return np.where(self.keys[at] == near.keys, self.each[at], here)
 
     def sums_of(self, arms: Sequence[Arm], histories: Sequence[History]) -> Floats:
@@ -69,7 +69,10 @@ NOTHING = Fitted()
 
 
 class Difficulties:
-    """The newest fit of each tenant. Replicas fit on their own: what a decision went by is in its log."""
+    """The newest fit of each tenant. Replicas fit on their own: what a decision went by is in its log.
+
+    Each takes up to 40 kB, until the process ends.
+    """
 
     def __init__(self, evidence: Evidence, encoder: str, background: Background) -> None:
         self._evidence = evidence

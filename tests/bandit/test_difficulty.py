@@ -35,6 +35,34 @@ def test_that_one_arm_is_better_than_another_does_not_matter() -> None:
     np.testing.assert_allclose(shifted.slope, plain.slope, atol=1e-9)
 
 
+def test_one_arm_alone_shows_it_too() -> None:
+    contexts, _, _, weights, truth = rated(n=1000)
+
+    found = Difficulty.fit(contexts, np.zeros(1000, dtype=np.int64), 0.5 + truth, weights).at(contexts)
+
+    assert np.corrcoef(found, truth)[0, 1] > 0.9
+
+
+def test_what_was_rated_once_of_an_arm_tells_nothing() -> None:
+    contexts, _, rewards, weights, _ = rated(n=50)
+
+    found = Difficulty.fit(contexts, np.arange(50), rewards, weights)
+
+    assert found.at(contexts) == pytest.approx(0, abs=1e-12)
+
+
+def test_ratings_of_little_weight_change_little() -> None:
+    contexts, arm, rewards, weights, _ = rated()
+    late = np.arange(arm.size) >= 200
+
+    with_late = Difficulty.fit(
+        contexts, arm, np.where(late, 1 - rewards, rewards), np.where(late, 1e-6, weights)
+    )
+    other = Difficulty.fit(contexts, arm, rewards, np.where(late, 1e-6, weights))
+
+    np.testing.assert_allclose(with_late.slope, other.slope, atol=1e-4)
+
+
 def test_the_order_of_requests_and_the_names_of_arms_do_not_matter() -> None:
     contexts, arm, rewards, weights, _ = rated()
     order = np.random.default_rng(1).permutation(arm.size)
