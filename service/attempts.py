@@ -287,7 +287,7 @@ class Attempts:
 
     def _may_be_called(self, run: Run, arm_id: str) -> bool:
         arm = self._find(arm_id)
-        if arm is None or self.catalog.breaker.is_resting(arm) is not None:
+        if arm is None or self.catalog.breaker.why_resting(arm) is not None:
             return False
         if self.catalog.reason_against(arm, run.query) is not None:
             return False

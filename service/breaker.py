@@ -94,7 +94,7 @@ class Breaker:
         self._long_rest_s = long_rest_s
         self._states: defaultdict[Upstream, _State] = defaultdict(_State)
 
-    def is_resting(self, arm: Arm) -> str | None:
+    def why_resting(self, arm: Arm) -> str | None:
         """Why the arm should not be called now; None: it may be."""
         state = self._state(arm)
         left_s = self._left_s(state)

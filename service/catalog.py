@@ -135,7 +135,7 @@ class Catalog:
         rests = [
             Rejection(arm.arm_id, why)
             for arm in able
-            if arm.arm_id != kept_id and (why := self.breaker.is_resting(arm))
+            if arm.arm_id != kept_id and (why := self.breaker.why_resting(arm))
         ]
         if len(rests) == len(able):
             raise self._all_rest(able, rests)
@@ -147,7 +147,7 @@ class Catalog:
         shadows = [arm for arm in self.aside if self.state(arm) == "shadow"]
         demands = self._demands(query)
         able = [arm for arm in shadows if _reason_against(arm, demands) is None]
-        return [arm for arm in able if self.breaker.is_resting(arm) is None]
+        return [arm for arm in able if self.breaker.why_resting(arm) is None]
 
     def _all_rest(self, arms: Sequence[Arm], rests: Sequence[Rejection]) -> AllArmsFailed:
         reasons = {rest.arm_id: rest.reason for rest in rests}

@@ -100,7 +100,7 @@ class Parts:
             "encoder": await self._encoder(),
         }
         arms, breaker, default_state = self.catalog.arms, self.catalog.breaker, self.catalog.default_state
-        resting = [{"model": a.arm_id, "reason": why} for a in arms if (why := breaker.is_resting(a))]
+        resting = [{"model": a.arm_id, "reason": why} for a in arms if (why := breaker.why_resting(a))]
         are_there = all(d["status"] == "ok" for d in dependencies.values())
         healthy = are_there and default_state == "active" and len(resting) < len(arms)
         return {

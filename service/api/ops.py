@@ -86,7 +86,7 @@ def _backend(parts: Parts, arm: Arm) -> Json:
         "provider": arm.provider,
         "upstream_model": arm.model,
         "state": standing.condition,
-        "reason": parts.catalog.breaker.is_resting(arm),
+        "reason": parts.catalog.breaker.why_resting(arm),
         "since": _iso(standing.since),
         "until": _iso(standing.until),
         "failures_in_a_row": standing.n_failures,

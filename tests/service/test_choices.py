@@ -64,7 +64,7 @@ async def test_a_model_that_ignores_n_is_no_worse_at_other_requests(world: World
     for _ in range(5):
         await world.ask(**TWO)
 
-    assert world.parts.catalog.breaker.is_resting(world.parts.catalog.find("one")) is None
+    assert world.parts.catalog.breaker.why_resting(world.parts.catalog.find("one")) is None
     assert (await world.ask()).headers["X-Router-Model"] == "one"
 
 
