@@ -428,6 +428,7 @@ class Outcome:
     overhead_s: float  # the router's own time: all but the calls
     usage: Usage
     cost_usd: Decimal  # of all attempts of this run
+    call_cost_usd: Decimal  # of the answering call
     finish_reason: str | None
     answer_chars: int
     answer_digest: bytes | None

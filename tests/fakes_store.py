@@ -416,14 +416,14 @@ class FakeEvidence:
             reward=float(reward.value),
             weight=float(reward.weight),
             latency_s=0.0 if outcome is None else float(six_places(outcome.latency_s)),
-            cost_usd=0.0 if outcome is None else float(nine_places(outcome.cost_usd)),
+            cost_usd=0.0 if outcome is None else float(nine_places(outcome.call_cost_usd)),
             decided_at=decision.decided_at,
             task=decision.query.options.task,
         )
 
 
 def _sums(outcome: Outcome) -> ArmSums:
-    latency_s, cost_usd = six_places(outcome.latency_s), nine_places(outcome.cost_usd)
+    latency_s, cost_usd = six_places(outcome.latency_s), nine_places(outcome.call_cost_usd)
     return outcome_sums(outcome.status, outcome.kind, latency_s, cost_usd)
 
 

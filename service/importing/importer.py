@@ -105,6 +105,7 @@ class Importer:
         is of the kind that they leave out: an answer for which nobody waited.
         """
         is_recorded = row.cost_usd is not None and row.latency_s is not None
+        cost_usd = list_cost_usd(arm, query) if row.cost_usd is None else row.cost_usd
         return Outcome(
             decision_id=decision_id,
             tenant=self.tenant,
@@ -115,7 +116,8 @@ class Importer:
             ttft_s=None,
             overhead_s=0.0,
             usage=Usage(prompt_tokens=query.n_prompt_tokens, estimated=True),
-            cost_usd=list_cost_usd(arm, query) if row.cost_usd is None else row.cost_usd,
+            cost_usd=cost_usd,
+            call_cost_usd=cost_usd,
             finish_reason=None,
             answer_chars=0,
             answer_digest=None,

@@ -168,6 +168,7 @@ def _outcome(data: Json) -> Outcome:
             "decision_id": UUID(data["decision_id"]),
             "usage": Usage(**data["usage"]),
             "cost_usd": Decimal(data["cost_usd"]),
+            "call_cost_usd": Decimal(data["call_cost_usd" if "call_cost_usd" in data else "cost_usd"]),
             "answer_digest": None if digest is None else b64decode(digest),
             "completed_at": datetime.fromisoformat(data["completed_at"]),
             "pin": None if data.get("pin") is None else _pin(data["pin"]),

@@ -13,7 +13,7 @@ PENDING = """
 SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
     coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.cost_usd, 0) AS cost_usd
+    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
 FROM memory_queue q
 JOIN decisions d ON d.decision_id = q.decision_id
 JOIN verdicts v ON v.decision_id = q.decision_id
@@ -25,7 +25,7 @@ PENDING_FOR = """
 SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
     coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.cost_usd, 0) AS cost_usd
+    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
 FROM memory_queue q
 JOIN decisions d ON d.decision_id = q.decision_id
 JOIN verdicts v ON v.decision_id = q.decision_id
@@ -41,7 +41,7 @@ WITH newest AS (
 SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
     coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.cost_usd, 0) AS cost_usd
+    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
 FROM newest
 JOIN decisions d ON d.decision_id = newest.decision_id
 JOIN verdicts v ON v.decision_id = d.decision_id

@@ -118,6 +118,7 @@ class PostgresJournal:
             outcome.completed_at,
             outcome.price_version,
             outcome.usage.cache_write_tokens,
+            nine_places(outcome.call_cost_usd),
         )
 
     def _text(self, text: str | None) -> str | None:
@@ -190,14 +191,17 @@ SELECT learn FROM decisions WHERE decision_id = $1 AND tenant = $2 FOR NO KEY UP
 # already rated is remembered anew, with the numbers that stand now.
 _INSERT_OUTCOME = """
 WITH before AS (
-    SELECT arm_id, kind, status, latency_s, cost_usd, completed_at, price_version
+    SELECT arm_id, kind, status, latency_s, coalesce(call_cost_usd, cost_usd) AS call_cost_usd, completed_at,
+        price_version
     FROM outcomes WHERE decision_id = $1
 ), written AS (
     INSERT INTO outcomes
         (decision_id, tenant, arm_id, kind, status, latency_s, ttft_s, overhead_s, prompt_tokens,
          cached_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason,
-         answer_chars, answer_digest, answer_text, completed_at, price_version, cache_write_tokens)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+         answer_chars, answer_digest, answer_text, completed_at, price_version, cache_write_tokens,
+         call_cost_usd)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+        $22)
     ON CONFLICT (decision_id) DO UPDATE SET
         arm_id = excluded.arm_id, kind = excluded.kind, status = excluded.status,
         latency_s = excluded.latency_s, ttft_s = excluded.ttft_s, overhead_s = excluded.overhead_s,
@@ -207,7 +211,7 @@ WITH before AS (
         finish_reason = excluded.finish_reason, answer_chars = excluded.answer_chars,
         answer_digest = excluded.answer_digest, answer_text = excluded.answer_text,
         completed_at = excluded.completed_at, price_version = excluded.price_version,
-        cache_write_tokens = excluded.cache_write_tokens
+        cache_write_tokens = excluded.cache_write_tokens, call_cost_usd = excluded.call_cost_usd
     WHERE outcomes.completed_at <= excluded.completed_at
 ), rated AS (
     INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
@@ -271,7 +275,7 @@ def _evidence_changes(before: Record | None, outcome: Outcome) -> list[Billed]:
     if before is not None and before["completed_at"] > outcome.completed_at:
         return []
     new = outcome_sums(
-        outcome.status, outcome.kind, six_places(outcome.latency_s), nine_places(outcome.cost_usd)
+        outcome.status, outcome.kind, six_places(outcome.latency_s), nine_places(outcome.call_cost_usd)
     )
     changes = [] if before is None else [_taken_back(before)]
     changes.append(Billed(outcome.arm_id, new, outcome.price_version))
@@ -279,5 +283,5 @@ def _evidence_changes(before: Record | None, outcome: Outcome) -> list[Billed]:
 
 
 def _taken_back(before: Record) -> Billed:
-    old = outcome_sums(before["status"], before["kind"], before["latency_s"], before["cost_usd"])
+    old = outcome_sums(before["status"], before["kind"], before["latency_s"], before["call_cost_usd"])
     return Billed(before["arm_id"], -old, before["price_version"])

@@ -72,7 +72,8 @@ SELECT a.tenant, a.arm_id, 0::numeric AS n, 0::numeric AS reward_sum, count(*) A
     sum(a.latency_s) AS latency_s_sum,
     sum(todays_usd(a.arm_id, a.price_version, 1, a.cost_usd)) AS cost_usd_sum
 FROM (
-    SELECT o.tenant, o.arm_id, o.price_version, o.latency_s, o.cost_usd
+    SELECT o.tenant, o.arm_id, o.price_version, o.latency_s,
+        coalesce(o.call_cost_usd, o.cost_usd) AS cost_usd
     FROM outcomes o
     JOIN decisions d ON d.decision_id = o.decision_id
     WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
@@ -175,7 +176,7 @@ _EXPERIENCES = """
 SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
     coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.cost_usd, 0) AS cost_usd
+    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
 FROM decisions d
 JOIN verdicts v ON v.decision_id = d.decision_id AND (v.reward IS NOT NULL OR v.signals <> '{}')
 LEFT JOIN outcomes o ON o.decision_id = d.decision_id

@@ -134,6 +134,9 @@ def an_attempt(decision: Decision, position: int = 0, **changes: object) -> Atte
 
 
 def an_outcome(decision: Decision, *, after_s: float = 2.0, **changes: object) -> Outcome:
+    """Of one call, unless `call_cost_usd` says what the last of several did cost."""
+    if "cost_usd" in changes:
+        changes = {"call_cost_usd": changes["cost_usd"], **changes}
     outcome = Outcome(
         decision_id=decision.decision_id,
         tenant=decision.query.tenant,
@@ -145,6 +148,7 @@ def an_outcome(decision: Decision, *, after_s: float = 2.0, **changes: object) -
         overhead_s=0.01,
         usage=Usage(10, 2, 5, 1, cache_write_tokens=3),
         cost_usd=Decimal("0.000123456"),
+        call_cost_usd=Decimal("0.000123456"),
         finish_reason="stop",
         answer_chars=7,
         answer_digest=b"\x00\xff",

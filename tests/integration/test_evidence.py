@@ -280,6 +280,30 @@ async def test_rebuilding_after_any_history_said_at_once_finds_no_difference(
     assert len(await evidence_differences(database)) == 0
 
 
+async def test_rebuilding_counts_the_answering_call_and_all_calls_where_it_was_not_told_apart(
+    database: Database, dsn: str
+) -> None:
+    stores = Stores(PostgresJournal(database), PostgresEvidence(database))
+    for request_id in ("older", "newer"):
+        decision = a_decision(request_id)
+        outcome = an_outcome(decision, cost_usd=Decimal("0.03"), call_cost_usd=Decimal("0.01"))
+        await stores.journal.log_decision(decision)
+        await stores.journal.log_outcome(outcome, [])
+        await rate(stores, 0.5, request_id)
+    assert len(await evidence_differences(database)) == 0
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(
+        "UPDATE outcomes SET call_cost_usd = NULL WHERE decision_id IN "
+        "(SELECT decision_id FROM decisions WHERE request_id = 'older')"
+    )
+    await connection.execute("UPDATE evidence SET cost_usd_sum = 0.04")
+    await connection.close()
+
+    assert len(await evidence_differences(database)) == 0
+    found = {one.request_id: one.cost_usd async for one in experiences(database, ENCODER)}
+    assert found == {"older": 0.03, "newer": 0.01}
+
+
 async def test_rebuilding_puts_right_what_differs(database: Database, dsn: str) -> None:
     evidence = PostgresEvidence(database)
     stores = Stores(PostgresJournal(database), evidence)

@@ -25,6 +25,7 @@ from tests.integration.stores import (
     a_reward,
     an_attempt,
     an_outcome,
+    rate,
     without_context,
 )
 
@@ -226,6 +227,23 @@ async def test_an_outcome_adds_its_latency_and_dollars_to_the_arm_that_answered(
 
     expected = ArmSums(n_outcomes=1, latency_s_sum=Decimal("1.25"), cost_usd_sum=Decimal("0.000123456"))
     assert dict(stores.evidence.sums(TENANT)) == {"large": expected}
+
+
+async def test_the_dollars_of_calls_that_failed_before_are_not_the_answering_arms(stores: Stores) -> None:
+    decision = a_decision()
+    outcome = an_outcome(decision, arm_id="large", cost_usd=Decimal("0.03"), call_cost_usd=Decimal("0.01"))
+    await stores.journal.log_decision(decision)
+
+    await stores.journal.log_outcome(outcome, [])
+    await rate(stores, 0.5)
+
+    assert stores.evidence.sums(TENANT)["large"].cost_usd_sum == Decimal("0.01")
+    (pending,) = await stores.evidence.pending(1)
+    assert pending.experience is not None
+    assert pending.experience.cost_usd == 0.01
+    record = await stores.journal.record(TENANT, "r1")
+    assert record is not None
+    assert record["outcome"]["cost_usd"] == 0.03
 
 
 async def test_logging_an_outcome_twice_adds_it_once(stores: Stores) -> None:

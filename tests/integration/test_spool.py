@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,16 @@ def test_an_outcome_comes_back_as_it_was() -> None:
     run = Run(an_outcome(decision), (an_attempt(decision), an_attempt(decision, 1, ttft_s=None)))
 
     assert decode(encode(run, store_texts=True)) == run
+
+
+def test_an_outcome_spooled_before_calls_had_dollars_of_their_own_comes_back() -> None:
+    run = Run(an_outcome(a_decision(), cost_usd=Decimal("0.02")), ())
+    line = encode(run, store_texts=True)
+
+    older = line.replace(b'"call_cost_usd":"0.02",', b"")
+
+    assert older != line
+    assert decode(older) == run
 
 
 def test_texts_do_not_reach_the_disk_unless_switched_on() -> None:

@@ -325,6 +325,22 @@ async def test_a_stronger_arm_is_asked_where_an_answer_falls_short(
     assert [(one["signal"], one["arm_id"]) for one in record["signals"]] == [(fault, "first")]
 
 
+async def test_an_arm_is_believed_to_cost_what_its_own_calls_did(tmp_path: Path) -> None:
+    async with escalating(tmp_path) as world:
+        world.caller.will("first", REFUSAL)
+        world.caller.will("strong", GOOD)
+
+        await world.ask(request_id="r-1")
+        await world.rate("r-1", 1.0)
+        _, answering = (await world.record("r-1"))["attempts"]
+
+    own_usd = answering["cost_usd"]
+    assert float(world.store.sums["default"]["strong"].cost_usd_sum) == pytest.approx(own_usd)
+    (remembered,) = world.memory.points.values()
+    assert remembered.arm_id == "strong"
+    assert remembered.cost_usd == pytest.approx(own_usd)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("poor", "body", "fault"), POOR[1:])
 async def test_escalation_is_off_unless_it_is_switched_on(
