@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "service.rewards": "service.types",
     "service.explanation": "service.types",
     "service.pieces": "service.types",
+    "service.nesting": "",
     "service.background": "structlog",
     "service.usage": "service.types",
     "service.tokens": "service.types service.ports",
@@ -90,14 +91,16 @@ MAY_IMPORT = {
     "service.store.embedded": "service.errors structlog",  # its server comes in a wheel, found by name
     "service.memory": f"{VALUES} service.memory qdrant_client qdrant_edge grpc numpy",
     "service.providers": (
-        f"{VALUES} service.pieces service.ports service.usage service.providers aiohttp litellm orjson yaml"
+        f"{VALUES} service.nesting service.pieces service.ports service.usage service.providers aiohttp"
+        " litellm orjson yaml"
     ),
     "service.providers.tokenizers": "tiktoken tokenizers structlog",  # tiktoken comes with LiteLLM
     "service.cache": "service.types service.ports orjson",
     # the wire
     "service.chat_template": f"{VALUES} jinja2 orjson",
     "service.dialects": (
-        f"{VALUES} service.dialects service.usage service.tokens service.signatures pydantic orjson"
+        f"{VALUES} service.dialects service.nesting service.usage service.tokens service.signatures pydantic"
+        " orjson"
     ),
     "service.api": (
         f"{VALUES} service.api service.dialects service.completion service.explanation service.settings "

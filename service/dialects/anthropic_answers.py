@@ -10,6 +10,7 @@ from uuid import uuid4
 import orjson
 
 from service.dialects.anthropic_to_openai import tool_id
+from service.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
 from service.signatures import signed_id
 from service.types import Arm, Chunk, Json, Usage
 from service.usage import reported_to_anthropic, usage_from
@@ -107,7 +108,9 @@ def _input(arguments: str) -> Json:
         value = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError:
         value = None
-    return value if isinstance(value, dict) else {"arguments": arguments}
+    if not isinstance(value, dict) or is_deeper_than(MAX_DEPTH_ANSWERED, value):
+        return {"arguments": arguments}
+    return value
 
 
 def _stop_reason(finish_reason: str | None, *, has_tools: bool, is_refusal: bool) -> str:

@@ -22,13 +22,13 @@ from pydantic import (
 
 from service.dialects.turns import asked_text, session_id_of, turn_of, with_housekeeping
 from service.errors import BadRequest
+from service.nesting import MAX_DEPTH_ASKED, is_deeper_than
 from service.tokens import FILE_PARTS, FILE_TOKENS
 from service.types import AUTO, Json, Options, Query
 
 BYTES_PER_TOKEN = 4
 MAX_MESSAGES = 10_000
 TASK = re.compile(r"[!-~]{1,64}")
-MAX_DEPTH = 100  # of nested objects and lists; orjson writes about 250 at the most
 
 T = TypeVar("T", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -199,23 +199,9 @@ def read_json(raw: bytes) -> Json:
         raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
     if not isinstance(body, dict):
         raise BadRequest(f"body must be a JSON object, got {type(body).__name__}")
-    if _is_deeper_than(MAX_DEPTH, body):
-        raise BadRequest(f"body must be nested at most {MAX_DEPTH} levels deep")
+    if is_deeper_than(MAX_DEPTH_ASKED, body):
+        raise BadRequest(f"body must be nested at most {MAX_DEPTH_ASKED} levels deep")
     return body
-
-
-def _is_deeper_than(limit: int, value: object) -> bool:
-    level: list[Any] = [value]
-    for _ in range(limit):
-        inner = [
-            v
-            for container in level
-            for v in (container.values() if isinstance(container, dict) else container)
-        ]
-        level = [v for v in inner if isinstance(v, dict | list)]
-        if not level:
-            return False
-    return True
 
 
 def validated(model: type[T], body: object) -> T:

@@ -13,6 +13,7 @@ import aiohttp
 import orjson
 
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
+from service.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
 from service.ports import Clock
 from service.providers.failures import retry_after_s
 from service.providers.streams import EventReader
@@ -176,9 +177,9 @@ async def _read(response: aiohttp.ClientResponse, arm: Arm) -> bytes:
 
 
 def parsed(data: bytes) -> object:
-    """The JSON value; None when it is none."""
+    """The JSON value; None when it is none, or nested so deep that it could not be passed on."""
     try:
         value: object = orjson.loads(data.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:
         return None
-    return value
+    return None if is_deeper_than(MAX_DEPTH_ANSWERED, value) else value

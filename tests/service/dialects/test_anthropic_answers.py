@@ -20,6 +20,8 @@ COUNTED = {
     "output_tokens": 7,
 }
 
+DEEP = '{"a":' * 300 + "1" + "}" * 300  # orjson reads it, but does not write it
+
 
 def call(name: str | None = None, arguments: str = "", *, index: int = 0, **more: object) -> Json:
     function = {"arguments": arguments} if name is None else {"name": name, "arguments": arguments}
@@ -105,6 +107,12 @@ def blocks_of(events: list[Json]) -> list[Json]:
             "tool_calls",
             {"tool_calls": [call("add", '{"a": ', id="call_1")]},
             [{"type": "tool_use", "id": "call_1", "name": "add", "input": {"arguments": '{"a": '}}],
+            "tool_use",
+        ),
+        (
+            "tool_calls",
+            {"tool_calls": [call("add", DEEP, id="call_1")]},
+            [{"type": "tool_use", "id": "call_1", "name": "add", "input": {"arguments": DEEP}}],
             "tool_use",
         ),
         ("something_new", {"content": "Hi"}, [{"type": "text", "text": "Hi"}], "something_new"),

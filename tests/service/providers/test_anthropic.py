@@ -391,6 +391,19 @@ async def test_what_is_no_message_raises(caller: AnthropicCaller, upstream: Upst
         await asked(caller, claude(upstream), False)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_nested_too_deep_to_be_passed_on_raises(
+    caller: AnthropicCaller, upstream: Upstream, stream: bool
+) -> None:
+    block = b'{"type": "tool_use", "id": "t", "name": "f", "input": ' + b'{"a":' * 300 + b"1" + b"}" * 301
+    whole = b'{"type": "message", "content": [' + block + b"]}"
+    first = b'event: message_start\ndata: {"type": "message_start", "message": ' + whole + b"}\n\n"
+    upstream.script = streams(first) if stream else answers(whole)
+
+    with pytest.raises(ProviderBroken, match="something else than a message"):
+        await asked(caller, claude(upstream), stream)
+
+
 async def test_unreported_usage_is_estimated(caller: AnthropicCaller, upstream: Upstream) -> None:
     upstream.script = answers(message({"type": "text", "text": "x" * 36}, usage={}))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -205,6 +206,21 @@ async def test_a_200_that_is_no_completion_is_a_broken_provider(
 
     with pytest.raises(ProviderBroken, match="something else than a chat completion"):
         await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+
+async def test_an_answer_nested_too_deep_to_be_passed_on_is_a_broken_provider(
+    caller: OpenAICompatibleCaller, upstream: Upstream
+) -> None:
+    deep = json.loads("[" * 245 + "]" * 245)  # a few levels more, and orjson does not write it
+
+    upstream.script = answers(json.dumps(completion("hi", extra=deep)).encode())
+    with pytest.raises(ProviderBroken):
+        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+
+    last = json.dumps(piece("hi", finish_reason="stop", extra=deep)).encode()
+    upstream.script = streams(b"data: " + last + b"\n\n", DONE)
+    with pytest.raises(ProviderBroken):
+        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
 
 
 async def test_a_byte_order_mark_before_an_answer_is_passed_over(

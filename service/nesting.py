@@ -1,0 +1,23 @@
+"""How deep JSON may be nested: orjson reads about 1,000 levels, but writes only about 250."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MAX_DEPTH_ASKED = 100  # in a request
+MAX_DEPTH_ANSWERED = 200  # in an upstream's answer, which goes out inside of a few levels more
+
+
+def is_deeper_than(limit: int, value: object) -> bool:
+    """Whether objects and lists lie in each other on more levels than that."""
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        inner = [
+            v
+            for container in level
+            for v in (container.values() if isinstance(container, dict) else container)
+        ]
+        level = [v for v in inner if isinstance(v, dict | list)]
+        if not level:
+            return False
+    return True
