@@ -302,6 +302,11 @@ class Settings(_Frozen):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:
         names = [name for m in self.models for name in (m.id, *m.aliases)]

@@ -66,6 +66,7 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         ("ENABLE_PERSISTENCE", "false", False),
         ("CACHE_ENABLED", "true", True),
         ("LOG_FORMAT", "json", "json"),
+        ("LOG_LEVEL", "ERROR", "error"),
         ("LLM_MODELS", "a, openai/b ,,c", ("a", "openai/b", "c")),
         ("CORS_ORIGINS", "https://a.example,https://b.example", ("https://a.example", "https://b.example")),
         ("DATA_DIR", "elsewhere", Path("elsewhere")),
