@@ -43,7 +43,7 @@ class _Translation:
 
     def request(self, body: Json) -> Json:
         for name in _ANTHROPIC_ONLY:
-            if body.get(name) is not None:
+            if body.get(name) not in (None, []):
                 self.needs[name] = None
         if body.get("max_tokens") == 0:
             self.needs["max_tokens 0"] = None

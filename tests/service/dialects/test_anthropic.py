@@ -456,6 +456,13 @@ def test_what_other_vendors_cannot_do_is_named(fields: Json, what: str) -> None:
     assert native.needs == (what,)
 
 
+def test_what_is_empty_keeps_nobody_off() -> None:
+    native = read({**asking(), "mcp_servers": []}).native
+
+    assert native is not None
+    assert native.needs == ()
+
+
 def test_tool_ids_that_others_refuse_are_replaced_by_the_same_one_each_time() -> None:
     strange = "call_1__thought__CpcC+/=" + "x" * 50
 
