@@ -220,6 +220,6 @@ def _changed(before: Enrolment, arm: Arm, change: Change, now: datetime) -> Enro
         state=state,
         shadow=shadow,
         price=price,
-        reason=change.reason,
+        reason=before.reason if change.reason is None else change.reason,
         price_changes=before.price_changes if announced is None else (*before.price_changes, announced),
     )

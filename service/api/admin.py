@@ -41,7 +41,7 @@ class ShadowBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    share: float = Field(gt=0, le=1, description="of the requests it could answer")
+    share: float = Field(gt=0, le=1, strict=True, description="of the requests it could answer")
     usd_per_day: Decimal = Field(gt=0, le=100_000, description="most it may cost in a day (UTC), US dollars")
 
 

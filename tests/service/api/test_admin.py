@@ -141,6 +141,7 @@ async def test_a_retired_model_keeps_its_name(world: World) -> None:
         (new(base_url="https://me:verysecret@host/v1"), "base_url"),
         (new(base_url="ftp://host"), "base_url"),
         (new(shadow={"share": 2, "usd_per_day": 1}), "shadow.share"),
+        (new(shadow={"share": True, "usd_per_day": 1}), "shadow.share"),
         (new(shadow={"share": 0.5}), "shadow.usd_per_day"),
         (new(model="a\0b"), None),
         ([], None),
@@ -182,6 +183,14 @@ async def test_a_draining_model_answers_only_who_names_it(world: World) -> None:
     assert "medium" not in await world.weigh("Hi")
     assert (await rejected(world, "r1"))["medium"] == "is draining"
     assert named.json()["model"] == "medium"
+
+
+async def test_a_change_without_a_reason_leaves_the_one_given_before(world: World) -> None:
+    await change(world, "medium", state="draining", reason="quota")
+
+    repriced = await change(world, "medium", price={"input": 1, "output": 2})
+
+    assert (repriced.json()["state"], repriced.json()["reason"]) == ("draining", "quota")
 
 
 async def test_a_retry_of_what_a_draining_model_began_is_answered_by_it(world: World) -> None:
