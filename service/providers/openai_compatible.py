@@ -87,7 +87,7 @@ class OpenAICompatibleCaller:
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
         post = self._post(arm, _upstream_body(arm, body, stream=True), timeout_s)
         tally = StreamTally(arm, body)
-        async with aclosing(self._http.events(post)) as events:
+        async with aclosing(self._events(post, tally)) as events:
             async for data in events:
                 if data.strip() == b"[DONE]":
                     await read_out(events)
@@ -99,6 +99,16 @@ class OpenAICompatibleCaller:
 
     async def close(self) -> None:
         await self._http.close()
+
+    async def _events(self, post: Post, tally: StreamTally) -> AsyncGenerator[bytes, None]:
+        """The events; of a connection that is lost when the answer is whole, those that came."""
+        async with aclosing(self._http.events(post)) as events:
+            try:
+                async for data in events:
+                    yield data
+            except ProviderError:
+                if not tally.is_whole:
+                    raise
 
     def _post(self, arm: Arm, body: Json, timeout_s: float) -> Post:
         key = api_key(arm, self._secrets)

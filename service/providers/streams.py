@@ -99,6 +99,11 @@ class StreamTally:
         if choice.get("finish_reason"):
             self._finished.add(index)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every choice that was asked for has ended, so that only usage may be missing."""
+        return self._started == self._finished and len(self._finished) >= (self._body.get("n") or 1)
+
     def end(self) -> Chunk:
         """The closing piece.
 

@@ -28,6 +28,7 @@ from tests.service.providers.scripted import (
     KEY,
     NOW,
     SECRETS,
+    Script,
     Upstream,
     answers,
     collected,
@@ -603,6 +604,38 @@ async def test_a_connection_lost_in_a_stream_is_a_broken_provider(
         await anext(stream)
 
     assert text_of([first]) == "hi"
+
+
+@pytest.mark.parametrize("then", [drop, hang], ids=["lost", "silent"])
+async def test_an_answer_whose_end_alone_is_missing_is_whole(
+    caller: OpenAICompatibleCaller, upstream: Upstream, then: Script
+) -> None:
+    upstream.script = streams(event(piece("hi", finish_reason="stop")), then=then)
+
+    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=1))
+
+    assert text_of(chunks) == "hi"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.estimated
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{"index": 1, "delta": {"content": "x"}, "finish_reason": None}],
+        [],
+    ],
+    ids=["begun", "to come"],
+)
+async def test_a_connection_lost_before_every_choice_has_ended_is_a_broken_provider(
+    caller: OpenAICompatibleCaller, upstream: Upstream, choices: list[Json]
+) -> None:
+    upstream.script = streams(
+        event(piece(choices=choices)), event(piece("hi", finish_reason="stop")), then=drop
+    )
+
+    with pytest.raises(ProviderBroken, match="connection"):
+        await collected(caller.stream(upstream.arm(), {**BODY, "n": 2}, timeout_s=5))
 
 
 async def test_comments_do_not_keep_a_silent_stream_alive(
