@@ -28,7 +28,7 @@ from service.providers.known_models import known_models
 from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller
 from service.providers.tokenizers import ShippedTokenizers
 from service.settings import Settings
-from service.store.embedded import EmbeddedPostgres
+from service.store.embedded import EmbeddedPostgres, clear_abandoned
 from service.store.enrolments import PostgresEnrolments
 from service.store.evidence import PostgresEvidence
 from service.store.journal import PostgresJournal
@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 Progress = Callable[[str], None]
 RETRY_S = 2.0
+_PASSING = "llm-router-passing-"  # folders that end with their process; nobody's DATA_DIR is called so
 DRAIN_TIMEOUT_S = 5.0
 
 
@@ -150,7 +151,8 @@ async def _data_dir(settings: Settings, stack: AsyncExitStack) -> Path:
         if settings.enable_persistence:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             return settings.data_dir
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llm-router-")))
+        await asyncio.to_thread(clear_abandoned, Path(tempfile.gettempdir()), _PASSING)
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PASSING)))
     except OSError as error:
         raise StartupError(f"DATA_DIR: cannot write {settings.data_dir}: {error.strerror}") from error
 

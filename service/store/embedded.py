@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 Progress = Callable[[str], None]
 
 _SOCKET_NAME = ".s.PGSQL.5432"
+_USERS_LOCK = "postgres.users.lock"
 _MAX_SOCKET_PATH = 100  # sun_path holds 107 bytes on Linux, 103 on macOS
 _POLL_S = 0.02
 
@@ -69,7 +71,7 @@ class EmbeddedPostgres:
             with self._changing():
                 self._ensure_running(progress)
                 if self._using is None:
-                    self._using = (self._lock_dir / "postgres.users.lock").open("ab")
+                    self._using = (self._lock_dir / _USERS_LOCK).open("ab")
                     fcntl.flock(self._using, fcntl.LOCK_SH)
         except (OSError, subprocess.SubprocessError) as error:
             raise StartupError(
@@ -77,19 +79,28 @@ class EmbeddedPostgres:
             ) from error
         return self.dsn
 
-    def stop(self) -> None:
-        """Leave; the last one stops the server, writing everything out."""
+    def stop(self) -> bool:
+        """Leave; the last one stops the server, writing everything out. Returns whether that was us."""
         if self._using is None:
-            return
+            return False
         with self._changing():
             using, self._using = self._using, None
             try:
                 fcntl.flock(using, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return
+                return False
             finally:
                 using.close()
             self._shut_down()
+        return True
+
+    def clear(self) -> None:
+        """Stop the server and remove the data directory, unless somebody uses it, or nobody ever did."""
+        with suppress(OSError):
+            self._using = (self._lock_dir / _USERS_LOCK).open("rb")
+            if self.stop():
+                shutil.rmtree(self._lock_dir, ignore_errors=True)
+                log.info("abandoned_folder_removed", path=str(self._lock_dir))
 
     def _changing(self) -> IO[bytes]:
         """One process at a time starts or stops the server."""
@@ -212,6 +223,14 @@ class EmbeddedPostgres:
 
     def _last_log_line(self) -> str:
         return _one_line((self._lock_dir / "postgres.log").read_text(errors="replace"))
+
+
+def clear_abandoned(folder: Path, prefix: str) -> None:
+    """Clear those of our data directories in a folder that only killed processes have used."""
+    for data_dir in folder.glob(f"{prefix}*"):
+        with suppress(FileNotFoundError):
+            if data_dir.lstat().st_uid == os.geteuid() and not data_dir.is_symlink():
+                EmbeddedPostgres(data_dir).clear()
 
 
 def _bin_dir() -> Path:

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from service import opening
 from service.errors import StartupError
+from service.settings import Settings
 from service.store.embedded import EmbeddedPostgres
 
 HOLD = """
@@ -185,6 +188,26 @@ def test_a_killed_server_is_started_again(postgres: EmbeddedPostgres) -> None:
     assert run(again.start(), "SELECT n FROM pets") == 1
     again.stop()
     postgres.stop()
+
+
+async def test_a_passing_folder_of_a_killed_process_is_cleared_away_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, used = tmp_path / "llm-router-passing-left", tmp_path / "llm-router-passing-used"
+    (tmp_path / "llm-router-passing-begun").mkdir()
+    killed, other = Holder(left), Holder(used)
+    killed.kill()
+
+    async with AsyncExitStack() as stack:
+        own = await opening._data_dir(Settings(enable_persistence=False), stack)
+        there = {entry.name.removeprefix("llm-router-passing-") for entry in os.scandir(tmp_path)}
+
+    assert there == {"used", "begun", own.name.removeprefix("llm-router-passing-")}
+    with pytest.raises(FileNotFoundError):
+        await asyncpg.connect(EmbeddedPostgres(left).dsn)
+    assert not is_stopped(EmbeddedPostgres(used))
+    assert other.press_ctrl_c() == b"stopped"
 
 
 def test_a_data_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
