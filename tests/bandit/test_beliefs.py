@@ -62,7 +62,9 @@ def test_an_easy_neighbourhood_praises_no_arm_for_what_all_arms_share() -> None:
     )
 
     assert shared.difficulty == pytest.approx(0.4 * 40 / 50)
-    assert np.all(shared.local_deviation < 0.06)
+    left = 0.4 * 10 / 50
+    praise = [0.375 * left * (n / (n + 5) + n / (n + 20)) for n in (30, 10)]
+    assert shared.local_deviation.tolist() == pytest.approx(praise)
 
 
 def test_nearby_dollars_and_seconds_pull_the_expectation_by_twenty_pseudo_observations() -> None:
