@@ -7,9 +7,9 @@ import numpy as np
 from bandit.arrays import Bools, Floats, Ints
 from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums, kernel
+from bandit.experts import LOCAL_SHRINKAGE, opinion_weights, residual_variance, sharpness
 from bandit.knobs import Knobs
-from bandit.track import Track
-from bandit.trust import LOCAL_SHRINKAGE, opinion_weights, residual_variance, sharpness
+from bandit.records import Track
 
 KNOWN_MASS = 20.0  # observations that a known prior quality stands for
 LEVEL_PULL = 20.0  # observations that the level of all known prior qualities stands for, for each of them

@@ -23,18 +23,18 @@ import orjson
 
 from bandit.arrays import Floats
 from bandit.budget import Pacer
-from bandit.history import History
+from bandit.drift import History
 from bandit.knobs import Knobs
+from service.arms.breaker import Breaker
+from service.arms.catalog import Catalog
 from service.background import Background
-from service.breaker import Breaker
-from service.catalog import Catalog
+from service.conversations.affinity import Sessions
 from service.dialects.openai import read_query
-from service.difficulties import Difficulties
+from service.domain.ports import Evidence, Pins
+from service.domain.types import Arm, ArmSums, Experience, Price, Query
 from service.memory.edge import EdgeMemory
-from service.ports import Evidence, Pins
-from service.routing import Router
-from service.sessions import Sessions
-from service.types import Arm, ArmSums, Experience, Price, Query
+from service.routing.ease import Difficulties
+from service.routing.router import Router
 
 DIMENSION = 384
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

@@ -12,12 +12,12 @@ from bandit import thompson
 from bandit.arrays import Bools, Floats, Ints, Vectors
 from bandit.beliefs import Beliefs, Prior, Standing, believe
 from bandit.budget import Pacer
-from bandit.difficulty import MOST_RATED, Difficulty, is_due
+from bandit.drift import N_PREDICTIONS, History, Rating, Score, learn
+from bandit.ease import MOST_RATED, Difficulty, is_due
 from bandit.evidence import Neighbours, Sums
-from bandit.history import N_PREDICTIONS, History, Rating, Score, learn
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
-from bandit.track import Track
+from bandit.records import Track
 from benchmarks.streams import Stream
 
 REGISTRY_NOISE = 0.1

@@ -11,11 +11,11 @@ import numpy as np
 
 from bandit.arrays import Floats, Ints
 from bandit.beliefs import Beliefs, Prior, Standing, believe
+from bandit.drift import History, learn
 from bandit.evidence import Neighbours, Sums
-from bandit.history import History, learn
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
-from bandit.track import Track
+from bandit.records import Track
 from bandit.utility import utility_terms
 from benchmarks.learner import Fitting, Memory, rating_at
 from benchmarks.streams import N_NEIGHBOURS, Recorded

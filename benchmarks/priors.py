@@ -20,7 +20,7 @@ from benchmarks.measures import LAMBDAS, Row, Task, gaps
 from benchmarks.quality import SMALL_POOL
 from benchmarks.streams import Stream, read_set, set_names
 from benchmarks.tables import mean_over
-from service.priors import public_prior
+from service.arms.priors import public_prior
 
 FIRST_SEED = 100  # the learner was tuned on earlier ones
 MASSES = (2.0, 5.0, 10.0, 20.0)

@@ -11,7 +11,7 @@ from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
 
 from bandit.arrays import Bools, Floats, Ints
 from benchmarks.contexts import encoded
-from service.routing import TASK_IS_KNOWN
+from service.routing.router import TASK_IS_KNOWN
 
 N_NEIGHBOURS = 100
 N_REQUESTS = 2500

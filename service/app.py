@@ -9,14 +9,14 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from service.api import admin, chat, feedback, inspect, messages, openapi, ops, problems, stats
+from service.api import admin, chat, errors, feedback, messages, openapi, ops, records, stats
 from service.api.origins import OnlyOrigins
+from service.bootstrap.open import open_parts
 from service.dialects.anthropic import CountTokensRequest, MessagesRequest
 from service.dialects.openai import ChatCompletionRequest
 from service.errors import ForbiddenOrigin
-from service.opening import open_parts
 from service.parts import Parts
-from service.settings import Settings
+from service.settings.settings import Settings
 from service.telemetry import RequestContext
 
 EXPOSED_HEADERS = (
@@ -60,8 +60,8 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     )
     if parts is not None:
         app.state.parts = parts
-    problems.install(app)
-    for part in (chat, messages, feedback, inspect, stats, ops, admin):
+    errors.install(app)
+    for part in (chat, messages, feedback, records, stats, ops, admin):
         app.include_router(part.endpoints, responses=openapi.failures(ForbiddenOrigin))
     openapi.install(
         app,

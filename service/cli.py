@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.domain.types import DEFAULT_TENANT
 from service.errors import RouterError, StartupError
-from service.settings import Settings, config_path, load_settings, overlaid, process_environment
-from service.types import DEFAULT_TENANT
+from service.settings.settings import Settings, config_path, load_settings, overlaid, process_environment
 
 if TYPE_CHECKING:
     from service.replay.report import Report
@@ -104,7 +104,7 @@ def _settings() -> tuple[Settings, dict[str, str]]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from service.serving import serve
+    from service.commands.serve import serve
 
     settings, environ = _settings()
     serve(settings, environ, workers=arguments.workers)
@@ -112,7 +112,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
-    from service.maintenance import migrate_database
+    from service.commands.maintain import migrate_database
 
     settings, _ = _settings()
     applied = asyncio.run(migrate_database(settings))
@@ -121,7 +121,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 
 
 def _rebuild(arguments: argparse.Namespace) -> int:
-    from service.maintenance import rebuild
+    from service.commands.maintain import rebuild
 
     settings, _ = _settings()
     report = asyncio.run(rebuild(settings, check_only=arguments.check))
@@ -137,7 +137,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from service.importing.command import import_file
+    from service.commands.import_outcomes import import_file
 
     settings, environ = _settings()
     imported = asyncio.run(
@@ -162,8 +162,8 @@ def _show_progress(done: int, in_all: int) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from service.evaluation_report import as_json, as_text
-    from service.maintenance import evaluate_log
+    from service.commands.maintain import evaluate_log
+    from service.evaluation.report import as_json, as_text
 
     if not arguments.since < arguments.until:
         raise StartupError(f"--since must be before --until, got {arguments.since} and {arguments.until}")
@@ -202,7 +202,7 @@ def _tenant(given: str) -> str:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from service.replay.command import replay_file
+    from service.commands.replay import replay_file
 
     report = asyncio.run(
         replay_file(
@@ -218,7 +218,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from service.replay.command import demo
+    from service.commands.replay import demo
 
     return _show(asyncio.run(demo(arguments.out)), arguments.out)
 
@@ -230,7 +230,7 @@ def _show(report: Report, out_dir: Path) -> int:
 
 
 def _upstream(arguments: argparse.Namespace) -> int:
-    from service.replay.command import serve_upstream
+    from service.commands.replay import serve_upstream
 
     asyncio.run(serve_upstream(arguments.file, arguments.port, partial(print, flush=True)))
     return 0

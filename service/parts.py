@@ -13,20 +13,18 @@ import numpy as np
 from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import EncoderError, TextEncoder
-from service.arms import ArmList, default_arm_id
-from service.asked import RecentlyAsked
-from service.attempts import Attempts
+from service.arms.breaker import Breaker
+from service.arms.catalog import Catalog
+from service.arms.configured import ArmList, default_arm_id
+from service.arms.lifecycle import Lifecycle
 from service.background import Background
-from service.breaker import Breaker
-from service.cache.exact import ExactCache
-from service.catalog import Catalog
-from service.completion import Completion
-from service.difficulties import Difficulties
-from service.errors import MemoryUnavailable, StoreUnavailable
-from service.learning import Learner
-from service.lifecycle import Lifecycle
-from service.noticing import Noticing
-from service.ports import (
+from service.completion.answer_cache import ExactCache
+from service.completion.completion import Completion
+from service.completion.fallback import Attempts
+from service.completion.request_run import Run
+from service.completion.shadow import Shadows
+from service.conversations.affinity import Sessions
+from service.domain.ports import (
     Clock,
     Enrolments,
     Evidence,
@@ -38,14 +36,16 @@ from service.ports import (
     ShadowLog,
     Tokenizers,
 )
-from service.routing import Router
-from service.run import Run
-from service.sessions import Sessions
-from service.settings import Settings
-from service.shadow import Shadows
+from service.domain.tokens import TokenCounter
+from service.domain.types import Json, Outcome, Signal
+from service.errors import MemoryUnavailable, StoreUnavailable
+from service.learning.implicit import Noticing
+from service.learning.learner import Learner
+from service.learning.repeats import RecentlyAsked
+from service.routing.ease import Difficulties
+from service.routing.router import Router
+from service.settings.settings import Settings
 from service.telemetry import Metrics
-from service.tokens import TokenCounter
-from service.types import Json, Outcome, Signal
 
 
 class SpoolingJournal(Journal, Protocol):

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
-from service.types import Answer, Arm, Chunk, Json, Native, Usage, Vector
-from service.usage import reported
+from service.domain.types import Answer, Arm, Chunk, Json, Native, Usage, Vector
+from service.domain.usage import reported
 from tests.fakes_arms import FakeEnrolments, FakeShadowLog
 from tests.fakes_memory import FakeMemory
 from tests.fakes_store import FakeEvidence, FakeJournal, FakePins, FakeStore

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from service.enrolment import ArmFigures, Enrolment, PriceChange, ShadowAnswer
-from service.store.sums import nine_places, outcome_sums, six_places
-from service.types import ArmSums
+from service.domain.registration import ArmFigures, Enrolment, PriceChange, ShadowAnswer
+from service.domain.types import ArmSums
+from service.store.evidence.sums import nine_places, outcome_sums, six_places
 from tests.fakes_store import FakeStore
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

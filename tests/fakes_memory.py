@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from service.domain.neighbours import Near
+from service.domain.types import Experience, Neighbour, Vector
 from service.errors import MemoryUnavailable
-from service.near import Near
-from service.types import Experience, Neighbour, Vector
 
 
 class FakeMemory:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from service.store.sums import nine_places, six_places
-from service.tally import Group, Tally
-from service.types import Decision, Outcome
+from service.domain.traffic import Group, Tally
+from service.domain.types import Decision, Outcome
+from service.store.evidence.sums import nine_places, six_places
 from tests.fakes_store import FakeStore
 
 

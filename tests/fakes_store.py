@@ -11,15 +11,10 @@ from uuid import UUID
 
 import orjson
 
-from bandit.history import History
-from service.enrolment import Enrolment, ShadowAnswer
-from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
-from service.explanation import explanation
-from service.store.histories import Said, folded
-from service.store.sums import differences, nine_places, outcome_sums, six_places, verdict_sums
-from service.store.values import storable
-from service.store.verdict import Event, Verdict
-from service.types import (
+from bandit.drift import History
+from service.domain.explanation import explanation
+from service.domain.registration import Enrolment, ShadowAnswer
+from service.domain.types import (
     ArmSums,
     Attempt,
     Decision,
@@ -36,6 +31,11 @@ from service.types import (
     Reward,
     Usage,
 )
+from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
+from service.store.connection.values import storable
+from service.store.evidence.histories import Said, folded
+from service.store.evidence.standing_feedback import Event, Verdict
+from service.store.evidence.sums import differences, nine_places, outcome_sums, six_places, verdict_sums
 
 
 @dataclass(frozen=True, slots=True)

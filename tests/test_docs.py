@@ -11,14 +11,14 @@ from uuid import uuid4
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from service.api.completions import headers
-from service.api.problems import PROBLEMS
+from service.api.errors import PROBLEMS
+from service.api.respond import headers
 from service.app import EXPOSED_HEADERS, create_app
 from service.cli import main
-from service.completion import Head
+from service.completion.completion import Head
 from service.dialects.openai import OPTION_HEADERS, RouterOptions
 from service.dialects.turns import CLIENT_HEADERS
-from service.settings import ModelSettings, Settings
+from service.settings.settings import ModelSettings, Settings
 from service.telemetry import Metrics
 from tests.clients.features import SEEN
 from tests.clients.test_clients import MATRIX

@@ -12,11 +12,13 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.responses import Response
 
-from service.api.answers import JsonAnswer
-from service.api.deps import BodyDep, PartsDep, parts_at
+from service.api.dependencies import BodyDep, PartsDep, parts_at
+from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
+from service.arms.lifecycle import Change, Listed
 from service.dialects.openai import field_path, invalid
-from service.enrolment import ArmFigures, Shadow
+from service.domain.registration import ArmFigures, Shadow
+from service.domain.types import Json
 from service.errors import (
     AdminClosed,
     BadRequest,
@@ -26,9 +28,7 @@ from service.errors import (
     Unavailable,
     UnknownModel,
 )
-from service.lifecycle import Change, Listed
-from service.settings import ModelSettings, PriceSettings, is_loopback
-from service.types import Json
+from service.settings.settings import ModelSettings, PriceSettings, is_loopback
 
 _LOGIN = re.compile(r"//[^/]*@")  # of a base_url in the settings; not for answers
 

@@ -9,9 +9,8 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.api import problems
-from service.api.completions import Writer, respond
-from service.api.deps import (
+from service.api import errors
+from service.api.dependencies import (
     BodyDep,
     GivenRequestId,
     PartsDep,
@@ -19,8 +18,10 @@ from service.api.deps import (
     TenantDep,
 )
 from service.api.openapi import NO_ANSWER, Responses, body_schema, failures
-from service.completion import Completed, Head, Streaming
+from service.api.respond import Writer, respond
+from service.completion.completion import Completed, Head, Streaming
 from service.dialects import openai, sse
+from service.domain.types import Chunk, Json, Query
 from service.errors import (
     BadRequest,
     BodyTooLarge,
@@ -31,7 +32,6 @@ from service.errors import (
     UnknownModel,
 )
 from service.parts import Parts
-from service.types import Chunk, Json, Query
 
 log = structlog.get_logger(__name__)
 endpoints = APIRouter(tags=["chat"])
@@ -94,7 +94,7 @@ async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, N
 
 
 def _failure(error: RouterError) -> bytes:
-    return sse.event(problems.problem(error)[1])
+    return sse.event(errors.problem(error)[1])
 
 
 def _as_asked(chunk: Chunk, include_usage: bool) -> Json | None:

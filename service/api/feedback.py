@@ -22,14 +22,14 @@ from pydantic import (
 )
 from starlette.responses import Response
 
-from service.api.answers import JsonAnswer
-from service.api.deps import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, PathRequestId, TenantDep
+from service.api.dependencies import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, PathRequestId, TenantDep
+from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.dialects.openai import Location, field_path, invalid
 from service.dialects.turns import MAX_KEY_CHARS
+from service.domain.types import EpisodeFeedback, Feedback, Json, Learned
 from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownRequest
 from service.parts import Parts
-from service.types import EpisodeFeedback, Feedback, Json, Learned
 
 endpoints = APIRouter(tags=["feedback"])
 MAX_FEEDBACKS = 1_000

@@ -9,15 +9,17 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.api import problems
-from service.api.answers import JsonAnswer
-from service.api.completions import Writer, respond
-from service.api.deps import BodyDep, GivenRequestId, PartsDep, TenantDep
+from service.api import errors
+from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, TenantDep
+from service.api.json_response import JsonAnswer
 from service.api.openapi import NO_ANSWER, Responses, anthropic_failures, body_schema
-from service.chat_template import rendered
-from service.completion import Completed, Streaming
+from service.api.respond import Writer, respond
+from service.completion.completion import Completed, Streaming
 from service.dialects import anthropic, anthropic_answers
 from service.dialects.anthropic_to_openai import translated
+from service.dialects.chat_template import rendered
+from service.domain.tokens import shared_tokenizer
+from service.domain.types import AUTO, Arm, Json, Query
 from service.errors import (
     BadRequest,
     BodyTooLarge,
@@ -28,8 +30,6 @@ from service.errors import (
     UnknownModel,
 )
 from service.parts import Parts
-from service.tokens import shared_tokenizer
-from service.types import AUTO, Arm, Json, Query
 
 endpoints = APIRouter(tags=["messages"])
 ANSWERS: Responses = {
@@ -120,4 +120,4 @@ async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, N
 
 
 def _failure(error: RouterError, query: Query) -> bytes:
-    return anthropic_answers.error_event(problems.problem(error), query.request_id)
+    return anthropic_answers.error_event(errors.problem(error), query.request_id)

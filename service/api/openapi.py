@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api.problems import PROBLEMS
+from service.api.errors import PROBLEMS
 from service.dialects.anthropic_answers import error_status
+from service.domain.types import Json
 from service.errors import (
     REJECTING_STATUSES,
     AllArmsFailed,
@@ -20,7 +21,6 @@ from service.errors import (
     ProviderRejected,
     RouterError,
 )
-from service.types import Json
 
 REF = "#/components/schemas/{model}"
 UNUSED = ("HTTPValidationError", "ValidationError")  # FastAPI's own; ours come in the envelope

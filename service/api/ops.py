@@ -7,14 +7,14 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
-from service.api.answers import JsonAnswer
-from service.api.deps import PartsDep
-from service.api.dialect import speaks_anthropic
+from service.api.dependencies import PartsDep
+from service.api.json_response import JsonAnswer
 from service.api.openapi import failures
+from service.api.which_dialect import speaks_anthropic
 from service.dialects import anthropic_answers
+from service.domain.types import AUTO, Arm, Json
 from service.errors import UnknownModel
 from service.parts import Parts
-from service.types import AUTO, Arm, Json
 
 endpoints = APIRouter(tags=["operations"])
 

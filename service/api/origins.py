@@ -9,9 +9,9 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.problems import response
+from service.api.errors import response
 from service.errors import ForbiddenOrigin
-from service.settings import is_loopback
+from service.settings.settings import is_loopback
 
 
 class OnlyOrigins:

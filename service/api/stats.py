@@ -12,16 +12,16 @@ from fastapi import APIRouter, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
-from service.api.answers import JsonAnswer
-from service.api.caller import unless_gone
-from service.api.deps import PartsDep, TenantDep
+from service.api.dependencies import PartsDep, TenantDep
+from service.api.disconnects import unless_gone
+from service.api.json_response import JsonAnswer
 from service.api.openapi import failures, query_parameters
 from service.dialects.openai import invalid
+from service.domain.traffic import Group, Tally, total
+from service.domain.types import Arm, Json
 from service.errors import BadRequest, Unavailable, UnknownModel
+from service.evaluation.savings import CONFIDENCE, Measured, assumed, costs_of, measured, rewards_of
 from service.parts import Parts
-from service.savings import CONFIDENCE, Measured, assumed, costs_of, measured, rewards_of
-from service.tally import Group, Tally, total
-from service.types import Arm, Json
 
 endpoints = APIRouter(tags=["operations"])
 

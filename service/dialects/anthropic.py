@@ -23,9 +23,9 @@ from service.dialects.openai import (
     validated,
 )
 from service.dialects.turns import asked_text, turn_of, with_housekeeping
+from service.domain.tokens import FILE_TOKENS
+from service.domain.types import AUTO, Json, Native, Query
 from service.errors import BadRequest
-from service.tokens import FILE_TOKENS
-from service.types import AUTO, Json, Native, Query
 
 BYTES_PER_TOKEN = 4
 DEFAULT_VERSION = "2023-06-01"

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from service.dialects.harness import unattributed
-from service.signatures import SIGNED_ID
-from service.types import Json
+from service.conversations.gemini_signatures import SIGNED_ID
+from service.dialects.client_markup import unattributed
+from service.domain.types import Json
 
 # Fields that change the answer, and have no counterpart.
 _ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "output_format", "top_k")

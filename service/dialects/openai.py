@@ -21,10 +21,10 @@ from pydantic import (
 )
 
 from service.dialects.turns import asked_text, session_id_of, turn_of, with_housekeeping
+from service.domain.nesting import MAX_DEPTH_ASKED, is_deeper_than
+from service.domain.tokens import FILE_PARTS, FILE_TOKENS
+from service.domain.types import AUTO, Json, Options, Query
 from service.errors import BadRequest
-from service.nesting import MAX_DEPTH_ASKED, is_deeper_than
-from service.tokens import FILE_PARTS, FILE_TOKENS
-from service.types import AUTO, Json, Options, Query
 
 BYTES_PER_TOKEN = 4
 MAX_MESSAGES = 10_000

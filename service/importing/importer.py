@@ -13,14 +13,14 @@ from uuid import UUID, uuid5
 import orjson
 
 from embeddings.encoder import TextEncoder
-from service.catalog import list_cost_usd
-from service.enrolment import Enrolment
+from service.arms.catalog import list_cost_usd
+from service.domain.ports import Evidence, Journal
+from service.domain.registration import Enrolment
+from service.domain.types import Arm, Attempt, Decision, Feedback, Options, Outcome, Query, Usage
 from service.errors import RequestConflict
 from service.importing.rows import Row
-from service.ports import Evidence, Journal
-from service.rewards import reward_of
-from service.routing import USUAL_LATENCY_S
-from service.types import Arm, Attempt, Decision, Feedback, Options, Outcome, Query, Usage
+from service.learning.rewards import reward_of
+from service.routing.router import USUAL_LATENCY_S
 
 DIALECT = "import"
 BYTES_PER_TOKEN = 4

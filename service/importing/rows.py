@@ -19,8 +19,8 @@ from pydantic import (
     ValidationError,
 )
 
+from service.domain.types import Json
 from service.errors import StartupError
-from service.types import Json
 
 BATCH = 500  # rows of a Parquet file held at once
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)

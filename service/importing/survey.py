@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from service.domain.types import Arm
 from service.importing.rows import Row
-from service.types import Arm
 
 LEAST_PROPENSITY = 0.05  # smaller ones count as this, or one lucky row would outweigh twenty others
 CERTAIN = Decimal(1)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from service.domain.neighbours import Near
+from service.domain.types import Experience, Vector
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
 from service.memory.points import space_name
 from service.memory.shard import Shard
-from service.near import Near
-from service.types import Experience, Vector
 
 T = TypeVar("T")
 

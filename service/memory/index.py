@@ -19,9 +19,9 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from service.domain.neighbours import Near, Point, key_of
+from service.domain.types import Experience, Vector
 from service.memory.points import require_dimension, to_micros
-from service.near import Near, Point, key_of
-from service.types import Experience, Vector
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

@@ -21,6 +21,8 @@ from qdrant_client.models import (
     Record,
 )
 
+from service.domain.neighbours import Near
+from service.domain.types import Experience, Vector
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
 from service.memory.collection import Collection, client_of
@@ -40,8 +42,6 @@ from service.memory.points import (
     to_neighbour,
     to_payload,
 )
-from service.near import Near
-from service.types import Experience, Vector
 
 PAGE = 500  # points in one request, so that each stays well within its timeout
 

@@ -35,6 +35,7 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
+from service.domain.types import Experience
 from service.errors import StartupError
 from service.memory.cap import Cap
 from service.memory.index import Index
@@ -48,7 +49,6 @@ from service.memory.points import (
     to_experience,
     to_payload,
 )
-from service.types import Experience
 
 PAGE = 500
 # Writes survive a kill in the engine's log, which grows until they are flushed.

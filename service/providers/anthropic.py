@@ -9,13 +9,13 @@ from typing import TypeGuard
 
 import orjson
 
+from service.domain.ports import Clock
+from service.domain.types import Answer, Arm, Chunk, Json, Native, Usage
+from service.domain.usage import estimated_usage, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError
-from service.ports import Clock
 from service.providers.failures import failure_in
 from service.providers.http import HttpClient, Post, parsed, read_out
 from service.providers.keys import api_key
-from service.types import Answer, Arm, Chunk, Json, Native, Usage
-from service.usage import estimated_usage, text_bytes, usage_from
 
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 

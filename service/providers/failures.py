@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+from service.domain.types import Arm, Json
 from service.errors import (
     REJECTING_STATUSES,
     ProviderBroken,
@@ -15,7 +16,6 @@ from service.errors import (
     ProviderRejected,
     ProviderTimeout,
 )
-from service.types import Arm, Json
 
 MAX_RETRY_AFTER_S = 3600.0
 _MAX_MESSAGE_CHARS = 500

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import aiohttp
 import orjson
 
+from service.domain.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
+from service.domain.ports import Clock
+from service.domain.types import Arm, Json
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
-from service.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
-from service.ports import Clock
 from service.providers.failures import retry_after_s
 from service.providers.streams import EventReader
-from service.types import Arm, Json
 
 MAX_ANSWER_BYTES = 32 * 2**20
 CONNECT_TIMEOUT_S = 10.0

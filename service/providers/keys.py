@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from service.domain.types import Arm
 from service.errors import ProviderBroken
-from service.types import Arm
 
 
 def api_key(arm: Arm, secrets: Mapping[str, str]) -> str | None:

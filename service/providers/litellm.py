@@ -15,14 +15,14 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
+from service.domain.ports import Clock
+from service.domain.types import Answer, Arm, Chunk, Json
+from service.domain.usage import estimated_usage, reported, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
-from service.ports import Clock
 from service.providers.failures import failure, failure_in, retry_after_s
 from service.providers.keys import api_key
 from service.providers.litellm_anthropic import mended
 from service.providers.streams import StreamTally
-from service.types import Answer, Arm, Chunk, Json
-from service.usage import estimated_usage, reported, text_bytes, usage_from
 
 # What changes the answer. A provider that lacks one of them refuses the call, rather than answer
 # something else than was asked. Bookkeeping fields (`store`, `metadata`, ...) mean nothing elsewhere.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from service.domain.types import Json
 from service.errors import ProviderRejected
-from service.types import Json
 
 
 def mended(body: Json) -> Json:

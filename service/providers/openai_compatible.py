@@ -8,16 +8,16 @@ from functools import partial
 from typing import TypeGuard
 from urllib.parse import urlsplit
 
+from service.domain.chunks import pieces
+from service.domain.ports import Clock
+from service.domain.types import Answer, Arm, Chunk, Json
+from service.domain.usage import estimated_usage, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError
-from service.pieces import pieces
-from service.ports import Clock
 from service.providers.failures import failure_in
 from service.providers.http import HttpClient, Post, parsed, read_out
 from service.providers.keys import api_key
 from service.providers.streams import StreamTally, ends_well
 from service.providers.tool_ids import with_nine_letters
-from service.types import Answer, Arm, Chunk, Json
-from service.usage import estimated_usage, text_bytes, usage_from
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 MISTRAL_HOST = "api.mistral.ai"

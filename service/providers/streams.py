@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 
+from service.domain.types import Arm, Chunk, Json, Usage
+from service.domain.usage import estimated_usage, reported, text_bytes, usage_from
 from service.errors import ProviderBroken
-from service.types import Arm, Chunk, Json, Usage
-from service.usage import estimated_usage, reported, text_bytes, usage_from
 
 MAX_EVENT_BYTES = 8 * 2**20
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from service.domain.types import Json
 from service.replay.outcomes import read_outcomes
 from service.replay.report import Report
 from service.replay.stream import Progress, replay
 from service.replay.tariff import router_settings
 from service.replay.upstream import RecordedUpstream
-from service.types import Json
 
 DEMO_FILE = Path(__file__).with_name("demo.parquet")
 StartRouter = Callable[[Json], AbstractAsyncContextManager[str]]

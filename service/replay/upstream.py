@@ -11,12 +11,12 @@ from typing import Any, Self
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from service.domain.types import Json
 from service.errors import StartupError
 from service.replay.answer import RecordedAnswer
 from service.replay.faults import Fault, Script
 from service.replay.outcomes import Outcomes
 from service.replay.tariff import count_tokens, tariffs
-from service.types import Json
 
 MAX_BODY_BYTES = 64_000_000
 PATIENCE_S = 5.0  # longest wait for something a test expects

@@ -7,7 +7,7 @@ from hypothesis import given
 from bandit.beliefs import Prior, believe, towards_level
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
-from bandit.track import Track
+from bandit.records import Track
 from tests.bandit.worlds import (
     a_prior,
     a_random_prior,

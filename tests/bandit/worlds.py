@@ -10,7 +10,7 @@ from bandit.beliefs import Beliefs, Prior, Standing, believe
 from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
-from bandit.track import Track
+from bandit.records import Track
 
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
 arm_counts = st.integers(min_value=1, max_value=16)

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import pytest
 
-from service.opening import build_encoder, silent
+from service.bootstrap.open import build_encoder, silent
 from service.replay.demo import DEMO_FILE
 from service.replay.outcomes import Outcomes, read_outcomes
-from service.settings import Settings
+from service.settings.settings import Settings
 from tests.e2e.running import RunningRouter, processes_of
 from tests.integration.postgres_server import postgres_bin, postgres_server
 from tests.integration.qdrant_server import qdrant_binary, qdrant_server

@@ -18,8 +18,8 @@ import asyncpg
 import httpx
 from openai import AsyncOpenAI, OpenAI
 
-from service.store.embedded import EmbeddedPostgres
-from service.types import Json
+from service.domain.types import Json
+from service.store.connection.embedded import EmbeddedPostgres
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 30.0

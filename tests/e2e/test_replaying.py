@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from service.domain.types import Json
 from service.replay.demo import DEMO_FILE
-from service.types import Json
 from tests.e2e.conftest import NewRouter
 
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.ports import Reports
-from service.store.evidence import PostgresEvidence
-from service.store.journal import PostgresJournal
-from service.store.pool import Database
-from service.store.reports import PostgresReports
+from service.domain.ports import Reports
+from service.store.connection.pool import Database
+from service.store.evidence.evidence import PostgresEvidence
+from service.store.log.journal import PostgresJournal
+from service.store.log.traffic import PostgresReports
 from tests.fakes_reports import FakeReports
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 from tests.integration.postgres_server import (

@@ -17,9 +17,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.store.embedded import EmbeddedPostgres
-from service.store.migrate import migrate
-from service.store.pool import Database
+from service.store.connection.embedded import EmbeddedPostgres
+from service.store.connection.migrate import migrate
+from service.store.connection.pool import Database
 
 DEFAULT_BIN = Path("/usr/lib/postgresql/15/bin")
 SERVER_USER = "nobody"  # when the tests run as root: PostgreSQL must not

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import numpy as np
 
-from service.ports import Evidence, Journal
-from service.types import (
+from service.domain.ports import Evidence, Journal
+from service.domain.types import (
     Attempt,
     Candidate,
     Decision,

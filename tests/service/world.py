@@ -14,12 +14,12 @@ import numpy as np
 import orjson
 
 from service.app import create_app
-from service.arms import ArmList
+from service.arms.configured import ArmList
 from service.background import Background
+from service.domain.types import Arm, Json, Price
 from service.parts import Parts, wire
-from service.settings import Settings
-from service.store.spool import Spool, SpoolingJournal
-from service.types import Arm, Json, Price
+from service.settings.settings import Settings
+from service.store.spool.spool import Spool, SpoolingJournal
 from tests.fakes import (
     FakeCaller,
     FakeDatabase,

@@ -9,9 +9,9 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from service.app import create_app
+from service.domain.types import Json
 from service.errors import ProviderBroken
-from service.settings import Settings
-from service.types import Json
+from service.settings.settings import Settings
 from tests.fakes import Reply
 from tests.service.world import World, error_of, opened
 
@@ -438,7 +438,7 @@ async def test_its_dollars_of_a_day_end_and_the_next_day_begins_anew(world: Worl
 async def test_few_calls_in_shadow_are_under_way_at_once(world: World) -> None:
     import asyncio
 
-    from service.shadow import MAX_UNDER_WAY
+    from service.completion.shadow import MAX_UNDER_WAY
 
     done = asyncio.Event()
     await add(world, shadow=SHADOW)

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.errors import ProviderBroken
-from service.providers.simulator import SIMULATED_ARMS
+from service.providers.simulator.simulator import SIMULATED_ARMS
 from tests.fakes import ANY, Reply
 from tests.service.world import LARGE, MEDIUM, SMALL, World, error_of, events_of, opened, text_of
 

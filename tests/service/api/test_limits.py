@@ -9,10 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.api import problems
+from service.api import errors
 from service.app import create_app
 from service.errors import RouterError
-from service.settings import Settings
+from service.settings.settings import Settings
 from tests.service.world import World, error_of, opened
 
 MEGABYTE = b"x" * 1_000_000
@@ -189,6 +189,6 @@ def leaves(kind: type[RouterError]) -> list[type[RouterError]]:
 
 @pytest.mark.parametrize("kind", leaves(RouterError), ids=lambda kind: kind.__name__)
 def test_every_error_has_a_status_unless_it_stops_the_start(kind: type[RouterError]) -> None:
-    is_mapped = any(ancestor in problems.PROBLEMS for ancestor in kind.__mro__)
+    is_mapped = any(ancestor in errors.PROBLEMS for ancestor in kind.__mro__)
 
     assert is_mapped is (kind.__name__ != "StartupError")

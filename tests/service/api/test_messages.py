@@ -9,6 +9,7 @@ import httpx
 import orjson
 import pytest
 
+from service.domain.types import Json
 from service.errors import (
     ProviderBroken,
     ProviderError,
@@ -17,7 +18,6 @@ from service.errors import (
     ProviderRejected,
     StoreUnavailable,
 )
-from service.types import Json
 from tests.fakes import ANY, Reply
 from tests.service.world import ARMS, World, arm, opened
 

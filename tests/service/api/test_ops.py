@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.enrolment import Enrolment
+from service.domain.registration import Enrolment
 from service.errors import ProviderOutOfCredit, ProviderRateLimited, ProviderTimeout
-from service.providers.simulator import SIMULATED_ARMS
+from service.providers.simulator.simulator import SIMULATED_ARMS
 from tests.fakes import Reply
 from tests.service.world import World, error_of, opened
 

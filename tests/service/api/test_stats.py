@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.domain.types import Usage
 from service.errors import ProviderBroken
-from service.types import Usage
 from tests.fakes import ANY, Reply
 from tests.service.world import World, arm, error_of, opened
 

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
+from service.arms.capabilities import needs
 from service.dialects.anthropic import prompt_tokens, read_query
 from service.dialects.anthropic_to_openai import tool_id, translated
+from service.domain.tokens import FILE_TOKENS
+from service.domain.types import Json, Query
 from service.errors import BadRequest
-from service.requirements import needs
-from service.tokens import FILE_TOKENS
-from service.types import Json, Query
 
 USER = {"role": "user", "content": "Hi"}
 PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}

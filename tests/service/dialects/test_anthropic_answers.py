@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from service.dialects import anthropic_answers
 from service.dialects.anthropic_answers import MessageEvents, message
-from service.types import Chunk, Json, Usage
-from service.usage import reported
+from service.domain.types import Chunk, Json, Usage
+from service.domain.usage import reported
 
 USAGE = Usage(prompt_tokens=100, cached_tokens=30, completion_tokens=7)
 COUNTED = {

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
+from service.arms.capabilities import needs
 from service.dialects.openai import read_query
+from service.domain.types import Options, Query
 from service.errors import BadRequest
-from service.requirements import needs
-from service.types import Options, Query
 
 USER = {"role": "user", "content": "Hi"}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bandit.arrays import Floats
+from service.domain.types import Arm
 from service.importing.rows import Row
 from service.importing.survey import LEAST_PROPENSITY, Survey, survey
-from service.types import Arm
 
 ARMS = {name: Arm(arm_id, "openai", arm_id) for name, arm_id in (("a", "a"), ("alias", "a"), ("b", "b"))}
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import orjson
 from aiohttp import web
 
-from service.types import Arm, Chunk, Json
+from service.domain.types import Arm, Chunk, Json
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

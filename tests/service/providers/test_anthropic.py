@@ -7,6 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from service.domain.types import Arm, Json, Native, Usage
 from service.errors import (
     ProviderBroken,
     ProviderError,
@@ -16,7 +17,6 @@ from service.errors import (
     ProviderTimeout,
 )
 from service.providers.anthropic import AnthropicCaller
-from service.types import Arm, Json, Native, Usage
 from tests.service.providers.scripted import (
     KEY,
     NOW,

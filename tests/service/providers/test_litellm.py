@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
+from service.domain.types import Arm, Json, Usage
+from service.domain.usage import reported
 from service.errors import (
     ProviderBroken,
     ProviderError,
@@ -15,8 +17,6 @@ from service.errors import (
     ProviderTimeout,
 )
 from service.providers.litellm import LiteLLMCaller
-from service.types import Arm, Json, Usage
-from service.usage import reported
 from tests.service.providers.scripted import (
     BODY,
     KEY,

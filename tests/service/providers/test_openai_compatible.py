@@ -11,6 +11,7 @@ import orjson
 import pytest
 from openai.types.chat import completion_create_params
 
+from service.domain.types import Arm, Json, Usage
 from service.errors import (
     ProviderBroken,
     ProviderError,
@@ -21,8 +22,7 @@ from service.errors import (
 )
 from service.providers import openai_compatible
 from service.providers.openai_compatible import FIELDS, OpenAICompatibleCaller
-from service.types import Arm, Json, Usage
-from tests.service.faults import plainly
+from tests.service.provider_faults import plainly
 from tests.service.providers.scripted import (
     BODY,
     KEY,

@@ -6,10 +6,16 @@ from statistics import mean
 import orjson
 import pytest
 
+from service.domain.types import Arm, Json
+from service.domain.usage import usage_from
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
-from service.providers.simulator import SIMULATED_ARMS, SimulatedCaller, prompt_of, topic_of, true_quality
-from service.types import Arm, Json
-from service.usage import usage_from
+from service.providers.simulator.simulator import (
+    SIMULATED_ARMS,
+    SimulatedCaller,
+    prompt_of,
+    topic_of,
+    true_quality,
+)
 from tests.service.providers.scripted import collected, text_of
 
 SMALL, CODE, MATH, WRITER, LARGE = SIMULATED_ARMS

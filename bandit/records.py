@@ -1,0 +1,82 @@
+"""What the histories say of the arms at hand, as arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandit.arrays import Floats, Ints
+from bandit.drift import N_PREDICTIONS, History
+from bandit.evidence import Sums
+
+PRIOR_KEPT = 0.1  # what the prior still counts after a change; evidence from before it counts nothing
+FADE = 0.001  # of a fallen arm's evidence, per request of the tenant since the arm was last rated
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """The arms' records; arrays have shape (n_arms,) unless stated.
+
+    Args:
+        n: rated requests since the arm last changed.
+        reward_sum: their rewards, likewise, without what the difficulty of those requests brought.
+        n_changes: noticed so far; to be logged.
+        prior_kept: factor on the prior's mass.
+        epoch_age_s: seconds since the current epoch began; infinite where nothing ever changed.
+        n_predicted: rated requests in the squared errors.
+        squared_errors: shape (n_predictions, n_arms), of each opinion and, last, of their mixture.
+    """
+
+    n: Floats
+    reward_sum: Floats
+    n_changes: Ints
+    prior_kept: Floats
+    epoch_age_s: Floats
+    n_predicted: Floats
+    squared_errors: Floats
+
+    @classmethod
+    def plain(cls, sums: Sums) -> "Track":
+        """Arms of which nothing but sums is known."""
+        n_arms = sums.n.size
+        return cls(
+            n=sums.n,
+            reward_sum=sums.reward_sum,
+            n_changes=np.zeros(n_arms, dtype=np.int64),
+            prior_kept=np.ones(n_arms),
+            epoch_age_s=np.full(n_arms, np.inf),
+            n_predicted=np.zeros(n_arms),
+            squared_errors=np.zeros((N_PREDICTIONS, n_arms)),
+        )
+
+    @classmethod
+    def of(
+        cls,
+        histories: Sequence[History],
+        now: float,
+        n_rated: float,
+        difficulty_sum: Floats | None = None,
+    ) -> "Track":
+        """Read the arms' histories.
+
+        A fallen arm's evidence fades while it is idle, so that it is tried again; one new rating brings all
+        of it back.
+
+        Args:
+            histories: one per arm, in order.
+            now: on the clock of their ratings' `decided_at`.
+            n_rated: the tenant's rated requests, of all arms.
+            difficulty_sum: shape (n_arms,), over the rated requests in each arm's epoch; None: 0.
+        """
+        brought = np.zeros(len(histories)) if difficulty_sum is None else difficulty_sum
+        idle = np.array([n_rated - h.n_rated if h.is_fallen else 0.0 for h in histories])
+        fresh = (1.0 - FADE) ** np.maximum(idle, 0.0)
+        return cls(
+            n=fresh * np.array([h.epoch.rated.n for h in histories]),
+            reward_sum=fresh * (np.array([h.epoch.rated.reward_sum for h in histories]) - brought),
+            n_changes=np.array([h.n_changes for h in histories], dtype=np.int64),
+            prior_kept=np.array([PRIOR_KEPT if h.n_changes else 1.0 for h in histories]),
+            epoch_age_s=np.array([now - h.epoch.started_at for h in histories]),
+            n_predicted=np.array([h.n_predicted for h in histories]),
+            squared_errors=np.array([h.squared_errors for h in histories]).T,
+        )

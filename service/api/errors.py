@@ -1,0 +1,123 @@
+"""Errors as the caller's dialect has them: class -> status and code, once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from service import errors
+from service.api.json_response import JsonAnswer
+from service.api.which_dialect import speaks_anthropic
+from service.dialects import anthropic_answers
+from service.domain.types import Json
+
+log = structlog.get_logger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499  # nginx's number; only middleware sees it
+
+# error class -> status, `type`, `code`; a subclass that is not listed takes its parent's line
+PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
+    errors.BadRequest: (400, "invalid_request_error", None),
+    errors.UnknownModel: (404, "invalid_request_error", "model_not_found"),
+    errors.ContextTooLong: (400, "invalid_request_error", "context_length_exceeded"),
+    errors.NoEligibleArm: (400, "invalid_request_error", "no_eligible_model"),
+    errors.BodyTooLarge: (413, "invalid_request_error", "request_too_large"),
+    errors.RequestConflict: (409, "invalid_request_error", "request_id_conflict"),
+    errors.ModelConflict: (409, "invalid_request_error", "model_conflict"),
+    errors.KeyRequired: (401, "invalid_request_error", "invalid_api_key"),
+    errors.AdminClosed: (403, "invalid_request_error", "admin_closed"),
+    errors.ForbiddenOrigin: (403, "invalid_request_error", "origin_not_allowed"),
+    errors.UnknownRequest: (404, "invalid_request_error", "request_not_found"),
+    errors.Unavailable: (503, "server_error", "unavailable"),
+    errors.ProviderRejected: (400, "invalid_request_error", None),
+    errors.ProviderError: (502, "server_error", "upstream_error"),
+    errors.AllArmsFailed: (503, "server_error", "no_model_answered"),
+    errors.AllArmsLimited: (429, "requests", "rate_limit_exceeded"),
+    errors.AllArmsUnpaid: (429, "insufficient_quota", "insufficient_quota"),
+}
+
+
+def problem(error: errors.RouterError) -> tuple[int, Json]:
+    """Status and OpenAI error envelope of an error."""
+    status, kind, code = next(PROBLEMS[c] for c in type(error).__mro__ if c in PROBLEMS)
+    if isinstance(error, errors.ProviderRejected):
+        status, code = error.status or status, error.code
+    return status, envelope(str(error), kind, getattr(error, "param", None), code)
+
+
+def envelope(message: str, kind: str, param: str | None, code: str | None) -> Json:
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error in the envelope."""
+    app.add_exception_handler(errors.RouterError, _router_error)
+    app.add_exception_handler(RequestValidationError, _invalid_parameter)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _nobody_listens)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _router_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.RouterError)
+    return response(request, error)
+
+
+def response(request: Request, error: errors.RouterError) -> Response:
+    """An error as its caller is told of it."""
+    status, body = problem(error)
+    # Nobody knows when somebody will have paid.
+    is_worth_waiting = status in {429, 503} and not isinstance(error, errors.AllArmsUnpaid)
+    wait_s = getattr(error, "retry_after_s", None)
+    return _in_dialect(request, status, body, retry_after(wait_s) if is_worth_waiting else {})
+
+
+def _in_dialect(request: Request, status: int, body: Json, headers: Mapping[str, str]) -> Response:
+    """An OpenAI error envelope, or Anthropic's of the same meaning."""
+    if speaks_anthropic(request):
+        request_id = getattr(request.state, "request_id", None)
+        status, body = anthropic_answers.error((status, body), request_id)
+    return JsonAnswer(body, status, headers=headers)
+
+
+def retry_after(wait_s: float | None) -> dict[str, str]:
+    """The headers that say when to come back, in whole seconds and in milliseconds."""
+    wait_s = 1.0 if wait_s is None else wait_s
+    return {"Retry-After": str(max(1, math.ceil(wait_s))), "Retry-After-Ms": str(math.ceil(wait_s * 1000))}
+
+
+async def _invalid_parameter(request: Request, error: Exception) -> Response:
+    """A path or query that FastAPI itself found faulty."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    param = str(first["loc"][-1])
+    return response(request, errors.BadRequest(f"{param}: {first['msg']}", param=param))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase.lower()
+    message = f"{request.method} {request.url.path}: {phrase}"
+    body = envelope(message, "invalid_request_error", None, phrase.replace(" ", "_"))
+    return _in_dialect(request, error.status_code, body, error.headers or {})
+
+
+async def _nobody_listens(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    log.error("bug", path=request.url.path, exc_info=error)
+    body = envelope("internal error", "server_error", None, "internal_error")
+    # The middleware that stamps every other answer lies inside of the one that calls this.
+    request_id = getattr(request.state, "request_id", None)
+    headers = {"X-Request-ID": request_id, "request-id": request_id} if request_id else {}
+    return _in_dialect(request, 500, body, headers)

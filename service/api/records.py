@@ -1,0 +1,98 @@
+"""GET /requests/{request_id}, GET /metrics/{request_id}, POST /v1/route."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, PathRequestId, TenantDep
+from service.api.json_response import JsonAnswer
+from service.api.openapi import NO_ANSWER, body_schema, failures
+from service.dialects import openai
+from service.domain.explanation import explanation
+from service.domain.types import Json
+from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownModel, UnknownRequest
+from service.parts import Parts
+
+endpoints = APIRouter(tags=["inspect"])
+LOOKUP_FAILURES = failures(UnknownRequest, Unavailable)
+
+
+@endpoints.get("/requests/{request_id:path}", responses=LOOKUP_FAILURES)
+async def request_record(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
+    """Everything about one request: what was weighed and drawn, every attempt, the outcome, the feedback."""
+    return JsonAnswer(await _record(parts, tenant, request_id))
+
+
+@endpoints.get("/metrics/{request_id:path}", responses=LOOKUP_FAILURES)
+async def request_metrics(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
+    """The numbers of one request."""
+    record = await _record(parts, tenant, request_id)
+    return JsonAnswer(numbers(record))
+
+
+@endpoints.post(
+    "/v1/route",
+    openapi_extra=body_schema("ChatCompletionRequest"),
+    responses=failures(BadRequest, UnknownModel, BodyTooLarge, *NO_ANSWER),
+)
+async def route(
+    request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
+) -> Response:
+    """Decide only: takes a completion's body, calls no model, logs and teaches nothing."""
+    query = openai.read_query(
+        body,
+        headers=request.headers,
+        tenant=tenant,
+        request_id=request.state.request_id,
+        request_id_given=False,
+        received_at=request.state.received_at,
+    )
+    decision = await parts.router.preview(await parts.tokens.counted(query, parts.catalog.arms))
+    return JsonAnswer(
+        {
+            "request_id": query.request_id,
+            "model": decision.arm_id,
+            "decision": decision.kind,
+            "propensity": decision.propensity,
+            "holdout": decision.holdout,
+            "degraded": list(decision.degraded),
+            **explanation(decision),
+        }
+    )
+
+
+async def _record(parts: Parts, tenant: str, request_id: str) -> Json:
+    record: Json | None = await parts.journal.record(tenant, request_id)
+    if record is None:
+        raise UnknownRequest(f"request {request_id!r} is not known", param="request_id")
+    return record
+
+
+def numbers(record: Json) -> Json:
+    """The numbers in a request's record; null where nothing came of it yet.
+
+    Latency and tokens are those of the newest outcome; the dollars are those of all calls, retries included.
+    """
+    outcome = record["outcome"] or {}
+    usage = outcome.get("usage") or {}
+    return {
+        "request_id": record["request_id"],
+        "model": record["model"],
+        "decision": record["decision"],
+        "status": outcome.get("status"),
+        "latency_ms": _ms(outcome.get("latency_s")),
+        "ttft_ms": _ms(outcome.get("ttft_s")),
+        "overhead_ms": _ms(outcome.get("overhead_s")),
+        "prompt_tokens": usage.get("prompt_tokens"),
+        "cached_tokens": usage.get("cached_tokens"),
+        "cache_write_tokens": usage.get("cache_write_tokens"),
+        "completion_tokens": usage.get("completion_tokens"),
+        "reasoning_tokens": usage.get("reasoning_tokens"),
+        "cost_usd": sum(attempt["cost_usd"] for attempt in record["attempts"]) if outcome else None,
+        "reward": record["reward"],
+    }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,269 @@
+"""The arms: which there are, under which names, and which of them may answer a query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.arms.breaker import Breaker
+from service.arms.capabilities import lacking, needs
+from service.domain.neighbours import Near
+from service.domain.registration import ArmState, Enrolment
+from service.domain.tokens import prompt_tokens, tokenizer_of
+from service.domain.types import Arm, Query, Rejection
+from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer
+
+USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how long an answer gets
+
+
+_ASIDE: dict[ArmState, str] = {
+    "shadow": "is in shadow and answers no caller yet",
+    "retired": "is retired",
+}
+
+
+@dataclass(slots=True)
+class Catalog:
+    """The arms of this service, in the operator's order, as they stand now.
+
+    Args:
+        arms: those that answer, draining ones included.
+        aside: those in shadow and the retired.
+        enrolments: what is known of them beyond their configuration, by arm id.
+        required_data_use: what the provider of every answer has to promise.
+    """
+
+    arms: tuple[Arm, ...]
+    default_arm_id: str
+    breaker: Breaker
+    aside: tuple[Arm, ...] = ()
+    enrolments: Mapping[str, Enrolment] = field(default_factory=dict)
+    required_data_use: frozenset[str] = frozenset()
+
+    def put(self, arms: Sequence[Arm], enrolments: Mapping[str, Enrolment]) -> None:
+        """Replace everything at once: decisions are made on the arms before or on those after."""
+        states = {arm.arm_id: _state(enrolments, arm) for arm in arms}
+        self.enrolments = enrolments
+        self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _ASIDE)
+        self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _ASIDE)
+
+    def state(self, arm: Arm) -> ArmState:
+        return _state(self.enrolments, arm)
+
+    @property
+    def default_state(self) -> ArmState:
+        """The default arm's: other settings, or another replica, may have taken it out of service."""
+        enrolment = self.enrolments.get(self.default_arm_id)
+        return "active" if enrolment is None else enrolment.state
+
+    def newcomers(self, arms: Sequence[Arm]) -> NDArray[np.bool_]:
+        """Which of these arms came when others had been rated, shape (n_arms,)."""
+        known = [self.enrolments.get(arm.arm_id) for arm in arms]
+        return np.array(
+            [enrolment is not None and enrolment.is_newcomer for enrolment in known], dtype=np.bool_
+        )
+
+    def in_todays_prices(self, near: Near, now: datetime) -> Near:
+        """The neighbours with dollars as they would be billed now."""
+        if not any(enrolment.price_changes for enrolment in self.enrolments.values()):
+            return near
+        billed = zip(near.arm.tolist(), near.cost_usd.tolist(), near.age_s.tolist(), strict=True)
+        dollars = [
+            self._todays_usd(near.arm_ids[arm], usd, now - timedelta(seconds=age)) for arm, usd, age in billed
+        ]
+        return replace(near, cost_usd=np.array(dollars))
+
+    def _todays_usd(self, arm_id: str, cost_usd: float, decided_at: datetime) -> float:
+        enrolment = self.enrolments.get(arm_id)
+        return cost_usd if enrolment is None else enrolment.todays_usd(cost_usd, decided_at)
+
+    def known(self, name: str, *, param: str = "model") -> Arm:
+        """The arm with that id or alias, whatever its state.
+
+        Args:
+            param: the field of the request that holds the name.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        for arm in (*self.arms, *self.aside):
+            if name == arm.arm_id or name in arm.aliases:
+                return arm
+        known = ", ".join(["auto", *(arm.arm_id for arm in self.arms)])
+        raise UnknownModel(f"model {name!r} does not exist; there are: {known}", param=param)
+
+    def find(self, name: str) -> Arm:
+        """The arm with that id or alias that answers callers.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        arm = self.known(name)
+        if (why := _ASIDE.get(self.state(arm))) is not None:
+            raise UnknownModel(f"model {name!r} {why}", param="model")
+        return arm
+
+    def eligible(self, query: Query, kept_id: str | None = None) -> tuple[list[Arm], list[Rejection]]:
+        """The arms that may answer, and why the others may not.
+
+        Args:
+            kept_id: the arm that a conversation cannot leave now; it may answer even if it rests or drains.
+
+        Raises:
+            UnknownModel: the caller names an arm that does not exist.
+            ContextTooLong: the prompt is longer than the window of every arm asked for.
+            NoEligibleArm: no arm is left; the message says why for each.
+            AllArmsFailed: those that are left all rest after failures.
+        """
+        asked_for = query.requested_model
+        arms = [*self.arms, *self.aside] if asked_for is None else [self.find(asked_for)]
+        demands = self._demands(query)
+        reasons = {
+            arm.arm_id: self._stands_aside(arm, asked_for is not None or arm.arm_id == kept_id)
+            or _reason_against(arm, demands)
+            for arm in arms
+        }
+        rejected = [Rejection(arm_id, reason) for arm_id, reason in reasons.items() if reason is not None]
+        able = [arm for arm in arms if reasons[arm.arm_id] is None]
+        if not able:
+            raise _nothing_left(arms, rejected, query)
+        rests = [
+            Rejection(arm.arm_id, why)
+            for arm in able
+            if arm.arm_id != kept_id and (why := self.breaker.why_resting(arm))
+        ]
+        if len(rests) == len(able):
+            raise self._all_rest(able, rests)
+        resting = {rest.arm_id for rest in rests}
+        return [arm for arm in able if arm.arm_id not in resting], [*rejected, *rests]
+
+    def shadows(self, query: Query) -> list[Arm]:
+        """The arms in shadow that could answer the query."""
+        shadows = [arm for arm in self.aside if self.state(arm) == "shadow"]
+        demands = self._demands(query)
+        able = [arm for arm in shadows if _reason_against(arm, demands) is None]
+        return [arm for arm in able if self.breaker.why_resting(arm) is None]
+
+    def _all_rest(self, arms: Sequence[Arm], rests: Sequence[Rejection]) -> AllArmsFailed:
+        reasons = {rest.arm_id: rest.reason for rest in rests}
+        first_back = sorted(arms, key=self.breaker.rests_for_s)
+        why = "; ".join(f"{arm.arm_id}: {reasons[arm.arm_id]}" for arm in first_back)
+        return no_answer(
+            [self.breaker.rests_of(arm) for arm in arms],
+            f"every model that could answer is resting: {why}",
+            retry_after_s=self.breaker.rests_for_s(first_back[0]),
+            rests={arm.arm_id: reasons[arm.arm_id] for arm in first_back},
+        )
+
+    def _demands(self, query: Query) -> _Demands:
+        models = query.options.models
+        return _Demands(
+            query=query,
+            allowed=None if models is None else self._ids(models, "router.models"),
+            excluded=self._ids(query.options.exclude, "router.exclude"),
+            abilities=needs(query.body),
+            data_use=self.required_data_use | query.options.require_data_use,
+        )
+
+    def _ids(self, names: Iterable[str], param: str) -> frozenset[str]:
+        return frozenset(self.known(name, param=param).arm_id for name in names)
+
+    def _stands_aside(self, arm: Arm, is_wanted: bool) -> str | None:
+        state = self.state(arm)
+        if state == "draining" and not is_wanted:
+            return "is draining"
+        return _ASIDE.get(state)
+
+    def reason_against(self, arm: Arm, query: Query) -> str | None:
+        """Why the arm may not answer the query, whatever its state; None: it may. Raises UnknownModel."""
+        return _reason_against(arm, self._demands(query))
+
+
+@dataclass(frozen=True, slots=True)
+class _Demands:
+    """What a query asks of the arm that answers it, found out once for all arms.
+
+    Args:
+        allowed: arms by id; None: all.
+        abilities: that its body needs.
+        data_use: what the arm's provider has to promise.
+    """
+
+    query: Query
+    allowed: frozenset[str] | None
+    excluded: frozenset[str]
+    abilities: frozenset[str]
+    data_use: frozenset[str]
+
+
+def _reason_against(arm: Arm, demands: _Demands) -> str | None:
+    if demands.allowed is not None and arm.arm_id not in demands.allowed:
+        return "not among router.models"
+    if arm.arm_id in demands.excluded:
+        return "among router.exclude"
+    if unpromised := demands.data_use - arm.data_use:
+        return f"its provider does not promise {', '.join(sorted(unpromised))}"
+    query = demands.query
+    return (
+        _reason_of_size(arm, query)
+        or _reason_of_ability(arm, query, demands.abilities)
+        or _reason_of_cost(arm, query)
+    )
+
+
+def _reason_of_size(arm: Arm, query: Query) -> str | None:
+    answer = query.max_output_tokens
+    if answer is not None and arm.max_output_tokens is not None and answer > arm.max_output_tokens:
+        return f"an answer of {answer} tokens exceeds its limit of {arm.max_output_tokens}"
+    if fits(arm, query):
+        return None
+    wanted = f" with an answer of {answer}" if answer else ""
+    n_prompt = prompt_tokens(arm, query)
+    about = "" if tokenizer_of(arm) in query.counts else "about "
+    return f"prompt of {about}{n_prompt} tokens{wanted} exceeds its window of {arm.context_window}"
+
+
+def _reason_of_ability(arm: Arm, query: Query, needed: frozenset[str]) -> str | None:
+    if query.native is not None and query.native.needs and arm.provider != query.dialect:
+        return f"only {query.dialect} models can do {', '.join(query.native.needs)}"
+    missing = lacking(arm, needed)
+    return f"cannot do {', '.join(sorted(missing))}" if missing else None
+
+
+def _reason_of_cost(arm: Arm, query: Query) -> str | None:
+    dearest = query.options.max_cost_usd
+    if dearest is None or (expected := list_cost_usd(arm, query)) <= dearest:
+        return None
+    return f"expected cost of {expected:.6f} USD exceeds max_cost_usd {dearest}"
+
+
+def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
+    enrolment = enrolments.get(arm.arm_id)
+    return "active" if enrolment is None else enrolment.state
+
+
+def fits(arm: Arm, query: Query) -> bool:
+    """Whether the prompt, and the answer asked for, fit the arm's context window."""
+    if arm.context_window is None:
+        return True
+    return prompt_tokens(arm, query) + (query.max_output_tokens or 0) <= arm.context_window
+
+
+def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKENS) -> Decimal:
+    """What the query would cost by the price list, US dollars."""
+    n_output = min(answer_tokens, query.max_output_tokens or answer_tokens) * (query.body.get("n") or 1)
+    return (query.n_prompt_tokens * arm.price.input + n_output * arm.price.output) / 1_000_000
+
+
+def _nothing_left(
+    arms: Sequence[Arm], rejected: Sequence[Rejection], query: Query
+) -> NoEligibleArm | ContextTooLong:
+    reasons = "; ".join(f"{r.arm_id}: {r.reason}" for r in rejected)
+    if not any(fits(arm, query) for arm in arms):
+        return ContextTooLong(f"messages are too long: {reasons}", param="messages")
+    return NoEligibleArm(f"no model can answer this request: {reasons}")

@@ -1,0 +1,224 @@
+"""Arms from settings: configured models, else those of the provider keys that are set, else the simulator."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from service.arms.priors import public_prior
+from service.domain.types import Arm, Price
+from service.errors import StartupError
+from service.settings.settings import ModelSettings, Settings
+
+OPENROUTER_URL = "https://openrouter.ai/api/v1"
+OPENAI_URL = "https://api.openai.com/v1"
+
+# For five minutes, in prices of plain input. What is kept for an hour costs double, and is booked like this.
+ANTHROPICS_CACHE_WRITE = Decimal("1.25")
+
+# What LiteLLM's list calls capabilities. Only its "no" is used: that it says nothing means nothing.
+_CAPABILITIES = {
+    "supports_function_calling": "tools",
+    "supports_tool_choice": "tool_choice",
+    "supports_parallel_function_calling": "parallel_tools",
+    "supports_response_schema": "json_schema",
+    "supports_vision": "vision",
+    "supports_audio_input": "audio",
+    "supports_pdf_input": "files",
+    "supports_reasoning": "reasoning",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ArmList:
+    """The arms in use, and why others were left out."""
+
+    arms: tuple[Arm, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def is_simulated(self) -> bool:
+        return any(arm.provider == "simulator" for arm in self.arms)
+
+
+def choose_arms(
+    settings: Settings,
+    environ: Mapping[str, str],
+    known: Sequence[Mapping[str, Any]],
+    simulated: Sequence[Arm],
+) -> ArmList:
+    """Find the arms to use.
+
+    Args:
+        environ: where the keys are.
+        known: well-known models, in the shape of `models:` entries.
+        simulated: the arms of the simulator, for when nothing else is configured.
+
+    Raises:
+        StartupError: a name in LLM_MODELS or DEFAULT_MODEL means nothing, or no arm is usable.
+    """
+    known_arms = [ModelSettings.model_validate(entry) for entry in known]
+    if settings.models:
+        usable, left_out = _with_keys(settings.models, environ)
+    else:
+        usable, left_out = _with_keys(known_arms, environ)[0], []
+    arms = [arm_of(m) for m in usable]
+    if settings.llm_models:
+        everything = [*arms, *(arm_of(m) for m in _with_keys(known_arms, environ)[0]), *simulated]
+        named = [_by_name(name, everything, environ) for name in settings.llm_models]
+        arms = list({arm.arm_id: arm for arm in named}.values())  # a model may be named twice, by an alias
+    if not arms and settings.models:
+        raise StartupError(f"models: none is usable: {'; '.join(left_out)}")
+    if not arms and environ.get("OLLAMA_BASE_URL"):
+        raise StartupError("OLLAMA_BASE_URL is set: name its models in LLM_MODELS, as ollama/<name>")
+    if settings.public_priors:
+        arms = [_with_public_prior(arm) for arm in arms]
+    chosen = ArmList(tuple(arms or simulated), tuple(left_out))
+    default_arm_id(settings, chosen.arms)
+    return chosen
+
+
+def default_arm_id(settings: Settings, arms: Sequence[Arm]) -> str:
+    """The id of the arm that answers when the router has nothing to go by.
+
+    Raises:
+        StartupError: DEFAULT_MODEL names none of the arms.
+    """
+    if settings.default_model is None:
+        return arms[0].arm_id
+    for arm in arms:
+        if settings.default_model == arm.arm_id or settings.default_model in arm.aliases:
+            return arm.arm_id
+    there_are = ", ".join(arm.arm_id for arm in arms)
+    raise StartupError(f"DEFAULT_MODEL: {settings.default_model!r} is none of the models in use: {there_are}")
+
+
+def _with_keys(
+    models: Sequence[ModelSettings], environ: Mapping[str, str]
+) -> tuple[list[ModelSettings], list[str]]:
+    missing = [m for m in models if m.api_key_env and not environ.get(m.api_key_env)]
+    usable = [m for m in models if m not in missing]
+    return usable, [f"{m.id}: {m.api_key_env} is not set" for m in missing]
+
+
+def _by_name(name: str, candidates: Sequence[Arm], environ: Mapping[str, str]) -> Arm:
+    for arm in candidates:
+        if name in (arm.arm_id, *arm.aliases):
+            return arm
+    made = _from_vendor_name(name, environ)
+    if made is None:
+        raise StartupError(
+            f"LLM_MODELS: {name!r} is no configured model, and no key that is set can reach it"
+        )
+    return made
+
+
+def _from_vendor_name(name: str, environ: Mapping[str, str]) -> Arm | None:
+    """An arm for `vendor/model`, by whichever key reaches it."""
+    vendor, _, model = name.partition("/")
+    if vendor == "ollama" and (base := environ.get("OLLAMA_BASE_URL")):
+        return Arm(name, "openai", model, base_url=f"{base.rstrip('/')}/v1")
+    if vendor == "openai" and environ.get("OPENAI_API_KEY"):
+        return _listed(Arm(name, "openai", model, base_url=OPENAI_URL, api_key_env="OPENAI_API_KEY"))
+    if vendor == "anthropic" and environ.get("ANTHROPIC_API_KEY"):
+        return _listed(Arm(name, "anthropic", model, api_key_env="ANTHROPIC_API_KEY"))
+    if vendor == "gemini" and environ.get("GEMINI_API_KEY"):
+        return _listed(Arm(name, "litellm", name, api_key_env="GEMINI_API_KEY"))
+    if model and environ.get("OPENROUTER_API_KEY"):
+        return _listed(Arm(name, "openai", name, base_url=OPENROUTER_URL, api_key_env="OPENROUTER_API_KEY"))
+    return None
+
+
+def arm_of(settings: ModelSettings) -> Arm:
+    """The arm of a `models:` entry; what it leaves out comes from LiteLLM's price list, if it is there."""
+    arm = Arm(
+        arm_id=settings.id,
+        provider=settings.provider,
+        model=settings.model,
+        base_url=settings.base_url,
+        api_key_env=settings.api_key_env,
+        aliases=settings.aliases,
+        context_window=settings.context_window,
+        max_output_tokens=settings.max_output_tokens,
+        capabilities=frozenset(settings.capabilities or ()),
+        data_use=frozenset(settings.data_use),
+        extra_fields=frozenset(settings.extra_fields),
+        prior_quality=settings.prior_quality,
+        prior_mass=settings.prior_mass,
+        timeout_s=settings.timeout_s,
+        chat_template=settings.chat_template,
+        prior_source=None if settings.prior_quality is None else "configured",
+    )
+    arm = _listed(arm)
+    if settings.lacks is not None:
+        arm = replace(arm, lacks=frozenset(settings.lacks))
+    return priced(arm, arm.price if settings.price is None else settings.price.to_price())
+
+
+def priced(arm: Arm, price: Price) -> Arm:
+    """The arm at that price; what it does not say of writing into the cache is as Anthropic has it."""
+    if price.cache_write is None and arm.provider == "anthropic":
+        price = replace(price, cache_write=price.input * ANTHROPICS_CACHE_WRITE)
+    return replace(arm, price=price)
+
+
+def _listed(arm: Arm) -> Arm:
+    """The arm with price, limits and lacks from LiteLLM's price list; as it was when not listed there."""
+    prices = _price_list()
+    entry = prices.get(arm.model) or prices.get(arm.model.rpartition("/")[2]) or {}
+    lacks = {name for key, name in _CAPABILITIES.items() if entry.get(key) is False}
+    arm = replace(
+        arm,
+        context_window=arm.context_window or _tokens(entry.get("max_input_tokens")),
+        max_output_tokens=arm.max_output_tokens or _tokens(entry.get("max_output_tokens")),
+        lacks=frozenset(lacks) - arm.capabilities,
+    )
+    if "input_cost_per_token" not in entry:
+        return arm
+    per_million = {
+        name: Decimal(str(entry[key])) * 1_000_000
+        for name, key in (
+            ("input", "input_cost_per_token"),
+            ("output", "output_cost_per_token"),
+            ("cached_input", "cache_read_input_token_cost"),
+            ("cache_write", "cache_creation_input_token_cost"),
+        )
+        if entry.get(key) is not None
+    }
+    price = Price(
+        per_million["input"],
+        per_million.get("output", Decimal(0)),
+        per_million.get("cached_input"),
+        per_million.get("cache_write"),
+    )
+    return priced(arm, price)
+
+
+def _tokens(listed: object) -> int | None:
+    """A limit; the list has words in places."""
+    return listed if isinstance(listed, int) and listed > 0 else None
+
+
+def _with_public_prior(arm: Arm) -> Arm:
+    """The arm with what is publicly known of its model, where its own settings say nothing."""
+    if arm.prior_quality is not None or (known := public_prior(arm.model)) is None:
+        return arm
+    return replace(arm, prior_quality=known.quality, prior_source=known.source)
+
+
+@cache
+def _price_list() -> Mapping[str, Any]:
+    """LiteLLM's price list, read as data: importing the library takes seconds."""
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    path = Path(spec.submodule_search_locations[0]) / "model_prices_and_context_window_backup.json"
+    prices: Mapping[str, Any] = orjson.loads(path.read_bytes())
+    return prices

@@ -1,0 +1,16 @@
+"""The table of real models that come with the router."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import yaml
+
+from service.domain.types import Json
+
+
+def known_models() -> list[Json]:
+    """Well-known models in the shape of the configuration's `models`, prices as in `known_models.yaml`."""
+    text = files("service.arms").joinpath("known_models.yaml").read_text(encoding="utf-8")
+    models: list[Json] = yaml.safe_load(text)["models"]
+    return models

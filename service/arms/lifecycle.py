@@ -1,0 +1,225 @@
+"""The arms at runtime: added, re-priced, tried in shadow, drained, retired; every replica follows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import SecretStr, ValidationError
+
+from bandit.budget import Pacer
+from service.arms.catalog import Catalog
+from service.arms.configured import arm_of, priced
+from service.domain.ports import Clock, Enrolments
+from service.domain.registration import ArmFigures, ArmState, Enrolment, Shadow, price_change
+from service.domain.types import AUTO, Arm, Price
+from service.errors import BadRequest, ModelConflict, UnknownModel
+from service.settings.settings import ModelSettings, PriceSettings, Settings
+
+log = structlog.get_logger(__name__)
+
+_KEY_NAME = re.compile(r"[A-Z0-9_]+_API_KEY")
+# An arm sends its key to its base_url: none of these is for models.
+_OUR_SECRETS = {
+    n.upper() for n, f in Settings.model_fields.items() if SecretStr.__name__ in str(f.annotation)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an operator wants otherwise of an arm; None: as it is."""
+
+    state: ArmState | None = None
+    price: Price | None = None
+    shadow: Shadow | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One arm, and what was observed of it; `enrolment=None`: PostgreSQL was not reached since the start."""
+
+    arm: Arm
+    state: ArmState
+    enrolment: Enrolment | None
+    figures: ArmFigures | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """Changes the arms at runtime, and keeps the catalogue and the budget at what was changed.
+
+    Args:
+        configured: the arms of the settings, in the operator's order; those added come after them.
+        environ: where the keys of providers are.
+    """
+
+    configured: tuple[Arm, ...]
+    catalog: Catalog
+    enrolments: Enrolments
+    pacer: Pacer
+    environ: Mapping[str, str]
+    clock: Clock
+
+    def follow(self, enrolments: Mapping[str, Enrolment]) -> None:
+        """Put into force what this or another replica has changed."""
+        before = self.catalog.enrolments
+        self.catalog.put(line_up(self.configured, enrolments), enrolments)
+        if (state := self.catalog.default_state) != "active":
+            log.error("default_model_not_active", arm=self.catalog.default_arm_id, state=state)
+        for arm_id, enrolment in enrolments.items():
+            n_seen = len(before[arm_id].price_changes) if arm_id in before else 0
+            for change in enrolment.price_changes[n_seen:]:
+                self.pacer.reprice(arm_id, float(change.factor))
+
+    async def listed(self) -> list[Listed]:
+        """Every arm, retired ones too. Raises StoreUnavailable."""
+        figures = await self.enrolments.figures()
+        arms = (*self.catalog.arms, *self.catalog.aside)
+        return [self._listed(arm, figures.get(arm.arm_id)) for arm in arms]
+
+    async def show(self, arm_id: str) -> Listed:
+        """One arm. Raises UnknownModel, StoreUnavailable."""
+        figures = await self.enrolments.figures()
+        return self._listed(self.catalog.known(arm_id), figures.get(arm_id))
+
+    async def add(self, model: ModelSettings, shadow: Shadow | None, reason: str | None) -> None:
+        """Add an arm: a newcomer, which is tried soon, or one in shadow.
+
+        Raises:
+            BadRequest: the model breaks a rule.
+            ModelConflict: its id or an alias is taken.
+            StoreUnavailable: PostgreSQL is away.
+        """
+        self._check(model)
+        arm, now = arm_of(model), self.clock()
+        enrolment = Enrolment(
+            arm_id=arm.arm_id,
+            added_at=now,
+            changed_at=now,
+            state="active" if shadow is None else "shadow",
+            entry=_complete(model, arm).model_dump(mode="json", exclude_none=True),
+            shadow=shadow,
+            is_newcomer=True,
+            reason=reason,
+        )
+
+        def decide(known: Mapping[str, Enrolment]) -> Enrolment:
+            taken = {name for one in line_up(self.configured, known) for name in (one.arm_id, *one.aliases)}
+            if clash := sorted((taken | known.keys()) & {arm.arm_id, *arm.aliases}):
+                raise ModelConflict(
+                    f"id and aliases must be new, {clash[0]!r} exists; PATCH changes it, even when retired",
+                    param="id" if clash[0] == arm.arm_id else "aliases",
+                )
+            return enrolment
+
+        await self.enrolments.change(decide)
+
+    async def change(self, arm_id: str, change: Change) -> None:
+        """Re-price an arm, or have it drained, retired, tried in shadow, or active again.
+
+        Raises:
+            UnknownModel: there is none of that id.
+            BadRequest: an arm without a share and a cap is to go into shadow.
+            ModelConflict: the default model, or the last active one, must stay active.
+            StoreUnavailable: PostgreSQL is away.
+        """
+
+        def decide(known: Mapping[str, Enrolment]) -> Enrolment:
+            arms = line_up(self.configured, known)
+            arm = next((arm for arm in arms if arm.arm_id == arm_id), None)
+            if arm is None:
+                raise UnknownModel(f"model {arm_id!r} does not exist", param="model_id")
+            if change.state not in (None, "active"):
+                self._must_be_dispensable(arm, [a for a in arms if _state(known, a) == "active"])
+            now = self.clock()
+            before = known.get(arm_id) or Enrolment(arm_id, added_at=now, changed_at=now)
+            return _changed(before, arm, change, now)
+
+        await self.enrolments.change(decide)
+
+    def _listed(self, arm: Arm, figures: ArmFigures | None) -> Listed:
+        return Listed(arm, self.catalog.state(arm), self.catalog.enrolments.get(arm.arm_id), figures)
+
+    def _must_be_dispensable(self, arm: Arm, active: Sequence[Arm]) -> None:
+        if arm.arm_id == self.catalog.default_arm_id:
+            raise ModelConflict(f"DEFAULT_MODEL must stay active, and it is {arm.arm_id!r}", param="state")
+        if [a.arm_id for a in active] == [arm.arm_id]:
+            raise ModelConflict(f"one model must stay active, and {arm.arm_id!r} is the last", param="state")
+
+    def _check(self, model: ModelSettings) -> None:
+        names = [model.id, *model.aliases]
+        if len(set(names)) < len(names) or AUTO & set(names):
+            raise BadRequest(f"id and aliases must differ and not be `auto`, got {names}", param="aliases")
+        if model.base_url is not None and "@" in urlsplit(model.base_url).netloc:
+            raise BadRequest("base_url: must hold no user and no password", param="base_url")
+        key = model.api_key_env
+        if key is None:
+            return
+        if not _KEY_NAME.fullmatch(key) or key in _OUR_SECRETS:
+            raise BadRequest(
+                "api_key_env: must name a provider's key and end in _API_KEY, "
+                f"and not be one of {', '.join(sorted(_OUR_SECRETS))}; got {key!r}",
+                param="api_key_env",
+            )
+        if not self.environ.get(key):
+            raise BadRequest(f"api_key_env: {key} is not set where the service runs", param="api_key_env")
+
+
+def line_up(configured: Sequence[Arm], enrolments: Mapping[str, Enrolment]) -> list[Arm]:
+    """Every arm at its price: the configured ones, then those added, oldest first."""
+    ids = {arm.arm_id for arm in configured}
+    entries = [s for s in enrolments.values() if s.entry is not None and s.arm_id not in ids]
+    added = [_added(enrolment) for enrolment in sorted(entries, key=lambda s: (s.added_at, s.arm_id))]
+    return [_priced(arm, enrolments.get(arm.arm_id)) for arm in (*configured, *added) if arm is not None]
+
+
+def _added(enrolment: Enrolment) -> Arm | None:
+    try:
+        return arm_of(ModelSettings.model_validate(enrolment.entry))
+    except ValidationError:  # a newer replica added it
+        log.error("model_not_understood", arm=enrolment.arm_id)
+        return None
+
+
+def _priced(arm: Arm, enrolment: Enrolment | None) -> Arm:
+    if enrolment is None or enrolment.price is None:
+        return arm
+    return replace(priced(arm, enrolment.price), price_version=len(enrolment.price_changes))
+
+
+def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
+    enrolment = enrolments.get(arm.arm_id)
+    return "active" if enrolment is None else enrolment.state
+
+
+def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
+    """The entry with the price and window it was added with: replicas' price lists may differ."""
+    price = PriceSettings(
+        input=arm.price.input,
+        output=arm.price.output,
+        cached_input=arm.price.cached_input,
+        cache_write=arm.price.cache_write,
+    )
+    return model.model_copy(update={"price": price, "context_window": arm.context_window})
+
+
+def _changed(before: Enrolment, arm: Arm, change: Change, now: datetime) -> Enrolment:
+    state, shadow = change.state or before.state, change.shadow or before.shadow
+    if state == "shadow" and shadow is None:
+        raise BadRequest("shadow: field is required for state `shadow`", param="shadow")
+    price = change.price or before.price
+    announced = None if price is None else price_change(arm.price, price, now)
+    return replace(
+        before,
+        changed_at=now,
+        state=state,
+        shadow=shadow,
+        price=price,
+        reason=before.reason if change.reason is None else change.reason,
+        price_changes=before.price_changes if announced is None else (*before.price_changes, announced),
+    )

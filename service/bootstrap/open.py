@@ -1,0 +1,295 @@
+"""Opens what the service stands on, and closes it: stores, encoder, providers."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from embeddings.batching import BatchingEncoder
+from embeddings.cache import CachedEncoder
+from embeddings.encoder import Encoder, EncoderError, TextEncoder
+from service.arms.configured import choose_arms
+from service.arms.known_models import known_models
+from service.background import Background
+from service.domain.ports import Memory, ModelCaller
+from service.domain.types import DEFAULT_TENANT
+from service.errors import StartupError, StoreUnavailable
+from service.memory.edge import EdgeMemory
+from service.memory.qdrant import QdrantMemory
+from service.parts import Parts, wire
+from service.providers.clients import build_callers
+from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedCaller
+from service.providers.tokenizers import ShippedTokenizers
+from service.routing.budget import N_PRICED, N_RESUMED, resume
+from service.settings.settings import Settings
+from service.store.arm_registry import PostgresEnrolments
+from service.store.connection.embedded import EmbeddedPostgres, clear_abandoned
+from service.store.connection.migrate import migrate
+from service.store.connection.pool import Database
+from service.store.evidence.evidence import PostgresEvidence
+from service.store.log.journal import PostgresJournal
+from service.store.log.pins import PostgresPins
+from service.store.log.shadow import PostgresShadowLog
+from service.store.log.spends import newest_spends
+from service.store.log.traffic import PostgresReports
+from service.store.spool.spool import Spool, SpoolingJournal
+
+log = structlog.get_logger(__name__)
+
+Progress = Callable[[str], None]
+RETRY_S = 2.0
+_PASSING = "llm-router-passing-"  # folders that end with their process; nobody's DATA_DIR is called so
+DRAIN_TIMEOUT_S = 5.0
+
+
+def silent(message: str) -> None:
+    """Progress that nobody watches."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def open_parts(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    progress: Progress = silent,
+    caller: ModelCaller | None = None,
+) -> AsyncIterator[Parts]:
+    """Build everything, in the order in which things need each other; close in reverse.
+
+    Args:
+        environ: where the keys of providers are.
+        progress: told of each slow step.
+        caller: calls models instead of the real providers.
+
+    Raises:
+        StartupError: something is missing or misconfigured, in one line.
+    """
+    async with AsyncExitStack() as stack:
+        arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
+        data_dir = await _data_dir(settings, stack)
+        database = await open_database(settings, data_dir, stack, progress)
+        await _migrate(database, settings, stack)
+        encoder = await open_encoder(settings, stack, progress)
+        memory = await open_memory(settings, data_dir, encoder, stack)
+        if caller is None:
+            callers = build_callers(environ, now, simulator=SimulatedCaller())
+            stack.push_async_callback(callers.close)
+            await callers.warm({arm.provider for arm in arms.arms})
+            caller = callers
+
+        evidence = PostgresEvidence(database)
+        await evidence.start()
+        stack.push_async_callback(evidence.close)
+        journal = SpoolingJournal(
+            PostgresJournal(database, store_texts=settings.store_texts, snapshot=evidence.snapshot),
+            Spool(data_dir / "spool", settings.spool_max_bytes, store_texts=settings.store_texts),
+        )
+        await journal.start()
+        stack.push_async_callback(journal.close)
+
+        enrolments = PostgresEnrolments(database)
+        background = Background()
+        parts = wire(
+            settings,
+            arms,
+            encoder=encoder,
+            memory=memory,
+            evidence=evidence,
+            journal=journal,
+            enrolments=enrolments,
+            shadow_log=PostgresShadowLog(
+                database, store_texts=settings.store_texts, snapshot=evidence.snapshot
+            ),
+            pins=PostgresPins(database),
+            reports=PostgresReports(database),
+            database=database,
+            environ=environ,
+            tokenizers=ShippedTokenizers(),
+            caller=caller,
+            background=background,
+            rng=np.random.default_rng(),
+            clock=now,
+        )
+        await enrolments.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
+        stack.push_async_callback(enrolments.close)
+        await _resume_budget(parts, database)
+        sweeping = asyncio.create_task(parts.learner.sweep_forever())
+        stack.push_async_callback(_cancel, sweeping)
+        pruning = asyncio.create_task(parts.router.sessions.prune_forever())
+        stack.push_async_callback(_cancel, pruning)
+        stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
+        yield parts
+
+
+async def _resume_budget(parts: Parts, database: Database) -> None:
+    """Without PostgreSQL the budget begins anew."""
+    router = parts.router
+    if router.pacer.budget_usd is None:
+        return
+    try:
+        spends = await newest_spends(database, DEFAULT_TENANT, N_RESUMED, N_PRICED)
+    except StoreUnavailable as error:
+        log.warning("budget_not_resumed", error=str(error))
+        return
+    resume(router.pacer, spends, parts.catalog.enrolments, router.knobs.feedback_weight, router.rng)
+
+
+async def _data_dir(settings: Settings, stack: AsyncExitStack) -> Path:
+    """Where what is learned is kept: the data directory, or a folder that ends with the process."""
+    try:
+        if settings.enable_persistence:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            return settings.data_dir
+        await asyncio.to_thread(clear_abandoned, Path(tempfile.gettempdir()), _PASSING)
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PASSING)))
+    except OSError as error:
+        raise StartupError(f"DATA_DIR: cannot write {settings.data_dir}: {error.strerror}") from error
+
+
+async def open_database(
+    settings: Settings, data_dir: Path, stack: AsyncExitStack, progress: Progress
+) -> Database:
+    if settings.database_url is not None:
+        database = _database(settings.database_url.get_secret_value(), settings)
+        stack.push_async_callback(database.close)
+        return database
+    postgres = EmbeddedPostgres(data_dir)
+    database = _database(await asyncio.to_thread(postgres.start, progress), settings)
+    stack.push_async_callback(asyncio.to_thread, postgres.stop)
+    stack.push_async_callback(database.close)
+    stack.push_async_callback(_cancel, asyncio.create_task(_keep_running(postgres, database)))
+    return database
+
+
+def _database(dsn: str, settings: Settings) -> Database:
+    return Database(
+        dsn,
+        max_connections=settings.database_max_connections,
+        statement_cache_size=settings.database_statement_cache_size,
+    )
+
+
+async def _keep_running(postgres: EmbeddedPostgres, database: Database) -> None:
+    """Start the embedded server again when it has died; nobody else would."""
+    while True:
+        await asyncio.sleep(RETRY_S)
+        try:
+            with suppress(StoreUnavailable):
+                await database.ping()
+                continue
+            await asyncio.to_thread(postgres.start)
+        except StartupError as error:
+            log.error("postgresql_not_restarted", error=str(error))
+        except Exception:
+            log.exception("postgresql_not_restarted")
+
+
+async def _migrate(database: Database, settings: Settings, stack: AsyncExitStack) -> None:
+    """Bring the schema up to date; when a PostgreSQL server is away, as soon as it answers."""
+    try:
+        await migrate(database)
+    except ValueError as error:  # asyncpg's, and may hold a password
+        raise StartupError("DATABASE_URL must look like postgresql://user:password@host:5432/name") from error
+    except StoreUnavailable as error:
+        if settings.database_url is None:
+            raise StartupError(f"embedded PostgreSQL does not answer: {error}") from error
+        log.warning("postgresql_unavailable", error=str(error))
+        stack.push_async_callback(
+            _cancel, asyncio.create_task(_migrate_when_back(settings.database_url.get_secret_value()))
+        )
+
+
+async def _migrate_when_back(dsn: str) -> None:
+    # A pool of its own: whoever fails for want of tables would make the shared one turn this away.
+    database = Database(dsn)
+    try:
+        while True:
+            await asyncio.sleep(RETRY_S)
+            try:
+                await migrate(database)
+                return
+            except StoreUnavailable as error:
+                log.debug("postgresql_unavailable", error=str(error))
+            except StartupError as error:
+                log.error("postgresql_not_migrated", error=str(error))
+            except Exception:
+                log.exception("postgresql_not_migrated")
+    finally:
+        await database.close()
+
+
+async def open_encoder(settings: Settings, stack: AsyncExitStack, progress: Progress) -> TextEncoder:
+    try:
+        encoder = await asyncio.to_thread(build_encoder, settings, progress)
+        batching = BatchingEncoder(encoder)
+        stack.push_async_callback(batching.close)
+        await batching.encode("warm up before the first request")
+    except EncoderError as error:
+        raise StartupError(f"EMBEDDING_BACKEND {settings.embedding_backend}: {error}") from error
+    return CachedEncoder(batching, settings.embedding_cache_size)
+
+
+def build_encoder(settings: Settings, progress: Progress) -> Encoder:
+    """The encoder that the settings name; blocks while it is built or loaded."""
+    if settings.embedding_backend == "http":
+        from embeddings.remote import RemoteEncoder
+
+        key = settings.embedding_api_key
+        return RemoteEncoder(
+            settings.embedding_base_url or "",
+            settings.embedding_model or "",
+            key.get_secret_value() if key else None,
+            settings.embedding_timeout_s,
+        )
+    if settings.embedding_backend == "sentence-transformers":
+        from embeddings.transformer import SentenceTransformerEncoder
+
+        return SentenceTransformerEncoder(
+            settings.embedding_model or "sentence-transformers/all-MiniLM-L6-v2"
+        )
+    from embeddings.minilm import MiniLM, build_minilm
+
+    weights = Path(settings.embedding_model) if settings.embedding_model else None
+    return MiniLM(build_minilm(settings.data_dir / "encoder", model_path=weights, progress=progress))
+
+
+async def open_memory(
+    settings: Settings, data_dir: Path, encoder: TextEncoder, stack: AsyncExitStack
+) -> Memory:
+    memory: Memory
+    if settings.qdrant_url is None:
+        memory = await EdgeMemory.open(
+            data_dir / "memory",
+            encoder=encoder.name,
+            dimension=encoder.dimension,
+            max_points_per_arm=settings.memory_points_per_arm,
+        )
+    else:
+        key = settings.qdrant_api_key
+        memory = await QdrantMemory.connect(
+            settings.qdrant_url,
+            api_key=key.get_secret_value() if key else None,
+            encoder=encoder.name,
+            dimension=encoder.dimension,
+            max_points_per_arm=settings.memory_points_per_arm,
+            timeout_s=settings.memory_timeout_s,
+        )
+    stack.push_async_callback(memory.close)
+    return memory
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,138 @@
+"""The command `import`: warm the router from recorded outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embeddings.encoder import EncoderError
+from service.arms.configured import choose_arms
+from service.arms.known_models import known_models
+from service.arms.lifecycle import line_up
+from service.bootstrap.open import now, open_database, open_encoder, silent
+from service.domain.types import Arm
+from service.errors import StartupError
+from service.importing.importer import Added, Importer
+from service.importing.rows import Row, read_rows
+from service.importing.survey import Survey, survey
+from service.providers.simulator.simulator import SIMULATED_ARMS
+from service.settings.settings import Settings
+from service.store.arm_registry import PostgresEnrolments
+from service.store.connection.migrate import migrate
+from service.store.evidence.evidence import PostgresEvidence
+from service.store.log.journal import PostgresJournal
+
+N_WORKERS = 8  # rows under way at once, fewer than connections
+
+Progress = Callable[[int, int], None]  # rows done, rows in all
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file's rows; `n_added` is empty after a dry run."""
+
+    survey: Survey
+    n_added: Mapping[Added, int] = field(default_factory=dict)
+
+    def text(self) -> str:
+        lines = [f"{arm_id}: {n} rows" for arm_id, n in sorted(self.survey.n_by_arm.items())]
+        if self.survey.n_drawn:
+            lines.append(f"{self.survey.n_drawn} rows with a propensity, weighed by it")
+        if self.survey.n_unknown:
+            unknown = ", ".join(f"{name} ({n})" for name, n in sorted(self.survey.n_unknown.items()))
+            lines.append(f"left out, no such model here: {unknown}; --map NAME=MODEL takes one for another")
+        lines += [_ENDS[how].format(n) for how, n in sorted(self.n_added.items())]
+        return "\n".join(lines or ["no rows"])
+
+
+_ENDS: Mapping[Added, str] = {
+    "imported": "{} rows imported",
+    "known": "{} rows known before",
+    "refused": "{} rows refused: their request_id stands for another request",
+}
+
+
+async def import_file(
+    settings: Settings,
+    environ: Mapping[str, str],
+    file: Path,
+    *,
+    tenant: str,
+    same_as: Mapping[str, str],
+    dry_run: bool,
+    progress: Progress,
+) -> Imported:
+    """Check every row of a file, then write all of them. Doing so again changes nothing.
+
+    The memory is brought up to date by a running service within seconds, else by the next.
+
+    Args:
+        same_as: names of models in the file, and the arms to take them for.
+        dry_run: only check and count.
+
+    Raises:
+        StartupError: a row breaks a rule, `same_as` names no arm, or something cannot be opened.
+        StoreUnavailable: PostgreSQL went away; import the file again.
+    """
+    if not settings.enable_persistence and settings.database_url is None:
+        raise StartupError("ENABLE_PERSISTENCE is false: what is imported would be kept nowhere")
+    started_at = now()
+    async with AsyncExitStack() as stack:
+        database = await open_database(settings, settings.data_dir, stack, silent)
+        await migrate(database)
+        enrolments = PostgresEnrolments(database)
+        await enrolments.refresh()
+        configured = choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms
+        by_name = _by_name(line_up(configured, enrolments.known), same_as)
+        found = survey(read_rows(file, started_at), by_name)
+        if dry_run or not found.n_rows:
+            return Imported(found)
+        importer = Importer(
+            journal=PostgresJournal(database, store_texts=settings.store_texts),
+            evidence=PostgresEvidence(database),
+            encoder=await open_encoder(settings, stack, silent),
+            tenant=tenant,
+            now=started_at,
+            enrolments=enrolments.known,
+        )
+        try:
+            return Imported(
+                found, await _add_all(importer, read_rows(file, started_at), by_name, found, progress)
+            )
+        except ExceptionGroup as errors:  # the workers fail alike
+            raise _told(errors.exceptions[0]) from errors
+
+
+def _told(error: Exception) -> Exception:
+    return StartupError(f"the encoder failed: {error}") if isinstance(error, EncoderError) else error
+
+
+def _by_name(arms: Iterable[Arm], same_as: Mapping[str, str]) -> dict[str, Arm]:
+    by_name = {name: arm for arm in arms for name in (arm.arm_id, *arm.aliases)}
+    for name, arm_name in same_as.items():
+        if arm_name not in by_name:
+            raise StartupError(f"--map {name}={arm_name}: no such model; there are: {', '.join(by_name)}")
+    return by_name | {name: by_name[arm_name] for name, arm_name in same_as.items()}
+
+
+async def _add_all(
+    importer: Importer, rows: Iterable[Row], by_name: Mapping[str, Arm], found: Survey, progress: Progress
+) -> Mapping[Added, int]:
+    n_added = Counter[Added]()
+    waiting = iter(rows)
+
+    async def work() -> None:
+        for row in waiting:
+            if (arm := by_name.get(row.model)) is not None:
+                weight = found.weight(arm.arm_id, row.propensity)
+                n_added[await importer.add(row, arm, weight)] += 1
+                progress(n_added.total(), found.n_rows)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(N_WORKERS):
+            workers.create_task(work())
+    return n_added

@@ -1,0 +1,206 @@
+"""Run the service: start-up text, one process or several."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TypedDict
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from embeddings.encoder import EncoderError
+from service.app import create_app
+from service.arms.catalog import Catalog
+from service.arms.configured import ArmList, choose_arms
+from service.arms.known_models import known_models
+from service.bootstrap.open import build_encoder, open_parts
+from service.domain.types import Arm
+from service.errors import StartupError
+from service.providers.simulator.simulator import SIMULATED_ARMS
+from service.settings.settings import Settings, config_path, load_settings, process_environment
+from service.store.connection.embedded import EmbeddedPostgres
+from service.telemetry import MULTIPROCESS_DIR, set_up_logs
+
+GRACE_S = 10
+IDLE_S = 75  # longer than clients and most proxies keep idle connections: who closes first must be they
+
+
+class _Uvicorn(TypedDict):
+    host: str
+    port: int
+    log_level: str
+    access_log: bool
+    server_header: bool
+    timeout_keep_alive: int
+    timeout_graceful_shutdown: int
+
+
+def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> None:
+    """Serve until told to stop, by Ctrl-C or SIGTERM.
+
+    Raises:
+        StartupError: something is missing or misconfigured, in one line.
+    """
+    set_up_logs(settings.log_level, settings.log_format)
+    if workers < 1:
+        raise StartupError(f"--workers must be at least 1, got {workers}")
+    if workers > 1:
+        _require_shared_stores(settings)
+    arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
+    with _interrupted_by_signals(), _bound(settings) as listener, _prepared(settings):
+        if workers == 1:
+            config = uvicorn.Config("", **_uvicorn(settings))
+            with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+                runner.run(_serve_alone(settings, environ, arms, listener))
+            return
+        say(banner(settings, arms, asyncio.run(_try_out(settings, environ)), listener))
+        with tempfile.TemporaryDirectory(prefix="llm-router-metrics-") as shared:
+            os.environ[MULTIPROCESS_DIR] = shared
+            config = uvicorn.Config(
+                "service.serving:worker_app", factory=True, workers=workers, **_uvicorn(settings)
+            )
+            Multiprocess(config, [listener]).run()
+
+
+async def _serve_alone(
+    settings: Settings, environ: Mapping[str, str], arms: ArmList, listener: socket.socket
+) -> None:
+    async with open_parts(settings, environ) as parts:
+        server = uvicorn.Server(uvicorn.Config(create_app(settings, environ, parts), **_uvicorn(settings)))
+        say(banner(settings, arms, parts.catalog, listener))
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
+            await server.serve([listener])
+
+
+async def _try_out(settings: Settings, environ: Mapping[str, str]) -> Catalog:
+    """Open what every worker will open: whatever stops them stops here, told once. Returns their arms."""
+    async with open_parts(settings, environ) as parts:
+        return parts.catalog
+
+
+def worker_app() -> FastAPI:
+    """The application of one of several worker processes, which read the settings anew."""
+    environ = process_environment()
+    settings = load_settings(config_path(environ), environ)
+    set_up_logs(settings.log_level, settings.log_format)
+    return create_app(settings, environ)
+
+
+def say(text: str) -> None:
+    """Tell the operator something at the start."""
+    print(text, flush=True)  # noqa: T201
+
+
+def banner(settings: Settings, arms: ArmList, catalog: Catalog, listener: socket.socket) -> str:
+    """Where it listens, which models it uses as they stand now, where data is kept."""
+    port = listener.getsockname()[1]
+    lines = [f"LLM Router on http://{settings.host}:{port}  (API documentation at /docs)"]
+    if arms.is_simulated:
+        lines.append(
+            "Models: SIMULATED, no provider key is set; answers are made up. "
+            "Set OPENROUTER_API_KEY, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, here or in .env."
+        )
+    lines += [_line_of(arm, catalog) for arm in (*catalog.arms, *catalog.aside)]
+    lines += [f"  left out: {reason}" for reason in arms.left_out]
+    kept = settings.data_dir.resolve() if settings.enable_persistence else "a temporary folder"
+    lines.append(
+        f"PostgreSQL: {'server at DATABASE_URL' if settings.database_url else f'embedded, in {kept}'}"
+    )
+    lines.append(f"Qdrant: {'server at QDRANT_URL' if settings.qdrant_url else f'embedded, in {kept}'}")
+    return "\n".join(lines)
+
+
+def _line_of(arm: Arm, catalog: Catalog) -> str:
+    price = f"${arm.price.input:f} in, ${arm.price.output:f} out per million tokens"
+    if not (arm.price.input or arm.price.output):
+        price = "price not known, counted as $0"
+    said = ["default"] if arm.arm_id == catalog.default_arm_id else []
+    said += [state] if (state := catalog.state(arm)) != "active" else []
+    return f"  {arm.arm_id}  {price}" + (f"  ({', '.join(said)})" if said else "")
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: as an exception, so that what was opened is closed."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """The address, taken before anything slow is done; nobody can connect until the server listens."""
+    host = settings.host.strip("[]")
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, settings.port))
+        except OSError as error:
+            raise StartupError(
+                f"cannot serve on {settings.host}:{settings.port}: {error.strerror}"
+            ) from error
+        yield listener
+
+
+@contextmanager
+def _prepared(settings: Settings) -> Iterator[None]:
+    """Build what must be built once, showing progress, and keep the embedded PostgreSQL up meanwhile.
+
+    Worker processes attach to what is there already; the server stops when the last one has left.
+    """
+
+    def progress(message: str) -> None:
+        say(f"  {message} ...")
+
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        build_encoder(settings, progress)
+    except OSError as error:
+        raise StartupError(f"DATA_DIR: cannot write {settings.data_dir}: {error.strerror}") from error
+    except EncoderError as error:
+        raise StartupError(f"EMBEDDING_BACKEND {settings.embedding_backend}: {error}") from error
+    if settings.database_url is not None or not settings.enable_persistence:
+        yield
+        return
+    postgres = EmbeddedPostgres(settings.data_dir)
+    postgres.start(progress)
+    try:
+        yield
+    finally:
+        postgres.stop()
+
+
+def _require_shared_stores(settings: Settings) -> None:
+    if settings.qdrant_url is None:
+        raise StartupError(
+            "--workers above 1 needs QDRANT_URL: the embedded Qdrant engine belongs to a single process"
+        )
+    if not settings.enable_persistence:
+        raise StartupError("--workers above 1 needs ENABLE_PERSISTENCE: workers share what is learned")
+
+
+def _uvicorn(settings: Settings) -> _Uvicorn:
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": IDLE_S,
+        "timeout_graceful_shutdown": GRACE_S,
+    }

@@ -1,0 +1,303 @@
+"""Call arms until one answers: the decided one, and those that remain where it fails or falls short."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from bandit.policy import draw, without
+from service.arms.catalog import Catalog, list_cost_usd
+from service.completion.faults import fault_of
+from service.completion.model_call import Call
+from service.completion.request_run import Run
+from service.domain.ports import Clock
+from service.domain.types import Arm, Candidate, LoggedDecision, Query, Signal
+from service.errors import (
+    AllArmsFailed,
+    ProviderCutShort,
+    ProviderError,
+    ProviderFellShort,
+    ProviderOutOfCredit,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+    no_answer,
+)
+
+T = TypeVar("T")
+LIMITS = {kind.__name__: kind for kind in (ProviderRateLimited, ProviderOutOfCredit)}
+Ask: TypeAlias = Callable[[Run, Call], Awaitable[T]]
+
+
+class AnsweredElsewhere(Exception):
+    """The same request id is being answered at the same time, and its decision was logged first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may be spent on answering one request."""
+
+    until: datetime
+    n_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The arm to be called next."""
+
+    arm_id: str
+    propensity: float
+    is_escalation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Makes the calls of a run; what comes of each is noted in the run and told to the breaker.
+
+    Args:
+        max_attempts: calls for one request at the most.
+        deadline_s: from the request to its answer, or to the first content of a stream.
+        escalates: whether a stronger arm is asked where an answer falls short.
+    """
+
+    catalog: Catalog
+    rng: np.random.Generator
+    clock: Clock
+    max_attempts: int
+    deadline_s: float
+    escalates: bool
+
+    def allowance(self, query: Query, logged: LoggedDecision | None) -> Allowance:
+        """What the request may spend from now on.
+
+        Each earlier call under its id, or else each retry its client says it made, leaves one call less;
+        one is always left.
+        """
+        n_before = max(query.n_client_retries, 0 if logged is None else logged.n_attempts)
+        until = self.clock() + timedelta(seconds=self.deadline_s)
+        return Allowance(until, max(1, self.max_attempts - n_before))
+
+    async def until_answered(self, run: Run, allowance: Allowance, ask: Ask[T]) -> tuple[Call, T]:
+        """Call the decided arm, and on failure the next one by probability.
+
+        An answer that falls short is the caller's only when no better one comes. The call that is
+        returned may still go on: say how it ended by `succeeded`, `failed` or `cancelled`.
+
+        Raises:
+            ProviderRejected: the provider found the request faulty, and no other arm may accept it.
+            AllArmsFailed: none is left, or enough were tried, or the time is over.
+        """
+        call, answer = await self._until_any(run, allowance, ask, Turn(run.arm_id, run.propensity))
+        while call.fault is not None:
+            self._set_aside(run, call, call.fault)
+            turn = self._better(run, allowance, call)
+            if turn is None:
+                break
+            try:
+                call, answer = await self._until_any(run, allowance, ask, turn)
+            except (ProviderRejected, AllArmsFailed):
+                break
+        run.last = call
+        return call, answer
+
+    async def _until_any(self, run: Run, allowance: Allowance, ask: Ask[T], turn: Turn) -> tuple[Call, T]:
+        """Call until an answer comes, whatever it is worth."""
+        while True:
+            arm = self._find(turn.arm_id)
+            why = "is no longer there" if arm is None else self.catalog.reason_against(arm, run.query)
+            entry = "refused" if arm is None or why is not None else self.catalog.breaker.begin(arm)
+            is_kept = run.is_held and turn.arm_id == run.arm_id
+            if why is None and entry == "refused" and not is_kept:
+                why = "is resting"
+            if arm is None or why is not None:  # which was not so when it was drawn
+                run.passed_over[turn.arm_id] = str(why)
+                turn = self._next(run, allowance)
+                continue
+            call = run.call(arm, turn.propensity, self.clock())
+            call.timeout_s = min(arm.timeout_s, self._left_s(allowance))
+            call.is_trial, call.is_escalation = entry == "trial", turn.is_escalation
+            try:
+                answer = await ask(run, call)
+                call.fault = await self._fault(call)
+                return call, answer
+            except ProviderError as error:
+                self.failed(run, call, self._seen_fairly(call, error))
+                if self._may_go_without_thoughts(run, call, error, allowance):
+                    run.without_thoughts.add(arm.arm_id)
+                    continue
+                if isinstance(error, ProviderRejected) and not (
+                    error.another_may_accept and self._left(run, allowance)
+                ):
+                    raise
+                turn = self._next(run, allowance, error)
+            except AnsweredElsewhere:
+                if call.answered_at is None:
+                    self.cancelled(run, call)
+                else:
+                    self.succeeded(run, call)
+                raise
+            except BaseException:  # the caller left, or a bug: a trial's place is free again all the same
+                self.cancelled(run, call)
+                raise
+
+    def succeeded(self, run: Run, call: Call) -> None:
+        """The answer is whole."""
+        self._tell_answered(call)
+        run.finished(call, self.clock())
+
+    def failed(self, run: Run, call: Call, error: ProviderError) -> None:
+        """The call broke off, before its first content or after."""
+        if isinstance(error, ProviderCutShort):
+            self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
+        else:
+            self.catalog.breaker.failed(call.arm, error, is_trial=call.is_trial)
+        run.failed(call, error, self.clock())
+
+    def cancelled(self, run: Run, call: Call) -> None:
+        """We gave the call up, which says nothing about the arm."""
+        if not call.is_told:
+            self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
+        run.cancelled(call, self.clock())
+
+    def any_exists(self, arm_ids: Iterable[str]) -> bool:
+        """Whether one of these arms is still in the catalogue."""
+        return any(self._find(arm_id) is not None for arm_id in arm_ids)
+
+    # --- answers that fall short
+
+    async def _fault(self, call: Call) -> Signal | None:
+        """What is wrong with an answer; None also where it is not all here yet."""
+        if not call.is_whole:
+            return None
+        if call.is_empty:
+            return "empty"
+        return await asyncio.to_thread(fault_of, call) if self.escalates else None  # a schema takes its time
+
+    def _set_aside(self, run: Run, call: Call, fault: Signal) -> None:
+        """Keep the answer until a better one comes."""
+        self._tell_answered(call)
+        run.fell_short[call.arm.arm_id] = fault
+        run.failed(call, ProviderFellShort(fault), self.clock())
+
+    def _tell_answered(self, call: Call) -> None:
+        """Tell the breaker, once, of a whole answer: an empty one is as bad as none."""
+        if call.is_told:
+            return
+        call.is_told = True
+        if call.is_empty:
+            empty = ProviderFellShort("empty")
+            self.catalog.breaker.failed(call.arm, empty, is_trial=call.is_trial)
+        else:
+            self.catalog.breaker.succeeded(call.arm)
+
+    def _better(self, run: Run, allowance: Allowance, call: Call) -> Turn | None:
+        """Who may answer better: a stronger arm, or, where nothing was answered, any other."""
+        left = self._left(run, allowance)
+        stronger = self._stronger(run, call, left) if self.escalates else None
+        if stronger is None and call.is_empty and left:
+            return self._drawn(run, left)
+        return stronger
+
+    def _stronger(self, run: Run, call: Call, left: set[str]) -> Turn | None:
+        """The most probable arm of those expected to be rated higher that the budget allows.
+
+        None for a retry, of which no expectations are known, for a request that is held out to measure
+        what the default model does by itself, and amid a tool loop, whose arm does not change.
+        """
+        if run.decision is None or run.decision.holdout or run.is_held:
+            return None
+        weighed = {c.arm_id: c for c in run.decision.candidates}
+        to_beat = _expected_reward(weighed[call.arm.arm_id])
+        allowed = [c for c in weighed.values() if c.arm_id in left and not c.is_barred]
+        able = [c for c in allowed if _expected_reward(c) > to_beat]
+        if not able:
+            return None
+        best = max(able, key=lambda candidate: candidate.probability)
+        return Turn(best.arm_id, propensity=1.0, is_escalation=True)
+
+    # --- arms that remain
+
+    def _next(self, run: Run, allowance: Allowance, error: ProviderError | None = None) -> Turn:
+        """Draw among the arms that remain, by their probability."""
+        left = self._left(run, allowance)
+        if not left:
+            raise self._all_failed(run, allowance) from error
+        return self._drawn(run, left)
+
+    def _drawn(self, run: Run, left: set[str]) -> Turn:
+        arm_ids = list(run.probabilities)
+        tried_or_resting = [i for i, arm_id in enumerate(arm_ids) if arm_id not in left]
+        probabilities = without(np.array(list(run.probabilities.values())), tried_or_resting)
+        choice = draw(probabilities, self.rng)
+        return Turn(arm_ids[choice.index], choice.propensity)
+
+    def _all_failed(self, run: Run, allowance: Allowance) -> AllArmsFailed:
+        tried = [f"{a.arm_id}: {a.error_message}" for a in run.attempts if a.status == "failed"]
+        tried += [f"{arm_id}: {why}" for arm_id, why in run.passed_over.items()]
+        if self._left_s(allowance) == 0:
+            tried.append(f"the time for a request is over ({self.deadline_s:g} s)")
+        arms = [arm for arm_id in run.probabilities if (arm := self._find(arm_id)) is not None]
+        wait_s = min((self.catalog.breaker.rests_for_s(arm) for arm in arms), default=0.0)
+        message = f"no model answered: {'; '.join(tried)}"
+        return no_answer(self._causes(run), message, retry_after_s=wait_s or None)
+
+    def _causes(self, run: Run) -> list[type[ProviderError]]:
+        """What the arms whose turn came failed of, or rest of."""
+        of_calls = [
+            LIMITS.get(str(a.error_type), ProviderError) for a in run.attempts if a.status == "failed"
+        ]
+        passed_over = [self._find(arm_id) for arm_id in run.passed_over]
+        of_rests = [
+            ProviderError if arm is None else self.catalog.breaker.rests_of(arm) for arm in passed_over
+        ]
+        return [*of_calls, *of_rests]
+
+    def _may_go_without_thoughts(
+        self, run: Run, call: Call, error: ProviderError, allowance: Allowance
+    ) -> bool:
+        """Whether the same arm is to be asked again, once, without what was thought before."""
+        is_blamed = isinstance(error, ProviderRejected) and error.blames_thoughts
+        return (
+            is_blamed and call.arm.arm_id not in run.without_thoughts and not self._is_spent(run, allowance)
+        )
+
+    def _left(self, run: Run, allowance: Allowance) -> set[str]:
+        """The arms that may still be tried."""
+        if self._is_spent(run, allowance):
+            return set()
+        return {arm_id for arm_id in run.untried if self._may_be_called(run, arm_id)}
+
+    def _is_spent(self, run: Run, allowance: Allowance) -> bool:
+        return len(run.attempts) >= allowance.n_attempts or self._left_s(allowance) == 0
+
+    def _left_s(self, allowance: Allowance) -> float:
+        return max(0.0, (allowance.until - self.clock()).total_seconds())
+
+    def _seen_fairly(self, call: Call, error: ProviderError) -> ProviderError:
+        """The error, unless the deadline left the arm less than half of the time it should have."""
+        fair_s = min(call.arm.timeout_s, self.deadline_s) / 2
+        if isinstance(error, ProviderTimeout) and call.timeout_s < fair_s:
+            return ProviderCutShort(str(error))
+        return error
+
+    def _may_be_called(self, run: Run, arm_id: str) -> bool:
+        arm = self._find(arm_id)
+        if arm is None or self.catalog.breaker.why_resting(arm) is not None:
+            return False
+        if self.catalog.reason_against(arm, run.query) is not None:
+            return False
+        dearest = run.query.options.max_cost_usd
+        return dearest is None or run.cost_usd + list_cost_usd(arm, run.query) <= dearest
+
+    def _find(self, arm_id: str) -> Arm | None:
+        """The arm of exactly this id; a retry may know one that has left the catalogue since."""
+        return next((arm for arm in self.catalog.arms if arm.arm_id == arm_id), None)
+
+
+def _expected_reward(candidate: Candidate) -> float:
+    return candidate.alpha / (candidate.alpha + candidate.beta)

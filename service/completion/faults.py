@@ -1,0 +1,96 @@
+"""Implicit signals: what a request shows of an arm though nobody says it; pure.
+
+Each speaks against its arm. That nothing was noticed speaks for none: most bad answers look like good ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from service.completion import json_schema
+from service.completion.model_call import Call
+from service.domain.types import Attempt, Json, Signal
+
+LONG_ANSWER_TOKENS = 2048  # who allows fewer expects to be cut off
+SHORT_ANSWER_CHARS = 400  # a longer answer that begins like a refusal goes on to say something
+
+# Failures of the arm itself. That it asks to wait, or rejects the request, says nothing of its answers.
+ARM_FAULTS = frozenset({"ProviderTimeout", "ProviderBroken"})
+KEY_REFUSED = frozenset({401, 403})  # the operator's fault
+
+_REFUSAL = re.compile(
+    r"(?:(?:i'm |i am )?(?:very |really |so )?sorry[,.]? (?:but )?|unfortunately,? )?"
+    r"(?:as an ai(?: language model| assistant)?,? )?"
+    r"(?:i (?:can't|cannot|can not|won't|will not|am (?:unable|not able) to)|i'm (?:unable|not able) to)"
+    r" (?:help|assist|comply|fulfil|do that|answer that|support that|continue with (?:this|that))"
+)
+
+
+def failed_arms(attempts: Iterable[Attempt]) -> list[str]:
+    """The arms whose calls failed through no fault of the caller or the operator, each once."""
+    failed = [a.arm_id for a in attempts if a.status == "failed" and _is_arms_fault(a)]
+    return list(dict.fromkeys(failed))
+
+
+def fault_of(call: Call) -> Signal | None:
+    """What is wrong with a whole answer, at first sight; one fault only, since each may bring the next."""
+    if _is_refusal(call):
+        return "refusal"
+    if not call.text.strip() and not call.has_more:
+        return "empty"
+    if call.finish_reason == "length":
+        return "truncated" if _is_long_answer_wanted(call) else None
+    return "invalid_schema" if _is_out_of_form(call) else None
+
+
+def _is_arms_fault(attempt: Attempt) -> bool:
+    return attempt.error_type in ARM_FAULTS and attempt.upstream_status not in KEY_REFUSED
+
+
+def _is_refusal(call: Call) -> bool:
+    if call.is_refusal or call.finish_reason == "content_filter":
+        return True
+    text = call.text.strip()
+    if call.has_more or len(text) > SHORT_ANSWER_CHARS:
+        return False
+    return _REFUSAL.match(text.lower().replace("\u2019", "'")) is not None
+
+
+def _is_long_answer_wanted(call: Call) -> bool:
+    allowed = call.query.max_output_tokens
+    return allowed is None or allowed >= LONG_ANSWER_TOKENS
+
+
+def _is_out_of_form(call: Call) -> bool:
+    """Whether it is not what `response_format`, or a strict tool, asks for."""
+    body = call.query.body
+    if (body.get("n") or 1) > 1:
+        return False  # the texts of several answers stand in one
+    if not call.has_more and (schema := _answer_schema(body)) is not None:
+        return not json_schema.is_valid(call.text, schema)
+    wanted = _strict_schemas(body)
+    return any(
+        not json_schema.is_valid(asked.arguments, wanted[asked.name])
+        for asked in call.tool_calls.values()
+        if asked.name in wanted
+    )
+
+
+def _answer_schema(body: Json) -> Json | None:
+    form = body.get("response_format") or {}
+    if form.get("type") == "json_object":
+        return {"type": "object"}
+    if form.get("type") != "json_schema":
+        return None
+    schema = _object(form.get("json_schema")).get("schema")
+    return schema if isinstance(schema, dict) else {}
+
+
+def _strict_schemas(body: Json) -> dict[str, Json]:
+    functions = [_object(tool.get("function")) for tool in body.get("tools") or []]
+    return {str(f.get("name")): _object(f.get("parameters")) for f in functions if f.get("strict") is True}
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,278 @@
+"""One query on its way to an answer: its decision, and the calls made for it so far."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TypedDict
+from uuid import UUID
+
+from service.completion.model_call import Call, texts_of
+from service.conversations.portability import safe_history, vendor_of
+from service.domain.types import (
+    Arm,
+    Attempt,
+    AttemptStatus,
+    Decision,
+    DecisionKind,
+    Json,
+    LoggedDecision,
+    Native,
+    Outcome,
+    Pin,
+    Query,
+    Session,
+    Signal,
+    Usage,
+)
+from service.domain.usage import cost_usd
+from service.errors import ProviderError
+
+
+@dataclass(slots=True)
+class Run:
+    """The decision for one query, the calls made for it, and the arms that remain."""
+
+    query: Query
+    decision_id: UUID
+    arm_id: str
+    propensity: float
+    kind: DecisionKind
+    decision: Decision | None  # None: a retry of what was decided earlier
+    probabilities: dict[str, float]
+    position: int  # of the next call, over all runs of this decision
+    degraded: list[str]
+    session: Session | None = None
+    reserved_usd: float = 0.0  # in the budget's purse, until the run is settled
+    logging: asyncio.Task[None] | None = None
+    is_lost: bool = False  # its decision could not be logged, so nor can what follows
+    attempts: list[Attempt] = field(default_factory=list)
+    passed_over: dict[str, str] = field(default_factory=dict)  # arms whose turn came, and why not they
+    fell_short: dict[str, Signal] = field(default_factory=dict)  # arms whose answers were set aside, and why
+    without_thoughts: set[str] = field(default_factory=set)  # arms that refused what was thought before
+    last: Call | None = None
+
+    @classmethod
+    def of(cls, decision: Decision) -> Run:
+        expected_usd = {c.arm_id: c.expected_cost_usd for c in decision.candidates}
+        return cls(
+            query=decision.query,
+            decision_id=decision.decision_id,
+            arm_id=decision.arm_id,
+            propensity=decision.propensity,
+            kind=decision.kind,
+            decision=decision,
+            probabilities={c.arm_id: c.probability for c in decision.candidates},
+            position=0,
+            degraded=list(decision.degraded),
+            session=decision.session,
+            reserved_usd=expected_usd.get(decision.arm_id, 0.0),
+        )
+
+    @classmethod
+    def retry(cls, query: Query, logged: LoggedDecision) -> Run:
+        return cls(
+            query=query,
+            decision_id=logged.decision_id,
+            arm_id=logged.arm_id,
+            propensity=logged.propensity,
+            kind=logged.kind,
+            decision=None,
+            probabilities=dict(logged.probabilities),
+            position=logged.n_attempts,
+            degraded=[],
+            session=logged.session,
+        )
+
+    @property
+    def untried(self) -> set[str]:
+        """Arms that were weighed, and have not failed yet."""
+        failed = {attempt.arm_id for attempt in self.attempts if attempt.status == "failed"}
+        return self.probabilities.keys() - failed - self.passed_over.keys()
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Dollars of all calls."""
+        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
+
+    @property
+    def answering_arm_id(self) -> str:
+        return self.arm_id if self.last is None else self.last.arm.arm_id
+
+    @property
+    def answered_kind(self) -> DecisionKind:
+        if self.last is None or self.answering_arm_id == self.arm_id:
+            return self.kind
+        return "escalated" if self.last.is_escalation else "fallback"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the decided arm is amid a tool loop, and is called even while it rests."""
+        return (
+            self.query.turn.in_tool_loop
+            and self.session is not None
+            and self.session.held_arm_id == self.arm_id
+        )
+
+    def n_foreign(self, arm: Arm) -> int:
+        """How many of the first messages may hold thoughts that the arm does not take for its own."""
+        if arm.arm_id in self.without_thoughts:
+            return self.query.n_messages
+        if self.session is None:
+            return 0 if arm.arm_id == self.arm_id else self.query.n_messages
+        return self.session.n_foreign if vendor_of(arm) == self.session.vendor else self.query.n_messages
+
+    def asked_of(self, arm: Arm) -> tuple[Json, Native | None]:
+        """The request as the arm's vendor takes it, and the native one where there is one."""
+        body, native, n_foreign = self.query.body, self.query.native, self.n_foreign(arm)
+        if native is not None:
+            native = replace(native, body=safe_history(native.body, arm, n_foreign))
+        return safe_history(body, arm, n_foreign), native
+
+    def moved_pin(self, now: datetime) -> Pin | None:
+        """Where an answer leaves the conversation otherwise than decided; None: as it was decided."""
+        if self.session is None or self.last is None:
+            return None
+        if self.answering_arm_id == self.arm_id and self.arm_id not in self.without_thoughts:
+            return None
+        if not self.attempts or self.attempts[-1].status != "ok":
+            return None
+        return Pin(
+            arm_id=self.answering_arm_id,
+            vendor=vendor_of(self.last.arm),
+            n_foreign=self.n_foreign(self.last.arm),
+            turns=self.session.turn,
+            holdout=self.session.holdout,
+            decision_id=self.decision_id,
+            updated_at=now,
+        )
+
+    def take_over(self, other: Run) -> None:
+        """Go on for a run whose decision came second under its id: what it did belongs to this one."""
+        for attempt in other.attempts:
+            self.attempts.append(replace(attempt, decision_id=self.decision_id, position=self.position))
+            self.position += 1
+        self.last = other.last
+        self.reserved_usd += other.reserved_usd
+
+    def call(self, arm: Arm, propensity: float, now: datetime) -> Call:
+        self.last = Call(self.query, arm, propensity, started_at=now)
+        return self.last
+
+    def finished(self, call: Call, now: datetime) -> None:
+        self._note(call, "ok", now, call.counted())
+
+    def failed(self, call: Call, error: ProviderError, now: datetime) -> None:
+        has_answered = call.is_whole or call.ttft_s is not None
+        spent = call.counted() if has_answered else Usage()
+        self._note(call, "failed", now, spent, error)
+
+    def cancelled(self, call: Call, now: datetime) -> None:
+        """The caller left; the provider bills the prompt and what it has written so far."""
+        self._note(call, "cancelled", now, call.counted())
+
+    def _note(
+        self,
+        call: Call,
+        status: AttemptStatus,
+        now: datetime,
+        usage: Usage,
+        error: ProviderError | None = None,
+    ) -> None:
+        """Keep what came of a call; what was thought of it before gives way."""
+        before = self._attempt_of(call)
+        attempt = Attempt(
+            attempt_id=call.attempt_id,
+            decision_id=self.decision_id,
+            position=self.position if before is None else before.position,
+            arm_id=call.arm.arm_id,
+            propensity=call.propensity,
+            status=status,
+            started_at=call.started_at,
+            # The clock is the wall's, and may have been set back meanwhile.
+            latency_s=max(0.0, ((call.answered_at or now) - call.started_at).total_seconds()),
+            ttft_s=call.ttft_s,
+            usage=usage,
+            cost_usd=cost_usd(usage, call.arm.price),
+            finish_reason=call.finish_reason,
+            error_type=None if error is None else type(error).__name__,
+            error_message=None if error is None else str(error)[:500],
+            upstream_status=None if error is None else error.status,
+        )
+        if before is None:
+            self.attempts.append(attempt)
+            self.position += 1
+        else:
+            self.attempts[self.attempts.index(before)] = attempt
+
+    def _attempt_of(self, call: Call) -> Attempt | None:
+        return next((a for a in self.attempts if a.attempt_id == call.attempt_id), None)
+
+    def outcome(self, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome:
+        """What this run led to."""
+        if self.last is None or (final := self._attempt_of(self.last)) is None:
+            return self._outcome_without_call(status, now)
+        called_s = sum(attempt.latency_s for attempt in self.attempts)
+        return Outcome(
+            decision_id=self.decision_id,
+            tenant=self.query.tenant,
+            arm_id=final.arm_id,
+            kind=self.answered_kind,
+            status=status,
+            latency_s=final.latency_s,
+            ttft_s=final.ttft_s,
+            overhead_s=max(0.0, (now - self.query.received_at).total_seconds() - called_s),
+            usage=final.usage,
+            cost_usd=self.cost_usd,
+            call_cost_usd=final.cost_usd,
+            finish_reason=final.finish_reason,
+            completed_at=now,
+            price_version=self.last.arm.price_version,
+            pin=self.moved_pin(now),
+            **_answered(self.last.text, store_texts=store_texts),
+        )
+
+    def repeated(self, body: Json, now: datetime, *, store_texts: bool) -> Outcome:
+        """The outcome of answering with what was answered before: it costs nothing."""
+        message = body["choices"][0].get("message") or {}
+        return replace(
+            self._outcome_without_call("ok", now),
+            finish_reason=body["choices"][0].get("finish_reason"),
+            **_answered("".join(texts_of(message)), store_texts=store_texts),
+        )
+
+    def _outcome_without_call(self, status: AttemptStatus, now: datetime) -> Outcome:
+        return Outcome(
+            decision_id=self.decision_id,
+            tenant=self.query.tenant,
+            arm_id=self.arm_id,
+            kind=self.kind,
+            status=status,
+            latency_s=0.0,
+            ttft_s=None,
+            overhead_s=max(0.0, (now - self.query.received_at).total_seconds()),
+            usage=Usage(),
+            cost_usd=Decimal(0),
+            call_cost_usd=Decimal(0),
+            finish_reason=None,
+            completed_at=now,
+            **_answered("", store_texts=False),
+        )
+
+
+class _Answered(TypedDict):
+    answer_chars: int
+    answer_digest: bytes | None
+    answer_text: str | None
+
+
+def _answered(text: str, *, store_texts: bool) -> _Answered:
+    """What is kept of an answer's text."""
+    return {
+        "answer_chars": len(text),
+        "answer_digest": hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() if text else None,
+        "answer_text": text if store_texts and text else None,
+    }

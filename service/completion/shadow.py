@@ -1,0 +1,107 @@
+"""Have arms in shadow answer what callers were answered, unseen: a sampled share, within a day's dollars."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+import structlog
+
+from service.arms.catalog import Catalog, list_cost_usd
+from service.background import Background
+from service.completion.model_call import Call
+from service.completion.request_run import Run
+from service.domain.ports import Clock, ModelCaller, ShadowLog
+from service.domain.registration import ShadowAnswer
+from service.domain.types import Arm, Outcome
+from service.errors import ProviderError, ProviderTimeout, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+MAX_UNDER_WAY = 4  # calls of one process
+
+
+@dataclass(slots=True)
+class Shadows:
+    """Calls arms in shadow in the background; whatever happens to them, no caller notices."""
+
+    catalog: Catalog
+    caller: ModelCaller
+    shadow_log: ShadowLog
+    background: Background
+    rng: np.random.Generator
+    clock: Clock
+    store_texts: bool
+    _n_under_way: int = field(default=0, init=False)
+
+    def consider(self, run: Run, outcome: Outcome) -> None:
+        """Begin the calls that the share asks for, for a request that the router had answered by its choice.
+
+        Never for one that named its model, does not teach, is a retry, or could not be logged.
+        """
+        query, is_new = run.query, run.decision is not None and not run.is_lost
+        if outcome.status != "ok" or outcome.kind in {"pinned", "cache"} or not is_new:
+            return
+        if query.requested_model is not None or not query.options.learn:
+            return
+        for arm in self.catalog.shadows(query):
+            if self._is_sampled(arm) and self._n_under_way < MAX_UNDER_WAY:
+                self._n_under_way += 1
+                self.background.spawn(self._answer(run, arm))
+
+    def _is_sampled(self, arm: Arm) -> bool:
+        shadow = self.catalog.enrolments[arm.arm_id].shadow
+        return shadow is not None and self.rng.random() < shadow.share
+
+    async def _answer(self, run: Run, arm: Arm) -> None:
+        try:
+            expected_usd = list_cost_usd(arm, run.query)
+            if await self.shadow_log.reserve(arm.arm_id, expected_usd, self.clock()):
+                aside = _beside(run, arm)
+                call = await self._call(aside, arm)
+                text = call.text if self.store_texts else None
+                answer = ShadowAnswer(
+                    run.query.tenant, aside.attempts[0], text, expected_usd, arm.price_version
+                )
+                await self.shadow_log.keep(answer)
+        except StoreUnavailable as error:
+            log.warning("shadow_not_kept", arm=arm.arm_id, error=str(error))
+        finally:
+            self._n_under_way -= 1
+
+    async def _call(self, aside: Run, arm: Arm) -> Call:
+        """Call the arm; what came of it is noted as the only attempt of `aside`."""
+        call = aside.call(arm, aside.propensity, self.clock())
+        try:
+            async with asyncio.timeout(arm.timeout_s):
+                body, native = aside.asked_of(arm)
+                answer = await self.caller.complete(arm, body, timeout_s=arm.timeout_s, native=native)
+            call.received(answer, self.clock())
+        except (ProviderError, TimeoutError) as failure:
+            error = failure if isinstance(failure, ProviderError) else ProviderTimeout("no answer in time")
+            self.catalog.breaker.failed(arm, error)
+            aside.failed(call, error, self.clock())
+        except asyncio.CancelledError:
+            self.catalog.breaker.released(arm)
+            raise
+        else:
+            self.catalog.breaker.succeeded(arm)
+            aside.finished(call, self.clock())
+        return call
+
+
+def _beside(run: Run, arm: Arm) -> Run:
+    """A run of the same decision that only this arm answers."""
+    return Run(
+        query=run.query,
+        decision_id=run.decision_id,
+        arm_id=arm.arm_id,
+        propensity=1.0,
+        kind=run.kind,
+        decision=None,
+        probabilities={},
+        position=0,
+        degraded=[],
+        session=run.session,
+    )

@@ -1,0 +1,117 @@
+"""A conversation's history, made safe for an arm of another vendor; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from service.conversations.gemini_signatures import MARK, signature_in
+from service.domain.types import Arm, Json
+
+# What a model thought is for its own vendor's eyes: others refuse it. Fields of a message, a call or a part.
+THOUGHT_FIELDS = frozenset(
+    {"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "thought_signature"}
+    | {"provider_specific_fields", "extra_content"}
+)
+THOUGHT_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
+
+# The ids of tool calls that a vendor takes; others take anything.
+TOOL_IDS: dict[str, tuple[re.Pattern[str], Callable[[str], str]]] = {
+    "anthropic": (re.compile(r"[A-Za-z0-9_-]{1,64}"), lambda digest: f"toolu_{digest[:24]}"),
+    "openai": (re.compile(r".{1,40}", re.DOTALL), lambda digest: f"call_{digest[:24]}"),
+}
+UNSIGNED = (
+    re.compile(rf"(?!.*{MARK}).*", re.DOTALL),
+    TOOL_IDS["openai"][1],
+)  # Google's signatures are for Google
+VENDORS = {"claude": "anthropic", "gemini": "google", "gpt": "openai", "mistral": "mistralai"}
+
+
+def vendor_of(arm: Arm) -> str:
+    """Who made the arm's model, as its name tells; else who serves it."""
+    *route, name = arm.model.lower().split("/")
+    if route:
+        return VENDORS.get(route[-1], route[-1])
+    return VENDORS.get(name.split("-")[0]) or arm.base_url or arm.provider
+
+
+def safe_history(body: Json, arm: Arm, n_foreign: int) -> Json:
+    """The body as the arm's vendor takes it; the same object where there is nothing to change.
+
+    Thinking is removed whole, never edited; ids of tool calls are replaced, alike in call and result.
+
+    Args:
+        n_foreign: of the first messages, in which another vendor's arm may have spoken.
+    """
+    messages = body["messages"]
+    native = [m for message in messages[:n_foreign] if (m := _without_thoughts(message)) is not None]
+    made = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in [*native, *messages[n_foreign:]]]
+    is_as_it_was = len(made) == len(messages) and all(a is b for a, b in zip(made, messages, strict=True))
+    return body if is_as_it_was else {**body, "messages": made}
+
+
+def _without_thoughts(message: Json) -> Json | None:
+    """The message without what was thought; None where nothing is left of it."""
+    if message.get("role") != "assistant":
+        return message
+    content, calls = message.get("content"), message.get("tool_calls")
+    safe: Json = _without_fields(message)
+    if isinstance(content, list):
+        parts = [_without_fields(part) for part in content if part.get("type") not in THOUGHT_PARTS]
+        if not parts and not calls:
+            return None
+        safe = _replaced(safe, "content", parts or None if calls else parts)
+    if isinstance(calls, list):
+        safe = _replaced(safe, "tool_calls", [_without_fields(call) for call in calls])
+    return safe
+
+
+def _without_fields(holder: Any) -> Any:
+    if not isinstance(holder, dict) or THOUGHT_FIELDS.isdisjoint(holder):
+        return holder
+    return {name: value for name, value in holder.items() if name not in THOUGHT_FIELDS}
+
+
+def _replaced(holder: Json, name: str, value: object) -> Json:
+    """The holder with another value; itself where it has that value already."""
+    return holder if holder.get(name) == value else {**holder, name: value}
+
+
+def _signed(message: Json, arm: Arm) -> Json:
+    """The message with the signatures that its calls carry, where Gemini looks for them."""
+    calls = message.get("tool_calls")
+    if vendor_of(arm) != "google" or not isinstance(calls, list):
+        return message
+    return _replaced(message, "tool_calls", [_with_signature(call, arm) for call in calls])
+
+
+def _with_signature(call: Any, arm: Arm) -> Any:
+    signature = signature_in(call.get("id")) if isinstance(call, dict) else None
+    if signature is None or not THOUGHT_FIELDS.isdisjoint(call):
+        return call
+    if arm.provider == "litellm":
+        return {**call, "provider_specific_fields": {"thought_signature": signature}}
+    return {**call, "extra_content": {"google": {"thought_signature": signature}}}
+
+
+def _with_ids(message: Json, vendor: str) -> Json:
+    """The message with ids of tool calls that the vendor takes, in OpenAI's form and in Anthropic's."""
+    if vendor == "google":
+        return message
+    safe = message
+    for name in ("tool_calls", "content"):
+        if isinstance(holders := safe.get(name), list):
+            named = [_with_id(_with_id(holder, "id", vendor), "tool_use_id", vendor) for holder in holders]
+            safe = _replaced(safe, name, named)
+    named_result: Json = _with_id(safe, "tool_call_id", vendor)
+    return named_result
+
+
+def _with_id(holder: Any, name: str, vendor: str) -> Any:
+    pattern, make = TOOL_IDS.get(vendor, UNSIGNED)
+    tool_id = holder.get(name) if isinstance(holder, dict) else None
+    if not isinstance(tool_id, str) or pattern.fullmatch(tool_id):
+        return holder
+    return {**holder, name: make(hashlib.sha256(tool_id.encode("utf-8", "surrogatepass")).hexdigest())}

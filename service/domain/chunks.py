@@ -1,0 +1,38 @@
+"""A whole answer piece by piece, where a stream was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+
+from service.domain.types import Chunk, Json, Usage
+
+
+async def in_pieces(body: Json) -> AsyncGenerator[Chunk, None]:
+    """A stream that says what an OpenAI `chat.completion` says, and costs nothing."""
+    *said, ending = pieces(body)
+    for piece in said:
+        yield Chunk(piece)
+    yield Chunk(ending, usage=Usage())
+
+
+def pieces(body: Json) -> Iterator[Json]:
+    """The `chat.completion.chunk` objects that say what a `chat.completion` says."""
+    head = {name: value for name, value in body.items() if name not in ("choices", "usage")}
+    head["object"] = "chat.completion.chunk"
+    for position, choice in enumerate(body["choices"]):
+        index = choice.get("index", position)
+        yield {**head, "choices": [_choice(index, _delta(choice["message"]), None)]}
+        yield {**head, "choices": [_choice(index, {}, choice.get("finish_reason"))]}
+    yield {**head, "choices": [], "usage": body.get("usage")}
+
+
+def _delta(message: Json) -> Json:
+    """The whole message as one delta, whose tool calls are numbered."""
+    delta = {name: value for name, value in message.items() if value is not None}
+    if isinstance(calls := delta.get("tool_calls"), list):
+        delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, dict)]
+    return delta
+
+
+def _choice(index: int, delta: Json, finish_reason: str | None) -> Json:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}

@@ -1,0 +1,91 @@
+"""What routing brings: assumed by a price list, and measured against what was held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from bandit.welch import Difference, Sample, difference
+from service.domain.traffic import Tally
+from service.domain.types import Price, Usage
+from service.domain.usage import cost_usd
+
+CONFIDENCE = 0.95
+MIN_SAMPLE = 30  # of either side; an interval from fewer would promise more than it keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """Dollars spent, and what a baseline would have charged for the same tokens."""
+
+    spent_usd: Decimal
+    baseline_usd: Decimal
+
+    @property
+    def saved_usd(self) -> Decimal:
+        return self.baseline_usd - self.spent_usd
+
+    @property
+    def saved_share(self) -> Decimal | None:
+        """Of the baseline's dollars; None where there are none."""
+        return self.saved_usd / self.baseline_usd if self.baseline_usd else None
+
+
+def assumed(tally: Tally, baseline: Price) -> Assumed:
+    """Let the baseline charge for the tokens of the last call of each request."""
+    tokens = Usage(
+        tally.prompt_tokens,
+        tally.cached_tokens,
+        tally.completion_tokens,
+        cache_write_tokens=tally.cache_write_tokens,
+    )
+    return Assumed(tally.cost_usd, cost_usd(tokens, baseline))
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """A sample as exact sums."""
+
+    n: int
+    total: Decimal
+    squares: Decimal
+
+    @property
+    def mean(self) -> float | None:
+        return float(Fraction(self.total) / self.n) if self.n else None
+
+    def sample(self) -> Sample:
+        """At least two values; as fractions, since the difference of two near numbers is what remains."""
+        mean = Fraction(self.total) / self.n
+        variance = (Fraction(self.squares) - mean * Fraction(self.total)) / (self.n - 1)
+        return Sample(self.n, float(mean), float(variance))
+
+
+def costs_of(tally: Tally) -> Moments:
+    """Dollars per request whose outcome is known."""
+    return Moments(tally.n_finished, tally.cost_usd, tally.cost_usd_squares)
+
+
+def rewards_of(tally: Tally) -> Moments:
+    """Reward per rated request."""
+    return Moments(tally.n_rated, tally.reward, tally.reward_squares)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A difference of means, routed minus held out; or why there is none."""
+
+    difference: Difference | None
+    reason: str | None = None
+
+
+def measured(routed: Moments, held_out: Moments) -> Measured:
+    """Compare what was routed with what was held out of the same traffic."""
+    if min(routed.n, held_out.n) < MIN_SAMPLE:
+        got = f"got {routed.n} routed and {held_out.n} held out"
+        return Measured(None, f"at least {MIN_SAMPLE} of each are needed, {got}")
+    first, second = routed.sample(), held_out.sample()
+    if first.variance == second.variance == 0:
+        return Measured(None, "neither side varies, so nothing tells how far chance reaches")
+    return Measured(difference(first, second, CONFIDENCE))

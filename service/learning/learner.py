@@ -1,0 +1,184 @@
+"""Feedback -> reward -> evidence, in one transaction; then the memory."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+
+from service.domain.ports import Evidence, Journal, Memory
+from service.domain.types import EpisodeFeedback, EpisodeLearned, Feedback, Learned, Noticed, Pending
+from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
+from service.learning import rewards
+
+log = structlog.get_logger(__name__)
+
+EPISODE_DECISIONS = 50  # share in a conversation's score, the newest
+SWEEP_EVERY_S = 2.0
+SWEEP_BATCH = 200
+
+
+@dataclass(slots=True)
+class Learner:
+    """Turns feedback into evidence and memory.
+
+    The evidence is committed first. The memory is an index of it: when it is away the decision stays
+    queued, and `sweep` brings the memory up to date later.
+
+    Args:
+        memory_timeout_s: how long a feedback waits for the memory.
+        memory_rest_s: how long, once one waited in vain, the others leave the memory to the sweep.
+    """
+
+    evidence: Evidence
+    memory: Memory
+    journal: Journal
+    encoder: str
+    memory_timeout_s: float = 1.0
+    memory_rest_s: float = 2.0
+    _rests_until: float = field(default=-math.inf, init=False)  # on the event loop's clock
+
+    async def learn(self, feedback: Feedback) -> Learned:
+        """Learn from one feedback; committed when this returns.
+
+        Raises:
+            UnknownRequest: nobody asked under that request id.
+            StoreUnavailable: PostgreSQL is away, or was, and the decision still waits to be written
+                there; nothing was learned, send it again.
+        """
+        try:
+            learned = await self.evidence.learn(feedback, rewards.reward_of(feedback))
+        except UnknownRequest:
+            if await self.journal.find(feedback.tenant, feedback.request_id) is not None:
+                raise StoreUnavailable("the request waits to be written to PostgreSQL") from None
+            raise
+        if learned.event_id is not None:
+            await self._remember_in_time(learned.decision_id)
+        return learned
+
+    async def learn_episode(self, feedback: EpisodeFeedback) -> EpisodeLearned:
+        """Share a conversation's score over its decisions; each is committed when this returns.
+
+        The newest EPISODE_DECISIONS that may teach get it with equal weights, 1 together, but where the
+        request itself was rated. Each in a transaction of its own: whoever gets an error sends it again, and
+        what was learned already stays as it is.
+
+        Raises:
+            UnknownRequest: no decision of that conversation may teach.
+            StoreUnavailable: PostgreSQL is away, or was, and decisions still wait to be written there.
+        """
+        if self.journal.is_degraded:
+            raise StoreUnavailable("requests wait to be written to PostgreSQL")
+        request_ids = await self.evidence.episode(feedback.tenant, feedback.session_id, EPISODE_DECISIONS)
+        if not request_ids:
+            raise UnknownRequest(
+                f"nothing that may teach is known of session_id {feedback.session_id!r}", param="session_id"
+            )
+        weight = rewards.share_of(len(request_ids))
+        learned = [await self._learn_share(feedback, request_id, weight) for request_id in request_ids]
+        return EpisodeLearned(feedback.session_id, float(weight), tuple(learned))
+
+    async def _learn_share(self, episode: EpisodeFeedback, request_id: str, weight: Decimal) -> Learned:
+        share = Feedback(
+            episode.tenant, request_id, episode.score, episode.text, episode.received_at, episode.session_id
+        )
+        reward = rewards.reward_of(share)
+        learned = await self.evidence.learn(share, None if reward is None else replace(reward, weight=weight))
+        if learned.event_id is not None:
+            await self._remember_in_time(learned.decision_id)
+        return learned
+
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        """Learn from implicit signals on a decision; committed when this returns, which says what was new.
+
+        Raises UnknownRequest, StoreUnavailable.
+        """
+        new = await self.evidence.notice(tenant, decision_id, noticed, received_at)
+        if new:
+            await self._remember_in_time(decision_id)
+        return new
+
+    async def settle(self, decision_id: UUID) -> None:
+        """Apply one decision's newest event to the memory, when it is queued.
+
+        Raises MemoryUnavailable, StoreUnavailable.
+        """
+        pending = await self.evidence.pending_for(decision_id)
+        while pending is not None:
+            pending = await self._apply(pending)
+
+    async def _remember_in_time(self, decision_id: UUID) -> None:
+        """Whatever happens here, the feedback is committed, and the sweep will try again."""
+        now = asyncio.get_running_loop().time
+        if now() < self._rests_until:
+            return
+        try:
+            async with asyncio.timeout(self.memory_timeout_s):
+                await self.settle(decision_id)
+        except (TimeoutError, MemoryUnavailable) as error:
+            self._rests_until = now() + self.memory_rest_s
+            log.warning("memory_lags", decision_id=str(decision_id), error=str(error))
+        except StoreUnavailable as error:
+            log.warning("memory_lags", decision_id=str(decision_id), error=str(error))
+        except Exception:
+            log.exception("memory_not_updated", decision_id=str(decision_id))
+
+    async def _apply(self, pending: Pending) -> Pending | None:
+        """Bring one memory up to date; returns what came in meanwhile."""
+        experience = pending.experience
+        if experience is None:
+            await self.memory.forget([pending.decision_id])
+        elif experience.encoder == self.encoder:
+            await self.memory.remember([experience])
+        if await self.evidence.remembered(pending):
+            return None
+        return await self.evidence.pending_for(pending.decision_id)
+
+    async def sweep(self) -> int:
+        """Apply what the memory missed; returns how many decisions were brought up to date.
+
+        One that fails by itself stays queued, and is passed over until the next sweep.
+        """
+        done = 0
+        failed: set[UUID] = set()
+        while batch := await self._pending_except(failed):
+            for pending in batch:
+                if await self._is_applied(pending):
+                    done += 1
+                else:
+                    failed.add(pending.decision_id)
+        return done
+
+    async def _pending_except(self, failed: set[UUID]) -> list[Pending]:
+        batch = await self.evidence.pending(SWEEP_BATCH + len(failed))
+        return [pending for pending in batch if pending.decision_id not in failed]
+
+    async def _is_applied(self, pending: Pending) -> bool:
+        try:
+            await self._apply(pending)
+        except (MemoryUnavailable, StoreUnavailable):
+            raise
+        except Exception:
+            log.exception("memory_not_updated", decision_id=str(pending.decision_id))
+            return False
+        return True
+
+    async def sweep_forever(self) -> None:
+        """Sweep every few seconds, until cancelled."""
+        while True:
+            try:
+                if done := await self.sweep():
+                    log.info("memory_caught_up", decisions=done)
+            except (MemoryUnavailable, StoreUnavailable) as error:
+                log.debug("memory_still_lags", error=str(error))
+            except Exception:
+                log.exception("memory_sweep_failed")
+            await asyncio.sleep(SWEEP_EVERY_S)

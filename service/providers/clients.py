@@ -1,0 +1,92 @@
+"""One caller for all arms: each call goes to the adapter of the arm's provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Mapping
+from typing import Protocol
+
+from service.domain.ports import Clock
+from service.domain.types import Answer, Arm, Chunk, Json, Native
+from service.providers.anthropic import AnthropicCaller
+from service.providers.litellm import LiteLLMCaller
+from service.providers.openai_compatible import OpenAICompatibleCaller
+from service.providers.simulator.simulator import SimulatedCaller
+
+
+class Adapter(Protocol):
+    """A ModelCaller that knows OpenAI's dialect only."""
+
+    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer: ...
+
+    def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]: ...
+
+    async def close(self) -> None: ...
+
+
+class NativeAdapter(Protocol):
+    """A ModelCaller for queries in its provider's own dialect."""
+
+    async def complete(self, arm: Arm, native: Native, *, timeout_s: float) -> Answer: ...
+
+    def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Chunk, None]: ...
+
+    async def close(self) -> None: ...
+
+
+class Callers:
+    """A ModelCaller made of adapters.
+
+    Args:
+        by_provider: `Arm.provider` -> who calls it; one adapter may stand for several providers.
+        native: `Arm.provider` -> who calls it when the query came in its own dialect.
+    """
+
+    def __init__(
+        self, by_provider: Mapping[str, Adapter], native: Mapping[str, NativeAdapter] | None = None
+    ) -> None:
+        self._by_provider = dict(by_provider)
+        self._native = dict(native or {})
+
+    async def warm(self, providers: Collection[str]) -> None:
+        """Load beforehand what calling these takes long to load."""
+        for adapter in {self._by_provider[provider] for provider in providers}:
+            if isinstance(adapter, LiteLLMCaller):
+                await adapter.warm()
+
+    async def complete(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> Answer:
+        if native is not None and arm.provider in self._native:
+            return await self._native[arm.provider].complete(arm, native, timeout_s=timeout_s)
+        return await self._by_provider[arm.provider].complete(arm, body, timeout_s=timeout_s)
+
+    def stream(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        if native is not None and arm.provider in self._native:
+            return self._native[arm.provider].stream(arm, native, timeout_s=timeout_s)
+        return self._by_provider[arm.provider].stream(arm, body, timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        for adapter in set(self._by_provider.values()):
+            await adapter.close()
+        for native in self._native.values():
+            await native.close()
+
+
+def build_callers(secrets: Mapping[str, str], clock: Clock, *, simulator: SimulatedCaller) -> Callers:
+    """Every provider that `Arm.provider` may name.
+
+    Args:
+        secrets: where an arm's `api_key_env` is looked up; the environment, usually.
+    """
+    litellm = LiteLLMCaller(secrets, clock)
+    return Callers(
+        {
+            "openai": OpenAICompatibleCaller(secrets, clock),
+            "anthropic": litellm,
+            "litellm": litellm,
+            "simulator": simulator,
+        },
+        native={"anthropic": AnthropicCaller(secrets, clock)},
+    )

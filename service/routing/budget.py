@@ -1,0 +1,82 @@
+"""The budget's price and purse: what a decision takes, and where a process that begins goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bandit import thompson
+from bandit.beta import Beta
+from bandit.budget import WINDOW, Pacer
+from service.domain.registration import Enrolment
+from service.domain.types import Decision, PacedArm, Spend
+
+N_RESUMED = 1000  # decisions that the purse of a new process has paid
+N_PRICED = WINDOW  # the newest of them, that its price is solved on
+
+
+def charge(pacer: Pacer, decision: Decision, feedback_weight: float, rng: np.random.Generator) -> None:
+    """Reserve what a decision is expected to cost, and let it count in the price."""
+    considered = decision.candidates
+    is_drawn = decision.session is None or decision.session.is_drawn
+    if not is_drawn or decision.query.turn.is_housekeeping:  # no price would have moved it
+        considered = tuple(c for c in considered if c.arm_id == decision.arm_id)
+    arms = [
+        PacedArm(c.arm_id, c.alpha, c.beta, c.bonus + c.speed + c.cost, c.expected_cost_usd)
+        for c in considered
+    ]
+    _record(pacer, arms, decision.arm_id, feedback_weight, rng)
+
+
+def resume(
+    pacer: Pacer,
+    spends: Sequence[Spend],
+    enrolments: Mapping[str, Enrolment],
+    feedback_weight: float,
+    rng: np.random.Generator,
+) -> None:
+    """Go on where the processes before left off.
+
+    Each would else begin with half a purse and dollars for nothing, and whoever restarts often overspend each
+    time. A debt is forgiven: it may be that of another budget.
+
+    Args:
+        spends: what the budget paid, oldest first; without arms it counts in the purse alone.
+        enrolments: by arm id, for dollars in today's prices.
+        feedback_weight: the operator's.
+    """
+    if pacer.budget_usd is None:
+        return
+    for spend in spends:
+        reserved_usd = pacer.budget_usd
+        if spend.arms:
+            arms = [_in_todays_prices(arm, spend, enrolments) for arm in spend.arms]
+            weight = feedback_weight if spend.feedback_weight is None else spend.feedback_weight
+            _record(pacer, arms, spend.arm_id, weight, rng)
+            reserved_usd = next(arm.expected_cost_usd for arm in arms if arm.arm_id == spend.arm_id)
+        if spend.cost_usd is not None:
+            pacer.settle(reserved_usd, spend.cost_usd)
+    pacer.purse = max(pacer.purse, 0.0)
+
+
+def _record(
+    pacer: Pacer, arms: Sequence[PacedArm], chosen: str, feedback_weight: float, rng: np.random.Generator
+) -> None:
+    posterior = Beta(np.array([arm.alpha for arm in arms]), np.array([arm.beta for arm in arms]))
+    offset = np.array([arm.offset for arm in arms])
+    arm_ids = [arm.arm_id for arm in arms]
+    pacer.record(
+        utilities=thompson.sample(posterior, feedback_weight, offset, rng),
+        expected_usd=np.array([arm.expected_cost_usd for arm in arms]),
+        chosen=arm_ids.index(chosen),
+        arms=arm_ids,
+    )
+
+
+def _in_todays_prices(arm: PacedArm, spend: Spend, enrolments: Mapping[str, Enrolment]) -> PacedArm:
+    enrolment = enrolments.get(arm.arm_id)
+    if enrolment is None:
+        return arm
+    return replace(arm, expected_cost_usd=enrolment.todays_usd(arm.expected_cost_usd, spend.decided_at))

@@ -1,0 +1,444 @@
+"""The knobs: one frozen tree, read once from YAML and the environment, validated at start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from dotenv import dotenv_values
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from service.dialects.chat_template import compiled
+from service.domain.types import AUTO, Price
+from service.errors import StartupError
+
+DEFAULT_CONFIG_FILE = "config.dev.yaml"
+
+
+# What names an arm goes into headers, so it is visible ASCII.
+Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+
+
+Capability = Literal[
+    "tools",
+    "tool_choice",
+    "parallel_tools",
+    "json_schema",
+    "vision",
+    "audio",
+    "files",
+    "reasoning",
+    "n",
+    "logprobs",
+    "streaming",
+]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, value: object, field: ValidationInfo) -> object:
+        """`exploration_rate: yes` would be 1."""
+        kind = cls.model_fields[str(field.field_name)].annotation
+        if isinstance(value, bool) and kind is not bool:
+            raise ValueError(f"must not be {str(value).lower()}")
+        return value
+
+
+class PriceSettings(_Frozen):
+    """US dollars per million tokens."""
+
+    input: Decimal = Field(ge=0, le=10_000, description="price of a million prompt tokens, US dollars")
+    output: Decimal = Field(ge=0, le=10_000, description="price of a million completion tokens, US dollars")
+    cached_input: Decimal | None = Field(
+        None, ge=0, le=10_000, description="price of a million prompt tokens read from the provider's cache"
+    )
+    cache_write: Decimal | None = Field(
+        None, ge=0, le=10_000, description="price of a million prompt tokens written into that cache"
+    )
+
+    def to_price(self) -> Price:
+        return Price(self.input, self.output, self.cached_input, self.cache_write)
+
+
+class ModelSettings(_Frozen):
+    """One arm."""
+
+    id: Name = Field(description="the arm's name everywhere")
+    provider: Literal["openai", "anthropic", "litellm", "simulator"] = Field(
+        description="openai: any OpenAI-compatible upstream; litellm: any provider LiteLLM knows"
+    )
+    base_url: str | None = Field(None, pattern=r"^https?://", description="the upstream's base URL")
+    model: str = Field(min_length=1, description="the upstream's name for it")
+    api_key_env: str | None = Field(None, description="environment variable that holds the key")
+    aliases: tuple[Name, ...] = Field((), description="other names a caller may use")
+    price: PriceSettings | None = Field(None, description="absent: the shipped table's price for the model")
+    context_window: int | None = Field(None, gt=0, description="tokens of prompt and answer together")
+    capabilities: tuple[Capability, ...] | None = Field(
+        None,
+        description="of: tools, json_schema, vision, audio, files, reasoning; absent: no filter",
+    )
+    lacks: tuple[Capability, ...] | None = Field(
+        None, description="what it cannot do; absent: what the shipped table says"
+    )
+    max_output_tokens: int | None = Field(None, gt=0, description="longest answer it can give, tokens")
+    data_use: tuple[Name, ...] = Field((), description="what its provider promises, in the operator's words")
+    extra_fields: tuple[Name, ...] = Field(
+        (), description="of requests, beyond OpenAI's: passed on to a server that knows them"
+    )
+    prior_quality: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="expected mean reward before evidence; absent: the public table's",
+    )
+    prior_mass: float | None = Field(None, gt=0, le=1000, description="how many answers that belief is worth")
+    timeout_s: float = Field(60.0, gt=0, le=3600, description="longest wait for (more of) an answer, seconds")
+    chat_template: str | None = Field(
+        None, max_length=100_000, description="Jinja template of its prompts, as in `tokenizer_config.json`"
+    )
+
+    @field_validator("chat_template")
+    @classmethod
+    def _is_a_template(cls, source: str | None) -> str | None:
+        if source is not None:
+            compiled(source)
+        return source
+
+    @model_validator(mode="after")
+    def _openai_needs_a_base_url(self) -> ModelSettings:
+        if self.provider == "openai" and self.base_url is None:
+            raise ValueError("provider openai needs base_url")
+        return self
+
+
+class Settings(_Frozen):
+    """Every knob. YAML keys are these names; environment variables the same in capitals."""
+
+    # --- where and how it listens
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    allow_anonymous: bool = Field(
+        False, description="listen beyond loopback although callers are not authenticated"
+    )
+    admin_key: SecretStr | None = Field(
+        None, min_length=16, description="what /admin asks for; absent: /admin is open on loopback only"
+    )
+    cors_origins: tuple[str, ...] = Field((), description="browser origins that may call, comma-separated")
+    max_body_bytes: int = Field(
+        20_000_000, ge=1_000, le=1_000_000_000, description="largest request body, bytes"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log line shown"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="auto: text on a terminal, else json"
+    )
+
+    # --- where data is kept
+    data_dir: Path = Field(Path("data"), description="embedded PostgreSQL, memory, encoder and spool")
+    enable_persistence: bool = Field(
+        True, description="false: everything learned lives in a temporary folder and ends with the process"
+    )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL 15 or newer; absent: embedded in data_dir"
+    )
+    database_max_connections: int = Field(10, ge=1, le=1_000, description="connections per process")
+    database_statement_cache_size: int = Field(
+        100, ge=0, le=10_000, description="prepared statements per connection; 0 behind a pooling pgbouncer"
+    )
+    qdrant_url: str | None = Field(
+        None, description="Qdrant server; absent: the engine in process, in data_dir"
+    )
+    qdrant_api_key: SecretStr | None = Field(None, description="key of the Qdrant server")
+    memory_points_per_arm: int = Field(
+        2_000, ge=1, le=10_000_000, description="memories kept per arm and tenant, the newest"
+    )
+    spool_max_bytes: int = Field(
+        256_000_000, ge=0, description="decisions kept on disk while PostgreSQL is away, bytes"
+    )
+    store_texts: bool = Field(False, description="keep the text of requests and answers in PostgreSQL")
+
+    # --- context
+    embedding_backend: Literal["minilm", "sentence-transformers", "http"] = Field(
+        "minilm", description="what turns text into a vector"
+    )
+    embedding_model: str | None = Field(
+        None,
+        description="folder of MiniLM weights, sentence-transformers name, or endpoint's model",
+    )
+    embedding_base_url: str | None = Field(
+        None, pattern=r"^https?://", description="OpenAI-compatible base URL for EMBEDDING_BACKEND=http"
+    )
+    embedding_api_key: SecretStr | None = Field(None, description="key of that endpoint")
+    embedding_timeout_s: float = Field(1.0, gt=0, le=60, description="longest wait for a context, seconds")
+    memory_timeout_s: float = Field(0.5, gt=0, le=60, description="longest wait for neighbours, seconds")
+    embedding_cache_size: int = Field(10_000, ge=1, le=10_000_000, description="contexts kept by content")
+
+    # --- arms
+    models: tuple[ModelSettings, ...] = Field(
+        (), description="the arms; absent: by the provider keys that are set"
+    )
+    llm_models: tuple[Name, ...] = Field((), description="use only (or just) these models, comma-separated")
+    default_model: str | None = Field(
+        None, description="answers when confidence is low; absent: the first arm"
+    )
+    public_priors: bool = Field(
+        True, description="well-known models without prior_quality start from their published quality"
+    )
+    required_data_use: tuple[Name, ...] = Field(
+        (), description="what the provider of every answer has to promise (data_use), comma-separated"
+    )
+    max_attempts: int = Field(3, ge=1, le=10, description="calls of models for one request at the most")
+    request_deadline_s: float = Field(
+        180.0, gt=0, le=3600, description="longest wait for an answer, or a stream's first content, seconds"
+    )
+    keepalive_after_s: float = Field(
+        25.0, gt=0, le=3600, description="longest silence of a stream before its first content, seconds"
+    )
+    breaker_failures: int = Field(3, ge=1, le=100, description="failures in a row that make a model rest")
+    breaker_rest_s: float = Field(30.0, gt=0, le=3600, description="how long it then rests, seconds")
+    breaker_long_rest_s: float = Field(
+        300.0, gt=0, le=86_400, description="rest of a model without credit or in a storm of 429, seconds"
+    )
+    escalation: bool = Field(
+        False, description="ask a stronger model where an answer is empty, refused, cut off or out of form"
+    )
+    escalation_hold_s: float = Field(
+        1.0, ge=0, le=60, description="how long ESCALATION holds streams back to judge them, seconds"
+    )
+
+    # --- choosing
+    feedback_weight: float = Field(0.6, ge=0, le=10, description="worth of quality in the utility")
+    latency_weight: float = Field(0.2, ge=0, le=10, description="worth of speed in the utility")
+    cost_weight: float = Field(-0.2, ge=-10, le=0, description="worth of cost in the utility, not above zero")
+    exploration_rate: float = Field(
+        0.0, ge=0, le=1, description="share of requests that try an arm other than the sampled best"
+    )
+    propensity_floor: float = Field(
+        0.0002, ge=0, le=0.1, description="least probability of every eligible arm"
+    )
+    similarity_threshold: float = Field(0.0, ge=-1, le=1, description="least cosine of a neighbour")
+    max_similar_requests: int = Field(100, ge=0, le=1000, description="most neighbours recalled")
+    min_similar_requests: int = Field(5, ge=0, le=1000, description="fewer neighbours: global evidence only")
+    recency_days: float = Field(30.0, gt=0, le=3650, description="oldest neighbour, days")
+    min_confidence_score: float = Field(
+        0.1, ge=0, le=1, description="an arm whose expected reward is lower gives way to the default model"
+    )
+    holdout_share: float = Field(
+        0.0, ge=0, le=0.5, description="share of requests the default model answers, to measure savings by"
+    )
+    optimistic_prior: float = Field(0.8, gt=0, lt=1, description="expected mean reward of an unknown arm")
+    exploration_bonus: float = Field(0.0, ge=0, le=1, description="head start of a young arm, in reward")
+    min_requests_for_global: int = Field(
+        10, ge=0, le=100_000, description="rated answers after which an arm is no longer young"
+    )
+    budget_usd_per_request: Decimal | None = Field(
+        None, gt=0, le=1_000, description="mean spend per request to keep to, US dollars"
+    )
+
+    # --- conversations
+    session_ttl_s: float = Field(
+        3_600.0,
+        ge=0,
+        le=2_592_000,
+        description="how long a conversation keeps its model after its last request, seconds; 0: not at all",
+    )
+    session_switch_margin: float = Field(
+        0.05,
+        ge=0,
+        le=100,
+        description="utility another model must gain, beyond the lost prompt cache, to take over",
+    )
+
+    # --- what requests show of their arms though nobody says it; 0 switches a signal off
+    signal_provider_error_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of a call that failed"
+    )
+    signal_refusal_weight: Decimal = Field(
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a refusal"
+    )
+    signal_empty_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of an answer without content"
+    )
+    signal_truncated_weight: Decimal = Field(
+        Decimal("0.02"), ge=0, le=1, decimal_places=6, description="weight of an answer that was cut off"
+    )
+    signal_invalid_schema_weight: Decimal = Field(
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of JSON unlike its schema"
+    )
+    signal_reask_weight: Decimal = Field(
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of the same question asked again"
+    )
+    reask_window_s: float = Field(
+        120.0, gt=0, le=86_400, description="how soon after its answer a question counts as asked again"
+    )
+
+    # --- answers seen before
+    cache_enabled: bool = Field(False, description="answer identical requests from memory")
+    cache_ttl_seconds: float = Field(3600.0, gt=0, description="how long an answer may be reused, seconds")
+    cache_max_size: int = Field(1_000, ge=1, le=1_000_000, description="answers kept per replica")
+
+    @field_validator("cors_origins", "llm_models", "required_data_use", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Settings:
+        names = [name for m in self.models for name in (m.id, *m.aliases)]
+        taken = {name for name in names if names.count(name) > 1} | (AUTO & set(names))
+        if taken:
+            raise ValueError(
+                f"models: ids and aliases must be unique and not `auto`, got {sorted(taken)} twice"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _http_embeddings_are_complete(self) -> Settings:
+        if self.embedding_backend == "http" and not (self.embedding_base_url and self.embedding_model):
+            raise ValueError("embedding_backend http needs embedding_base_url and embedding_model")
+        return self
+
+    @model_validator(mode="after")
+    def _loopback_until_there_are_keys(self) -> Settings:
+        if not self.allow_anonymous and not is_loopback(self.host):
+            raise ValueError(
+                f"host: {self.host} is not a loopback address and callers are not authenticated; "
+                "set ALLOW_ANONYMOUS=true to listen there all the same"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach that address."""
+    return host in {"localhost", "::1", "[::1]"} or host.startswith("127.")
+
+
+def read_environment(environ: Mapping[str, str], env_file: Path) -> dict[str, str]:
+    """The environment on top of an optional `.env` file; empty values count as absent."""
+    merged = {**dotenv_values(env_file), **environ}
+    return {name: value for name, value in merged.items() if value}
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read a YAML file, then let the environment override it.
+
+    Args:
+        path: the YAML file; None: no file.
+        environ: environment variables, by their public names.
+
+    Raises:
+        StartupError: the file is missing or is not YAML, a key is unknown, or a value breaks its
+            rule; one line that names it.
+    """
+    values = {} if path is None else _read_yaml(path, "CONFIG_FILE")
+    if "admin_key" in values:
+        raise StartupError("configuration: admin_key (ADMIN_KEY) belongs into the environment, not into YAML")
+    values.update(_from_environment(environ))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise StartupError(_one_line(error)) from error
+
+
+def overlaid(settings: Settings, path: Path) -> Settings:
+    """The settings with the keys of the YAML file of `--config` instead of their own. Raises StartupError."""
+    own = {name: getattr(settings, name) for name in Settings.model_fields}
+    try:
+        return Settings.model_validate(own | _read_yaml(path, "--config"))
+    except ValidationError as error:
+        raise StartupError(_one_line(error)) from error
+
+
+def config_path(environ: Mapping[str, str]) -> Path | None:
+    """CONFIG_FILE, or config.dev.yaml where there is one."""
+    named = environ.get("CONFIG_FILE")
+    if named:
+        return Path(named)
+    default = Path(DEFAULT_CONFIG_FILE)
+    return default if default.exists() else None
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML in which no key stands twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key `{twice[0]}` stands twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path, named_by: str) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text("utf-8"), _EachKeyOnce)  # noqa: S506  # a SafeLoader
+    except OSError as error:
+        raise StartupError(f"{named_by}: cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StartupError(f"{named_by}: {path} is not YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise StartupError(f"{named_by}: {path} must hold keys and values, got {type(content).__name__}")
+    return content
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    scalars = Settings.model_fields.keys() - {"models"}
+    values: dict[str, Any] = {n: environ[n.upper()] for n in scalars if environ.get(n.upper())}
+    if "database_url" not in values and environ.get("DATABASE_HOST"):
+        values["database_url"] = _database_url(environ)
+    return values
+
+
+def _database_url(environ: Mapping[str, str]) -> str:
+    from urllib.parse import quote
+
+    user = quote(environ.get("DATABASE_USER", "postgres"), safe="")
+    password = quote(environ.get("DATABASE_PASSWORD", ""), safe="")
+    login = f"{user}:{password}" if password else user
+    port = environ.get("DATABASE_PORT", "5432")
+    return f"postgresql://{login}@{environ['DATABASE_HOST']}:{port}/{environ.get('DATABASE_NAME', 'router')}"
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"configuration: unknown key `{where}`"
+    if not where:
+        return f"configuration: {message}"
+    given = "" if "url" in where or "key" in where else f", got {first['input']!r}"
+    return f"configuration: {where} ({where.upper()}): {message}{given}"
+
+
+def process_environment() -> dict[str, str]:
+    """What the process was started with, on top of `.env` in the working folder."""
+    return read_environment(os.environ, Path(".env"))

@@ -1,0 +1,76 @@
+"""Follow what other replicas change: look after every announcement, and now and then in any case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import asyncpg
+import structlog
+from asyncpg import Record
+
+from service.errors import StoreUnavailable
+from service.store.connection.pool import Database
+
+log = structlog.get_logger(__name__)
+
+
+class Follower:
+    """Keeps a copy up to date between `start` and `close`.
+
+    Args:
+        channel: where changes are announced, by `pg_notify`.
+        refresh: brings the copy up to date; may raise StoreUnavailable, which leaves it as it is.
+        poll_every_s: how soon it looks again in case an announcement was missed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        channel: str,
+        refresh: Callable[[], Awaitable[None]],
+        *,
+        poll_every_s: float,
+    ) -> None:
+        self._database = database
+        self._channel = channel
+        self._refresh = refresh
+        self._poll_every_s = poll_every_s
+        self._announced = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load the copy and keep it up to date. Without PostgreSQL it fills when that is back."""
+        try:
+            await self._refresh()
+        except StoreUnavailable:
+            log.warning("not_loaded", channel=self._channel)
+        self._following = asyncio.create_task(self._follow(), name=self._channel)
+
+    async def close(self) -> None:
+        if self._following is None:
+            return
+        self._following.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._following
+
+    async def _follow(self) -> None:
+        listening: asyncpg.Connection[Record] | None = None
+        try:
+            while True:
+                self._announced.clear()
+                try:
+                    if listening is None or listening.is_closed():
+                        listening = await self._database.listen(self._channel, self._announced.set)
+                    await self._refresh()
+                except StoreUnavailable:
+                    pass  # logged where it was found out; the copy stays as it is
+                except Exception:
+                    log.exception("refresh_failed", channel=self._channel)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._poll_every_s):  # wait_for may swallow a cancellation
+                        await self._announced.wait()
+        finally:
+            if listening is not None:
+                listening.terminate()

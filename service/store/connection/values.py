@@ -1,0 +1,29 @@
+"""Values as PostgreSQL takes them."""
+
+from __future__ import annotations
+
+from typing import overload
+
+import numpy as np
+
+from service.domain.types import Vector
+
+
+def to_bytes(context: Vector) -> bytes:
+    """Float32, little endian."""
+    return context.astype("<f4", copy=False).tobytes()
+
+
+def from_bytes(data: bytes) -> Vector:
+    return np.frombuffer(data, dtype="<f4").astype(np.float32)
+
+
+@overload
+def storable(text: str) -> str: ...
+@overload
+def storable(text: str | None) -> str | None: ...
+def storable(text: str | None) -> str | None:
+    """A text from outside without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
+    if text is None:
+        return None
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

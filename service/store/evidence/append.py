@@ -1,0 +1,102 @@
+"""Append events to the log of one decision, and fold them into sums and histories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from itertools import accumulate, pairwise
+
+from asyncpg import Record
+
+from service.store.connection.pool import Connection
+from service.store.evidence.histories import Said, folded, lock_histories, save_histories
+from service.store.evidence.histories import Versioned as VersionedHistory
+from service.store.evidence.standing_feedback import Event, Verdict, verdict_of
+from service.store.evidence.sums import Versioned as VersionedSums
+from service.store.evidence.sums import add_sums, differences, verdict_sums
+
+_INSERT_EVENT = """
+WITH event AS (
+    INSERT INTO feedback_events
+        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal,
+         session_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11)
+    RETURNING event_id
+), queued AS (
+    INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
+    SELECT $1, $2, event_id, $8 FROM event WHERE $9
+    ON CONFLICT (decision_id) DO UPDATE SET event_id = excluded.event_id
+)
+SELECT event_id, pg_notify('evidence', '') FROM event
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What changed by events."""
+
+    event_ids: list[int]
+    sums: dict[str, VersionedSums]
+    histories: dict[str, VersionedHistory]
+
+
+async def tell(
+    connection: Connection,
+    decision: Record,
+    current: Record,
+    events: Sequence[Event],
+    received_at: datetime,
+) -> Told:
+    """Append events of one decision, which is locked, and fold them in where it is learned from.
+
+    Args:
+        decision: tenant, decision_id, learn, has_context, and what it had logged.
+        current: its row of `verdicts`, and the `arms_scored` ever.
+    """
+    before = verdict_of(current)
+    verdicts = list(accumulate(events, Verdict.told, initial=before))
+    learns, tenant = decision["learn"], decision["tenant"]
+    steps = [
+        Said(
+            decided_at=decision["decided_at"],
+            n_rated=decision["n_rated"],
+            candidates=decision["candidates"],
+            before=was,
+            after=now,
+            is_first=event.arm_id not in current["arms_scored"],
+        )
+        for event, (was, now) in zip(events, pairwise(verdicts), strict=True)
+    ]
+    arms = {arm_id for said in steps for arm_id in said.arms} if learns else set()
+    known = await lock_histories(connection, tenant, arms)
+    event_ids = [await _insert_event(connection, decision, event, received_at) for event in events]
+    if not learns:
+        return Told(event_ids, {}, {})
+    learned = reduce(lambda so_far, said: so_far | folded(so_far, said), steps, known)
+    return Told(
+        event_ids,
+        histories=await save_histories(connection, tenant, learned),
+        sums=await add_sums(
+            connection, tenant, differences(verdict_sums(before), verdict_sums(verdicts[-1]))
+        ),
+    )
+
+
+async def _insert_event(connection: Connection, decision: Record, event: Event, received_at: datetime) -> int:
+    event_id: int = await connection.fetchval(
+        _INSERT_EVENT,
+        decision["decision_id"],
+        decision["tenant"],
+        event.score,
+        None if event.reward is None else event.reward.value,
+        None if event.reward is None else event.reward.weight,
+        event.text,
+        event.arm_id,
+        received_at,
+        decision["learn"] and decision["has_context"],
+        event.signal,
+        event.session_id,
+    )
+    return event_id

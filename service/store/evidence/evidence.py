@@ -1,0 +1,268 @@
+"""What was learned of every arm: events, sums and histories in PostgreSQL, a snapshot in this replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from asyncpg import Record
+
+from bandit.drift import History
+from service.domain.types import (
+    ArmSums,
+    Experience,
+    Feedback,
+    FeedbackStatus,
+    Learned,
+    Noticed,
+    Pending,
+    Reward,
+)
+from service.errors import UnknownRequest
+from service.store.connection.follow import Follower
+from service.store.connection.pool import Database
+from service.store.connection.values import storable
+from service.store.evidence.append import Told, tell
+from service.store.evidence.experiences import PENDING, PENDING_FOR, RATED, experience_of, pending_of
+from service.store.evidence.histories import history_of
+from service.store.evidence.snapshot import Snapshot
+from service.store.evidence.standing_feedback import Event
+from service.store.evidence.sums import six_places, sums_of
+
+
+class PostgresEvidence:
+    """An Evidence. Between `start` and `close` the snapshot follows what other replicas learn.
+
+    Feedback is announced to all replicas at once. Outcomes are not, being as many as requests: a
+    replica sees its own at once and those of others when it polls.
+    """
+
+    def __init__(self, database: Database, *, poll_every_s: float = 3.0) -> None:
+        self.snapshot = Snapshot()
+        self._database = database
+        self._seen_until = 0  # every transaction before this one was finished when we last looked
+        self._follower = Follower(database, "evidence", self.refresh, poll_every_s=poll_every_s)
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._seen_until > 0
+
+    def sums(self, tenant: str) -> Mapping[str, ArmSums]:
+        return self.snapshot.sums(tenant)
+
+    def histories(self, tenant: str) -> Mapping[str, History]:
+        return self.snapshot.histories(tenant)
+
+    async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(RATED, tenant, encoder, limit)
+        return await asyncio.to_thread(_experiences, rows)  # thousands of vectors
+
+    async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
+        given = None if reward is None else Reward(six_places(reward.value), six_places(reward.weight))
+        text = storable(feedback.text)
+        async with self._database.transaction() as connection:
+            decision = await connection.fetchrow(_LOCK_DECISION, feedback.tenant, feedback.request_id)
+            if decision is None:
+                raise _unknown(feedback)
+            current = await connection.fetchrow(_CURRENT, decision["decision_id"])
+            assert current is not None
+            if _stands(current, feedback):
+                return _unchanged("kept", feedback, decision, current)
+            if _says_the_same(current, feedback, text, given):
+                return _unchanged("duplicate", feedback, decision, current)
+            arm_id = current["answered_by"] or decision["arm_id"]
+            event = Event(
+                arm_id,
+                given,
+                score=None if given is None else feedback.score,
+                text=text,
+                session_id=storable(feedback.session_id),
+            )
+            told = await tell(connection, decision, current, [event], feedback.received_at)
+        self._show(feedback.tenant, told)
+        return Learned(
+            status=_status(decision["learn"], current["reward"] is not None, given),
+            decision_id=decision["decision_id"],
+            request_id=feedback.request_id,
+            arm_id=arm_id,
+            event_id=told.event_ids[-1],
+            reward=None if given is None else float(given.value),
+        )
+
+    async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_EPISODE, tenant, storable(session_id), limit)
+        return [row["request_id"] for row in rows]
+
+    async def notice(
+        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
+    ) -> list[Noticed]:
+        async with self._database.transaction() as connection:
+            decision = await connection.fetchrow(_LOCK_DECISION_BY_ID, tenant, decision_id)
+            if decision is None:
+                raise UnknownRequest(f"no decision {decision_id} was logged")
+            current = await connection.fetchrow(_CURRENT, decision_id)
+            assert current is not None
+            there = set(zip(current["signals"], current["signal_arms"], strict=True))
+            new = [one for one in noticed if (one.signal, one.arm_id) not in there]
+            if not new or not decision["learn"]:
+                return []
+            events = [
+                Event(one.arm_id, Reward(Decimal(0), six_places(one.weight)), one.signal) for one in new
+            ]
+            told = await tell(connection, decision, current, events, received_at)
+        self._show(tenant, told)
+        return new
+
+    def _show(self, tenant: str, told: Told) -> None:
+        self.snapshot.put(tenant, told.sums)
+        self.snapshot.put_histories(tenant, told.histories)
+
+    async def pending(self, limit: int) -> list[Pending]:
+        async with self._database.connection() as connection:
+            return [pending_of(row) for row in await connection.fetch(PENDING, limit)]
+
+    async def pending_for(self, decision_id: UUID) -> Pending | None:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(PENDING_FOR, decision_id)
+        return None if row is None else pending_of(row)
+
+    async def remembered(self, pending: Pending) -> bool:
+        async with self._database.connection() as connection:
+            newest = await connection.fetchval(
+                _REMEMBERED, pending.decision_id, pending.tenant, pending.event_id
+            )
+        return bool(newest)
+
+    # --- following other replicas ----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the snapshot and keep it up to date. Without PostgreSQL it fills when that is back."""
+        await self._follower.start()
+
+    async def close(self) -> None:
+        await self._follower.close()
+
+    async def refresh(self) -> None:
+        """Fetch what changed since the last time. Raises StoreUnavailable."""
+        async with self._database.connection() as connection:
+            # First the older view: what changes between the two is fetched again next time.
+            rows = await connection.fetch(_CHANGED, self._seen_until)
+            histories = await connection.fetch(_CHANGED_HISTORIES, self._seen_until)
+        for row in histories:
+            self.snapshot.put_histories(row["tenant"], {row["arm_id"]: (row["version"], history_of(row))})
+        for row in rows:
+            self._seen_until = row["seen_until"]
+            if row["arm_id"] is not None:
+                self.snapshot.put(row["tenant"], {row["arm_id"]: (row["version"], sums_of(row))})
+
+
+# What is done with one decision's feedback is done one after the other.
+_LOCK_DECISION = """
+SELECT decision_id, tenant, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
+    (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
+FROM decisions
+WHERE tenant = $1 AND request_id = $2
+FOR NO KEY UPDATE
+"""
+_LOCK_DECISION_BY_ID = """
+SELECT decision_id, tenant, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
+    (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
+FROM decisions
+WHERE tenant = $1 AND decision_id = $2
+FOR NO KEY UPDATE
+"""
+
+# After the lock, in a statement of its own: it sees what the lock waited for.
+_CURRENT = """
+SELECT v.*, o.arm_id AS answered_by,
+    ARRAY(
+        SELECT arm_id FROM feedback_events f
+        WHERE f.decision_id = v.decision_id AND f.signal IS NULL AND f.reward IS NOT NULL
+    ) AS arms_scored
+FROM verdicts v
+LEFT JOIN outcomes o ON o.decision_id = v.decision_id
+WHERE v.decision_id = $1
+"""
+
+_EPISODE = """
+SELECT request_id
+FROM decisions
+WHERE tenant = $1 AND session_id = $2 AND learn
+ORDER BY decided_at DESC, decision_id
+LIMIT $3
+"""
+
+# Up to date is who applied the newest event. Whoever applied an older one may have overwritten a newer
+# one in the memory, which is then queued again.
+_REMEMBERED = """
+WITH newest AS (
+    SELECT max(event_id) AS event_id FROM feedback_events WHERE decision_id = $1
+), done AS (
+    DELETE FROM memory_queue q
+    USING newest
+    WHERE q.decision_id = $1 AND q.event_id <= $3 AND newest.event_id <= $3
+), again AS (
+    INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
+    SELECT $1, $2, event_id, now() FROM newest WHERE event_id > $3
+    ON CONFLICT (decision_id) DO UPDATE SET event_id = greatest(memory_queue.event_id, excluded.event_id)
+)
+SELECT event_id <= $3 FROM newest
+"""
+
+# Transactions that were not finished when we last looked, or began since; a changed row carries its own.
+_CHANGED = """
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS seen_until,
+    e.tenant, e.arm_id, e.n, e.reward_sum, e.n_outcomes, e.latency_s_sum, e.cost_usd_sum, e.version
+FROM (VALUES (1)) AS always (one)
+LEFT JOIN evidence e ON e.changed_in >= $1::bigint::text::xid8
+"""
+_CHANGED_HISTORIES = "SELECT * FROM histories WHERE changed_in >= $1::bigint::text::xid8"
+
+
+def _experiences(rows: Sequence[Record]) -> list[Experience]:
+    experiences = (experience_of(row) for row in rows)
+    return [experience for experience in experiences if experience is not None]
+
+
+def _unknown(feedback: Feedback) -> UnknownRequest:
+    return UnknownRequest(f"nothing is known of request_id {feedback.request_id!r}", param="request_id")
+
+
+def _unchanged(status: FeedbackStatus, feedback: Feedback, decision: Record, current: Record) -> Learned:
+    return Learned(
+        status=status,
+        decision_id=decision["decision_id"],
+        request_id=feedback.request_id,
+        arm_id=current["arm_id"] or current["answered_by"] or decision["arm_id"],
+        event_id=None,
+        reward=None if current["reward"] is None else float(current["reward"]),
+    )
+
+
+def _stands(current: Record, feedback: Feedback) -> bool:
+    """Whether what was said of the request itself outweighs what is said of its conversation."""
+    return feedback.session_id is not None and current["reward"] is not None and current["session_id"] is None
+
+
+def _says_the_same(current: Record, feedback: Feedback, text: str | None, given: Reward | None) -> bool:
+    if given is None or current["reward"] is None:
+        return given is None and current["reward"] is None
+    before = current["score"], current["feedback_text"], current["session_id"]
+    if before != (feedback.score, text, storable(feedback.session_id)):
+        return False
+    if feedback.session_id is not None and current["weight"] != given.weight:  # the conversation went on
+        return False
+    return feedback.score is not None or current["reward"] == given.value
+
+
+def _status(learns: bool, was_rated: bool, given: Reward | None) -> FeedbackStatus:
+    if not learns:
+        return "not_learned"
+    if given is None:
+        return "withdrawn"
+    return "revised" if was_rated else "applied"

@@ -1,0 +1,82 @@
+"""Rated decisions as the memory keeps them."""
+
+from __future__ import annotations
+
+from asyncpg import Record
+
+from service.domain.types import Experience, Pending
+from service.store.connection.values import from_bytes
+from service.store.evidence.standing_feedback import verdict_of
+
+# What was rated before its outcome was known counts as free and instant until the outcome queues it again.
+PENDING = """
+SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
+    v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
+    coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
+    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
+FROM memory_queue q
+JOIN decisions d ON d.decision_id = q.decision_id
+JOIN verdicts v ON v.decision_id = q.decision_id
+LEFT JOIN outcomes o ON o.decision_id = q.decision_id
+ORDER BY q.queued_at, q.decision_id
+LIMIT $1
+"""
+PENDING_FOR = """
+SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
+    v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
+    coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
+    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
+FROM memory_queue q
+JOIN decisions d ON d.decision_id = q.decision_id
+JOIN verdicts v ON v.decision_id = q.decision_id
+LEFT JOIN outcomes o ON o.decision_id = q.decision_id
+WHERE q.decision_id = $1
+"""
+# The decisions of which something was said last; at most as many as there are events asked for.
+RATED = """
+WITH newest AS (
+    SELECT DISTINCT decision_id
+    FROM (SELECT decision_id FROM feedback_events WHERE tenant = $1 ORDER BY event_id DESC LIMIT $3) e
+)
+SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
+    v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
+    coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
+    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
+FROM newest
+JOIN decisions d ON d.decision_id = newest.decision_id
+JOIN verdicts v ON v.decision_id = d.decision_id
+LEFT JOIN outcomes o ON o.decision_id = d.decision_id
+WHERE d.encoder = $2 AND d.context IS NOT NULL AND d.learn
+"""
+
+
+def pending_of(row: Record) -> Pending:
+    """A row of PENDING or PENDING_FOR."""
+    return Pending(
+        decision_id=row["decision_id"],
+        tenant=row["tenant"],
+        event_id=row["event_id"],
+        experience=experience_of(row),
+    )
+
+
+def experience_of(row: Record) -> Experience | None:
+    """A row of PENDING or PENDING_FOR, or one like it; None: there is nothing to remember."""
+    remembered = verdict_of(row).remembered(row["answered_by"])
+    if remembered is None:
+        return None
+    arm_id, reward = remembered
+    return Experience(
+        decision_id=row["decision_id"],
+        tenant=row["tenant"],
+        request_id=row["request_id"],
+        arm_id=arm_id,
+        encoder=row["encoder"],
+        context=from_bytes(row["context"]),
+        reward=float(reward.value),
+        weight=float(reward.weight),
+        latency_s=float(row["latency_s"]),
+        cost_usd=float(row["cost_usd"]),
+        decided_at=row["decided_at"],
+        task=row["task"],
+    )

@@ -1,0 +1,174 @@
+"""The arms' histories: what each event adds to them, and the table that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import reduce
+
+from asyncpg import Record
+
+from bandit.drift import Epoch, History, Rating, Score, Side, Tally, learn
+from service.domain.types import Json, Reward
+from service.store.connection.pool import Connection
+from service.store.evidence.standing_feedback import Verdict
+
+Versioned = tuple[int, History]  # of two readings of one row, the one with the larger version is newer
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One event as histories see it, with what its decision had logged.
+
+    Args:
+        before, after: what stood of the decision, and what stands.
+        is_first: whether nobody ever scored this arm for this decision before.
+    """
+
+    decided_at: datetime
+    n_rated: float | None
+    candidates: Sequence[Json]
+    before: Verdict
+    after: Verdict
+    is_first: bool
+
+    @property
+    def arms(self) -> set[str]:
+        """The arms whose histories it changes."""
+        return {arm_id for arm_id in self.before.arms | self.after.arms if self.ratings_of(arm_id)}
+
+    def ratings_of(self, arm_id: str) -> list[Rating]:
+        """What it says of one arm: that signals no longer count, or do; and somebody's score.
+
+        Signals are in the sums only. Nothing was foretold of them, so they are in no squared error, neither
+        when they come nor when a score takes their place.
+        """
+        changes = (
+            (self.before.signalled(arm_id), self.after.signalled(arm_id), self._unforetold()),
+            (self.before.scored(arm_id), self.after.scored(arm_id), self._foretold(arm_id)),
+        )
+        return [
+            replace(rating, score=_score_of(after), replaces=_score_of(before))
+            for before, after, rating in changes
+            if before != after
+        ]
+
+    def _unforetold(self) -> Rating:
+        return Rating(
+            decided_at=self.decided_at.timestamp(),
+            n_rated=self.n_rated or 0.0,
+            n_changes=0,
+            predicted=None,
+            deviation=1.0,
+            score=None,
+        )
+
+    def _foretold(self, arm_id: str) -> Rating:
+        known = next((c for c in self.candidates if c["arm_id"] == arm_id), {})
+        standing = known.get("standing")
+        if not standing:  # logged before histories were, or weighed without this arm
+            return replace(self._unforetold(), is_first=self.is_first)
+        return replace(
+            self._unforetold(),
+            n_changes=standing["n_changes"],
+            predicted=tuple(known["predicted"]),
+            deviation=standing["deviation"],
+            is_first=self.is_first,
+        )
+
+
+def _score_of(reward: Reward | None) -> Score | None:
+    return None if reward is None else Score(float(reward.value), float(reward.weight))
+
+
+def folded(histories: Mapping[str, History], said: Said) -> dict[str, History]:
+    """The histories that change, after the event."""
+    return {
+        arm_id: reduce(learn, said.ratings_of(arm_id), histories.get(arm_id, History()))
+        for arm_id in said.arms
+    }
+
+
+# --- the table -----------------------------------------------------------------------------------------
+
+# Locks the row, or makes it. Taken before the event gets its number, the lock makes an arm's events happen in
+# the order of their numbers. It counts as a write, which whoever rebuilds keeps out.
+_LOCK = """
+INSERT INTO histories AS h
+    (tenant, arm_id, started_at, n, reward_sum, n_changes, n_predicted, squared_errors, rise_statistic,
+     rise_started_at, rise_n, rise_reward_sum, fall_statistic, fall_started_at, fall_n, fall_reward_sum,
+     newest, n_rated, is_fallen, version, changed_in)
+VALUES ($1, $2, '-Infinity', 0, 0, 0, 0, '{0,0,0,0}', 0, '-Infinity', 0, 0, 0, '-Infinity', 0, 0, '-Infinity',
+    0, false, 0, pg_current_xact_id())
+ON CONFLICT (tenant, arm_id) DO UPDATE SET version = h.version
+RETURNING *
+"""
+_SAVE = """
+UPDATE histories
+SET started_at = $3, n = $4, reward_sum = $5, n_changes = $6, n_predicted = $7, squared_errors = $8,
+    rise_statistic = $9, rise_started_at = $10, rise_n = $11, rise_reward_sum = $12, fall_statistic = $13,
+    fall_started_at = $14, fall_n = $15, fall_reward_sum = $16, newest = $17, n_rated = $18, is_fallen = $19,
+    version = version + 1, changed_in = pg_current_xact_id()
+WHERE tenant = $1 AND arm_id = $2
+RETURNING version
+"""
+
+
+async def lock_histories(connection: Connection, tenant: str, arm_ids: Collection[str]) -> dict[str, History]:
+    """These arms' histories, locked until the transaction ends, in order of their ids."""
+    return {
+        arm_id: history_of(await connection.fetchrow(_LOCK, tenant, arm_id)) for arm_id in sorted(arm_ids)
+    }
+
+
+async def save_histories(
+    connection: Connection, tenant: str, histories: Mapping[str, History]
+) -> dict[str, Versioned]:
+    """Write histories that are locked."""
+    saved = {}
+    for arm_id, history in histories.items():
+        version = await connection.fetchval(_SAVE, tenant, arm_id, *_columns(history))
+        saved[arm_id] = (version, history)
+    return saved
+
+
+def history_of(row: Record | None) -> History:
+    """A row of `histories`."""
+    assert row is not None
+    return History(
+        epoch=Epoch(row["started_at"], Tally(row["n"], row["reward_sum"])),
+        n_changes=row["n_changes"],
+        n_predicted=row["n_predicted"],
+        squared_errors=tuple(row["squared_errors"]),
+        rise=_side(row, "rise"),
+        fall=_side(row, "fall"),
+        newest=row["newest"],
+        n_rated=row["n_rated"],
+        is_fallen=row["is_fallen"],
+    )
+
+
+def _side(row: Record, name: str) -> Side:
+    rated = Tally(row[f"{name}_n"], row[f"{name}_reward_sum"])
+    return Side(row[f"{name}_statistic"], Epoch(row[f"{name}_started_at"], rated))
+
+
+def _columns(history: History) -> tuple[object, ...]:
+    return (
+        history.epoch.started_at,
+        history.epoch.rated.n,
+        history.epoch.rated.reward_sum,
+        history.n_changes,
+        history.n_predicted,
+        list(history.squared_errors),
+        *_side_columns(history.rise),
+        *_side_columns(history.fall),
+        history.newest,
+        history.n_rated,
+        history.is_fallen,
+    )
+
+
+def _side_columns(side: Side) -> tuple[float, ...]:
+    return side.statistic, side.since.started_at, side.since.rated.n, side.since.rated.reward_sum

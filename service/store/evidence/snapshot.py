@@ -1,0 +1,48 @@
+"""This replica's copy of the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from bandit.drift import History
+from service.domain.types import ArmSums
+
+T = TypeVar("T")
+
+
+class Snapshot:
+    """Sums and histories by tenant and arm, as last seen."""
+
+    def __init__(self) -> None:
+        self._sums = _Newest[ArmSums]()
+        self._histories = _Newest[History]()
+
+    def sums(self, tenant: str) -> Mapping[str, ArmSums]:
+        return self._sums.of(tenant)
+
+    def histories(self, tenant: str) -> Mapping[str, History]:
+        return self._histories.of(tenant)
+
+    def put(self, tenant: str, readings: Mapping[str, tuple[int, ArmSums]]) -> None:
+        self._sums.put(tenant, readings)
+
+    def put_histories(self, tenant: str, readings: Mapping[str, tuple[int, History]]) -> None:
+        self._histories.put(tenant, readings)
+
+
+class _Newest(Generic[T]):
+    """Readings with versions, in any order; the newest stands."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[str, T]] = {}
+        self._versions: dict[tuple[str, str], int] = {}
+
+    def of(self, tenant: str) -> Mapping[str, T]:
+        return self._values.get(tenant, {})
+
+    def put(self, tenant: str, readings: Mapping[str, tuple[int, T]]) -> None:
+        for arm_id, (version, value) in readings.items():
+            if version > self._versions.get((tenant, arm_id), -1):
+                self._versions[tenant, arm_id] = version
+                self._values.setdefault(tenant, {})[arm_id] = value

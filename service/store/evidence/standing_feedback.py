@@ -1,0 +1,92 @@
+"""What stands of all that was said of one decision: for each arm somebody's score, or else its signals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from asyncpg import Record
+
+from service.domain.types import Reward, Signal
+
+Signalled = tuple[str, Decimal]  # arm id and weight
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing said of a decision, by somebody or by an implicit signal."""
+
+    arm_id: str  # the arm it credits
+    reward: Reward | None  # None: withdraws what somebody said
+    signal: Signal | None = None
+    score: float | None = None
+    text: str | None = None
+    session_id: str | None = None  # said of this whole conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What stands of one decision.
+
+    Args:
+        rated: the arm that somebody's score credits, and its reward; None: nobody's stands.
+        signals: of every implicit signal, in order.
+    """
+
+    rated: tuple[str, Reward] | None = None
+    signals: tuple[Signalled, ...] = ()
+
+    def told(self, event: Event) -> Verdict:
+        """What stands after one more event."""
+        if event.signal is None:
+            return replace(self, rated=None if event.reward is None else (event.arm_id, event.reward))
+        assert event.reward is not None, "a signal is never withdrawn"
+        return replace(self, signals=(*self.signals, (event.arm_id, event.reward.weight)))
+
+    @property
+    def arms(self) -> set[str]:
+        """The arms of which anything was said."""
+        return {arm_id for arm_id, _ in self.signals} | ({self.rated[0]} if self.rated else set())
+
+    def scored(self, arm_id: str) -> Reward | None:
+        """Somebody's score of this arm."""
+        return self.rated[1] if self.rated and self.rated[0] == arm_id else None
+
+    def signalled(self, arm_id: str) -> Reward | None:
+        """What signals say of this arm: nothing, once somebody has."""
+        weight = sum((weight for arm, weight in self.signals if arm == arm_id), Decimal(0))
+        if weight == 0 or self.scored(arm_id) is not None:
+            return None
+        return Reward(Decimal(0), min(weight, Decimal(1)))
+
+    def of(self, arm_id: str) -> Reward | None:
+        """What counts of this arm."""
+        return self.scored(arm_id) or self.signalled(arm_id)
+
+    def rewards(self) -> dict[str, Reward]:
+        """What counts, by arm."""
+        return {arm_id: reward for arm_id in self.arms if (reward := self.of(arm_id)) is not None}
+
+    def remembered(self, answered_by: str) -> tuple[str, Reward] | None:
+        """The arm and the reward that the memory keeps: the score, or else what signals say of the answer."""
+        signalled = self.signalled(answered_by)
+        return self.rated or (None if signalled is None else (answered_by, signalled))
+
+
+def verdict_of(row: Record) -> Verdict:
+    """A row of `verdicts`, or one with its columns."""
+    reward = reward_of(row["reward"], row["weight"])
+    return Verdict(
+        rated=None if reward is None else (row["arm_id"], reward),
+        signals=tuple(zip(row["signal_arms"], row["signal_weights"], strict=True)),
+    )
+
+
+def event_of(row: Record) -> Event:
+    """A row of `feedback_events`."""
+    return Event(row["arm_id"], reward_of(row["reward"], row["weight"]), row["signal"])
+
+
+def reward_of(reward: Decimal | None, weight: Decimal | None) -> Reward | None:
+    """Two columns, both NULL where nothing is said."""
+    return None if reward is None or weight is None else Reward(reward, weight)

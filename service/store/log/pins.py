@@ -1,0 +1,76 @@
+"""The pins of conversations in PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from asyncpg import Record
+
+from service.domain.types import Outcome, Pin
+from service.store.connection.pool import Connection, Database
+
+
+class PostgresPins:
+    """A Pins."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, tenant: str, key: bytes, since: datetime) -> Pin | None:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_FIND, tenant, key, since)
+        return None if row is None else _pin(row)
+
+    async def prune(self, before: datetime) -> int:
+        pruned = 0
+        async with self._database.connection() as connection:
+            while n := await connection.fetchval(_PRUNE, before, _PRUNE_BATCH):
+                pruned += n
+        return pruned
+
+
+async def move_pin(connection: Connection, outcome: Outcome) -> None:
+    """Leave the conversation of an outcome where that says, unless it went on meanwhile."""
+    pin = outcome.pin
+    if pin is not None:
+        values = pin.decision_id, outcome.tenant, pin.arm_id, pin.vendor, pin.n_foreign, pin.updated_at
+        await connection.execute(_MOVE, *values)
+
+
+_FIND = """
+SELECT arm_id, vendor, n_foreign, turns, holdout, decision_id, updated_at
+FROM sessions
+WHERE tenant = $1 AND key = $2 AND updated_at >= $3
+"""
+
+_PRUNE_BATCH = 1_000  # locks few rows at a time
+_PRUNE = """
+WITH old AS (
+    SELECT tenant, key FROM sessions WHERE updated_at < $1 ORDER BY updated_at LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), pruned AS (
+    DELETE FROM sessions s USING old
+    WHERE s.tenant = old.tenant AND s.key = old.key
+    RETURNING 1
+)
+SELECT count(*) FROM pruned
+"""
+
+_MOVE = """
+UPDATE sessions s
+SET arm_id = $3, vendor = $4, n_foreign = $5, updated_at = $6
+FROM decisions d
+WHERE d.decision_id = $1 AND s.tenant = $2 AND s.key = d.session_key AND s.decision_id = $1
+"""
+
+
+def _pin(row: Record) -> Pin:
+    return Pin(
+        arm_id=row["arm_id"],
+        vendor=row["vendor"],
+        n_foreign=row["n_foreign"],
+        turns=row["turns"],
+        holdout=row["holdout"],
+        decision_id=row["decision_id"],
+        updated_at=row["updated_at"],
+    )

@@ -1,0 +1,63 @@
+"""The rounds of a time range: decisions that the router made by itself, with what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from asyncpg import Record
+
+from service.domain.types import LoggedRound
+from service.store.connection.pool import Database
+
+_TIMEOUT_S = 3600.0  # it may read the whole log
+
+# Only what somebody said counts, no implicit signal. An outcome counts when an answer came. Where nothing
+# was weighed, the request was refused: every arm rested. Where a conversation was on an arm already, not all
+# others had a chance.
+_ROUNDS = """
+SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, d.explanation, e.reward, o.cost_usd, o.latency_s
+FROM decisions d
+LEFT JOIN LATERAL (
+    SELECT reward
+    FROM feedback_events f
+    WHERE f.decision_id = d.decision_id AND f.signal IS NULL
+    ORDER BY event_id DESC
+    LIMIT 1
+) e ON true
+LEFT JOIN outcomes o ON o.decision_id = d.decision_id AND o.status = 'ok'
+WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3 AND d.learn AND d.dialect <> 'import'
+    AND d.kind IN ('exploit', 'explore', 'default')
+    AND d.explanation -> 'candidates' <> '[]'
+    AND d.explanation -> 'session' ->> 'held_arm_id' IS NULL
+ORDER BY d.decided_at, d.decision_id
+"""
+
+
+async def rounds(
+    database: Database, tenant: str, since: datetime, until: datetime
+) -> AsyncIterator[LoggedRound]:
+    """A tenant's rounds in order, as of one moment; fetched a few at a time, however many there are.
+
+    Raises StoreUnavailable.
+    """
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+        cursor = connection.cursor(_ROUNDS, tenant, since, until, prefetch=500, timeout=_TIMEOUT_S)
+        async for row in cursor:
+            yield _round(row)
+
+
+def _round(row: Record) -> LoggedRound:
+    return LoggedRound(
+        decided_at=row["decided_at"],
+        arm_id=row["arm_id"],
+        n_prompt_tokens=row["n_prompt_tokens"],
+        explanation=row["explanation"],
+        reward=_number(row["reward"]),
+        cost_usd=_number(row["cost_usd"]),
+        latency_s=_number(row["latency_s"]),
+    )
+
+
+def _number(value: object) -> float | None:
+    return None if value is None else float(str(value))

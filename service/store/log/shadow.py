@@ -1,0 +1,100 @@
+"""What arms in shadow answered, and what they may spend in a day."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import asyncpg
+
+from service.domain.registration import ShadowAnswer
+from service.domain.types import ArmSums
+from service.store.connection.pool import Database
+from service.store.connection.values import storable
+from service.store.evidence.snapshot import Snapshot
+from service.store.evidence.sums import Billed, add_billed, nine_places, outcome_sums, six_places
+
+
+class PostgresShadowLog:
+    """A ShadowLog.
+
+    Args:
+        store_texts: whether the texts of answers are written.
+        snapshot: the evidence's, as in the journal.
+    """
+
+    def __init__(self, database: Database, *, store_texts: bool = False, snapshot: Snapshot) -> None:
+        self._database = database
+        self._store_texts = store_texts
+        self._snapshot = snapshot
+
+    async def reserve(self, arm_id: str, usd: Decimal, now: datetime) -> bool:
+        async with self._database.connection() as connection:
+            reserved = await connection.fetchval(
+                _RESERVE, arm_id, nine_places(usd), now.astimezone(UTC).date()
+            )
+        return reserved is not None
+
+    async def keep(self, answer: ShadowAnswer) -> None:
+        attempt, tenant = answer.attempt, answer.tenant
+        latency_s, cost_usd = six_places(attempt.latency_s), nine_places(attempt.cost_usd)
+        new = outcome_sums(attempt.status, "explore", latency_s, cost_usd)
+        try:
+            async with self._database.transaction() as connection:
+                # The arm's row before the answer's, as a change of its price does it.
+                correction = cost_usd - nine_places(answer.reserved_usd)
+                await connection.execute(_SETTLE, attempt.arm_id, correction, _day(attempt.started_at))
+                await connection.execute(_INSERT, *self._values(answer))
+                added = [] if new == ArmSums() else [Billed(attempt.arm_id, new, answer.price_version)]
+                changed = await add_billed(connection, tenant, added)
+        except asyncpg.ForeignKeyViolationError:
+            return  # its decision waits to be written to PostgreSQL
+        self._snapshot.put(tenant, changed)
+
+    def _values(self, answer: ShadowAnswer) -> tuple[object, ...]:
+        attempt = answer.attempt
+        return (
+            attempt.decision_id,
+            answer.tenant,
+            attempt.arm_id,
+            attempt.status,
+            attempt.started_at,
+            six_places(attempt.latency_s),
+            attempt.usage.prompt_tokens,
+            attempt.usage.cached_tokens,
+            attempt.usage.completion_tokens,
+            attempt.usage.reasoning_tokens,
+            attempt.usage.estimated,
+            nine_places(attempt.cost_usd),
+            answer.price_version,
+            storable(attempt.finish_reason),
+            attempt.error_type,
+            storable(attempt.error_message),
+            attempt.upstream_status,
+            storable(answer.text) if self._store_texts else None,
+            attempt.usage.cache_write_tokens,
+        )
+
+
+def _day(moment: datetime) -> date:
+    return moment.astimezone(UTC).date()
+
+
+# One statement, so that replicas together stay within the day's dollars.
+_RESERVE = """
+UPDATE arms
+SET shadow_day = $3, shadow_day_usd = CASE WHEN shadow_day = $3 THEN shadow_day_usd ELSE 0 END + $2
+WHERE arm_id = $1 AND state = 'shadow'
+    AND CASE WHEN shadow_day = $3 THEN shadow_day_usd ELSE 0 END + $2 <= shadow_usd_per_day
+RETURNING arm_id
+"""
+_SETTLE = """
+UPDATE arms SET shadow_day_usd = shadow_day_usd + $2 WHERE arm_id = $1 AND shadow_day = $3
+"""
+_INSERT = """
+INSERT INTO shadow_answers
+    (decision_id, tenant, arm_id, status, started_at, latency_s, prompt_tokens, cached_tokens,
+     completion_tokens, reasoning_tokens, usage_estimated, cost_usd, price_version, finish_reason, error_type,
+     error_message, upstream_status, answer_text, cache_write_tokens)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+"""

@@ -1,0 +1,62 @@
+"""The newest decisions that the budget paid."""
+
+from __future__ import annotations
+
+from asyncpg import Record
+
+from service.domain.types import Json, PacedArm, Spend
+from service.store.connection.pool import Database
+
+# What was weighed is large, so it is fetched of the newest alone. The caller's choices are not the budget's,
+# answers from the cache cost nothing, and where nothing was weighed every arm rested.
+_SPENDS = """
+SELECT d.decided_at, d.arm_id,
+    CASE WHEN d.age <= $3 THEN d.explanation -> 'candidates' END AS candidates,
+    CASE WHEN d.age <= $3 THEN (d.explanation -> 'session' ->> 'is_drawn')::boolean END AS is_drawn,
+    CASE WHEN d.age <= $3 THEN (d.explanation ->> 'housekeeping')::boolean END AS is_housekeeping,
+    CASE WHEN d.age <= $3 THEN (d.explanation -> 'own_weights' ->> 'feedback_weight')::float8 END
+        AS feedback_weight,
+    (SELECT sum(cost_usd) FROM attempts a WHERE a.decision_id = d.decision_id)::float8 AS cost_usd
+FROM (
+    SELECT decision_id, decided_at, arm_id, explanation, row_number() OVER (ORDER BY decided_at DESC) AS age
+    FROM decisions
+    WHERE tenant = $1 AND dialect <> 'import' AND kind NOT IN ('pinned', 'cache')
+    ORDER BY decided_at DESC
+    LIMIT $2
+) d
+WHERE d.age > $3 OR d.explanation -> 'candidates' <> '[]'
+ORDER BY d.decided_at
+"""
+
+
+async def newest_spends(database: Database, tenant: str, limit: int, n_weighed: int) -> list[Spend]:
+    """What the budget paid of late, oldest first; the last `n_weighed` with what was weighed.
+
+    Raises StoreUnavailable.
+    """
+    async with database.connection() as connection:
+        return [_spend(row) for row in await connection.fetch(_SPENDS, tenant, limit, n_weighed)]
+
+
+def _spend(row: Record) -> Spend:
+    candidates = row["candidates"] or ()
+    if row["is_drawn"] is False or row["is_housekeeping"]:  # no price would have moved it
+        candidates = [c for c in candidates if c["arm_id"] == row["arm_id"]]
+    return Spend(
+        decided_at=row["decided_at"],
+        arm_id=row["arm_id"],
+        cost_usd=row["cost_usd"],
+        arms=tuple(_paced_arm(candidate) for candidate in candidates),
+        feedback_weight=row["feedback_weight"],
+    )
+
+
+def _paced_arm(candidate: Json) -> PacedArm:
+    posterior, utility = candidate["posterior"], candidate["utility"]
+    return PacedArm(
+        arm_id=candidate["arm_id"],
+        alpha=posterior["alpha"],
+        beta=posterior["beta"],
+        offset=utility["bonus"] + utility["speed"] + utility["cost"],
+        expected_cost_usd=candidate["expected_cost_usd"],
+    )

@@ -1,0 +1,105 @@
+"""What a tenant's requests came to, counted from the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from datetime import datetime
+
+import asyncpg
+
+from service.domain.traffic import Group, Tally
+from service.errors import StoreUnavailable
+from service.store.connection.pool import Connection, Database
+
+_TALLIED = [field.name for field in fields(Tally)]
+
+
+class PostgresReports:
+    """A Reports. Counts one report at a time, so that requests keep their connections.
+
+    Args:
+        timeout_s: how long one may take, and wait for its turn.
+    """
+
+    def __init__(self, database: Database, *, timeout_s: float = 10.0) -> None:
+        self._database = database
+        self._timeout_s = timeout_s
+        self._one_at_a_time = asyncio.Lock()
+
+    async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, Tally]:
+        async with self._turn(), self._reading() as connection:
+            try:
+                # The server gives up first: were it the client, the server would count as away.
+                rows = await connection.fetch(_TRAFFIC, tenant, since, until, timeout=2 * self._timeout_s)
+            except asyncpg.QueryCanceledError as error:
+                message = f"counting took longer than {self._timeout_s:g} s: ask for fewer days"
+                raise StoreUnavailable(message) from error
+        return {
+            Group(row["day"], row["arm_id"], row["kind"], row["holdout"]): Tally(*(row[n] for n in _TALLIED))
+            for row in rows
+        }
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._one_at_a_time.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable("other reports are being counted") from error
+        try:
+            yield
+        finally:
+            self._one_at_a_time.release()
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Connection]:
+        async with self._database.connection() as connection, connection.transaction(readonly=True):
+            await connection.execute(_GIVE_UP_AFTER, f"{self._timeout_s}s")
+            yield connection
+
+
+_GIVE_UP_AFTER = "SELECT set_config('statement_timeout', $1, true)"  # until the end of the transaction
+
+# The newest feedback of a request stands; a weak signal that nobody gave is no rating. What was imported was
+# asked elsewhere; its dialect is spelled out, as in the index.
+_TRAFFIC = """
+SELECT (d.decided_at AT TIME ZONE 'UTC')::date AS day,
+    coalesce(o.arm_id, d.arm_id) AS arm_id,
+    coalesce(o.kind, d.kind) AS kind,
+    d.holdout,
+    count(*) AS n_requests,
+    count(*) FILTER (WHERE o.status = 'ok') AS n_ok,
+    count(*) FILTER (WHERE o.status = 'failed') AS n_failed,
+    count(*) FILTER (WHERE o.status = 'cancelled') AS n_cancelled,
+    coalesce(sum(a.cost_usd), 0) AS cost_usd,
+    coalesce(sum(a.cost_usd * a.cost_usd), 0) AS cost_usd_squares,
+    coalesce(sum(o.prompt_tokens), 0) AS prompt_tokens,
+    coalesce(sum(o.cached_tokens), 0) AS cached_tokens,
+    coalesce(sum(o.cache_write_tokens), 0) AS cache_write_tokens,
+    coalesce(sum(o.completion_tokens), 0) AS completion_tokens,
+    coalesce(sum(o.reasoning_tokens), 0) AS reasoning_tokens,
+    count(*) FILTER (WHERE o.status = 'ok' AND o.kind <> 'cache') AS n_timed,
+    coalesce(sum(o.latency_s) FILTER (WHERE o.status = 'ok' AND o.kind <> 'cache'), 0) AS latency_s,
+    count(o.ttft_s) FILTER (WHERE o.status = 'ok' AND o.kind <> 'cache') AS n_streamed,
+    coalesce(sum(o.ttft_s) FILTER (WHERE o.status = 'ok' AND o.kind <> 'cache'), 0) AS ttft_s,
+    count(f.reward) AS n_rated,
+    coalesce(sum(f.reward), 0) AS reward,
+    coalesce(sum(f.reward * f.reward), 0) AS reward_squares
+FROM decisions d
+LEFT JOIN outcomes o ON o.decision_id = d.decision_id
+LEFT JOIN LATERAL (
+    SELECT sum(cost_usd) AS cost_usd FROM attempts WHERE decision_id = d.decision_id
+) a ON true
+LEFT JOIN LATERAL (
+    SELECT reward
+    FROM feedback_events
+    WHERE decision_id = d.decision_id AND signal IS NULL
+    ORDER BY event_id DESC
+    LIMIT 1
+) f ON true
+WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3 AND d.dialect <> 'import'
+GROUP BY 1, 2, 3, 4
+"""

@@ -1,0 +1,186 @@
+"""Decisions and outcomes as lines of JSON, for the spool.
+
+Nothing that the journal would write is lost. What it would not write is left out: the body of the
+query, and the texts of query and answer unless they are stored.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import numpy as np
+import orjson
+
+from service.domain.types import (
+    Attempt,
+    Candidate,
+    Decision,
+    Json,
+    Neighbour,
+    Options,
+    Outcome,
+    Pin,
+    Query,
+    Rejection,
+    Session,
+    Standing,
+    Turn,
+    Usage,
+)
+from service.store.connection.values import from_bytes, to_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An outcome with the attempts that led to it."""
+
+    outcome: Outcome
+    attempts: tuple[Attempt, ...]
+
+
+Entry = Decision | Run
+
+
+def encode(entry: Entry, *, store_texts: bool) -> bytes:
+    """One line, its end included."""
+    if isinstance(entry, Decision):
+        n_chars = len(entry.query.text)
+        text = entry.query.text if store_texts else ""
+        query = replace(entry.query, body={}, text=text, native=None)
+        bare = replace(entry, query=query, neighbours=list(entry.neighbours))
+        return _line({"kind": "decision", "n_chars": n_chars, "decision": bare})
+    answer_text = entry.outcome.answer_text if store_texts else None
+    outcome = replace(entry.outcome, answer_text=answer_text)
+    return _line({"kind": "outcome", "outcome": outcome, "attempts": entry.attempts})
+
+
+def decode(line: bytes) -> Entry:
+    """The entry of one line. Raises ValueError or KeyError when it is none.
+
+    A text that was left out comes back as blanks of the same length.
+    """
+    data = orjson.loads(line)
+    if data["kind"] == "decision":
+        return _decision(data["decision"], data["n_chars"])
+    return Run(_outcome(data["outcome"]), tuple(_attempt(a) for a in data["attempts"]))
+
+
+def _line(data: Json) -> bytes:
+    return orjson.dumps(data, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+
+
+def _plain(value: object) -> str | Sequence[str]:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode("ascii")
+    if isinstance(value, np.ndarray):
+        return b64encode(to_bytes(value)).decode("ascii")
+    if isinstance(value, frozenset):
+        return sorted(value)
+    raise TypeError(f"cannot spool a {type(value).__name__}")
+
+
+def _decision(data: Json, n_chars: int) -> Decision:
+    return Decision(
+        **{
+            **data,
+            "decision_id": UUID(data["decision_id"]),
+            "query": _query(data["query"], n_chars),
+            "candidates": tuple(_candidate(c) for c in data["candidates"]),
+            "rejected": tuple(Rejection(**r) for r in data["rejected"]),
+            "neighbours": tuple(_neighbour(n) for n in data["neighbours"]),
+            "context": None if data["context"] is None else from_bytes(b64decode(data["context"])),
+            "opinion_weights": tuple(data["opinion_weights"]),
+            "difficulty": data.get("difficulty", 0.0),
+            "neighbour_difficulties": tuple(data.get("neighbour_difficulties", ())),
+            "degraded": tuple(data["degraded"]),
+            "decided_at": datetime.fromisoformat(data["decided_at"]),
+            "session": None if data.get("session") is None else Session(**data["session"]),
+        }
+    )
+
+
+def _candidate(data: Json) -> Candidate:
+    return Candidate(
+        **{**data, "standing": Standing(**data["standing"]), "predicted": tuple(data["predicted"])}
+    )
+
+
+def _query(data: Json, n_chars: int) -> Query:
+    return Query(
+        **{
+            **data,
+            "text": data["text"].ljust(n_chars),
+            "body_digest": b64decode(data["body_digest"]),
+            "options": _options(data["options"]),
+            "received_at": datetime.fromisoformat(data["received_at"]),
+            "turn": _turn(data.get("turn", {})),
+        }
+    )
+
+
+def _turn(data: Json) -> Turn:
+    key = data.get("key")
+    return Turn(**{**data, "key": None if key is None else b64decode(key)})
+
+
+def _options(data: Json) -> Options:
+    models, max_cost_usd = data["models"], data["max_cost_usd"]
+    return Options(
+        **{
+            **data,
+            "models": None if models is None else frozenset(models),
+            "exclude": frozenset(data.get("exclude", ())),
+            "require_data_use": frozenset(data.get("require_data_use", ())),
+            "max_cost_usd": None if max_cost_usd is None else Decimal(max_cost_usd),
+        }
+    )
+
+
+def _neighbour(data: Json) -> Neighbour:
+    return Neighbour(**{**data, "decision_id": UUID(data["decision_id"])})
+
+
+def _attempt(data: Json) -> Attempt:
+    return Attempt(
+        **{
+            **data,
+            "attempt_id": UUID(data["attempt_id"]),
+            "decision_id": UUID(data["decision_id"]),
+            "started_at": datetime.fromisoformat(data["started_at"]),
+            "usage": Usage(**data["usage"]),
+            "cost_usd": Decimal(data["cost_usd"]),
+        }
+    )
+
+
+def _outcome(data: Json) -> Outcome:
+    digest = data["answer_digest"]
+    return Outcome(
+        **{
+            **data,
+            "decision_id": UUID(data["decision_id"]),
+            "usage": Usage(**data["usage"]),
+            "cost_usd": Decimal(data["cost_usd"]),
+            "call_cost_usd": Decimal(data["call_cost_usd" if "call_cost_usd" in data else "cost_usd"]),
+            "answer_digest": None if digest is None else b64decode(digest),
+            "completed_at": datetime.fromisoformat(data["completed_at"]),
+            "pin": None if data.get("pin") is None else _pin(data["pin"]),
+        }
+    )
+
+
+def _pin(data: Json) -> Pin:
+    return Pin(
+        **{
+            **data,
+            "decision_id": UUID(data["decision_id"]),
+            "updated_at": datetime.fromisoformat(data["updated_at"]),
+        }
+    )

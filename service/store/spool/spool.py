@@ -1,0 +1,282 @@
+"""What keeps decisions and outcomes while PostgreSQL is away, and the journal that uses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from service.domain.ports import Journal
+from service.domain.types import Attempt, Decision, Json, LoggedDecision, Outcome
+from service.errors import RequestConflict, StoreUnavailable
+from service.store.spool.codec import Entry, Run, decode, encode
+from service.store.spool.durable_lines import LineFile
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A line of the spool; `entry=None`: it makes no sense."""
+
+    line: bytes
+    entry: Entry | None
+
+
+class Spool:
+    """Decisions and outcomes on disk, in order, with an index of what waits.
+
+    Args:
+        folder: where its file is; what PostgreSQL can never take is put into `rejected` there.
+        max_bytes: how large the file may grow.
+        store_texts: whether the texts of queries and answers are kept.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, *, store_texts: bool = False) -> None:
+        self.n_refused = 0  # what did not fit, or could not be written
+        self._file = LineFile(folder)
+        self._max_bytes = max_bytes
+        self._store_texts = store_texts
+        self._read_until = 0
+        self._decisions: dict[tuple[str, str], LoggedDecision] = {}
+        self._n_entries: Counter[UUID] = Counter()
+        self._n_attempts: Counter[UUID] = Counter()
+
+    async def open(self) -> None:
+        for line in await self._file.open():
+            self._count(_decoded(line), +1)
+
+    async def close(self) -> None:
+        await self._file.close()
+
+    @property
+    def n_entries(self) -> int:
+        """How many decisions and outcomes wait."""
+        return self._n_entries.total()
+
+    def find(self, tenant: str, request_id: str) -> LoggedDecision | None:
+        """The decision that waits under this id."""
+        found = self._decisions.get((tenant, request_id))
+        return None if found is None else replace(found, n_attempts=self.n_attempts(found.decision_id))
+
+    def n_attempts(self, decision_id: UUID) -> int:
+        """How many attempts of this decision wait."""
+        return self._n_attempts[decision_id]
+
+    def holds(self, decision_id: UUID) -> bool:
+        """Whether anything of this decision waits."""
+        return self._n_entries[decision_id] > 0
+
+    async def append(self, entry: Entry) -> None:
+        """Add to the end; on disk when this returns. Raises StoreUnavailable when it is full, or broken."""
+        line = encode(entry, store_texts=self._store_texts)
+        if self._file.size + len(line) > self._max_bytes:
+            self.n_refused += 1
+            raise StoreUnavailable(f"PostgreSQL is away and the spool is full ({self._max_bytes} bytes)")
+        self._count(entry, +1)
+        try:
+            await self._file.append(line)
+        except OSError as error:
+            self._count(entry, -1)
+            self.n_refused += 1
+            raise StoreUnavailable("PostgreSQL is away and the spool cannot be written") from error
+
+    async def first(self) -> Waiting | None:
+        """The oldest that waits."""
+        line = await self._file.line_at(self._read_until)
+        return Waiting(line, _decoded(line)) if line else None
+
+    async def done(self, waiting: Waiting) -> None:
+        """Go on to the next; after the last one the file is emptied."""
+        self._read_until += len(waiting.line)
+        self._count(waiting.entry, -1)
+        if self._read_until == self._file.end:
+            await self._file.empty_if_read_until(self._read_until)
+
+    async def reject(self, waiting: Waiting) -> None:
+        """Set it aside and go on."""
+        await self._file.set_aside(waiting.line)
+        await self.done(waiting)
+
+    def _count(self, entry: Entry | None, change: int) -> None:
+        if isinstance(entry, Run):
+            _add(self._n_entries, entry.outcome.decision_id, change)
+            _add(self._n_attempts, entry.outcome.decision_id, change * len(entry.attempts))
+        if isinstance(entry, Decision):
+            _add(self._n_entries, entry.decision_id, change)
+            key = entry.query.tenant, entry.query.request_id
+            if change > 0:
+                self._decisions[key] = _logged(entry)
+            else:
+                self._decisions.pop(key, None)
+
+
+class SpoolingJournal:
+    """A Journal that writes through when PostgreSQL answers, and to the spool when it does not.
+
+    Between `start` and `close` the spool is drained, in order, as soon as PostgreSQL answers again.
+    What waits for one decision is never overtaken by what comes later for it. Draining may repeat
+    what was written before a crash, which the journal takes without harm.
+    """
+
+    def __init__(self, journal: Journal, spool: Spool, *, retry_every_s: float = 1.0) -> None:
+        self._journal = journal
+        self._spool = spool
+        self._retry_every_s = retry_every_s
+        self._spooled = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._holders: dict[UUID, LoggedDecision] = {}  # by the id of a decision that came second
+        self._draining: asyncio.Task[None] | None = None
+
+    @property
+    def is_degraded(self) -> bool:
+        return self.n_spooled > 0
+
+    @property
+    def n_spooled(self) -> int:
+        """How many decisions and outcomes wait for PostgreSQL."""
+        return self._spool.n_entries
+
+    @property
+    def n_refused(self) -> int:
+        """How many were lost because the spool was full, or its disk."""
+        return self._spool.n_refused
+
+    async def start(self) -> None:
+        await self._spool.open()
+        self._spooled.set()
+        self._draining = asyncio.create_task(self._drain_when_needed(), name="spool")
+
+    async def close(self) -> None:
+        if self._draining is not None:
+            self._draining.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._draining
+        await self._spool.close()
+
+    async def find(self, tenant: str, request_id: str) -> LoggedDecision | None:
+        waiting = self._spool.find(tenant, request_id)
+        if waiting is not None:
+            return waiting
+        found = await self._journal.find(tenant, request_id)
+        if found is None:
+            return None
+        return replace(found, n_attempts=found.n_attempts + self._spool.n_attempts(found.decision_id))
+
+    async def log_decision(self, decision: Decision) -> None:
+        waiting = self._spool.find(decision.query.tenant, decision.query.request_id)
+        if waiting is not None:
+            if waiting.decision_id != decision.decision_id:
+                raise RequestConflict(
+                    f"X-Request-ID {decision.query.request_id!r} was used before", param="X-Request-ID"
+                )
+            return
+        try:
+            await self._journal.log_decision(decision)
+        except StoreUnavailable:
+            await self._append(replace(decision, degraded=(*decision.degraded, "store")))
+
+    async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        run = Run(outcome, tuple(attempts))
+        if self._spool.holds(outcome.decision_id):
+            await self._append(run)
+            return
+        try:
+            await self._journal.log_outcome(outcome, attempts)
+        except StoreUnavailable:
+            await self._append(run)
+
+    async def record(self, tenant: str, request_id: str) -> Json | None:
+        if self._spool.find(tenant, request_id) is not None:
+            raise StoreUnavailable(f"request {request_id!r} waits to be written to PostgreSQL")
+        return await self._journal.record(tenant, request_id)
+
+    async def drain(self) -> None:
+        """Write what waits to the journal, oldest first. Raises StoreUnavailable; the rest waits on."""
+        async with self._one_at_a_time:
+            while (waiting := await self._spool.first()) is not None:
+                try:
+                    await self._write(waiting.entry)
+                except StoreUnavailable:
+                    raise
+                except Exception:
+                    log.exception("spooled_line_rejected", n_bytes=len(waiting.line))
+                    await self._spool.reject(waiting)
+                else:
+                    await self._spool.done(waiting)
+
+    async def _append(self, entry: Entry) -> None:
+        await self._spool.append(entry)
+        self._spooled.set()
+
+    async def _write(self, entry: Entry | None) -> None:
+        if entry is None:
+            raise ValueError("the line makes no sense")
+        if isinstance(entry, Run):
+            run = await self._under_its_holder(entry)
+            await self._journal.log_outcome(run.outcome, run.attempts)
+            return
+        try:
+            await self._journal.log_decision(entry)
+        except RequestConflict:
+            holder = await self._journal.find(entry.query.tenant, entry.query.request_id)
+            if holder is None or holder.body_digest != entry.query.body_digest:
+                raise
+            # A retry of what was logged before the outage: its calls belong to the decision of then.
+            self._holders[entry.decision_id] = holder
+
+    async def _under_its_holder(self, run: Run) -> Run:
+        holder = self._holders.pop(run.outcome.decision_id, None)
+        if holder is None:
+            return run
+        return Run(
+            replace(run.outcome, decision_id=holder.decision_id),
+            tuple(
+                replace(a, decision_id=holder.decision_id, position=holder.n_attempts + a.position)
+                for a in run.attempts
+            ),
+        )
+
+    async def _drain_when_needed(self) -> None:
+        while True:
+            await self._spooled.wait()
+            self._spooled.clear()
+            try:
+                await self.drain()
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable):
+                    log.exception("spool_not_drained")  # the disk, most likely
+                self._spooled.set()
+                await asyncio.sleep(self._retry_every_s)
+
+
+def _decoded(line: bytes) -> Entry | None:
+    try:
+        return decode(line)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _logged(decision: Decision) -> LoggedDecision:
+    return LoggedDecision(
+        decision_id=decision.decision_id,
+        body_digest=decision.query.body_digest,
+        arm_id=decision.arm_id,
+        propensity=decision.propensity,
+        kind=decision.kind,
+        n_attempts=0,
+        probabilities=tuple((c.arm_id, c.probability) for c in decision.candidates),
+        session=decision.session,
+    )
+
+
+def _add(counter: Counter[UUID], key: UUID, change: int) -> None:
+    counter[key] += change
+    if not counter[key]:
+        del counter[key]  # else ids would pile up

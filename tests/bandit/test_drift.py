@@ -1,0 +1,144 @@
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandit.drift import ALARM, N_PREDICTIONS, History, Rating, Score, learn
+from tests.bandit.worlds import seeds
+
+scores = st.builds(Score, st.floats(min_value=0, max_value=1), st.floats(min_value=0.1, max_value=1))
+
+
+def a_rating(decided_at: float, reward: float, predicted: float = 0.8, n_changes: int = 0) -> Rating:
+    return Rating(
+        decided_at=decided_at,
+        n_rated=decided_at,
+        n_changes=n_changes,
+        predicted=(predicted,) * N_PREDICTIONS,
+        deviation=0.4,
+        score=Score(reward),
+    )
+
+
+def after(ratings: list[Rating], history: History | None = None) -> History:
+    told = History() if history is None else history
+    for rating in ratings:
+        told = learn(told, replace(rating, n_changes=told.n_changes))
+    return told
+
+
+def revised(rating: Rating, score: Score | None) -> Rating:
+    return replace(rating, score=score, replaces=rating.score, is_first=False)
+
+
+def coin(chance: float, n: int, rng: np.random.Generator, start: int = 0) -> list[Rating]:
+    return [a_rating(start + i, float(rng.random() < chance)) for i in range(n)]
+
+
+@given(given=st.lists(scores, max_size=20), order=st.randoms(use_true_random=False))
+def test_sums_are_the_same_in_any_order(given: list[Score], order: Random) -> None:
+    ratings = [replace(a_rating(i, 0.0), score=score) for i, score in enumerate(given)]
+
+    told, retold = after(ratings), after(order.sample(ratings, len(ratings)))
+
+    assert told.epoch.rated == retold.epoch.rated
+    assert told.squared_errors == retold.squared_errors
+
+
+@given(before=st.lists(scores, max_size=8), score=scores, later=st.lists(scores, max_size=8))
+def test_withdrawn_feedback_leaves_no_trace_in_the_sums(
+    before: list[Score], score: Score, later: list[Score]
+) -> None:
+    first = [replace(a_rating(i, 0.0), score=s) for i, s in enumerate(before)]
+    then = [replace(a_rating(100 + i, 0.0), score=s) for i, s in enumerate(later)]
+    one = replace(a_rating(50, 0.0), score=score)
+
+    with_it, without = after([*first, one, *then, revised(one, None)]), after([*first, *then])
+
+    assert with_it.epoch.rated == without.epoch.rated
+    assert with_it.squared_errors == without.squared_errors
+    assert with_it.n_predicted == without.n_predicted
+
+
+@given(seed=seeds)
+def test_a_second_reading_of_the_log_gives_the_same_history(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    log = [*coin(0.8, 60, rng), *coin(0.2, 60, rng, start=60)]
+
+    assert after(log) == after(log)
+
+
+def test_an_arm_that_fails_silently_is_found_within_a_few_dozen_requests() -> None:
+    rng = np.random.default_rng(0)
+    healthy = after(coin(0.8, 500, rng))
+
+    found = [after(coin(0.3, n, rng, start=500), healthy).is_fallen for n in (5, 35)]
+
+    assert healthy.n_changes == 0
+    assert found == [False, True]
+
+
+def test_after_a_change_only_evidence_since_its_onset_counts() -> None:
+    healthy = after(coin(0.8, 500, np.random.default_rng(1)))
+
+    fallen = after([a_rating(500 + i, 0.0) for i in range(12)], healthy)
+
+    assert fallen.is_fallen
+    assert 490 <= fallen.epoch.started_at <= 500
+    assert fallen.epoch.rated.n == pytest.approx(511 - fallen.epoch.started_at)
+    assert fallen.epoch.rated.reward_sum <= 5.0
+
+
+def test_an_arm_that_recovers_is_noticed_too() -> None:
+    low = after([a_rating(i, float(i % 5 == 0), predicted=0.2) for i in range(100)])
+
+    risen = after([a_rating(100 + i, 1.0, predicted=0.2) for i in range(12)], low)
+
+    assert risen.n_changes == 1
+    assert not risen.is_fallen
+
+
+def test_feedback_on_a_decision_from_before_a_change_no_longer_counts() -> None:
+    fallen = after([a_rating(i, 0.0) for i in range(20)], after([a_rating(-1, 1.0)]))
+
+    late = learn(fallen, a_rating(-5, 1.0))
+
+    assert late.epoch.rated == fallen.epoch.rated
+
+
+def test_a_prediction_made_before_a_change_does_not_speak_of_another() -> None:
+    fallen = after([a_rating(i, 0.0) for i in range(10)])
+
+    late = learn(fallen, a_rating(100, 0.0, n_changes=0))
+
+    assert fallen.n_changes == 1
+    assert late.fall == replace(fallen.fall, since=late.fall.since)
+
+
+def test_the_statistic_moves_by_the_surprise_beyond_the_drift() -> None:
+    history = learn(History(), a_rating(0, 0.4, predicted=0.8))
+
+    assert history.fall.statistic == pytest.approx(1.0 - 0.5)
+    assert history.rise.statistic == 0.0
+
+
+def test_one_outrageous_surprise_raises_no_alarm() -> None:
+    history = learn(History(), replace(a_rating(0, 0.0), deviation=0.001))
+
+    assert history.fall.statistic < ALARM / 4
+
+
+def test_a_rating_without_logged_predictions_only_adds_to_the_sums() -> None:
+    history = learn(History(), replace(a_rating(3, 0.5), predicted=None))
+
+    assert (history.epoch.rated.n, history.epoch.rated.reward_sum) == (1.0, 0.5)
+    assert history.n_predicted == 0.0
+    assert history.fall.statistic == 0.0
+
+
+def test_a_wrong_number_of_predictions_is_refused() -> None:
+    with pytest.raises(ValueError, match="predictions"):
+        learn(History(), replace(a_rating(0, 0.5), predicted=(0.5,)))

@@ -1,0 +1,613 @@
+"""The contract of the memory, held by the fake, the engine in process and a real Qdrant server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from qdrant_client import AsyncQdrantClient
+
+from service.domain.ports import Memory
+from service.domain.types import Experience, Neighbour, Vector
+from service.errors import MemoryUnavailable, StartupError
+from service.memory.edge import EdgeMemory
+from service.memory.points import to_experience, to_neighbour, to_payload
+from service.memory.qdrant import QdrantMemory
+from tests.fakes_memory import FakeMemory
+from tests.integration.qdrant_server import QdrantServer
+
+NOW = datetime(2026, 7, 1, 12, 0, 0, 123_457, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=365)
+ENCODER = "an/odd encoder: ü"
+DIMENSION = 8
+CAP = 20
+EAST = np.eye(DIMENSION, dtype=np.float32)[0]
+NORTH = np.eye(DIMENSION, dtype=np.float32)[1]
+
+OpenMemory = Callable[..., Awaitable[Memory]]
+
+
+def towards_east(cosine: float) -> Vector:
+    vector = cosine * EAST + np.sqrt(1 - cosine**2) * NORTH
+    return np.asarray(vector, dtype=np.float32)
+
+
+def make_experience(**changes: Any) -> Experience:
+    fields: dict[str, Any] = {
+        "decision_id": uuid4(),
+        "tenant": "acme",
+        "request_id": "r-1",
+        "arm_id": "openai/gpt-5",
+        "encoder": ENCODER,
+        "context": EAST,
+        "reward": 0.75,
+        "weight": 1.0,
+        "latency_s": 1.25,
+        "cost_usd": 0.0005,
+        "decided_at": NOW - timedelta(hours=1),
+        "task": None,
+    }
+    return Experience(**(fields | changes))
+
+
+def make_series(n_points: int, **changes: Any) -> list[Experience]:
+    """Experiences a second apart, oldest first."""
+    start = NOW - timedelta(hours=1)
+    return [make_experience(decided_at=start + timedelta(seconds=i), **changes) for i in range(n_points)]
+
+
+async def recall_east(memory: Memory, **changes: Any) -> list[Neighbour]:
+    asked: dict[str, Any] = {
+        "tenant": "acme",
+        "limit": 10,
+        "min_similarity": -1.0,
+        "since": LONG_AGO,
+        "now": NOW,
+    }
+    return list(await memory.recall(EAST, **(asked | changes)))
+
+
+async def ids_of(memory: Memory) -> set[UUID]:
+    return {experience.decision_id async for experience in memory.all()}
+
+
+def comparable(experience: Experience) -> tuple[Any, ...]:
+    """All of it but the vector, which equals another only element by element."""
+    return tuple(getattr(experience, name) for name in Experience.__slots__ if name != "context")
+
+
+async def open_edge(directory: Path, *, cap: int = CAP, encoder: str = ENCODER) -> EdgeMemory:
+    return await EdgeMemory.open(directory, encoder=encoder, dimension=DIMENSION, max_points_per_arm=cap)
+
+
+async def open_qdrant(
+    url: str, *, cap: int = CAP, encoder: str = ENCODER, timeout_s: float = 10.0
+) -> QdrantMemory:
+    return await QdrantMemory.connect(
+        url,
+        api_key=None,
+        encoder=encoder,
+        dimension=DIMENSION,
+        max_points_per_arm=cap,
+        timeout_s=timeout_s,
+    )
+
+
+async def open_fake() -> FakeMemory:
+    return FakeMemory(encoder=ENCODER, max_points_per_arm=CAP)
+
+
+@pytest.fixture(params=["fake", "edge", "qdrant"])
+async def memory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Memory]:
+    openers: dict[str, Callable[[], Awaitable[Memory]]] = {
+        "fake": open_fake,
+        "edge": partial(open_edge, tmp_path),
+        "qdrant": lambda: open_qdrant(request.getfixturevalue("qdrant_url")),
+    }
+    memory = await openers[request.param]()
+    await memory.clear()
+    yield memory
+    await memory.close()
+
+
+# --- what every memory does -----------------------------------------------------------------------------
+
+
+async def test_an_empty_memory_recalls_nothing(memory: Memory) -> None:
+    assert await recall_east(memory) == []
+    assert await memory.count() == 0
+    assert await ids_of(memory) == set()
+    await memory.ping()
+
+
+async def test_a_remembered_decision_is_recalled_at_once_with_all_its_numbers(memory: Memory) -> None:
+    numbers = {"reward": 0.1 + 0.2, "weight": 1 / 3, "latency_s": 2.0000000000000004, "cost_usd": 1e-9 / 7}
+    experience = make_experience(task="summarise", **numbers)
+
+    await memory.remember([experience])
+
+    assert await recall_east(memory) == [
+        Neighbour(
+            decision_id=experience.decision_id,
+            request_id="r-1",
+            arm_id="openai/gpt-5",
+            similarity=1.0,
+            age_s=3600.0,
+            task="summarise",
+            **numbers,
+        )
+    ]
+
+
+async def test_all_gives_back_what_went_in(memory: Memory) -> None:
+    rng = np.random.default_rng(7)
+    contexts = rng.normal(size=(1_200, DIMENSION)).astype(np.float32)
+    contexts /= np.linalg.norm(contexts, axis=1, keepdims=True)
+    experiences = [
+        make_experience(
+            tenant=f"tenant-{i % 10}",
+            request_id=f"r-{i}",
+            arm_id=f"arm-{i % 7}",
+            context=context,
+            reward=float(rng.random()),
+            weight=float(rng.random()),
+            latency_s=float(rng.exponential()),
+            cost_usd=float(rng.exponential(1e-4)),
+            task=[None, "a", "~!"][i % 3],
+            decided_at=NOW - timedelta(microseconds=int(rng.integers(10**12))),
+        )
+        for i, context in enumerate(contexts)
+    ]
+
+    await memory.remember(experiences)
+
+    found = {experience.decision_id: experience async for experience in memory.all()}
+    assert {comparable(one) for one in found.values()} == {comparable(one) for one in experiences}
+    np.testing.assert_allclose(
+        [found[one.decision_id].context for one in experiences], contexts, rtol=0, atol=1e-6
+    )
+
+
+async def test_neighbours_come_most_similar_first(memory: Memory) -> None:
+    cosines = [0.2, 0.9, -0.5, 0.6, 0.0]
+    await memory.remember([make_experience(context=towards_east(cosine)) for cosine in cosines])
+
+    neighbours = await recall_east(memory)
+
+    assert [one.similarity for one in neighbours] == pytest.approx([0.9, 0.6, 0.2, 0.0, -0.5], abs=1e-6)
+
+
+async def test_recall_gives_no_more_than_the_limit_and_these_are_the_nearest(memory: Memory) -> None:
+    cosines = [0.2, 0.9, 0.6]
+    await memory.remember([make_experience(context=towards_east(cosine)) for cosine in cosines])
+
+    neighbours = await recall_east(memory, limit=2)
+
+    assert [one.similarity for one in neighbours] == pytest.approx([0.9, 0.6], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("min_similarity", "expected"),
+    [(-1.0, [1.0, 0.5, 0.0, -0.5, -1.0]), (0.0, [1.0, 0.5, 0.0]), (0.4, [1.0, 0.5]), (0.999, [1.0])],
+)
+async def test_recall_leaves_out_the_less_similar(
+    memory: Memory, min_similarity: float, expected: list[float]
+) -> None:
+    cosines = [1.0, 0.5, 0.0, -0.5, -1.0]
+    await memory.remember([make_experience(context=towards_east(cosine)) for cosine in cosines])
+
+    neighbours = await recall_east(memory, min_similarity=min_similarity)
+
+    assert [one.similarity for one in neighbours] == pytest.approx(expected, abs=1e-6)
+    assert all(-1 <= one.similarity <= 1 for one in neighbours)
+
+
+async def test_recall_leaves_out_what_was_decided_before_since_to_the_microsecond(memory: Memory) -> None:
+    since = NOW - timedelta(days=3)
+    in_time = make_experience(decided_at=since)
+    too_old = make_experience(decided_at=since - timedelta(microseconds=1))
+    await memory.remember([in_time, too_old])
+
+    neighbours = await recall_east(memory, since=since)
+
+    assert [one.decision_id for one in neighbours] == [in_time.decision_id]
+
+
+async def test_tenants_never_see_each_other(memory: Memory) -> None:
+    ours, theirs = make_experience(tenant="acme"), make_experience(tenant="Acme ")
+    await memory.remember([ours, theirs])
+
+    assert [one.decision_id for one in await recall_east(memory)] == [ours.decision_id]
+    assert [one.decision_id for one in await recall_east(memory, tenant="Acme ")] == [theirs.decision_id]
+    assert await recall_east(memory, tenant="acm") == []
+    assert await memory.count() == 2
+
+
+async def test_with_a_task_the_nearest_of_that_task_are_recalled(memory: Memory) -> None:
+    tasks = {0.9: "chat", 0.8: "sort", 0.7: None, 0.3: "sort", 0.2: "sort", 0.1: "chat"}
+    await memory.remember([make_experience(context=towards_east(c), task=task) for c, task in tasks.items()])
+
+    neighbours = await recall_east(memory, limit=2, task="sort")
+
+    assert [(round(one.similarity, 3), one.task) for one in neighbours] == [(0.8, "sort"), (0.3, "sort")]
+    assert await recall_east(memory, task="new") == []
+
+
+async def test_a_task_lets_nobody_see_other_tenants_older_or_less_similar_requests(memory: Memory) -> None:
+    since = NOW - timedelta(days=3)
+    await memory.remember(
+        [
+            make_experience(task="sort", tenant="other"),
+            make_experience(task="sort", decided_at=since - timedelta(days=1)),
+            make_experience(task="sort", context=towards_east(0.1)),
+        ]
+    )
+
+    assert await recall_east(memory, task="sort", since=since, min_similarity=0.5) == []
+
+
+async def test_the_same_decision_is_replaced_not_added(memory: Memory) -> None:
+    first = make_experience(reward=0.0)
+    revised = make_experience(decision_id=first.decision_id, reward=1.0, context=towards_east(0.5))
+    await memory.remember([first])
+
+    await memory.remember([revised])
+
+    (neighbour,) = await recall_east(memory)
+    assert neighbour.reward == 1.0
+    assert neighbour.similarity == pytest.approx(0.5, abs=1e-6)
+    assert await memory.count() == 1
+
+
+async def test_the_later_of_two_versions_in_one_write_stands(memory: Memory) -> None:
+    first = make_experience(reward=0.0)
+    revised = make_experience(decision_id=first.decision_id, reward=1.0)
+
+    await memory.remember([first, revised])
+
+    assert [one.reward for one in await recall_east(memory)] == [1.0]
+
+
+async def test_forgotten_decisions_are_gone_and_unknown_ones_ignored(memory: Memory) -> None:
+    kept, dropped = make_experience(), make_experience()
+    await memory.remember([kept, dropped])
+
+    await memory.forget([dropped.decision_id, uuid4()])
+
+    assert await ids_of(memory) == {kept.decision_id}
+    assert [one.decision_id for one in await recall_east(memory)] == [kept.decision_id]
+
+
+async def test_nothing_to_remember_or_forget_is_fine(memory: Memory) -> None:
+    await memory.remember([])
+    await memory.forget([])
+
+    assert await memory.count() == 0
+
+
+async def test_clear_leaves_nothing_and_the_memory_goes_on(memory: Memory) -> None:
+    await memory.remember(make_series(3))
+
+    await memory.clear()
+
+    assert await memory.count() == 0
+    await memory.remember([make_experience()])
+    assert len(await recall_east(memory)) == 1
+
+
+@pytest.mark.parametrize("text", ["", "ünï😀", "a/b:c?d*", "nul\0newline\n", '"quoted" \\', "x" * 1_000])
+async def test_any_text_serves_as_arm_request_and_tenant(memory: Memory, text: str) -> None:
+    experience = make_experience(arm_id=text, request_id=text, tenant=text)
+
+    await memory.remember([experience])
+    await memory.prune()
+
+    (neighbour,) = await recall_east(memory, tenant=text)
+    assert (neighbour.arm_id, neighbour.request_id) == (text, text)
+    assert [comparable(one) async for one in memory.all()] == [comparable(experience)]
+
+
+async def test_prune_keeps_exactly_the_newest_of_every_arm_and_tenant(memory: Memory) -> None:
+    many = make_series(CAP + 7)
+    other_arm = make_series(CAP, arm_id="other")
+    other_tenant = make_series(3, tenant="other", arm_id=many[0].arm_id)
+    await memory.remember([*many, *other_arm, *other_tenant])
+
+    await memory.prune()
+
+    kept = [*many[-CAP:], *other_arm, *other_tenant]
+    assert await ids_of(memory) == {experience.decision_id for experience in kept}
+
+
+async def test_prune_takes_the_lower_id_first_among_decisions_of_one_moment(memory: Memory) -> None:
+    older, *tied = make_series(1) + [make_experience(decided_at=NOW) for _ in range(CAP + 5)]
+    await memory.remember([older, *tied])
+
+    await memory.prune()
+
+    highest = sorted(experience.decision_id for experience in tied)[-CAP:]
+    assert await ids_of(memory) == set(highest)
+
+
+async def test_writing_on_and_on_stays_within_a_tenth_of_the_cap(memory: Memory) -> None:
+    experiences = make_series(2 * CAP)
+
+    counts = []
+    for experience in experiences:
+        await memory.remember([experience])
+        counts.append(await memory.count())
+
+    assert CAP <= max(counts) <= CAP * 1.1
+    assert experiences[-1].decision_id in await ids_of(memory)
+
+
+async def test_vectors_of_another_encoder_are_refused(memory: Memory) -> None:
+    with pytest.raises(ValueError, match="encoder must be"):
+        await memory.remember([make_experience(encoder="another")])
+
+    assert await memory.count() == 0
+
+
+async def test_a_closed_memory_is_unavailable_and_closing_again_is_harmless(memory: Memory) -> None:
+    await memory.close()
+    await memory.close()
+
+    with pytest.raises(MemoryUnavailable):
+        await recall_east(memory)
+
+
+def test_a_point_from_before_there_were_tasks_has_none() -> None:
+    experience = make_experience(task="sort")
+    old = {name: value for name, value in to_payload(experience).items() if name != "task"}
+
+    assert to_experience(experience.decision_id, old, EAST, encoder=ENCODER).task is None
+    assert to_neighbour(experience.decision_id, old, 1.0, now=NOW).task is None
+
+
+# --- the engine in process ------------------------------------------------------------------------------
+
+
+async def test_the_embedded_memory_keeps_everything_over_a_restart(tmp_path: Path) -> None:
+    experiences = make_series(5)
+    memory = await open_edge(tmp_path)
+    await memory.remember(experiences)
+    await memory.forget([experiences[0].decision_id])
+    await memory.close()
+
+    memory = await open_edge(tmp_path)
+
+    assert {comparable(one) async for one in memory.all()} == {comparable(one) for one in experiences[1:]}
+    assert len(await recall_east(memory)) == 4
+    await memory.close()
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from tests.integration.test_memory import make_series, open_edge
+
+async def main():
+    memory = await open_edge(Path(sys.argv[1]))
+    for experience in make_series(int(sys.argv[2])):
+        await memory.remember([experience])
+        print(experience.decision_id, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_the_embedded_memory_loses_nothing_remembered_when_it_is_killed(tmp_path: Path) -> None:
+    remembered = write_and_be_killed(tmp_path, n_points=10)
+
+    memory = await open_edge(tmp_path)
+
+    assert await ids_of(memory) == remembered
+    await memory.close()
+
+
+def write_and_be_killed(directory: Path, *, n_points: int) -> set[UUID]:
+    """Remember in another process, kill it, and give what it had been told is remembered."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(directory), str(n_points)],
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writer:
+        assert writer.stdout is not None
+        remembered = {UUID(writer.stdout.readline().strip()) for _ in range(n_points)}
+        writer.kill()
+    return remembered
+
+
+async def test_the_embedded_memory_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    holder = await open_edge(tmp_path)
+
+    with pytest.raises(StartupError, match="another process holds the memory in"):
+        await open_edge(tmp_path)
+
+    await holder.close()
+    successor = await open_edge(tmp_path)
+    await successor.close()
+
+
+async def test_a_damaged_embedded_memory_says_how_to_mend_it(tmp_path: Path) -> None:
+    memory = await open_edge(tmp_path)
+    await memory.remember(make_series(3))
+    await memory.close()
+    damage(tmp_path)
+
+    with pytest.raises(StartupError, match="router rebuild"):
+        await open_edge(tmp_path)
+
+
+def damage(directory: Path) -> None:
+    for segment_state in directory.glob("*/segments/*/segment.json"):
+        segment_state.write_text("{")
+
+
+async def test_each_encoder_has_an_embedded_memory_of_its_own(tmp_path: Path) -> None:
+    one = await open_edge(tmp_path, encoder="a/b")
+    other = await open_edge(tmp_path, encoder="a-b")
+
+    await one.remember([make_experience(encoder="a/b")])
+
+    assert (await one.count(), await other.count()) == (1, 0)
+    await one.close()
+    await other.close()
+
+
+async def test_the_embedded_memory_recalls_while_it_is_written_to(tmp_path: Path) -> None:
+    memory = await open_edge(tmp_path, cap=1_000)
+    batches = [make_series(100) for _ in range(10)]
+
+    writes = [memory.remember(batch) for batch in batches]
+    reads = [recall_east(memory) for _ in batches]
+    await asyncio.gather(*writes, *reads)
+
+    assert await memory.count() == 1_000
+    await memory.close()
+
+
+async def test_writing_on_and_on_at_the_cap_takes_no_more_room(tmp_path: Path) -> None:
+    dimension = 256
+    memory = await EdgeMemory.open(tmp_path, encoder=ENCODER, dimension=dimension, max_points_per_arm=500)
+    context = np.full(dimension, 1 / 16, dtype=np.float32)
+    await remember_series(memory, context, n_series=11)
+    room = room_of_points(tmp_path)
+
+    await remember_series(memory, context, n_series=33)
+
+    assert room_of_points(tmp_path) <= 1.5 * room
+    assert await memory.count() == 500
+    await memory.close()
+
+
+async def remember_series(memory: Memory, context: Vector, *, n_series: int) -> None:
+    for _ in range(n_series):
+        await memory.remember(make_series(500, context=context))
+
+
+def room_of_points(directory: Path) -> int:
+    """What the files of the segments take on disk, of which the engine reserves more."""
+    return sum(512 * path.stat().st_blocks for path in directory.glob("*/segments/**/*"))
+
+
+# --- a server -------------------------------------------------------------------------------------------
+
+
+async def test_a_killed_server_is_unavailable_and_its_return_is_noticed(qdrant_server: QdrantServer) -> None:
+    memory = await open_qdrant(qdrant_server.url)
+    experiences = make_series(3)
+    await memory.remember(experiences)
+
+    qdrant_server.kill()
+    with pytest.raises(MemoryUnavailable):
+        await recall_east(memory)
+    with pytest.raises(MemoryUnavailable):
+        await memory.remember(experiences)
+    qdrant_server.start()
+
+    await until_available(memory)
+    assert await ids_of(memory) == {experience.decision_id for experience in experiences}
+    await memory.close()
+
+
+async def test_a_server_may_come_later_than_the_router(qdrant_server: QdrantServer) -> None:
+    qdrant_server.kill()
+    memory = await open_qdrant(qdrant_server.url)
+    with pytest.raises(MemoryUnavailable):
+        await memory.ping()
+
+    qdrant_server.start()
+    await until_available(memory)
+
+    await memory.remember(make_series(3))
+    assert len(await recall_east(memory)) == 3
+    await memory.close()
+
+
+async def test_a_server_that_never_answers_is_given_up_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        memory = await open_qdrant(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1)
+
+        with pytest.raises(MemoryUnavailable, match=r"within 0\.1 s"):
+            await recall_east(memory)
+
+        await memory.close()
+
+
+async def test_a_collection_that_was_lost_is_made_anew(qdrant_url: str) -> None:
+    memory = await open_qdrant(qdrant_url, encoder="lost")
+    await drop_collections(qdrant_url, "router_lost")
+    with pytest.raises(MemoryUnavailable, match="NOT_FOUND"):
+        await memory.count()
+
+    await memory.remember([make_experience(encoder="lost")])
+
+    assert await memory.count() == 1
+    await memory.close()
+
+
+async def test_replicas_may_make_the_collection_at_once(qdrant_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        replicas = await asyncio.gather(*(open_qdrant(qdrant_url, encoder="raced") for _ in range(4)))
+        for replica in replicas:
+            stack.push_async_callback(replica.close)
+
+        await asyncio.gather(*(replica.remember([make_experience(encoder="raced")]) for replica in replicas))
+
+        assert [await replica.count() for replica in replicas] == [4, 4, 4, 4]
+
+
+async def test_replicas_pruning_at_once_keep_the_newest(qdrant_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        generous = await open_qdrant(qdrant_url, encoder="pruned", cap=1_000)
+        replicas = [await open_qdrant(qdrant_url, encoder="pruned") for _ in range(3)]
+        for replica in (generous, *replicas):
+            stack.push_async_callback(replica.close)
+        experiences = make_series(CAP + 30, encoder="pruned")
+        await generous.remember(experiences)
+
+        await asyncio.gather(*(replica.prune() for replica in replicas))
+
+        kept = await ids_of(generous)
+        assert experiences[-1].decision_id in kept
+        assert kept <= {experience.decision_id for experience in experiences[-CAP:]}
+
+
+@pytest.mark.parametrize("url", ["", "localhost:6333", "ftp://localhost", "http://"])
+async def test_a_url_of_no_server_stops_the_start(url: str) -> None:
+    with pytest.raises(StartupError, match="QDRANT_URL must look like"):
+        await open_qdrant(url)
+
+
+async def until_available(memory: Memory) -> None:
+    """Call until the channel has found the server again."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await memory.ping()
+            except MemoryUnavailable:
+                await asyncio.sleep(0.02)
+
+
+async def drop_collections(url: str, prefix: str) -> None:
+    client = AsyncQdrantClient(
+        host="127.0.0.1", grpc_port=int(url.rpartition(":")[2]), prefer_grpc=True, check_compatibility=False
+    )
+    for collection in (await client.get_collections()).collections:
+        if collection.name.startswith(prefix):
+            await client.delete_collection(collection.name)
+    await client.close()

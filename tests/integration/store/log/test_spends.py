@@ -1,0 +1,63 @@
+"""What the budget paid, from a real PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from service.domain.types import Decision, PacedArm, Session, Turn
+from service.store.connection.pool import Database
+from service.store.log.journal import PostgresJournal
+from service.store.log.spends import newest_spends
+from tests.integration.stores import NOW, TENANT, a_decision, an_attempt, an_outcome
+
+WEIGHED = tuple(PacedArm(arm_id, 4.0, 1.0, 0.1 - 0.05, 0.0002) for arm_id in ("small", "large"))
+
+
+def later(decision: Decision, seconds: int) -> Decision:
+    return replace(decision, decided_at=NOW + timedelta(seconds=seconds))
+
+
+async def test_the_newest_come_last_and_the_very_newest_with_what_was_weighed(database: Database) -> None:
+    journal = PostgresJournal(database)
+    for i in range(4):
+        decision = later(a_decision(f"r{i}"), i)
+        await journal.log_decision(decision)
+        if i < 3:
+            calls = [an_attempt(decision, 0, status="failed"), an_attempt(decision, 1)]
+            await journal.log_outcome(an_outcome(decision), calls)
+
+    spends = await newest_spends(database, TENANT, 3, 2)
+
+    assert [one.decided_at - NOW for one in spends] == [timedelta(seconds=i) for i in (1, 2, 3)]
+    assert [one.arms for one in spends] == [(), WEIGHED, WEIGHED]
+    assert [one.cost_usd for one in spends] == [float(2 * Decimal("0.000123456"))] * 2 + [None]
+    assert {(one.arm_id, one.feedback_weight) for one in spends} == {("small", None)}
+
+
+async def test_what_the_budget_did_not_pay_is_left_out(database: Database) -> None:
+    journal = PostgresJournal(database)
+    asked = a_decision("import")
+    await journal.log_decision(replace(a_decision("named"), kind="pinned"))
+    await journal.log_decision(replace(a_decision("seen before"), kind="cache"))
+    await journal.log_decision(replace(a_decision("all rested"), candidates=()))
+    await journal.log_decision(replace(asked, query=replace(asked.query, dialect="import")))
+    await journal.log_decision(a_decision("another's", tenant="other"))
+
+    assert await newest_spends(database, TENANT, 10, 10) == []
+
+
+async def test_weights_of_the_callers_own_count_and_arms_without_a_lot_do_not(database: Database) -> None:
+    journal = PostgresJournal(database)
+    stays = a_decision("r1")
+    options = replace(stays.query.options, feedback_weight=0.25)
+    session = Session(2, "openai", 0, None, held_arm_id="small", is_drawn=False)
+    title = later(a_decision("r2"), 1)
+    await journal.log_decision(replace(stays, query=replace(stays.query, options=options), session=session))
+    await journal.log_decision(replace(title, query=replace(title.query, turn=Turn(is_housekeeping=True))))
+
+    first, second = await newest_spends(database, TENANT, 10, 10)
+
+    assert (first.feedback_weight, first.arms) == (0.25, WEIGHED[:1])
+    assert (second.feedback_weight, second.arms) == (None, WEIGHED[:1])

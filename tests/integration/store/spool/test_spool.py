@@ -1,0 +1,327 @@
+"""While PostgreSQL is away decisions and outcomes go to disk; when it is back they follow, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from service.domain.types import Attempt, Decision, Outcome, Session, Turn
+from service.errors import RequestConflict, StoreUnavailable
+from service.store.connection.pool import Database
+from service.store.evidence.evidence import PostgresEvidence
+from service.store.evidence.rebuild import evidence_differences
+from service.store.log.journal import PostgresJournal
+from service.store.spool.codec import Run, decode, encode
+from service.store.spool.spool import Spool, SpoolingJournal
+from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
+from tests.integration.postgres_server import PostgresServer, migrate_database
+from tests.integration.stores import NOW, TENANT, a_decision, an_attempt, an_outcome
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+@asynccontextmanager
+async def spooling(
+    store: FakeStore, folder: Path, max_bytes: int = MEGABYTE
+) -> AsyncIterator[SpoolingJournal]:
+    """A journal that drains only when it starts, or is told to."""
+    journal = SpoolingJournal(FakeJournal(store), Spool(folder, max_bytes), retry_every_s=3600.0)
+    await journal.start()
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+def begin_a_line(folder: Path) -> None:
+    """As a crash in the middle of a write leaves it."""
+    with next(folder.glob("*.jsonl")).open("ab") as file:
+        file.write(b'{"kind": "decision", "torn')
+
+
+def comparable(decision: Decision) -> dict[str, object]:
+    """Arrays compare element by element: bytes instead."""
+    assert decision.context is not None
+    return {**asdict(decision), "context": decision.context.tobytes()}
+
+
+# --- the lines -----------------------------------------------------------------------------------------
+
+
+def test_a_decision_comes_back_as_it_was() -> None:
+    decision = a_decision(text="naïve\n\0 text")
+    in_a_conversation = replace(decision.query, turn=Turn(b"key", True, True, 3), n_client_retries=2)
+    decision = replace(
+        decision, query=in_a_conversation, session=Session(2, "acme", 1, True, "small", gain=0.1)
+    )
+
+    back = decode(encode(decision, store_texts=True))
+
+    assert isinstance(back, Decision)
+    assert comparable(back) == comparable(
+        replace(decision, query=replace(decision.query, body={}, native=None))
+    )
+
+
+def test_a_decision_spooled_before_there_was_a_holdout_still_decodes() -> None:
+    line = encode(replace(a_decision(), holdout=True), store_texts=False)
+    older = line.replace(b',"holdout":true', b"")
+
+    then, now = decode(older), decode(line)
+
+    assert older != line
+    assert isinstance(then, Decision)
+    assert isinstance(now, Decision)
+    assert (then.holdout, now.holdout) == (None, True)
+
+
+def test_an_outcome_comes_back_as_it_was() -> None:
+    decision = a_decision()
+    run = Run(an_outcome(decision), (an_attempt(decision), an_attempt(decision, 1, ttft_s=None)))
+
+    assert decode(encode(run, store_texts=True)) == run
+
+
+def test_an_outcome_spooled_before_calls_had_dollars_of_their_own_comes_back() -> None:
+    run = Run(an_outcome(a_decision(), cost_usd=Decimal("0.02")), ())
+    line = encode(run, store_texts=True)
+
+    older = line.replace(b'"call_cost_usd":"0.02",', b"")
+
+    assert older != line
+    assert decode(older) == run
+
+
+def test_texts_do_not_reach_the_disk_unless_switched_on() -> None:
+    decision = a_decision(text="secret")
+    run = Run(an_outcome(decision, answer_text="secret"), ())
+
+    lines = encode(decision, store_texts=False) + encode(run, store_texts=False)
+
+    assert b"secret" not in lines
+    back = decode(lines.splitlines()[0])
+    assert isinstance(back, Decision)
+    assert len(back.query.text) == len("secret")
+
+
+# --- the spool -----------------------------------------------------------------------------------------
+
+
+async def test_with_postgresql_nothing_is_spooled(store: FakeStore, tmp_path: Path) -> None:
+    async with spooling(store, tmp_path) as journal:
+        await journal.log_decision(a_decision())
+
+        assert not journal.is_degraded
+        assert len(store.decisions) == 1
+
+
+async def test_what_was_spooled_is_found_and_then_drained_in_order(store: FakeStore, tmp_path: Path) -> None:
+    decision = a_decision()
+    async with spooling(store, tmp_path) as journal:
+        store.is_down = True
+        await journal.log_decision(decision)
+        await journal.log_outcome(an_outcome(decision), [an_attempt(decision)])
+
+        found = await journal.find(TENANT, "r1")
+
+        assert found is not None
+        assert (found.decision_id, found.n_attempts) == (decision.decision_id, 1)
+        assert found.probabilities == (("small", 0.7), ("large", 0.1 + 0.2))
+        assert (journal.is_degraded, journal.n_spooled) == (True, 2)
+        with pytest.raises(StoreUnavailable):
+            await journal.find(TENANT, "another")
+        with pytest.raises(StoreUnavailable):
+            await journal.drain()
+
+        store.is_down = False
+        await journal.drain()
+
+        assert not journal.is_degraded
+        assert FakeEvidence(store).sums(TENANT)["small"].n_outcomes == 1
+
+
+async def test_an_outcome_does_not_overtake_its_decision(store: FakeStore, tmp_path: Path) -> None:
+    decision = a_decision()
+    async with spooling(store, tmp_path) as journal:
+        store.is_down = True
+        await journal.log_decision(decision)
+        store.is_down = False
+
+        await journal.log_outcome(an_outcome(decision), [])
+
+        await journal.drain()
+        assert decision.decision_id in store.outcomes
+        assert not journal.is_degraded
+
+
+async def test_what_was_spooled_before_a_crash_is_drained_at_the_next_start(
+    store: FakeStore, tmp_path: Path
+) -> None:
+    crashed = SpoolingJournal(FakeJournal(store), Spool(tmp_path, MEGABYTE), retry_every_s=3600.0)
+    await crashed.start()
+    store.is_down = True
+    await crashed.log_decision(a_decision("r1"))
+    await crashed.log_decision(a_decision("r2"))
+    await crashed.close()
+    begin_a_line(tmp_path)
+    store.is_down = False
+
+    async with spooling(store, tmp_path) as journal:
+        await journal.drain()
+
+        assert {d.query.request_id for d in store.decisions.values()} == {"r1", "r2"}
+        assert not journal.is_degraded
+    assert not (tmp_path / "rejected").exists()
+
+
+async def test_processes_that_share_a_folder_keep_apart(store: FakeStore, tmp_path: Path) -> None:
+    async with spooling(store, tmp_path) as one, spooling(store, tmp_path) as other:
+        store.is_down = True
+        await one.log_decision(a_decision("r1"))
+        await other.log_decision(a_decision("r2"))
+        assert (one.n_spooled, other.n_spooled) == (1, 1)
+
+    async with spooling(store, tmp_path) as heir:
+        assert heir.n_spooled == 2
+
+
+async def test_a_request_id_that_waits_is_taken(store: FakeStore, tmp_path: Path) -> None:
+    decision = a_decision()
+    async with spooling(store, tmp_path) as journal:
+        store.is_down = True
+        await journal.log_decision(decision)
+
+        await journal.log_decision(decision)
+        with pytest.raises(RequestConflict):
+            await journal.log_decision(a_decision())
+
+        assert journal.n_spooled == 1
+
+
+async def test_what_can_never_be_written_is_set_aside_and_does_not_block_the_rest(
+    store: FakeStore, tmp_path: Path
+) -> None:
+    async with spooling(store, tmp_path) as journal:
+        store.is_down = True
+        await journal.log_decision(a_decision("r1"))
+        await journal.log_decision(a_decision("r2"))
+        store.is_down = False
+        await FakeJournal(store).log_decision(a_decision("r1", text="Another question"))
+
+        await journal.drain()
+
+        assert {d.query.request_id for d in store.decisions.values()} == {"r1", "r2"}
+        assert not journal.is_degraded
+    assert len((tmp_path / "rejected").read_bytes().splitlines()) == 1
+
+
+async def test_a_retry_answered_while_away_joins_the_decision_of_before(
+    store: FakeStore, tmp_path: Path
+) -> None:
+    before, again = a_decision("r1"), a_decision("r1", arm_id="large")
+    async with spooling(store, tmp_path) as journal:
+        await journal.log_decision(before)
+        await journal.log_outcome(an_outcome(before), [an_attempt(before)])
+        store.is_down = True
+        await journal.log_decision(again)
+        later = NOW + timedelta(seconds=60)
+        await journal.log_outcome(an_outcome(again, arm_id="large", completed_at=later), [an_attempt(again)])
+        store.is_down = False
+
+        await journal.drain()
+
+        record = await journal.record(TENANT, "r1")
+    assert record is not None
+    assert record["decision_id"] == str(before.decision_id)
+    assert [attempt["position"] for attempt in record["attempts"]] == [0, 1]
+    assert record["outcome"]["arm_id"] == "large"
+    assert not (tmp_path / "rejected").exists()
+
+
+async def test_a_full_spool_says_so_and_counts(store: FakeStore, tmp_path: Path) -> None:
+    async with spooling(store, tmp_path, max_bytes=3_000) as journal:
+        store.is_down = True
+        await journal.log_decision(a_decision("r1"))
+
+        with pytest.raises(StoreUnavailable, match="spool is full"):
+            await journal.log_decision(a_decision("r2"))
+
+        assert (journal.n_spooled, journal.n_refused) == (1, 1)
+        store.is_down = False
+        await journal.drain()
+        assert len(store.decisions) == 1
+
+
+async def test_an_emptied_spool_takes_more(store: FakeStore, tmp_path: Path) -> None:
+    async with spooling(store, tmp_path, max_bytes=3_000) as journal:
+        for request_id in ("r1", "r2", "r3"):
+            store.is_down = True
+            await journal.log_decision(a_decision(request_id))
+            store.is_down = False
+            await journal.drain()
+
+        assert len(store.decisions) == 3
+        assert journal.n_refused == 0
+
+
+async def test_many_at_once_are_all_kept(store: FakeStore, tmp_path: Path) -> None:
+    store.is_down = True
+    async with spooling(store, tmp_path) as journal:
+        await asyncio.gather(*(journal.log_decision(a_decision(f"r{i}")) for i in range(100)))
+
+    store.is_down = False
+    async with spooling(store, tmp_path) as heir:
+        await heir.drain()
+
+    assert len(store.decisions) == 100
+
+
+# --- with a server that goes and comes back ------------------------------------------------------------
+
+
+async def log(journal: SpoolingJournal, decision: Decision, run: Sequence[Attempt], outcome: Outcome) -> None:
+    await journal.log_decision(decision)
+    await journal.log_outcome(outcome, run)
+
+
+async def test_over_an_outage_of_postgresql_nothing_is_lost_and_nothing_counts_twice(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    await migrate_database(postgres_server.dsn)
+    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    evidence = PostgresEvidence(database)
+    plain = PostgresJournal(database, snapshot=evidence.snapshot)
+    journal = SpoolingJournal(plain, Spool(tmp_path, MEGABYTE), retry_every_s=0.01)
+    await journal.start()
+    decisions = [a_decision(f"r{i}") for i in range(30)]
+    runs = [[an_attempt(decision)] for decision in decisions]
+
+    for i, decision in enumerate(decisions):
+        if i == 10:
+            postgres_server.kill()
+        if i == 20:
+            assert journal.is_degraded
+            postgres_server.start()
+        await log(journal, decision, runs[i], an_outcome(decision))
+    async with asyncio.timeout(20):
+        while journal.is_degraded:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
+
+    found = [await plain.find(TENANT, decision.query.request_id) for decision in decisions]
+    assert [one and one.n_attempts for one in found] == [1] * 30
+    assert evidence.sums(TENANT)["small"].n_outcomes == 30
+    assert len(await evidence_differences(database)) == 0
+    await journal.close()
+    await database.close()

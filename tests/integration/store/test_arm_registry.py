@@ -1,0 +1,453 @@
+"""The contract of enrolments and shadow log, held by the fakes, the embedded PostgreSQL and a system one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from service.domain.ports import Enrolments, Journal, ShadowLog
+from service.domain.registration import Enrolment, PriceChange, Shadow, ShadowAnswer
+from service.domain.types import Attempt, Json, Outcome, Price
+from service.errors import ModelConflict, StoreUnavailable
+from service.store.arm_registry import PostgresEnrolments
+from service.store.connection.pool import Database
+from service.store.evidence.evidence import PostgresEvidence
+from service.store.evidence.rebuild import evidence_differences
+from service.store.log.journal import PostgresJournal
+from service.store.log.shadow import PostgresShadowLog
+from tests.fakes_arms import FakeEnrolments, FakeShadowLog
+from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
+from tests.integration.postgres_server import Cluster, PostgresServer, migrate_database
+from tests.integration.stores import NOW, TENANT, Stores, a_decision, an_attempt, an_outcome, answered, rate
+
+ENTRY: Json = {"id": "new", "provider": "simulator", "model": "new", "price": {"input": "0.1", "output": "1"}}
+A_SHADOW = Shadow(0.5, Decimal("0.001"))
+TWICE = PriceChange(NOW, Decimal(2), Decimal(0))
+THIRD = PriceChange(NOW + timedelta(hours=1), Decimal("0.333333333333"), Decimal(0))
+FROM_FREE = PriceChange(NOW + timedelta(hours=2), Decimal(1), Decimal("0.0022"))
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """All that keeps what is known of arms."""
+
+    stores: Stores
+    enrolments: Enrolments
+    shadow_log: ShadowLog
+    database: Database | None  # None: all fakes
+
+    @property
+    def journal(self) -> Journal:
+        return self.stores.journal
+
+    async def put(self, enrolment: Enrolment) -> None:
+        await self.enrolments.change(lambda _: enrolment)
+
+    async def known(self) -> Mapping[str, Enrolment]:
+        seen: list[Mapping[str, Enrolment]] = []
+
+        def look(known: Mapping[str, Enrolment]) -> Enrolment:
+            seen.append(known)
+            raise ModelConflict("only looking")
+
+        with pytest.raises(ModelConflict):
+            await self.enrolments.change(look)
+        return seen[0]
+
+    async def cost_usd(self, arm_id: str = "small") -> Decimal:
+        """The arm's dollars in today's prices; what a rebuild would make of them is the same."""
+        if self.database is not None:
+            assert len(await evidence_differences(self.database)) == 0
+        return (await self.enrolments.figures())[arm_id].sums.cost_usd_sum
+
+
+def real(database: Database) -> Deployment:
+    evidence = PostgresEvidence(database)
+    return Deployment(
+        Stores(PostgresJournal(database, store_texts=True, snapshot=evidence.snapshot), evidence),
+        PostgresEnrolments(database),
+        PostgresShadowLog(database, store_texts=True, snapshot=evidence.snapshot),
+        database,
+    )
+
+
+@pytest.fixture(params=["fake", "embedded", "system"])
+async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
+    if request.param == "fake":
+        store = FakeStore()
+        stores = Stores(FakeJournal(store, store_texts=True), FakeEvidence(store))
+        yield Deployment(stores, FakeEnrolments(store), FakeShadowLog(store), None)
+        return
+    cluster: Cluster = request.getfixturevalue(f"{request.param}_cluster")
+    database = Database(await cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
+    yield real(database)
+    await database.close()
+
+
+def enrolment(arm_id: str = "small", **changes: object) -> Enrolment:
+    return replace(Enrolment(arm_id, NOW, NOW), **changes)  # type: ignore[arg-type]
+
+
+# --- what is decided of arms
+
+
+async def test_what_was_decided_of_an_arm_is_kept_as_it_was_given(deployment: Deployment) -> None:
+    given = enrolment(
+        "new",
+        state="shadow",
+        entry=ENTRY,
+        price=Price(Decimal("0.30"), Decimal(2), Decimal("0.1"), Decimal("0.4")),
+        shadow=A_SHADOW,
+        is_newcomer=True,
+        reason="cheaper",
+        price_changes=(TWICE, THIRD),
+    )
+
+    await deployment.put(given)
+    await deployment.put(enrolment("small", state="draining"))
+
+    assert await deployment.known() == {"new": given, "small": enrolment("small", state="draining")}
+
+
+async def test_a_refused_change_changes_nothing(deployment: Deployment) -> None:
+    await deployment.put(enrolment())
+
+    assert await deployment.known() == {"small": enrolment()}
+
+
+async def test_of_changes_at_once_each_sees_the_one_before(deployment: Deployment) -> None:
+    await deployment.put(enrolment(reason="0"))
+
+    def count(known: Mapping[str, Enrolment]) -> Enrolment:
+        return enrolment(reason=str(int(known["small"].reason or "") + 1))
+
+    await asyncio.gather(*(deployment.enrolments.change(count) for _ in range(8)))
+
+    assert (await deployment.known())["small"].reason == "8"
+
+
+# --- dollars in today's prices
+
+
+async def test_a_new_price_multiplies_what_was_billed_before_exactly(deployment: Deployment) -> None:
+    await answered(deployment.stores, "r1")
+    await answered(deployment.stores, "r2", arm_id="large")
+
+    await deployment.put(enrolment(price_changes=(TWICE,)))
+    await deployment.put(enrolment(price_changes=(TWICE, THIRD)))
+
+    assert await deployment.cost_usd() == Decimal("0.000123456") * 2 * THIRD.factor
+    assert await deployment.cost_usd("large") == Decimal("0.000123456")
+
+
+async def test_sums_stay_exact_over_many_prices(deployment: Deployment) -> None:
+    await answered(deployment.stores)
+
+    changes = tuple(replace(THIRD, changed_at=NOW + timedelta(hours=i)) for i in range(8))
+    await deployment.put(enrolment(price_changes=changes))
+    await answered(deployment.stores, "r2")
+
+    assert 0 < await deployment.cost_usd() < Decimal("0.00000005") * 2 * 10_000
+
+
+async def test_an_answer_written_later_goes_through_the_changes_since_it_was_billed(
+    deployment: Deployment,
+) -> None:
+    await deployment.put(enrolment(price_changes=(TWICE, THIRD)))
+
+    for version, request_id in enumerate(["r0", "r1", "r2"]):
+        await write(deployment, request_id, price_version=version)
+
+    usd = Decimal("0.000123456")
+    assert await deployment.cost_usd() == usd * 2 * THIRD.factor + usd * THIRD.factor + usd
+
+
+async def test_answers_of_a_free_arm_count_as_typical_once_it_has_a_price(deployment: Deployment) -> None:
+    for request_id in ("r1", "r2"):
+        await write(deployment, request_id, cost_usd=Decimal(0))
+
+    await deployment.put(enrolment(price_changes=(FROM_FREE,)))
+    await write(deployment, "r3", cost_usd=Decimal(0))
+    await write(deployment, "r4", cost_usd=Decimal("0.001"), price_version=1)
+
+    assert await deployment.cost_usd() == 3 * Decimal("0.0022") + Decimal("0.001")
+
+
+async def test_an_outcome_that_is_replaced_gives_back_what_it_is_worth_now(deployment: Deployment) -> None:
+    decision = a_decision()
+    await deployment.journal.log_decision(decision)
+    await deployment.journal.log_outcome(an_outcome(decision), [])
+    await deployment.put(enrolment(price_changes=(TWICE,)))
+
+    await deployment.journal.log_outcome(
+        an_outcome(decision, after_s=9.0, cost_usd=Decimal("0.005"), price_version=1), []
+    )
+
+    assert await deployment.cost_usd() == Decimal("0.005")
+
+
+async def test_what_was_billed_stays_in_the_record(deployment: Deployment) -> None:
+    await answered(deployment.stores)
+
+    await deployment.put(enrolment(price_changes=(TWICE,)))
+
+    record = await deployment.journal.record(TENANT, "r1")
+    assert record is not None
+    assert record["outcome"]["cost_usd"] == 0.000123456
+
+
+async def test_prices_that_change_while_answers_are_written_leave_the_sums_right(database: Database) -> None:
+    deployment = real(database)
+
+    async def reprice(n: int) -> None:
+        changes = tuple(replace(THIRD, changed_at=NOW + timedelta(hours=i)) for i in range(n))
+        await deployment.put(enrolment(price_changes=changes))
+
+    async def reprice_again_and_again() -> None:
+        for n in range(3, 8):
+            await reprice(n)
+
+    await reprice(2)
+    writes = [write(deployment, f"r{i}", price_version=i % 3) for i in range(30)]
+    await asyncio.gather(reprice_again_and_again(), *writes)
+
+    assert await deployment.cost_usd() > 0
+
+
+async def write(deployment: Deployment, request_id: str, **changes: object) -> Outcome:
+    decision = a_decision(request_id)
+    await deployment.journal.log_decision(decision)
+    outcome = an_outcome(decision, **changes)  # type: ignore[arg-type]
+    await deployment.journal.log_outcome(outcome, [])
+    return outcome
+
+
+# --- shadow
+
+
+async def test_an_answer_in_shadow_is_evidence_of_latency_and_dollars_alone(deployment: Deployment) -> None:
+    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    decision = a_decision()
+    await deployment.journal.log_decision(decision)
+
+    await deployment.shadow_log.keep(shadowed(an_attempt(decision, arm_id="new"), text="Hm"))
+
+    figures = (await deployment.enrolments.figures())["new"]
+    assert figures.sums.n == 0
+    assert figures.sums.n_outcomes == 1
+    assert (figures.sums.latency_s_sum, figures.sums.cost_usd_sum) == (
+        Decimal("1.25"),
+        Decimal("0.000123456"),
+    )
+    assert (figures.n_shadow_calls, figures.n_shadow_errors, figures.shadow_latency_s) == (1, 0, 1.25)
+    assert figures.shadow_usd == Decimal("0.000123456")
+    assert await deployment.cost_usd("new") == Decimal("0.000123456")
+    record = await deployment.journal.record(TENANT, "r1")
+    assert record is not None
+    [shown] = record["shadow"]
+    assert (shown["arm_id"], shown["status"], shown["answer_text"]) == ("new", "ok", "Hm")
+    assert shown["usage"]["prompt_tokens"] == 10
+    assert shown["latency_s"] == 1.25
+
+
+async def test_a_failure_in_shadow_is_kept_and_no_evidence(deployment: Deployment) -> None:
+    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    decision = a_decision()
+    await deployment.journal.log_decision(decision)
+    failed = an_attempt(decision, arm_id="new", status="failed", error_type="ProviderBroken")
+
+    await deployment.shadow_log.keep(shadowed(failed))
+
+    figures = (await deployment.enrolments.figures())["new"]
+    assert (figures.n_shadow_calls, figures.n_shadow_errors, figures.sums.n_outcomes) == (1, 1, 0)
+
+
+async def test_an_answer_in_shadow_goes_through_later_prices(deployment: Deployment) -> None:
+    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    for request_id in ("r1", "r2"):
+        decision = a_decision(request_id)
+        await deployment.journal.log_decision(decision)
+        await deployment.shadow_log.keep(shadowed(an_attempt(decision, arm_id="new")))
+        await deployment.put(
+            enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW, price_changes=(TWICE,))
+        )
+
+    assert await deployment.cost_usd("new") == 2 * 2 * Decimal("0.000123456")
+
+
+async def test_an_answer_in_shadow_to_a_decision_that_still_waits_is_left_out(deployment: Deployment) -> None:
+    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+
+    await deployment.shadow_log.keep(shadowed(an_attempt(a_decision(), arm_id="new")))
+
+    assert await deployment.enrolments.figures() == {}
+
+
+async def test_replicas_together_reserve_no_more_than_a_day_allows(deployment: Deployment) -> None:
+    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+
+    reserved = await asyncio.gather(
+        *(deployment.shadow_log.reserve("new", Decimal("0.0003"), NOW) for _ in range(8))
+    )
+
+    assert sum(reserved) == 3
+    assert await deployment.shadow_log.reserve("new", Decimal("0.0003"), NOW + timedelta(days=1))
+    assert not await deployment.shadow_log.reserve("new", Decimal("0.1"), NOW + timedelta(days=2))
+
+
+async def test_what_a_call_cost_replaces_what_was_reserved(deployment: Deployment) -> None:
+    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    decision = a_decision()
+    await deployment.journal.log_decision(decision)
+    assert await deployment.shadow_log.reserve("new", Decimal("0.001"), NOW)
+
+    await deployment.shadow_log.keep(
+        shadowed(an_attempt(decision, arm_id="new"), reserved_usd=Decimal("0.001"))
+    )
+
+    assert not await deployment.shadow_log.reserve("new", Decimal("0.001"), NOW)
+    assert await deployment.shadow_log.reserve("new", Decimal("0.0008"), NOW)
+
+
+async def test_an_arm_that_left_the_shadow_may_spend_nothing_there(deployment: Deployment) -> None:
+    await deployment.put(enrolment("new", state="active", entry=ENTRY, shadow=A_SHADOW))
+
+    assert not await deployment.shadow_log.reserve("new", Decimal("0.0001"), NOW)
+
+
+def shadowed(
+    attempt: Attempt, *, text: str | None = None, reserved_usd: Decimal = Decimal(0)
+) -> ShadowAnswer:
+    return ShadowAnswer(TENANT, attempt, text, reserved_usd, price_version=0)
+
+
+# --- following
+
+
+Told = asyncio.Queue[Mapping[str, Enrolment]]
+
+
+async def follow(deployment: Deployment, *configured: str) -> Mapping[str, Enrolment]:
+    """What a replica with these arms is told when it starts."""
+    told = Told()
+    assert isinstance(deployment.enrolments, PostgresEnrolments | FakeEnrolments)
+    await deployment.enrolments.start(configured, told.put_nowait)
+    await close(deployment)
+    return told.get_nowait()
+
+
+async def test_arms_of_a_fresh_deployment_are_no_newcomers_and_later_ones_are(deployment: Deployment) -> None:
+    first = await follow(deployment, "small")
+    await answered(deployment.stores)
+    await rate(deployment.stores, 0.5)
+
+    later = await follow(deployment, "small", "large")
+
+    assert not first["small"].is_newcomer
+    assert later["large"].is_newcomer
+
+
+async def test_an_arm_with_evidence_from_before_arms_were_registered_is_no_newcomer(
+    deployment: Deployment,
+) -> None:
+    await answered(deployment.stores)
+    await rate(deployment.stores, 0.5)
+
+    assert not (await follow(deployment, "small"))["small"].is_newcomer
+
+
+async def close(deployment: Deployment) -> None:
+    if isinstance(deployment.enrolments, PostgresEnrolments):
+        await deployment.enrolments.close()
+
+
+async def heard(told: Told, fact: Callable[[Mapping[str, Enrolment]], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not fact(await told.get()):
+            pass
+
+
+async def test_a_change_is_heard_by_the_other_replica_without_polling(database: Database) -> None:
+    one, other = real(database), PostgresEnrolments(database, poll_every_s=3600.0)
+    told = Told()
+    await other.start(["small"], told.put_nowait)
+
+    async with asyncio.timeout(20):
+        while told.qsize() < 2:  # it may not listen yet when the first is announced
+            await one.put(enrolment(state="draining"))
+
+    await heard(told, lambda known: known["small"].state == "draining")
+
+    await other.close()
+
+
+async def test_without_announcements_a_replica_polls(database: Database) -> None:
+    other = PostgresEnrolments(database, poll_every_s=0.01)
+    told = Told()
+    await other.start(["small"], told.put_nowait)
+
+    async with database.connection() as connection:
+        await connection.execute("UPDATE arms SET state = 'retired', changed_in = pg_current_xact_id()")
+
+    await heard(told, lambda known: known["small"].state == "retired")
+    await other.close()
+
+
+async def test_evidence_of_a_new_price_is_announced_as_well(database: Database) -> None:
+    deployment, replica = real(database), PostgresEvidence(database, poll_every_s=3600.0)
+    await answered(deployment.stores)
+    await replica.start()
+
+    async with asyncio.timeout(20):
+        n = 0
+        while replica.sums(TENANT)["small"].cost_usd_sum == Decimal("0.000123456"):
+            n += 1
+            changes = tuple(replace(TWICE, changed_at=NOW + timedelta(hours=i)) for i in range(n))
+            await deployment.put(enrolment(price_changes=changes))
+
+    await replica.close()
+
+
+async def test_what_was_known_stays_known_while_postgresql_is_away(postgres_server: PostgresServer) -> None:
+    await migrate_database(postgres_server.dsn)
+    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    deployment = real(database)
+    await deployment.put(enrolment("new", entry=ENTRY))
+    replica = PostgresEnrolments(database, poll_every_s=0.01)
+    told = Told()
+    await replica.start(["small"], told.put_nowait)
+    postgres_server.kill()
+
+    with pytest.raises(StoreUnavailable):
+        await deployment.put(enrolment("new", entry=ENTRY, state="retired"))
+    assert told.get_nowait()["new"].state == "active"
+    assert told.empty()
+    postgres_server.start()
+    await deployment.put(enrolment("new", entry=ENTRY, state="retired"))
+
+    await heard(told, lambda known: known["new"].state == "retired")
+    await replica.close()
+    await database.close()
+
+
+async def test_started_without_postgresql_it_registers_its_arms_when_that_is_back(
+    postgres_server: PostgresServer,
+) -> None:
+    await migrate_database(postgres_server.dsn)
+    postgres_server.stop()
+    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    replica = PostgresEnrolments(database, poll_every_s=0.01)
+    told = Told()
+
+    await replica.start(["small"], told.put_nowait)
+    assert told.empty()
+    postgres_server.start()
+
+    await heard(told, lambda known: "small" in known)
+    await replica.close()
+    await database.close()

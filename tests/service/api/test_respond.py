@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Scope
+
+from service.api.respond import Writer, respond
+from service.completion.completion import Completed, Streaming
+from service.domain.types import Json
+from service.errors import RouterError
+from tests.fakes import ANY, Reply
+from tests.service.completion.test_completion import query
+from tests.service.world import opened
+
+SCOPE: Scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+
+
+def whole(completed: Completed) -> Json:
+    return completed.body
+
+
+async def events(streaming: Streaming) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in streaming.chunks:
+            yield repr(chunk).encode()
+    finally:
+        await streaming.chunks.aclose()
+
+
+def failure(error: RouterError) -> bytes:
+    return str(error).encode()
+
+
+async def nothing(message: Message) -> None: ...
+
+
+@pytest.mark.parametrize("keepalive_after_s", [25.0, 1e-6])
+@pytest.mark.parametrize("steps", range(30))
+async def test_at_whatever_moment_the_caller_hangs_up_the_models_call_ends(
+    tmp_path: Path, steps: int, keepalive_after_s: float
+) -> None:
+    async def receive() -> Message:
+        for _ in range(steps):  # of the event loop
+            await asyncio.sleep(0)
+        return {"type": "http.disconnect"}
+
+    async with opened(tmp_path, keepalive_after_s=keepalive_after_s) as world:
+        world.caller.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
+
+        with suppress(ClientDisconnect):
+            response = await respond(
+                Request(SCOPE, receive), world.parts, query(stream=True), Writer(whole, events, failure)
+            )
+            await response(SCOPE, receive, nothing)
+
+        await world.background.drain(5.0)
+        assert world.caller.cancelled == world.caller.called
+        statuses = [attempt.status for attempt in world.store.attempts.values()]
+        assert statuses == ["cancelled"] * len(world.caller.called)

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.arms.breaker import Breaker, Standing
+from service.domain.types import Arm
+from service.errors import (
+    ProviderBroken,
+    ProviderError,
+    ProviderOutOfCredit,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+)
+
+ARM = Arm("an-arm", "openai", "some-model")
+BROKEN = ProviderBroken("500")
+TIMEOUT = ProviderTimeout("late")
+REJECTED = ProviderRejected("bad field", status=400)
+
+
+@dataclass
+class HandClock:
+    now: datetime = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def breaker(clock: HandClock) -> Breaker:
+    return Breaker(clock, failures_to_open=3, rest_s=30, long_rest_s=300)
+
+
+def fail(breaker: Breaker, n: int, error: ProviderError = BROKEN) -> None:
+    for _ in range(n):
+        breaker.failed(ARM, error, is_trial=breaker.begin(ARM) == "trial")
+
+
+def test_an_arm_that_was_never_called_does_not_rest(breaker: Breaker) -> None:
+    assert breaker.why_resting(ARM) is None
+    assert breaker.standing(ARM) == Standing("closed", None, None, 0, (), {})
+
+
+@pytest.mark.parametrize("error", [BROKEN, TIMEOUT])
+def test_failures_in_a_row_make_an_arm_rest(breaker: Breaker, error: ProviderError) -> None:
+    fail(breaker, 2, error)
+    assert breaker.why_resting(ARM) is None
+
+    fail(breaker, 1, error)
+
+    assert breaker.why_resting(ARM) == "resting 30 s more after 3 failures in a row"
+    assert breaker.begin(ARM) == "refused"
+
+
+def test_a_success_in_between_starts_the_count_again(breaker: Breaker) -> None:
+    fail(breaker, 2)
+    breaker.succeeded(ARM)
+    fail(breaker, 2)
+
+    assert breaker.why_resting(ARM) is None
+
+
+def test_a_rest_ends_by_itself(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+
+    clock.forward(30)
+
+    assert breaker.why_resting(ARM) is None
+
+
+def test_after_a_rest_one_call_may_try_the_arm(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    assert breaker.begin(ARM) == "trial"
+    assert breaker.begin(ARM) == "refused"
+    assert breaker.why_resting(ARM) == "one call is trying it after failures"
+
+
+def test_a_trial_that_succeeds_brings_the_arm_back(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    breaker.begin(ARM)
+    breaker.succeeded(ARM)
+
+    assert breaker.why_resting(ARM) is None
+    fail(breaker, 2)
+    assert breaker.why_resting(ARM) is None
+
+
+def test_a_trial_that_fails_makes_the_arm_rest_again(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    fail(breaker, 1)
+
+    clock.forward(29)
+    assert breaker.why_resting(ARM) is not None
+    clock.forward(1)
+    assert breaker.why_resting(ARM) is None
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_a_trial_without_a_verdict_gives_its_place_to_the_next(
+    breaker: Breaker, clock: HandClock, is_cancelled: bool
+) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    breaker.begin(ARM)
+    if is_cancelled:
+        breaker.released(ARM, is_trial=True)
+    else:
+        breaker.failed(ARM, REJECTED, is_trial=True)
+
+    assert breaker.why_resting(ARM) is None
+    assert breaker.begin(ARM) == "trial"
+    assert breaker.begin(ARM) == "refused"
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "rejected", "broken", "limited"])
+def test_a_call_from_before_the_rest_does_not_take_the_trials_place(
+    breaker: Breaker, clock: HandClock, ends: str
+) -> None:
+    assert breaker.begin(ARM) == "free"
+    fail(breaker, 3)
+    clock.forward(30)
+    breaker.begin(ARM)
+
+    match ends:
+        case "cancelled":
+            breaker.released(ARM)
+        case "rejected":
+            breaker.failed(ARM, REJECTED)
+        case "broken":
+            breaker.failed(ARM, BROKEN)
+        case "limited":
+            breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=5))
+
+    clock.forward(60)
+    assert breaker.begin(ARM) == "refused"
+    breaker.succeeded(ARM)
+    assert breaker.begin(ARM) == "free"
+
+
+def test_a_trial_that_never_reports_back_does_not_hold_its_place_forever(
+    breaker: Breaker, clock: HandClock
+) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    breaker.begin(ARM)
+    clock.forward(299)
+    assert breaker.begin(ARM) == "refused"
+    clock.forward(1)
+
+    assert breaker.begin(ARM) == "trial"
+
+
+def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+
+    breaker.begin(ARM)
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=5), is_trial=True)
+
+    assert breaker.why_resting(ARM) == "its provider asked to wait, 5 s more"
+    clock.forward(5)
+    assert breaker.begin(ARM) == "trial"
+    assert breaker.begin(ARM) == "refused"
+
+
+def test_the_callers_own_mistakes_never_make_an_arm_rest(breaker: Breaker) -> None:
+    fail(breaker, 50, REJECTED)
+
+    assert breaker.why_resting(ARM) is None
+    assert breaker.standing(ARM).condition == "closed"
+    assert breaker.standing(ARM).last_errors == ()
+
+
+def test_a_rate_limit_is_obeyed_for_as_long_as_asked(breaker: Breaker, clock: HandClock) -> None:
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=12))
+
+    assert breaker.why_resting(ARM) == "its provider asked to wait, 12 s more"
+    clock.forward(12)
+    assert breaker.why_resting(ARM) is None
+
+
+def test_a_rate_limit_neither_counts_as_failure_nor_forgives_any(breaker: Breaker, clock: HandClock) -> None:
+    limited = ProviderRateLimited("429", retry_after_s=0)
+
+    fail(breaker, 20, limited)
+    assert breaker.why_resting(ARM) is None
+    fail(breaker, 2)
+    fail(breaker, 1, limited)
+    assert breaker.why_resting(ARM) is None
+    fail(breaker, 1)
+
+    assert breaker.why_resting(ARM) == "resting 30 s more after 3 failures in a row"
+
+
+@pytest.mark.parametrize(("asked_s", "rest_s"), [(None, 30), (86_400, 300)])
+def test_a_rate_limit_rests_within_bounds(
+    breaker: Breaker, clock: HandClock, asked_s: float | None, rest_s: float
+) -> None:
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=asked_s))
+
+    clock.forward(rest_s - 1)
+    assert breaker.why_resting(ARM) is not None
+    clock.forward(1)
+    assert breaker.why_resting(ARM) is None
+
+
+def test_an_answer_already_under_way_does_not_end_a_rate_limit(breaker: Breaker) -> None:
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=12))
+    breaker.succeeded(ARM)
+
+    assert breaker.why_resting(ARM) is not None
+
+
+def test_a_shorter_wish_does_not_shorten_a_rest(breaker: Breaker, clock: HandClock) -> None:
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=60))
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=1))
+
+    clock.forward(59)
+    assert breaker.why_resting(ARM) is not None
+
+
+def test_arms_rest_apart_unless_they_are_the_same_upstream(breaker: Breaker) -> None:
+    fail(breaker, 3)
+
+    assert breaker.why_resting(replace(ARM, arm_id="an-alias")) is not None
+    assert breaker.why_resting(replace(ARM, model="other")) is None
+    assert breaker.why_resting(replace(ARM, base_url="http://elsewhere")) is None
+    assert breaker.why_resting(replace(ARM, api_key_env="OTHER_KEY")) is None
+
+
+def test_a_storm_of_rate_limits_gets_a_long_rest(breaker: Breaker, clock: HandClock) -> None:
+    limited = ProviderRateLimited("429")
+
+    for _ in range(2):
+        breaker.failed(ARM, limited)
+        clock.forward(30)
+        assert breaker.begin(ARM) == "free"
+    breaker.failed(ARM, limited)
+
+    clock.forward(299)
+    assert breaker.why_resting(ARM) == "its provider asked to wait, 1 s more"
+    clock.forward(1)
+    assert breaker.begin(ARM) == "free"
+
+
+def test_an_answer_ends_the_storm(breaker: Breaker, clock: HandClock) -> None:
+    for _ in range(4):
+        breaker.failed(ARM, ProviderRateLimited("429"))
+        clock.forward(300)
+        breaker.succeeded(ARM)
+
+    breaker.failed(ARM, ProviderRateLimited("429"))
+
+    assert breaker.rests_for_s(ARM) == 30
+
+
+def test_an_account_without_credit_rests_at_once_and_is_then_tried_once(
+    breaker: Breaker, clock: HandClock
+) -> None:
+    breaker.failed(ARM, ProviderOutOfCredit("402", status=402))
+
+    assert breaker.why_resting(ARM) == "resting 300 s more, the account has no credit"
+    clock.forward(300)
+    assert breaker.begin(ARM) == "trial"
+    assert breaker.begin(ARM) == "refused"
+    breaker.succeeded(ARM)
+    assert breaker.begin(ARM) == "free"
+
+
+def test_the_standing_follows_an_arm_through_its_rests(breaker: Breaker, clock: HandClock) -> None:
+    began = clock.now
+    seen = [breaker.standing(ARM)]
+    fail(breaker, 3)
+    seen.append(breaker.standing(ARM))
+    clock.forward(40)
+    seen.append(breaker.standing(ARM))
+    breaker.begin(ARM)
+    seen.append(breaker.standing(ARM))
+    clock.forward(1)
+    breaker.succeeded(ARM)
+    seen.append(breaker.standing(ARM))
+    breaker.failed(ARM, ProviderRateLimited("429", status=429, retry_after_s=7))
+    seen.append(breaker.standing(ARM))
+
+    def after(seconds: float) -> datetime:
+        return began + timedelta(seconds=seconds)
+
+    assert [(one.condition, one.since, one.until) for one in seen] == [
+        ("closed", None, None),
+        ("open", began, after(30)),
+        ("half_open", after(30), None),
+        ("half_open", after(40), after(340)),
+        ("closed", after(41), None),
+        ("waiting", after(41), after(48)),
+    ]
+    assert seen[-1].counts == {"failed": 3, "succeeded": 1, "rate_limited": 1}
+    assert [(last.error, last.status) for last in seen[-1].last_errors] == [
+        ("ProviderRateLimited", 429),
+        ("ProviderBroken", None),
+        ("ProviderBroken", None),
+    ]
+
+
+errors = st.sampled_from([BROKEN, TIMEOUT, REJECTED, ProviderOutOfCredit("402")]) | st.builds(
+    lambda wait_s: ProviderRateLimited("429", retry_after_s=wait_s), st.none() | st.floats(0, 1e6)
+)
+happenings = st.lists(st.tuples(st.sampled_from(["begin", "ok", "fail", "leave"]), errors, st.floats(0, 400)))
+
+
+@given(happenings)
+def test_whatever_happens_no_arm_rests_longer_than_the_longest_rest(
+    happened: list[tuple[str, ProviderError, float]],
+) -> None:
+    clock = HandClock()
+    breaker = Breaker(clock, rest_s=30, long_rest_s=300)
+    is_trial = False
+    for what, error, wait_s in happened:
+        match what:
+            case "begin":
+                is_trial = breaker.begin(ARM) == "trial"
+            case "ok":
+                breaker.succeeded(ARM)
+            case "fail":
+                breaker.failed(ARM, error, is_trial=is_trial)
+            case "leave":
+                breaker.released(ARM, is_trial=is_trial)
+        clock.forward(wait_s)
+
+    clock.forward(300)
+    assert breaker.why_resting(ARM) is None
+    assert breaker.begin(ARM) != "refused"

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from service.arms.breaker import Breaker
+from service.arms.catalog import Catalog
+from service.dialects.openai import read_query
+from service.domain.neighbours import Near
+from service.domain.registration import ArmState, Enrolment, PriceChange
+from service.domain.types import Arm, Neighbour, Query
+from service.errors import (
+    AllArmsFailed,
+    AllArmsLimited,
+    ContextTooLong,
+    NoEligibleArm,
+    ProviderBroken,
+    ProviderRateLimited,
+    UnknownModel,
+)
+from tests.fakes import FixedClock
+from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
+
+ANYTHING = Arm("anything", "litellm", "anything")  # nothing is known of it
+BY_SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    return Catalog(ARMS, "small", Breaker(FixedClock()))
+
+
+def query(content: object = "Hi", **body: Any) -> Query:
+    raw = orjson.dumps({"messages": [{"role": "user", "content": content}], **body})
+    return read_query(
+        raw,
+        headers={},
+        tenant="default",
+        request_id="r-1",
+        request_id_given=True,
+        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+    )
+
+
+def names(catalog: Catalog, asked: Query) -> list[str]:
+    return [arm.arm_id for arm in catalog.eligible(asked)[0]]
+
+
+def reasons(catalog: Catalog, asked: Query) -> dict[str, str]:
+    return {rejection.arm_id: rejection.reason for rejection in catalog.eligible(asked)[1]}
+
+
+def test_a_plain_question_may_go_to_any_arm(catalog: Catalog) -> None:
+    assert names(catalog, query()) == ["small", "medium", "large"]
+    assert reasons(catalog, query()) == {}
+
+
+def test_arms_are_found_by_id_and_alias(catalog: Catalog) -> None:
+    assert catalog.find("medium") is MEDIUM
+    assert catalog.find("mini") is SMALL
+
+
+def test_a_prompt_goes_only_where_it_fits(catalog: Catalog) -> None:
+    long = query("x" * 4 * 5_000)
+
+    assert names(catalog, long) == ["medium", "large"]
+    assert "tokens exceeds its window of 4000" in reasons(catalog, long)["small"]
+
+
+def test_the_answer_asked_for_must_fit_too(catalog: Catalog) -> None:
+    asked = query(max_tokens=10_000)
+
+    assert names(catalog, asked) == ["medium", "large"]
+    assert "with an answer of 10000 exceeds its window of 4000" in reasons(catalog, asked)["small"]
+
+
+def test_a_prompt_that_fits_nowhere_is_too_long(catalog: Catalog) -> None:
+    with pytest.raises(ContextTooLong, match=r"small: .*4000; medium: .*16000; large: .*100000") as refused:
+        catalog.eligible(query("x" * 4 * 200_000))
+
+    assert refused.value.param == "messages"
+
+
+def test_a_prompt_too_long_for_the_arm_asked_for_says_so_of_that_arm_alone(catalog: Catalog) -> None:
+    with pytest.raises(ContextTooLong, match=r"^messages are too long: small: [^;]*$"):
+        catalog.eligible(query("x" * 4 * 5_000, model="small"))
+
+
+@pytest.mark.parametrize(
+    ("body", "left", "missing"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, ["small", "medium", "large"], None),
+        ({"functions": [{"name": "f"}]}, ["small", "medium", "large"], None),
+        ({"response_format": BY_SCHEMA}, ["medium", "large"], "json_schema"),
+        ({"response_format": {"type": "text"}}, ["small", "medium", "large"], None),
+        ({"content": [{"type": "image_url"}]}, ["large"], "vision"),
+        (
+            {"content": [{"type": "image_url"}], "response_format": BY_SCHEMA},
+            ["large"],
+            "json_schema, vision",
+        ),
+        ({"content": [{"type": "text", "text": "Hi"}]}, ["small", "medium", "large"], None),
+    ],
+)
+def test_an_arm_that_cannot_do_what_is_asked_is_left_out(
+    catalog: Catalog, body: dict[str, Any], left: list[str], missing: str | None
+) -> None:
+    asked = query(**body)
+
+    assert names(catalog, asked) == left
+    assert reasons(catalog, asked).get("small") == (missing and f"cannot do {missing}")
+
+
+@pytest.mark.parametrize(
+    ("body", "need"),
+    [
+        ({"tool_choice": "required", "tools": [{}]}, "tool_choice"),
+        ({"parallel_tool_calls": True, "tools": [{}]}, "parallel_tools"),
+        ({"reasoning_effort": "low"}, "reasoning"),
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"stream": True}, "streaming"),
+        ({"modalities": ["text", "audio"]}, "audio"),
+    ],
+)
+def test_what_an_arm_lacks_is_held_against_it_and_what_is_unknown_is_not(
+    body: dict[str, Any], need: str
+) -> None:
+    lacking = replace(ANYTHING, arm_id="lacking", lacks=frozenset({need}))
+    catalog = Catalog((ANYTHING, lacking), "anything", Breaker(FixedClock()))
+
+    assert names(catalog, query(**body)) == ["anything"]
+    assert reasons(catalog, query(**body)) == {"lacking": f"cannot do {need}"}
+    assert names(catalog, query()) == ["anything", "lacking"]
+
+
+def test_a_longer_answer_than_an_arm_can_give_goes_elsewhere() -> None:
+    terse = replace(ANYTHING, arm_id="terse", max_output_tokens=100)
+    catalog = Catalog((ANYTHING, terse), "anything", Breaker(FixedClock()))
+
+    assert names(catalog, query(max_tokens=100)) == ["anything", "terse"]
+    assert reasons(catalog, query(max_tokens=101)) == {
+        "terse": "an answer of 101 tokens exceeds its limit of 100"
+    }
+
+
+def test_the_caller_may_exclude_arms_by_id_or_alias(catalog: Catalog) -> None:
+    asked = query(router={"exclude": ["mini", "large"]})
+
+    assert names(catalog, asked) == ["medium"]
+    assert reasons(catalog, asked)["small"] == "among router.exclude"
+
+
+def test_a_caller_may_ask_for_more_promises_than_the_operator_and_never_for_less() -> None:
+    careful = replace(ANYTHING, arm_id="careful", data_use=frozenset({"no_training"}))
+    local = replace(ANYTHING, arm_id="local", data_use=frozenset({"no_training", "eu"}))
+    catalog = Catalog(
+        (ANYTHING, careful, local),
+        "local",
+        Breaker(FixedClock()),
+        required_data_use=frozenset({"no_training"}),
+    )
+
+    assert names(catalog, query()) == ["careful", "local"]
+    assert names(catalog, query(router={"require_data_use": ["eu"]})) == ["local"]
+    with pytest.raises(NoEligibleArm, match="anything: its provider does not promise no_training"):
+        catalog.eligible(query(model="anything"))
+
+
+def test_an_image_takes_room_in_the_window(catalog: Catalog) -> None:
+    images = [{"type": "image_url"}] * 100
+
+    with pytest.raises(ContextTooLong, match="prompt of about 16"):
+        catalog.eligible(query(images, model="large"))
+
+
+def test_nothing_is_held_against_an_arm_of_which_no_capability_is_known() -> None:
+    catalog = Catalog((ANYTHING,), "anything", Breaker(FixedClock()))
+
+    assert names(catalog, query([{"type": "input_audio"}], tools=[{}])) == ["anything"]
+
+
+@pytest.mark.parametrize("odd", [{"type": {}}, {"type": [1]}, {"type": None}, {}])
+def test_a_part_of_no_known_type_asks_for_nothing(catalog: Catalog, odd: dict[str, Any]) -> None:
+    assert names(catalog, query([odd])) == ["small", "medium", "large"]
+
+
+def test_sound_is_more_than_these_arms_can_take(catalog: Catalog) -> None:
+    with pytest.raises(NoEligibleArm) as refused:
+        catalog.eligible(query([{"type": "input_audio", "input_audio": {}}]))
+
+    assert str(refused.value) == (
+        "no model can answer this request: "
+        "small: cannot do audio; medium: cannot do audio; large: cannot do audio"
+    )
+
+
+def test_the_caller_may_narrow_the_arms_by_id_or_alias(catalog: Catalog) -> None:
+    asked = query(router={"models": ["mini", "large"]})
+
+    assert names(catalog, asked) == ["small", "large"]
+    assert reasons(catalog, asked) == {"medium": "not among router.models"}
+
+
+def test_a_narrowed_choice_that_cannot_do_it_says_why_for_each(catalog: Catalog) -> None:
+    asked = query([{"type": "image_url"}], router={"models": ["small"]})
+
+    with pytest.raises(NoEligibleArm, match=r"small: cannot do vision; medium: not among router.models"):
+        catalog.eligible(asked)
+
+
+def test_what_would_cost_too_much_is_left_out(catalog: Catalog) -> None:
+    asked = query(router={"max_cost_usd": 0.0002})
+
+    assert names(catalog, asked) == ["small"]
+    assert reasons(catalog, asked)["large"].endswith("USD exceeds max_cost_usd 0.0002")
+
+
+def test_a_short_answer_costs_less(catalog: Catalog) -> None:
+    asked = query(router={"max_cost_usd": 0.0002}, max_completion_tokens=20)
+
+    assert names(catalog, asked) == ["small", "medium", "large"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"model": "gpt-0"}, "model"),
+        ({"router": {"models": ["gpt-0"]}}, "router.models"),
+        ({"router": {"exclude": ["gpt-0"]}}, "router.exclude"),
+    ],
+)
+def test_an_unknown_arm_is_named_with_those_there_are(
+    catalog: Catalog, body: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(
+        UnknownModel, match="'gpt-0' does not exist; there are: auto, small, medium, large"
+    ) as e:
+        catalog.eligible(query(**body))
+
+    assert e.value.param == param
+
+
+def test_an_arm_that_rests_is_left_out_with_the_reason(catalog: Catalog) -> None:
+    catalog.breaker.failed(SMALL, ProviderRateLimited("wait", status=429, retry_after_s=20))
+
+    assert names(catalog, query()) == ["medium", "large"]
+    assert reasons(catalog, query()) == {"small": "its provider asked to wait, 20 s more"}
+
+
+def test_when_all_rest_the_caller_is_told_when_the_first_is_back(catalog: Catalog) -> None:
+    for wait_s, arm in zip((20, 7, 30), (SMALL, MEDIUM, LARGE), strict=True):
+        catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=wait_s))
+
+    with pytest.raises(AllArmsLimited, match="every model that could answer is resting") as refused:
+        catalog.eligible(query())
+
+    assert refused.value.retry_after_s == 7
+    assert list(refused.value.rests) == ["medium", "small", "large"]
+
+
+def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:
+    for _ in range(3):
+        catalog.breaker.failed(LARGE, ProviderBroken("gone"))
+
+    with pytest.raises(AllArmsFailed, match="large: resting 30 s more after 3 failures in a row"):
+        catalog.eligible(query(model="large"))
+
+
+# --- what is decided at runtime
+
+
+def enrolment(arm_id: str, **changes: Any) -> Enrolment:
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    return replace(Enrolment(arm_id, now, now), **changes)
+
+
+def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
+    states: dict[str, ArmState] = {"medium": "shadow", "large": "draining"}
+
+    catalog.put(ARMS, {arm_id: enrolment(arm_id, state=state) for arm_id, state in states.items()})
+
+    assert names(catalog, query()) == ["small"]
+    assert reasons(catalog, query()) == {
+        "large": "is draining",
+        "medium": "is in shadow and answers no caller yet",
+    }
+    assert names(catalog, query(model="large")) == ["large"]
+    with pytest.raises(UnknownModel, match="in shadow"):
+        catalog.eligible(query(model="medium"))
+
+
+def test_a_shadow_is_for_what_it_could_answer(catalog: Catalog) -> None:
+    catalog.put(ARMS, {"medium": enrolment("medium", state="shadow")})
+
+    assert catalog.shadows(query()) == [MEDIUM]
+    assert catalog.shadows(query("x" * 4 * 20_000)) == []
+    assert catalog.shadows(query(router={"models": ["small"]})) == []
+    for _ in range(3):
+        catalog.breaker.failed(MEDIUM, ProviderBroken("down"))
+    assert catalog.shadows(query()) == []
+
+
+def test_neighbours_cost_what_they_would_cost_today(catalog: Catalog) -> None:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    doubled = PriceChange(now - timedelta(hours=1), Decimal(2), Decimal(0))
+    catalog.put(ARMS, {"small": enrolment("small", price_changes=(doubled,))})
+    before, after = (
+        Neighbour(uuid4(), "r", "small", 0.9, age_s, 1.0, 1.0, 1.0, 0.5) for age_s in (7200.0, 60.0)
+    )
+
+    assert [n.cost_usd for n in catalog.in_todays_prices(Near.of([before, after]), now)] == [1.0, 0.5]

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections import Counter
+
+from service.arms.known_models import known_models
+
+
+def test_every_key_brings_a_choice_of_models_under_names_of_their_own() -> None:
+    models = known_models()
+
+    n_by_key = Counter(model["api_key_env"] for model in models)
+    assert n_by_key.keys() == {"OPENROUTER_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"}
+    assert min(n_by_key.values()) >= 3
+    assert len({model["id"] for model in models}) == len(models)
+
+
+def test_every_price_is_sound() -> None:
+    for model in known_models():
+        price = model["price"]
+        assert 0 < price["cached_input"] < price["input"] < price["output"] < 1000
+        assert model["context_window"] >= 100_000
+
+
+def test_every_model_of_anthropic_has_a_price_for_what_is_written_into_its_cache() -> None:
+    prices = [model["price"] for model in known_models() if "claude" in model["model"]]
+
+    assert len(prices) >= 4
+    assert all(price["cache_write"] == 1.25 * price["input"] for price in prices)

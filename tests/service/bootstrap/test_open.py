@@ -1,0 +1,84 @@
+"""What runs beside the service, to bring PostgreSQL back and its schema up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from embeddings.encoder import EncoderError
+from service.bootstrap import open as opening
+from service.errors import StartupError, StoreUnavailable
+from service.settings.settings import Settings
+from service.store.connection.embedded import EmbeddedPostgres
+from service.store.connection.pool import Database
+from tests.fakes import FakeDatabase, FakeStore
+
+DSN = "postgresql://nobody@127.0.0.1:9/nothing"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "RETRY_S", 0.0)
+
+
+async def test_migrating_is_tried_until_it_succeeds_whatever_went_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors = [StoreUnavailable("away"), StartupError("the schema is newer"), KeyError("unforeseen")]
+
+    async def migrate(database: Database) -> list[str]:
+        if errors:
+            raise errors.pop(0)
+        return []
+
+    monkeypatch.setattr(opening, "migrate", migrate)
+
+    await opening._migrate_when_back(DSN)
+
+    assert errors == []
+    logged = capsys.readouterr().out
+    assert "the schema is newer" in logged
+    assert "unforeseen" in logged
+
+
+class DeadPostgres:
+    """Fails to start in every way before it does."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = [StartupError("no room"), OSError("unforeseen")]
+        self.has_started = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> str:
+        if self.errors:
+            raise self.errors.pop(0)
+        self._loop.call_soon_threadsafe(self.has_started.set)
+        return DSN
+
+
+async def test_a_dead_server_is_started_again_whatever_went_wrong_before(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    postgres, database = DeadPostgres(), FakeDatabase(FakeStore(is_down=True))
+
+    keeping = asyncio.create_task(
+        opening._keep_running(cast(EmbeddedPostgres, postgres), cast(Database, database))
+    )
+    async with asyncio.timeout(10):
+        await postgres.has_started.wait()
+    keeping.cancel()
+
+    logged = capsys.readouterr().out
+    assert "no room" in logged
+    assert "unforeseen" in logged
+
+
+def test_an_endpoint_is_asked_for_contexts_where_the_backend_says_so() -> None:
+    settings = Settings(
+        embedding_backend="http", embedding_base_url="http://127.0.0.1:9/v1", embedding_model="tiny"
+    )
+
+    with pytest.raises(EncoderError, match=r"127\.0\.0\.1:9"):
+        opening.build_encoder(settings, opening.silent)

@@ -1,0 +1,106 @@
+"""Servers that are asked for several choices and give one, without a word."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.domain.types import Arm, Json
+from service.providers.clients import Callers
+from service.providers.openai_compatible import OpenAICompatibleCaller
+from tests.service.providers import scripted
+from tests.service.providers.scripted import Script, Upstream, answers, completion, event, piece, streams
+from tests.service.world import World, error_of, events_of, opened
+
+TWO: dict[str, Any] = {"n": 2, "model": "auto"}
+
+
+def several(*texts: str) -> Json:
+    choices = [
+        {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for i, text in enumerate(texts)
+    ]
+    return {**completion(""), "choices": choices}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with scripted.serving() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
+    """The model `one` is always asked first, then `many`."""
+    arms = [Arm(name, "openai", name, base_url=upstream.base_url) for name in ("one", "many")]
+    async with opened(tmp_path, arms, min_confidence_score=1.0, propensity_floor=0.0) as world:
+        caller = Callers({"openai": OpenAICompatibleCaller({}, world.clock)})
+        world.parts.completion = replace(world.parts.completion, caller=caller)
+        yield world
+        await caller.close()
+
+
+async def test_a_model_that_ignores_n_gives_way_to_one_that_does_not(
+    world: World, upstream: Upstream
+) -> None:
+    upstream.by_model = {"one": answers(several("A")), "many": answers(several("A", "B"))}
+
+    response = await world.ask(request_id="r-1", **TWO)
+
+    assert [choice["message"]["content"] for choice in response.json()["choices"]] == ["A", "B"]
+    assert response.headers["X-Router-Model"] == "many"
+    first, _ = (await world.record("r-1"))["attempts"]
+    assert first["error_message"] == "n: one gave 1 of 2 choices"
+    assert first["usage"]["prompt_tokens"] > 0  # it is billed all the same
+
+
+async def test_a_model_that_ignores_n_is_no_worse_at_other_requests(world: World, upstream: Upstream) -> None:
+    upstream.by_model = {"one": answers(several("A")), "many": answers(several("A", "B"))}
+
+    for _ in range(5):
+        await world.ask(**TWO)
+
+    assert world.parts.catalog.breaker.why_resting(world.parts.catalog.find("one")) is None
+    assert (await world.ask()).headers["X-Router-Model"] == "one"
+
+
+async def test_where_none_gives_every_choice_the_caller_is_told(world: World, upstream: Upstream) -> None:
+    upstream.script = answers(several("A"))
+
+    response = await world.ask(**TWO)
+
+    assert response.status_code == 400
+    assert (error_of(response)["param"], error_of(response)["code"]) == ("n", "unsupported_parameter")
+
+
+def said(index: int, text: str, finish_reason: str | None = None) -> bytes:
+    choice = {"index": index, "delta": {"content": text}, "finish_reason": finish_reason}
+    return event(piece(choices=[choice]))
+
+
+@pytest.mark.parametrize(
+    ("script", "is_clean"),
+    [
+        (streams(said(0, "A"), said(0, "", "stop"), b"data: [DONE]\n\n"), False),
+        (
+            streams(
+                said(1, "B"), said(0, "A"), said(0, "", "stop"), said(1, "", "stop"), b"data: [DONE]\n\n"
+            ),
+            True,
+        ),
+    ],
+    ids=["one", "both"],
+)
+async def test_a_stream_of_too_few_choices_does_not_end_cleanly(
+    world: World, upstream: Upstream, script: Script, is_clean: bool
+) -> None:
+    upstream.script = script
+
+    events = events_of(await world.ask(stream=True, **TWO))
+
+    assert (events[-1] == "[DONE]") is is_clean
+    assert ("error" in events[-1]) is not is_clean

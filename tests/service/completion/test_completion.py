@@ -1,0 +1,723 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bandit.budget import PURSE_START
+from service.background import Background
+from service.completion.completion import MAX_EMPTY_PIECES, Completion, Streaming
+from service.completion.model_call import MAX_TEXT_BYTES, Call
+from service.dialects.openai import read_query
+from service.domain.types import Arm, Attempt, Chunk, Decision, Json, Outcome, Query, Usage, Vector
+from service.domain.usage import cost_usd
+from service.errors import AllArmsFailed, ProviderBroken, ProviderRateLimited, RequestConflict, UnknownModel
+from tests.fakes import ANY, USAGE, FakeEncoder, FakeJournal, FakeStore, Reply
+from tests.service.world import LARGE, MEDIUM, SMALL, World, opened
+
+BROKEN = ProviderBroken("gone", status=500)
+BUDGET = Decimal("0.001")
+
+
+class GatedJournal(FakeJournal):
+    """A journal whose commits wait until they are let through."""
+
+    def __init__(self, store: FakeStore) -> None:
+        super().__init__(store)
+        self.deciding = asyncio.Event()  # a decision waits
+        self.decisions = asyncio.Event()  # decisions may pass
+        self.finishing = asyncio.Event()
+        self.outcomes = asyncio.Event()
+
+    async def log_decision(self, decision: Decision) -> None:
+        self.deciding.set()
+        await self.decisions.wait()
+        await super().log_decision(decision)
+
+    async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        self.finishing.set()
+        await self.outcomes.wait()
+        await super().log_outcome(outcome, attempts)
+
+
+class GatedEncoder(FakeEncoder):
+    """An encoder that waits until it is let through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoding = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    async def encode(self, text: str) -> Vector:
+        self.encoding.set()
+        await self.goes_on.wait()
+        return await super().encode(text)
+
+
+def query(request_id: str = "r-1", **body: Any) -> Query:
+    return read_query(
+        orjson.dumps({"messages": [{"role": "user", "content": "Hi"}], **body}),
+        headers={},
+        tenant="default",
+        request_id=request_id,
+        request_id_given=True,
+        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def completion(world: World) -> Completion:
+    return world.parts.completion
+
+
+@pytest.fixture
+def gated(world: World) -> GatedJournal:
+    return GatedJournal(world.store)
+
+
+@pytest.fixture
+def slow(completion: Completion, gated: GatedJournal) -> Completion:
+    """A completion whose journal takes its time over decisions."""
+    gated.outcomes.set()
+    return replace(completion, journal=gated)
+
+
+def attempts(world: World) -> list[Attempt]:
+    return sorted(world.store.attempts.values(), key=lambda attempt: attempt.position)
+
+
+def among(completion: Completion, *arms: Arm) -> Completion:
+    """The same service, configured with other arms."""
+    catalog = replace(completion.catalog, arms=arms, default_arm_id=arms[0].arm_id)
+    router, calls = replace(completion.router, catalog=catalog), replace(completion.attempts, catalog=catalog)
+    return replace(completion, catalog=catalog, router=router, attempts=calls)
+
+
+async def whole(streaming: Streaming) -> list[Chunk]:
+    return [chunk async for chunk in streaming.chunks]
+
+
+async def until_cancelled(task: asyncio.Task[Any], background: Background) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    await background.drain(5.0)
+
+
+# --- the same id at the same time
+
+
+async def test_two_requests_with_the_same_id_at_the_same_time_are_one_decision(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    asking = [asyncio.create_task(slow.complete(query())) for _ in range(2)]
+    await gated.deciding.wait()
+    gated.decisions.set()
+
+    answers = await asyncio.gather(*asking)
+
+    assert len(world.store.decisions) == 1
+    [decision] = world.store.decisions.values()
+    assert {answer.head.arm_id for answer in answers} == {decision.arm_id}
+    assert [attempt.decision_id for attempt in attempts(world)] == [decision.decision_id] * 3
+    assert len(world.caller.calls) == 3  # the later decision's call was made before it lost
+
+
+async def test_two_streams_with_the_same_id_leave_no_call_behind(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    asking = [asyncio.create_task(slow.stream(query())) for _ in range(2)]
+    await gated.deciding.wait()
+    gated.decisions.set()
+
+    streams = await asyncio.gather(*asking)
+
+    pieces = [[chunk async for chunk in stream.chunks] for stream in streams]
+    assert [len(one) for one in pieces] == [5, 5]
+    assert len(world.caller.calls) == 3  # the later decision's call was made before it lost
+    assert len(world.caller.cancelled) == 1
+
+
+async def test_of_two_different_requests_with_the_same_id_one_is_a_conflict(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    asking = [asyncio.create_task(slow.complete(query(seed=seed))) for seed in (1, 2)]
+    await gated.deciding.wait()
+    gated.decisions.set()
+
+    results = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert [type(result) for result in results].count(RequestConflict) == 1
+    assert len(world.store.decisions) == len(world.store.outcomes) == 1
+
+
+async def test_two_requests_with_the_same_id_may_both_be_answered_from_the_cache(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path, cache_enabled=True) as world:
+        await world.parts.completion.complete(query("r-0"))
+        gated = GatedJournal(world.store)
+        gated.outcomes.set()
+        slow = replace(world.parts.completion, journal=gated)
+        asking = [asyncio.create_task(slow.complete(query("r-1"))) for _ in range(2)]
+        await gated.deciding.wait()
+        gated.decisions.set()
+
+        answers = await asyncio.gather(*asking)
+
+    assert [answer.head.kind for answer in answers] == ["cache", "cache"]
+    assert len(world.store.decisions) == len(world.store.outcomes) == 2
+
+
+# --- callers that leave
+
+
+async def test_a_caller_who_leaves_before_the_answer_cancels_the_call(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(until=asyncio.Event()))
+    asking = asyncio.create_task(completion.complete(query()))
+    await world.caller.asked.wait()
+
+    await until_cancelled(asking, world.background)
+
+    assert world.caller.cancelled == world.caller.called
+    [attempt] = attempts(world)
+    assert attempt.status == "cancelled"
+    assert attempt.usage.estimated
+    assert next(iter(world.store.outcomes.values())).status == "cancelled"
+
+
+async def test_a_caller_who_leaves_before_the_first_content_of_a_stream_cancels_the_call(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(words=(), until=asyncio.Event()))
+    asking = asyncio.create_task(completion.stream(query(stream=True)))
+    await world.caller.asked.wait()
+
+    await until_cancelled(asking, world.background)
+
+    assert world.caller.cancelled == world.caller.called
+    assert [attempt.status for attempt in attempts(world)] == ["cancelled"]
+
+
+async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_written(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(words=("Half an", " answer"), until=asyncio.Event()))
+    streaming = await completion.stream(query(stream=True))
+
+    async with aclosing(streaming.chunks):
+        await anext(streaming.chunks)
+        await anext(streaming.chunks)
+        await anext(streaming.chunks)
+    await world.background.drain(5.0)
+
+    [attempt] = attempts(world)
+    assert world.caller.cancelled == [attempt.arm_id]
+    assert attempt.status == "cancelled"
+    assert attempt.usage.completion_tokens == 4  # of 14 bytes
+    assert attempt.cost_usd > 0
+
+
+@pytest.mark.parametrize(
+    ("delta", "tokens"), [({"reasoning_content": "x" * 40}, 10), ({"reasoning": "x" * 40}, 10)]
+)
+async def test_who_leaves_a_model_that_thinks_aloud_pays_for_its_thoughts(
+    world: World, completion: Completion, delta: Json, tokens: int
+) -> None:
+    world.caller.will(ANY, Reply(words=(), message=delta, until=asyncio.Event()))
+    streaming = await completion.stream(query(stream=True))
+
+    await streaming.chunks.aclose()
+
+    await world.background.drain(5.0)
+    [attempt] = attempts(world)
+    assert attempt.usage.completion_tokens == tokens
+
+
+def test_a_call_that_breaks_off_counts_what_was_counted_and_estimates_the_rest() -> None:
+    call = Call(query(), SMALL, 1.0, started_at=datetime(2026, 11, 20, tzinfo=UTC))
+    begun = Usage(prompt_tokens=1_000, cached_tokens=900, completion_tokens=1)
+    for body, usage in (({}, begun), ({"choices": [{"delta": {"content": "x" * 40}}]}, None)):
+        call.received_chunk(Chunk(body, usage), call.started_at)
+
+    assert call.counted() == replace(begun, completion_tokens=10, estimated=True)
+
+
+async def test_a_stream_that_its_caller_leaves_unread_is_broken_off_and_logged(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
+    streaming = await completion.stream(query(stream=True))
+
+    await streaming.chunks.aclose()
+
+    await world.background.drain(5.0)
+    [attempt] = attempts(world)
+    assert world.caller.cancelled == [attempt.arm_id]
+    assert attempt.status == "cancelled"
+    assert attempt.cost_usd > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_who_leaves_while_the_decision_is_being_committed_is_logged_all_the_same(
+    world: World, slow: Completion, gated: GatedJournal, stream: bool
+) -> None:
+    world.caller.will(ANY, Reply(words=("Done.",)))
+    ask = slow.stream if stream else slow.complete
+    asking: asyncio.Task[Any] = asyncio.create_task(ask(query(stream=stream)))
+    await gated.deciding.wait()
+    await world.caller.asked.wait()
+    asking.cancel()
+    await asyncio.wait({asking})
+    gated.decisions.set()
+
+    await world.background.drain(5.0)
+
+    assert len(world.store.decisions) == 1
+    [attempt] = attempts(world)
+    assert attempt.status == "cancelled"
+    assert attempt.cost_usd > 0
+    assert world.caller.cancelled == ([attempt.arm_id] if stream else [])
+
+
+async def test_a_caller_who_leaves_while_the_outcome_is_being_committed_does_not_undo_it(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    gated.decisions.set()
+    gated.outcomes.clear()
+    asking = asyncio.create_task(slow.complete(query()))
+    await gated.finishing.wait()
+    asking.cancel()
+    await asyncio.wait({asking})
+    gated.outcomes.set()
+
+    await world.background.drain(5.0)
+
+    assert [attempt.status for attempt in attempts(world)] == ["ok"]
+    assert next(iter(world.store.outcomes.values())).status == "ok"
+
+
+async def test_a_cancelled_call_is_not_held_against_the_arm(world: World, completion: Completion) -> None:
+    for i in range(5):
+        world.caller.asked.clear()
+        world.caller.will("large", Reply(until=asyncio.Event()))
+        asking = asyncio.create_task(completion.complete(query(f"r-{i}", model="large")))
+        await world.caller.asked.wait()
+        await until_cancelled(asking, world.background)
+
+    answered = await completion.complete(query("r-9", model="large"))
+
+    assert answered.head.arm_id == "large"
+
+
+# --- commit before answer
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_answer_begins_before_its_decision_is_committed(
+    slow: Completion, gated: GatedJournal, world: World, stream: bool
+) -> None:
+    ask = slow.stream if stream else slow.complete
+    asking: asyncio.Task[Any] = asyncio.create_task(ask(query(stream=stream)))
+    await gated.deciding.wait()
+    await world.caller.asked.wait()
+
+    done, _ = await asyncio.wait({asking}, timeout=0.01)
+
+    assert not done
+    gated.decisions.set()
+    answer = await asking
+    assert answer.head.request_id == "r-1"
+    assert len(world.store.decisions) == 1
+
+
+async def test_waiting_for_the_commit_does_not_count_as_the_models_time(
+    slow: Completion, gated: GatedJournal, world: World
+) -> None:
+    world.caller.will(ANY, Reply(takes_s=0.25))
+    asking = asyncio.create_task(slow.complete(query()))
+    await gated.deciding.wait()
+    await world.caller.asked.wait()
+    await asyncio.sleep(0)
+    world.clock.advance(3.0)
+    gated.decisions.set()
+
+    await asking
+
+    assert attempts(world)[0].latency_s == 0.25
+
+
+# --- what models say
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tool_calls": ["x"]},
+        {"tool_calls": {"a": 1}},
+        {"tool_calls": [{"function": "f"}]},
+        {"tool_calls": [{"function": {"arguments": {"a": 1}}}]},
+        {"content": [{"type": "text"}]},
+        {"refusal": 5},
+    ],
+    ids=range(6),
+)
+async def test_an_oddly_shaped_message_is_passed_on_as_it_is(
+    world: World, stream: bool, odd: dict[str, Any]
+) -> None:
+    world.caller.will(ANY, Reply(words=("Hm.",), message=odd))
+
+    response = await world.ask(stream=stream)
+
+    assert response.status_code == 200
+    assert orjson.dumps(odd)[1:-1] in response.content
+
+
+async def test_tool_calls_count_as_content_and_as_tokens(world: World, completion: Completion) -> None:
+    call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "x" * 40}}
+    world.caller.will(ANY, Reply(words=(), message={"tool_calls": [call]}, until=asyncio.Event()))
+    streaming = await completion.stream(query(stream=True))
+
+    async with aclosing(streaming.chunks):
+        first = await anext(streaming.chunks)
+    await world.background.drain(5.0)
+
+    assert first.body["choices"][0]["delta"]["tool_calls"] == [call]
+    assert attempts(world)[0].usage.completion_tokens == 10
+    assert attempts(world)[0].ttft_s is not None
+
+
+# --- falling back
+
+
+async def test_a_fallback_is_drawn_with_its_probability_among_those_that_remain(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will(ANY, Reply(error=BROKEN), Reply(error=BROKEN))
+
+    await completion.complete(query())
+
+    [decision] = world.store.decisions.values()
+    weighed = {candidate.arm_id: candidate.probability for candidate in decision.candidates}
+    first, second, third = attempts(world)
+    assert first.propensity == decision.propensity == weighed[first.arm_id]
+    assert second.propensity == pytest.approx(weighed[second.arm_id] / (1 - weighed[first.arm_id]))
+    assert third.propensity == pytest.approx(1)
+    assert {first.arm_id, second.arm_id, third.arm_id} == {"small", "medium", "large"}
+
+
+async def test_an_arm_that_rests_is_not_drawn(world: World, completion: Completion) -> None:
+    for arm_id in ("small", "medium"):
+        world.caller.will(arm_id, Reply(error=ProviderRateLimited("wait", status=429, retry_after_s=60)))
+    for i, arm_id in enumerate(("small", "medium")):
+        with pytest.raises(AllArmsFailed):
+            await completion.complete(query(f"p-{i}", model=arm_id))
+
+    answers = [await completion.complete(query(f"r-{i}")) for i in range(5)]
+
+    assert {answer.head.arm_id for answer in answers} == {"large"}
+    assert {answer.head.kind for answer in answers} == {"exploit"}
+
+
+async def test_an_arm_that_began_to_rest_is_passed_over_when_its_turn_comes(
+    world: World, completion: Completion
+) -> None:
+    first = await completion.complete(query())
+    arm = world.parts.catalog.find(first.head.arm_id)
+    world.parts.catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=60))
+
+    retry = await completion.complete(query())
+
+    assert retry.head.arm_id != first.head.arm_id
+    assert retry.head.kind == "fallback"
+    assert world.caller.called.count(first.head.arm_id) == 1
+
+
+async def test_an_arm_that_may_no_longer_answer_is_passed_over_when_its_turn_comes(
+    world: World, completion: Completion
+) -> None:
+    catalog = world.parts.catalog
+    first = await completion.complete(query())
+    gone = catalog.find(first.head.arm_id)
+    others = [replace(arm, data_use=frozenset({"eu"})) for arm in catalog.arms if arm is not gone]
+    catalog.put([gone, *others], {})
+    catalog.required_data_use = frozenset({"eu"})
+
+    retry = await completion.complete(query())
+
+    assert retry.head.arm_id != gone.arm_id
+    assert retry.head.kind == "fallback"
+
+
+async def test_no_arm_that_may_not_answer_is_fallen_back_on(world: World, completion: Completion) -> None:
+    first = await completion.complete(query())
+    world.parts.catalog.required_data_use = frozenset({"eu"})
+
+    with pytest.raises(AllArmsFailed, match=f"{first.head.arm_id}: its provider does not promise eu"):
+        await completion.complete(query())
+
+    assert len(world.caller.called) == 1
+
+
+async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will("large", *[Reply(error=BROKEN)] * 4)
+    for i in range(3):
+        with pytest.raises(AllArmsFailed):
+            await completion.complete(query(f"r-{i}", model="large"))
+
+    with pytest.raises(AllArmsFailed, match="is resting"):
+        await completion.complete(query("r-3", model="large"))
+    world.clock.advance(31)
+    with pytest.raises(AllArmsFailed, match="gone"):
+        await completion.complete(query("r-4", model="large"))
+    world.clock.advance(31)
+    answered = await completion.complete(query("r-5", model="large"))
+
+    assert answered.head.arm_id == "large"
+    assert len(world.caller.calls) == 5
+
+
+async def test_a_model_that_keeps_dying_in_the_middle_of_its_answer_rests(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will("large", *[Reply(words=("Half an",), error=BROKEN)] * 3)
+    for i in range(3):
+        streaming = await completion.stream(query(f"r-{i}", model="large", stream=True))
+        with pytest.raises(ProviderBroken):
+            await whole(streaming)
+
+    with pytest.raises(AllArmsFailed, match="is resting"):
+        await completion.stream(query("r-3", model="large", stream=True))
+
+
+async def test_a_stream_that_came_to_its_end_clears_the_failures_before(
+    world: World, completion: Completion
+) -> None:
+    dying = Reply(words=("Half an",), error=BROKEN)
+    world.caller.will("large", dying, dying, Reply(), dying)
+    for i in range(4):
+        with suppress(ProviderBroken):
+            await whole(await completion.stream(query(f"r-{i}", model="large", stream=True)))
+
+    standing = world.parts.catalog.breaker.standing(LARGE)
+    assert (standing.n_failures, standing.condition) == (1, "closed")
+
+
+async def test_a_trial_stream_that_the_caller_leaves_lets_the_next_one_try(
+    world: World, completion: Completion
+) -> None:
+    world.caller.will("large", *[Reply(error=BROKEN)] * 3)
+    for i in range(3):
+        with pytest.raises(AllArmsFailed):
+            await completion.complete(query(f"r-{i}", model="large"))
+    world.clock.advance(31)
+    trial = await completion.stream(query("r-3", model="large", stream=True))
+    with pytest.raises(AllArmsFailed, match="one call is trying it"):
+        await completion.stream(query("r-4", model="large", stream=True))
+    async with aclosing(trial.chunks):
+        await anext(trial.chunks)
+
+    streaming = await completion.stream(query("r-5", model="large", stream=True))
+
+    assert len(await whole(streaming)) == 5
+
+
+async def test_arms_without_a_chance_are_tried_when_the_others_failed(tmp_path: Path) -> None:
+    async with opened(tmp_path, min_confidence_score=1.0, propensity_floor=0.0) as world:
+        world.caller.will("small", Reply(error=BROKEN))
+
+        answered = await world.parts.completion.complete(query())
+
+    first, second = attempts(world)
+    assert (first.arm_id, first.propensity) == ("small", 1.0)
+    assert answered.head.arm_id == second.arm_id != "small"
+    assert second.propensity == 0.5
+
+
+async def test_a_stream_that_never_says_anything_is_broken_off(world: World, completion: Completion) -> None:
+    world.caller.will("small", Reply(words=("",) * (MAX_EMPTY_PIECES + 1), until=asyncio.Event()))
+
+    with pytest.raises(AllArmsFailed, match="pieces without content"):
+        await completion.stream(query(model="small", stream=True))
+
+    assert world.caller.cancelled == ["small"]
+
+
+async def test_a_stream_that_never_ends_is_broken_off(world: World, completion: Completion) -> None:
+    page = "x" * (MAX_TEXT_BYTES // 4)
+    world.caller.will("large", Reply(words=(page,) * 5))
+    streaming = await completion.stream(query(model="large", stream=True))
+
+    with pytest.raises(ProviderBroken, match="more than"):
+        await whole(streaming)
+
+    [attempt] = attempts(world)
+    assert world.caller.cancelled == ["large"]
+    assert attempt.status == "failed"
+    assert attempt.cost_usd > 0
+
+
+# --- retries after a change of the configuration
+
+
+async def test_a_retry_whose_arm_has_gone_is_answered_by_another_of_the_same_decision(
+    world: World, completion: Completion
+) -> None:
+    first = await completion.complete(query())
+    others = [arm for arm in (SMALL, MEDIUM, LARGE) if arm.arm_id != first.head.arm_id]
+
+    retry = await among(completion, *others).complete(query())
+
+    [decision] = world.store.decisions.values()
+    weighed = {candidate.arm_id: candidate.probability for candidate in decision.candidates}
+    last = attempts(world)[-1]
+    assert retry.head.arm_id == last.arm_id != first.head.arm_id
+    assert retry.head.kind == "fallback"
+    assert last.propensity == pytest.approx(weighed[last.arm_id] / (1 - weighed[first.head.arm_id]))
+
+
+async def test_a_retry_whose_arms_have_all_gone_is_weighed_anew_for_the_same_decision(
+    world: World, completion: Completion
+) -> None:
+    await among(completion, SMALL).complete(query())
+
+    retry = await among(completion, MEDIUM, LARGE).complete(query())
+
+    [decision] = world.store.decisions.values()
+    assert retry.head.arm_id in {"medium", "large"}
+    assert retry.head.kind in {"exploit", "explore", "default"}
+    assert [a.decision_id for a in attempts(world)] == [decision.decision_id] * 2
+    assert [a.position for a in attempts(world)] == [0, 1]
+
+
+async def test_a_retry_that_names_an_arm_that_has_gone_is_told_so(completion: Completion) -> None:
+    await completion.complete(query(model="large"))
+
+    with pytest.raises(UnknownModel, match="'large' does not exist"):
+        await among(completion, SMALL).complete(query(model="large"))
+
+
+# --- what a request has spent that came second under its id
+
+
+@pytest.mark.parametrize("ends", ["ok", "failed", "cancelled"])
+async def test_what_the_second_of_two_equal_requests_did_belongs_to_the_decision_of_the_first(
+    world: World, completion: Completion, slow: Completion, gated: GatedJournal, ends: str
+) -> None:
+    goes_on = asyncio.Event()
+    world.caller.will(ANY, Reply(until=goes_on, error=BROKEN if ends == "failed" else None), Reply())
+    second = asyncio.create_task(slow.complete(query()))
+    await world.caller.asked.wait()
+    await completion.complete(query())
+    gated.decisions.set()
+    if ends == "cancelled":
+        await until_cancelled(second, world.background)
+    goes_on.set()
+    await asyncio.wait({second})
+
+    [decision] = world.store.decisions.values()
+    [outcome] = world.store.outcomes.values()
+    made = attempts(world)
+    assert {attempt.decision_id for attempt in made} == {decision.decision_id}
+    assert [attempt.position for attempt in made] == list(range(len(world.caller.calls)))
+    assert made[1].status == ends
+    assert outcome.cost_usd == sum(attempt.cost_usd for attempt in made[1:])
+
+
+async def test_a_stream_that_came_second_is_logged_as_broken_off(
+    world: World, completion: Completion, slow: Completion, gated: GatedJournal
+) -> None:
+    second = asyncio.create_task(slow.stream(query(stream=True)))
+    await world.caller.asked.wait()
+    await whole(await completion.stream(query(stream=True)))
+    gated.decisions.set()
+
+    await whole(await second)
+
+    assert [attempt.status for attempt in attempts(world)] == ["ok", "cancelled", "ok"]
+
+
+# --- the budget
+
+
+@pytest.fixture
+async def thrifty(tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(tmp_path / "thrifty", budget_usd_per_request=BUDGET) as world:
+        yield world
+
+
+def paid_usd(world: World, n_requests: int) -> float:
+    """What the purse has paid, if it was filled for so many requests."""
+    return (PURSE_START + n_requests - world.parts.router.pacer.purse) * float(BUDGET)
+
+
+def spent_usd(world: World) -> float:
+    """Dollars of all calls that came to their end."""
+    prices = {arm.arm_id: arm.price for arm in world.parts.catalog.arms}
+    return float(sum(cost_usd(USAGE, prices[arm_id]) for arm_id in world.caller.called))
+
+
+async def test_the_purse_pays_what_a_request_and_its_retries_did_cost(thrifty: World) -> None:
+    for _ in range(3):
+        await thrifty.parts.completion.complete(query())
+
+    assert len(thrifty.caller.calls) == 3
+    assert paid_usd(thrifty, 1) == pytest.approx(spent_usd(thrifty))
+
+
+async def test_the_purse_gets_back_what_was_reserved_for_a_request_that_called_no_model(
+    thrifty: World,
+) -> None:
+    encoder = GatedEncoder()
+    completion = thrifty.parts.completion
+    completion = replace(completion, router=replace(completion.router, encoder=encoder))
+    asking = asyncio.create_task(completion.complete(query()))
+    await encoder.encoding.wait()
+    for arm in completion.catalog.arms:
+        completion.catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=60))
+    encoder.goes_on.set()
+
+    with pytest.raises(AllArmsFailed, match="is resting"):
+        await asking
+
+    assert thrifty.caller.calls == []
+    assert paid_usd(thrifty, 1) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("seed", [1, 2], ids=["the same request", "another request"])
+async def test_the_purse_pays_for_the_calls_of_a_request_whose_id_was_taken(
+    thrifty: World, seed: int
+) -> None:
+    gated = GatedJournal(thrifty.store)
+    gated.outcomes.set()
+    slow = replace(thrifty.parts.completion, journal=gated)
+    second = asyncio.create_task(slow.complete(query(seed=1)))
+    await gated.deciding.wait()
+    await thrifty.parts.completion.complete(query(seed=seed))
+    gated.decisions.set()
+    with suppress(RequestConflict):
+        await second
+
+    assert len(thrifty.caller.calls) == (3 if seed == 1 else 2)
+    assert paid_usd(thrifty, 2) == pytest.approx(spent_usd(thrifty))
+
+
+async def test_what_callers_choose_themselves_is_not_the_budgets(thrifty: World) -> None:
+    for _ in range(2):
+        await thrifty.parts.completion.complete(query(model="large"))
+
+    assert spent_usd(thrifty) > 0
+    assert paid_usd(thrifty, 0) == 0

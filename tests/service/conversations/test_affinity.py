@@ -1,0 +1,463 @@
+"""Conversations keep their model: what holds them, what moves them, and who knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.domain.types import Json, Price
+from service.errors import ProviderBroken, ProviderRateLimited
+from tests.fakes import Reply
+from tests.service.world import World, arm, opened
+
+ANSWER: Json = {"role": "assistant", "content": "Done."}
+CHEAP, DEAR = arm("cheap", "1"), arm("dear", "2")
+CACHED = replace(CHEAP, price=Price(Decimal(1), Decimal(4), Decimal("0.1")))
+QUALITY: dict[str, Any] = {"feedback_weight": 1.0, "latency_weight": 0.0, "cost_weight": 0.0}
+BY_CHANCE: dict[str, Any] = {"exploration_rate": 0.5, **QUALITY}
+
+
+def user(text: str) -> Json:
+    return {"role": "user", "content": text}
+
+
+def called(tool_id: str) -> list[Json]:
+    """A tool that the model called, and its result."""
+    call = {"id": tool_id, "type": "function", "function": {"name": "read", "arguments": "{}"}}
+    return [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": tool_id, "content": "1"},
+    ]
+
+
+async def say(
+    world: World, messages: list[Json], request_id: str, session_id: str | None = "s", **body: Any
+) -> httpx.Response:
+    """POST a conversation so far."""
+    headers = {"X-Request-ID": request_id}
+    if session_id is not None:
+        headers["X-Router-Session-Id"] = session_id
+    response = await world.http.post(
+        "/v1/chat/completions", json={"messages": messages, **body}, headers=headers
+    )
+    world.clock.advance(1.0)
+    return response
+
+
+async def answered_by(
+    world: World, messages: list[Json], request_id: str, session_id: str | None = "s", **body: Any
+) -> str:
+    response = await say(world, messages, request_id, session_id, **body)
+    assert response.status_code == 200, response.text
+    return response.headers["x-router-model"]
+
+
+async def rate(world: World, arm_id: str, score: float, n: int = 30) -> None:
+    """So many answers of an arm, outside of any conversation, with this score."""
+    for i in range(n):
+        request_id = f"rated-{arm_id}-{score}-{i}"
+        await world.ask("Rate me", request_id=request_id, model=arm_id)
+        await world.rate(request_id, score)
+
+
+async def session(world: World, request_id: str) -> Json:
+    record = await world.record(request_id)
+    known: Json = record["session"]
+    return known
+
+
+# --- holding -------------------------------------------------------------------------------------------
+
+
+async def test_ten_turns_with_tool_loops_stay_on_one_arm_while_others_go_where_they_like(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path, **BY_CHANCE) as world:
+        messages: list[Json] = []
+        held, free = [], []
+        for turn in range(10):
+            messages += [user(f"Turn {turn}")]
+            held.append(await answered_by(world, messages, f"ask-{turn}"))
+            messages += called(f"call_{turn}")
+            held.append(await answered_by(world, messages, f"tool-{turn}"))
+            messages += [ANSWER]
+            free.append(await answered_by(world, [user(f"Other {turn}")], f"free-{turn}", None))
+
+    assert len(set(held)) == 1
+    assert len(set(free)) > 1
+
+
+async def test_a_hold_is_no_draw_and_says_so(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1")
+    await answered_by(world, [user("Hi"), *called("call_1")], "r-2")
+
+    record = await world.record("r-2")
+
+    assert (record["decision"], record["propensity"]) == ("sticky", 1.0)
+    assert record["session"] == {
+        "turn": 2,
+        "vendor": (await session(world, "r-1"))["vendor"],
+        "n_foreign": 0,
+        "holdout": None,
+        "held_arm_id": (await world.record("r-1"))["arm_id"],
+        "is_drawn": False,
+        "gain": None,
+        "margin": None,
+        "cache_price": None,
+    }
+
+
+async def test_a_conversation_without_a_name_is_held_from_its_second_turn_on(tmp_path: Path) -> None:
+    async with opened(tmp_path, **BY_CHANCE) as world:
+        opening = [user("Hello")]
+        openings = {await answered_by(world, opening, f"o-{i}", None) for i in range(12)}
+        last = (await world.record("o-11"))["arm_id"]
+        later = [*opening, ANSWER, user("And now?")]
+        turns = {await answered_by(world, later, f"l-{i}", None) for i in range(12)}
+
+    assert len(openings) > 1
+    assert turns == {last}
+
+
+async def test_a_request_that_nobody_follows_up_belongs_to_no_other(world: World) -> None:
+    await answered_by(world, [user("Hello")], "r-1", None)
+    await answered_by(world, [user("Something else"), ANSWER, user("And now?")], "r-2", None)
+
+    assert (await session(world, "r-2"))["turn"] == 1
+
+
+async def test_a_conversation_ends_when_nobody_goes_on(tmp_path: Path) -> None:
+    async with opened(tmp_path, session_ttl_s=60.0) as world:
+        await answered_by(world, [user("Hi")], "r-1")
+        world.clock.advance(61.0)
+        await answered_by(world, [user("Hi"), ANSWER, user("Still there?")], "r-2")
+
+        assert (await session(world, "r-2"))["turn"] == 1
+
+
+async def test_with_a_ttl_of_zero_nothing_is_held(tmp_path: Path) -> None:
+    async with opened(tmp_path, session_ttl_s=0.0) as world:
+        await answered_by(world, [user("Hi")], "r-1")
+        await answered_by(world, [user("Hi"), ANSWER, user("And now?")], "r-2")
+
+        assert await session(world, "r-2") is None
+        assert world.store.pins == {}
+
+
+async def test_a_model_that_the_caller_names_takes_the_conversation_over(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="small")
+    await answered_by(world, [user("Hi"), ANSWER, user("Think hard")], "r-2", model="large")
+
+    assert await answered_by(world, [user("Hi"), *called("call_1")], "r-3") == "large"
+
+
+async def test_a_tenants_housekeeping_neither_moves_a_conversation_nor_teaches(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="small")
+    title = [user("Please write a 5-10 word title for the following conversation: Hi")]
+    await answered_by(world, title, "title", model="large", max_tokens=100)
+    rated = await world.rate("title", 0.0)
+
+    assert rated.json()["status"] == "not_learned"
+    assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "small"
+
+
+async def test_a_draining_model_finishes_its_tool_loop_and_no_more(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="medium")
+    await world.http.patch("/admin/models/medium", json={"state": "draining"})
+
+    loop = [user("Hi"), *called("call_1")]
+    assert await answered_by(world, loop, "r-2") == "medium"
+    assert await answered_by(world, [*loop, ANSWER, user("And now?")], "r-3") != "medium"
+
+
+async def test_a_draining_model_finishes_a_tool_loop_that_no_other_could_go_on_with(world: World) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    shown = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
+    assert await answered_by(world, [shown], "r-1") == "large"  # only that sees
+    await world.http.patch("/admin/models/large", json={"state": "draining"})
+
+    assert await answered_by(world, [shown, *called("call_1")], "r-2") == "large"
+
+    refused = await say(world, [shown, ANSWER, user("And now?")], "r-3")
+    assert refused.status_code == 400
+    assert "large: is draining" in refused.json()["error"]["message"]
+
+
+# --- switching -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("margin", "switches"), [(0.05, True), (0.9, False)])
+async def test_a_user_turn_moves_on_only_for_a_gain_above_the_margin(
+    tmp_path: Path, margin: float, switches: bool
+) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], session_switch_margin=margin, **QUALITY) as world:
+        await answered_by(world, [user("Hi")], "r-1", model="cheap")
+        await rate(world, "cheap", 0.2)
+        await rate(world, "dear", 0.9)
+
+        later = [user("Hi"), ANSWER, user("And now?")]
+        assert (await answered_by(world, later, "r-2") == "dear") is switches
+        weighed = await session(world, "r-2")
+
+    assert weighed["margin"] == margin
+    assert (weighed["gain"] > margin + weighed["cache_price"]) is switches
+    assert weighed["is_drawn"] is switches
+
+
+@pytest.mark.parametrize(("home", "switches"), [(CHEAP, True), (CACHED, False)])
+async def test_the_lost_prompt_cache_is_part_of_the_price_of_a_switch(
+    tmp_path: Path, home: Any, switches: bool
+) -> None:
+    knobs = {**QUALITY, "cost_weight": -1.0, "session_switch_margin": 0.01}
+    async with opened(tmp_path, [home, DEAR], **knobs) as world:
+        history = [user("Hi"), {"role": "assistant", "content": "long " * 4_000}]
+        await answered_by(world, history[:1], "r-1", model="cheap")
+        for i in range(30):
+            for arm_id, score in (("cheap", 0.1), ("dear", 0.95)):
+                await world.ask("Rate me", request_id=f"{arm_id}-{i}", model=arm_id)
+                await world.rate(f"{arm_id}-{i}", score)
+
+        assert (await answered_by(world, [*history, user("And now?")], "r-2") == "dear") is switches
+        weighed = await session(world, "r-2")
+
+    assert weighed["gain"] > weighed["margin"]
+    assert (weighed["cache_price"] > 0) is not switches
+
+
+async def test_a_switch_is_drawn_with_its_exact_chance(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], session_switch_margin=0.0, **QUALITY) as world:
+        await answered_by(world, [user("Hi")], "r-1", model="cheap")
+        await rate(world, "cheap", 0.2)
+        await rate(world, "dear", 0.9)
+        await answered_by(world, [user("Hi"), ANSWER, user("And now?")], "r-2")
+
+        record = await world.record("r-2")
+
+    chances = {c["arm_id"]: c["probability"] for c in record["candidates"]}
+    assert record["propensity"] == chances["dear"]
+    assert sum(chances.values()) == pytest.approx(1.0)
+
+
+async def test_amid_a_tool_loop_no_gain_is_large_enough(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], session_switch_margin=0.0, **QUALITY) as world:
+        await answered_by(world, [user("Hi")], "r-1", model="cheap")
+        await rate(world, "cheap", 0.0)
+        await rate(world, "dear", 1.0)
+
+        assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "cheap"
+
+
+# --- failing -------------------------------------------------------------------------------------------
+
+
+async def test_amid_a_tool_loop_an_arm_is_called_even_while_it_rests(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="medium")
+    world.caller.will("medium", Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
+    await say(world, [user("Elsewhere")], "busy", None, model="medium")
+
+    assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "medium"
+
+
+async def test_amid_a_tool_loop_an_arm_is_called_even_while_all_rest(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="medium")
+    for other in ("small", "medium", "large"):
+        world.caller.will(other, Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
+        await say(world, [user("Elsewhere")], f"busy-{other}", None, model=other)
+
+    assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "medium"
+
+
+async def test_a_loop_does_not_replace_a_model_that_the_caller_names(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="medium")
+    world.caller.will("small", Reply(error=ProviderBroken("down")))
+
+    response = await say(world, [user("Hi"), *called("call_1")], "r-2", model="small")
+
+    assert response.status_code == 503
+    assert world.caller.called == ["medium", "small"]
+
+
+async def test_a_loop_whose_arm_fails_goes_on_with_another_and_stays_there(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="medium")
+    world.caller.will("medium", Reply(error=ProviderBroken("down")))
+    loop = [user("Hi"), *called("call_1")]
+    fallen = await say(world, loop, "r-2")
+    other = fallen.headers["x-router-model"]
+    await world.background.drain(5.0)
+
+    assert fallen.headers["x-router-decision"] == "fallback"
+    assert other != "medium"
+    assert await answered_by(world, [*loop, *called("call_2")], "r-3") == other
+    assert await answered_by(world, [*loop, ANSWER, user("And now?")], "r-4") == other
+
+
+async def test_a_loop_whose_arm_can_no_longer_answer_falls_back(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="small")
+
+    fallen = await say(
+        world,
+        [user("Hi"), *called("call_1"), user("<system-reminder>" + "x" * 20_000 + "</system-reminder>")],
+        "r-2",
+    )
+
+    assert fallen.headers["x-router-decision"] == "fallback"
+    assert fallen.headers["x-router-model"] != "small"
+
+
+async def test_what_another_vendors_model_thought_does_not_go_to_the_next(tmp_path: Path) -> None:
+    claude = replace(CHEAP, arm_id="claude", model="claude-sonnet")
+    gpt = replace(DEAR, arm_id="gpt", model="gpt-4o")
+    thought = {"role": "assistant", "content": "So.", "thinking_blocks": [{"type": "thinking"}]}
+    own = {"role": "assistant", "content": "I see.", "reasoning_content": "my own"}
+    async with opened(tmp_path, [claude, gpt]) as world:
+        first = [user("Hi")]
+        await answered_by(world, first, "r-1", model="claude")
+        second = [*first, thought, user("You, GPT?")]
+        await answered_by(world, second, "r-2", model="gpt")
+        third = [*second, own, *called("call_1")]
+        await answered_by(world, third, "r-3")
+
+        sent = [body["messages"] for _, body in world.caller.calls]
+
+    plain = {"role": "assistant", "content": "So."}
+    assert sent[1] == [user("Hi"), plain, user("You, GPT?")]
+    assert sent[2] == [user("Hi"), plain, user("You, GPT?"), own, *called("call_1")]
+
+
+# --- replicas and outages ------------------------------------------------------------------------------
+
+
+async def test_another_replica_holds_what_one_began(tmp_path: Path) -> None:
+    async with (
+        opened(tmp_path / "a", **BY_CHANCE) as one,
+        opened(tmp_path / "b", store=one.store, **BY_CHANCE) as other,
+    ):
+        messages, answering = [user("Hi")], []
+        for turn in range(8):
+            world = (one, other)[turn % 2]
+            answering.append(await answered_by(world, messages, f"r-{turn}"))
+            one.clock.now = other.clock.now = max(one.clock.now, other.clock.now)
+            messages += [ANSWER, user(f"Turn {turn}")]
+
+    assert len(set(answering)) == 1
+
+
+async def test_a_replica_follows_where_another_moved_a_conversation(tmp_path: Path) -> None:
+    async with opened(tmp_path / "a") as one, opened(tmp_path / "b", store=one.store) as other:
+        await answered_by(one, [user("Hi")], "r-1", model="small")
+        other.clock.now = one.clock.now
+        await answered_by(other, [user("Hi"), ANSWER, user("Think")], "r-2", model="large")
+        one.clock.now = other.clock.now
+
+        assert await answered_by(one, [user("Hi"), *called("call_1")], "r-3") == "large"
+
+
+async def test_without_postgresql_a_replica_holds_what_it_knows_and_says_so(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", model="medium")
+    world.store.is_down = True
+
+    response = await say(world, [user("Hi"), *called("call_1")], "r-2")
+
+    assert response.headers["x-router-model"] == "medium"
+    assert "store" in response.headers["x-router-degraded"]
+
+
+async def test_what_waited_in_the_spool_moves_no_newer_pin(world: World) -> None:
+    world.store.is_down = True
+    await answered_by(world, [user("Hi")], "r-1", model="small")
+    await answered_by(world, [user("Hi"), ANSWER, user("Think")], "r-2", model="large")
+    world.store.is_down = False
+    await world.parts.journal.drain()
+
+    assert [pin.arm_id for pin in world.store.pins.values()] == ["large"]
+    assert await answered_by(world, [user("Hi"), *called("call_1")], "r-3") == "large"
+
+
+# --- the holdout ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lot", "stays"), [(True, True), (False, False)])
+async def test_the_lot_of_a_conversation_holds_for_all_its_turns(
+    tmp_path: Path, lot: bool, stays: bool
+) -> None:
+    knobs = {**BY_CHANCE, "session_switch_margin": 0.0}
+    async with opened(tmp_path, [CHEAP, DEAR], holdout_share=0.5, **knobs) as world:
+        conversations = {f"s-{i}": [user(f"Hi {i}")] for i in range(16)}
+        for name, messages in conversations.items():
+            await answered_by(world, messages, name, name)
+        begun = [name for name in conversations if (await world.record(name))["holdout"] is lot]
+        await rate(world, "cheap", 0.0)
+        await rate(world, "dear", 1.0)
+        for name in begun:
+            for turn in range(4):
+                conversations[name] += [ANSWER, user(f"Turn {turn}")]
+                await answered_by(world, conversations[name], f"{name}-{turn}", name)
+        later = [await world.record(f"{name}-{turn}") for name in begun for turn in range(4)]
+
+    assert len(begun) > 2
+    assert {record["holdout"] for record in later} == {lot}
+    assert ({record["arm_id"] for record in later} == {"cheap"}) is stays
+    assert all(record["propensity"] == 1.0 for record in later if stays)
+
+
+# --- Anthropic's dialect -------------------------------------------------------------------------------
+
+
+async def test_claude_code_stays_on_its_arm_through_a_tool_loop(tmp_path: Path) -> None:
+    reminder = {"type": "text", "text": "<system-reminder>Today is Friday.</system-reminder>"}
+    use = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "1"}
+    tool = {"name": "Read", "input_schema": {"type": "object"}}
+    messages: list[Json] = [{"role": "user", "content": [reminder, {"type": "text", "text": "Fix it"}]}]
+    loop = [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result, reminder]}]
+    async with opened(tmp_path, [CHEAP, DEAR], **BY_CHANCE) as world:
+        answering = []
+        for turn in range(6):
+            asked = {"max_tokens": 100, "tools": [tool], "metadata": {"user_id": "u"}}
+            response = await world.http.post(
+                "/v1/messages",
+                json={**asked, "messages": messages},
+                headers={"X-Request-ID": f"r-{turn}", "X-Claude-Code-Session-Id": "cc-1"},
+            )
+            assert response.status_code == 200, response.text
+            answering.append(response.headers["x-router-model"])
+            world.clock.advance(1.0)
+            messages = [*messages, *loop]
+        last = await world.record("r-5")
+
+    assert len(set(answering)) == 1
+    assert (last["decision"], last["session"]["turn"], last["session_id"]) == ("sticky", 6, "cc-1")
+    assert world.encoder.texts == ["Fix it"] * 6
+
+
+async def test_claude_codes_housekeeping_stands_aside(world: World) -> None:
+    topic = "Analyze if this message indicates a new conversation topic. If it does, extract a title"
+    body = {
+        "max_tokens": 512,
+        "system": [{"type": "text", "text": topic}],
+        "messages": [{"role": "user", "content": "Fix it"}],
+    }
+    headers = {"X-Request-ID": "topic", "X-Claude-Code-Session-Id": "cc-1"}
+
+    await world.http.post("/v1/messages", json=body, headers=headers)
+
+    record = await world.record("topic")
+    assert (record["session"], record["learn"], record["housekeeping"]) == (None, False, True)
+    assert world.store.pins == {}
+
+
+async def test_housekeeping_goes_to_the_cheapest_model_that_can_answer_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, **BY_CHANCE) as world:
+        title = [user("Please write a 5-10 word title for the following conversation: Hi")]
+        schema = {"type": "json_schema", "json_schema": {"name": "title", "schema": {}}}  # small has none
+        usual = {await answered_by(world, title, f"t-{i}", None, max_tokens=99) for i in range(12)}
+        in_form = await answered_by(world, title, "f", None, max_tokens=99, response_format=schema)
+        record = await world.record("t-0")
+
+    assert (usual, in_form) == ({"small"}, "medium")
+    assert (record["decision"], record["propensity"], record["holdout"]) == ("default", 1.0, None)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bandit.knobs import Knobs
+from service.domain.types import Arm, Price
+from service.evaluation.comparability import UNTOLD, UNTOLD_OF_ARMS, arms_apart, settings_apart
+from service.settings.settings import Settings
+from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
+
+TOLD = {"models", "llm_models", "default_model", "public_priors", "holdout_share"}
+WITHOUT_EFFECT = {
+    *("host", "port", "allow_anonymous", "admin_key", "cors_origins", "max_body_bytes", "log_level"),
+    *("log_format", "data_dir", "enable_persistence", "database_url", "database_max_connections"),
+    *("database_statement_cache_size", "qdrant_url", "qdrant_api_key", "spool_max_bytes", "store_texts"),
+    *("embedding_api_key", "embedding_cache_size", "keepalive_after_s"),
+}
+RUNNING = {arm.arm_id: arm for arm in ARMS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"escalation": True}, "ESCALATION is true in the candidate and false in"),
+        ({"required_data_use": ("eu",)}, "REQUIRED_DATA_USE is [eu] in the candidate and [] in"),
+        ({"signal_empty_weight": 0}, "SIGNAL_EMPTY_WEIGHT is 0 in the candidate and 0.1 in"),
+        ({"embedding_model": "other"}, "EMBEDDING_MODEL is other in the candidate and absent in"),
+    ],
+)
+def test_a_setting_that_the_log_does_not_tell_of_is_named(changes: dict[str, Any], named: str) -> None:
+    reason = settings_apart(Settings(), Settings.model_validate(changes))
+
+    assert reason is not None
+    assert reason.startswith(named)
+
+
+def test_settings_that_can_be_evaluated_or_change_nothing_may_differ() -> None:
+    other = Settings(cost_weight=-0.5, holdout_share=0.1, store_texts=True, port=1)
+
+    assert settings_apart(Settings(), other) is None
+
+
+def test_every_setting_is_evaluated_or_refused_or_without_effect() -> None:
+    knobs = {field.name for field in fields(Knobs)}
+    told = (TOLD | knobs) & Settings.model_fields.keys()
+
+    assert sorted([*told, *UNTOLD, *WITHOUT_EFFECT]) == sorted(Settings.model_fields)
+
+
+def test_an_arm_that_is_another_or_can_do_otherwise_is_named() -> None:
+    bigger = replace(SMALL, context_window=9_000)
+
+    assert arms_apart(RUNNING, [bigger, LARGE]) == (
+        "`context_window` of small is 9000 in the candidate and 4000 in the running configuration. "
+        "The log does not tell what that changes: leave it out of the candidate."
+    )
+
+
+def test_arms_may_come_and_go_and_have_other_prices_and_priors() -> None:
+    priced = replace(SMALL, price=Price(Decimal(1), Decimal(1)), prior_quality=0.5, prior_mass=3.0)
+
+    assert arms_apart(RUNNING, [priced, replace(MEDIUM, arm_id="new")]) is None
+
+
+def test_every_field_of_an_arm_is_evaluated_or_refused_or_without_effect() -> None:
+    told = {"arm_id", "price", "price_version", "prior_quality", "prior_mass"}
+    without_effect = {"api_key_env", "aliases", "chat_template", "prior_source"}
+
+    assert sorted([*told, *UNTOLD_OF_ARMS, *without_effect]) == sorted(f.name for f in fields(Arm))

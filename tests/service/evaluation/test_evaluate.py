@@ -1,0 +1,304 @@
+"""A candidate, judged by what the service logs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from bandit.knobs import Knobs
+from service.domain.explanation import explanation
+from service.domain.types import Arm, Decision, LoggedRound, Price
+from service.evaluation.candidate import Candidate
+from service.evaluation.evaluate import Evaluation, evaluate, why_not
+from service.evaluation.report import as_json, as_text
+from tests.service.world import ARMS, LARGE, MEDIUM, SMALL, World, arm, opened
+
+N = 220
+EVEN: dict[str, Any] = {"exploration_rate": 2 / 3}  # of three arms, each as often
+TOPICS = ["sum", "poem", "proof"]
+SKILL = {"small": 0.3, "medium": 0.6, "large": 0.9}
+
+
+async def use(world: World, n: int = N, **body: Any) -> None:
+    """Ask and rate: every arm has its skill, and some luck."""
+    luck = np.random.default_rng(1)
+    for i in range(n):
+        response = await world.ask(f"{TOPICS[i % 3]} number {i % 7}", request_id=f"r-{i}", **body)
+        skill = SKILL[response.headers["X-Router-Model"]]
+        world.clock.advance(1.0)
+        await world.rate(f"r-{i}", float(luck.uniform() < skill))
+    await world.background.drain(5.0)
+
+
+def rounds_of(world: World) -> list[LoggedRound]:
+    """What the store would give: the explanation has been JSON in between."""
+    return [_round(world, decision) for decision in world.store.decisions.values()]
+
+
+def _round(world: World, decision: Decision) -> LoggedRound:
+    outcome = world.store.outcomes.get(decision.decision_id)
+    kept = world.store.events.get(decision.decision_id, [])
+    said = [one.event.reward for one in kept if one.event.signal is None]
+    reward = said[-1] if said else None
+    return LoggedRound(
+        decided_at=decision.decided_at,
+        arm_id=decision.arm_id,
+        n_prompt_tokens=decision.query.n_prompt_tokens,
+        explanation=orjson.loads(orjson.dumps(explanation(decision))),
+        reward=None if reward is None else float(reward.value),
+        cost_usd=None if outcome is None else float(outcome.cost_usd),
+        latency_s=None if outcome is None else outcome.latency_s,
+    )
+
+
+def candidate_of(world: World, arms: Sequence[Arm] = ARMS, **knobs: Any) -> Candidate:
+    """The running configuration with other arms or knobs."""
+    return Candidate(
+        knobs=replace(world.parts.router.knobs, **knobs),
+        arms=tuple(arms),
+        default_arm_id=arms[0].arm_id,
+        priced={arm.arm_id: arm for arm in ARMS},
+        holdout_share=world.parts.settings.holdout_share,
+    )
+
+
+async def judge(rounds: Sequence[LoggedRound], candidate: Candidate) -> Evaluation:
+    async def stream() -> AsyncIterator[LoggedRound]:
+        for one in rounds:
+            yield one
+
+    return await evaluate(stream(), candidate, rounds[0].decided_at, rounds[-1].decided_at)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"exploration_rate": 0.2, "exploration_bonus": 0.3},
+        {"budget_usd_per_request": "0.00004"},
+        {"min_confidence_score": 0.7, "default_model": "large"},
+        {"holdout_share": 0.3, "default_model": "medium"},
+        {"holdout_share": 0.3, "default_model": "large", "budget_usd_per_request": "0.00004"},
+    ],
+    ids=["default", "exploring", "budget", "confidence", "holdout", "holdout of a barred arm"],
+)
+async def test_the_running_knobs_decide_every_round_as_they_did(
+    tmp_path: Path, knobs: dict[str, Any]
+) -> None:
+    async with opened(tmp_path, **knobs) as world:
+        await use(world, 40, router={"weights": {"feedback": 0.5, "cost": -0.4}})
+        running = replace(candidate_of(world), default_arm_id=world.parts.catalog.default_arm_id)
+        weighed = [running.weigh(one) for one in rounds_of(world)]
+
+    for one in weighed:
+        assert one.target.tolist() == one.logged.tolist()
+
+
+async def test_a_holdout_can_be_tried_on_a_log_without_one(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world, 20)
+        held = replace(candidate_of(world), default_arm_id="medium", holdout_share=0.2)
+        weighed = [held.weigh(one) for one in rounds_of(world)]
+
+    for one in weighed:
+        assert one.target == pytest.approx(0.8 * one.logged + [0, 0.2, 0])
+
+
+async def test_without_the_budget_what_it_barred_has_no_support(tmp_path: Path) -> None:
+    async with opened(tmp_path, budget_usd_per_request="0.00004") as world:
+        await use(world, 20)
+        running, free = candidate_of(world), candidate_of(world, budget_usd_per_request=None)
+        weighed = [(running.weigh(one), free.weigh(one)) for one in rounds_of(world)]
+
+    assert any(0 in paced.logged.tolist() for paced, _ in weighed)
+    assert all(unpaced.target.min() > 0 for _, unpaced in weighed)
+
+
+async def test_the_running_knobs_bring_the_plain_mean(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world)
+        rounds = rounds_of(world)
+        evaluation = await judge(rounds, candidate_of(world))
+
+    assert evaluation.refusal is None
+    for name, measured in evaluation.measures.items():
+        mean = np.mean([getattr(one, name) for one in rounds])
+        assert measured.effective_n == pytest.approx(N)
+        for by in ("ips", "snips"):
+            assert measured.by[by].candidate.value == pytest.approx(mean, rel=1e-12)
+        for comparison in measured.by.values():
+            assert comparison.difference.value == pytest.approx(0, abs=1e-12)
+
+
+async def test_more_weight_on_quality_brings_more_reward_for_more_dollars(tmp_path: Path) -> None:
+    async with opened(tmp_path, cost_weight=-0.6, **EVEN) as world:
+        await use(world, 400)
+        bolder = candidate_of(world, exploration_rate=0.3, cost_weight=0.0)
+        evaluation = await judge(rounds_of(world), bolder)
+
+    assert evaluation.refusal is None
+    assert evaluation.measures["reward"].by["doubly_robust"].difference.low > 0
+    assert evaluation.measures["cost_usd"].by["doubly_robust"].difference.low > 0
+
+
+async def test_an_arm_left_out_is_never_chosen_and_the_others_are(tmp_path: Path) -> None:
+    async with opened(tmp_path, **EVEN) as world:
+        await use(world, 320)
+        rounds = rounds_of(world)
+        candidate = candidate_of(world, [SMALL, LARGE], exploration_rate=0.5)
+        evaluation = await judge(rounds, candidate)
+        targets = [candidate.weigh(one).target for one in rounds]
+
+    assert all(target[1] == 0 and target.sum() == pytest.approx(1) for target in targets)
+    assert evaluation.refusal is None
+
+
+async def test_priors_are_the_candidates_own(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world, 5)
+        rounds = rounds_of(world)
+        praised = candidate_of(world, [SMALL, MEDIUM, replace(LARGE, prior_quality=0.99, prior_mass=900.0)])
+        before, after = (c.weigh(rounds[-1]).target for c in (candidate_of(world), praised))
+
+    assert after[2] > before[2]
+
+
+async def test_prices_are_the_candidates_own(tmp_path: Path) -> None:
+    dearer = replace(
+        SMALL, price=replace(SMALL.price, input=3 * SMALL.price.input, output=3 * SMALL.price.output)
+    )
+    async with opened(tmp_path) as world:
+        await use(world, 20)
+        one = rounds_of(world)[-1]
+        before, after = (candidate_of(world, [a, MEDIUM, LARGE]).weigh(one) for a in (SMALL, dearer))
+
+    assert after.foretold[1, 0] == pytest.approx(3 * before.foretold[1, 0])
+    assert after.foretold[1, 1:].tolist() == before.foretold[1, 1:].tolist()
+    assert after.target[0] < before.target[0]
+
+
+async def test_an_arm_that_was_free_costs_a_usual_answer_at_the_candidates_price(tmp_path: Path) -> None:
+    free = replace(SMALL, price=Price(Decimal(0), Decimal(0)))
+    async with opened(tmp_path, [free, MEDIUM, LARGE], exploration_rate=2 / 3) as world:
+        await use(world, 320)
+        rounds = rounds_of(world)
+        priced = replace(candidate_of(world), priced={a.arm_id: a for a in (free, MEDIUM, LARGE)})
+        evaluation = await judge(rounds, priced)
+        one = next(one for one in rounds if one.arm_id == "small")
+        usual_usd = 1e-6 * (one.n_prompt_tokens * 0.10 + 300 * 0.40)
+
+    assert one.cost_usd == 0
+    assert priced.weigh(one).repriced.of(0.0) == pytest.approx(usual_usd)
+    assert priced.weigh(one).foretold[1, 0] == pytest.approx(usual_usd)
+    assert evaluation.measures["cost_usd"].logged.value > np.mean([one.cost_usd for one in rounds])
+
+
+async def test_an_arm_that_never_was_is_refused_by_name(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world)
+        evaluation = await judge(rounds_of(world), candidate_of(world, [*ARMS, arm("huge", "9")]))
+
+    assert evaluation.refusal is not None
+    assert f"huge was not there yet in {N} decisions" in evaluation.refusal
+    assert evaluation.measures == {}
+
+
+async def test_before_a_model_was_added_at_runtime_the_candidate_does_without(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world, 20)
+        later = replace(candidate_of(world, [*ARMS, arm("later", "1")]), added=frozenset({"later"}))
+        weighed = [later.weigh(one) for one in rounds_of(world)]
+
+    for one in weighed:
+        assert one.unseen == ()
+        assert one.target.tolist() == one.logged.tolist()
+
+
+async def test_choices_that_the_log_hardly_made_are_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world)
+        evaluation = await judge(rounds_of(world), candidate_of(world, exploration_rate=0.5))
+
+    assert evaluation.refusal is not None
+    assert "never made in the log" in evaluation.refusal
+    assert evaluation.refusal in as_text(evaluation)
+
+
+async def test_too_few_decisions_are_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world, 20)
+        evaluation = await judge(rounds_of(world), candidate_of(world))
+
+    assert evaluation.refusal is not None
+    assert (
+        "20 decisions tell as much as 20 of the candidate's own would; 200 are needed" in evaluation.refusal
+    )
+
+
+async def test_decisions_of_a_version_too_early_are_counted_and_left_out(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world)
+        rounds = rounds_of(world)
+        early = replace(rounds[0], explanation={**rounds[0].explanation, "candidates": [{"arm_id": "small"}]})
+        evaluation = await judge([early, *rounds], candidate_of(world))
+
+    assert (evaluation.n_rounds, evaluation.n_incomplete) == (N + 1, 1)
+    assert evaluation.measures["reward"].n == N
+
+
+async def test_rounds_without_a_score_still_tell_dollars_and_seconds(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world)
+        rounds = [
+            replace(one, reward=None if i < 20 else one.reward) for i, one in enumerate(rounds_of(world))
+        ]
+        evaluation = await judge(rounds, candidate_of(world))
+
+    assert {name: measured.n for name, measured in evaluation.measures.items()} == {
+        "reward": N - 20,
+        "cost_usd": N,
+        "latency_s": N,
+    }
+
+
+async def test_the_report_has_every_estimate_with_its_interval(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        await use(world)
+        evaluation = await judge(rounds_of(world), candidate_of(world))
+
+    report = orjson.loads(as_json(evaluation))
+    for measure in ("reward", "cost_usd", "latency_s"):
+        for estimator in ("ips", "snips", "doubly_robust"):
+            shown = report["measures"][measure][estimator]["candidate"]
+            assert shown["low"] <= shown["value"] <= shown["high"]
+    text = as_text(evaluation)
+    assert text.count("doubly robust") == text.count("SNIPS") == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"max_similar_requests": 101}, "MAX_SIMILAR_REQUESTS"),
+        ({"similarity_threshold": -0.1}, "SIMILARITY_THRESHOLD"),
+        ({"recency_days": 31.0}, "RECENCY_DAYS"),
+        ({"budget_usd_per_request": 0.01}, "BUDGET_USD_PER_REQUEST"),
+    ],
+)
+def test_what_no_log_can_tell_is_refused_before_reading_it(changes: dict[str, Any], named: str) -> None:
+    reason = why_not(Knobs(), replace(Knobs(), **changes))
+
+    assert reason is not None
+    assert reason.startswith(named)
+
+
+def test_fewer_neighbours_and_no_budget_may_be_asked_for() -> None:
+    running = Knobs(budget_usd_per_request=0.01)
+
+    assert why_not(running, replace(running, max_similar_requests=50, budget_usd_per_request=None)) is None

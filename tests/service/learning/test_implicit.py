@@ -1,0 +1,293 @@
+"""What the service learns without anybody saying it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from service.domain.types import Json
+from service.errors import ProviderBroken, ProviderRejected
+from service.learning.repeats import MAX_ASKED, Asked, RecentlyAsked
+from tests.fakes import ANY, Reply
+from tests.service.completion.test_faults import a_call
+from tests.service.world import World, arm, opened
+
+TEXT = "How do I reverse a string in Python?"
+EMPTY = Reply(words=())
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with opened(tmp_path) as world:
+        yield world
+
+
+async def signals(world: World, request_id: str) -> list[Json]:
+    noticed: list[Json] = (await world.record(request_id))["signals"]
+    return noticed
+
+
+async def kinds(world: World, request_id: str) -> list[str]:
+    return [one["signal"] for one in await signals(world, request_id)]
+
+
+async def test_an_empty_answer_counts_a_little_against_its_arm(world: World) -> None:
+    world.caller.will(ANY, EMPTY)
+
+    await world.ask(TEXT, request_id="r1", model="small")
+
+    (noticed,) = await signals(world, "r1")
+    received_at = noticed.pop("received_at")
+    assert noticed == {"signal": "empty", "arm_id": "small", "weight": 0.1, "counts": True}
+    assert received_at == world.clock().isoformat()
+    assert float(world.store.sums["default"]["small"].n) == 0.1
+    assert [(one.reward, one.weight) for one in world.memory.points.values()] == [(0.0, 0.1)]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_streamed_or_not_the_same_is_noticed(world: World, stream: bool) -> None:
+    world.caller.will(ANY, Reply(words=("Cut",), finish_reason="length"))
+
+    await world.ask(TEXT, request_id="r1", stream=stream)
+
+    assert await kinds(world, "r1") == ["truncated"]
+
+
+async def test_a_good_answer_shows_nothing(world: World) -> None:
+    await world.ask(TEXT, request_id="r1")
+
+    assert await signals(world, "r1") == []
+    assert world.store.events == {}
+
+
+async def test_a_failed_call_speaks_of_the_arm_that_failed_not_of_the_one_that_answered(world: World) -> None:
+    refusal = Reply(words=(), message={"refusal": "No."})
+    world.caller.will(ANY, Reply(words=(), error=ProviderBroken("it broke")), refusal)
+
+    await world.ask(TEXT, request_id="r1", stream=True)
+
+    failed, answered = [attempt["arm_id"] for attempt in (await world.record("r1"))["attempts"]]
+    assert [(one["signal"], one["arm_id"]) for one in await signals(world, "r1")] == [
+        ("provider_error", failed),
+        ("refusal", answered),
+    ]
+
+
+async def test_what_is_wrong_with_the_request_is_not_held_against_the_arm(world: World) -> None:
+    world.caller.will(ANY, Reply(error=ProviderRejected("no such tool", status=400)))
+
+    await world.ask(TEXT, request_id="r1")
+
+    assert await signals(world, "r1") == []
+
+
+async def test_a_rating_takes_the_place_of_signals_until_it_is_withdrawn(world: World) -> None:
+    world.caller.will(ANY, EMPTY)
+    await world.ask(TEXT, request_id="r1", model="small")
+    await world.record("r1")
+
+    await world.rate("r1", 1.0)
+    rated = await signals(world, "r1")
+    with_rating = world.store.sums["default"]["small"]
+    await world.http.delete("/feedback/r1")
+
+    assert [one["counts"] for one in rated] == [False]
+    assert (float(with_rating.n), float(with_rating.reward_sum)) == (1.0, 1.0)
+    assert [one["counts"] for one in await signals(world, "r1")] == [True]
+    assert float(world.store.sums["default"]["small"].n) == 0.1
+
+
+async def test_what_teaches_nothing_shows_nothing(world: World) -> None:
+    world.caller.will(ANY, EMPTY)
+
+    await world.ask(TEXT, request_id="r1", router={"learn": False})
+
+    assert await signals(world, "r1") == []
+
+
+OFF: dict[str, Any] = {
+    f"signal_{name}_weight": 0
+    for name in ("provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask")
+}
+
+
+async def test_switched_off_nothing_is_written(tmp_path: Path) -> None:
+    async with opened(tmp_path, **OFF) as world:
+        world.caller.will(ANY, Reply(error=ProviderBroken("it broke")), EMPTY, Reply(finish_reason="length"))
+
+        await world.ask(TEXT)
+        await world.ask(TEXT)
+        await world.ask(TEXT, response_format={"type": "json_object"})
+        await world.background.drain(5.0)
+
+        assert world.store.events == {}
+
+
+async def test_signals_are_counted_and_with_postgresql_away_dropped_and_counted(world: World) -> None:
+    world.caller.will(ANY, EMPTY, EMPTY)
+    await world.ask(TEXT, request_id="r1", model="small")
+    await world.background.drain(5.0)
+
+    world.store.is_down = True
+    await world.ask("Something else altogether", request_id="r2", model="small")
+    await world.background.drain(5.0)
+
+    text = (await world.http.get("/metrics")).text
+    assert 'router_signals_total{signal="empty"} 1.0' in text
+    assert "router_signals_dropped_total 1.0" in text
+
+
+async def test_an_arm_that_answers_nothing_sinks_though_nobody_says_so(tmp_path: Path) -> None:
+    twins = [arm("one", "0.10"), arm("other", "0.10")]
+    async with opened(tmp_path, twins, latency_weight=0, cost_weight=0, breaker_failures=100) as world:
+        before = await world.weigh(TEXT)
+
+        for i in range(60):
+            world.caller.will("one", EMPTY)
+            await world.ask(f"{TEXT} {i}", model="one")
+            await world.background.drain(5.0)
+
+        assert before["one"] == pytest.approx(0.5)
+        assert (await world.weigh(TEXT))["one"] < 0.1
+
+
+# --- asked again -----------------------------------------------------------------------------------------
+
+
+async def test_the_same_request_again_speaks_of_the_answer_before(world: World) -> None:
+    await world.ask(TEXT, request_id="r1", model="small")
+    world.clock.advance(60)
+
+    await world.ask(TEXT, request_id="r2", model="small")
+
+    await world.background.drain(5.0)
+    assert await kinds(world, "r1") == ["reask"]
+    assert await kinds(world, "r2") == []
+
+
+@pytest.mark.parametrize(
+    ("session", "noticed"), [({}, ["reask"]), ({"router": {"session_id": "s1"}}, ["reask"] * 3)]
+)
+async def test_what_nobody_in_particular_asks_over_and_over_is_noticed_once(
+    world: World, session: Json, noticed: list[str]
+) -> None:
+    for i in range(4):
+        await world.ask(TEXT, request_id=f"r{i}", model="small", **session)
+        await world.background.drain(5.0)
+        world.clock.advance(60)
+
+    assert [kind for i in range(4) for kind in await kinds(world, f"r{i}")] == noticed
+
+
+async def test_a_retry_under_the_same_id_is_no_new_question(world: World) -> None:
+    await world.ask(TEXT, request_id="r1")
+    await world.ask(TEXT, request_id="r1")
+
+    assert await kinds(world, "r1") == []
+
+
+async def test_the_same_request_much_later_is_a_new_one(world: World) -> None:
+    await world.ask(TEXT, request_id="r1")
+    world.clock.advance(121)
+
+    await world.ask(TEXT, request_id="r2")
+
+    assert await kinds(world, "r1") == []
+
+
+async def follow_up(world: World, text: str, session_id: str = "s1", role: str = "user") -> None:
+    """The second turn of a conversation that began with TEXT."""
+    turns = [("user", TEXT), ("assistant", "Hello there."), (role, text)]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    body = {"messages": messages, "router": {"session_id": session_id}}
+    await world.http.post("/v1/chat/completions", json=body)
+    await world.background.drain(5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "session_id", "role", "noticed"),
+    [
+        (TEXT, "s1", "user", ["reask"]),
+        ("how do i reverse a string in python?", "s1", "user", ["reask"]),
+        ("Thanks, and how do I sort a list?", "s1", "user", []),
+        (TEXT, "another", "user", []),
+        (TEXT, "s1", "tool", []),
+    ],
+)
+async def test_nearly_the_same_question_in_the_same_session_is_asked_again(
+    world: World, text: str, session_id: str, role: str, noticed: list[str]
+) -> None:
+    await world.ask(TEXT, request_id="r1", router={"session_id": "s1"})
+    await world.background.drain(5.0)
+
+    await follow_up(world, text, session_id, role)
+
+    assert await kinds(world, "r1") == noticed
+
+
+async def test_an_agents_words_beside_a_tools_result_are_no_question(world: World) -> None:
+    await world.ask(TEXT, request_id="r1", router={"session_id": "s1"})
+    use = {"type": "tool_use", "id": "t", "name": "run", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "done"}
+    reminder = {"type": "text", "text": "<system-reminder>Keep to the plan.</system-reminder>"}
+    messages = [
+        {"role": "user", "content": TEXT},
+        {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [result, reminder]},
+    ]
+
+    body = {"max_tokens": 50, "messages": messages, "router": {"session_id": "s1"}}
+    answered = await world.http.post("/v1/messages", json=body)
+
+    assert answered.status_code == 200
+    await world.background.drain(5.0)
+    assert await kinds(world, "r1") == []
+
+
+async def test_go_on_said_twice_asks_for_more(world: World) -> None:
+    await world.ask("go on", request_id="r1", router={"session_id": "s1"})
+    await world.background.drain(5.0)
+
+    await follow_up(world, "go on")
+
+    assert await kinds(world, "r1") == []
+
+
+async def test_another_task_in_the_same_context_is_not_asked_again(world: World) -> None:
+    earlier = "In the parser of the importer, " + "look at each of the many functions in turn; " * 8
+    turns = [{"role": "user", "content": earlier}, {"role": "assistant", "content": "Yes."}]
+    for i, task in enumerate(("Now write its tests, please", "Now write its docs, please")):
+        turns += [{"role": "user", "content": task}]
+        body = {"messages": turns, "router": {"session_id": "s1"}}
+        await world.http.post("/v1/chat/completions", json=body, headers={"X-Request-ID": f"r{i}"})
+        await world.background.drain(5.0)
+        turns += [{"role": "assistant", "content": "Done."}]
+
+    assert await kinds(world, "r0") == []
+
+
+async def test_an_answer_from_the_cache_is_no_complaint(tmp_path: Path) -> None:
+    async with opened(tmp_path, cache_enabled=True) as world:
+        await world.ask(TEXT, request_id="r1")
+        await world.ask(TEXT, request_id="r2")
+
+        assert await kinds(world, "r1") == []
+
+
+def test_only_so_many_questions_are_kept() -> None:
+    asked = RecentlyAsked(60.0)
+    query = a_call().query
+    here = np.ones(1, dtype=np.float32)
+
+    for i in range(MAX_ASKED + 1):
+        one = replace(query, body_digest=str(i).encode())
+        asked.remember(one, Asked(uuid4(), "small", here, one.received_at))
+
+    assert asked.again(replace(query, body_digest=b"0"), here, query.received_at) is None
+    assert asked.again(replace(query, body_digest=b"1"), here, query.received_at) is not None

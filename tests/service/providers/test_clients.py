@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+
+from service.domain.types import Answer, Arm, Chunk, Json, Usage
+from service.providers.clients import Callers, build_callers
+from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedCaller
+from tests.service.providers.scripted import BODY, NOW, SECRETS, Upstream, answers, completion
+
+
+class Recorder:
+    """Answers nothing much, and knows who asked."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+        self.n_closed = 0
+
+    async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
+        self.called.append(arm.arm_id)
+        return Answer({}, Usage())
+
+    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+        self.called.append(arm.arm_id)
+        yield Chunk({})
+
+    async def close(self) -> None:
+        self.n_closed += 1
+
+
+async def test_each_arm_is_called_by_its_provider() -> None:
+    first, second = Recorder(), Recorder()
+    callers = Callers({"openai": first, "simulator": second})
+
+    await callers.complete(Arm("a", "openai", "m"), {}, timeout_s=1)
+    await anext(callers.stream(Arm("b", "simulator", "m"), {}, timeout_s=1))
+
+    assert (first.called, second.called) == (["a"], ["b"])
+
+
+async def test_a_caller_that_stands_for_two_providers_is_closed_once() -> None:
+    caller = Recorder()
+
+    await Callers({"anthropic": caller, "litellm": caller}).close()
+
+    assert caller.n_closed == 1
+
+
+async def test_the_built_callers_reach_simulator_and_upstream(upstream: Upstream) -> None:
+    upstream.script = answers(completion("from afar"))
+    callers = build_callers(SECRETS, lambda: NOW, simulator=SimulatedCaller(time_scale=0))
+
+    simulated = await callers.complete(SIMULATED_ARMS[0], BODY, timeout_s=5)
+    real = await callers.complete(upstream.arm(), BODY, timeout_s=5)
+    await callers.close()
+
+    assert "simulated" in simulated.body["choices"][0]["message"]["content"]
+    assert real.body["choices"][0]["message"]["content"] == "from afar"
+
+
+WARMED = """
+import asyncio, sys
+from service.providers.callers import build_callers
+from service.providers.simulator import SimulatedCaller
+
+callers = build_callers({}, None, simulator=SimulatedCaller())
+asyncio.run(callers.warm({"openai", "simulator"}))
+print("litellm" in sys.modules)
+asyncio.run(callers.warm({"anthropic", "openai"}))
+print("litellm" in sys.modules)
+"""
+
+
+def test_what_takes_long_to_load_is_loaded_beforehand_where_a_model_needs_it() -> None:
+    done = subprocess.run([sys.executable, "-c", WARMED], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "True"]

@@ -1,0 +1,124 @@
+"""What an OpenAI-compatible provider says reaches the caller as it was, under the arm's name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service.domain.types import Arm, Json
+from service.providers.clients import build_callers
+from service.providers.simulator.simulator import SimulatedCaller
+from tests.service.providers.scripted import (
+    KEY,
+    NOW,
+    SECRETS,
+    Upstream,
+    answers,
+    completion,
+    event,
+    piece,
+    streams,
+)
+from tests.service.providers.scripted import serving as serving_upstream
+from tests.service.world import World, events_of, opened
+
+USAGE = {"prompt_tokens": 18, "completion_tokens": 4}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with serving_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
+    arm = Arm("gpt", "openai", "gpt-5", base_url=f"{upstream.base_url}/v1", api_key_env="UPSTREAM_KEY")
+    async with opened(tmp_path, [arm]) as world:
+        callers = build_callers(SECRETS, lambda: NOW, simulator=SimulatedCaller())
+        world.parts.completion = replace(world.parts.completion, caller=callers)
+        yield world
+        await callers.close()
+
+
+def choice(index: int, finish_reason: str | None = None, **delta: object) -> Json:
+    return piece(choices=[{"index": index, "delta": delta, "finish_reason": finish_reason}])
+
+
+async def test_a_completion_keeps_every_field_of_its_model(world: World, upstream: Upstream) -> None:
+    called = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [CALL]}
+    said = {"role": "assistant", "content": "Hi", "refusal": None}
+    logprobs = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105], "top_logprobs": []}]}
+    sent = completion(
+        choices=[
+            {"index": 0, "message": called, "finish_reason": "tool_calls", "logprobs": None},
+            {"index": 1, "message": said, "finish_reason": "content_filter", "logprobs": logprobs},
+        ],
+        usage=USAGE,
+        system_fingerprint="fp",
+        service_tier="flex",
+    )
+    upstream.script = answers(sent)
+
+    response = await world.ask(n=2, logprobs=True)
+
+    assert response.json() == {**sent, "model": "gpt"}
+    assert (upstream.bodies[0]["n"], upstream.bodies[0]["logprobs"]) == (2, True)
+
+
+async def test_a_stream_keeps_the_pieces_of_every_choice_and_call(world: World, upstream: Upstream) -> None:
+    called = {"index": 0, **CALL, "function": {"name": "add", "arguments": ""}}
+    sent = [
+        choice(0, role="assistant", content="H"),
+        choice(1, role="assistant", content=None, tool_calls=[called]),
+        choice(0, content="i"),
+        choice(1, tool_calls=[{"index": 0, "function": {"arguments": '{"a": 1}'}}]),
+        choice(1, "tool_calls"),
+        choice(0, "stop"),
+    ]
+    upstream.script = streams(*map(event, [*sent, piece(choices=[], usage=USAGE)]), b"data: [DONE]\n\n")
+
+    events = events_of(await world.ask(stream=True, n=2))
+
+    assert events == [*({**one, "model": "gpt"} for one in sent), "[DONE]"]
+
+
+async def test_whose_key_and_organisation_it_is_stays_with_the_router(
+    world: World, upstream: Upstream
+) -> None:
+    upstream.script = answers(completion())
+    own = {"Authorization": "Bearer mine", "OpenAI-Organization": "org", "OpenAI-Project": "project"}
+
+    response = await world.ask(headers=own)
+
+    assert response.status_code == 200
+    assert upstream.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert not {"OpenAI-Organization", "OpenAI-Project"} & upstream.headers[0].keys()
+
+
+async def test_a_tool_calls_id_and_signature_go_back_to_its_maker(world: World, upstream: Upstream) -> None:
+    signed = CALL | {"extra_content": {"google": {"thought_signature": "EqQB+/=="}}}
+    messages: list[Json] = [
+        {"role": "user", "content": "Add"},
+        {"role": "assistant", "content": None, "tool_calls": [signed]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "1"},
+    ]
+    upstream.script = answers(completion())
+
+    await world.http.post("/v1/chat/completions", json={"messages": messages})
+
+    assert upstream.bodies[0]["messages"] == messages
+
+
+async def test_a_providers_limits_are_not_told_as_the_routers(world: World, upstream: Upstream) -> None:
+    limits = {"x-ratelimit-remaining-requests": "9", "anthropic-ratelimit-requests-remaining": "9"}
+    upstream.script = answers(completion(), headers=limits)
+
+    response = await world.ask()
+
+    assert response.status_code == 200
+    assert not [name for name in response.headers if "ratelimit" in name]

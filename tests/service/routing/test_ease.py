@@ -1,0 +1,140 @@
+"""Difficulty is fitted to what was rated, in the background, and every decision says what it went by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bandit.drift import Epoch, History, Tally
+from bandit.ease import LEAST_RATED
+from service.domain.neighbours import key_of
+from service.domain.types import Experience
+from service.routing.ease import NOTHING, Fitted, fit
+from tests.service.routing.test_router import query
+from tests.service.world import ARMS, World, opened
+
+N = LEAST_RATED + 8
+
+
+async def ask_and_rate(world: World, n: int = N) -> None:
+    """Half of the questions are easy for every model, half are not."""
+    for i in range(n):
+        await world.ask(f"{'an easy one' if i % 2 else 'a riddle'} number {i}", request_id=f"r-{i}")
+        await world.rate(f"r-{i}", float(i % 2))
+        world.clock.advance(1.0)
+    await world.background.drain(5.0)
+
+
+async def fitted(world: World) -> Fitted:
+    """The newest fit, once it is made."""
+    await world.parts.router.decide(query())
+    await world.background.drain(5.0)
+    return world.parts.router.difficulties.of("default", 0.0)
+
+
+async def test_it_is_learned_from_all_arms_and_logged_with_the_next_decision(world: World) -> None:
+    await ask_and_rate(world)
+    await fitted(world)
+
+    decision = await world.parts.router.decide(query("an easy one number 1"))
+
+    assert decision.difficulty > 0.05
+    assert len(decision.neighbour_difficulties) == len(decision.neighbours)
+    by_reward = dict(
+        zip((n.reward for n in decision.neighbours), decision.neighbour_difficulties, strict=True)
+    )
+    assert by_reward[1.0] > 0 > by_reward[0.0]
+
+
+async def test_the_record_of_a_request_shows_it(world: World) -> None:
+    await ask_and_rate(world)
+    await fitted(world)
+
+    await world.ask("an easy one number 1", request_id="shown")
+    record = await world.record("shown")
+
+    assert record["difficulty"] > 0.05
+    assert len(record["neighbour_difficulties"]) == len(record["neighbours"])
+
+
+async def test_what_difficulty_brought_is_no_merit_of_an_arm(world: World) -> None:
+    await ask_and_rate(world)
+    known = await fitted(world)
+
+    decision = await world.parts.router.decide(query())
+
+    sums = world.parts.router.evidence.sums("default")
+    for candidate in decision.candidates:
+        if candidate.arm_id in sums:
+            brought = known.sums[candidate.arm_id][1]
+            rewards = float(sums[candidate.arm_id].reward_sum)
+            assert candidate.standing.reward_sum == pytest.approx(rewards - brought)
+
+
+async def test_a_few_ratings_tell_nothing(world: World) -> None:
+    await ask_and_rate(world, 10)
+
+    decision = await world.parts.router.decide(query())
+
+    assert decision.difficulty == 0
+    assert set(decision.neighbour_difficulties) == {0.0}
+
+
+async def test_tenants_know_nothing_of_each_other(world: World) -> None:
+    await ask_and_rate(world)
+    await fitted(world)
+
+    decision = await world.parts.router.decide(replace(query("an easy one"), tenant="another"))
+
+    assert decision.difficulty == 0
+
+
+async def test_while_postgresql_is_away_decisions_go_by_what_was_known(tmp_path: Path) -> None:
+    async with opened(tmp_path, ARMS) as world:
+        await ask_and_rate(world)
+        await fitted(world)
+        for i in range(N):
+            await world.ask(f"more {i}", request_id=f"m-{i}")
+            await world.rate(f"m-{i}", 0.5)
+        world.store.is_down = True
+
+        decision = await world.parts.router.decide(query("an easy one number 1"))
+        await world.background.drain(5.0)
+        world.store.is_down = False
+
+    assert decision.difficulty > 0.05
+
+
+async def test_an_arm_that_changed_since_the_fit_keeps_none_of_it(world: World) -> None:
+    await ask_and_rate(world)
+    known = await fitted(world)
+    arm = next(arm for arm in ARMS if known.sums.get(arm.arm_id, (0.0, 0.0))[1] != 0)
+    began, total = known.sums[arm.arm_id]
+
+    assert known.sums_of([arm], [History(epoch=Epoch(began))]).tolist() == [total]
+    assert known.sums_of(
+        [arm], [History(epoch=Epoch(began + 1 if began > 0 else 1.0, Tally()))]
+    ).tolist() == [0.0]
+
+
+async def test_requests_from_before_a_change_count_for_difficulty_and_not_for_the_arm(world: World) -> None:
+    await ask_and_rate(world)
+    rated: list[Experience] = await world.parts.router.evidence.rated("default", world.encoder.name, 1000)
+    middle = sorted(e.decided_at for e in rated)[len(rated) // 2].timestamp()
+    histories = {e.arm_id: History(epoch=Epoch(middle)) for e in rated}
+
+    whole, changed = fit(rated, {}, N), fit(rated, histories, N)
+
+    difficulties = dict(zip(changed.keys.tolist(), changed.each.tolist(), strict=True))
+    assert difficulties.keys() == set(whole.keys.tolist())
+    for arm_id, (began, total) in changed.sums.items():
+        later = [e for e in rated if e.arm_id == arm_id and e.decided_at.timestamp() > middle]
+        assert began == middle
+        assert total == pytest.approx(sum(difficulties[key_of(e.decision_id)] * e.weight for e in later))
+
+
+def test_where_nothing_is_known_nothing_is_difficult() -> None:
+    assert NOTHING.at(None) == 0
+    assert NOTHING.sums_of(ARMS, [History() for _ in ARMS]).tolist() == [0.0] * len(ARMS)
