@@ -7,9 +7,9 @@ import numpy as np
 from bandit.arrays import Bools, Floats, Ints
 from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums, kernel
-from bandit.experts import LOCAL_SHRINKAGE, opinion_weights, residual_variance, sharpness
+from bandit.experts import LOCAL_SHRINKAGE, expert_weights, residual_variance, sharpness
 from bandit.knobs import Knobs
-from bandit.records import Track
+from bandit.records import ArmRecords
 
 KNOWN_MASS = 20.0  # observations that a known prior quality stands for
 LEVEL_PULL = 20.0  # observations that the level of all known prior qualities stands for, for each of them
@@ -20,7 +20,7 @@ LEVEL_SHARE = (
 )
 HEAD_START = 0.1  # of such an arm over that level
 PRIOR_OUTCOMES = 2.0  # finished calls that a prior price or latency stands for
-DIFFICULTY_SHRINKAGE = 10.0
+EASE_SHRINKAGE = 10.0
 OUTCOME_SHRINKAGE = 20.0  # of the neighbours' dollars and seconds to the arm's own
 MEAN_RANGE = (0.005, 0.995)  # a Beta needs some doubt on both sides
 
@@ -49,7 +49,7 @@ class Prior:
         cost_usd: Floats,
         latency_s: Floats,
         knobs: Knobs,
-        track: Track | None = None,
+        records: ArmRecords | None = None,
         is_newcomer: Bools | None = None,
     ) -> "Prior":
         """Fill in what is unknown, NaN.
@@ -67,7 +67,7 @@ class Prior:
             is_newcomer: arms added while others were at work.
         """
         joined = np.zeros(quality.size, dtype=np.bool_) if is_newcomer is None else is_newcomer
-        level = knobs.optimistic_prior if track is None else _level(track, knobs.optimistic_prior)
+        level = knobs.optimistic_prior if records is None else _level(records, knobs.optimistic_prior)
         guess = np.where(joined, NEWCOMER[0], min(level + HEAD_START, 1.0))
         guess_mass = np.where(joined, NEWCOMER[1], knobs.optimistic_prior_mass)
         known = ~np.isnan(quality)
@@ -101,14 +101,14 @@ def towards_level(quality: Floats, mass: Floats) -> tuple[Floats, Floats]:
     return own * quality + (1.0 - own) * level, mass / (own + (1.0 - own) * share)
 
 
-def _level(track: Track, start: float) -> float:
-    counted = LEVEL_SHARE / np.maximum(track.n, LEVEL_SHARE)
-    rewards, n = float(counted @ track.reward_sum), float(counted @ track.n)
+def _level(records: ArmRecords, start: float) -> float:
+    counted = LEVEL_SHARE / np.maximum(records.n, LEVEL_SHARE)
+    rewards, n = float(counted @ records.reward_sum), float(counted @ records.n)
     return (LEVEL_MASS * start + rewards) / (LEVEL_MASS + n)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Standing:
+class PriorState:
     """What is known of each arm before looking near the query; arrays have shape (n_arms,).
 
     Logged with every decision: with its neighbours it gives the same beliefs again, under any knobs.
@@ -121,7 +121,7 @@ class Standing:
         epoch_age_s: seconds since the arm last changed; infinite where it never did.
         n_changes: noticed so far.
         opinion_weights: shape (n_opinions,).
-        difficulty: of this query, in reward, by `difficulty.Difficulty`; 0 where nothing is known of it.
+        difficulty: of this query, in reward, by `difficulty.Ease`; 0 where nothing is known of it.
     """
 
     prior_mean: Floats
@@ -133,26 +133,26 @@ class Standing:
     latency_s: Floats
     epoch_age_s: Floats
     n_changes: Ints
-    opinion_weights: Floats
-    difficulty: float = 0.0
+    expert_weights: Floats
+    ease: float = 0.0
 
     @classmethod
-    def of(cls, prior: Prior, sums: Sums, track: Track, difficulty: float = 0.0) -> "Standing":
+    def of(cls, prior: Prior, sums: Sums, records: ArmRecords, ease: float = 0.0) -> "PriorState":
         n_outcomes = PRIOR_OUTCOMES + sums.n_outcomes
         return cls(
             prior_mean=prior.mean,
-            prior_mass=prior.mass * track.prior_kept,
-            n=track.n,
-            reward_sum=track.reward_sum,
-            deviation=np.sqrt(residual_variance(track.squared_errors[-1], track.n_predicted)),
+            prior_mass=prior.mass * records.prior_kept,
+            n=records.n,
+            reward_sum=records.reward_sum,
+            deviation=np.sqrt(residual_variance(records.squared_errors[-1], records.n_predicted)),
             cost_usd=(PRIOR_OUTCOMES * prior.cost_usd + sums.cost_usd_sum) / n_outcomes,
             latency_s=(PRIOR_OUTCOMES * prior.latency_s + sums.latency_s_sum) / n_outcomes,
-            epoch_age_s=track.epoch_age_s,
-            n_changes=track.n_changes,
-            opinion_weights=opinion_weights(
-                track.squared_errors[:-1].sum(axis=1), float(track.n_predicted.sum())
+            epoch_age_s=records.epoch_age_s,
+            n_changes=records.n_changes,
+            expert_weights=expert_weights(
+                records.squared_errors[:-1].sum(axis=1), float(records.n_predicted.sum())
             ),
-            difficulty=difficulty,
+            ease=ease,
         )
 
     @property
@@ -168,11 +168,11 @@ class Standing:
 class Beliefs:
     """What is believed of each arm for one query; arrays have shape (n_arms,)."""
 
-    standing: Standing
+    prior_state: PriorState
     posterior: Beta  # of the mean reward
     local_mass: Floats  # weight of its rated neighbours
     local_deviation: Floats  # posterior mean minus global mean
-    difficulty: float  # what all arms together do better (above 0) or worse than usual here
+    ease: float  # what all arms together do better (above 0) or worse than usual here
     expected_cost_usd: Floats
     expected_latency_s: Floats
     bonus: Floats  # head start of an arm with little evidence, in reward
@@ -181,7 +181,7 @@ class Beliefs:
     )
 
 
-def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs:
+def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Beliefs:
     """Combine what is known of the arms and this query's neighbours into beliefs per arm.
 
         G_a  = m_a + N_a                                      m, q: prior mass and mean
@@ -192,41 +192,41 @@ def believe(standing: Standing, neighbours: Neighbours, knobs: Knobs) -> Beliefs
         mu_a = g_a + sum_e W_e v_ae                           W: what opinion e has earned by foretelling
         1/M_a = sum_e W_e / M_ae,    M_ae = sqrt((n0_e + sum_{i on a} w_i) G_a), without neighbours G_a
 
-    The posterior is Beta(k M_a mu_a, k M_a (1 - mu_a)), k as in `trust.sharpness`. Difficulty is taken out
+    The posterior is Beta(k M_a mu_a, k M_a (1 - mu_a)), k as in `trust.sharpness`. Ease is taken out
     before arms are compared, or a neighbourhood of easy queries would speak for whichever arm answered them.
 
     Dollars and seconds are the arm's own means, shrunk to the prior, moved likewise by the neighbours'.
     """
-    global_mean, global_mass = standing.global_mean, standing.global_mass
+    global_mean, global_mass = prior_state.global_mean, prior_state.global_mass
     near = kernel(neighbours, knobs)
-    is_current = neighbours.age_s < standing.epoch_age_s[neighbours.arm]
+    is_current = neighbours.age_s < prior_state.epoch_age_s[neighbours.arm]
     trusted = np.where(is_current, neighbours.weight, 0.0)
     rated = _enough(near * trusted, knobs.min_similar_requests)
 
-    surprise = neighbours.reward - global_mean[neighbours.arm] - neighbours.difficulty
-    left = float(rated @ surprise / (rated.sum() + DIFFICULTY_SHRINKAGE))
+    surprise = neighbours.reward - global_mean[neighbours.arm] - neighbours.ease
+    left = float(rated @ surprise / (rated.sum() + EASE_SHRINKAGE))
     local_mass = _per_arm(neighbours, rated, global_mass.size)
     local_sum = _per_arm(neighbours, rated * (surprise - left), global_mass.size)
-    opinions = local_sum / (local_mass + LOCAL_SHRINKAGE)
+    expert_deviations = local_sum / (local_mass + LOCAL_SHRINKAGE)
 
-    weights = standing.opinion_weights
-    deviation = weights[1:] @ opinions
+    weights = prior_state.expert_weights
+    deviation = weights[1:] @ expert_deviations
     masses = np.sqrt((local_mass + LOCAL_SHRINKAGE) * global_mass)
     mass = 1.0 / (weights[0] / global_mass + weights[1:] @ (1.0 / masses))
     mean = np.clip(global_mean + deviation, *MEAN_RANGE)
-    difficulty = standing.difficulty + left
+    ease = prior_state.ease + left
 
     finished = _enough(near, knobs.min_similar_requests)
     return Beliefs(
-        standing=standing,
-        posterior=Beta.from_mean(mean, sharpness(mean, standing.deviation**2) * mass),
+        prior_state=prior_state,
+        posterior=Beta.from_mean(mean, sharpness(mean, prior_state.deviation**2) * mass),
         local_mass=local_mass,
         local_deviation=deviation,
-        difficulty=difficulty,
-        expected_cost_usd=_near_mean(standing.cost_usd, neighbours, neighbours.cost_usd, finished),
-        expected_latency_s=_near_mean(standing.latency_s, neighbours, neighbours.latency_s, finished),
-        bonus=_bonus(standing.n, knobs),
-        predicted=np.clip(np.vstack([global_mean, global_mean + opinions, mean]) + difficulty, 0.0, 1.0),
+        ease=ease,
+        expected_cost_usd=_near_mean(prior_state.cost_usd, neighbours, neighbours.cost_usd, finished),
+        expected_latency_s=_near_mean(prior_state.latency_s, neighbours, neighbours.latency_s, finished),
+        bonus=_bonus(prior_state.n, knobs),
+        predicted=np.clip(np.vstack([global_mean, global_mean + expert_deviations, mean]) + ease, 0.0, 1.0),
     )
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bandit.evidence import MICRO_GRAIN
-from bandit.experts import N_OPINIONS
+from bandit.experts import N_EXPERTS
 
-N_PREDICTIONS = N_OPINIONS + 1  # each opinion, and their mixture
+N_PREDICTIONS = N_EXPERTS + 1  # each opinion, and their mixture
 LARGEST_SHOCK = 3.0  # standard deviations of one surprise that count
 DRIFT = 0.5  # of them that a surprise must exceed to speak of a change
 ALARM = 14.0
@@ -55,21 +55,21 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class RatedSums:
     """Weight and weighted rewards of rated requests; kept in grains, so that adding is exact in any order."""
 
     n: float = 0.0
     reward_sum: float = 0.0
 
     @classmethod
-    def of(cls, score: Score | None) -> "Tally":
+    def of(cls, score: Score | None) -> "RatedSums":
         return cls() if score is None else cls(grained(score.weight), grained(score.weight * score.reward))
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.n + other.n, self.reward_sum + other.reward_sum)
+    def __add__(self, other: "RatedSums") -> "RatedSums":
+        return RatedSums(self.n + other.n, self.reward_sum + other.reward_sum)
 
-    def __sub__(self, other: "Tally") -> "Tally":
-        return Tally(self.n - other.n, self.reward_sum - other.reward_sum)
+    def __sub__(self, other: "RatedSums") -> "RatedSums":
+        return RatedSums(self.n - other.n, self.reward_sum - other.reward_sum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ class Epoch:
     """Decisions made after `started_at`, and what was said of them."""
 
     started_at: float = BEGINNING
-    rated: Tally = Tally()
+    rated: RatedSums = RatedSums()
 
-    def counting(self, decided_at: float, change: Tally) -> "Epoch":
+    def counting(self, decided_at: float, change: RatedSums) -> "Epoch":
         return replace(self, rated=self.rated + change) if decided_at > self.started_at else self
 
 
@@ -96,7 +96,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class ArmHistory:
     """What a service keeps of one arm of one tenant.
 
     Args:
@@ -121,7 +121,7 @@ class History:
     is_fallen: bool = False
 
 
-def learn(history: History, rating: Rating) -> History:
+def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
     """Count one feedback; open a new epoch when the arm's rewards have drifted from what was expected.
 
     Raises:
@@ -131,7 +131,7 @@ def learn(history: History, rating: Rating) -> History:
     """
     if rating.predicted is not None and (len(rating.predicted) != N_PREDICTIONS or rating.deviation <= 0):
         raise ValueError(f"need {N_PREDICTIONS} predictions and a deviation above 0, got {rating}")
-    change = Tally.of(rating.score) - Tally.of(rating.replaces)
+    change = RatedSums.of(rating.score) - RatedSums.of(rating.replaces)
     counted = replace(
         history,
         epoch=history.epoch.counting(rating.decided_at, change),
@@ -165,7 +165,7 @@ def _squares(predicted: tuple[float, ...], score: Score | None) -> tuple[float, 
     return tuple(grained(score.weight * (score.reward - p) ** 2) for p in predicted)
 
 
-def _watch(history: History, surprise: float, weight: float) -> History:
+def _watch(history: ArmHistory, surprise: float, weight: float) -> ArmHistory:
     rise = history.rise.moved(weight * (surprise - DRIFT), history.newest)
     fall = history.fall.moved(weight * (-surprise - DRIFT), history.newest)
     if max(rise.statistic, fall.statistic) <= ALARM:

@@ -1,4 +1,4 @@
-"""Difficulty: how much better or worse than usual any arm does on requests like this one.
+"""Ease: how much better or worse than usual any arm does on requests like this one.
 
 A linear function of the context, fitted to the rewards of all arms together. It predicts and does not choose:
 taken out of the rewards it leaves less noise in what is compared between arms.
@@ -21,7 +21,7 @@ GROWTH = 0.25  # of the rated requests, after which it is worth fitting again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Difficulty:
+class Ease:
     """d(x) = (x - centre) . slope, in units of reward, above 0 where requests are easier than usual.
 
     Args:
@@ -70,7 +70,7 @@ class Difficulty:
         return cls(centre=centre, slope=directions @ beta / scale)
 
     def at(self, contexts: Vectors) -> Floats:
-        """Difficulty at contexts of shape (n, d) or (d,); shape (n,) or ()."""
+        """Ease at contexts of shape (n, d) or (d,); shape (n,) or ()."""
         return np.asarray((contexts - self.centre) @ self.slope, dtype=np.float64)
 
 

@@ -93,7 +93,7 @@ class Neighbours:
     cost_usd: Floats
     latency_s: Floats
     weight: Floats
-    difficulty: Floats
+    ease: Floats
 
     def __post_init__(self) -> None:
         shapes = {getattr(self, field.name).shape for field in fields(self)}

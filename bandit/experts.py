@@ -7,15 +7,15 @@ from bandit.arrays import Floats
 # Opinions on how an arm deviates near a query: it does not; what its neighbours say, shrunk with 5
 # pseudo-observations; the same with 20.
 LOCAL_SHRINKAGE = np.array([[5.0], [20.0]])
-PRIOR_TRUST = np.array([0.25, 0.375, 0.375])
-N_OPINIONS = PRIOR_TRUST.size
+PRIOR_WEIGHTS = np.array([0.25, 0.375, 0.375])
+N_EXPERTS = PRIOR_WEIGHTS.size
 NOISE_PRIOR = 0.25, 20.0  # variance of one reward around an opinion, and the observations this stands for
 RESIDUAL_PRIOR = 0.15, 10.0  # the same of one arm's rewards around the mixture
 SHARPNESS = 4.0
 SHARPNESS_RANGE = (2.0, 30.0)
 
 
-def opinion_weights(squared_errors: Floats, n: float) -> Floats:
+def expert_weights(squared_errors: Floats, n: float) -> Floats:
     """Weigh opinions by how well they foretold.
 
         W_e ~ prior_e exp(-S_e / (2 s2)),   S_e: sum of squared errors of opinion e
@@ -31,7 +31,7 @@ def opinion_weights(squared_errors: Floats, n: float) -> Floats:
     """
     variance, mass = NOISE_PRIOR
     s2 = (float(squared_errors.min()) + variance * mass) / (n + mass)
-    weights = PRIOR_TRUST * np.exp((squared_errors.min() - squared_errors) / (2.0 * s2))
+    weights = PRIOR_WEIGHTS * np.exp((squared_errors.min() - squared_errors) / (2.0 * s2))
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 

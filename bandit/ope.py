@@ -168,8 +168,8 @@ def compare(outcomes: Floats, overlap: Overlap, forecast: Forecast) -> dict[str,
     Args:
         outcomes: shape (n,), of the arm drawn.
     """
-    foretold = float(forecast.noise.sum())
-    scale = float(((outcomes - forecast.drawn) ** 2).sum()) / foretold if foretold else 0.0
+    predicted = float(forecast.noise.sum())
+    scale = float(((outcomes - forecast.drawn) ** 2).sum()) / predicted if predicted else 0.0
     least = scale * float(forecast.noise_moved.mean())
     own = forecast.logging + (outcomes - forecast.drawn)
     return {

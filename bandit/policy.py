@@ -66,7 +66,7 @@ class Holdout:
         mixed[self.arm] += self.share
         return mixed
 
-    def holds(self, choice: Choice, mixed: Floats) -> bool:
+    def contains(self, choice: Choice, mixed: Floats) -> bool:
         """Say whether a draw from the mixture fell into the share: it begins the arm's interval.
 
         One number decides both, so the draw can be repeated, and the share is independent of the policy.
@@ -76,15 +76,15 @@ class Holdout:
         return choice.index == self.arm and bool(is_within)
 
 
-def stay(probabilities: Floats, utilities: Floats, held: int, toll: float) -> Floats:
+def stay(probabilities: Floats, utilities: Floats, incumbent: int, switching_cost: float) -> Floats:
     """Leave the chances of arms that do not gain more than the toll over the held one to the held one.
 
     An arm that clears the toll keeps its chance, so what is drawn has an exact propensity; where none does,
     the held arm has probability 1 and no lot is needed.
     """
-    clears = utilities - utilities[held] > toll
+    clears = utilities - utilities[incumbent] > switching_cost
     kept = np.where(clears, probabilities, 0.0)
-    kept[held] = 1.0 - kept.sum()
+    kept[incumbent] = 1.0 - kept.sum()
     return kept
 
 

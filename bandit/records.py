@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit.arrays import Floats, Ints
-from bandit.drift import N_PREDICTIONS, History
+from bandit.drift import N_PREDICTIONS, ArmHistory
 from bandit.evidence import Sums
 
 PRIOR_KEPT = 0.1  # what the prior still counts after a change; evidence from before it counts nothing
@@ -14,7 +14,7 @@ FADE = 0.001  # of a fallen arm's evidence, per request of the tenant since the 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Track:
+class ArmRecords:
     """The arms' records; arrays have shape (n_arms,) unless stated.
 
     Args:
@@ -36,7 +36,7 @@ class Track:
     squared_errors: Floats
 
     @classmethod
-    def plain(cls, sums: Sums) -> "Track":
+    def from_sums(cls, sums: Sums) -> "ArmRecords":
         """Arms of which nothing but sums is known."""
         n_arms = sums.n.size
         return cls(
@@ -52,11 +52,11 @@ class Track:
     @classmethod
     def of(
         cls,
-        histories: Sequence[History],
+        histories: Sequence[ArmHistory],
         now: float,
         n_rated: float,
-        difficulty_sum: Floats | None = None,
-    ) -> "Track":
+        ease_sum: Floats | None = None,
+    ) -> "ArmRecords":
         """Read the arms' histories.
 
         A fallen arm's evidence fades while it is idle, so that it is tried again; one new rating brings all
@@ -68,7 +68,7 @@ class Track:
             n_rated: the tenant's rated requests, of all arms.
             difficulty_sum: shape (n_arms,), over the rated requests in each arm's epoch; None: 0.
         """
-        brought = np.zeros(len(histories)) if difficulty_sum is None else difficulty_sum
+        brought = np.zeros(len(histories)) if ease_sum is None else ease_sum
         idle = np.array([n_rated - h.n_rated if h.is_fallen else 0.0 for h in histories])
         fresh = (1.0 - FADE) ** np.maximum(idle, 0.0)
         return cls(

@@ -23,17 +23,17 @@ import orjson
 
 from bandit.arrays import Floats
 from bandit.budget import Pacer
-from bandit.drift import History
+from bandit.drift import ArmHistory
 from bandit.knobs import Knobs
 from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.background import Background
-from service.conversations.affinity import Sessions
+from service.conversations.affinity import ConversationAffinity
 from service.dialects.openai import read_query
-from service.domain.ports import Evidence, Pins
+from service.domain.ports import ConversationStates, Evidence
 from service.domain.types import Arm, ArmSums, Experience, Price, Query
 from service.memory.edge import EdgeMemory
-from service.routing.ease import Difficulties
+from service.routing.ease import EaseFitter
 from service.routing.router import Router
 
 DIMENSION = 384
@@ -81,7 +81,7 @@ class Snapshot:
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self.of_arms
 
-    def histories(self, tenant: str) -> Mapping[str, History]:
+    def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         return {}
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
@@ -150,8 +150,8 @@ def _router(
         encoder=encoder,
         memory=memory,
         evidence=evidence,
-        difficulties=Difficulties(evidence, encoder.name, background),
-        sessions=Sessions(cast(Pins, None), clock, ttl_s=0.0, margin=0.0),
+        ease_fitter=EaseFitter(evidence, encoder.name, background),
+        affinity=ConversationAffinity(cast(ConversationStates, None), clock, ttl_s=0.0, switch_margin=0.0),
         knobs=Knobs(),
         pacer=Pacer(None),
         rng=rng,

@@ -41,7 +41,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Timing:
     """One level of concurrency, seconds."""
 
     concurrency: int
@@ -142,7 +142,7 @@ async def _teach(client: httpx.AsyncClient, prompts: list[str]) -> None:
 
 async def _drive(
     client: httpx.AsyncClient, pid: int, name: str, prompts: list[str], n: int, concurrency: int
-) -> Measured:
+) -> Timing:
     numbers = iter(range(n))
     round_trips_s: list[float] = []
 
@@ -156,7 +156,7 @@ async def _drive(
     await asyncio.gather(*(call() for _ in range(concurrency)))
     took_s, cpu_s = time.perf_counter() - began, _cpu_s(pid) - cpu_s
     overheads_s = [await _overhead_s(client, f"{name}-{number}") for number in range(n)]
-    return Measured(concurrency, round_trips_s, overheads_s, cpu_s, took_s)
+    return Timing(concurrency, round_trips_s, overheads_s, cpu_s, took_s)
 
 
 async def _ask(client: httpx.AsyncClient, request_id: str, prompt: str) -> float:

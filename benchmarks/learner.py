@@ -10,14 +10,14 @@ import numpy as np
 
 from bandit import thompson
 from bandit.arrays import Bools, Floats, Ints, Vectors
-from bandit.beliefs import Beliefs, Prior, Standing, believe
+from bandit.beliefs import Beliefs, Prior, PriorState, believe
 from bandit.budget import Pacer
-from bandit.drift import N_PREDICTIONS, History, Rating, Score, learn
-from bandit.ease import MOST_RATED, Difficulty, is_due
+from bandit.drift import N_PREDICTIONS, ArmHistory, Rating, Score, learn
+from bandit.ease import MOST_RATED, Ease, is_due
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
-from bandit.records import Track
+from bandit.records import ArmRecords
 from benchmarks.streams import Stream
 
 REGISTRY_NOISE = 0.1
@@ -52,7 +52,7 @@ class Setting:
 
 
 @dataclass(slots=True, eq=False)
-class Run:
+class RequestRun:
     """What happened; arrays have shape (n,).
 
     Args:
@@ -97,7 +97,7 @@ class Memory:
 
 @dataclass(slots=True, eq=False)
 class Fitting:
-    """Difficulty, fitted now and then to what was rated, when the service would.
+    """Ease, fitted now and then to what was rated, when the service would.
 
     Args:
         contexts: shape (n, d), of all requests of the stream.
@@ -113,13 +113,15 @@ class Fitting:
     sums: Floats
     began: Floats
     n_fitted: float = 0.0
-    difficulty: Difficulty | None = None
+    ease: Ease | None = None
 
     @classmethod
     def blank(cls, contexts: Vectors, n_arms: int) -> Fitting:
         return cls(contexts, np.zeros(contexts.shape[0]), *np.zeros((2, n_arms)))
 
-    def keep_up(self, memory: Memory, rated: Sequence[int], histories: Sequence[History], n: float) -> None:
+    def keep_up(
+        self, memory: Memory, rated: Sequence[int], histories: Sequence[ArmHistory], n: float
+    ) -> None:
         """Fit again where that is due; rated: positions of the rated requests, n: how many they count for."""
         if not is_due(n, self.n_fitted):
             return
@@ -128,16 +130,16 @@ class Fitting:
         self.began = np.array([history.epoch.started_at for history in histories])
         is_current = newest > self.began[arm]
         group = 2 * arm + is_current
-        self.difficulty = Difficulty.fit(self.contexts[newest], group, reward, np.ones(newest.size))
-        self.of_requests = self.difficulty.at(self.contexts)
+        self.ease = Ease.fit(self.contexts[newest], group, reward, np.ones(newest.size))
+        self.of_requests = self.ease.at(self.contexts)
         brought = np.where(is_current, self.of_requests[newest], 0.0)
         self.sums = np.bincount(arm, brought, minlength=len(histories)).astype(np.float64)
         self.n_fitted = n
 
     def at(self, context: Vectors) -> float:
-        return 0.0 if self.difficulty is None else float(self.difficulty.at(context))
+        return 0.0 if self.ease is None else float(self.ease.at(context))
 
-    def sums_of(self, histories: Sequence[History]) -> Floats:
+    def sums_of(self, histories: Sequence[ArmHistory]) -> Floats:
         """Shape (n_arms,); 0 where an arm changed since."""
         is_same = [h.epoch.started_at == b for h, b in zip(histories, self.began, strict=True)]
         return np.where(is_same, self.sums, 0.0)
@@ -153,7 +155,7 @@ def unknown(stream: Stream) -> Floats:
     return np.full(stream.quality.size, np.nan)
 
 
-def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> Run:
+def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> RequestRun:
     """Choose, see the chosen arm's score and cost, learn."""
     n, n_arms = stream.shape
     rng = np.random.default_rng(seed)
@@ -161,14 +163,14 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     pacer = Pacer(setting.budget)
     joins = np.zeros(n_arms, dtype=np.int64) if setting.joins is None else setting.joins
     factors = np.ones((n, n_arms)) if setting.price_factors is None else setting.price_factors
-    histories = [History() for _ in range(n_arms)]
+    histories = [ArmHistory() for _ in range(n_arms)]
     sums, cost_sum, n_calls = Sums.zeros(n_arms), np.zeros(n_arms), np.zeros(n_arms)
     nothing = np.zeros(n_arms)
     mass = np.where(np.isnan(setting.quality), np.nan, setting.mass)
     n_rated = 0.0
     memory = Memory.blank(n)
     fitting, rated = Fitting.blank(stream.contexts, n_arms), list[int]()
-    run = Run(memory.arm, *np.zeros((4, n)))
+    run = RequestRun(memory.arm, *np.zeros((4, n)))
 
     for t in range(n):
         factor = factors[t]
@@ -177,11 +179,11 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
                 pacer.reprice(names[a], float(factor[a] / factors[t - 1, a]))
         if setting.has_context:
             fitting.keep_up(memory, rated, histories, n_rated)
-        track = Track.of(histories, float(t), n_rated, fitting.sums_of(histories))
-        prior = Prior.of(setting.quality, mass, stream.price * factor, nothing, knobs, track, joins > 0)
+        records = ArmRecords.of(histories, float(t), n_rated, fitting.sums_of(histories))
+        prior = Prior.of(setting.quality, mass, stream.price * factor, nothing, knobs, records, joins > 0)
         sums = Sums(nothing, nothing, n_calls, cost_sum, nothing).repriced(factor)
         near = _recall(stream, memory, fitting, t, factor) if setting.has_context else Neighbours.none()
-        beliefs = believe(Standing.of(prior, sums, track, float(fitting.of_requests[t])), near, knobs)
+        beliefs = believe(PriorState.of(prior, sums, records, float(fitting.of_requests[t])), near, knobs)
         absent = joins > t
         barred = absent | pacer.barred(np.where(absent, np.inf, beliefs.expected_cost_usd))
         probabilities = _probabilities(beliefs, setting, pacer, barred, knobs)
@@ -196,8 +198,8 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
 
         memory.arm[t], memory.reward[t], memory.cost[t] = arm, stream.scores[t, arm], stream.costs[t, arm]
         memory.predicted[t] = beliefs.predicted[:, arm]
-        memory.deviation[t] = beliefs.standing.deviation[arm]
-        memory.n_rated[t], memory.n_changes[t] = n_rated, track.n_changes[arm]
+        memory.deviation[t] = beliefs.prior_state.deviation[arm]
+        memory.n_rated[t], memory.n_changes[t] = n_rated, records.n_changes[arm]
         run.propensity[t], run.expected[t] = choice.propensity, float(probabilities @ probabilities)
         run.variance[t] = float(probabilities @ (probabilities - run.expected[t]) ** 2)
         run.spent[t] = stream.costs[t, arm] * factor[arm]
@@ -234,7 +236,7 @@ def _recall(stream: Stream, memory: Memory, fitting: Fitting, t: int, factor: Fl
         cost_usd=memory.cost[near] * factor[arm],
         latency_s=np.zeros(near.size),
         weight=np.ones(near.size),
-        difficulty=fitting.of_requests[near],
+        ease=fitting.of_requests[near],
     )
 
 

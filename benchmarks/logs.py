@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from bandit.arrays import Floats, Ints
-from bandit.beliefs import Beliefs, Prior, Standing, believe
-from bandit.drift import History, learn
+from bandit.beliefs import Beliefs, Prior, PriorState, believe
+from bandit.drift import ArmHistory, learn
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
-from bandit.records import Track
+from bandit.records import ArmRecords
 from bandit.utility import utility_terms
 from benchmarks.learner import Fitting, Memory, rating_at
 from benchmarks.streams import N_NEIGHBOURS, Recorded
@@ -93,14 +93,14 @@ class State:
     quality: Floats
     price: Floats
     sums: Sums
-    track: Track
-    difficulty: float
+    records: ArmRecords
+    ease: float
 
-    def standing(self, knobs: Knobs) -> Standing:
+    def prior_state(self, knobs: Knobs) -> PriorState:
         nothing = np.zeros_like(self.price)
         unknown = np.full_like(self.price, np.nan)
-        prior = Prior.of(self.quality, unknown, self.price, nothing, knobs, self.track)
-        return Standing.of(prior, self.sums, self.track, self.difficulty)
+        prior = Prior.of(self.quality, unknown, self.price, nothing, knobs, self.records)
+        return PriorState.of(prior, self.sums, self.records, self.ease)
 
 
 Seen = tuple[Knobs, int | None]  # the knobs that something depends on, and the arm left out
@@ -130,10 +130,10 @@ class Sight:
     def beliefs(self, knobs: Knobs, removed: int | None = None) -> Beliefs:
         seen = _believed_by(knobs), removed
         if seen not in self.believed:
-            standing, near = self.state.standing(knobs), self.near
+            prior_state, near = self.state.prior_state(knobs), self.near
             if removed is not None:
-                standing, near = _without(removed, standing, near)
-            self.believed[seen] = believe(standing, near, knobs)
+                prior_state, near = _without(removed, prior_state, near)
+            self.believed[seen] = believe(prior_state, near, knobs)
         return self.believed[seen]
 
     def probabilities(self, knobs: Knobs, removed: int | None = None) -> Floats:
@@ -156,13 +156,13 @@ class Sight:
         )
 
 
-def _without(arm: int, standing: Standing, near: Neighbours) -> tuple[Standing, Neighbours]:
+def _without(arm: int, prior_state: PriorState, near: Neighbours) -> tuple[PriorState, Neighbours]:
     per_arm: dict[str, Any] = {
-        f.name: np.delete(getattr(standing, f.name), arm) for f in fields(Standing)[:-2]
+        f.name: np.delete(getattr(prior_state, f.name), arm) for f in fields(PriorState)[:-2]
     }
     others = near.arm != arm
     kept = {f.name: getattr(near, f.name)[others] for f in fields(Neighbours)}
-    return replace(standing, **per_arm), Neighbours(**{**kept, "arm": kept["arm"] - (kept["arm"] > arm)})
+    return replace(prior_state, **per_arm), Neighbours(**{**kept, "arm": kept["arm"] - (kept["arm"] > arm)})
 
 
 def write_log(
@@ -182,7 +182,7 @@ def write_log(
     recorded, n_arms = world.recorded, world.n_arms
     log = Log.blank(rows, n_arms, len(candidates))
     contexts = recorded.contexts[log.rows]
-    histories = [History() for _ in range(n_arms)]
+    histories = [ArmHistory() for _ in range(n_arms)]
     fitting = Fitting.blank(contexts, n_arms)
     for t, row in enumerate(log.rows):
         fitting.keep_up(log.memory, range(t), histories, float(t))
@@ -195,7 +195,7 @@ def write_log(
         if t % FRESH_EVERY == 0:
             fresh = int(unseen[t // FRESH_EVERY])
             around = _recall(contexts[:t], recorded.contexts[fresh], log.memory, fitting)
-            there = replace(state, difficulty=fitting.at(recorded.contexts[fresh]))
+            there = replace(state, ease=fitting.at(recorded.contexts[fresh]))
             log.fresh_rows.append(fresh)
             log.fresh_targets.append(np.array(Sight(there, around).targets(candidates)))
         arm = draw(log.propensities[t], rng).index
@@ -204,7 +204,7 @@ def write_log(
     return log
 
 
-def _state(world: World, histories: Sequence[History], memory: Memory, fitting: Fitting, t: int) -> State:
+def _state(world: World, histories: Sequence[ArmHistory], memory: Memory, fitting: Fitting, t: int) -> State:
     nothing = np.zeros(world.n_arms)
     arms = memory.arm[:t]
     n_calls = np.bincount(arms, minlength=world.n_arms).astype(np.float64)
@@ -213,7 +213,7 @@ def _state(world: World, histories: Sequence[History], memory: Memory, fitting: 
         world.quality,
         world.mean_costs,
         Sums(nothing, nothing, n_calls, spent, nothing),
-        Track.of(histories, float(t), float(t), fitting.sums_of(histories)),
+        ArmRecords.of(histories, float(t), float(t), fitting.sums_of(histories)),
         float(fitting.of_requests[t]),
     )
 
@@ -231,7 +231,7 @@ def _recall(contexts: Floats, context: Floats, memory: Memory, fitting: Fitting)
         cost_usd=memory.cost[near],
         latency_s=np.zeros(near.size),
         weight=np.ones(near.size),
-        difficulty=fitting.of_requests[near],
+        ease=fitting.of_requests[near],
     )
 
 
@@ -239,5 +239,5 @@ def _remember(memory: Memory, t: int, arm: int, world: World, row: int, beliefs:
     memory.arm[t], memory.n_rated[t] = arm, t
     memory.reward[t], memory.cost[t] = world.recorded.scores[row, arm], world.costs[row, arm]
     memory.predicted[t] = beliefs.predicted[:, arm]
-    memory.deviation[t] = beliefs.standing.deviation[arm]
-    memory.n_changes[t] = beliefs.standing.n_changes[arm]
+    memory.deviation[t] = beliefs.prior_state.deviation[arm]
+    memory.n_changes[t] = beliefs.prior_state.n_changes[arm]

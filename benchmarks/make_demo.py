@@ -192,9 +192,9 @@ def prompts(topic: Topic, rng: random.Random) -> list[str]:
     return chosen
 
 
-def score(model: Model, topic: Topic, difficulty: float, rng: random.Random) -> float:
+def score(model: Model, topic: Topic, ease: float, rng: random.Random) -> float:
     """A rating in quarters, as users give stars; a hard prompt is hard for all."""
-    exact = model.skill[topic.name] - difficulty + rng.gauss(0, 0.15)
+    exact = model.skill[topic.name] - ease + rng.gauss(0, 0.15)
     return round(min(max(exact, 0.0), 1.0) * 4) / 4
 
 
@@ -218,8 +218,7 @@ def make_rows(seed: int = SEED) -> dict[str, list[str] | list[float]]:
     lengths = [rng.lognormvariate(0, 0.3) for _ in asked]
     for model in MODELS:
         columns[f"score:{model.name}"] = [
-            score(model, topic, difficulty, rng)
-            for (topic, _), difficulty in zip(asked, hardness, strict=True)
+            score(model, topic, ease, rng) for (topic, _), ease in zip(asked, hardness, strict=True)
         ]
         columns[f"cost:{model.name}"] = [
             cost_usd(model, topic, prompt, length, rng)

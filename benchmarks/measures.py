@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bandit.arrays import Floats, Ints
-from benchmarks.learner import Run, Setting, registry, replay, unknown
+from benchmarks.learner import RequestRun, Setting, registry, replay, unknown
 from benchmarks.rivals.baselines import first_system
 from benchmarks.rivals.table import is_installed, rivals
 from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream, tagged
@@ -68,7 +68,7 @@ def gaps(utilities: Floats, chosen: Ints) -> Row:
     }
 
 
-def honesty(run: Run) -> Row:
+def honesty(run: RequestRun) -> Row:
     """Whether arms were drawn as often as their propensities say."""
     excess = run.propensity - run.expected
     spread = float(np.sqrt(run.variance.sum()))
@@ -118,13 +118,13 @@ def long(task: Task) -> list[Row]:
 
 def task_tags(task: Task) -> list[Row]:
     """The plain stream, tagged by each prompt's category, and by chance."""
-    plain = task.open()
-    quality = registry(plain, task.seed)
-    by_chance = np.random.default_rng(9_000 + task.seed).permutation(plain.tags)
+    from_sums = task.open()
+    quality = registry(from_sums, task.seed)
+    by_chance = np.random.default_rng(9_000 + task.seed).permutation(from_sums.tags)
     return [
-        {"policy": f"tagged by {what}", "lam": lam, **gaps(plain.utilities(lam), run.chosen)}
-        for what, tags in (("category", plain.tags), ("chance", by_chance))
-        for stream in [tagged(plain, tags)]
+        {"policy": f"tagged by {what}", "lam": lam, **gaps(from_sums.utilities(lam), run.chosen)}
+        for what, tags in (("category", from_sums.tags), ("chance", by_chance))
+        for stream in [tagged(from_sums, tags)]
         for lam in LAMBDAS
         for run in [replay(stream, Setting(lam, quality), task.seed)]
     ]
@@ -132,11 +132,11 @@ def task_tags(task: Task) -> list[Row]:
 
 def silent_failure(task: Task) -> list[Row]:
     """From half-way the best arm keeps 40 % of its score."""
-    plain = task.open()
+    from_sums = task.open()
     rows = []
     for lam in LAMBDAS:
-        best = int(plain.utilities(lam).mean(axis=0).argmax())
-        stream = failing(plain, best)
+        best = int(from_sums.utilities(lam).mean(axis=0).argmax())
+        stream = failing(from_sums, best)
         half = stream.shape[0] // 2
         run = replay(stream, Setting(lam, registry(stream, task.seed)), task.seed)
         found = [t - half + 1 for t, arm, fallen in run.alarms if arm == best and fallen and t >= half]
@@ -171,18 +171,18 @@ def sparse(task: Task) -> list[Row]:
 
 def budget(task: Task) -> list[Row]:
     """Seven ceilings: plain; the dearest arm at a twentieth of its price for a third; an arm failing."""
-    plain = task.open()
-    n, n_arms = plain.shape
-    quality = registry(plain, task.seed)
+    from_sums = task.open()
+    n, n_arms = from_sums.shape
+    quality = registry(from_sums, task.seed)
     cheaper = np.ones((n, n_arms))
-    cheaper[n // 3 : 2 * n // 3, int(plain.price.argmax())] = 1 / 20
-    failed = failing(plain, int(plain.quality.argmax()))
+    cheaper[n // 3 : 2 * n // 3, int(from_sums.price.argmax())] = 1 / 20
+    failed = failing(from_sums, int(from_sums.quality.argmax()))
     rows = []
-    ceilings = np.geomspace(plain.price.min(), plain.price.max(), N_CEILINGS + 2)[1:-1].tolist()
+    ceilings = np.geomspace(from_sums.price.min(), from_sums.price.max(), N_CEILINGS + 2)[1:-1].tolist()
     for rank, ceiling in enumerate(ceilings):
         for label, stream, factors in (
-            ("plain", plain, None),
-            ("price falls", plain, cheaper),
+            ("plain", from_sums, None),
+            ("price falls", from_sums, cheaper),
             ("arm fails", failed, None),
         ):
             run = replay(stream, Setting(0.0, quality, budget=ceiling, price_factors=factors), task.seed)
@@ -199,8 +199,8 @@ def budget(task: Task) -> list[Row]:
                 }
                 for k, kept in spends.items()
             ]
-    names = [arm.rpartition("/")[2] for arm in plain.arms]
-    rows[0]["arms"] = list(zip(names, plain.price.tolist(), plain.quality.tolist(), strict=True))
+    names = [arm.rpartition("/")[2] for arm in from_sums.arms]
+    rows[0]["arms"] = list(zip(names, from_sums.price.tolist(), from_sums.quality.tolist(), strict=True))
     return rows
 
 

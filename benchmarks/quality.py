@@ -89,9 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     print(report)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "quality.txt").write_text(report)
-    plain = [{k: v for k, v in row.items() if k not in {"curve", "arms"}} for row in rows]
+    from_sums = [{k: v for k, v in row.items() if k not in {"curve", "arms"}} for row in rows]
     (given.out / "quality.json").write_text(
-        json.dumps({"command": command, "summary": lines, "rows": plain}) + "\n"
+        json.dumps({"command": command, "summary": lines, "rows": from_sums}) + "\n"
     )
     draw_charts(rows, n, given.out)
     found = faults(rows) if given.smoke else []

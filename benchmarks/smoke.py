@@ -13,14 +13,14 @@ DRAWS_Z = 4.5  # standard errors
 
 def faults(rows: list[Row]) -> list[str]:
     """Say what is wrong, a line for each; nothing where all is well."""
-    plain = [r for r in rows if r["measure"] == "stationary"]
-    ours = [r for r in plain if r["policy"].startswith("ours")]
+    from_sums = [r for r in rows if r["measure"] == "stationary"]
+    ours = [r for r in from_sums if r["policy"].startswith("ours")]
     found = []
     if not ours:
         found.append("nothing was measured")
-    at_random = _mean_gap(plain, "random")
+    at_random = _mean_gap(from_sums, "random")
     for policy in sorted({r["policy"] for r in ours}):
-        gap = _mean_gap(plain, policy)
+        gap = _mean_gap(from_sums, policy)
         if gap < SHARE_OF_RANDOM * at_random:
             found.append(f"{policy}: gap {gap:.1f}, hardly better than random's {at_random:.1f}")
     for r in ours:

@@ -70,7 +70,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
             MessagesRequest,
             CountTokensRequest,
             feedback.FeedbackRequest,
-            feedback.EpisodeFeedbackRequest,
+            feedback.ConversationFeedbackRequest,
             admin.NewModel,
             admin.ModelChange,
         ],

@@ -161,7 +161,7 @@ class ProviderRejected(ProviderError):
         return self.code in LIMITS_OF_ONE_MODEL
 
     @property
-    def blames_thoughts(self) -> bool:
+    def blames_thinking(self) -> bool:
         """Whether it does not take the signature of what a model is said to have thought before."""
         said = str(self).lower()
         return self.status == 400 and "signature" in said and "thinking" in said
@@ -183,11 +183,15 @@ class AllArmsFailed(RouterError):
     """
 
     def __init__(
-        self, message: str, *, retry_after_s: float | None = None, rests: Mapping[str, str] | None = None
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        cooling_down: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
-        self.rests = rests or {}
+        self.cooling_down = cooling_down or {}
 
 
 class AllArmsLimited(AllArmsFailed):
@@ -203,14 +207,14 @@ def no_answer(
     message: str,
     *,
     retry_after_s: float | None = None,
-    rests: Mapping[str, str] | None = None,
+    cooling_down: Mapping[str, str] | None = None,
 ) -> AllArmsFailed:
     """The error of a request that no arm answers, by what each of them failed of."""
     kind = AllArmsFailed
     if causes and all(issubclass(cause, ProviderRateLimited) for cause in causes):
         is_unpaid = all(issubclass(cause, ProviderOutOfCredit) for cause in causes)
         kind = AllArmsUnpaid if is_unpaid else AllArmsLimited
-    return kind(message, retry_after_s=retry_after_s, rests=rests)
+    return kind(message, retry_after_s=retry_after_s, cooling_down=cooling_down)
 
 
 class StartupError(RouterError):

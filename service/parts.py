@@ -18,20 +18,20 @@ from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, default_arm_id
 from service.arms.lifecycle import Lifecycle
 from service.background import Background
-from service.completion.answer_cache import ExactCache
+from service.completion.answer_cache import AnswerCache
 from service.completion.completion import Completion
-from service.completion.fallback import Attempts
-from service.completion.request_run import Run
+from service.completion.fallback import FallbackChain
+from service.completion.request_run import RequestRun
 from service.completion.shadow import Shadows
-from service.conversations.affinity import Sessions
+from service.conversations.affinity import ConversationAffinity
 from service.domain.ports import (
+    ArmRegistry,
     Clock,
-    Enrolments,
+    ConversationStates,
     Evidence,
     Journal,
     Memory,
-    ModelCaller,
-    Pins,
+    ModelClient,
     Reports,
     ShadowLog,
     Tokenizers,
@@ -39,16 +39,16 @@ from service.domain.ports import (
 from service.domain.tokens import TokenCounter
 from service.domain.types import Json, Outcome, Signal
 from service.errors import MemoryUnavailable, StoreUnavailable
-from service.learning.implicit import Noticing
+from service.learning.implicit import ImplicitFeedback
 from service.learning.learner import Learner
-from service.learning.repeats import RecentlyAsked
-from service.routing.ease import Difficulties
+from service.learning.repeats import RecentQuestions
+from service.routing.ease import EaseFitter
 from service.routing.router import Router
 from service.settings.settings import Settings
 from service.telemetry import Metrics
 
 
-class SpoolingJournal(Journal, Protocol):
+class ObservableJournal(Journal, Protocol):
     """A journal that keeps what PostgreSQL cannot take now."""
 
     @property
@@ -84,7 +84,7 @@ class Parts:
     tokens: TokenCounter
     learner: Learner
     lifecycle: Lifecycle
-    journal: SpoolingJournal
+    journal: ObservableJournal
     reports: Reports
     database: Pingable
     memory: Memory
@@ -100,9 +100,9 @@ class Parts:
             "encoder": await self._encoder(),
         }
         arms, breaker, default_state = self.catalog.arms, self.catalog.breaker, self.catalog.default_state
-        resting = [{"model": a.arm_id, "reason": why} for a in arms if (why := breaker.why_resting(a))]
+        cooling_down = [{"model": a.arm_id, "reason": why} for a in arms if (why := breaker.open_reason(a))]
         are_there = all(d["status"] == "ok" for d in dependencies.values())
-        healthy = are_there and default_state == "active" and len(resting) < len(arms)
+        healthy = are_there and default_state == "active" and len(cooling_down) < len(arms)
         return {
             "status": "ok" if healthy else "degraded",
             "simulated": self.arms.is_simulated,
@@ -111,7 +111,7 @@ class Parts:
             "default_model_state": default_state,
             "prior_sources": {arm.arm_id: arm.prior_source for arm in arms},
             "dependencies": dependencies,
-            "resting_models": resting,
+            "resting_models": cooling_down,
         }
 
     async def _postgresql(self) -> Json:
@@ -156,15 +156,15 @@ def wire(
     encoder: TextEncoder,
     memory: Memory,
     evidence: Evidence,
-    journal: SpoolingJournal,
-    enrolments: Enrolments,
+    journal: ObservableJournal,
+    arm_registry: ArmRegistry,
     shadow_log: ShadowLog,
-    pins: Pins,
+    conversation_states: ConversationStates,
     reports: Reports,
     database: Pingable,
     environ: Mapping[str, str],
     tokenizers: Tokenizers,
-    caller: ModelCaller,
+    model_client: ModelClient,
     background: Background,
     rng: np.random.Generator,
     clock: Clock,
@@ -179,9 +179,9 @@ def wire(
     )
     knobs = knobs_of(settings)
     pacer = Pacer(knobs.budget_usd_per_request)
-    shadows = Shadows(catalog, caller, shadow_log, background, rng, clock, settings.store_texts)
+    shadows = Shadows(catalog, model_client, shadow_log, background, rng, clock, settings.store_texts)
 
-    def observe(run: Run, outcome: Outcome) -> None:
+    def observe(run: RequestRun, outcome: Outcome) -> None:
         metrics.completed(run, outcome)
         shadows.consider(run, outcome)
 
@@ -190,8 +190,10 @@ def wire(
         encoder=encoder,
         memory=memory,
         evidence=evidence,
-        difficulties=Difficulties(evidence, encoder.name, background),
-        sessions=Sessions(pins, clock, settings.session_ttl_s, settings.session_switch_margin),
+        ease_fitter=EaseFitter(evidence, encoder.name, background),
+        affinity=ConversationAffinity(
+            conversation_states, clock, settings.session_ttl_s, settings.session_switch_margin
+        ),
         knobs=knobs,
         pacer=pacer,
         rng=rng,
@@ -201,17 +203,17 @@ def wire(
         holdout_share=settings.holdout_share,
     )
     learner = Learner(evidence, memory, journal, encoder.name)
-    noticing = Noticing(
+    implicit_feedback = ImplicitFeedback(
         learner,
         signal_weights(settings),
-        RecentlyAsked(settings.reask_window_s),
-        noticed=metrics.noticed,
-        dropped=metrics.signals_dropped.inc,
+        RecentQuestions(settings.reask_window_s),
+        on_learned=metrics.learned_signals,
+        on_dropped=metrics.signals_dropped.inc,
     )
     completion = Completion(
         router=router,
         catalog=catalog,
-        attempts=Attempts(
+        fallback=FallbackChain(
             catalog,
             rng,
             clock,
@@ -220,14 +222,14 @@ def wire(
             escalates=settings.escalation,
         ),
         journal=journal,
-        caller=caller,
+        model_client=model_client,
         background=background,
         observe=observe,
-        notice=noticing.notice,
+        learn_implicitly=implicit_feedback.learn,
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
-        hold_s=settings.escalation_hold_s if settings.escalation else 0.0,
+        lookahead_s=settings.escalation_hold_s if settings.escalation else 0.0,
     )
     return Parts(
         settings=settings,
@@ -237,7 +239,7 @@ def wire(
         completion=completion,
         tokens=TokenCounter(tokenizers),
         learner=learner,
-        lifecycle=Lifecycle(arms.arms, catalog, enrolments, pacer, environ, clock),
+        lifecycle=Lifecycle(arms.arms, catalog, arm_registry, pacer, environ, clock),
         journal=journal,
         reports=reports,
         database=database,
@@ -271,11 +273,11 @@ def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
     return {signal: weight for signal, weight in weights.items() if weight > 0}
 
 
-def cache_of(settings: Settings, clock: Clock) -> ExactCache | None:
+def cache_of(settings: Settings, clock: Clock) -> AnswerCache | None:
     """The cache of answers, where it is switched on."""
     if not settings.cache_enabled:
         return None
-    return ExactCache(settings.cache_max_size, settings.cache_ttl_seconds, clock)
+    return AnswerCache(settings.cache_max_size, settings.cache_ttl_seconds, clock)
 
 
 def knobs_of(settings: Settings) -> Knobs:

@@ -21,8 +21,8 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.completion.request_run import Run
-from service.domain.types import Learned, Noticed, Outcome
+from service.completion.request_run import RequestRun
+from service.domain.types import ImplicitSignal, Learned, Outcome
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -81,7 +81,7 @@ class Metrics:
     def _histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
         return Histogram(name, text, labels or [], registry=self.registry, buckets=SECONDS)
 
-    def completed(self, run: Run, outcome: Outcome) -> None:
+    def completed(self, run: RequestRun, outcome: Outcome) -> None:
         """Count one run."""
         arm = outcome.arm_id
         self.requests.labels(arm, outcome.kind, outcome.status).inc()
@@ -101,8 +101,8 @@ class Metrics:
     def learned(self, learned: Learned) -> None:
         self.feedback.labels(learned.status).inc()
 
-    def noticed(self, noticed: Sequence[Noticed]) -> None:
-        for one in noticed:
+    def learned_signals(self, signals: Sequence[ImplicitSignal]) -> None:
+        for one in signals:
             self.signals.labels(one.signal).inc()
 
     def exposition(self) -> bytes:

@@ -14,20 +14,20 @@ import numpy as np
 from embeddings.encoder import EncoderUnavailable
 from service.domain.types import Answer, Arm, Chunk, Json, Native, Usage, Vector
 from service.domain.usage import reported
-from tests.fakes_arms import FakeEnrolments, FakeShadowLog
+from tests.fakes_arms import FakeArmRegistry, FakeShadowLog
 from tests.fakes_memory import FakeMemory
-from tests.fakes_store import FakeEvidence, FakeJournal, FakePins, FakeStore
+from tests.fakes_store import FakeConversationStates, FakeEvidence, FakeJournal, FakeStore
 
 __all__ = [
     "ANY",
-    "FakeCaller",
+    "FakeArmRegistry",
+    "FakeConversationStates",
     "FakeDatabase",
     "FakeEncoder",
-    "FakeEnrolments",
     "FakeEvidence",
     "FakeJournal",
     "FakeMemory",
-    "FakePins",
+    "FakeModelClient",
     "FakeShadowLog",
     "FakeStore",
     "FakeTokenizers",
@@ -122,7 +122,7 @@ class Reply:
     finish_reason: str = "stop"
 
 
-class FakeCaller:
+class FakeModelClient:
     """Models that follow a script: one reply for each call; after the last they behave."""
 
     def __init__(self, clock: FixedClock) -> None:

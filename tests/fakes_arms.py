@@ -1,4 +1,4 @@
-"""Enrolments and a shadow log for tests: dicts with the semantics of the real ones."""
+"""ArmRegistry and a shadow log for tests: dicts with the semantics of the real ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from service.domain.registration import ArmFigures, Enrolment, PriceChange, ShadowAnswer
+from service.domain.registration import ArmFigures, ArmRegistration, PriceChange, ShadowAnswer
 from service.domain.types import ArmSums
 from service.store.evidence.sums import nine_places, outcome_sums, six_places
 from tests.fakes_store import FakeStore
@@ -17,31 +17,37 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 @dataclass(slots=True)
-class FakeEnrolments:
-    """An Enrolments in memory, as this replica sees it at once."""
+class FakeArmRegistry:
+    """An ArmRegistry in memory, as this replica sees it at once."""
 
     store: FakeStore
-    tell: Callable[[Mapping[str, Enrolment]], None] | None = None
+    append_events: Callable[[Mapping[str, ArmRegistration]], None] | None = None
 
-    async def start(self, configured: Sequence[str], tell: Callable[[Mapping[str, Enrolment]], None]) -> None:
-        self.tell = tell
+    async def start(
+        self, configured: Sequence[str], append_events: Callable[[Mapping[str, ArmRegistration]], None]
+    ) -> None:
+        self.append_events = append_events
         are_rated = any(sums.n > 0 for by_arm in self.store.sums.values() for sums in by_arm.values())
         seen = {arm_id for by_arm in self.store.sums.values() for arm_id in by_arm}
         for arm_id in configured:
             is_newcomer = are_rated and arm_id not in seen
-            self.store.enrolments.setdefault(arm_id, Enrolment(arm_id, NOW, NOW, is_newcomer=is_newcomer))
-        tell(dict(self.store.enrolments))
+            self.store.registrations.setdefault(
+                arm_id, ArmRegistration(arm_id, NOW, NOW, is_newcomer=is_newcomer)
+            )
+        append_events(dict(self.store.registrations))
 
-    async def change(self, decide: Callable[[Mapping[str, Enrolment]], Enrolment]) -> Enrolment:
+    async def change(
+        self, decide: Callable[[Mapping[str, ArmRegistration]], ArmRegistration]
+    ) -> ArmRegistration:
         self.store.check()
-        enrolment = decide(dict(self.store.enrolments))
-        before = self.store.enrolments.get(enrolment.arm_id)
-        self.store.enrolments[enrolment.arm_id] = enrolment
-        for change in enrolment.price_changes[len(before.price_changes) if before else 0 :]:
-            self._reprice(enrolment.arm_id, change)
-        if self.tell is not None:
-            self.tell(dict(self.store.enrolments))
-        return enrolment
+        registration = decide(dict(self.store.registrations))
+        before = self.store.registrations.get(registration.arm_id)
+        self.store.registrations[registration.arm_id] = registration
+        for change in registration.price_changes[len(before.price_changes) if before else 0 :]:
+            self._reprice(registration.arm_id, change)
+        if self.append_events is not None:
+            self.append_events(dict(self.store.registrations))
+        return registration
 
     async def figures(self) -> Mapping[str, ArmFigures]:
         self.store.check()
@@ -77,9 +83,13 @@ class FakeShadowLog:
 
     async def reserve(self, arm_id: str, usd: Decimal, now: datetime) -> bool:
         self.store.check()
-        enrolment, day = self.store.enrolments[arm_id], (arm_id, now.date())
+        registration, day = self.store.registrations[arm_id], (arm_id, now.date())
         spent = self.store.shadow_usd.get(day, Decimal(0)) + nine_places(usd)
-        if enrolment.state != "shadow" or enrolment.shadow is None or spent > enrolment.shadow.usd_per_day:
+        if (
+            registration.state != "shadow"
+            or registration.shadow is None
+            or spent > registration.shadow.usd_per_day
+        ):
             return False
         self.store.shadow_usd[day] = spent
         return True

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from service.domain.neighbours import Near
+from service.domain.neighbours import NeighbourColumns
 from service.domain.types import Experience, Neighbour, Vector
 from service.errors import MemoryUnavailable
 
@@ -31,7 +31,7 @@ class FakeMemory:
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> Near:
+    ) -> NeighbourColumns:
         self._require_up()
         near = [
             _neighbour(experience, context, now)
@@ -40,7 +40,7 @@ class FakeMemory:
         ]
         near = [neighbour for neighbour in near if neighbour.similarity >= min_similarity]
         near = [neighbour for neighbour in near if task is None or neighbour.task == task]
-        return Near.of(sorted(near, key=lambda neighbour: -neighbour.similarity)[:limit])
+        return NeighbourColumns.of(sorted(near, key=lambda neighbour: -neighbour.similarity)[:limit])
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         self._require_up()

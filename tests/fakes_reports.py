@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from service.domain.traffic import Group, Tally
+from service.domain.traffic import Group, TrafficTotals
 from service.domain.types import Decision, Outcome
 from service.store.evidence.sums import nine_places, six_places
 from tests.fakes_store import FakeStore
@@ -19,9 +19,9 @@ class FakeReports:
 
     store: FakeStore
 
-    async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, Tally]:
+    async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, TrafficTotals]:
         self.store.check()
-        groups: defaultdict[Group, Tally] = defaultdict(Tally)
+        groups: defaultdict[Group, TrafficTotals] = defaultdict(TrafficTotals)
         for decision in self.store.decisions.values():
             query = decision.query
             if query.dialect == "import" or query.tenant != tenant:
@@ -34,20 +34,20 @@ class FakeReports:
         last = self.store.outcomes.get(decision.decision_id, decision)
         return Group(decision.decided_at.astimezone(UTC).date(), last.arm_id, last.kind, decision.holdout)
 
-    def _tally(self, decision: Decision) -> Tally:
+    def _tally(self, decision: Decision) -> TrafficTotals:
         calls = [nine_places(a.cost_usd) for a in self.store.attempts_of(decision.decision_id)]
-        spent = Tally(
+        spent = TrafficTotals(
             n_requests=1,
             cost_usd=sum(calls, Decimal(0)),
             cost_usd_squares=sum(calls, Decimal(0)) ** 2,
         )
         return spent + self._answered(decision) + self._rated(decision)
 
-    def _answered(self, decision: Decision) -> Tally:
+    def _answered(self, decision: Decision) -> TrafficTotals:
         outcome = self.store.outcomes.get(decision.decision_id)
         if outcome is None:
-            return Tally()
-        counted = Tally(
+            return TrafficTotals()
+        counted = TrafficTotals(
             n_ok=int(outcome.status == "ok"),
             n_failed=int(outcome.status == "failed"),
             n_cancelled=int(outcome.status == "cancelled"),
@@ -59,19 +59,19 @@ class FakeReports:
         )
         return counted + _timed(outcome)
 
-    def _rated(self, decision: Decision) -> Tally:
+    def _rated(self, decision: Decision) -> TrafficTotals:
         kept = self.store.events.get(decision.decision_id, [])
         said = [one.event.reward for one in kept if one.event.signal is None]
         if not said or said[-1] is None:
-            return Tally()
+            return TrafficTotals()
         reward = six_places(said[-1].value)
-        return Tally(n_rated=1, reward=reward, reward_squares=reward**2)
+        return TrafficTotals(n_rated=1, reward=reward, reward_squares=reward**2)
 
 
-def _timed(outcome: Outcome) -> Tally:
+def _timed(outcome: Outcome) -> TrafficTotals:
     if outcome.status != "ok" or outcome.kind == "cache":
-        return Tally()
-    latency = Tally(n_timed=1, latency_s=six_places(outcome.latency_s))
+        return TrafficTotals()
+    latency = TrafficTotals(n_timed=1, latency_s=six_places(outcome.latency_s))
     if outcome.ttft_s is None:
         return latency
-    return latency + Tally(n_streamed=1, ttft_s=six_places(outcome.ttft_s))
+    return latency + TrafficTotals(n_streamed=1, ttft_s=six_places(outcome.ttft_s))

@@ -11,31 +11,31 @@ from uuid import UUID
 
 import orjson
 
-from bandit.drift import History
+from bandit.drift import ArmHistory
 from service.domain.explanation import explanation
-from service.domain.registration import Enrolment, ShadowAnswer
+from service.domain.registration import ArmRegistration, ShadowAnswer
 from service.domain.types import (
     ArmSums,
     Attempt,
+    ConversationState,
     Decision,
     Experience,
     Feedback,
     FeedbackStatus,
+    ImplicitSignal,
     Json,
     Learned,
     LoggedDecision,
-    Noticed,
     Outcome,
     Pending,
-    Pin,
     Reward,
     Usage,
 )
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.store.connection.values import storable
-from service.store.evidence.histories import Said, folded
-from service.store.evidence.standing_feedback import Event, Verdict
-from service.store.evidence.sums import differences, nine_places, outcome_sums, six_places, verdict_sums
+from service.store.evidence.histories import RecordedFeedback, folded
+from service.store.evidence.standing_feedback import Event, StandingFeedback
+from service.store.evidence.sums import differences, nine_places, outcome_sums, six_places, standing_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class FakeStore:
     outcomes: dict[UUID, Outcome] = field(default_factory=dict)
     events: dict[UUID, list[Kept]] = field(default_factory=dict)
     sums: dict[str, dict[str, ArmSums]] = field(default_factory=dict)
-    histories: dict[str, dict[str, History]] = field(default_factory=dict)
+    histories: dict[str, dict[str, ArmHistory]] = field(default_factory=dict)
     queue: dict[UUID, int] = field(default_factory=dict)  # decision_id -> event_id, oldest first
-    enrolments: dict[str, Enrolment] = field(default_factory=dict)
-    pins: dict[tuple[str, bytes], Pin] = field(default_factory=dict)
+    registrations: dict[str, ArmRegistration] = field(default_factory=dict)
+    conversation_states: dict[tuple[str, bytes], ConversationState] = field(default_factory=dict)
     shadow_answers: dict[tuple[UUID, str], ShadowAnswer] = field(default_factory=dict)
     shadow_usd: dict[tuple[str, date], Decimal] = field(default_factory=dict)
     n_events: int = 0
@@ -78,31 +78,35 @@ class FakeStore:
     def attempts_of(self, decision_id: UUID) -> list[Attempt]:
         return [a for a in self.attempts.values() if a.decision_id == decision_id]
 
-    def pin(self, decision: Decision) -> None:
-        pin, key = decision.pin, decision.query.turn.key
-        if pin is None or key is None:
+    def conversation(self, decision: Decision) -> None:
+        conversation, key = decision.conversation, decision.query.turn.key
+        if conversation is None or key is None:
             return
-        held = self.pins.get((decision.query.tenant, key))
-        if held is None or held.updated_at <= pin.updated_at:
-            self.pins[decision.query.tenant, key] = pin
+        held = self.conversation_states.get((decision.query.tenant, key))
+        if held is None or held.updated_at <= conversation.updated_at:
+            self.conversation_states[decision.query.tenant, key] = conversation
 
-    def move_pin(self, decision: Decision, outcome: Outcome) -> None:
+    def move_conversation(self, decision: Decision, outcome: Outcome) -> None:
         key = decision.query.turn.key
-        if outcome.pin is None or key is None:
+        if outcome.conversation is None or key is None:
             return
-        held = self.pins.get((decision.query.tenant, key))
+        held = self.conversation_states.get((decision.query.tenant, key))
         if held is not None and held.decision_id == outcome.decision_id:
-            moved = outcome.pin
-            self.pins[decision.query.tenant, key] = replace(
+            moved = outcome.conversation
+            self.conversation_states[decision.query.tenant, key] = replace(
                 held,
                 arm_id=moved.arm_id,
                 vendor=moved.vendor,
-                n_foreign=moved.n_foreign,
+                n_messages_of_other_vendors=moved.n_messages_of_other_vendors,
                 updated_at=moved.updated_at,
             )
 
-    def verdict(self, decision_id: UUID) -> Verdict:
-        return reduce(Verdict.told, (kept.event for kept in self.events.get(decision_id, [])), Verdict())
+    def verdict(self, decision_id: UUID) -> StandingFeedback:
+        return reduce(
+            StandingFeedback.after,
+            (kept.event for kept in self.events.get(decision_id, [])),
+            StandingFeedback(),
+        )
 
     def said(self, decision_id: UUID) -> list[Kept]:
         """What somebody said, withdrawals included."""
@@ -114,8 +118,8 @@ class FakeStore:
             sums[arm_id] = sums.get(arm_id, ArmSums()) + change
 
     def in_todays_prices(self, arm_id: str, sums: ArmSums, price_version: int) -> ArmSums:
-        enrolment, usd = self.enrolments.get(arm_id), sums.cost_usd_sum
-        for change in enrolment.price_changes[price_version:] if enrolment else ():
+        registration, usd = self.registrations.get(arm_id), sums.cost_usd_sum
+        for change in registration.price_changes[price_version:] if registration else ():
             usd = usd * change.factor + sums.n_outcomes * change.added_usd
         return replace(sums, cost_usd_sum=usd)
 
@@ -145,7 +149,7 @@ class FakeJournal:
             kind=decision.kind,
             n_attempts=len(self.store.attempts_of(decision.decision_id)),
             probabilities=tuple((c.arm_id, c.probability) for c in decision.candidates),
-            session=decision.session,
+            step=decision.step,
         )
 
     async def log_decision(self, decision: Decision) -> None:
@@ -156,14 +160,14 @@ class FakeJournal:
             raise RequestConflict(f"X-Request-ID {query.request_id!r} was used before", param="X-Request-ID")
         if decision.decision_id not in self.store.decisions:
             self.store.decisions[decision.decision_id] = decision
-            self.store.pin(decision)
+            self.store.conversation(decision)
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
         self.store.check()
         decision = self.store.decisions.get(outcome.decision_id)
         if decision is None:
             raise UnknownRequest(f"no decision {outcome.decision_id} was logged")
-        self.store.move_pin(decision, outcome)
+        self.store.move_conversation(decision, outcome)
         self.store.attempts = {a.attempt_id: a for a in attempts} | self.store.attempts
         before = self.store.outcomes.get(outcome.decision_id)
         events = self.store.events.get(outcome.decision_id)
@@ -259,22 +263,26 @@ class FakeJournal:
         return {**shown, "answer_text": answer.text if self.store_texts else None}
 
 
-class FakePins:
-    """A Pins in memory."""
+class FakeConversationStates:
+    """A ConversationStates in memory."""
 
     def __init__(self, store: FakeStore | None = None) -> None:
         self.store = FakeStore() if store is None else store
 
-    async def find(self, tenant: str, key: bytes, since: datetime) -> Pin | None:
+    async def find(self, tenant: str, key: bytes, since: datetime) -> ConversationState | None:
         self.store.check()
-        pin = self.store.pins.get((tenant, key))
-        return None if pin is None or pin.updated_at < since else pin
+        conversation = self.store.conversation_states.get((tenant, key))
+        return None if conversation is None or conversation.updated_at < since else conversation
 
     async def prune(self, before: datetime) -> int:
         self.store.check()
-        old = [key for key, pin in self.store.pins.items() if pin.updated_at < before]
+        old = [
+            key
+            for key, conversation in self.store.conversation_states.items()
+            if conversation.updated_at < before
+        ]
         for key in old:
-            del self.store.pins[key]
+            del self.store.conversation_states[key]
         return len(old)
 
 
@@ -288,7 +296,7 @@ class FakeEvidence:
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self.store.sums.get(tenant, {})
 
-    def histories(self, tenant: str) -> Mapping[str, History]:
+    def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         return self.store.histories.get(tenant, {})
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
@@ -323,16 +331,16 @@ class FakeEvidence:
             return _learned("withdrawn", decision, arm_id, event_id, None)
         return _learned("revised" if before else "applied", decision, arm_id, event_id, reward)
 
-    async def notice(
-        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
-    ) -> list[Noticed]:
+    async def learn_signals(
+        self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
+    ) -> list[ImplicitSignal]:
         self.store.check()
         decision = self.store.decisions.get(decision_id)
         if decision is None or decision.query.tenant != tenant:
             raise UnknownRequest(f"no decision {decision_id} was logged")
         kept = [one.event for one in self.store.events.get(decision_id, [])]
         there = {(event.signal, event.arm_id) for event in kept}
-        new = [one for one in noticed if (one.signal, one.arm_id) not in there]
+        new = [one for one in signals if (one.signal, one.arm_id) not in there]
         if not decision.query.options.learn:
             return []
         for one in new:
@@ -350,22 +358,22 @@ class FakeEvidence:
         store.events.setdefault(decision.decision_id, []).append(Kept(store.n_events, event, received_at))
         if not decision.query.options.learn:
             return store.n_events
-        said = Said(
+        said = RecordedFeedback(
             decided_at=decision.decided_at,
             n_rated=decision.n_rated,
             candidates=orjson.loads(orjson.dumps(explanation(decision)["candidates"])),
             before=before,
-            after=before.told(event),
+            after=before.after(event),
             is_first=event.arm_id not in scored,
         )
-        store.add(tenant, differences(verdict_sums(said.before), verdict_sums(said.after)))
+        store.add(tenant, differences(standing_sums(said.before), standing_sums(said.after)))
         histories = store.histories.setdefault(tenant, {})
         histories.update(folded(histories, said))
         if decision.context is not None:
             store.queue[decision.decision_id] = store.n_events
         return store.n_events
 
-    async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
+    async def conversation_requests(self, tenant: str, session_id: str, limit: int) -> list[str]:
         self.store.check()
         of_it = [
             d

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from service.api.dependencies import BodyDep, PartsDep, parts_at
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
-from service.arms.lifecycle import Change, Listed
+from service.arms.lifecycle import ArmChange, ArmOverview
 from service.dialects.openai import field_path, invalid
 from service.domain.registration import ArmFigures, Shadow
 from service.domain.types import Json
@@ -124,14 +124,14 @@ async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     """Re-price a model, or change its state, in all replicas."""
     given = _read(ModelChange, body)
     price = None if given.price is None else given.price.to_price()
-    await parts.lifecycle.change(model_id, Change(given.state, price, _shadow(given.shadow), given.reason))
+    await parts.lifecycle.change(model_id, ArmChange(given.state, price, _shadow(given.shadow), given.reason))
     return JsonAnswer(_shown(await parts.lifecycle.show(model_id)))
 
 
 @endpoints.delete("/models/{model_id:path}", responses=failures(UnknownModel, ModelConflict))
 async def retire(parts: PartsDep, model_id: str) -> Response:
     """Retire a model, in all replicas. What is known of it stays."""
-    await parts.lifecycle.change(model_id, Change(state="retired"))
+    await parts.lifecycle.change(model_id, ArmChange(state="retired"))
     return JsonAnswer(_shown(await parts.lifecycle.show(model_id)))
 
 
@@ -156,12 +156,12 @@ def _shadow(given: ShadowBody | None) -> Shadow | None:
     return None if given is None else Shadow(given.share, given.usd_per_day)
 
 
-def _shown(listed: Listed) -> Json:
-    arm, enrolment = listed.arm, listed.enrolment
+def _shown(listed: ArmOverview) -> Json:
+    arm, registration = listed.arm, listed.registration
     return {
         "id": arm.arm_id,
         "state": listed.state,
-        "origin": "configured" if enrolment is None or enrolment.entry is None else "runtime",
+        "origin": "configured" if registration is None or registration.entry is None else "runtime",
         "provider": arm.provider,
         "model": arm.model,
         "base_url": None if arm.base_url is None else _LOGIN.sub("//", arm.base_url),
@@ -179,19 +179,19 @@ def _shown(listed: Listed) -> Json:
         "lacks": sorted(arm.lacks),
         "data_use": sorted(arm.data_use),
         "extra_fields": sorted(arm.extra_fields),
-        "is_newcomer": enrolment is not None and enrolment.is_newcomer,
-        "reason": None if enrolment is None else enrolment.reason,
-        "added_at": None if enrolment is None else enrolment.added_at.isoformat(),
-        "changed_at": None if enrolment is None else enrolment.changed_at.isoformat(),
+        "is_newcomer": registration is not None and registration.is_newcomer,
+        "reason": None if registration is None else registration.reason,
+        "added_at": None if registration is None else registration.added_at.isoformat(),
+        "changed_at": None if registration is None else registration.changed_at.isoformat(),
         "shadow": _shown_shadow(listed),
         "evidence": None if listed.figures is None else _shown_evidence(listed.figures),
     }
 
 
-def _shown_shadow(listed: Listed) -> Json | None:
-    if listed.enrolment is None or listed.enrolment.shadow is None:
+def _shown_shadow(listed: ArmOverview) -> Json | None:
+    if listed.registration is None or listed.registration.shadow is None:
         return None
-    shadow, figures = listed.enrolment.shadow, listed.figures
+    shadow, figures = listed.registration.shadow, listed.figures
     return {
         "share": shadow.share,
         "usd_per_day": shadow.usd_per_day,

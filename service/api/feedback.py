@@ -27,7 +27,7 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.dialects.openai import Location, field_path, invalid
 from service.dialects.turns import MAX_KEY_CHARS
-from service.domain.types import EpisodeFeedback, Feedback, Json, Learned
+from service.domain.types import ConversationFeedback, Feedback, Json, Learned
 from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownRequest
 from service.parts import Parts
 
@@ -46,7 +46,7 @@ FeedbackText = Annotated[str, StringConstraints(max_length=10_000), AfterValidat
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY_CHARS)]
 
 
-class _Said(BaseModel):
+class _ScoreFields(BaseModel):
     """What somebody says, whatever of."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -66,7 +66,7 @@ class _Said(BaseModel):
         return {**given, "score": scores[0]} if scores else given
 
 
-class FeedbackRequest(_Said):
+class FeedbackRequest(_ScoreFields):
     """What somebody says of an answer."""
 
     request_id: str = Field(description="the X-Request-ID of the request")
@@ -79,7 +79,7 @@ class FeedbackRequest(_Said):
         return value
 
 
-class EpisodeFeedbackRequest(_Said):
+class ConversationFeedbackRequest(_ScoreFields):
     """What somebody says of a whole conversation."""
 
     session_id: SessionId = Field(description="the session id its requests carried")
@@ -91,9 +91,9 @@ def _of_what(given: object) -> str:
 
 
 REQUEST, SESSION = "of a request", "of a session"
-Given = FeedbackRequest | EpisodeFeedbackRequest
+Given = FeedbackRequest | ConversationFeedbackRequest
 AnyFeedback = Annotated[
-    Annotated[FeedbackRequest, Tag(REQUEST)] | Annotated[EpisodeFeedbackRequest, Tag(SESSION)],
+    Annotated[FeedbackRequest, Tag(REQUEST)] | Annotated[ConversationFeedbackRequest, Tag(SESSION)],
     Discriminator(_of_what),
 ]
 ONE: TypeAdapter[Given] = TypeAdapter(AnyFeedback)
@@ -105,7 +105,7 @@ MANY: TypeAdapter[list[Given]] = TypeAdapter(
 @endpoints.post(
     "/feedback",
     status_code=202,
-    openapi_extra=body_schema("FeedbackRequest", "EpisodeFeedbackRequest", or_list=True),
+    openapi_extra=body_schema("FeedbackRequest", "ConversationFeedbackRequest", or_list=True),
     responses=failures(BadRequest, UnknownRequest, BodyTooLarge, Unavailable),
 )
 async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
@@ -121,8 +121,8 @@ async def withdraw_session(
     parts: PartsDep, tenant: TenantDep, session_id: Annotated[SessionId, Query()]
 ) -> Response:
     """Take back what was said of a conversation; what was said of its requests themselves stays."""
-    withdrawal = EpisodeFeedback(tenant, session_id, None, None, datetime.now(UTC))
-    return JsonAnswer(await _teach_episode(parts, withdrawal), 202)
+    withdrawal = ConversationFeedback(tenant, session_id, None, None, datetime.now(UTC))
+    return JsonAnswer(await _teach_conversation(parts, withdrawal), 202)
 
 
 @endpoints.delete(
@@ -136,25 +136,25 @@ async def withdraw(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId
 
 async def _learn(parts: Parts, tenant: str, given: Given) -> Json:
     said = given.score, given.feedback_text, datetime.now(UTC)
-    if isinstance(given, EpisodeFeedbackRequest):
-        return await _teach_episode(parts, EpisodeFeedback(tenant, given.session_id, *said))
+    if isinstance(given, ConversationFeedbackRequest):
+        return await _teach_conversation(parts, ConversationFeedback(tenant, given.session_id, *said))
     return await _teach(parts, Feedback(tenant, given.request_id, *said))
 
 
 async def _teach(parts: Parts, feedback: Feedback) -> Json:
     learned = await parts.learner.learn(feedback)
     parts.metrics.learned(learned)
-    return _said(learned)
+    return _as_json(learned)
 
 
-async def _teach_episode(parts: Parts, feedback: EpisodeFeedback) -> Json:
-    episode = await parts.learner.learn_episode(feedback)
-    for learned in episode.learned:
+async def _teach_conversation(parts: Parts, feedback: ConversationFeedback) -> Json:
+    learned_all = await parts.learner.learn_conversation(feedback)
+    for learned in learned_all.learned:
         parts.metrics.learned(learned)
     return {
-        "session_id": episode.session_id,
-        "weight": episode.weight,
-        "requests": [_said(learned) for learned in episode.learned],
+        "session_id": learned_all.session_id,
+        "weight": learned_all.weight,
+        "requests": [_as_json(learned) for learned in learned_all.learned],
     }
 
 
@@ -165,7 +165,7 @@ async def _learn_if_known(parts: Parts, tenant: str, given: Given) -> Json:
         return {**given.model_dump(include={"request_id", "session_id"}), "status": "unknown"}
 
 
-def _said(learned: Learned) -> Json:
+def _as_json(learned: Learned) -> Json:
     return {
         "request_id": learned.request_id,
         "status": learned.status,

@@ -80,20 +80,20 @@ async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
 
 
 def _backend(parts: Parts, arm: Arm) -> Json:
-    standing = parts.catalog.breaker.standing(arm)
+    state = parts.catalog.breaker.state_of(arm)
     return {
         "model": arm.arm_id,
         "provider": arm.provider,
         "upstream_model": arm.model,
-        "state": standing.condition,
-        "reason": parts.catalog.breaker.why_resting(arm),
-        "since": _iso(standing.since),
-        "until": _iso(standing.until),
-        "failures_in_a_row": standing.n_failures,
+        "state": state.condition,
+        "reason": parts.catalog.breaker.open_reason(arm),
+        "since": _iso(state.since),
+        "until": _iso(state.until),
+        "failures_in_a_row": state.n_failures,
         "last_errors": [
-            {"error": last.error, "status": last.status, "at": _iso(last.at)} for last in standing.last_errors
+            {"error": last.error, "status": last.status, "at": _iso(last.at)} for last in state.last_errors
         ],
-        "calls": dict(standing.counts),
+        "calls": dict(state.counts),
     }
 
 

@@ -20,7 +20,7 @@ PING_EVERY_S = 15.0
 STALLED_S = 120.0  # who takes nothing for so long is as good as gone
 
 
-class CallerStalled(Exception):
+class ClientStalled(Exception):
     """The caller is there, and does not read."""
 
 
@@ -58,7 +58,7 @@ class EventStream(Response):
             await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 await sending
-        except CallerStalled:
+        except ClientStalled:
             log.info("caller_stalled", seconds=self.stalled_s)
         finally:
             watching.cancel()
@@ -76,13 +76,13 @@ class EventStream(Response):
                 async with asyncio.timeout(self.stalled_s):
                     await send({"type": "http.response.body", "body": event, "more_body": True})
             except TimeoutError:
-                raise CallerStalled from None
+                raise ClientStalled from None
 
         async def keep_alive() -> None:
             while True:
                 await asyncio.sleep(self.ping_every_s / 2)
                 if time.monotonic() - last_sent >= self.ping_every_s:
-                    with suppress(CallerStalled):  # whoever sends an event finds out too
+                    with suppress(ClientStalled):  # whoever sends an event finds out too
                         await put(self.ping)
 
         pinging = asyncio.create_task(keep_alive())

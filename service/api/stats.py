@@ -17,10 +17,10 @@ from service.api.disconnects import unless_gone
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures, query_parameters
 from service.dialects.openai import invalid
-from service.domain.traffic import Group, Tally, total
+from service.domain.traffic import Group, TrafficTotals, total
 from service.domain.types import Arm, Json
 from service.errors import BadRequest, Unavailable, UnknownModel
-from service.evaluation.savings import CONFIDENCE, Measured, assumed, costs_of, measured, rewards_of
+from service.evaluation.savings import CONFIDENCE, HoldoutDifference, assumed, costs_of, measured, rewards_of
 from service.parts import Parts
 
 endpoints = APIRouter(tags=["operations"])
@@ -29,7 +29,7 @@ USUAL_DAYS = 30
 MAX_DAYS = 366
 NOT_ROUTED = {"pinned", "cache"}  # the caller chose the model, or none was called
 
-OFF = Measured(None, "HOLDOUT_SHARE is 0: nothing was held out")
+OFF = HoldoutDifference(None, "HOLDOUT_SHARE is 0: nothing was held out")
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
@@ -92,29 +92,29 @@ def _read(request: Request) -> StatsRequest:
         raise invalid(error) from error
 
 
-def _per(name: str, traffic: Mapping[Group, Tally], key: Callable[[Group], str]) -> list[Json]:
-    tallies: defaultdict[str, Tally] = defaultdict(Tally)
-    for group, tally in traffic.items():
-        tallies[key(group)] += tally
+def _per(name: str, traffic: Mapping[Group, TrafficTotals], key: Callable[[Group], str]) -> list[Json]:
+    tallies: defaultdict[str, TrafficTotals] = defaultdict(TrafficTotals)
+    for group, totals in traffic.items():
+        tallies[key(group)] += totals
     return [{name: value, **_numbers(tallies[value])} for value in sorted(tallies)]
 
 
-def _numbers(tally: Tally) -> Json:
+def _numbers(totals: TrafficTotals) -> Json:
     return {
-        "requests": tally.n_requests,
-        "ok": tally.n_ok,
-        "failed": tally.n_failed,
-        "cancelled": tally.n_cancelled,
-        "cost_usd": tally.cost_usd,
-        "prompt_tokens": tally.prompt_tokens,
-        "cached_tokens": tally.cached_tokens,
-        "cache_write_tokens": tally.cache_write_tokens,
-        "completion_tokens": tally.completion_tokens,
-        "reasoning_tokens": tally.reasoning_tokens,
-        "mean_latency_ms": _mean_ms(tally.latency_s, tally.n_timed),
-        "mean_ttft_ms": _mean_ms(tally.ttft_s, tally.n_streamed),
-        "rated": tally.n_rated,
-        "mean_reward": rewards_of(tally).mean,
+        "requests": totals.n_requests,
+        "ok": totals.n_ok,
+        "failed": totals.n_failed,
+        "cancelled": totals.n_cancelled,
+        "cost_usd": totals.cost_usd,
+        "prompt_tokens": totals.prompt_tokens,
+        "cached_tokens": totals.cached_tokens,
+        "cache_write_tokens": totals.cache_write_tokens,
+        "completion_tokens": totals.completion_tokens,
+        "reasoning_tokens": totals.reasoning_tokens,
+        "mean_latency_ms": _mean_ms(totals.latency_s, totals.n_timed),
+        "mean_ttft_ms": _mean_ms(totals.ttft_s, totals.n_streamed),
+        "rated": totals.n_rated,
+        "mean_reward": rewards_of(totals).mean,
     }
 
 
@@ -122,8 +122,8 @@ def _mean_ms(seconds: Decimal, n: int) -> float | None:
     return round(float(seconds) / n * 1000, 3) if n else None
 
 
-def _assumed(traffic: Mapping[Group, Tally], baseline: Arm) -> Json:
-    routed = total(tally for group, tally in traffic.items() if group.kind not in NOT_ROUTED)
+def _assumed(traffic: Mapping[Group, TrafficTotals], baseline: Arm) -> Json:
+    routed = total(totals for group, totals in traffic.items() if group.kind not in NOT_ROUTED)
     dollars = assumed(routed, baseline.price)
     return {
         "baseline": baseline.arm_id,
@@ -135,10 +135,10 @@ def _assumed(traffic: Mapping[Group, Tally], baseline: Arm) -> Json:
     }
 
 
-def _measured(traffic: Mapping[Group, Tally], parts: Parts) -> Json:
+def _measured(traffic: Mapping[Group, TrafficTotals], parts: Parts) -> Json:
     share = parts.settings.holdout_share
-    routed = total(tally for group, tally in traffic.items() if group.holdout is False)
-    held_out = total(tally for group, tally in traffic.items() if group.holdout)
+    routed = total(totals for group, totals in traffic.items() if group.holdout is False)
+    held_out = total(totals for group, totals in traffic.items() if group.holdout)
     is_off = share == 0 and held_out.n_requests == 0
     cost = OFF if is_off else measured(costs_of(routed), costs_of(held_out))
     reward = OFF if is_off else measured(rewards_of(routed), rewards_of(held_out))
@@ -153,12 +153,12 @@ def _measured(traffic: Mapping[Group, Tally], parts: Parts) -> Json:
     }
 
 
-def _side(tally: Tally) -> Json:
-    cost, reward = costs_of(tally), rewards_of(tally)
+def _side(totals: TrafficTotals) -> Json:
+    cost, reward = costs_of(totals), rewards_of(totals)
     return {"requests": cost.n, "mean_cost_usd": cost.mean, "rated": reward.n, "mean_reward": reward.mean}
 
 
-def _difference(found: Measured) -> Json:
+def _difference(found: HoldoutDifference) -> Json:
     if found.difference is None:
         return {"difference": None, "low": None, "high": None, "reason": found.reason}
     between = found.difference

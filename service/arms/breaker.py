@@ -20,21 +20,21 @@ from service.errors import ProviderError, ProviderOutOfCredit, ProviderRateLimit
 
 # Arms that name the same thing rest together.
 Upstream = tuple[str, str | None, str, str | None]  # provider, base_url, model, api_key_env
-RestReason = Literal["failing", "out_of_credit", "rate_limited", "on_trial"]
+OpenReason = Literal["failing", "out_of_credit", "rate_limited", "on_trial"]
 Condition = Literal["closed", "waiting", "open", "half_open"]
 Entry = Literal["free", "trial", "refused"]
-Verdict = Literal["succeeded", "failed", "rate_limited", "rejected", "cancelled"]
+CallResult = Literal["succeeded", "failed", "rate_limited", "rejected", "cancelled"]
 
 N_LAST_ERRORS = 3
 TRIAL_S = 2.0  # what a trial may take; nobody knows
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_CONDITIONS: dict[RestReason, Condition] = {
+_CONDITIONS: dict[OpenReason, Condition] = {
     "failing": "open",
     "out_of_credit": "open",
     "rate_limited": "waiting",
     "on_trial": "half_open",
 }
-_CAUSES: dict[RestReason, type[ProviderError]] = {
+_CAUSES: dict[OpenReason, type[ProviderError]] = {
     "out_of_credit": ProviderOutOfCredit,
     "rate_limited": ProviderRateLimited,
 }
@@ -50,7 +50,7 @@ class LastError:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BreakerState:
     """How the breaker sees one arm at the moment."""
 
     condition: Condition
@@ -58,7 +58,7 @@ class Standing:
     until: datetime | None  # None: it does not rest
     n_failures: int  # in a row
     last_errors: tuple[LastError, ...]  # newest first
-    counts: Mapping[Verdict, int]  # of calls, since the process started
+    counts: Mapping[CallResult, int]  # of calls, since the process started
 
 
 @dataclass(slots=True)
@@ -66,11 +66,11 @@ class _State:
     n_failures: int = 0  # in a row
     n_limits: int = 0  # in a row
     is_open: bool = False  # only a trial brings the arm back
-    reason: RestReason = "failing"
+    reason: OpenReason = "failing"
     since: datetime | None = None
     until: datetime = _LONG_AGO
     last_errors: deque[LastError] = field(default_factory=lambda: deque(maxlen=N_LAST_ERRORS))
-    counts: Counter[Verdict] = field(default_factory=Counter)
+    counts: Counter[CallResult] = field(default_factory=Counter)
 
 
 class Breaker:
@@ -94,7 +94,7 @@ class Breaker:
         self._long_rest_s = long_rest_s
         self._states: defaultdict[Upstream, _State] = defaultdict(_State)
 
-    def why_resting(self, arm: Arm) -> str | None:
+    def open_reason(self, arm: Arm) -> str | None:
         """Why the arm should not be called now; None: it may be."""
         state = self._state(arm)
         left_s = self._left_s(state)
@@ -108,12 +108,12 @@ class Breaker:
             return f"resting {left_s:.0f} s more, the account has no credit"
         return f"resting {left_s:.0f} s more after {state.n_failures} failures in a row"
 
-    def rests_of(self, arm: Arm) -> type[ProviderError]:
+    def open_cause(self, arm: Arm) -> type[ProviderError]:
         """What the arm rests of; of nothing in particular where it does not."""
         state = self._state(arm)
         return _CAUSES.get(state.reason, ProviderError) if self._left_s(state) > 0 else ProviderError
 
-    def rests_for_s(self, arm: Arm) -> float:
+    def reopens_in_s(self, arm: Arm) -> float:
         """How much longer the arm rests, seconds; while a call is trying it, a guess."""
         state = self._state(arm)
         left_s = max(0.0, self._left_s(state))
@@ -126,7 +126,7 @@ class Breaker:
             return "refused"
         if not state.is_open:
             return "free"
-        self._rest(state, "on_trial", self._long_rest_s)
+        self._cool_down(state, "on_trial", self._long_rest_s)
         return "trial"
 
     def succeeded(self, arm: Arm) -> None:
@@ -150,11 +150,11 @@ class Breaker:
         if isinstance(error, ProviderOutOfCredit):
             state.counts["failed"] += 1
             state.is_open = True
-            self._rest(state, "out_of_credit", self._long_rest_s, is_trial=is_trial)
+            self._cool_down(state, "out_of_credit", self._long_rest_s, is_trial=is_trial)
         elif isinstance(error, ProviderRateLimited):
             state.counts["rate_limited"] += 1
             state.n_limits += 1
-            self._rest(state, "rate_limited", self._wait_s(state, error), is_trial=is_trial)
+            self._cool_down(state, "rate_limited", self._wait_s(state, error), is_trial=is_trial)
         else:
             self._count_failure(state, is_trial=is_trial)
 
@@ -164,16 +164,16 @@ class Breaker:
         state.counts["cancelled"] += 1
         self._give_back(state, is_trial=is_trial)
 
-    def standing(self, arm: Arm) -> Standing:
+    def state_of(self, arm: Arm) -> BreakerState:
         """How the arm stands now."""
         state = self._state(arm)
-        is_resting = self._left_s(state) > 0
-        condition: Condition = _CONDITIONS[state.reason] if is_resting else _rested(state)
-        has_rested = not is_resting and state.until > _LONG_AGO
-        return Standing(
+        is_cooling_down = self._left_s(state) > 0
+        condition: Condition = _CONDITIONS[state.reason] if is_cooling_down else _cooled_down(state)
+        has_cooled_down = not is_cooling_down and state.until > _LONG_AGO
+        return BreakerState(
             condition,
-            since=state.until if has_rested else state.since,
-            until=state.until if is_resting else None,
+            since=state.until if has_cooled_down else state.since,
+            until=state.until if is_cooling_down else None,
             n_failures=state.n_failures,
             last_errors=tuple(state.last_errors),
             counts=state.counts.copy(),
@@ -187,7 +187,7 @@ class Breaker:
         state.n_failures += 1
         state.is_open |= state.n_failures >= self._failures_to_open
         if state.is_open:
-            self._rest(state, "failing", self._rest_s, is_trial=is_trial)
+            self._cool_down(state, "failing", self._rest_s, is_trial=is_trial)
 
     def _wait_s(self, state: _State, error: ProviderRateLimited) -> float:
         if error.retry_after_s is not None:
@@ -202,7 +202,9 @@ class Breaker:
     def _left_s(self, state: _State) -> float:
         return (state.until - self._clock()).total_seconds()
 
-    def _rest(self, state: _State, reason: RestReason, seconds: float, *, is_trial: bool = False) -> None:
+    def _cool_down(
+        self, state: _State, reason: OpenReason, seconds: float, *, is_trial: bool = False
+    ) -> None:
         """Rest at least so long; what was said before still holds, unless a trial call brings the news."""
         now = self._clock()
         until = now + timedelta(seconds=seconds)
@@ -210,5 +212,5 @@ class Breaker:
             state.reason, state.since, state.until = reason, now, until
 
 
-def _rested(state: _State) -> Condition:
+def _cooled_down(state: _State) -> Condition:
     return "half_open" if state.is_open else "closed"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from service.arms.breaker import Breaker
 from service.arms.capabilities import lacking, needs
-from service.domain.neighbours import Near
-from service.domain.registration import ArmState, Enrolment
+from service.domain.neighbours import NeighbourColumns
+from service.domain.registration import ArmRegistration, ArmState
 from service.domain.tokens import prompt_tokens, tokenizer_of
 from service.domain.types import Arm, Query, Rejection
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer
@@ -42,35 +42,35 @@ class Catalog:
     default_arm_id: str
     breaker: Breaker
     aside: tuple[Arm, ...] = ()
-    enrolments: Mapping[str, Enrolment] = field(default_factory=dict)
+    registrations: Mapping[str, ArmRegistration] = field(default_factory=dict)
     required_data_use: frozenset[str] = frozenset()
 
-    def put(self, arms: Sequence[Arm], enrolments: Mapping[str, Enrolment]) -> None:
+    def put(self, arms: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> None:
         """Replace everything at once: decisions are made on the arms before or on those after."""
-        states = {arm.arm_id: _state(enrolments, arm) for arm in arms}
-        self.enrolments = enrolments
+        states = {arm.arm_id: _state(registrations, arm) for arm in arms}
+        self.registrations = registrations
         self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _ASIDE)
         self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _ASIDE)
 
     def state(self, arm: Arm) -> ArmState:
-        return _state(self.enrolments, arm)
+        return _state(self.registrations, arm)
 
     @property
     def default_state(self) -> ArmState:
         """The default arm's: other settings, or another replica, may have taken it out of service."""
-        enrolment = self.enrolments.get(self.default_arm_id)
-        return "active" if enrolment is None else enrolment.state
+        registration = self.registrations.get(self.default_arm_id)
+        return "active" if registration is None else registration.state
 
     def newcomers(self, arms: Sequence[Arm]) -> NDArray[np.bool_]:
         """Which of these arms came when others had been rated, shape (n_arms,)."""
-        known = [self.enrolments.get(arm.arm_id) for arm in arms]
+        known = [self.registrations.get(arm.arm_id) for arm in arms]
         return np.array(
-            [enrolment is not None and enrolment.is_newcomer for enrolment in known], dtype=np.bool_
+            [registration is not None and registration.is_newcomer for registration in known], dtype=np.bool_
         )
 
-    def in_todays_prices(self, near: Near, now: datetime) -> Near:
+    def in_todays_prices(self, near: NeighbourColumns, now: datetime) -> NeighbourColumns:
         """The neighbours with dollars as they would be billed now."""
-        if not any(enrolment.price_changes for enrolment in self.enrolments.values()):
+        if not any(registration.price_changes for registration in self.registrations.values()):
             return near
         billed = zip(near.arm.tolist(), near.cost_usd.tolist(), near.age_s.tolist(), strict=True)
         dollars = [
@@ -79,8 +79,8 @@ class Catalog:
         return replace(near, cost_usd=np.array(dollars))
 
     def _todays_usd(self, arm_id: str, cost_usd: float, decided_at: datetime) -> float:
-        enrolment = self.enrolments.get(arm_id)
-        return cost_usd if enrolment is None else enrolment.todays_usd(cost_usd, decided_at)
+        registration = self.registrations.get(arm_id)
+        return cost_usd if registration is None else registration.todays_usd(cost_usd, decided_at)
 
     def known(self, name: str, *, param: str = "model") -> Arm:
         """The arm with that id or alias, whatever its state.
@@ -132,32 +132,32 @@ class Catalog:
         able = [arm for arm in arms if reasons[arm.arm_id] is None]
         if not able:
             raise _nothing_left(arms, rejected, query)
-        rests = [
+        cooling_down = [
             Rejection(arm.arm_id, why)
             for arm in able
-            if arm.arm_id != kept_id and (why := self.breaker.why_resting(arm))
+            if arm.arm_id != kept_id and (why := self.breaker.open_reason(arm))
         ]
-        if len(rests) == len(able):
-            raise self._all_rest(able, rests)
-        resting = {rest.arm_id for rest in rests}
-        return [arm for arm in able if arm.arm_id not in resting], [*rejected, *rests]
+        if len(cooling_down) == len(able):
+            raise self._all_cooling_down(able, cooling_down)
+        unavailable = {rejection.arm_id for rejection in cooling_down}
+        return [arm for arm in able if arm.arm_id not in unavailable], [*rejected, *cooling_down]
 
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""
         shadows = [arm for arm in self.aside if self.state(arm) == "shadow"]
         demands = self._demands(query)
         able = [arm for arm in shadows if _reason_against(arm, demands) is None]
-        return [arm for arm in able if self.breaker.why_resting(arm) is None]
+        return [arm for arm in able if self.breaker.open_reason(arm) is None]
 
-    def _all_rest(self, arms: Sequence[Arm], rests: Sequence[Rejection]) -> AllArmsFailed:
-        reasons = {rest.arm_id: rest.reason for rest in rests}
-        first_back = sorted(arms, key=self.breaker.rests_for_s)
+    def _all_cooling_down(self, arms: Sequence[Arm], cooling_down: Sequence[Rejection]) -> AllArmsFailed:
+        reasons = {rest.arm_id: rest.reason for rest in cooling_down}
+        first_back = sorted(arms, key=self.breaker.reopens_in_s)
         why = "; ".join(f"{arm.arm_id}: {reasons[arm.arm_id]}" for arm in first_back)
         return no_answer(
-            [self.breaker.rests_of(arm) for arm in arms],
+            [self.breaker.open_cause(arm) for arm in arms],
             f"every model that could answer is resting: {why}",
-            retry_after_s=self.breaker.rests_for_s(first_back[0]),
-            rests={arm.arm_id: reasons[arm.arm_id] for arm in first_back},
+            retry_after_s=self.breaker.reopens_in_s(first_back[0]),
+            cooling_down={arm.arm_id: reasons[arm.arm_id] for arm in first_back},
         )
 
     def _demands(self, query: Query) -> _Demands:
@@ -242,9 +242,9 @@ def _reason_of_cost(arm: Arm, query: Query) -> str | None:
     return f"expected cost of {expected:.6f} USD exceeds max_cost_usd {dearest}"
 
 
-def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
-    enrolment = enrolments.get(arm.arm_id)
-    return "active" if enrolment is None else enrolment.state
+def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:
+    registration = registrations.get(arm.arm_id)
+    return "active" if registration is None else registration.state
 
 
 def fits(arm: Arm, query: Query) -> bool:

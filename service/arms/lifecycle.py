@@ -14,8 +14,8 @@ from pydantic import SecretStr, ValidationError
 from bandit.budget import Pacer
 from service.arms.catalog import Catalog
 from service.arms.configured import arm_of, priced
-from service.domain.ports import Clock, Enrolments
-from service.domain.registration import ArmFigures, ArmState, Enrolment, Shadow, price_change
+from service.domain.ports import ArmRegistry, Clock
+from service.domain.registration import ArmFigures, ArmRegistration, ArmState, Shadow, price_change
 from service.domain.types import AUTO, Arm, Price
 from service.errors import BadRequest, ModelConflict, UnknownModel
 from service.settings.settings import ModelSettings, PriceSettings, Settings
@@ -30,7 +30,7 @@ _OUR_SECRETS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ArmChange:
     """What an operator wants otherwise of an arm; None: as it is."""
 
     state: ArmState | None = None
@@ -40,12 +40,12 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ArmOverview:
     """One arm, and what was observed of it; `enrolment=None`: PostgreSQL was not reached since the start."""
 
     arm: Arm
     state: ArmState
-    enrolment: Enrolment | None
+    registration: ArmRegistration | None
     figures: ArmFigures | None
 
 
@@ -60,31 +60,31 @@ class Lifecycle:
 
     configured: tuple[Arm, ...]
     catalog: Catalog
-    enrolments: Enrolments
+    registry: ArmRegistry
     pacer: Pacer
     environ: Mapping[str, str]
     clock: Clock
 
-    def follow(self, enrolments: Mapping[str, Enrolment]) -> None:
+    def follow(self, registrations: Mapping[str, ArmRegistration]) -> None:
         """Put into force what this or another replica has changed."""
-        before = self.catalog.enrolments
-        self.catalog.put(line_up(self.configured, enrolments), enrolments)
+        before = self.catalog.registrations
+        self.catalog.put(line_up(self.configured, registrations), registrations)
         if (state := self.catalog.default_state) != "active":
             log.error("default_model_not_active", arm=self.catalog.default_arm_id, state=state)
-        for arm_id, enrolment in enrolments.items():
+        for arm_id, registration in registrations.items():
             n_seen = len(before[arm_id].price_changes) if arm_id in before else 0
-            for change in enrolment.price_changes[n_seen:]:
+            for change in registration.price_changes[n_seen:]:
                 self.pacer.reprice(arm_id, float(change.factor))
 
-    async def listed(self) -> list[Listed]:
+    async def listed(self) -> list[ArmOverview]:
         """Every arm, retired ones too. Raises StoreUnavailable."""
-        figures = await self.enrolments.figures()
+        figures = await self.registry.figures()
         arms = (*self.catalog.arms, *self.catalog.aside)
         return [self._listed(arm, figures.get(arm.arm_id)) for arm in arms]
 
-    async def show(self, arm_id: str) -> Listed:
+    async def show(self, arm_id: str) -> ArmOverview:
         """One arm. Raises UnknownModel, StoreUnavailable."""
-        figures = await self.enrolments.figures()
+        figures = await self.registry.figures()
         return self._listed(self.catalog.known(arm_id), figures.get(arm_id))
 
     async def add(self, model: ModelSettings, shadow: Shadow | None, reason: str | None) -> None:
@@ -97,7 +97,7 @@ class Lifecycle:
         """
         self._check(model)
         arm, now = arm_of(model), self.clock()
-        enrolment = Enrolment(
+        registration = ArmRegistration(
             arm_id=arm.arm_id,
             added_at=now,
             changed_at=now,
@@ -108,18 +108,18 @@ class Lifecycle:
             reason=reason,
         )
 
-        def decide(known: Mapping[str, Enrolment]) -> Enrolment:
+        def decide(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
             taken = {name for one in line_up(self.configured, known) for name in (one.arm_id, *one.aliases)}
             if clash := sorted((taken | known.keys()) & {arm.arm_id, *arm.aliases}):
                 raise ModelConflict(
                     f"id and aliases must be new, {clash[0]!r} exists; PATCH changes it, even when retired",
                     param="id" if clash[0] == arm.arm_id else "aliases",
                 )
-            return enrolment
+            return registration
 
-        await self.enrolments.change(decide)
+        await self.registry.change(decide)
 
-    async def change(self, arm_id: str, change: Change) -> None:
+    async def change(self, arm_id: str, change: ArmChange) -> None:
         """Re-price an arm, or have it drained, retired, tried in shadow, or active again.
 
         Raises:
@@ -129,7 +129,7 @@ class Lifecycle:
             StoreUnavailable: PostgreSQL is away.
         """
 
-        def decide(known: Mapping[str, Enrolment]) -> Enrolment:
+        def decide(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
             arms = line_up(self.configured, known)
             arm = next((arm for arm in arms if arm.arm_id == arm_id), None)
             if arm is None:
@@ -137,13 +137,13 @@ class Lifecycle:
             if change.state not in (None, "active"):
                 self._must_be_dispensable(arm, [a for a in arms if _state(known, a) == "active"])
             now = self.clock()
-            before = known.get(arm_id) or Enrolment(arm_id, added_at=now, changed_at=now)
+            before = known.get(arm_id) or ArmRegistration(arm_id, added_at=now, changed_at=now)
             return _changed(before, arm, change, now)
 
-        await self.enrolments.change(decide)
+        await self.registry.change(decide)
 
-    def _listed(self, arm: Arm, figures: ArmFigures | None) -> Listed:
-        return Listed(arm, self.catalog.state(arm), self.catalog.enrolments.get(arm.arm_id), figures)
+    def _listed(self, arm: Arm, figures: ArmFigures | None) -> ArmOverview:
+        return ArmOverview(arm, self.catalog.state(arm), self.catalog.registrations.get(arm.arm_id), figures)
 
     def _must_be_dispensable(self, arm: Arm, active: Sequence[Arm]) -> None:
         if arm.arm_id == self.catalog.default_arm_id:
@@ -170,31 +170,31 @@ class Lifecycle:
             raise BadRequest(f"api_key_env: {key} is not set where the service runs", param="api_key_env")
 
 
-def line_up(configured: Sequence[Arm], enrolments: Mapping[str, Enrolment]) -> list[Arm]:
+def line_up(configured: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> list[Arm]:
     """Every arm at its price: the configured ones, then those added, oldest first."""
     ids = {arm.arm_id for arm in configured}
-    entries = [s for s in enrolments.values() if s.entry is not None and s.arm_id not in ids]
-    added = [_added(enrolment) for enrolment in sorted(entries, key=lambda s: (s.added_at, s.arm_id))]
-    return [_priced(arm, enrolments.get(arm.arm_id)) for arm in (*configured, *added) if arm is not None]
+    entries = [s for s in registrations.values() if s.entry is not None and s.arm_id not in ids]
+    added = [_added(registration) for registration in sorted(entries, key=lambda s: (s.added_at, s.arm_id))]
+    return [_priced(arm, registrations.get(arm.arm_id)) for arm in (*configured, *added) if arm is not None]
 
 
-def _added(enrolment: Enrolment) -> Arm | None:
+def _added(registration: ArmRegistration) -> Arm | None:
     try:
-        return arm_of(ModelSettings.model_validate(enrolment.entry))
+        return arm_of(ModelSettings.model_validate(registration.entry))
     except ValidationError:  # a newer replica added it
-        log.error("model_not_understood", arm=enrolment.arm_id)
+        log.error("model_not_understood", arm=registration.arm_id)
         return None
 
 
-def _priced(arm: Arm, enrolment: Enrolment | None) -> Arm:
-    if enrolment is None or enrolment.price is None:
+def _priced(arm: Arm, registration: ArmRegistration | None) -> Arm:
+    if registration is None or registration.price is None:
         return arm
-    return replace(priced(arm, enrolment.price), price_version=len(enrolment.price_changes))
+    return replace(priced(arm, registration.price), price_version=len(registration.price_changes))
 
 
-def _state(enrolments: Mapping[str, Enrolment], arm: Arm) -> ArmState:
-    enrolment = enrolments.get(arm.arm_id)
-    return "active" if enrolment is None else enrolment.state
+def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:
+    registration = registrations.get(arm.arm_id)
+    return "active" if registration is None else registration.state
 
 
 def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
@@ -208,7 +208,7 @@ def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
     return model.model_copy(update={"price": price, "context_window": arm.context_window})
 
 
-def _changed(before: Enrolment, arm: Arm, change: Change, now: datetime) -> Enrolment:
+def _changed(before: ArmRegistration, arm: Arm, change: ArmChange, now: datetime) -> ArmRegistration:
     state, shadow = change.state or before.state, change.shadow or before.shadow
     if state == "shadow" and shadow is None:
         raise BadRequest("shadow: field is required for state `shadow`", param="shadow")

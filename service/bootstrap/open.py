@@ -18,24 +18,24 @@ from embeddings.encoder import Encoder, EncoderError, TextEncoder
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.background import Background
-from service.domain.ports import Memory, ModelCaller
+from service.domain.ports import Memory, ModelClient
 from service.domain.types import DEFAULT_TENANT
 from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.memory.qdrant import QdrantMemory
 from service.parts import Parts, wire
-from service.providers.clients import build_callers
-from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedCaller
+from service.providers.clients import build_provider_clients
+from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
 from service.providers.tokenizers import ShippedTokenizers
 from service.routing.budget import N_PRICED, N_RESUMED, resume
 from service.settings.settings import Settings
-from service.store.arm_registry import PostgresEnrolments
+from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.embedded import EmbeddedPostgres, clear_abandoned
 from service.store.connection.migrate import migrate
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.log.journal import PostgresJournal
-from service.store.log.pins import PostgresPins
+from service.store.log.pins import PostgresConversationStates
 from service.store.log.shadow import PostgresShadowLog
 from service.store.log.spends import newest_spends
 from service.store.log.traffic import PostgresReports
@@ -63,7 +63,7 @@ async def open_parts(
     environ: Mapping[str, str],
     *,
     progress: Progress = silent,
-    caller: ModelCaller | None = None,
+    model_client: ModelClient | None = None,
 ) -> AsyncIterator[Parts]:
     """Build everything, in the order in which things need each other; close in reverse.
 
@@ -82,11 +82,11 @@ async def open_parts(
         await _migrate(database, settings, stack)
         encoder = await open_encoder(settings, stack, progress)
         memory = await open_memory(settings, data_dir, encoder, stack)
-        if caller is None:
-            callers = build_callers(environ, now, simulator=SimulatedCaller())
-            stack.push_async_callback(callers.close)
-            await callers.warm({arm.provider for arm in arms.arms})
-            caller = callers
+        if model_client is None:
+            provider_clients = build_provider_clients(environ, now, simulator=SimulatedClient())
+            stack.push_async_callback(provider_clients.close)
+            await provider_clients.warm({arm.provider for arm in arms.arms})
+            model_client = provider_clients
 
         evidence = PostgresEvidence(database)
         await evidence.start()
@@ -98,7 +98,7 @@ async def open_parts(
         await journal.start()
         stack.push_async_callback(journal.close)
 
-        enrolments = PostgresEnrolments(database)
+        arm_registry = PostgresArmRegistry(database)
         background = Background()
         parts = wire(
             settings,
@@ -107,26 +107,26 @@ async def open_parts(
             memory=memory,
             evidence=evidence,
             journal=journal,
-            enrolments=enrolments,
+            arm_registry=arm_registry,
             shadow_log=PostgresShadowLog(
                 database, store_texts=settings.store_texts, snapshot=evidence.snapshot
             ),
-            pins=PostgresPins(database),
+            conversation_states=PostgresConversationStates(database),
             reports=PostgresReports(database),
             database=database,
             environ=environ,
             tokenizers=ShippedTokenizers(),
-            caller=caller,
+            model_client=model_client,
             background=background,
             rng=np.random.default_rng(),
             clock=now,
         )
-        await enrolments.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
-        stack.push_async_callback(enrolments.close)
+        await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
+        stack.push_async_callback(arm_registry.close)
         await _resume_budget(parts, database)
         sweeping = asyncio.create_task(parts.learner.sweep_forever())
         stack.push_async_callback(_cancel, sweeping)
-        pruning = asyncio.create_task(parts.router.sessions.prune_forever())
+        pruning = asyncio.create_task(parts.router.affinity.prune_forever())
         stack.push_async_callback(_cancel, pruning)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         yield parts
@@ -142,7 +142,7 @@ async def _resume_budget(parts: Parts, database: Database) -> None:
     except StoreUnavailable as error:
         log.warning("budget_not_resumed", error=str(error))
         return
-    resume(router.pacer, spends, parts.catalog.enrolments, router.knobs.feedback_weight, router.rng)
+    resume(router.pacer, spends, parts.catalog.registrations, router.knobs.feedback_weight, router.rng)
 
 
 async def _data_dir(settings: Settings, stack: AsyncExitStack) -> Path:

@@ -21,7 +21,7 @@ from service.importing.rows import Row, read_rows
 from service.importing.survey import Survey, survey
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
-from service.store.arm_registry import PostgresEnrolments
+from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.migrate import migrate
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.log.journal import PostgresJournal
@@ -84,10 +84,10 @@ async def import_file(
     async with AsyncExitStack() as stack:
         database = await open_database(settings, settings.data_dir, stack, silent)
         await migrate(database)
-        enrolments = PostgresEnrolments(database)
-        await enrolments.refresh()
+        arm_registry = PostgresArmRegistry(database)
+        await arm_registry.refresh()
         configured = choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms
-        by_name = _by_name(line_up(configured, enrolments.known), same_as)
+        by_name = _by_name(line_up(configured, arm_registry.known), same_as)
         found = survey(read_rows(file, started_at), by_name)
         if dry_run or not found.n_rows:
             return Imported(found)
@@ -97,7 +97,7 @@ async def import_file(
             encoder=await open_encoder(settings, stack, silent),
             tenant=tenant,
             now=started_at,
-            enrolments=enrolments.known,
+            registrations=arm_registry.known,
         )
         try:
             return Imported(

@@ -17,16 +17,16 @@ from service.arms.known_models import known_models
 from service.arms.lifecycle import line_up
 from service.bootstrap.open import open_database, open_encoder, open_memory, silent
 from service.domain.ports import Memory
-from service.domain.registration import Enrolment
+from service.domain.registration import ArmRegistration
 from service.domain.types import Arm, Experience, Vector
-from service.evaluation.candidate import Candidate
+from service.evaluation.candidate import CandidateConfig
 from service.evaluation.comparability import arms_apart, settings_apart
 from service.evaluation.evaluate import Evaluation, evaluate, refused, why_not
 from service.learning.learner import Learner
 from service.parts import knobs_of
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
-from service.store.arm_registry import PostgresEnrolments
+from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.migrate import migrate
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
@@ -201,25 +201,27 @@ async def evaluate_log(
     async with AsyncExitStack() as stack:
         database = await open_database(running, running.data_dir, stack, silent)
         await migrate(database)
-        enrolments = PostgresEnrolments(database)
-        await enrolments.refresh()
-        known = enrolments.known
+        arm_registry = PostgresArmRegistry(database)
+        await arm_registry.refresh()
+        known = arm_registry.known
         arms = _arms(candidate, environ, known)
         priced = {arm.arm_id: arm for arm in _arms(running, environ, known)}
         if (reason := arms_apart(priced, arms)) is not None:
             return refused(since, until, reason)
-        wanted = Candidate(
+        wanted = CandidateConfig(
             knobs=knobs_of(candidate),
             arms=tuple(arm for arm in arms if arm.arm_id not in known or known[arm.arm_id].state == "active"),
             default_arm_id=default_arm_id(candidate, arms),
             priced=priced,
-            newcomers=frozenset(arm_id for arm_id, enrolment in known.items() if enrolment.is_newcomer),
-            added=frozenset(arm_id for arm_id, enrolment in known.items() if enrolment.entry is not None),
+            newcomers=frozenset(arm_id for arm_id, registration in known.items() if registration.is_newcomer),
+            added=frozenset(
+                arm_id for arm_id, registration in known.items() if registration.entry is not None
+            ),
             holdout_share=candidate.holdout_share,
         )
         return await evaluate(rounds(database, tenant, since, until), wanted, since, until)
 
 
-def _arms(settings: Settings, environ: Mapping[str, str], known: Mapping[str, Enrolment]) -> list[Arm]:
+def _arms(settings: Settings, environ: Mapping[str, str], known: Mapping[str, ArmRegistration]) -> list[Arm]:
     """The arms of the settings, and what was changed of them at runtime."""
     return line_up(choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms, known)

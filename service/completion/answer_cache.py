@@ -24,7 +24,7 @@ class CachedAnswer:
     expires_at: datetime
 
 
-class ExactCache:
+class AnswerCache:
     """Keeps the answers used last, in this process; a tenant never gets another's.
 
     Only answers that ended by themselves are kept: a truncated or filtered one may turn out

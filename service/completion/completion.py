@@ -13,14 +13,14 @@ import structlog
 
 from service.arms.catalog import Catalog
 from service.background import Background
-from service.completion.answer_cache import CachedAnswer, ExactCache
-from service.completion.fallback import AnsweredElsewhere, Ask, Attempts
-from service.completion.model_call import Call
-from service.completion.readahead import Held
-from service.completion.request_run import Run
-from service.domain.chunks import in_pieces
+from service.completion.answer_cache import AnswerCache, CachedAnswer
+from service.completion.fallback import AnsweredElsewhere, Ask, FallbackChain
+from service.completion.model_call import ModelCall
+from service.completion.readahead import LookaheadStream
+from service.completion.request_run import RequestRun
+from service.domain.chunks import as_chunks
 from service.domain.explanation import explanation
-from service.domain.ports import Clock, Journal, ModelCaller
+from service.domain.ports import Clock, Journal, ModelClient
 from service.domain.types import (
     Answer,
     Arm,
@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-MAX_EMPTY_PIECES = 10_000  # before the first content; they are kept until then
+MAX_EMPTY_CHUNKS = 10_000  # before the first content; they are kept until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class _Opened:
     """A stream that has reached its first content, and may have been held for a while since."""
 
     first: list[Chunk]
-    rest: Held
+    rest: LookaheadStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +99,16 @@ class Completion:
 
     router: Router
     catalog: Catalog
-    attempts: Attempts
+    fallback: FallbackChain
     journal: Journal
-    caller: ModelCaller
+    model_client: ModelClient
     background: Background
-    observe: Callable[[Run, Outcome], None]
-    notice: Callable[[Run, Outcome], Coroutine[None, None, None]]
+    observe: Callable[[RequestRun, Outcome], None]
+    learn_implicitly: Callable[[RequestRun, Outcome], Coroutine[None, None, None]]
     clock: Clock
     store_texts: bool
-    cache: ExactCache | None
-    hold_s: float  # so long a stream is held back after its first content, to judge it
+    cache: AnswerCache | None
+    lookahead_s: float  # so long a stream is held back after its first content, to judge it
 
     async def complete(self, query: Query) -> Completed:
         """Answer a query in one piece.
@@ -122,7 +122,7 @@ class Completion:
         if (seen := self._seen(query, logged)) is not None:
             return Completed(await self._repeat(query, logged, seen), seen.body)
         run, call, answer = await self._answer(query, logged, self._complete)
-        self.attempts.succeeded(run, call)
+        self.fallback.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
         if self.cache is not None and answer.native is None and call.fault is None:
@@ -133,24 +133,26 @@ class Completion:
         """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
         logged = await self._find(query)
         if (seen := self._seen(query, logged)) is not None:
-            return Streaming(await self._repeat(query, logged, seen), in_pieces(seen.body))
+            return Streaming(await self._repeat(query, logged, seen), as_chunks(seen.body))
         run, call, opened = await self._answer(query, logged, self._open)
         chunks = self._chunks(run, call, opened)
         await anext(chunks)  # begun: to close what has not begun would do nothing
         return Streaming(self._head(run), chunks)
 
-    async def _answer(self, query: Query, logged: LoggedDecision | None, ask: Ask[T]) -> tuple[Run, Call, T]:
+    async def _answer(
+        self, query: Query, logged: LoggedDecision | None, ask: Ask[T]
+    ) -> tuple[RequestRun, ModelCall, T]:
         """Decide, unless that was done before, and call until answered; failures are logged."""
-        allowance = self.attempts.allowance(query, logged)
+        budget = self.fallback.budget(query, logged)
         run = await self._begin(query, logged)
         try:
             try:
-                call, answered = await self.attempts.until_answered(run, allowance, ask)
+                call, answered = await self.fallback.call_until_answered(run, budget, ask)
             except AnsweredElsewhere:
-                first = await self._again(query)
+                first = await self._first_decision(query)
                 second, run = run, await self._begin(query, first)
-                run.take_over(second)
-                call, answered = await self.attempts.until_answered(run, allowance, ask)
+                run.adopt(second)
+                call, answered = await self.fallback.call_until_answered(run, budget, ask)
         except RouterError:
             await self._to_the_end(self._log_given_up(run, "failed"))
             raise
@@ -164,7 +166,7 @@ class Completion:
         if self.cache is None or (logged is not None and logged.kind != "cache"):
             return None
         seen = self.cache.find(query)
-        return seen if seen is not None and self.attempts.any_exists([seen.arm_id]) else None
+        return seen if seen is not None and self.fallback.any_exists([seen.arm_id]) else None
 
     async def _repeat(self, query: Query, logged: LoggedDecision | None, seen: CachedAnswer) -> Head:
         """Log a request that is answered from the cache."""
@@ -173,7 +175,7 @@ class Completion:
             await self._committed(run)
         except AnsweredElsewhere:
             # A conflict, unless it is the same request at the same time.
-            run.decision_id = (await self._again(query)).decision_id
+            run.decision_id = (await self._first_decision(query)).decision_id
             return self._head(run)
         outcome = run.repeated(seen.body, self.clock(), store_texts=self.store_texts)
         await self._to_the_end(self._log(run, outcome))
@@ -181,29 +183,29 @@ class Completion:
 
     # --- beginning
 
-    async def _begin(self, query: Query, logged: LoggedDecision | None) -> Run:
+    async def _begin(self, query: Query, logged: LoggedDecision | None) -> RequestRun:
         """A new decision, or a further attempt of the logged one.
 
         Where that left no arm to call (it was answered from the cache, or its arms have gone since), the arms
         are weighed anew.
         """
-        if logged is None or not self.attempts.any_exists(arm_id for arm_id, _ in logged.probabilities):
+        if logged is None or not self.fallback.any_exists(arm_id for arm_id, _ in logged.probabilities):
             try:
                 decision = await self.router.decide(query)
             except AllArmsFailed as error:
-                refusal = self._decided(self.router.refuse(query, error.rests), logged)
+                refusal = self._decided(self.router.refuse(query, error.cooling_down), logged)
                 await self._to_the_end(self._log_given_up(refusal, "failed"))
                 raise
             return self._decided(decision, logged)
-        return Run.retry(query, logged)
+        return RequestRun.retry(query, logged)
 
-    def _decided(self, decision: Decision, logged: LoggedDecision | None) -> Run:
+    def _decided(self, decision: Decision, logged: LoggedDecision | None) -> RequestRun:
         """A run whose decision is being committed, or stands in for the one that was."""
         if logged is not None:
-            run = Run.of(replace(decision, decision_id=logged.decision_id))
+            run = RequestRun.of(replace(decision, decision_id=logged.decision_id))
             run.position = logged.n_attempts
             return run
-        run = Run.of(decision)
+        run = RequestRun.of(decision)
         run.logging = asyncio.create_task(self.journal.log_decision(decision))
         return run
 
@@ -224,14 +226,14 @@ class Completion:
             )
         return logged
 
-    async def _again(self, query: Query) -> LoggedDecision:
+    async def _first_decision(self, query: Query) -> LoggedDecision:
         """The decision that was logged first."""
         first = await self._find(query)
         if first is None:
             raise RequestConflict(f"X-Request-ID {query.request_id!r} is in use", param="X-Request-ID")
         return first
 
-    async def _committed(self, run: Run) -> None:
+    async def _committed(self, run: RequestRun) -> None:
         """Wait until the decision is committed: no answer begins before.
 
         Raises:
@@ -252,28 +254,30 @@ class Completion:
 
     # --- calling
 
-    async def _complete(self, run: Run, call: Call) -> Answer:
+    async def _complete(self, run: RequestRun, call: ModelCall) -> Answer:
         body, native = run.asked_of(call.arm)
-        answer = await self.caller.complete(call.arm, body, timeout_s=call.timeout_s, native=native)
+        answer = await self.model_client.complete(call.arm, body, timeout_s=call.timeout_s, native=native)
         call.received(answer, self.clock())
         call.require_every_choice()
         await self._committed(run)
         return answer
 
-    async def _open(self, run: Run, call: Call) -> _Opened:
+    async def _open(self, run: RequestRun, call: ModelCall) -> _Opened:
         body, native = run.asked_of(call.arm)
         # The deadline ends with the first content; from then on each piece has the arm's own time.
-        chunks = Held(self.caller.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native))
+        chunks = LookaheadStream(
+            self.model_client.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native)
+        )
         try:
             first = await self._until_content(call, chunks)
             await self._committed(run)
-            first += await self._held_back(call, chunks)
+            first += await self._lookahead(call, chunks)
         except BaseException:
             await chunks.aclose()
             raise
         return _Opened(first, chunks)
 
-    async def _until_content(self, call: Call, chunks: Held) -> list[Chunk]:
+    async def _until_content(self, call: ModelCall, chunks: LookaheadStream) -> list[Chunk]:
         """The pieces up to the first with content, or all of a stream without any."""
         first: list[Chunk] = []
         try:
@@ -282,25 +286,25 @@ class Completion:
                     first.append(chunk)
                     if call.received_chunk(chunk, self.clock()):
                         return first
-                    if len(first) > MAX_EMPTY_PIECES:
+                    if len(first) > MAX_EMPTY_CHUNKS:
                         raise ProviderBroken(f"{call.arm.model} sent {len(first)} pieces without content")
         except TimeoutError:
             raise ProviderTimeout(f"{call.arm.model} gave no content within {call.timeout_s:g} s") from None
         call.ended(self.clock())
         return first
 
-    async def _held_back(self, call: Call, chunks: Held) -> list[Chunk]:
+    async def _lookahead(self, call: ModelCall, chunks: LookaheadStream) -> list[Chunk]:
         """What else comes while the stream is held back: all of it, where it ends so soon."""
-        if self.hold_s == 0 or call.is_whole:
+        if self.lookahead_s == 0 or call.is_whole:
             return []
-        held = await chunks.within(min(self.hold_s, call.timeout_s - (call.ttft_s or 0.0)))
+        held = await chunks.within(min(self.lookahead_s, call.timeout_s - (call.ttft_s or 0.0)))
         for chunk in held:
             call.received_chunk(chunk, self.clock())
         if chunks.has_ended:
             call.ended(self.clock())
         return held
 
-    async def _chunks(self, run: Run, call: Call, opened: _Opened) -> AsyncGenerator[Chunk, None]:
+    async def _chunks(self, run: RequestRun, call: ModelCall, opened: _Opened) -> AsyncGenerator[Chunk, None]:
         try:
             async with aclosing(opened.rest):
                 yield Chunk({})  # nobody sees it
@@ -311,14 +315,14 @@ class Completion:
                     yield _named(chunk, call.arm)
             call.require_every_choice()
         except ProviderError as error:
-            self.attempts.failed(run, call, error)
+            self.fallback.failed(run, call, error)
             await self._to_the_end(self._log_outcome(run, "failed"))
             raise
         except BaseException:  # the caller left, or a bug
-            self.attempts.cancelled(run, call)
+            self.fallback.cancelled(run, call)
             self.background.spawn(self._log_outcome(run, "cancelled"))
             raise
-        self.attempts.succeeded(run, call)
+        self.fallback.succeeded(run, call)
         await self._to_the_end(self._log_outcome(run, "ok"))
 
     # --- ending
@@ -327,29 +331,29 @@ class Completion:
         """Wait for work that goes on when the caller hangs up meanwhile."""
         await asyncio.shield(self.background.spawn(work))
 
-    async def _log_given_up(self, run: Run, status: AttemptStatus) -> None:
+    async def _log_given_up(self, run: RequestRun, status: AttemptStatus) -> None:
         try:
             await self._committed(run)
         except AnsweredElsewhere:
-            run = await self._moved(run)
+            run = await self._rebased(run)
         await self._log_outcome(run, status)
 
-    async def _moved(self, run: Run) -> Run:
+    async def _rebased(self, run: RequestRun) -> RequestRun:
         """What a run did, under the decision that was logged first; lost where that is another request's."""
         try:
-            first = await self._again(run.query)
+            first = await self._first_decision(run.query)
         except RequestConflict:
             run.is_lost = True
             return run
-        moved = Run.retry(run.query, first)
-        moved.take_over(run)
+        moved = RequestRun.retry(run.query, first)
+        moved.adopt(run)
         return moved
 
-    async def _log_outcome(self, run: Run, status: AttemptStatus) -> None:
+    async def _log_outcome(self, run: RequestRun, status: AttemptStatus) -> None:
         self.router.settle(run)
         await self._log(run, run.outcome(status, self.clock(), store_texts=self.store_texts))
 
-    async def _log(self, run: Run, outcome: Outcome) -> None:
+    async def _log(self, run: RequestRun, outcome: Outcome) -> None:
         self.observe(run, outcome)
         log.info(
             "answered" if outcome.status == "ok" else "not_answered",
@@ -371,9 +375,9 @@ class Completion:
             await self.journal.log_outcome(outcome, run.attempts)
         except StoreUnavailable as error:
             log.error("outcome_not_logged", request_id=run.query.request_id, error=str(error))
-        self.background.spawn(self.notice(run, outcome))  # the answer does not wait for it
+        self.background.spawn(self.learn_implicitly(run, outcome))  # the answer does not wait for it
 
-    def _head(self, run: Run) -> Head:
+    def _head(self, run: RequestRun) -> Head:
         explained = run.query.options.explain and run.decision is not None
         return Head(
             request_id=run.query.request_id,

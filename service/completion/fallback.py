@@ -13,8 +13,8 @@ import numpy as np
 from bandit.policy import draw, without
 from service.arms.catalog import Catalog, list_cost_usd
 from service.completion.faults import fault_of
-from service.completion.model_call import Call
-from service.completion.request_run import Run
+from service.completion.model_call import ModelCall
+from service.completion.request_run import RequestRun
 from service.domain.ports import Clock
 from service.domain.types import Arm, Candidate, LoggedDecision, Query, Signal
 from service.errors import (
@@ -31,7 +31,7 @@ from service.errors import (
 
 T = TypeVar("T")
 LIMITS = {kind.__name__: kind for kind in (ProviderRateLimited, ProviderOutOfCredit)}
-Ask: TypeAlias = Callable[[Run, Call], Awaitable[T]]
+Ask: TypeAlias = Callable[[RequestRun, ModelCall], Awaitable[T]]
 
 
 class AnsweredElsewhere(Exception):
@@ -39,7 +39,7 @@ class AnsweredElsewhere(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class RequestBudget:
     """What may be spent on answering one request."""
 
     until: datetime
@@ -47,7 +47,7 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class NextArm:
     """The arm to be called next."""
 
     arm_id: str
@@ -56,7 +56,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
+class FallbackChain:
     """Makes the calls of a run; what comes of each is noted in the run and told to the breaker.
 
     Args:
@@ -72,7 +72,7 @@ class Attempts:
     deadline_s: float
     escalates: bool
 
-    def allowance(self, query: Query, logged: LoggedDecision | None) -> Allowance:
+    def budget(self, query: Query, logged: LoggedDecision | None) -> RequestBudget:
         """What the request may spend from now on.
 
         Each earlier call under its id, or else each retry its client says it made, leaves one call less;
@@ -80,9 +80,11 @@ class Attempts:
         """
         n_before = max(query.n_client_retries, 0 if logged is None else logged.n_attempts)
         until = self.clock() + timedelta(seconds=self.deadline_s)
-        return Allowance(until, max(1, self.max_attempts - n_before))
+        return RequestBudget(until, max(1, self.max_attempts - n_before))
 
-    async def until_answered(self, run: Run, allowance: Allowance, ask: Ask[T]) -> tuple[Call, T]:
+    async def call_until_answered(
+        self, run: RequestRun, budget: RequestBudget, ask: Ask[T]
+    ) -> tuple[ModelCall, T]:
         """Call the decided arm, and on failure the next one by probability.
 
         An answer that falls short is the caller's only when no better one comes. The call that is
@@ -92,49 +94,51 @@ class Attempts:
             ProviderRejected: the provider found the request faulty, and no other arm may accept it.
             AllArmsFailed: none is left, or enough were tried, or the time is over.
         """
-        call, answer = await self._until_any(run, allowance, ask, Turn(run.arm_id, run.propensity))
+        call, answer = await self._until_any(run, budget, ask, NextArm(run.arm_id, run.propensity))
         while call.fault is not None:
             self._set_aside(run, call, call.fault)
-            turn = self._better(run, allowance, call)
-            if turn is None:
+            next_arm = self._better(run, budget, call)
+            if next_arm is None:
                 break
             try:
-                call, answer = await self._until_any(run, allowance, ask, turn)
+                call, answer = await self._until_any(run, budget, ask, next_arm)
             except (ProviderRejected, AllArmsFailed):
                 break
         run.last = call
         return call, answer
 
-    async def _until_any(self, run: Run, allowance: Allowance, ask: Ask[T], turn: Turn) -> tuple[Call, T]:
+    async def _until_any(
+        self, run: RequestRun, budget: RequestBudget, ask: Ask[T], next_arm: NextArm
+    ) -> tuple[ModelCall, T]:
         """Call until an answer comes, whatever it is worth."""
         while True:
-            arm = self._find(turn.arm_id)
+            arm = self._find(next_arm.arm_id)
             why = "is no longer there" if arm is None else self.catalog.reason_against(arm, run.query)
             entry = "refused" if arm is None or why is not None else self.catalog.breaker.begin(arm)
-            is_kept = run.is_held and turn.arm_id == run.arm_id
+            is_kept = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
             if why is None and entry == "refused" and not is_kept:
                 why = "is resting"
             if arm is None or why is not None:  # which was not so when it was drawn
-                run.passed_over[turn.arm_id] = str(why)
-                turn = self._next(run, allowance)
+                run.passed_over[next_arm.arm_id] = str(why)
+                next_arm = self._next(run, budget)
                 continue
-            call = run.call(arm, turn.propensity, self.clock())
-            call.timeout_s = min(arm.timeout_s, self._left_s(allowance))
-            call.is_trial, call.is_escalation = entry == "trial", turn.is_escalation
+            call = run.call(arm, next_arm.propensity, self.clock())
+            call.timeout_s = min(arm.timeout_s, self._left_s(budget))
+            call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
             try:
                 answer = await ask(run, call)
                 call.fault = await self._fault(call)
                 return call, answer
             except ProviderError as error:
                 self.failed(run, call, self._seen_fairly(call, error))
-                if self._may_go_without_thoughts(run, call, error, allowance):
-                    run.without_thoughts.add(arm.arm_id)
+                if self._may_strip_thinking(run, call, error, budget):
+                    run.stripped_thinking.add(arm.arm_id)
                     continue
                 if isinstance(error, ProviderRejected) and not (
-                    error.another_may_accept and self._left(run, allowance)
+                    error.another_may_accept and self._left(run, budget)
                 ):
                     raise
-                turn = self._next(run, allowance, error)
+                next_arm = self._next(run, budget, error)
             except AnsweredElsewhere:
                 if call.answered_at is None:
                     self.cancelled(run, call)
@@ -145,12 +149,12 @@ class Attempts:
                 self.cancelled(run, call)
                 raise
 
-    def succeeded(self, run: Run, call: Call) -> None:
+    def succeeded(self, run: RequestRun, call: ModelCall) -> None:
         """The answer is whole."""
         self._tell_answered(call)
         run.finished(call, self.clock())
 
-    def failed(self, run: Run, call: Call, error: ProviderError) -> None:
+    def failed(self, run: RequestRun, call: ModelCall, error: ProviderError) -> None:
         """The call broke off, before its first content or after."""
         if isinstance(error, ProviderCutShort):
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
@@ -158,9 +162,9 @@ class Attempts:
             self.catalog.breaker.failed(call.arm, error, is_trial=call.is_trial)
         run.failed(call, error, self.clock())
 
-    def cancelled(self, run: Run, call: Call) -> None:
+    def cancelled(self, run: RequestRun, call: ModelCall) -> None:
         """We gave the call up, which says nothing about the arm."""
-        if not call.is_told:
+        if not call.breaker_informed:
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
         run.cancelled(call, self.clock())
 
@@ -170,7 +174,7 @@ class Attempts:
 
     # --- answers that fall short
 
-    async def _fault(self, call: Call) -> Signal | None:
+    async def _fault(self, call: ModelCall) -> Signal | None:
         """What is wrong with an answer; None also where it is not all here yet."""
         if not call.is_whole:
             return None
@@ -178,38 +182,38 @@ class Attempts:
             return "empty"
         return await asyncio.to_thread(fault_of, call) if self.escalates else None  # a schema takes its time
 
-    def _set_aside(self, run: Run, call: Call, fault: Signal) -> None:
+    def _set_aside(self, run: RequestRun, call: ModelCall, fault: Signal) -> None:
         """Keep the answer until a better one comes."""
         self._tell_answered(call)
         run.fell_short[call.arm.arm_id] = fault
         run.failed(call, ProviderFellShort(fault), self.clock())
 
-    def _tell_answered(self, call: Call) -> None:
+    def _tell_answered(self, call: ModelCall) -> None:
         """Tell the breaker, once, of a whole answer: an empty one is as bad as none."""
-        if call.is_told:
+        if call.breaker_informed:
             return
-        call.is_told = True
+        call.breaker_informed = True
         if call.is_empty:
             empty = ProviderFellShort("empty")
             self.catalog.breaker.failed(call.arm, empty, is_trial=call.is_trial)
         else:
             self.catalog.breaker.succeeded(call.arm)
 
-    def _better(self, run: Run, allowance: Allowance, call: Call) -> Turn | None:
+    def _better(self, run: RequestRun, budget: RequestBudget, call: ModelCall) -> NextArm | None:
         """Who may answer better: a stronger arm, or, where nothing was answered, any other."""
-        left = self._left(run, allowance)
+        left = self._left(run, budget)
         stronger = self._stronger(run, call, left) if self.escalates else None
         if stronger is None and call.is_empty and left:
             return self._drawn(run, left)
         return stronger
 
-    def _stronger(self, run: Run, call: Call, left: set[str]) -> Turn | None:
+    def _stronger(self, run: RequestRun, call: ModelCall, left: set[str]) -> NextArm | None:
         """The most probable arm of those expected to be rated higher that the budget allows.
 
         None for a retry, of which no expectations are known, for a request that is held out to measure
         what the default model does by itself, and amid a tool loop, whose arm does not change.
         """
-        if run.decision is None or run.decision.holdout or run.is_held:
+        if run.decision is None or run.decision.holdout or run.is_in_tool_loop:
             return None
         weighed = {c.arm_id: c for c in run.decision.candidates}
         to_beat = _expected_reward(weighed[call.arm.arm_id])
@@ -218,76 +222,74 @@ class Attempts:
         if not able:
             return None
         best = max(able, key=lambda candidate: candidate.probability)
-        return Turn(best.arm_id, propensity=1.0, is_escalation=True)
+        return NextArm(best.arm_id, propensity=1.0, is_escalation=True)
 
     # --- arms that remain
 
-    def _next(self, run: Run, allowance: Allowance, error: ProviderError | None = None) -> Turn:
+    def _next(self, run: RequestRun, budget: RequestBudget, error: ProviderError | None = None) -> NextArm:
         """Draw among the arms that remain, by their probability."""
-        left = self._left(run, allowance)
+        left = self._left(run, budget)
         if not left:
-            raise self._all_failed(run, allowance) from error
+            raise self._all_failed(run, budget) from error
         return self._drawn(run, left)
 
-    def _drawn(self, run: Run, left: set[str]) -> Turn:
+    def _drawn(self, run: RequestRun, left: set[str]) -> NextArm:
         arm_ids = list(run.probabilities)
-        tried_or_resting = [i for i, arm_id in enumerate(arm_ids) if arm_id not in left]
-        probabilities = without(np.array(list(run.probabilities.values())), tried_or_resting)
+        tried_or_cooling_down = [i for i, arm_id in enumerate(arm_ids) if arm_id not in left]
+        probabilities = without(np.array(list(run.probabilities.values())), tried_or_cooling_down)
         choice = draw(probabilities, self.rng)
-        return Turn(arm_ids[choice.index], choice.propensity)
+        return NextArm(arm_ids[choice.index], choice.propensity)
 
-    def _all_failed(self, run: Run, allowance: Allowance) -> AllArmsFailed:
+    def _all_failed(self, run: RequestRun, budget: RequestBudget) -> AllArmsFailed:
         tried = [f"{a.arm_id}: {a.error_message}" for a in run.attempts if a.status == "failed"]
         tried += [f"{arm_id}: {why}" for arm_id, why in run.passed_over.items()]
-        if self._left_s(allowance) == 0:
+        if self._left_s(budget) == 0:
             tried.append(f"the time for a request is over ({self.deadline_s:g} s)")
         arms = [arm for arm_id in run.probabilities if (arm := self._find(arm_id)) is not None]
-        wait_s = min((self.catalog.breaker.rests_for_s(arm) for arm in arms), default=0.0)
+        wait_s = min((self.catalog.breaker.reopens_in_s(arm) for arm in arms), default=0.0)
         message = f"no model answered: {'; '.join(tried)}"
         return no_answer(self._causes(run), message, retry_after_s=wait_s or None)
 
-    def _causes(self, run: Run) -> list[type[ProviderError]]:
+    def _causes(self, run: RequestRun) -> list[type[ProviderError]]:
         """What the arms whose turn came failed of, or rest of."""
         of_calls = [
             LIMITS.get(str(a.error_type), ProviderError) for a in run.attempts if a.status == "failed"
         ]
         passed_over = [self._find(arm_id) for arm_id in run.passed_over]
-        of_rests = [
-            ProviderError if arm is None else self.catalog.breaker.rests_of(arm) for arm in passed_over
+        of_cooling_down = [
+            ProviderError if arm is None else self.catalog.breaker.open_cause(arm) for arm in passed_over
         ]
-        return [*of_calls, *of_rests]
+        return [*of_calls, *of_cooling_down]
 
-    def _may_go_without_thoughts(
-        self, run: Run, call: Call, error: ProviderError, allowance: Allowance
+    def _may_strip_thinking(
+        self, run: RequestRun, call: ModelCall, error: ProviderError, budget: RequestBudget
     ) -> bool:
         """Whether the same arm is to be asked again, once, without what was thought before."""
-        is_blamed = isinstance(error, ProviderRejected) and error.blames_thoughts
-        return (
-            is_blamed and call.arm.arm_id not in run.without_thoughts and not self._is_spent(run, allowance)
-        )
+        is_blamed = isinstance(error, ProviderRejected) and error.blames_thinking
+        return is_blamed and call.arm.arm_id not in run.stripped_thinking and not self._is_spent(run, budget)
 
-    def _left(self, run: Run, allowance: Allowance) -> set[str]:
+    def _left(self, run: RequestRun, budget: RequestBudget) -> set[str]:
         """The arms that may still be tried."""
-        if self._is_spent(run, allowance):
+        if self._is_spent(run, budget):
             return set()
         return {arm_id for arm_id in run.untried if self._may_be_called(run, arm_id)}
 
-    def _is_spent(self, run: Run, allowance: Allowance) -> bool:
-        return len(run.attempts) >= allowance.n_attempts or self._left_s(allowance) == 0
+    def _is_spent(self, run: RequestRun, budget: RequestBudget) -> bool:
+        return len(run.attempts) >= budget.n_attempts or self._left_s(budget) == 0
 
-    def _left_s(self, allowance: Allowance) -> float:
-        return max(0.0, (allowance.until - self.clock()).total_seconds())
+    def _left_s(self, budget: RequestBudget) -> float:
+        return max(0.0, (budget.until - self.clock()).total_seconds())
 
-    def _seen_fairly(self, call: Call, error: ProviderError) -> ProviderError:
+    def _seen_fairly(self, call: ModelCall, error: ProviderError) -> ProviderError:
         """The error, unless the deadline left the arm less than half of the time it should have."""
         fair_s = min(call.arm.timeout_s, self.deadline_s) / 2
         if isinstance(error, ProviderTimeout) and call.timeout_s < fair_s:
             return ProviderCutShort(str(error))
         return error
 
-    def _may_be_called(self, run: Run, arm_id: str) -> bool:
+    def _may_be_called(self, run: RequestRun, arm_id: str) -> bool:
         arm = self._find(arm_id)
-        if arm is None or self.catalog.breaker.why_resting(arm) is not None:
+        if arm is None or self.catalog.breaker.open_reason(arm) is not None:
             return False
         if self.catalog.reason_against(arm, run.query) is not None:
             return False

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from service.completion import json_schema
-from service.completion.model_call import Call
+from service.completion.model_call import ModelCall
 from service.domain.types import Attempt, Json, Signal
 
 LONG_ANSWER_TOKENS = 2048  # who allows fewer expects to be cut off
@@ -33,7 +33,7 @@ def failed_arms(attempts: Iterable[Attempt]) -> list[str]:
     return list(dict.fromkeys(failed))
 
 
-def fault_of(call: Call) -> Signal | None:
+def fault_of(call: ModelCall) -> Signal | None:
     """What is wrong with a whole answer, at first sight; one fault only, since each may bring the next."""
     if _is_refusal(call):
         return "refusal"
@@ -48,7 +48,7 @@ def _is_arms_fault(attempt: Attempt) -> bool:
     return attempt.error_type in ARM_FAULTS and attempt.upstream_status not in KEY_REFUSED
 
 
-def _is_refusal(call: Call) -> bool:
+def _is_refusal(call: ModelCall) -> bool:
     if call.is_refusal or call.finish_reason == "content_filter":
         return True
     text = call.text.strip()
@@ -57,12 +57,12 @@ def _is_refusal(call: Call) -> bool:
     return _REFUSAL.match(text.lower().replace("\u2019", "'")) is not None
 
 
-def _is_long_answer_wanted(call: Call) -> bool:
+def _is_long_answer_wanted(call: ModelCall) -> bool:
     allowed = call.query.max_output_tokens
     return allowed is None or allowed >= LONG_ANSWER_TOKENS
 
 
-def _is_out_of_form(call: Call) -> bool:
+def _is_out_of_form(call: ModelCall) -> bool:
     """Whether it is not what `response_format`, or a strict tool, asks for."""
     body = call.query.body
     if (body.get("n") or 1) > 1:

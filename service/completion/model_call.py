@@ -12,7 +12,7 @@ from service.domain.usage import estimated_usage
 from service.errors import ProviderBroken, ProviderRejected
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; no model writes so much, but a broken one may never end
-THOUGHTS = ("reasoning_content", "reasoning")  # by who shows them
+THINKING_FIELDS = ("reasoning_content", "reasoning")  # by who shows them
 BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "blocks")  # parts of an answer
 
 
@@ -25,7 +25,7 @@ class ToolCall:
 
 
 @dataclass(slots=True)
-class Call:
+class ModelCall:
     """One call of one arm under way, and what has come of it."""
 
     query: Query
@@ -37,14 +37,14 @@ class Call:
     is_escalation: bool = False
     is_whole: bool = False  # nothing more will come
     fault: Signal | None = None  # what is wrong with it, as far as that is looked for
-    is_told: bool = False  # the breaker knows what came of it
+    breaker_informed: bool = False  # the breaker knows what came of it
     attempt_id: UUID = field(default_factory=uuid4)
     answered_at: datetime | None = None
     ttft_s: float | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
     written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
-    n_thought_bytes: int = 0  # of what it wrote for itself, where that is shown
+    n_thinking_bytes: int = 0  # of what it wrote for itself, where that is shown
     is_refusal: bool = False  # the model says so itself
     has_more: bool = False  # than text: tool calls, sound, images
     tool_calls: dict[int, ToolCall] = field(default_factory=dict)  # of the first choice
@@ -102,7 +102,7 @@ class Call:
 
     def counted(self) -> Usage:
         """Tokens as the provider counted them; what it had not counted yet is estimated from lengths."""
-        estimated = estimated_usage(self.query.body, len(self.written) + self.n_thought_bytes)
+        estimated = estimated_usage(self.query.body, len(self.written) + self.n_thinking_bytes)
         if self.usage is None:
             return estimated
         if self.is_whole or self.finish_reason is not None:
@@ -117,8 +117,8 @@ class Call:
         )
         if choice.get("index", 0) == 0:
             self._take_tool_calls(message.get("tool_calls"))
-        self.n_thought_bytes += sum(
-            len(_text_of(message.get(name)).encode(errors="replace")) for name in THOUGHTS
+        self.n_thinking_bytes += sum(
+            len(_text_of(message.get(name)).encode(errors="replace")) for name in THINKING_FIELDS
         )
         self._keep(texts_of(message))
 

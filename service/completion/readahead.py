@@ -9,7 +9,7 @@ from typing import Self
 from service.domain.types import Chunk
 
 
-class Held:
+class LookaheadStream:
     """The pieces of a model's stream, in order.
 
     A wait that is given up would end the generator of the pieces, so a piece that did not come in time

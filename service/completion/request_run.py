@@ -10,21 +10,21 @@ from decimal import Decimal
 from typing import TypedDict
 from uuid import UUID
 
-from service.completion.model_call import Call, texts_of
+from service.completion.model_call import ModelCall, texts_of
 from service.conversations.portability import safe_history, vendor_of
 from service.domain.types import (
     Arm,
     Attempt,
     AttemptStatus,
+    ConversationState,
+    ConversationStep,
     Decision,
     DecisionKind,
     Json,
     LoggedDecision,
     Native,
     Outcome,
-    Pin,
     Query,
-    Session,
     Signal,
     Usage,
 )
@@ -33,7 +33,7 @@ from service.errors import ProviderError
 
 
 @dataclass(slots=True)
-class Run:
+class RequestRun:
     """The decision for one query, the calls made for it, and the arms that remain."""
 
     query: Query
@@ -45,18 +45,18 @@ class Run:
     probabilities: dict[str, float]
     position: int  # of the next call, over all runs of this decision
     degraded: list[str]
-    session: Session | None = None
+    step: ConversationStep | None = None
     reserved_usd: float = 0.0  # in the budget's purse, until the run is settled
     logging: asyncio.Task[None] | None = None
     is_lost: bool = False  # its decision could not be logged, so nor can what follows
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: dict[str, str] = field(default_factory=dict)  # arms whose turn came, and why not they
     fell_short: dict[str, Signal] = field(default_factory=dict)  # arms whose answers were set aside, and why
-    without_thoughts: set[str] = field(default_factory=set)  # arms that refused what was thought before
-    last: Call | None = None
+    stripped_thinking: set[str] = field(default_factory=set)  # arms that refused what was thought before
+    last: ModelCall | None = None
 
     @classmethod
-    def of(cls, decision: Decision) -> Run:
+    def of(cls, decision: Decision) -> RequestRun:
         expected_usd = {c.arm_id: c.expected_cost_usd for c in decision.candidates}
         return cls(
             query=decision.query,
@@ -68,12 +68,12 @@ class Run:
             probabilities={c.arm_id: c.probability for c in decision.candidates},
             position=0,
             degraded=list(decision.degraded),
-            session=decision.session,
+            step=decision.step,
             reserved_usd=expected_usd.get(decision.arm_id, 0.0),
         )
 
     @classmethod
-    def retry(cls, query: Query, logged: LoggedDecision) -> Run:
+    def retry(cls, query: Query, logged: LoggedDecision) -> RequestRun:
         return cls(
             query=query,
             decision_id=logged.decision_id,
@@ -84,7 +84,7 @@ class Run:
             probabilities=dict(logged.probabilities),
             position=logged.n_attempts,
             degraded=[],
-            session=logged.session,
+            step=logged.step,
         )
 
     @property
@@ -109,48 +109,56 @@ class Run:
         return "escalated" if self.last.is_escalation else "fallback"
 
     @property
-    def is_held(self) -> bool:
+    def is_in_tool_loop(self) -> bool:
         """Whether the decided arm is amid a tool loop, and is called even while it rests."""
         return (
             self.query.turn.in_tool_loop
-            and self.session is not None
-            and self.session.held_arm_id == self.arm_id
+            and self.step is not None
+            and self.step.previous_arm_id == self.arm_id
         )
 
-    def n_foreign(self, arm: Arm) -> int:
+    def n_messages_of_other_vendors(self, arm: Arm) -> int:
         """How many of the first messages may hold thoughts that the arm does not take for its own."""
-        if arm.arm_id in self.without_thoughts:
+        if arm.arm_id in self.stripped_thinking:
             return self.query.n_messages
-        if self.session is None:
+        if self.step is None:
             return 0 if arm.arm_id == self.arm_id else self.query.n_messages
-        return self.session.n_foreign if vendor_of(arm) == self.session.vendor else self.query.n_messages
+        return (
+            self.step.n_messages_of_other_vendors
+            if vendor_of(arm) == self.step.vendor
+            else self.query.n_messages
+        )
 
     def asked_of(self, arm: Arm) -> tuple[Json, Native | None]:
         """The request as the arm's vendor takes it, and the native one where there is one."""
-        body, native, n_foreign = self.query.body, self.query.native, self.n_foreign(arm)
+        body, native, n_messages_of_other_vendors = (
+            self.query.body,
+            self.query.native,
+            self.n_messages_of_other_vendors(arm),
+        )
         if native is not None:
-            native = replace(native, body=safe_history(native.body, arm, n_foreign))
-        return safe_history(body, arm, n_foreign), native
+            native = replace(native, body=safe_history(native.body, arm, n_messages_of_other_vendors))
+        return safe_history(body, arm, n_messages_of_other_vendors), native
 
-    def moved_pin(self, now: datetime) -> Pin | None:
+    def moved_conversation(self, now: datetime) -> ConversationState | None:
         """Where an answer leaves the conversation otherwise than decided; None: as it was decided."""
-        if self.session is None or self.last is None:
+        if self.step is None or self.last is None:
             return None
-        if self.answering_arm_id == self.arm_id and self.arm_id not in self.without_thoughts:
+        if self.answering_arm_id == self.arm_id and self.arm_id not in self.stripped_thinking:
             return None
         if not self.attempts or self.attempts[-1].status != "ok":
             return None
-        return Pin(
+        return ConversationState(
             arm_id=self.answering_arm_id,
             vendor=vendor_of(self.last.arm),
-            n_foreign=self.n_foreign(self.last.arm),
-            turns=self.session.turn,
-            holdout=self.session.holdout,
+            n_messages_of_other_vendors=self.n_messages_of_other_vendors(self.last.arm),
+            turns=self.step.turn,
+            holdout=self.step.holdout,
             decision_id=self.decision_id,
             updated_at=now,
         )
 
-    def take_over(self, other: Run) -> None:
+    def adopt(self, other: RequestRun) -> None:
         """Go on for a run whose decision came second under its id: what it did belongs to this one."""
         for attempt in other.attempts:
             self.attempts.append(replace(attempt, decision_id=self.decision_id, position=self.position))
@@ -158,25 +166,25 @@ class Run:
         self.last = other.last
         self.reserved_usd += other.reserved_usd
 
-    def call(self, arm: Arm, propensity: float, now: datetime) -> Call:
-        self.last = Call(self.query, arm, propensity, started_at=now)
+    def call(self, arm: Arm, propensity: float, now: datetime) -> ModelCall:
+        self.last = ModelCall(self.query, arm, propensity, started_at=now)
         return self.last
 
-    def finished(self, call: Call, now: datetime) -> None:
+    def finished(self, call: ModelCall, now: datetime) -> None:
         self._note(call, "ok", now, call.counted())
 
-    def failed(self, call: Call, error: ProviderError, now: datetime) -> None:
+    def failed(self, call: ModelCall, error: ProviderError, now: datetime) -> None:
         has_answered = call.is_whole or call.ttft_s is not None
         spent = call.counted() if has_answered else Usage()
         self._note(call, "failed", now, spent, error)
 
-    def cancelled(self, call: Call, now: datetime) -> None:
+    def cancelled(self, call: ModelCall, now: datetime) -> None:
         """The caller left; the provider bills the prompt and what it has written so far."""
         self._note(call, "cancelled", now, call.counted())
 
     def _note(
         self,
-        call: Call,
+        call: ModelCall,
         status: AttemptStatus,
         now: datetime,
         usage: Usage,
@@ -208,7 +216,7 @@ class Run:
         else:
             self.attempts[self.attempts.index(before)] = attempt
 
-    def _attempt_of(self, call: Call) -> Attempt | None:
+    def _attempt_of(self, call: ModelCall) -> Attempt | None:
         return next((a for a in self.attempts if a.attempt_id == call.attempt_id), None)
 
     def outcome(self, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome:
@@ -231,7 +239,7 @@ class Run:
             finish_reason=final.finish_reason,
             completed_at=now,
             price_version=self.last.arm.price_version,
-            pin=self.moved_pin(now),
+            conversation=self.moved_conversation(now),
             **_answered(self.last.text, store_texts=store_texts),
         )
 

@@ -10,9 +10,9 @@ import structlog
 
 from service.arms.catalog import Catalog, list_cost_usd
 from service.background import Background
-from service.completion.model_call import Call
-from service.completion.request_run import Run
-from service.domain.ports import Clock, ModelCaller, ShadowLog
+from service.completion.model_call import ModelCall
+from service.completion.request_run import RequestRun
+from service.domain.ports import Clock, ModelClient, ShadowLog
 from service.domain.registration import ShadowAnswer
 from service.domain.types import Arm, Outcome
 from service.errors import ProviderError, ProviderTimeout, StoreUnavailable
@@ -27,7 +27,7 @@ class Shadows:
     """Calls arms in shadow in the background; whatever happens to them, no caller notices."""
 
     catalog: Catalog
-    caller: ModelCaller
+    model_client: ModelClient
     shadow_log: ShadowLog
     background: Background
     rng: np.random.Generator
@@ -35,7 +35,7 @@ class Shadows:
     store_texts: bool
     _n_under_way: int = field(default=0, init=False)
 
-    def consider(self, run: Run, outcome: Outcome) -> None:
+    def consider(self, run: RequestRun, outcome: Outcome) -> None:
         """Begin the calls that the share asks for, for a request that the router had answered by its choice.
 
         Never for one that named its model, does not teach, is a retry, or could not be logged.
@@ -51,10 +51,10 @@ class Shadows:
                 self.background.spawn(self._answer(run, arm))
 
     def _is_sampled(self, arm: Arm) -> bool:
-        shadow = self.catalog.enrolments[arm.arm_id].shadow
+        shadow = self.catalog.registrations[arm.arm_id].shadow
         return shadow is not None and self.rng.random() < shadow.share
 
-    async def _answer(self, run: Run, arm: Arm) -> None:
+    async def _answer(self, run: RequestRun, arm: Arm) -> None:
         try:
             expected_usd = list_cost_usd(arm, run.query)
             if await self.shadow_log.reserve(arm.arm_id, expected_usd, self.clock()):
@@ -70,13 +70,13 @@ class Shadows:
         finally:
             self._n_under_way -= 1
 
-    async def _call(self, aside: Run, arm: Arm) -> Call:
+    async def _call(self, aside: RequestRun, arm: Arm) -> ModelCall:
         """Call the arm; what came of it is noted as the only attempt of `aside`."""
         call = aside.call(arm, aside.propensity, self.clock())
         try:
             async with asyncio.timeout(arm.timeout_s):
                 body, native = aside.asked_of(arm)
-                answer = await self.caller.complete(arm, body, timeout_s=arm.timeout_s, native=native)
+                answer = await self.model_client.complete(arm, body, timeout_s=arm.timeout_s, native=native)
             call.received(answer, self.clock())
         except (ProviderError, TimeoutError) as failure:
             error = failure if isinstance(failure, ProviderError) else ProviderTimeout("no answer in time")
@@ -91,9 +91,9 @@ class Shadows:
         return call
 
 
-def _beside(run: Run, arm: Arm) -> Run:
+def _beside(run: RequestRun, arm: Arm) -> RequestRun:
     """A run of the same decision that only this arm answers."""
-    return Run(
+    return RequestRun(
         query=run.query,
         decision_id=run.decision_id,
         arm_id=arm.arm_id,
@@ -103,5 +103,5 @@ def _beside(run: Run, arm: Arm) -> Run:
         probabilities={},
         position=0,
         degraded=[],
-        session=run.session,
+        step=run.step,
     )

@@ -11,8 +11,8 @@ from decimal import Decimal
 import structlog
 
 from service.conversations.portability import vendor_of
-from service.domain.ports import Clock, Pins
-from service.domain.types import Arm, Pin, Query, Session
+from service.domain.ports import Clock, ConversationStates
+from service.domain.types import Arm, ConversationState, ConversationStep, Query
 from service.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ BYTES_PER_TOKEN = 4
 
 
 @dataclass(slots=True)
-class Sessions:
+class ConversationAffinity:
     """Finds the pins of conversations; decisions that are logged move them.
 
     PostgreSQL is asked each time, while the query is embedded: another replica may have moved the pin. What
@@ -35,26 +35,26 @@ class Sessions:
         max_size: pins this replica keeps, those used last.
     """
 
-    pins: Pins
+    conversation_states: ConversationStates
     clock: Clock
     ttl_s: float
-    margin: float
+    switch_margin: float
     timeout_s: float = 0.5
     max_size: int = 10_000
-    _own: OrderedDict[tuple[str, bytes], Pin] = field(default_factory=OrderedDict)
+    _own: OrderedDict[tuple[str, bytes], ConversationState] = field(default_factory=OrderedDict)
 
-    def is_held(self, query: Query) -> bool:
+    def has_affinity(self, query: Query) -> bool:
         """Whether the query's conversation is one to be held."""
         return self.ttl_s > 0 and query.turn.key is not None
 
-    def goes_on(self, query: Query) -> bool:
+    def is_continued(self, query: Query) -> bool:
         """Whether the query's conversation is one to be held that has begun before."""
-        return self.is_held(query) and query.turn.continues
+        return self.has_affinity(query) and query.turn.continues
 
-    async def find(self, query: Query) -> tuple[Pin | None, tuple[str, ...]]:
+    async def find(self, query: Query) -> tuple[ConversationState | None, tuple[str, ...]]:
         """The pin of the query's conversation, and which dependencies were missing."""
         key = query.turn.key
-        if key is None or not self.goes_on(query):
+        if key is None or not self.is_continued(query):
             return None, ()
         since = self.clock() - timedelta(seconds=self.ttl_s)
         own = self._own.get((query.tenant, key))
@@ -62,16 +62,16 @@ class Sessions:
             own = None
         try:
             async with asyncio.timeout(self.timeout_s):
-                logged = await self.pins.find(query.tenant, key, since)
+                logged = await self.conversation_states.find(query.tenant, key, since)
         except (StoreUnavailable, TimeoutError):
             return own, ("store",)
         return max((p for p in (logged, own) if p is not None), key=lambda p: p.updated_at, default=None), ()
 
-    def put(self, query: Query, pin: Pin | None) -> None:
+    def put(self, query: Query, conversation: ConversationState | None) -> None:
         """Take note of where this replica left a conversation."""
-        if pin is None or query.turn.key is None:
+        if conversation is None or query.turn.key is None:
             return
-        self._own[query.tenant, query.turn.key] = pin
+        self._own[query.tenant, query.turn.key] = conversation
         self._own.move_to_end((query.tenant, query.turn.key))
         if len(self._own) > self.max_size:
             self._own.popitem(last=False)
@@ -81,29 +81,31 @@ class Sessions:
         while True:
             await asyncio.sleep(PRUNE_EVERY_S)
             try:
-                await self.pins.prune(self.clock() - timedelta(seconds=self.ttl_s))
+                await self.conversation_states.prune(self.clock() - timedelta(seconds=self.ttl_s))
             except StoreUnavailable as error:
                 log.debug("sessions_not_pruned", error=str(error))
             except Exception:
                 log.exception("sessions_not_pruned")
 
 
-def session_of(query: Query, arm: Arm, pin: Pin | None) -> Session:
+def step_of(query: Query, arm: Arm, conversation: ConversationState | None) -> ConversationStep:
     """Where a query leaves its conversation when this arm answers."""
     vendor, n_messages = vendor_of(arm), query.n_messages
-    if pin is None:
-        return Session(turn=1, vendor=vendor, n_foreign=0, holdout=None)
-    n_foreign = pin.n_foreign if pin.n_foreign <= n_messages else 0  # else the client wrote the history anew
-    return Session(
-        turn=pin.turns + 1,
+    if conversation is None:
+        return ConversationStep(turn=1, vendor=vendor, n_messages_of_other_vendors=0, holdout=None)
+    n_before = conversation.n_messages_of_other_vendors
+    if n_before > n_messages:  # the client rewrote the history
+        n_before = 0
+    return ConversationStep(
+        turn=conversation.turns + 1,
         vendor=vendor,
-        n_foreign=n_foreign if vendor == pin.vendor else n_messages,
-        holdout=pin.holdout,
-        held_arm_id=pin.arm_id,
+        n_messages_of_other_vendors=n_before if vendor == conversation.vendor else n_messages,
+        holdout=conversation.holdout,
+        previous_arm_id=conversation.arm_id,
     )
 
 
-def cache_usd(query: Query, arm: Arm) -> float:
+def cache_loss_usd(query: Query, arm: Arm) -> float:
     """Dollars that the arm's provider spares for what it remembers of the conversation.
 
     It remembers what was sent before: the prompt without what is asked now.

@@ -11,11 +11,11 @@ from service.conversations.gemini_signatures import MARK, signature_in
 from service.domain.types import Arm, Json
 
 # What a model thought is for its own vendor's eyes: others refuse it. Fields of a message, a call or a part.
-THOUGHT_FIELDS = frozenset(
+THINKING_FIELDS = frozenset(
     {"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "thought_signature"}
     | {"provider_specific_fields", "extra_content"}
 )
-THOUGHT_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
+THINKING_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 
 # The ids of tool calls that a vendor takes; others take anything.
 TOOL_IDS: dict[str, tuple[re.Pattern[str], Callable[[str], str]]] = {
@@ -37,7 +37,7 @@ def vendor_of(arm: Arm) -> str:
     return VENDORS.get(name.split("-")[0]) or arm.base_url or arm.provider
 
 
-def safe_history(body: Json, arm: Arm, n_foreign: int) -> Json:
+def safe_history(body: Json, arm: Arm, n_messages_of_other_vendors: int) -> Json:
     """The body as the arm's vendor takes it; the same object where there is nothing to change.
 
     Thinking is removed whole, never edited; ids of tool calls are replaced, alike in call and result.
@@ -46,20 +46,24 @@ def safe_history(body: Json, arm: Arm, n_foreign: int) -> Json:
         n_foreign: of the first messages, in which another vendor's arm may have spoken.
     """
     messages = body["messages"]
-    native = [m for message in messages[:n_foreign] if (m := _without_thoughts(message)) is not None]
-    made = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in [*native, *messages[n_foreign:]]]
+    native = [
+        m for message in messages[:n_messages_of_other_vendors] if (m := _strip_thinking(message)) is not None
+    ]
+    made = [
+        _with_ids(_signed(m, arm), vendor_of(arm)) for m in [*native, *messages[n_messages_of_other_vendors:]]
+    ]
     is_as_it_was = len(made) == len(messages) and all(a is b for a, b in zip(made, messages, strict=True))
     return body if is_as_it_was else {**body, "messages": made}
 
 
-def _without_thoughts(message: Json) -> Json | None:
+def _strip_thinking(message: Json) -> Json | None:
     """The message without what was thought; None where nothing is left of it."""
     if message.get("role") != "assistant":
         return message
     content, calls = message.get("content"), message.get("tool_calls")
     safe: Json = _without_fields(message)
     if isinstance(content, list):
-        parts = [_without_fields(part) for part in content if part.get("type") not in THOUGHT_PARTS]
+        parts = [_without_fields(part) for part in content if part.get("type") not in THINKING_PARTS]
         if not parts and not calls:
             return None
         safe = _replaced(safe, "content", parts or None if calls else parts)
@@ -69,9 +73,9 @@ def _without_thoughts(message: Json) -> Json | None:
 
 
 def _without_fields(holder: Any) -> Any:
-    if not isinstance(holder, dict) or THOUGHT_FIELDS.isdisjoint(holder):
+    if not isinstance(holder, dict) or THINKING_FIELDS.isdisjoint(holder):
         return holder
-    return {name: value for name, value in holder.items() if name not in THOUGHT_FIELDS}
+    return {name: value for name, value in holder.items() if name not in THINKING_FIELDS}
 
 
 def _replaced(holder: Json, name: str, value: object) -> Json:
@@ -89,7 +93,7 @@ def _signed(message: Json, arm: Arm) -> Json:
 
 def _with_signature(call: Any, arm: Arm) -> Any:
     signature = signature_in(call.get("id")) if isinstance(call, dict) else None
-    if signature is None or not THOUGHT_FIELDS.isdisjoint(call):
+    if signature is None or not THINKING_FIELDS.isdisjoint(call):
         return call
     if arm.provider == "litellm":
         return {**call, "provider_specific_fields": {"thought_signature": signature}}

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator
 from service.domain.types import Chunk, Json, Usage
 
 
-async def in_pieces(body: Json) -> AsyncGenerator[Chunk, None]:
+async def as_chunks(body: Json) -> AsyncGenerator[Chunk, None]:
     """A stream that says what an OpenAI `chat.completion` says, and costs nothing."""
     *said, ending = pieces(body)
     for piece in said:

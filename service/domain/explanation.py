@@ -1,35 +1,93 @@
-"""A decision as JSON: what was weighed, for the journal, /v1/route and `explain`."""
+"""A decision's explanation as JSON: how it is logged, and how clients see it."""
 
 from __future__ import annotations
 
 from service.domain.types import Candidate, Decision, Json, Options
 
+# Keys that version 0.1.0 logged, and what they are called now; in the explanation itself, and in its parts.
+_RENAMED = {
+    "opinion_weights": "expert_weights",
+    "difficulty": "ease",
+    "neighbour_difficulties": "neighbour_ease",
+    "session": "conversation",
+}
+_RENAMED_OF_CANDIDATE = {"standing": "prior_state"}
+_RENAMED_OF_CONVERSATION = {
+    "n_foreign": "n_messages_of_other_vendors",
+    "held_arm_id": "previous_arm_id",
+    "margin": "switch_margin",
+    "cache_price": "cache_loss",
+}
+_SHOWN_TO_CLIENTS = {"arm_id": "model", "previous_arm_id": "previous_model"}
+
 
 def explanation(decision: Decision) -> Json:
-    """Everything that was weighed for a decision; the shape that GET /requests/{request_id} shows.
+    """Everything that was weighed for a decision, as the journal logs it.
 
-    Neighbours, rejections and standings stay as they are: orjson writes dataclasses and UUIDs itself,
-    which for a hundred neighbours is a millisecond less per request than building dictionaries.
+    Neighbours, rejections and prior states stay dataclasses: orjson writes them and UUIDs itself, which
+    for a hundred neighbours saves a millisecond per request.
     """
     return {
         "candidates": [_candidate(c) for c in decision.candidates],
         "rejected": decision.rejected,
         "neighbours": list(decision.neighbours),
         "n_rated": decision.n_rated,
-        "opinion_weights": decision.opinion_weights,
-        "difficulty": decision.difficulty,
-        "neighbour_difficulties": decision.neighbour_difficulties,
+        "expert_weights": decision.expert_weights,
+        "ease": decision.ease,
+        "neighbour_ease": decision.neighbour_ease,
         "draw": {"uniform": decision.uniform, "arm_id": decision.arm_id, "propensity": decision.propensity},
         "confidence": decision.confidence,
         "budget_price": decision.budget_price,
-        "session": decision.session,
+        "conversation": decision.step,
         "housekeeping": decision.query.turn.is_housekeeping,
         "own_weights": _own_weights(decision.query.options),
     }
 
 
+def in_current_words(logged: Json) -> Json:
+    """An explanation that any version logged, under the keys of this one."""
+    renamed = _renamed(logged, _RENAMED)
+    renamed["candidates"] = [in_current_words_of_candidate(c) for c in renamed["candidates"]]
+    if renamed.get("conversation"):
+        renamed["conversation"] = in_current_words_of_conversation(renamed["conversation"])
+    return renamed
+
+
+def in_current_words_of_candidate(logged: Json) -> Json:
+    """One candidate of an explanation, likewise."""
+    return _renamed(logged, _RENAMED_OF_CANDIDATE)
+
+
+def in_current_words_of_conversation(logged: Json) -> Json:
+    """The conversation of an explanation, or of a spooled decision or outcome, likewise."""
+    return _renamed(logged, _RENAMED_OF_CONVERSATION)
+
+
+def for_clients(explained: Json) -> Json:
+    """An explanation as clients see it: an arm is a `model`, and a switching cost one object."""
+    conversation = explained.get("conversation")
+    return {
+        **explained,
+        "candidates": [_renamed(c, _SHOWN_TO_CLIENTS) for c in explained["candidates"]],
+        "rejected": [_renamed(r, _SHOWN_TO_CLIENTS) for r in explained["rejected"]],
+        "neighbours": [_renamed(n, _SHOWN_TO_CLIENTS) for n in explained["neighbours"]],
+        "draw": _renamed(explained["draw"], _SHOWN_TO_CLIENTS),
+        "conversation": None if conversation is None else _conversation_for_clients(conversation),
+    }
+
+
+def _conversation_for_clients(conversation: Json) -> Json:
+    shown = _renamed(conversation, _SHOWN_TO_CLIENTS)
+    cost = {name: shown.pop(name) for name in ("switch_margin", "cache_loss")}
+    return {**shown, "switching_cost": None if cost["switch_margin"] is None else cost}
+
+
+def _renamed(data: Json, names: dict[str, str]) -> Json:
+    return {names.get(key, key): value for key, value in data.items()}
+
+
 def _own_weights(options: Options) -> Json:
-    """The weights that the caller set, which the candidate of an evaluation leaves to the caller too."""
+    """The weights that the client set. An evaluation keeps them, whatever its candidate's weights are."""
     own = {
         "feedback_weight": options.feedback_weight,
         "latency_weight": options.latency_weight,
@@ -46,10 +104,10 @@ def _candidate(c: Candidate) -> Json:
             "alpha": c.alpha,
             "beta": c.beta,
             "mean": c.alpha / (c.alpha + c.beta),
-            "n_rated": c.standing.n_rated,
+            "n_rated": c.prior_state.n_rated,
             "local_mass": c.local_mass,
         },
-        "standing": c.standing,
+        "prior_state": c.prior_state,
         "predicted": c.predicted,
         "expected_latency_s": c.expected_latency_s,
         "expected_cost_usd": c.expected_cost_usd,

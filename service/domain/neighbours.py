@@ -30,7 +30,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Near(Collection[Neighbour]):
+class NeighbourColumns(Collection[Neighbour]):
     """Neighbours, most similar first.
 
     Their numbers lie in columns of shape (k,), as beliefs are made from them. A neighbour comes to be when
@@ -54,7 +54,7 @@ class Near(Collection[Neighbour]):
     cost_usd: Floats
 
     @classmethod
-    def of(cls, neighbours: Iterable[Neighbour]) -> Near:
+    def of(cls, neighbours: Iterable[Neighbour]) -> NeighbourColumns:
         listed = list(neighbours)
         index = {arm_id: i for i, arm_id in enumerate({n.arm_id: None for n in listed})}
         numbers = [(n.similarity, n.age_s, n.reward, n.weight, n.latency_s, n.cost_usd) for n in listed]

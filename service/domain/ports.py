@@ -8,27 +8,27 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
-from bandit.drift import History
-from service.domain.neighbours import Near
-from service.domain.registration import ArmFigures, Enrolment, ShadowAnswer
-from service.domain.traffic import Group, Tally
+from bandit.drift import ArmHistory
+from service.domain.neighbours import NeighbourColumns
+from service.domain.registration import ArmFigures, ArmRegistration, ShadowAnswer
+from service.domain.traffic import Group, TrafficTotals
 from service.domain.types import (
     Answer,
     Arm,
     ArmSums,
     Attempt,
     Chunk,
+    ConversationState,
     Decision,
     Experience,
     Feedback,
+    ImplicitSignal,
     Json,
     Learned,
     LoggedDecision,
     Native,
-    Noticed,
     Outcome,
     Pending,
-    Pin,
     Reward,
     Vector,
 )
@@ -53,7 +53,7 @@ class Memory(Protocol):
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> Near:
+    ) -> NeighbourColumns:
         """The `limit` most similar experiences decided at or after `since`, most similar first.
 
         Args:
@@ -117,10 +117,10 @@ class Journal(Protocol):
         ...
 
 
-class Pins(Protocol):
+class ConversationStates(Protocol):
     """The arms that conversations are on. Written by the journal, with decisions. Raises StoreUnavailable."""
 
-    async def find(self, tenant: str, key: bytes, since: datetime) -> Pin | None:
+    async def find(self, tenant: str, key: bytes, since: datetime) -> ConversationState | None:
         """The pin of a conversation that went on at or after `since`."""
         ...
 
@@ -141,7 +141,7 @@ class Evidence(Protocol):
         """The replica's snapshot, by arm id. Never waits."""
         ...
 
-    def histories(self, tenant: str) -> Mapping[str, History]:
+    def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         """Likewise, of the arms that were ever rated."""
         ...
 
@@ -159,13 +159,13 @@ class Evidence(Protocol):
         """
         ...
 
-    async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
+    async def conversation_requests(self, tenant: str, session_id: str, limit: int) -> list[str]:
         """The request ids of a conversation's newest decisions that may teach, newest first."""
         ...
 
-    async def notice(
-        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
-    ) -> list[Noticed]:
+    async def learn_signals(
+        self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
+    ) -> list[ImplicitSignal]:
         """Commit implicit signals on a decision and their evidence, likewise; returns those that are new.
 
         Each kind counts once for each arm of a decision, and as long as nobody scores that arm for it. A
@@ -188,10 +188,12 @@ class Evidence(Protocol):
         ...
 
 
-class Enrolments(Protocol):
+class ArmRegistry(Protocol):
     """What is decided of the arms at runtime, for all replicas. Raises StoreUnavailable."""
 
-    async def change(self, decide: Callable[[Mapping[str, Enrolment]], Enrolment]) -> Enrolment:
+    async def change(
+        self, decide: Callable[[Mapping[str, ArmRegistration]], ArmRegistration]
+    ) -> ArmRegistration:
         """Commit what `decide` makes of the enrolments, one change after the other; the replicas follow.
 
         A price change it adds is applied to the arm's evidence in the same transaction.
@@ -221,7 +223,7 @@ class ShadowLog(Protocol):
 class Reports(Protocol):
     """What requests came to, counted when asked. Raises StoreUnavailable."""
 
-    async def traffic(self, tenant: str, since: datetime, until: datetime) -> Mapping[Group, Tally]:
+    async def traffic(self, tenant: str, since: datetime, until: datetime) -> Mapping[Group, TrafficTotals]:
         """By group, the requests decided at or after `since` and before `until`, and their newest rating."""
         ...
 
@@ -234,7 +236,7 @@ class Tokenizers(Protocol):
         ...
 
 
-class ModelCaller(Protocol):
+class ModelClient(Protocol):
     """Calls one arm's provider. Raises the ProviderError tree, nothing else.
 
     `body` is an OpenAI Chat Completions request; the adapter puts in the upstream's model name and

@@ -39,7 +39,7 @@ class PriceChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolment:
+class ArmRegistration:
     """One arm as the deployment knows it."""
 
     arm_id: str

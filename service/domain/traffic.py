@@ -21,7 +21,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class TrafficTotals:
     """What a group of requests came to; exact, so that tallies add to the same in any order.
 
     The squares are of each request's own number: they tell its spread.
@@ -46,8 +46,8 @@ class Tally:
     reward: Decimal = Decimal(0)
     reward_squares: Decimal = Decimal(0)
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Tally)))
+    def __add__(self, other: TrafficTotals) -> TrafficTotals:
+        return TrafficTotals(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(TrafficTotals)))
 
     @property
     def n_finished(self) -> int:
@@ -55,5 +55,5 @@ class Tally:
         return self.n_ok + self.n_failed + self.n_cancelled
 
 
-def total(tallies: Iterable[Tally]) -> Tally:
-    return sum(tallies, Tally())
+def total(tallies: Iterable[TrafficTotals]) -> TrafficTotals:
+    return sum(tallies, TrafficTotals())

@@ -188,8 +188,8 @@ class Neighbour:
 
 
 @dataclass(slots=True)  # not frozen, as `Candidate`
-class Standing:
-    """What was known of an arm before looking near the query, as in `bandit.beliefs.Standing`."""
+class LoggedPriorState:
+    """What was known of an arm before looking near the query, as in `bandit.beliefs.LoggedPriorState`."""
 
     prior_mean: float
     prior_mass: float
@@ -208,7 +208,7 @@ class Candidate:
 
     arm_id: str
     probability: float
-    standing: Standing
+    prior_state: LoggedPriorState
     predicted: tuple[float, ...]  # reward by each opinion on the neighbourhood, and by their mixture
     alpha: float  # posterior of its mean reward for this query
     beta: float
@@ -233,12 +233,12 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
+class ConversationState:
     """The arm that a conversation is on, as its newest request left it."""
 
     arm_id: str
     vendor: str  # who made that arm's model
-    n_foreign: int  # of the first messages: in these, another vendor's arm may have spoken
+    n_messages_of_other_vendors: int  # of the first messages: in these, another vendor's arm may have spoken
     turns: int  # requests of the conversation so far
     holdout: bool | None  # the lot that was cast for it, as in `Decision`
     decision_id: UUID
@@ -246,18 +246,18 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class ConversationStep:
     """How a decision stands in its conversation; gain, margin and price are in utility."""
 
     turn: int  # 1: the conversation begins
-    vendor: str  # as in `Pin`, of the arm that was chosen
-    n_foreign: int
+    vendor: str  # as in `ConversationState`, of the arm that was chosen
+    n_messages_of_other_vendors: int
     holdout: bool | None
-    held_arm_id: str | None = None  # the arm the conversation was on
+    previous_arm_id: str | None = None  # the arm the conversation was on
     is_drawn: bool = True  # False: it stays without a lot, which tells nothing of any policy
     gain: float | None = None  # by the best of the other arms; None: none was weighed against staying
-    margin: float | None = None
-    cache_price: float | None = None  # of what the provider remembers of the conversation
+    switch_margin: float | None = None
+    cache_loss: float | None = None  # of what the provider remembers of the conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +274,9 @@ class Decision:
     rejected: tuple[Rejection, ...]
     neighbours: Collection[Neighbour]
     n_rated: float  # the tenant's, of all arms
-    opinion_weights: tuple[float, ...]
-    difficulty: float  # of the request, as foretold from all arms' rewards
-    neighbour_difficulties: tuple[float, ...]  # of the neighbours' requests, likewise
+    expert_weights: tuple[float, ...]
+    ease: float  # of the request, as foretold from all arms' rewards
+    neighbour_ease: tuple[float, ...]  # of the neighbours' requests, likewise
     confidence: float  # posterior mean reward of the chosen arm
     budget_price: float
     encoder: str | None  # names the vector space of `context`
@@ -284,19 +284,19 @@ class Decision:
     degraded: tuple[str, ...]  # which dependencies were missing
     decided_at: datetime
     holdout: bool | None = None  # True: held out; False: it could have been; None: it could not
-    session: Session | None = None  # None: a request on its own
+    step: ConversationStep | None = None  # None: a request on its own
 
     @property
-    def pin(self) -> Pin | None:
+    def conversation(self) -> ConversationState | None:
         """Where the decision leaves its conversation."""
-        if self.session is None:
+        if self.step is None:
             return None
-        return Pin(
+        return ConversationState(
             arm_id=self.arm_id,
-            vendor=self.session.vendor,
-            n_foreign=self.session.n_foreign,
-            turns=self.session.turn,
-            holdout=self.session.holdout,
+            vendor=self.step.vendor,
+            n_messages_of_other_vendors=self.step.n_messages_of_other_vendors,
+            turns=self.step.turn,
+            holdout=self.step.holdout,
             decision_id=self.decision_id,
             updated_at=self.decided_at,
         )
@@ -313,7 +313,7 @@ class LoggedDecision:
     kind: DecisionKind
     n_attempts: int
     probabilities: tuple[tuple[str, float], ...]  # of every candidate, for falling back
-    session: Session | None = None
+    step: ConversationStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,7 +435,7 @@ class Outcome:
     answer_text: str | None  # only where texts are stored
     completed_at: datetime
     price_version: int = 0  # at which the answering arm was billed
-    pin: Pin | None = None  # where it left the conversation otherwise than was decided
+    conversation: ConversationState | None = None  # where it left the conversation otherwise than was decided
 
 
 # --- feedback ------------------------------------------------------------------------------------------
@@ -456,7 +456,7 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeFeedback:
+class ConversationFeedback:
     """What somebody said of a whole conversation. `score=None` withdraws what was said before."""
 
     tenant: str
@@ -481,7 +481,7 @@ Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_sch
 
 
 @dataclass(frozen=True, slots=True)
-class Noticed:
+class ImplicitSignal:
     """An implicit signal: what a request shows of an arm though nobody says it. Its reward is 0."""
 
     signal: Signal
@@ -502,7 +502,7 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeLearned:
+class ConversationLearned:
     """What a conversation's feedback did to each of its decisions, newest first; committed."""
 
     session_id: str

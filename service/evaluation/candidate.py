@@ -9,13 +9,13 @@ from uuid import UUID
 import numpy as np
 
 from bandit.arrays import Bools, Floats
-from bandit.beliefs import Beliefs, Prior, Standing, believe
+from bandit.beliefs import Beliefs, Prior, PriorState, believe
 from bandit.evidence import Sums
 from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
-from bandit.records import PRIOR_KEPT, Track
+from bandit.records import PRIOR_KEPT, ArmRecords
 from service.arms.catalog import USUAL_ANSWER_TOKENS
-from service.domain.neighbours import Near
+from service.domain.neighbours import NeighbourColumns
 from service.domain.types import Arm, Json, LoggedRound, Neighbour, Options
 from service.routing.router import as_floats, narrowed, neighbours_of
 
@@ -32,7 +32,7 @@ class Repriced:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Weighed:
+class JudgedRound:
     """One round as the log and the candidate have it; arrays follow the arms that were eligible.
 
     Args:
@@ -46,13 +46,13 @@ class Weighed:
     drawn: int
     logged: Floats
     target: Floats
-    foretold: Floats
+    predicted: Floats
     repriced: Repriced
     unseen: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateConfig:
     """Knobs and arms to evaluate.
 
     Args:
@@ -71,47 +71,49 @@ class Candidate:
     added: frozenset[str] = frozenset()
     holdout_share: float = 0.0
 
-    def weigh(self, logged: LoggedRound) -> Weighed:
+    def weigh(self, logged: LoggedRound) -> JudgedRound:
         """Decide the round again, by the code that decides, from what was known then."""
-        said = logged.explanation
-        considered = [c["arm_id"] for c in said["candidates"]]
-        propensities = np.array([c["probability"] for c in said["candidates"]])
+        logged_decision = logged.explanation
+        considered = [c["arm_id"] for c in logged_decision["candidates"]]
+        propensities = np.array([c["probability"] for c in logged_decision["candidates"]])
         offered = {arm.arm_id: arm for arm in self.arms}
-        there = {*considered, *(rejection["arm_id"] for rejection in said["rejected"])}
+        there = {*considered, *(rejection["arm_id"] for rejection in logged_decision["rejected"])}
         unseen = tuple(arm_id for arm_id in offered if arm_id not in there | self.added)
         kept = np.array([arm_id in offered for arm_id in considered])
-        foretold, target = _foretold(said["candidates"]), np.zeros_like(propensities)
+        predicted, target = _predicted(logged_decision["candidates"]), np.zeros_like(propensities)
         repriced = [self._repriced(arm_id, logged) for arm_id in considered]
-        foretold[1] = [one.of(usd) for one, usd in zip(repriced, foretold[1], strict=True)]
+        predicted[1] = [one.of(usd) for one, usd in zip(repriced, predicted[1], strict=True)]
         if kept.any():
             arms = [offered[arm_id] for arm_id in considered if arm_id in offered]
-            beliefs = self._believe(arms, said, dict(zip(considered, repriced, strict=True)))
-            foretold[:, kept] = [
+            beliefs = self._believe(arms, logged_decision, dict(zip(considered, repriced, strict=True)))
+            predicted[:, kept] = [
                 beliefs.predicted[-1],
                 beliefs.expected_cost_usd,
                 beliefs.expected_latency_s,
             ]
             if not unseen:
-                target[kept] = self._probabilities(arms, beliefs, logged, _barred(said)[kept])
+                target[kept] = self._probabilities(arms, beliefs, logged, _barred(logged_decision)[kept])
         drawn = considered.index(logged.arm_id)
-        return Weighed(drawn, propensities, target, foretold, repriced[drawn], unseen)
+        return JudgedRound(drawn, propensities, target, predicted, repriced[drawn], unseen)
 
-    def _believe(self, arms: Sequence[Arm], said: Json, repriced: Mapping[str, Repriced]) -> Beliefs:
-        standings = {c["arm_id"]: c["standing"] for c in said["candidates"]}
+    def _believe(
+        self, arms: Sequence[Arm], logged_decision: Json, repriced: Mapping[str, Repriced]
+    ) -> Beliefs:
+        prior_states = {c["arm_id"]: c["prior_state"] for c in logged_decision["candidates"]}
         recalled = [
             Neighbour(**(n | {"decision_id": UUID(n["decision_id"])}))
-            for n in said["neighbours"][: self.knobs.max_similar_requests]
+            for n in logged_decision["neighbours"][: self.knobs.max_similar_requests]
         ]
         near = [replace(n, cost_usd=repriced.get(n.arm_id, Repriced()).of(n.cost_usd)) for n in recalled]
-        seen = [standings[arm.arm_id] for arm in arms]
-        standing = self._standing(arms, seen, said)
+        seen = [prior_states[arm.arm_id] for arm in arms]
+        prior_state = self._prior_state(arms, seen, logged_decision)
         cost_usd = [repriced[arm.arm_id].of(s["cost_usd"]) for arm, s in zip(arms, seen, strict=True)]
-        today = replace(standing, cost_usd=np.array(cost_usd))
-        difficulties = as_floats(said.get("neighbour_difficulties") or [0.0] * len(recalled))
-        neighbours = neighbours_of(arms, Near.of(near), difficulties[: len(near)])
-        return believe(today, neighbours, self._knobs(said))
+        today = replace(prior_state, cost_usd=np.array(cost_usd))
+        neighbour_ease = as_floats(logged_decision.get("neighbour_ease") or [0.0] * len(recalled))
+        neighbours = neighbours_of(arms, NeighbourColumns.of(near), neighbour_ease[: len(near)])
+        return believe(today, neighbours, self._knobs(logged_decision))
 
-    def _standing(self, arms: Sequence[Arm], seen: Sequence[Json], said: Json) -> Standing:
+    def _prior_state(self, arms: Sequence[Arm], seen: Sequence[Json], logged_decision: Json) -> PriorState:
         """What was known then, under the candidate's own priors."""
 
         def logged(name: str) -> Floats:
@@ -119,8 +121,8 @@ class Candidate:
 
         nothing = np.zeros(len(arms))
         n_changes = np.array([s["n_changes"] for s in seen], dtype=np.int64)
-        track = replace(
-            Track.plain(Sums.zeros(len(arms))), n=logged("n_rated"), reward_sum=logged("reward_sum")
+        records = replace(
+            ArmRecords.from_sums(Sums.zeros(len(arms))), n=logged("n_rated"), reward_sum=logged("reward_sum")
         )
         prior = Prior.of(
             quality=as_floats(arm.prior_quality for arm in arms),
@@ -128,32 +130,32 @@ class Candidate:
             cost_usd=nothing,
             latency_s=nothing,
             knobs=self.knobs,
-            track=track,
+            records=records,
             is_newcomer=np.array([arm.arm_id in self.newcomers for arm in arms], dtype=np.bool_),
         )
-        return Standing(
+        return PriorState(
             prior_mean=prior.mean,
             prior_mass=prior.mass * np.where(n_changes > 0, PRIOR_KEPT, 1.0),
-            n=track.n,
-            reward_sum=track.reward_sum,
+            n=records.n,
+            reward_sum=records.reward_sum,
             deviation=logged("deviation"),
             cost_usd=logged("cost_usd"),
             latency_s=logged("latency_s"),
             epoch_age_s=np.array([np.inf if s["epoch_age_s"] is None else s["epoch_age_s"] for s in seen]),
             n_changes=n_changes,
-            opinion_weights=np.array(said["opinion_weights"]),
-            difficulty=said.get("difficulty", 0.0),
+            expert_weights=np.array(logged_decision["expert_weights"]),
+            ease=logged_decision.get("ease", 0.0),
         )
 
     def _probabilities(
         self, arms: Sequence[Arm], beliefs: Beliefs, logged: LoggedRound, barred: Bools
     ) -> Floats:
-        said = logged.explanation
+        logged_decision = logged.explanation
         has_budget = self.knobs.budget_usd_per_request is not None
         default = [i for i, arm in enumerate(arms) if arm.arm_id == self.default_arm_id]
         probabilities = ThompsonPolicy(
-            self._knobs(said),
-            price=said["budget_price"],
+            self._knobs(logged_decision),
+            price=logged_decision["budget_price"],
             barred=barred if has_budget and not barred.all() else None,
             default_arm=default[0] if default else None,
         ).probabilities(beliefs)
@@ -161,8 +163,8 @@ class Candidate:
             return probabilities
         return Holdout(self.holdout_share, default[0]).mix(probabilities)
 
-    def _knobs(self, said: Json) -> Knobs:
-        return narrowed(self.knobs, Options(**said.get("own_weights", {})))
+    def _knobs(self, logged_decision: Json) -> Knobs:
+        return narrowed(self.knobs, Options(**logged_decision.get("own_weights", {})))
 
     def _repriced(self, arm_id: str, logged: LoggedRound) -> Repriced:
         """By what a usual answer costs at the candidate's price and at that of the log."""
@@ -179,13 +181,13 @@ def _usual_cost_usd(arm: Arm, logged: LoggedRound) -> float:
     return float(tokens) / 1_000_000
 
 
-def _barred(said: Json) -> Bools:
+def _barred(logged_decision: Json) -> Bools:
     """Which arms the budget barred from this request; early logs gave them a probability of 0 and no word."""
-    return np.array([c.get("barred", c["probability"] == 0) for c in said["candidates"]])
+    return np.array([c.get("barred", c["probability"] == 0) for c in logged_decision["candidates"]])
 
 
-def _foretold(candidates: Sequence[Json]) -> Floats:
-    """What the log says of every arm, in the order of Weighed.foretold."""
+def _predicted(candidates: Sequence[Json]) -> Floats:
+    """What the log says of every arm, in the order of JudgedRound.predicted."""
     return np.array(
         [[c["predicted"][-1], c["expected_cost_usd"], c["expected_latency_s"]] for c in candidates]
     ).T
@@ -194,4 +196,4 @@ def _foretold(candidates: Sequence[Json]) -> Floats:
 def is_complete(logged: LoggedRound) -> bool:
     """Whether the decision's explanation has all that deciding it again needs; early ones have not."""
     candidates = logged.explanation["candidates"]
-    return bool(candidates) and all("standing" in c for c in candidates)
+    return bool(candidates) and all("prior_state" in c for c in candidates)

@@ -8,7 +8,7 @@ from service.domain.types import Arm
 from service.settings.settings import Settings
 
 # They change what is chosen, or what comes of it, by what no decision logs.
-UNTOLD = (
+NOT_IN_LOG = (
     "memory_points_per_arm",
     "embedding_backend",
     "embedding_model",
@@ -37,7 +37,7 @@ UNTOLD = (
     "cache_max_size",
 )
 # What makes an arm another one, or lets it answer other requests.
-UNTOLD_OF_ARMS = (
+ARM_FIELDS_NOT_IN_LOG = (
     "provider",
     "base_url",
     "model",
@@ -53,7 +53,7 @@ UNTOLD_OF_ARMS = (
 
 def settings_apart(running: Settings, candidate: Settings) -> str | None:
     """Which setting of the candidate the log of the running ones tells nothing of; None: there is none."""
-    for name in UNTOLD:
+    for name in NOT_IN_LOG:
         here, there = getattr(running, name), getattr(candidate, name)
         if here != there:
             return _apart(name.upper(), here, there)
@@ -64,7 +64,7 @@ def arms_apart(running: Mapping[str, Arm], candidate: Sequence[Arm]) -> str | No
     """The same of arms of the same id; their prices and priors may differ."""
     for arm in candidate:
         known = running.get(arm.arm_id, arm)
-        for name in UNTOLD_OF_ARMS:
+        for name in ARM_FIELDS_NOT_IN_LOG:
             here, there = getattr(known, name), getattr(arm, name)
             if here != there:
                 return _apart(f"`{name}` of {arm.arm_id}", here, there)

@@ -24,15 +24,15 @@ from bandit.ope import (
     joined,
 )
 from service.domain.types import LoggedRound
-from service.evaluation.candidate import Candidate, Weighed, is_complete
+from service.evaluation.candidate import CandidateConfig, JudgedRound, is_complete
 
 BATCH = 500
-MEASURES = ("reward", "cost_usd", "latency_s")  # in the order of Weighed.foretold
+MEASURES = ("reward", "cost_usd", "latency_s")  # in the order of JudgedRound.predicted
 LEAST_NOISE = 0.01  # variance of a reward that is taken for certain
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasureEstimate:
     """One measure: of the log, and of the candidate by each estimator.
 
     Args:
@@ -68,7 +68,7 @@ class Evaluation:
     n_incomplete: int
     unseen: dict[str, int]
     refusal: str | None
-    measures: dict[str, Measured]
+    measures: dict[str, MeasureEstimate]
 
 
 @dataclass(slots=True)
@@ -79,11 +79,11 @@ class _Columns:
     overlaps: list[Overlap] = field(default_factory=list)
     forecasts: list[Forecast] = field(default_factory=list)
 
-    def measured(self) -> Measured | None:
+    def measured(self) -> MeasureEstimate | None:
         if not self.outcomes:
             return None
         outcomes, overlap = np.concatenate(self.outcomes), joined(self.overlaps)
-        return Measured(
+        return MeasureEstimate(
             n=outcomes.size,
             lost=overlap.lost,
             effective_n=overlap.effective_n,
@@ -94,7 +94,7 @@ class _Columns:
 
 
 async def evaluate(
-    rounds: AsyncIterator[LoggedRound], candidate: Candidate, since: datetime, until: datetime
+    rounds: AsyncIterator[LoggedRound], candidate: CandidateConfig, since: datetime, until: datetime
 ) -> Evaluation:
     """Decide every round again and estimate what would have come of it.
 
@@ -102,7 +102,7 @@ async def evaluate(
     the decision has that answer's reward, dollars and seconds, at the propensity of the arm drawn.
     """
     columns = {measure: _Columns() for measure in MEASURES}
-    batch: list[tuple[LoggedRound, Weighed]] = []
+    batch: list[tuple[LoggedRound, JudgedRound]] = []
     unseen: Counter[str] = Counter()
     n_rounds = n_incomplete = 0
     async for logged in rounds:
@@ -157,7 +157,7 @@ def refused(since: datetime, until: datetime, refusal: str) -> Evaluation:
     return Evaluation(since, until, 0, 0, {}, refusal, {})
 
 
-def _add(columns: dict[str, _Columns], batch: Sequence[tuple[LoggedRound, Weighed]]) -> None:
+def _add(columns: dict[str, _Columns], batch: Sequence[tuple[LoggedRound, JudgedRound]]) -> None:
     if not batch:
         return
     drawn: Ints = np.array([weighed.drawn for _, weighed in batch], dtype=np.int64)
@@ -168,7 +168,7 @@ def _add(columns: dict[str, _Columns], batch: Sequence[tuple[LoggedRound, Weighe
         has: Bools = ~np.isnan(outcomes)
         if not has.any():
             continue
-        predicted = _padded([weighed.foretold[i] for _, weighed in batch])[has]
+        predicted = _padded([weighed.predicted[i] for _, weighed in batch])[has]
         noise = np.maximum(predicted * (1.0 - predicted), LEAST_NOISE) if i == 0 else predicted**2
         told = columns[measure]
         told.outcomes.append(outcomes[has])
@@ -176,7 +176,7 @@ def _add(columns: dict[str, _Columns], batch: Sequence[tuple[LoggedRound, Weighe
         told.forecasts.append(Forecast.of(propensities[has], target[has], drawn[has], predicted, noise))
 
 
-def _outcome(logged: LoggedRound, weighed: Weighed, measure: str) -> float:
+def _outcome(logged: LoggedRound, weighed: JudgedRound, measure: str) -> float:
     """NaN where there is none; dollars at the candidate's prices."""
     value: float | None = getattr(logged, measure)
     if value is None:
@@ -192,7 +192,7 @@ def _padded(rows: Sequence[Floats]) -> Floats:
     return result
 
 
-def _refusal(measured: dict[str, Measured], unseen: Counter[str]) -> str | None:
+def _refusal(measured: dict[str, MeasureEstimate], unseen: Counter[str]) -> str | None:
     if not measured:
         return "There is no answered or rated decision of the router's own in this range."
     reasons = [_thin(name, result) for name, result in measured.items() if not result.is_enough]
@@ -208,7 +208,7 @@ def _refusal(measured: dict[str, Measured], unseen: Counter[str]) -> str | None:
     )
 
 
-def _thin(name: str, result: Measured) -> str:
+def _thin(name: str, result: MeasureEstimate) -> str:
     if result.lost > LARGEST_LOST:
         return (
             f"{name}: {result.lost:.1%} of the candidate's choices were never made in the log, or more than "

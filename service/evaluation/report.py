@@ -7,7 +7,7 @@ from dataclasses import asdict
 import orjson
 
 from bandit.ope import Comparison, Estimate
-from service.evaluation.evaluate import Evaluation, Measured
+from service.evaluation.evaluate import Evaluation, MeasureEstimate
 
 ESTIMATORS = {"ips": "IPS", "snips": "SNIPS", "doubly_robust": "doubly robust"}
 NAMES = {
@@ -24,7 +24,7 @@ def as_json(evaluation: Evaluation) -> str:
     return orjson.dumps(asdict(evaluation) | {"measures": measures}, option=orjson.OPT_INDENT_2).decode()
 
 
-def _measured(measured: Measured) -> dict[str, object]:
+def _measured(measured: MeasureEstimate) -> dict[str, object]:
     estimators = {
         name: {"candidate": _interval(by.candidate), "difference": _interval(by.difference)}
         for name, by in measured.by.items()
@@ -66,7 +66,7 @@ _READ = (
 )
 
 
-def _table(name: str, measured: Measured) -> str:
+def _table(name: str, measured: MeasureEstimate) -> str:
     scale = SCALES[name]
     rows = [
         f"{NAMES[name]}: {measured.n} decisions, effective sample size {measured.effective_n:.0f}, "

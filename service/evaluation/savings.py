@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from bandit.welch import Difference, Sample, difference
-from service.domain.traffic import Tally
+from service.domain.traffic import TrafficTotals
 from service.domain.types import Price, Usage
 from service.domain.usage import cost_usd
 
@@ -32,15 +32,15 @@ class Assumed:
         return self.saved_usd / self.baseline_usd if self.baseline_usd else None
 
 
-def assumed(tally: Tally, baseline: Price) -> Assumed:
+def assumed(totals: TrafficTotals, baseline: Price) -> Assumed:
     """Let the baseline charge for the tokens of the last call of each request."""
     tokens = Usage(
-        tally.prompt_tokens,
-        tally.cached_tokens,
-        tally.completion_tokens,
-        cache_write_tokens=tally.cache_write_tokens,
+        totals.prompt_tokens,
+        totals.cached_tokens,
+        totals.completion_tokens,
+        cache_write_tokens=totals.cache_write_tokens,
     )
-    return Assumed(tally.cost_usd, cost_usd(tokens, baseline))
+    return Assumed(totals.cost_usd, cost_usd(tokens, baseline))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +62,30 @@ class Moments:
         return Sample(self.n, float(mean), float(variance))
 
 
-def costs_of(tally: Tally) -> Moments:
+def costs_of(totals: TrafficTotals) -> Moments:
     """Dollars per request whose outcome is known."""
-    return Moments(tally.n_finished, tally.cost_usd, tally.cost_usd_squares)
+    return Moments(totals.n_finished, totals.cost_usd, totals.cost_usd_squares)
 
 
-def rewards_of(tally: Tally) -> Moments:
+def rewards_of(totals: TrafficTotals) -> Moments:
     """Reward per rated request."""
-    return Moments(tally.n_rated, tally.reward, tally.reward_squares)
+    return Moments(totals.n_rated, totals.reward, totals.reward_squares)
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class HoldoutDifference:
     """A difference of means, routed minus held out; or why there is none."""
 
     difference: Difference | None
     reason: str | None = None
 
 
-def measured(routed: Moments, held_out: Moments) -> Measured:
+def measured(routed: Moments, held_out: Moments) -> HoldoutDifference:
     """Compare what was routed with what was held out of the same traffic."""
     if min(routed.n, held_out.n) < MIN_SAMPLE:
         got = f"got {routed.n} routed and {held_out.n} held out"
-        return Measured(None, f"at least {MIN_SAMPLE} of each are needed, {got}")
+        return HoldoutDifference(None, f"at least {MIN_SAMPLE} of each are needed, {got}")
     first, second = routed.sample(), held_out.sample()
     if first.variance == second.variance == 0:
-        return Measured(None, "neither side varies, so nothing tells how far chance reaches")
-    return Measured(difference(first, second, CONFIDENCE))
+        return HoldoutDifference(None, "neither side varies, so nothing tells how far chance reaches")
+    return HoldoutDifference(difference(first, second, CONFIDENCE))

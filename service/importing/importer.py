@@ -15,7 +15,7 @@ import orjson
 from embeddings.encoder import TextEncoder
 from service.arms.catalog import list_cost_usd
 from service.domain.ports import Evidence, Journal
-from service.domain.registration import Enrolment
+from service.domain.registration import ArmRegistration
 from service.domain.types import Arm, Attempt, Decision, Feedback, Options, Outcome, Query, Usage
 from service.errors import RequestConflict
 from service.importing.rows import Row
@@ -43,7 +43,7 @@ class Importer:
     encoder: TextEncoder
     tenant: str
     now: datetime
-    enrolments: Mapping[str, Enrolment] = field(default_factory=dict)
+    registrations: Mapping[str, ArmRegistration] = field(default_factory=dict)
 
     async def add(self, row: Row, arm: Arm, weight: Decimal) -> Added:
         """Write one row; writing it again changes nothing.
@@ -84,9 +84,9 @@ class Importer:
                 rejected=(),
                 neighbours=(),
                 n_rated=0.0,
-                opinion_weights=(),
-                difficulty=0.0,
-                neighbour_difficulties=(),
+                expert_weights=(),
+                ease=0.0,
+                neighbour_ease=(),
                 confidence=1.0,
                 budget_price=0.0,
                 encoder=self.encoder.name,
@@ -127,10 +127,10 @@ class Importer:
         )
 
     def _price_version(self, row: Row, arm: Arm, moment: datetime) -> int:
-        enrolment = self.enrolments.get(arm.arm_id)
-        if enrolment is None or row.cost_usd is None:  # expected, by today's list
+        registration = self.registrations.get(arm.arm_id)
+        if registration is None or row.cost_usd is None:  # expected, by today's list
             return arm.price_version
-        return enrolment.price_version(moment)
+        return registration.price_version(moment)
 
     def _query(self, row: Row, arm: Arm) -> Query:
         content = [

@@ -11,31 +11,32 @@ from uuid import UUID
 import structlog
 
 from service.completion.faults import failed_arms, fault_of
-from service.completion.request_run import Run
-from service.domain.types import Noticed, Outcome, Signal
+from service.completion.request_run import RequestRun
+from service.domain.types import ImplicitSignal, Outcome, Signal
 from service.errors import StoreUnavailable, UnknownRequest
 from service.learning.learner import Learner
-from service.learning.repeats import Asked, RecentlyAsked, words_of
+from service.learning.repeats import AnsweredQuestion, RecentQuestions, words_of
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Noticing:
+class ImplicitFeedback:
     """Looks at requests that have ended.
 
     Args:
         weights: of the signals that are switched on.
-        noticed, dropped: told what was learned, and how many signals were lost with PostgreSQL away.
+        on_learned: called with the signals that were learned.
+        on_dropped: called with the number of signals lost because PostgreSQL was away.
     """
 
     learner: Learner
     weights: Mapping[Signal, Decimal]
-    asked: RecentlyAsked
-    noticed: Callable[[Sequence[Noticed]], None]
-    dropped: Callable[[int], None]
+    questions: RecentQuestions
+    on_learned: Callable[[Sequence[ImplicitSignal]], None]
+    on_dropped: Callable[[int], None]
 
-    async def notice(self, run: Run, outcome: Outcome) -> None:
+    async def learn(self, run: RequestRun, outcome: Outcome) -> None:
         """Learn from what this request shows of its arms, and of the answer that it asks for again."""
         if outcome.kind == "cache" or not run.query.options.learn:
             return
@@ -45,18 +46,20 @@ class Noticing:
             again = self._weighed("reask", earlier.arm_id)
             await self._learn(run.query.tenant, earlier.decision_id, again, outcome)
 
-    def _earlier(self, run: Run, outcome: Outcome) -> Asked | None:
+    def _earlier(self, run: RequestRun, outcome: Outcome) -> AnsweredQuestion | None:
         """The question asked again; this one takes its place. A retry under the same id is none."""
         if "reask" not in self.weights or run.decision is None or run.decision.context is None:
             return None
         context = run.decision.context
-        earlier = self.asked.again(run.query, context, run.decision.decided_at)
+        earlier = self.questions.again(run.query, context, run.decision.decided_at)
         if outcome.status == "ok":
-            asked = Asked(run.decision_id, outcome.arm_id, context, outcome.completed_at, words_of(run.query))
-            self.asked.remember(run.query, asked)
+            question = AnsweredQuestion(
+                run.decision_id, outcome.arm_id, context, outcome.completed_at, words_of(run.query)
+            )
+            self.questions.remember(run.query, question)
         return earlier
 
-    async def _shown(self, run: Run, outcome: Outcome) -> list[Noticed]:
+    async def _shown(self, run: RequestRun, outcome: Outcome) -> list[ImplicitSignal]:
         """What the calls of this request show."""
         shown = [
             one for arm_id in failed_arms(run.attempts) for one in self._weighed("provider_error", arm_id)
@@ -69,18 +72,20 @@ class Noticing:
             shown += self._weighed(answered, outcome.arm_id) if answered else []
         return shown
 
-    def _weighed(self, signal: Signal, arm_id: str) -> list[Noticed]:
+    def _weighed(self, signal: Signal, arm_id: str) -> list[ImplicitSignal]:
         """Nothing where the signal is switched off."""
         weight = self.weights.get(signal)
-        return [] if weight is None else [Noticed(signal, arm_id, weight)]
+        return [] if weight is None else [ImplicitSignal(signal, arm_id, weight)]
 
     async def _learn(
-        self, tenant: str, decision_id: UUID, shown: Sequence[Noticed], outcome: Outcome
+        self, tenant: str, decision_id: UUID, shown: Sequence[ImplicitSignal], outcome: Outcome
     ) -> None:
         if not shown:
             return
         try:
-            self.noticed(await self.learner.notice(tenant, decision_id, shown, outcome.completed_at))
+            self.on_learned(
+                await self.learner.learn_signals(tenant, decision_id, shown, outcome.completed_at)
+            )
         except (StoreUnavailable, UnknownRequest) as error:  # unknown: it waits in the spool
-            self.dropped(len(shown))
+            self.on_dropped(len(shown))
             log.info("signals_dropped", decision_id=str(decision_id), n=len(shown), error=str(error))

@@ -13,13 +13,20 @@ from uuid import UUID
 import structlog
 
 from service.domain.ports import Evidence, Journal, Memory
-from service.domain.types import EpisodeFeedback, EpisodeLearned, Feedback, Learned, Noticed, Pending
+from service.domain.types import (
+    ConversationFeedback,
+    ConversationLearned,
+    Feedback,
+    ImplicitSignal,
+    Learned,
+    Pending,
+)
 from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
 from service.learning import rewards
 
 log = structlog.get_logger(__name__)
 
-EPISODE_DECISIONS = 50  # share in a conversation's score, the newest
+CONVERSATION_DECISIONS = 50  # share in a conversation's score, the newest
 SWEEP_EVERY_S = 2.0
 SWEEP_BATCH = 200
 
@@ -62,10 +69,10 @@ class Learner:
             await self._remember_in_time(learned.decision_id)
         return learned
 
-    async def learn_episode(self, feedback: EpisodeFeedback) -> EpisodeLearned:
+    async def learn_conversation(self, feedback: ConversationFeedback) -> ConversationLearned:
         """Share a conversation's score over its decisions; each is committed when this returns.
 
-        The newest EPISODE_DECISIONS that may teach get it with equal weights, 1 together, but where the
+        The newest CONVERSATION_DECISIONS that may teach get it with equal weights, 1 together, but where the
         request itself was rated. Each in a transaction of its own: whoever gets an error sends it again, and
         what was learned already stays as it is.
 
@@ -75,18 +82,27 @@ class Learner:
         """
         if self.journal.is_degraded:
             raise StoreUnavailable("requests wait to be written to PostgreSQL")
-        request_ids = await self.evidence.episode(feedback.tenant, feedback.session_id, EPISODE_DECISIONS)
+        request_ids = await self.evidence.conversation_requests(
+            feedback.tenant, feedback.session_id, CONVERSATION_DECISIONS
+        )
         if not request_ids:
             raise UnknownRequest(
                 f"nothing that may teach is known of session_id {feedback.session_id!r}", param="session_id"
             )
         weight = rewards.share_of(len(request_ids))
         learned = [await self._learn_share(feedback, request_id, weight) for request_id in request_ids]
-        return EpisodeLearned(feedback.session_id, float(weight), tuple(learned))
+        return ConversationLearned(feedback.session_id, float(weight), tuple(learned))
 
-    async def _learn_share(self, episode: EpisodeFeedback, request_id: str, weight: Decimal) -> Learned:
+    async def _learn_share(
+        self, conversation: ConversationFeedback, request_id: str, weight: Decimal
+    ) -> Learned:
         share = Feedback(
-            episode.tenant, request_id, episode.score, episode.text, episode.received_at, episode.session_id
+            conversation.tenant,
+            request_id,
+            conversation.score,
+            conversation.text,
+            conversation.received_at,
+            conversation.session_id,
         )
         reward = rewards.reward_of(share)
         learned = await self.evidence.learn(share, None if reward is None else replace(reward, weight=weight))
@@ -94,14 +110,14 @@ class Learner:
             await self._remember_in_time(learned.decision_id)
         return learned
 
-    async def notice(
-        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
-    ) -> list[Noticed]:
+    async def learn_signals(
+        self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
+    ) -> list[ImplicitSignal]:
         """Learn from implicit signals on a decision; committed when this returns, which says what was new.
 
         Raises UnknownRequest, StoreUnavailable.
         """
-        new = await self.evidence.notice(tenant, decision_id, noticed, received_at)
+        new = await self.evidence.learn_signals(tenant, decision_id, signals, received_at)
         if new:
             await self._remember_in_time(decision_id)
         return new

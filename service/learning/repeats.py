@@ -10,7 +10,7 @@ from uuid import UUID
 
 from service.domain.types import Query, Vector
 
-MAX_ASKED = 10_000
+MAX_QUESTIONS = 10_000
 SAME_COSINE = 0.95
 SAME_WORDS = 0.8  # of all words of two questions; the contexts share what was asked before
 MIN_CHARS = 20  # of a question; "continue" may well be said twice
@@ -20,7 +20,7 @@ Key = tuple[str, str | bytes]  # tenant, and session or digest
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnsweredQuestion:
     """A question that was answered."""
 
     decision_id: UUID
@@ -32,7 +32,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class RecentlyAsked:
+class RecentQuestions:
     """The newest answered question of every session, and of every body.
 
     Args:
@@ -40,35 +40,35 @@ class RecentlyAsked:
     """
 
     window_s: float
-    _asked: OrderedDict[Key, Asked] = field(default_factory=OrderedDict)
+    _questions: OrderedDict[Key, AnsweredQuestion] = field(default_factory=OrderedDict)
 
-    def again(self, query: Query, context: Vector, now: datetime) -> Asked | None:
+    def again(self, query: Query, context: Vector, now: datetime) -> AnsweredQuestion | None:
         """The answered question that this one repeats, if any."""
         session_id = query.options.session_id
-        same = self._asked.get((query.tenant, query.body_digest))
+        same = self._questions.get((query.tenant, query.body_digest))
         if same is not None and self._is_soon_after(same, now):
             # A third time, by nobody in particular: a probe, or what many ask, not somebody discontented.
             return None if session_id is None and same.is_repeat else same
-        before = None if session_id is None else self._asked.get((query.tenant, session_id))
+        before = None if session_id is None else self._questions.get((query.tenant, session_id))
         if before is None or not self._is_soon_after(before, now) or not _is_question(query):
             return None
         is_near = float(before.context @ context) >= SAME_COSINE
         return before if is_near and _are_the_same(before.words, words_of(query)) else None
 
-    def remember(self, query: Query, asked: Asked) -> None:
-        same = self._asked.get((query.tenant, query.body_digest))
-        if same is not None and self._is_soon_after(same, asked.answered_at):
-            asked = replace(asked, is_repeat=True)
+    def remember(self, query: Query, question: AnsweredQuestion) -> None:
+        same = self._questions.get((query.tenant, query.body_digest))
+        if same is not None and self._is_soon_after(same, question.answered_at):
+            question = replace(question, is_repeat=True)
         for name in (query.body_digest, query.options.session_id):
             if name is not None:
-                self._asked[query.tenant, name] = asked
-                self._asked.move_to_end((query.tenant, name))
-        while len(self._asked) > MAX_ASKED:
-            self._asked.popitem(last=False)
+                self._questions[query.tenant, name] = question
+                self._questions.move_to_end((query.tenant, name))
+        while len(self._questions) > MAX_QUESTIONS:
+            self._questions.popitem(last=False)
 
-    def _is_soon_after(self, asked: Asked, now: datetime) -> bool:
+    def _is_soon_after(self, question: AnsweredQuestion, now: datetime) -> bool:
         # Who asks several times at once wants several answers.
-        return 0 <= (now - asked.answered_at).total_seconds() <= self.window_s
+        return 0 <= (now - question.answered_at).total_seconds() <= self.window_s
 
 
 def words_of(query: Query) -> frozenset[str]:

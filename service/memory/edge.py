@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from service.domain.neighbours import Near
+from service.domain.neighbours import NeighbourColumns
 from service.domain.types import Experience, Vector
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
@@ -62,7 +62,7 @@ class EdgeMemory:
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> Near:
+    ) -> NeighbourColumns:
         self._require_open()
         return self._shard.index.recall(
             context,

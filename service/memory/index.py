@@ -19,7 +19,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from service.domain.neighbours import Near, Point, key_of
+from service.domain.neighbours import NeighbourColumns, Point, key_of
 from service.domain.types import Experience, Vector
 from service.memory.points import require_dimension, to_micros
 
@@ -66,12 +66,12 @@ class Index:
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> Near:
+    ) -> NeighbourColumns:
         require_dimension(context, self._dimension)
         with self._lock:
             rows = self._rows.get(tenant)
             if rows is None:
-                return Near.of([])
+                return NeighbourColumns.of([])
             return rows.near(context, limit, min_similarity, since, now, task)
 
     def put(self, experiences: Iterable[Experience]) -> None:
@@ -153,7 +153,7 @@ class Rows:
         since: datetime,
         now: datetime,
         task: str | None,
-    ) -> Near:
+    ) -> NeighbourColumns:
         n = len(self.points)
         counts = self._decided_at[:n] >= to_micros(since)
         if task is not None:
@@ -176,9 +176,9 @@ class Rows:
             n_differing[~counts] = np.inf
         return np.argpartition(n_differing, limit)[:limit]
 
-    def _near(self, rows: Ints, similarity: Floats, now: datetime) -> Near:
+    def _near(self, rows: Ints, similarity: Floats, now: datetime) -> NeighbourColumns:
         facts = self._facts.take(rows)
-        return Near(
+        return NeighbourColumns(
             points=tuple([self.points[row] for row in rows.tolist()]),
             keys=facts["key"],
             arm_ids=tuple(self._arms),

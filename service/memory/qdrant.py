@@ -21,7 +21,7 @@ from qdrant_client.models import (
     Record,
 )
 
-from service.domain.neighbours import Near
+from service.domain.neighbours import NeighbourColumns
 from service.domain.types import Experience, Vector
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
@@ -98,7 +98,7 @@ class QdrantMemory:
         since: datetime,
         now: datetime,
         task: str | None = None,
-    ) -> Near:
+    ) -> NeighbourColumns:
         require_dimension(context, self._dimension)
         recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(since)))
         of_the_task = [] if task is None else [_equals(TASK, task)]
@@ -111,7 +111,7 @@ class QdrantMemory:
                 score_threshold=score_threshold(min_similarity),
             )
         )
-        return Near.of(
+        return NeighbourColumns.of(
             to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now) for point in found.points
         )
 

@@ -43,7 +43,7 @@ _FINISH_REASONS = {
 }
 
 
-class AnthropicCaller:
+class AnthropicClient:
     """Anthropic's Messages, like to like.
 
     Nothing of what passes is changed but the name of the model; it is only watched, for the books.

@@ -7,14 +7,14 @@ from typing import Protocol
 
 from service.domain.ports import Clock
 from service.domain.types import Answer, Arm, Chunk, Json, Native
-from service.providers.anthropic import AnthropicCaller
-from service.providers.litellm import LiteLLMCaller
-from service.providers.openai_compatible import OpenAICompatibleCaller
-from service.providers.simulator.simulator import SimulatedCaller
+from service.providers.anthropic import AnthropicClient
+from service.providers.litellm import LiteLLMClient
+from service.providers.openai_compatible import OpenAICompatibleClient
+from service.providers.simulator.simulator import SimulatedClient
 
 
 class Adapter(Protocol):
-    """A ModelCaller that knows OpenAI's dialect only."""
+    """A ModelClient that knows OpenAI's dialect only."""
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer: ...
 
@@ -24,7 +24,7 @@ class Adapter(Protocol):
 
 
 class NativeAdapter(Protocol):
-    """A ModelCaller for queries in its provider's own dialect."""
+    """A ModelClient for queries in its provider's own dialect."""
 
     async def complete(self, arm: Arm, native: Native, *, timeout_s: float) -> Answer: ...
 
@@ -33,8 +33,8 @@ class NativeAdapter(Protocol):
     async def close(self) -> None: ...
 
 
-class Callers:
-    """A ModelCaller made of adapters.
+class ProviderClients:
+    """A ModelClient made of adapters.
 
     Args:
         by_provider: `Arm.provider` -> who calls it; one adapter may stand for several providers.
@@ -50,7 +50,7 @@ class Callers:
     async def warm(self, providers: Collection[str]) -> None:
         """Load beforehand what calling these takes long to load."""
         for adapter in {self._by_provider[provider] for provider in providers}:
-            if isinstance(adapter, LiteLLMCaller):
+            if isinstance(adapter, LiteLLMClient):
                 await adapter.warm()
 
     async def complete(
@@ -74,19 +74,21 @@ class Callers:
             await native.close()
 
 
-def build_callers(secrets: Mapping[str, str], clock: Clock, *, simulator: SimulatedCaller) -> Callers:
+def build_provider_clients(
+    secrets: Mapping[str, str], clock: Clock, *, simulator: SimulatedClient
+) -> ProviderClients:
     """Every provider that `Arm.provider` may name.
 
     Args:
         secrets: where an arm's `api_key_env` is looked up; the environment, usually.
     """
-    litellm = LiteLLMCaller(secrets, clock)
-    return Callers(
+    litellm = LiteLLMClient(secrets, clock)
+    return ProviderClients(
         {
-            "openai": OpenAICompatibleCaller(secrets, clock),
+            "openai": OpenAICompatibleClient(secrets, clock),
             "anthropic": litellm,
             "litellm": litellm,
             "simulator": simulator,
         },
-        native={"anthropic": AnthropicCaller(secrets, clock)},
+        native={"anthropic": AnthropicClient(secrets, clock)},
     )

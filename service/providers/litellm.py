@@ -22,7 +22,7 @@ from service.errors import ProviderBroken, ProviderError, ProviderRejected, Prov
 from service.providers.failures import failure, failure_in, retry_after_s
 from service.providers.keys import api_key
 from service.providers.litellm_anthropic import mended
-from service.providers.streams import StreamTally
+from service.providers.streams import StreamNormaliser
 
 # What changes the answer. A provider that lacks one of them refuses the call, rather than answer
 # something else than was asked. Bookkeeping fields (`store`, `metadata`, ...) mean nothing elsewhere.
@@ -63,7 +63,7 @@ _CODES = {
 _opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
 
 
-class LiteLLMCaller:
+class LiteLLMClient:
     """Any provider LiteLLM knows, answering as if it were OpenAI.
 
     Args:
@@ -102,7 +102,7 @@ class LiteLLMCaller:
         pieces = None
         try:
             pieces = await self._open(litellm, arm, arguments, opened, timeout_s)
-            tally = StreamTally(arm, body)
+            tally = StreamNormaliser(arm, body)
             first_id = None
             while (piece := await self._next(arm, pieces, timeout_s)) is not None:
                 first_id = first_id or piece["id"]

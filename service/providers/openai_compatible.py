@@ -16,7 +16,7 @@ from service.errors import ProviderBroken, ProviderError
 from service.providers.failures import failure_in
 from service.providers.http import HttpClient, Post, parsed, read_out
 from service.providers.keys import api_key
-from service.providers.streams import StreamTally, ends_well
+from service.providers.streams import StreamNormaliser, ends_well
 from service.providers.tool_ids import with_nine_letters
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
@@ -65,7 +65,7 @@ FIELDS = frozenset(
 )
 
 
-class OpenAICompatibleCaller:
+class OpenAICompatibleClient:
     """The thin direct adapter: the caller's body goes up, the upstream's comes back.
 
     Args:
@@ -86,7 +86,7 @@ class OpenAICompatibleCaller:
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
         post = self._post(arm, _upstream_body(arm, body, stream=True), timeout_s)
-        tally = StreamTally(arm, body)
+        tally = StreamNormaliser(arm, body)
         async with aclosing(self._events(post, tally)) as events:
             async for data in events:
                 if data.strip() == b"[DONE]":
@@ -100,7 +100,7 @@ class OpenAICompatibleCaller:
     async def close(self) -> None:
         await self._http.close()
 
-    async def _events(self, post: Post, tally: StreamTally) -> AsyncGenerator[bytes, None]:
+    async def _events(self, post: Post, tally: StreamNormaliser) -> AsyncGenerator[bytes, None]:
         """The events; of a connection that is lost when the answer is whole, those that came."""
         async with aclosing(self._http.events(post)) as events:
             try:

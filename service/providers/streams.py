@@ -56,7 +56,7 @@ class EventReader:
         return None
 
 
-class StreamTally:
+class StreamNormaliser:
     """Watches the pieces of one stream go by, and writes the last one.
 
     Providers report usage in a piece of its own, with the last one, with every one, or never. Here

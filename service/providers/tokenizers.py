@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 Counter = Callable[[str], int]
 
-PIECE_CHARS = 50_000  # long runs of one kind of character take more than their share of time
+CHUNK_CHARS = 50_000  # long runs of one kind of character take more than their share of time
 
 # What tiktoken calls these files: the SHA-1 of where they were published.
 RANKS = {
@@ -67,9 +67,9 @@ class ShippedTokenizers:
         if counter is None:
             return None
         return sum(
-            counter(text[start : start + PIECE_CHARS])
+            counter(text[start : start + CHUNK_CHARS])
             for text in texts
-            for start in range(0, len(text), PIECE_CHARS)
+            for start in range(0, len(text), CHUNK_CHARS)
         )
 
     def _loaded(self, tokenizer: str) -> Counter | None:

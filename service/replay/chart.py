@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.replay.report import Report, Standing, in_usd
+from service.replay.report import Report, ReportRow, in_usd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,13 +53,13 @@ def draw_chart(report: Report, path: Path) -> None:
 
 
 def _headline(report: Report) -> str:
-    def tell(name: str, it: Standing) -> str:
+    def append_events(name: str, it: ReportRow) -> str:
         return f"{name} {it.mean_score:.3f} at {in_usd(report.per_thousand(it))}"
 
     compared = [
-        tell("router", report.router),
-        tell("random", report.random),
-        tell("always the best model", report.best),
+        append_events("router", report.router),
+        append_events("random", report.random),
+        append_events("always the best model", report.best),
     ]
     return (
         f"Mean score and dollars per 1,000 requests:  {'   |   '.join(compared)}\n"
@@ -118,7 +118,7 @@ def _draw_trade(axes: Axes, report: Report) -> None:
 
 
 def _mark(
-    axes: Axes, report: Report, it: Standing, label: str, colour: str, marker: str, size: float
+    axes: Axes, report: Report, it: ReportRow, label: str, colour: str, marker: str, size: float
 ) -> None:
     at = (max(report.per_thousand(it), LEAST_USD), it.mean_score)
     axes.scatter(*at, c=colour, marker=marker, s=size, zorder=3, edgecolors="white", linewidths=0.8)
@@ -143,7 +143,7 @@ def _worth_naming(report: Report) -> set[str]:
     return {one.name for one in singles if not any(_is_beaten(one, other) for other in singles)}
 
 
-def _is_beaten(one: Standing, other: Standing) -> bool:
+def _is_beaten(one: ReportRow, other: ReportRow) -> bool:
     """Whether the other is at least as good in both, and better in one."""
     here, there = (one.mean_score, -one.cost_usd), (other.mean_score, -other.cost_usd)
     return there != here and there[0] >= here[0] and there[1] >= here[1]

@@ -35,7 +35,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReportRow:
     """How one way of choosing did.
 
     Utility is 0.6 * score - 0.2 * dollars / (dollars of the dearest model for that prompt).
@@ -89,12 +89,12 @@ class Report:
     n: int
     n_failed: int
     errors: list[str]  # the first few
-    router: Standing
-    best: Standing  # the best single model by score, known only in hindsight
-    cheapest: Standing  # the cheapest single model by mean dollars
-    random: Standing  # what a uniform choice gets on average
-    oracle: Standing  # the best score of each row, at the least dollars
-    singles: list[Standing]
+    router: ReportRow
+    best: ReportRow  # the best single model by score, known only in hindsight
+    cheapest: ReportRow  # the cheapest single model by mean dollars
+    random: ReportRow  # what a uniform choice gets on average
+    oracle: ReportRow  # the best score of each row, at the least dollars
+    singles: list[ReportRow]
     score_gain: Gain  # over random, row by row
     cost_gain_usd: Gain
     shares: dict[str, float]
@@ -120,7 +120,7 @@ class Report:
         chosen = scores[every, columns]
         dearest = costs_usd.max(axis=1)
         singles = [
-            _standing(model, scores[:, column], costs_usd[:, column], dearest)
+            _report_row(model, scores[:, column], costs_usd[:, column], dearest)
             for column, model in enumerate(outcomes.models)
         ]
         best = max(singles, key=lambda single: (single.mean_score, -single.cost_usd))
@@ -132,11 +132,11 @@ class Report:
             n=len(routed) + len(failed),
             n_failed=len(failed),
             errors=[f"row {failure.row}: {failure.error}" for failure in failed[:SHOWN_ERRORS]],
-            router=_standing("router", chosen, billed, dearest),
+            router=_report_row("router", chosen, billed, dearest),
             best=best,
             cheapest=cheapest,
-            random=_standing("random", scores.mean(axis=1), costs_usd.mean(axis=1), dearest),
-            oracle=_standing("oracle", scores[every, ideal], costs_usd[every, ideal], dearest),
+            random=_report_row("random", scores.mean(axis=1), costs_usd.mean(axis=1), dearest),
+            oracle=_report_row("oracle", scores[every, ideal], costs_usd[every, ideal], dearest),
             singles=singles,
             score_gain=Gain.of(chosen - scores.mean(axis=1)),
             cost_gain_usd=Gain.of(costs_usd.mean(axis=1) - billed),
@@ -166,7 +166,7 @@ class Report:
     def to_json(self) -> Json:
         return {**asdict(self), "beats_random": self.beats_random, "verdict": self.verdict}
 
-    def per_thousand(self, standing: Standing) -> float:
+    def per_thousand(self, standing: ReportRow) -> float:
         """Dollars per 1,000 answered requests."""
         return standing.cost_usd / (self.n - self.n_failed) * 1000
 
@@ -209,10 +209,10 @@ class Report:
         )
 
 
-def _standing(name: str, scores: Floats, costs_usd: Floats, dearest_usd: Floats) -> Standing:
+def _report_row(name: str, scores: Floats, costs_usd: Floats, dearest_usd: Floats) -> ReportRow:
     relative = np.divide(costs_usd, dearest_usd, out=np.zeros_like(costs_usd), where=dearest_usd > 0)
     utility = FEEDBACK_WEIGHT * scores + COST_WEIGHT * relative
-    return Standing(name, float(scores.mean()), float(costs_usd.sum()), float(utility.mean()))
+    return ReportRow(name, float(scores.mean()), float(costs_usd.sum()), float(utility.mean()))
 
 
 def _curve(scores: Floats, costs_usd: Floats, random_scores: Floats, random_costs_usd: Floats) -> Curve:

@@ -24,7 +24,7 @@ FAULTS = TypeAdapter(dict[str, list[Fault]])
 
 
 @dataclass(slots=True)
-class Tally:
+class ServedCounts:
     """What became of one model's calls."""
 
     calls: int = 0
@@ -56,7 +56,7 @@ class RecordedUpstream:
         port: int = 0,
         faults: Mapping[str, Sequence[Fault]] | None = None,
     ) -> None:
-        self.tally = {model: Tally() for model in outcomes.models}
+        self.tally = {model: ServedCounts() for model in outcomes.models}
         self._outcomes = outcomes
         self._tariffs = tariffs(outcomes)
         self._rows = {_digest(prompt): row for row, prompt in enumerate(outcomes.prompts)}

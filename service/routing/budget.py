@@ -10,7 +10,7 @@ import numpy as np
 from bandit import thompson
 from bandit.beta import Beta
 from bandit.budget import WINDOW, Pacer
-from service.domain.registration import Enrolment
+from service.domain.registration import ArmRegistration
 from service.domain.types import Decision, PacedArm, Spend
 
 N_RESUMED = 1000  # decisions that the purse of a new process has paid
@@ -20,7 +20,7 @@ N_PRICED = WINDOW  # the newest of them, that its price is solved on
 def charge(pacer: Pacer, decision: Decision, feedback_weight: float, rng: np.random.Generator) -> None:
     """Reserve what a decision is expected to cost, and let it count in the price."""
     considered = decision.candidates
-    is_drawn = decision.session is None or decision.session.is_drawn
+    is_drawn = decision.step is None or decision.step.is_drawn
     if not is_drawn or decision.query.turn.is_housekeeping:  # no price would have moved it
         considered = tuple(c for c in considered if c.arm_id == decision.arm_id)
     arms = [
@@ -33,7 +33,7 @@ def charge(pacer: Pacer, decision: Decision, feedback_weight: float, rng: np.ran
 def resume(
     pacer: Pacer,
     spends: Sequence[Spend],
-    enrolments: Mapping[str, Enrolment],
+    registrations: Mapping[str, ArmRegistration],
     feedback_weight: float,
     rng: np.random.Generator,
 ) -> None:
@@ -52,7 +52,7 @@ def resume(
     for spend in spends:
         reserved_usd = pacer.budget_usd
         if spend.arms:
-            arms = [_in_todays_prices(arm, spend, enrolments) for arm in spend.arms]
+            arms = [_in_todays_prices(arm, spend, registrations) for arm in spend.arms]
             weight = feedback_weight if spend.feedback_weight is None else spend.feedback_weight
             _record(pacer, arms, spend.arm_id, weight, rng)
             reserved_usd = next(arm.expected_cost_usd for arm in arms if arm.arm_id == spend.arm_id)
@@ -75,8 +75,8 @@ def _record(
     )
 
 
-def _in_todays_prices(arm: PacedArm, spend: Spend, enrolments: Mapping[str, Enrolment]) -> PacedArm:
-    enrolment = enrolments.get(arm.arm_id)
-    if enrolment is None:
+def _in_todays_prices(arm: PacedArm, spend: Spend, registrations: Mapping[str, ArmRegistration]) -> PacedArm:
+    registration = registrations.get(arm.arm_id)
+    if registration is None:
         return arm
-    return replace(arm, expected_cost_usd=enrolment.todays_usd(arm.expected_cost_usd, spend.decided_at))
+    return replace(arm, expected_cost_usd=registration.todays_usd(arm.expected_cost_usd, spend.decided_at))

@@ -11,10 +11,10 @@ import numpy as np
 import structlog
 
 from bandit.arrays import Floats, Ints
-from bandit.drift import BEGINNING, History
-from bandit.ease import LEAST_RATED, MOST_RATED, Difficulty, is_due
+from bandit.drift import BEGINNING, ArmHistory
+from bandit.ease import LEAST_RATED, MOST_RATED, Ease, is_due
 from service.background import Background
-from service.domain.neighbours import Near, key_of
+from service.domain.neighbours import NeighbourColumns, key_of
 from service.domain.ports import Evidence
 from service.domain.types import Arm, Experience, Vector
 from service.errors import StoreUnavailable
@@ -25,36 +25,36 @@ REST_S = 5.0  # after PostgreSQL did not answer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class FittedEase:
     """One fit, and what it says of the requests it was made from.
 
     Args:
         n_rated: the tenant's rated requests then, of all arms.
         difficulty: None: too little was rated.
-        keys: of the decisions it was made from, ascending, as in `Near`.
+        keys: of the decisions it was made from, ascending, as in `NeighbourColumns`.
         each: their difficulty, likewise.
         sums: by arm, the beginning of its epoch, and the difficulty of these requests on it since then,
             summed by the weights of their rewards. Older ones count as difficult as usual.
     """
 
     n_rated: float = 0.0
-    difficulty: Difficulty | None = None
+    ease: Ease | None = None
     keys: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     each: Floats = field(default_factory=lambda: np.zeros(0))
     sums: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def at(self, context: Vector | None) -> float:
         """Of a new request; 0 without its context."""
-        return 0.0 if self.difficulty is None or context is None else float(self.difficulty.at(context))
+        return 0.0 if self.ease is None or context is None else float(self.ease.at(context))
 
-    def of(self, near: Near, here: float) -> Floats:
+    def of(self, near: NeighbourColumns, here: float) -> Floats:
         """Of past requests; one that was not looked at counts as difficult as the one it is near."""
-        if self.difficulty is None:
+        if self.ease is None:
             return np.zeros(len(near))
         at = np.searchsorted(self.keys[:-1], near.keys)  # without the last: never beyond the end
         return np.where(self.keys[at] == near.keys, self.each[at], here)
 
-    def sums_of(self, arms: Sequence[Arm], histories: Sequence[History]) -> Floats:
+    def sums_of(self, arms: Sequence[Arm], histories: Sequence[ArmHistory]) -> Floats:
         """Summed over each arm's rated requests, shape (n_arms,); 0 where its epoch is another by now."""
         known = [self.sums.get(arm.arm_id, (math.nan, 0.0)) for arm in arms]
         return np.array(
@@ -65,10 +65,10 @@ class Fitted:
         )
 
 
-NOTHING = Fitted()
+NOTHING = FittedEase()
 
 
-class Difficulties:
+class EaseFitter:
     """The newest fit of each tenant. Replicas fit on their own: what a decision went by is in its log.
 
     Each takes up to 40 kB, until the process ends.
@@ -78,11 +78,11 @@ class Difficulties:
         self._evidence = evidence
         self._encoder = encoder
         self._background = background
-        self._fitted: dict[str, Fitted] = {}
+        self._fitted: dict[str, FittedEase] = {}
         self._fitting: set[str] = set()
         self._rests_until = -math.inf  # on the event loop's clock
 
-    def of(self, tenant: str, n_rated: float) -> Fitted:
+    def of(self, tenant: str, n_rated: float) -> FittedEase:
         """What is known. Never waits: where a new fit is due, it is made in the background."""
         fitted = self._fitted.get(tenant, NOTHING)
         if is_due(n_rated, fitted.n_rated) and self._is_free(tenant):
@@ -105,30 +105,30 @@ class Difficulties:
             self._fitting.discard(tenant)
 
 
-def fit(rated: Sequence[Experience], histories: Mapping[str, History], n_rated: float) -> Fitted:
+def fit(rated: Sequence[Experience], histories: Mapping[str, ArmHistory], n_rated: float) -> FittedEase:
     """Fit difficulty to rated requests; an arm before it changed counts as another arm."""
     if len(rated) < LEAST_RATED:
-        return Fitted(n_rated)
+        return FittedEase(n_rated)
     began = {e.arm_id: _epoch_of(histories, e.arm_id) for e in rated}
     is_current = np.array([e.decided_at.timestamp() > began[e.arm_id] for e in rated])
     numbered = {arm_id: number for number, arm_id in enumerate(began)}
     arm = np.array([numbered[e.arm_id] for e in rated])
     contexts = np.stack([e.context for e in rated])
     weights = np.array([e.weight for e in rated])
-    difficulty = Difficulty.fit(contexts, 2 * arm + is_current, np.array([e.reward for e in rated]), weights)
-    each = difficulty.at(contexts)
+    ease = Ease.fit(contexts, 2 * arm + is_current, np.array([e.reward for e in rated]), weights)
+    each = ease.at(contexts)
     keys = np.array([key_of(e.decision_id) for e in rated], dtype=np.int64)
     order = keys.argsort()
     sums = np.bincount(arm, each * weights * is_current, minlength=len(began)).tolist()
-    return Fitted(
+    return FittedEase(
         n_rated=n_rated,
-        difficulty=difficulty,
+        ease=ease,
         keys=keys[order],
         each=each[order],
         sums={arm_id: (began[arm_id], total) for arm_id, total in zip(began, sums, strict=True)},
     )
 
 
-def _epoch_of(histories: Mapping[str, History], arm_id: str) -> float:
+def _epoch_of(histories: Mapping[str, ArmHistory], arm_id: str) -> float:
     history = histories.get(arm_id)
     return BEGINNING if history is None else history.epoch.started_at

@@ -12,36 +12,36 @@ from uuid import uuid4
 import numpy as np
 
 from bandit.arrays import Bools, Floats
-from bandit.beliefs import Beliefs, Prior, Standing, believe
+from bandit.beliefs import Beliefs, Prior, PriorState, believe
 from bandit.budget import Pacer
-from bandit.drift import History
+from bandit.drift import ArmHistory
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
-from bandit.records import Track
+from bandit.records import ArmRecords
 from bandit.utility import UtilityTerms, utility_terms
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.catalog import Catalog, list_cost_usd
-from service.completion.request_run import Run
-from service.conversations.affinity import Sessions
+from service.completion.request_run import RequestRun
+from service.conversations.affinity import ConversationAffinity
 from service.domain import types
-from service.domain.neighbours import Near
+from service.domain.neighbours import NeighbourColumns
 from service.domain.ports import Clock, Evidence, Memory
 from service.domain.types import (
     Arm,
     ArmSums,
     Candidate,
+    ConversationState,
     Decision,
     DecisionKind,
     Options,
-    Pin,
     Query,
     Vector,
 )
 from service.errors import MemoryUnavailable
 from service.routing.budget import charge
-from service.routing.ease import Difficulties, Fitted
-from service.routing.selection import Weighed, choose
+from service.routing.ease import EaseFitter, FittedEase
+from service.routing.selection import WeighedArms, select
 
 TASK_IS_KNOWN = 20  # rated requests of one task, from which they alone speak for it
 USUAL_LATENCY_S = 1.0  # of an arm that was never called
@@ -52,7 +52,7 @@ class Recalled:
     """What is known of a query: its context, and the rated decisions near it."""
 
     context: Vector | None = None
-    near: Near = field(default_factory=lambda: Near.of([]))
+    near: NeighbourColumns = field(default_factory=lambda: NeighbourColumns.of([]))
     degraded: tuple[str, ...] = ()
 
 
@@ -67,8 +67,8 @@ class Router:
     encoder: TextEncoder
     memory: Memory
     evidence: Evidence
-    difficulties: Difficulties
-    sessions: Sessions
+    ease_fitter: EaseFitter
+    affinity: ConversationAffinity
     knobs: Knobs
     pacer: Pacer
     rng: np.random.Generator
@@ -85,7 +85,7 @@ class Router:
             AllArmsFailed: those that could answer rest after failures.
         """
         decision = await self.preview(query)
-        self.sessions.put(query, decision.pin)
+        self.affinity.put(query, decision.conversation)
         if self.pacer.budget_usd is not None and decision.kind != "pinned":
             weight = narrowed(self.knobs, query.options).feedback_weight
             charge(self.pacer, decision, weight, self.rng)
@@ -94,23 +94,25 @@ class Router:
     async def preview(self, query: Query) -> Decision:
         """Choose an arm without leaving a trace. Raises as `decide` does."""
         arms, rejected = ([], []) if query.turn.in_tool_loop else self.catalog.eligible(query)
-        recalled, (pin, missing) = await self._look_back(query)
+        recalled, (conversation, missing) = await self._look_back(query)
         if query.turn.in_tool_loop:  # whose arm may answer even where no other can
-            arms, rejected = self.catalog.eligible(query, None if pin is None else pin.arm_id)
+            arms, rejected = self.catalog.eligible(
+                query, None if conversation is None else conversation.arm_id
+            )
         knobs = narrowed(self.knobs, query.options)
         rated = n_rated(self.evidence.sums(query.tenant))
-        fitted = self.difficulties.of(query.tenant, rated)
+        fitted = self.ease_fitter.of(query.tenant, rated)
         here = fitted.at(recalled.context)
-        difficulties = fitted.of(recalled.near, here)
-        near = neighbours_of(arms, recalled.near, difficulties)
-        beliefs = believe(self._standing(arms, query, fitted, here, knobs), near, knobs)
+        neighbour_ease = fitted.of(recalled.near, here)
+        near = neighbours_of(arms, recalled.near, neighbour_ease)
+        beliefs = believe(self._prior_state(arms, query, fitted, here, knobs), near, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
         barred = self.pacer.barred(beliefs.expected_cost_usd)
         policy = self._policy(arms, knobs, barred)
-        chosen = choose(
-            Weighed(query, arms, beliefs, terms, policy, pin),
+        chosen = select(
+            WeighedArms(query, arms, beliefs, terms, policy, conversation),
             self.rng,
-            margin=self.sessions.margin,
+            switch_margin=self.affinity.switch_margin,
             holdout=self._holdout(policy, query.options),
         )
         if not self.evidence.is_loaded:
@@ -126,9 +128,9 @@ class Router:
             rejected=tuple(rejected),
             neighbours=recalled.near,
             n_rated=rated,
-            opinion_weights=tuple(beliefs.standing.opinion_weights.tolist()),
-            difficulty=here,
-            neighbour_difficulties=tuple(difficulties.tolist()),
+            expert_weights=tuple(beliefs.prior_state.expert_weights.tolist()),
+            ease=here,
+            neighbour_ease=tuple(neighbour_ease.tolist()),
             confidence=float(beliefs.posterior.mean[chosen.choice.index]),
             budget_price=self.pacer.price,
             encoder=None if recalled.context is None else self.encoder.name,
@@ -136,22 +138,22 @@ class Router:
             degraded=tuple(dict.fromkeys((*recalled.degraded, *missing))),
             decided_at=self.clock(),
             holdout=chosen.holdout,
-            session=chosen.session if self.sessions.is_held(query) else None,
+            step=chosen.step if self.affinity.has_affinity(query) else None,
         )
 
     def repeat(self, query: Query, arm_id: str) -> Decision:
         """The decision to answer as an arm answered the same request before: nothing was weighed."""
         return self._unweighed(query, arm_id, "cache")
 
-    def refuse(self, query: Query, rests: Mapping[str, str]) -> Decision:
+    def refuse(self, query: Query, cooling_down: Mapping[str, str]) -> Decision:
         """The decision not to answer, as every arm that could rests; it names the one that is back first.
 
         Args:
             rests: why each arm rests, by its id.
         """
         kind: DecisionKind = "default" if query.requested_model is None else "pinned"
-        rejected = tuple(types.Rejection(arm_id, why) for arm_id, why in rests.items())
-        return replace(self._unweighed(query, next(iter(rests)), kind), rejected=rejected)
+        rejected = tuple(types.Rejection(arm_id, why) for arm_id, why in cooling_down.items())
+        return replace(self._unweighed(query, next(iter(cooling_down)), kind), rejected=rejected)
 
     def _unweighed(self, query: Query, arm_id: str, kind: DecisionKind) -> Decision:
         return Decision(
@@ -165,9 +167,9 @@ class Router:
             rejected=(),
             neighbours=(),
             n_rated=n_rated(self.evidence.sums(query.tenant)),
-            opinion_weights=(),
-            difficulty=0.0,
-            neighbour_difficulties=(),
+            expert_weights=(),
+            ease=0.0,
+            neighbour_ease=(),
             confidence=1.0,
             budget_price=self.pacer.price,
             encoder=None,
@@ -176,20 +178,22 @@ class Router:
             decided_at=self.clock(),
         )
 
-    def settle(self, run: Run) -> None:
+    def settle(self, run: RequestRun) -> None:
         """Tell the budget what a run did cost, once; arms that callers name are not the budget's.
 
         Where another arm than the decided one answered, the conversation goes on with that.
         """
-        self.sessions.put(run.query, run.moved_pin(self.clock()))
+        self.affinity.put(run.query, run.moved_conversation(self.clock()))
         if run.kind != "pinned":
             self.pacer.settle(run.reserved_usd, float(run.cost_usd))
 
-    async def _look_back(self, query: Query) -> tuple[Recalled, tuple[Pin | None, tuple[str, ...]]]:
+    async def _look_back(
+        self, query: Query
+    ) -> tuple[Recalled, tuple[ConversationState | None, tuple[str, ...]]]:
         """What is known of the query; meanwhile, the pin of a conversation that goes on."""
-        if not self.sessions.goes_on(query):
+        if not self.affinity.is_continued(query):
             return await self._recall(query), (None, ())
-        return await asyncio.gather(self._recall(query), self.sessions.find(query))
+        return await asyncio.gather(self._recall(query), self.affinity.find(query))
 
     async def _recall(self, query: Query) -> Recalled:
         try:
@@ -207,7 +211,7 @@ class Router:
             return Recalled(context, degraded=("memory",))
         return Recalled(context, self.catalog.in_todays_prices(near, now))
 
-    async def _near(self, context: Vector, query: Query, now: datetime) -> Near:
+    async def _near(self, context: Vector, query: Query, now: datetime) -> NeighbourColumns:
         """The nearest of the query's own task, once there are enough of them; else the nearest of all."""
         recall = partial(
             self.memory.recall,
@@ -224,16 +228,16 @@ class Router:
                 return of_the_task
         return await recall()
 
-    def _standing(
-        self, arms: Sequence[Arm], query: Query, fitted: Fitted, difficulty: float, knobs: Knobs
-    ) -> Standing:
+    def _prior_state(
+        self, arms: Sequence[Arm], query: Query, fitted: FittedEase, ease: float, knobs: Knobs
+    ) -> PriorState:
         known = self.evidence.sums(query.tenant)
         histories = histories_of(arms, self.evidence.histories(query.tenant))
-        track = Track.of(
+        records = ArmRecords.of(
             histories,
             now=self.clock().timestamp(),
             n_rated=n_rated(known),
-            difficulty_sum=fitted.sums_of(arms, histories),
+            ease_sum=fitted.sums_of(arms, histories),
         )
         prior = Prior.of(
             quality=as_floats(arm.prior_quality for arm in arms),
@@ -241,10 +245,10 @@ class Router:
             cost_usd=np.array([float(list_cost_usd(arm, query)) for arm in arms]),
             latency_s=np.full(len(arms), USUAL_LATENCY_S),
             knobs=knobs,
-            track=track,
+            records=records,
             is_newcomer=self.catalog.newcomers(arms),
         )
-        return Standing.of(prior, sums_of(arms, known), track, difficulty)
+        return PriorState.of(prior, sums_of(arms, known), records, ease)
 
     def _policy(self, arms: Sequence[Arm], knobs: Knobs, barred: Bools) -> ThompsonPolicy:
         default = [i for i, arm in enumerate(arms) if arm.arm_id == self.catalog.default_arm_id]
@@ -287,9 +291,9 @@ def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
     return Sums(*np.array(rows, dtype=np.float64).T)
 
 
-def histories_of(arms: Sequence[Arm], known: Mapping[str, History]) -> list[History]:
+def histories_of(arms: Sequence[Arm], known: Mapping[str, ArmHistory]) -> list[ArmHistory]:
     """The histories of these arms, in their order."""
-    return [known.get(arm.arm_id) or History() for arm in arms]
+    return [known.get(arm.arm_id) or ArmHistory() for arm in arms]
 
 
 def n_rated(known: Mapping[str, ArmSums]) -> float:
@@ -297,11 +301,11 @@ def n_rated(known: Mapping[str, ArmSums]) -> float:
     return float(sum(sums.n for sums in known.values()))
 
 
-def neighbours_of(arms: Sequence[Arm], near: Near, difficulties: Floats) -> Neighbours:
+def neighbours_of(arms: Sequence[Arm], near: NeighbourColumns, neighbour_ease: Floats) -> Neighbours:
     """Those answered by one of these arms.
 
     Args:
-        difficulties: of the neighbours' requests, in their order.
+        neighbour_ease: of the neighbours' requests, in their order.
     """
     index = {arm.arm_id: i for i, arm in enumerate(arms)}
     arm = np.array([index.get(arm_id, -1) for arm_id in near.arm_ids], dtype=np.int64)[near.arm]
@@ -314,7 +318,7 @@ def neighbours_of(arms: Sequence[Arm], near: Near, difficulties: Floats) -> Neig
         cost_usd=near.cost_usd[is_known],
         latency_s=near.latency_s[is_known],
         weight=near.weight[is_known],
-        difficulty=difficulties[is_known],
+        ease=neighbour_ease[is_known],
     )
 
 
@@ -325,7 +329,7 @@ def candidates(
     columns = zip(
         arms,
         probabilities.tolist(),
-        standings(beliefs.standing),
+        prior_states(beliefs.prior_state),
         beliefs.predicted.T.tolist(),
         beliefs.posterior.alpha.tolist(),
         beliefs.posterior.beta.tolist(),
@@ -342,12 +346,12 @@ def candidates(
         strict=True,
     )
     return tuple(
-        Candidate(arm.arm_id, probability, standing, tuple(predicted), *numbers)
-        for arm, probability, standing, predicted, *numbers in columns
+        Candidate(arm.arm_id, probability, prior_state, tuple(predicted), *numbers)
+        for arm, probability, prior_state, predicted, *numbers in columns
     )
 
 
-def standings(known: Standing) -> list[types.Standing]:
+def prior_states(known: PriorState) -> list[types.LoggedPriorState]:
     """What is logged of each arm's standing."""
     columns = zip(
         known.prior_mean.tolist(),
@@ -361,7 +365,7 @@ def standings(known: Standing) -> list[types.Standing]:
         known.n_changes.tolist(),
         strict=True,
     )
-    return [types.Standing(*column) for column in columns]
+    return [types.LoggedPriorState(*column) for column in columns]
 
 
 def as_floats(values: Iterable[float | None]) -> Floats:

@@ -11,12 +11,12 @@ from bandit.arrays import Floats
 from bandit.beliefs import Beliefs
 from bandit.policy import Choice, Holdout, ThompsonPolicy, draw, stay
 from bandit.utility import UtilityTerms, price_in_utility
-from service.conversations.affinity import cache_usd, session_of
-from service.domain.types import Arm, DecisionKind, Pin, Query, Session
+from service.conversations.affinity import cache_loss_usd, step_of
+from service.domain.types import Arm, ConversationState, ConversationStep, DecisionKind, Query
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class WeighedArms:
     """The arms that may answer a query, and what is believed of them."""
 
     query: Query
@@ -24,28 +24,30 @@ class Weighed:
     beliefs: Beliefs
     terms: UtilityTerms
     policy: ThompsonPolicy
-    pin: Pin | None
+    conversation: ConversationState | None
 
     def index_of(self, arm_id: str) -> int | None:
         return next((i for i, arm in enumerate(self.arms) if arm.arm_id == arm_id), None)
 
-    def session(self, index: int) -> Session:
+    def step(self, index: int) -> ConversationStep:
         """Where the conversation is left when this arm answers."""
-        return session_of(self.query, self.arms[index], self.pin)
+        return step_of(self.query, self.arms[index], self.conversation)
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Selection:
     """One arm, and how it came to be that one."""
 
     choice: Choice
     probabilities: Floats  # of the lot; where none was cast, of the one that would have been
     kind: DecisionKind
     holdout: bool | None
-    session: Session
+    step: ConversationStep
 
 
-def choose(weighed: Weighed, rng: np.random.Generator, *, margin: float, holdout: Holdout | None) -> Chosen:
+def select(
+    weighed: WeighedArms, rng: np.random.Generator, *, switch_margin: float, holdout: Holdout | None
+) -> Selection:
     """Leave the arm to whoever settles it, else draw it.
 
     Args:
@@ -54,94 +56,96 @@ def choose(weighed: Weighed, rng: np.random.Generator, *, margin: float, holdout
     """
     probabilities = weighed.policy.weigh(weighed.beliefs, weighed.terms)
     if (settled := _settled(weighed)) is not None:
-        return _without_a_lot(weighed, probabilities, *settled)
-    if (held := _held(weighed)) is not None:
-        return _weighed_against_staying(weighed, probabilities, rng, held, margin)
-    if weighed.pin is not None:
-        chosen = _lot_cast(weighed, probabilities, rng)
+        return _undrawn(weighed, probabilities, *settled)
+    if (incumbent := _incumbent(weighed)) is not None:
+        return _weighed_against_staying(weighed, probabilities, rng, incumbent, switch_margin)
+    if weighed.conversation is not None:
+        chosen = _drawn(weighed, probabilities, rng)
         return replace(chosen, kind="fallback") if weighed.query.turn.in_tool_loop else chosen
     return _first(weighed, probabilities, rng, holdout)
 
 
-def _settled(weighed: Weighed) -> tuple[int, DecisionKind] | None:
+def _settled(weighed: WeighedArms) -> tuple[int, DecisionKind] | None:
     """The arm that the caller names, that is amid a tool loop, or that the conversation's lot fell on.
 
     What a client asks for itself goes to the cheapest.
     """
-    query, pin = weighed.query, weighed.pin
+    query, conversation = weighed.query, weighed.conversation
     if query.requested_model is not None:
         return 0, "pinned"
     if query.turn.is_housekeeping:
         return int(np.argmin(weighed.beliefs.expected_cost_usd)), "default"
-    if pin is None:
+    if conversation is None:
         return None
     if query.turn.in_tool_loop:
-        index = weighed.index_of(pin.arm_id)
+        index = weighed.index_of(conversation.arm_id)
         return None if index is None else (index, "sticky")
-    if pin.holdout and weighed.policy.default_arm is not None:
+    if conversation.holdout and weighed.policy.default_arm is not None:
         return weighed.policy.default_arm, "default"
     return None
 
 
-def _held(weighed: Weighed) -> int | None:
+def _incumbent(weighed: WeighedArms) -> int | None:
     """The arm that others must beat by more than a toll: the conversation's, while the budget allows it."""
-    index = None if weighed.pin is None else weighed.index_of(weighed.pin.arm_id)
+    index = None if weighed.conversation is None else weighed.index_of(weighed.conversation.arm_id)
     barred = weighed.policy.barred
     return None if index is None or (barred is not None and barred[index]) else index
 
 
-def _without_a_lot(weighed: Weighed, probabilities: Floats, index: int, kind: DecisionKind) -> Chosen:
+def _undrawn(weighed: WeighedArms, probabilities: Floats, index: int, kind: DecisionKind) -> Selection:
     choice = Choice(index=index, propensity=1.0, uniform=0.0)
-    session = replace(weighed.session(index), is_drawn=False)
-    return Chosen(choice, probabilities, kind, _lot_of(weighed, kind), session)
+    step = replace(weighed.step(index), is_drawn=False)
+    return Selection(choice, probabilities, kind, _conversation_holdout(weighed, kind), step)
 
 
-def _lot_of(weighed: Weighed, kind: DecisionKind) -> bool | None:
+def _conversation_holdout(weighed: WeighedArms, kind: DecisionKind) -> bool | None:
     """The conversation's lot, where the request counts for the comparison."""
-    if weighed.pin is None or kind == "pinned" or not weighed.query.options.learn:
+    if weighed.conversation is None or kind == "pinned" or not weighed.query.options.learn:
         return None
-    return weighed.pin.holdout
+    return weighed.conversation.holdout
 
 
 def _weighed_against_staying(
-    weighed: Weighed, free: Floats, rng: np.random.Generator, held: int, margin: float
-) -> Chosen:
+    weighed: WeighedArms, free: Floats, rng: np.random.Generator, incumbent: int, switch_margin: float
+) -> Selection:
     policy, utilities = weighed.policy, weighed.terms.total
-    lost_usd = cache_usd(weighed.query, weighed.arms[held])
-    cache_price = price_in_utility(lost_usd, weighed.beliefs, policy.knobs, policy.price)
-    probabilities = stay(free, utilities, held, margin + cache_price)
-    if probabilities[held] == 1.0:
-        chosen = _without_a_lot(weighed, free, held, "sticky")
+    lost_usd = cache_loss_usd(weighed.query, weighed.arms[incumbent])
+    cache_loss = price_in_utility(lost_usd, weighed.beliefs, policy.knobs, policy.price)
+    probabilities = stay(free, utilities, incumbent, switch_margin + cache_loss)
+    if probabilities[incumbent] == 1.0:
+        chosen = _undrawn(weighed, free, incumbent, "sticky")
     else:
-        chosen = _lot_cast(weighed, probabilities, rng)
-    others = np.delete(utilities, held)
-    gain = float(others.max() - utilities[held]) if others.size else 0.0
-    session = replace(chosen.session, gain=gain, margin=margin, cache_price=cache_price)
-    kind = "sticky" if chosen.choice.index == held else chosen.kind
-    return replace(chosen, kind=kind, session=session)
+        chosen = _drawn(weighed, probabilities, rng)
+    others = np.delete(utilities, incumbent)
+    gain = float(others.max() - utilities[incumbent]) if others.size else 0.0
+    step = replace(chosen.step, gain=gain, switch_margin=switch_margin, cache_loss=cache_loss)
+    kind = "sticky" if chosen.choice.index == incumbent else chosen.kind
+    return replace(chosen, kind=kind, step=step)
 
 
 def _first(
-    weighed: Weighed, probabilities: Floats, rng: np.random.Generator, holdout: Holdout | None
-) -> Chosen:
+    weighed: WeighedArms, probabilities: Floats, rng: np.random.Generator, holdout: Holdout | None
+) -> Selection:
     """A request on its own, or the first of a conversation: its lot holds for what follows."""
     if holdout is None:
-        return _lot_cast(weighed, probabilities, rng)
+        return _drawn(weighed, probabilities, rng)
     mixed = holdout.mix(probabilities)
-    chosen = _lot_cast(weighed, mixed, rng)
-    is_held_out = holdout.holds(chosen.choice, mixed)
-    session = replace(chosen.session, holdout=is_held_out)
+    chosen = _drawn(weighed, mixed, rng)
+    is_held_out = holdout.contains(chosen.choice, mixed)
+    step = replace(chosen.step, holdout=is_held_out)
     kind = "default" if is_held_out else chosen.kind
-    return replace(chosen, kind=kind, holdout=is_held_out, session=session)
+    return replace(chosen, kind=kind, holdout=is_held_out, step=step)
 
 
-def _lot_cast(weighed: Weighed, probabilities: Floats, rng: np.random.Generator) -> Chosen:
+def _drawn(weighed: WeighedArms, probabilities: Floats, rng: np.random.Generator) -> Selection:
     choice = draw(probabilities, rng)
     kind = _kind(weighed, choice)
-    return Chosen(choice, probabilities, kind, _lot_of(weighed, kind), weighed.session(choice.index))
+    return Selection(
+        choice, probabilities, kind, _conversation_holdout(weighed, kind), weighed.step(choice.index)
+    )
 
 
-def _kind(weighed: Weighed, choice: Choice) -> DecisionKind:
+def _kind(weighed: WeighedArms, choice: Choice) -> DecisionKind:
     """Why the arm was drawn: nothing better is known, it looks best, or it may be."""
     least = weighed.policy.knobs.min_confidence_score
     is_default = choice.index == weighed.policy.default_arm

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from asyncpg import Record
 
-from service.domain.registration import ArmFigures, Enrolment, PriceChange, Shadow
+from service.domain.registration import ArmFigures, ArmRegistration, PriceChange, Shadow
 from service.domain.types import Price
 from service.errors import StoreUnavailable
 from service.store.connection.follow import Follower
@@ -17,36 +17,38 @@ from service.store.evidence.sums import sums_of
 
 log = structlog.get_logger(__name__)
 
-Decide = Callable[[Mapping[str, Enrolment]], Enrolment]
+Decide = Callable[[Mapping[str, ArmRegistration]], ArmRegistration]
 
 
-class PostgresEnrolments:
-    """An Enrolments. Between `start` and `close` its copy follows what other replicas change.
+class PostgresArmRegistry:
+    """An ArmRegistry. Between `start` and `close` its copy follows what other replicas change.
 
     While PostgreSQL is away the copy stays as it was.
     """
 
     def __init__(self, database: Database, *, poll_every_s: float = 3.0) -> None:
         self._database = database
-        self._known: dict[str, Enrolment] = {}
+        self._known: dict[str, ArmRegistration] = {}
         self._seen_until = 0  # as in the evidence
         self._refreshing = asyncio.Lock()  # of two readings, the later one is applied later
         self._configured: Sequence[str] | None = None  # to be registered
-        self._tell: Callable[[Mapping[str, Enrolment]], None] | None = None
+        self._tell: Callable[[Mapping[str, ArmRegistration]], None] | None = None
         self._follower = Follower(database, "arms", self.refresh, poll_every_s=poll_every_s)
 
     @property
-    def known(self) -> Mapping[str, Enrolment]:
+    def known(self) -> Mapping[str, ArmRegistration]:
         """By arm id, as of the last refresh."""
         return self._known
 
-    async def start(self, configured: Sequence[str], tell: Callable[[Mapping[str, Enrolment]], None]) -> None:
+    async def start(
+        self, configured: Sequence[str], append_events: Callable[[Mapping[str, ArmRegistration]], None]
+    ) -> None:
         """Note which arms are configured, and tell of all enrolments now and at every change.
 
         Args:
             configured: arm ids; those never seen before come as newcomers where others were rated.
         """
-        self._configured, self._tell = configured, tell
+        self._configured, self._tell = configured, append_events
         await self._follower.start()
 
     async def close(self) -> None:
@@ -60,29 +62,31 @@ class PostgresEnrolments:
                 self._configured = None
             rows = await connection.fetch(_CHANGED, self._seen_until)
             self._seen_until = rows[0]["seen_until"]
-            changed = {row["arm_id"]: _enrolment(row) for row in rows if row["arm_id"] is not None}
+            changed = {row["arm_id"]: _registration(row) for row in rows if row["arm_id"] is not None}
             if changed:
                 self._known = {**self._known, **changed}
                 if self._tell is not None:
                     self._tell(self._known)
 
-    async def change(self, decide: Decide) -> Enrolment:
+    async def change(self, decide: Decide) -> ArmRegistration:
         async with self._database.transaction() as connection:
             await connection.execute(_ONE_AT_A_TIME)
             known = {
-                row["arm_id"]: _enrolment(row) for row in await connection.fetch(_CHANGED, 0) if row["arm_id"]
+                row["arm_id"]: _registration(row)
+                for row in await connection.fetch(_CHANGED, 0)
+                if row["arm_id"]
             }
-            enrolment = decide(known)
-            await connection.execute(_WRITE, *_values(enrolment))
-            before = known.get(enrolment.arm_id)
+            registration = decide(known)
+            await connection.execute(_WRITE, *_values(registration))
+            before = known.get(registration.arm_id)
             n_before = 0 if before is None else len(before.price_changes)
-            for version, change in enumerate(enrolment.price_changes[n_before:], n_before + 1):
-                await _reprice(connection, enrolment.arm_id, version, change)
+            for version, change in enumerate(registration.price_changes[n_before:], n_before + 1):
+                await _reprice(connection, registration.arm_id, version, change)
         try:
             await self.refresh()
         except StoreUnavailable:
             log.warning("arms_not_refreshed")  # the change is committed; it shows when PostgreSQL is back
-        return enrolment
+        return registration
 
     async def figures(self) -> Mapping[str, ArmFigures]:
         async with self._database.connection() as connection:
@@ -179,28 +183,28 @@ async def _reprice(connection: Connection, arm_id: str, version: int, change: Pr
     await connection.execute(_REPRICE, arm_id, change.factor, change.added_usd)
 
 
-def _values(enrolment: Enrolment) -> tuple[object, ...]:
-    price, shadow = enrolment.price, enrolment.shadow
+def _values(registration: ArmRegistration) -> tuple[object, ...]:
+    price, shadow = registration.price, registration.shadow
     return (
-        enrolment.arm_id,
-        enrolment.entry,
+        registration.arm_id,
+        registration.entry,
         None if price is None else price.input,
         None if price is None else price.output,
         None if price is None else price.cached_input,
         None if price is None else price.cache_write,
-        enrolment.state,
+        registration.state,
         None if shadow is None else shadow.share,
         None if shadow is None else shadow.usd_per_day,
-        enrolment.is_newcomer,
-        enrolment.reason,
-        enrolment.added_at,
-        enrolment.changed_at,
+        registration.is_newcomer,
+        registration.reason,
+        registration.added_at,
+        registration.changed_at,
     )
 
 
-def _enrolment(row: Record) -> Enrolment:
+def _registration(row: Record) -> ArmRegistration:
     share = row["shadow_share"]
-    return Enrolment(
+    return ArmRegistration(
         arm_id=row["arm_id"],
         added_at=row["added_at"],
         changed_at=row["changed_at"],

@@ -7,44 +7,44 @@ from hypothesis import given
 from bandit.beliefs import Prior, believe, towards_level
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
-from bandit.records import Track
+from bandit.records import ArmRecords
 from tests.bandit.worlds import (
     a_prior,
     a_random_prior,
     arm_counts,
     beliefs_after,
     permuted,
+    prior_state_of,
     random_neighbours,
     random_sums,
     seeds,
     some_neighbours,
-    standing_of,
 )
 
 
 def test_without_evidence_the_belief_is_the_prior() -> None:
-    beliefs = believe(standing_of(a_prior(3), Sums.zeros(3)), Neighbours.none(), Knobs())
+    beliefs = believe(prior_state_of(a_prior(3), Sums.zeros(3)), Neighbours.none(), Knobs())
 
     assert beliefs.posterior.mean.tolist() == pytest.approx([0.8] * 3)
-    assert beliefs.standing.global_mean.tolist() == pytest.approx([0.8] * 3)
-    assert beliefs.difficulty == 0.0
+    assert beliefs.prior_state.global_mean.tolist() == pytest.approx([0.8] * 3)
+    assert beliefs.ease == 0.0
     assert beliefs.expected_cost_usd.tolist() == [0.002] * 3
 
 
 def test_the_global_mean_is_the_prior_and_all_rewards_by_mass() -> None:
     beliefs = beliefs_after(n=[8.0], mean=[0.3], knobs=Knobs())
 
-    assert beliefs.standing.global_mean[0] == pytest.approx((2 * 0.8 + 8 * 0.3) / 10)
+    assert beliefs.prior_state.global_mean[0] == pytest.approx((2 * 0.8 + 8 * 0.3) / 10)
 
 
 def test_neighbours_move_the_arm_they_were_answered_by_as_the_formula_says() -> None:
     prior = replace(a_prior(2), mean=np.array([0.5, 0.5]))
     neighbours = some_neighbours([0] * 10 + [1] * 10, [1.0] * 10 + [0.0] * 10)
 
-    beliefs = believe(standing_of(prior, Sums.zeros(2)), neighbours, Knobs())
+    beliefs = believe(prior_state_of(prior, Sums.zeros(2)), neighbours, Knobs())
 
     expected = 0.375 * 5 / (10 + 5) + 0.375 * 5 / (10 + 20)
-    assert beliefs.difficulty == pytest.approx(0.0)
+    assert beliefs.ease == pytest.approx(0.0)
     assert beliefs.local_mass.tolist() == [10.0, 10.0]
     assert beliefs.local_deviation.tolist() == pytest.approx([expected, -expected])
     assert beliefs.posterior.mean.tolist() == pytest.approx([0.5 + expected, 0.5 - expected])
@@ -56,12 +56,12 @@ def test_neighbours_move_the_arm_they_were_answered_by_as_the_formula_says() -> 
 def test_an_easy_neighbourhood_praises_no_arm_for_what_all_arms_share() -> None:
     rewards = [0.9] * 40
     shared = believe(
-        standing_of(replace(a_prior(2), mean=np.array([0.5, 0.5])), Sums.zeros(2)),
+        prior_state_of(replace(a_prior(2), mean=np.array([0.5, 0.5])), Sums.zeros(2)),
         some_neighbours([0] * 30 + [1] * 10, rewards),
         Knobs(),
     )
 
-    assert shared.difficulty == pytest.approx(0.4 * 40 / 50)
+    assert shared.ease == pytest.approx(0.4 * 40 / 50)
     left = 0.4 * 10 / 50
     praise = [0.375 * left * (n / (n + 5) + n / (n + 20)) for n in (30, 10)]
     assert shared.local_deviation.tolist() == pytest.approx(praise)
@@ -70,7 +70,7 @@ def test_an_easy_neighbourhood_praises_no_arm_for_what_all_arms_share() -> None:
 def test_nearby_dollars_and_seconds_pull_the_expectation_by_twenty_pseudo_observations() -> None:
     neighbours = some_neighbours([0] * 20, [1.0] * 20)
 
-    beliefs = believe(standing_of(a_prior(2), Sums.zeros(2)), neighbours, Knobs())
+    beliefs = believe(prior_state_of(a_prior(2), Sums.zeros(2)), neighbours, Knobs())
 
     assert beliefs.expected_cost_usd.tolist() == pytest.approx([(0.002 + 0.02) / 2, 0.002])
     assert beliefs.expected_latency_s.tolist() == pytest.approx([1.5, 1.0])
@@ -79,10 +79,10 @@ def test_nearby_dollars_and_seconds_pull_the_expectation_by_twenty_pseudo_observ
 def test_neighbours_nobody_rated_tell_of_dollars_but_not_of_reward() -> None:
     unrated = replace(some_neighbours([0] * 20, [1.0] * 20), weight=np.zeros(20))
 
-    beliefs = believe(standing_of(a_prior(2), Sums.zeros(2)), unrated, Knobs())
+    beliefs = believe(prior_state_of(a_prior(2), Sums.zeros(2)), unrated, Knobs())
 
     assert beliefs.local_mass.tolist() == [0.0, 0.0]
-    assert beliefs.difficulty == 0.0
+    assert beliefs.ease == 0.0
     assert beliefs.expected_cost_usd[0] == pytest.approx(0.011)
 
 
@@ -94,7 +94,7 @@ def test_relabelling_arms_permutes_beliefs(n_arms: int, seed: int) -> None:
     new_label = np.argsort(order)
 
     relabelled = believe(
-        standing_of(
+        prior_state_of(
             Prior(prior.mean[order], prior.mass[order], prior.cost_usd[order], prior.latency_s[order]),
             Sums(
                 sums.n[order],
@@ -108,7 +108,7 @@ def test_relabelling_arms_permutes_beliefs(n_arms: int, seed: int) -> None:
         Knobs(),
     )
 
-    expected = permuted(believe(standing_of(prior, sums), neighbours, Knobs()), order)
+    expected = permuted(believe(prior_state_of(prior, sums), neighbours, Knobs()), order)
     assert np.allclose(relabelled.posterior.alpha, expected.posterior.alpha)
     assert np.allclose(relabelled.posterior.beta, expected.posterior.beta)
     assert np.allclose(relabelled.expected_cost_usd, expected.expected_cost_usd)
@@ -120,10 +120,10 @@ def test_more_evidence_on_an_arm_makes_every_belief_firmer(n_arms: int, seed: in
     rng = np.random.default_rng(seed)
     prior, sums = a_random_prior(n_arms, rng), random_sums(n_arms, rng)
     neighbours = random_neighbours(n_arms, rng)
-    before = believe(standing_of(prior, sums), neighbours, Knobs())
-    more = replace(sums, n=sums.n + 10, reward_sum=sums.reward_sum + 10 * before.standing.global_mean)
+    before = believe(prior_state_of(prior, sums), neighbours, Knobs())
+    more = replace(sums, n=sums.n + 10, reward_sum=sums.reward_sum + 10 * before.prior_state.global_mean)
 
-    after = believe(standing_of(prior, more), neighbours, Knobs())
+    after = believe(prior_state_of(prior, more), neighbours, Knobs())
 
     assert np.all(after.posterior.mass > before.posterior.mass)
 
@@ -134,7 +134,7 @@ def test_beliefs_are_always_proper(n_arms: int, seed: int) -> None:
 
     sure = replace(a_random_prior(n_arms, rng), mean=rng.integers(0, 2, n_arms).astype(np.float64))
     beliefs = believe(
-        standing_of(sure, random_sums(n_arms, rng)),
+        prior_state_of(sure, random_sums(n_arms, rng)),
         random_neighbours(n_arms, rng, k=int(rng.integers(0, 150))),
         Knobs(),
     )
@@ -197,7 +197,7 @@ def test_arms_of_unknown_quality_are_taken_for_a_little_better_than_rewards_so_f
     unknown = np.full(2, np.nan)
     sums = replace(Sums.zeros(2), n=np.array([40.0, 5.0]), reward_sum=np.array([16.0, 1.0]))
 
-    prior = Prior.of(unknown, unknown, np.ones(2), np.ones(2), Knobs(), Track.plain(sums))
+    prior = Prior.of(unknown, unknown, np.ones(2), np.ones(2), Knobs(), ArmRecords.from_sums(sums))
 
     assert prior.mean.tolist() == pytest.approx([(5 * 0.8 + 10 * 0.4 + 1) / 20 + 0.1] * 2)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit.drift import ALARM, N_PREDICTIONS, History, Rating, Score, learn
+from bandit.drift import ALARM, N_PREDICTIONS, ArmHistory, Rating, Score, learn
 from tests.bandit.worlds import seeds
 
 scores = st.builds(Score, st.floats(min_value=0, max_value=1), st.floats(min_value=0.1, max_value=1))
@@ -23,8 +23,8 @@ def a_rating(decided_at: float, reward: float, predicted: float = 0.8, n_changes
     )
 
 
-def after(ratings: list[Rating], history: History | None = None) -> History:
-    told = History() if history is None else history
+def after(ratings: list[Rating], history: ArmHistory | None = None) -> ArmHistory:
+    told = ArmHistory() if history is None else history
     for rating in ratings:
         told = learn(told, replace(rating, n_changes=told.n_changes))
     return told
@@ -119,20 +119,20 @@ def test_a_prediction_made_before_a_change_does_not_speak_of_another() -> None:
 
 
 def test_the_statistic_moves_by_the_surprise_beyond_the_drift() -> None:
-    history = learn(History(), a_rating(0, 0.4, predicted=0.8))
+    history = learn(ArmHistory(), a_rating(0, 0.4, predicted=0.8))
 
     assert history.fall.statistic == pytest.approx(1.0 - 0.5)
     assert history.rise.statistic == 0.0
 
 
 def test_one_outrageous_surprise_raises_no_alarm() -> None:
-    history = learn(History(), replace(a_rating(0, 0.0), deviation=0.001))
+    history = learn(ArmHistory(), replace(a_rating(0, 0.0), deviation=0.001))
 
     assert history.fall.statistic < ALARM / 4
 
 
 def test_a_rating_without_logged_predictions_only_adds_to_the_sums() -> None:
-    history = learn(History(), replace(a_rating(3, 0.5), predicted=None))
+    history = learn(ArmHistory(), replace(a_rating(3, 0.5), predicted=None))
 
     assert (history.epoch.rated.n, history.epoch.rated.reward_sum) == (1.0, 0.5)
     assert history.n_predicted == 0.0
@@ -141,4 +141,4 @@ def test_a_rating_without_logged_predictions_only_adds_to_the_sums() -> None:
 
 def test_a_wrong_number_of_predictions_is_refused() -> None:
     with pytest.raises(ValueError, match="predictions"):
-        learn(History(), replace(a_rating(0, 0.5), predicted=(0.5,)))
+        learn(ArmHistory(), replace(a_rating(0, 0.5), predicted=(0.5,)))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bandit.arrays import Floats, Ints
-from bandit.ease import LEAST_RATED, MOST_RATED, Difficulty, is_due
+from bandit.ease import LEAST_RATED, MOST_RATED, Ease, is_due
 
 D = 40
 
@@ -21,7 +21,7 @@ def rated(n: int = 400, seed: int = 0, noise: float = 0.2) -> tuple[Floats, Ints
 def test_it_finds_what_all_arms_find_difficult() -> None:
     contexts, arm, rewards, weights, truth = rated(n=1000)
 
-    found = Difficulty.fit(contexts, arm, rewards, weights).at(contexts)
+    found = Ease.fit(contexts, arm, rewards, weights).at(contexts)
 
     assert np.corrcoef(found, truth)[0, 1] > 0.9
 
@@ -29,16 +29,16 @@ def test_it_finds_what_all_arms_find_difficult() -> None:
 def test_that_one_arm_is_better_than_another_does_not_matter() -> None:
     contexts, arm, rewards, weights, _ = rated()
 
-    plain = Difficulty.fit(contexts, arm, rewards, weights)
-    shifted = Difficulty.fit(contexts, arm, rewards + np.array([5.0, 0.0, -3.0, 1.0])[arm], weights)
+    from_sums = Ease.fit(contexts, arm, rewards, weights)
+    shifted = Ease.fit(contexts, arm, rewards + np.array([5.0, 0.0, -3.0, 1.0])[arm], weights)
 
-    np.testing.assert_allclose(shifted.slope, plain.slope, atol=1e-9)
+    np.testing.assert_allclose(shifted.slope, from_sums.slope, atol=1e-9)
 
 
 def test_one_arm_alone_shows_it_too() -> None:
     contexts, _, _, weights, truth = rated(n=1000)
 
-    found = Difficulty.fit(contexts, np.zeros(1000, dtype=np.int64), 0.5 + truth, weights).at(contexts)
+    found = Ease.fit(contexts, np.zeros(1000, dtype=np.int64), 0.5 + truth, weights).at(contexts)
 
     assert np.corrcoef(found, truth)[0, 1] > 0.9
 
@@ -46,7 +46,7 @@ def test_one_arm_alone_shows_it_too() -> None:
 def test_what_was_rated_once_of_an_arm_tells_nothing() -> None:
     contexts, _, rewards, weights, _ = rated(n=50)
 
-    found = Difficulty.fit(contexts, np.arange(50), rewards, weights)
+    found = Ease.fit(contexts, np.arange(50), rewards, weights)
 
     assert found.at(contexts) == pytest.approx(0, abs=1e-12)
 
@@ -55,10 +55,8 @@ def test_ratings_of_little_weight_change_little() -> None:
     contexts, arm, rewards, weights, _ = rated()
     late = np.arange(arm.size) >= 200
 
-    with_late = Difficulty.fit(
-        contexts, arm, np.where(late, 1 - rewards, rewards), np.where(late, 1e-6, weights)
-    )
-    other = Difficulty.fit(contexts, arm, rewards, np.where(late, 1e-6, weights))
+    with_late = Ease.fit(contexts, arm, np.where(late, 1 - rewards, rewards), np.where(late, 1e-6, weights))
+    other = Ease.fit(contexts, arm, rewards, np.where(late, 1e-6, weights))
 
     np.testing.assert_allclose(with_late.slope, other.slope, atol=1e-4)
 
@@ -67,17 +65,17 @@ def test_the_order_of_requests_and_the_names_of_arms_do_not_matter() -> None:
     contexts, arm, rewards, weights, _ = rated()
     order = np.random.default_rng(1).permutation(arm.size)
 
-    plain = Difficulty.fit(contexts, arm, rewards, weights)
-    other = Difficulty.fit(contexts[order], 7 - arm[order], rewards[order], weights[order])
+    from_sums = Ease.fit(contexts, arm, rewards, weights)
+    other = Ease.fit(contexts[order], 7 - arm[order], rewards[order], weights[order])
 
-    np.testing.assert_allclose(other.at(contexts), plain.at(contexts), atol=1e-9)
+    np.testing.assert_allclose(other.at(contexts), from_sums.at(contexts), atol=1e-9)
 
 
 def test_rewards_without_any_pattern_make_little_of_it() -> None:
     contexts, arm, _, weights, _ = rated(n=2000)
     rewards = np.random.default_rng(2).integers(0, 2, arm.size).astype(np.float64)
 
-    found = Difficulty.fit(contexts, arm, rewards, weights).at(contexts)
+    found = Ease.fit(contexts, arm, rewards, weights).at(contexts)
 
     assert found.std() < 0.1
 
@@ -85,32 +83,32 @@ def test_rewards_without_any_pattern_make_little_of_it() -> None:
 def test_it_is_nothing_on_average_over_the_requests_it_was_fitted_to() -> None:
     contexts, arm, rewards, weights, _ = rated()
 
-    assert Difficulty.fit(contexts, arm, rewards, weights).at(contexts).mean() == pytest.approx(0, abs=1e-12)
+    assert Ease.fit(contexts, arm, rewards, weights).at(contexts).mean() == pytest.approx(0, abs=1e-12)
 
 
 def test_one_context_is_as_difficult_as_in_a_list() -> None:
     contexts, arm, rewards, weights, _ = rated()
-    difficulty = Difficulty.fit(contexts.astype(np.float32), arm, rewards, weights)
+    ease = Ease.fit(contexts.astype(np.float32), arm, rewards, weights)
 
-    assert float(difficulty.at(contexts[3])) == pytest.approx(float(difficulty.at(contexts)[3]))
+    assert float(ease.at(contexts[3])) == pytest.approx(float(ease.at(contexts)[3]))
 
 
 def test_contexts_that_are_all_alike_tell_nothing() -> None:
     contexts = np.tile(np.full(D, D**-0.5, dtype=np.float32), (50, 1))
     rewards = np.random.default_rng(0).uniform(size=50)
 
-    difficulty = Difficulty.fit(contexts, np.zeros(50, dtype=np.int64), rewards, np.ones(50))
+    ease = Ease.fit(contexts, np.zeros(50, dtype=np.int64), rewards, np.ones(50))
 
-    assert difficulty.at(contexts).tolist() == [0.0] * 50
+    assert ease.at(contexts).tolist() == [0.0] * 50
 
 
 def test_shapes_that_differ_are_refused() -> None:
     contexts, arm, rewards, weights, _ = rated(n=10)
 
     with pytest.raises(ValueError, match="each with one group, reward and weight"):
-        Difficulty.fit(contexts, arm[:-1], rewards, weights)
+        Ease.fit(contexts, arm[:-1], rewards, weights)
     with pytest.raises(ValueError, match="at least two contexts"):
-        Difficulty.fit(contexts[:1], arm[:1], rewards[:1], weights[:1])
+        Ease.fit(contexts[:1], arm[:1], rewards[:1], weights[:1])
 
 
 def test_a_fit_is_due_after_enough_ratings_and_at_the_latest_after_a_quarter_of_what_it_may_hold() -> None:

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from bandit.experts import PRIOR_TRUST, opinion_weights, residual_variance, sharpness
+from bandit.experts import PRIOR_WEIGHTS, expert_weights, residual_variance, sharpness
 from tests.bandit.worlds import seeds
 
 
 def test_before_any_error_opinions_have_their_prior_weights() -> None:
-    assert opinion_weights(np.zeros(3), 0.0).tolist() == pytest.approx(PRIOR_TRUST.tolist())
+    assert expert_weights(np.zeros(3), 0.0).tolist() == pytest.approx(PRIOR_WEIGHTS.tolist())
 
 
 @given(seed=seeds)
 def test_weights_sum_to_one_and_fall_with_the_error(seed: int) -> None:
     errors = np.random.default_rng(seed).uniform(0.0, 1000.0, 3)
 
-    weights = opinion_weights(errors, 5000.0)
-    worse = opinion_weights(errors + np.array([1.0, 0.0, 0.0]), 5000.0)
+    weights = expert_weights(errors, 5000.0)
+    worse = expert_weights(errors + np.array([1.0, 0.0, 0.0]), 5000.0)
 
     assert weights.sum() == pytest.approx(1.0)
     assert worse[0] <= weights[0]

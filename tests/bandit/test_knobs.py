@@ -14,7 +14,7 @@ from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy
 from bandit.thompson import sample
 from bandit.utility import utility_terms
-from tests.bandit.worlds import a_prior, beliefs_after, some_neighbours, standing_of
+from tests.bandit.worlds import a_prior, beliefs_after, prior_state_of, some_neighbours
 
 
 def chances(knobs: Knobs, mean: list[float], cost_usd: list[float], n: float = 100) -> Floats:
@@ -108,14 +108,14 @@ def test_fewer_than_min_similar_requests_leave_global_evidence_only() -> None:
     neighbours = some_neighbours([0] * 5, [0.0] * 5)
 
     enough, too_few = (
-        believe(standing_of(a_prior(2), Sums.zeros(2)), neighbours, Knobs(min_similar_requests=least))
+        believe(prior_state_of(a_prior(2), Sums.zeros(2)), neighbours, Knobs(min_similar_requests=least))
         for least in (5, 6)
     )
 
     assert enough.local_deviation[0] < 0
     assert not too_few.local_deviation.any()
     assert not too_few.local_mass.any()
-    assert too_few.difficulty == 0.0
+    assert too_few.ease == 0.0
     assert too_few.expected_cost_usd.tolist() == [0.002, 0.002]
 
 
@@ -138,10 +138,10 @@ def test_optimistic_prior_and_its_mass_are_the_belief_about_an_unknown_arm() -> 
 
 
 def test_exploration_bonus_favours_the_young_arm() -> None:
-    plain, headed = Knobs(), Knobs(exploration_bonus=0.1)
+    from_sums, headed = Knobs(), Knobs(exploration_bonus=0.1)
     young = [
         ThompsonPolicy(knobs).probabilities(beliefs_after([100, 0], [0.8, 0.0], knobs))[1]
-        for knobs in (plain, headed)
+        for knobs in (from_sums, headed)
     ]
 
     assert young[1] > young[0]

@@ -173,7 +173,7 @@ def test_a_holdout_of_nothing_changes_nothing(n_arms: int, seed: int) -> None:
     mixed = holdout.mix(probabilities)
 
     assert np.array_equal(mixed, probabilities)
-    assert not any(holdout.holds(draw(mixed, rng), mixed) for _ in range(20))
+    assert not any(holdout.contains(draw(mixed, rng), mixed) for _ in range(20))
 
 
 def test_the_share_is_held_out_whatever_the_policy_gives_the_arm_and_the_rest_is_the_policys() -> None:
@@ -183,11 +183,11 @@ def test_the_share_is_held_out_whatever_the_policy_gives_the_arm_and_the_rest_is
 
     draws = [draw(mixed, rng) for _ in range(n)]
 
-    held = np.array([holdout.holds(choice, mixed) for choice in draws])
+    incumbent = np.array([holdout.contains(choice, mixed) for choice in draws])
     arms = np.array([choice.index for choice in draws])
-    assert held.mean() == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / n))
-    assert set(arms[held]) == {1}
-    routed = np.bincount(arms[~held], minlength=3) / np.count_nonzero(~held)
+    assert incumbent.mean() == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / n))
+    assert set(arms[incumbent]) == {1}
+    routed = np.bincount(arms[~incumbent], minlength=3) / np.count_nonzero(~incumbent)
     assert routed == pytest.approx(probabilities, abs=4 * np.sqrt(0.25 / (0.9 * n)))
     assert {choice.propensity for choice in draws if choice.index == 1} == {mixed[1]}
     assert np.mean(arms == 1) == pytest.approx(mixed[1], abs=4 * np.sqrt(0.25 / n))
@@ -206,16 +206,18 @@ def test_nothing_remains_once_every_arm_was_tried() -> None:
         without(np.array([0.5, 0.5]), [0, 1])
 
 
-@given(n_arms=arm_counts, seed=seeds, toll=st.floats(min_value=0, max_value=1))
-def test_only_arms_that_gain_more_than_the_toll_can_take_over(n_arms: int, seed: int, toll: float) -> None:
+@given(n_arms=arm_counts, seed=seeds, switching_cost=st.floats(min_value=0, max_value=1))
+def test_only_arms_that_gain_more_than_the_toll_can_take_over(
+    n_arms: int, seed: int, switching_cost: float
+) -> None:
     rng = np.random.default_rng(seed)
     chances, utilities = rng.dirichlet(np.ones(n_arms)), rng.random(n_arms)
-    held = int(rng.integers(n_arms))
+    incumbent = int(rng.integers(n_arms))
 
-    kept = stay(chances, utilities, held, toll)
+    kept = stay(chances, utilities, incumbent, switching_cost)
 
-    others = np.arange(n_arms) != held
-    clears = others & (utilities - utilities[held] > toll)
+    others = np.arange(n_arms) != incumbent
+    clears = others & (utilities - utilities[incumbent] > switching_cost)
     assert kept.sum() == pytest.approx(1.0)
     assert (kept[clears] == chances[clears]).all()
     assert not kept[others & ~clears].any()

@@ -4,39 +4,39 @@ import numpy as np
 import pytest
 
 from bandit.beliefs import believe
-from bandit.drift import Epoch, History, Tally
+from bandit.drift import ArmHistory, Epoch, RatedSums
 from bandit.evidence import Sums
 from bandit.knobs import Knobs
-from bandit.records import FADE, PRIOR_KEPT, Track
-from tests.bandit.worlds import a_prior, some_neighbours, standing_of
+from bandit.records import FADE, PRIOR_KEPT, ArmRecords
+from tests.bandit.worlds import a_prior, prior_state_of, some_neighbours
 
-WORKED = History(epoch=Epoch(rated=Tally(100.0, 80.0)), newest=500.0, n_rated=400.0)
+WORKED = ArmHistory(epoch=Epoch(rated=RatedSums(100.0, 80.0)), newest=500.0, n_rated=400.0)
 
 
 def test_an_arm_that_never_changed_stands_as_its_sums_do() -> None:
     sums = replace(Sums.zeros(1), n=np.array([100.0]), reward_sum=np.array([80.0]))
 
-    track, plain = Track.of([WORKED], now=600.0, n_rated=450.0), Track.plain(sums)
+    records, from_sums = ArmRecords.of([WORKED], now=600.0, n_rated=450.0), ArmRecords.from_sums(sums)
 
-    assert (track.n, track.reward_sum) == (plain.n, plain.reward_sum)
-    assert track.prior_kept.tolist() == [1.0]
+    assert (records.n, records.reward_sum) == (from_sums.n, from_sums.reward_sum)
+    assert records.prior_kept.tolist() == [1.0]
 
 
 def test_a_fallen_arm_is_forgotten_while_idle_and_no_other() -> None:
     fallen = replace(WORKED, n_changes=1, is_fallen=True)
 
-    track = Track.of([WORKED, fallen], now=600.0, n_rated=500.0)
+    records = ArmRecords.of([WORKED, fallen], now=600.0, n_rated=500.0)
 
-    assert track.n.tolist() == pytest.approx([100.0, 100.0 * (1 - FADE) ** 100])
-    assert track.prior_kept.tolist() == [1.0, PRIOR_KEPT]
+    assert records.n.tolist() == pytest.approx([100.0, 100.0 * (1 - FADE) ** 100])
+    assert records.prior_kept.tolist() == [1.0, PRIOR_KEPT]
 
 
 def test_neighbours_from_before_a_change_do_not_speak() -> None:
-    changed = replace(WORKED, n_changes=1, epoch=Epoch(started_at=970.0, rated=Tally(10.0, 1.0)))
+    changed = replace(WORKED, n_changes=1, epoch=Epoch(started_at=970.0, rated=RatedSums(10.0, 1.0)))
     neighbours = some_neighbours([0] * 10 + [1] * 10, [1.0] * 20)
 
-    track = Track.of([changed, WORKED], now=1000.0, n_rated=400.0)
-    beliefs = believe(standing_of(a_prior(2), Sums.zeros(2), track), neighbours, Knobs())
+    records = ArmRecords.of([changed, WORKED], now=1000.0, n_rated=400.0)
+    beliefs = believe(prior_state_of(a_prior(2), Sums.zeros(2), records), neighbours, Knobs())
 
     assert beliefs.local_mass.tolist() == [0.0, 10.0]
 
@@ -45,8 +45,8 @@ def test_an_opinion_that_foretells_worse_loses_its_say() -> None:
     wrong = replace(WORKED, n_predicted=100.0, squared_errors=(10.0, 30.0, 30.0, 12.0))
     neighbours = some_neighbours([0] * 20, [0.0] * 20)
 
-    track = Track.of([wrong], now=600.0, n_rated=400.0)
-    beliefs = believe(standing_of(a_prior(1), Sums.zeros(1), track), neighbours, Knobs())
+    records = ArmRecords.of([wrong], now=600.0, n_rated=400.0)
+    beliefs = believe(prior_state_of(a_prior(1), Sums.zeros(1), records), neighbours, Knobs())
 
-    assert beliefs.standing.opinion_weights[0] > 0.999
-    assert beliefs.posterior.mean[0] == pytest.approx(beliefs.standing.global_mean[0], abs=1e-3)
+    assert beliefs.prior_state.expert_weights[0] > 0.999
+    assert beliefs.posterior.mean[0] == pytest.approx(beliefs.prior_state.global_mean[0], abs=1e-3)

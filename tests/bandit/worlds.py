@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bandit.arrays import Ints
-from bandit.beliefs import Beliefs, Prior, Standing, believe
+from bandit.beliefs import Beliefs, Prior, PriorState, believe
 from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
-from bandit.records import Track
+from bandit.records import ArmRecords
 
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
 arm_counts = st.integers(min_value=1, max_value=16)
@@ -54,7 +54,7 @@ def random_neighbours(n_arms: int, rng: np.random.Generator, k: int = 100) -> Ne
         cost_usd=rng.uniform(0.0, 0.1, k),
         latency_s=rng.uniform(0.0, 10.0, k),
         weight=rng.choice([0.0, 0.3, 1.0], k),
-        difficulty=rng.uniform(-0.2, 0.2, k),
+        ease=rng.uniform(-0.2, 0.2, k),
     )
 
 
@@ -69,18 +69,18 @@ def some_neighbours(arm: list[int], reward: list[float]) -> Neighbours:
         cost_usd=np.full(k, 0.02),
         latency_s=np.full(k, 2.0),
         weight=np.ones(k),
-        difficulty=np.zeros(k),
+        ease=np.zeros(k),
     )
 
 
-def standing_of(prior: Prior, sums: Sums, track: Track | None = None) -> Standing:
+def prior_state_of(prior: Prior, sums: Sums, records: ArmRecords | None = None) -> PriorState:
     """Of arms with a plain record, unless another is given."""
-    return Standing.of(prior, sums, Track.plain(sums) if track is None else track)
+    return PriorState.of(prior, sums, ArmRecords.from_sums(sums) if records is None else records)
 
 
 def random_beliefs(n_arms: int, rng: np.random.Generator, knobs: Knobs) -> Beliefs:
-    standing = standing_of(a_random_prior(n_arms, rng), random_sums(n_arms, rng))
-    return believe(standing, random_neighbours(n_arms, rng), knobs)
+    prior_state = prior_state_of(a_random_prior(n_arms, rng), random_sums(n_arms, rng))
+    return believe(prior_state, random_neighbours(n_arms, rng), knobs)
 
 
 def beliefs_after(
@@ -93,19 +93,19 @@ def beliefs_after(
         prior = replace(prior, cost_usd=np.array(cost_usd))
     rated = np.array(n, dtype=np.float64)
     sums = replace(Sums.zeros(n_arms), n=rated, reward_sum=rated * np.array(mean))
-    return believe(standing_of(prior, sums), Neighbours.none(), knobs)
+    return believe(prior_state_of(prior, sums), Neighbours.none(), knobs)
 
 
 def permuted(beliefs: Beliefs, order: Ints) -> Beliefs:
     """The same beliefs with the arms in another order."""
     per_arm = {
-        field.name: getattr(beliefs.standing, field.name)[order]
-        for field in fields(Standing)
-        if field.name not in {"opinion_weights", "difficulty"}
+        field.name: getattr(beliefs.prior_state, field.name)[order]
+        for field in fields(PriorState)
+        if field.name not in {"expert_weights", "ease"}
     }
     return replace(
         beliefs,
-        standing=replace(beliefs.standing, **per_arm),
+        prior_state=replace(beliefs.prior_state, **per_arm),
         posterior=Beta(beliefs.posterior.alpha[order], beliefs.posterior.beta[order]),
         local_mass=beliefs.local_mass[order],
         local_deviation=beliefs.local_deviation[order],

@@ -26,7 +26,7 @@ def test_a_conversation_keeps_its_model_through_a_restart_and_is_rated_as_a_whol
     checked = router.run("rebuild", "--check")
 
     assert len(set(models)) == 1
-    assert (record["decision"], record["session"]["turn"]) == ("sticky", 6)
+    assert (record["decision"], record["conversation"]["turn"]) == ("sticky", 6)
     assert [r["status"] for r in rated.json()["requests"]] == ["applied"] * 6
     assert checked.returncode == 0
     assert CLEAN in checked.stdout

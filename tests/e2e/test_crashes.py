@@ -22,7 +22,7 @@ from tests.e2e.running import RunningRouter, eventually
 
 Serve = Callable[..., RunningRouter]
 N_KILLS = 20
-N_CALLERS = 4
+N_CLIENTS = 4
 CLEAN = "evidence: 0 differences found, 0 left\nmemory: 0 differences found, 0 left"
 
 
@@ -46,13 +46,13 @@ async def test_twenty_kills_under_load_lose_nothing_that_was_acknowledged(
         router = await asyncio.to_thread(serve, config_file=str(config), log_level="error")
         for kill in range(N_KILLS):
             async with router.async_client() as client, httpx.AsyncClient(base_url=router.url) as plain:
-                callers = [
+                provider_clients = [
                     asyncio.create_task(_call(f"{kill}-{i}", client, plain, outcomes, rng, told))
-                    for i in range(N_CALLERS)
+                    for i in range(N_CLIENTS)
                 ]
                 await asyncio.sleep(rng.uniform(0.0, 0.4))  # the moment is what is tested
                 router.kill()
-                await asyncio.gather(*callers)
+                await asyncio.gather(*provider_clients)
             await asyncio.to_thread(router.start)
 
         await asyncio.to_thread(_caught_up, router)

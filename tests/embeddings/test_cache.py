@@ -58,10 +58,10 @@ async def test_callers_of_the_same_text_at_the_same_time_share_one_encoding() ->
     inner = SlowEncoder(is_open=False)
     cached = CachedEncoder(inner, 10)
 
-    callers = [asyncio.create_task(cached.encode("a")) for _ in range(5)]
+    provider_clients = [asyncio.create_task(cached.encode("a")) for _ in range(5)]
     await asyncio.sleep(0)
     inner.gate.set()
-    vectors = await asyncio.gather(*callers)
+    vectors = await asyncio.gather(*provider_clients)
 
     assert [vector.tolist() for vector in vectors] == [[1, 1]] * 5
     assert inner.encoded == ["a"]

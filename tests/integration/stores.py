@@ -16,6 +16,7 @@ from service.domain.types import (
     Candidate,
     Decision,
     Feedback,
+    LoggedPriorState,
     Native,
     Neighbour,
     Options,
@@ -23,7 +24,6 @@ from service.domain.types import (
     Query,
     Rejection,
     Reward,
-    Standing,
     Usage,
 )
 
@@ -71,7 +71,7 @@ def a_candidate(arm_id: str, probability: float) -> Candidate:
     return Candidate(
         arm_id=arm_id,
         probability=probability,
-        standing=Standing(0.8, 20.0, 3.0, 2.5, 0.4, 0.0001, 1.2, None, 0),
+        prior_state=LoggedPriorState(0.8, 20.0, 3.0, 2.5, 0.4, 0.0001, 1.2, None, 0),
         predicted=(0.8, 0.81, 0.79, 0.8),
         alpha=4.0,
         beta=1.0,
@@ -99,9 +99,9 @@ def a_decision(request_id: str = "r1", *, arm_id: str = "small", **of_query: obj
         rejected=(Rejection("tiny", "context too long"),),
         neighbours=(Neighbour(uuid4(), "r0", "small", 0.9, 60.0, 1.0, 1.0, 1.2, 0.0001, "triage/v2"),),
         n_rated=3.0,
-        opinion_weights=(0.5, 0.25, 0.25),
-        difficulty=0.0,
-        neighbour_difficulties=(),
+        expert_weights=(0.5, 0.25, 0.25),
+        ease=0.0,
+        neighbour_ease=(),
         confidence=0.8,
         budget_price=0.0,
         encoder=ENCODER,

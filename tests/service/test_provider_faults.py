@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from service.domain.types import Arm, Json
-from service.providers.clients import Callers
-from service.providers.openai_compatible import OpenAICompatibleCaller
+from service.providers.clients import ProviderClients
+from service.providers.openai_compatible import OpenAICompatibleClient
 from tests.service import provider_faults
 from tests.service.provider_faults import FAULTS, Fault, Moment, Port
 from tests.service.providers import scripted
@@ -135,11 +135,11 @@ async def scene(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Scene]:
     good = Arm("good", "openai", "good", base_url=upstream.base_url)
     # Without confidence the default model answers: the bad one is always asked first.
     async with opened(tmp_path, [bad, good], min_confidence_score=1.0, propensity_floor=0.0) as world:
-        caller = Callers({"openai": OpenAICompatibleCaller({}, world.clock)})
-        world.parts.completion = replace(world.parts.completion, caller=caller)
+        model_client = ProviderClients({"openai": OpenAICompatibleClient({}, world.clock)})
+        world.parts.completion = replace(world.parts.completion, model_client=model_client)
         async with serving(world) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             yield Scene(world, http, upstream)
-        await caller.close()
+        await model_client.close()
 
 
 @contextmanager
@@ -202,11 +202,11 @@ def cases(*moments: Moment) -> list[object]:
     ]
 
 
-def standing_of_bad(scene: Scene) -> str:
+def state_of_bad(scene: Scene) -> str:
     """What the breaker made of the failure, in the words of the table."""
     bad = scene.world.parts.catalog.find("bad")
-    standing = scene.world.parts.catalog.breaker.standing(bad)
-    match standing.condition, scene.world.parts.catalog.breaker.rests_for_s(bad):
+    standing = scene.world.parts.catalog.breaker.state_of(bad)
+    match standing.condition, scene.world.parts.catalog.breaker.reopens_in_s(bad):
         case "closed", _:
             return "counts" if standing.n_failures == 1 else "nothing"
         case "waiting", 7.0:
@@ -237,7 +237,7 @@ async def test_before_the_first_content_another_model_takes_over_unseen(
         ("good", "ok", None),
     ]
     assert [a["propensity"] for a in record["attempts"]] == [1.0, 1.0]
-    assert standing_of_bad(scene) == fault.breaker
+    assert state_of_bad(scene) == fault.breaker
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
@@ -258,7 +258,7 @@ async def test_without_another_model_a_failure_has_an_http_status(
         assert ("Retry-After" in response.headers) == (fault.error != "ProviderOutOfCredit")
         assert record["outcome"]["status"] == record["attempts"][0]["status"] == "failed"
     assert len(record["attempts"]) == 1
-    assert standing_of_bad(scene) == fault.breaker
+    assert state_of_bad(scene) == fault.breaker
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
@@ -278,7 +278,7 @@ async def test_after_the_first_content_the_stream_ends_with_an_error_and_no_othe
     assert (attempt["arm_id"], attempt["status"], attempt["error_type"]) == ("bad", "failed", fault.error)
     assert attempt["usage"]["completion_tokens"] > 0
     assert record["outcome"]["status"] == "failed"
-    assert standing_of_bad(scene) == fault.breaker
+    assert state_of_bad(scene) == fault.breaker
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -290,7 +290,7 @@ async def test_a_request_that_a_provider_finds_faulty_is_not_held_against_it(
     response = await scene.ask(DIALECTS["openai"], stream=stream)
 
     assert response.status_code == 400
-    assert standing_of_bad(scene) == "nothing"
+    assert state_of_bad(scene) == "nothing"
 
 
 def test_the_operations_page_has_this_table() -> None:

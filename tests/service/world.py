@@ -21,14 +21,14 @@ from service.parts import Parts, wire
 from service.settings.settings import Settings
 from service.store.spool.spool import Spool, SpoolingJournal
 from tests.fakes import (
-    FakeCaller,
+    FakeArmRegistry,
+    FakeConversationStates,
     FakeDatabase,
     FakeEncoder,
-    FakeEnrolments,
     FakeEvidence,
     FakeJournal,
     FakeMemory,
-    FakePins,
+    FakeModelClient,
     FakeShadowLog,
     FakeStore,
     FakeTokenizers,
@@ -69,7 +69,7 @@ class World:
     store: FakeStore
     memory: FakeMemory
     encoder: FakeEncoder
-    caller: FakeCaller
+    model_client: FakeModelClient
     tokenizers: FakeTokenizers
     clock: FixedClock
     background: Background
@@ -128,11 +128,15 @@ async def opened(
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
     store = FakeStore() if store is None else store
     clock, encoder, background = FixedClock(), FakeEncoder(), Background()
-    memory, caller, tokenizers = FakeMemory(encoder=encoder.name), FakeCaller(clock), FakeTokenizers()
+    memory, model_client, tokenizers = (
+        FakeMemory(encoder=encoder.name),
+        FakeModelClient(clock),
+        FakeTokenizers(),
+    )
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
-    enrolments = FakeEnrolments(store)
+    arm_registry = FakeArmRegistry(store)
     parts = wire(
         settings,
         ArmList(tuple(arms)),
@@ -140,14 +144,14 @@ async def opened(
         memory=memory,
         evidence=FakeEvidence(store),
         journal=journal,
-        enrolments=enrolments,
+        arm_registry=arm_registry,
         shadow_log=FakeShadowLog(store),
-        pins=FakePins(store),
+        conversation_states=FakeConversationStates(store),
         reports=FakeReports(store),
         database=FakeDatabase(store),
         environ=ENVIRON,
         tokenizers=tokenizers,
-        caller=caller,
+        model_client=model_client,
         background=background,
         rng=np.random.default_rng(0),
         clock=clock,
@@ -155,10 +159,10 @@ async def opened(
     app = create_app(settings, {}, parts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
     await journal.start()
-    await enrolments.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
+    await arm_registry.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
-            yield World(store, memory, encoder, caller, tokenizers, clock, background, parts, http)
+            yield World(store, memory, encoder, model_client, tokenizers, clock, background, parts, http)
         await background.drain(5.0)
     finally:
         await journal.close()

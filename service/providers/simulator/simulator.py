@@ -22,7 +22,7 @@ from service.domain.usage import estimated_usage, reported
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.simulator.skills import MODELS, topic_of, true_quality, uniform
 
-__all__ = ["SIMULATED_ARMS", "SimulatedCaller", "prompt_of", "topic_of", "true_quality"]
+__all__ = ["SIMULATED_ARMS", "SimulatedClient", "prompt_of", "topic_of", "true_quality"]
 
 _MAX_DEPTH = 12
 _SPREAD = 0.3  # of the logarithm of latencies
@@ -75,7 +75,7 @@ class _Script:
         return self.ttft_s + self.token_s * len(self.pieces)
 
 
-class SimulatedCaller:
+class SimulatedClient:
     """Answers for the models of `SIMULATED_ARMS`, always the same for the same request.
 
     Args:

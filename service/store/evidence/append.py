@@ -11,11 +11,11 @@ from itertools import accumulate, pairwise
 from asyncpg import Record
 
 from service.store.connection.pool import Connection
-from service.store.evidence.histories import Said, folded, lock_histories, save_histories
+from service.store.evidence.histories import RecordedFeedback, folded, lock_histories, save_histories
 from service.store.evidence.histories import Versioned as VersionedHistory
-from service.store.evidence.standing_feedback import Event, Verdict, verdict_of
+from service.store.evidence.standing_feedback import Event, StandingFeedback, standing_feedback_of
 from service.store.evidence.sums import Versioned as VersionedSums
-from service.store.evidence.sums import add_sums, differences, verdict_sums
+from service.store.evidence.sums import add_sums, differences, standing_sums
 
 _INSERT_EVENT = """
 WITH event AS (
@@ -34,7 +34,7 @@ SELECT event_id, pg_notify('evidence', '') FROM event
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Applied:
     """What changed by events."""
 
     event_ids: list[int]
@@ -42,24 +42,24 @@ class Told:
     histories: dict[str, VersionedHistory]
 
 
-async def tell(
+async def append_events(
     connection: Connection,
     decision: Record,
     current: Record,
     events: Sequence[Event],
     received_at: datetime,
-) -> Told:
+) -> Applied:
     """Append events of one decision, which is locked, and fold them in where it is learned from.
 
     Args:
         decision: tenant, decision_id, learn, has_context, and what it had logged.
         current: its row of `verdicts`, and the `arms_scored` ever.
     """
-    before = verdict_of(current)
-    verdicts = list(accumulate(events, Verdict.told, initial=before))
+    before = standing_feedback_of(current)
+    verdicts = list(accumulate(events, StandingFeedback.after, initial=before))
     learns, tenant = decision["learn"], decision["tenant"]
     steps = [
-        Said(
+        RecordedFeedback(
             decided_at=decision["decided_at"],
             n_rated=decision["n_rated"],
             candidates=decision["candidates"],
@@ -73,13 +73,13 @@ async def tell(
     known = await lock_histories(connection, tenant, arms)
     event_ids = [await _insert_event(connection, decision, event, received_at) for event in events]
     if not learns:
-        return Told(event_ids, {}, {})
+        return Applied(event_ids, {}, {})
     learned = reduce(lambda so_far, said: so_far | folded(so_far, said), steps, known)
-    return Told(
+    return Applied(
         event_ids,
         histories=await save_histories(connection, tenant, learned),
         sums=await add_sums(
-            connection, tenant, differences(verdict_sums(before), verdict_sums(verdicts[-1]))
+            connection, tenant, differences(standing_sums(before), standing_sums(verdicts[-1]))
         ),
     )
 

@@ -10,14 +10,14 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from bandit.drift import History
+from bandit.drift import ArmHistory
 from service.domain.types import (
     ArmSums,
     Experience,
     Feedback,
     FeedbackStatus,
+    ImplicitSignal,
     Learned,
-    Noticed,
     Pending,
     Reward,
 )
@@ -25,7 +25,7 @@ from service.errors import UnknownRequest
 from service.store.connection.follow import Follower
 from service.store.connection.pool import Database
 from service.store.connection.values import storable
-from service.store.evidence.append import Told, tell
+from service.store.evidence.append import Applied, append_events
 from service.store.evidence.experiences import PENDING, PENDING_FOR, RATED, experience_of, pending_of
 from service.store.evidence.histories import history_of
 from service.store.evidence.snapshot import Snapshot
@@ -53,7 +53,7 @@ class PostgresEvidence:
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self.snapshot.sums(tenant)
 
-    def histories(self, tenant: str) -> Mapping[str, History]:
+    def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         return self.snapshot.histories(tenant)
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
@@ -82,25 +82,25 @@ class PostgresEvidence:
                 text=text,
                 session_id=storable(feedback.session_id),
             )
-            told = await tell(connection, decision, current, [event], feedback.received_at)
-        self._show(feedback.tenant, told)
+            applied = await append_events(connection, decision, current, [event], feedback.received_at)
+        self._show(feedback.tenant, applied)
         return Learned(
             status=_status(decision["learn"], current["reward"] is not None, given),
             decision_id=decision["decision_id"],
             request_id=feedback.request_id,
             arm_id=arm_id,
-            event_id=told.event_ids[-1],
+            event_id=applied.event_ids[-1],
             reward=None if given is None else float(given.value),
         )
 
-    async def episode(self, tenant: str, session_id: str, limit: int) -> list[str]:
+    async def conversation_requests(self, tenant: str, session_id: str, limit: int) -> list[str]:
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_EPISODE, tenant, storable(session_id), limit)
+            rows = await connection.fetch(_CONVERSATION, tenant, storable(session_id), limit)
         return [row["request_id"] for row in rows]
 
-    async def notice(
-        self, tenant: str, decision_id: UUID, noticed: Sequence[Noticed], received_at: datetime
-    ) -> list[Noticed]:
+    async def learn_signals(
+        self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
+    ) -> list[ImplicitSignal]:
         async with self._database.transaction() as connection:
             decision = await connection.fetchrow(_LOCK_DECISION_BY_ID, tenant, decision_id)
             if decision is None:
@@ -108,19 +108,19 @@ class PostgresEvidence:
             current = await connection.fetchrow(_CURRENT, decision_id)
             assert current is not None
             there = set(zip(current["signals"], current["signal_arms"], strict=True))
-            new = [one for one in noticed if (one.signal, one.arm_id) not in there]
+            new = [one for one in signals if (one.signal, one.arm_id) not in there]
             if not new or not decision["learn"]:
                 return []
             events = [
                 Event(one.arm_id, Reward(Decimal(0), six_places(one.weight)), one.signal) for one in new
             ]
-            told = await tell(connection, decision, current, events, received_at)
-        self._show(tenant, told)
+            applied = await append_events(connection, decision, current, events, received_at)
+        self._show(tenant, applied)
         return new
 
-    def _show(self, tenant: str, told: Told) -> None:
-        self.snapshot.put(tenant, told.sums)
-        self.snapshot.put_histories(tenant, told.histories)
+    def _show(self, tenant: str, applied: Applied) -> None:
+        self.snapshot.put(tenant, applied.sums)
+        self.snapshot.put_histories(tenant, applied.histories)
 
     async def pending(self, limit: int) -> list[Pending]:
         async with self._database.connection() as connection:
@@ -189,7 +189,7 @@ LEFT JOIN outcomes o ON o.decision_id = v.decision_id
 WHERE v.decision_id = $1
 """
 
-_EPISODE = """
+_CONVERSATION = """
 SELECT request_id
 FROM decisions
 WHERE tenant = $1 AND session_id = $2 AND learn

@@ -6,7 +6,7 @@ from asyncpg import Record
 
 from service.domain.types import Experience, Pending
 from service.store.connection.values import from_bytes
-from service.store.evidence.standing_feedback import verdict_of
+from service.store.evidence.standing_feedback import standing_feedback_of
 
 # What was rated before its outcome was known counts as free and instant until the outcome queues it again.
 PENDING = """
@@ -62,7 +62,7 @@ def pending_of(row: Record) -> Pending:
 
 def experience_of(row: Record) -> Experience | None:
     """A row of PENDING or PENDING_FOR, or one like it; None: there is nothing to remember."""
-    remembered = verdict_of(row).remembered(row["answered_by"])
+    remembered = standing_feedback_of(row).remembered(row["answered_by"])
     if remembered is None:
         return None
     arm_id, reward = remembered

@@ -9,16 +9,17 @@ from functools import reduce
 
 from asyncpg import Record
 
-from bandit.drift import Epoch, History, Rating, Score, Side, Tally, learn
+from bandit.drift import ArmHistory, Epoch, RatedSums, Rating, Score, Side, learn
+from service.domain.explanation import in_current_words_of_candidate
 from service.domain.types import Json, Reward
 from service.store.connection.pool import Connection
-from service.store.evidence.standing_feedback import Verdict
+from service.store.evidence.standing_feedback import StandingFeedback
 
-Versioned = tuple[int, History]  # of two readings of one row, the one with the larger version is newer
+Versioned = tuple[int, ArmHistory]  # of two readings of one row, the one with the larger version is newer
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RecordedFeedback:
     """One event as histories see it, with what its decision had logged.
 
     Args:
@@ -29,8 +30,8 @@ class Said:
     decided_at: datetime
     n_rated: float | None
     candidates: Sequence[Json]
-    before: Verdict
-    after: Verdict
+    before: StandingFeedback
+    after: StandingFeedback
     is_first: bool
 
     @property
@@ -45,8 +46,8 @@ class Said:
         when they come nor when a score takes their place.
         """
         changes = (
-            (self.before.signalled(arm_id), self.after.signalled(arm_id), self._unforetold()),
-            (self.before.scored(arm_id), self.after.scored(arm_id), self._foretold(arm_id)),
+            (self.before.signalled(arm_id), self.after.signalled(arm_id), self._unpredicted()),
+            (self.before.scored(arm_id), self.after.scored(arm_id), self._predicted(arm_id)),
         )
         return [
             replace(rating, score=_score_of(after), replaces=_score_of(before))
@@ -54,7 +55,7 @@ class Said:
             if before != after
         ]
 
-    def _unforetold(self) -> Rating:
+    def _unpredicted(self) -> Rating:
         return Rating(
             decided_at=self.decided_at.timestamp(),
             n_rated=self.n_rated or 0.0,
@@ -64,16 +65,17 @@ class Said:
             score=None,
         )
 
-    def _foretold(self, arm_id: str) -> Rating:
-        known = next((c for c in self.candidates if c["arm_id"] == arm_id), {})
-        standing = known.get("standing")
-        if not standing:  # logged before histories were, or weighed without this arm
-            return replace(self._unforetold(), is_first=self.is_first)
+    def _predicted(self, arm_id: str) -> Rating:
+        logged = next((c for c in self.candidates if c["arm_id"] == arm_id), {})
+        known = in_current_words_of_candidate(logged)
+        prior_state = known.get("prior_state")
+        if not prior_state:  # logged before histories were, or weighed without this arm
+            return replace(self._unpredicted(), is_first=self.is_first)
         return replace(
-            self._unforetold(),
-            n_changes=standing["n_changes"],
+            self._unpredicted(),
+            n_changes=prior_state["n_changes"],
             predicted=tuple(known["predicted"]),
-            deviation=standing["deviation"],
+            deviation=prior_state["deviation"],
             is_first=self.is_first,
         )
 
@@ -82,10 +84,10 @@ def _score_of(reward: Reward | None) -> Score | None:
     return None if reward is None else Score(float(reward.value), float(reward.weight))
 
 
-def folded(histories: Mapping[str, History], said: Said) -> dict[str, History]:
+def folded(histories: Mapping[str, ArmHistory], said: RecordedFeedback) -> dict[str, ArmHistory]:
     """The histories that change, after the event."""
     return {
-        arm_id: reduce(learn, said.ratings_of(arm_id), histories.get(arm_id, History()))
+        arm_id: reduce(learn, said.ratings_of(arm_id), histories.get(arm_id, ArmHistory()))
         for arm_id in said.arms
     }
 
@@ -115,7 +117,9 @@ RETURNING version
 """
 
 
-async def lock_histories(connection: Connection, tenant: str, arm_ids: Collection[str]) -> dict[str, History]:
+async def lock_histories(
+    connection: Connection, tenant: str, arm_ids: Collection[str]
+) -> dict[str, ArmHistory]:
     """These arms' histories, locked until the transaction ends, in order of their ids."""
     return {
         arm_id: history_of(await connection.fetchrow(_LOCK, tenant, arm_id)) for arm_id in sorted(arm_ids)
@@ -123,7 +127,7 @@ async def lock_histories(connection: Connection, tenant: str, arm_ids: Collectio
 
 
 async def save_histories(
-    connection: Connection, tenant: str, histories: Mapping[str, History]
+    connection: Connection, tenant: str, histories: Mapping[str, ArmHistory]
 ) -> dict[str, Versioned]:
     """Write histories that are locked."""
     saved = {}
@@ -133,11 +137,11 @@ async def save_histories(
     return saved
 
 
-def history_of(row: Record | None) -> History:
+def history_of(row: Record | None) -> ArmHistory:
     """A row of `histories`."""
     assert row is not None
-    return History(
-        epoch=Epoch(row["started_at"], Tally(row["n"], row["reward_sum"])),
+    return ArmHistory(
+        epoch=Epoch(row["started_at"], RatedSums(row["n"], row["reward_sum"])),
         n_changes=row["n_changes"],
         n_predicted=row["n_predicted"],
         squared_errors=tuple(row["squared_errors"]),
@@ -150,11 +154,11 @@ def history_of(row: Record | None) -> History:
 
 
 def _side(row: Record, name: str) -> Side:
-    rated = Tally(row[f"{name}_n"], row[f"{name}_reward_sum"])
+    rated = RatedSums(row[f"{name}_n"], row[f"{name}_reward_sum"])
     return Side(row[f"{name}_statistic"], Epoch(row[f"{name}_started_at"], rated))
 
 
-def _columns(history: History) -> tuple[object, ...]:
+def _columns(history: ArmHistory) -> tuple[object, ...]:
     return (
         history.epoch.started_at,
         history.epoch.rated.n,

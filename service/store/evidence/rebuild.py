@@ -9,13 +9,19 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from bandit.drift import History
+from bandit.drift import ArmHistory
 from service.domain.types import ArmSums, Experience
 from service.store.connection.pool import Connection, Database
 from service.store.evidence.experiences import experience_of
-from service.store.evidence.histories import Said, folded, history_of, lock_histories, save_histories
-from service.store.evidence.standing_feedback import Event, reward_of, verdict_of
-from service.store.evidence.sums import add_sums, differences, sums_of, verdict_sums
+from service.store.evidence.histories import (
+    RecordedFeedback,
+    folded,
+    history_of,
+    lock_histories,
+    save_histories,
+)
+from service.store.evidence.standing_feedback import Event, reward_of, standing_feedback_of
+from service.store.evidence.sums import add_sums, differences, standing_sums, sums_of
 
 _TIMEOUT_S = 3600.0  # it reads the whole log
 
@@ -28,7 +34,7 @@ class EvidenceDifferences:
     """By arm: what must be added to its sums; the history it should have."""
 
     sums: dict[Arm, ArmSums]
-    histories: dict[Arm, History]
+    histories: dict[Arm, ArmHistory]
 
     def __len__(self) -> int:
         return len(self.sums.keys() | self.histories.keys())
@@ -127,31 +133,31 @@ class _Told:
     """What the events give, by arm."""
 
     sums: dict[Arm, ArmSums]
-    histories: dict[Arm, History]
+    histories: dict[Arm, ArmHistory]
 
 
 async def _told(connection: Connection) -> _Told:
     sums: dict[Arm, ArmSums] = {}
-    histories: defaultdict[str, dict[str, History]] = defaultdict(dict)
+    histories: defaultdict[str, dict[str, ArmHistory]] = defaultdict(dict)
     async for row in connection.cursor(_EVENTS, prefetch=500, timeout=_TIMEOUT_S):
         tenant, said = row["tenant"], _said_of(row)
         histories[tenant].update(folded(histories[tenant], said))
-        changes = differences(verdict_sums(said.before), verdict_sums(said.after))
+        changes = differences(standing_sums(said.before), standing_sums(said.after))
         _add(sums, {(tenant, arm_id): change for arm_id, change in changes.items()})
     return _Told(
         sums, {(tenant, arm_id): one for tenant, of in histories.items() for arm_id, one in of.items()}
     )
 
 
-def _said_of(row: Record) -> Said:
-    before = verdict_of(row)
+def _said_of(row: Record) -> RecordedFeedback:
+    before = standing_feedback_of(row)
     reward = reward_of(row["event_reward"], row["event_weight"])
-    return Said(
+    return RecordedFeedback(
         decided_at=row["decided_at"],
         n_rated=row["n_rated"],
         candidates=row["candidates"],
         before=before,
-        after=before.told(Event(row["event_arm_id"], reward, row["signal"])),
+        after=before.after(Event(row["event_arm_id"], reward, row["signal"])),
         is_first=row["is_first"],
     )
 
@@ -164,12 +170,12 @@ def _add(sums: dict[Arm, ArmSums], changes: Mapping[Arm, ArmSums]) -> None:
 _HISTORIES = "SELECT * FROM histories"
 
 
-async def _other_histories(connection: Connection, told: Mapping[Arm, History]) -> dict[Arm, History]:
+async def _other_histories(connection: Connection, told: Mapping[Arm, ArmHistory]) -> dict[Arm, ArmHistory]:
     """The histories that the events give, where the table has others."""
     rows = await connection.fetch(_HISTORIES, timeout=_TIMEOUT_S)
     held = {(row["tenant"], row["arm_id"]): history_of(row) for row in rows}
-    due = {**dict.fromkeys(held, History()), **told}
-    return {arm: history for arm, history in due.items() if held.get(arm, History()) != history}
+    due = {**dict.fromkeys(held, ArmHistory()), **told}
+    return {arm: history for arm, history in due.items() if held.get(arm, ArmHistory()) != history}
 
 
 _EXPERIENCES = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from bandit.drift import History
+from bandit.drift import ArmHistory
 from service.domain.types import ArmSums
 
 T = TypeVar("T")
@@ -16,18 +16,18 @@ class Snapshot:
 
     def __init__(self) -> None:
         self._sums = _Newest[ArmSums]()
-        self._histories = _Newest[History]()
+        self._histories = _Newest[ArmHistory]()
 
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
         return self._sums.of(tenant)
 
-    def histories(self, tenant: str) -> Mapping[str, History]:
+    def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         return self._histories.of(tenant)
 
     def put(self, tenant: str, readings: Mapping[str, tuple[int, ArmSums]]) -> None:
         self._sums.put(tenant, readings)
 
-    def put_histories(self, tenant: str, readings: Mapping[str, tuple[int, History]]) -> None:
+    def put_histories(self, tenant: str, readings: Mapping[str, tuple[int, ArmHistory]]) -> None:
         self._histories.put(tenant, readings)
 
 

@@ -25,7 +25,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StandingFeedback:
     """What stands of one decision.
 
     Args:
@@ -36,7 +36,7 @@ class Verdict:
     rated: tuple[str, Reward] | None = None
     signals: tuple[Signalled, ...] = ()
 
-    def told(self, event: Event) -> Verdict:
+    def after(self, event: Event) -> StandingFeedback:
         """What stands after one more event."""
         if event.signal is None:
             return replace(self, rated=None if event.reward is None else (event.arm_id, event.reward))
@@ -73,10 +73,10 @@ class Verdict:
         return self.rated or (None if signalled is None else (answered_by, signalled))
 
 
-def verdict_of(row: Record) -> Verdict:
+def standing_feedback_of(row: Record) -> StandingFeedback:
     """A row of `verdicts`, or one with its columns."""
     reward = reward_of(row["reward"], row["weight"])
-    return Verdict(
+    return StandingFeedback(
         rated=None if reward is None else (row["arm_id"], reward),
         signals=tuple(zip(row["signal_arms"], row["signal_weights"], strict=True)),
     )

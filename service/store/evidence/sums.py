@@ -11,7 +11,7 @@ from asyncpg import Record
 
 from service.domain.types import ArmSums, AttemptStatus, DecisionKind, Reward
 from service.store.connection.pool import Connection
-from service.store.evidence.standing_feedback import Verdict
+from service.store.evidence.standing_feedback import StandingFeedback
 
 _SIX_PLACES = Decimal("0.000001")
 _NINE_PLACES = Decimal("0.000000001")
@@ -53,7 +53,7 @@ def reward_sums(reward: Reward) -> ArmSums:
     return ArmSums(n=reward.weight, reward_sum=reward.weight * reward.value)
 
 
-def verdict_sums(verdict: Verdict) -> dict[str, ArmSums]:
+def standing_sums(verdict: StandingFeedback) -> dict[str, ArmSums]:
     """What all that was said of one decision says of its arms."""
     return {arm_id: reward_sums(reward) for arm_id, reward in verdict.rewards().items()}
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from asyncpg import Record
 
-from service.domain.explanation import explanation
-from service.domain.types import ArmSums, Attempt, Decision, Json, LoggedDecision, Outcome, Session
+from service.domain.explanation import explanation, in_current_words_of_conversation
+from service.domain.types import ArmSums, Attempt, ConversationStep, Decision, Json, LoggedDecision, Outcome
 from service.errors import RequestConflict, UnknownRequest
 from service.store.connection.pool import Connection, Database
 from service.store.connection.values import storable, to_bytes
 from service.store.evidence.snapshot import Snapshot
 from service.store.evidence.sums import Billed, add_billed, nine_places, outcome_sums, six_places
-from service.store.log.pins import move_pin
+from service.store.log.pins import move_conversation
 from service.store.log.record import full_record
 
 
@@ -41,11 +41,11 @@ class PostgresJournal:
 
     async def log_decision(self, decision: Decision) -> None:
         async with self._database.connection() as connection:
-            holder = await connection.fetchval(_INSERT_DECISION, *self._decision_values(decision))
-            if holder is None:  # (tenant, request_id) is taken
+            first = await connection.fetchval(_INSERT_DECISION, *self._decision_values(decision))
+            if first is None:  # (tenant, request_id) is taken
                 query = decision.query
-                holder = await connection.fetchval(_HOLDER, query.tenant, query.request_id)
-        if holder != decision.decision_id:
+                first = await connection.fetchval(_FIRST_DECISION, query.tenant, query.request_id)
+        if first != decision.decision_id:
             raise RequestConflict(
                 f"X-Request-ID {decision.query.request_id!r} was used before", param="X-Request-ID"
             )
@@ -56,7 +56,7 @@ class PostgresJournal:
             if learns is None:
                 raise UnknownRequest(f"no decision {outcome.decision_id} was logged")
             before = await connection.fetchrow(_INSERT_OUTCOME, *self._outcome_values(outcome))
-            await move_pin(connection, outcome)
+            await move_conversation(connection, outcome)
             if attempts:
                 await _insert_attempts(connection, outcome.tenant, attempts)
             changes = _evidence_changes(before, outcome) if learns else []
@@ -92,7 +92,7 @@ class PostgresJournal:
             self._text(query.text),
             decision.holdout,
             query.options.task,
-            *_pin_values(decision),
+            *_conversation_values(decision),
         )
 
     def _outcome_values(self, outcome: Outcome) -> tuple[object, ...]:
@@ -134,21 +134,25 @@ def _logged(row: Record) -> LoggedDecision:
         kind=row["kind"],
         n_attempts=row["n_attempts"],
         probabilities=tuple((c["arm_id"], c["probability"]) for c in row["candidates"]),
-        session=Session(**row["session"]) if row["session"] else None,
+        step=_step(row["conversation"]),
     )
 
 
-def _pin_values(decision: Decision) -> tuple[object, ...]:
+def _step(logged: Json | None) -> ConversationStep | None:
+    return ConversationStep(**in_current_words_of_conversation(logged)) if logged else None
+
+
+def _conversation_values(decision: Decision) -> tuple[object, ...]:
     """The conversation's key, vendor, n_foreign, turns and lot; NULL of a request on its own."""
-    session = decision.session
-    if session is None:
+    step = decision.step
+    if step is None:
         return (None,) * 5
-    return decision.query.turn.key, session.vendor, session.n_foreign, session.turn, session.holdout
+    return decision.query.turn.key, step.vendor, step.n_messages_of_other_vendors, step.turn, step.holdout
 
 
 _FIND = """
 SELECT decision_id, body_digest, arm_id, propensity, kind, explanation -> 'candidates' AS candidates,
-    explanation -> 'session' AS session,
+    coalesce(explanation -> 'conversation', explanation -> 'session') AS conversation,
     (SELECT count(*) FROM attempts a WHERE a.decision_id = d.decision_id) AS n_attempts
 FROM decisions d
 WHERE tenant = $1 AND request_id = $2
@@ -180,7 +184,7 @@ WITH decided AS (
 )
 SELECT decision_id FROM decided
 """
-_HOLDER = "SELECT decision_id FROM decisions WHERE tenant = $1 AND request_id = $2"
+_FIRST_DECISION = "SELECT decision_id FROM decisions WHERE tenant = $1 AND request_id = $2"
 
 # Whatever changes a decision's share of the evidence holds its row: one after the other.
 _LOCK_DECISION = """

@@ -6,20 +6,20 @@ from datetime import datetime
 
 from asyncpg import Record
 
-from service.domain.types import Outcome, Pin
+from service.domain.types import ConversationState, Outcome
 from service.store.connection.pool import Connection, Database
 
 
-class PostgresPins:
-    """A Pins."""
+class PostgresConversationStates:
+    """A ConversationStates."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, tenant: str, key: bytes, since: datetime) -> Pin | None:
+    async def find(self, tenant: str, key: bytes, since: datetime) -> ConversationState | None:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_FIND, tenant, key, since)
-        return None if row is None else _pin(row)
+        return None if row is None else _conversation(row)
 
     async def prune(self, before: datetime) -> int:
         pruned = 0
@@ -29,11 +29,18 @@ class PostgresPins:
         return pruned
 
 
-async def move_pin(connection: Connection, outcome: Outcome) -> None:
+async def move_conversation(connection: Connection, outcome: Outcome) -> None:
     """Leave the conversation of an outcome where that says, unless it went on meanwhile."""
-    pin = outcome.pin
-    if pin is not None:
-        values = pin.decision_id, outcome.tenant, pin.arm_id, pin.vendor, pin.n_foreign, pin.updated_at
+    conversation = outcome.conversation
+    if conversation is not None:
+        values = (
+            conversation.decision_id,
+            outcome.tenant,
+            conversation.arm_id,
+            conversation.vendor,
+            conversation.n_messages_of_other_vendors,
+            conversation.updated_at,
+        )
         await connection.execute(_MOVE, *values)
 
 
@@ -64,11 +71,11 @@ WHERE d.decision_id = $1 AND s.tenant = $2 AND s.key = d.session_key AND s.decis
 """
 
 
-def _pin(row: Record) -> Pin:
-    return Pin(
+def _conversation(row: Record) -> ConversationState:
+    return ConversationState(
         arm_id=row["arm_id"],
         vendor=row["vendor"],
-        n_foreign=row["n_foreign"],
+        n_messages_of_other_vendors=row["n_foreign"],
         turns=row["turns"],
         holdout=row["holdout"],
         decision_id=row["decision_id"],

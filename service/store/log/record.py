@@ -7,9 +7,10 @@ from functools import reduce
 
 from asyncpg import Record
 
+from service.domain.explanation import in_current_words
 from service.domain.types import Json
 from service.store.connection.pool import Connection
-from service.store.evidence.standing_feedback import Verdict, event_of
+from service.store.evidence.standing_feedback import StandingFeedback, event_of
 
 _DECISION = """
 SELECT decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind,
@@ -94,7 +95,7 @@ def _decision(row: Record) -> Json:
             "digest": row["body_digest"].hex(),
             "text": row["query_text"],
         },
-        **row["explanation"],
+        **in_current_words(row["explanation"]),
     }
 
 
@@ -172,7 +173,7 @@ def _event(row: Record) -> Json:
 
 def _signals(learns: bool, events: Sequence[Record]) -> list[Json]:
     """The implicit signals; each counts until somebody scores its arm."""
-    verdict = reduce(Verdict.told, map(event_of, events), Verdict())
+    verdict = reduce(StandingFeedback.after, map(event_of, events), StandingFeedback())
     return [
         {
             "signal": row["signal"],

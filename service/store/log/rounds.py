@@ -7,6 +7,7 @@ from datetime import datetime
 
 from asyncpg import Record
 
+from service.domain.explanation import in_current_words
 from service.domain.types import LoggedRound
 from service.store.connection.pool import Database
 
@@ -29,7 +30,8 @@ LEFT JOIN outcomes o ON o.decision_id = d.decision_id AND o.status = 'ok'
 WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3 AND d.learn AND d.dialect <> 'import'
     AND d.kind IN ('exploit', 'explore', 'default')
     AND d.explanation -> 'candidates' <> '[]'
-    AND d.explanation -> 'session' ->> 'held_arm_id' IS NULL
+    AND coalesce(d.explanation -> 'conversation' ->> 'previous_arm_id',
+        d.explanation -> 'session' ->> 'held_arm_id') IS NULL
 ORDER BY d.decided_at, d.decision_id
 """
 
@@ -52,7 +54,7 @@ def _round(row: Record) -> LoggedRound:
         decided_at=row["decided_at"],
         arm_id=row["arm_id"],
         n_prompt_tokens=row["n_prompt_tokens"],
-        explanation=row["explanation"],
+        explanation=in_current_words(row["explanation"]),
         reward=_number(row["reward"]),
         cost_usd=_number(row["cost_usd"]),
         latency_s=_number(row["latency_s"]),

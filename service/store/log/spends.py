@@ -12,7 +12,9 @@ from service.store.connection.pool import Database
 _SPENDS = """
 SELECT d.decided_at, d.arm_id,
     CASE WHEN d.age <= $3 THEN d.explanation -> 'candidates' END AS candidates,
-    CASE WHEN d.age <= $3 THEN (d.explanation -> 'session' ->> 'is_drawn')::boolean END AS is_drawn,
+    CASE WHEN d.age <= $3 THEN
+        (coalesce(d.explanation -> 'conversation', d.explanation -> 'session') ->> 'is_drawn')::boolean
+        END AS is_drawn,
     CASE WHEN d.age <= $3 THEN (d.explanation ->> 'housekeeping')::boolean END AS is_housekeeping,
     CASE WHEN d.age <= $3 THEN (d.explanation -> 'own_weights' ->> 'feedback_weight')::float8 END
         AS feedback_weight,

@@ -10,11 +10,11 @@ from datetime import datetime
 
 import asyncpg
 
-from service.domain.traffic import Group, Tally
+from service.domain.traffic import Group, TrafficTotals
 from service.errors import StoreUnavailable
 from service.store.connection.pool import Connection, Database
 
-_TALLIED = [field.name for field in fields(Tally)]
+_TALLIED = [field.name for field in fields(TrafficTotals)]
 
 
 class PostgresReports:
@@ -29,7 +29,7 @@ class PostgresReports:
         self._timeout_s = timeout_s
         self._one_at_a_time = asyncio.Lock()
 
-    async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, Tally]:
+    async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, TrafficTotals]:
         async with self._turn(), self._reading() as connection:
             try:
                 # The server gives up first: were it the client, the server would count as away.
@@ -38,7 +38,9 @@ class PostgresReports:
                 message = f"counting took longer than {self._timeout_s:g} s: ask for fewer days"
                 raise StoreUnavailable(message) from error
         return {
-            Group(row["day"], row["arm_id"], row["kind"], row["holdout"]): Tally(*(row[n] for n in _TALLIED))
+            Group(row["day"], row["arm_id"], row["kind"], row["holdout"]): TrafficTotals(
+                *(row[n] for n in _TALLIED)
+            )
             for row in rows
         }
 

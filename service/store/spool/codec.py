@@ -16,19 +16,20 @@ from uuid import UUID
 import numpy as np
 import orjson
 
+from service.domain.explanation import in_current_words, in_current_words_of_conversation
 from service.domain.types import (
     Attempt,
     Candidate,
+    ConversationState,
+    ConversationStep,
     Decision,
     Json,
+    LoggedPriorState,
     Neighbour,
     Options,
     Outcome,
-    Pin,
     Query,
     Rejection,
-    Session,
-    Standing,
     Turn,
     Usage,
 )
@@ -36,14 +37,14 @@ from service.store.connection.values import from_bytes, to_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class CompletedRun:
     """An outcome with the attempts that led to it."""
 
     outcome: Outcome
     attempts: tuple[Attempt, ...]
 
 
-Entry = Decision | Run
+Entry = Decision | CompletedRun
 
 
 def encode(entry: Entry, *, store_texts: bool) -> bytes:
@@ -67,7 +68,7 @@ def decode(line: bytes) -> Entry:
     data = orjson.loads(line)
     if data["kind"] == "decision":
         return _decision(data["decision"], data["n_chars"])
-    return Run(_outcome(data["outcome"]), tuple(_attempt(a) for a in data["attempts"]))
+    return CompletedRun(_outcome(data["outcome"]), tuple(_attempt(a) for a in data["attempts"]))
 
 
 def _line(data: Json) -> bytes:
@@ -87,6 +88,9 @@ def _plain(value: object) -> str | Sequence[str]:
 
 
 def _decision(data: Json, n_chars: int) -> Decision:
+    data = in_current_words(data)
+    conversation = data.pop("conversation", None)  # in lines of version 0.1.0
+    step = data.pop("step", None) or conversation
     return Decision(
         **{
             **data,
@@ -96,19 +100,23 @@ def _decision(data: Json, n_chars: int) -> Decision:
             "rejected": tuple(Rejection(**r) for r in data["rejected"]),
             "neighbours": tuple(_neighbour(n) for n in data["neighbours"]),
             "context": None if data["context"] is None else from_bytes(b64decode(data["context"])),
-            "opinion_weights": tuple(data["opinion_weights"]),
-            "difficulty": data.get("difficulty", 0.0),
-            "neighbour_difficulties": tuple(data.get("neighbour_difficulties", ())),
+            "expert_weights": tuple(data["expert_weights"]),
+            "ease": data.get("ease", 0.0),
+            "neighbour_ease": tuple(data.get("neighbour_ease", ())),
             "degraded": tuple(data["degraded"]),
             "decided_at": datetime.fromisoformat(data["decided_at"]),
-            "session": None if data.get("session") is None else Session(**data["session"]),
+            "step": None if step is None else ConversationStep(**step),
         }
     )
 
 
 def _candidate(data: Json) -> Candidate:
     return Candidate(
-        **{**data, "standing": Standing(**data["standing"]), "predicted": tuple(data["predicted"])}
+        **{
+            **data,
+            "prior_state": LoggedPriorState(**data["prior_state"]),
+            "predicted": tuple(data["predicted"]),
+        }
     )
 
 
@@ -162,6 +170,7 @@ def _attempt(data: Json) -> Attempt:
 
 def _outcome(data: Json) -> Outcome:
     digest = data["answer_digest"]
+    conversation = data.pop("pin", None) or data.get("conversation")  # `pin` in lines of version 0.1.0
     return Outcome(
         **{
             **data,
@@ -171,15 +180,15 @@ def _outcome(data: Json) -> Outcome:
             "call_cost_usd": Decimal(data["call_cost_usd" if "call_cost_usd" in data else "cost_usd"]),
             "answer_digest": None if digest is None else b64decode(digest),
             "completed_at": datetime.fromisoformat(data["completed_at"]),
-            "pin": None if data.get("pin") is None else _pin(data["pin"]),
+            "conversation": None if conversation is None else _conversation(conversation),
         }
     )
 
 
-def _pin(data: Json) -> Pin:
-    return Pin(
+def _conversation(data: Json) -> ConversationState:
+    return ConversationState(
         **{
-            **data,
+            **in_current_words_of_conversation(data),
             "decision_id": UUID(data["decision_id"]),
             "updated_at": datetime.fromisoformat(data["updated_at"]),
         }

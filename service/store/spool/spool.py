@@ -15,7 +15,7 @@ import structlog
 from service.domain.ports import Journal
 from service.domain.types import Attempt, Decision, Json, LoggedDecision, Outcome
 from service.errors import RequestConflict, StoreUnavailable
-from service.store.spool.codec import Entry, Run, decode, encode
+from service.store.spool.codec import CompletedRun, Entry, decode, encode
 from service.store.spool.durable_lines import LineFile
 
 log = structlog.get_logger(__name__)
@@ -69,7 +69,7 @@ class Spool:
         """How many attempts of this decision wait."""
         return self._n_attempts[decision_id]
 
-    def holds(self, decision_id: UUID) -> bool:
+    def contains(self, decision_id: UUID) -> bool:
         """Whether anything of this decision waits."""
         return self._n_entries[decision_id] > 0
 
@@ -105,7 +105,7 @@ class Spool:
         await self.done(waiting)
 
     def _count(self, entry: Entry | None, change: int) -> None:
-        if isinstance(entry, Run):
+        if isinstance(entry, CompletedRun):
             _add(self._n_entries, entry.outcome.decision_id, change)
             _add(self._n_attempts, entry.outcome.decision_id, change * len(entry.attempts))
         if isinstance(entry, Decision):
@@ -131,7 +131,7 @@ class SpoolingJournal:
         self._retry_every_s = retry_every_s
         self._spooled = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
-        self._holders: dict[UUID, LoggedDecision] = {}  # by the id of a decision that came second
+        self._first_decisions: dict[UUID, LoggedDecision] = {}  # by the id of a decision that came second
         self._draining: asyncio.Task[None] | None = None
 
     @property
@@ -183,8 +183,8 @@ class SpoolingJournal:
             await self._append(replace(decision, degraded=(*decision.degraded, "store")))
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
-        run = Run(outcome, tuple(attempts))
-        if self._spool.holds(outcome.decision_id):
+        run = CompletedRun(outcome, tuple(attempts))
+        if self._spool.contains(outcome.decision_id):
             await self._append(run)
             return
         try:
@@ -218,27 +218,27 @@ class SpoolingJournal:
     async def _write(self, entry: Entry | None) -> None:
         if entry is None:
             raise ValueError("the line makes no sense")
-        if isinstance(entry, Run):
-            run = await self._under_its_holder(entry)
+        if isinstance(entry, CompletedRun):
+            run = await self._under_first_decision(entry)
             await self._journal.log_outcome(run.outcome, run.attempts)
             return
         try:
             await self._journal.log_decision(entry)
         except RequestConflict:
-            holder = await self._journal.find(entry.query.tenant, entry.query.request_id)
-            if holder is None or holder.body_digest != entry.query.body_digest:
+            first = await self._journal.find(entry.query.tenant, entry.query.request_id)
+            if first is None or first.body_digest != entry.query.body_digest:
                 raise
             # A retry of what was logged before the outage: its calls belong to the decision of then.
-            self._holders[entry.decision_id] = holder
+            self._first_decisions[entry.decision_id] = first
 
-    async def _under_its_holder(self, run: Run) -> Run:
-        holder = self._holders.pop(run.outcome.decision_id, None)
-        if holder is None:
+    async def _under_first_decision(self, run: CompletedRun) -> CompletedRun:
+        first = self._first_decisions.pop(run.outcome.decision_id, None)
+        if first is None:
             return run
-        return Run(
-            replace(run.outcome, decision_id=holder.decision_id),
+        return CompletedRun(
+            replace(run.outcome, decision_id=first.decision_id),
             tuple(
-                replace(a, decision_id=holder.decision_id, position=holder.n_attempts + a.position)
+                replace(a, decision_id=first.decision_id, position=first.n_attempts + a.position)
                 for a in run.attempts
             ),
         )
@@ -272,7 +272,7 @@ def _logged(decision: Decision) -> LoggedDecision:
         kind=decision.kind,
         n_attempts=0,
         probabilities=tuple((c.arm_id, c.probability) for c in decision.candidates),
-        session=decision.session,
+        step=decision.step,
     )
 
 

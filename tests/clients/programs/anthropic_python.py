@@ -8,7 +8,7 @@ from typing import Any
 
 import anthropic
 
-from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, raises, refused, tell
+from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, append_events, raises, refused
 
 OPTIONS: Any = {"base_url": URL, "api_key": KEY, "default_headers": HEADERS}
 client = anthropic.Anthropic(**OPTIONS)
@@ -81,7 +81,7 @@ def streamed_usage() -> Any:
     return [told.input_tokens, told.output_tokens]
 
 
-tell(
+append_events(
     {
         "plain": plain,
         "stream": stream,

@@ -10,7 +10,7 @@ from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import StructuredTool
 
-from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, raises, refused, tell
+from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, append_events, raises, refused
 
 
 def forecast(city: str) -> str:
@@ -67,7 +67,7 @@ def streamed_usage() -> Any:
     return [told.usage_metadata["input_tokens"], told.usage_metadata["output_tokens"]]
 
 
-tell(
+append_events(
     {
         "plain": lambda: chat().invoke("Hi").content,
         "stream": stream,

@@ -9,7 +9,7 @@ from typing import Any
 import litellm
 from pydantic import BaseModel
 
-from tests.clients.programs.telling import HEADERS, KEY, URL, raises, refused, tell
+from tests.clients.programs.telling import HEADERS, KEY, URL, append_events, raises, refused
 
 OPTIONS: Any = {"api_base": f"{URL}/v1", "api_key": KEY, "extra_headers": HEADERS}
 TOOLS: Any = [
@@ -88,7 +88,7 @@ def streamed_usage() -> Any:
     return [last.usage.prompt_tokens, last.usage.completion_tokens]
 
 
-tell(
+append_events(
     {
         "plain": plain,
         "stream": stream,

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, tell
+from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, append_events
 
 FOLDER = Path(tempfile.mkdtemp())
 MODEL = {
@@ -68,7 +68,7 @@ def broken() -> str:
     return "error" if done.returncode == 1 and "Error" in done.stderr else done.stdout
 
 
-tell(
+append_events(
     {
         "plain": lambda: said("--no-stream", "Hi"),
         "stream": lambda: said("Hi"),

@@ -9,7 +9,7 @@ from typing import Any
 import openai
 from pydantic import BaseModel
 
-from tests.clients.programs.telling import HEADERS, KEY, URL, raises, refused, tell
+from tests.clients.programs.telling import HEADERS, KEY, URL, append_events, raises, refused
 
 OPTIONS: Any = {"base_url": f"{URL}/v1", "api_key": KEY, "default_headers": HEADERS}
 client = openai.OpenAI(**OPTIONS)
@@ -107,7 +107,7 @@ def unknown_model() -> Any:
     return client.chat.completions.create(model="gpt-0", messages=user())
 
 
-tell(
+append_events(
     {
         "plain": plain,
         "stream": stream,

@@ -21,7 +21,7 @@ CITY_SCHEMA = {
 }
 
 
-def tell(features: dict[str, Callable[[], Any]]) -> None:
+def append_events(features: dict[str, Callable[[], Any]]) -> None:
     """Try every feature, and print what came of each as JSON."""
     print(json.dumps({name: _seen(feature) for name, feature in features.items()}))
 

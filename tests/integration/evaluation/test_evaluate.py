@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.domain.types import LoggedRound
-from service.evaluation.candidate import Candidate
+from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import evaluate
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
@@ -65,7 +65,7 @@ async def test_the_running_knobs_bring_the_plain_mean(
         await written(world, stores)
         began, ended = world.clock.now - timedelta(days=1), world.clock.now
 
-    running = Candidate(world.parts.router.knobs, ARMS, "small", {arm.arm_id: arm for arm in ARMS})
+    running = CandidateConfig(world.parts.router.knobs, ARMS, "small", {arm.arm_id: arm for arm in ARMS})
     log: AsyncIterator[LoggedRound] = rounds(database, TENANT, began, ended)
     evaluation = await evaluate(log, running, began, ended)
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from bandit.drift import Tally
-from service.domain.registration import Enrolment, PriceChange
+from bandit.drift import RatedSums
+from service.domain.registration import ArmRegistration, PriceChange
 from service.domain.types import Arm, Feedback, Learned, Price, Reward, Vector
 from service.errors import StoreUnavailable
 from service.importing.importer import Importer
@@ -73,7 +73,7 @@ async def test_a_row_counts_in_its_arms_history_and_surprises_nobody(stores: Sto
     await importer(stores).add(row(**RECORDED), ARM, Decimal("0.25"))
 
     history = stores.evidence.histories(TENANT)["small"]
-    assert history.epoch.rated == Tally(0.25, 0.125)
+    assert history.epoch.rated == RatedSums(0.25, 0.125)
     assert (history.n_predicted, history.rise.statistic, history.fall.statistic) == (0, 0, 0)
 
 
@@ -164,11 +164,11 @@ async def test_what_was_written_in_part_is_completed(stores: Stores) -> None:
 async def test_dollars_are_in_the_prices_of_their_time(given: dict[str, object], n_changes: int) -> None:
     store = FakeStore()
     changes = tuple(PriceChange(datetime(2026, m, 15, tzinfo=UTC), Decimal(2), Decimal(0)) for m in (5, 6))
-    known = {"small": Enrolment("small", NOW, NOW, price_changes=changes)}
+    known = {"small": ArmRegistration("small", NOW, NOW, price_changes=changes)}
     stores = Stores(FakeJournal(store), FakeEvidence(store))
     repriced = replace(ARM, price_version=2)
 
-    await replace(importer(stores), enrolments=known).add(row(**given), repriced, ONE)
+    await replace(importer(stores), registrations=known).add(row(**given), repriced, ONE)
 
     [outcome] = store.outcomes.values()
     assert outcome.price_version == n_changes

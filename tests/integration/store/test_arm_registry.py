@@ -10,17 +10,17 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.ports import Enrolments, Journal, ShadowLog
-from service.domain.registration import Enrolment, PriceChange, Shadow, ShadowAnswer
+from service.domain.ports import ArmRegistry, Journal, ShadowLog
+from service.domain.registration import ArmRegistration, PriceChange, Shadow, ShadowAnswer
 from service.domain.types import Attempt, Json, Outcome, Price
 from service.errors import ModelConflict, StoreUnavailable
-from service.store.arm_registry import PostgresEnrolments
+from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import evidence_differences
 from service.store.log.journal import PostgresJournal
 from service.store.log.shadow import PostgresShadowLog
-from tests.fakes_arms import FakeEnrolments, FakeShadowLog
+from tests.fakes_arms import FakeArmRegistry, FakeShadowLog
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 from tests.integration.postgres_server import Cluster, PostgresServer, migrate_database
 from tests.integration.stores import NOW, TENANT, Stores, a_decision, an_attempt, an_outcome, answered, rate
@@ -37,7 +37,7 @@ class Deployment:
     """All that keeps what is known of arms."""
 
     stores: Stores
-    enrolments: Enrolments
+    arm_registry: ArmRegistry
     shadow_log: ShadowLog
     database: Database | None  # None: all fakes
 
@@ -45,32 +45,32 @@ class Deployment:
     def journal(self) -> Journal:
         return self.stores.journal
 
-    async def put(self, enrolment: Enrolment) -> None:
-        await self.enrolments.change(lambda _: enrolment)
+    async def put(self, registration: ArmRegistration) -> None:
+        await self.arm_registry.change(lambda _: registration)
 
-    async def known(self) -> Mapping[str, Enrolment]:
-        seen: list[Mapping[str, Enrolment]] = []
+    async def known(self) -> Mapping[str, ArmRegistration]:
+        seen: list[Mapping[str, ArmRegistration]] = []
 
-        def look(known: Mapping[str, Enrolment]) -> Enrolment:
+        def look(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
             seen.append(known)
             raise ModelConflict("only looking")
 
         with pytest.raises(ModelConflict):
-            await self.enrolments.change(look)
+            await self.arm_registry.change(look)
         return seen[0]
 
     async def cost_usd(self, arm_id: str = "small") -> Decimal:
         """The arm's dollars in today's prices; what a rebuild would make of them is the same."""
         if self.database is not None:
             assert len(await evidence_differences(self.database)) == 0
-        return (await self.enrolments.figures())[arm_id].sums.cost_usd_sum
+        return (await self.arm_registry.figures())[arm_id].sums.cost_usd_sum
 
 
 def real(database: Database) -> Deployment:
     evidence = PostgresEvidence(database)
     return Deployment(
         Stores(PostgresJournal(database, store_texts=True, snapshot=evidence.snapshot), evidence),
-        PostgresEnrolments(database),
+        PostgresArmRegistry(database),
         PostgresShadowLog(database, store_texts=True, snapshot=evidence.snapshot),
         database,
     )
@@ -81,7 +81,7 @@ async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment
     if request.param == "fake":
         store = FakeStore()
         stores = Stores(FakeJournal(store, store_texts=True), FakeEvidence(store))
-        yield Deployment(stores, FakeEnrolments(store), FakeShadowLog(store), None)
+        yield Deployment(stores, FakeArmRegistry(store), FakeShadowLog(store), None)
         return
     cluster: Cluster = request.getfixturevalue(f"{request.param}_cluster")
     database = Database(await cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
@@ -89,15 +89,15 @@ async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment
     await database.close()
 
 
-def enrolment(arm_id: str = "small", **changes: object) -> Enrolment:
-    return replace(Enrolment(arm_id, NOW, NOW), **changes)  # type: ignore[arg-type]
+def registration(arm_id: str = "small", **changes: object) -> ArmRegistration:
+    return replace(ArmRegistration(arm_id, NOW, NOW), **changes)  # type: ignore[arg-type]
 
 
 # --- what is decided of arms
 
 
 async def test_what_was_decided_of_an_arm_is_kept_as_it_was_given(deployment: Deployment) -> None:
-    given = enrolment(
+    given = registration(
         "new",
         state="shadow",
         entry=ENTRY,
@@ -109,24 +109,24 @@ async def test_what_was_decided_of_an_arm_is_kept_as_it_was_given(deployment: De
     )
 
     await deployment.put(given)
-    await deployment.put(enrolment("small", state="draining"))
+    await deployment.put(registration("small", state="draining"))
 
-    assert await deployment.known() == {"new": given, "small": enrolment("small", state="draining")}
+    assert await deployment.known() == {"new": given, "small": registration("small", state="draining")}
 
 
 async def test_a_refused_change_changes_nothing(deployment: Deployment) -> None:
-    await deployment.put(enrolment())
+    await deployment.put(registration())
 
-    assert await deployment.known() == {"small": enrolment()}
+    assert await deployment.known() == {"small": registration()}
 
 
 async def test_of_changes_at_once_each_sees_the_one_before(deployment: Deployment) -> None:
-    await deployment.put(enrolment(reason="0"))
+    await deployment.put(registration(reason="0"))
 
-    def count(known: Mapping[str, Enrolment]) -> Enrolment:
-        return enrolment(reason=str(int(known["small"].reason or "") + 1))
+    def count(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
+        return registration(reason=str(int(known["small"].reason or "") + 1))
 
-    await asyncio.gather(*(deployment.enrolments.change(count) for _ in range(8)))
+    await asyncio.gather(*(deployment.arm_registry.change(count) for _ in range(8)))
 
     assert (await deployment.known())["small"].reason == "8"
 
@@ -138,8 +138,8 @@ async def test_a_new_price_multiplies_what_was_billed_before_exactly(deployment:
     await answered(deployment.stores, "r1")
     await answered(deployment.stores, "r2", arm_id="large")
 
-    await deployment.put(enrolment(price_changes=(TWICE,)))
-    await deployment.put(enrolment(price_changes=(TWICE, THIRD)))
+    await deployment.put(registration(price_changes=(TWICE,)))
+    await deployment.put(registration(price_changes=(TWICE, THIRD)))
 
     assert await deployment.cost_usd() == Decimal("0.000123456") * 2 * THIRD.factor
     assert await deployment.cost_usd("large") == Decimal("0.000123456")
@@ -149,7 +149,7 @@ async def test_sums_stay_exact_over_many_prices(deployment: Deployment) -> None:
     await answered(deployment.stores)
 
     changes = tuple(replace(THIRD, changed_at=NOW + timedelta(hours=i)) for i in range(8))
-    await deployment.put(enrolment(price_changes=changes))
+    await deployment.put(registration(price_changes=changes))
     await answered(deployment.stores, "r2")
 
     assert 0 < await deployment.cost_usd() < Decimal("0.00000005") * 2 * 10_000
@@ -158,7 +158,7 @@ async def test_sums_stay_exact_over_many_prices(deployment: Deployment) -> None:
 async def test_an_answer_written_later_goes_through_the_changes_since_it_was_billed(
     deployment: Deployment,
 ) -> None:
-    await deployment.put(enrolment(price_changes=(TWICE, THIRD)))
+    await deployment.put(registration(price_changes=(TWICE, THIRD)))
 
     for version, request_id in enumerate(["r0", "r1", "r2"]):
         await write(deployment, request_id, price_version=version)
@@ -171,7 +171,7 @@ async def test_answers_of_a_free_arm_count_as_typical_once_it_has_a_price(deploy
     for request_id in ("r1", "r2"):
         await write(deployment, request_id, cost_usd=Decimal(0))
 
-    await deployment.put(enrolment(price_changes=(FROM_FREE,)))
+    await deployment.put(registration(price_changes=(FROM_FREE,)))
     await write(deployment, "r3", cost_usd=Decimal(0))
     await write(deployment, "r4", cost_usd=Decimal("0.001"), price_version=1)
 
@@ -182,7 +182,7 @@ async def test_an_outcome_that_is_replaced_gives_back_what_it_is_worth_now(deplo
     decision = a_decision()
     await deployment.journal.log_decision(decision)
     await deployment.journal.log_outcome(an_outcome(decision), [])
-    await deployment.put(enrolment(price_changes=(TWICE,)))
+    await deployment.put(registration(price_changes=(TWICE,)))
 
     await deployment.journal.log_outcome(
         an_outcome(decision, after_s=9.0, cost_usd=Decimal("0.005"), price_version=1), []
@@ -194,7 +194,7 @@ async def test_an_outcome_that_is_replaced_gives_back_what_it_is_worth_now(deplo
 async def test_what_was_billed_stays_in_the_record(deployment: Deployment) -> None:
     await answered(deployment.stores)
 
-    await deployment.put(enrolment(price_changes=(TWICE,)))
+    await deployment.put(registration(price_changes=(TWICE,)))
 
     record = await deployment.journal.record(TENANT, "r1")
     assert record is not None
@@ -206,7 +206,7 @@ async def test_prices_that_change_while_answers_are_written_leave_the_sums_right
 
     async def reprice(n: int) -> None:
         changes = tuple(replace(THIRD, changed_at=NOW + timedelta(hours=i)) for i in range(n))
-        await deployment.put(enrolment(price_changes=changes))
+        await deployment.put(registration(price_changes=changes))
 
     async def reprice_again_and_again() -> None:
         for n in range(3, 8):
@@ -231,13 +231,13 @@ async def write(deployment: Deployment, request_id: str, **changes: object) -> O
 
 
 async def test_an_answer_in_shadow_is_evidence_of_latency_and_dollars_alone(deployment: Deployment) -> None:
-    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
     decision = a_decision()
     await deployment.journal.log_decision(decision)
 
     await deployment.shadow_log.keep(shadowed(an_attempt(decision, arm_id="new"), text="Hm"))
 
-    figures = (await deployment.enrolments.figures())["new"]
+    figures = (await deployment.arm_registry.figures())["new"]
     assert figures.sums.n == 0
     assert figures.sums.n_outcomes == 1
     assert (figures.sums.latency_s_sum, figures.sums.cost_usd_sum) == (
@@ -256,40 +256,40 @@ async def test_an_answer_in_shadow_is_evidence_of_latency_and_dollars_alone(depl
 
 
 async def test_a_failure_in_shadow_is_kept_and_no_evidence(deployment: Deployment) -> None:
-    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
     decision = a_decision()
     await deployment.journal.log_decision(decision)
     failed = an_attempt(decision, arm_id="new", status="failed", error_type="ProviderBroken")
 
     await deployment.shadow_log.keep(shadowed(failed))
 
-    figures = (await deployment.enrolments.figures())["new"]
+    figures = (await deployment.arm_registry.figures())["new"]
     assert (figures.n_shadow_calls, figures.n_shadow_errors, figures.sums.n_outcomes) == (1, 1, 0)
 
 
 async def test_an_answer_in_shadow_goes_through_later_prices(deployment: Deployment) -> None:
-    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
     for request_id in ("r1", "r2"):
         decision = a_decision(request_id)
         await deployment.journal.log_decision(decision)
         await deployment.shadow_log.keep(shadowed(an_attempt(decision, arm_id="new")))
         await deployment.put(
-            enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW, price_changes=(TWICE,))
+            registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW, price_changes=(TWICE,))
         )
 
     assert await deployment.cost_usd("new") == 2 * 2 * Decimal("0.000123456")
 
 
 async def test_an_answer_in_shadow_to_a_decision_that_still_waits_is_left_out(deployment: Deployment) -> None:
-    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
 
     await deployment.shadow_log.keep(shadowed(an_attempt(a_decision(), arm_id="new")))
 
-    assert await deployment.enrolments.figures() == {}
+    assert await deployment.arm_registry.figures() == {}
 
 
 async def test_replicas_together_reserve_no_more_than_a_day_allows(deployment: Deployment) -> None:
-    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
 
     reserved = await asyncio.gather(
         *(deployment.shadow_log.reserve("new", Decimal("0.0003"), NOW) for _ in range(8))
@@ -301,7 +301,7 @@ async def test_replicas_together_reserve_no_more_than_a_day_allows(deployment: D
 
 
 async def test_what_a_call_cost_replaces_what_was_reserved(deployment: Deployment) -> None:
-    await deployment.put(enrolment("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
     decision = a_decision()
     await deployment.journal.log_decision(decision)
     assert await deployment.shadow_log.reserve("new", Decimal("0.001"), NOW)
@@ -315,7 +315,7 @@ async def test_what_a_call_cost_replaces_what_was_reserved(deployment: Deploymen
 
 
 async def test_an_arm_that_left_the_shadow_may_spend_nothing_there(deployment: Deployment) -> None:
-    await deployment.put(enrolment("new", state="active", entry=ENTRY, shadow=A_SHADOW))
+    await deployment.put(registration("new", state="active", entry=ENTRY, shadow=A_SHADOW))
 
     assert not await deployment.shadow_log.reserve("new", Decimal("0.0001"), NOW)
 
@@ -329,14 +329,14 @@ def shadowed(
 # --- following
 
 
-Told = asyncio.Queue[Mapping[str, Enrolment]]
+Told = asyncio.Queue[Mapping[str, ArmRegistration]]
 
 
-async def follow(deployment: Deployment, *configured: str) -> Mapping[str, Enrolment]:
+async def follow(deployment: Deployment, *configured: str) -> Mapping[str, ArmRegistration]:
     """What a replica with these arms is told when it starts."""
     told = Told()
-    assert isinstance(deployment.enrolments, PostgresEnrolments | FakeEnrolments)
-    await deployment.enrolments.start(configured, told.put_nowait)
+    assert isinstance(deployment.arm_registry, PostgresArmRegistry | FakeArmRegistry)
+    await deployment.arm_registry.start(configured, told.put_nowait)
     await close(deployment)
     return told.get_nowait()
 
@@ -362,24 +362,24 @@ async def test_an_arm_with_evidence_from_before_arms_were_registered_is_no_newco
 
 
 async def close(deployment: Deployment) -> None:
-    if isinstance(deployment.enrolments, PostgresEnrolments):
-        await deployment.enrolments.close()
+    if isinstance(deployment.arm_registry, PostgresArmRegistry):
+        await deployment.arm_registry.close()
 
 
-async def heard(told: Told, fact: Callable[[Mapping[str, Enrolment]], bool]) -> None:
+async def heard(told: Told, fact: Callable[[Mapping[str, ArmRegistration]], bool]) -> None:
     async with asyncio.timeout(20):
         while not fact(await told.get()):
             pass
 
 
 async def test_a_change_is_heard_by_the_other_replica_without_polling(database: Database) -> None:
-    one, other = real(database), PostgresEnrolments(database, poll_every_s=3600.0)
+    one, other = real(database), PostgresArmRegistry(database, poll_every_s=3600.0)
     told = Told()
     await other.start(["small"], told.put_nowait)
 
     async with asyncio.timeout(20):
         while told.qsize() < 2:  # it may not listen yet when the first is announced
-            await one.put(enrolment(state="draining"))
+            await one.put(registration(state="draining"))
 
     await heard(told, lambda known: known["small"].state == "draining")
 
@@ -387,7 +387,7 @@ async def test_a_change_is_heard_by_the_other_replica_without_polling(database: 
 
 
 async def test_without_announcements_a_replica_polls(database: Database) -> None:
-    other = PostgresEnrolments(database, poll_every_s=0.01)
+    other = PostgresArmRegistry(database, poll_every_s=0.01)
     told = Told()
     await other.start(["small"], told.put_nowait)
 
@@ -408,7 +408,7 @@ async def test_evidence_of_a_new_price_is_announced_as_well(database: Database) 
         while replica.sums(TENANT)["small"].cost_usd_sum == Decimal("0.000123456"):
             n += 1
             changes = tuple(replace(TWICE, changed_at=NOW + timedelta(hours=i)) for i in range(n))
-            await deployment.put(enrolment(price_changes=changes))
+            await deployment.put(registration(price_changes=changes))
 
     await replica.close()
 
@@ -417,18 +417,18 @@ async def test_what_was_known_stays_known_while_postgresql_is_away(postgres_serv
     await migrate_database(postgres_server.dsn)
     database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
     deployment = real(database)
-    await deployment.put(enrolment("new", entry=ENTRY))
-    replica = PostgresEnrolments(database, poll_every_s=0.01)
+    await deployment.put(registration("new", entry=ENTRY))
+    replica = PostgresArmRegistry(database, poll_every_s=0.01)
     told = Told()
     await replica.start(["small"], told.put_nowait)
     postgres_server.kill()
 
     with pytest.raises(StoreUnavailable):
-        await deployment.put(enrolment("new", entry=ENTRY, state="retired"))
+        await deployment.put(registration("new", entry=ENTRY, state="retired"))
     assert told.get_nowait()["new"].state == "active"
     assert told.empty()
     postgres_server.start()
-    await deployment.put(enrolment("new", entry=ENTRY, state="retired"))
+    await deployment.put(registration("new", entry=ENTRY, state="retired"))
 
     await heard(told, lambda known: known["new"].state == "retired")
     await replica.close()
@@ -441,7 +441,7 @@ async def test_started_without_postgresql_it_registers_its_arms_when_that_is_bac
     await migrate_database(postgres_server.dsn)
     postgres_server.stop()
     database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
-    replica = PostgresEnrolments(database, poll_every_s=0.01)
+    replica = PostgresArmRegistry(database, poll_every_s=0.01)
     told = Told()
 
     await replica.start(["small"], told.put_nowait)

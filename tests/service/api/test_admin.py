@@ -194,7 +194,7 @@ async def test_a_change_without_a_reason_leaves_the_one_given_before(world: Worl
 
 
 async def test_a_retry_of_what_a_draining_model_began_is_answered_by_it(world: World) -> None:
-    world.caller.will("medium", Reply(error=ProviderBroken("not yet", status=500)))
+    world.model_client.will("medium", Reply(error=ProviderBroken("not yet", status=500)))
     await world.ask(request_id="r1", model="medium")
     await change(world, "medium", state="draining")
 
@@ -365,8 +365,8 @@ async def test_a_model_in_shadow_is_asked_in_the_callers_own_dialect(world: Worl
     await world.http.post("/v1/messages", json=body)
     await world.background.drain(5.0)
 
-    assert "new" in world.caller.called
-    assert [native and native.body for native in world.caller.natives] == [body, body]
+    assert "new" in world.model_client.called
+    assert [native and native.body for native in world.model_client.natives] == [body, body]
 
 
 async def test_nobody_waits_for_a_model_in_shadow_nor_hears_that_it_failed(world: World) -> None:
@@ -374,7 +374,7 @@ async def test_nobody_waits_for_a_model_in_shadow_nor_hears_that_it_failed(world
 
     done = asyncio.Event()
     await add(world, shadow=SHADOW)
-    world.caller.will("new", Reply(until=done, error=ProviderBroken("down", status=500)))
+    world.model_client.will("new", Reply(until=done, error=ProviderBroken("down", status=500)))
 
     answer = await world.ask(request_id="r1")
 
@@ -442,14 +442,14 @@ async def test_few_calls_in_shadow_are_under_way_at_once(world: World) -> None:
 
     done = asyncio.Event()
     await add(world, shadow=SHADOW)
-    world.caller.will("new", *[Reply(until=done)] * 20)
+    world.model_client.will("new", *[Reply(until=done)] * 20)
 
     for i in range(20):
         await world.ask(request_id=f"r{i}")
     done.set()
     await world.background.drain(5.0)
 
-    assert world.caller.called.count("new") == MAX_UNDER_WAY
+    assert world.model_client.called.count("new") == MAX_UNDER_WAY
 
 
 async def test_without_the_store_no_call_in_shadow_is_made(world: World) -> None:
@@ -460,7 +460,7 @@ async def test_without_the_store_no_call_in_shadow_is_made(world: World) -> None
     await world.background.drain(5.0)
 
     assert answer.status_code == 200
-    assert "new" not in world.caller.called
+    assert "new" not in world.model_client.called
 
 
 async def test_a_model_leaves_the_shadow_and_keeps_what_was_learned(world: World) -> None:

@@ -26,7 +26,7 @@ async def test_the_same_question_is_answered_again_without_a_model(caching: Worl
     assert again.headers["X-Router-Decision"] == "cache"
     assert again.headers["X-Router-Model"] == first.headers["X-Router-Model"]
     assert again.json() == first.json()
-    assert len(caching.caller.calls) == 1
+    assert len(caching.model_client.calls) == 1
     record = await caching.record("r-2")
     assert (record["decision"], record["attempts"], record["outcome"]["cost_usd"]) == ("cache", [], 0)
 
@@ -50,7 +50,7 @@ async def test_a_retry_of_a_cached_request_is_no_second_decision(caching: World)
 
     assert retry.status_code == 200
     assert len(caching.store.decisions) == 2
-    assert len(caching.caller.calls) == 1
+    assert len(caching.model_client.calls) == 1
     assert retry.headers["X-Router-Decision"] == "cache"
     assert (await caching.record("r-2"))["attempts"] == []
 
@@ -62,7 +62,7 @@ async def test_a_retry_of_a_cached_request_whose_answer_is_forgotten_calls_a_mod
     await caching.ask(request_id="r-1")
     await caching.ask(request_id="r-2", stream=stream)
     await caching.http.post("/cache/clear")
-    caching.caller.will(ANY, Reply(words=(), error=BROKEN), Reply(words=("Anew.",)))
+    caching.model_client.will(ANY, Reply(words=(), error=BROKEN), Reply(words=("Anew.",)))
 
     retry = await caching.ask(request_id="r-2", stream=stream)
 
@@ -114,7 +114,7 @@ async def test_the_cache_counts_and_can_be_emptied(caching: World) -> None:
 
 
 async def test_without_the_knob_nothing_is_cached(world: World) -> None:
-    world.caller.will(ANY, Reply(words=("One.",)), Reply(words=("Two.",)))
+    world.model_client.will(ANY, Reply(words=("One.",)), Reply(words=("Two.",)))
 
     answers = [(await world.ask()).json()["choices"][0]["message"]["content"] for _ in range(2)]
 

@@ -28,7 +28,7 @@ async def test_an_answer_is_a_chat_completion_under_the_name_of_the_arm_that_gav
     assert answer["object"] == "chat.completion"
     assert answer["choices"][0]["message"]["content"] == "Hello there."
     assert answer["usage"]["total_tokens"] == 150
-    assert answer["model"] == response.headers["X-Router-Model"] == world.caller.called[0]
+    assert answer["model"] == response.headers["X-Router-Model"] == world.model_client.called[0]
     assert response.headers["X-Router-Decision"] in {"exploit", "explore"}
     assert response.headers.get_list("X-Request-ID") == ["r-1"]
     assert "X-Router-Degraded" not in response.headers
@@ -85,7 +85,7 @@ async def test_usage_comes_in_one_closing_chunk_when_asked_for(world: World) -> 
 
 
 async def test_no_log_line_holds_a_prompt_or_an_answer(world: World) -> None:
-    world.caller.will(ANY, Reply(error=BROKEN), Reply(words=("a hidden answer",)))
+    world.model_client.will(ANY, Reply(error=BROKEN), Reply(words=("a hidden answer",)))
 
     with capture_logs() as events:
         await world.ask("a hidden question", request_id="r-1")
@@ -112,7 +112,7 @@ async def test_the_first_path_requires_a_request_id(world: World) -> None:
         "param": "X-Request-ID",
         "code": None,
     }
-    assert world.caller.calls == []
+    assert world.model_client.calls == []
 
 
 async def test_the_openai_path_makes_a_request_id_that_feedback_can_name(world: World) -> None:
@@ -191,12 +191,12 @@ async def test_another_body_under_a_known_request_id_is_a_conflict(world: World)
     assert error["code"] == "request_id_conflict"
     assert error["param"] == "X-Request-ID"
     assert "'r-1' was used before with another body" in error["message"]
-    assert len(world.caller.calls) == 1
+    assert len(world.model_client.calls) == 1
 
 
 async def test_a_retry_survives_the_failure_of_its_arm(world: World) -> None:
     first = await world.ask("Hi", request_id="r-1")
-    world.caller.will(first.headers["X-Router-Model"], Reply(error=BROKEN))
+    world.model_client.will(first.headers["X-Router-Model"], Reply(error=BROKEN))
 
     retry = await world.ask("Hi", request_id="r-1")
 
@@ -240,12 +240,12 @@ async def test_an_unknown_model_is_not_found(world: World) -> None:
 
 
 async def test_a_pinned_model_that_fails_is_not_replaced_by_another(world: World) -> None:
-    world.caller.will("large", Reply(error=BROKEN))
+    world.model_client.will("large", Reply(error=BROKEN))
 
     response = await world.ask(model="large")
 
     assert response.status_code == 503
-    assert world.caller.called == ["large"]
+    assert world.model_client.called == ["large"]
 
 
 # --- options
@@ -283,8 +283,8 @@ async def test_without_explain_an_answer_is_plain(world: World) -> None:
 async def test_the_providers_never_see_the_routers_own_options(world: World) -> None:
     await world.ask(router={"learn": False, "models": ["small"]}, temperature=0.5)
 
-    assert "router" not in world.caller.calls[0][1]
-    assert world.caller.calls[0][1]["temperature"] == 0.5
+    assert "router" not in world.model_client.calls[0][1]
+    assert world.model_client.calls[0][1]["temperature"] == 0.5
 
 
 async def test_with_learn_off_feedback_is_kept_but_teaches_nothing(world: World) -> None:

@@ -77,9 +77,9 @@ async def test_an_answer_is_given_when_the_store_comes_back_after_its_decision_w
     async with opened(tmp_path, spool_bytes=0) as world:
         world.store.is_down = True
         goes_on = asyncio.Event()
-        world.caller.will("large", Reply(until=goes_on))
+        world.model_client.will("large", Reply(until=goes_on))
         asking = asyncio.create_task(world.ask(request_id="r-1", model="large", stream=True))
-        await world.caller.asked.wait()
+        await world.model_client.asked.wait()
         world.store.is_down = False
         goes_on.set()
 

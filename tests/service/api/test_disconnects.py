@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.domain.types import Arm, Json
-from service.providers.clients import Callers
-from service.providers.openai_compatible import OpenAICompatibleCaller
+from service.providers.clients import ProviderClients
+from service.providers.openai_compatible import OpenAICompatibleClient
 from service.replay.faults import Fault
 from service.replay.outcomes import Outcomes
 from service.replay.upstream import RecordedUpstream
@@ -45,11 +45,11 @@ async def world(tmp_path: Path, upstream: RecordedUpstream, over: asyncio.Event)
     """The service with a real caller of the upstream."""
     arm = Arm(MODEL, "openai", MODEL, base_url=upstream.base_url)
     async with opened(tmp_path, [arm]) as world:
-        caller = Callers({"openai": OpenAICompatibleCaller({}, world.clock)})
-        completion = replace(world.parts.completion, caller=caller, observe=lambda *_: over.set())
+        model_client = ProviderClients({"openai": OpenAICompatibleClient({}, world.clock)})
+        completion = replace(world.parts.completion, model_client=model_client, observe=lambda *_: over.set())
         world.parts.completion = completion
         yield world
-        await caller.close()
+        await model_client.close()
 
 
 @pytest.fixture

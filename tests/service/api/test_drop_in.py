@@ -94,7 +94,7 @@ async def test_the_client_comes_back_by_itself_when_all_models_failed(
     world: World, client: AsyncOpenAI
 ) -> None:
     limited = ProviderBroken("busy", status=503, retry_after_s=0.001)
-    world.caller.will(ANY, *[Reply(error=limited)] * 3)
+    world.model_client.will(ANY, *[Reply(error=limited)] * 3)
 
     answer = await client.with_options(max_retries=1).chat.completions.create(model="auto", messages=HI)
 
@@ -102,7 +102,7 @@ async def test_the_client_comes_back_by_itself_when_all_models_failed(
 
 
 async def test_a_stream_that_breaks_raises_rather_than_ends(world: World, client: AsyncOpenAI) -> None:
-    world.caller.will(ANY, Reply(words=("Half an",), error=BROKEN))
+    world.model_client.will(ANY, Reply(words=("Half an",), error=BROKEN))
     stream = await client.chat.completions.create(model="auto", messages=HI, stream=True)
 
     with pytest.raises(openai.APIError, match="gone"):
@@ -119,7 +119,7 @@ async def test_a_stream_that_breaks_raises_rather_than_ends(world: World, client
 async def test_limits_of_every_provider_raise_what_openai_raises(
     world: World, client: AsyncOpenAI, fault: ProviderRateLimited, code: str
 ) -> None:
-    world.caller.will(ANY, *[Reply(error=fault)] * 3)
+    world.model_client.will(ANY, *[Reply(error=fault)] * 3)
 
     with pytest.raises(openai.RateLimitError) as error:
         await client.chat.completions.create(model="auto", messages=HI)
@@ -128,9 +128,9 @@ async def test_limits_of_every_provider_raise_what_openai_raises(
 
 
 async def test_the_clients_own_retries_share_the_budget_of_calls(world: World, client: AsyncOpenAI) -> None:
-    world.caller.will(ANY, *[Reply(error=BROKEN)] * 9)
+    world.model_client.will(ANY, *[Reply(error=BROKEN)] * 9)
 
     with pytest.raises(openai.InternalServerError):
         await client.with_options(max_retries=1).chat.completions.create(model="auto", messages=HI)
 
-    assert len(world.caller.calls) == 3 + 2
+    assert len(world.model_client.calls) == 3 + 2

@@ -17,8 +17,8 @@ from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import Message, MessageParam, ToolParam
 
 from service.domain.types import Arm
-from service.providers.clients import Callers, build_callers
-from service.providers.simulator.simulator import SimulatedCaller
+from service.providers.clients import ProviderClients, build_provider_clients
+from service.providers.simulator.simulator import SimulatedClient
 from tests.service.providers.scripted import (
     NOW,
     SECRETS,
@@ -72,10 +72,12 @@ async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
         Arm("claude", "anthropic", "claude-5", base_url=upstream.base_url, api_key_env="UPSTREAM_KEY"),
     ]
     async with opened(tmp_path, arms) as world:
-        callers: Callers = build_callers(SECRETS, lambda: NOW, simulator=SimulatedCaller())
-        world.parts.completion = replace(world.parts.completion, caller=callers)
+        provider_clients: ProviderClients = build_provider_clients(
+            SECRETS, lambda: NOW, simulator=SimulatedClient()
+        )
+        world.parts.completion = replace(world.parts.completion, model_client=provider_clients)
         yield world
-        await callers.close()
+        await provider_clients.close()
 
 
 @pytest.fixture
@@ -175,11 +177,11 @@ def test_the_synchronous_client_works_as_well(tmp_path: Path) -> None:
             arm = Arm("gpt", "openai", "gpt-5", base_url=f"{upstream.base_url}/v1")
             upstream.script = streams(*openai_stream({"content": "Hello"}))
             async with opened(tmp_path, [arm]) as world:
-                callers = build_callers({}, lambda: NOW, simulator=SimulatedCaller())
-                world.parts.completion = replace(world.parts.completion, caller=callers)
+                provider_clients = build_provider_clients({}, lambda: NOW, simulator=SimulatedClient())
+                world.parts.completion = replace(world.parts.completion, model_client=provider_clients)
                 async with serving(world) as port:
                     said = await asyncio.to_thread(ask, f"http://127.0.0.1:{port}")
-                await callers.close()
+                await provider_clients.close()
         assert said == "Hello"
 
     def ask(url: str) -> str:

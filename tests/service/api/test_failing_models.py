@@ -15,11 +15,11 @@ BROKEN = ProviderBroken("the upstream lost its head", status=500)
 async def test_when_a_model_fails_before_its_first_content_another_answers(
     world: World, stream: bool
 ) -> None:
-    world.caller.will(ANY, Reply(words=(), error=BROKEN))
+    world.model_client.will(ANY, Reply(words=(), error=BROKEN))
 
     response = await world.ask(request_id="r-1", stream=stream)
 
-    failed, answered = world.caller.called
+    failed, answered = world.model_client.called
     assert response.status_code == 200
     assert response.headers["X-Router-Decision"] == "fallback"
     assert response.headers["X-Router-Model"] == answered != failed
@@ -29,7 +29,7 @@ async def test_when_a_model_fails_before_its_first_content_another_answers(
 
 
 async def test_a_stream_shows_nothing_of_the_model_that_failed_before(world: World) -> None:
-    world.caller.will(ANY, Reply(words=("",), error=BROKEN), Reply(words=("All", " well.")))
+    world.model_client.will(ANY, Reply(words=("",), error=BROKEN), Reply(words=("All", " well.")))
 
     events = events_of(await world.ask(stream=True))
 
@@ -42,7 +42,7 @@ async def test_a_stream_shows_nothing_of_the_model_that_failed_before(world: Wor
 async def test_a_failure_after_the_first_content_is_an_error_event_without_done(
     world: World, error: ProviderBroken | ProviderRateLimited
 ) -> None:
-    world.caller.will("large", Reply(words=("Half an",), error=error))
+    world.model_client.will("large", Reply(words=("Half an",), error=error))
 
     response = await world.ask(request_id="r-1", model="large", stream=True)
 
@@ -57,7 +57,7 @@ async def test_a_failure_after_the_first_content_is_an_error_event_without_done(
             "code": "upstream_error",
         }
     }
-    assert world.caller.called == ["large"]
+    assert world.model_client.called == ["large"]
     record = await world.record("r-1")
     assert record["outcome"]["status"] == "failed"
     assert record["attempts"][0]["error_message"] == str(error)
@@ -65,7 +65,7 @@ async def test_a_failure_after_the_first_content_is_an_error_event_without_done(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_when_every_model_fails_the_caller_may_come_back_later(world: World, stream: bool) -> None:
-    world.caller.will(ANY, *[Reply(words=(), error=BROKEN)] * 3)
+    world.model_client.will(ANY, *[Reply(words=(), error=BROKEN)] * 3)
 
     response = await world.ask(request_id="r-1", stream=stream)
 
@@ -84,26 +84,26 @@ async def test_when_every_model_fails_the_caller_may_come_back_later(world: Worl
 async def test_where_every_provider_asks_to_wait_so_does_the_router(world: World, stream: bool) -> None:
     for arm_id, wait_s in (("small", 60), ("medium", 7.2), ("large", 30)):
         limited = ProviderRateLimited("slow down", status=429, retry_after_s=wait_s)
-        world.caller.will(arm_id, Reply(words=(), error=limited))
+        world.model_client.will(arm_id, Reply(words=(), error=limited))
 
     tried = await world.ask(stream=stream)
-    resting = await world.ask(stream=stream)
+    cooling_down = await world.ask(stream=stream)
 
-    for response in (tried, resting):
+    for response in (tried, cooling_down):
         assert response.status_code == 429
         assert (error_of(response)["type"], error_of(response)["code"]) == ("requests", "rate_limit_exceeded")
         assert response.headers["Retry-After"] == "8"
         assert response.headers["Retry-After-Ms"] == "7200"
-    assert len(world.caller.calls) == 3
+    assert len(world.model_client.calls) == 3
 
 
 async def test_where_no_account_has_credit_waiting_does_not_help(world: World) -> None:
-    world.caller.will(ANY, *[Reply(error=ProviderOutOfCredit("pay first", status=402))] * 3)
+    world.model_client.will(ANY, *[Reply(error=ProviderOutOfCredit("pay first", status=402))] * 3)
 
     tried = await world.ask()
-    resting = await world.ask()
+    cooling_down = await world.ask()
 
-    for response in (tried, resting):
+    for response in (tried, cooling_down):
         assert response.status_code == 429
         assert error_of(response)["code"] == error_of(response)["type"] == "insufficient_quota"
         assert "Retry-After" not in response.headers
@@ -112,7 +112,7 @@ async def test_where_no_account_has_credit_waiting_does_not_help(world: World) -
 async def test_accounts_without_credit_beside_limited_ones_are_worth_waiting_for(world: World) -> None:
     unpaid = ProviderOutOfCredit("pay first", status=402)
     limited = ProviderRateLimited("slow down", status=429, retry_after_s=7)
-    world.caller.will(ANY, Reply(error=unpaid), Reply(error=limited), Reply(error=unpaid))
+    world.model_client.will(ANY, Reply(error=unpaid), Reply(error=limited), Reply(error=unpaid))
 
     response = await world.ask()
 
@@ -122,7 +122,7 @@ async def test_accounts_without_credit_beside_limited_ones_are_worth_waiting_for
 
 async def test_a_failure_among_the_limits_is_a_failure(world: World) -> None:
     limited = ProviderRateLimited("slow down", status=429, retry_after_s=7)
-    world.caller.will(ANY, Reply(error=limited), Reply(error=BROKEN), Reply(error=limited))
+    world.model_client.will(ANY, Reply(error=limited), Reply(error=BROKEN), Reply(error=limited))
 
     response = await world.ask()
 
@@ -136,7 +136,7 @@ async def test_a_request_that_the_provider_finds_faulty_is_refused_in_its_words(
     faulty = ProviderRejected(
         "temperature must be at most 1 with thinking", status=400, param="temperature", code="bad_value"
     )
-    world.caller.will(ANY, Reply(words=(), error=faulty))
+    world.model_client.will(ANY, Reply(words=(), error=faulty))
 
     response = await world.ask(stream=stream)
 
@@ -147,14 +147,14 @@ async def test_a_request_that_the_provider_finds_faulty_is_refused_in_its_words(
         "param": "temperature",
         "code": "bad_value",
     }
-    assert len(world.caller.calls) == 1
+    assert len(world.model_client.calls) == 1
 
 
 async def test_no_more_models_are_called_than_allowed(tmp_path: Path) -> None:
     async with opened(tmp_path, max_attempts=2) as world:
-        world.caller.will(ANY, *[Reply(error=BROKEN)] * 3)
+        world.model_client.will(ANY, *[Reply(error=BROKEN)] * 3)
 
         response = await world.ask()
 
     assert response.status_code == 503
-    assert len(world.caller.calls) == 2
+    assert len(world.model_client.calls) == 2

@@ -216,7 +216,7 @@ async def test_feedback_is_acknowledged_while_the_memory_is_down(asked: World) -
 
 
 async def test_feedback_on_a_fallback_teaches_about_the_arm_that_answered(world: World) -> None:
-    world.caller.will(ANY, Reply(error=ProviderBroken("gone")))
+    world.model_client.will(ANY, Reply(error=ProviderBroken("gone")))
     answered = (await world.ask(request_id="r-1")).headers["X-Router-Model"]
 
     response = await world.rate("r-1", 1.0)

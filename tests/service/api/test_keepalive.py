@@ -57,7 +57,9 @@ async def test_another_model_still_takes_over_while_the_line_is_kept_alive(
     world: World, url: str, path: str
 ) -> None:
     fails = asyncio.Event()
-    world.caller.will(ANY, Reply(words=(), until=fails, error=ProviderBroken("gone")), Reply(("Fine.",)))
+    world.model_client.will(
+        ANY, Reply(words=(), until=fails, error=ProviderBroken("gone")), Reply(("Fine.",))
+    )
 
     async with waiting(url, path) as (response, lines):
         fails.set()
@@ -66,7 +68,7 @@ async def test_another_model_still_takes_over_while_the_line_is_kept_alive(
     assert response.status_code == 200
     assert "x-router-model" not in response.headers  # nobody knew
     assert response.headers["x-request-id"]
-    assert len(set(world.caller.called)) == 2
+    assert len(set(world.model_client.called)) == 2
     assert "Fine." in "".join(data)
     assert "error" not in "".join(data)
     assert data[-1] == "[DONE]" or json.loads(data[-1])["type"] == "message_stop"
@@ -77,7 +79,7 @@ async def test_when_every_model_failed_the_stream_ends_with_an_error(
     world: World, url: str, path: str
 ) -> None:
     fails = asyncio.Event()
-    world.caller.will(ANY, *[Reply(words=(), until=fails, error=ProviderBroken("gone"))] * 10)
+    world.model_client.will(ANY, *[Reply(words=(), until=fails, error=ProviderBroken("gone"))] * 10)
 
     async with waiting(url, path) as (_, lines):
         fails.set()
@@ -89,7 +91,9 @@ async def test_when_every_model_failed_the_stream_ends_with_an_error(
 
 async def test_what_the_provider_refuses_is_told_in_its_words(world: World, url: str) -> None:
     refuses = asyncio.Event()
-    world.caller.will(ANY, Reply(words=(), until=refuses, error=ProviderRejected("no such tool", status=400)))
+    world.model_client.will(
+        ANY, Reply(words=(), until=refuses, error=ProviderRejected("no such tool", status=400))
+    )
 
     async with waiting(url, "/v1/chat/completions") as (_, lines):
         refuses.set()
@@ -102,18 +106,20 @@ async def test_what_the_provider_refuses_is_told_in_its_words(world: World, url:
 async def test_who_hangs_up_while_waiting_ends_the_models_call(world: World, url: str, path: str) -> None:
     over = asyncio.Event()
     world.parts.completion = replace(world.parts.completion, observe=lambda *_: over.set())
-    world.caller.will(ANY, Reply(words=(), until=asyncio.Event()))
+    world.model_client.will(ANY, Reply(words=(), until=asyncio.Event()))
 
     async with waiting(url, path):
         pass
     await over.wait()
 
-    assert world.caller.cancelled == world.caller.called
+    assert world.model_client.cancelled == world.model_client.called
 
 
 async def test_openais_client_reads_on_after_the_comments(world: World, url: str) -> None:
     begins = asyncio.Event()
-    world.caller.will(ANY, Reply(words=(), until=begins, error=ProviderBroken("gone")), Reply(("Fine.",)))
+    world.model_client.will(
+        ANY, Reply(words=(), until=begins, error=ProviderBroken("gone")), Reply(("Fine.",))
+    )
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
         stream = await client.chat.completions.create(model="auto", messages=BODY["messages"], stream=True)  # type: ignore[call-overload]
         begins.set()
@@ -125,7 +131,9 @@ async def test_openais_client_reads_on_after_the_comments(world: World, url: str
 
 async def test_anthropics_client_reads_on_after_the_comments(world: World, url: str) -> None:
     begins = asyncio.Event()
-    world.caller.will(ANY, Reply(words=(), until=begins, error=ProviderBroken("gone")), Reply(("Fine.",)))
+    world.model_client.will(
+        ANY, Reply(words=(), until=begins, error=ProviderBroken("gone")), Reply(("Fine.",))
+    )
     async with (
         anthropic.AsyncAnthropic(base_url=url, api_key="none", max_retries=0) as client,
         client.messages.stream(model="auto", max_tokens=100, messages=BODY["messages"]) as stream,  # type: ignore[arg-type]

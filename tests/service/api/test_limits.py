@@ -116,7 +116,7 @@ async def test_a_page_of_a_foreign_origin_may_not_call(world: World, origin: str
 
     assert response.status_code == 403
     assert error_of(response)["code"] == "origin_not_allowed"
-    assert world.caller.calls == []
+    assert world.model_client.calls == []
 
 
 async def test_a_name_that_a_foreign_page_may_have_bound_to_this_machine_is_foreign(world: World) -> None:

@@ -55,7 +55,7 @@ async def test_a_message_is_answered_by_a_model_of_the_routers_choice(world: Wor
 
     body = response.json()
     assert body["content"] == [{"type": "text", "text": "Hello there."}]
-    assert body["model"] == response.headers["X-Router-Model"] == world.caller.called[0]
+    assert body["model"] == response.headers["X-Router-Model"] == world.model_client.called[0]
     assert body["usage"]["input_tokens"] == 100
     assert response.headers["request-id"] == response.headers["X-Request-ID"] == "r-1"
     record = await world.record("r-1")
@@ -66,7 +66,7 @@ async def test_a_message_is_answered_by_a_model_of_the_routers_choice(world: Wor
 async def test_the_model_is_asked_in_openais_form(world: World) -> None:
     await ask(world, system="Be brief.", stop_sequences=["END"])
 
-    _, body = world.caller.calls[0]
+    _, body = world.model_client.calls[0]
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, *HI]
     assert body["stop"] == ["END"]
 
@@ -214,7 +214,7 @@ async def test_what_is_not_offered_is_not_found(world: World, path: str) -> None
 async def test_when_all_models_fail_before_their_first_word_the_status_says_how(
     world: World, stream: bool, fault: ProviderError, status: int, kind: str
 ) -> None:
-    world.caller.will(ANY, *[Reply(error=fault, words=())] * 3)
+    world.model_client.will(ANY, *[Reply(error=fault, words=())] * 3)
 
     response = await ask(world, stream=stream)
 
@@ -224,7 +224,7 @@ async def test_when_all_models_fail_before_their_first_word_the_status_says_how(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_another_model_answers_unseen_before_the_first_word(world: World, stream: bool) -> None:
-    world.caller.will(ANY, Reply(error=BROKEN, words=()))
+    world.model_client.will(ANY, Reply(error=BROKEN, words=()))
 
     response = await ask(world, stream=stream)
 
@@ -234,7 +234,7 @@ async def test_another_model_answers_unseen_before_the_first_word(world: World, 
 
 
 async def test_what_the_provider_refuses_is_refused_with_its_words(world: World) -> None:
-    world.caller.will(ANY, Reply(error=ProviderRejected("image is too big", status=413)))
+    world.model_client.will(ANY, Reply(error=ProviderRejected("image is too big", status=413)))
 
     response = await ask(world)
 
@@ -243,7 +243,7 @@ async def test_what_the_provider_refuses_is_refused_with_its_words(world: World)
 
 
 async def test_a_stream_that_breaks_ends_in_an_error_event_and_no_stop(world: World) -> None:
-    world.caller.will(ANY, Reply(words=("Half an",), error=BROKEN))
+    world.model_client.will(ANY, Reply(words=("Half an",), error=BROKEN))
 
     response = await ask(world, stream=True)
 
@@ -286,7 +286,7 @@ async def test_tokens_are_counted_with_system_and_tools_and_leave_no_trace(world
     assert response.status_code == 200
     assert response.json() == {"input_tokens": -(-(402 + len(orjson.dumps(tools))) // 4)}
     assert response.headers["X-Router-Token-Count"] == "estimate"
-    assert (world.caller.calls, world.store.decisions) == ([], {})
+    assert (world.model_client.calls, world.store.decisions) == ([], {})
 
 
 async def test_an_unknown_model_has_no_count(world: World) -> None:

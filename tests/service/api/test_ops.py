@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.domain.registration import Enrolment
+from service.domain.registration import ArmRegistration
 from service.errors import ProviderOutOfCredit, ProviderRateLimited, ProviderTimeout
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from tests.fakes import Reply
@@ -57,7 +57,7 @@ async def test_health_does_not_wait_for_a_stuck_encoder(tmp_path: Path) -> None:
 
 async def test_health_shows_which_models_rest(world: World) -> None:
     limited = ProviderRateLimited("slow down", status=429, retry_after_s=30)
-    world.caller.will("large", Reply(error=limited))
+    world.model_client.will("large", Reply(error=limited))
     await world.ask(model="large")
 
     health = (await world.http.get("/health")).json()
@@ -70,7 +70,7 @@ async def test_health_shows_which_models_rest(world: World) -> None:
 
 async def test_health_is_degraded_while_the_default_model_is_retired(world: World) -> None:
     now = world.clock()
-    world.parts.lifecycle.follow({"small": Enrolment("small", now, now, state="retired")})
+    world.parts.lifecycle.follow({"small": ArmRegistration("small", now, now, state="retired")})
 
     health = (await world.http.get("/health")).json()
 
@@ -79,7 +79,9 @@ async def test_health_is_degraded_while_the_default_model_is_retired(world: Worl
 
 async def test_health_is_degraded_when_every_model_rests(world: World) -> None:
     for model in ("small", "medium", "large"):
-        world.caller.will(model, Reply(error=ProviderRateLimited("slow down", status=429, retry_after_s=30)))
+        world.model_client.will(
+            model, Reply(error=ProviderRateLimited("slow down", status=429, retry_after_s=30))
+        )
         await world.ask(model=model)
 
     health = (await world.http.get("/health")).json()
@@ -89,7 +91,7 @@ async def test_health_is_degraded_when_every_model_rests(world: World) -> None:
 
 
 async def test_backends_show_how_each_model_stands(world: World) -> None:
-    world.caller.will("large", *[Reply(error=ProviderTimeout("a secret of the provider's"))] * 3)
+    world.model_client.will("large", *[Reply(error=ProviderTimeout("a secret of the provider's"))] * 3)
     for _ in range(3):
         await world.ask(model="large")
     await world.ask(model="small")
@@ -108,8 +110,8 @@ async def test_backends_show_how_each_model_stands(world: World) -> None:
 
 async def test_the_breakers_knobs_are_heeded(tmp_path: Path) -> None:
     async with opened(tmp_path, breaker_failures=1, breaker_rest_s=5, breaker_long_rest_s=9) as world:
-        world.caller.will("large", Reply(error=ProviderTimeout("late")))
-        world.caller.will("medium", Reply(error=ProviderOutOfCredit("402", status=402)))
+        world.model_client.will("large", Reply(error=ProviderTimeout("late")))
+        world.model_client.will("medium", Reply(error=ProviderOutOfCredit("402", status=402)))
         for model in ("large", "medium"):
             await world.ask(model=model)
 

@@ -32,7 +32,7 @@ async def test_every_answer_has_a_request_id(world: World) -> None:
 
 
 async def test_a_record_shows_everything_about_a_request(world: World) -> None:
-    world.caller.will("large", Reply(takes_s=0.25))
+    world.model_client.will("large", Reply(takes_s=0.25))
     await world.ask("An old question", request_id="r-0")
     await world.rate("r-0", 0.9)
     await world.ask("An old question indeed", request_id="r-1", router={"models": ["large", "small"]})
@@ -116,7 +116,7 @@ async def numbers(world: World, request_id: str) -> dict[str, Any]:
 
 
 async def test_the_numbers_of_an_answered_request(world: World) -> None:
-    world.caller.will("large", Reply(takes_s=0.25))
+    world.model_client.will("large", Reply(takes_s=0.25))
     await world.ask(request_id="r-1", model="large")
     await world.rate("r-1", 0.5)
 
@@ -141,7 +141,7 @@ async def test_the_numbers_of_an_answered_request(world: World) -> None:
 
 
 async def test_a_streamed_request_also_has_a_time_to_the_first_content(world: World) -> None:
-    world.caller.will("large", Reply(takes_s=0.125))
+    world.model_client.will("large", Reply(takes_s=0.125))
 
     await world.ask(request_id="r-1", model="large", stream=True)
 
@@ -149,7 +149,7 @@ async def test_a_streamed_request_also_has_a_time_to_the_first_content(world: Wo
 
 
 async def test_a_request_costs_the_sum_of_its_attempts_by_the_prices_of_each(world: World) -> None:
-    world.caller.will("large", Reply(words=("Half an",), error=ProviderBroken("gone")))
+    world.model_client.will("large", Reply(words=("Half an",), error=ProviderBroken("gone")))
 
     await world.ask("Hi", request_id="r-1", model="large", stream=True)
 
@@ -160,7 +160,7 @@ async def test_a_request_costs_the_sum_of_its_attempts_by_the_prices_of_each(wor
 
 
 async def test_a_request_that_nobody_answered_yet_has_no_numbers(world: World) -> None:
-    world.caller.will("large", Reply(error=ProviderBroken("gone")))
+    world.model_client.will("large", Reply(error=ProviderBroken("gone")))
 
     await world.ask(request_id="r-1", model="large")
 
@@ -184,7 +184,7 @@ async def test_route_decides_and_explains_but_calls_logs_and_teaches_nothing(wor
     assert decided["holdout"] is None
     assert sum(c["probability"] for c in decided["candidates"]) == pytest.approx(1)
     assert [r["arm_id"] for r in decided["rejected"]] == ["medium"]
-    assert world.caller.calls == []
+    assert world.model_client.calls == []
     assert world.store.decisions == {}
     assert (await world.http.get("/requests/r-1")).status_code == 404
 

@@ -50,7 +50,7 @@ async def test_at_whatever_moment_the_caller_hangs_up_the_models_call_ends(
         return {"type": "http.disconnect"}
 
     async with opened(tmp_path, keepalive_after_s=keepalive_after_s) as world:
-        world.caller.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
+        world.model_client.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
 
         with suppress(ClientDisconnect):
             response = await respond(
@@ -59,6 +59,6 @@ async def test_at_whatever_moment_the_caller_hangs_up_the_models_call_ends(
             await response(SCOPE, receive, nothing)
 
         await world.background.drain(5.0)
-        assert world.caller.cancelled == world.caller.called
+        assert world.model_client.cancelled == world.model_client.called
         statuses = [attempt.status for attempt in world.store.attempts.values()]
-        assert statuses == ["cancelled"] * len(world.caller.called)
+        assert statuses == ["cancelled"] * len(world.model_client.called)

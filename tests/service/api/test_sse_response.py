@@ -35,20 +35,20 @@ class Caller:
 
 
 async def test_a_caller_who_waits_long_hears_that_the_line_is_alive() -> None:
-    caller = Caller()
+    model_client = Caller()
 
     async def events() -> AsyncGenerator[bytes, None]:
-        await caller.pinged.wait()
+        await model_client.pinged.wait()
         yield b"data: 1\n\n"
 
-    await EventStream(events(), {}, ping_every_s=0.001)(SCOPE, caller.receive, caller.send)
+    await EventStream(events(), {}, ping_every_s=0.001)(SCOPE, model_client.receive, model_client.send)
 
-    assert caller.got[0] == sse.PING == b": ping\n\n"
-    assert caller.got[-2:] == [b"data: 1\n\n", b""]
+    assert model_client.got[0] == sse.PING == b": ping\n\n"
+    assert model_client.got[-2:] == [b"data: 1\n\n", b""]
 
 
 async def test_events_end_when_the_caller_leaves_while_none_comes() -> None:
-    caller, is_over, is_waiting = Caller(), asyncio.Event(), asyncio.Event()
+    model_client, is_over, is_waiting = Caller(), asyncio.Event(), asyncio.Event()
 
     async def events() -> AsyncGenerator[bytes, None]:
         try:
@@ -58,34 +58,36 @@ async def test_events_end_when_the_caller_leaves_while_none_comes() -> None:
         finally:
             is_over.set()
 
-    responding = asyncio.create_task(EventStream(events(), {})(SCOPE, caller.receive, caller.send))
+    responding = asyncio.create_task(
+        EventStream(events(), {})(SCOPE, model_client.receive, model_client.send)
+    )
     await is_waiting.wait()
-    caller.leaves.set()
+    model_client.leaves.set()
     await responding
 
     assert is_over.is_set()
 
 
 async def test_events_end_when_the_caller_leaves_without_reading_them() -> None:
-    caller, is_over = Caller(), asyncio.Event()
-    caller.blocks = True
+    model_client, is_over = Caller(), asyncio.Event()
+    model_client.blocks = True
 
     async def events() -> AsyncGenerator[bytes, None]:
         try:
-            caller.leaves.set()
+            model_client.leaves.set()
             yield b"data: 1\n\n"
         finally:
             is_over.set()
 
-    await EventStream(events(), {})(SCOPE, caller.receive, caller.send)
+    await EventStream(events(), {})(SCOPE, model_client.receive, model_client.send)
 
     assert is_over.is_set()
-    assert caller.got == [b"data: 1\n\n"]
+    assert model_client.got == [b"data: 1\n\n"]
 
 
 async def test_events_end_when_the_caller_stays_and_reads_nothing() -> None:
-    caller, is_over = Caller(), asyncio.Event()
-    caller.blocks = True
+    model_client, is_over = Caller(), asyncio.Event()
+    model_client.blocks = True
 
     async def events() -> AsyncGenerator[bytes, None]:
         try:
@@ -93,7 +95,7 @@ async def test_events_end_when_the_caller_stays_and_reads_nothing() -> None:
         finally:
             is_over.set()
 
-    await EventStream(events(), {}, stalled_s=0.01)(SCOPE, caller.receive, caller.send)
+    await EventStream(events(), {}, stalled_s=0.01)(SCOPE, model_client.receive, model_client.send)
 
     assert is_over.is_set()
-    assert caller.got == [b"data: 1\n\n"]
+    assert model_client.got == [b"data: 1\n\n"]

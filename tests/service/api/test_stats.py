@@ -45,11 +45,11 @@ async def test_without_traffic_there_are_zeros_and_no_means(world: World) -> Non
 
 
 async def test_traffic_is_told_in_total_and_by_decision_model_and_day(world: World) -> None:
-    world.caller.will("large", Reply(takes_s=0.5))
+    world.model_client.will("large", Reply(takes_s=0.5))
     await world.ask(request_id="r-1", model="large")
     await world.ask(request_id="r-2", model="small")
     world.clock.advance(86_400)
-    world.caller.will("small", Reply(error=ProviderBroken("gone")))
+    world.model_client.will("small", Reply(error=ProviderBroken("gone")))
     await world.ask(request_id="r-3", model="small")
     await world.ask(request_id="r-4")
     await world.rate("r-1", 0.5)
@@ -123,7 +123,7 @@ async def test_what_routing_brings_is_measured_against_a_default_that_is_bad_and
     quality, rng = {"bad": 0.3, "good": 0.8}, np.random.default_rng(6)
     async with opened(tmp_path, arms, holdout_share=0.3) as world:
         for i in range(240):
-            world.caller.will(ANY, Reply(usage=Usage(100, completion_tokens=int(rng.integers(10, 90)))))
+            world.model_client.will(ANY, Reply(usage=Usage(100, completion_tokens=int(rng.integers(10, 90)))))
             answer = await world.ask(f"Question {i}", request_id=f"r-{i}")
             rewarded = rng.random() < quality[answer.headers["X-Router-Model"]]
             await world.rate(f"r-{i}", float(rewarded))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.arms.breaker import Breaker, Standing
+from service.arms.breaker import Breaker, BreakerState
 from service.domain.types import Arm
 from service.errors import (
     ProviderBroken,
@@ -51,18 +51,18 @@ def fail(breaker: Breaker, n: int, error: ProviderError = BROKEN) -> None:
 
 
 def test_an_arm_that_was_never_called_does_not_rest(breaker: Breaker) -> None:
-    assert breaker.why_resting(ARM) is None
-    assert breaker.standing(ARM) == Standing("closed", None, None, 0, (), {})
+    assert breaker.open_reason(ARM) is None
+    assert breaker.state_of(ARM) == BreakerState("closed", None, None, 0, (), {})
 
 
 @pytest.mark.parametrize("error", [BROKEN, TIMEOUT])
 def test_failures_in_a_row_make_an_arm_rest(breaker: Breaker, error: ProviderError) -> None:
     fail(breaker, 2, error)
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
 
     fail(breaker, 1, error)
 
-    assert breaker.why_resting(ARM) == "resting 30 s more after 3 failures in a row"
+    assert breaker.open_reason(ARM) == "resting 30 s more after 3 failures in a row"
     assert breaker.begin(ARM) == "refused"
 
 
@@ -71,7 +71,7 @@ def test_a_success_in_between_starts_the_count_again(breaker: Breaker) -> None:
     breaker.succeeded(ARM)
     fail(breaker, 2)
 
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
 
 
 def test_a_rest_ends_by_itself(breaker: Breaker, clock: HandClock) -> None:
@@ -79,7 +79,7 @@ def test_a_rest_ends_by_itself(breaker: Breaker, clock: HandClock) -> None:
 
     clock.forward(30)
 
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
 
 
 def test_after_a_rest_one_call_may_try_the_arm(breaker: Breaker, clock: HandClock) -> None:
@@ -88,7 +88,7 @@ def test_after_a_rest_one_call_may_try_the_arm(breaker: Breaker, clock: HandCloc
 
     assert breaker.begin(ARM) == "trial"
     assert breaker.begin(ARM) == "refused"
-    assert breaker.why_resting(ARM) == "one call is trying it after failures"
+    assert breaker.open_reason(ARM) == "one call is trying it after failures"
 
 
 def test_a_trial_that_succeeds_brings_the_arm_back(breaker: Breaker, clock: HandClock) -> None:
@@ -98,9 +98,9 @@ def test_a_trial_that_succeeds_brings_the_arm_back(breaker: Breaker, clock: Hand
     breaker.begin(ARM)
     breaker.succeeded(ARM)
 
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
     fail(breaker, 2)
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
 
 
 def test_a_trial_that_fails_makes_the_arm_rest_again(breaker: Breaker, clock: HandClock) -> None:
@@ -110,9 +110,9 @@ def test_a_trial_that_fails_makes_the_arm_rest_again(breaker: Breaker, clock: Ha
     fail(breaker, 1)
 
     clock.forward(29)
-    assert breaker.why_resting(ARM) is not None
+    assert breaker.open_reason(ARM) is not None
     clock.forward(1)
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
 
 
 @pytest.mark.parametrize("is_cancelled", [True, False])
@@ -128,7 +128,7 @@ def test_a_trial_without_a_verdict_gives_its_place_to_the_next(
     else:
         breaker.failed(ARM, REJECTED, is_trial=True)
 
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
     assert breaker.begin(ARM) == "trial"
     assert breaker.begin(ARM) == "refused"
 
@@ -179,7 +179,7 @@ def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) 
     breaker.begin(ARM)
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=5), is_trial=True)
 
-    assert breaker.why_resting(ARM) == "its provider asked to wait, 5 s more"
+    assert breaker.open_reason(ARM) == "its provider asked to wait, 5 s more"
     clock.forward(5)
     assert breaker.begin(ARM) == "trial"
     assert breaker.begin(ARM) == "refused"
@@ -188,30 +188,30 @@ def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) 
 def test_the_callers_own_mistakes_never_make_an_arm_rest(breaker: Breaker) -> None:
     fail(breaker, 50, REJECTED)
 
-    assert breaker.why_resting(ARM) is None
-    assert breaker.standing(ARM).condition == "closed"
-    assert breaker.standing(ARM).last_errors == ()
+    assert breaker.open_reason(ARM) is None
+    assert breaker.state_of(ARM).condition == "closed"
+    assert breaker.state_of(ARM).last_errors == ()
 
 
 def test_a_rate_limit_is_obeyed_for_as_long_as_asked(breaker: Breaker, clock: HandClock) -> None:
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=12))
 
-    assert breaker.why_resting(ARM) == "its provider asked to wait, 12 s more"
+    assert breaker.open_reason(ARM) == "its provider asked to wait, 12 s more"
     clock.forward(12)
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
 
 
 def test_a_rate_limit_neither_counts_as_failure_nor_forgives_any(breaker: Breaker, clock: HandClock) -> None:
     limited = ProviderRateLimited("429", retry_after_s=0)
 
     fail(breaker, 20, limited)
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
     fail(breaker, 2)
     fail(breaker, 1, limited)
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
     fail(breaker, 1)
 
-    assert breaker.why_resting(ARM) == "resting 30 s more after 3 failures in a row"
+    assert breaker.open_reason(ARM) == "resting 30 s more after 3 failures in a row"
 
 
 @pytest.mark.parametrize(("asked_s", "rest_s"), [(None, 30), (86_400, 300)])
@@ -221,16 +221,16 @@ def test_a_rate_limit_rests_within_bounds(
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=asked_s))
 
     clock.forward(rest_s - 1)
-    assert breaker.why_resting(ARM) is not None
+    assert breaker.open_reason(ARM) is not None
     clock.forward(1)
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
 
 
 def test_an_answer_already_under_way_does_not_end_a_rate_limit(breaker: Breaker) -> None:
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=12))
     breaker.succeeded(ARM)
 
-    assert breaker.why_resting(ARM) is not None
+    assert breaker.open_reason(ARM) is not None
 
 
 def test_a_shorter_wish_does_not_shorten_a_rest(breaker: Breaker, clock: HandClock) -> None:
@@ -238,16 +238,16 @@ def test_a_shorter_wish_does_not_shorten_a_rest(breaker: Breaker, clock: HandClo
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=1))
 
     clock.forward(59)
-    assert breaker.why_resting(ARM) is not None
+    assert breaker.open_reason(ARM) is not None
 
 
 def test_arms_rest_apart_unless_they_are_the_same_upstream(breaker: Breaker) -> None:
     fail(breaker, 3)
 
-    assert breaker.why_resting(replace(ARM, arm_id="an-alias")) is not None
-    assert breaker.why_resting(replace(ARM, model="other")) is None
-    assert breaker.why_resting(replace(ARM, base_url="http://elsewhere")) is None
-    assert breaker.why_resting(replace(ARM, api_key_env="OTHER_KEY")) is None
+    assert breaker.open_reason(replace(ARM, arm_id="an-alias")) is not None
+    assert breaker.open_reason(replace(ARM, model="other")) is None
+    assert breaker.open_reason(replace(ARM, base_url="http://elsewhere")) is None
+    assert breaker.open_reason(replace(ARM, api_key_env="OTHER_KEY")) is None
 
 
 def test_a_storm_of_rate_limits_gets_a_long_rest(breaker: Breaker, clock: HandClock) -> None:
@@ -260,7 +260,7 @@ def test_a_storm_of_rate_limits_gets_a_long_rest(breaker: Breaker, clock: HandCl
     breaker.failed(ARM, limited)
 
     clock.forward(299)
-    assert breaker.why_resting(ARM) == "its provider asked to wait, 1 s more"
+    assert breaker.open_reason(ARM) == "its provider asked to wait, 1 s more"
     clock.forward(1)
     assert breaker.begin(ARM) == "free"
 
@@ -273,7 +273,7 @@ def test_an_answer_ends_the_storm(breaker: Breaker, clock: HandClock) -> None:
 
     breaker.failed(ARM, ProviderRateLimited("429"))
 
-    assert breaker.rests_for_s(ARM) == 30
+    assert breaker.reopens_in_s(ARM) == 30
 
 
 def test_an_account_without_credit_rests_at_once_and_is_then_tried_once(
@@ -281,7 +281,7 @@ def test_an_account_without_credit_rests_at_once_and_is_then_tried_once(
 ) -> None:
     breaker.failed(ARM, ProviderOutOfCredit("402", status=402))
 
-    assert breaker.why_resting(ARM) == "resting 300 s more, the account has no credit"
+    assert breaker.open_reason(ARM) == "resting 300 s more, the account has no credit"
     clock.forward(300)
     assert breaker.begin(ARM) == "trial"
     assert breaker.begin(ARM) == "refused"
@@ -291,18 +291,18 @@ def test_an_account_without_credit_rests_at_once_and_is_then_tried_once(
 
 def test_the_standing_follows_an_arm_through_its_rests(breaker: Breaker, clock: HandClock) -> None:
     began = clock.now
-    seen = [breaker.standing(ARM)]
+    seen = [breaker.state_of(ARM)]
     fail(breaker, 3)
-    seen.append(breaker.standing(ARM))
+    seen.append(breaker.state_of(ARM))
     clock.forward(40)
-    seen.append(breaker.standing(ARM))
+    seen.append(breaker.state_of(ARM))
     breaker.begin(ARM)
-    seen.append(breaker.standing(ARM))
+    seen.append(breaker.state_of(ARM))
     clock.forward(1)
     breaker.succeeded(ARM)
-    seen.append(breaker.standing(ARM))
+    seen.append(breaker.state_of(ARM))
     breaker.failed(ARM, ProviderRateLimited("429", status=429, retry_after_s=7))
-    seen.append(breaker.standing(ARM))
+    seen.append(breaker.state_of(ARM))
 
     def after(seconds: float) -> datetime:
         return began + timedelta(seconds=seconds)
@@ -349,5 +349,5 @@ def test_whatever_happens_no_arm_rests_longer_than_the_longest_rest(
         clock.forward(wait_s)
 
     clock.forward(300)
-    assert breaker.why_resting(ARM) is None
+    assert breaker.open_reason(ARM) is None
     assert breaker.begin(ARM) != "refused"

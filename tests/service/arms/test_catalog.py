@@ -12,8 +12,8 @@ import pytest
 from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.dialects.openai import read_query
-from service.domain.neighbours import Near
-from service.domain.registration import ArmState, Enrolment, PriceChange
+from service.domain.neighbours import NeighbourColumns
+from service.domain.registration import ArmRegistration, ArmState, PriceChange
 from service.domain.types import Arm, Neighbour, Query
 from service.errors import (
     AllArmsFailed,
@@ -262,7 +262,7 @@ def test_when_all_rest_the_caller_is_told_when_the_first_is_back(catalog: Catalo
         catalog.eligible(query())
 
     assert refused.value.retry_after_s == 7
-    assert list(refused.value.rests) == ["medium", "small", "large"]
+    assert list(refused.value.cooling_down) == ["medium", "small", "large"]
 
 
 def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:
@@ -276,15 +276,15 @@ def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:
 # --- what is decided at runtime
 
 
-def enrolment(arm_id: str, **changes: Any) -> Enrolment:
+def registration(arm_id: str, **changes: Any) -> ArmRegistration:
     now = datetime(2026, 11, 20, tzinfo=UTC)
-    return replace(Enrolment(arm_id, now, now), **changes)
+    return replace(ArmRegistration(arm_id, now, now), **changes)
 
 
 def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
     states: dict[str, ArmState] = {"medium": "shadow", "large": "draining"}
 
-    catalog.put(ARMS, {arm_id: enrolment(arm_id, state=state) for arm_id, state in states.items()})
+    catalog.put(ARMS, {arm_id: registration(arm_id, state=state) for arm_id, state in states.items()})
 
     assert names(catalog, query()) == ["small"]
     assert reasons(catalog, query()) == {
@@ -297,7 +297,7 @@ def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
 
 
 def test_a_shadow_is_for_what_it_could_answer(catalog: Catalog) -> None:
-    catalog.put(ARMS, {"medium": enrolment("medium", state="shadow")})
+    catalog.put(ARMS, {"medium": registration("medium", state="shadow")})
 
     assert catalog.shadows(query()) == [MEDIUM]
     assert catalog.shadows(query("x" * 4 * 20_000)) == []
@@ -310,9 +310,12 @@ def test_a_shadow_is_for_what_it_could_answer(catalog: Catalog) -> None:
 def test_neighbours_cost_what_they_would_cost_today(catalog: Catalog) -> None:
     now = datetime(2026, 11, 21, tzinfo=UTC)
     doubled = PriceChange(now - timedelta(hours=1), Decimal(2), Decimal(0))
-    catalog.put(ARMS, {"small": enrolment("small", price_changes=(doubled,))})
+    catalog.put(ARMS, {"small": registration("small", price_changes=(doubled,))})
     before, after = (
         Neighbour(uuid4(), "r", "small", 0.9, age_s, 1.0, 1.0, 1.0, 0.5) for age_s in (7200.0, 60.0)
     )
 
-    assert [n.cost_usd for n in catalog.in_todays_prices(Near.of([before, after]), now)] == [1.0, 0.5]
+    assert [n.cost_usd for n in catalog.in_todays_prices(NeighbourColumns.of([before, after]), now)] == [
+        1.0,
+        0.5,
+    ]

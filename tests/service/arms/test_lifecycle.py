@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from service.arms.lifecycle import line_up
-from service.domain.registration import Enrolment, PriceChange
+from service.domain.registration import ArmRegistration, PriceChange
 from service.domain.types import Json, Price
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
@@ -23,33 +23,39 @@ def entry(arm_id: str, **more: object) -> Json:
 
 
 def test_added_arms_come_after_the_configured_ones_oldest_first() -> None:
-    enrolments = {
-        arm_id: Enrolment(arm_id, NOW + timedelta(days=days), NOW, entry=entry(arm_id))
+    registrations = {
+        arm_id: ArmRegistration(arm_id, NOW + timedelta(days=days), NOW, entry=entry(arm_id))
         for arm_id, days in (("young", 2), ("old", 1))
     }
 
-    assert [arm.arm_id for arm in line_up(ARMS, enrolments)] == ["small", "medium", "large", "old", "young"]
+    assert [arm.arm_id for arm in line_up(ARMS, registrations)] == [
+        "small",
+        "medium",
+        "large",
+        "old",
+        "young",
+    ]
 
 
 def test_a_price_set_at_runtime_stands_with_the_number_of_its_changes() -> None:
     price = Price(Decimal(7), Decimal(9))
     changes = (PriceChange(NOW, Decimal(2), Decimal(0)),) * 3
-    enrolment = Enrolment("small", NOW, NOW, price=price, price_changes=changes)
+    registration = ArmRegistration("small", NOW, NOW, price=price, price_changes=changes)
 
-    lined_up = line_up(ARMS, {"small": enrolment})
+    lined_up = line_up(ARMS, {"small": registration})
 
     assert lined_up == [replace(SMALL, price=price, price_version=3), MEDIUM, LARGE]
 
 
 def test_a_configured_arm_wins_over_an_added_one_of_its_name() -> None:
-    assert line_up(ARMS, {"small": Enrolment("small", NOW, NOW, entry=entry("small"))}) == list(ARMS)
+    assert line_up(ARMS, {"small": ArmRegistration("small", NOW, NOW, entry=entry("small"))}) == list(ARMS)
 
 
 def test_an_entry_that_a_newer_version_wrote_is_left_out() -> None:
-    enrolments = {"new": Enrolment("new", NOW, NOW, entry=entry("new", knob_of_tomorrow=1))}
+    registrations = {"new": ArmRegistration("new", NOW, NOW, entry=entry("new", knob_of_tomorrow=1))}
 
-    assert line_up(ARMS, enrolments) == list(ARMS)
+    assert line_up(ARMS, registrations) == list(ARMS)
 
 
 def test_what_another_replica_does_not_configure_is_left_out() -> None:
-    assert line_up(ARMS, {"elsewhere": Enrolment("elsewhere", NOW, NOW)}) == list(ARMS)
+    assert line_up(ARMS, {"elsewhere": ArmRegistration("elsewhere", NOW, NOW)}) == list(ARMS)

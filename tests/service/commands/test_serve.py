@@ -12,7 +12,7 @@ from service.arms.catalog import Catalog
 from service.arms.configured import ArmList
 from service.arms.lifecycle import line_up
 from service.commands.serve import _uvicorn, banner
-from service.domain.registration import ArmState, Enrolment
+from service.domain.registration import ArmRegistration, ArmState
 from service.domain.types import Price
 from service.settings.settings import Settings
 from tests.fakes import FixedClock
@@ -21,16 +21,16 @@ from tests.service.world import ARMS
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def enrolment(arm_id: str, state: ArmState = "active", price: Price | None = None) -> Enrolment:
-    return Enrolment(arm_id, NOW, NOW, state=state, price=price)
+def registration(arm_id: str, state: ArmState = "active", price: Price | None = None) -> ArmRegistration:
+    return ArmRegistration(arm_id, NOW, NOW, state=state, price=price)
 
 
 def test_the_start_up_text_shows_the_models_as_they_stand_now() -> None:
     known = {
-        "small": enrolment("small", price=Price(Decimal("0.2"), Decimal(0))),
-        "medium": enrolment("medium", "retired"),
+        "small": registration("small", price=Price(Decimal("0.2"), Decimal(0))),
+        "medium": registration("medium", "retired"),
         "added": replace(
-            enrolment("added", "draining"), entry={"id": "added", "provider": "simulator", "model": "m"}
+            registration("added", "draining"), entry={"id": "added", "provider": "simulator", "model": "m"}
         ),
     }
     catalog = Catalog(ARMS, "medium", Breaker(FixedClock()))

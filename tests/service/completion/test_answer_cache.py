@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.completion.answer_cache import ExactCache
+from service.completion.answer_cache import AnswerCache
 from service.dialects import openai
-from service.domain.chunks import in_pieces
+from service.domain.chunks import as_chunks
 from service.domain.types import Json, Options, Query
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -41,7 +41,7 @@ def query(body: bytes = b'{"messages":[{"role":"user","content":"Is it?"}]}') ->
 
 
 def test_the_same_request_gets_the_same_answer_streamed_or_not(clock: Clock) -> None:
-    cache = ExactCache(10, 60, clock)
+    cache = AnswerCache(10, 60, clock)
     cache.keep(query(), "m", ANSWER)
 
     streamed = query(b'{"stream":true,"messages":[{"role":"user","content":"Is it?"}]}')
@@ -65,7 +65,7 @@ def test_the_same_request_gets_the_same_answer_streamed_or_not(clock: Clock) -> 
     ids=["text", "model", "temperature", "tenant", "allowed models", "excluded models", "data use"],
 )
 def test_another_request_or_tenant_gets_none(clock: Clock, other: Query) -> None:
-    cache = ExactCache(10, 60, clock)
+    cache = AnswerCache(10, 60, clock)
 
     cache.keep(query(), "m", ANSWER)
 
@@ -73,7 +73,7 @@ def test_another_request_or_tenant_gets_none(clock: Clock, other: Query) -> None
 
 
 def test_an_answer_expires(clock: Clock) -> None:
-    cache = ExactCache(10, 60, clock)
+    cache = AnswerCache(10, 60, clock)
     cache.keep(query(), "m", ANSWER)
 
     clock.time += timedelta(seconds=60)
@@ -83,7 +83,7 @@ def test_an_answer_expires(clock: Clock) -> None:
 
 
 def test_the_answer_used_longest_ago_makes_room(clock: Clock) -> None:
-    cache = ExactCache(2, 60, clock)
+    cache = AnswerCache(2, 60, clock)
     first, second, third = (query(b'{"messages":[{"role":"user","content":"%d"}]}' % i) for i in range(3))
     cache.keep(first, "m", ANSWER)
     cache.keep(second, "m", ANSWER)
@@ -96,7 +96,7 @@ def test_the_answer_used_longest_ago_makes_room(clock: Clock) -> None:
 
 
 def test_a_truncated_answer_is_not_kept(clock: Clock) -> None:
-    cache = ExactCache(10, 60, clock)
+    cache = AnswerCache(10, 60, clock)
 
     cache.keep(query(), "m", {**ANSWER, "choices": [{**ANSWER["choices"][0], "finish_reason": "length"}]})
 
@@ -104,7 +104,7 @@ def test_a_truncated_answer_is_not_kept(clock: Clock) -> None:
 
 
 def test_clearing_forgets_everything(clock: Clock) -> None:
-    cache = ExactCache(10, 60, clock)
+    cache = AnswerCache(10, 60, clock)
     cache.keep(query(), "m", ANSWER)
 
     assert cache.clear() == 1
@@ -112,7 +112,7 @@ def test_clearing_forgets_everything(clock: Clock) -> None:
 
 
 async def test_pieces_say_what_the_whole_says() -> None:
-    pieces = [chunk.body async for chunk in in_pieces(ANSWER)]
+    pieces = [chunk.body async for chunk in as_chunks(ANSWER)]
 
     assert [p["choices"][0]["delta"] for p in pieces[:-1]] == [ANSWER["choices"][0]["message"], {}]
     assert pieces[1]["choices"][0]["finish_reason"] == "stop"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from service.domain.types import Arm, Json
-from service.providers.clients import Callers
-from service.providers.openai_compatible import OpenAICompatibleCaller
+from service.providers.clients import ProviderClients
+from service.providers.openai_compatible import OpenAICompatibleClient
 from tests.service.providers import scripted
 from tests.service.providers.scripted import Script, Upstream, answers, completion, event, piece, streams
 from tests.service.world import World, error_of, events_of, opened
@@ -38,10 +38,10 @@ async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
     """The model `one` is always asked first, then `many`."""
     arms = [Arm(name, "openai", name, base_url=upstream.base_url) for name in ("one", "many")]
     async with opened(tmp_path, arms, min_confidence_score=1.0, propensity_floor=0.0) as world:
-        caller = Callers({"openai": OpenAICompatibleCaller({}, world.clock)})
-        world.parts.completion = replace(world.parts.completion, caller=caller)
+        model_client = ProviderClients({"openai": OpenAICompatibleClient({}, world.clock)})
+        world.parts.completion = replace(world.parts.completion, model_client=model_client)
         yield world
-        await caller.close()
+        await model_client.close()
 
 
 async def test_a_model_that_ignores_n_gives_way_to_one_that_does_not(
@@ -64,7 +64,7 @@ async def test_a_model_that_ignores_n_is_no_worse_at_other_requests(world: World
     for _ in range(5):
         await world.ask(**TWO)
 
-    assert world.parts.catalog.breaker.why_resting(world.parts.catalog.find("one")) is None
+    assert world.parts.catalog.breaker.open_reason(world.parts.catalog.find("one")) is None
     assert (await world.ask()).headers["X-Router-Model"] == "one"
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from bandit.budget import PURSE_START
 from service.background import Background
-from service.completion.completion import MAX_EMPTY_PIECES, Completion, Streaming
-from service.completion.model_call import MAX_TEXT_BYTES, Call
+from service.completion.completion import MAX_EMPTY_CHUNKS, Completion, Streaming
+from service.completion.model_call import MAX_TEXT_BYTES, ModelCall
 from service.dialects.openai import read_query
 from service.domain.types import Arm, Attempt, Chunk, Decision, Json, Outcome, Query, Usage, Vector
 from service.domain.usage import cost_usd
@@ -97,8 +97,8 @@ def attempts(world: World) -> list[Attempt]:
 def among(completion: Completion, *arms: Arm) -> Completion:
     """The same service, configured with other arms."""
     catalog = replace(completion.catalog, arms=arms, default_arm_id=arms[0].arm_id)
-    router, calls = replace(completion.router, catalog=catalog), replace(completion.attempts, catalog=catalog)
-    return replace(completion, catalog=catalog, router=router, attempts=calls)
+    router, calls = replace(completion.router, catalog=catalog), replace(completion.fallback, catalog=catalog)
+    return replace(completion, catalog=catalog, router=router, fallback=calls)
 
 
 async def whole(streaming: Streaming) -> list[Chunk]:
@@ -128,7 +128,7 @@ async def test_two_requests_with_the_same_id_at_the_same_time_are_one_decision(
     [decision] = world.store.decisions.values()
     assert {answer.head.arm_id for answer in answers} == {decision.arm_id}
     assert [attempt.decision_id for attempt in attempts(world)] == [decision.decision_id] * 3
-    assert len(world.caller.calls) == 3  # the later decision's call was made before it lost
+    assert len(world.model_client.calls) == 3  # the later decision's call was made before it lost
 
 
 async def test_two_streams_with_the_same_id_leave_no_call_behind(
@@ -142,8 +142,8 @@ async def test_two_streams_with_the_same_id_leave_no_call_behind(
 
     pieces = [[chunk async for chunk in stream.chunks] for stream in streams]
     assert [len(one) for one in pieces] == [5, 5]
-    assert len(world.caller.calls) == 3  # the later decision's call was made before it lost
-    assert len(world.caller.cancelled) == 1
+    assert len(world.model_client.calls) == 3  # the later decision's call was made before it lost
+    assert len(world.model_client.cancelled) == 1
 
 
 async def test_of_two_different_requests_with_the_same_id_one_is_a_conflict(
@@ -183,13 +183,13 @@ async def test_two_requests_with_the_same_id_may_both_be_answered_from_the_cache
 async def test_a_caller_who_leaves_before_the_answer_cancels_the_call(
     world: World, completion: Completion
 ) -> None:
-    world.caller.will(ANY, Reply(until=asyncio.Event()))
+    world.model_client.will(ANY, Reply(until=asyncio.Event()))
     asking = asyncio.create_task(completion.complete(query()))
-    await world.caller.asked.wait()
+    await world.model_client.asked.wait()
 
     await until_cancelled(asking, world.background)
 
-    assert world.caller.cancelled == world.caller.called
+    assert world.model_client.cancelled == world.model_client.called
     [attempt] = attempts(world)
     assert attempt.status == "cancelled"
     assert attempt.usage.estimated
@@ -199,20 +199,20 @@ async def test_a_caller_who_leaves_before_the_answer_cancels_the_call(
 async def test_a_caller_who_leaves_before_the_first_content_of_a_stream_cancels_the_call(
     world: World, completion: Completion
 ) -> None:
-    world.caller.will(ANY, Reply(words=(), until=asyncio.Event()))
+    world.model_client.will(ANY, Reply(words=(), until=asyncio.Event()))
     asking = asyncio.create_task(completion.stream(query(stream=True)))
-    await world.caller.asked.wait()
+    await world.model_client.asked.wait()
 
     await until_cancelled(asking, world.background)
 
-    assert world.caller.cancelled == world.caller.called
+    assert world.model_client.cancelled == world.model_client.called
     assert [attempt.status for attempt in attempts(world)] == ["cancelled"]
 
 
 async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_written(
     world: World, completion: Completion
 ) -> None:
-    world.caller.will(ANY, Reply(words=("Half an", " answer"), until=asyncio.Event()))
+    world.model_client.will(ANY, Reply(words=("Half an", " answer"), until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
     async with aclosing(streaming.chunks):
@@ -222,7 +222,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_w
     await world.background.drain(5.0)
 
     [attempt] = attempts(world)
-    assert world.caller.cancelled == [attempt.arm_id]
+    assert world.model_client.cancelled == [attempt.arm_id]
     assert attempt.status == "cancelled"
     assert attempt.usage.completion_tokens == 4  # of 14 bytes
     assert attempt.cost_usd > 0
@@ -234,7 +234,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_w
 async def test_who_leaves_a_model_that_thinks_aloud_pays_for_its_thoughts(
     world: World, completion: Completion, delta: Json, tokens: int
 ) -> None:
-    world.caller.will(ANY, Reply(words=(), message=delta, until=asyncio.Event()))
+    world.model_client.will(ANY, Reply(words=(), message=delta, until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
     await streaming.chunks.aclose()
@@ -245,7 +245,7 @@ async def test_who_leaves_a_model_that_thinks_aloud_pays_for_its_thoughts(
 
 
 def test_a_call_that_breaks_off_counts_what_was_counted_and_estimates_the_rest() -> None:
-    call = Call(query(), SMALL, 1.0, started_at=datetime(2026, 11, 20, tzinfo=UTC))
+    call = ModelCall(query(), SMALL, 1.0, started_at=datetime(2026, 11, 20, tzinfo=UTC))
     begun = Usage(prompt_tokens=1_000, cached_tokens=900, completion_tokens=1)
     for body, usage in (({}, begun), ({"choices": [{"delta": {"content": "x" * 40}}]}, None)):
         call.received_chunk(Chunk(body, usage), call.started_at)
@@ -256,14 +256,14 @@ def test_a_call_that_breaks_off_counts_what_was_counted_and_estimates_the_rest()
 async def test_a_stream_that_its_caller_leaves_unread_is_broken_off_and_logged(
     world: World, completion: Completion
 ) -> None:
-    world.caller.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
+    world.model_client.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
     await streaming.chunks.aclose()
 
     await world.background.drain(5.0)
     [attempt] = attempts(world)
-    assert world.caller.cancelled == [attempt.arm_id]
+    assert world.model_client.cancelled == [attempt.arm_id]
     assert attempt.status == "cancelled"
     assert attempt.cost_usd > 0
 
@@ -272,11 +272,11 @@ async def test_a_stream_that_its_caller_leaves_unread_is_broken_off_and_logged(
 async def test_a_caller_who_leaves_while_the_decision_is_being_committed_is_logged_all_the_same(
     world: World, slow: Completion, gated: GatedJournal, stream: bool
 ) -> None:
-    world.caller.will(ANY, Reply(words=("Done.",)))
+    world.model_client.will(ANY, Reply(words=("Done.",)))
     ask = slow.stream if stream else slow.complete
     asking: asyncio.Task[Any] = asyncio.create_task(ask(query(stream=stream)))
     await gated.deciding.wait()
-    await world.caller.asked.wait()
+    await world.model_client.asked.wait()
     asking.cancel()
     await asyncio.wait({asking})
     gated.decisions.set()
@@ -287,7 +287,7 @@ async def test_a_caller_who_leaves_while_the_decision_is_being_committed_is_logg
     [attempt] = attempts(world)
     assert attempt.status == "cancelled"
     assert attempt.cost_usd > 0
-    assert world.caller.cancelled == ([attempt.arm_id] if stream else [])
+    assert world.model_client.cancelled == ([attempt.arm_id] if stream else [])
 
 
 async def test_a_caller_who_leaves_while_the_outcome_is_being_committed_does_not_undo_it(
@@ -309,10 +309,10 @@ async def test_a_caller_who_leaves_while_the_outcome_is_being_committed_does_not
 
 async def test_a_cancelled_call_is_not_held_against_the_arm(world: World, completion: Completion) -> None:
     for i in range(5):
-        world.caller.asked.clear()
-        world.caller.will("large", Reply(until=asyncio.Event()))
+        world.model_client.asked.clear()
+        world.model_client.will("large", Reply(until=asyncio.Event()))
         asking = asyncio.create_task(completion.complete(query(f"r-{i}", model="large")))
-        await world.caller.asked.wait()
+        await world.model_client.asked.wait()
         await until_cancelled(asking, world.background)
 
     answered = await completion.complete(query("r-9", model="large"))
@@ -330,7 +330,7 @@ async def test_no_answer_begins_before_its_decision_is_committed(
     ask = slow.stream if stream else slow.complete
     asking: asyncio.Task[Any] = asyncio.create_task(ask(query(stream=stream)))
     await gated.deciding.wait()
-    await world.caller.asked.wait()
+    await world.model_client.asked.wait()
 
     done, _ = await asyncio.wait({asking}, timeout=0.01)
 
@@ -344,10 +344,10 @@ async def test_no_answer_begins_before_its_decision_is_committed(
 async def test_waiting_for_the_commit_does_not_count_as_the_models_time(
     slow: Completion, gated: GatedJournal, world: World
 ) -> None:
-    world.caller.will(ANY, Reply(takes_s=0.25))
+    world.model_client.will(ANY, Reply(takes_s=0.25))
     asking = asyncio.create_task(slow.complete(query()))
     await gated.deciding.wait()
-    await world.caller.asked.wait()
+    await world.model_client.asked.wait()
     await asyncio.sleep(0)
     world.clock.advance(3.0)
     gated.decisions.set()
@@ -376,7 +376,7 @@ async def test_waiting_for_the_commit_does_not_count_as_the_models_time(
 async def test_an_oddly_shaped_message_is_passed_on_as_it_is(
     world: World, stream: bool, odd: dict[str, Any]
 ) -> None:
-    world.caller.will(ANY, Reply(words=("Hm.",), message=odd))
+    world.model_client.will(ANY, Reply(words=("Hm.",), message=odd))
 
     response = await world.ask(stream=stream)
 
@@ -386,7 +386,7 @@ async def test_an_oddly_shaped_message_is_passed_on_as_it_is(
 
 async def test_tool_calls_count_as_content_and_as_tokens(world: World, completion: Completion) -> None:
     call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": "x" * 40}}
-    world.caller.will(ANY, Reply(words=(), message={"tool_calls": [call]}, until=asyncio.Event()))
+    world.model_client.will(ANY, Reply(words=(), message={"tool_calls": [call]}, until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
     async with aclosing(streaming.chunks):
@@ -404,7 +404,7 @@ async def test_tool_calls_count_as_content_and_as_tokens(world: World, completio
 async def test_a_fallback_is_drawn_with_its_probability_among_those_that_remain(
     world: World, completion: Completion
 ) -> None:
-    world.caller.will(ANY, Reply(error=BROKEN), Reply(error=BROKEN))
+    world.model_client.will(ANY, Reply(error=BROKEN), Reply(error=BROKEN))
 
     await completion.complete(query())
 
@@ -419,7 +419,9 @@ async def test_a_fallback_is_drawn_with_its_probability_among_those_that_remain(
 
 async def test_an_arm_that_rests_is_not_drawn(world: World, completion: Completion) -> None:
     for arm_id in ("small", "medium"):
-        world.caller.will(arm_id, Reply(error=ProviderRateLimited("wait", status=429, retry_after_s=60)))
+        world.model_client.will(
+            arm_id, Reply(error=ProviderRateLimited("wait", status=429, retry_after_s=60))
+        )
     for i, arm_id in enumerate(("small", "medium")):
         with pytest.raises(AllArmsFailed):
             await completion.complete(query(f"p-{i}", model=arm_id))
@@ -441,7 +443,7 @@ async def test_an_arm_that_began_to_rest_is_passed_over_when_its_turn_comes(
 
     assert retry.head.arm_id != first.head.arm_id
     assert retry.head.kind == "fallback"
-    assert world.caller.called.count(first.head.arm_id) == 1
+    assert world.model_client.called.count(first.head.arm_id) == 1
 
 
 async def test_an_arm_that_may_no_longer_answer_is_passed_over_when_its_turn_comes(
@@ -467,13 +469,13 @@ async def test_no_arm_that_may_not_answer_is_fallen_back_on(world: World, comple
     with pytest.raises(AllArmsFailed, match=f"{first.head.arm_id}: its provider does not promise eu"):
         await completion.complete(query())
 
-    assert len(world.caller.called) == 1
+    assert len(world.model_client.called) == 1
 
 
 async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
     world: World, completion: Completion
 ) -> None:
-    world.caller.will("large", *[Reply(error=BROKEN)] * 4)
+    world.model_client.will("large", *[Reply(error=BROKEN)] * 4)
     for i in range(3):
         with pytest.raises(AllArmsFailed):
             await completion.complete(query(f"r-{i}", model="large"))
@@ -487,13 +489,13 @@ async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
     answered = await completion.complete(query("r-5", model="large"))
 
     assert answered.head.arm_id == "large"
-    assert len(world.caller.calls) == 5
+    assert len(world.model_client.calls) == 5
 
 
 async def test_a_model_that_keeps_dying_in_the_middle_of_its_answer_rests(
     world: World, completion: Completion
 ) -> None:
-    world.caller.will("large", *[Reply(words=("Half an",), error=BROKEN)] * 3)
+    world.model_client.will("large", *[Reply(words=("Half an",), error=BROKEN)] * 3)
     for i in range(3):
         streaming = await completion.stream(query(f"r-{i}", model="large", stream=True))
         with pytest.raises(ProviderBroken):
@@ -507,19 +509,19 @@ async def test_a_stream_that_came_to_its_end_clears_the_failures_before(
     world: World, completion: Completion
 ) -> None:
     dying = Reply(words=("Half an",), error=BROKEN)
-    world.caller.will("large", dying, dying, Reply(), dying)
+    world.model_client.will("large", dying, dying, Reply(), dying)
     for i in range(4):
         with suppress(ProviderBroken):
             await whole(await completion.stream(query(f"r-{i}", model="large", stream=True)))
 
-    standing = world.parts.catalog.breaker.standing(LARGE)
+    standing = world.parts.catalog.breaker.state_of(LARGE)
     assert (standing.n_failures, standing.condition) == (1, "closed")
 
 
 async def test_a_trial_stream_that_the_caller_leaves_lets_the_next_one_try(
     world: World, completion: Completion
 ) -> None:
-    world.caller.will("large", *[Reply(error=BROKEN)] * 3)
+    world.model_client.will("large", *[Reply(error=BROKEN)] * 3)
     for i in range(3):
         with pytest.raises(AllArmsFailed):
             await completion.complete(query(f"r-{i}", model="large"))
@@ -537,7 +539,7 @@ async def test_a_trial_stream_that_the_caller_leaves_lets_the_next_one_try(
 
 async def test_arms_without_a_chance_are_tried_when_the_others_failed(tmp_path: Path) -> None:
     async with opened(tmp_path, min_confidence_score=1.0, propensity_floor=0.0) as world:
-        world.caller.will("small", Reply(error=BROKEN))
+        world.model_client.will("small", Reply(error=BROKEN))
 
         answered = await world.parts.completion.complete(query())
 
@@ -548,24 +550,24 @@ async def test_arms_without_a_chance_are_tried_when_the_others_failed(tmp_path: 
 
 
 async def test_a_stream_that_never_says_anything_is_broken_off(world: World, completion: Completion) -> None:
-    world.caller.will("small", Reply(words=("",) * (MAX_EMPTY_PIECES + 1), until=asyncio.Event()))
+    world.model_client.will("small", Reply(words=("",) * (MAX_EMPTY_CHUNKS + 1), until=asyncio.Event()))
 
     with pytest.raises(AllArmsFailed, match="pieces without content"):
         await completion.stream(query(model="small", stream=True))
 
-    assert world.caller.cancelled == ["small"]
+    assert world.model_client.cancelled == ["small"]
 
 
 async def test_a_stream_that_never_ends_is_broken_off(world: World, completion: Completion) -> None:
     page = "x" * (MAX_TEXT_BYTES // 4)
-    world.caller.will("large", Reply(words=(page,) * 5))
+    world.model_client.will("large", Reply(words=(page,) * 5))
     streaming = await completion.stream(query(model="large", stream=True))
 
     with pytest.raises(ProviderBroken, match="more than"):
         await whole(streaming)
 
     [attempt] = attempts(world)
-    assert world.caller.cancelled == ["large"]
+    assert world.model_client.cancelled == ["large"]
     assert attempt.status == "failed"
     assert attempt.cost_usd > 0
 
@@ -618,9 +620,9 @@ async def test_what_the_second_of_two_equal_requests_did_belongs_to_the_decision
     world: World, completion: Completion, slow: Completion, gated: GatedJournal, ends: str
 ) -> None:
     goes_on = asyncio.Event()
-    world.caller.will(ANY, Reply(until=goes_on, error=BROKEN if ends == "failed" else None), Reply())
+    world.model_client.will(ANY, Reply(until=goes_on, error=BROKEN if ends == "failed" else None), Reply())
     second = asyncio.create_task(slow.complete(query()))
-    await world.caller.asked.wait()
+    await world.model_client.asked.wait()
     await completion.complete(query())
     gated.decisions.set()
     if ends == "cancelled":
@@ -632,7 +634,7 @@ async def test_what_the_second_of_two_equal_requests_did_belongs_to_the_decision
     [outcome] = world.store.outcomes.values()
     made = attempts(world)
     assert {attempt.decision_id for attempt in made} == {decision.decision_id}
-    assert [attempt.position for attempt in made] == list(range(len(world.caller.calls)))
+    assert [attempt.position for attempt in made] == list(range(len(world.model_client.calls)))
     assert made[1].status == ends
     assert outcome.cost_usd == sum(attempt.cost_usd for attempt in made[1:])
 
@@ -641,7 +643,7 @@ async def test_a_stream_that_came_second_is_logged_as_broken_off(
     world: World, completion: Completion, slow: Completion, gated: GatedJournal
 ) -> None:
     second = asyncio.create_task(slow.stream(query(stream=True)))
-    await world.caller.asked.wait()
+    await world.model_client.asked.wait()
     await whole(await completion.stream(query(stream=True)))
     gated.decisions.set()
 
@@ -667,14 +669,14 @@ def paid_usd(world: World, n_requests: int) -> float:
 def spent_usd(world: World) -> float:
     """Dollars of all calls that came to their end."""
     prices = {arm.arm_id: arm.price for arm in world.parts.catalog.arms}
-    return float(sum(cost_usd(USAGE, prices[arm_id]) for arm_id in world.caller.called))
+    return float(sum(cost_usd(USAGE, prices[arm_id]) for arm_id in world.model_client.called))
 
 
 async def test_the_purse_pays_what_a_request_and_its_retries_did_cost(thrifty: World) -> None:
     for _ in range(3):
         await thrifty.parts.completion.complete(query())
 
-    assert len(thrifty.caller.calls) == 3
+    assert len(thrifty.model_client.calls) == 3
     assert paid_usd(thrifty, 1) == pytest.approx(spent_usd(thrifty))
 
 
@@ -693,7 +695,7 @@ async def test_the_purse_gets_back_what_was_reserved_for_a_request_that_called_n
     with pytest.raises(AllArmsFailed, match="is resting"):
         await asking
 
-    assert thrifty.caller.calls == []
+    assert thrifty.model_client.calls == []
     assert paid_usd(thrifty, 1) == pytest.approx(0)
 
 
@@ -711,7 +713,7 @@ async def test_the_purse_pays_for_the_calls_of_a_request_whose_id_was_taken(
     with suppress(RequestConflict):
         await second
 
-    assert len(thrifty.caller.calls) == (3 if seed == 1 else 2)
+    assert len(thrifty.model_client.calls) == (3 if seed == 1 else 2)
     assert paid_usd(thrifty, 2) == pytest.approx(spent_usd(thrifty))
 
 

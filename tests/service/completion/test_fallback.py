@@ -37,24 +37,24 @@ async def attempts(world: World, request_id: str = "r-1") -> list[tuple[str, str
 
 async def test_each_call_gets_what_the_deadline_has_left(tmp_path: Path) -> None:
     async with opened(tmp_path, request_deadline_s=100) as world:
-        world.caller.will(ANY, Reply(takes_s=45, error=BROKEN), Reply(takes_s=30, error=BROKEN))
+        world.model_client.will(ANY, Reply(takes_s=45, error=BROKEN), Reply(takes_s=30, error=BROKEN))
 
         response = await world.ask()
 
     assert response.status_code == 200
-    assert world.caller.timeouts_s == [60, 55, 25]
+    assert world.model_client.timeouts_s == [60, 55, 25]
 
 
 async def test_nobody_is_called_once_the_time_is_over(tmp_path: Path) -> None:
     async with opened(tmp_path, request_deadline_s=100) as world:
-        world.caller.will(ANY, Reply(takes_s=100, error=BROKEN))
+        world.model_client.will(ANY, Reply(takes_s=100, error=BROKEN))
 
         response = await world.ask(request_id="r-1")
 
         assert len(await attempts(world)) == 1
     assert response.status_code == 503
     assert "the time for a request is over (100 s)" in error_of(response)["message"]
-    assert len(world.caller.calls) == 1
+    assert len(world.model_client.calls) == 1
 
 
 @pytest.mark.parametrize("word", [(), ("",)], ids=["nothing", "only the role"])
@@ -62,26 +62,26 @@ async def test_the_deadline_bounds_the_time_to_a_streams_first_content(
     tmp_path: Path, word: tuple[str, ...]
 ) -> None:
     async with opened(tmp_path, request_deadline_s=0.05, max_attempts=1) as world:
-        world.caller.will(ANY, Reply(words=word, until=asyncio.Event()))
+        world.model_client.will(ANY, Reply(words=word, until=asyncio.Event()))
 
         response = await world.ask(stream=True)
 
     assert response.status_code == 503
     assert "gave no content within" in error_of(response)["message"]
-    assert len(world.caller.cancelled) == 1
+    assert len(world.model_client.cancelled) == 1
 
 
 async def test_a_stream_may_go_on_beyond_the_deadline(tmp_path: Path) -> None:
     async with opened(tmp_path, request_deadline_s=0.05) as world:
         goes_on = asyncio.Event()
-        world.caller.will(ANY, Reply(until=goes_on))
+        world.model_client.will(ANY, Reply(until=goes_on))
         asyncio.get_running_loop().call_later(0.1, goes_on.set)
 
         events = events_of(await world.ask(stream=True))
 
     assert text_of(events) == "Hello there."
     assert events[-1] == "[DONE]"
-    assert world.caller.timeouts_s == [60]  # for each further piece
+    assert world.model_client.timeouts_s == [60]  # for each further piece
 
 
 @pytest.mark.parametrize(("taken_s", "n_failures"), [(80, 0), (45, 1)])
@@ -91,12 +91,12 @@ async def test_an_arm_is_not_blamed_for_what_others_took_of_its_time(
     async with opened(
         tmp_path, [SMALL, LARGE], request_deadline_s=100, min_confidence_score=1.0, propensity_floor=0.0
     ) as world:
-        world.caller.will("small", Reply(takes_s=taken_s, error=BROKEN))
-        world.caller.will("large", Reply(error=ProviderTimeout("late")))
+        world.model_client.will("small", Reply(takes_s=taken_s, error=BROKEN))
+        world.model_client.will("large", Reply(error=ProviderTimeout("late")))
 
         await world.ask()
 
-        assert world.parts.catalog.breaker.standing(LARGE).n_failures == n_failures
+        assert world.parts.catalog.breaker.state_of(LARGE).n_failures == n_failures
 
 
 # --- one budget of calls
@@ -106,21 +106,21 @@ async def test_an_arm_is_not_blamed_for_what_others_took_of_its_time(
 async def test_what_the_client_retried_already_is_not_retried_again(
     world: World, said: str, n_calls: int
 ) -> None:
-    world.caller.will(ANY, *[Reply(error=BROKEN)] * 3)
+    world.model_client.will(ANY, *[Reply(error=BROKEN)] * 3)
 
     response = await world.ask(headers={"X-Stainless-Retry-Count": said})
 
     assert response.status_code == 503
-    assert len(world.caller.calls) == n_calls
+    assert len(world.model_client.calls) == n_calls
 
 
 async def test_calls_under_the_same_id_share_one_budget(world: World) -> None:
-    world.caller.will(ANY, *[Reply(error=BROKEN)] * 9)
+    world.model_client.will(ANY, *[Reply(error=BROKEN)] * 9)
 
     called = []
     for _ in range(3):
         await world.ask(request_id="r-1")
-        called.append(len(world.caller.calls))
+        called.append(len(world.model_client.calls))
 
     assert called == [3, 4, 5]
 
@@ -131,7 +131,7 @@ async def test_calls_under_the_same_id_share_one_budget(world: World) -> None:
 async def test_the_caller_is_told_when_the_first_model_is_back(world: World) -> None:
     for arm_id, wait_s in (("small", 20), ("medium", 7), ("large", 30)):
         limited = ProviderRateLimited("slow down", status=429, retry_after_s=wait_s)
-        world.caller.will(arm_id, Reply(error=limited))
+        world.model_client.will(arm_id, Reply(error=limited))
 
     response = await world.ask()
 
@@ -140,18 +140,18 @@ async def test_the_caller_is_told_when_the_first_model_is_back(world: World) -> 
 
 async def rest(world: World) -> None:
     """Let `large` fail until it rests, and its rest be over."""
-    world.caller.will("large", *[Reply(words=(), error=BROKEN)] * 3)
+    world.model_client.will("large", *[Reply(words=(), error=BROKEN)] * 3)
     for _ in range(3):
         await world.ask(model="large")
     world.clock.advance(30)
-    world.caller.calls.clear()
+    world.model_client.calls.clear()
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_of_many_requests_at_once_one_tries_an_arm_that_has_rested(world: World, stream: bool) -> None:
     await rest(world)
     goes_on = asyncio.Event()
-    world.caller.will("large", Reply(words=(), until=goes_on, error=ProviderTimeout("late")))
+    world.model_client.will("large", Reply(words=(), until=goes_on, error=ProviderTimeout("late")))
     asking = [asyncio.create_task(world.ask(model="large", stream=stream)) for _ in range(5)]
 
     await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
@@ -159,7 +159,7 @@ async def test_of_many_requests_at_once_one_tries_an_arm_that_has_rested(world: 
     goes_on.set()
     answers = await asyncio.gather(*asking)
 
-    assert len(world.caller.calls) == 1
+    assert len(world.model_client.calls) == 1
     assert {answer.status_code for answer in [*others, *answers]} == {503}
     assert {answer.headers["Retry-After"] for answer in others} == {
         "2"
@@ -174,7 +174,7 @@ class Bug(Exception):
 
 async def test_not_even_a_bug_keeps_the_trials_place(world: World) -> None:
     await rest(world)
-    world.caller.will("large", Reply(error=Bug()))
+    world.model_client.will("large", Reply(error=Bug()))
     assert (await world.ask(model="large")).status_code == 500
 
     response = await world.ask(model="large")
@@ -199,7 +199,7 @@ async def test_a_request_refused_because_every_arm_rests_is_logged(world: World,
     assert record["decision"] == ("pinned" if model == "large" else "default")
     assert record["rejected"][-1]["reason"] == "its provider asked to wait, 60 s more"
     assert [(line["event"], line["status"]) for line in logs] == [("not_answered", "failed")]
-    assert world.caller.calls == []
+    assert world.model_client.calls == []
     metrics = (await world.http.get("/metrics")).text
     assert 'status="failed"} 1.0' in metrics
     assert "router_latency_seconds_count" not in metrics
@@ -224,7 +224,7 @@ async def test_a_refused_request_that_comes_again_is_decided_anew(world: World) 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_empty_answer_is_given_when_no_better_one_comes(world: World, stream: bool) -> None:
     broken = Reply(words=(), error=BROKEN)
-    world.caller.will(ANY, EMPTY, broken, broken)
+    world.model_client.will(ANY, EMPTY, broken, broken)
 
     response = await world.ask(request_id="r-1", stream=stream)
 
@@ -239,7 +239,7 @@ async def test_an_empty_answer_is_given_when_no_better_one_comes(world: World, s
 
 async def test_an_empty_answer_is_not_kept_for_others(tmp_path: Path) -> None:
     async with opened(tmp_path, cache_enabled=True) as world:
-        world.caller.will("large", EMPTY)
+        world.model_client.will("large", EMPTY)
 
         answers = [await world.ask(model="large") for _ in range(2)]
 
@@ -259,7 +259,7 @@ async def test_an_empty_answer_is_not_kept_for_others(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_without_text_is_not_always_empty(world: World, reply: Reply, stream: bool) -> None:
-    world.caller.will(ANY, reply)
+    world.model_client.will(ANY, reply)
 
     await world.ask(request_id="r-1", stream=stream)
 
@@ -267,7 +267,7 @@ async def test_an_answer_without_text_is_not_always_empty(world: World, reply: R
 
 
 async def test_a_model_that_keeps_answering_nothing_rests(world: World) -> None:
-    world.caller.will("large", *[EMPTY] * 3)
+    world.model_client.will("large", *[EMPTY] * 3)
 
     answers = [await world.ask(model="large") for _ in range(4)]
 
@@ -283,11 +283,13 @@ def rated(arm_id: str, quality: float, price: str = "1.00") -> Arm:
 
 
 @asynccontextmanager
-async def escalating(folder: Path, *, hold_s: float = 60.0, **knobs: Any) -> AsyncIterator[World]:
+async def escalating(folder: Path, *, lookahead_s: float = 60.0, **knobs: Any) -> AsyncIterator[World]:
     """`first` is always asked first; of the others only `strong` is expected to be rated higher."""
     arms = [rated("first", 0.5), rated("weak", 0.3), rated("strong", 0.9, "4.00")]
     sure = {"min_confidence_score": 1.0, "propensity_floor": 0.0}
-    async with opened(folder, arms, escalation=True, escalation_hold_s=hold_s, **{**sure, **knobs}) as world:
+    async with opened(
+        folder, arms, escalation=True, escalation_hold_s=lookahead_s, **{**sure, **knobs}
+    ) as world:
         yield world
 
 
@@ -306,8 +308,8 @@ async def test_a_stronger_arm_is_asked_where_an_answer_falls_short(
     tmp_path: Path, poor: Reply, body: Json, fault: str, stream: bool
 ) -> None:
     async with escalating(tmp_path) as world:
-        world.caller.will("first", poor)
-        world.caller.will("strong", GOOD)
+        world.model_client.will("first", poor)
+        world.model_client.will("strong", GOOD)
 
         response = await world.ask(request_id="r-1", stream=stream, **body)
         record = await world.record("r-1")
@@ -327,8 +329,8 @@ async def test_a_stronger_arm_is_asked_where_an_answer_falls_short(
 
 async def test_an_arm_is_believed_to_cost_what_its_own_calls_did(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
-        world.caller.will("first", REFUSAL)
-        world.caller.will("strong", GOOD)
+        world.model_client.will("first", REFUSAL)
+        world.model_client.will("strong", GOOD)
 
         await world.ask(request_id="r-1")
         await world.rate("r-1", 1.0)
@@ -346,18 +348,18 @@ async def test_an_arm_is_believed_to_cost_what_its_own_calls_did(tmp_path: Path)
 async def test_escalation_is_off_unless_it_is_switched_on(
     world: World, poor: Reply, body: Json, fault: str, stream: bool
 ) -> None:
-    world.caller.will(ANY, poor)
+    world.model_client.will(ANY, poor)
 
     response = await world.ask(stream=stream, **body)
 
     assert response.status_code == 200
-    assert len(world.caller.calls) == 1
+    assert len(world.model_client.calls) == 1
 
 
 async def test_no_arm_that_the_budget_bars_is_escalated_to(tmp_path: Path) -> None:
     budget, n = Decimal("0.00045"), 60  # half as much again as an answer of `first` costs
     async with escalating(tmp_path, budget_usd_per_request=budget) as world:
-        world.caller.will("first", *[REFUSAL] * n)
+        world.model_client.will("first", *[REFUSAL] * n)
         for _ in range(n):
             await world.ask()
         arms = Counter(outcome.arm_id for outcome in world.store.outcomes.values())
@@ -369,7 +371,7 @@ async def test_no_arm_that_the_budget_bars_is_escalated_to(tmp_path: Path) -> No
 
 async def test_a_limit_of_the_callers_own_explains_an_answer_that_is_cut_off(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
-        world.caller.will("first", CUT_OFF)
+        world.model_client.will("first", CUT_OFF)
 
         response = await world.ask(max_tokens=5)
 
@@ -379,8 +381,8 @@ async def test_a_limit_of_the_callers_own_explains_an_answer_that_is_cut_off(tmp
 @pytest.mark.parametrize("stream", [False, True])
 async def test_when_the_stronger_arm_fails_the_answer_at_hand_is_given(tmp_path: Path, stream: bool) -> None:
     async with escalating(tmp_path, max_attempts=2) as world:
-        world.caller.will("first", REFUSAL)
-        world.caller.will("strong", Reply(words=(), error=BROKEN))
+        world.model_client.will("first", REFUSAL)
+        world.model_client.will("strong", Reply(words=(), error=BROKEN))
 
         response = await world.ask(request_id="r-1", stream=stream)
         record = await world.record("r-1")
@@ -398,26 +400,26 @@ async def test_when_the_stronger_arm_fails_the_answer_at_hand_is_given(tmp_path:
 
 async def test_nobody_weaker_is_asked(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
-        world.caller.will("strong", REFUSAL)
+        world.model_client.will("strong", REFUSAL)
 
         response = await world.ask(router={"models": ["strong", "weak"]})
 
-    assert (response.headers["X-Router-Model"], world.caller.called) == ("strong", ["strong"])
+    assert (response.headers["X-Router-Model"], world.model_client.called) == ("strong", ["strong"])
 
 
 async def test_an_arm_that_the_caller_named_is_not_replaced(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
-        world.caller.will("first", REFUSAL)
+        world.model_client.will("first", REFUSAL)
 
         response = await world.ask(model="first")
 
     assert response.headers["X-Router-Decision"] == "pinned"
-    assert world.caller.called == ["first"]
+    assert world.model_client.called == ["first"]
 
 
 async def test_a_request_that_is_held_out_is_answered_by_the_default_model_alone(tmp_path: Path) -> None:
     async with escalating(tmp_path, holdout_share=0.5, min_confidence_score=0.0) as world:
-        world.caller.will("first", *[REFUSAL] * 20)
+        world.model_client.will("first", *[REFUSAL] * 20)
         for i in range(20):
             await world.ask(request_id=f"r-{i}")
         records = [await world.record(f"r-{i}") for i in range(20)]
@@ -433,32 +435,32 @@ async def test_the_cost_cap_holds_for_all_calls_together(
 ) -> None:
     """`first` took 0.0003 dollars for its poor answer, `strong` is expected to cost about 0.0048 alone."""
     async with escalating(tmp_path) as world:
-        world.caller.will("first", REFUSAL)
+        world.model_client.will("first", REFUSAL)
 
         await world.ask(router={"max_cost_usd": cap_usd})
 
-    assert world.caller.called == called
+    assert world.model_client.called == called
 
 
-@pytest.mark.parametrize("hold_s", [0.0, 0.05])
+@pytest.mark.parametrize("lookahead_s", [0.0, 0.05])
 async def test_a_stream_that_takes_longer_than_it_may_be_held_back_goes_out(
-    tmp_path: Path, hold_s: float
+    tmp_path: Path, lookahead_s: float
 ) -> None:
-    async with escalating(tmp_path, hold_s=hold_s) as world:
+    async with escalating(tmp_path, lookahead_s=lookahead_s) as world:
         goes_on = asyncio.Event()
-        world.caller.will("first", Reply(words=REFUSAL.words, until=goes_on))
+        world.model_client.will("first", Reply(words=REFUSAL.words, until=goes_on))
         asyncio.get_running_loop().call_later(0.2, goes_on.set)
 
         response = await world.ask(stream=True)
 
     assert text_of(events_of(response)) == REFUSAL.words[0]
     assert events_of(response)[-1] == "[DONE]"
-    assert world.caller.called == ["first"]
+    assert world.model_client.called == ["first"]
 
 
 async def test_a_stream_that_breaks_while_it_is_held_back_is_replaced_unseen(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
-        world.caller.will("first", Reply(words=("Half an",), error=BROKEN))
+        world.model_client.will("first", Reply(words=("Half an",), error=BROKEN))
 
         response = await world.ask(stream=True)
 
@@ -468,9 +470,9 @@ async def test_a_stream_that_breaks_while_it_is_held_back_is_replaced_unseen(tmp
 
 async def test_a_caller_who_leaves_while_a_stream_is_held_back_cancels_the_call(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
-        world.caller.will("first", Reply(until=asyncio.Event()))
+        world.model_client.will("first", Reply(until=asyncio.Event()))
         asking = asyncio.create_task(world.parts.completion.stream(query(stream=True)))
-        await world.caller.asked.wait()
+        await world.model_client.asked.wait()
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait({asking})
@@ -478,14 +480,14 @@ async def test_a_caller_who_leaves_while_a_stream_is_held_back_cancels_the_call(
 
         [attempt] = world.store.attempts.values()
 
-    assert world.caller.cancelled == ["first"]
+    assert world.model_client.cancelled == ["first"]
     assert attempt.status == "cancelled"
 
 
 async def test_nobody_stronger_is_asked_once_the_time_is_over(tmp_path: Path) -> None:
     async with escalating(tmp_path, request_deadline_s=50) as world:
-        world.caller.will("first", Reply(words=REFUSAL.words, takes_s=50))
+        world.model_client.will("first", Reply(words=REFUSAL.words, takes_s=50))
 
         response = await world.ask()
 
-    assert (response.status_code, world.caller.called) == (200, ["first"])
+    assert (response.status_code, world.model_client.called) == (200, ["first"])

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from service.completion.faults import failed_arms, fault_of
-from service.completion.model_call import Call
+from service.completion.model_call import ModelCall
 from service.domain.types import Answer, Attempt, Chunk, Json, Options, Query, Signal, Usage
 from tests.service.world import SMALL
 
@@ -22,7 +22,7 @@ TOOL = {"type": "function", "function": {"name": "add", "parameters": FORM, "str
 LAX_TOOL = {"type": "function", "function": {"name": "add", "parameters": FORM}}
 
 
-def a_call(max_output_tokens: int | None = None, **body: Any) -> Call:
+def a_call(max_output_tokens: int | None = None, **body: Any) -> ModelCall:
     query = Query(
         tenant="default",
         request_id="r1",
@@ -38,10 +38,12 @@ def a_call(max_output_tokens: int | None = None, **body: Any) -> Call:
         options=Options(),
         received_at=NOW,
     )
-    return Call(query, SMALL, 1.0, NOW)
+    return ModelCall(query, SMALL, 1.0, NOW)
 
 
-def answered(call: Call, content: object = "", finish_reason: str = "stop", **message: object) -> Call:
+def answered(
+    call: ModelCall, content: object = "", finish_reason: str = "stop", **message: object
+) -> ModelCall:
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": content, **message},

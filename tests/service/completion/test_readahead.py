@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from service.completion.readahead import Held
+from service.completion.readahead import LookaheadStream
 from service.domain.types import Chunk
 from service.errors import ProviderBroken
 
@@ -36,7 +36,7 @@ def numbers(chunks: list[Chunk]) -> list[int]:
 
 async def test_what_does_not_come_in_time_is_the_next_piece() -> None:
     pieces = Pieces()
-    held = Held(pieces())
+    held = LookaheadStream(pieces())
 
     early = await held.within(0.01)
     pieces.goes_on.set()
@@ -49,7 +49,7 @@ async def test_what_does_not_come_in_time_is_the_next_piece() -> None:
 async def test_a_stream_that_ends_in_time_is_all_there() -> None:
     pieces = Pieces()
     pieces.goes_on.set()
-    held = Held(pieces())
+    held = LookaheadStream(pieces())
 
     assert numbers(await held.within(10)) == [1, 2]
     assert held.has_ended
@@ -59,7 +59,7 @@ async def test_a_stream_that_ends_in_time_is_all_there() -> None:
 @pytest.mark.parametrize("is_held", [True, False])
 async def test_a_failure_reaches_whoever_reads_next(is_held: bool) -> None:
     pieces = Pieces(error=ProviderBroken("gone"))
-    held = Held(pieces())
+    held = LookaheadStream(pieces())
     await held.within(0.01)
     pieces.goes_on.set()
 
@@ -72,7 +72,7 @@ async def test_a_failure_reaches_whoever_reads_next(is_held: bool) -> None:
 @pytest.mark.parametrize("seconds", [0.0, 0.01])
 async def test_closing_ends_the_wait_for_a_piece(seconds: float) -> None:
     pieces = Pieces()
-    held = Held(pieces())
+    held = LookaheadStream(pieces())
     await anext(held)
     await held.within(seconds)
 
@@ -83,7 +83,7 @@ async def test_closing_ends_the_wait_for_a_piece(seconds: float) -> None:
 
 async def test_who_stops_waiting_while_it_is_held_can_close_it() -> None:
     pieces = Pieces()
-    held = Held(pieces())
+    held = LookaheadStream(pieces())
     waiting = asyncio.create_task(held.within(60))
     await asyncio.wait({waiting}, timeout=0.01)
     waiting.cancel()

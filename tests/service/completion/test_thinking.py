@@ -41,12 +41,12 @@ async def ask(
 
 
 def sent(world: World) -> list[list[Json]]:
-    return [native.body["messages"] for native in world.caller.natives if native is not None]
+    return [native.body["messages"] for native in world.model_client.natives if native is not None]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_same_model_is_asked_again_without_any_thought(world: World, stream: bool) -> None:
-    world.caller.will("claude", Reply(words=(), error=REFUSED))
+    world.model_client.will("claude", Reply(words=(), error=REFUSED))
 
     response = await ask(world, stream=stream)
 
@@ -62,7 +62,7 @@ async def test_the_same_model_is_asked_again_without_any_thought(world: World, s
 
 
 async def test_the_conversation_goes_on_without_them(world: World) -> None:
-    world.caller.will("claude", Reply(error=REFUSED))
+    world.model_client.will("claude", Reply(error=REFUSED))
     await ask(world)
     new = {"role": "assistant", "content": [{**THOUGHT, "signature": "its own"}, SAID]}
     later = [*HISTORY, new, {"role": "user", "content": "Go on"}]
@@ -74,29 +74,31 @@ async def test_the_conversation_goes_on_without_them(world: World) -> None:
 
 
 async def test_only_once(world: World) -> None:
-    world.caller.will("claude", Reply(error=REFUSED), Reply(error=REFUSED))
+    world.model_client.will("claude", Reply(error=REFUSED), Reply(error=REFUSED))
 
     response = await ask(world)
 
     assert response.status_code == 400
     assert "Invalid `signature`" in response.json()["error"]["message"]
-    assert len(world.caller.calls) == 2
+    assert len(world.model_client.calls) == 2
 
 
 async def test_within_the_budget_of_calls(tmp_path: Path) -> None:
     async with opened(tmp_path, [CLAUDE], max_attempts=1) as world:
-        world.caller.will("claude", Reply(error=REFUSED))
+        world.model_client.will("claude", Reply(error=REFUSED))
 
         response = await ask(world)
 
         assert response.status_code == 400
-        assert len(world.caller.calls) == 1
+        assert len(world.model_client.calls) == 1
 
 
 async def test_another_refusal_is_the_callers(world: World) -> None:
-    world.caller.will("claude", Reply(error=ProviderRejected("thinking: too small a budget", status=400)))
+    world.model_client.will(
+        "claude", Reply(error=ProviderRejected("thinking: too small a budget", status=400))
+    )
 
     response = await ask(world)
 
     assert response.status_code == 400
-    assert len(world.caller.calls) == 1
+    assert len(world.model_client.calls) == 1

@@ -65,9 +65,9 @@ async def rate(world: World, arm_id: str, score: float, n: int = 30) -> None:
         await world.rate(request_id, score)
 
 
-async def session(world: World, request_id: str) -> Json:
+async def step(world: World, request_id: str) -> Json:
     record = await world.record(request_id)
-    known: Json = record["session"]
+    known: Json = record["conversation"]
     return known
 
 
@@ -99,16 +99,16 @@ async def test_a_hold_is_no_draw_and_says_so(world: World) -> None:
     record = await world.record("r-2")
 
     assert (record["decision"], record["propensity"]) == ("sticky", 1.0)
-    assert record["session"] == {
+    assert record["conversation"] == {
         "turn": 2,
-        "vendor": (await session(world, "r-1"))["vendor"],
-        "n_foreign": 0,
+        "vendor": (await step(world, "r-1"))["vendor"],
+        "n_messages_of_other_vendors": 0,
         "holdout": None,
-        "held_arm_id": (await world.record("r-1"))["arm_id"],
+        "previous_arm_id": (await world.record("r-1"))["arm_id"],
         "is_drawn": False,
         "gain": None,
-        "margin": None,
-        "cache_price": None,
+        "switch_margin": None,
+        "cache_loss": None,
     }
 
 
@@ -128,7 +128,7 @@ async def test_a_request_that_nobody_follows_up_belongs_to_no_other(world: World
     await answered_by(world, [user("Hello")], "r-1", None)
     await answered_by(world, [user("Something else"), ANSWER, user("And now?")], "r-2", None)
 
-    assert (await session(world, "r-2"))["turn"] == 1
+    assert (await step(world, "r-2"))["turn"] == 1
 
 
 async def test_a_conversation_ends_when_nobody_goes_on(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ async def test_a_conversation_ends_when_nobody_goes_on(tmp_path: Path) -> None:
         world.clock.advance(61.0)
         await answered_by(world, [user("Hi"), ANSWER, user("Still there?")], "r-2")
 
-        assert (await session(world, "r-2"))["turn"] == 1
+        assert (await step(world, "r-2"))["turn"] == 1
 
 
 async def test_with_a_ttl_of_zero_nothing_is_held(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ async def test_with_a_ttl_of_zero_nothing_is_held(tmp_path: Path) -> None:
         await answered_by(world, [user("Hi")], "r-1")
         await answered_by(world, [user("Hi"), ANSWER, user("And now?")], "r-2")
 
-        assert await session(world, "r-2") is None
-        assert world.store.pins == {}
+        assert await step(world, "r-2") is None
+        assert world.store.conversation_states == {}
 
 
 async def test_a_model_that_the_caller_names_takes_the_conversation_over(world: World) -> None:
@@ -202,10 +202,10 @@ async def test_a_user_turn_moves_on_only_for_a_gain_above_the_margin(
 
         later = [user("Hi"), ANSWER, user("And now?")]
         assert (await answered_by(world, later, "r-2") == "dear") is switches
-        weighed = await session(world, "r-2")
+        weighed = await step(world, "r-2")
 
-    assert weighed["margin"] == margin
-    assert (weighed["gain"] > margin + weighed["cache_price"]) is switches
+    assert weighed["switch_margin"] == margin
+    assert (weighed["gain"] > margin + weighed["cache_loss"]) is switches
     assert weighed["is_drawn"] is switches
 
 
@@ -223,10 +223,10 @@ async def test_the_lost_prompt_cache_is_part_of_the_price_of_a_switch(
                 await world.rate(f"{arm_id}-{i}", score)
 
         assert (await answered_by(world, [*history, user("And now?")], "r-2") == "dear") is switches
-        weighed = await session(world, "r-2")
+        weighed = await step(world, "r-2")
 
-    assert weighed["gain"] > weighed["margin"]
-    assert (weighed["cache_price"] > 0) is not switches
+    assert weighed["gain"] > weighed["switch_margin"]
+    assert (weighed["cache_loss"] > 0) is not switches
 
 
 async def test_a_switch_is_drawn_with_its_exact_chance(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ async def test_amid_a_tool_loop_no_gain_is_large_enough(tmp_path: Path) -> None:
 
 async def test_amid_a_tool_loop_an_arm_is_called_even_while_it_rests(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
-    world.caller.will("medium", Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
+    world.model_client.will("medium", Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
     await say(world, [user("Elsewhere")], "busy", None, model="medium")
 
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "medium"
@@ -266,7 +266,7 @@ async def test_amid_a_tool_loop_an_arm_is_called_even_while_it_rests(world: Worl
 async def test_amid_a_tool_loop_an_arm_is_called_even_while_all_rest(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
     for other in ("small", "medium", "large"):
-        world.caller.will(other, Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
+        world.model_client.will(other, Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
         await say(world, [user("Elsewhere")], f"busy-{other}", None, model=other)
 
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "medium"
@@ -274,17 +274,17 @@ async def test_amid_a_tool_loop_an_arm_is_called_even_while_all_rest(world: Worl
 
 async def test_a_loop_does_not_replace_a_model_that_the_caller_names(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
-    world.caller.will("small", Reply(error=ProviderBroken("down")))
+    world.model_client.will("small", Reply(error=ProviderBroken("down")))
 
     response = await say(world, [user("Hi"), *called("call_1")], "r-2", model="small")
 
     assert response.status_code == 503
-    assert world.caller.called == ["medium", "small"]
+    assert world.model_client.called == ["medium", "small"]
 
 
 async def test_a_loop_whose_arm_fails_goes_on_with_another_and_stays_there(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
-    world.caller.will("medium", Reply(error=ProviderBroken("down")))
+    world.model_client.will("medium", Reply(error=ProviderBroken("down")))
     loop = [user("Hi"), *called("call_1")]
     fallen = await say(world, loop, "r-2")
     other = fallen.headers["x-router-model"]
@@ -322,7 +322,7 @@ async def test_what_another_vendors_model_thought_does_not_go_to_the_next(tmp_pa
         third = [*second, own, *called("call_1")]
         await answered_by(world, third, "r-3")
 
-        sent = [body["messages"] for _, body in world.caller.calls]
+        sent = [body["messages"] for _, body in world.model_client.calls]
 
     plain = {"role": "assistant", "content": "So."}
     assert sent[1] == [user("Hi"), plain, user("You, GPT?")]
@@ -374,7 +374,7 @@ async def test_what_waited_in_the_spool_moves_no_newer_pin(world: World) -> None
     world.store.is_down = False
     await world.parts.journal.drain()
 
-    assert [pin.arm_id for pin in world.store.pins.values()] == ["large"]
+    assert [conversation.arm_id for conversation in world.store.conversation_states.values()] == ["large"]
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-3") == "large"
 
 
@@ -431,7 +431,7 @@ async def test_claude_code_stays_on_its_arm_through_a_tool_loop(tmp_path: Path) 
         last = await world.record("r-5")
 
     assert len(set(answering)) == 1
-    assert (last["decision"], last["session"]["turn"], last["session_id"]) == ("sticky", 6, "cc-1")
+    assert (last["decision"], last["conversation"]["turn"], last["session_id"]) == ("sticky", 6, "cc-1")
     assert world.encoder.texts == ["Fix it"] * 6
 
 
@@ -447,8 +447,8 @@ async def test_claude_codes_housekeeping_stands_aside(world: World) -> None:
     await world.http.post("/v1/messages", json=body, headers=headers)
 
     record = await world.record("topic")
-    assert (record["session"], record["learn"], record["housekeeping"]) == (None, False, True)
-    assert world.store.pins == {}
+    assert (record["conversation"], record["learn"], record["housekeeping"]) == (None, False, True)
+    assert world.store.conversation_states == {}
 
 
 async def test_housekeeping_goes_to_the_cheapest_model_that_can_answer_it(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ CODEX = [user(CODEX_AGENTS), user(CODEX_ENVIRONMENT), user("Fix the failing test
         ("<local-command-stdout>ok</local-command-stdout>and now?", "and now?"),
         ("<ide_opened_file>The user opened a.py.</ide_opened_file>\nFix it", "Fix it"),
         ("<ide_selection>The user selected lines 5 to 10.</ide_selection>\nFix it", "Fix it"),
-        ("Fix it\n<user-prompt-submit-hook>Run the linter.</user-prompt-submit-hook>", "Fix it"),
+        ("Fix it\n<user-prompt-submit-hook>RequestRun the linter.</user-prompt-submit-hook>", "Fix it"),
         ("<task-notification><task-id>7</task-id> is done.</task-notification>", ""),
     ],
 )

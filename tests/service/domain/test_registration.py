@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.registration import Enrolment, PriceChange, price_change, typical_usd
+from service.domain.registration import ArmRegistration, PriceChange, price_change, typical_usd
 from service.domain.types import Price
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -48,8 +48,8 @@ def test_an_answer_is_worth_what_all_later_changes_make_of_it() -> None:
         PriceChange(NOW + timedelta(hours=1), Decimal(1), Decimal("0.5")),
         PriceChange(NOW + timedelta(hours=2), Decimal(10), Decimal(0)),
     )
-    enrolment = Enrolment("small", NOW, NOW, price_changes=changes)
+    registration = ArmRegistration("small", NOW, NOW, price_changes=changes)
 
-    assert enrolment.todays_usd(1.0, NOW - timedelta(hours=1)) == (1.0 * 2 + 0.5) * 10
-    assert enrolment.todays_usd(1.0, NOW + timedelta(minutes=90)) == 10.0
-    assert enrolment.todays_usd(1.0, NOW + timedelta(hours=3)) == 1.0
+    assert registration.todays_usd(1.0, NOW - timedelta(hours=1)) == (1.0 * 2 + 0.5) * 10
+    assert registration.todays_usd(1.0, NOW + timedelta(minutes=90)) == 10.0
+    assert registration.todays_usd(1.0, NOW + timedelta(hours=3)) == 1.0

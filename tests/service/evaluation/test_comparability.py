@@ -8,7 +8,7 @@ import pytest
 
 from bandit.knobs import Knobs
 from service.domain.types import Arm, Price
-from service.evaluation.comparability import UNTOLD, UNTOLD_OF_ARMS, arms_apart, settings_apart
+from service.evaluation.comparability import ARM_FIELDS_NOT_IN_LOG, NOT_IN_LOG, arms_apart, settings_apart
 from service.settings.settings import Settings
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
@@ -48,7 +48,7 @@ def test_every_setting_is_evaluated_or_refused_or_without_effect() -> None:
     knobs = {field.name for field in fields(Knobs)}
     told = (TOLD | knobs) & Settings.model_fields.keys()
 
-    assert sorted([*told, *UNTOLD, *WITHOUT_EFFECT]) == sorted(Settings.model_fields)
+    assert sorted([*told, *NOT_IN_LOG, *WITHOUT_EFFECT]) == sorted(Settings.model_fields)
 
 
 def test_an_arm_that_is_another_or_can_do_otherwise_is_named() -> None:
@@ -70,4 +70,4 @@ def test_every_field_of_an_arm_is_evaluated_or_refused_or_without_effect() -> No
     told = {"arm_id", "price", "price_version", "prior_quality", "prior_mass"}
     without_effect = {"api_key_env", "aliases", "chat_template", "prior_source"}
 
-    assert sorted([*told, *UNTOLD_OF_ARMS, *without_effect]) == sorted(f.name for f in fields(Arm))
+    assert sorted([*told, *ARM_FIELDS_NOT_IN_LOG, *without_effect]) == sorted(f.name for f in fields(Arm))

@@ -15,7 +15,7 @@ import pytest
 from bandit.knobs import Knobs
 from service.domain.explanation import explanation
 from service.domain.types import Arm, Decision, LoggedRound, Price
-from service.evaluation.candidate import Candidate
+from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import Evaluation, evaluate, why_not
 from service.evaluation.report import as_json, as_text
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL, World, arm, opened
@@ -58,9 +58,9 @@ def _round(world: World, decision: Decision) -> LoggedRound:
     )
 
 
-def candidate_of(world: World, arms: Sequence[Arm] = ARMS, **knobs: Any) -> Candidate:
+def candidate_of(world: World, arms: Sequence[Arm] = ARMS, **knobs: Any) -> CandidateConfig:
     """The running configuration with other arms or knobs."""
-    return Candidate(
+    return CandidateConfig(
         knobs=replace(world.parts.router.knobs, **knobs),
         arms=tuple(arms),
         default_arm_id=arms[0].arm_id,
@@ -69,7 +69,7 @@ def candidate_of(world: World, arms: Sequence[Arm] = ARMS, **knobs: Any) -> Cand
     )
 
 
-async def judge(rounds: Sequence[LoggedRound], candidate: Candidate) -> Evaluation:
+async def judge(rounds: Sequence[LoggedRound], candidate: CandidateConfig) -> Evaluation:
     async def stream() -> AsyncIterator[LoggedRound]:
         for one in rounds:
             yield one
@@ -179,8 +179,8 @@ async def test_prices_are_the_candidates_own(tmp_path: Path) -> None:
         one = rounds_of(world)[-1]
         before, after = (candidate_of(world, [a, MEDIUM, LARGE]).weigh(one) for a in (SMALL, dearer))
 
-    assert after.foretold[1, 0] == pytest.approx(3 * before.foretold[1, 0])
-    assert after.foretold[1, 1:].tolist() == before.foretold[1, 1:].tolist()
+    assert after.predicted[1, 0] == pytest.approx(3 * before.predicted[1, 0])
+    assert after.predicted[1, 1:].tolist() == before.predicted[1, 1:].tolist()
     assert after.target[0] < before.target[0]
 
 
@@ -196,7 +196,7 @@ async def test_an_arm_that_was_free_costs_a_usual_answer_at_the_candidates_price
 
     assert one.cost_usd == 0
     assert priced.weigh(one).repriced.of(0.0) == pytest.approx(usual_usd)
-    assert priced.weigh(one).foretold[1, 0] == pytest.approx(usual_usd)
+    assert priced.weigh(one).predicted[1, 0] == pytest.approx(usual_usd)
     assert evaluation.measures["cost_usd"].logged.value > np.mean([one.cost_usd for one in rounds])
 
 

@@ -5,9 +5,17 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from service.domain.traffic import Tally
+from service.domain.traffic import TrafficTotals
 from service.domain.types import Price
-from service.evaluation.savings import MIN_SAMPLE, Measured, Moments, assumed, costs_of, measured, rewards_of
+from service.evaluation.savings import (
+    MIN_SAMPLE,
+    HoldoutDifference,
+    Moments,
+    assumed,
+    costs_of,
+    measured,
+    rewards_of,
+)
 
 
 def moments(values: list[str]) -> Moments:
@@ -16,11 +24,11 @@ def moments(values: list[str]) -> Moments:
 
 
 def test_the_baseline_would_have_charged_its_prices_for_the_same_tokens() -> None:
-    tally = Tally(
+    totals = TrafficTotals(
         cost_usd=Decimal("0.5"), prompt_tokens=2_000_000, cached_tokens=500_000, completion_tokens=1_000_000
     )
 
-    found = assumed(tally, Price(Decimal("1"), Decimal("4"), cached_input=Decimal("0.1")))
+    found = assumed(totals, Price(Decimal("1"), Decimal("4"), cached_input=Decimal("0.1")))
 
     assert found.baseline_usd == Decimal("1.5") + Decimal("0.05") + Decimal("4")
     assert found.saved_usd == Decimal("5.05")
@@ -28,7 +36,7 @@ def test_the_baseline_would_have_charged_its_prices_for_the_same_tokens() -> Non
 
 
 def test_of_a_free_baseline_no_share_is_saved() -> None:
-    found = assumed(Tally(cost_usd=Decimal("0.5")), Price(Decimal(1), Decimal(1)))
+    found = assumed(TrafficTotals(cost_usd=Decimal("0.5")), Price(Decimal(1), Decimal(1)))
 
     assert found.saved_usd == Decimal("-0.5")
     assert found.saved_share is None
@@ -52,13 +60,13 @@ def test_values_that_are_nearly_alike_keep_their_spread() -> None:
 
 
 def test_dollars_are_per_finished_request_and_rewards_per_rated_one() -> None:
-    tally = Tally(
+    totals = TrafficTotals(
         n_requests=9, n_ok=2, n_failed=1, n_cancelled=1, cost_usd=Decimal(2), n_rated=3, reward=Decimal(1)
     )
 
-    assert costs_of(tally).mean == 0.5
-    assert rewards_of(tally).mean == pytest.approx(1 / 3)
-    assert costs_of(Tally()).mean is None
+    assert costs_of(totals).mean == 0.5
+    assert rewards_of(totals).mean == pytest.approx(1 / 3)
+    assert costs_of(TrafficTotals()).mean is None
 
 
 @pytest.mark.parametrize(("routed", "held_out"), [(MIN_SAMPLE - 1, 500), (500, MIN_SAMPLE - 1), (0, 0)])
@@ -83,4 +91,4 @@ def test_from_the_least_number_on_there_is_an_interval() -> None:
 def test_what_never_varies_gives_no_interval() -> None:
     found = measured(moments(["1"] * 40), moments(["0.123456"] * 40))
 
-    assert found == Measured(None, "neither side varies, so nothing tells how far chance reaches")
+    assert found == HoldoutDifference(None, "neither side varies, so nothing tells how far chance reaches")

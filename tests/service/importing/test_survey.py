@@ -52,10 +52,10 @@ def test_every_weight_is_in_the_range_that_evidence_allows(propensity: float) ->
 
 def confounded_log(rng: np.random.Generator, n: int) -> list[Row]:
     """A policy that sends easy requests to `a` and hard ones to `b`, nineteen times in twenty."""
-    difficulty = rng.random(n)
-    to_a = np.where(difficulty < 0.5, 0.95, 0.05)
+    ease = rng.random(n)
+    to_a = np.where(ease < 0.5, 0.95, 0.05)
     is_a = rng.random(n) < to_a
-    worth = np.where(is_a, 0.8 - 0.6 * difficulty, 0.95 - 0.3 * difficulty)  # 0.5 and 0.8 over all requests
+    worth = np.where(is_a, 0.8 - 0.6 * ease, 0.95 - 0.3 * ease)  # 0.5 and 0.8 over all requests
     scores = (rng.random(n) < worth).astype(float)
     drawn = np.where(is_a, to_a, 1.0 - to_a)
     return [row("a" if is_a[i] else "b", float(scores[i]), float(drawn[i])) for i in range(n)]

@@ -13,7 +13,7 @@ import pytest
 
 from service.domain.types import Json
 from service.errors import ProviderBroken, ProviderRejected
-from service.learning.repeats import MAX_ASKED, Asked, RecentlyAsked
+from service.learning.repeats import MAX_QUESTIONS, AnsweredQuestion, RecentQuestions
 from tests.fakes import ANY, Reply
 from tests.service.completion.test_faults import a_call
 from tests.service.world import World, arm, opened
@@ -29,8 +29,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def signals(world: World, request_id: str) -> list[Json]:
-    noticed: list[Json] = (await world.record(request_id))["signals"]
-    return noticed
+    signals: list[Json] = (await world.record(request_id))["signals"]
+    return signals
 
 
 async def kinds(world: World, request_id: str) -> list[str]:
@@ -38,13 +38,13 @@ async def kinds(world: World, request_id: str) -> list[str]:
 
 
 async def test_an_empty_answer_counts_a_little_against_its_arm(world: World) -> None:
-    world.caller.will(ANY, EMPTY)
+    world.model_client.will(ANY, EMPTY)
 
     await world.ask(TEXT, request_id="r1", model="small")
 
-    (noticed,) = await signals(world, "r1")
-    received_at = noticed.pop("received_at")
-    assert noticed == {"signal": "empty", "arm_id": "small", "weight": 0.1, "counts": True}
+    (signal,) = await signals(world, "r1")
+    received_at = signal.pop("received_at")
+    assert signal == {"signal": "empty", "arm_id": "small", "weight": 0.1, "counts": True}
     assert received_at == world.clock().isoformat()
     assert float(world.store.sums["default"]["small"].n) == 0.1
     assert [(one.reward, one.weight) for one in world.memory.points.values()] == [(0.0, 0.1)]
@@ -52,7 +52,7 @@ async def test_an_empty_answer_counts_a_little_against_its_arm(world: World) -> 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_streamed_or_not_the_same_is_noticed(world: World, stream: bool) -> None:
-    world.caller.will(ANY, Reply(words=("Cut",), finish_reason="length"))
+    world.model_client.will(ANY, Reply(words=("Cut",), finish_reason="length"))
 
     await world.ask(TEXT, request_id="r1", stream=stream)
 
@@ -68,7 +68,7 @@ async def test_a_good_answer_shows_nothing(world: World) -> None:
 
 async def test_a_failed_call_speaks_of_the_arm_that_failed_not_of_the_one_that_answered(world: World) -> None:
     refusal = Reply(words=(), message={"refusal": "No."})
-    world.caller.will(ANY, Reply(words=(), error=ProviderBroken("it broke")), refusal)
+    world.model_client.will(ANY, Reply(words=(), error=ProviderBroken("it broke")), refusal)
 
     await world.ask(TEXT, request_id="r1", stream=True)
 
@@ -80,7 +80,7 @@ async def test_a_failed_call_speaks_of_the_arm_that_failed_not_of_the_one_that_a
 
 
 async def test_what_is_wrong_with_the_request_is_not_held_against_the_arm(world: World) -> None:
-    world.caller.will(ANY, Reply(error=ProviderRejected("no such tool", status=400)))
+    world.model_client.will(ANY, Reply(error=ProviderRejected("no such tool", status=400)))
 
     await world.ask(TEXT, request_id="r1")
 
@@ -88,7 +88,7 @@ async def test_what_is_wrong_with_the_request_is_not_held_against_the_arm(world:
 
 
 async def test_a_rating_takes_the_place_of_signals_until_it_is_withdrawn(world: World) -> None:
-    world.caller.will(ANY, EMPTY)
+    world.model_client.will(ANY, EMPTY)
     await world.ask(TEXT, request_id="r1", model="small")
     await world.record("r1")
 
@@ -104,7 +104,7 @@ async def test_a_rating_takes_the_place_of_signals_until_it_is_withdrawn(world: 
 
 
 async def test_what_teaches_nothing_shows_nothing(world: World) -> None:
-    world.caller.will(ANY, EMPTY)
+    world.model_client.will(ANY, EMPTY)
 
     await world.ask(TEXT, request_id="r1", router={"learn": False})
 
@@ -119,7 +119,9 @@ OFF: dict[str, Any] = {
 
 async def test_switched_off_nothing_is_written(tmp_path: Path) -> None:
     async with opened(tmp_path, **OFF) as world:
-        world.caller.will(ANY, Reply(error=ProviderBroken("it broke")), EMPTY, Reply(finish_reason="length"))
+        world.model_client.will(
+            ANY, Reply(error=ProviderBroken("it broke")), EMPTY, Reply(finish_reason="length")
+        )
 
         await world.ask(TEXT)
         await world.ask(TEXT)
@@ -130,7 +132,7 @@ async def test_switched_off_nothing_is_written(tmp_path: Path) -> None:
 
 
 async def test_signals_are_counted_and_with_postgresql_away_dropped_and_counted(world: World) -> None:
-    world.caller.will(ANY, EMPTY, EMPTY)
+    world.model_client.will(ANY, EMPTY, EMPTY)
     await world.ask(TEXT, request_id="r1", model="small")
     await world.background.drain(5.0)
 
@@ -149,7 +151,7 @@ async def test_an_arm_that_answers_nothing_sinks_though_nobody_says_so(tmp_path:
         before = await world.weigh(TEXT)
 
         for i in range(60):
-            world.caller.will("one", EMPTY)
+            world.model_client.will("one", EMPTY)
             await world.ask(f"{TEXT} {i}", model="one")
             await world.background.drain(5.0)
 
@@ -172,17 +174,17 @@ async def test_the_same_request_again_speaks_of_the_answer_before(world: World) 
 
 
 @pytest.mark.parametrize(
-    ("session", "noticed"), [({}, ["reask"]), ({"router": {"session_id": "s1"}}, ["reask"] * 3)]
+    ("session", "expected"), [({}, ["reask"]), ({"router": {"session_id": "s1"}}, ["reask"] * 3)]
 )
 async def test_what_nobody_in_particular_asks_over_and_over_is_noticed_once(
-    world: World, session: Json, noticed: list[str]
+    world: World, session: Json, expected: list[str]
 ) -> None:
     for i in range(4):
         await world.ask(TEXT, request_id=f"r{i}", model="small", **session)
         await world.background.drain(5.0)
         world.clock.advance(60)
 
-    assert [kind for i in range(4) for kind in await kinds(world, f"r{i}")] == noticed
+    assert [kind for i in range(4) for kind in await kinds(world, f"r{i}")] == expected
 
 
 async def test_a_retry_under_the_same_id_is_no_new_question(world: World) -> None:
@@ -211,7 +213,7 @@ async def follow_up(world: World, text: str, session_id: str = "s1", role: str =
 
 
 @pytest.mark.parametrize(
-    ("text", "session_id", "role", "noticed"),
+    ("text", "session_id", "role", "expected"),
     [
         (TEXT, "s1", "user", ["reask"]),
         ("how do i reverse a string in python?", "s1", "user", ["reask"]),
@@ -221,14 +223,14 @@ async def follow_up(world: World, text: str, session_id: str = "s1", role: str =
     ],
 )
 async def test_nearly_the_same_question_in_the_same_session_is_asked_again(
-    world: World, text: str, session_id: str, role: str, noticed: list[str]
+    world: World, text: str, session_id: str, role: str, expected: list[str]
 ) -> None:
     await world.ask(TEXT, request_id="r1", router={"session_id": "s1"})
     await world.background.drain(5.0)
 
     await follow_up(world, text, session_id, role)
 
-    assert await kinds(world, "r1") == noticed
+    assert await kinds(world, "r1") == expected
 
 
 async def test_an_agents_words_beside_a_tools_result_are_no_question(world: World) -> None:
@@ -281,13 +283,13 @@ async def test_an_answer_from_the_cache_is_no_complaint(tmp_path: Path) -> None:
 
 
 def test_only_so_many_questions_are_kept() -> None:
-    asked = RecentlyAsked(60.0)
+    asked = RecentQuestions(60.0)
     query = a_call().query
     here = np.ones(1, dtype=np.float32)
 
-    for i in range(MAX_ASKED + 1):
+    for i in range(MAX_QUESTIONS + 1):
         one = replace(query, body_digest=str(i).encode())
-        asked.remember(one, Asked(uuid4(), "small", here, one.received_at))
+        asked.remember(one, AnsweredQuestion(uuid4(), "small", here, one.received_at))
 
     assert asked.again(replace(query, body_digest=b"0"), here, query.received_at) is None
     assert asked.again(replace(query, body_digest=b"1"), here, query.received_at) is not None

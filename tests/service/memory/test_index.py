@@ -14,7 +14,7 @@ import numpy.typing as npt
 import orjson
 import pytest
 
-from service.domain.neighbours import Near
+from service.domain.neighbours import NeighbourColumns
 from service.domain.types import Experience, Vector
 from service.memory.index import Index
 from tests.fakes_memory import FakeMemory
@@ -56,7 +56,7 @@ def asked(**changes: Any) -> dict[str, Any]:
     return {"tenant": "acme", "limit": 20, "min_similarity": 0.0, "since": NOW - days, "now": NOW} | changes
 
 
-def recall(index: Index, context: Vector, **changes: Any) -> Near:
+def recall(index: Index, context: Vector, **changes: Any) -> NeighbourColumns:
     return index.recall(context, **asked(**changes))
 
 
@@ -188,7 +188,7 @@ def test_neighbours_come_out_of_their_columns_as_they_went_in() -> None:
     index.put(experience(i, context, tenant="acme") for i, context in enumerate(contexts))
     near = recall(index, contexts[0])
 
-    again = Near.of(near)
+    again = NeighbourColumns.of(near)
 
     assert list(again) == list(near)
     assert again.keys.tolist() == near.keys.tolist()

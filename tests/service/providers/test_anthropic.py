@@ -16,7 +16,7 @@ from service.errors import (
     ProviderRejected,
     ProviderTimeout,
 )
-from service.providers.anthropic import AnthropicCaller
+from service.providers.anthropic import AnthropicClient
 from tests.service.providers.scripted import (
     KEY,
     NOW,
@@ -53,10 +53,10 @@ NATIVE = Native(BODY, {"anthropic-version": "2024-01-01", "anthropic-beta": "b-1
 
 
 @pytest.fixture
-async def caller() -> AsyncIterator[AnthropicCaller]:
-    caller = AnthropicCaller(SECRETS, lambda: NOW)
-    yield caller
-    await caller.close()
+async def model_client() -> AsyncIterator[AnthropicClient]:
+    model_client = AnthropicClient(SECRETS, lambda: NOW)
+    yield model_client
+    await model_client.close()
 
 
 def claude(upstream: Upstream) -> Arm:
@@ -122,11 +122,11 @@ ENDING = [
 ]
 
 
-async def asked(caller: AnthropicCaller, arm: Arm, is_stream: bool, timeout_s: float = 20) -> None:
+async def asked(model_client: AnthropicClient, arm: Arm, is_stream: bool, timeout_s: float = 20) -> None:
     if is_stream:
-        await collected(caller.stream(arm, NATIVE, timeout_s=timeout_s))
+        await collected(model_client.stream(arm, NATIVE, timeout_s=timeout_s))
     else:
-        await caller.complete(arm, NATIVE, timeout_s=timeout_s)
+        await model_client.complete(arm, NATIVE, timeout_s=timeout_s)
 
 
 # --- what goes up
@@ -134,11 +134,11 @@ async def asked(caller: AnthropicCaller, arm: Arm, is_stream: bool, timeout_s: f
 
 @pytest.mark.parametrize("is_stream", [False, True])
 async def test_the_request_goes_up_as_it_came_under_the_upstreams_name(
-    caller: AnthropicCaller, upstream: Upstream, is_stream: bool
+    model_client: AnthropicClient, upstream: Upstream, is_stream: bool
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING) if is_stream else answers(message())
 
-    await asked(caller, claude(upstream), is_stream)
+    await asked(model_client, claude(upstream), is_stream)
 
     assert upstream.paths == ["/v1/messages"]
     assert upstream.bodies[0] == {**BODY, "model": "claude", "stream": is_stream}
@@ -152,7 +152,7 @@ async def test_the_request_goes_up_as_it_came_under_the_upstreams_name(
 
 
 async def test_a_whole_message_comes_back_as_it_was_under_the_arms_name(
-    caller: AnthropicCaller, upstream: Upstream
+    model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     thought = {"type": "thinking", "thinking": "hüm", "signature": "EqQB+/=="}
     use = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {"a": 1}}
@@ -161,7 +161,7 @@ async def test_a_whole_message_comes_back_as_it_was_under_the_arms_name(
     )
     upstream.script = answers(sent)
 
-    answer = await caller.complete(claude(upstream), NATIVE, timeout_s=20)
+    answer = await model_client.complete(claude(upstream), NATIVE, timeout_s=20)
 
     assert answer.native == {**sent, "model": "an-arm"}
     assert answer.usage == COUNTED
@@ -172,21 +172,23 @@ async def test_a_whole_message_comes_back_as_it_was_under_the_arms_name(
 
 
 async def test_events_come_back_to_the_byte_but_for_the_name_of_the_model(
-    caller: AnthropicCaller, upstream: Upstream
+    model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
 
-    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+    chunks = await collected(model_client.stream(claude(upstream), NATIVE, timeout_s=20))
 
     first, *others = [chunk.native or b"" for chunk in chunks]
     assert others == SAID + ENDING
     assert first == START.replace(b'"claude-5"', b'"an-arm"')
 
 
-async def test_a_stream_is_watched_in_openais_terms(caller: AnthropicCaller, upstream: Upstream) -> None:
+async def test_a_stream_is_watched_in_openais_terms(
+    model_client: AnthropicClient, upstream: Upstream
+) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
 
-    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+    chunks = await collected(model_client.stream(claude(upstream), NATIVE, timeout_s=20))
 
     choices = [choice for chunk in chunks for choice in chunk.body["choices"]]
     assert [choice["delta"] for choice in choices] == [
@@ -210,10 +212,10 @@ async def test_a_stream_is_watched_in_openais_terms(caller: AnthropicCaller, ups
 
 
 async def test_what_the_prompt_takes_is_known_from_the_start(
-    caller: AnthropicCaller, upstream: Upstream
+    model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, then=hang)
-    stream = caller.stream(claude(upstream), NATIVE, timeout_s=20)
+    stream = model_client.stream(claude(upstream), NATIVE, timeout_s=20)
 
     first = await anext(stream)
     await stream.aclose()
@@ -241,7 +243,7 @@ async def test_what_the_prompt_takes_is_known_from_the_start(
 @pytest.mark.parametrize("is_stream", [False, True])
 @pytest.mark.parametrize("is_late", [False, True])
 async def test_an_error_means_the_same_as_a_status_and_inside_a_stream(
-    caller: AnthropicCaller,
+    model_client: AnthropicClient,
     upstream: Upstream,
     status: int,
     kind: str,
@@ -254,7 +256,7 @@ async def test_an_error_means_the_same_as_a_status_and_inside_a_stream(
     upstream.script = late if is_late and is_stream else answers(body, 200 if is_late else status)
 
     with pytest.raises(error) as raised:
-        await asked(caller, claude(upstream), is_stream)
+        await asked(model_client, claude(upstream), is_stream)
 
     assert type(raised.value) is error
     assert raised.value.status == status
@@ -270,7 +272,7 @@ async def test_an_error_means_the_same_as_a_status_and_inside_a_stream(
     ],
 )
 async def test_a_spend_limit_is_told_from_other_refusals(
-    caller: AnthropicCaller,
+    model_client: AnthropicClient,
     upstream: Upstream,
     status: int,
     kind: str,
@@ -280,43 +282,45 @@ async def test_a_spend_limit_is_told_from_other_refusals(
     upstream.script = answers({"type": "error", "error": {"type": kind, "message": message}}, status)
 
     with pytest.raises(ProviderError) as raised:
-        await asked(caller, claude(upstream), is_stream=False)
+        await asked(model_client, claude(upstream), is_stream=False)
 
     assert type(raised.value) is error
 
 
 async def test_a_spend_limit_that_says_when_to_come_back_is_a_rate_limit(
-    caller: AnthropicCaller, upstream: Upstream
+    model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     body = {"type": "error", "error": {"type": "rate_limit_error", "message": "spend limit of this minute"}}
     upstream.script = answers(body, 429, headers={"Retry-After": "3"})
 
     with pytest.raises(ProviderRateLimited) as raised:
-        await asked(caller, claude(upstream), is_stream=False)
+        await asked(model_client, claude(upstream), is_stream=False)
 
     assert (type(raised.value), raised.value.retry_after_s) == (ProviderRateLimited, 3)
 
 
 async def test_a_block_that_openai_has_no_like_of_is_an_answer_all_the_same(
-    caller: AnthropicCaller, upstream: Upstream
+    model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     search = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
     upstream.script = answers(message(search))
-    whole = await caller.complete(claude(upstream), NATIVE, timeout_s=20)
+    whole = await model_client.complete(claude(upstream), NATIVE, timeout_s=20)
     start = {"type": "content_block_start", "index": 0, "content_block": search}
     upstream.script = streams(START, event("content_block_start", orjson.dumps(start)), *ENDING)
-    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+    chunks = await collected(model_client.stream(claude(upstream), NATIVE, timeout_s=20))
 
     assert whole.body["choices"][0]["message"]["blocks"] == ["server_tool_use"]
     assert chunks[1].body["choices"][0]["delta"] == {"blocks": ["server_tool_use"]}
 
 
-async def test_a_prompt_too_long_may_fit_another_model(caller: AnthropicCaller, upstream: Upstream) -> None:
+async def test_a_prompt_too_long_may_fit_another_model(
+    model_client: AnthropicClient, upstream: Upstream
+) -> None:
     said = {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}
     upstream.script = answers({"type": "error", "error": said}, 400)
 
     with pytest.raises(ProviderRejected) as raised:
-        await asked(caller, claude(upstream), False)
+        await asked(model_client, claude(upstream), False)
 
     assert raised.value.another_may_accept
 
@@ -332,23 +336,23 @@ async def test_a_prompt_too_long_may_fit_another_model(caller: AnthropicCaller, 
     ids=["done", "a second end", "silence", "a lost connection"],
 )
 async def test_what_comes_after_the_end_of_a_message_is_no_part_of_it(
-    caller: AnthropicCaller, upstream: Upstream, then: Script
+    model_client: AnthropicClient, upstream: Upstream, then: Script
 ) -> None:
     upstream.script = then
 
-    chunks = await collected(caller.stream(claude(upstream), NATIVE, timeout_s=20))
+    chunks = await collected(model_client.stream(claude(upstream), NATIVE, timeout_s=20))
 
     assert chunks[-1].native == ENDING[-1]
     assert chunks[-1].usage == COUNTED
 
 
 async def test_messages_that_ended_leave_their_connection_to_the_next(
-    caller: AnthropicCaller, upstream: Upstream
+    model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
 
     for _ in range(3):
-        await collected(caller.stream(claude(upstream), NATIVE, timeout_s=5))
+        await collected(model_client.stream(claude(upstream), NATIVE, timeout_s=5))
 
     assert len(upstream.connections) == 1
 
@@ -365,35 +369,37 @@ async def test_messages_that_ended_leave_their_connection_to_the_next(
     ids=["cut off", "dropped", "no json", "empty", "no stream"],
 )
 async def test_a_stream_that_is_not_whole_raises(
-    caller: AnthropicCaller, upstream: Upstream, script: object
+    model_client: AnthropicClient, upstream: Upstream, script: object
 ) -> None:
     upstream.script = script  # type: ignore[assignment]
 
     with pytest.raises(ProviderBroken):
-        await asked(caller, claude(upstream), True)
+        await asked(model_client, claude(upstream), True)
 
 
 @pytest.mark.parametrize("script", [hang, streams(START, then=hang)], ids=["silent", "after the start"])
 async def test_a_stream_that_stays_silent_raises(
-    caller: AnthropicCaller, upstream: Upstream, script: object
+    model_client: AnthropicClient, upstream: Upstream, script: object
 ) -> None:
     upstream.script = script  # type: ignore[assignment]
 
     with pytest.raises(ProviderTimeout):
-        await asked(caller, claude(upstream), True, timeout_s=0.2)
+        await asked(model_client, claude(upstream), True, timeout_s=0.2)
 
 
 @pytest.mark.parametrize("body", [b"no json", {"type": "message"}, [], {"content": "x"}], ids=range(4))
-async def test_what_is_no_message_raises(caller: AnthropicCaller, upstream: Upstream, body: object) -> None:
+async def test_what_is_no_message_raises(
+    model_client: AnthropicClient, upstream: Upstream, body: object
+) -> None:
     upstream.script = answers(body)
 
     with pytest.raises(ProviderBroken, match="something else than a message"):
-        await asked(caller, claude(upstream), False)
+        await asked(model_client, claude(upstream), False)
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_is_nested_too_deep_to_be_passed_on_raises(
-    caller: AnthropicCaller, upstream: Upstream, stream: bool
+    model_client: AnthropicClient, upstream: Upstream, stream: bool
 ) -> None:
     block = b'{"type": "tool_use", "id": "t", "name": "f", "input": ' + b'{"a":' * 300 + b"1" + b"}" * 301
     whole = b'{"type": "message", "content": [' + block + b"]}"
@@ -401,23 +407,23 @@ async def test_what_is_nested_too_deep_to_be_passed_on_raises(
     upstream.script = streams(first) if stream else answers(whole)
 
     with pytest.raises(ProviderBroken, match="something else than a message"):
-        await asked(caller, claude(upstream), stream)
+        await asked(model_client, claude(upstream), stream)
 
 
-async def test_unreported_usage_is_estimated(caller: AnthropicCaller, upstream: Upstream) -> None:
+async def test_unreported_usage_is_estimated(model_client: AnthropicClient, upstream: Upstream) -> None:
     upstream.script = answers(message({"type": "text", "text": "x" * 36}, usage={}))
 
-    answer = await caller.complete(claude(upstream), NATIVE, timeout_s=20)
+    answer = await model_client.complete(claude(upstream), NATIVE, timeout_s=20)
 
     assert answer.usage.estimated
     assert answer.usage.completion_tokens == 10
 
 
 async def test_closing_the_stream_ends_the_upstreams_work(
-    caller: AnthropicCaller, upstream: Upstream
+    model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, *SAID, then=hang)
-    stream = caller.stream(claude(upstream), NATIVE, timeout_s=20)
+    stream = model_client.stream(claude(upstream), NATIVE, timeout_s=20)
     await anext(stream)
 
     await stream.aclose()
@@ -425,11 +431,11 @@ async def test_closing_the_stream_ends_the_upstreams_work(
     await upstream.was_left()
 
 
-async def test_the_key_is_in_no_error(caller: AnthropicCaller, upstream: Upstream) -> None:
+async def test_the_key_is_in_no_error(model_client: AnthropicClient, upstream: Upstream) -> None:
     said = {"type": "invalid_request_error", "message": f"bad key {KEY}"}
     upstream.script = answers({"type": "error", "error": said}, 400)
 
     with pytest.raises(ProviderRejected) as raised:
-        await asked(caller, claude(upstream), False)
+        await asked(model_client, claude(upstream), False)
 
     assert KEY not in "".join(traceback.format_exception(raised.value))

@@ -5,8 +5,8 @@ import sys
 from collections.abc import AsyncGenerator
 
 from service.domain.types import Answer, Arm, Chunk, Json, Usage
-from service.providers.clients import Callers, build_callers
-from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedCaller
+from service.providers.clients import ProviderClients, build_provider_clients
+from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
 from tests.service.providers.scripted import BODY, NOW, SECRETS, Upstream, answers, completion
 
 
@@ -31,29 +31,29 @@ class Recorder:
 
 async def test_each_arm_is_called_by_its_provider() -> None:
     first, second = Recorder(), Recorder()
-    callers = Callers({"openai": first, "simulator": second})
+    provider_clients = ProviderClients({"openai": first, "simulator": second})
 
-    await callers.complete(Arm("a", "openai", "m"), {}, timeout_s=1)
-    await anext(callers.stream(Arm("b", "simulator", "m"), {}, timeout_s=1))
+    await provider_clients.complete(Arm("a", "openai", "m"), {}, timeout_s=1)
+    await anext(provider_clients.stream(Arm("b", "simulator", "m"), {}, timeout_s=1))
 
     assert (first.called, second.called) == (["a"], ["b"])
 
 
 async def test_a_caller_that_stands_for_two_providers_is_closed_once() -> None:
-    caller = Recorder()
+    model_client = Recorder()
 
-    await Callers({"anthropic": caller, "litellm": caller}).close()
+    await ProviderClients({"anthropic": model_client, "litellm": model_client}).close()
 
-    assert caller.n_closed == 1
+    assert model_client.n_closed == 1
 
 
 async def test_the_built_callers_reach_simulator_and_upstream(upstream: Upstream) -> None:
     upstream.script = answers(completion("from afar"))
-    callers = build_callers(SECRETS, lambda: NOW, simulator=SimulatedCaller(time_scale=0))
+    provider_clients = build_provider_clients(SECRETS, lambda: NOW, simulator=SimulatedClient(time_scale=0))
 
-    simulated = await callers.complete(SIMULATED_ARMS[0], BODY, timeout_s=5)
-    real = await callers.complete(upstream.arm(), BODY, timeout_s=5)
-    await callers.close()
+    simulated = await provider_clients.complete(SIMULATED_ARMS[0], BODY, timeout_s=5)
+    real = await provider_clients.complete(upstream.arm(), BODY, timeout_s=5)
+    await provider_clients.close()
 
     assert "simulated" in simulated.body["choices"][0]["message"]["content"]
     assert real.body["choices"][0]["message"]["content"] == "from afar"
@@ -61,10 +61,10 @@ async def test_the_built_callers_reach_simulator_and_upstream(upstream: Upstream
 
 WARMED = """
 import asyncio, sys
-from service.providers.callers import build_callers
-from service.providers.simulator import SimulatedCaller
+from service.providers.clients import build_provider_clients
+from service.providers.simulator import SimulatedClient
 
-callers = build_callers({}, None, simulator=SimulatedCaller())
+callers = build_provider_clients({}, None, simulator=SimulatedClient())
 asyncio.run(callers.warm({"openai", "simulator"}))
 print("litellm" in sys.modules)
 asyncio.run(callers.warm({"anthropic", "openai"}))

@@ -16,7 +16,7 @@ from service.errors import (
     ProviderRejected,
     ProviderTimeout,
 )
-from service.providers.litellm import LiteLLMCaller
+from service.providers.litellm import LiteLLMClient
 from tests.service.providers.scripted import (
     BODY,
     KEY,
@@ -43,10 +43,10 @@ COUNTED = Usage(prompt_tokens=18, cached_tokens=5, completion_tokens=4, cache_wr
 
 
 @pytest.fixture
-async def caller() -> AsyncIterator[LiteLLMCaller]:
-    caller = LiteLLMCaller(SECRETS, lambda: NOW)
-    yield caller
-    await caller.close()
+async def model_client() -> AsyncIterator[LiteLLMClient]:
+    model_client = LiteLLMClient(SECRETS, lambda: NOW)
+    yield model_client
+    await model_client.close()
 
 
 def claude(upstream: Upstream) -> Arm:
@@ -98,17 +98,19 @@ def anthropic_refuses(
     return answers({"type": "error", "error": {"type": kind, "message": text}}, status, headers)
 
 
-async def asked(caller: LiteLLMCaller, arm: Arm, is_stream: bool) -> None:
+async def asked(model_client: LiteLLMClient, arm: Arm, is_stream: bool) -> None:
     if is_stream:
-        await collected(caller.stream(arm, BODY, timeout_s=20))
+        await collected(model_client.stream(arm, BODY, timeout_s=20))
     else:
-        await caller.complete(arm, BODY, timeout_s=20)
+        await model_client.complete(arm, BODY, timeout_s=20)
 
 
-async def test_an_anthropic_answer_comes_back_as_openais(caller: LiteLLMCaller, upstream: Upstream) -> None:
+async def test_an_anthropic_answer_comes_back_as_openais(
+    model_client: LiteLLMClient, upstream: Upstream
+) -> None:
     upstream.script = answers(message({"type": "text", "text": "hi there"}))
 
-    answer = await caller.complete(claude(upstream), BODY | {"max_tokens": 50}, timeout_s=20)
+    answer = await model_client.complete(claude(upstream), BODY | {"max_tokens": 50}, timeout_s=20)
 
     choice = answer.body["choices"][0]
     assert choice["message"] == {"role": "assistant", "content": "hi there"}
@@ -122,12 +124,12 @@ async def test_an_anthropic_answer_comes_back_as_openais(caller: LiteLLMCaller, 
     assert upstream.bodies[0]["max_tokens"] == 50
 
 
-async def test_a_tool_call_survives_the_translation(caller: LiteLLMCaller, upstream: Upstream) -> None:
+async def test_a_tool_call_survives_the_translation(model_client: LiteLLMClient, upstream: Upstream) -> None:
     call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}
     upstream.script = answers(message(call) | {"stop_reason": "tool_use"})
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 
-    answer = await caller.complete(claude(upstream), BODY | {"tools": [tool]}, timeout_s=20)
+    answer = await model_client.complete(claude(upstream), BODY | {"tools": [tool]}, timeout_s=20)
 
     choice = answer.body["choices"][0]
     (tool_call,) = choice["message"]["tool_calls"]
@@ -195,7 +197,7 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "argumen
     ],
 )
 async def test_anthropic_gets_every_message_in_its_place_and_no_other(
-    caller: LiteLLMCaller,
+    model_client: LiteLLMClient,
     upstream: Upstream,
     messages: list[Json],
     system: list[str],
@@ -203,7 +205,7 @@ async def test_anthropic_gets_every_message_in_its_place_and_no_other(
 ) -> None:
     upstream.script = answers(message({"type": "text", "text": "hi"}))
 
-    await caller.complete(
+    await model_client.complete(
         claude(upstream), {"messages": [*messages, {"role": "user", "content": "Say hi."}]}, timeout_s=20
     )
 
@@ -220,10 +222,10 @@ async def test_anthropic_gets_every_message_in_its_place_and_no_other(
     "form", [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x"}}]
 )
 async def test_json_without_a_schema_is_refused_rather_than_forgotten(
-    caller: LiteLLMCaller, upstream: Upstream, form: Json
+    model_client: LiteLLMClient, upstream: Upstream, form: Json
 ) -> None:
     with pytest.raises(ProviderRejected, match=form["type"]) as raised:
-        await caller.complete(claude(upstream), BODY | {"response_format": form}, timeout_s=20)
+        await model_client.complete(claude(upstream), BODY | {"response_format": form}, timeout_s=20)
 
     assert raised.value.another_may_accept
     assert upstream.bodies == []
@@ -249,23 +251,23 @@ async def test_json_without_a_schema_is_refused_rather_than_forgotten(
     ids=["sound", "a refusal of the user's", "a function's call", "a function's result"],
 )
 async def test_what_would_not_reach_anthropic_is_refused_rather_than_forgotten(
-    caller: LiteLLMCaller, upstream: Upstream, kind: str, last: Json
+    model_client: LiteLLMClient, upstream: Upstream, kind: str, last: Json
 ) -> None:
     body = BODY | {"messages": [{"role": "user", "content": "Hear"}, last]}
 
     with pytest.raises(ProviderRejected, match=kind) as raised:
-        await caller.complete(claude(upstream), body, timeout_s=20)
+        await model_client.complete(claude(upstream), body, timeout_s=20)
 
     assert raised.value.another_may_accept
     assert upstream.bodies == []
 
 
 async def test_an_anthropic_stream_ends_with_the_same_usage(
-    caller: LiteLLMCaller, upstream: Upstream
+    model_client: LiteLLMClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(*text_events("hi", " there"), *END)
 
-    chunks = await collected(caller.stream(claude(upstream), BODY, timeout_s=20))
+    chunks = await collected(model_client.stream(claude(upstream), BODY, timeout_s=20))
 
     assert text_of(chunks) == "hi there"
     assert [chunk.usage for chunk in chunks] == [None] * (len(chunks) - 1) + [COUNTED]
@@ -287,12 +289,12 @@ async def test_an_anthropic_stream_ends_with_the_same_usage(
     ],
 )
 async def test_a_stream_that_breaks_off_never_looks_complete(
-    caller: LiteLLMCaller, upstream: Upstream, script: Script
+    model_client: LiteLLMClient, upstream: Upstream, script: Script
 ) -> None:
     upstream.script = script
 
     with pytest.raises(ProviderBroken):
-        await collected(caller.stream(claude(upstream), BODY, timeout_s=20))
+        await collected(model_client.stream(claude(upstream), BODY, timeout_s=20))
 
 
 @pytest.mark.parametrize(
@@ -308,7 +310,7 @@ async def test_a_stream_that_breaks_off_never_looks_complete(
 )
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_refusals_are_told_apart_and_name_no_key(
-    caller: LiteLLMCaller,
+    model_client: LiteLLMClient,
     upstream: Upstream,
     status: int,
     kind: str,
@@ -318,7 +320,7 @@ async def test_refusals_are_told_apart_and_name_no_key(
     upstream.script = anthropic_refuses(status, kind, f"no, {KEY}", {"retry-after": "7"})
 
     with pytest.raises(expected) as raised:
-        await asked(caller, claude(upstream), is_stream)
+        await asked(model_client, claude(upstream), is_stream)
 
     assert KEY not in "".join(traceback.format_exception(raised.value))
     if expected is ProviderRateLimited:
@@ -328,11 +330,11 @@ async def test_refusals_are_told_apart_and_name_no_key(
     assert len(upstream.bodies) == 1  # nothing is tried twice
 
 
-async def test_an_over_long_prompt_has_openais_code(caller: LiteLLMCaller, upstream: Upstream) -> None:
+async def test_an_over_long_prompt_has_openais_code(model_client: LiteLLMClient, upstream: Upstream) -> None:
     upstream.script = anthropic_refuses(400, "invalid_request_error", "prompt is too long: 9 tokens > 8")
 
     with pytest.raises(ProviderRejected) as raised:
-        await caller.complete(claude(upstream), BODY, timeout_s=20)
+        await model_client.complete(claude(upstream), BODY, timeout_s=20)
 
     assert raised.value.code == "context_length_exceeded"
 
@@ -341,10 +343,10 @@ async def test_an_over_long_prompt_has_openais_code(caller: LiteLLMCaller, upstr
     "asked_for", [{"logprobs": True}, {"n": 2}, {"seed": 7}, {"modalities": ["audio"]}], ids=str
 )
 async def test_a_parameter_the_provider_lacks_is_refused_rather_than_dropped(
-    caller: LiteLLMCaller, upstream: Upstream, asked_for: Json
+    model_client: LiteLLMClient, upstream: Upstream, asked_for: Json
 ) -> None:
     with pytest.raises(ProviderRejected, match=next(iter(asked_for))) as raised:
-        await caller.complete(claude(upstream), BODY | asked_for, timeout_s=20)
+        await model_client.complete(claude(upstream), BODY | asked_for, timeout_s=20)
 
     assert raised.value.code == "unsupported_parameter"
     assert "litellm" not in str(raised.value).lower()
@@ -352,13 +354,13 @@ async def test_a_parameter_the_provider_lacks_is_refused_rather_than_dropped(
 
 
 async def test_no_field_of_the_caller_decides_where_the_key_goes(
-    caller: LiteLLMCaller, upstream: Upstream
+    model_client: LiteLLMClient, upstream: Upstream
 ) -> None:
     upstream.script = answers(message({"type": "text", "text": "hi"}))
     evil = {"api_base": "http://127.0.0.1:9", "base_url": "http://127.0.0.1:9", "api_key": "x", "client": 1}
     more = {"extra_headers": {"x-api-key": "x"}, "mock_response": "fooled", "fallbacks": ["gpt-4"]}
 
-    await caller.complete(claude(upstream), BODY | evil | more, timeout_s=20)
+    await model_client.complete(claude(upstream), BODY | evil | more, timeout_s=20)
 
     assert upstream.headers[0]["x-api-key"] == KEY
 
@@ -372,27 +374,29 @@ async def test_no_field_of_the_caller_decides_where_the_key_goes(
         {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,"}},
     ],
 )
-async def test_nothing_is_fetched_for_a_caller(caller: LiteLLMCaller, upstream: Upstream, part: Json) -> None:
+async def test_nothing_is_fetched_for_a_caller(
+    model_client: LiteLLMClient, upstream: Upstream, part: Json
+) -> None:
     body = {"messages": [{"role": "user", "content": [part]}]}
 
     with pytest.raises(ProviderRejected, match="data: URLs") as raised:
-        await caller.complete(claude(upstream), body, timeout_s=20)
+        await model_client.complete(claude(upstream), body, timeout_s=20)
 
     assert raised.value.param == "messages[0].content"
 
 
-async def test_tools_that_run_elsewhere_are_refused(caller: LiteLLMCaller, upstream: Upstream) -> None:
+async def test_tools_that_run_elsewhere_are_refused(model_client: LiteLLMClient, upstream: Upstream) -> None:
     tool = {"type": "mcp", "server_url": "litellm_proxy"}
 
     with pytest.raises(ProviderRejected, match="type function"):
-        await caller.complete(claude(upstream), BODY | {"tools": [tool]}, timeout_s=20)
+        await model_client.complete(claude(upstream), BODY | {"tools": [tool]}, timeout_s=20)
 
 
-async def test_an_embedded_image_goes_through(caller: LiteLLMCaller, upstream: Upstream) -> None:
+async def test_an_embedded_image_goes_through(model_client: LiteLLMClient, upstream: Upstream) -> None:
     upstream.script = answers(message({"type": "text", "text": "a dot"}))
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 
-    await caller.complete(
+    await model_client.complete(
         claude(upstream), {"messages": [{"role": "user", "content": [image]}]}, timeout_s=20
     )
 
@@ -400,27 +404,27 @@ async def test_an_embedded_image_goes_through(caller: LiteLLMCaller, upstream: U
     assert sent["source"]["data"] == "iVBORw0KGgo="
 
 
-async def test_a_silent_provider_times_out(caller: LiteLLMCaller, upstream: Upstream) -> None:
+async def test_a_silent_provider_times_out(model_client: LiteLLMClient, upstream: Upstream) -> None:
     with pytest.raises(ProviderTimeout):
-        await caller.complete(claude(upstream), BODY, timeout_s=0.5)
+        await model_client.complete(claude(upstream), BODY, timeout_s=0.5)
 
     await upstream.was_left()
 
 
-async def test_a_stream_that_falls_silent_times_out(caller: LiteLLMCaller, upstream: Upstream) -> None:
+async def test_a_stream_that_falls_silent_times_out(model_client: LiteLLMClient, upstream: Upstream) -> None:
     upstream.script = streams(*text_events("hi"), then=hang)
 
     with pytest.raises(ProviderTimeout):
-        await collected(caller.stream(claude(upstream), BODY, timeout_s=0.5))
+        await collected(model_client.stream(claude(upstream), BODY, timeout_s=0.5))
 
     await upstream.was_left()
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_a_caller_who_leaves_ends_the_upstream_call(
-    caller: LiteLLMCaller, upstream: Upstream, is_stream: bool
+    model_client: LiteLLMClient, upstream: Upstream, is_stream: bool
 ) -> None:
-    task = asyncio.create_task(asked(caller, claude(upstream), is_stream))
+    task = asyncio.create_task(asked(model_client, claude(upstream), is_stream))
     await upstream.asked.wait()
     task.cancel()
 
@@ -431,7 +435,7 @@ async def test_a_caller_who_leaves_ends_the_upstream_call(
 
 @pytest.mark.parametrize("model", ["claude", "gemini", "openai"])
 async def test_closing_a_stream_ends_the_upstream_call(
-    caller: LiteLLMCaller, upstream: Upstream, model: str
+    model_client: LiteLLMClient, upstream: Upstream, model: str
 ) -> None:
     part = {"content": {"parts": [{"text": "hi"}], "role": "model"}, "index": 0}
     arm, blocks = {
@@ -443,7 +447,7 @@ async def test_closing_a_stream_ends_the_upstream_call(
         "openai": (upstream.arm("litellm", "openai/some-model"), [event(piece("hi"))]),
     }[model]
     upstream.script = streams(*blocks, then=hang)
-    stream = caller.stream(arm, BODY, timeout_s=60)
+    stream = model_client.stream(arm, BODY, timeout_s=60)
 
     await anext(stream)
     await stream.aclose()
@@ -451,14 +455,14 @@ async def test_closing_a_stream_ends_the_upstream_call(
     await upstream.was_left()
 
 
-async def test_any_openai_style_provider_works_too(caller: LiteLLMCaller, upstream: Upstream) -> None:
+async def test_any_openai_style_provider_works_too(model_client: LiteLLMClient, upstream: Upstream) -> None:
     usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
     arm = upstream.arm("litellm", "openai/some-model")
 
     upstream.script = answers(completion("hi", usage=usage))
-    answer = await caller.complete(arm, BODY, timeout_s=20)
+    answer = await model_client.complete(arm, BODY, timeout_s=20)
     upstream.script = streams(event(piece("hi", finish_reason="stop")), b"data: [DONE]\n\n")
-    chunks = await collected(caller.stream(arm, BODY, timeout_s=20))
+    chunks = await collected(model_client.stream(arm, BODY, timeout_s=20))
 
     assert answer.usage == Usage(prompt_tokens=7, completion_tokens=2)
     assert text_of(chunks) == "hi"
@@ -466,6 +470,6 @@ async def test_any_openai_style_provider_works_too(caller: LiteLLMCaller, upstre
     assert chunks[-1].usage.estimated
 
 
-async def test_an_unknown_provider_is_the_operators_mistake(caller: LiteLLMCaller) -> None:
+async def test_an_unknown_provider_is_the_operators_mistake(model_client: LiteLLMClient) -> None:
     with pytest.raises(ProviderBroken, match="no such provider"):
-        await caller.complete(Arm("a", "litellm", "nowhere/some-model"), BODY, timeout_s=20)
+        await model_client.complete(Arm("a", "litellm", "nowhere/some-model"), BODY, timeout_s=20)

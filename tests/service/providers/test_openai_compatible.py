@@ -21,7 +21,7 @@ from service.errors import (
     ProviderTimeout,
 )
 from service.providers import openai_compatible
-from service.providers.openai_compatible import FIELDS, OpenAICompatibleCaller
+from service.providers.openai_compatible import FIELDS, OpenAICompatibleClient
 from tests.service.provider_faults import plainly
 from tests.service.providers.scripted import (
     BODY,
@@ -47,43 +47,43 @@ DONE = b"data: [DONE]\n\n"
 
 
 @pytest.fixture
-async def caller() -> AsyncIterator[OpenAICompatibleCaller]:
-    caller = OpenAICompatibleCaller(SECRETS, lambda: NOW)
-    yield caller
-    await caller.close()
+async def model_client() -> AsyncIterator[OpenAICompatibleClient]:
+    model_client = OpenAICompatibleClient(SECRETS, lambda: NOW)
+    yield model_client
+    await model_client.close()
 
 
 # --- what goes up
 
 
 async def test_the_upstream_gets_its_own_model_name_and_the_key(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = answers(completion())
 
-    await caller.complete(upstream.arm(model="org/model"), BODY, timeout_s=5)
+    await model_client.complete(upstream.arm(model="org/model"), BODY, timeout_s=5)
 
     assert upstream.paths == ["/v1/chat/completions"]
     assert upstream.bodies[0] == {"model": "org/model", "messages": BODY["messages"], "stream": False}
     assert upstream.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
-async def test_only_documented_fields_go_up(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+async def test_only_documented_fields_go_up(model_client: OpenAICompatibleClient, upstream: Upstream) -> None:
     upstream.script = answers(completion())
     body = BODY | {"seed": 7, "tools": [], "api_base": "http://evil", "extra_headers": {"a": "b"}}
 
-    await caller.complete(upstream.arm(), body, timeout_s=5)
+    await model_client.complete(upstream.arm(), body, timeout_s=5)
 
     assert upstream.bodies[0].keys() == {"model", "messages", "stream", "seed", "tools"}
 
 
 async def test_further_fields_go_up_to_a_server_that_knows_them(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = answers(completion())
     arm = replace(upstream.arm(), extra_fields=frozenset({"top_k", "min_p", "model"}))
 
-    await caller.complete(arm, BODY | {"top_k": 40, "model": "another", "top_a": 1}, timeout_s=5)
+    await model_client.complete(arm, BODY | {"top_k": 40, "model": "another", "top_a": 1}, timeout_s=5)
 
     assert upstream.bodies[0] == {
         "model": arm.model,
@@ -101,11 +101,13 @@ def test_every_field_of_the_official_client_is_known() -> None:
     assert official - {"model", "stream"} == FIELDS
 
 
-async def test_a_stream_always_asks_for_usage(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+async def test_a_stream_always_asks_for_usage(
+    model_client: OpenAICompatibleClient, upstream: Upstream
+) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE)
     body = BODY | {"stream": True, "stream_options": {"include_usage": False, "include_obfuscation": False}}
 
-    await collected(caller.stream(upstream.arm(), body, timeout_s=5))
+    await collected(model_client.stream(upstream.arm(), body, timeout_s=5))
 
     assert upstream.bodies[0]["stream"] is True
     assert upstream.bodies[0]["stream_options"] == {"include_usage": True, "include_obfuscation": False}
@@ -137,45 +139,47 @@ def test_mistral_gets_tool_ids_of_nine_letters_that_still_belong_together() -> N
 
 
 async def test_an_arm_without_a_key_variable_sends_none(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = answers(completion())
     arm = Arm("a", "openai", "llama", base_url=f"{upstream.base_url}/v1")
 
-    await caller.complete(arm, BODY, timeout_s=5)
+    await model_client.complete(arm, BODY, timeout_s=5)
 
     assert "Authorization" not in upstream.headers[0]
 
 
 async def test_a_missing_key_is_said_before_anything_is_sent(upstream: Upstream) -> None:
-    caller = OpenAICompatibleCaller({}, lambda: NOW)
+    model_client = OpenAICompatibleClient({}, lambda: NOW)
 
     with pytest.raises(ProviderBroken, match="UPSTREAM_KEY is not set"):
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert upstream.bodies == []
-    await caller.close()
+    await model_client.close()
 
 
 # --- whole answers
 
 
 async def test_a_whole_answer_comes_back_as_it_was(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     sent = completion("hi", usage=USAGE, system_fingerprint="fp", x_extension=[1])
     upstream.script = answers(sent)
 
-    answer = await caller.complete(upstream.arm(), BODY, timeout_s=5)
+    answer = await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert answer.body == sent
     assert answer.usage == Usage(prompt_tokens=12, cached_tokens=4, completion_tokens=3)
 
 
-async def test_unreported_usage_is_estimated(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+async def test_unreported_usage_is_estimated(
+    model_client: OpenAICompatibleClient, upstream: Upstream
+) -> None:
     upstream.script = answers(completion("four by four is sixteen"))
 
-    answer = await caller.complete(upstream.arm(), BODY, timeout_s=5)
+    answer = await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert answer.usage.estimated
     assert answer.usage.prompt_tokens > 0
@@ -201,54 +205,54 @@ async def test_unreported_usage_is_estimated(caller: OpenAICompatibleCaller, ups
     ],
 )
 async def test_a_200_that_is_no_completion_is_a_broken_provider(
-    caller: OpenAICompatibleCaller, upstream: Upstream, nonsense: object
+    model_client: OpenAICompatibleClient, upstream: Upstream, nonsense: object
 ) -> None:
     upstream.script = answers(nonsense)
 
     with pytest.raises(ProviderBroken, match="something else than a chat completion"):
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 
 async def test_an_answer_nested_too_deep_to_be_passed_on_is_a_broken_provider(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     deep = json.loads("[" * 245 + "]" * 245)  # a few levels more, and orjson does not write it
 
     upstream.script = answers(json.dumps(completion("hi", extra=deep)).encode())
     with pytest.raises(ProviderBroken):
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     last = json.dumps(piece("hi", finish_reason="stop", extra=deep)).encode()
     upstream.script = streams(b"data: " + last + b"\n\n", DONE)
     with pytest.raises(ProviderBroken):
-        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+        await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
 
 async def test_a_byte_order_mark_before_an_answer_is_passed_over(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = answers(b"\xef\xbb\xbf" + orjson.dumps(completion("hi")))
 
-    answer = await caller.complete(upstream.arm(), BODY, timeout_s=5)
+    answer = await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert answer.body["choices"][0]["message"]["content"] == "hi"
 
 
 async def test_an_error_in_a_200_counts_as_that_error(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = answers({"error": {"message": "slow down", "code": 429}})
 
     with pytest.raises(ProviderRateLimited, match="slow down"):
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 
-async def test_an_endless_answer_is_cut_off(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+async def test_an_endless_answer_is_cut_off(model_client: OpenAICompatibleClient, upstream: Upstream) -> None:
     block = b" " * 2**22
     upstream.script = streams(*[block] * 9, then=hang)
 
     with pytest.raises(ProviderBroken, match="more than"):
-        await caller.complete(upstream.arm(), BODY, timeout_s=20)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=20)
 
 
 # --- refusals
@@ -256,12 +260,12 @@ async def test_an_endless_answer_is_cut_off(caller: OpenAICompatibleCaller, upst
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 async def test_a_refused_request_keeps_what_the_provider_said(
-    caller: OpenAICompatibleCaller, upstream: Upstream, status: int
+    model_client: OpenAICompatibleClient, upstream: Upstream, status: int
 ) -> None:
     upstream.script = refuses(status, "too long", param="messages", code="context_length_exceeded")
 
     with pytest.raises(ProviderRejected) as raised:
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert str(raised.value) == "too long"
     assert (raised.value.status, raised.value.param) == (status, "messages")
@@ -270,12 +274,12 @@ async def test_a_refused_request_keeps_what_the_provider_said(
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 409, 418, 500, 502, 503, 529])
 async def test_an_answer_that_is_not_the_callers_fault_is_a_broken_provider(
-    caller: OpenAICompatibleCaller, upstream: Upstream, status: int
+    model_client: OpenAICompatibleClient, upstream: Upstream, status: int
 ) -> None:
     upstream.script = answers(b"<html>", status, {"Location": f"{upstream.base_url}/elsewhere"})
 
     with pytest.raises(ProviderBroken) as raised:
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert raised.value.status == status
     assert upstream.paths == ["/v1/chat/completions"]  # no redirect is followed
@@ -295,7 +299,7 @@ async def test_an_answer_that_is_not_the_callers_fault_is_a_broken_provider(
     ids=["cannot do it", "should not be asked"],
 )
 async def test_what_openrouter_says_of_a_request_is_no_failure_of_the_model(
-    caller: OpenAICompatibleCaller,
+    model_client: OpenAICompatibleClient,
     upstream: Upstream,
     status: int,
     error: Json,
@@ -305,19 +309,19 @@ async def test_what_openrouter_says_of_a_request_is_no_failure_of_the_model(
     upstream.script = refuses(status, **{"message": "no", "code": status, **error})
 
     with pytest.raises(ProviderRejected) as raised:
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert (raised.value.status, raised.value.code) == (400, code)
     assert raised.value.another_may_accept is another_may_accept
 
 
 async def test_a_request_too_large_for_a_proxy_before_the_model_is_no_failure_of_the_model(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = answers(b"<html>413 Request Entity Too Large</html>", 413)
 
     with pytest.raises(ProviderRejected) as raised:
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert (raised.value.status, raised.value.code) == (413, "request_too_large")
     assert raised.value.another_may_accept
@@ -328,22 +332,22 @@ async def test_a_request_too_large_for_a_proxy_before_the_model_is_no_failure_of
     [{"param": "model"}, {"code": "model_not_found"}, {"message": "x/y is not a valid model ID"}],
 )
 async def test_the_upstreams_name_of_the_model_is_never_the_callers_fault(
-    caller: OpenAICompatibleCaller, upstream: Upstream, error: Json
+    model_client: OpenAICompatibleClient, upstream: Upstream, error: Json
 ) -> None:
     upstream.script = refuses(400, **error)
 
     with pytest.raises(ProviderBroken):
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 
 @pytest.mark.parametrize("status", [408, 504])
 async def test_an_upstreams_own_timeout_is_a_timeout(
-    caller: OpenAICompatibleCaller, upstream: Upstream, status: int
+    model_client: OpenAICompatibleClient, upstream: Upstream, status: int
 ) -> None:
     upstream.script = refuses(status)
 
     with pytest.raises(ProviderTimeout):
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +367,7 @@ async def test_an_upstreams_own_timeout_is_a_timeout(
 )
 @pytest.mark.parametrize("status", [402, 429])
 async def test_a_rate_limit_says_how_long_to_wait(
-    caller: OpenAICompatibleCaller,
+    model_client: OpenAICompatibleClient,
     upstream: Upstream,
     status: int,
     headers: dict[str, str],
@@ -372,7 +376,7 @@ async def test_a_rate_limit_says_how_long_to_wait(
     upstream.script = refuses(status, headers=headers)
 
     with pytest.raises(ProviderRateLimited) as raised:
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert raised.value.retry_after_s == wait_s
     assert raised.value.status == status
@@ -380,18 +384,18 @@ async def test_a_rate_limit_says_how_long_to_wait(
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 500])
 async def test_the_key_is_in_no_error(
-    caller: OpenAICompatibleCaller, upstream: Upstream, status: int
+    model_client: OpenAICompatibleClient, upstream: Upstream, status: int
 ) -> None:
     upstream.script = refuses(status, f"bad key {KEY}")
 
     with pytest.raises(ProviderError) as raised:
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert KEY not in "".join(traceback.format_exception(raised.value))
     assert KEY not in repr(raised.value)
 
 
-async def test_a_garbled_response_names_no_key(caller: OpenAICompatibleCaller) -> None:
+async def test_a_garbled_response_names_no_key(model_client: OpenAICompatibleClient) -> None:
     async def garble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"what?\r\n\r\n")
@@ -401,7 +405,7 @@ async def test_a_garbled_response_names_no_key(caller: OpenAICompatibleCaller) -
         port = server.sockets[0].getsockname()[1]
         arm = Arm("a", "openai", "m", base_url=f"http://127.0.0.1:{port}", api_key_env="UPSTREAM_KEY")
         with pytest.raises(ProviderBroken) as raised:
-            await caller.complete(arm, BODY, timeout_s=5)
+            await model_client.complete(arm, BODY, timeout_s=5)
 
     assert raised.value.__cause__ is None
     assert KEY not in str(raised.value)
@@ -410,38 +414,38 @@ async def test_a_garbled_response_names_no_key(caller: OpenAICompatibleCaller) -
 # --- silence and lost connections
 
 
-async def test_a_silent_upstream_times_out(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+async def test_a_silent_upstream_times_out(model_client: OpenAICompatibleClient, upstream: Upstream) -> None:
     with pytest.raises(ProviderTimeout, match=r"within 0\.3 s"):
-        await caller.complete(upstream.arm(), BODY, timeout_s=0.3)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=0.3)
 
     await upstream.was_left()
 
 
-async def test_a_refused_connection_is_a_broken_provider(caller: OpenAICompatibleCaller) -> None:
+async def test_a_refused_connection_is_a_broken_provider(model_client: OpenAICompatibleClient) -> None:
     async with await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
 
     with pytest.raises(ProviderBroken, match="connection"):
-        await caller.complete(Arm("a", "openai", "m", f"http://127.0.0.1:{port}"), BODY, timeout_s=5)
+        await model_client.complete(Arm("a", "openai", "m", f"http://127.0.0.1:{port}"), BODY, timeout_s=5)
 
 
 async def test_a_lost_connection_is_a_broken_provider(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = drop
 
     with pytest.raises(ProviderBroken, match="connection"):
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_a_caller_who_leaves_before_the_answer_ends_the_upstream_call(
-    caller: OpenAICompatibleCaller, upstream: Upstream, is_stream: bool
+    model_client: OpenAICompatibleClient, upstream: Upstream, is_stream: bool
 ) -> None:
     async def ask() -> None:
         if is_stream:
-            await collected(caller.stream(upstream.arm(), BODY, timeout_s=60))
-        await caller.complete(upstream.arm(), BODY, timeout_s=60)
+            await collected(model_client.stream(upstream.arm(), BODY, timeout_s=60))
+        await model_client.complete(upstream.arm(), BODY, timeout_s=60)
 
     task = asyncio.create_task(ask())
     await upstream.asked.wait()
@@ -453,10 +457,10 @@ async def test_a_caller_who_leaves_before_the_answer_ends_the_upstream_call(
 
 
 async def test_closing_a_stream_ends_the_upstream_call(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hi")), then=hang)
-    stream = caller.stream(upstream.arm(), BODY, timeout_s=60)
+    stream = model_client.stream(upstream.arm(), BODY, timeout_s=60)
 
     await anext(stream)
     await stream.aclose()
@@ -468,7 +472,7 @@ async def test_closing_a_stream_ends_the_upstream_call(
 
 
 async def test_a_stream_brings_its_pieces_and_ends_with_usage(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     usage_piece = piece(usage=USAGE) | {"choices": []}
     upstream.script = streams(
@@ -479,7 +483,7 @@ async def test_a_stream_brings_its_pieces_and_ends_with_usage(
         DONE,
     )
 
-    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+    chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert text_of(chunks) == "Hello"
     assert [chunk.usage for chunk in chunks[:-1]] == [None, None, None]
@@ -488,56 +492,60 @@ async def test_a_stream_brings_its_pieces_and_ends_with_usage(
     assert chunks[-1].body == usage_piece
 
 
-async def test_usage_on_every_piece_is_told_once(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+async def test_usage_on_every_piece_is_told_once(
+    model_client: OpenAICompatibleClient, upstream: Upstream
+) -> None:
     upstream.script = streams(
         event(piece("a", usage={"prompt_tokens": 9, "completion_tokens": 1})),
         event(piece("b", finish_reason="stop", usage={"prompt_tokens": 9, "completion_tokens": 2})),
         DONE,
     )
 
-    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+    chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert [chunk.usage for chunk in chunks] == [None, None, Usage(prompt_tokens=9, completion_tokens=2)]
     assert chunks[-1].body["choices"] == []
 
 
 async def test_a_stream_without_usage_gets_an_estimate(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hello there", finish_reason="stop")), DONE)
 
-    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+    chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.estimated
     assert chunks[-1].body["usage"]["completion_tokens"] == 3
 
 
-async def test_a_stream_may_end_without_done(caller: OpenAICompatibleCaller, upstream: Upstream) -> None:
+async def test_a_stream_may_end_without_done(
+    model_client: OpenAICompatibleClient, upstream: Upstream
+) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop"))[:-2])
 
-    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+    chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert text_of(chunks) == "hi"
 
 
 async def test_streams_that_ended_leave_their_connection_to_the_next(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE)
 
     for _ in range(3):
-        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+        await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert len(upstream.connections) == 1
 
 
 async def test_an_upstream_that_stays_on_the_line_after_done_keeps_nobody_waiting(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE, then=hang)
 
-    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=20))
+    chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=20))
 
     assert text_of(chunks) == "hi"
     await upstream.was_left()
@@ -545,11 +553,11 @@ async def test_an_upstream_that_stays_on_the_line_after_done_keeps_nobody_waitin
 
 @pytest.mark.parametrize("done", [b"data: [DONE] \n\n", b"data:[DONE]\n\n", b"data: [DONE]"])
 async def test_done_may_be_spelled_a_little_otherwise(
-    caller: OpenAICompatibleCaller, upstream: Upstream, done: bytes
+    model_client: OpenAICompatibleClient, upstream: Upstream, done: bytes
 ) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), done)
 
-    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+    chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert text_of(chunks) == "hi"
 
@@ -575,29 +583,29 @@ async def test_done_may_be_spelled_a_little_otherwise(
     ],
 )
 async def test_a_stream_that_breaks_off_never_looks_complete(
-    caller: OpenAICompatibleCaller, upstream: Upstream, blocks: list[bytes]
+    model_client: OpenAICompatibleClient, upstream: Upstream, blocks: list[bytes]
 ) -> None:
     upstream.script = streams(*blocks)
 
     with pytest.raises(ProviderBroken):
-        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+        await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
 
 async def test_a_choice_that_did_not_finish_makes_the_stream_incomplete(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     second = {"index": 1, "delta": {"content": "x"}, "finish_reason": None}
     upstream.script = streams(event(piece(choices=[second])), event(piece("hi", finish_reason="stop")), DONE)
 
     with pytest.raises(ProviderBroken, match="before its answer was complete"):
-        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+        await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
 
 async def test_a_connection_lost_in_a_stream_is_a_broken_provider(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hi")), then=drop)
-    stream = caller.stream(upstream.arm(), BODY, timeout_s=5)
+    stream = model_client.stream(upstream.arm(), BODY, timeout_s=5)
 
     first = await anext(stream)
     with pytest.raises(ProviderBroken, match="connection"):
@@ -608,11 +616,11 @@ async def test_a_connection_lost_in_a_stream_is_a_broken_provider(
 
 @pytest.mark.parametrize("then", [drop, hang], ids=["lost", "silent"])
 async def test_an_answer_whose_end_alone_is_missing_is_whole(
-    caller: OpenAICompatibleCaller, upstream: Upstream, then: Script
+    model_client: OpenAICompatibleClient, upstream: Upstream, then: Script
 ) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), then=then)
 
-    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=1))
+    chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=1))
 
     assert text_of(chunks) == "hi"
     assert chunks[-1].usage is not None
@@ -628,21 +636,21 @@ async def test_an_answer_whose_end_alone_is_missing_is_whole(
     ids=["begun", "to come"],
 )
 async def test_a_connection_lost_before_every_choice_has_ended_is_a_broken_provider(
-    caller: OpenAICompatibleCaller, upstream: Upstream, choices: list[Json]
+    model_client: OpenAICompatibleClient, upstream: Upstream, choices: list[Json]
 ) -> None:
     upstream.script = streams(
         event(piece(choices=choices)), event(piece("hi", finish_reason="stop")), then=drop
     )
 
     with pytest.raises(ProviderBroken, match="connection"):
-        await collected(caller.stream(upstream.arm(), {**BODY, "n": 2}, timeout_s=5))
+        await collected(model_client.stream(upstream.arm(), {**BODY, "n": 2}, timeout_s=5))
 
 
 async def test_comments_do_not_keep_a_silent_stream_alive(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hi")), b": ping\n\n", then=hang)
-    stream = caller.stream(upstream.arm(), BODY, timeout_s=1.0)
+    stream = model_client.stream(upstream.arm(), BODY, timeout_s=1.0)
 
     await anext(stream)
     with pytest.raises(ProviderTimeout):
@@ -652,44 +660,44 @@ async def test_comments_do_not_keep_a_silent_stream_alive(
 
 
 async def test_an_error_inside_a_stream_keeps_its_meaning(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event({"error": {"message": "bad image", "code": 400}}))
 
     with pytest.raises(ProviderRejected, match="bad image"):
-        await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+        await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
 
 async def test_a_refused_stream_raises_before_its_first_piece(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = refuses(429, headers={"Retry-After": "3"})
 
     with pytest.raises(ProviderRateLimited) as raised:
-        await anext(caller.stream(upstream.arm(), BODY, timeout_s=5))
+        await anext(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert raised.value.retry_after_s == 3
 
 
 @pytest.mark.parametrize(("status", "code"), [(402, None), (429, "insufficient_quota")])
 async def test_an_account_without_credit_is_told_from_a_rate_limit(
-    caller: OpenAICompatibleCaller, upstream: Upstream, status: int, code: str | None
+    model_client: OpenAICompatibleClient, upstream: Upstream, status: int, code: str | None
 ) -> None:
     upstream.script = refuses(status, code=code)
 
     with pytest.raises(ProviderOutOfCredit, match="wants to be paid"):
-        await caller.complete(upstream.arm(), BODY, timeout_s=5)
+        await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 
 async def test_an_upstream_that_does_not_stream_answers_in_pieces_all_the_same(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     whole = completion("hi", usage=USAGE, service_tier="flex")
     whole["choices"][0]["message"]["tool_calls"] = [call]
     upstream.script = answers(whole)
 
-    chunks = await collected(caller.stream(upstream.arm(), BODY, timeout_s=5))
+    chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
     assert text_of(chunks) == "hi"
     deltas = [choice["delta"] for chunk in chunks for choice in chunk.body["choices"]]
@@ -700,20 +708,20 @@ async def test_an_upstream_that_does_not_stream_answers_in_pieces_all_the_same(
 
 
 async def test_an_upstream_that_never_ends_its_one_answer_is_left(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = plainly(b'{"id":', hang)
 
     with pytest.raises(ProviderTimeout):
-        await collected(caller.stream(upstream.arm(), BODY, timeout_s=0.2))
+        await collected(model_client.stream(upstream.arm(), BODY, timeout_s=0.2))
 
     await upstream.was_left()
 
 
 async def test_a_stream_answered_with_an_error_document_raises_that_error(
-    caller: OpenAICompatibleCaller, upstream: Upstream
+    model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = answers({"error": {"message": "no credit", "code": 402}})
 
     with pytest.raises(ProviderRateLimited, match="no credit"):
-        await anext(caller.stream(upstream.arm(), BODY, timeout_s=5))
+        await anext(model_client.stream(upstream.arm(), BODY, timeout_s=5))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.domain.types import Arm, Json
-from service.providers.clients import build_callers
-from service.providers.simulator.simulator import SimulatedCaller
+from service.providers.clients import build_provider_clients
+from service.providers.simulator.simulator import SimulatedClient
 from tests.service.providers.scripted import (
     KEY,
     NOW,
@@ -39,10 +39,10 @@ async def upstream() -> AsyncIterator[Upstream]:
 async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
     arm = Arm("gpt", "openai", "gpt-5", base_url=f"{upstream.base_url}/v1", api_key_env="UPSTREAM_KEY")
     async with opened(tmp_path, [arm]) as world:
-        callers = build_callers(SECRETS, lambda: NOW, simulator=SimulatedCaller())
-        world.parts.completion = replace(world.parts.completion, caller=callers)
+        provider_clients = build_provider_clients(SECRETS, lambda: NOW, simulator=SimulatedClient())
+        world.parts.completion = replace(world.parts.completion, model_client=provider_clients)
         yield world
-        await callers.close()
+        await provider_clients.close()
 
 
 def choice(index: int, finish_reason: str | None = None, **delta: object) -> Json:

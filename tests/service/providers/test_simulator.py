@@ -11,7 +11,7 @@ from service.domain.usage import usage_from
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.simulator.simulator import (
     SIMULATED_ARMS,
-    SimulatedCaller,
+    SimulatedClient,
     prompt_of,
     topic_of,
     true_quality,
@@ -32,12 +32,12 @@ def body(prompt: str = "Hello there", **fields: object) -> Json:
 
 
 @pytest.fixture
-def caller() -> SimulatedCaller:
-    return SimulatedCaller(time_scale=0)
+def model_client() -> SimulatedClient:
+    return SimulatedClient(time_scale=0)
 
 
-async def said(caller: SimulatedCaller, arm: Arm, request: Json) -> str:
-    answer = await caller.complete(arm, request, timeout_s=5)
+async def said(model_client: SimulatedClient, arm: Arm, request: Json) -> str:
+    answer = await model_client.complete(arm, request, timeout_s=5)
     content: str = answer.body["choices"][0]["message"]["content"]
     return content
 
@@ -61,8 +61,8 @@ def test_each_specialist_is_best_on_its_topic(topic: str, specialist: str) -> No
     assert all(0 <= quality <= 1 for quality in mean_quality.values())
 
 
-async def test_an_answer_says_plainly_what_it_is(caller: SimulatedCaller) -> None:
-    text = await said(caller, CODE, body(PROMPTS["code"]))
+async def test_an_answer_says_plainly_what_it_is(model_client: SimulatedClient) -> None:
+    text = await said(model_client, CODE, body(PROMPTS["code"]))
 
     quality = true_quality("sim-code", PROMPTS["code"])
     assert "simulated" in text
@@ -71,20 +71,20 @@ async def test_an_answer_says_plainly_what_it_is(caller: SimulatedCaller) -> Non
     assert f"good: quality {quality:.2f}" in text
 
 
-async def test_the_same_request_gets_the_same_answer(caller: SimulatedCaller) -> None:
-    again = SimulatedCaller(time_scale=0)
-    other = SimulatedCaller(seed=1, time_scale=0)
+async def test_the_same_request_gets_the_same_answer(model_client: SimulatedClient) -> None:
+    again = SimulatedClient(time_scale=0)
+    other = SimulatedClient(seed=1, time_scale=0)
 
-    first = await caller.complete(LARGE, body(), timeout_s=5)
+    first = await model_client.complete(LARGE, body(), timeout_s=5)
 
     assert await again.complete(LARGE, body(), timeout_s=5) == first
     assert await other.complete(LARGE, body(), timeout_s=5) != first
 
 
-async def test_a_stream_says_the_same_as_a_whole_answer(caller: SimulatedCaller) -> None:
-    whole = await caller.complete(WRITER, body(), timeout_s=5)
+async def test_a_stream_says_the_same_as_a_whole_answer(model_client: SimulatedClient) -> None:
+    whole = await model_client.complete(WRITER, body(), timeout_s=5)
 
-    chunks = await collected(caller.stream(WRITER, body(), timeout_s=5))
+    chunks = await collected(model_client.stream(WRITER, body(), timeout_s=5))
 
     assert text_of(chunks) == whole.body["choices"][0]["message"]["content"]
     assert chunks[0].body["choices"][0]["delta"]["role"] == "assistant"
@@ -95,31 +95,31 @@ async def test_a_stream_says_the_same_as_a_whole_answer(caller: SimulatedCaller)
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
-async def test_a_token_limit_cuts_the_answer(caller: SimulatedCaller, field: str) -> None:
-    answer = await caller.complete(SMALL, body() | {field: 5}, timeout_s=5)
+async def test_a_token_limit_cuts_the_answer(model_client: SimulatedClient, field: str) -> None:
+    answer = await model_client.complete(SMALL, body() | {field: 5}, timeout_s=5)
 
     assert answer.usage.completion_tokens == 5
     assert answer.body["choices"][0]["finish_reason"] == "length"
 
 
 @pytest.mark.parametrize("stop", ["No model", ["nowhere", "No model"]])
-async def test_a_stop_sequence_ends_the_answer(caller: SimulatedCaller, stop: str | list[str]) -> None:
-    answer = await caller.complete(SMALL, body(stop=stop), timeout_s=5)
+async def test_a_stop_sequence_ends_the_answer(model_client: SimulatedClient, stop: str | list[str]) -> None:
+    answer = await model_client.complete(SMALL, body(stop=stop), timeout_s=5)
 
     choice = answer.body["choices"][0]
     assert choice["message"]["content"].strip() == "[simulated]"
     assert choice["finish_reason"] == "stop"
 
 
-async def test_json_is_answered_where_json_is_asked_for(caller: SimulatedCaller) -> None:
-    text = await said(caller, SMALL, body(response_format={"type": "json_object"}))
+async def test_json_is_answered_where_json_is_asked_for(model_client: SimulatedClient) -> None:
+    text = await said(model_client, SMALL, body(response_format={"type": "json_object"}))
 
     found = orjson.loads(text)
     assert found["simulated"] is True
     assert found["model"] == "sim-small"
 
 
-async def test_a_json_schema_gets_an_instance_of_it(caller: SimulatedCaller) -> None:
+async def test_a_json_schema_gets_an_instance_of_it(model_client: SimulatedClient) -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -133,33 +133,33 @@ async def test_a_json_schema_gets_an_instance_of_it(caller: SimulatedCaller) -> 
     }
     wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
-    found = orjson.loads(await said(caller, SMALL, body(response_format=wanted)))
+    found = orjson.loads(await said(model_client, SMALL, body(response_format=wanted)))
 
     assert isinstance(found.pop("name"), str)
     assert found == {"kind": "a", "sizes": [1], "ok": True, "place": {"x": 0.5}}
 
 
-async def test_a_schema_that_holds_itself_comes_to_an_end(caller: SimulatedCaller) -> None:
+async def test_a_schema_that_holds_itself_comes_to_an_end(model_client: SimulatedClient) -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
     wanted = {"type": "json_schema", "json_schema": {"schema": node | {"$defs": {"Node": node}}}}
 
-    text = await said(caller, SMALL, body(response_format=wanted))
+    text = await said(model_client, SMALL, body(response_format=wanted))
 
     assert "next" in orjson.loads(text)
 
 
-async def test_several_choices_are_refused(caller: SimulatedCaller) -> None:
+async def test_several_choices_are_refused(model_client: SimulatedClient) -> None:
     with pytest.raises(ProviderRejected, match="n must be 1"):
-        await caller.complete(SMALL, body(n=2), timeout_s=5)
+        await model_client.complete(SMALL, body(n=2), timeout_s=5)
 
 
-async def test_an_unknown_model_is_the_operators_mistake(caller: SimulatedCaller) -> None:
+async def test_an_unknown_model_is_the_operators_mistake(model_client: SimulatedClient) -> None:
     with pytest.raises(ProviderBroken, match="sim-small"):
-        await caller.complete(Arm("x", "simulator", "sim-huge"), body(), timeout_s=5)
+        await model_client.complete(Arm("x", "simulator", "sim-huge"), body(), timeout_s=5)
 
 
 async def test_a_slow_answer_times_out() -> None:
-    slow = SimulatedCaller(time_scale=1e6)
+    slow = SimulatedClient(time_scale=1e6)
 
     with pytest.raises(ProviderTimeout):
         await slow.complete(LARGE, body(), timeout_s=0.01)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.providers.tokenizers import PIECE_CHARS, ShippedTokenizers
+from service.providers.tokenizers import CHUNK_CHARS, ShippedTokenizers
 
 PATIENT_S = 60.0  # however busy the machine is
 BIRTHDAY = "お誕生日おめでとう"
@@ -32,7 +32,7 @@ async def test_texts_have_as_many_tokens_as_their_makers_say(
 
 async def test_a_long_text_is_counted_piece_by_piece() -> None:
     tokenizers = ShippedTokenizers(timeout_s=PATIENT_S)
-    piece = "word " * (PIECE_CHARS // 5)
+    piece = "word " * (CHUNK_CHARS // 5)
 
     n_tokens = await tokenizers.count("o200k_base", [piece])
     assert n_tokens is not None

@@ -258,10 +258,10 @@ async def test_a_client_that_leaves_a_hanging_call_is_counted(
     upstream: RecordedUpstream, after_chunks: int
 ) -> None:
     upstream.script({"sim-a": [Fault(kind="hang", after_chunks=after_chunks)]})
-    caller = asyncio.create_task(post(upstream, ask(stream=True)))
+    model_client = asyncio.create_task(post(upstream, ask(stream=True)))
     await upstream.until(lambda: upstream.tally["sim-a"].calls == 1)
 
-    caller.cancel()
+    model_client.cancel()
     await upstream.until(lambda: upstream.tally["sim-a"].cancelled == 1)
 
     assert upstream.tally["sim-a"].finished == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bandit.budget import PURSE_LIMIT, PURSE_START, Pacer
-from service.domain.registration import Enrolment, PriceChange
+from service.domain.registration import ArmRegistration, PriceChange
 from service.domain.types import PacedArm, Spend
 from service.routing.budget import resume
 
@@ -23,9 +23,9 @@ def spend(arm_id: str, cost_usd: float | None, *arms: PacedArm) -> Spend:
     return Spend(NOW, arm_id, cost_usd, arms, feedback_weight=None)
 
 
-def resumed(*spends: Spend, budget: float | None = BUDGET, **enrolments: Enrolment) -> Pacer:
+def resumed(*spends: Spend, budget: float | None = BUDGET, **registrations: ArmRegistration) -> Pacer:
     pacer = Pacer(budget)
-    resume(pacer, spends, enrolments, 1.0, np.random.default_rng(0))
+    resume(pacer, spends, registrations, 1.0, np.random.default_rng(0))
     return pacer
 
 
@@ -48,7 +48,7 @@ def test_dollars_are_in_todays_prices() -> None:
     fell = PriceChange(NOW.replace(day=21), Decimal("0.05"), Decimal(0))
     history = [spend("dear", 4 * BUDGET, CHEAP, DEAR)] * 5
 
-    assert resumed(*history, dear=Enrolment("dear", NOW, NOW, price_changes=(fell,))).price == 0.0
+    assert resumed(*history, dear=ArmRegistration("dear", NOW, NOW, price_changes=(fell,))).price == 0.0
 
 
 def test_a_debt_is_forgiven_and_credit_has_its_limit() -> None:

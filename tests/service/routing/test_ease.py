@@ -1,4 +1,4 @@
-"""Difficulty is fitted to what was rated, in the background, and every decision says what it went by."""
+"""Ease is fitted to what was rated, in the background, and every decision says what it went by."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bandit.drift import Epoch, History, Tally
+from bandit.drift import ArmHistory, Epoch, RatedSums
 from bandit.ease import LEAST_RATED
 from service.domain.neighbours import key_of
 from service.domain.types import Experience
-from service.routing.ease import NOTHING, Fitted, fit
+from service.routing.ease import NOTHING, FittedEase, fit
 from tests.service.routing.test_router import query
 from tests.service.world import ARMS, World, opened
 
@@ -27,11 +27,11 @@ async def ask_and_rate(world: World, n: int = N) -> None:
     await world.background.drain(5.0)
 
 
-async def fitted(world: World) -> Fitted:
+async def fitted(world: World) -> FittedEase:
     """The newest fit, once it is made."""
     await world.parts.router.decide(query())
     await world.background.drain(5.0)
-    return world.parts.router.difficulties.of("default", 0.0)
+    return world.parts.router.ease_fitter.of("default", 0.0)
 
 
 async def test_it_is_learned_from_all_arms_and_logged_with_the_next_decision(world: World) -> None:
@@ -40,11 +40,9 @@ async def test_it_is_learned_from_all_arms_and_logged_with_the_next_decision(wor
 
     decision = await world.parts.router.decide(query("an easy one number 1"))
 
-    assert decision.difficulty > 0.05
-    assert len(decision.neighbour_difficulties) == len(decision.neighbours)
-    by_reward = dict(
-        zip((n.reward for n in decision.neighbours), decision.neighbour_difficulties, strict=True)
-    )
+    assert decision.ease > 0.05
+    assert len(decision.neighbour_ease) == len(decision.neighbours)
+    by_reward = dict(zip((n.reward for n in decision.neighbours), decision.neighbour_ease, strict=True))
     assert by_reward[1.0] > 0 > by_reward[0.0]
 
 
@@ -55,8 +53,8 @@ async def test_the_record_of_a_request_shows_it(world: World) -> None:
     await world.ask("an easy one number 1", request_id="shown")
     record = await world.record("shown")
 
-    assert record["difficulty"] > 0.05
-    assert len(record["neighbour_difficulties"]) == len(record["neighbours"])
+    assert record["ease"] > 0.05
+    assert len(record["neighbour_ease"]) == len(record["neighbours"])
 
 
 async def test_what_difficulty_brought_is_no_merit_of_an_arm(world: World) -> None:
@@ -70,7 +68,7 @@ async def test_what_difficulty_brought_is_no_merit_of_an_arm(world: World) -> No
         if candidate.arm_id in sums:
             brought = known.sums[candidate.arm_id][1]
             rewards = float(sums[candidate.arm_id].reward_sum)
-            assert candidate.standing.reward_sum == pytest.approx(rewards - brought)
+            assert candidate.prior_state.reward_sum == pytest.approx(rewards - brought)
 
 
 async def test_a_few_ratings_tell_nothing(world: World) -> None:
@@ -78,8 +76,8 @@ async def test_a_few_ratings_tell_nothing(world: World) -> None:
 
     decision = await world.parts.router.decide(query())
 
-    assert decision.difficulty == 0
-    assert set(decision.neighbour_difficulties) == {0.0}
+    assert decision.ease == 0
+    assert set(decision.neighbour_ease) == {0.0}
 
 
 async def test_tenants_know_nothing_of_each_other(world: World) -> None:
@@ -88,7 +86,7 @@ async def test_tenants_know_nothing_of_each_other(world: World) -> None:
 
     decision = await world.parts.router.decide(replace(query("an easy one"), tenant="another"))
 
-    assert decision.difficulty == 0
+    assert decision.ease == 0
 
 
 async def test_while_postgresql_is_away_decisions_go_by_what_was_known(tmp_path: Path) -> None:
@@ -104,7 +102,7 @@ async def test_while_postgresql_is_away_decisions_go_by_what_was_known(tmp_path:
         await world.background.drain(5.0)
         world.store.is_down = False
 
-    assert decision.difficulty > 0.05
+    assert decision.ease > 0.05
 
 
 async def test_an_arm_that_changed_since_the_fit_keeps_none_of_it(world: World) -> None:
@@ -113,9 +111,9 @@ async def test_an_arm_that_changed_since_the_fit_keeps_none_of_it(world: World) 
     arm = next(arm for arm in ARMS if known.sums.get(arm.arm_id, (0.0, 0.0))[1] != 0)
     began, total = known.sums[arm.arm_id]
 
-    assert known.sums_of([arm], [History(epoch=Epoch(began))]).tolist() == [total]
+    assert known.sums_of([arm], [ArmHistory(epoch=Epoch(began))]).tolist() == [total]
     assert known.sums_of(
-        [arm], [History(epoch=Epoch(began + 1 if began > 0 else 1.0, Tally()))]
+        [arm], [ArmHistory(epoch=Epoch(began + 1 if began > 0 else 1.0, RatedSums()))]
     ).tolist() == [0.0]
 
 
@@ -123,18 +121,18 @@ async def test_requests_from_before_a_change_count_for_difficulty_and_not_for_th
     await ask_and_rate(world)
     rated: list[Experience] = await world.parts.router.evidence.rated("default", world.encoder.name, 1000)
     middle = sorted(e.decided_at for e in rated)[len(rated) // 2].timestamp()
-    histories = {e.arm_id: History(epoch=Epoch(middle)) for e in rated}
+    histories = {e.arm_id: ArmHistory(epoch=Epoch(middle)) for e in rated}
 
     whole, changed = fit(rated, {}, N), fit(rated, histories, N)
 
-    difficulties = dict(zip(changed.keys.tolist(), changed.each.tolist(), strict=True))
-    assert difficulties.keys() == set(whole.keys.tolist())
+    ease = dict(zip(changed.keys.tolist(), changed.each.tolist(), strict=True))
+    assert ease.keys() == set(whole.keys.tolist())
     for arm_id, (began, total) in changed.sums.items():
         later = [e for e in rated if e.arm_id == arm_id and e.decided_at.timestamp() > middle]
         assert began == middle
-        assert total == pytest.approx(sum(difficulties[key_of(e.decision_id)] * e.weight for e in later))
+        assert total == pytest.approx(sum(ease[key_of(e.decision_id)] * e.weight for e in later))
 
 
 def test_where_nothing_is_known_nothing_is_difficult() -> None:
     assert NOTHING.at(None) == 0
-    assert NOTHING.sums_of(ARMS, [History() for _ in ARMS]).tolist() == [0.0] * len(ARMS)
+    assert NOTHING.sums_of(ARMS, [ArmHistory() for _ in ARMS]).tolist() == [0.0] * len(ARMS)

@@ -29,7 +29,7 @@ async def odds(folder: Path, environ: dict[str, str]) -> dict[str, float]:
 
 
 async def taught(world: World, name: str, text: str, *, cheap: float, dear: float) -> None:
-    world.caller.will("dear", Reply(takes_s=2.0))
+    world.model_client.will("dear", Reply(takes_s=2.0))
     for model, score in (("cheap", cheap), ("dear", dear)):
         await world.ask(text, request_id=f"{name}-{model}", model=model)
         await world.rate(f"{name}-{model}", score)

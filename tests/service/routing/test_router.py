@@ -172,8 +172,8 @@ async def test_an_arm_that_silently_fails_is_left_and_its_old_neighbours_fall_si
         await world.ask("Hi", request_id="after")
 
         cheap = next(c for c in (await world.record("after"))["candidates"] if c["arm_id"] == "cheap")
-        assert cheap["standing"]["n_changes"] == 1
-        assert cheap["standing"]["n_rated"] <= 15
+        assert cheap["prior_state"]["n_changes"] == 1
+        assert cheap["prior_state"]["n_rated"] <= 15
         assert cheap["posterior"]["local_mass"] <= 15
         assert cheap["posterior"]["mean"] < 0.2
         assert (await world.weigh("Hi"))["cheap"] < 0.05
@@ -187,10 +187,10 @@ async def test_what_was_foretold_is_logged_with_each_candidate(world: World) -> 
 
     record = await world.record("r-2")
     assert record["n_rated"] == 1
-    assert sum(record["opinion_weights"]) == pytest.approx(1)
+    assert sum(record["expert_weights"]) == pytest.approx(1)
     for candidate in record["candidates"]:
-        assert len(candidate["predicted"]) == len(record["opinion_weights"]) + 1
-        assert candidate["standing"]["deviation"] > 0
+        assert len(candidate["predicted"]) == len(record["expert_weights"]) + 1
+        assert candidate["prior_state"]["deviation"] > 0
 
 
 # --- the holdout

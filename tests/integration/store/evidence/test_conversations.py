@@ -9,20 +9,20 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.types import ArmSums, EpisodeFeedback, EpisodeLearned
+from service.domain.types import ArmSums, ConversationFeedback, ConversationLearned
 from service.errors import UnknownRequest
-from service.learning.learner import EPISODE_DECISIONS, Learner
+from service.learning.learner import CONVERSATION_DECISIONS, Learner
 from service.store.connection.pool import Database
 from service.store.evidence.rebuild import evidence_differences
 from tests.fakes_memory import FakeMemory
 from tests.fakes_store import FakeStore
 from tests.integration.stores import ENCODER, NOW, TENANT, Stores, a_decision, a_feedback, an_outcome
 
-Episode = tuple[Stores, Learner]
+Conversation = tuple[Stores, Learner]
 
 
 @pytest.fixture
-async def episode(stores: Stores, backing: FakeStore | Database) -> AsyncIterator[Episode]:
+async def conversation(stores: Stores, backing: FakeStore | Database) -> AsyncIterator[Conversation]:
     """Stores, and a learner over them; whatever was learned, a rebuild finds no difference."""
     memory = FakeMemory(encoder=ENCODER, max_points_per_arm=100)
     yield stores, Learner(stores.evidence, memory, stores.journal, ENCODER)
@@ -44,11 +44,11 @@ async def answer(
     await stores.journal.log_outcome(an_outcome(decision), [])
 
 
-def said(score: float | None, *, session_id: str = "s", tenant: str = TENANT) -> EpisodeFeedback:
-    return EpisodeFeedback(tenant, session_id, score, None, NOW + timedelta(minutes=1))
+def said(score: float | None, *, session_id: str = "s", tenant: str = TENANT) -> ConversationFeedback:
+    return ConversationFeedback(tenant, session_id, score, None, NOW + timedelta(minutes=1))
 
 
-def statuses(learned: EpisodeLearned) -> dict[str, str]:
+def statuses(learned: ConversationLearned) -> dict[str, str]:
     return {each.request_id: each.status for each in learned.learned}
 
 
@@ -58,13 +58,13 @@ def rated(stores: Stores) -> ArmSums:
     return ArmSums(n=known.n, reward_sum=known.reward_sum)
 
 
-async def test_every_decision_of_a_conversation_gets_an_equal_share(episode: Episode) -> None:
-    stores, learner = episode
+async def test_every_decision_of_a_conversation_gets_an_equal_share(conversation: Conversation) -> None:
+    stores, learner = conversation
     for i in range(4):
         await answer(stores, f"r{i}", after_s=i)
     await answer(stores, "other", session_id="another")
 
-    learned = await learner.learn_episode(said(0.5))
+    learned = await learner.learn_conversation(said(0.5))
 
     assert learned.weight == 0.25
     assert statuses(learned) == {f"r{i}": "applied" for i in (3, 2, 1, 0)}
@@ -74,90 +74,92 @@ async def test_every_decision_of_a_conversation_gets_an_equal_share(episode: Epi
     assert [(e["session_id"], e["weight"], e["score"]) for e in record["feedback"]] == [("s", 0.25, 0.5)]
 
 
-async def test_the_same_again_changes_nothing_and_another_score_revises(episode: Episode) -> None:
-    stores, learner = episode
+async def test_the_same_again_changes_nothing_and_another_score_revises(conversation: Conversation) -> None:
+    stores, learner = conversation
     for i in range(2):
         await answer(stores, f"r{i}", after_s=i)
-    await learner.learn_episode(said(0.5))
+    await learner.learn_conversation(said(0.5))
 
-    assert set(statuses(await learner.learn_episode(said(0.5))).values()) == {"duplicate"}
-    assert set(statuses(await learner.learn_episode(said(1.0))).values()) == {"revised"}
+    assert set(statuses(await learner.learn_conversation(said(0.5))).values()) == {"duplicate"}
+    assert set(statuses(await learner.learn_conversation(said(1.0))).values()) == {"revised"}
     assert rated(stores) == ArmSums(n=Decimal(1), reward_sum=Decimal(1))
 
 
-async def test_a_longer_conversation_is_shared_anew(episode: Episode) -> None:
-    stores, learner = episode
+async def test_a_longer_conversation_is_shared_anew(conversation: Conversation) -> None:
+    stores, learner = conversation
     await answer(stores, "r0")
-    await learner.learn_episode(said(0.5))
+    await learner.learn_conversation(said(0.5))
     await answer(stores, "r1", after_s=1)
 
-    learned = await learner.learn_episode(said(0.5))
+    learned = await learner.learn_conversation(said(0.5))
 
     assert statuses(learned) == {"r0": "revised", "r1": "applied"}
     assert rated(stores) == ArmSums(n=Decimal(1), reward_sum=Decimal("0.5"))
 
 
-async def test_what_was_said_of_a_request_itself_stands(episode: Episode) -> None:
-    stores, learner = episode
+async def test_what_was_said_of_a_request_itself_stands(conversation: Conversation) -> None:
+    stores, learner = conversation
     for i in range(2):
         await answer(stores, f"r{i}", after_s=i)
     await learner.learn(a_feedback(1.0, "r0"))
 
-    learned = await learner.learn_episode(said(0.0))
+    learned = await learner.learn_conversation(said(0.0))
 
     assert statuses(learned) == {"r0": "kept", "r1": "applied"}
     assert rated(stores) == ArmSums(n=Decimal("1.5"), reward_sum=Decimal(1))
 
 
-async def test_a_request_may_be_rated_after_its_conversation(episode: Episode) -> None:
-    stores, learner = episode
+async def test_a_request_may_be_rated_after_its_conversation(conversation: Conversation) -> None:
+    stores, learner = conversation
     for i in range(2):
         await answer(stores, f"r{i}", after_s=i)
-    await learner.learn_episode(said(0.0))
+    await learner.learn_conversation(said(0.0))
 
     assert (await learner.learn(a_feedback(0.0, "r0"))).status == "revised"
     assert rated(stores) == ArmSums(n=Decimal("1.5"), reward_sum=Decimal(0))
 
 
-async def test_withdrawing_takes_back_what_was_said_of_the_conversation_only(episode: Episode) -> None:
-    stores, learner = episode
+async def test_withdrawing_takes_back_what_was_said_of_the_conversation_only(
+    conversation: Conversation,
+) -> None:
+    stores, learner = conversation
     for i in range(3):
         await answer(stores, f"r{i}", after_s=i)
     await learner.learn(a_feedback(1.0, "r0"))
-    await learner.learn_episode(said(0.0))
+    await learner.learn_conversation(said(0.0))
 
-    learned = await learner.learn_episode(said(None))
+    learned = await learner.learn_conversation(said(None))
 
     assert statuses(learned) == {"r0": "kept", "r1": "withdrawn", "r2": "withdrawn"}
     assert rated(stores) == ArmSums(n=Decimal(1), reward_sum=Decimal(1))
-    assert statuses(await learner.learn_episode(said(None)))["r1"] == "duplicate"
+    assert statuses(await learner.learn_conversation(said(None)))["r1"] == "duplicate"
 
 
-async def test_only_the_newest_decisions_that_may_teach_share(episode: Episode) -> None:
-    stores, learner = episode
-    for i in range(EPISODE_DECISIONS + 2):
+async def test_only_the_newest_decisions_that_may_teach_share(conversation: Conversation) -> None:
+    stores, learner = conversation
+    for i in range(CONVERSATION_DECISIONS + 2):
         await answer(stores, f"r{i}", after_s=i)
     await answer(stores, "quiet", after_s=1_000, learn=False)
 
-    learned = await learner.learn_episode(said(1.0))
+    learned = await learner.learn_conversation(said(1.0))
 
-    assert set(statuses(learned)) == {f"r{i}" for i in range(2, EPISODE_DECISIONS + 2)}
+    assert set(statuses(learned)) == {f"r{i}" for i in range(2, CONVERSATION_DECISIONS + 2)}
     assert rated(stores).n == Decimal(1)
 
 
-async def test_a_name_with_nul_is_found_as_it_was_kept(episode: Episode) -> None:
-    stores, learner = episode
+async def test_a_name_with_nul_is_found_as_it_was_kept(conversation: Conversation) -> None:
+    stores, learner = conversation
     await answer(stores, "r0", session_id="s\0")
 
-    assert statuses(await learner.learn_episode(said(1.0, session_id="s\0"))) == {"r0": "applied"}
+    assert statuses(await learner.learn_conversation(said(1.0, session_id="s\0"))) == {"r0": "applied"}
 
 
 @pytest.mark.parametrize("feedback", [said(1.0, session_id="nobody"), said(1.0, tenant="other")])
 async def test_of_an_unknown_conversation_nothing_is_learned(
-    episode: Episode, feedback: EpisodeFeedback
+    conversation: Conversation, feedback: ConversationFeedback
 ) -> None:
-    stores, learner = episode
+    stores, learner = conversation
     await answer(stores, "r0")
 
     with pytest.raises(UnknownRequest):
-        await learner.learn_episode(feedback)
+        await learner.learn_conversation(feedback)

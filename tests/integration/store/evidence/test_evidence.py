@@ -15,7 +15,7 @@ import asyncpg
 import numpy as np
 import pytest
 
-from bandit.drift import Tally
+from bandit.drift import RatedSums
 from service.domain.types import ArmSums, Learned, Pending
 from service.errors import StoreUnavailable, UnknownRequest
 from service.store.connection.pool import Database
@@ -234,20 +234,20 @@ async def test_the_same_feedback_sent_many_times_at_once_counts_once(stores: Sto
 
 
 @dataclass(frozen=True)
-class Said:
+class RecordedFeedback:
     """One thing said of one request; `score=None` withdraws."""
 
     request_id: str
     score: float | None
 
 
-def a_history(seed: int) -> list[Said]:
+def a_history(seed: int) -> list[RecordedFeedback]:
     rng = random.Random(seed)
     scores = [None, 0.0, 0.1, 0.333333, 1.0]
-    return [Said(f"r{rng.randrange(6)}", rng.choice(scores)) for _ in range(60)]
+    return [RecordedFeedback(f"r{rng.randrange(6)}", rng.choice(scores)) for _ in range(60)]
 
 
-async def say(stores: Stores, said: Said) -> Learned:
+async def say(stores: Stores, said: RecordedFeedback) -> Learned:
     reward = None if said.score is None else a_reward(str(said.score), "0.7")
     return await stores.evidence.learn(a_feedback(said.score, said.request_id), reward)
 
@@ -262,8 +262,10 @@ async def test_evidence_is_the_fold_of_any_history(stores: Stores, seed: int) ->
     for said in history:
         await say(stores, said)
 
-    standing = {said.request_id: said.score for said in history}
-    scores = [Decimal(str(standing[f"r{i}"])) for i in (0, 2, 4, 5) if standing.get(f"r{i}") is not None]
+    prior_state = {said.request_id: said.score for said in history}
+    scores = [
+        Decimal(str(prior_state[f"r{i}"])) for i in (0, 2, 4, 5) if prior_state.get(f"r{i}") is not None
+    ]
     assert rated(stores) == (Decimal("0.7") * len(scores), Decimal("0.7") * sum(scores))
 
 
@@ -321,7 +323,7 @@ async def test_rebuilding_puts_right_what_differs(database: Database, dsn: str) 
     assert len(await evidence_differences(database)) == 0
     await evidence.refresh()
     assert rated(stores) == (1, Decimal("0.5"))
-    assert evidence.histories(TENANT)["small"].epoch.rated == Tally(1.0, 0.5)
+    assert evidence.histories(TENANT)["small"].epoch.rated == RatedSums(1.0, 0.5)
 
 
 async def test_rebuilding_while_others_learn_loses_nothing(database: Database) -> None:

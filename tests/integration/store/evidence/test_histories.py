@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from bandit.drift import ALARM, BEGINNING, History, Rating, Score, Tally, learn
+from bandit.drift import ALARM, BEGINNING, ArmHistory, RatedSums, Rating, Score, learn
 from service.store.connection.migrate import migrate, packaged_migrations
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
@@ -33,16 +33,16 @@ from tests.integration.stores import (
 )
 
 
-def history(stores: Stores, arm_id: str = "small") -> History:
-    return stores.evidence.histories(TENANT).get(arm_id, History())
+def history(stores: Stores, arm_id: str = "small") -> ArmHistory:
+    return stores.evidence.histories(TENANT).get(arm_id, ArmHistory())
 
 
 async def decided(stores: Stores, request_id: str, *, after_s: float, n_changes: int = 0) -> float:
     """A decision of its own moment; returns that, Unix time."""
     decision = a_decision(request_id)
-    standing = replace(decision.candidates[0].standing, n_changes=n_changes)
+    prior_state = replace(decision.candidates[0].prior_state, n_changes=n_changes)
     moment = NOW + timedelta(seconds=after_s)
-    candidates = (replace(decision.candidates[0], standing=standing), a_candidate("large", 0.3))
+    candidates = (replace(decision.candidates[0], prior_state=prior_state), a_candidate("large", 0.3))
     await stores.journal.log_decision(replace(decision, decided_at=moment, candidates=candidates))
     return moment.timestamp()
 
@@ -52,7 +52,7 @@ async def test_a_score_is_held_against_what_its_decision_foretold(stores: Stores
 
     await rate(stores, 0.5)
 
-    assert history(stores).epoch.rated == Tally(1.0, 0.5)
+    assert history(stores).epoch.rated == RatedSums(1.0, 0.5)
     assert history(stores).n_predicted == 1.0
     assert history(stores).squared_errors == pytest.approx((0.09, 0.0961, 0.0841, 0.09), abs=1e-6)
     assert history(stores).fall.statistic == pytest.approx(0.3 / 0.4 - 0.5)
@@ -65,7 +65,7 @@ async def test_what_is_withdrawn_leaves_sums_and_errors_as_they_were(stores: Sto
 
     await stores.evidence.learn(a_feedback(None), None)
 
-    assert history(stores).epoch.rated == Tally()
+    assert history(stores).epoch.rated == RatedSums()
     assert history(stores).n_predicted == 0.0
     assert history(stores).squared_errors == (0.0, 0.0, 0.0, 0.0)
 
@@ -79,7 +79,7 @@ async def test_only_the_first_score_of_a_request_speaks_of_change(stores: Stores
         await rate(stores, score)
 
     assert history(stores).fall.statistic == before
-    assert history(stores).epoch.rated == Tally(1.0, 0.0)
+    assert history(stores).epoch.rated == RatedSums(1.0, 0.0)
 
 
 async def test_a_score_that_passes_to_another_arm_leaves_the_first(stores: Stores) -> None:
@@ -90,8 +90,8 @@ async def test_a_score_that_passes_to_another_arm_leaves_the_first(stores: Store
 
     await rate(stores, 0.25)
 
-    assert history(stores, "small").epoch.rated == Tally()
-    assert history(stores, "large").epoch.rated == Tally(1.0, 0.25)
+    assert history(stores, "small").epoch.rated == RatedSums()
+    assert history(stores, "large").epoch.rated == RatedSums(1.0, 0.25)
     assert history(stores, "large").n_predicted == 1.0
 
 
@@ -100,7 +100,7 @@ async def test_a_decision_not_to_be_learned_from_leaves_no_history(stores: Store
 
     await rate(stores, 0.5)
 
-    assert history(stores) == History()
+    assert history(stores) == ArmHistory()
 
 
 async def test_an_arm_that_fails_begins_anew_and_what_is_said_later_of_before_no_longer_counts(
@@ -129,13 +129,13 @@ async def test_an_arm_that_fails_begins_anew_and_what_is_said_later_of_before_no
 async def test_the_history_is_the_fold_of_what_was_said_in_order(stores: Stores, seed: int) -> None:
     rng = random.Random(seed)
     moments = {f"r{i}": await decided(stores, f"r{i}", after_s=i) for i in range(8)}
-    standing: dict[str, Score | None] = {}
-    expected = History()
+    prior_state: dict[str, Score | None] = {}
+    expected = ArmHistory()
 
     for request_id in rng.choices(list(moments), k=60):
         reward = rng.choice([None, 0.0, 0.25, 1.0])
         score = None if reward is None else Score(reward, 0.7)
-        if (before := standing.get(request_id)) != score:
+        if (before := prior_state.get(request_id)) != score:
             expected = learn(
                 expected,
                 Rating(
@@ -146,10 +146,10 @@ async def test_the_history_is_the_fold_of_what_was_said_in_order(stores: Stores,
                     0.4,
                     score,
                     before,
-                    request_id not in standing,
+                    request_id not in prior_state,
                 ),
             )
-            standing[request_id] = score
+            prior_state[request_id] = score
         await stores.evidence.learn(
             a_feedback(reward, request_id), None if reward is None else a_reward(str(reward), "0.7")
         )

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from bandit.drift import History, Tally
+from bandit.drift import ArmHistory, RatedSums
 from service.commands.maintain import reconcile
-from service.domain.types import ArmSums, Json, Noticed, Signal
+from service.domain.types import ArmSums, ImplicitSignal, Json, Signal
 from service.errors import UnknownRequest
 from service.learning.learner import Learner
 from service.store.connection.pool import Database
@@ -34,12 +34,12 @@ from tests.integration.stores import (
 )
 
 
-def noticed(signal: Signal = "empty", arm_id: str = "small", weight: str = "0.3") -> Noticed:
-    return Noticed(signal, arm_id, Decimal(weight))
+def signals(signal: Signal = "empty", arm_id: str = "small", weight: str = "0.3") -> ImplicitSignal:
+    return ImplicitSignal(signal, arm_id, Decimal(weight))
 
 
-async def notice(stores: Stores, decision_id: UUID, *signals: Noticed) -> list[Noticed]:
-    return await stores.evidence.notice(TENANT, decision_id, signals, NOW)
+async def learn_signals(stores: Stores, decision_id: UUID, *signals: ImplicitSignal) -> list[ImplicitSignal]:
+    return await stores.evidence.learn_signals(TENANT, decision_id, signals, NOW)
 
 
 def sums(stores: Stores, arm_id: str = "small") -> tuple[float, float]:
@@ -48,8 +48,8 @@ def sums(stores: Stores, arm_id: str = "small") -> tuple[float, float]:
     return float(known.n), float(known.reward_sum)
 
 
-def history(stores: Stores, arm_id: str = "small") -> History:
-    return stores.evidence.histories(TENANT).get(arm_id, History())
+def history(stores: Stores, arm_id: str = "small") -> ArmHistory:
+    return stores.evidence.histories(TENANT).get(arm_id, ArmHistory())
 
 
 async def remembered(stores: Stores, decision_id: UUID) -> tuple[str, float, float] | None:
@@ -69,7 +69,7 @@ async def shown(stores: Stores, request_id: str = "r1") -> Json:
 async def test_a_signal_is_weak_evidence_against_its_arm(stores: Stores) -> None:
     decision_id = await answered(stores)
 
-    assert await notice(stores, decision_id, noticed()) == [noticed()]
+    assert await learn_signals(stores, decision_id, signals()) == [signals()]
 
     assert sums(stores) == (0.3, 0.0)
     assert history(stores).epoch.rated.n == pytest.approx(0.3, abs=1e-6)
@@ -79,7 +79,7 @@ async def test_a_signal_is_weak_evidence_against_its_arm(stores: Stores) -> None
 async def test_nothing_was_foretold_of_a_signal(stores: Stores) -> None:
     decision_id = await answered(stores)
 
-    await notice(stores, decision_id, noticed())
+    await learn_signals(stores, decision_id, signals())
 
     assert (history(stores).n_predicted, history(stores).squared_errors) == (0.0, (0.0, 0.0, 0.0, 0.0))
     assert (history(stores).rise.statistic, history(stores).fall.statistic) == (0.0, 0.0)
@@ -87,9 +87,9 @@ async def test_nothing_was_foretold_of_a_signal(stores: Stores) -> None:
 
 async def test_the_same_signal_again_changes_nothing(stores: Stores) -> None:
     decision_id = await answered(stores)
-    await notice(stores, decision_id, noticed())
+    await learn_signals(stores, decision_id, signals())
 
-    assert await notice(stores, decision_id, noticed()) == []
+    assert await learn_signals(stores, decision_id, signals()) == []
 
     assert sums(stores) == (0.3, 0.0)
 
@@ -97,8 +97,8 @@ async def test_the_same_signal_again_changes_nothing(stores: Stores) -> None:
 async def test_signals_add_up_on_each_arm_to_one_rating_at_the_most(stores: Stores) -> None:
     decision_id = await answered(stores)
 
-    await notice(stores, decision_id, noticed("provider_error", "large", "0.25"), noticed())
-    await notice(stores, decision_id, noticed("refusal", weight="0.4"), noticed("reask", weight="0.5"))
+    await learn_signals(stores, decision_id, signals("provider_error", "large", "0.25"), signals())
+    await learn_signals(stores, decision_id, signals("refusal", weight="0.4"), signals("reask", weight="0.5"))
 
     assert (sums(stores, "large"), sums(stores)) == ((0.25, 0.0), (1.0, 0.0))
     assert await remembered(stores, decision_id) == ("small", 0.0, 1.0)
@@ -107,7 +107,7 @@ async def test_signals_add_up_on_each_arm_to_one_rating_at_the_most(stores: Stor
 async def test_a_signal_on_an_arm_that_did_not_answer_is_not_remembered(stores: Stores) -> None:
     decision_id = await answered(stores)
 
-    await notice(stores, decision_id, noticed("provider_error", "large"))
+    await learn_signals(stores, decision_id, signals("provider_error", "large"))
 
     assert await remembered(stores, decision_id) is None
 
@@ -120,7 +120,7 @@ async def test_a_score_takes_the_place_of_its_arms_signals(stores: Stores, is_ra
     if is_rated_first:
         await rate(stores, 0.5)
 
-    await notice(stores, decision_id, noticed(), noticed("provider_error", "tiny"))
+    await learn_signals(stores, decision_id, signals(), signals("provider_error", "tiny"))
     await rate(stores, 0.5)
 
     assert (sums(stores), sums(stores, "tiny")) == ((1.0, 0.5), (0.3, 0.0))
@@ -131,21 +131,21 @@ async def test_a_score_takes_the_place_of_its_arms_signals(stores: Stores, is_ra
 
 async def test_what_is_withdrawn_lets_signals_count_again(stores: Stores) -> None:
     decision_id = await answered(stores)
-    await notice(stores, decision_id, noticed())
+    await learn_signals(stores, decision_id, signals())
     await rate(stores, 0.5)
 
     withdrawn = await stores.evidence.learn(a_feedback(None), None)
 
     assert withdrawn.status == "withdrawn"
     assert sums(stores) == (0.3, 0.0)
-    assert history(stores).epoch.rated == Tally(history(stores).epoch.rated.n, 0.0)
+    assert history(stores).epoch.rated == RatedSums(history(stores).epoch.rated.n, 0.0)
     assert (history(stores).n_predicted, history(stores).squared_errors) == (0.0, (0.0, 0.0, 0.0, 0.0))
     assert await remembered(stores, decision_id) == ("small", 0.0, 0.3)
 
 
 async def test_a_signal_is_no_feedback_to_withdraw_or_revise(stores: Stores) -> None:
     decision_id = await answered(stores)
-    await notice(stores, decision_id, noticed())
+    await learn_signals(stores, decision_id, signals())
 
     nothing = await stores.evidence.learn(a_feedback(None), None)
     first = await stores.evidence.learn(a_feedback(0.0), a_reward("0"))
@@ -156,7 +156,7 @@ async def test_a_signal_is_no_feedback_to_withdraw_or_revise(stores: Stores) -> 
 async def test_a_score_that_passes_to_another_arm_lets_the_firsts_signals_count(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
-    await notice(stores, decision.decision_id, noticed("provider_error"))
+    await learn_signals(stores, decision.decision_id, signals("provider_error"))
     await rate(stores, 1.0)
     await stores.journal.log_outcome(an_outcome(decision, arm_id="large", kind="fallback"), [])
 
@@ -168,7 +168,7 @@ async def test_a_score_that_passes_to_another_arm_lets_the_firsts_signals_count(
 async def test_a_decision_not_to_be_learned_from_takes_no_signal(stores: Stores) -> None:
     decision_id = await answered(stores, learn=False)
 
-    assert await notice(stores, decision_id, noticed()) == []
+    assert await learn_signals(stores, decision_id, signals()) == []
 
     assert (await shown(stores))["signals"] == []
     assert dict(stores.evidence.sums(TENANT)) == {}
@@ -178,14 +178,14 @@ async def test_nothing_is_noticed_of_an_unknown_decision_or_anothers(stores: Sto
     decision_id = await answered(stores)
 
     with pytest.raises(UnknownRequest):
-        await notice(stores, uuid4(), noticed())
+        await learn_signals(stores, uuid4(), signals())
     with pytest.raises(UnknownRequest):
-        await stores.evidence.notice("other", decision_id, [noticed()], NOW)
+        await stores.evidence.learn_signals("other", decision_id, [signals()], NOW)
 
 
 async def test_the_record_shows_signals_beside_feedback(stores: Stores) -> None:
     decision_id = await answered(stores)
-    await notice(stores, decision_id, noticed("provider_error", "large"), noticed())
+    await learn_signals(stores, decision_id, signals("provider_error", "large"), signals())
     before = await shown(stores)
     await rate(stores, 0.5)
 
@@ -203,16 +203,16 @@ async def test_the_record_shows_signals_beside_feedback(stores: Stores) -> None:
 # --- any history -----------------------------------------------------------------------------------------
 
 SIGNALS: tuple[Signal, ...] = ("provider_error", "empty", "reask")
-Step = tuple[str, Noticed | float | None]  # what is noticed, or said, of a request
+Step = tuple[str, ImplicitSignal | float | None]  # what is noticed, or said, of a request
 
 
 def a_history(seed: int) -> list[Step]:
     rng = random.Random(seed)
 
-    def step() -> Noticed | float | None:
+    def step() -> ImplicitSignal | float | None:
         if rng.random() < 0.5:
             arm_id = rng.choice(["small", "large"])
-            return noticed(rng.choice(SIGNALS), arm_id, rng.choice(["0.1", "0.333333", "0.7"]))
+            return signals(rng.choice(SIGNALS), arm_id, rng.choice(["0.1", "0.333333", "0.7"]))
         return rng.choice([None, 0.0, 0.25, 1.0])
 
     return [(f"r{rng.randrange(6)}", step()) for _ in range(80)]
@@ -220,8 +220,8 @@ def a_history(seed: int) -> list[Step]:
 
 async def take(stores: Stores, ids: dict[str, UUID], step: Step) -> None:
     request_id, what = step
-    if isinstance(what, Noticed):
-        await notice(stores, ids[request_id], what)
+    if isinstance(what, ImplicitSignal):
+        await learn_signals(stores, ids[request_id], what)
         return
     reward = None if what is None else a_reward(str(what))
     await stores.evidence.learn(a_feedback(what, request_id), reward)
@@ -244,13 +244,13 @@ def expected(history: list[Step], arm_id: str) -> tuple[float, float]:
     n = reward_sum = 0.0
     for i in range(6):
         mine = [what for request_id, what in history if request_id == f"r{i}"]
-        scores = [what for what in mine if not isinstance(what, Noticed)]
+        scores = [what for what in mine if not isinstance(what, ImplicitSignal)]
         if scores and scores[-1] is not None and arm_id == ("large" if i % 2 else "small"):
             n, reward_sum = n + 1, reward_sum + scores[-1]
             continue
         first: dict[Signal, float] = {}
         for what in mine:
-            if isinstance(what, Noticed) and what.arm_id == arm_id:
+            if isinstance(what, ImplicitSignal) and what.arm_id == arm_id:
                 first.setdefault(what.signal, float(what.weight))
         n += min(1.0, sum(first.values()))
     return n, reward_sum

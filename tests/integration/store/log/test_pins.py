@@ -1,4 +1,4 @@
-"""The contract of pins, written with decisions and moved by outcomes; held by the fake and by PostgreSQL."""
+"""The contract of conversation states: decisions write them, outcomes move them; on the fake and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from service.domain.ports import Pins
-from service.domain.types import Decision, Pin, Session, Turn
+from service.domain.ports import ConversationStates
+from service.domain.types import ConversationState, ConversationStep, Decision, Turn
 from service.errors import RequestConflict
 from service.store.connection.pool import Database
-from service.store.log.pins import PostgresPins
-from tests.fakes_store import FakePins, FakeStore
+from service.store.log.pins import PostgresConversationStates
+from tests.fakes_store import FakeConversationStates, FakeStore
 from tests.integration.stores import NOW, TENANT, Stores, a_decision, an_attempt, an_outcome
 
 KEY = b"\x00 key"
@@ -22,33 +22,41 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def pins(backing: FakeStore | Database) -> Pins:
-    return FakePins(backing) if isinstance(backing, FakeStore) else PostgresPins(backing)
+def conversation_states(backing: FakeStore | Database) -> ConversationStates:
+    return (
+        FakeConversationStates(backing)
+        if isinstance(backing, FakeStore)
+        else PostgresConversationStates(backing)
+    )
 
 
 def in_session(
     request_id: str = "r1", *, turn: int = 1, after_s: float = 0.0, key: bytes | None = KEY, **changes: Any
 ) -> Decision:
     decision = a_decision(request_id)
-    session = Session(turn=turn, vendor="acme", n_foreign=0, holdout=None)
+    step = ConversationStep(turn=turn, vendor="acme", n_messages_of_other_vendors=0, holdout=None)
     query = replace(decision.query, turn=Turn(key=key, continues=True))
     decided_at = NOW + timedelta(seconds=after_s)
-    return replace(decision, query=query, session=session, decided_at=decided_at, **changes)
+    return replace(decision, query=query, step=step, decided_at=decided_at, **changes)
 
 
-async def test_of_an_unknown_conversation_there_is_no_pin(pins: Pins) -> None:
-    assert await pins.find(TENANT, KEY, LONG_AGO) is None
+async def test_of_an_unknown_conversation_there_is_no_pin(conversation_states: ConversationStates) -> None:
+    assert await conversation_states.find(TENANT, KEY, LONG_AGO) is None
 
 
-async def test_a_logged_decision_pins_its_conversation(stores: Stores, pins: Pins) -> None:
+async def test_a_logged_decision_pins_its_conversation(
+    stores: Stores, conversation_states: ConversationStates
+) -> None:
     decision = in_session()
-    session = Session(turn=3, vendor="acme", n_foreign=7, holdout=True, held_arm_id="large", gain=0.25)
-    await stores.journal.log_decision(replace(decision, session=session))
+    step = ConversationStep(
+        turn=3, vendor="acme", n_messages_of_other_vendors=7, holdout=True, previous_arm_id="large", gain=0.25
+    )
+    await stores.journal.log_decision(replace(decision, step=step))
 
-    assert await pins.find(TENANT, KEY, LONG_AGO) == Pin(
+    assert await conversation_states.find(TENANT, KEY, LONG_AGO) == ConversationState(
         arm_id="small",
         vendor="acme",
-        n_foreign=7,
+        n_messages_of_other_vendors=7,
         turns=3,
         holdout=True,
         decision_id=decision.decision_id,
@@ -56,69 +64,85 @@ async def test_a_logged_decision_pins_its_conversation(stores: Stores, pins: Pin
     )
 
 
-async def test_a_request_on_its_own_pins_nothing(stores: Stores, pins: Pins) -> None:
-    await stores.journal.log_decision(replace(in_session(), session=None))
+async def test_a_request_on_its_own_pins_nothing(
+    stores: Stores, conversation_states: ConversationStates
+) -> None:
+    await stores.journal.log_decision(replace(in_session(), step=None))
 
-    assert await pins.find(TENANT, KEY, LONG_AGO) is None
+    assert await conversation_states.find(TENANT, KEY, LONG_AGO) is None
 
 
 async def test_the_newest_decision_holds_in_whatever_order_they_are_written(
-    stores: Stores, pins: Pins
+    stores: Stores, conversation_states: ConversationStates
 ) -> None:
     newer = in_session("r2", turn=2, after_s=5.0, arm_id="large")
     await stores.journal.log_decision(newer)
     await stores.journal.log_decision(in_session("r1"))
 
-    pin = await pins.find(TENANT, KEY, LONG_AGO)
+    conversation = await conversation_states.find(TENANT, KEY, LONG_AGO)
 
-    assert pin is not None
-    assert (pin.arm_id, pin.turns, pin.decision_id) == ("large", 2, newer.decision_id)
+    assert conversation is not None
+    assert (conversation.arm_id, conversation.turns, conversation.decision_id) == (
+        "large",
+        2,
+        newer.decision_id,
+    )
 
 
-async def test_tenants_and_keys_have_pins_of_their_own(stores: Stores, pins: Pins) -> None:
+async def test_tenants_and_keys_have_pins_of_their_own(
+    stores: Stores, conversation_states: ConversationStates
+) -> None:
     await stores.journal.log_decision(in_session("r1"))
     await stores.journal.log_decision(in_session("r2", key=b"other", arm_id="large"))
 
-    assert await pins.find("other", KEY, LONG_AGO) is None
-    other = await pins.find(TENANT, b"other", LONG_AGO)
+    assert await conversation_states.find("other", KEY, LONG_AGO) is None
+    other = await conversation_states.find(TENANT, b"other", LONG_AGO)
     assert other is not None
     assert other.arm_id == "large"
 
 
-async def test_a_decision_that_came_second_under_its_id_pins_nothing(stores: Stores, pins: Pins) -> None:
+async def test_a_decision_that_came_second_under_its_id_pins_nothing(
+    stores: Stores, conversation_states: ConversationStates
+) -> None:
     first = in_session("r1")
     await stores.journal.log_decision(first)
 
     with pytest.raises(RequestConflict):
         await stores.journal.log_decision(in_session("r1", after_s=5.0, arm_id="large"))
 
-    pin = await pins.find(TENANT, KEY, LONG_AGO)
-    assert pin is not None
-    assert pin.decision_id == first.decision_id
+    conversation = await conversation_states.find(TENANT, KEY, LONG_AGO)
+    assert conversation is not None
+    assert conversation.decision_id == first.decision_id
 
 
-async def test_an_answer_of_another_arm_takes_the_conversation_along(stores: Stores, pins: Pins) -> None:
+async def test_an_answer_of_another_arm_takes_the_conversation_along(
+    stores: Stores, conversation_states: ConversationStates
+) -> None:
     decision = in_session()
     await stores.journal.log_decision(decision)
-    held = decision.pin
-    assert held is not None
-    moved = replace(held, arm_id="large", vendor="other", n_foreign=4, updated_at=NOW + SECOND)
-    outcome = an_outcome(decision, arm_id="large", kind="fallback", pin=moved)
+    before = decision.conversation
+    assert before is not None
+    moved = replace(
+        before, arm_id="large", vendor="other", n_messages_of_other_vendors=4, updated_at=NOW + SECOND
+    )
+    outcome = an_outcome(decision, arm_id="large", kind="fallback", conversation=moved)
     await stores.journal.log_outcome(outcome, [an_attempt(decision)])
 
-    assert await pins.find(TENANT, KEY, LONG_AGO) == moved
+    assert await conversation_states.find(TENANT, KEY, LONG_AGO) == moved
 
 
-async def test_a_late_answer_does_not_move_a_conversation_that_went_on(stores: Stores, pins: Pins) -> None:
+async def test_a_late_answer_does_not_move_a_conversation_that_went_on(
+    stores: Stores, conversation_states: ConversationStates
+) -> None:
     decision, next_one = in_session("r1"), in_session("r2", turn=2, after_s=5.0)
     for each in (decision, next_one):
         await stores.journal.log_decision(each)
-    held = decision.pin
-    assert held is not None
-    outcome = an_outcome(decision, pin=replace(held, arm_id="large", updated_at=NOW + 9 * SECOND))
+    before = decision.conversation
+    assert before is not None
+    outcome = an_outcome(decision, conversation=replace(before, arm_id="large", updated_at=NOW + 9 * SECOND))
     await stores.journal.log_outcome(outcome, [])
 
-    assert await pins.find(TENANT, KEY, LONG_AGO) == next_one.pin
+    assert await conversation_states.find(TENANT, KEY, LONG_AGO) == next_one.conversation
 
 
 async def test_a_retry_finds_how_the_first_stood_in_its_conversation(stores: Stores) -> None:
@@ -128,14 +152,16 @@ async def test_a_retry_finds_how_the_first_stood_in_its_conversation(stores: Sto
     logged = await stores.journal.find(TENANT, "r1")
 
     assert logged is not None
-    assert logged.session == decision.session
+    assert logged.step == decision.step
 
 
-async def test_a_conversation_is_found_while_it_goes_on_and_pruned_after(stores: Stores, pins: Pins) -> None:
+async def test_a_conversation_is_found_while_it_goes_on_and_pruned_after(
+    stores: Stores, conversation_states: ConversationStates
+) -> None:
     await stores.journal.log_decision(in_session())
 
-    assert await pins.find(TENANT, KEY, NOW) is not None
-    assert await pins.find(TENANT, KEY, NOW + SECOND) is None
-    assert await pins.prune(NOW) == 0
-    assert await pins.prune(NOW + SECOND) == 1
-    assert await pins.find(TENANT, KEY, LONG_AGO) is None
+    assert await conversation_states.find(TENANT, KEY, NOW) is not None
+    assert await conversation_states.find(TENANT, KEY, NOW + SECOND) is None
+    assert await conversation_states.prune(NOW) == 0
+    assert await conversation_states.prune(NOW + SECOND) == 1
+    assert await conversation_states.find(TENANT, KEY, LONG_AGO) is None

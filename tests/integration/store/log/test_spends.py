@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from service.domain.types import Decision, PacedArm, Session, Turn
+from service.domain.types import ConversationStep, Decision, PacedArm, Turn
 from service.store.connection.pool import Database
 from service.store.log.journal import PostgresJournal
 from service.store.log.spends import newest_spends
@@ -52,9 +52,9 @@ async def test_weights_of_the_callers_own_count_and_arms_without_a_lot_do_not(da
     journal = PostgresJournal(database)
     stays = a_decision("r1")
     options = replace(stays.query.options, feedback_weight=0.25)
-    session = Session(2, "openai", 0, None, held_arm_id="small", is_drawn=False)
+    step = ConversationStep(2, "openai", 0, None, previous_arm_id="small", is_drawn=False)
     title = later(a_decision("r2"), 1)
-    await journal.log_decision(replace(stays, query=replace(stays.query, options=options), session=session))
+    await journal.log_decision(replace(stays, query=replace(stays.query, options=options), step=step))
     await journal.log_decision(replace(title, query=replace(title.query, turn=Turn(is_housekeeping=True))))
 
     first, second = await newest_spends(database, TENANT, 10, 10)

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from service.domain.ports import Reports
-from service.domain.traffic import Group, Tally, total
-from service.domain.types import Decision, Noticed, Usage
+from service.domain.traffic import Group, TrafficTotals, total
+from service.domain.types import Decision, ImplicitSignal, Usage
 from service.errors import StoreUnavailable
 from service.store.connection.pool import Database
 from service.store.log.traffic import PostgresReports
@@ -31,7 +31,7 @@ from tests.integration.stores import (
 DAY = timedelta(days=1)
 
 
-async def counted(reports: Reports, *, tenant: str = TENANT) -> Tally:
+async def counted(reports: Reports, *, tenant: str = TENANT) -> TrafficTotals:
     return total((await reports.traffic(tenant, NOW - 10 * DAY, NOW + 10 * DAY)).values())
 
 
@@ -61,7 +61,7 @@ async def test_an_answered_and_rated_request_is_counted_with_all_its_numbers(
 
     cost = Decimal("0.000123456")
     assert traffic == {
-        Group(date(2026, 7, 1), "small", "exploit", None): Tally(
+        Group(date(2026, 7, 1), "small", "exploit", None): TrafficTotals(
             n_requests=1,
             n_ok=1,
             cost_usd=cost,
@@ -149,8 +149,8 @@ async def test_the_newest_rating_stands_and_what_nobody_said_is_none(
     await stores.evidence.learn(a_feedback(None, "withdrawn"), None)
     implicit = await stores.journal.find(TENANT, "implicit")
     assert implicit is not None
-    empty = [Noticed("empty", "small", Decimal("0.25"))]
-    await stores.evidence.notice(TENANT, implicit.decision_id, empty, NOW)
+    empty = [ImplicitSignal("empty", "small", Decimal("0.25"))]
+    await stores.evidence.learn_signals(TENANT, implicit.decision_id, empty, NOW)
 
     found = await counted(reports)
 

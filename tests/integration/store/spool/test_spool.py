@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.types import Attempt, Decision, Outcome, Session, Turn
+from service.domain.types import Attempt, ConversationStep, Decision, Outcome, Turn
 from service.errors import RequestConflict, StoreUnavailable
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import evidence_differences
 from service.store.log.journal import PostgresJournal
-from service.store.spool.codec import Run, decode, encode
+from service.store.spool.codec import CompletedRun, decode, encode
 from service.store.spool.spool import Spool, SpoolingJournal
 from tests.fakes_store import FakeEvidence, FakeJournal, FakeStore
 from tests.integration.postgres_server import PostgresServer, migrate_database
@@ -64,7 +64,7 @@ def test_a_decision_comes_back_as_it_was() -> None:
     decision = a_decision(text="naïve\n\0 text")
     in_a_conversation = replace(decision.query, turn=Turn(b"key", True, True, 3), n_client_retries=2)
     decision = replace(
-        decision, query=in_a_conversation, session=Session(2, "acme", 1, True, "small", gain=0.1)
+        decision, query=in_a_conversation, step=ConversationStep(2, "acme", 1, True, "small", gain=0.1)
     )
 
     back = decode(encode(decision, store_texts=True))
@@ -89,13 +89,13 @@ def test_a_decision_spooled_before_there_was_a_holdout_still_decodes() -> None:
 
 def test_an_outcome_comes_back_as_it_was() -> None:
     decision = a_decision()
-    run = Run(an_outcome(decision), (an_attempt(decision), an_attempt(decision, 1, ttft_s=None)))
+    run = CompletedRun(an_outcome(decision), (an_attempt(decision), an_attempt(decision, 1, ttft_s=None)))
 
     assert decode(encode(run, store_texts=True)) == run
 
 
 def test_an_outcome_spooled_before_calls_had_dollars_of_their_own_comes_back() -> None:
-    run = Run(an_outcome(a_decision(), cost_usd=Decimal("0.02")), ())
+    run = CompletedRun(an_outcome(a_decision(), cost_usd=Decimal("0.02")), ())
     line = encode(run, store_texts=True)
 
     older = line.replace(b'"call_cost_usd":"0.02",', b"")
@@ -106,7 +106,7 @@ def test_an_outcome_spooled_before_calls_had_dollars_of_their_own_comes_back() -
 
 def test_texts_do_not_reach_the_disk_unless_switched_on() -> None:
     decision = a_decision(text="secret")
-    run = Run(an_outcome(decision, answer_text="secret"), ())
+    run = CompletedRun(an_outcome(decision, answer_text="secret"), ())
 
     lines = encode(decision, store_texts=False) + encode(run, store_texts=False)
 
