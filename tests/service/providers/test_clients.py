@@ -62,7 +62,7 @@ async def test_the_built_callers_reach_simulator_and_upstream(upstream: Upstream
 WARMED = """
 import asyncio, sys
 from service.providers.clients import build_provider_clients
-from service.providers.simulator import SimulatedClient
+from service.providers.simulator.simulator import SimulatedClient
 
 callers = build_provider_clients({}, None, simulator=SimulatedClient())
 asyncio.run(callers.warm({"openai", "simulator"}))
