@@ -64,7 +64,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> No
         with tempfile.TemporaryDirectory(prefix="llm-router-metrics-") as shared:
             os.environ[MULTIPROCESS_DIR] = shared
             config = uvicorn.Config(
-                "service.serving:worker_app", factory=True, workers=workers, **_uvicorn(settings)
+                "service.commands.serve:worker_app", factory=True, workers=workers, **_uvicorn(settings)
             )
             Multiprocess(config, [listener]).run()
 
