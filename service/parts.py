@@ -24,6 +24,7 @@ from service.completion.fallback import FallbackChain
 from service.completion.request_run import RequestRun
 from service.completion.shadow import Shadows
 from service.conversations.affinity import ConversationAffinity
+from service.domain.decision import Json, Outcome, Signal
 from service.domain.ports import (
     ArmRegistry,
     Clock,
@@ -37,7 +38,6 @@ from service.domain.ports import (
     Tokenizers,
 )
 from service.domain.tokens import TokenCounter
-from service.domain.types import Json, Outcome, Signal
 from service.errors import MemoryUnavailable, StoreUnavailable
 from service.learning.implicit import ImplicitFeedback
 from service.learning.learner import Learner

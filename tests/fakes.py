@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
-from service.domain.types import Answer, Arm, Chunk, Json, Native, Usage, Vector
+from service.domain.decision import Answer, Arm, Chunk, Json, Native, Usage, Vector
 from service.domain.usage import reported
 from tests.fakes_arms import FakeArmRegistry, FakeShadowLog
 from tests.fakes_memory import FakeMemory

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from service.domain.decision import Experience, Neighbour, Vector
 from service.domain.neighbours import NeighbourColumns
-from service.domain.types import Experience, Neighbour, Vector
 from service.errors import MemoryUnavailable
 
 

@@ -12,9 +12,7 @@ from uuid import UUID
 import orjson
 
 from bandit.drift import ArmHistory
-from service.domain.explanation import explanation
-from service.domain.registration import ArmRegistration, ShadowAnswer
-from service.domain.types import (
+from service.domain.decision import (
     ArmSums,
     Attempt,
     ConversationState,
@@ -31,6 +29,8 @@ from service.domain.types import (
     Reward,
     Usage,
 )
+from service.domain.explanation import explanation
+from service.domain.registration import ArmRegistration, ShadowAnswer
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.store.connection.values import storable
 from service.store.evidence.histories import RecordedFeedback, folded

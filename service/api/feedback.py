@@ -27,7 +27,7 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.dialects.openai import Location, field_path, invalid
 from service.dialects.turns import MAX_KEY_CHARS
-from service.domain.types import ConversationFeedback, Feedback, Json, Learned
+from service.domain.decision import ConversationFeedback, Feedback, Json, Learned
 from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownRequest
 from service.parts import Parts
 

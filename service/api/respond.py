@@ -16,7 +16,7 @@ from service.api.json_response import JsonAnswer
 from service.api.sse_response import EventStream
 from service.completion.completion import Completed, Head, Streaming
 from service.dialects import sse
-from service.domain.types import Json, Query
+from service.domain.decision import Json, Query
 from service.errors import RouterError
 from service.parts import Parts
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from service.domain.decision import Arm
 from service.domain.ports import Clock
-from service.domain.types import Arm
 from service.errors import ProviderError, ProviderOutOfCredit, ProviderRateLimited, ProviderRejected
 
 # Arms that name the same thing rest together.

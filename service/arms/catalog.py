@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from service.arms.breaker import Breaker
 from service.arms.capabilities import lacking, needs
+from service.domain.decision import Arm, Query, Rejection
 from service.domain.neighbours import NeighbourColumns
 from service.domain.registration import ArmRegistration, ArmState
 from service.domain.tokens import prompt_tokens, tokenizer_of
-from service.domain.types import Arm, Query, Rejection
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer
 
 USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how long an answer gets

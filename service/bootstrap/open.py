@@ -18,8 +18,8 @@ from embeddings.encoder import Encoder, EncoderError, TextEncoder
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.background import Background
+from service.domain.decision import DEFAULT_TENANT
 from service.domain.ports import Memory, ModelClient
-from service.domain.types import DEFAULT_TENANT
 from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.memory.qdrant import QdrantMemory

@@ -16,9 +16,9 @@ from service.arms.configured import choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.lifecycle import line_up
 from service.bootstrap.open import open_database, open_encoder, open_memory, silent
+from service.domain.decision import Arm, Experience, Vector
 from service.domain.ports import Memory
 from service.domain.registration import ArmRegistration
-from service.domain.types import Arm, Experience, Vector
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.comparability import arms_apart, settings_apart
 from service.evaluation.evaluate import Evaluation, evaluate, refused, why_not

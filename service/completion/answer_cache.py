@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 import orjson
 
+from service.domain.decision import Json, Query
 from service.domain.ports import Clock
-from service.domain.types import Json, Query
 
 HOW_NOT_WHAT = frozenset({"stream", "stream_options"})  # fields that change how an answer is sent only
 

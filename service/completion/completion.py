@@ -19,9 +19,7 @@ from service.completion.model_call import ModelCall
 from service.completion.readahead import LookaheadStream
 from service.completion.request_run import RequestRun
 from service.domain.chunks import as_chunks
-from service.domain.explanation import explanation
-from service.domain.ports import Clock, Journal, ModelClient
-from service.domain.types import (
+from service.domain.decision import (
     Answer,
     Arm,
     AttemptStatus,
@@ -33,6 +31,8 @@ from service.domain.types import (
     Outcome,
     Query,
 )
+from service.domain.explanation import explanation
+from service.domain.ports import Clock, Journal, ModelClient
 from service.errors import (
     AllArmsFailed,
     ProviderBroken,

@@ -15,8 +15,8 @@ from service.arms.catalog import Catalog, list_cost_usd
 from service.completion.faults import fault_of
 from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun
+from service.domain.decision import Arm, Candidate, LoggedDecision, Query, Signal
 from service.domain.ports import Clock
-from service.domain.types import Arm, Candidate, LoggedDecision, Query, Signal
 from service.errors import (
     AllArmsFailed,
     ProviderCutShort,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from service.domain.types import Answer, Arm, Chunk, Json, Query, Signal, Usage
+from service.domain.decision import Answer, Arm, Chunk, Json, Query, Signal, Usage
 from service.domain.usage import estimated_usage
 from service.errors import ProviderBroken, ProviderRejected
 

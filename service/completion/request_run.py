@@ -12,7 +12,7 @@ from uuid import UUID
 
 from service.completion.model_call import ModelCall, texts_of
 from service.conversations.portability import safe_history, vendor_of
-from service.domain.types import (
+from service.domain.decision import (
     Arm,
     Attempt,
     AttemptStatus,

@@ -12,9 +12,9 @@ from service.arms.catalog import Catalog, list_cost_usd
 from service.background import Background
 from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun
+from service.domain.decision import Arm, Outcome
 from service.domain.ports import Clock, ModelClient, ShadowLog
 from service.domain.registration import ShadowAnswer
-from service.domain.types import Arm, Outcome
 from service.errors import ProviderError, ProviderTimeout, StoreUnavailable
 
 log = structlog.get_logger(__name__)

@@ -11,8 +11,8 @@ from decimal import Decimal
 import structlog
 
 from service.conversations.portability import vendor_of
+from service.domain.decision import Arm, ConversationState, ConversationStep, Query
 from service.domain.ports import Clock, ConversationStates
-from service.domain.types import Arm, ConversationState, ConversationStep, Query
 from service.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)

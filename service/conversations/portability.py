@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service.conversations.gemini_signatures import MARK, signature_in
-from service.domain.types import Arm, Json
+from service.domain.decision import Arm, Json
 
 # What a model thought is for its own vendor's eyes: others refuse it. Fields of a message, a call or a part.
 THINKING_FIELDS = frozenset(

@@ -23,8 +23,8 @@ from service.dialects.openai import (
     validated,
 )
 from service.dialects.turns import asked_text, turn_of, with_housekeeping
+from service.domain.decision import AUTO, Json, Native, Query
 from service.domain.tokens import FILE_TOKENS
-from service.domain.types import AUTO, Json, Native, Query
 from service.errors import BadRequest
 
 BYTES_PER_TOKEN = 4

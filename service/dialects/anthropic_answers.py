@@ -11,8 +11,8 @@ import orjson
 
 from service.conversations.gemini_signatures import signed_id
 from service.dialects.anthropic_to_openai import tool_id
+from service.domain.decision import Arm, Chunk, Json, Usage
 from service.domain.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
-from service.domain.types import Arm, Chunk, Json, Usage
 from service.domain.usage import reported_to_anthropic, usage_from
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'

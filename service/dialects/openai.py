@@ -21,9 +21,9 @@ from pydantic import (
 )
 
 from service.dialects.turns import asked_text, session_id_of, turn_of, with_housekeeping
+from service.domain.decision import AUTO, Json, Options, Query
 from service.domain.nesting import MAX_DEPTH_ASKED, is_deeper_than
 from service.domain.tokens import FILE_PARTS, FILE_TOKENS
-from service.domain.types import AUTO, Json, Options, Query
 from service.errors import BadRequest
 
 BYTES_PER_TOKEN = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 
-from service.domain.types import Chunk, Json, Usage
+from service.domain.decision import Chunk, Json, Usage
 
 
 async def as_chunks(body: Json) -> AsyncGenerator[Chunk, None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.domain.types import Candidate, Decision, Json, Options
+from service.domain.decision import Candidate, Decision, Json, Options
 
 # Keys that version 0.1.0 logged, and what they are called now; in the explanation itself, and in its parts.
 _RENAMED = {

@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from service.domain.types import Neighbour
+from service.domain.decision import Neighbour
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

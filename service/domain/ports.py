@@ -9,10 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from bandit.drift import ArmHistory
-from service.domain.neighbours import NeighbourColumns
-from service.domain.registration import ArmFigures, ArmRegistration, ShadowAnswer
-from service.domain.traffic import Group, TrafficTotals
-from service.domain.types import (
+from service.domain.decision import (
     Answer,
     Arm,
     ArmSums,
@@ -32,6 +29,9 @@ from service.domain.types import (
     Reward,
     Vector,
 )
+from service.domain.neighbours import NeighbourColumns
+from service.domain.registration import ArmFigures, ArmRegistration, ShadowAnswer
+from service.domain.traffic import Group, TrafficTotals
 
 Clock = Callable[[], datetime]  # aware UTC
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Context, Decimal
 from typing import Literal
 
-from service.domain.types import ArmSums, Attempt, Json, Price
+from service.domain.decision import ArmSums, Attempt, Json, Price
 
 # active: may be chosen. shadow: answers unseen, beside others. draining: answers only who names it, and
 # finishes what it began. retired: answers nobody.

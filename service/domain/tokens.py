@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from service.domain.decision import Arm, Json, Query
 from service.domain.ports import Tokenizers
-from service.domain.types import Arm, Json, Query
 
 FILE_TOKENS = 1_600  # of an image, a sound or a document; what Anthropic counts for a large image
 FILE_PARTS = frozenset({"image_url", "input_audio", "file"})

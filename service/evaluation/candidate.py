@@ -15,8 +15,8 @@ from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
 from bandit.records import PRIOR_KEPT, ArmRecords
 from service.arms.catalog import USUAL_ANSWER_TOKENS
+from service.domain.decision import Arm, Json, LoggedRound, Neighbour, Options
 from service.domain.neighbours import NeighbourColumns
-from service.domain.types import Arm, Json, LoggedRound, Neighbour, Options
 from service.routing.router import as_floats, narrowed, neighbours_of
 
 

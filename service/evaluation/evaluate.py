@@ -23,7 +23,7 @@ from bandit.ope import (
     compare,
     joined,
 )
-from service.domain.types import LoggedRound
+from service.domain.decision import LoggedRound
 from service.evaluation.candidate import CandidateConfig, JudgedRound, is_complete
 
 BATCH = 500

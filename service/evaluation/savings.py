@@ -7,8 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from bandit.welch import Difference, Sample, difference
+from service.domain.decision import Price, Usage
 from service.domain.traffic import TrafficTotals
-from service.domain.types import Price, Usage
 from service.domain.usage import cost_usd
 
 CONFIDENCE = 0.95

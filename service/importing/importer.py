@@ -14,9 +14,9 @@ import orjson
 
 from embeddings.encoder import TextEncoder
 from service.arms.catalog import list_cost_usd
+from service.domain.decision import Arm, Attempt, Decision, Feedback, Options, Outcome, Query, Usage
 from service.domain.ports import Evidence, Journal
 from service.domain.registration import ArmRegistration
-from service.domain.types import Arm, Attempt, Decision, Feedback, Options, Outcome, Query, Usage
 from service.errors import RequestConflict
 from service.importing.rows import Row
 from service.learning.rewards import reward_of

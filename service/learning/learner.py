@@ -12,8 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from service.domain.ports import Evidence, Journal, Memory
-from service.domain.types import (
+from service.domain.decision import (
     ConversationFeedback,
     ConversationLearned,
     Feedback,
@@ -21,6 +20,7 @@ from service.domain.types import (
     Learned,
     Pending,
 )
+from service.domain.ports import Evidence, Journal, Memory
 from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
 from service.learning import rewards
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from service.domain.types import Query, Vector
+from service.domain.decision import Query, Vector
 
 MAX_QUESTIONS = 10_000
 SAME_COSINE = 0.95

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from service.domain.decision import Experience, Vector
 from service.domain.neighbours import NeighbourColumns
-from service.domain.types import Experience, Vector
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
 from service.memory.points import space_name

@@ -19,8 +19,8 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from service.domain.decision import Experience, Vector
 from service.domain.neighbours import NeighbourColumns, Point, key_of
-from service.domain.types import Experience, Vector
 from service.memory.points import require_dimension, to_micros
 
 Ints = npt.NDArray[np.int64]

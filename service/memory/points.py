@@ -10,7 +10,7 @@ from uuid import UUID
 
 import numpy as np
 
-from service.domain.types import Experience, Neighbour, Vector
+from service.domain.decision import Experience, Neighbour, Vector
 
 TENANT = "tenant"
 ARM_ID = "arm_id"

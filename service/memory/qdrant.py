@@ -21,8 +21,8 @@ from qdrant_client.models import (
     Record,
 )
 
+from service.domain.decision import Experience, Vector
 from service.domain.neighbours import NeighbourColumns
-from service.domain.types import Experience, Vector
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
 from service.memory.collection import Collection, client_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Protocol
 
+from service.domain.decision import Answer, Arm, Chunk, Json, Native
 from service.domain.ports import Clock
-from service.domain.types import Answer, Arm, Chunk, Json, Native
 from service.providers.anthropic import AnthropicClient
 from service.providers.litellm import LiteLLMClient
 from service.providers.openai_compatible import OpenAICompatibleClient

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from service.domain.types import Arm, Json
+from service.domain.decision import Arm, Json
 from service.errors import (
     REJECTING_STATUSES,
     ProviderBroken,

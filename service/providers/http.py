@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import aiohttp
 import orjson
 
+from service.domain.decision import Arm, Json
 from service.domain.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
 from service.domain.ports import Clock
-from service.domain.types import Arm, Json
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import retry_after_s
 from service.providers.streams import EventReader

@@ -15,8 +15,8 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
+from service.domain.decision import Answer, Arm, Chunk, Json
 from service.domain.ports import Clock
-from service.domain.types import Answer, Arm, Chunk, Json
 from service.domain.usage import estimated_usage, reported, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
 from service.providers.failures import failure, failure_in, retry_after_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.domain.types import Json
+from service.domain.decision import Json
 from service.errors import ProviderRejected
 
 

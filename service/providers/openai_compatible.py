@@ -9,8 +9,8 @@ from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from service.domain.chunks import pieces
+from service.domain.decision import Answer, Arm, Chunk, Json
 from service.domain.ports import Clock
-from service.domain.types import Answer, Arm, Chunk, Json
 from service.domain.usage import estimated_usage, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError
 from service.providers.failures import failure_in

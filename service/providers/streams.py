@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 
-from service.domain.types import Arm, Chunk, Json, Usage
+from service.domain.decision import Arm, Chunk, Json, Usage
 from service.domain.usage import estimated_usage, reported, text_bytes, usage_from
 from service.errors import ProviderBroken
 

@@ -10,8 +10,8 @@ import numpy as np
 from bandit import thompson
 from bandit.beta import Beta
 from bandit.budget import WINDOW, Pacer
+from service.domain.decision import Decision, PacedArm, Spend
 from service.domain.registration import ArmRegistration
-from service.domain.types import Decision, PacedArm, Spend
 
 N_RESUMED = 1000  # decisions that the purse of a new process has paid
 N_PRICED = WINDOW  # the newest of them, that its price is solved on

@@ -24,10 +24,8 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.catalog import Catalog, list_cost_usd
 from service.completion.request_run import RequestRun
 from service.conversations.affinity import ConversationAffinity
-from service.domain import types
-from service.domain.neighbours import NeighbourColumns
-from service.domain.ports import Clock, Evidence, Memory
-from service.domain.types import (
+from service.domain import decision as types
+from service.domain.decision import (
     Arm,
     ArmSums,
     Candidate,
@@ -38,6 +36,8 @@ from service.domain.types import (
     Query,
     Vector,
 )
+from service.domain.neighbours import NeighbourColumns
+from service.domain.ports import Clock, Evidence, Memory
 from service.errors import MemoryUnavailable
 from service.routing.budget import charge
 from service.routing.ease import EaseFitter, FittedEase

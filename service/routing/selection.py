@@ -12,7 +12,7 @@ from bandit.beliefs import Beliefs
 from bandit.policy import Choice, Holdout, ThompsonPolicy, draw, stay
 from bandit.utility import UtilityTerms, price_in_utility
 from service.conversations.affinity import cache_loss_usd, step_of
-from service.domain.types import Arm, ConversationState, ConversationStep, DecisionKind, Query
+from service.domain.decision import Arm, ConversationState, ConversationStep, DecisionKind, Query
 
 
 @dataclass(frozen=True, slots=True)

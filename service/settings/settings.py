@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from service.dialects.chat_template import compiled
-from service.domain.types import AUTO, Price
+from service.domain.decision import AUTO, Price
 from service.errors import StartupError
 
 DEFAULT_CONFIG_FILE = "config.dev.yaml"

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from asyncpg import Record
 
+from service.domain.decision import Price
 from service.domain.registration import ArmFigures, ArmRegistration, PriceChange, Shadow
-from service.domain.types import Price
 from service.errors import StoreUnavailable
 from service.store.connection.follow import Follower
 from service.store.connection.pool import Connection, Database

@@ -10,8 +10,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 
-from service.domain.ports import Evidence, Journal
-from service.domain.types import (
+from service.domain.decision import (
     Attempt,
     Candidate,
     Decision,
@@ -26,6 +25,7 @@ from service.domain.types import (
     Reward,
     Usage,
 )
+from service.domain.ports import Evidence, Journal
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 123_457, tzinfo=UTC)
 TENANT = "default"

@@ -16,7 +16,7 @@ import orjson
 from service.app import create_app
 from service.arms.configured import ArmList
 from service.background import Background
-from service.domain.types import Arm, Json, Price
+from service.domain.decision import Arm, Json, Price
 from service.parts import Parts, wire
 from service.settings.settings import Settings
 from service.store.spool.spool import Spool, SpoolingJournal

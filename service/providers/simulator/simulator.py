@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from service.domain.types import Answer, Arm, Chunk, Json, Price, Usage
+from service.domain.decision import Answer, Arm, Chunk, Json, Price, Usage
 from service.domain.usage import estimated_usage, reported
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.simulator.skills import MODELS, topic_of, true_quality, uniform

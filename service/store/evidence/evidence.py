@@ -11,7 +11,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from bandit.drift import ArmHistory
-from service.domain.types import (
+from service.domain.decision import (
     ArmSums,
     Experience,
     Feedback,

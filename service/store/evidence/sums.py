@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from asyncpg import Record
 
-from service.domain.types import ArmSums, AttemptStatus, DecisionKind, Reward
+from service.domain.decision import ArmSums, AttemptStatus, DecisionKind, Reward
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback
 

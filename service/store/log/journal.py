@@ -6,8 +6,16 @@ from collections.abc import Sequence
 
 from asyncpg import Record
 
+from service.domain.decision import (
+    ArmSums,
+    Attempt,
+    ConversationStep,
+    Decision,
+    Json,
+    LoggedDecision,
+    Outcome,
+)
 from service.domain.explanation import explanation, in_current_words_of_conversation
-from service.domain.types import ArmSums, Attempt, ConversationStep, Decision, Json, LoggedDecision, Outcome
 from service.errors import RequestConflict, UnknownRequest
 from service.store.connection.pool import Connection, Database
 from service.store.connection.values import storable, to_bytes

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from asyncpg import Record
 
-from service.domain.types import ConversationState, Outcome
+from service.domain.decision import ConversationState, Outcome
 from service.store.connection.pool import Connection, Database
 
 

@@ -7,8 +7,8 @@ from functools import reduce
 
 from asyncpg import Record
 
+from service.domain.decision import Json
 from service.domain.explanation import in_current_words
-from service.domain.types import Json
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback, event_of
 

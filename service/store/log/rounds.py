@@ -7,8 +7,8 @@ from datetime import datetime
 
 from asyncpg import Record
 
+from service.domain.decision import LoggedRound
 from service.domain.explanation import in_current_words
-from service.domain.types import LoggedRound
 from service.store.connection.pool import Database
 
 _TIMEOUT_S = 3600.0  # it may read the whole log

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import asyncpg
 
+from service.domain.decision import ArmSums
 from service.domain.registration import ShadowAnswer
-from service.domain.types import ArmSums
 from service.store.connection.pool import Database
 from service.store.connection.values import storable
 from service.store.evidence.snapshot import Snapshot

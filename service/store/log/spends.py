@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncpg import Record
 
-from service.domain.types import Json, PacedArm, Spend
+from service.domain.decision import Json, PacedArm, Spend
 from service.store.connection.pool import Database
 
 # What was weighed is large, so it is fetched of the newest alone. The caller's choices are not the budget's,

@@ -16,8 +16,7 @@ from uuid import UUID
 import numpy as np
 import orjson
 
-from service.domain.explanation import in_current_words, in_current_words_of_conversation
-from service.domain.types import (
+from service.domain.decision import (
     Attempt,
     Candidate,
     ConversationState,
@@ -33,6 +32,7 @@ from service.domain.types import (
     Turn,
     Usage,
 )
+from service.domain.explanation import in_current_words, in_current_words_of_conversation
 from service.store.connection.values import from_bytes, to_bytes
 
 

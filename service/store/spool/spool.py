@@ -12,8 +12,8 @@ from uuid import UUID
 
 import structlog
 
+from service.domain.decision import Attempt, Decision, Json, LoggedDecision, Outcome
 from service.domain.ports import Journal
-from service.domain.types import Attempt, Decision, Json, LoggedDecision, Outcome
 from service.errors import RequestConflict, StoreUnavailable
 from service.store.spool.codec import CompletedRun, Entry, decode, encode
 from service.store.spool.durable_lines import LineFile

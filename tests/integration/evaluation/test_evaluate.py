@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.domain.types import LoggedRound
+from service.domain.decision import LoggedRound
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import evaluate
 from service.store.connection.pool import Database

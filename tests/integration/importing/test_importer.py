@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bandit.drift import RatedSums
+from service.domain.decision import Arm, Feedback, Learned, Price, Reward, Vector
 from service.domain.registration import ArmRegistration, PriceChange
-from service.domain.types import Arm, Feedback, Learned, Price, Reward, Vector
 from service.errors import StoreUnavailable
 from service.importing.importer import Importer
 from service.importing.rows import Row

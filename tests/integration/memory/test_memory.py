@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
 
+from service.domain.decision import Experience, Neighbour, Vector
 from service.domain.ports import Memory
-from service.domain.types import Experience, Neighbour, Vector
 from service.errors import MemoryUnavailable, StartupError
 from service.memory.edge import EdgeMemory
 from service.memory.points import to_experience, to_neighbour, to_payload

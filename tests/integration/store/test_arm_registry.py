@@ -10,9 +10,9 @@ from decimal import Decimal
 
 import pytest
 
+from service.domain.decision import Attempt, Json, Outcome, Price
 from service.domain.ports import ArmRegistry, Journal, ShadowLog
 from service.domain.registration import ArmRegistration, PriceChange, Shadow, ShadowAnswer
-from service.domain.types import Attempt, Json, Outcome, Price
 from service.errors import ModelConflict, StoreUnavailable
 from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.pool import Database

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from service.domain.types import Arm, Json
+from service.domain.decision import Arm, Json
 from service.providers.clients import ProviderClients
 from service.providers.openai_compatible import OpenAICompatibleClient
 from service.replay.faults import Fault

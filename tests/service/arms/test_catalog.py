@@ -12,9 +12,9 @@ import pytest
 from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.dialects.openai import read_query
+from service.domain.decision import Arm, Neighbour, Query
 from service.domain.neighbours import NeighbourColumns
 from service.domain.registration import ArmRegistration, ArmState, PriceChange
-from service.domain.types import Arm, Neighbour, Query
 from service.errors import (
     AllArmsFailed,
     AllArmsLimited,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from service.arms.lifecycle import line_up
+from service.domain.decision import Json, Price
 from service.domain.registration import ArmRegistration, PriceChange
-from service.domain.types import Json, Price
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from service.completion.answer_cache import AnswerCache
 from service.dialects import openai
 from service.domain.chunks import as_chunks
-from service.domain.types import Json, Options, Query
+from service.domain.decision import Json, Options, Query
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ANSWER: Json = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.types import Arm, Json
+from service.domain.decision import Arm, Json
 from service.providers.clients import ProviderClients
 from service.providers.openai_compatible import OpenAICompatibleClient
 from tests.service.providers import scripted

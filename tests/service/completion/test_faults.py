@@ -12,7 +12,7 @@ import pytest
 
 from service.completion.faults import failed_arms, fault_of
 from service.completion.model_call import ModelCall
-from service.domain.types import Answer, Attempt, Chunk, Json, Options, Query, Signal, Usage
+from service.domain.decision import Answer, Attempt, Chunk, Json, Options, Query, Signal, Usage
 from tests.service.world import SMALL
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

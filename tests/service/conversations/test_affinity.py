@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.domain.types import Json, Price
+from service.domain.decision import Json, Price
 from service.errors import ProviderBroken, ProviderRateLimited
 from tests.fakes import Reply
 from tests.service.world import World, arm, opened

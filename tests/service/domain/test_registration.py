@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
+from service.domain.decision import Price
 from service.domain.registration import ArmRegistration, PriceChange, price_change, typical_usd
-from service.domain.types import Price
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from service.domain.decision import Arm
 from service.domain.tokens import tokenizer_of
-from service.domain.types import Arm
 from tests.service.world import LARGE, SMALL, World, error_of, opened
 
 GPT = replace(SMALL, arm_id="gpt", model="openai/gpt-4o-mini", aliases=())  # a window of 4,000

@@ -13,8 +13,8 @@ import orjson
 import pytest
 
 from bandit.knobs import Knobs
+from service.domain.decision import Arm, Decision, LoggedRound, Price
 from service.domain.explanation import explanation
-from service.domain.types import Arm, Decision, LoggedRound, Price
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import Evaluation, evaluate, why_not
 from service.evaluation.report import as_json, as_text

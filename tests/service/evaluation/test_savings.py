@@ -5,8 +5,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from service.domain.decision import Price
 from service.domain.traffic import TrafficTotals
-from service.domain.types import Price
 from service.evaluation.savings import (
     MIN_SAMPLE,
     HoldoutDifference,

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import orjson
 import pytest
 
+from service.domain.decision import Experience, Vector
 from service.domain.neighbours import NeighbourColumns
-from service.domain.types import Experience, Vector
 from service.memory.index import Index
 from tests.fakes_memory import FakeMemory
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import orjson
 from aiohttp import web
 
-from service.domain.types import Arm, Chunk, Json
+from service.domain.decision import Arm, Chunk, Json
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

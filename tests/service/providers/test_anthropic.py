@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from service.domain.types import Arm, Json, Native, Usage
+from service.domain.decision import Arm, Json, Native, Usage
 from service.errors import (
     ProviderBroken,
     ProviderError,

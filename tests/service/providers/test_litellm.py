@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from service.domain.types import Arm, Json, Usage
+from service.domain.decision import Arm, Json, Usage
 from service.domain.usage import reported
 from service.errors import (
     ProviderBroken,

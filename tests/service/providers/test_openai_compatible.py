@@ -11,7 +11,7 @@ import orjson
 import pytest
 from openai.types.chat import completion_create_params
 
-from service.domain.types import Arm, Json, Usage
+from service.domain.decision import Arm, Json, Usage
 from service.errors import (
     ProviderBroken,
     ProviderError,

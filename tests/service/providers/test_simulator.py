@@ -6,7 +6,7 @@ from statistics import mean
 import orjson
 import pytest
 
-from service.domain.types import Arm, Json
+from service.domain.decision import Arm, Json
 from service.domain.usage import usage_from
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.simulator.simulator import (

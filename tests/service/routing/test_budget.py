@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bandit.budget import PURSE_LIMIT, PURSE_START, Pacer
+from service.domain.decision import PacedArm, Spend
 from service.domain.registration import ArmRegistration, PriceChange
-from service.domain.types import PacedArm, Spend
 from service.routing.budget import resume
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.types import ArmSums, ConversationFeedback, ConversationLearned
+from service.domain.decision import ArmSums, ConversationFeedback, ConversationLearned
 from service.errors import UnknownRequest
 from service.learning.learner import CONVERSATION_DECISIONS, Learner
 from service.store.connection.pool import Database

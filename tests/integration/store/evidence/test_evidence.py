@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bandit.drift import RatedSums
-from service.domain.types import ArmSums, Learned, Pending
+from service.domain.decision import ArmSums, Learned, Pending
 from service.errors import StoreUnavailable, UnknownRequest
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence

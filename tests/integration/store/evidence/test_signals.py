@@ -12,7 +12,7 @@ import pytest
 
 from bandit.drift import ArmHistory, RatedSums
 from service.commands.maintain import reconcile
-from service.domain.types import ArmSums, ImplicitSignal, Json, Signal
+from service.domain.decision import ArmSums, ImplicitSignal, Json, Signal
 from service.errors import UnknownRequest
 from service.learning.learner import Learner
 from service.store.connection.pool import Database

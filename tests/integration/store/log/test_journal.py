@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 import pytest
 
+from service.domain.decision import ArmSums
 from service.domain.explanation import explanation
-from service.domain.types import ArmSums
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.store.connection.pool import Database
 from service.store.log.journal import PostgresJournal

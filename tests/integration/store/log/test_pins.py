@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from service.domain.decision import ConversationState, ConversationStep, Decision, Turn
 from service.domain.ports import ConversationStates
-from service.domain.types import ConversationState, ConversationStep, Decision, Turn
 from service.errors import RequestConflict
 from service.store.connection.pool import Database
 from service.store.log.pins import PostgresConversationStates

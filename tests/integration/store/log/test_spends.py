@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from service.domain.types import ConversationStep, Decision, PacedArm, Turn
+from service.domain.decision import ConversationStep, Decision, PacedArm, Turn
 from service.store.connection.pool import Database
 from service.store.log.journal import PostgresJournal
 from service.store.log.spends import newest_spends

@@ -10,9 +10,9 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
+from service.domain.decision import Decision, ImplicitSignal, Usage
 from service.domain.ports import Reports
 from service.domain.traffic import Group, TrafficTotals, total
-from service.domain.types import Decision, ImplicitSignal, Usage
 from service.errors import StoreUnavailable
 from service.store.connection.pool import Database
 from service.store.log.traffic import PostgresReports

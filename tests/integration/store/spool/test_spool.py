@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.types import Attempt, ConversationStep, Decision, Outcome, Turn
+from service.domain.decision import Attempt, ConversationStep, Decision, Outcome, Turn
 from service.errors import RequestConflict, StoreUnavailable
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
