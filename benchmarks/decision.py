@@ -30,8 +30,10 @@ from service.arms.catalog import Catalog
 from service.background import Background
 from service.conversations.affinity import ConversationAffinity
 from service.dialects.openai import read_query
-from service.domain.decision import Arm, ArmSums, Experience, Price, Query
+from service.domain.arm import Arm, ArmSums, Price
+from service.domain.feedback import Experience
 from service.domain.ports import ConversationStates, Evidence
+from service.domain.query import Query
 from service.memory.edge import EdgeMemory
 from service.routing.ease import EaseFitter
 from service.routing.router import Router

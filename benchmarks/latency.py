@@ -28,7 +28,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.replay.demo import DEMO_FILE
 from service.replay.outcomes import read_outcomes
 from service.replay.tariff import router_settings

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.domain.decision import DEFAULT_TENANT
+from service.domain.basics import DEFAULT_TENANT
 from service.errors import RouterError, StartupError
 from service.settings.settings import Settings, config_path, load_settings, overlaid, process_environment
 

@@ -24,7 +24,9 @@ from service.completion.fallback import FallbackChain
 from service.completion.request_run import RequestRun
 from service.completion.shadow import Shadows
 from service.conversations.affinity import ConversationAffinity
-from service.domain.decision import Json, Outcome, Signal
+from service.domain.answer import Outcome
+from service.domain.basics import Json
+from service.domain.feedback import Signal
 from service.domain.ports import (
     ArmRegistry,
     Clock,

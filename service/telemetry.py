@@ -22,7 +22,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.completion.request_run import RequestRun
-from service.domain.decision import ImplicitSignal, Learned, Outcome
+from service.domain.answer import Outcome
+from service.domain.feedback import ImplicitSignal, Learned
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"

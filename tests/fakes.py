@@ -12,7 +12,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
-from service.domain.decision import Answer, Arm, Chunk, Json, Native, Usage, Vector
+from service.domain.answer import Answer, Chunk, Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json, Vector
+from service.domain.query import Native
 from service.domain.usage import reported
 from tests.fakes_arms import FakeArmRegistry, FakeShadowLog
 from tests.fakes_memory import FakeMemory

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from service.domain.decision import ArmSums
+from service.domain.arm import ArmSums
 from service.domain.registration import ArmFigures, ArmRegistration, PriceChange, ShadowAnswer
 from service.store.evidence.sums import nine_places, outcome_sums, six_places
 from tests.fakes_store import FakeStore

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from service.domain.decision import Experience, Neighbour, Vector
+from service.domain.basics import Vector
+from service.domain.decision import Neighbour
+from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns
 from service.errors import MemoryUnavailable
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from service.domain.decision import Decision, Outcome
+from service.domain.answer import Outcome
+from service.domain.decision import Decision
 from service.domain.traffic import Group, TrafficTotals
 from service.store.evidence.sums import nine_places, six_places
 from tests.fakes_store import FakeStore

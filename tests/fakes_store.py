@@ -12,24 +12,21 @@ from uuid import UUID
 import orjson
 
 from bandit.drift import ArmHistory
-from service.domain.decision import (
-    ArmSums,
-    Attempt,
-    ConversationState,
-    Decision,
+from service.domain.answer import Attempt, Outcome, Usage
+from service.domain.arm import ArmSums
+from service.domain.basics import Json
+from service.domain.conversation import ConversationState
+from service.domain.decision import Decision, LoggedDecision
+from service.domain.explanation import explanation
+from service.domain.feedback import (
     Experience,
     Feedback,
     FeedbackStatus,
     ImplicitSignal,
-    Json,
     Learned,
-    LoggedDecision,
-    Outcome,
     Pending,
     Reward,
-    Usage,
 )
-from service.domain.explanation import explanation
 from service.domain.registration import ArmRegistration, ShadowAnswer
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.store.connection.values import storable

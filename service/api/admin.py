@@ -17,7 +17,7 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.arms.lifecycle import ArmChange, ArmOverview
 from service.dialects.openai import field_path, invalid
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.domain.registration import ArmFigures, Shadow
 from service.errors import (
     AdminClosed,

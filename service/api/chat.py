@@ -21,7 +21,9 @@ from service.api.openapi import NO_ANSWER, Responses, body_schema, failures
 from service.api.respond import Writer, respond
 from service.completion.completion import Completed, Head, Streaming
 from service.dialects import openai, sse
-from service.domain.decision import Chunk, Json, Query
+from service.domain.answer import Chunk
+from service.domain.basics import Json
+from service.domain.query import Query
 from service.errors import (
     BadRequest,
     BodyTooLarge,

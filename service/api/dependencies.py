@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.domain.decision import DEFAULT_TENANT
+from service.domain.basics import DEFAULT_TENANT
 from service.errors import BadRequest, BodyTooLarge, UnknownRequest
 from service.parts import Parts
 

@@ -17,7 +17,7 @@ from service import errors
 from service.api.json_response import JsonAnswer
 from service.api.which_dialect import speaks_anthropic
 from service.dialects import anthropic_answers
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 log = structlog.get_logger(__name__)
 

@@ -27,7 +27,8 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.dialects.openai import Location, field_path, invalid
 from service.dialects.turns import MAX_KEY_CHARS
-from service.domain.decision import ConversationFeedback, Feedback, Json, Learned
+from service.domain.basics import Json
+from service.domain.feedback import ConversationFeedback, Feedback, Learned
 from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownRequest
 from service.parts import Parts
 

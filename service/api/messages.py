@@ -18,7 +18,9 @@ from service.completion.completion import Completed, Streaming
 from service.dialects import anthropic, anthropic_answers
 from service.dialects.anthropic_to_openai import translated
 from service.dialects.chat_template import rendered
-from service.domain.decision import AUTO, Arm, Json, Query
+from service.domain.arm import Arm
+from service.domain.basics import AUTO, Json
+from service.domain.query import Query
 from service.domain.tokens import shared_tokenizer
 from service.errors import (
     BadRequest,

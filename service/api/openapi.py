@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.api.errors import PROBLEMS
 from service.dialects.anthropic_answers import error_status
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import (
     REJECTING_STATUSES,
     AllArmsFailed,

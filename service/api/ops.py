@@ -12,7 +12,8 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import failures
 from service.api.which_dialect import speaks_anthropic
 from service.dialects import anthropic_answers
-from service.domain.decision import AUTO, Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import AUTO, Json
 from service.errors import UnknownModel
 from service.parts import Parts
 

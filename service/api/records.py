@@ -9,7 +9,7 @@ from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, PathRequ
 from service.api.json_response import JsonAnswer
 from service.api.openapi import NO_ANSWER, body_schema, failures
 from service.dialects import openai
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.domain.explanation import explanation
 from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownModel, UnknownRequest
 from service.parts import Parts

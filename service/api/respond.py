@@ -16,7 +16,8 @@ from service.api.json_response import JsonAnswer
 from service.api.sse_response import EventStream
 from service.completion.completion import Completed, Head, Streaming
 from service.dialects import sse
-from service.domain.decision import Json, Query
+from service.domain.basics import Json
+from service.domain.query import Query
 from service.errors import RouterError
 from service.parts import Parts
 

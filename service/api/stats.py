@@ -17,7 +17,8 @@ from service.api.disconnects import unless_gone
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures, query_parameters
 from service.dialects.openai import invalid
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.traffic import Group, TrafficTotals, total
 from service.errors import BadRequest, Unavailable, UnknownModel
 from service.evaluation.savings import CONFIDENCE, HoldoutDifference, assumed, costs_of, measured, rewards_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.domain.ports import Clock
 from service.errors import ProviderError, ProviderOutOfCredit, ProviderRateLimited, ProviderRejected
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 
 # An arm that lists capabilities has none of these but those it lists; of an arm that lists none, nothing is
 # known. The others are held only against an arm that is known to lack them.

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from service.arms.breaker import Breaker
 from service.arms.capabilities import lacking, needs
-from service.domain.decision import Arm, Query, Rejection
+from service.domain.arm import Arm
+from service.domain.decision import Rejection
 from service.domain.neighbours import NeighbourColumns
+from service.domain.query import Query
 from service.domain.registration import ArmRegistration, ArmState
 from service.domain.tokens import prompt_tokens, tokenizer_of
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer

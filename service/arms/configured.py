@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from service.arms.priors import public_prior
-from service.domain.decision import Arm, Price
+from service.domain.arm import Arm, Price
 from service.errors import StartupError
 from service.settings.settings import ModelSettings, Settings
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import yaml
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 
 def known_models() -> list[Json]:

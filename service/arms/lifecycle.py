@@ -14,7 +14,8 @@ from pydantic import SecretStr, ValidationError
 from bandit.budget import Pacer
 from service.arms.catalog import Catalog
 from service.arms.configured import arm_of, priced
-from service.domain.decision import AUTO, Arm, Price
+from service.domain.arm import Arm, Price
+from service.domain.basics import AUTO
 from service.domain.ports import ArmRegistry, Clock
 from service.domain.registration import ArmFigures, ArmRegistration, ArmState, Shadow, price_change
 from service.errors import BadRequest, ModelConflict, UnknownModel

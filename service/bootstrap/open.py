@@ -18,7 +18,7 @@ from embeddings.encoder import Encoder, EncoderError, TextEncoder
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.background import Background
-from service.domain.decision import DEFAULT_TENANT
+from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import Memory, ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory

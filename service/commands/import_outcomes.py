@@ -14,7 +14,7 @@ from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.arms.lifecycle import line_up
 from service.bootstrap.open import now, open_database, open_encoder, silent
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.errors import StartupError
 from service.importing.importer import Added, Importer
 from service.importing.rows import Row, read_rows

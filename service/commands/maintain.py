@@ -16,7 +16,9 @@ from service.arms.configured import choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.lifecycle import line_up
 from service.bootstrap.open import open_database, open_encoder, open_memory, silent
-from service.domain.decision import Arm, Experience, Vector
+from service.domain.arm import Arm
+from service.domain.basics import Vector
+from service.domain.feedback import Experience
 from service.domain.ports import Memory
 from service.domain.registration import ArmRegistration
 from service.evaluation.candidate import CandidateConfig

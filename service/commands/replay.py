@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import StartupError
 from service.replay.demo import DEMO_FILE, run_demo
 from service.replay.outcomes import read_outcomes

@@ -21,7 +21,7 @@ from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
 from service.bootstrap.open import build_encoder, open_parts
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings, config_path, load_settings, process_environment

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from service.domain.decision import Json, Query
+from service.domain.basics import Json
 from service.domain.ports import Clock
+from service.domain.query import Query
 
 HOW_NOT_WHAT = frozenset({"stream", "stream_options"})  # fields that change how an answer is sent only
 

@@ -18,21 +18,14 @@ from service.completion.fallback import AnsweredElsewhere, Ask, FallbackChain
 from service.completion.model_call import ModelCall
 from service.completion.readahead import LookaheadStream
 from service.completion.request_run import RequestRun
+from service.domain.answer import Answer, Chunk, Outcome
+from service.domain.arm import Arm
+from service.domain.basics import AttemptStatus, DecisionKind, Json
 from service.domain.chunks import as_chunks
-from service.domain.decision import (
-    Answer,
-    Arm,
-    AttemptStatus,
-    Chunk,
-    Decision,
-    DecisionKind,
-    Json,
-    LoggedDecision,
-    Outcome,
-    Query,
-)
+from service.domain.decision import Decision, LoggedDecision
 from service.domain.explanation import explanation
 from service.domain.ports import Clock, Journal, ModelClient
+from service.domain.query import Query
 from service.errors import (
     AllArmsFailed,
     ProviderBroken,

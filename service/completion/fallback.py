@@ -15,8 +15,11 @@ from service.arms.catalog import Catalog, list_cost_usd
 from service.completion.faults import fault_of
 from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun
-from service.domain.decision import Arm, Candidate, LoggedDecision, Query, Signal
+from service.domain.arm import Arm
+from service.domain.decision import Candidate, LoggedDecision
+from service.domain.feedback import Signal
 from service.domain.ports import Clock
+from service.domain.query import Query
 from service.errors import (
     AllArmsFailed,
     ProviderCutShort,

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 from service.completion import json_schema
 from service.completion.model_call import ModelCall
-from service.domain.decision import Attempt, Json, Signal
+from service.domain.answer import Attempt
+from service.domain.basics import Json
+from service.domain.feedback import Signal
 
 LONG_ANSWER_TOKENS = 2048  # who allows fewer expects to be cut off
 SHORT_ANSWER_CHARS = 400  # a longer answer that begins like a refusal goes on to say something

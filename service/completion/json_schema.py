@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 from jsonschema.validators import extend  # type: ignore[import-untyped]
 from referencing import Registry
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 MAX_TEXT_CHARS = 100_000
 MAX_SCHEMA_BYTES = 50_000

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from service.domain.decision import Answer, Arm, Chunk, Json, Query, Signal, Usage
+from service.domain.answer import Answer, Chunk, Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json
+from service.domain.feedback import Signal
+from service.domain.query import Query
 from service.domain.usage import estimated_usage
 from service.errors import ProviderBroken, ProviderRejected
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Self
 
-from service.domain.decision import Chunk
+from service.domain.answer import Chunk
 
 
 class LookaheadStream:

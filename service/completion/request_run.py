@@ -12,22 +12,13 @@ from uuid import UUID
 
 from service.completion.model_call import ModelCall, texts_of
 from service.conversations.portability import safe_history, vendor_of
-from service.domain.decision import (
-    Arm,
-    Attempt,
-    AttemptStatus,
-    ConversationState,
-    ConversationStep,
-    Decision,
-    DecisionKind,
-    Json,
-    LoggedDecision,
-    Native,
-    Outcome,
-    Query,
-    Signal,
-    Usage,
-)
+from service.domain.answer import Attempt, Outcome, Usage
+from service.domain.arm import Arm
+from service.domain.basics import AttemptStatus, DecisionKind, Json
+from service.domain.conversation import ConversationState, ConversationStep
+from service.domain.decision import Decision, LoggedDecision
+from service.domain.feedback import Signal
+from service.domain.query import Native, Query
 from service.domain.usage import cost_usd
 from service.errors import ProviderError
 

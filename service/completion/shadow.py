@@ -12,7 +12,8 @@ from service.arms.catalog import Catalog, list_cost_usd
 from service.background import Background
 from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun
-from service.domain.decision import Arm, Outcome
+from service.domain.answer import Outcome
+from service.domain.arm import Arm
 from service.domain.ports import Clock, ModelClient, ShadowLog
 from service.domain.registration import ShadowAnswer
 from service.errors import ProviderError, ProviderTimeout, StoreUnavailable

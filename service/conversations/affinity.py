@@ -11,8 +11,10 @@ from decimal import Decimal
 import structlog
 
 from service.conversations.portability import vendor_of
-from service.domain.decision import Arm, ConversationState, ConversationStep, Query
+from service.domain.arm import Arm
+from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.ports import Clock, ConversationStates
+from service.domain.query import Query
 from service.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 MARK = "__thought__"  # LiteLLM's
 SIGNED_ID = re.compile(rf"[A-Za-z0-9_-]+{MARK}[A-Za-z0-9_-]+")  # such as Anthropic itself takes

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from service.conversations.gemini_signatures import MARK, signature_in
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 
 # What a model thought is for its own vendor's eyes: others refuse it. Fields of a message, a call or a part.
 THINKING_FIELDS = frozenset(

@@ -23,7 +23,8 @@ from service.dialects.openai import (
     validated,
 )
 from service.dialects.turns import asked_text, turn_of, with_housekeeping
-from service.domain.decision import AUTO, Json, Native, Query
+from service.domain.basics import AUTO, Json
+from service.domain.query import Native, Query
 from service.domain.tokens import FILE_TOKENS
 from service.errors import BadRequest
 

@@ -11,7 +11,9 @@ import orjson
 
 from service.conversations.gemini_signatures import signed_id
 from service.dialects.anthropic_to_openai import tool_id
-from service.domain.decision import Arm, Chunk, Json, Usage
+from service.domain.answer import Chunk, Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
 from service.domain.usage import reported_to_anthropic, usage_from
 

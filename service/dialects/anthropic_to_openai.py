@@ -11,7 +11,7 @@ import orjson
 
 from service.conversations.gemini_signatures import SIGNED_ID
 from service.dialects.client_markup import unattributed
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 # Fields that change the answer, and have no counterpart.
 _ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "output_format", "top_k")

@@ -16,7 +16,7 @@ from jinja2 import Template, TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import BadRequest
 
 CHATML = (

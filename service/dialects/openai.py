@@ -21,8 +21,9 @@ from pydantic import (
 )
 
 from service.dialects.turns import asked_text, session_id_of, turn_of, with_housekeeping
-from service.domain.decision import AUTO, Json, Options, Query
+from service.domain.basics import AUTO, Json
 from service.domain.nesting import MAX_DEPTH_ASKED, is_deeper_than
+from service.domain.query import Options, Query
 from service.domain.tokens import FILE_PARTS, FILE_TOKENS
 from service.errors import BadRequest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"

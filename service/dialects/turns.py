@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from service.dialects.client_markup import is_housekeeping, own_words
-from service.domain.decision import Json, Options, Turn
+from service.domain.basics import Json
+from service.domain.query import Options, Turn
 
 MAX_KEY_CHARS = 256  # of what a client sends as its session's name; what is longer names nothing
 WINDOW_CHARS = 500  # of what the user asked before, as context of what is asked now

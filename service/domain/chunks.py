@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 
-from service.domain.decision import Chunk, Json, Usage
+from service.domain.answer import Chunk, Usage
+from service.domain.basics import Json
 
 
 async def as_chunks(body: Json) -> AsyncGenerator[Chunk, None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from service.domain.decision import Candidate, Decision, Json, Options
+from service.domain.basics import Json
+from service.domain.decision import Candidate, Decision
+from service.domain.query import Options
 
 # Keys that version 0.1.0 logged, and what they are called now; in the explanation itself, and in its parts.
 _RENAMED = {

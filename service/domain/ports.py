@@ -9,27 +9,14 @@ from typing import Protocol
 from uuid import UUID
 
 from bandit.drift import ArmHistory
-from service.domain.decision import (
-    Answer,
-    Arm,
-    ArmSums,
-    Attempt,
-    Chunk,
-    ConversationState,
-    Decision,
-    Experience,
-    Feedback,
-    ImplicitSignal,
-    Json,
-    Learned,
-    LoggedDecision,
-    Native,
-    Outcome,
-    Pending,
-    Reward,
-    Vector,
-)
+from service.domain.answer import Answer, Attempt, Chunk, Outcome
+from service.domain.arm import Arm, ArmSums
+from service.domain.basics import Json, Vector
+from service.domain.conversation import ConversationState
+from service.domain.decision import Decision, LoggedDecision
+from service.domain.feedback import Experience, Feedback, ImplicitSignal, Learned, Pending, Reward
 from service.domain.neighbours import NeighbourColumns
+from service.domain.query import Native
 from service.domain.registration import ArmFigures, ArmRegistration, ShadowAnswer
 from service.domain.traffic import Group, TrafficTotals
 

@@ -7,7 +7,9 @@ from datetime import datetime
 from decimal import Context, Decimal
 from typing import Literal
 
-from service.domain.decision import ArmSums, Attempt, Json, Price
+from service.domain.answer import Attempt
+from service.domain.arm import ArmSums, Price
+from service.domain.basics import Json
 
 # active: may be chosen. shadow: answers unseen, beside others. draining: answers only who names it, and
 # finishes what it began. retired: answers nobody.

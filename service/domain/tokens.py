@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from service.domain.decision import Arm, Json, Query
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.ports import Tokenizers
+from service.domain.query import Query
 
 FILE_TOKENS = 1_600  # of an image, a sound or a document; what Anthropic counts for a large image
 FILE_PARTS = frozenset({"image_url", "input_audio", "file"})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 
-from service.domain.decision import DecisionKind
+from service.domain.basics import DecisionKind
 
 
 @dataclass(frozen=True, slots=True)

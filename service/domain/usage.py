@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from service.domain.decision import Json, Price, Usage
+from service.domain.answer import Usage
+from service.domain.arm import Price
+from service.domain.basics import Json
 
 BYTES_PER_TOKEN = 4
 _MAX_TOKENS = 2**31 - 1  # more is a provider's mistake, and would not fit the journal's integers

@@ -15,8 +15,11 @@ from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
 from bandit.records import PRIOR_KEPT, ArmRecords
 from service.arms.catalog import USUAL_ANSWER_TOKENS
-from service.domain.decision import Arm, Json, LoggedRound, Neighbour, Options
+from service.domain.arm import Arm
+from service.domain.basics import Json
+from service.domain.decision import LoggedRound, Neighbour
 from service.domain.neighbours import NeighbourColumns
+from service.domain.query import Options
 from service.routing.router import as_floats, narrowed, neighbours_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.settings.settings import Settings
 
 # They change what is chosen, or what comes of it, by what no decision logs.

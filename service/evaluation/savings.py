@@ -7,7 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from bandit.welch import Difference, Sample, difference
-from service.domain.decision import Price, Usage
+from service.domain.answer import Usage
+from service.domain.arm import Price
 from service.domain.traffic import TrafficTotals
 from service.domain.usage import cost_usd
 

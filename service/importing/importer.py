@@ -14,8 +14,12 @@ import orjson
 
 from embeddings.encoder import TextEncoder
 from service.arms.catalog import list_cost_usd
-from service.domain.decision import Arm, Attempt, Decision, Feedback, Options, Outcome, Query, Usage
+from service.domain.answer import Attempt, Outcome, Usage
+from service.domain.arm import Arm
+from service.domain.decision import Decision
+from service.domain.feedback import Feedback
 from service.domain.ports import Evidence, Journal
+from service.domain.query import Options, Query
 from service.domain.registration import ArmRegistration
 from service.errors import RequestConflict
 from service.importing.rows import Row

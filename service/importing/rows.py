@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import StartupError
 
 BATCH = 500  # rows of a Parquet file held at once

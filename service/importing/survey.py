@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.importing.rows import Row
 
 LEAST_PROPENSITY = 0.05  # smaller ones count as this, or one lucky row would outweigh twenty others

@@ -12,7 +12,8 @@ import structlog
 
 from service.completion.faults import failed_arms, fault_of
 from service.completion.request_run import RequestRun
-from service.domain.decision import ImplicitSignal, Outcome, Signal
+from service.domain.answer import Outcome
+from service.domain.feedback import ImplicitSignal, Signal
 from service.errors import StoreUnavailable, UnknownRequest
 from service.learning.learner import Learner
 from service.learning.repeats import AnsweredQuestion, RecentQuestions, words_of

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 
-from service.domain.decision import (
+from service.domain.feedback import (
     ConversationFeedback,
     ConversationLearned,
     Feedback,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from service.domain.decision import Query, Vector
+from service.domain.basics import Vector
+from service.domain.query import Query
 
 MAX_QUESTIONS = 10_000
 SAME_COSINE = 0.95

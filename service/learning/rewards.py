@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from service.domain.decision import Feedback, Reward
+from service.domain.feedback import Feedback, Reward
 
 PLACES = Decimal("0.000001")
 

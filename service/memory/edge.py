@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from service.domain.decision import Experience, Vector
+from service.domain.basics import Vector
+from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap

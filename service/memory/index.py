@@ -19,7 +19,8 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from service.domain.decision import Experience, Vector
+from service.domain.basics import Vector
+from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns, Point, key_of
 from service.memory.points import require_dimension, to_micros
 

@@ -10,7 +10,9 @@ from uuid import UUID
 
 import numpy as np
 
-from service.domain.decision import Experience, Neighbour, Vector
+from service.domain.basics import Vector
+from service.domain.decision import Neighbour
+from service.domain.feedback import Experience
 
 TENANT = "tenant"
 ARM_ID = "arm_id"

@@ -21,7 +21,8 @@ from qdrant_client.models import (
     Record,
 )
 
-from service.domain.decision import Experience, Vector
+from service.domain.basics import Vector
+from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap

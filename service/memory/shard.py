@@ -35,7 +35,7 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
-from service.domain.decision import Experience
+from service.domain.feedback import Experience
 from service.errors import StartupError
 from service.memory.cap import Cap
 from service.memory.index import Index

@@ -9,8 +9,11 @@ from typing import TypeGuard
 
 import orjson
 
-from service.domain.decision import Answer, Arm, Chunk, Json, Native, Usage
+from service.domain.answer import Answer, Chunk, Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.ports import Clock
+from service.domain.query import Native
 from service.domain.usage import estimated_usage, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError
 from service.providers.failures import failure_in

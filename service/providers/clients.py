@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Protocol
 
-from service.domain.decision import Answer, Arm, Chunk, Json, Native
+from service.domain.answer import Answer, Chunk
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.ports import Clock
+from service.domain.query import Native
 from service.providers.anthropic import AnthropicClient
 from service.providers.litellm import LiteLLMClient
 from service.providers.openai_compatible import OpenAICompatibleClient

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.errors import (
     REJECTING_STATUSES,
     ProviderBroken,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import aiohttp
 import orjson
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
 from service.domain.ports import Clock
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout

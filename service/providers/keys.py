@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.errors import ProviderBroken
 
 

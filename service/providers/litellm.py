@@ -15,7 +15,9 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
-from service.domain.decision import Answer, Arm, Chunk, Json
+from service.domain.answer import Answer, Chunk
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.usage import estimated_usage, reported, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import ProviderRejected
 
 

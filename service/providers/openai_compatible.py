@@ -8,8 +8,10 @@ from functools import partial
 from typing import TypeGuard
 from urllib.parse import urlsplit
 
+from service.domain.answer import Answer, Chunk
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.chunks import pieces
-from service.domain.decision import Answer, Arm, Chunk, Json
 from service.domain.ports import Clock
 from service.domain.usage import estimated_usage, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 
-from service.domain.decision import Arm, Chunk, Json, Usage
+from service.domain.answer import Chunk, Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.usage import estimated_usage, reported, text_bytes, usage_from
 from service.errors import ProviderBroken
 

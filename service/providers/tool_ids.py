@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 _MISTRAL = re.compile(r"[A-Za-z0-9]{9}")
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from uuid import uuid4
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 DONE = b"data: [DONE]\n\n"
 

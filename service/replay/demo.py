@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.replay.outcomes import read_outcomes
 from service.replay.report import Report
 from service.replay.stream import Progress, replay

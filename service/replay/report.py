@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.replay.outcomes import Floats, Outcomes
 
 # The router's default weights; latency is not recorded, so it does not count.

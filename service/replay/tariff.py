@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.replay.outcomes import Floats, Outcomes
 
 CHARS_PER_TOKEN = 4

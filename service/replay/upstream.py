@@ -11,7 +11,7 @@ from typing import Any, Self
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import StartupError
 from service.replay.answer import RecordedAnswer
 from service.replay.faults import Fault, Script

@@ -14,7 +14,9 @@ from bandit.arrays import Floats, Ints
 from bandit.drift import BEGINNING, ArmHistory
 from bandit.ease import LEAST_RATED, MOST_RATED, Ease, is_due
 from service.background import Background
-from service.domain.decision import Arm, Experience, Vector
+from service.domain.arm import Arm
+from service.domain.basics import Vector
+from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns, key_of
 from service.domain.ports import Evidence
 from service.errors import StoreUnavailable

@@ -25,19 +25,13 @@ from service.arms.catalog import Catalog, list_cost_usd
 from service.completion.request_run import RequestRun
 from service.conversations.affinity import ConversationAffinity
 from service.domain import decision as types
-from service.domain.decision import (
-    Arm,
-    ArmSums,
-    Candidate,
-    ConversationState,
-    Decision,
-    DecisionKind,
-    Options,
-    Query,
-    Vector,
-)
+from service.domain.arm import Arm, ArmSums
+from service.domain.basics import DecisionKind, Vector
+from service.domain.conversation import ConversationState
+from service.domain.decision import Candidate, Decision
 from service.domain.neighbours import NeighbourColumns
 from service.domain.ports import Clock, Evidence, Memory
+from service.domain.query import Options, Query
 from service.errors import MemoryUnavailable
 from service.routing.budget import charge
 from service.routing.ease import EaseFitter, FittedEase

@@ -12,7 +12,10 @@ from bandit.beliefs import Beliefs
 from bandit.policy import Choice, Holdout, ThompsonPolicy, draw, stay
 from bandit.utility import UtilityTerms, price_in_utility
 from service.conversations.affinity import cache_loss_usd, step_of
-from service.domain.decision import Arm, ConversationState, ConversationStep, DecisionKind, Query
+from service.domain.arm import Arm
+from service.domain.basics import DecisionKind
+from service.domain.conversation import ConversationState, ConversationStep
+from service.domain.query import Query
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from service.dialects.chat_template import compiled
-from service.domain.decision import AUTO, Price
+from service.domain.arm import Price
+from service.domain.basics import AUTO
 from service.errors import StartupError
 
 DEFAULT_CONFIG_FILE = "config.dev.yaml"

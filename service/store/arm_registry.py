@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from asyncpg import Record
 
-from service.domain.decision import Price
+from service.domain.arm import Price
 from service.domain.registration import ArmFigures, ArmRegistration, PriceChange, Shadow
 from service.errors import StoreUnavailable
 from service.store.connection.follow import Follower

@@ -18,7 +18,7 @@ import asyncpg
 import httpx
 from openai import AsyncOpenAI, OpenAI
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.store.connection.embedded import EmbeddedPostgres
 
 REPOSITORY = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from tests.e2e.running import PATIENCE_S, RunningRouter
 from tests.e2e.test_learning import CLEAN
 

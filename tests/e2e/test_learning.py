@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from tests.e2e.running import RunningRouter, eventually
 
 Serve = Callable[..., RunningRouter]

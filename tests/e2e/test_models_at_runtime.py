@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from tests.e2e.running import PATIENCE_S, RunningRouter, eventually
 from tests.integration.postgres_server import PostgresServer
 

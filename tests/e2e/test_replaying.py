@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.replay.demo import DEMO_FILE
 from tests.e2e.conftest import NewRouter
 

@@ -10,22 +10,11 @@ from uuid import UUID, uuid4
 
 import numpy as np
 
-from service.domain.decision import (
-    Attempt,
-    Candidate,
-    Decision,
-    Feedback,
-    LoggedPriorState,
-    Native,
-    Neighbour,
-    Options,
-    Outcome,
-    Query,
-    Rejection,
-    Reward,
-    Usage,
-)
+from service.domain.answer import Attempt, Outcome, Usage
+from service.domain.decision import Candidate, Decision, LoggedPriorState, Neighbour, Rejection
+from service.domain.feedback import Feedback, Reward
 from service.domain.ports import Evidence, Journal
+from service.domain.query import Native, Options, Query
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 123_457, tzinfo=UTC)
 TENANT = "default"

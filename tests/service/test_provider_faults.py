@@ -13,7 +13,8 @@ import httpx
 import orjson
 import pytest
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.providers.clients import ProviderClients
 from service.providers.openai_compatible import OpenAICompatibleClient
 from tests.service import provider_faults

@@ -16,7 +16,8 @@ import orjson
 from service.app import create_app
 from service.arms.configured import ArmList
 from service.background import Background
-from service.domain.decision import Arm, Json, Price
+from service.domain.arm import Arm, Price
+from service.domain.basics import Json
 from service.parts import Parts, wire
 from service.settings.settings import Settings
 from service.store.spool.spool import Spool, SpoolingJournal

@@ -17,7 +17,9 @@ from typing import Any
 
 import orjson
 
-from service.domain.decision import Answer, Arm, Chunk, Json, Price, Usage
+from service.domain.answer import Answer, Chunk, Usage
+from service.domain.arm import Arm, Price
+from service.domain.basics import Json
 from service.domain.usage import estimated_usage, reported
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.simulator.skills import MODELS, topic_of, true_quality, uniform

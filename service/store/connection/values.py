@@ -6,7 +6,7 @@ from typing import overload
 
 import numpy as np
 
-from service.domain.decision import Vector
+from service.domain.basics import Vector
 
 
 def to_bytes(context: Vector) -> bytes:

@@ -11,8 +11,8 @@ from uuid import UUID
 from asyncpg import Record
 
 from bandit.drift import ArmHistory
-from service.domain.decision import (
-    ArmSums,
+from service.domain.arm import ArmSums
+from service.domain.feedback import (
     Experience,
     Feedback,
     FeedbackStatus,

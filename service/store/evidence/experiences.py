@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncpg import Record
 
-from service.domain.decision import Experience, Pending
+from service.domain.feedback import Experience, Pending
 from service.store.connection.values import from_bytes
 from service.store.evidence.standing_feedback import standing_feedback_of
 

@@ -10,7 +10,8 @@ from uuid import UUID
 from asyncpg import Record
 
 from bandit.drift import ArmHistory
-from service.domain.decision import ArmSums, Experience
+from service.domain.arm import ArmSums
+from service.domain.feedback import Experience
 from service.store.connection.pool import Connection, Database
 from service.store.evidence.experiences import experience_of
 from service.store.evidence.histories import (

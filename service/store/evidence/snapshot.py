@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 from bandit.drift import ArmHistory
-from service.domain.decision import ArmSums
+from service.domain.arm import ArmSums
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from asyncpg import Record
 
-from service.domain.decision import Reward, Signal
+from service.domain.feedback import Reward, Signal
 
 Signalled = tuple[str, Decimal]  # arm id and weight
 

@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from asyncpg import Record
 
-from service.domain.decision import ArmSums, AttemptStatus, DecisionKind, Reward
+from service.domain.arm import ArmSums
+from service.domain.basics import AttemptStatus, DecisionKind
+from service.domain.feedback import Reward
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback
 

@@ -6,15 +6,11 @@ from collections.abc import Sequence
 
 from asyncpg import Record
 
-from service.domain.decision import (
-    ArmSums,
-    Attempt,
-    ConversationStep,
-    Decision,
-    Json,
-    LoggedDecision,
-    Outcome,
-)
+from service.domain.answer import Attempt, Outcome
+from service.domain.arm import ArmSums
+from service.domain.basics import Json
+from service.domain.conversation import ConversationStep
+from service.domain.decision import Decision, LoggedDecision
 from service.domain.explanation import explanation, in_current_words_of_conversation
 from service.errors import RequestConflict, UnknownRequest
 from service.store.connection.pool import Connection, Database

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from asyncpg import Record
 
-from service.domain.decision import ConversationState, Outcome
+from service.domain.answer import Outcome
+from service.domain.conversation import ConversationState
 from service.store.connection.pool import Connection, Database
 
 

@@ -7,7 +7,7 @@ from functools import reduce
 
 from asyncpg import Record
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.domain.explanation import in_current_words
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback, event_of

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import asyncpg
 
-from service.domain.decision import ArmSums
+from service.domain.arm import ArmSums
 from service.domain.registration import ShadowAnswer
 from service.store.connection.pool import Database
 from service.store.connection.values import storable

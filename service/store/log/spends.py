@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from asyncpg import Record
 
-from service.domain.decision import Json, PacedArm, Spend
+from service.domain.basics import Json
+from service.domain.decision import PacedArm, Spend
 from service.store.connection.pool import Database
 
 # What was weighed is large, so it is fetched of the newest alone. The caller's choices are not the budget's,

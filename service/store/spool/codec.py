@@ -16,23 +16,12 @@ from uuid import UUID
 import numpy as np
 import orjson
 
-from service.domain.decision import (
-    Attempt,
-    Candidate,
-    ConversationState,
-    ConversationStep,
-    Decision,
-    Json,
-    LoggedPriorState,
-    Neighbour,
-    Options,
-    Outcome,
-    Query,
-    Rejection,
-    Turn,
-    Usage,
-)
+from service.domain.answer import Attempt, Outcome, Usage
+from service.domain.basics import Json
+from service.domain.conversation import ConversationState, ConversationStep
+from service.domain.decision import Candidate, Decision, LoggedPriorState, Neighbour, Rejection
 from service.domain.explanation import in_current_words, in_current_words_of_conversation
+from service.domain.query import Options, Query, Turn
 from service.store.connection.values import from_bytes, to_bytes
 
 

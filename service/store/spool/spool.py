@@ -12,7 +12,9 @@ from uuid import UUID
 
 import structlog
 
-from service.domain.decision import Attempt, Decision, Json, LoggedDecision, Outcome
+from service.domain.answer import Attempt, Outcome
+from service.domain.basics import Json
+from service.domain.decision import Decision, LoggedDecision
 from service.domain.ports import Journal
 from service.errors import RequestConflict, StoreUnavailable
 from service.store.spool.codec import CompletedRun, Entry, decode, encode

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from bandit.drift import RatedSums
-from service.domain.decision import Arm, Feedback, Learned, Price, Reward, Vector
+from service.domain.arm import Arm, Price
+from service.domain.basics import Vector
+from service.domain.feedback import Feedback, Learned, Reward
 from service.domain.registration import ArmRegistration, PriceChange
 from service.errors import StoreUnavailable
 from service.importing.importer import Importer

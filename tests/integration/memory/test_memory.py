@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from service.domain.decision import Experience, Neighbour, Vector
+from service.domain.basics import Vector
+from service.domain.decision import Neighbour
+from service.domain.feedback import Experience
 from service.domain.ports import Memory
 from service.errors import MemoryUnavailable, StartupError
 from service.memory.edge import EdgeMemory

@@ -10,7 +10,9 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.decision import Attempt, Json, Outcome, Price
+from service.domain.answer import Attempt, Outcome
+from service.domain.arm import Price
+from service.domain.basics import Json
 from service.domain.ports import ArmRegistry, Journal, ShadowLog
 from service.domain.registration import ArmRegistration, PriceChange, Shadow, ShadowAnswer
 from service.errors import ModelConflict, StoreUnavailable

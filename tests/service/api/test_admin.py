@@ -9,7 +9,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from service.app import create_app
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import ProviderBroken
 from service.settings.settings import Settings
 from tests.fakes import Reply

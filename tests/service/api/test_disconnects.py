@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.providers.clients import ProviderClients
 from service.providers.openai_compatible import OpenAICompatibleClient
 from service.replay.faults import Fault

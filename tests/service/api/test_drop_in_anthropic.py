@@ -16,7 +16,7 @@ from aiohttp import web
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import Message, MessageParam, ToolParam
 
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.providers.clients import ProviderClients, build_provider_clients
 from service.providers.simulator.simulator import SimulatedClient
 from tests.service.providers.scripted import (

@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import (
     ProviderBroken,
     ProviderError,

@@ -11,7 +11,7 @@ from starlette.types import Message, Scope
 
 from service.api.respond import Writer, respond
 from service.completion.completion import Completed, Streaming
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import RouterError
 from tests.fakes import ANY, Reply
 from tests.service.completion.test_completion import query

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.domain.decision import Usage
+from service.domain.answer import Usage
 from service.errors import ProviderBroken
 from tests.fakes import ANY, Reply
 from tests.service.world import World, arm, error_of, opened

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.arms.breaker import Breaker, BreakerState
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.errors import (
     ProviderBroken,
     ProviderError,

@@ -12,8 +12,10 @@ import pytest
 from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.dialects.openai import read_query
-from service.domain.decision import Arm, Neighbour, Query
+from service.domain.arm import Arm
+from service.domain.decision import Neighbour
 from service.domain.neighbours import NeighbourColumns
+from service.domain.query import Query
 from service.domain.registration import ArmRegistration, ArmState, PriceChange
 from service.errors import (
     AllArmsFailed,

@@ -8,7 +8,7 @@ import pytest
 from service.arms.configured import ArmList, choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.priors import public_prior
-from service.domain.decision import Price
+from service.domain.arm import Price
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from service.arms.lifecycle import line_up
-from service.domain.decision import Json, Price
+from service.domain.arm import Price
+from service.domain.basics import Json
 from service.domain.registration import ArmRegistration, PriceChange
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 

@@ -12,7 +12,7 @@ from service.arms.catalog import Catalog
 from service.arms.configured import ArmList
 from service.arms.lifecycle import line_up
 from service.commands.serve import _uvicorn, banner
-from service.domain.decision import Price
+from service.domain.arm import Price
 from service.domain.registration import ArmRegistration, ArmState
 from service.settings.settings import Settings
 from tests.fakes import FixedClock

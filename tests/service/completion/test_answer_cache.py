@@ -9,8 +9,9 @@ import pytest
 
 from service.completion.answer_cache import AnswerCache
 from service.dialects import openai
+from service.domain.basics import Json
 from service.domain.chunks import as_chunks
-from service.domain.decision import Json, Options, Query
+from service.domain.query import Options, Query
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ANSWER: Json = {

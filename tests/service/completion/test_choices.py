@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.providers.clients import ProviderClients
 from service.providers.openai_compatible import OpenAICompatibleClient
 from tests.service.providers import scripted

@@ -17,7 +17,11 @@ from service.background import Background
 from service.completion.completion import MAX_EMPTY_CHUNKS, Completion, Streaming
 from service.completion.model_call import MAX_TEXT_BYTES, ModelCall
 from service.dialects.openai import read_query
-from service.domain.decision import Arm, Attempt, Chunk, Decision, Json, Outcome, Query, Usage, Vector
+from service.domain.answer import Attempt, Chunk, Outcome, Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json, Vector
+from service.domain.decision import Decision
+from service.domain.query import Query
 from service.domain.usage import cost_usd
 from service.errors import AllArmsFailed, ProviderBroken, ProviderRateLimited, RequestConflict, UnknownModel
 from tests.fakes import ANY, USAGE, FakeEncoder, FakeJournal, FakeStore, Reply

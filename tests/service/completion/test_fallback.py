@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.errors import ProviderBroken, ProviderRateLimited, ProviderTimeout
 from tests.fakes import ANY, Reply
 from tests.service.completion.test_completion import query

@@ -12,7 +12,10 @@ import pytest
 
 from service.completion.faults import failed_arms, fault_of
 from service.completion.model_call import ModelCall
-from service.domain.decision import Answer, Attempt, Chunk, Json, Options, Query, Signal, Usage
+from service.domain.answer import Answer, Attempt, Chunk, Usage
+from service.domain.basics import Json
+from service.domain.feedback import Signal
+from service.domain.query import Options, Query
 from tests.service.world import SMALL
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

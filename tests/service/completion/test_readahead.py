@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from service.completion.readahead import LookaheadStream
-from service.domain.decision import Chunk
+from service.domain.answer import Chunk
 from service.errors import ProviderBroken
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import ProviderRejected
 from tests.fakes import Reply
 from tests.service.world import LARGE, World, opened

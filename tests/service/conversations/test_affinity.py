@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.domain.decision import Json, Price
+from service.domain.arm import Price
+from service.domain.basics import Json
 from service.errors import ProviderBroken, ProviderRateLimited
 from tests.fakes import Reply
 from tests.service.world import World, arm, opened

@@ -10,7 +10,9 @@ import pytest
 from service.conversations.portability import safe_history
 from service.dialects.anthropic_answers import MessageEvents, message
 from service.dialects.anthropic_to_openai import translated
-from service.domain.decision import Arm, Chunk, Json
+from service.domain.answer import Chunk
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from tests.service.conversations.test_portability import CLAUDE, GPT, MISTRAL
 
 SIGNATURE = 40 * "EqQB" + "+/8="

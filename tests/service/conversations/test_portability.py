@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from service.conversations.portability import safe_history, vendor_of
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 
 CLAUDE = Arm("claude", "anthropic", "claude-sonnet-4-5")
 GPT = Arm("gpt", "openai", "gpt-4o-mini", base_url="http://127.0.0.1:9/v1")

@@ -14,7 +14,8 @@ from starlette.datastructures import Headers
 from service.arms.capabilities import needs
 from service.dialects.anthropic import prompt_tokens, read_query
 from service.dialects.anthropic_to_openai import tool_id, translated
-from service.domain.decision import Json, Query
+from service.domain.basics import Json
+from service.domain.query import Query
 from service.domain.tokens import FILE_TOKENS
 from service.errors import BadRequest
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from service.dialects import anthropic_answers
 from service.dialects.anthropic_answers import MessageEvents, message
-from service.domain.decision import Chunk, Json, Usage
+from service.domain.answer import Chunk, Usage
+from service.domain.basics import Json
 from service.domain.usage import reported
 
 USAGE = Usage(prompt_tokens=100, cached_tokens=30, completion_tokens=7)

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 
 from service.arms.capabilities import needs
 from service.dialects.openai import read_query
-from service.domain.decision import Options, Query
+from service.domain.query import Options, Query
 from service.errors import BadRequest
 
 USER = {"role": "user", "content": "Hi"}

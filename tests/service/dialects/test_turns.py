@@ -6,7 +6,8 @@ import pytest
 
 from service.dialects.client_markup import own_words
 from service.dialects.turns import asked_text, asks_for_itself, session_id_of, turn_of
-from service.domain.decision import Json, Options
+from service.domain.basics import Json
+from service.domain.query import Options
 
 REMINDER = "<system-reminder>\nAs you answer, use the following context:\n# claudeMd\n</system-reminder>"
 BILLING = "x-anthropic-billing-header: cc_version=2.1.156; cch=1f2e;"

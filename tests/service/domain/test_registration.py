@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.decision import Price
+from service.domain.arm import Price
 from service.domain.registration import ArmRegistration, PriceChange, price_change, typical_usd
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

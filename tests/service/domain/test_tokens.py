@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.domain.tokens import tokenizer_of
 from tests.service.world import LARGE, SMALL, World, error_of, opened
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.decision import Price, Usage
+from service.domain.answer import Usage
+from service.domain.arm import Price
 from service.domain.usage import cost_usd, estimated_usage, reported, reported_to_anthropic, usage_from
 
 counts = st.integers(0, 10**7)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bandit.knobs import Knobs
-from service.domain.decision import Arm, Price
+from service.domain.arm import Arm, Price
 from service.evaluation.comparability import ARM_FIELDS_NOT_IN_LOG, NOT_IN_LOG, arms_apart, settings_apart
 from service.settings.settings import Settings
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL

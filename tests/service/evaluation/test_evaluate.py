@@ -13,7 +13,8 @@ import orjson
 import pytest
 
 from bandit.knobs import Knobs
-from service.domain.decision import Arm, Decision, LoggedRound, Price
+from service.domain.arm import Arm, Price
+from service.domain.decision import Decision, LoggedRound
 from service.domain.explanation import explanation
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import Evaluation, evaluate, why_not

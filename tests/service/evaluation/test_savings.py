@@ -5,7 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from service.domain.decision import Price
+from service.domain.arm import Price
 from service.domain.traffic import TrafficTotals
 from service.evaluation.savings import (
     MIN_SAMPLE,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bandit.arrays import Floats
-from service.domain.decision import Arm
+from service.domain.arm import Arm
 from service.importing.rows import Row
 from service.importing.survey import LEAST_PROPENSITY, Survey, survey
 

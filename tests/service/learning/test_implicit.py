@@ -11,7 +11,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import ProviderBroken, ProviderRejected
 from service.learning.repeats import MAX_QUESTIONS, AnsweredQuestion, RecentQuestions
 from tests.fakes import ANY, Reply

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.decision import Experience, Feedback, Pending
+from service.domain.feedback import Experience, Feedback, Pending
 from service.learning.rewards import reward_of
 from tests.fakes import FakeEvidence, FakeMemory
 from tests.service.world import ARMS, World, arm, opened

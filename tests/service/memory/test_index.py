@@ -14,7 +14,8 @@ import numpy.typing as npt
 import orjson
 import pytest
 
-from service.domain.decision import Experience, Vector
+from service.domain.basics import Vector
+from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns
 from service.memory.index import Index
 from tests.fakes_memory import FakeMemory

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 import orjson
 from aiohttp import web
 
-from service.domain.decision import Arm, Chunk, Json
+from service.domain.answer import Chunk
+from service.domain.arm import Arm
+from service.domain.basics import Json
 
 Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

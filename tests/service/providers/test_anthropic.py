@@ -7,7 +7,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from service.domain.decision import Arm, Json, Native, Usage
+from service.domain.answer import Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json
+from service.domain.query import Native
 from service.errors import (
     ProviderBroken,
     ProviderError,

@@ -4,7 +4,9 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 
-from service.domain.decision import Answer, Arm, Chunk, Json, Usage
+from service.domain.answer import Answer, Chunk, Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.providers.clients import ProviderClients, build_provider_clients
 from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
 from tests.service.providers.scripted import BODY, NOW, SECRETS, Upstream, answers, completion

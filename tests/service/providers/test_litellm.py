@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from service.domain.decision import Arm, Json, Usage
+from service.domain.answer import Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.usage import reported
 from service.errors import (
     ProviderBroken,

@@ -11,7 +11,9 @@ import orjson
 import pytest
 from openai.types.chat import completion_create_params
 
-from service.domain.decision import Arm, Json, Usage
+from service.domain.answer import Usage
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.errors import (
     ProviderBroken,
     ProviderError,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.providers.clients import build_provider_clients
 from service.providers.simulator.simulator import SimulatedClient
 from tests.service.providers.scripted import (

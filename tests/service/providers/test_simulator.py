@@ -6,7 +6,8 @@ from statistics import mean
 import orjson
 import pytest
 
-from service.domain.decision import Arm, Json
+from service.domain.arm import Arm
+from service.domain.basics import Json
 from service.domain.usage import usage_from
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.simulator.simulator import (

@@ -11,7 +11,7 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 
 OVERHEAD_MS = 4.0
 

@@ -12,7 +12,7 @@ import pyarrow  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from pyarrow import parquet
 
-from service.domain.decision import Json
+from service.domain.basics import Json
 from service.errors import RouterError, StartupError
 from service.replay.demo import DEMO_FILE, run_demo
 from service.replay.extra import require_extra

@@ -9,7 +9,7 @@ import pytest
 
 from bandit.drift import ArmHistory, Epoch, RatedSums
 from bandit.ease import LEAST_RATED
-from service.domain.decision import Experience
+from service.domain.feedback import Experience
 from service.domain.neighbours import key_of
 from service.routing.ease import NOTHING, FittedEase, fit
 from tests.service.routing.test_router import query

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from service.dialects.openai import read_query
-from service.domain.decision import Query
+from service.domain.query import Query
 from tests.service.world import World, arm, opened
 
 CHEAP, DEAR = arm("cheap", "0.1"), arm("dear", "10")

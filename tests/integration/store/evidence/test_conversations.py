@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from service.domain.decision import ArmSums, ConversationFeedback, ConversationLearned
+from service.domain.arm import ArmSums
+from service.domain.feedback import ConversationFeedback, ConversationLearned
 from service.errors import UnknownRequest
 from service.learning.learner import CONVERSATION_DECISIONS, Learner
 from service.store.connection.pool import Database

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from bandit.drift import RatedSums
-from service.domain.decision import ArmSums, Learned, Pending
+from service.domain.arm import ArmSums
+from service.domain.feedback import Learned, Pending
 from service.errors import StoreUnavailable, UnknownRequest
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence

@@ -12,7 +12,9 @@ import pytest
 
 from bandit.drift import ArmHistory, RatedSums
 from service.commands.maintain import reconcile
-from service.domain.decision import ArmSums, ImplicitSignal, Json, Signal
+from service.domain.arm import ArmSums
+from service.domain.basics import Json
+from service.domain.feedback import ImplicitSignal, Signal
 from service.errors import UnknownRequest
 from service.learning.learner import Learner
 from service.store.connection.pool import Database

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
-from service.domain.decision import ArmSums
+from service.domain.arm import ArmSums
 from service.domain.explanation import explanation
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.store.connection.pool import Database

@@ -1,4 +1,4 @@
-"""The contract of conversation states: decisions write them, outcomes move them; on the fake and on PostgreSQL."""
+"""The contract of conversation states, on the fake and on PostgreSQL: decisions write them, outcomes move them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from service.domain.decision import ConversationState, ConversationStep, Decision, Turn
+from service.domain.conversation import ConversationState, ConversationStep
+from service.domain.decision import Decision
 from service.domain.ports import ConversationStates
+from service.domain.query import Turn
 from service.errors import RequestConflict
 from service.store.connection.pool import Database
 from service.store.log.pins import PostgresConversationStates

@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-from service.domain.decision import ConversationStep, Decision, PacedArm, Turn
+from service.domain.conversation import ConversationStep
+from service.domain.decision import Decision, PacedArm
+from service.domain.query import Turn
 from service.store.connection.pool import Database
 from service.store.log.journal import PostgresJournal
 from service.store.log.spends import newest_spends

@@ -10,7 +10,9 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from service.domain.decision import Decision, ImplicitSignal, Usage
+from service.domain.answer import Usage
+from service.domain.decision import Decision
+from service.domain.feedback import ImplicitSignal
 from service.domain.ports import Reports
 from service.domain.traffic import Group, TrafficTotals, total
 from service.errors import StoreUnavailable

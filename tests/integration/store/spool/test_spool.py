@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.decision import Attempt, ConversationStep, Decision, Outcome, Turn
+from service.domain.answer import Attempt, Outcome
+from service.domain.conversation import ConversationStep
+from service.domain.decision import Decision
+from service.domain.query import Turn
 from service.errors import RequestConflict, StoreUnavailable
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence

@@ -1,0 +1,18 @@
+"""What all values share: vectors, JSON objects, the kinds of decisions and attempts."""
+
+from __future__ import annotations
+
+from decimal import Context, Inexact
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+Json = dict[str, Any]
+DecisionKind = Literal["exploit", "explore", "pinned", "sticky", "default", "fallback", "escalated", "cache"]
+AttemptStatus = Literal["ok", "failed", "cancelled"]
+DEFAULT_TENANT = "default"
+# Python rounds Decimals to 28 digits by default; dollars get a dozen more with each change of a price.
+EXACT = Context(prec=100_000, traps=[Inexact])
+AUTO = frozenset({"auto", "router/auto"})  # model names that leave the choice to the router
