@@ -32,6 +32,7 @@ from service.conversations.affinity import ConversationAffinity
 from service.dialects.openai import read_query
 from service.domain.arm import Arm, ArmSums, Price
 from service.domain.feedback import Experience
+from service.domain.neighbours import NeighbourQuery
 from service.domain.ports import ConversationStates, Evidence
 from service.domain.query import Query
 from service.memory.edge import EdgeMemory
@@ -114,12 +115,14 @@ async def _measure(
             await router.decide(query)
             decided = time.process_time()
             await memory.recall(
-                encoder.context,
-                tenant=query.tenant,
-                limit=router.knobs.max_similar_requests,
-                min_similarity=router.knobs.similarity_threshold,
-                since=NOW - timedelta(days=router.knobs.recency_days),
-                now=NOW,
+                NeighbourQuery(
+                    encoder.context,
+                    tenant=query.tenant,
+                    limit=router.knobs.max_similar_requests,
+                    min_similarity=router.knobs.similarity_threshold,
+                    since=NOW - timedelta(days=router.knobs.recency_days),
+                    now=NOW,
+                )
             )
             decisions[i], recalls[i] = decided - start, time.process_time() - decided
     finally:

@@ -11,13 +11,13 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.api import admin, chat, errors, feedback, messages, openapi, ops, records, stats
 from service.api.origins import OnlyOrigins
+from service.api.request_id import RequestContext
 from service.bootstrap.open import open_parts
 from service.dialects.anthropic import CountTokensRequest, MessagesRequest
 from service.dialects.openai import ChatCompletionRequest
 from service.errors import ForbiddenOrigin
 from service.parts import Parts
 from service.settings.settings import Settings
-from service.telemetry import RequestContext
 
 EXPOSED_HEADERS = (
     "X-Request-ID",

@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Protocol
 
-import numpy as np
-
-from bandit.budget import Pacer
-from bandit.knobs import Knobs
 from embeddings.encoder import EncoderError, TextEncoder
-from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
-from service.arms.configured import ArmList, default_arm_id
+from service.arms.configured import ArmList
 from service.arms.lifecycle import Lifecycle
-from service.background import Background
-from service.completion.answer_cache import AnswerCache
 from service.completion.completion import Completion
-from service.completion.fallback import FallbackChain
-from service.completion.request_run import RequestRun
-from service.completion.shadow import Shadows
-from service.conversations.affinity import ConversationAffinity
-from service.domain.answer import Outcome
 from service.domain.basics import Json
-from service.domain.feedback import Signal
 from service.domain.ports import (
-    ArmRegistry,
-    Clock,
-    ConversationStates,
-    Evidence,
     Journal,
     Memory,
-    ModelClient,
     Reports,
-    ShadowLog,
-    Tokenizers,
 )
 from service.domain.tokens import TokenCounter
 from service.errors import MemoryUnavailable, StoreUnavailable
-from service.learning.implicit import ImplicitFeedback
 from service.learning.learner import Learner
-from service.learning.repeats import RecentQuestions
-from service.routing.ease import EaseFitter
 from service.routing.router import Router
 from service.settings.settings import Settings
 from service.telemetry import Metrics
@@ -149,155 +124,3 @@ class Parts:
         except (EncoderError, TimeoutError) as error:
             return {"status": "unavailable", **known, "error": str(error) or "no answer in time"}
         return {"status": "ok", **known}
-
-
-def wire(
-    settings: Settings,
-    arms: ArmList,
-    *,
-    encoder: TextEncoder,
-    memory: Memory,
-    evidence: Evidence,
-    journal: ObservableJournal,
-    arm_registry: ArmRegistry,
-    shadow_log: ShadowLog,
-    conversation_states: ConversationStates,
-    reports: Reports,
-    database: Pingable,
-    environ: Mapping[str, str],
-    tokenizers: Tokenizers,
-    model_client: ModelClient,
-    background: Background,
-    rng: np.random.Generator,
-    clock: Clock,
-) -> Parts:
-    """Connect what is open already; nothing starts and nothing is waited for."""
-    metrics = Metrics()
-    catalog = Catalog(
-        arms.arms,
-        default_arm_id(settings, arms.arms),
-        breaker_of(settings, clock),
-        required_data_use=frozenset(settings.required_data_use),
-    )
-    knobs = knobs_of(settings)
-    pacer = Pacer(knobs.budget_usd_per_request)
-    shadows = Shadows(catalog, model_client, shadow_log, background, rng, clock, settings.store_texts)
-
-    def observe(run: RequestRun, outcome: Outcome) -> None:
-        metrics.completed(run, outcome)
-        shadows.consider(run, outcome)
-
-    router = Router(
-        catalog=catalog,
-        encoder=encoder,
-        memory=memory,
-        evidence=evidence,
-        ease_fitter=EaseFitter(evidence, encoder.name, background),
-        affinity=ConversationAffinity(
-            conversation_states, clock, settings.session_ttl_s, settings.session_switch_margin
-        ),
-        knobs=knobs,
-        pacer=pacer,
-        rng=rng,
-        clock=clock,
-        embedding_timeout_s=settings.embedding_timeout_s,
-        memory_timeout_s=settings.memory_timeout_s,
-        holdout_share=settings.holdout_share,
-    )
-    learner = Learner(evidence, memory, journal, encoder.name)
-    implicit_feedback = ImplicitFeedback(
-        learner,
-        signal_weights(settings),
-        RecentQuestions(settings.reask_window_s),
-        on_learned=metrics.learned_signals,
-        on_dropped=metrics.signals_dropped.inc,
-    )
-    completion = Completion(
-        router=router,
-        catalog=catalog,
-        fallback=FallbackChain(
-            catalog,
-            rng,
-            clock,
-            settings.max_attempts,
-            settings.request_deadline_s,
-            escalates=settings.escalation,
-        ),
-        journal=journal,
-        model_client=model_client,
-        background=background,
-        observe=observe,
-        learn_implicitly=implicit_feedback.learn,
-        clock=clock,
-        store_texts=settings.store_texts,
-        cache=cache_of(settings, clock),
-        lookahead_s=settings.escalation_hold_s if settings.escalation else 0.0,
-    )
-    return Parts(
-        settings=settings,
-        arms=arms,
-        catalog=catalog,
-        router=router,
-        completion=completion,
-        tokens=TokenCounter(tokenizers),
-        learner=learner,
-        lifecycle=Lifecycle(arms.arms, catalog, arm_registry, pacer, environ, clock),
-        journal=journal,
-        reports=reports,
-        database=database,
-        memory=memory,
-        encoder=encoder,
-        metrics=metrics,
-        started_at=int(clock().timestamp()),
-    )
-
-
-def breaker_of(settings: Settings, clock: Clock) -> Breaker:
-    """The breaker of this process."""
-    return Breaker(
-        clock,
-        failures_to_open=settings.breaker_failures,
-        rest_s=settings.breaker_rest_s,
-        long_rest_s=settings.breaker_long_rest_s,
-    )
-
-
-def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
-    """Of the signals that are switched on."""
-    weights: dict[Signal, Decimal] = {
-        "provider_error": settings.signal_provider_error_weight,
-        "refusal": settings.signal_refusal_weight,
-        "empty": settings.signal_empty_weight,
-        "truncated": settings.signal_truncated_weight,
-        "invalid_schema": settings.signal_invalid_schema_weight,
-        "reask": settings.signal_reask_weight,
-    }
-    return {signal: weight for signal, weight in weights.items() if weight > 0}
-
-
-def cache_of(settings: Settings, clock: Clock) -> AnswerCache | None:
-    """The cache of answers, where it is switched on."""
-    if not settings.cache_enabled:
-        return None
-    return AnswerCache(settings.cache_max_size, settings.cache_ttl_seconds, clock)
-
-
-def knobs_of(settings: Settings) -> Knobs:
-    """The learner's knobs among the settings."""
-    budget = settings.budget_usd_per_request
-    return Knobs(
-        feedback_weight=settings.feedback_weight,
-        latency_weight=settings.latency_weight,
-        cost_weight=settings.cost_weight,
-        exploration_rate=settings.exploration_rate,
-        propensity_floor=settings.propensity_floor,
-        similarity_threshold=settings.similarity_threshold,
-        max_similar_requests=settings.max_similar_requests,
-        recency_days=settings.recency_days,
-        min_similar_requests=settings.min_similar_requests,
-        min_confidence_score=settings.min_confidence_score,
-        optimistic_prior=settings.optimistic_prior,
-        exploration_bonus=settings.exploration_bonus,
-        min_requests_for_global=settings.min_requests_for_global,
-        budget_usd_per_request=None if budget is None else float(budget),
-    )

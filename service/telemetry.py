@@ -1,4 +1,4 @@
-"""Logs, metrics, and the middleware that gives every request its id."""
+"""The set-up of logs, and the metrics that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal
-from uuid import uuid4
 
 import structlog
 from prometheus_client import (
@@ -19,10 +17,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.completion.request_run import RequestRun
-from service.domain.answer import Outcome
+from service.domain.answer import Attempt, Outcome
 from service.domain.feedback import ImplicitSignal, Learned
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -82,19 +78,19 @@ class Metrics:
     def _histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
         return Histogram(name, text, labels or [], registry=self.registry, buckets=SECONDS)
 
-    def completed(self, run: RequestRun, outcome: Outcome) -> None:
-        """Count one run."""
+    def completed(self, outcome: Outcome, attempts: Sequence[Attempt], degraded: Sequence[str]) -> None:
+        """Count one answered or abandoned request."""
         arm = outcome.arm_id
         self.requests.labels(arm, outcome.kind, outcome.status).inc()
-        for attempt in run.attempts:
+        for attempt in attempts:
             self.attempts.labels(attempt.arm_id, attempt.status).inc()
             self.cost_usd.labels(attempt.arm_id).inc(float(attempt.cost_usd))
         self.tokens.labels(arm, "prompt").inc(outcome.usage.prompt_tokens)
         self.tokens.labels(arm, "completion").inc(outcome.usage.completion_tokens)
-        for dependency in dict.fromkeys(run.degraded):
+        for dependency in dict.fromkeys(degraded):
             self.degraded.labels(dependency).inc()
         self.overhead_s.observe(outcome.overhead_s)
-        if run.attempts:
+        if attempts:
             self.latency_s.labels(arm).observe(outcome.latency_s)
         if outcome.ttft_s is not None:
             self.ttft_s.labels(arm).observe(outcome.ttft_s)
@@ -113,31 +109,3 @@ class Metrics:
         everyone = CollectorRegistry()
         MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
         return generate_latest(everyone)
-
-
-def new_request_id() -> str:
-    return f"req_{uuid4().hex}"
-
-
-class RequestContext:
-    """Stamps every request with its arrival, and every response with its id."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        state = scope.setdefault("state", {})
-        state["received_at"] = datetime.now(UTC)
-        state["request_id"] = new_request_id()  # until the caller's is known to be a good one
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                request_id = state["request_id"].encode()
-                named = [(b"x-request-id", request_id), (b"request-id", request_id)]  # OpenAI's, Anthropic's
-                message["headers"] = [*message["headers"], *named]
-            await send(message)
-
-        await self.app(scope, receive, send_with_id)

@@ -10,7 +10,7 @@ from uuid import UUID
 from service.domain.basics import Vector
 from service.domain.decision import Neighbour
 from service.domain.feedback import Experience
-from service.domain.neighbours import NeighbourColumns
+from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.errors import MemoryUnavailable
 
 
@@ -23,26 +23,16 @@ class FakeMemory:
         self.points: dict[UUID, Experience] = {}
         self.is_down = False
 
-    async def recall(
-        self,
-        context: Vector,
-        *,
-        tenant: str,
-        limit: int,
-        min_similarity: float,
-        since: datetime,
-        now: datetime,
-        task: str | None = None,
-    ) -> NeighbourColumns:
+    async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
         self._require_up()
         near = [
-            _neighbour(experience, context, now)
+            _neighbour(experience, query.context, query.now)
             for experience in self.points.values()
-            if experience.tenant == tenant and experience.decided_at >= since
+            if experience.tenant == query.tenant and experience.decided_at >= query.since
         ]
-        near = [neighbour for neighbour in near if neighbour.similarity >= min_similarity]
-        near = [neighbour for neighbour in near if task is None or neighbour.task == task]
-        return NeighbourColumns.of(sorted(near, key=lambda neighbour: -neighbour.similarity)[:limit])
+        near = [neighbour for neighbour in near if neighbour.similarity >= query.min_similarity]
+        near = [neighbour for neighbour in near if query.task in (None, neighbour.task)]
+        return NeighbourColumns.of(sorted(near, key=lambda neighbour: -neighbour.similarity)[: query.limit])
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         self._require_up()

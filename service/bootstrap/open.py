@@ -18,12 +18,13 @@ from embeddings.encoder import Encoder, EncoderError, TextEncoder
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.background import Background
+from service.bootstrap.wire import wire
 from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import Memory, ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.memory.qdrant import QdrantMemory
-from service.parts import Parts, wire
+from service.parts import Parts
 from service.providers.clients import build_provider_clients
 from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
 from service.providers.tokenizers import ShippedTokenizers

@@ -16,6 +16,7 @@ from service.arms.configured import choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.lifecycle import line_up
 from service.bootstrap.open import open_database, open_encoder, open_memory, silent
+from service.bootstrap.wire import knobs_of
 from service.domain.arm import Arm
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
@@ -25,7 +26,6 @@ from service.evaluation.candidate import CandidateConfig
 from service.evaluation.comparability import arms_apart, settings_apart
 from service.evaluation.evaluate import Evaluation, evaluate, refused, why_not
 from service.learning.learner import Learner
-from service.parts import knobs_of
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
 from service.store.arm_registry import PostgresArmRegistry

@@ -343,7 +343,13 @@ class Completion:
         return moved
 
     async def _log_outcome(self, run: RequestRun, status: AttemptStatus) -> None:
-        self.router.settle(run)
+        self.router.settle(
+            run.query,
+            run.kind,
+            run.moved_conversation(self.clock()),
+            reserved_usd=run.reserved_usd,
+            cost_usd=run.cost_usd,
+        )
         await self._log(run, run.outcome(status, self.clock(), store_texts=self.store_texts))
 
     async def _log(self, run: RequestRun, outcome: Outcome) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from service.domain.basics import Json
 from service.domain.decision import Candidate, Decision
-from service.domain.query import Options
 
 # Keys that version 0.1.0 logged, and what they are called now; in the explanation itself, and in its parts.
 _RENAMED = {
@@ -42,7 +41,7 @@ def explanation(decision: Decision) -> Json:
         "budget_price": decision.budget_price,
         "conversation": decision.step,
         "housekeeping": decision.query.turn.is_housekeeping,
-        "own_weights": _own_weights(decision.query.options),
+        "own_weights": decision.query.options.own_weights,
     }
 
 
@@ -86,16 +85,6 @@ def _conversation_for_clients(conversation: Json) -> Json:
 
 def _renamed(data: Json, names: dict[str, str]) -> Json:
     return {names.get(key, key): value for key, value in data.items()}
-
-
-def _own_weights(options: Options) -> Json:
-    """The weights that the client set. An evaluation keeps them, whatever its candidate's weights are."""
-    own = {
-        "feedback_weight": options.feedback_weight,
-        "latency_weight": options.latency_weight,
-        "cost_weight": options.cost_weight,
-    }
-    return {name: weight for name, weight in own.items() if weight is not None}
 
 
 def _candidate(c: Candidate) -> Json:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
+from service.domain.basics import Vector
 from service.domain.decision import Neighbour
 
 Floats = npt.NDArray[np.float64]
@@ -19,6 +21,28 @@ Ints = npt.NDArray[np.int64]
 def key_of(decision_id: UUID) -> int:
     """A number for it that fits into an array, and tells thousands of decisions apart: 63 of its bits."""
     return decision_id.int & (2**63 - 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NeighbourQuery:
+    """Which neighbours are sought.
+
+    Args:
+        context: shape (d,), unit norm; the neighbours are those most similar to it.
+        limit: how many at most.
+        min_similarity: least cosine of a neighbour.
+        since: the earliest decision that counts.
+        now: what the age of a neighbour is measured from.
+        task: only decisions that their clients tagged so; None: all.
+    """
+
+    context: Vector
+    tenant: str
+    limit: int
+    min_similarity: float
+    since: datetime
+    now: datetime
+    task: str | None = None
 
 
 class Point(NamedTuple):

@@ -11,11 +11,11 @@ from uuid import UUID
 from bandit.drift import ArmHistory
 from service.domain.answer import Answer, Attempt, Chunk, Outcome
 from service.domain.arm import Arm, ArmSums
-from service.domain.basics import Json, Vector
+from service.domain.basics import Json
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.feedback import Experience, Feedback, ImplicitSignal, Learned, Pending, Reward
-from service.domain.neighbours import NeighbourColumns
+from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.query import Native
 from service.domain.registration import ArmFigures, ArmRegistration, ShadowAnswer
 from service.domain.traffic import Group, TrafficTotals
@@ -30,22 +30,8 @@ class Memory(Protocol):
     index does not answer. Tenants never see each other's points.
     """
 
-    async def recall(
-        self,
-        context: Vector,
-        *,
-        tenant: str,
-        limit: int,
-        min_similarity: float,
-        since: datetime,
-        now: datetime,
-        task: str | None = None,
-    ) -> NeighbourColumns:
-        """The `limit` most similar experiences decided at or after `since`, most similar first.
-
-        Args:
-            task: only those that their callers tagged so; None: all.
-        """
+    async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
+        """The most similar experiences of the tenant that the query admits, most similar first."""
         ...
 
     async def remember(self, experiences: Sequence[Experience]) -> None:

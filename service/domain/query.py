@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
+from bandit.knobs import Knobs
 from service.domain.basics import Json
 
 
@@ -36,6 +37,20 @@ class Options:
     task: str | None = None  # what kind of request the caller says this is
     learn: bool = True
     explain: bool = False
+
+    @property
+    def own_weights(self) -> Json:
+        """The weights of the utility that the client set, by the name of their knob."""
+        own = {
+            "feedback_weight": self.feedback_weight,
+            "latency_weight": self.latency_weight,
+            "cost_weight": self.cost_weight,
+        }
+        return {name: weight for name, weight in own.items() if weight is not None}
+
+    def narrow(self, knobs: Knobs) -> Knobs:
+        """The operator's knobs with the client's own weights."""
+        return replace(knobs, **self.own_weights) if self.own_weights else knobs
 
 
 @dataclass(frozen=True, slots=True)

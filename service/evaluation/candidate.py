@@ -20,7 +20,7 @@ from service.domain.basics import Json
 from service.domain.decision import LoggedRound, Neighbour
 from service.domain.neighbours import NeighbourColumns
 from service.domain.query import Options
-from service.routing.router import as_floats, narrowed, neighbours_of
+from service.routing.arrays import as_floats, neighbours_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class CandidateConfig:
         return Holdout(self.holdout_share, default[0]).mix(probabilities)
 
     def _knobs(self, logged_decision: Json) -> Knobs:
-        return narrowed(self.knobs, Options(**logged_decision.get("own_weights", {})))
+        return Options(**logged_decision.get("own_weights", {})).narrow(self.knobs)
 
     def _repriced(self, arm_id: str, logged: LoggedRound) -> Repriced:
         """By what a usual answer costs at the candidate's price and at that of the log."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from service.domain.basics import Vector
 from service.domain.feedback import Experience
-from service.domain.neighbours import NeighbourColumns
+from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
 from service.memory.points import space_name
@@ -53,27 +51,9 @@ class EdgeMemory:
             raise
         return cls(shard, worker)
 
-    async def recall(
-        self,
-        context: Vector,
-        *,
-        tenant: str,
-        limit: int,
-        min_similarity: float,
-        since: datetime,
-        now: datetime,
-        task: str | None = None,
-    ) -> NeighbourColumns:
+    async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
         self._require_open()
-        return self._shard.index.recall(
-            context,
-            tenant=tenant,
-            limit=limit,
-            min_similarity=min_similarity,
-            since=since,
-            now=now,
-            task=task,
-        )
+        return self._shard.index.recall(query)
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         await self._run(partial(self._shard.remember, experiences))

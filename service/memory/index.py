@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
-from service.domain.neighbours import NeighbourColumns, Point, key_of
+from service.domain.neighbours import NeighbourColumns, NeighbourQuery, Point, key_of
 from service.memory.points import require_dimension, to_micros
 
 Ints = npt.NDArray[np.int64]
@@ -57,23 +57,11 @@ class Index:
         self._tenants: dict[UUID, str] = {}
         self._lock = Lock()
 
-    def recall(
-        self,
-        context: Vector,
-        *,
-        tenant: str,
-        limit: int,
-        min_similarity: float,
-        since: datetime,
-        now: datetime,
-        task: str | None = None,
-    ) -> NeighbourColumns:
-        require_dimension(context, self._dimension)
+    def recall(self, query: NeighbourQuery) -> NeighbourColumns:
+        require_dimension(query.context, self._dimension)
         with self._lock:
-            rows = self._rows.get(tenant)
-            if rows is None:
-                return NeighbourColumns.of([])
-            return rows.near(context, limit, min_similarity, since, now, task)
+            rows = self._rows.get(query.tenant)
+            return NeighbourColumns.of([]) if rows is None else rows.nearest(query)
 
     def put(self, experiences: Iterable[Experience]) -> None:
         """Add or replace. The turn ends with each of them, so that no search has to wait for all."""
@@ -146,25 +134,19 @@ class Rows:
         self.points[row] = last
         self._row_of[last.decision_id] = row
 
-    def near(
-        self,
-        context: Vector,
-        limit: int,
-        min_similarity: float,
-        since: datetime,
-        now: datetime,
-        task: str | None,
-    ) -> NeighbourColumns:
+    def nearest(self, query: NeighbourQuery) -> NeighbourColumns:
+        """The points that the query admits, most similar first."""
         n = len(self.points)
-        counts = self._decided_at[:n] >= to_micros(since)
-        if task is not None:
-            counts &= self._tasks[:n] == hash(task)
-        rows = self._candidates(context, counts, max(limit * COMPARED_PER_NEIGHBOUR, LEAST_COMPARED))
+        counts = self._decided_at[:n] >= to_micros(query.since)
+        if query.task is not None:
+            counts &= self._tasks[:n] == hash(query.task)
+        n_compared = max(query.limit * COMPARED_PER_NEIGHBOUR, LEAST_COMPARED)
+        rows = self._candidates(query.context, counts, n_compared)
         # Unlike a product of matrix and vector, this leaves the threads of a BLAS library asleep.
-        similarity = np.vecdot(self._contexts.take(rows, axis=0), context).clip(-1.0, 1.0)
-        nearest = np.argsort(-similarity)[:limit]
-        nearest = nearest[: np.count_nonzero(similarity[nearest] >= min_similarity)]
-        return self._near(rows[nearest], similarity[nearest].astype(np.float64), now)
+        similarity = np.vecdot(self._contexts.take(rows, axis=0), query.context).clip(-1.0, 1.0)
+        nearest = np.argsort(-similarity)[: query.limit]
+        nearest = nearest[: np.count_nonzero(similarity[nearest] >= query.min_similarity)]
+        return self._neighbours(rows[nearest], similarity[nearest].astype(np.float64), query.now)
 
     def _candidates(self, context: Vector, counts: Bools, limit: int) -> Ints:
         """Those that count; if these are more than `limit`, those that share most signs with the context."""
@@ -177,7 +159,7 @@ class Rows:
             n_differing[~counts] = np.inf
         return np.argpartition(n_differing, limit)[:limit]
 
-    def _near(self, rows: Ints, similarity: Floats, now: datetime) -> NeighbourColumns:
+    def _neighbours(self, rows: Ints, similarity: Floats, now: datetime) -> NeighbourColumns:
         facts = self._facts.take(rows)
         return NeighbourColumns(
             points=tuple([self.points[row] for row in rows.tolist()]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from datetime import datetime
 from uuid import UUID
 
 from qdrant_client.models import (
@@ -21,9 +20,8 @@ from qdrant_client.models import (
     Record,
 )
 
-from service.domain.basics import Vector
 from service.domain.feedback import Experience
-from service.domain.neighbours import NeighbourColumns
+from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.errors import MemoryUnavailable
 from service.memory.cap import Cap
 from service.memory.collection import Collection, client_of
@@ -89,31 +87,22 @@ class QdrantMemory:
             await memory.ping()
         return memory
 
-    async def recall(
-        self,
-        context: Vector,
-        *,
-        tenant: str,
-        limit: int,
-        min_similarity: float,
-        since: datetime,
-        now: datetime,
-        task: str | None = None,
-    ) -> NeighbourColumns:
-        require_dimension(context, self._dimension)
-        recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(since)))
-        of_the_task = [] if task is None else [_equals(TASK, task)]
+    async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
+        require_dimension(query.context, self._dimension)
+        recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(query.since)))
+        of_the_task = [] if query.task is None else [_equals(TASK, query.task)]
         found = await self._collection.call(
             lambda client, name: client.query_points(
                 name,
-                query=context.tolist(),
-                query_filter=Filter(must=[_equals(TENANT, tenant), recent, *of_the_task]),
-                limit=limit,
-                score_threshold=score_threshold(min_similarity),
+                query=query.context.tolist(),
+                query_filter=Filter(must=[_equals(TENANT, query.tenant), recent, *of_the_task]),
+                limit=query.limit,
+                score_threshold=score_threshold(query.min_similarity),
             )
         )
         return NeighbourColumns.of(
-            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=now) for point in found.points
+            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=query.now)
+            for point in found.points
         )
 
     async def remember(self, experiences: Sequence[Experience]) -> None:

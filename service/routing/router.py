@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
+from decimal import Decimal
 from uuid import uuid4
 
 import numpy as np
 
-from bandit.arrays import Bools, Floats
-from bandit.beliefs import Beliefs, Prior, PriorState, believe
+from bandit.arrays import Bools
+from bandit.beliefs import Prior, PriorState, believe
 from bandit.budget import Pacer
-from bandit.drift import ArmHistory
-from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
 from bandit.records import ArmRecords
-from bandit.utility import UtilityTerms, utility_terms
+from bandit.utility import utility_terms
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.catalog import Catalog, list_cost_usd
-from service.completion.request_run import RequestRun
 from service.conversations.affinity import ConversationAffinity
 from service.domain import decision as types
-from service.domain.arm import Arm, ArmSums
+from service.domain.arm import Arm
 from service.domain.basics import DecisionKind, Vector
 from service.domain.conversation import ConversationState
-from service.domain.decision import Candidate, Decision
-from service.domain.neighbours import NeighbourColumns
+from service.domain.decision import Decision
+from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.ports import Clock, Evidence, Memory
 from service.domain.query import Options, Query
 from service.errors import MemoryUnavailable
+from service.routing.arrays import as_floats, candidates, histories_of, n_rated, neighbours_of, sums_of
 from service.routing.budget import charge
 from service.routing.ease import EaseFitter, FittedEase
 from service.routing.selection import WeighedArms, select
@@ -46,7 +44,7 @@ class Recalled:
     """What is known of a query: its context, and the rated decisions near it."""
 
     context: Vector | None = None
-    near: NeighbourColumns = field(default_factory=lambda: NeighbourColumns.of([]))
+    neighbours: NeighbourColumns = field(default_factory=lambda: NeighbourColumns.of([]))
     degraded: tuple[str, ...] = ()
 
 
@@ -81,7 +79,7 @@ class Router:
         decision = await self.preview(query)
         self.affinity.put(query, decision.conversation)
         if self.pacer.budget_usd is not None and decision.kind != "pinned":
-            weight = narrowed(self.knobs, query.options).feedback_weight
+            weight = query.options.narrow(self.knobs).feedback_weight
             charge(self.pacer, decision, weight, self.rng)
         return decision
 
@@ -93,13 +91,13 @@ class Router:
             arms, rejected = self.catalog.eligible(
                 query, None if conversation is None else conversation.arm_id
             )
-        knobs = narrowed(self.knobs, query.options)
+        knobs = query.options.narrow(self.knobs)
         rated = n_rated(self.evidence.sums(query.tenant))
         fitted = self.ease_fitter.of(query.tenant, rated)
         here = fitted.at(recalled.context)
-        neighbour_ease = fitted.of(recalled.near, here)
-        near = neighbours_of(arms, recalled.near, neighbour_ease)
-        beliefs = believe(self._prior_state(arms, query, fitted, here, knobs), near, knobs)
+        neighbour_ease = fitted.of(recalled.neighbours, here)
+        neighbours = neighbours_of(arms, recalled.neighbours, neighbour_ease)
+        beliefs = believe(self._prior_state(arms, query, fitted, here, knobs), neighbours, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
         barred = self.pacer.barred(beliefs.expected_cost_usd)
         policy = self._policy(arms, knobs, barred)
@@ -120,7 +118,7 @@ class Router:
             uniform=chosen.choice.uniform,
             candidates=candidates(arms, beliefs, terms, chosen.probabilities, barred),
             rejected=tuple(rejected),
-            neighbours=recalled.near,
+            neighbours=recalled.neighbours,
             n_rated=rated,
             expert_weights=tuple(beliefs.prior_state.expert_weights.tolist()),
             ease=here,
@@ -172,14 +170,25 @@ class Router:
             decided_at=self.clock(),
         )
 
-    def settle(self, run: RequestRun) -> None:
-        """Tell the budget what a run did cost, once; arms that callers name are not the budget's.
+    def settle(
+        self,
+        query: Query,
+        kind: DecisionKind,
+        conversation: ConversationState | None,
+        *,
+        reserved_usd: float,
+        cost_usd: Decimal,
+    ) -> None:
+        """Charge the budget, once, what a decided request cost; arms that clients name are not the budget's.
 
-        Where another arm than the decided one answered, the conversation goes on with that.
+        Args:
+            conversation: where the answer left it, if another arm than the decided one gave it.
+            reserved_usd: what the decision reserved.
+            cost_usd: what all calls cost.
         """
-        self.affinity.put(run.query, run.moved_conversation(self.clock()))
-        if run.kind != "pinned":
-            self.pacer.settle(run.reserved_usd, float(run.cost_usd))
+        self.affinity.put(query, conversation)
+        if kind != "pinned":
+            self.pacer.settle(reserved_usd, float(cost_usd))
 
     async def _look_back(
         self, query: Query
@@ -200,15 +209,14 @@ class Router:
         now = self.clock()
         try:
             async with asyncio.timeout(self.memory_timeout_s):
-                near = await self._near(context, query, now)
+                neighbours = await self._nearest(context, query, now)
         except (MemoryUnavailable, TimeoutError):
             return Recalled(context, degraded=("memory",))
-        return Recalled(context, self.catalog.in_todays_prices(near, now))
+        return Recalled(context, self.catalog.in_todays_prices(neighbours, now))
 
-    async def _near(self, context: Vector, query: Query, now: datetime) -> NeighbourColumns:
+    async def _nearest(self, context: Vector, query: Query, now: datetime) -> NeighbourColumns:
         """The nearest of the query's own task, once there are enough of them; else the nearest of all."""
-        recall = partial(
-            self.memory.recall,
+        sought = NeighbourQuery(
             context,
             tenant=query.tenant,
             limit=self.knobs.max_similar_requests,
@@ -217,10 +225,10 @@ class Router:
             now=now,
         )
         if (task := query.options.task) is not None:
-            of_the_task = await recall(task=task)
+            of_the_task = await self.memory.recall(replace(sought, task=task))
             if len(of_the_task) >= min(TASK_IS_KNOWN, self.knobs.max_similar_requests):
                 return of_the_task
-        return await recall()
+        return await self.memory.recall(sought)
 
     def _prior_state(
         self, arms: Sequence[Arm], query: Query, fitted: FittedEase, ease: float, knobs: Knobs
@@ -258,110 +266,3 @@ class Router:
         if self.holdout_share == 0 or policy.default_arm is None or not options.learn:
             return None
         return Holdout(self.holdout_share, policy.default_arm)
-
-
-def narrowed(knobs: Knobs, options: Options) -> Knobs:
-    """The knobs with the caller's own weights."""
-    own = options.feedback_weight, options.latency_weight, options.cost_weight
-    if own == (None, None, None):
-        return knobs
-
-    def given(own: float | None, operators: float) -> float:
-        return operators if own is None else own
-
-    return replace(
-        knobs,
-        feedback_weight=given(options.feedback_weight, knobs.feedback_weight),
-        latency_weight=given(options.latency_weight, knobs.latency_weight),
-        cost_weight=given(options.cost_weight, knobs.cost_weight),
-    )
-
-
-def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
-    """The evidence on these arms, in their order."""
-    nothing = ArmSums()
-    sums = [known.get(arm.arm_id, nothing) for arm in arms]
-    rows = [(s.n, s.reward_sum, s.n_outcomes, s.cost_usd_sum, s.latency_s_sum) for s in sums]
-    return Sums(*np.array(rows, dtype=np.float64).T)
-
-
-def histories_of(arms: Sequence[Arm], known: Mapping[str, ArmHistory]) -> list[ArmHistory]:
-    """The histories of these arms, in their order."""
-    return [known.get(arm.arm_id) or ArmHistory() for arm in arms]
-
-
-def n_rated(known: Mapping[str, ArmSums]) -> float:
-    """A tenant's rated requests, of all arms."""
-    return float(sum(sums.n for sums in known.values()))
-
-
-def neighbours_of(arms: Sequence[Arm], near: NeighbourColumns, neighbour_ease: Floats) -> Neighbours:
-    """Those answered by one of these arms.
-
-    Args:
-        neighbour_ease: of the neighbours' requests, in their order.
-    """
-    index = {arm.arm_id: i for i, arm in enumerate(arms)}
-    arm = np.array([index.get(arm_id, -1) for arm_id in near.arm_ids], dtype=np.int64)[near.arm]
-    is_known = arm >= 0
-    return Neighbours(
-        arm=arm[is_known],
-        similarity=near.similarity[is_known],
-        age_s=near.age_s[is_known],
-        reward=near.reward[is_known],
-        cost_usd=near.cost_usd[is_known],
-        latency_s=near.latency_s[is_known],
-        weight=near.weight[is_known],
-        ease=neighbour_ease[is_known],
-    )
-
-
-def candidates(
-    arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms, probabilities: Floats, barred: Bools
-) -> tuple[Candidate, ...]:
-    """What was weighed, arm by arm."""
-    columns = zip(
-        arms,
-        probabilities.tolist(),
-        prior_states(beliefs.prior_state),
-        beliefs.predicted.T.tolist(),
-        beliefs.posterior.alpha.tolist(),
-        beliefs.posterior.beta.tolist(),
-        beliefs.local_mass.tolist(),
-        terms.bonus.tolist(),
-        beliefs.expected_latency_s.tolist(),
-        beliefs.expected_cost_usd.tolist(),
-        terms.quality.tolist(),
-        terms.speed.tolist(),
-        terms.cost.tolist(),
-        terms.spend.tolist(),
-        terms.total.tolist(),
-        barred.tolist(),
-        strict=True,
-    )
-    return tuple(
-        Candidate(arm.arm_id, probability, prior_state, tuple(predicted), *numbers)
-        for arm, probability, prior_state, predicted, *numbers in columns
-    )
-
-
-def prior_states(known: PriorState) -> list[types.LoggedPriorState]:
-    """What is logged of each arm's standing."""
-    columns = zip(
-        known.prior_mean.tolist(),
-        known.prior_mass.tolist(),
-        known.n.tolist(),
-        known.reward_sum.tolist(),
-        known.deviation.tolist(),
-        known.cost_usd.tolist(),
-        known.latency_s.tolist(),
-        (age_s if age_s < np.inf else None for age_s in known.epoch_age_s.tolist()),
-        known.n_changes.tolist(),
-        strict=True,
-    )
-    return [types.LoggedPriorState(*column) for column in columns]
-
-
-def as_floats(values: Iterable[float | None]) -> Floats:
-    """Numbers, NaN where there is none."""
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

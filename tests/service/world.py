@@ -16,9 +16,10 @@ import orjson
 from service.app import create_app
 from service.arms.configured import ArmList
 from service.background import Background
+from service.bootstrap.wire import wire
 from service.domain.arm import Arm, Price
 from service.domain.basics import Json
-from service.parts import Parts, wire
+from service.parts import Parts
 from service.settings.settings import Settings
 from service.store.spool.spool import Spool, SpoolingJournal
 from tests.fakes import (

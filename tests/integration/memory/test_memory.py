@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from qdrant_client import AsyncQdrantClient
 from service.domain.basics import Vector
 from service.domain.decision import Neighbour
 from service.domain.feedback import Experience
+from service.domain.neighbours import NeighbourQuery
 from service.domain.ports import Memory
 from service.errors import MemoryUnavailable, StartupError
 from service.memory.edge import EdgeMemory
@@ -70,14 +72,8 @@ def make_series(n_points: int, **changes: Any) -> list[Experience]:
 
 
 async def recall_east(memory: Memory, **changes: Any) -> list[Neighbour]:
-    asked: dict[str, Any] = {
-        "tenant": "acme",
-        "limit": 10,
-        "min_similarity": -1.0,
-        "since": LONG_AGO,
-        "now": NOW,
-    }
-    return list(await memory.recall(EAST, **(asked | changes)))
+    query = NeighbourQuery(EAST, tenant="acme", limit=10, min_similarity=-1.0, since=LONG_AGO, now=NOW)
+    return list(await memory.recall(replace(query, **changes)))
 
 
 async def ids_of(memory: Memory) -> set[UUID]:

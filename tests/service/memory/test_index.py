@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ import pytest
 
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
-from service.domain.neighbours import NeighbourColumns
+from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.memory.index import Index
 from tests.fakes_memory import FakeMemory
 
@@ -52,13 +53,14 @@ def experience(number: int, context: Vector, **changes: Any) -> Experience:
     return Experience(**(fields | changes))
 
 
-def asked(**changes: Any) -> dict[str, Any]:
-    days = timedelta(days=4)
-    return {"tenant": "acme", "limit": 20, "min_similarity": 0.0, "since": NOW - days, "now": NOW} | changes
+def sought(context: Vector, **changes: Any) -> NeighbourQuery:
+    since = NOW - timedelta(days=4)
+    query = NeighbourQuery(context, tenant="acme", limit=20, min_similarity=0.0, since=since, now=NOW)
+    return replace(query, **changes)
 
 
 def recall(index: Index, context: Vector, **changes: Any) -> NeighbourColumns:
-    return index.recall(context, **asked(**changes))
+    return index.recall(sought(context, **changes))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -77,8 +79,8 @@ async def test_after_any_writes_it_recalls_what_a_plain_search_would(task: str |
         await plain.forget(dropped)
 
         [context] = topics(1, rng)
-        found = list(index.recall(context, **asked(task=task)))
-        expected = list(await plain.recall(context, **asked(task=task)))
+        found = list(index.recall(sought(context, task=task)))
+        expected = list(await plain.recall(sought(context, task=task)))
 
         assert [n.decision_id for n in found] == [n.decision_id for n in expected]
         assert [n.similarity for n in found] == pytest.approx([n.similarity for n in expected], abs=1e-6)

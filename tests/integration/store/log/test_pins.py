@@ -1,4 +1,4 @@
-"""The contract of conversation states, on the fake and on PostgreSQL: decisions write them, outcomes move them."""
+"""The contract of conversation states, on the fake and on PostgreSQL."""
 
 from __future__ import annotations
 

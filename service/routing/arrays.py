@@ -1,0 +1,107 @@
+"""Arms, evidence and neighbours as the arrays that beliefs are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from bandit.arrays import Bools, Floats
+from bandit.beliefs import Beliefs, PriorState
+from bandit.drift import ArmHistory
+from bandit.evidence import Neighbours, Sums
+from bandit.utility import UtilityTerms
+from service.domain import decision as types
+from service.domain.arm import Arm, ArmSums
+from service.domain.decision import Candidate
+from service.domain.neighbours import NeighbourColumns
+
+
+def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
+    """The evidence on these arms, in their order."""
+    nothing = ArmSums()
+    sums = [known.get(arm.arm_id, nothing) for arm in arms]
+    rows = [(s.n, s.reward_sum, s.n_outcomes, s.cost_usd_sum, s.latency_s_sum) for s in sums]
+    return Sums(*np.array(rows, dtype=np.float64).T)
+
+
+def histories_of(arms: Sequence[Arm], known: Mapping[str, ArmHistory]) -> list[ArmHistory]:
+    """The histories of these arms, in their order."""
+    return [known.get(arm.arm_id) or ArmHistory() for arm in arms]
+
+
+def n_rated(known: Mapping[str, ArmSums]) -> float:
+    """A tenant's rated requests, of all arms."""
+    return float(sum(sums.n for sums in known.values()))
+
+
+def neighbours_of(arms: Sequence[Arm], near: NeighbourColumns, neighbour_ease: Floats) -> Neighbours:
+    """Those answered by one of these arms.
+
+    Args:
+        neighbour_ease: of the neighbours' requests, in their order.
+    """
+    index = {arm.arm_id: i for i, arm in enumerate(arms)}
+    arm = np.array([index.get(arm_id, -1) for arm_id in near.arm_ids], dtype=np.int64)[near.arm]
+    is_known = arm >= 0
+    return Neighbours(
+        arm=arm[is_known],
+        similarity=near.similarity[is_known],
+        age_s=near.age_s[is_known],
+        reward=near.reward[is_known],
+        cost_usd=near.cost_usd[is_known],
+        latency_s=near.latency_s[is_known],
+        weight=near.weight[is_known],
+        ease=neighbour_ease[is_known],
+    )
+
+
+def candidates(
+    arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms, probabilities: Floats, barred: Bools
+) -> tuple[Candidate, ...]:
+    """What was weighed, arm by arm."""
+    columns = zip(
+        arms,
+        probabilities.tolist(),
+        prior_states(beliefs.prior_state),
+        beliefs.predicted.T.tolist(),
+        beliefs.posterior.alpha.tolist(),
+        beliefs.posterior.beta.tolist(),
+        beliefs.local_mass.tolist(),
+        terms.bonus.tolist(),
+        beliefs.expected_latency_s.tolist(),
+        beliefs.expected_cost_usd.tolist(),
+        terms.quality.tolist(),
+        terms.speed.tolist(),
+        terms.cost.tolist(),
+        terms.spend.tolist(),
+        terms.total.tolist(),
+        barred.tolist(),
+        strict=True,
+    )
+    return tuple(
+        Candidate(arm.arm_id, probability, prior_state, tuple(predicted), *numbers)
+        for arm, probability, prior_state, predicted, *numbers in columns
+    )
+
+
+def prior_states(known: PriorState) -> list[types.LoggedPriorState]:
+    """What is logged of each arm's standing."""
+    columns = zip(
+        known.prior_mean.tolist(),
+        known.prior_mass.tolist(),
+        known.n.tolist(),
+        known.reward_sum.tolist(),
+        known.deviation.tolist(),
+        known.cost_usd.tolist(),
+        known.latency_s.tolist(),
+        (age_s if age_s < np.inf else None for age_s in known.epoch_age_s.tolist()),
+        known.n_changes.tolist(),
+        strict=True,
+    )
+    return [types.LoggedPriorState(*column) for column in columns]
+
+
+def as_floats(values: Iterable[float | None]) -> Floats:
+    """Numbers, NaN where there is none."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
