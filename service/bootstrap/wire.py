@@ -17,6 +17,7 @@ from service.arms.lifecycle import Lifecycle
 from service.background import Background
 from service.completion.answer_cache import AnswerCache
 from service.completion.completion import Completion
+from service.completion.escalation import Escalation
 from service.completion.fallback import FallbackChain
 from service.completion.request_run import RequestRun
 from service.completion.shadow import Shadows
@@ -115,7 +116,7 @@ def wire(
             clock,
             settings.max_attempts,
             settings.request_deadline_s,
-            escalates=settings.escalation,
+            Escalation(settings.escalation),
         ),
         journal=journal,
         model_client=model_client,

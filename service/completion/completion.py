@@ -13,13 +13,15 @@ import structlog
 
 from service.arms.catalog import Catalog
 from service.background import Background
+from service.completion import deduplication
 from service.completion.answer_cache import AnswerCache, CachedAnswer
-from service.completion.fallback import AnsweredElsewhere, Ask, FallbackChain
+from service.completion.deduplication import AnsweredElsewhere
+from service.completion.fallback import Ask, FallbackChain
 from service.completion.model_call import ModelCall
-from service.completion.readahead import LookaheadStream
+from service.completion.outcome import outcome_of, outcome_of_repeat
 from service.completion.request_run import RequestRun
+from service.completion.streaming import OpenStream, open_stream
 from service.domain.answer import Answer, Chunk, Outcome
-from service.domain.arm import Arm
 from service.domain.basics import AttemptStatus, DecisionKind, Json
 from service.domain.chunks import as_chunks
 from service.domain.decision import Decision, LoggedDecision
@@ -28,10 +30,7 @@ from service.domain.ports import Clock, Journal, ModelClient
 from service.domain.query import Query
 from service.errors import (
     AllArmsFailed,
-    ProviderBroken,
     ProviderError,
-    ProviderTimeout,
-    RequestConflict,
     RouterError,
     StoreUnavailable,
 )
@@ -40,8 +39,6 @@ from service.routing.router import Router
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-MAX_EMPTY_CHUNKS = 10_000  # before the first content; they are kept until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +76,6 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A stream that has reached its first content, and may have been held for a while since."""
-
-    first: list[Chunk]
-    rest: LookaheadStream
-
-
-@dataclass(frozen=True, slots=True)
 class Completion:
     """Answers queries."""
 
@@ -101,7 +90,7 @@ class Completion:
     clock: Clock
     store_texts: bool
     cache: AnswerCache | None
-    lookahead_s: float  # so long a stream is held back after its first content, to judge it
+    lookahead_s: float  # how long a stream is read ahead after its first content, to judge it
 
     async def complete(self, query: Query) -> Completed:
         """Answer a query in one piece.
@@ -111,7 +100,7 @@ class Completion:
             ProviderRejected: the provider found the caller's request faulty.
             AllArmsFailed: no arm gave an answer.
         """
-        logged = await self._find(query)
+        logged = await deduplication.find(self.journal, query)
         if (seen := self._seen(query, logged)) is not None:
             return Completed(await self._repeat(query, logged, seen), seen.body)
         run, call, answer = await self._answer(query, logged, self._complete)
@@ -124,11 +113,11 @@ class Completion:
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
-        logged = await self._find(query)
+        logged = await deduplication.find(self.journal, query)
         if (seen := self._seen(query, logged)) is not None:
             return Streaming(await self._repeat(query, logged, seen), as_chunks(seen.body))
-        run, call, opened = await self._answer(query, logged, self._open)
-        chunks = self._chunks(run, call, opened)
+        run, call, stream = await self._answer(query, logged, self._open)
+        chunks = self._relay(run, call, stream)
         await anext(chunks)  # begun: to close what has not begun would do nothing
         return Streaming(self._head(run), chunks)
 
@@ -142,7 +131,7 @@ class Completion:
             try:
                 call, answered = await self.fallback.call_until_answered(run, budget, ask)
             except AnsweredElsewhere:
-                first = await self._first_decision(query)
+                first = await deduplication.first_decision(self.journal, query)
                 second, run = run, await self._begin(query, first)
                 run.adopt(second)
                 call, answered = await self.fallback.call_until_answered(run, budget, ask)
@@ -168,9 +157,9 @@ class Completion:
             await self._committed(run)
         except AnsweredElsewhere:
             # A conflict, unless it is the same request at the same time.
-            run.decision_id = (await self._first_decision(query)).decision_id
+            run.decision_id = (await deduplication.first_decision(self.journal, query)).decision_id
             return self._head(run)
-        outcome = run.repeated(seen.body, self.clock(), store_texts=self.store_texts)
+        outcome = outcome_of_repeat(run, seen.body, self.clock(), store_texts=self.store_texts)
         await self._to_the_end(self._log(run, outcome))
         return self._head(run)
 
@@ -202,49 +191,6 @@ class Completion:
         run.logging = asyncio.create_task(self.journal.log_decision(decision))
         return run
 
-    async def _find(self, query: Query) -> LoggedDecision | None:
-        """The decision that the request id stands for, when this is a retry."""
-        if not query.request_id_given:
-            return None
-        try:
-            logged = await self.journal.find(query.tenant, query.request_id)
-        except StoreUnavailable:
-            return None
-        if logged is None:
-            return None
-        if logged.body_digest != query.body_digest:
-            raise RequestConflict(
-                f"X-Request-ID {query.request_id!r} was used before with another body; retries repeat it",
-                param="X-Request-ID",
-            )
-        return logged
-
-    async def _first_decision(self, query: Query) -> LoggedDecision:
-        """The decision that was logged first."""
-        first = await self._find(query)
-        if first is None:
-            raise RequestConflict(f"X-Request-ID {query.request_id!r} is in use", param="X-Request-ID")
-        return first
-
-    async def _committed(self, run: RequestRun) -> None:
-        """Wait until the decision is committed: no answer begins before.
-
-        Raises:
-            AnsweredElsewhere: another decision was committed first under the same request id.
-        """
-        if run.logging is None:
-            return
-        try:
-            await asyncio.shield(run.logging)  # whoever hangs up now has decided all the same
-        except RequestConflict as error:
-            raise AnsweredElsewhere from error
-        except StoreUnavailable as error:
-            run.is_lost = True
-            run.degraded.append("store")
-            log.error("decision_not_logged", request_id=run.query.request_id, error=str(error))
-        if self.journal.is_degraded:
-            run.degraded.append("store")
-
     # --- calling
 
     async def _complete(self, run: RequestRun, call: ModelCall) -> Answer:
@@ -255,63 +201,26 @@ class Completion:
         await self._committed(run)
         return answer
 
-    async def _open(self, run: RequestRun, call: ModelCall) -> _Opened:
-        body, native = run.asked_of(call.arm)
-        # The deadline ends with the first content; from then on each piece has the arm's own time.
-        chunks = LookaheadStream(
-            self.model_client.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native)
-        )
-        try:
-            first = await self._until_content(call, chunks)
-            await self._committed(run)
-            first += await self._lookahead(call, chunks)
-        except BaseException:
-            await chunks.aclose()
-            raise
-        return _Opened(first, chunks)
+    async def _open(self, run: RequestRun, call: ModelCall) -> OpenStream:
+        return await open_stream(self.model_client, run, call, self.clock, self._committed, self.lookahead_s)
 
-    async def _until_content(self, call: ModelCall, chunks: LookaheadStream) -> list[Chunk]:
-        """The pieces up to the first with content, or all of a stream without any."""
-        first: list[Chunk] = []
-        try:
-            async with asyncio.timeout(call.timeout_s):
-                async for chunk in chunks:
-                    first.append(chunk)
-                    if call.received_chunk(chunk, self.clock()):
-                        return first
-                    if len(first) > MAX_EMPTY_CHUNKS:
-                        raise ProviderBroken(f"{call.arm.model} sent {len(first)} pieces without content")
-        except TimeoutError:
-            raise ProviderTimeout(f"{call.arm.model} gave no content within {call.timeout_s:g} s") from None
-        call.ended(self.clock())
-        return first
+    async def _committed(self, run: RequestRun) -> None:
+        await deduplication.committed(self.journal, run)
 
-    async def _lookahead(self, call: ModelCall, chunks: LookaheadStream) -> list[Chunk]:
-        """What else comes while the stream is held back: all of it, where it ends so soon."""
-        if self.lookahead_s == 0 or call.is_whole:
-            return []
-        held = await chunks.within(min(self.lookahead_s, call.timeout_s - (call.ttft_s or 0.0)))
-        for chunk in held:
-            call.received_chunk(chunk, self.clock())
-        if chunks.has_ended:
-            call.ended(self.clock())
-        return held
-
-    async def _chunks(self, run: RequestRun, call: ModelCall, opened: _Opened) -> AsyncGenerator[Chunk, None]:
+    async def _relay(
+        self, run: RequestRun, call: ModelCall, stream: OpenStream
+    ) -> AsyncGenerator[Chunk, None]:
+        """The chunks of a stream; how it ended is logged before its end is passed on."""
         try:
-            async with aclosing(opened.rest):
+            async with aclosing(stream), aclosing(stream.chunks(call, self.clock)) as chunks:
                 yield Chunk({})  # nobody sees it
-                for chunk in opened.first:
-                    yield _named(chunk, call.arm)
-                async for chunk in opened.rest:
-                    call.received_chunk(chunk, self.clock())
-                    yield _named(chunk, call.arm)
-            call.require_every_choice()
+                async for chunk in chunks:
+                    yield chunk
         except ProviderError as error:
             self.fallback.failed(run, call, error)
             await self._to_the_end(self._log_outcome(run, "failed"))
             raise
-        except BaseException:  # the caller left, or a bug
+        except BaseException:  # the client left, or a bug
             self.fallback.cancelled(run, call)
             self.background.spawn(self._log_outcome(run, "cancelled"))
             raise
@@ -325,22 +234,7 @@ class Completion:
         await asyncio.shield(self.background.spawn(work))
 
     async def _log_given_up(self, run: RequestRun, status: AttemptStatus) -> None:
-        try:
-            await self._committed(run)
-        except AnsweredElsewhere:
-            run = await self._rebased(run)
-        await self._log_outcome(run, status)
-
-    async def _rebased(self, run: RequestRun) -> RequestRun:
-        """What a run did, under the decision that was logged first; lost where that is another request's."""
-        try:
-            first = await self._first_decision(run.query)
-        except RequestConflict:
-            run.is_lost = True
-            return run
-        moved = RequestRun.retry(run.query, first)
-        moved.adopt(run)
-        return moved
+        await self._log_outcome(await deduplication.settled(self.journal, run), status)
 
     async def _log_outcome(self, run: RequestRun, status: AttemptStatus) -> None:
         self.router.settle(
@@ -350,7 +244,7 @@ class Completion:
             reserved_usd=run.reserved_usd,
             cost_usd=run.cost_usd,
         )
-        await self._log(run, run.outcome(status, self.clock(), store_texts=self.store_texts))
+        await self._log(run, outcome_of(run, status, self.clock(), store_texts=self.store_texts))
 
     async def _log(self, run: RequestRun, outcome: Outcome) -> None:
         self.observe(run, outcome)
@@ -387,8 +281,3 @@ class Completion:
             degraded=tuple(dict.fromkeys(run.degraded)),
             explanation=explanation(run.decision) if explained and run.decision else None,
         )
-
-
-def _named(chunk: Chunk, arm: Arm) -> Chunk:
-    """The piece under the arm's name, which is the one the caller knows."""
-    return replace(chunk, body={**chunk.body, "model": arm.arm_id})

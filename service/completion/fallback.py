@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,11 +11,12 @@ import numpy as np
 
 from bandit.policy import draw, without
 from service.arms.catalog import Catalog, list_cost_usd
-from service.completion.faults import fault_of
+from service.completion.deduplication import AnsweredElsewhere
+from service.completion.escalation import Escalation
 from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun
 from service.domain.arm import Arm
-from service.domain.decision import Candidate, LoggedDecision
+from service.domain.decision import LoggedDecision
 from service.domain.feedback import Signal
 from service.domain.ports import Clock
 from service.domain.query import Query
@@ -35,10 +35,6 @@ from service.errors import (
 T = TypeVar("T")
 LIMITS = {kind.__name__: kind for kind in (ProviderRateLimited, ProviderOutOfCredit)}
 Ask: TypeAlias = Callable[[RequestRun, ModelCall], Awaitable[T]]
-
-
-class AnsweredElsewhere(Exception):
-    """The same request id is being answered at the same time, and its decision was logged first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,6 @@ class FallbackChain:
     Args:
         max_attempts: calls for one request at the most.
         deadline_s: from the request to its answer, or to the first content of a stream.
-        escalates: whether a stronger arm is asked where an answer falls short.
     """
 
     catalog: Catalog
@@ -73,7 +68,7 @@ class FallbackChain:
     clock: Clock
     max_attempts: int
     deadline_s: float
-    escalates: bool
+    escalation: Escalation
 
     def budget(self, query: Query, logged: LoggedDecision | None) -> RequestBudget:
         """What the request may spend from now on.
@@ -130,7 +125,7 @@ class FallbackChain:
             call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
             try:
                 answer = await ask(run, call)
-                call.fault = await self._fault(call)
+                call.fault = await self.escalation.fault(call)
                 return call, answer
             except ProviderError as error:
                 self.failed(run, call, self._seen_fairly(call, error))
@@ -154,7 +149,7 @@ class FallbackChain:
 
     def succeeded(self, run: RequestRun, call: ModelCall) -> None:
         """The answer is whole."""
-        self._tell_answered(call)
+        self._inform_breaker(call)
         run.finished(call, self.clock())
 
     def failed(self, run: RequestRun, call: ModelCall, error: ProviderError) -> None:
@@ -177,22 +172,14 @@ class FallbackChain:
 
     # --- answers that fall short
 
-    async def _fault(self, call: ModelCall) -> Signal | None:
-        """What is wrong with an answer; None also where it is not all here yet."""
-        if not call.is_whole:
-            return None
-        if call.is_empty:
-            return "empty"
-        return await asyncio.to_thread(fault_of, call) if self.escalates else None  # a schema takes its time
-
     def _set_aside(self, run: RequestRun, call: ModelCall, fault: Signal) -> None:
         """Keep the answer until a better one comes."""
-        self._tell_answered(call)
+        self._inform_breaker(call)
         run.fell_short[call.arm.arm_id] = fault
         run.failed(call, ProviderFellShort(fault), self.clock())
 
-    def _tell_answered(self, call: ModelCall) -> None:
-        """Tell the breaker, once, of a whole answer: an empty one is as bad as none."""
+    def _inform_breaker(self, call: ModelCall) -> None:
+        """Report a whole answer to the breaker, once: an empty one counts as a failure."""
         if call.breaker_informed:
             return
         call.breaker_informed = True
@@ -203,29 +190,12 @@ class FallbackChain:
             self.catalog.breaker.succeeded(call.arm)
 
     def _better(self, run: RequestRun, budget: RequestBudget, call: ModelCall) -> NextArm | None:
-        """Who may answer better: a stronger arm, or, where nothing was answered, any other."""
+        """Who may answer better: a stronger arm, or, where the answer was empty, any other."""
         left = self._left(run, budget)
-        stronger = self._stronger(run, call, left) if self.escalates else None
-        if stronger is None and call.is_empty and left:
-            return self._drawn(run, left)
-        return stronger
-
-    def _stronger(self, run: RequestRun, call: ModelCall, left: set[str]) -> NextArm | None:
-        """The most probable arm of those expected to be rated higher that the budget allows.
-
-        None for a retry, of which no expectations are known, for a request that is held out to measure
-        what the default model does by itself, and amid a tool loop, whose arm does not change.
-        """
-        if run.decision is None or run.decision.holdout or run.is_in_tool_loop:
-            return None
-        weighed = {c.arm_id: c for c in run.decision.candidates}
-        to_beat = _expected_reward(weighed[call.arm.arm_id])
-        allowed = [c for c in weighed.values() if c.arm_id in left and not c.is_barred]
-        able = [c for c in allowed if _expected_reward(c) > to_beat]
-        if not able:
-            return None
-        best = max(able, key=lambda candidate: candidate.probability)
-        return NextArm(best.arm_id, propensity=1.0, is_escalation=True)
+        stronger = self.escalation.stronger_arm(run, call, left)
+        if stronger is not None:
+            return NextArm(stronger, propensity=1.0, is_escalation=True)
+        return self._drawn(run, left) if call.is_empty and left else None
 
     # --- arms that remain
 
@@ -302,7 +272,3 @@ class FallbackChain:
     def _find(self, arm_id: str) -> Arm | None:
         """The arm of exactly this id; a retry may know one that has left the catalogue since."""
         return next((arm for arm in self.catalog.arms if arm.arm_id == arm_id), None)
-
-
-def _expected_reward(candidate: Candidate) -> float:
-    return candidate.alpha / (candidate.alpha + candidate.beta)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import TypedDict
 from uuid import UUID
 
-from service.completion.model_call import ModelCall, texts_of
+from service.completion.model_call import ModelCall
 from service.conversations.portability import safe_history, vendor_of
-from service.domain.answer import Attempt, Outcome, Usage
+from service.domain.answer import Attempt, Usage
 from service.domain.arm import Arm
 from service.domain.basics import AttemptStatus, DecisionKind, Json
 from service.domain.conversation import ConversationState, ConversationStep
@@ -182,7 +180,7 @@ class RequestRun:
         error: ProviderError | None = None,
     ) -> None:
         """Keep what came of a call; what was thought of it before gives way."""
-        before = self._attempt_of(call)
+        before = self.attempt_of(call)
         attempt = Attempt(
             attempt_id=call.attempt_id,
             decision_id=self.decision_id,
@@ -207,71 +205,5 @@ class RequestRun:
         else:
             self.attempts[self.attempts.index(before)] = attempt
 
-    def _attempt_of(self, call: ModelCall) -> Attempt | None:
+    def attempt_of(self, call: ModelCall) -> Attempt | None:
         return next((a for a in self.attempts if a.attempt_id == call.attempt_id), None)
-
-    def outcome(self, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome:
-        """What this run led to."""
-        if self.last is None or (final := self._attempt_of(self.last)) is None:
-            return self._outcome_without_call(status, now)
-        called_s = sum(attempt.latency_s for attempt in self.attempts)
-        return Outcome(
-            decision_id=self.decision_id,
-            tenant=self.query.tenant,
-            arm_id=final.arm_id,
-            kind=self.answered_kind,
-            status=status,
-            latency_s=final.latency_s,
-            ttft_s=final.ttft_s,
-            overhead_s=max(0.0, (now - self.query.received_at).total_seconds() - called_s),
-            usage=final.usage,
-            cost_usd=self.cost_usd,
-            call_cost_usd=final.cost_usd,
-            finish_reason=final.finish_reason,
-            completed_at=now,
-            price_version=self.last.arm.price_version,
-            conversation=self.moved_conversation(now),
-            **_answered(self.last.text, store_texts=store_texts),
-        )
-
-    def repeated(self, body: Json, now: datetime, *, store_texts: bool) -> Outcome:
-        """The outcome of answering with what was answered before: it costs nothing."""
-        message = body["choices"][0].get("message") or {}
-        return replace(
-            self._outcome_without_call("ok", now),
-            finish_reason=body["choices"][0].get("finish_reason"),
-            **_answered("".join(texts_of(message)), store_texts=store_texts),
-        )
-
-    def _outcome_without_call(self, status: AttemptStatus, now: datetime) -> Outcome:
-        return Outcome(
-            decision_id=self.decision_id,
-            tenant=self.query.tenant,
-            arm_id=self.arm_id,
-            kind=self.kind,
-            status=status,
-            latency_s=0.0,
-            ttft_s=None,
-            overhead_s=max(0.0, (now - self.query.received_at).total_seconds()),
-            usage=Usage(),
-            cost_usd=Decimal(0),
-            call_cost_usd=Decimal(0),
-            finish_reason=None,
-            completed_at=now,
-            **_answered("", store_texts=False),
-        )
-
-
-class _Answered(TypedDict):
-    answer_chars: int
-    answer_digest: bytes | None
-    answer_text: str | None
-
-
-def _answered(text: str, *, store_texts: bool) -> _Answered:
-    """What is kept of an answer's text."""
-    return {
-        "answer_chars": len(text),
-        "answer_digest": hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() if text else None,
-        "answer_text": text if store_texts and text else None,
-    }

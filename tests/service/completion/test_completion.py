@@ -14,8 +14,9 @@ import pytest
 
 from bandit.budget import PURSE_START
 from service.background import Background
-from service.completion.completion import MAX_EMPTY_CHUNKS, Completion, Streaming
+from service.completion.completion import Completion, Streaming
 from service.completion.model_call import MAX_TEXT_BYTES, ModelCall
+from service.completion.streaming import MAX_EMPTY_CHUNKS
 from service.dialects.openai import read_query
 from service.domain.answer import Attempt, Chunk, Outcome, Usage
 from service.domain.arm import Arm
@@ -556,7 +557,7 @@ async def test_arms_without_a_chance_are_tried_when_the_others_failed(tmp_path: 
 async def test_a_stream_that_never_says_anything_is_broken_off(world: World, completion: Completion) -> None:
     world.model_client.will("small", Reply(words=("",) * (MAX_EMPTY_CHUNKS + 1), until=asyncio.Event()))
 
-    with pytest.raises(AllArmsFailed, match="pieces without content"):
+    with pytest.raises(AllArmsFailed, match="chunks without content"):
         await completion.stream(query(model="small", stream=True))
 
     assert world.model_client.cancelled == ["small"]

@@ -1,0 +1,98 @@
+"""One decision for each request id, however often the id is sent.
+
+A retry finds the logged decision. Of two requests under one id at the same time, the decision that is
+committed first counts, and the calls of the other one belong to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from service.completion.request_run import RequestRun
+from service.domain.decision import LoggedDecision
+from service.domain.ports import Journal
+from service.domain.query import Query
+from service.errors import RequestConflict, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class AnsweredElsewhere(Exception):
+    """The same request id is being answered at the same time, and its decision was logged first."""
+
+
+async def find(journal: Journal, query: Query) -> LoggedDecision | None:
+    """The decision of an earlier request with this id and body.
+
+    Raises:
+        RequestConflict: the id was used with another body.
+    """
+    if not query.request_id_given:
+        return None
+    try:
+        logged = await journal.find(query.tenant, query.request_id)
+    except StoreUnavailable:
+        return None
+    if logged is None:
+        return None
+    if logged.body_digest != query.body_digest:
+        raise RequestConflict(
+            f"X-Request-ID {query.request_id!r} was used before with another body; retries repeat it",
+            param="X-Request-ID",
+        )
+    return logged
+
+
+async def first_decision(journal: Journal, query: Query) -> LoggedDecision:
+    """The decision that was committed first, once another one was refused.
+
+    Raises:
+        RequestConflict: the id stands for another request.
+    """
+    first = await find(journal, query)
+    if first is None:
+        raise RequestConflict(f"X-Request-ID {query.request_id!r} is in use", param="X-Request-ID")
+    return first
+
+
+async def committed(journal: Journal, run: RequestRun) -> None:
+    """Wait until the run's decision is committed: no answer begins before.
+
+    Raises:
+        AnsweredElsewhere: another decision was committed first under the same request id.
+    """
+    if run.logging is None:
+        return
+    try:
+        await asyncio.shield(run.logging)  # a client that hangs up now does not undo the decision
+    except RequestConflict as error:
+        raise AnsweredElsewhere from error
+    except StoreUnavailable as error:
+        run.is_lost = True
+        run.degraded.append("store")
+        log.error("decision_not_logged", request_id=run.query.request_id, error=str(error))
+    if journal.is_degraded:
+        run.degraded.append("store")
+
+
+async def settled(journal: Journal, run: RequestRun) -> RequestRun:
+    """The run, once its decision is committed; its calls may have to move to the first decision."""
+    try:
+        await committed(journal, run)
+    except AnsweredElsewhere:
+        return await _rebased(journal, run)
+    return run
+
+
+async def _rebased(journal: Journal, run: RequestRun) -> RequestRun:
+    """The calls of a run under the first decision; lost where the id stands for another request."""
+    try:
+        first = await first_decision(journal, run.query)
+    except RequestConflict:
+        run.is_lost = True
+        return run
+    rebased = RequestRun.retry(run.query, first)
+    rebased.adopt(run)
+    return rebased

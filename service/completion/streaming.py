@@ -1,0 +1,107 @@
+"""A model's stream: opened up to its first content, and then passed on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from service.completion.model_call import ModelCall
+from service.completion.readahead import LookaheadStream
+from service.completion.request_run import RequestRun
+from service.domain.answer import Chunk
+from service.domain.arm import Arm
+from service.domain.ports import Clock, ModelClient
+from service.errors import ProviderBroken, ProviderTimeout
+
+Commit: TypeAlias = Callable[[RequestRun], Awaitable[None]]
+
+MAX_EMPTY_CHUNKS = 10_000  # before the first content; they are kept until then
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """A stream that has reached its first content, and what came of it so far."""
+
+    first: list[Chunk]
+    rest: LookaheadStream
+
+    async def chunks(self, call: ModelCall, clock: Clock) -> AsyncGenerator[Chunk, None]:
+        """Every chunk under the arm's name, which is the one the client knows.
+
+        Raises:
+            ProviderError: the model failed, or gave fewer choices than were asked for.
+        """
+        for chunk in self.first:
+            yield _named(chunk, call.arm)
+        async for chunk in self.rest:
+            call.received_chunk(chunk, clock())
+            yield _named(chunk, call.arm)
+        call.require_every_choice()
+
+    async def aclose(self) -> None:
+        """End the model's call."""
+        await self.rest.aclose()
+
+
+async def open_stream(
+    model_client: ModelClient,
+    run: RequestRun,
+    call: ModelCall,
+    clock: Clock,
+    commit: Commit,
+    lookahead_s: float,
+) -> OpenStream:
+    """Call the arm; returns at the first content. Raises ProviderError, and what `commit` raises.
+
+    Args:
+        commit: waited for at the first content: nothing is sent before the decision is committed.
+        lookahead_s: how long the stream is read ahead after its first content, to judge it.
+    """
+    body, native = run.asked_of(call.arm)
+    # The deadline ends with the first content; from then on each chunk has the arm's own time.
+    chunks = LookaheadStream(model_client.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native))
+    try:
+        first = await _until_content(call, chunks, clock)
+        await commit(run)
+        first += await _lookahead(call, chunks, clock, lookahead_s)
+    except BaseException:
+        await chunks.aclose()
+        raise
+    return OpenStream(first, chunks)
+
+
+async def _until_content(call: ModelCall, chunks: LookaheadStream, clock: Clock) -> list[Chunk]:
+    """The chunks up to the first with content, or all of a stream without any."""
+    first: list[Chunk] = []
+    try:
+        async with asyncio.timeout(call.timeout_s):
+            async for chunk in chunks:
+                first.append(chunk)
+                if call.received_chunk(chunk, clock()):
+                    return first
+                if len(first) > MAX_EMPTY_CHUNKS:
+                    raise ProviderBroken(f"{call.arm.model} sent {len(first)} chunks without content")
+    except TimeoutError:
+        raise ProviderTimeout(f"{call.arm.model} gave no content within {call.timeout_s:g} s") from None
+    call.ended(clock())
+    return first
+
+
+async def _lookahead(
+    call: ModelCall, chunks: LookaheadStream, clock: Clock, lookahead_s: float
+) -> list[Chunk]:
+    """The chunks that come while the stream is read ahead: all of them, if it ends so soon."""
+    if lookahead_s == 0 or call.is_whole:
+        return []
+    ahead = await chunks.within(min(lookahead_s, call.timeout_s - (call.ttft_s or 0.0)))
+    for chunk in ahead:
+        call.received_chunk(chunk, clock())
+    if chunks.has_ended:
+        call.ended(clock())
+    return ahead
+
+
+def _named(chunk: Chunk, arm: Arm) -> Chunk:
+    return replace(chunk, body={**chunk.body, "model": arm.arm_id})
