@@ -65,13 +65,19 @@ class _Frozen(BaseModel):
 class PriceSettings(_Frozen):
     """US dollars per million tokens."""
 
-    input: Decimal = Field(ge=0, le=10_000, description="price of a million prompt tokens, US dollars")
-    output: Decimal = Field(ge=0, le=10_000, description="price of a million completion tokens, US dollars")
+    input: Decimal = Field(ge=0, le=10_000, description="US dollars per million prompt tokens")
+    output: Decimal = Field(ge=0, le=10_000, description="US dollars per million completion tokens")
     cached_input: Decimal | None = Field(
-        None, ge=0, le=10_000, description="price of a million prompt tokens read from the provider's cache"
+        None,
+        ge=0,
+        le=10_000,
+        description="US dollars per million prompt tokens read from the provider's cache",
     )
     cache_write: Decimal | None = Field(
-        None, ge=0, le=10_000, description="price of a million prompt tokens written into that cache"
+        None,
+        ge=0,
+        le=10_000,
+        description="US dollars per million prompt tokens written to the provider's cache",
     )
 
     def to_price(self) -> Price:
@@ -81,38 +87,49 @@ class PriceSettings(_Frozen):
 class ModelSettings(_Frozen):
     """One arm."""
 
-    id: Name = Field(description="the arm's name everywhere")
+    id: Name = Field(description="name of the model in requests, answers, logs and metrics")
     provider: Literal["openai", "anthropic", "litellm", "simulator"] = Field(
-        description="openai: any OpenAI-compatible upstream; litellm: any provider LiteLLM knows"
+        description="openai: any OpenAI-compatible server; litellm: any provider LiteLLM supports"
     )
-    base_url: str | None = Field(None, pattern=r"^https?://", description="the upstream's base URL")
-    model: str = Field(min_length=1, description="the upstream's name for it")
-    api_key_env: str | None = Field(None, description="environment variable that holds the key")
-    aliases: tuple[Name, ...] = Field((), description="other names a caller may use")
-    price: PriceSettings | None = Field(None, description="absent: the shipped table's price for the model")
-    context_window: int | None = Field(None, gt=0, description="tokens of prompt and answer together")
+    base_url: str | None = Field(None, pattern=r"^https?://", description="base URL of the provider")
+    model: str = Field(min_length=1, description="the provider's name for the model")
+    api_key_env: str | None = Field(None, description="environment variable that holds the provider's key")
+    aliases: tuple[Name, ...] = Field((), description="other names that a request may use for the model")
+    price: PriceSettings | None = Field(None, description="absent: the price in LiteLLM's price list")
+    context_window: int | None = Field(None, gt=0, description="largest prompt and answer together, tokens")
     capabilities: tuple[Capability, ...] | None = Field(
         None,
-        description="of: tools, json_schema, vision, audio, files, reasoning; absent: no filter",
+        description="tools, json_schema, vision, audio, files, reasoning; absent: no filter",
     )
     lacks: tuple[Capability, ...] | None = Field(
-        None, description="what it cannot do; absent: what the shipped table says"
+        None, description="capabilities the model does not have; absent: those that LiteLLM's list denies"
     )
-    max_output_tokens: int | None = Field(None, gt=0, description="longest answer it can give, tokens")
-    data_use: tuple[Name, ...] = Field((), description="what its provider promises, in the operator's words")
+    max_output_tokens: int | None = Field(None, gt=0, description="longest answer the model can give, tokens")
+    data_use: tuple[Name, ...] = Field(
+        (), description="data-use promises of the provider, in the operator's words"
+    )
     extra_fields: tuple[Name, ...] = Field(
-        (), description="of requests, beyond OpenAI's: passed on to a server that knows them"
+        (), description="request fields beyond OpenAI's that are passed on to the provider"
     )
     prior_quality: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="expected mean reward before evidence; absent: the public table's",
+        description="expected mean reward before any feedback; absent: the published quality, if any",
     )
-    prior_mass: float | None = Field(None, gt=0, le=1000, description="how many answers that belief is worth")
-    timeout_s: float = Field(60.0, gt=0, le=3600, description="longest wait for (more of) an answer, seconds")
+    prior_mass: float | None = Field(
+        None, gt=0, le=1000, description="number of rated answers that prior_quality is worth"
+    )
+    timeout_s: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="longest wait for the answer, or for the next part of a stream, seconds",
+    )
     chat_template: str | None = Field(
-        None, max_length=100_000, description="Jinja template of its prompts, as in `tokenizer_config.json`"
+        None,
+        max_length=100_000,
+        description="Jinja template of the model's prompts, as in `tokenizer_config.json`",
     )
 
     @field_validator("chat_template")
@@ -132,126 +149,178 @@ class ModelSettings(_Frozen):
 class Settings(_Frozen):
     """Every knob. YAML keys are these names; environment variables the same in capitals."""
 
-    # --- where and how it listens
+    # --- listening and logging
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     allow_anonymous: bool = Field(
-        False, description="listen beyond loopback although callers are not authenticated"
+        False, description="allow a HOST beyond loopback although clients are not authenticated"
     )
     admin_key: SecretStr | None = Field(
-        None, min_length=16, description="what /admin asks for; absent: /admin is open on loopback only"
+        None, min_length=16, description="key that /admin requires; absent: /admin works on loopback only"
     )
-    cors_origins: tuple[str, ...] = Field((), description="browser origins that may call, comma-separated")
+    cors_origins: tuple[str, ...] = Field(
+        (), description="comma-separated list of browser origins that may call the router"
+    )
     max_body_bytes: int = Field(
         20_000_000, ge=1_000, le=1_000_000_000, description="largest request body, bytes"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least severe log line shown"
+        "info", description="lowest severity that is logged"
     )
     log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="auto: text on a terminal, else json"
+        "auto", description="auto: text on a terminal, otherwise JSON lines"
     )
 
-    # --- where data is kept
-    data_dir: Path = Field(Path("data"), description="embedded PostgreSQL, memory, encoder and spool")
+    # --- storage
+    data_dir: Path = Field(
+        Path("data"), description="folder of the embedded PostgreSQL, the memory, the encoder and the spool"
+    )
     enable_persistence: bool = Field(
-        True, description="false: everything learned lives in a temporary folder and ends with the process"
+        True, description="false: keep all data in a temporary folder that is deleted when the process ends"
     )
     database_url: SecretStr | None = Field(
-        None, description="PostgreSQL 15 or newer; absent: embedded in data_dir"
+        None, description="PostgreSQL server, version 15 or newer; absent: an embedded one in DATA_DIR"
     )
-    database_max_connections: int = Field(10, ge=1, le=1_000, description="connections per process")
+    database_max_connections: int = Field(
+        10, ge=1, le=1_000, description="PostgreSQL connections per process"
+    )
     database_statement_cache_size: int = Field(
-        100, ge=0, le=10_000, description="prepared statements per connection; 0 behind a pooling pgbouncer"
+        100,
+        ge=0,
+        le=10_000,
+        description="prepared statements per connection; use 0 behind a pgbouncer that pools transactions",
     )
-    qdrant_url: str | None = Field(
-        None, description="Qdrant server; absent: the engine in process, in data_dir"
-    )
+    qdrant_url: str | None = Field(None, description="Qdrant server; absent: an embedded engine in DATA_DIR")
     qdrant_api_key: SecretStr | None = Field(None, description="key of the Qdrant server")
     memory_points_per_arm: int = Field(
-        2_000, ge=1, le=10_000_000, description="memories kept per arm and tenant, the newest"
+        2_000, ge=1, le=10_000_000, description="newest remembered decisions to keep per model and tenant"
     )
     spool_max_bytes: int = Field(
-        256_000_000, ge=0, description="decisions kept on disk while PostgreSQL is away, bytes"
+        256_000_000,
+        ge=0,
+        description="largest spool of decisions on disk while PostgreSQL is unavailable, bytes",
     )
-    store_texts: bool = Field(False, description="keep the text of requests and answers in PostgreSQL")
+    store_texts: bool = Field(False, description="store the text of requests and answers in PostgreSQL")
 
-    # --- context
+    # --- embeddings and memory
     embedding_backend: Literal["minilm", "sentence-transformers", "http"] = Field(
-        "minilm", description="what turns text into a vector"
+        "minilm", description="encoder that turns text into a vector"
     )
     embedding_model: str | None = Field(
         None,
-        description="folder of MiniLM weights, sentence-transformers name, or endpoint's model",
+        description="folder of MiniLM weights, sentence-transformers model, or model of the endpoint",
     )
     embedding_base_url: str | None = Field(
-        None, pattern=r"^https?://", description="OpenAI-compatible base URL for EMBEDDING_BACKEND=http"
+        None,
+        pattern=r"^https?://",
+        description="base URL of an OpenAI-compatible embeddings endpoint, for EMBEDDING_BACKEND=http",
     )
-    embedding_api_key: SecretStr | None = Field(None, description="key of that endpoint")
-    embedding_timeout_s: float = Field(1.0, gt=0, le=60, description="longest wait for a context, seconds")
-    memory_timeout_s: float = Field(0.5, gt=0, le=60, description="longest wait for neighbours, seconds")
-    embedding_cache_size: int = Field(10_000, ge=1, le=10_000_000, description="contexts kept by content")
+    embedding_api_key: SecretStr | None = Field(None, description="key of the embeddings endpoint")
+    embedding_timeout_s: float = Field(
+        1.0, gt=0, le=60, description="longest wait for the vector of a request, seconds"
+    )
+    memory_timeout_s: float = Field(
+        0.5, gt=0, le=60, description="longest wait for similar requests from the memory, seconds"
+    )
+    embedding_cache_size: int = Field(
+        10_000, ge=1, le=10_000_000, description="vectors to cache by the text they were made from"
+    )
 
-    # --- arms
+    # --- models
     models: tuple[ModelSettings, ...] = Field(
-        (), description="the arms; absent: by the provider keys that are set"
+        (), description="the models; absent: the well-known models whose provider key is set"
     )
-    llm_models: tuple[Name, ...] = Field((), description="use only (or just) these models, comma-separated")
+    llm_models: tuple[Name, ...] = Field(
+        (), description="comma-separated list of models to use; all others are ignored"
+    )
     default_model: str | None = Field(
-        None, description="answers when confidence is low; absent: the first arm"
+        None, description="model that answers when confidence is low; absent: the first model"
     )
     public_priors: bool = Field(
-        True, description="well-known models without prior_quality start from their published quality"
+        True, description="start well-known models that have no prior_quality from their published quality"
     )
     required_data_use: tuple[Name, ...] = Field(
-        (), description="what the provider of every answer has to promise (data_use), comma-separated"
+        (), description="comma-separated list of data_use promises that a model needs to be used"
     )
-    max_attempts: int = Field(3, ge=1, le=10, description="calls of models for one request at the most")
+    max_attempts: int = Field(3, ge=1, le=10, description="most model calls for one request")
     request_deadline_s: float = Field(
-        180.0, gt=0, le=3600, description="longest wait for an answer, or a stream's first content, seconds"
+        180.0,
+        gt=0,
+        le=3600,
+        description="longest wait for an answer, or for the first content of a stream, seconds",
     )
     keepalive_after_s: float = Field(
-        25.0, gt=0, le=3600, description="longest silence of a stream before its first content, seconds"
+        25.0,
+        gt=0,
+        le=3600,
+        description="wait for the first content of a stream before keep-alive comments start, seconds",
     )
-    breaker_failures: int = Field(3, ge=1, le=100, description="failures in a row that make a model rest")
-    breaker_rest_s: float = Field(30.0, gt=0, le=3600, description="how long it then rests, seconds")
+    breaker_failures: int = Field(
+        3, ge=1, le=100, description="consecutive failures that open a model's circuit breaker"
+    )
+    breaker_rest_s: float = Field(
+        30.0, gt=0, le=3600, description="how long the model then cools down, seconds"
+    )
     breaker_long_rest_s: float = Field(
-        300.0, gt=0, le=86_400, description="rest of a model without credit or in a storm of 429, seconds"
+        300.0,
+        gt=0,
+        le=86_400,
+        description="cooldown of a model whose account has no credit or that keeps answering 429, seconds",
     )
     escalation: bool = Field(
-        False, description="ask a stronger model where an answer is empty, refused, cut off or out of form"
+        False,
+        description="call a stronger model when an answer is empty, refused, cut off or breaks its schema",
     )
     escalation_hold_s: float = Field(
-        1.0, ge=0, le=60, description="how long ESCALATION holds streams back to judge them, seconds"
+        1.0, ge=0, le=60, description="how long ESCALATION delays a stream to check its answer, seconds"
     )
 
-    # --- choosing
-    feedback_weight: float = Field(0.6, ge=0, le=10, description="worth of quality in the utility")
-    latency_weight: float = Field(0.2, ge=0, le=10, description="worth of speed in the utility")
-    cost_weight: float = Field(-0.2, ge=-10, le=0, description="worth of cost in the utility, not above zero")
+    # --- choosing a model
+    feedback_weight: float = Field(0.6, ge=0, le=10, description="weight of quality in the utility")
+    latency_weight: float = Field(0.2, ge=0, le=10, description="weight of speed in the utility")
+    cost_weight: float = Field(
+        -0.2, ge=-10, le=0, description="weight of cost in the utility, zero or negative"
+    )
     exploration_rate: float = Field(
-        0.0, ge=0, le=1, description="share of requests that try an arm other than the sampled best"
+        0.0, ge=0, le=1, description="share of requests that try a model other than the sampled best"
     )
     propensity_floor: float = Field(
-        0.0002, ge=0, le=0.1, description="least probability of every eligible arm"
+        0.0002, ge=0, le=0.1, description="lowest probability of every eligible model"
     )
-    similarity_threshold: float = Field(0.0, ge=-1, le=1, description="least cosine of a neighbour")
-    max_similar_requests: int = Field(100, ge=0, le=1000, description="most neighbours recalled")
-    min_similar_requests: int = Field(5, ge=0, le=1000, description="fewer neighbours: global evidence only")
-    recency_days: float = Field(30.0, gt=0, le=3650, description="oldest neighbour, days")
+    similarity_threshold: float = Field(
+        0.0, ge=-1, le=1, description="lowest cosine similarity of a neighbour (a similar request)"
+    )
+    max_similar_requests: int = Field(100, ge=0, le=1000, description="most neighbours used for a decision")
+    min_similar_requests: int = Field(
+        5,
+        ge=0,
+        le=1000,
+        description="with fewer neighbours than this, decisions use only each model's overall evidence",
+    )
+    recency_days: float = Field(30.0, gt=0, le=3650, description="greatest age of a neighbour, days")
     min_confidence_score: float = Field(
-        0.1, ge=0, le=1, description="an arm whose expected reward is lower gives way to the default model"
+        0.1,
+        ge=0,
+        le=1,
+        description="the default model answers instead of a model whose expected reward is lower than this",
     )
     holdout_share: float = Field(
-        0.0, ge=0, le=0.5, description="share of requests the default model answers, to measure savings by"
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of requests that the default model answers, so that savings can be measured",
     )
-    optimistic_prior: float = Field(0.8, gt=0, lt=1, description="expected mean reward of an unknown arm")
-    exploration_bonus: float = Field(0.0, ge=0, le=1, description="head start of a young arm, in reward")
+    optimistic_prior: float = Field(
+        0.8, gt=0, lt=1, description="expected mean reward of a model of unknown quality"
+    )
+    exploration_bonus: float = Field(
+        0.0, ge=0, le=1, description="bonus of a model with few ratings, in reward"
+    )
     min_requests_for_global: int = Field(
-        10, ge=0, le=100_000, description="rated answers after which an arm is no longer young"
+        10, ge=0, le=100_000, description="rated answers after which EXPLORATION_BONUS no longer applies"
     )
     budget_usd_per_request: Decimal | None = Field(
-        None, gt=0, le=1_000, description="mean spend per request to keep to, US dollars"
+        None, gt=0, le=1_000, description="mean cost per request that the router keeps to, US dollars"
     )
 
     # --- conversations
@@ -259,42 +328,51 @@ class Settings(_Frozen):
         3_600.0,
         ge=0,
         le=2_592_000,
-        description="how long a conversation keeps its model after its last request, seconds; 0: not at all",
+        description="seconds after its last request that a conversation keeps its model; 0: no affinity",
     )
     session_switch_margin: float = Field(
         0.05,
         ge=0,
         le=100,
-        description="utility another model must gain, beyond the lost prompt cache, to take over",
+        description="utility another model must gain, beyond the lost prompt cache, to replace the current",
     )
 
-    # --- what requests show of their arms though nobody says it; 0 switches a signal off
+    # --- implicit feedback: signals that a request itself gives about its model; 0 switches a signal off
     signal_provider_error_weight: Decimal = Field(
-        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of a call that failed"
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of a failed call"
     )
     signal_refusal_weight: Decimal = Field(
-        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a refusal"
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a refused request"
     )
     signal_empty_weight: Decimal = Field(
-        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of an answer without content"
+        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of an empty answer"
     )
     signal_truncated_weight: Decimal = Field(
-        Decimal("0.02"), ge=0, le=1, decimal_places=6, description="weight of an answer that was cut off"
+        Decimal("0.02"), ge=0, le=1, decimal_places=6, description="weight of an answer that is cut off"
     )
     signal_invalid_schema_weight: Decimal = Field(
-        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of JSON unlike its schema"
+        Decimal("0.1"),
+        ge=0,
+        le=1,
+        decimal_places=6,
+        description="weight of an answer that breaks its JSON schema",
     )
     signal_reask_weight: Decimal = Field(
-        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of the same question asked again"
+        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a question that is asked again"
     )
     reask_window_s: float = Field(
-        120.0, gt=0, le=86_400, description="how soon after its answer a question counts as asked again"
+        120.0,
+        gt=0,
+        le=86_400,
+        description="longest time from an answer to the same question that counts as asked again, seconds",
     )
 
-    # --- answers seen before
-    cache_enabled: bool = Field(False, description="answer identical requests from memory")
-    cache_ttl_seconds: float = Field(3600.0, gt=0, description="how long an answer may be reused, seconds")
-    cache_max_size: int = Field(1_000, ge=1, le=1_000_000, description="answers kept per replica")
+    # --- answer cache
+    cache_enabled: bool = Field(False, description="answer identical requests from a cache")
+    cache_ttl_seconds: float = Field(
+        3600.0, gt=0, description="how long a cached answer can be used, seconds"
+    )
+    cache_max_size: int = Field(1_000, ge=1, le=1_000_000, description="most cached answers per process")
 
     @field_validator("cors_origins", "llm_models", "required_data_use", mode="before")
     @classmethod
