@@ -1,10 +1,10 @@
-# The tag is pinned; append @sha256:... to pin the bytes too.
+# The tag is pinned; append @sha256:... to pin the content too.
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 COPY requirements.txt ./
-# Everything comes from the lock, by hash, and nothing else: --no-deps keeps torch out.
+# pip installs the locked packages by hash and nothing else: --no-deps keeps torch out.
 RUN python -m venv /opt/router && \
     /opt/router/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
 COPY pyproject.toml README.md ./
@@ -20,15 +20,15 @@ RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin rout
 COPY --from=build /opt/router /opt/router
 WORKDIR /app
 COPY config.prod.yaml config.cost-optimized.yaml ./
-# Neither HOST nor ALLOW_ANONYMOUS: who runs the image decides who may reach it.
+# HOST and ALLOW_ANONYMOUS are not set: the operator decides who can reach the service.
 ENV PATH=/opt/router/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DATA_DIR=/data
 USER 10001
-# The encoder is built here at the first start, which takes a few seconds.
+# The first start builds the encoder here, in a few seconds.
 VOLUME /data
 EXPOSE 8080
-# http.client, because urllib would ask a proxy for it where one is configured.
+# http.client ignores proxies; urllib would use a configured one.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT') or 8080), timeout=2); c.request('GET', '/ready'); sys.exit(c.getresponse().status != 200)"]
 CMD ["router", "serve"]
