@@ -22,6 +22,7 @@ from service.settings.settings import ModelSettings, Settings
 from service.telemetry import Metrics
 from tests.clients.features import SEEN
 from tests.clients.test_clients import MATRIX
+from tests.compatibility import located, proofs, rendered
 from tests.readme import SERVE, mismatch, steps
 
 ROOT = Path(__file__).parents[1]
@@ -141,11 +142,32 @@ def test_tests_that_are_named_exist(path: Path) -> None:
         assert f"def {name}(" in page(file)
 
 
-def test_what_the_compatibility_page_ticks_is_shown_by_a_test() -> None:
-    rows = re.findall(r"^\| .+? \| (yes|partly|not offered) \| (.+) \|$", page("docs/compatibility.md"), re.M)
+def test_every_line_of_the_compatibility_page_is_proven_by_tests() -> None:
+    sections = page("docs/compatibility.md").split("\n## ")[1:]
+    lines = {
+        section.partition("\n")[0]: re.findall(
+            r"^\| (.+?) \| (?:yes|partly|not offered) \| .*\|$", section, re.M
+        )
+        for section in sections
+    }
 
-    assert len(rows) == len(re.findall(r"^\| (?!what \|)", page("docs/compatibility.md"), re.M))
-    assert [shown for _, shown in rows if "`tests/" not in shown] == []
+    assert lines == {section: list(tests) for section, tests in proofs().items()}
+    assert sum(map(len, lines.values())) == sum(
+        len(re.findall(r"^\| (?!what \|)", section, re.M)) for section in sections
+    )
+    assert all(names for tests in proofs().values() for names in tests.values())
+
+
+def test_the_page_of_compatibility_tests_is_up_to_date() -> None:
+    assert page("docs/compatibility-tests.md") == rendered(), "run `python -m tests.compatibility`"
+
+
+@pytest.mark.parametrize("name", ["test_nothing", "test_other.py::test_one", "test_two"])
+def test_a_line_cannot_be_proven_by_a_test_that_is_missing_or_ambiguous(name: str) -> None:
+    files = {"tests/test_a.py": "def test_one(\ndef test_two(", "tests/test_b.py": "async def test_two("}
+
+    with pytest.raises(ValueError, match="must be one test"):
+        located(name, files)
 
 
 def test_the_api_page_has_what_the_compatibility_page_does_not_offer() -> None:
