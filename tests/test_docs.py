@@ -223,6 +223,15 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(found.read_text("utf-8")), link
 
 
+def test_files_that_the_contributing_page_names_exist() -> None:
+    named = re.findall(
+        r"`((?:service|tests|bandit|benchmarks|migrations|embeddings)/[\w/.]*)`", page("CONTRIBUTING.md")
+    )
+
+    assert named
+    assert [name for name in named if not (ROOT / name).exists() and name != "benchmarks/results/"] == []
+
+
 def anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", text, re.M)
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
