@@ -73,6 +73,15 @@ def test_the_example_environment_has_every_knob_with_its_default(defaults: dict[
     }
 
 
+def test_the_example_environment_describes_every_knob_as_the_settings_do() -> None:
+    comments = {name: text for text, name in re.findall(r"^# (.*)\n#([A-Z_]+)=", page(".env.example"), re.M)}
+    knobs = {name.upper(): field.description for name, field in Settings.model_fields.items()}
+
+    assert {name: comments.get(name) for name in knobs if name not in YAML_ONLY} == {
+        name: description for name, description in knobs.items() if name not in YAML_ONLY
+    }
+
+
 def test_the_api_page_has_every_route() -> None:
     documented = {
         (path, method)
