@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,6 +29,7 @@ from tests.readme import SERVE, mismatch, steps
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+SOURCES = sorted((ROOT / "service").rglob("*.py"))
 YAML_ONLY = {"MODELS"}
 HOSTS_OF_REGISTRIES = r"(pypi|pythonhosted|npmjs|npmmirror|docker|ghcr|quay)\.(org|com|io)"
 MACHINE_PATHS = r"(?<![\w.])/(work|root|home|opt/pypi|opt/wheels)/"
@@ -187,19 +190,40 @@ def test_the_api_page_has_what_the_compatibility_page_does_not_offer() -> None:
     assert listed[1:] == re.findall(r"^\| (.+?) \| not offered \|", page("docs/compatibility.md"), re.M)
 
 
-def test_the_operations_page_has_every_metric() -> None:
-    rows = re.findall(r"^\| `(router_\w+)` \|", page("docs/operations.md"), re.M)
+def test_the_metrics_page_has_every_metric() -> None:
+    rows = re.findall(r"^\| `(router_\w+)` \|", page("docs/metrics.md"), re.M)
 
     assert rows == [m.name + ("_total" if m.type == "counter" else "") for m in Metrics().registry.collect()]
 
 
-def test_the_operations_page_has_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_metrics_page_has_every_log_event() -> None:
+    events = page("docs/metrics.md").split("\n## Log events\n")[1]
+
+    rows = re.findall(r"^\| `(\w+)` \| [a-z, ]+ \|", events, re.M)
+
+    assert sorted(rows) == sorted({event for path in SOURCES for event in log_events(path)})
+
+
+def log_events(path: Path) -> Iterator[str]:
+    """The names that the calls of `log` in a file begin with."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name("log")), args=[ast.Constant(str(event)), *_]):
+                yield event
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name("log")),
+                args=[ast.IfExp(body=ast.Constant(str(event)), orelse=ast.Constant(str(other))), *_],
+            ):
+                yield from (event, other)
+
+
+def test_the_commands_page_has_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
 
     commands = re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M)
 
-    assert re.findall(r"^\| `router (\w+)", page("docs/operations.md"), re.M) == commands
+    assert re.findall(r"^\| `router (\w+)", page("docs/cli.md"), re.M) == commands
 
 
 def test_the_readme_begins_with_one_command_and_every_command_on_it_is_run() -> None:

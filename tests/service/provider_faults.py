@@ -71,7 +71,7 @@ class Fault:
 
 
 def row(fault: Fault) -> tuple[str, ...]:
-    """The fault as docs/operations.md has it."""
+    """The fault as docs/faults.md has it."""
     before = ["another model answers" if script else "n/a" for script in (fault.whole, fault.before)]
     after = "error event, no clean ending" if fault.after else "n/a"
     return (fault.name, f"`{fault.error}`", fault.breaker, *before, after)
@@ -88,9 +88,9 @@ FAULTS = (
     Fault("connection not accepted in time", "ignores", "ignores", None, "ProviderTimeout"),
     Fault("no answer in time", hang, hang, streams(HALF, then=hang), "ProviderTimeout"),
     Fault("slow first byte", plainly(b"", hang), streams(then=hang), None, "ProviderTimeout"),
-    status(429, "ProviderRateLimited", "waits as asked", **{"Retry-After": "7"}),
-    status(429, "ProviderRateLimited", "waits"),
-    status(402, "ProviderOutOfCredit", "rests long"),
+    status(429, "ProviderRateLimited", "cools down as asked", **{"Retry-After": "7"}),
+    status(429, "ProviderRateLimited", "cools down"),
+    status(402, "ProviderOutOfCredit", "cools down long"),
     status(500, "ProviderBroken"),
     status(503, "ProviderBroken"),
     status(529, "ProviderBroken"),
@@ -104,14 +104,14 @@ FAULTS = (
     Fault("HTML with status 200", raw(HTML, "text/html"), raw(HTML, "text/html"), None, "ProviderBroken"),
     Fault("empty body", answers(b""), streams(), None, "ProviderBroken"),
     Fault(
-        "connection lost in the middle of a piece",
+        "connection lost in the middle of a chunk",
         plainly(b'{"choices": [{"mess', drop),
         streams(ROLE, HALF[:20], then=drop),
         streams(HALF, HALF[:20], then=drop),
         "ProviderBroken",
     ),
     Fault(
-        "connection lost between pieces",
+        "connection lost between chunks",
         plainly(b"", drop),
         streams(ROLE, then=drop),
         streams(HALF, then=drop),

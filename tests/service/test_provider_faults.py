@@ -24,7 +24,7 @@ from tests.service.providers.scripted import Upstream, answers, completion, even
 from tests.service.served import serving
 from tests.service.world import World, opened
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+FAULTS_PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 SOUND, SOUND_STREAM = (
     answers(completion("All well.")),
     streams(event(piece("All well.")), event(piece(finish_reason="stop")), b"data: [DONE]\n\n"),
@@ -211,11 +211,11 @@ def state_of_bad(scene: Scene) -> str:
         case "closed", _:
             return "counts" if standing.n_failures == 1 else "nothing"
         case "waiting", 7.0:
-            return "waits as asked"
+            return "cools down as asked"
         case "waiting", 30.0:
-            return "waits"
+            return "cools down"
         case "open", 300.0:
-            return "rests long"
+            return "cools down long"
     return f"{standing}"
 
 
@@ -294,12 +294,12 @@ async def test_a_request_that_a_provider_finds_faulty_is_not_held_against_it(
     assert state_of_bad(scene) == "nothing"
 
 
-def test_the_operations_page_has_this_table() -> None:
-    page = OPERATIONS.read_text("utf-8").split("### What can go wrong\n")[1].split("\n### ")[0]
+def test_the_faults_page_has_this_table() -> None:
+    table = FAULTS_PAGE.read_text("utf-8").split("| fault | attempt's error |")[1].split("\n\n")[0]
     rows = [
         tuple(cell.strip() for cell in line.strip("|").split("|"))
-        for line in page.splitlines()
+        for line in table.splitlines()
         if line.startswith("| ")
     ]
 
-    assert rows[1:] == [provider_faults.row(fault) for fault in FAULTS]
+    assert rows == [provider_faults.row(fault) for fault in FAULTS]
