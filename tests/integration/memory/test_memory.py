@@ -393,7 +393,7 @@ async def test_the_embedded_memory_keeps_everything_over_a_restart(tmp_path: Pat
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from tests.integration.test_memory import make_series, open_edge
+from tests.integration.memory.test_memory import make_series, open_edge
 
 async def main():
     memory = await open_edge(Path(sys.argv[1]))

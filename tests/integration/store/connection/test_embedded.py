@@ -23,7 +23,7 @@ from service.store.connection.embedded import EmbeddedPostgres
 HOLD = """
 import sys
 from pathlib import Path
-from service.store.embedded import EmbeddedPostgres
+from service.store.connection.embedded import EmbeddedPostgres
 
 postgres = EmbeddedPostgres(Path(sys.argv[1]))
 postgres.start()

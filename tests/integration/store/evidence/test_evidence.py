@@ -574,9 +574,9 @@ async def test_a_replica_follows_again_after_an_outage(postgres_server: Postgres
 
 WRITER = """
 import asyncio, sys
-from service.store.evidence import PostgresEvidence
-from service.store.journal import PostgresJournal
-from service.store.pool import Database
+from service.store.evidence.evidence import PostgresEvidence
+from service.store.log.journal import PostgresJournal
+from service.store.connection.pool import Database
 from tests.integration.stores import Stores, answered, rate
 
 async def main():
