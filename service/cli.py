@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from service.domain.basics import DEFAULT_TENANT
 from service.errors import RouterError, StartupError
-from service.settings.settings import Settings, config_path, load_settings, overlaid, process_environment
+from service.settings.load import config_path, load_settings, overlaid, process_environment
+from service.settings.settings import Settings
 
 if TYPE_CHECKING:
     from service.replay.report import Report

@@ -20,7 +20,8 @@ from service.cli import main
 from service.completion.completion import Head
 from service.dialects.openai import OPTION_HEADERS, RouterOptions
 from service.dialects.turns import CLIENT_HEADERS
-from service.settings.settings import ModelSettings, Settings
+from service.settings.models import ModelSettings
+from service.settings.settings import Settings
 from service.telemetry import Metrics
 from tests.clients.features import SEEN
 from tests.clients.test_clients import MATRIX

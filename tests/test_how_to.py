@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from service.cli import _parser
-from service.settings.settings import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docs" / "how-to"
 PAGES = sorted(FOLDER.glob("*.md"))

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service.settings.settings import Settings, load_settings
+from service.settings.load import load_settings
+from service.settings.settings import Settings
 from tests.integration.postgres_server import PostgresServer, postgres_bin, postgres_server
 from tests.integration.qdrant_server import QdrantServer, qdrant_binary, qdrant_server
 

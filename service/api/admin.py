@@ -28,7 +28,8 @@ from service.errors import (
     Unavailable,
     UnknownModel,
 )
-from service.settings.settings import ModelSettings, PriceSettings, is_loopback
+from service.settings.models import ModelSettings, PriceSettings
+from service.settings.settings import is_loopback
 
 _LOGIN = re.compile(r"//[^/]*@")  # of a base_url in the settings; not for answers
 

@@ -15,7 +15,8 @@ import orjson
 from service.arms.priors import public_prior
 from service.domain.arm import Arm, Price
 from service.errors import StartupError
-from service.settings.settings import ModelSettings, Settings
+from service.settings.models import ModelSettings
+from service.settings.settings import Settings
 
 OPENROUTER_URL = "https://openrouter.ai/api/v1"
 OPENAI_URL = "https://api.openai.com/v1"

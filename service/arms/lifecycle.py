@@ -19,7 +19,8 @@ from service.domain.basics import AUTO
 from service.domain.ports import ArmRegistry, Clock
 from service.domain.registration import ArmFigures, ArmRegistration, ArmState, Shadow, price_change
 from service.errors import BadRequest, ModelConflict, UnknownModel
-from service.settings.settings import ModelSettings, PriceSettings, Settings
+from service.settings.models import ModelSettings, PriceSettings
+from service.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
 

@@ -24,7 +24,8 @@ from service.bootstrap.open import build_encoder, open_parts
 from service.domain.arm import Arm
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS
-from service.settings.settings import Settings, config_path, load_settings, process_environment
+from service.settings.load import config_path, load_settings, process_environment
+from service.settings.settings import Settings
 from service.store.connection.embedded import EmbeddedPostgres
 from service.telemetry import MULTIPROCESS_DIR, set_up_logs
 

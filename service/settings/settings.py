@@ -2,151 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import yaml
-from dotenv import dotenv_values
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from service.dialects.chat_template import compiled
-from service.domain.arm import Price
 from service.domain.basics import AUTO
-from service.errors import StartupError
-
-DEFAULT_CONFIG_FILE = "config.dev.yaml"
+from service.settings.models import FrozenSettings, ModelSettings, Name
 
 
-# What names an arm goes into headers, so it is visible ASCII.
-Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
-
-
-Capability = Literal[
-    "tools",
-    "tool_choice",
-    "parallel_tools",
-    "json_schema",
-    "vision",
-    "audio",
-    "files",
-    "reasoning",
-    "n",
-    "logprobs",
-    "streaming",
-]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _a_switch_is_no_number(cls, value: object, field: ValidationInfo) -> object:
-        """`exploration_rate: yes` would be 1."""
-        kind = cls.model_fields[str(field.field_name)].annotation
-        if isinstance(value, bool) and kind is not bool:
-            raise ValueError(f"must not be {str(value).lower()}")
-        return value
-
-
-class PriceSettings(_Frozen):
-    """US dollars per million tokens."""
-
-    input: Decimal = Field(ge=0, le=10_000, description="US dollars per million prompt tokens")
-    output: Decimal = Field(ge=0, le=10_000, description="US dollars per million completion tokens")
-    cached_input: Decimal | None = Field(
-        None,
-        ge=0,
-        le=10_000,
-        description="US dollars per million prompt tokens read from the provider's cache",
-    )
-    cache_write: Decimal | None = Field(
-        None,
-        ge=0,
-        le=10_000,
-        description="US dollars per million prompt tokens written to the provider's cache",
-    )
-
-    def to_price(self) -> Price:
-        return Price(self.input, self.output, self.cached_input, self.cache_write)
-
-
-class ModelSettings(_Frozen):
-    """One arm."""
-
-    id: Name = Field(description="name of the model in requests, answers, logs and metrics")
-    provider: Literal["openai", "anthropic", "litellm", "simulator"] = Field(
-        description="openai: any OpenAI-compatible server; litellm: any provider LiteLLM supports"
-    )
-    base_url: str | None = Field(None, pattern=r"^https?://", description="base URL of the provider")
-    model: str = Field(min_length=1, description="the provider's name for the model")
-    api_key_env: str | None = Field(None, description="environment variable that holds the provider's key")
-    aliases: tuple[Name, ...] = Field((), description="other names that a request may use for the model")
-    price: PriceSettings | None = Field(None, description="absent: the price in LiteLLM's price list")
-    context_window: int | None = Field(None, gt=0, description="largest prompt and answer together, tokens")
-    capabilities: tuple[Capability, ...] | None = Field(
-        None,
-        description="tools, json_schema, vision, audio, files, reasoning; absent: no filter",
-    )
-    lacks: tuple[Capability, ...] | None = Field(
-        None, description="capabilities the model does not have; absent: those that LiteLLM's list denies"
-    )
-    max_output_tokens: int | None = Field(None, gt=0, description="longest answer the model can give, tokens")
-    data_use: tuple[Name, ...] = Field(
-        (), description="data-use promises of the provider, in the operator's words"
-    )
-    extra_fields: tuple[Name, ...] = Field(
-        (), description="request fields beyond OpenAI's that are passed on to the provider"
-    )
-    prior_quality: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="expected mean reward before any feedback; absent: the published quality, if any",
-    )
-    prior_mass: float | None = Field(
-        None, gt=0, le=1000, description="number of rated answers that prior_quality is worth"
-    )
-    timeout_s: float = Field(
-        60.0,
-        gt=0,
-        le=3600,
-        description="longest wait for the answer, or for the next part of a stream, seconds",
-    )
-    chat_template: str | None = Field(
-        None,
-        max_length=100_000,
-        description="Jinja template of the model's prompts, as in `tokenizer_config.json`",
-    )
-
-    @field_validator("chat_template")
-    @classmethod
-    def _is_a_template(cls, source: str | None) -> str | None:
-        if source is not None:
-            compiled(source)
-        return source
-
-    @model_validator(mode="after")
-    def _openai_needs_a_base_url(self) -> ModelSettings:
-        if self.provider == "openai" and self.base_url is None:
-            raise ValueError("provider openai needs base_url")
-        return self
-
-
-class Settings(_Frozen):
+class Settings(FrozenSettings):
     """Every knob. YAML keys are these names; environment variables the same in capitals."""
 
     # --- listening and logging
@@ -415,109 +286,3 @@ class Settings(_Frozen):
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach that address."""
     return host in {"localhost", "::1", "[::1]"} or host.startswith("127.")
-
-
-def read_environment(environ: Mapping[str, str], env_file: Path) -> dict[str, str]:
-    """The environment on top of an optional `.env` file; empty values count as absent."""
-    merged = {**dotenv_values(env_file), **environ}
-    return {name: value for name, value in merged.items() if value}
-
-
-def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read a YAML file, then let the environment override it.
-
-    Args:
-        path: the YAML file; None: no file.
-        environ: environment variables, by their public names.
-
-    Raises:
-        StartupError: the file is missing or is not YAML, a key is unknown, or a value breaks its
-            rule; one line that names it.
-    """
-    values = {} if path is None else _read_yaml(path, "CONFIG_FILE")
-    if "admin_key" in values:
-        raise StartupError("configuration: admin_key (ADMIN_KEY) belongs into the environment, not into YAML")
-    values.update(_from_environment(environ))
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise StartupError(_one_line(error)) from error
-
-
-def overlaid(settings: Settings, path: Path) -> Settings:
-    """The settings with the keys of the YAML file of `--config` instead of their own. Raises StartupError."""
-    own = {name: getattr(settings, name) for name in Settings.model_fields}
-    try:
-        return Settings.model_validate(own | _read_yaml(path, "--config"))
-    except ValidationError as error:
-        raise StartupError(_one_line(error)) from error
-
-
-def config_path(environ: Mapping[str, str]) -> Path | None:
-    """CONFIG_FILE, or config.dev.yaml where there is one."""
-    named = environ.get("CONFIG_FILE")
-    if named:
-        return Path(named)
-    default = Path(DEFAULT_CONFIG_FILE)
-    return default if default.exists() else None
-
-
-class _EachKeyOnce(yaml.SafeLoader):
-    """YAML in which no key stands twice: the first would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key `{twice[0]}` stands twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path, named_by: str) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text("utf-8"), _EachKeyOnce)  # noqa: S506  # a SafeLoader
-    except OSError as error:
-        raise StartupError(f"{named_by}: cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StartupError(f"{named_by}: {path} is not YAML: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise StartupError(f"{named_by}: {path} must hold keys and values, got {type(content).__name__}")
-    return content
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    scalars = Settings.model_fields.keys() - {"models"}
-    values: dict[str, Any] = {n: environ[n.upper()] for n in scalars if environ.get(n.upper())}
-    if "database_url" not in values and environ.get("DATABASE_HOST"):
-        values["database_url"] = _database_url(environ)
-    return values
-
-
-def _database_url(environ: Mapping[str, str]) -> str:
-    from urllib.parse import quote
-
-    user = quote(environ.get("DATABASE_USER", "postgres"), safe="")
-    password = quote(environ.get("DATABASE_PASSWORD", ""), safe="")
-    login = f"{user}:{password}" if password else user
-    port = environ.get("DATABASE_PORT", "5432")
-    return f"postgresql://{login}@{environ['DATABASE_HOST']}:{port}/{environ.get('DATABASE_NAME', 'router')}"
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"configuration: unknown key `{where}`"
-    if not where:
-        return f"configuration: {message}"
-    given = "" if "url" in where or "key" in where else f", got {first['input']!r}"
-    return f"configuration: {where} ({where.upper()}): {message}{given}"
-
-
-def process_environment() -> dict[str, str]:
-    """What the process was started with, on top of `.env` in the working folder."""
-    return read_environment(os.environ, Path(".env"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings.settings import load_settings
+from service.settings.load import load_settings
 from tests.fakes import Reply
 from tests.service.world import World, arm, opened
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from service.errors import StartupError
-from service.settings.settings import Settings, config_path, load_settings, overlaid, read_environment
+from service.settings.load import config_path, load_settings, overlaid, read_environment
+from service.settings.settings import Settings
 
 MODEL = "{id: a, provider: simulator, model: a}"
 

@@ -1,0 +1,132 @@
+"""The settings of one model: an entry of `models:` in the YAML file."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from service.dialects.chat_template import compiled
+from service.domain.arm import Price
+
+# What names an arm goes into headers, so it is visible ASCII.
+Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
+Capability = Literal[
+    "tools",
+    "tool_choice",
+    "parallel_tools",
+    "json_schema",
+    "vision",
+    "audio",
+    "files",
+    "reasoning",
+    "n",
+    "logprobs",
+    "streaming",
+]
+
+
+class FrozenSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, value: object, field: ValidationInfo) -> object:
+        """`exploration_rate: yes` would be 1."""
+        kind = cls.model_fields[str(field.field_name)].annotation
+        if isinstance(value, bool) and kind is not bool:
+            raise ValueError(f"must not be {str(value).lower()}")
+        return value
+
+
+class PriceSettings(FrozenSettings):
+    """US dollars per million tokens."""
+
+    input: Decimal = Field(ge=0, le=10_000, description="US dollars per million prompt tokens")
+    output: Decimal = Field(ge=0, le=10_000, description="US dollars per million completion tokens")
+    cached_input: Decimal | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="US dollars per million prompt tokens read from the provider's cache",
+    )
+    cache_write: Decimal | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="US dollars per million prompt tokens written to the provider's cache",
+    )
+
+    def to_price(self) -> Price:
+        return Price(self.input, self.output, self.cached_input, self.cache_write)
+
+
+class ModelSettings(FrozenSettings):
+    """One arm."""
+
+    id: Name = Field(description="name of the model in requests, answers, logs and metrics")
+    provider: Literal["openai", "anthropic", "litellm", "simulator"] = Field(
+        description="openai: any OpenAI-compatible server; litellm: any provider LiteLLM supports"
+    )
+    base_url: str | None = Field(None, pattern=r"^https?://", description="base URL of the provider")
+    model: str = Field(min_length=1, description="the provider's name for the model")
+    api_key_env: str | None = Field(None, description="environment variable that holds the provider's key")
+    aliases: tuple[Name, ...] = Field((), description="other names that a request may use for the model")
+    price: PriceSettings | None = Field(None, description="absent: the price in LiteLLM's price list")
+    context_window: int | None = Field(None, gt=0, description="largest prompt and answer together, tokens")
+    capabilities: tuple[Capability, ...] | None = Field(
+        None,
+        description="tools, json_schema, vision, audio, files, reasoning; absent: no filter",
+    )
+    lacks: tuple[Capability, ...] | None = Field(
+        None, description="capabilities the model does not have; absent: those that LiteLLM's list denies"
+    )
+    max_output_tokens: int | None = Field(None, gt=0, description="longest answer the model can give, tokens")
+    data_use: tuple[Name, ...] = Field(
+        (), description="data-use promises of the provider, in the operator's words"
+    )
+    extra_fields: tuple[Name, ...] = Field(
+        (), description="request fields beyond OpenAI's that are passed on to the provider"
+    )
+    prior_quality: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="expected mean reward before any feedback; absent: the published quality, if any",
+    )
+    prior_mass: float | None = Field(
+        None, gt=0, le=1000, description="number of rated answers that prior_quality is worth"
+    )
+    timeout_s: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="longest wait for the answer, or for the next part of a stream, seconds",
+    )
+    chat_template: str | None = Field(
+        None,
+        max_length=100_000,
+        description="Jinja template of the model's prompts, as in `tokenizer_config.json`",
+    )
+
+    @field_validator("chat_template")
+    @classmethod
+    def _is_a_template(cls, source: str | None) -> str | None:
+        if source is not None:
+            compiled(source)
+        return source
+
+    @model_validator(mode="after")
+    def _openai_needs_a_base_url(self) -> ModelSettings:
+        if self.provider == "openai" and self.base_url is None:
+            raise ValueError("provider openai needs base_url")
+        return self
