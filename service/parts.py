@@ -77,7 +77,9 @@ class Parts:
             "encoder": await self._encoder(),
         }
         arms, breaker, default_state = self.catalog.arms, self.catalog.breaker, self.catalog.default_state
-        cooling_down = [{"model": a.arm_id, "reason": why} for a in arms if (why := breaker.open_reason(a))]
+        cooling_down = [
+            {"model": a.arm_id, "open_reason": why} for a in arms if (why := breaker.open_reason(a))
+        ]
         are_there = all(d["status"] == "ok" for d in dependencies.values())
         healthy = are_there and default_state == "active" and len(cooling_down) < len(arms)
         return {
@@ -88,7 +90,7 @@ class Parts:
             "default_model_state": default_state,
             "prior_sources": {arm.arm_id: arm.prior_source for arm in arms},
             "dependencies": dependencies,
-            "resting_models": cooling_down,
+            "cooling_down_models": cooling_down,
         }
 
     async def _postgresql(self) -> Json:
@@ -102,7 +104,7 @@ class Parts:
             return {
                 "status": "unavailable",
                 "kind": kind,
-                "error": "what was learned is yet to be read",
+                "error": "evidence has not been loaded yet",
                 **waiting,
             }
         return {"status": "ok", "kind": kind, **waiting}

@@ -55,22 +55,22 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = self._counter(
-            "router_requests", "Requests answered or given up", ["arm", "decision", "status"]
+            "router_requests", "Requests answered or given up", ["model", "decision", "status"]
         )
-        self.attempts = self._counter("router_attempts", "Calls of models", ["arm", "status"])
-        self.cost_usd = self._counter("router_cost_usd", "Dollars spent", ["arm"])
-        self.tokens = self._counter("router_tokens", "Tokens used", ["arm", "kind"])
+        self.attempts = self._counter("router_attempts", "Calls of models", ["model", "status"])
+        self.cost_usd = self._counter("router_cost_usd", "Dollars spent", ["model"])
+        self.tokens = self._counter("router_tokens", "Tokens used", ["model", "kind"])
         self.feedback = self._counter("router_feedback", "Feedback events", ["status"])
         self.signals = self._counter("router_signals", "Implicit signals learned from", ["signal"])
         self.signals_dropped = self._counter(
-            "router_signals_dropped", "Implicit signals lost with PostgreSQL away", []
+            "router_signals_dropped", "Implicit signals lost because PostgreSQL was unavailable", []
         )
         self.degraded = self._counter(
             "router_degraded", "Decisions made without a dependency", ["dependency"]
         )
         self.overhead_s = self._histogram("router_overhead_seconds", "The router's own time per request")
-        self.latency_s = self._histogram("router_latency_seconds", "Time of the answering call", ["arm"])
-        self.ttft_s = self._histogram("router_ttft_seconds", "Time to the first content", ["arm"])
+        self.latency_s = self._histogram("router_latency_seconds", "Time of the answering call", ["model"])
+        self.ttft_s = self._histogram("router_ttft_seconds", "Time to the first content", ["model"])
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -80,20 +80,20 @@ class Metrics:
 
     def completed(self, outcome: Outcome, attempts: Sequence[Attempt], degraded: Sequence[str]) -> None:
         """Count one answered or abandoned request."""
-        arm = outcome.arm_id
-        self.requests.labels(arm, outcome.kind, outcome.status).inc()
+        model = outcome.arm_id
+        self.requests.labels(model, outcome.kind, outcome.status).inc()
         for attempt in attempts:
             self.attempts.labels(attempt.arm_id, attempt.status).inc()
             self.cost_usd.labels(attempt.arm_id).inc(float(attempt.cost_usd))
-        self.tokens.labels(arm, "prompt").inc(outcome.usage.prompt_tokens)
-        self.tokens.labels(arm, "completion").inc(outcome.usage.completion_tokens)
+        self.tokens.labels(model, "prompt").inc(outcome.usage.prompt_tokens)
+        self.tokens.labels(model, "completion").inc(outcome.usage.completion_tokens)
         for dependency in dict.fromkeys(degraded):
             self.degraded.labels(dependency).inc()
         self.overhead_s.observe(outcome.overhead_s)
         if attempts:
-            self.latency_s.labels(arm).observe(outcome.latency_s)
+            self.latency_s.labels(model).observe(outcome.latency_s)
         if outcome.ttft_s is not None:
-            self.ttft_s.labels(arm).observe(outcome.ttft_s)
+            self.ttft_s.labels(model).observe(outcome.ttft_s)
 
     def learned(self, learned: Learned) -> None:
         self.feedback.labels(learned.status).inc()

@@ -17,7 +17,7 @@ from service.domain.arm import ArmSums
 from service.domain.basics import Json
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
-from service.domain.explanation import explanation
+from service.domain.explanation import explanation, explanation_for_clients
 from service.domain.feedback import (
     Experience,
     Feedback,
@@ -205,7 +205,7 @@ class FakeJournal:
         return [
             {
                 "signal": kept.event.signal,
-                "arm_id": kept.event.arm_id,
+                "model": kept.event.arm_id,
                 "weight": float(kept.event.reward.weight),
                 "counts": decision.query.options.learn and verdict.scored(kept.event.arm_id) is None,
                 "received_at": kept.received_at.isoformat(),
@@ -225,7 +225,7 @@ class FakeJournal:
             "stream": query.stream,
             "requested_model": query.requested_model,
             "decision": decision.kind,
-            "arm_id": decision.arm_id,
+            "chosen_model": decision.arm_id,
             "propensity": decision.propensity,
             "holdout": decision.holdout,
             "degraded": list(decision.degraded),
@@ -238,12 +238,12 @@ class FakeJournal:
                 "digest": query.body_digest.hex(),
                 "text": storable(query.text) if self.store_texts else None,
             },
-            **orjson.loads(orjson.dumps(explanation(decision))),
+            **explanation_for_clients(decision),
         }
 
     def _outcome(self, outcome: Outcome) -> Json:
         return {
-            "arm_id": outcome.arm_id,
+            "model": outcome.arm_id,
             "decision": outcome.kind,
             "status": outcome.status,
             **_call(outcome),
@@ -461,7 +461,7 @@ def _attempt(attempt: Attempt) -> Json:
     return {
         "attempt_id": str(attempt.attempt_id),
         "position": attempt.position,
-        "arm_id": attempt.arm_id,
+        "model": attempt.arm_id,
         "propensity": attempt.propensity,
         "status": attempt.status,
         "started_at": attempt.started_at.isoformat(),
@@ -502,6 +502,6 @@ def _event(kept: Kept) -> Json:
         "weight": None if event.reward is None else float(event.reward.weight),
         "feedback_text": event.text,
         "session_id": event.session_id,
-        "arm_id": event.arm_id,
+        "model": event.arm_id,
         "received_at": kept.received_at.isoformat(),
     }

@@ -115,7 +115,7 @@ async def _nobody_listens(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    log.error("bug", path=request.url.path, exc_info=error)
+    log.error("unhandled_error", path=request.url.path, exc_info=error)
     body = envelope("internal error", "server_error", None, "internal_error")
     # The middleware that stamps every other answer lies inside of the one that calls this.
     request_id = getattr(request.state, "request_id", None)

@@ -42,7 +42,7 @@ async def metrics(parts: PartsDep) -> Response:
 @endpoints.get("/backends/status")
 async def backends_status(parts: PartsDep) -> Response:
     """How this process's breaker sees every model: replicas do not share theirs."""
-    return JsonAnswer({"scope": "process", "backends": [_backend(parts, arm) for arm in parts.catalog.arms]})
+    return JsonAnswer({"scope": "process", "models": [_backend(parts, arm) for arm in parts.catalog.arms]})
 
 
 @endpoints.get("/cache/stats")
@@ -87,9 +87,9 @@ def _backend(parts: Parts, arm: Arm) -> Json:
         "provider": arm.provider,
         "upstream_model": arm.model,
         "state": state.condition,
-        "reason": parts.catalog.breaker.open_reason(arm),
+        "open_reason": parts.catalog.breaker.open_reason(arm),
         "since": _iso(state.since),
-        "until": _iso(state.until),
+        "reopens_in_s": None if state.until is None else parts.catalog.breaker.reopens_in_s(arm),
         "failures_in_a_row": state.n_failures,
         "last_errors": [
             {"error": last.error, "status": last.status, "at": _iso(last.at)} for last in state.last_errors

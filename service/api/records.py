@@ -10,7 +10,7 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import NO_ANSWER, body_schema, failures
 from service.dialects import openai
 from service.domain.basics import Json
-from service.domain.explanation import explanation
+from service.domain.explanation import explanation_for_clients
 from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownModel, UnknownRequest
 from service.parts import Parts
 
@@ -57,7 +57,7 @@ async def route(
             "propensity": decision.propensity,
             "holdout": decision.holdout,
             "degraded": list(decision.degraded),
-            **explanation(decision),
+            **explanation_for_clients(decision),
         }
     )
 
@@ -65,7 +65,7 @@ async def route(
 async def _record(parts: Parts, tenant: str, request_id: str) -> Json:
     record: Json | None = await parts.journal.record(tenant, request_id)
     if record is None:
-        raise UnknownRequest(f"request {request_id!r} is not known", param="request_id")
+        raise UnknownRequest(f"request {request_id!r} does not exist", param="request_id")
     return record
 
 

@@ -59,7 +59,7 @@ class EventStream(Response):
             if sending.done():
                 await sending
         except ClientStalled:
-            log.info("caller_stalled", seconds=self.stalled_s)
+            log.info("client_stalled", seconds=self.stalled_s)
         finally:
             watching.cancel()
             if not sending.done():

@@ -21,7 +21,7 @@ from service.errors import ProviderError, ProviderOutOfCredit, ProviderRateLimit
 # Arms that name the same thing rest together.
 Upstream = tuple[str, str | None, str, str | None]  # provider, base_url, model, api_key_env
 OpenReason = Literal["failing", "out_of_credit", "rate_limited", "on_trial"]
-Condition = Literal["closed", "waiting", "open", "half_open"]
+Condition = Literal["closed", "open", "half_open"]
 Entry = Literal["free", "trial", "refused"]
 CallResult = Literal["succeeded", "failed", "rate_limited", "rejected", "cancelled"]
 
@@ -31,7 +31,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _CONDITIONS: dict[OpenReason, Condition] = {
     "failing": "open",
     "out_of_credit": "open",
-    "rate_limited": "waiting",
+    "rate_limited": "open",
     "on_trial": "half_open",
 }
 _CAUSES: dict[OpenReason, type[ProviderError]] = {
@@ -101,12 +101,12 @@ class Breaker:
         if left_s <= 0:
             return None
         if state.reason == "on_trial":
-            return "one call is trying it after failures"
+            return "one call is testing it after failures"
         if state.reason == "rate_limited":
-            return f"its provider asked to wait, {left_s:.0f} s more"
+            return f"cooling down for {left_s:.0f} s more: its provider asked to wait"
         if state.reason == "out_of_credit":
-            return f"resting {left_s:.0f} s more, the account has no credit"
-        return f"resting {left_s:.0f} s more after {state.n_failures} failures in a row"
+            return f"cooling down for {left_s:.0f} s more: the provider account has no credit"
+        return f"cooling down for {left_s:.0f} s more after {state.n_failures} failures in a row"
 
     def open_cause(self, arm: Arm) -> type[ProviderError]:
         """What the arm rests of; of nothing in particular where it does not."""

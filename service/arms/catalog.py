@@ -24,7 +24,7 @@ USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how lon
 
 
 _ASIDE: dict[ArmState, str] = {
-    "shadow": "is in shadow and answers no caller yet",
+    "shadow": "is in shadow and does not answer clients yet",
     "retired": "is retired",
 }
 
@@ -157,7 +157,7 @@ class Catalog:
         why = "; ".join(f"{arm.arm_id}: {reasons[arm.arm_id]}" for arm in first_back)
         return no_answer(
             [self.breaker.open_cause(arm) for arm in arms],
-            f"every model that could answer is resting: {why}",
+            f"every model that could answer is cooling down: {why}",
             retry_after_s=self.breaker.reopens_in_s(first_back[0]),
             cooling_down={arm.arm_id: reasons[arm.arm_id] for arm in first_back},
         )

@@ -72,7 +72,7 @@ class Lifecycle:
         before = self.catalog.registrations
         self.catalog.put(line_up(self.configured, registrations), registrations)
         if (state := self.catalog.default_state) != "active":
-            log.error("default_model_not_active", arm=self.catalog.default_arm_id, state=state)
+            log.error("default_model_not_active", model=self.catalog.default_arm_id, state=state)
         for arm_id, registration in registrations.items():
             n_seen = len(before[arm_id].price_changes) if arm_id in before else 0
             for change in registration.price_changes[n_seen:]:
@@ -184,7 +184,7 @@ def _added(registration: ArmRegistration) -> Arm | None:
     try:
         return arm_of(ModelSettings.model_validate(registration.entry))
     except ValidationError:  # a newer replica added it
-        log.error("model_not_understood", arm=registration.arm_id)
+        log.error("model_entry_invalid", model=registration.arm_id)
         return None
 
 

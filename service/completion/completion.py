@@ -25,7 +25,7 @@ from service.domain.answer import Answer, Chunk, Outcome
 from service.domain.basics import AttemptStatus, DecisionKind, Json
 from service.domain.chunks import as_chunks
 from service.domain.decision import Decision, LoggedDecision
-from service.domain.explanation import explanation
+from service.domain.explanation import explanation_for_clients
 from service.domain.ports import Clock, Journal, ModelClient
 from service.domain.query import Query
 from service.errors import (
@@ -253,7 +253,7 @@ class Completion:
             request_id=run.query.request_id,
             decision_id=str(run.decision_id),
             decision=outcome.kind,
-            arm=outcome.arm_id,
+            model=outcome.arm_id,
             propensity=run.propensity,
             status=outcome.status,
             attempts=len(run.attempts),
@@ -279,5 +279,5 @@ class Completion:
             kind=run.answered_kind,
             simulated=self.catalog.known(run.answering_arm_id).provider == "simulator",
             degraded=tuple(dict.fromkeys(run.degraded)),
-            explanation=explanation(run.decision) if explained and run.decision else None,
+            explanation=explanation_for_clients(run.decision) if explained and run.decision else None,
         )

@@ -111,11 +111,11 @@ class FallbackChain:
         """Call until an answer comes, whatever it is worth."""
         while True:
             arm = self._find(next_arm.arm_id)
-            why = "is no longer there" if arm is None else self.catalog.reason_against(arm, run.query)
+            why = "no longer exists" if arm is None else self.catalog.reason_against(arm, run.query)
             entry = "refused" if arm is None or why is not None else self.catalog.breaker.begin(arm)
             is_kept = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
             if why is None and entry == "refused" and not is_kept:
-                why = "is resting"
+                why = "is cooling down"
             if arm is None or why is not None:  # which was not so when it was drawn
                 run.passed_over[next_arm.arm_id] = str(why)
                 next_arm = self._next(run, budget)

@@ -67,7 +67,7 @@ class Shadows:
                 )
                 await self.shadow_log.keep(answer)
         except StoreUnavailable as error:
-            log.warning("shadow_not_kept", arm=arm.arm_id, error=str(error))
+            log.warning("shadow_answer_not_stored", model=arm.arm_id, error=str(error))
         finally:
             self._n_under_way -= 1
 

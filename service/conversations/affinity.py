@@ -85,9 +85,9 @@ class ConversationAffinity:
             try:
                 await self.conversation_states.prune(self.clock() - timedelta(seconds=self.ttl_s))
             except StoreUnavailable as error:
-                log.debug("sessions_not_pruned", error=str(error))
+                log.debug("conversations_not_pruned", error=str(error))
             except Exception:
-                log.exception("sessions_not_pruned")
+                log.exception("conversations_not_pruned")
 
 
 def step_of(query: Query, arm: Arm, conversation: ConversationState | None) -> ConversationStep:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from service.domain.basics import Json
 from service.domain.decision import Candidate, Decision
 
@@ -64,8 +66,14 @@ def in_current_words_of_conversation(logged: Json) -> Json:
     return _renamed(logged, _RENAMED_OF_CONVERSATION)
 
 
+def explanation_for_clients(decision: Decision) -> Json:
+    """Everything that was weighed for a decision, as `/v1/route` and `explain` show it."""
+    logged: Json = orjson.loads(orjson.dumps(explanation(decision)))
+    return for_clients(logged)
+
+
 def for_clients(explained: Json) -> Json:
-    """An explanation as clients see it: an arm is a `model`, and a switching cost one object."""
+    """A logged explanation as clients see it: an arm is a `model`, and the switching cost is one object."""
     conversation = explained.get("conversation")
     return {
         **explained,

@@ -63,7 +63,7 @@ class Learner:
             learned = await self.evidence.learn(feedback, rewards.reward_of(feedback))
         except UnknownRequest:
             if await self.journal.find(feedback.tenant, feedback.request_id) is not None:
-                raise StoreUnavailable("the request waits to be written to PostgreSQL") from None
+                raise StoreUnavailable("the request is not written to PostgreSQL yet") from None
             raise
         if learned.event_id is not None:
             await self._remember_in_time(learned.decision_id)
@@ -81,13 +81,14 @@ class Learner:
             StoreUnavailable: PostgreSQL is away, or was, and decisions still wait to be written there.
         """
         if self.journal.is_degraded:
-            raise StoreUnavailable("requests wait to be written to PostgreSQL")
+            raise StoreUnavailable("some requests are not written to PostgreSQL yet")
         request_ids = await self.evidence.conversation_requests(
             feedback.tenant, feedback.session_id, CONVERSATION_DECISIONS
         )
         if not request_ids:
             raise UnknownRequest(
-                f"nothing that may teach is known of session_id {feedback.session_id!r}", param="session_id"
+                f"session_id {feedback.session_id!r} has no requests that feedback can apply to",
+                param="session_id",
             )
         weight = rewards.share_of(len(request_ids))
         learned = [await self._learn_share(feedback, request_id, weight) for request_id in request_ids]
@@ -194,7 +195,7 @@ class Learner:
                 if done := await self.sweep():
                     log.info("memory_caught_up", decisions=done)
             except (MemoryUnavailable, StoreUnavailable) as error:
-                log.debug("memory_still_lags", error=str(error))
+                log.debug("memory_lags", error=str(error))
             except Exception:
                 log.exception("memory_sweep_failed")
             await asyncio.sleep(SWEEP_EVERY_S)

@@ -40,10 +40,10 @@ def failure(
     """
     said = f": {message}" if message else ""
     if status == 402 or _is_unpaid(status, code, message or "", retry_after_s):
-        text = f"{arm.model} wants to be paid ({status}){said}"
+        text = f"{arm.model}: the provider account has no credit (HTTP {status}){said}"
         return ProviderOutOfCredit(text, status=status, retry_after_s=retry_after_s)
     if status == 429:
-        text = f"{arm.model} asked to wait ({status}){said}"
+        text = f"{arm.model}: the provider asked to wait (HTTP {status}){said}"
         return ProviderRateLimited(text, status=status, retry_after_s=retry_after_s)
     if status in (408, 504, 524):
         return ProviderTimeout(f"{arm.model} answered {status}{said}", status=status)
@@ -51,7 +51,7 @@ def failure(
         # What providers say here may quote the key.
         return ProviderBroken(f"{arm.model} refused the router's key ({status})", status=status)
     if status == 413:  # whoever says so, a proxy too: the size is the request's
-        text = message or f"{arm.model} takes no request of this size (413)"
+        text = message or f"{arm.model} does not accept a request of this size (HTTP 413)"
         return ProviderRejected(text, status=status, param=param, code=code or "request_too_large")
     if status in REJECTING_STATUSES and message and not _is_about_model(param, code, message):
         return ProviderRejected(message, status=status, param=param, code=code)

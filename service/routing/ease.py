@@ -102,7 +102,7 @@ class EaseFitter:
             self._fitted[tenant] = await asyncio.to_thread(fit, rated, histories, n_rated)
         except StoreUnavailable as error:
             self._rests_until = asyncio.get_running_loop().time() + REST_S
-            log.debug("difficulty_not_fitted", error=str(error))
+            log.debug("ease_not_fitted", error=str(error))
         finally:
             self._fitting.discard(tenant)
 

@@ -85,7 +85,7 @@ class PostgresArmRegistry:
         try:
             await self.refresh()
         except StoreUnavailable:
-            log.warning("arms_not_refreshed")  # the change is committed; it shows when PostgreSQL is back
+            log.warning("models_not_refreshed")  # the change is committed; it shows when PostgreSQL is back
         return registration
 
     async def figures(self) -> Mapping[str, ArmFigures]:

@@ -29,7 +29,7 @@ def test_what_is_imported_is_known_from_the_next_start(new_router: NewRouter) ->
     again = router.run(*arguments)
     router.start()
     eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 30)
-    [large] = [c for c in router.route(PROMPT)["candidates"] if c["arm_id"] == "sim-large"]
+    [large] = [c for c in router.route(PROMPT)["candidates"] if c["model"] == "sim-large"]
     router.terminate()
     checked = router.run("rebuild", "--check")
 

@@ -88,8 +88,8 @@ def _teach(router: RunningRouter, n: int) -> None:
 def _known(decided: Json) -> object:
     """What does not depend on the draw, or on the time of day."""
     beliefs = [
-        (c["arm_id"], c["posterior"]["n_rated"], round(c["posterior"]["mean"], 4))
+        (c["model"], c["posterior"]["n_rated"], round(c["posterior"]["mean"], 4))
         for c in decided["candidates"]
     ]
-    near = sorted((n["request_id"], n["arm_id"], n["reward"], n["similarity"]) for n in decided["neighbours"])
+    near = sorted((n["request_id"], n["model"], n["reward"], n["similarity"]) for n in decided["neighbours"])
     return beliefs, near

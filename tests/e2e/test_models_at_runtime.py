@@ -77,4 +77,4 @@ def shown(router: RunningRouter) -> Json:
 
 def candidates(router: RunningRouter) -> dict[str, float]:
     """What each arm is expected to cost."""
-    return {c["arm_id"]: c["expected_cost_usd"] for c in router.route("Hi")["candidates"]}
+    return {c["model"]: c["expected_cost_usd"] for c in router.route("Hi")["candidates"]}

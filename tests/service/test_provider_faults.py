@@ -210,9 +210,9 @@ def state_of_bad(scene: Scene) -> str:
     match standing.condition, scene.world.parts.catalog.breaker.reopens_in_s(bad):
         case "closed", _:
             return "counts" if standing.n_failures == 1 else "nothing"
-        case "waiting", 7.0:
+        case "open", 7.0:
             return "cools down as asked"
-        case "waiting", 30.0:
+        case "open", 30.0:
             return "cools down"
         case "open", 300.0:
             return "cools down long"
@@ -233,7 +233,7 @@ async def test_before_the_first_content_another_model_takes_over_unseen(
     assert dialect.ends_cleanly(response)
     assert (response.headers["X-Router-Decision"], response.headers["X-Router-Model"]) == ("fallback", "good")
     record = await scene.world.record("r-1")
-    assert [(a["arm_id"], a["status"], a["error_type"]) for a in record["attempts"]] == [
+    assert [(a["model"], a["status"], a["error_type"]) for a in record["attempts"]] == [
         ("bad", "failed", fault.error),
         ("good", "ok", None),
     ]
@@ -276,7 +276,7 @@ async def test_after_the_first_content_the_stream_ends_with_an_error_and_no_othe
     assert not dialect.ends_cleanly(response)
     record = await scene.world.record("r-1")
     [attempt] = record["attempts"]
-    assert (attempt["arm_id"], attempt["status"], attempt["error_type"]) == ("bad", "failed", fault.error)
+    assert (attempt["model"], attempt["status"], attempt["error_type"]) == ("bad", "failed", fault.error)
     assert attempt["usage"]["completion_tokens"] > 0
     assert record["outcome"]["status"] == "failed"
     assert state_of_bad(scene) == fault.breaker

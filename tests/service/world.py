@@ -108,7 +108,7 @@ class World:
         """Every arm's probability for a text, by POST /v1/route."""
         body = {"messages": [{"role": "user", "content": text}], "router": router}
         response = await self.http.post("/v1/route", json=body)
-        return {c["arm_id"]: c["probability"] for c in response.json()["candidates"]}
+        return {c["model"]: c["probability"] for c in response.json()["candidates"]}
 
 
 @asynccontextmanager

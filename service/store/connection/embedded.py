@@ -212,7 +212,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + self._stop_timeout_s
         while self._pid_file_lines():  # the server removes the file last
             if time.monotonic() > deadline:
-                log.warning("postgres_still_stopping", cluster_dir=str(self.cluster_dir))
+                log.warning("postgresql_still_stopping", cluster_dir=str(self.cluster_dir))
                 return
             time.sleep(_POLL_S)
         if self._process is not None:
@@ -281,7 +281,7 @@ def _let_through(path: Path) -> None:
     for parent in path.parents:
         mode = parent.stat().st_mode
         if not mode & 0o001:
-            log.info("directory_opened", path=str(parent), why="PostgreSQL runs as another user than root")
+            log.info("directory_opened", path=str(parent), reason="PostgreSQL runs as another user than root")
             parent.chmod(mode | 0o001)
 
 

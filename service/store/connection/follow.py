@@ -45,7 +45,7 @@ class Follower:
         try:
             await self._refresh()
         except StoreUnavailable:
-            log.warning("not_loaded", channel=self._channel)
+            log.warning("snapshot_not_loaded", channel=self._channel)
         self._following = asyncio.create_task(self._follow(), name=self._channel)
 
     async def close(self) -> None:
@@ -67,7 +67,7 @@ class Follower:
                 except StoreUnavailable:
                     pass  # logged where it was found out; the copy stays as it is
                 except Exception:
-                    log.exception("refresh_failed", channel=self._channel)
+                    log.exception("snapshot_not_refreshed", channel=self._channel)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_every_s):  # wait_for may swallow a cancellation
                         await self._announced.wait()

@@ -191,7 +191,7 @@ def _is_away(error: Exception) -> bool:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    log.warning("postgres_unavailable", error=type(error).__name__, message=str(error))
+    log.warning("postgresql_unavailable", error=type(error).__name__, message=str(error))
     return StoreUnavailable(f"PostgreSQL does not answer ({type(error).__name__})")
 
 

@@ -8,7 +8,7 @@ from functools import reduce
 from asyncpg import Record
 
 from service.domain.basics import Json
-from service.domain.explanation import in_current_words
+from service.domain.explanation import for_clients, in_current_words
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback, event_of
 
@@ -82,7 +82,7 @@ def _decision(row: Record) -> Json:
         "stream": row["stream"],
         "requested_model": row["requested_model"],
         "decision": row["kind"],
-        "arm_id": row["arm_id"],
+        "chosen_model": row["arm_id"],
         "propensity": row["propensity"],
         "holdout": row["holdout"],
         "degraded": list(row["degraded"]),
@@ -95,7 +95,7 @@ def _decision(row: Record) -> Json:
             "digest": row["body_digest"].hex(),
             "text": row["query_text"],
         },
-        **in_current_words(row["explanation"]),
+        **for_clients(in_current_words(row["explanation"])),
     }
 
 
@@ -103,7 +103,7 @@ def _attempt(row: Record) -> Json:
     return {
         "attempt_id": str(row["attempt_id"]),
         "position": row["position"],
-        "arm_id": row["arm_id"],
+        "model": row["arm_id"],
         "propensity": row["propensity"],
         "status": row["status"],
         "started_at": row["started_at"].isoformat(),
@@ -116,7 +116,7 @@ def _attempt(row: Record) -> Json:
 
 def _shadow(row: Record) -> Json:
     return {
-        "arm_id": row["arm_id"],
+        "model": row["arm_id"],
         "status": row["status"],
         "started_at": row["started_at"].isoformat(),
         **_call(row),
@@ -129,7 +129,7 @@ def _shadow(row: Record) -> Json:
 
 def _outcome(row: Record) -> Json:
     return {
-        "arm_id": row["arm_id"],
+        "model": row["arm_id"],
         "decision": row["kind"],
         "status": row["status"],
         **_call(row),
@@ -166,7 +166,7 @@ def _event(row: Record) -> Json:
         "weight": None if row["weight"] is None else float(row["weight"]),
         "feedback_text": row["feedback_text"],
         "session_id": row["session_id"],
-        "arm_id": row["arm_id"],
+        "model": row["arm_id"],
         "received_at": row["received_at"].isoformat(),
     }
 
@@ -177,7 +177,7 @@ def _signals(learns: bool, events: Sequence[Record]) -> list[Json]:
     return [
         {
             "signal": row["signal"],
-            "arm_id": row["arm_id"],
+            "model": row["arm_id"],
             "weight": float(row["weight"]),
             "counts": learns and verdict.scored(row["arm_id"]) is None,
             "received_at": row["received_at"].isoformat(),

@@ -80,14 +80,16 @@ class Spool:
         line = encode(entry, store_texts=self._store_texts)
         if self._file.size + len(line) > self._max_bytes:
             self.n_refused += 1
-            raise StoreUnavailable(f"PostgreSQL is away and the spool is full ({self._max_bytes} bytes)")
+            raise StoreUnavailable(
+                f"PostgreSQL is unavailable and the spool is full ({self._max_bytes} bytes)"
+            )
         self._count(entry, +1)
         try:
             await self._file.append(line)
         except OSError as error:
             self._count(entry, -1)
             self.n_refused += 1
-            raise StoreUnavailable("PostgreSQL is away and the spool cannot be written") from error
+            raise StoreUnavailable("PostgreSQL is unavailable and the spool cannot be written") from error
 
     async def first(self) -> Waiting | None:
         """The oldest that waits."""
@@ -196,7 +198,7 @@ class SpoolingJournal:
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
         if self._spool.find(tenant, request_id) is not None:
-            raise StoreUnavailable(f"request {request_id!r} waits to be written to PostgreSQL")
+            raise StoreUnavailable(f"request {request_id!r} is not written to PostgreSQL yet")
         return await self._journal.record(tenant, request_id)
 
     async def drain(self) -> None:

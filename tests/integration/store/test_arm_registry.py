@@ -252,7 +252,7 @@ async def test_an_answer_in_shadow_is_evidence_of_latency_and_dollars_alone(depl
     record = await deployment.journal.record(TENANT, "r1")
     assert record is not None
     [shown] = record["shadow"]
-    assert (shown["arm_id"], shown["status"], shown["answer_text"]) == ("new", "ok", "Hm")
+    assert (shown["model"], shown["status"], shown["answer_text"]) == ("new", "ok", "Hm")
     assert shown["usage"]["prompt_tokens"] == 10
     assert shown["latency_s"] == 1.25
 

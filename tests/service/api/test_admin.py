@@ -48,7 +48,7 @@ async def listed(world: World) -> dict[str, Json]:
 
 
 async def rejected(world: World, request_id: str) -> dict[str, str]:
-    return {one["arm_id"]: one["reason"] for one in (await world.record(request_id))["rejected"]}
+    return {one["model"]: one["reason"] for one in (await world.record(request_id))["rejected"]}
 
 
 def known_names(response: httpx.Response) -> set[str]:
@@ -96,7 +96,7 @@ async def test_a_newcomer_is_believed_to_be_better_than_models_without_evidence(
 
     body = {"messages": [{"role": "user", "content": "Hi"}]}
     candidates = (await world.http.post("/v1/route", json=body)).json()["candidates"]
-    means = {c["arm_id"]: c["posterior"]["mean"] for c in candidates}
+    means = {c["model"]: c["posterior"]["mean"] for c in candidates}
 
     assert means["new"] == pytest.approx(0.97)
     assert max(means["small"], means["medium"], means["large"]) < 0.97
@@ -326,7 +326,7 @@ async def test_the_budget_hears_of_a_new_price(tmp_path: Path) -> None:
 async def _expected_usd(world: World, arm_id: str) -> float:
     body = {"messages": [{"role": "user", "content": "question 1"}]}
     candidates: list[Json] = (await world.http.post("/v1/route", json=body)).json()["candidates"]
-    [candidate] = [c for c in candidates if c["arm_id"] == arm_id]
+    [candidate] = [c for c in candidates if c["model"] == arm_id]
     return float(candidate["expected_cost_usd"])
 
 
@@ -342,9 +342,9 @@ async def test_a_model_in_shadow_answers_unseen(world: World) -> None:
     assert answer.json()["model"] != "new"
     assert record["model"] != "new"
     [shadowed] = record["shadow"]
-    assert (shadowed["arm_id"], shadowed["status"]) == ("new", "ok")
+    assert (shadowed["model"], shadowed["status"]) == ("new", "ok")
     assert shadowed["cost_usd"] == pytest.approx(0.0003)
-    assert {r["arm_id"] for r in record["rejected"]} == {"new"}
+    assert {r["model"] for r in record["rejected"]} == {"new"}
     shown = (await listed(world))["new"]
     assert (shown["state"], shown["shadow"]["calls"], shown["shadow"]["errors"]) == ("shadow", 1, 0)
     assert (shown["evidence"]["n_outcomes"], shown["evidence"]["n_rated"]) == (1, 0)

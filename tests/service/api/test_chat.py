@@ -255,9 +255,9 @@ async def test_explain_adds_what_was_weighed_to_the_answer(world: World) -> None
     answer = (await world.ask(router={"explain": True})).json()
 
     weighed = answer["router"]["candidates"]
-    assert [candidate["arm_id"] for candidate in weighed] == ["small", "medium", "large"]
+    assert [candidate["model"] for candidate in weighed] == ["small", "medium", "large"]
     assert sum(candidate["probability"] for candidate in weighed) == pytest.approx(1)
-    assert answer["router"]["draw"]["arm_id"] == answer["model"]
+    assert answer["router"]["draw"]["model"] == answer["model"]
 
 
 async def test_explain_adds_it_to_the_first_piece_of_a_stream_only(world: World) -> None:

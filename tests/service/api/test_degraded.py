@@ -44,7 +44,7 @@ async def test_a_retry_while_the_store_is_down_is_kept_with_what_was_logged_befo
     record = await world.record("r-1")
     assert retry.status_code == 200
     assert [attempt["position"] for attempt in record["attempts"]] == [0, 1]
-    assert record["outcome"]["arm_id"] == retry.headers["X-Router-Model"]
+    assert record["outcome"]["model"] == retry.headers["X-Router-Model"]
 
 
 async def test_a_request_that_waits_to_be_written_is_not_called_unknown(world: World) -> None:
@@ -57,7 +57,7 @@ async def test_a_request_that_waits_to_be_written_is_not_called_unknown(world: W
 
     assert rated.status_code == shown.status_code == 503
     assert rated.headers["Retry-After"]
-    assert "waits to be written" in rated.json()["error"]["message"]
+    assert "not written to PostgreSQL yet" in rated.json()["error"]["message"]
     assert (await world.rate("r-2", 1.0)).status_code == 404
 
 

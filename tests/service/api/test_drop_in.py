@@ -59,7 +59,7 @@ async def test_the_routers_options_ride_in_extra_body_and_its_word_in_headers(cl
     assert raw.headers["X-Router-Model"] == "large"
     extra = raw.parse().model_extra
     assert extra is not None
-    assert extra["router"]["candidates"][0]["arm_id"] == "large"
+    assert extra["router"]["candidates"][0]["model"] == "large"
 
 
 async def test_models_are_listed(client: AsyncOpenAI) -> None:

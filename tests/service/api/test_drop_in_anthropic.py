@@ -272,7 +272,7 @@ async def test_the_explanation_rides_in_a_native_stream(client: AsyncAnthropic, 
         answer = await stream.get_final_message()
 
     assert answer.model_extra is not None
-    assert answer.model_extra["router"]["candidates"][0]["arm_id"] == "claude"
+    assert answer.model_extra["router"]["candidates"][0]["model"] == "claude"
     assert "router" not in upstream.bodies[0]
 
 

@@ -24,7 +24,7 @@ async def test_when_a_model_fails_before_its_first_content_another_answers(
     assert response.headers["X-Router-Decision"] == "fallback"
     assert response.headers["X-Router-Model"] == answered != failed
     record = await world.record("r-1")
-    assert (record["arm_id"], record["outcome"]["arm_id"]) == (failed, answered)
+    assert (record["chosen_model"], record["outcome"]["model"]) == (failed, answered)
     assert [attempt["status"] for attempt in record["attempts"]] == ["failed", "ok"]
 
 
@@ -76,7 +76,7 @@ async def test_when_every_model_fails_the_caller_may_come_back_later(world: Worl
     assert error["code"] == "no_model_answered"
     assert error["message"].count("the upstream lost its head") == 3
     record = await world.record("r-1")
-    assert sorted(attempt["arm_id"] for attempt in record["attempts"]) == ["large", "medium", "small"]
+    assert sorted(attempt["model"] for attempt in record["attempts"]) == ["large", "medium", "small"]
     assert record["outcome"]["status"] == "failed"
 
 

@@ -104,8 +104,8 @@ async def test_options_ride_in_the_body_and_in_headers(world: World) -> None:
     )
 
     assert [r.headers["X-Router-Model"] for r in (in_body, in_header)] == ["large", "large"]
-    assert in_body.json()["router"]["candidates"][0]["arm_id"] == "large"
-    assert events_of(in_header)[0]["message"]["router"]["candidates"][0]["arm_id"] == "large"
+    assert in_body.json()["router"]["candidates"][0]["model"] == "large"
+    assert events_of(in_header)[0]["message"]["router"]["candidates"][0]["model"] == "large"
 
 
 async def test_a_retry_is_another_attempt_of_the_same_decision(world: World) -> None:

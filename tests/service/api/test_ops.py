@@ -62,9 +62,9 @@ async def test_health_shows_which_models_rest(world: World) -> None:
 
     health = (await world.http.get("/health")).json()
 
-    [rest] = health["resting_models"]
+    [rest] = health["cooling_down_models"]
     assert rest["model"] == "large"
-    assert "asked to wait" in rest["reason"]
+    assert "asked to wait" in rest["open_reason"]
     assert health["status"] == "ok"
 
 
@@ -87,7 +87,7 @@ async def test_health_is_degraded_when_every_model_rests(world: World) -> None:
     health = (await world.http.get("/health")).json()
 
     assert health["status"] == "degraded"
-    assert len(health["resting_models"]) == 3
+    assert len(health["cooling_down_models"]) == 3
 
 
 async def test_backends_show_how_each_model_stands(world: World) -> None:
@@ -98,12 +98,12 @@ async def test_backends_show_how_each_model_stands(world: World) -> None:
 
     response = await world.http.get("/backends/status")
 
-    small, medium, large = response.json()["backends"]
+    small, medium, large = response.json()["models"]
     assert response.json()["scope"] == "process"
     assert [one["state"] for one in (small, medium, large)] == ["closed", "closed", "open"]
     assert (small["calls"], medium["calls"], large["calls"]) == ({"succeeded": 1}, {}, {"failed": 3})
-    assert large["reason"] == "resting 30 s more after 3 failures in a row"
-    assert (large["since"], large["until"]) == ("2026-11-20T12:00:00+00:00", "2026-11-20T12:00:30+00:00")
+    assert large["open_reason"] == "cooling down for 30 s more after 3 failures in a row"
+    assert (large["since"], large["reopens_in_s"]) == ("2026-11-20T12:00:00+00:00", 30.0)
     assert {last["error"] for last in large["last_errors"]} == {"ProviderTimeout"}
     assert "secret" not in response.text
 
@@ -115,9 +115,9 @@ async def test_the_breakers_knobs_are_heeded(tmp_path: Path) -> None:
         for model in ("large", "medium"):
             await world.ask(model=model)
 
-        _, medium, large = (await world.http.get("/backends/status")).json()["backends"]
+        _, medium, large = (await world.http.get("/backends/status")).json()["models"]
 
-    assert (medium["until"], large["until"]) == ("2026-11-20T12:00:09+00:00", "2026-11-20T12:00:05+00:00")
+    assert (medium["reopens_in_s"], large["reopens_in_s"]) == (9.0, 5.0)
 
 
 async def test_health_says_plainly_that_models_are_simulated(tmp_path: Path) -> None:
@@ -166,12 +166,12 @@ async def test_metrics_are_what_prometheus_reads(world: World) -> None:
 
     lines = response.text.splitlines()
     assert response.headers["content-type"].startswith("text/plain; version=")
-    assert 'router_requests_total{arm="large",decision="pinned",status="ok"} 1.0' in lines
-    assert 'router_attempts_total{arm="large",status="ok"} 1.0' in lines
-    assert 'router_tokens_total{arm="large",kind="prompt"} 100.0' in lines
+    assert 'router_requests_total{decision="pinned",model="large",status="ok"} 1.0' in lines
+    assert 'router_attempts_total{model="large",status="ok"} 1.0' in lines
+    assert 'router_tokens_total{kind="prompt",model="large"} 100.0' in lines
     assert 'router_feedback_total{status="applied"} 1.0' in lines
     assert 'router_degraded_total{dependency="memory"} 1.0' in lines
-    assert any(line.startswith('router_cost_usd_total{arm="large"} 0.0006') for line in lines)
+    assert any(line.startswith('router_cost_usd_total{model="large"} 0.0006') for line in lines)
     assert any(line.startswith("router_overhead_seconds_bucket") for line in lines)
 
 

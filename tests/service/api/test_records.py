@@ -41,15 +41,15 @@ async def test_a_record_shows_everything_about_a_request(world: World) -> None:
     record = await world.record("r-1")
 
     weighed = record["candidates"]
-    assert [candidate["arm_id"] for candidate in weighed] == ["small", "large"]
+    assert [candidate["model"] for candidate in weighed] == ["small", "large"]
     assert sum(candidate["probability"] for candidate in weighed) == pytest.approx(1, abs=1e-9)
     assert all(candidate["probability"] > 0 for candidate in weighed)
-    assert record["rejected"] == [{"arm_id": "medium", "reason": "not among router.models"}]
-    chosen = next(candidate for candidate in weighed if candidate["arm_id"] == record["arm_id"])
+    assert record["rejected"] == [{"model": "medium", "reason": "not among router.models"}]
+    chosen = next(candidate for candidate in weighed if candidate["model"] == record["chosen_model"])
     assert record["propensity"] == chosen["probability"]
     assert record["draw"] == {
         "uniform": record["draw"]["uniform"],
-        "arm_id": record["arm_id"],
+        "model": record["chosen_model"],
         "propensity": record["propensity"],
     }
     assert 0 <= record["draw"]["uniform"] < 1
@@ -57,7 +57,7 @@ async def test_a_record_shows_everything_about_a_request(world: World) -> None:
     assert (neighbour["request_id"], neighbour["reward"]) == ("r-0", 0.9)
     assert 0.5 < neighbour["similarity"] < 1
     [attempt] = record["attempts"]
-    assert (attempt["arm_id"], attempt["status"]) == (record["model"], "ok")
+    assert (attempt["model"], attempt["status"]) == (record["model"], "ok")
     assert record["outcome"]["usage"]["prompt_tokens"] == 100
     assert [(e["score"], e["feedback_text"]) for e in record["feedback"]] == [(0.5, "Fair.")]
 
@@ -179,11 +179,11 @@ async def test_route_decides_and_explains_but_calls_logs_and_teaches_nothing(wor
     assert response.status_code == 200
     decided = response.json()
     assert decided["request_id"] == "r-1"
-    assert decided["model"] == decided["draw"]["arm_id"]
+    assert decided["model"] == decided["draw"]["model"]
     assert decided["decision"] in {"exploit", "explore"}
     assert decided["holdout"] is None
     assert sum(c["probability"] for c in decided["candidates"]) == pytest.approx(1)
-    assert [r["arm_id"] for r in decided["rejected"]] == ["medium"]
+    assert [r["model"] for r in decided["rejected"]] == ["medium"]
     assert world.model_client.calls == []
     assert world.store.decisions == {}
     assert (await world.http.get("/requests/r-1")).status_code == 404

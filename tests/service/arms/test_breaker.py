@@ -62,7 +62,7 @@ def test_failures_in_a_row_make_an_arm_rest(breaker: Breaker, error: ProviderErr
 
     fail(breaker, 1, error)
 
-    assert breaker.open_reason(ARM) == "resting 30 s more after 3 failures in a row"
+    assert breaker.open_reason(ARM) == "cooling down for 30 s more after 3 failures in a row"
     assert breaker.begin(ARM) == "refused"
 
 
@@ -88,7 +88,7 @@ def test_after_a_rest_one_call_may_try_the_arm(breaker: Breaker, clock: HandCloc
 
     assert breaker.begin(ARM) == "trial"
     assert breaker.begin(ARM) == "refused"
-    assert breaker.open_reason(ARM) == "one call is trying it after failures"
+    assert breaker.open_reason(ARM) == "one call is testing it after failures"
 
 
 def test_a_trial_that_succeeds_brings_the_arm_back(breaker: Breaker, clock: HandClock) -> None:
@@ -179,7 +179,7 @@ def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) 
     breaker.begin(ARM)
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=5), is_trial=True)
 
-    assert breaker.open_reason(ARM) == "its provider asked to wait, 5 s more"
+    assert breaker.open_reason(ARM) == "cooling down for 5 s more: its provider asked to wait"
     clock.forward(5)
     assert breaker.begin(ARM) == "trial"
     assert breaker.begin(ARM) == "refused"
@@ -196,7 +196,7 @@ def test_the_callers_own_mistakes_never_make_an_arm_rest(breaker: Breaker) -> No
 def test_a_rate_limit_is_obeyed_for_as_long_as_asked(breaker: Breaker, clock: HandClock) -> None:
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=12))
 
-    assert breaker.open_reason(ARM) == "its provider asked to wait, 12 s more"
+    assert breaker.open_reason(ARM) == "cooling down for 12 s more: its provider asked to wait"
     clock.forward(12)
     assert breaker.open_reason(ARM) is None
 
@@ -211,7 +211,7 @@ def test_a_rate_limit_neither_counts_as_failure_nor_forgives_any(breaker: Breake
     assert breaker.open_reason(ARM) is None
     fail(breaker, 1)
 
-    assert breaker.open_reason(ARM) == "resting 30 s more after 3 failures in a row"
+    assert breaker.open_reason(ARM) == "cooling down for 30 s more after 3 failures in a row"
 
 
 @pytest.mark.parametrize(("asked_s", "rest_s"), [(None, 30), (86_400, 300)])
@@ -260,7 +260,7 @@ def test_a_storm_of_rate_limits_gets_a_long_rest(breaker: Breaker, clock: HandCl
     breaker.failed(ARM, limited)
 
     clock.forward(299)
-    assert breaker.open_reason(ARM) == "its provider asked to wait, 1 s more"
+    assert breaker.open_reason(ARM) == "cooling down for 1 s more: its provider asked to wait"
     clock.forward(1)
     assert breaker.begin(ARM) == "free"
 
@@ -281,7 +281,7 @@ def test_an_account_without_credit_rests_at_once_and_is_then_tried_once(
 ) -> None:
     breaker.failed(ARM, ProviderOutOfCredit("402", status=402))
 
-    assert breaker.open_reason(ARM) == "resting 300 s more, the account has no credit"
+    assert breaker.open_reason(ARM) == "cooling down for 300 s more: the provider account has no credit"
     clock.forward(300)
     assert breaker.begin(ARM) == "trial"
     assert breaker.begin(ARM) == "refused"
@@ -313,7 +313,7 @@ def test_the_standing_follows_an_arm_through_its_rests(breaker: Breaker, clock: 
         ("half_open", after(30), None),
         ("half_open", after(40), after(340)),
         ("closed", after(41), None),
-        ("waiting", after(41), after(48)),
+        ("open", after(41), after(48)),
     ]
     assert seen[-1].counts == {"failed": 3, "succeeded": 1, "rate_limited": 1}
     assert [(last.error, last.status) for last in seen[-1].last_errors] == [

@@ -253,14 +253,14 @@ def test_an_arm_that_rests_is_left_out_with_the_reason(catalog: Catalog) -> None
     catalog.breaker.failed(SMALL, ProviderRateLimited("wait", status=429, retry_after_s=20))
 
     assert names(catalog, query()) == ["medium", "large"]
-    assert reasons(catalog, query()) == {"small": "its provider asked to wait, 20 s more"}
+    assert reasons(catalog, query()) == {"small": "cooling down for 20 s more: its provider asked to wait"}
 
 
 def test_when_all_rest_the_caller_is_told_when_the_first_is_back(catalog: Catalog) -> None:
     for wait_s, arm in zip((20, 7, 30), (SMALL, MEDIUM, LARGE), strict=True):
         catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=wait_s))
 
-    with pytest.raises(AllArmsLimited, match="every model that could answer is resting") as refused:
+    with pytest.raises(AllArmsLimited, match="every model that could answer is cooling down") as refused:
         catalog.eligible(query())
 
     assert refused.value.retry_after_s == 7
@@ -271,7 +271,7 @@ def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:
     for _ in range(3):
         catalog.breaker.failed(LARGE, ProviderBroken("gone"))
 
-    with pytest.raises(AllArmsFailed, match="large: resting 30 s more after 3 failures in a row"):
+    with pytest.raises(AllArmsFailed, match="large: cooling down for 30 s more after 3 failures in a row"):
         catalog.eligible(query(model="large"))
 
 
@@ -291,7 +291,7 @@ def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
     assert names(catalog, query()) == ["small"]
     assert reasons(catalog, query()) == {
         "large": "is draining",
-        "medium": "is in shadow and answers no caller yet",
+        "medium": "is in shadow and does not answer clients yet",
     }
     assert names(catalog, query(model="large")) == ["large"]
     with pytest.raises(UnknownModel, match="in shadow"):

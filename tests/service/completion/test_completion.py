@@ -485,7 +485,7 @@ async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
         with pytest.raises(AllArmsFailed):
             await completion.complete(query(f"r-{i}", model="large"))
 
-    with pytest.raises(AllArmsFailed, match="is resting"):
+    with pytest.raises(AllArmsFailed, match="is cooling down"):
         await completion.complete(query("r-3", model="large"))
     world.clock.advance(31)
     with pytest.raises(AllArmsFailed, match="gone"):
@@ -506,7 +506,7 @@ async def test_a_model_that_keeps_dying_in_the_middle_of_its_answer_rests(
         with pytest.raises(ProviderBroken):
             await whole(streaming)
 
-    with pytest.raises(AllArmsFailed, match="is resting"):
+    with pytest.raises(AllArmsFailed, match="is cooling down"):
         await completion.stream(query("r-3", model="large", stream=True))
 
 
@@ -532,7 +532,7 @@ async def test_a_trial_stream_that_the_caller_leaves_lets_the_next_one_try(
             await completion.complete(query(f"r-{i}", model="large"))
     world.clock.advance(31)
     trial = await completion.stream(query("r-3", model="large", stream=True))
-    with pytest.raises(AllArmsFailed, match="one call is trying it"):
+    with pytest.raises(AllArmsFailed, match="one call is testing it"):
         await completion.stream(query("r-4", model="large", stream=True))
     async with aclosing(trial.chunks):
         await anext(trial.chunks)
@@ -697,7 +697,7 @@ async def test_the_purse_gets_back_what_was_reserved_for_a_request_that_called_n
         completion.catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=60))
     encoder.goes_on.set()
 
-    with pytest.raises(AllArmsFailed, match="is resting"):
+    with pytest.raises(AllArmsFailed, match="is cooling down"):
         await asking
 
     assert thrifty.model_client.calls == []

@@ -30,7 +30,7 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "number", "schema": FOR
 
 async def attempts(world: World, request_id: str = "r-1") -> list[tuple[str, str, str | None]]:
     record = await world.record(request_id)
-    return [(a["arm_id"], a["status"], a["error_message"]) for a in record["attempts"]]
+    return [(a["model"], a["status"], a["error_message"]) for a in record["attempts"]]
 
 
 # --- the deadline
@@ -198,7 +198,7 @@ async def test_a_request_refused_because_every_arm_rests_is_logged(world: World,
     assert (response.status_code, response.headers["Retry-After"]) == (429, "60")
     assert (record["outcome"]["status"], record["attempts"]) == ("failed", [])
     assert record["decision"] == ("pinned" if model == "large" else "default")
-    assert record["rejected"][-1]["reason"] == "its provider asked to wait, 60 s more"
+    assert record["rejected"][-1]["reason"] == "cooling down for 60 s more: its provider asked to wait"
     assert [(line["event"], line["status"]) for line in logs] == [("not_answered", "failed")]
     assert world.model_client.calls == []
     metrics = (await world.http.get("/metrics")).text
@@ -234,7 +234,7 @@ async def test_an_empty_answer_is_given_when_no_better_one_comes(world: World, s
     record = await world.record("r-1")
     assert first == (response.headers["X-Router-Model"], "ok", None)
     assert [status for _, status, _ in others] == ["failed", "failed"]
-    assert record["outcome"]["arm_id"] == first[0]
+    assert record["outcome"]["model"] == first[0]
     assert response.headers["X-Router-Decision"] == record["decision"]
 
 
@@ -319,13 +319,13 @@ async def test_a_stronger_arm_is_asked_where_an_answer_falls_short(
     text = text_of(events_of(response)) if stream else response.json()["choices"][0]["message"]["content"]
     assert text == '{"n":4}'
     first, second = record["attempts"]
-    assert (first["arm_id"], first["status"], first["error_type"]) == ("first", "failed", "ProviderFellShort")
+    assert (first["model"], first["status"], first["error_type"]) == ("first", "failed", "ProviderFellShort")
     assert first["error_message"] == fault
     assert first["cost_usd"] > 0
-    assert (second["arm_id"], second["status"], second["propensity"]) == ("strong", "ok", 1.0)
-    assert (record["outcome"]["decision"], record["outcome"]["arm_id"]) == ("escalated", "strong")
+    assert (second["model"], second["status"], second["propensity"]) == ("strong", "ok", 1.0)
+    assert (record["outcome"]["decision"], record["outcome"]["model"]) == ("escalated", "strong")
     assert record["outcome"]["cost_usd"] == pytest.approx(first["cost_usd"] + second["cost_usd"])
-    assert [(one["signal"], one["arm_id"]) for one in record["signals"]] == [(fault, "first")]
+    assert [(one["signal"], one["model"]) for one in record["signals"]] == [(fault, "first")]
 
 
 async def test_an_arm_is_believed_to_cost_what_its_own_calls_did(tmp_path: Path) -> None:
@@ -390,10 +390,10 @@ async def test_when_the_stronger_arm_fails_the_answer_at_hand_is_given(tmp_path:
 
     assert (response.status_code, response.headers["X-Router-Model"]) == (200, "first")
     assert response.headers["X-Router-Decision"] == record["outcome"]["decision"] == "default"
-    assert [(a["arm_id"], a["status"]) for a in record["attempts"]] == [("first", "ok"), ("strong", "failed")]
+    assert [(a["model"], a["status"]) for a in record["attempts"]] == [("first", "ok"), ("strong", "failed")]
     assert record["outcome"]["answer_chars"] == len(REFUSAL.words[0])
     assert record["outcome"]["status"] == "ok"
-    assert {(one["signal"], one["arm_id"]) for one in record["signals"]} == {
+    assert {(one["signal"], one["model"]) for one in record["signals"]} == {
         ("refusal", "first"),
         ("provider_error", "strong"),
     }

@@ -54,7 +54,7 @@ async def test_the_same_model_is_asked_again_without_any_thought(world: World, s
     assert response.headers["X-Router-Decision"] == "exploit"
     assert sent(world) == [HISTORY, SAFE]
     attempts = (await world.record("r-1"))["attempts"]
-    assert [(a["arm_id"], a["status"], a["error_type"]) for a in attempts] == [
+    assert [(a["model"], a["status"], a["error_type"]) for a in attempts] == [
         ("claude", "failed", "ProviderRejected"),
         ("claude", "ok", None),
     ]

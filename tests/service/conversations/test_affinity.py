@@ -105,11 +105,10 @@ async def test_a_hold_is_no_draw_and_says_so(world: World) -> None:
         "vendor": (await step(world, "r-1"))["vendor"],
         "n_messages_of_other_vendors": 0,
         "holdout": None,
-        "previous_arm_id": (await world.record("r-1"))["arm_id"],
+        "previous_model": (await world.record("r-1"))["chosen_model"],
         "is_drawn": False,
         "gain": None,
-        "switch_margin": None,
-        "cache_loss": None,
+        "switching_cost": None,
     }
 
 
@@ -117,7 +116,7 @@ async def test_a_conversation_without_a_name_is_held_from_its_second_turn_on(tmp
     async with opened(tmp_path, **BY_CHANCE) as world:
         opening = [user("Hello")]
         openings = {await answered_by(world, opening, f"o-{i}", None) for i in range(12)}
-        last = (await world.record("o-11"))["arm_id"]
+        last = (await world.record("o-11"))["chosen_model"]
         later = [*opening, ANSWER, user("And now?")]
         turns = {await answered_by(world, later, f"l-{i}", None) for i in range(12)}
 
@@ -205,8 +204,9 @@ async def test_a_user_turn_moves_on_only_for_a_gain_above_the_margin(
         assert (await answered_by(world, later, "r-2") == "dear") is switches
         weighed = await step(world, "r-2")
 
-    assert weighed["switch_margin"] == margin
-    assert (weighed["gain"] > margin + weighed["cache_loss"]) is switches
+    cost = weighed["switching_cost"]
+    assert cost["switch_margin"] == margin
+    assert (weighed["gain"] > margin + cost["cache_loss"]) is switches
     assert weighed["is_drawn"] is switches
 
 
@@ -226,8 +226,8 @@ async def test_the_lost_prompt_cache_is_part_of_the_price_of_a_switch(
         assert (await answered_by(world, [*history, user("And now?")], "r-2") == "dear") is switches
         weighed = await step(world, "r-2")
 
-    assert weighed["gain"] > weighed["switch_margin"]
-    assert (weighed["cache_loss"] > 0) is not switches
+    assert weighed["gain"] > weighed["switching_cost"]["switch_margin"]
+    assert (weighed["switching_cost"]["cache_loss"] > 0) is not switches
 
 
 async def test_a_switch_is_drawn_with_its_exact_chance(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ async def test_a_switch_is_drawn_with_its_exact_chance(tmp_path: Path) -> None:
 
         record = await world.record("r-2")
 
-    chances = {c["arm_id"]: c["probability"] for c in record["candidates"]}
+    chances = {c["model"]: c["probability"] for c in record["candidates"]}
     assert record["propensity"] == chances["dear"]
     assert sum(chances.values()) == pytest.approx(1.0)
 
@@ -402,7 +402,7 @@ async def test_the_lot_of_a_conversation_holds_for_all_its_turns(
 
     assert len(begun) > 2
     assert {record["holdout"] for record in later} == {lot}
-    assert ({record["arm_id"] for record in later} == {"cheap"}) is stays
+    assert ({record["chosen_model"] for record in later} == {"cheap"}) is stays
     assert all(record["propensity"] == 1.0 for record in later if stays)
 
 

@@ -67,7 +67,7 @@ async def test_deciding_only_counts_likewise(tmp_path: Path) -> None:
         decided = (await world.http.post("/v1/route", json=body)).json()
 
         assert decided["rejected"] == [
-            {"arm_id": "gpt", "reason": "prompt of 7804 tokens exceeds its window of 4000"}
+            {"model": "gpt", "reason": "prompt of 7804 tokens exceeds its window of 4000"}
         ]
 
 

@@ -44,7 +44,7 @@ async def test_an_empty_answer_counts_a_little_against_its_arm(world: World) -> 
 
     (signal,) = await signals(world, "r1")
     received_at = signal.pop("received_at")
-    assert signal == {"signal": "empty", "arm_id": "small", "weight": 0.1, "counts": True}
+    assert signal == {"signal": "empty", "model": "small", "weight": 0.1, "counts": True}
     assert received_at == world.clock().isoformat()
     assert float(world.store.sums["default"]["small"].n) == 0.1
     assert [(one.reward, one.weight) for one in world.memory.points.values()] == [(0.0, 0.1)]
@@ -72,8 +72,8 @@ async def test_a_failed_call_speaks_of_the_arm_that_failed_not_of_the_one_that_a
 
     await world.ask(TEXT, request_id="r1", stream=True)
 
-    failed, answered = [attempt["arm_id"] for attempt in (await world.record("r1"))["attempts"]]
-    assert [(one["signal"], one["arm_id"]) for one in await signals(world, "r1")] == [
+    failed, answered = [attempt["model"] for attempt in (await world.record("r1"))["attempts"]]
+    assert [(one["signal"], one["model"]) for one in await signals(world, "r1")] == [
         ("provider_error", failed),
         ("refusal", answered),
     ]

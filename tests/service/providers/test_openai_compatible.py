@@ -687,7 +687,7 @@ async def test_an_account_without_credit_is_told_from_a_rate_limit(
 ) -> None:
     upstream.script = refuses(status, code=code)
 
-    with pytest.raises(ProviderOutOfCredit, match="wants to be paid"):
+    with pytest.raises(ProviderOutOfCredit, match="has no credit"):
         await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 

@@ -171,7 +171,7 @@ async def test_an_arm_that_silently_fails_is_left_and_its_old_neighbours_fall_si
 
         await world.ask("Hi", request_id="after")
 
-        cheap = next(c for c in (await world.record("after"))["candidates"] if c["arm_id"] == "cheap")
+        cheap = next(c for c in (await world.record("after"))["candidates"] if c["model"] == "cheap")
         assert cheap["prior_state"]["n_changes"] == 1
         assert cheap["prior_state"]["n_rated"] <= 15
         assert cheap["posterior"]["local_mass"] <= 15

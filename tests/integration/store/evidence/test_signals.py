@@ -196,8 +196,8 @@ async def test_the_record_shows_signals_beside_feedback(stores: Stores) -> None:
     assert (before["feedback"], before["reward"]) == ([], None)
     assert [one["score"] for one in after["feedback"]] == [0.5]
     assert after["reward"] == 0.5
-    first = {"signal": "provider_error", "arm_id": "large", "weight": 0.3, "received_at": NOW.isoformat()}
-    second = {"signal": "empty", "arm_id": "small", "weight": 0.3, "received_at": NOW.isoformat()}
+    first = {"signal": "provider_error", "model": "large", "weight": 0.3, "received_at": NOW.isoformat()}
+    second = {"signal": "empty", "model": "small", "weight": 0.3, "received_at": NOW.isoformat()}
     assert before["signals"] == [{**first, "counts": True}, {**second, "counts": True}]
     assert after["signals"] == [{**first, "counts": True}, {**second, "counts": False}]
 

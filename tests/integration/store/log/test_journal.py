@@ -110,7 +110,7 @@ async def test_the_record_tells_everything_that_was_weighed(stores: Stores) -> N
     assert record is not None
     weighed = orjson.loads(orjson.dumps(explanation(decision)))
     assert {key: record[key] for key in weighed} == weighed
-    assert (record["decision"], record["arm_id"], record["model"]) == ("exploit", "small", "small")
+    assert (record["decision"], record["chosen_model"], record["model"]) == ("exploit", "small", "small")
     assert record["decided_at"] == "2026-07-01T12:00:00.123457+00:00"
     assert record["degraded"] == ["memory"]
     assert record["query"] == {
@@ -147,7 +147,7 @@ async def test_the_record_tells_what_the_decision_led_to(stores: Stores) -> None
     record = await stores.journal.record(TENANT, "r1")
 
     assert record is not None
-    assert (record["arm_id"], record["model"], record["reward"]) == ("small", "large", 0.5)
+    assert (record["chosen_model"], record["model"], record["reward"]) == ("small", "large", 0.5)
     assert [a["status"] for a in record["attempts"]] == ["failed", "ok"]
     assert record["attempts"][0]["upstream_status"] == 502
     assert record["outcome"]["decision"] == "fallback"

@@ -249,7 +249,7 @@ async def test_a_retry_answered_while_away_joins_the_decision_of_before(
     assert record is not None
     assert record["decision_id"] == str(before.decision_id)
     assert [attempt["position"] for attempt in record["attempts"]] == [0, 1]
-    assert record["outcome"]["arm_id"] == "large"
+    assert record["outcome"]["model"] == "large"
     assert not (tmp_path / "rejected").exists()
 
 
