@@ -32,6 +32,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(MAKE) test
 
 # Runs the commands of README.md, on port 8080, and compares the answers.

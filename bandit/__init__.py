@@ -1,1 +1,1 @@
-"""How an arm is chosen and learned: pure functions of arrays, with time and randomness as arguments."""
+"""Learns: pure functions of arrays, from evidence to probabilities over arms."""

@@ -1,0 +1,1 @@
+"""The HTTP service, from the command line at the top to the domain's values at the bottom."""

@@ -1,0 +1,1 @@
+"""Unpacks HTTP requests, calls one part, and answers in the client's dialect."""

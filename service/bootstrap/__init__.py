@@ -1,0 +1,1 @@
+"""Opens and connects everything that the service needs, in the order of need."""

@@ -1,0 +1,1 @@
+"""Runs the commands of `router`, one file a command."""

@@ -1,0 +1,1 @@
+"""Translates between the formats on the wire and the domain's values."""

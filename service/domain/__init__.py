@@ -1,0 +1,1 @@
+"""Defines the values that all rooms exchange, and the ports that adapters implement."""

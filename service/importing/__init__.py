@@ -1,0 +1,1 @@
+"""Turns outcomes recorded elsewhere into decisions, outcomes and feedback of this router."""

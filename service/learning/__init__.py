@@ -1,0 +1,1 @@
+"""Turns scores and implicit signals into rewards, evidence and memories."""

@@ -1,0 +1,1 @@
+"""Remembers rated decisions as vectors and recalls the nearest, in process or in Qdrant."""

@@ -1,0 +1,1 @@
+"""Calls providers over HTTP or through LiteLLM, and turns their errors into the router's."""

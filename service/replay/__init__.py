@@ -1,1 +1,1 @@
-"""Recorded outcomes as a stream: an upstream that answers as recorded, and a client that rates it."""
+"""Plays recorded outcomes against a running router: upstream, client, report."""

@@ -1,0 +1,1 @@
+"""Chooses one arm for a query: recall, beliefs, probabilities, one draw."""

@@ -1,0 +1,1 @@
+"""Reads the knobs once, from YAML and the environment, and checks them."""

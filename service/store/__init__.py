@@ -1,0 +1,1 @@
+"""Keeps the truth in PostgreSQL: decisions, outcomes, feedback, evidence, arms."""

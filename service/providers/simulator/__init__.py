@@ -1,0 +1,1 @@
+"""Stands in for a provider when no key is set."""

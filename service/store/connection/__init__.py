@@ -1,0 +1,1 @@
+"""Connects to PostgreSQL: embedded server, pool, migrations, notifications."""

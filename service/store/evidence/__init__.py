@@ -1,0 +1,1 @@
+"""Appends feedback events, and keeps sums, histories and experiences in step with them."""

@@ -1,0 +1,1 @@
+"""Writes and reads decisions, attempts, outcomes and shadow answers."""

@@ -1,0 +1,1 @@
+"""Keeps decisions and outcomes on disk while PostgreSQL is unavailable."""
