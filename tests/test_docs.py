@@ -290,3 +290,14 @@ def test_no_file_names_a_registry_or_a_machine() -> None:
     ]
 
     assert found == []
+
+
+def test_the_glossary_lists_names_that_the_code_has() -> None:
+    section = page("docs/glossary.md").split("\n## Names in the code\n")[1]
+    rooms = ("service", "bandit", "benchmarks")
+    code = "".join(path.read_text("utf-8") for room in rooms for path in (ROOT / room).rglob("*.py"))
+
+    names = re.findall(r"^\| `(\w+)` \|", section, re.M)
+
+    assert names == sorted(names, key=str.casefold)
+    assert [name for name in names if not re.search(rf"^(class {name}\b|{name} = )", code, re.M)] == []
