@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: setup serve demo test check check-clients check-encoder check-image check-readme clients fix lock clean benchmark-quality
+.PHONY: setup serve demo test check check-clients check-encoder check-image check-docs-commands clients fix lock clean benchmark-quality
 
 setup: $(INSTALLED)
 
@@ -35,9 +35,9 @@ check: setup
 	$(BIN)/lint-imports
 	$(MAKE) test
 
-# Runs the commands of README.md, on port 8080, and compares the answers.
-check-readme: setup
-	@$(BIN)/python -m tests.readme
+# Runs the commands of README.md and docs/first-hour.md, on ports 8080 and 8090, and compares the answers.
+check-docs-commands: setup
+	@$(BIN)/python -m tests.doc_commands README.md docs/first-hour.md
 
 # Follows the Dockerfile in a scratch folder, as far as that goes without a container engine.
 check-image: setup

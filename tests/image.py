@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.readme import ROOT, say
+from tests.doc_commands import ROOT, say
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0

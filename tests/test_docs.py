@@ -26,7 +26,7 @@ from service.telemetry import Metrics
 from tests.clients.features import SEEN
 from tests.clients.test_clients import MATRIX
 from tests.compatibility import located, proofs, rendered
-from tests.readme import SERVE, mismatch, steps
+from tests.doc_commands import SERVE, SERVERS, mismatch, steps, text_mismatch
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -242,6 +242,40 @@ def test_an_answer_unlike_the_one_shown_is_noticed() -> None:
         "answer.choices[0].index: shown as 0, got None"
     )
     assert mismatch(shown, {"model": "b"}) == "answer: shown with ['choices', 'model'], got ['model']"
+
+
+def test_the_tutorial_shows_its_files_as_they_are() -> None:
+    tutorial = page("docs/first-hour.md")
+    configuration, lines = (
+        re.findall(rf"^```{kind}\n(.*?)^```$", tutorial, re.M | re.S) for kind in ("yaml", "py")
+    )
+
+    assert configuration == [page("examples/first_hour/models.yaml")]
+    assert len(lines) == 1
+    assert lines[0] in page("examples/first_hour/ask.py")
+
+
+def test_every_command_of_the_tutorial_is_run() -> None:
+    found = steps(page("docs/first-hour.md"))
+
+    assert len(found) == len(re.findall(r"^```(?:sh|python)\b", page("docs/first-hour.md"), re.M))
+    assert [step.code.split()[-1] for step in found if step.terminal == SERVERS] == [
+        "&",
+        "serve",
+        "serve",
+        "%1",
+    ]
+
+
+def test_a_printed_output_unlike_the_one_shown_is_noticed() -> None:
+    shown = "model   share\na        90%\n"
+
+    assert text_mismatch(shown, "model share\na 75%\n") is None
+    assert text_mismatch(shown, "model share\n") == "shown with 2 lines, got 1"
+    assert text_mismatch(shown, "model share\nb 90%\n") == "shown as 'a        90%', got 'b 90%'"
+    assert text_mismatch(shown, "model share\na 10%\n") == (
+        "shown as 'a        90%', got 'a 10%': 90 % and 10 % differ too much"
+    )
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -17,7 +17,7 @@ from service.settings.load import load_settings
 from service.settings.settings import Settings
 
 FOLDER = Path(__file__).parents[1] / "docs" / "how-to"
-PAGES = sorted(FOLDER.glob("*.md"))
+PAGES = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 NOT_SETTINGS = {"CONFIG_FILE", "OLLAMA_BASE_URL", "POSTGRES_PASSWORD"}
