@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP_INSTALL := pip install --quiet --disable-pip-version-check
 
-.PHONY: setup serve demo test check check-clients check-encoder check-image check-docs-commands clients fix lock clean benchmark-quality
+.PHONY: setup serve demo test check check-clients check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality
 
 setup: $(INSTALLED)
 
@@ -75,6 +75,23 @@ $(REFERENCE)/installed: requirements-dev.txt requirements-reference.txt
 	@$(REFERENCE)/bin/$(PIP_INSTALL) torch==2.13.0
 	@touch $@
 
+# The site of docs/nav.yml, into site/. A link that leads nowhere fails it. The generator has a venv of its own.
+DOCS := .venv-docs
+SITE := build/docs
+docs: $(DOCS)/installed
+	@rm -rf $(SITE) site && mkdir -p $(SITE)
+	@cp -r --parents *.md benchmarks/*.md docs $(SITE)
+	@mv $(SITE)/docs/nav.yml $(SITE)/.nav.yml
+	@$(DOCS)/bin/zensical build --clean --strict
+	@cp -r --parents LICENSE .env.example examples site
+	@$(DOCS)/bin/python -m tests.built_site site
+
+$(DOCS)/installed: requirements-docs.txt
+	@echo "Installing the generator of the documentation site into $(DOCS) ..."
+	@$(PYTHON) -m venv $(DOCS)
+	@$(DOCS)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-docs.txt
+	@touch $@
+
 fix: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -95,6 +112,7 @@ lock: setup
 		$(LOCK) - $(WITHIN) --excludes .venv/excluded.txt --output-file requirements-reference.txt
 	$(LOCK) pyproject.toml --extra rivals $(WITHIN) --output-file requirements-rivals.txt
 	$(LOCK) --group clients $(WITHIN) --output-file requirements-clients.txt
+	$(LOCK) --group docs $(WITHIN) --output-file requirements-docs.txt
 
 clean:
-	rm -rf .venv $(REFERENCE) $(CLIENTS) $(NODE_CLIENTS)
+	rm -rf .venv $(REFERENCE) $(CLIENTS) $(DOCS) $(NODE_CLIENTS) build site

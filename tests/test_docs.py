@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import yaml
 from fastapi.routing import iter_route_contexts
 
 from service.api.errors import PROBLEMS
@@ -23,6 +24,7 @@ from service.dialects.turns import CLIENT_HEADERS
 from service.settings.models import ModelSettings
 from service.settings.settings import Settings
 from service.telemetry import Metrics
+from tests.built_site import problems
 from tests.clients.features import SEEN
 from tests.clients.test_clients import MATRIX
 from tests.compatibility import located, proofs, rendered
@@ -244,6 +246,38 @@ def test_an_answer_unlike_the_one_shown_is_noticed() -> None:
     assert mismatch(shown, {"model": "b"}) == "answer: shown with ['choices', 'model'], got ['model']"
 
 
+def test_every_page_says_its_kind_and_stands_under_it_in_the_navigation() -> None:
+    folders = {
+        section: entry
+        for item in yaml.safe_load(page("docs/nav.yml"))["nav"]
+        for section, entry in item.items()
+    }
+    explained = {name for name in folders["Explanation"] if isinstance(name, str)}
+    kinds = {
+        path: re.findall(r"\A# .*\n\n(Tutorial|How-to|Reference|Explanation)\b", page(path))
+        for path in documented()
+    }
+
+    assert {path for path, kind in kinds.items() if kind == ["Explanation"]} == explained
+    assert [path for path, kind in kinds.items() if kind == ["Tutorial"]] == folders["Tutorial"]
+    assert {path for path, kind in kinds.items() if kind == ["How-to"]} == {
+        p for p in kinds if "/how-to/" in p
+    }
+    assert [path for path, kind in kinds.items() if not kind] == []
+
+
+def documented() -> list[str]:
+    """The pages that are of a kind: all but the lists of pages and the decisions."""
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md")]
+    return [str(path.relative_to(ROOT)) for path in pages if path.name not in ("README.md", "index.md")]
+
+
+def test_the_list_of_how_to_pages_has_all_of_them() -> None:
+    listed = re.findall(r"\]\((.*?\.md)\)", page("docs/how-to/README.md"))
+
+    assert sorted(listed) == sorted(p.name for p in ROOT.glob("docs/how-to/*.md") if p.name != "README.md")
+
+
 def test_the_tutorial_shows_its_files_as_they_are() -> None:
     tutorial = page("docs/first-hour.md")
     configuration, lines = (
@@ -276,6 +310,31 @@ def test_a_printed_output_unlike_the_one_shown_is_noticed() -> None:
     assert text_mismatch(shown, "model share\na 10%\n") == (
         "shown as 'a        90%', got 'a 10%': 90 % and 10 % differ too much"
     )
+
+
+@pytest.mark.parametrize(
+    ("link", "problem"),
+    [
+        ('<a href="there.html#here">', None),
+        ('<a href="folder">', None),
+        ('<a href="#top">', None),
+        ('<a href="https://example.com">', None),
+        ('<a href="gone.html">', "gone.html does not exist"),
+        ('<a href="there.html#gone">', "there.html#gone: the page has no such anchor"),
+        ('<img src="gone.png">', "gone.png does not exist"),
+        (
+            '<script src="https://example.com/a.js">',
+            "<script> loads https://example.com/a.js from another host",
+        ),
+    ],
+)
+def test_a_dead_link_of_the_built_site_is_found(tmp_path: Path, link: str, problem: str | None) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "index.html").write_text("", "utf-8")
+    (tmp_path / "there.html").write_text('<h2 id="here">', "utf-8")
+    (tmp_path / "index.html").write_text(f'<h1 id="top">{link}', "utf-8")
+
+    assert problems(tmp_path) == ([f"index.html: {problem}"] if problem else [])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
