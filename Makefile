@@ -83,7 +83,7 @@ docs: $(DOCS)/installed
 	@cp -r --parents *.md benchmarks/*.md docs $(SITE)
 	@mv $(SITE)/docs/nav.yml $(SITE)/.nav.yml
 	@$(DOCS)/bin/zensical build --clean --strict
-	@cp -r --parents LICENSE .env.example examples site
+	@cp -r --parents LICENSE .env.example docs/first_hour site
 	@$(DOCS)/bin/python -m tests.built_site site
 
 $(DOCS)/installed: requirements-docs.txt

@@ -284,9 +284,9 @@ def test_the_tutorial_shows_its_files_as_they_are() -> None:
         re.findall(rf"^```{kind}\n(.*?)^```$", tutorial, re.M | re.S) for kind in ("yaml", "py")
     )
 
-    assert configuration == [page("examples/first_hour/models.yaml")]
+    assert configuration == [page("docs/first_hour/models.yaml")]
     assert len(lines) == 1
-    assert lines[0] in page("examples/first_hour/ask.py")
+    assert lines[0] in page("docs/first_hour/ask.py")
 
 
 def test_every_command_of_the_tutorial_is_run() -> None:

@@ -1,6 +1,6 @@
 """Ask the router N questions and grade the answers; with --feedback, also send the grades to the router.
 
-`python examples/first_hour/ask.py N [--feedback]`
+`python docs/first_hour/ask.py N [--feedback]`
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A stand-in for a provider of two models, on 127.0.0.1:8090: `python examples/first_hour/provider.py`.
+"""A stand-in for a provider of two models, on 127.0.0.1:8090: `python docs/first_hour/provider.py`.
 
 Clients talk to it as they talk to OpenAI. Both models add numbers and name weekdays. Neither is a language
 model: `acme-large` is always right; `acme-mini` is right about sums and guesses weekdays.

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 from openai import AsyncOpenAI, NotFoundError
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from examples.first_hour.provider import application
+from docs.first_hour.provider import application
 
 DAY = "Which day of the week is 29 February 2028?"
 
