@@ -1,4 +1,4 @@
-"""Answers seen before, found again by the request's exact content."""
+"""Cached answers, found by the exact content of the request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.query import Query
 
-HOW_NOT_WHAT = frozenset({"stream", "stream_options"})  # fields that change how an answer is sent only
+DELIVERY_FIELDS = frozenset({"stream", "stream_options"})  # how an answer is sent, not what it says
 
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """A whole answer, and who gave it."""
+    """A whole answer, and the arm that gave it."""
 
     arm_id: str
     body: Json
@@ -26,13 +26,13 @@ class CachedAnswer:
 
 
 class AnswerCache:
-    """Keeps the answers used last, in this process; a tenant never gets another's.
+    """The most recently used answers, in this process; each tenant gets its own answers only.
 
-    Only answers that ended by themselves are kept: a truncated or filtered one may turn out
-    otherwise the next time.
+    Only answers that ended by themselves are stored: a truncated or filtered one may be better the
+    next time.
 
     Args:
-        max_size: answers kept.
+        max_size: number of stored answers.
         ttl_s: how long each may be reused, seconds.
     """
 
@@ -48,7 +48,7 @@ class AnswerCache:
         return len(self._answers)
 
     def find(self, query: Query) -> CachedAnswer | None:
-        """The answer that the same request got before, if it is fresh enough."""
+        """The answer to an earlier request with the same content, until it expires."""
         key = _key(query)
         answer = self._answers.get(key)
         if answer is None or answer.expires_at <= self._clock():
@@ -60,7 +60,7 @@ class AnswerCache:
         return answer
 
     def keep(self, query: Query, arm_id: str, body: Json) -> None:
-        """Remember an answer, an OpenAI `chat.completion`."""
+        """Store an answer, an OpenAI `chat.completion`."""
         if any(choice.get("finish_reason") not in {"stop", "tool_calls"} for choice in body["choices"]):
             return
         self._answers[_key(query)] = CachedAnswer(arm_id, body, self._clock() + self._ttl)
@@ -68,17 +68,17 @@ class AnswerCache:
             self._answers.popitem(last=False)
 
     def clear(self) -> int:
-        """Forget everything; returns how many answers there were."""
+        """Remove all answers; returns how many there were."""
         n = len(self._answers)
         self._answers.clear()
         return n
 
 
 def _key(query: Query) -> bytes:
-    """Who asks what of which models: which of them a caller allows is part of the question."""
-    body = query.body if query.native is None else query.native.body  # which says more than its translation
-    asked = {name: value for name, value in body.items() if name not in HOW_NOT_WHAT}
+    """Digest of tenant, dialect, body, and the models that the client allows."""
+    body = query.body if query.native is None else query.native.body  # complete, unlike its translation
+    fields = {name: value for name, value in body.items() if name not in DELIVERY_FIELDS}
     options = query.options
     allowed = [sorted(names) for names in (options.models or (), options.exclude, options.require_data_use)]
-    content = orjson.dumps([query.tenant, query.dialect, asked, allowed], option=orjson.OPT_SORT_KEYS)
+    content = orjson.dumps([query.tenant, query.dialect, fields, allowed], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(content).digest()

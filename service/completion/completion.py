@@ -1,4 +1,4 @@
-"""Decide, have the model called, log what came of it; streaming and not."""
+"""Answer a query: decide, call models, log the outcome; streaming and not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.completion.answer_cache import AnswerCache, CachedAnswer
 from service.completion.deduplication import AnsweredElsewhere
 from service.completion.fallback import Ask, FallbackChain
 from service.completion.model_call import ModelCall
-from service.completion.outcome import outcome_of, outcome_of_repeat
+from service.completion.outcome import outcome_of, outcome_of_cached_answer
 from service.completion.request_run import RequestRun
 from service.completion.streaming import OpenStream, open_stream
 from service.domain.answer import Answer, Chunk, Outcome
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the caller is told beside the answer."""
+    """What the client learns beside the answer."""
 
     request_id: str
     decision_id: UUID
@@ -65,10 +65,10 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """An answer under way, from its first content on: OpenAI `chat.completion.chunk` objects.
+    """A streamed answer, from its first content on: OpenAI `chat.completion.chunk` objects.
 
-    The iterator raises ProviderError when the model fails in the middle. It ends only after the
-    outcome was committed; closing it early cancels the model's call.
+    The iterator raises ProviderError when the model fails mid-stream. It ends only after the
+    outcome is committed; closing it early cancels the call of the model.
     """
 
     head: Head
@@ -93,38 +93,38 @@ class Completion:
     lookahead_s: float  # how long a stream is read ahead after its first content, to judge it
 
     async def complete(self, query: Query) -> Completed:
-        """Answer a query in one piece.
+        """Answer a query with one whole answer.
 
         Raises:
             BadRequest: the query cannot be answered as it is.
-            ProviderRejected: the provider found the caller's request faulty.
+            ProviderRejected: the provider rejected the client's request.
             AllArmsFailed: no arm gave an answer.
         """
         logged = await deduplication.find(self.journal, query)
-        if (seen := self._seen(query, logged)) is not None:
-            return Completed(await self._repeat(query, logged, seen), seen.body)
+        if (cached := self._cached_answer(query, logged)) is not None:
+            return Completed(await self._answer_from_cache(query, logged, cached), cached.body)
         run, call, answer = await self._answer(query, logged, self._complete)
         self.fallback.succeeded(run, call)
-        await self._to_the_end(self._log_outcome(run, "ok"))
+        await self._finish(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
         if self.cache is not None and answer.native is None and call.fault is None:
             self.cache.keep(query, call.arm.arm_id, body)
         return Completed(self._head(run), body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
-        """Answer a query piece by piece; returns at the first content. Raises as `complete` does."""
+        """Answer a query chunk by chunk; returns at the first content. Raises as `complete` does."""
         logged = await deduplication.find(self.journal, query)
-        if (seen := self._seen(query, logged)) is not None:
-            return Streaming(await self._repeat(query, logged, seen), as_chunks(seen.body))
+        if (cached := self._cached_answer(query, logged)) is not None:
+            return Streaming(await self._answer_from_cache(query, logged, cached), as_chunks(cached.body))
         run, call, stream = await self._answer(query, logged, self._open)
         chunks = self._relay(run, call, stream)
-        await anext(chunks)  # begun: to close what has not begun would do nothing
+        await anext(chunks)  # starts the generator: closing one that has not started would not end the call
         return Streaming(self._head(run), chunks)
 
     async def _answer(
         self, query: Query, logged: LoggedDecision | None, ask: Ask[T]
     ) -> tuple[RequestRun, ModelCall, T]:
-        """Decide, unless that was done before, and call until answered; failures are logged."""
+        """Decide, unless the request was decided before, and call arms until one answers; log failures."""
         budget = self.fallback.budget(query, logged)
         run = await self._begin(query, logged)
         try:
@@ -136,53 +136,55 @@ class Completion:
                 run.adopt(second)
                 call, answered = await self.fallback.call_until_answered(run, budget, ask)
         except RouterError:
-            await self._to_the_end(self._log_given_up(run, "failed"))
+            await self._finish(self._log_unanswered(run, "failed"))
             raise
         except asyncio.CancelledError:
-            self.background.spawn(self._log_given_up(run, "cancelled"))
+            self.background.spawn(self._log_unanswered(run, "cancelled"))
             raise
         return run, call, answered
 
-    def _seen(self, query: Query, logged: LoggedDecision | None) -> CachedAnswer | None:
-        """The cached answer for a new request, or for the retry of one that was answered so."""
+    def _cached_answer(self, query: Query, logged: LoggedDecision | None) -> CachedAnswer | None:
+        """The cached answer to a new request, or to the retry of a request that the cache answered."""
         if self.cache is None or (logged is not None and logged.kind != "cache"):
             return None
-        seen = self.cache.find(query)
-        return seen if seen is not None and self.fallback.any_exists([seen.arm_id]) else None
+        cached = self.cache.find(query)
+        return cached if cached is not None and self.fallback.any_exists([cached.arm_id]) else None
 
-    async def _repeat(self, query: Query, logged: LoggedDecision | None, seen: CachedAnswer) -> Head:
-        """Log a request that is answered from the cache."""
-        run = self._decided(self.router.repeat(query, seen.arm_id), logged)
+    async def _answer_from_cache(
+        self, query: Query, logged: LoggedDecision | None, cached: CachedAnswer
+    ) -> Head:
+        """Log a request that the cache answers."""
+        run = self._run_of(self.router.repeat(query, cached.arm_id), logged)
         try:
             await self._committed(run)
         except AnsweredElsewhere:
-            # A conflict, unless it is the same request at the same time.
+            # Raises RequestConflict unless it is the same request at the same time.
             run.decision_id = (await deduplication.first_decision(self.journal, query)).decision_id
             return self._head(run)
-        outcome = outcome_of_repeat(run, seen.body, self.clock(), store_texts=self.store_texts)
-        await self._to_the_end(self._log(run, outcome))
+        outcome = outcome_of_cached_answer(run, cached.body, self.clock(), store_texts=self.store_texts)
+        await self._finish(self._log(run, outcome))
         return self._head(run)
 
-    # --- beginning
+    # --- deciding
 
     async def _begin(self, query: Query, logged: LoggedDecision | None) -> RequestRun:
-        """A new decision, or a further attempt of the logged one.
+        """A run of a new decision, or a retry of the logged one.
 
-        Where that left no arm to call (it was answered from the cache, or its arms have gone since), the arms
-        are weighed anew.
+        If no arm of the logged decision can be called (the cache answered it, or its arms were removed), the
+        arms are weighed again under its id.
         """
         if logged is None or not self.fallback.any_exists(arm_id for arm_id, _ in logged.probabilities):
             try:
                 decision = await self.router.decide(query)
             except AllArmsFailed as error:
-                refusal = self._decided(self.router.refuse(query, error.cooling_down), logged)
-                await self._to_the_end(self._log_given_up(refusal, "failed"))
+                refusal = self._run_of(self.router.refuse(query, error.cooling_down), logged)
+                await self._finish(self._log_unanswered(refusal, "failed"))
                 raise
-            return self._decided(decision, logged)
+            return self._run_of(decision, logged)
         return RequestRun.retry(query, logged)
 
-    def _decided(self, decision: Decision, logged: LoggedDecision | None) -> RequestRun:
-        """A run whose decision is being committed, or stands in for the one that was."""
+    def _run_of(self, decision: Decision, logged: LoggedDecision | None) -> RequestRun:
+        """A run of the decision: under the id of the logged one, or committed from now on."""
         if logged is not None:
             run = RequestRun.of(replace(decision, decision_id=logged.decision_id))
             run.position = logged.n_attempts
@@ -194,7 +196,7 @@ class Completion:
     # --- calling
 
     async def _complete(self, run: RequestRun, call: ModelCall) -> Answer:
-        body, native = run.asked_of(call.arm)
+        body, native = run.request_for(call.arm)
         answer = await self.model_client.complete(call.arm, body, timeout_s=call.timeout_s, native=native)
         call.received(answer, self.clock())
         call.require_every_choice()
@@ -210,30 +212,30 @@ class Completion:
     async def _relay(
         self, run: RequestRun, call: ModelCall, stream: OpenStream
     ) -> AsyncGenerator[Chunk, None]:
-        """The chunks of a stream; how it ended is logged before its end is passed on."""
+        """The chunks of a stream; the outcome is logged before the stream ends."""
         try:
             async with aclosing(stream), aclosing(stream.chunks(call, self.clock)) as chunks:
-                yield Chunk({})  # nobody sees it
+                yield Chunk({})  # read by `stream`, never sent
                 async for chunk in chunks:
                     yield chunk
         except ProviderError as error:
             self.fallback.failed(run, call, error)
-            await self._to_the_end(self._log_outcome(run, "failed"))
+            await self._finish(self._log_outcome(run, "failed"))
             raise
-        except BaseException:  # the client left, or a bug
+        except BaseException:  # the client disconnected, or a bug
             self.fallback.cancelled(run, call)
             self.background.spawn(self._log_outcome(run, "cancelled"))
             raise
         self.fallback.succeeded(run, call)
-        await self._to_the_end(self._log_outcome(run, "ok"))
+        await self._finish(self._log_outcome(run, "ok"))
 
-    # --- ending
+    # --- logging
 
-    async def _to_the_end(self, work: Coroutine[None, None, None]) -> None:
-        """Wait for work that goes on when the caller hangs up meanwhile."""
+    async def _finish(self, work: Coroutine[None, None, None]) -> None:
+        """Wait for work that continues even if the client disconnects meanwhile."""
         await asyncio.shield(self.background.spawn(work))
 
-    async def _log_given_up(self, run: RequestRun, status: AttemptStatus) -> None:
+    async def _log_unanswered(self, run: RequestRun, status: AttemptStatus) -> None:
         await self._log_outcome(await deduplication.settled(self.journal, run), status)
 
     async def _log_outcome(self, run: RequestRun, status: AttemptStatus) -> None:
@@ -268,10 +270,10 @@ class Completion:
             await self.journal.log_outcome(outcome, run.attempts)
         except StoreUnavailable as error:
             log.error("outcome_not_logged", request_id=run.query.request_id, error=str(error))
-        self.background.spawn(self.learn_implicitly(run, outcome))  # the answer does not wait for it
+        self.background.spawn(self.learn_implicitly(run, outcome))  # without delaying the answer
 
     def _head(self, run: RequestRun) -> Head:
-        explained = run.query.options.explain and run.decision is not None
+        decision = run.decision if run.query.options.explain else None
         return Head(
             request_id=run.query.request_id,
             decision_id=run.decision_id,
@@ -279,5 +281,5 @@ class Completion:
             kind=run.answered_kind,
             simulated=self.catalog.known(run.answering_arm_id).provider == "simulator",
             degraded=tuple(dict.fromkeys(run.degraded)),
-            explanation=explanation_for_clients(run.decision) if explained and run.decision else None,
+            explanation=None if decision is None else explanation_for_clients(decision),
         )

@@ -1,7 +1,7 @@
-"""One decision for each request id, however often the id is sent.
+"""One decision for each request id, however often a client sends the id.
 
-A retry finds the logged decision. Of two requests under one id at the same time, the decision that is
-committed first counts, and the calls of the other one belong to it.
+A retry finds the logged decision. If two requests with one id run at the same time, the decision that is
+committed first counts, and the calls of both requests are logged under it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 class AnsweredElsewhere(Exception):
-    """The same request id is being answered at the same time, and its decision was logged first."""
+    """Another request with the same id runs at the same time, and its decision was logged first."""
 
 
 async def find(journal: Journal, query: Query) -> LoggedDecision | None:
@@ -46,10 +46,10 @@ async def find(journal: Journal, query: Query) -> LoggedDecision | None:
 
 
 async def first_decision(journal: Journal, query: Query) -> LoggedDecision:
-    """The decision that was committed first, once another one was refused.
+    """The decision that was committed first under the request id.
 
     Raises:
-        RequestConflict: the id stands for another request.
+        RequestConflict: the id belongs to another request.
     """
     first = await find(journal, query)
     if first is None:
@@ -58,7 +58,7 @@ async def first_decision(journal: Journal, query: Query) -> LoggedDecision:
 
 
 async def committed(journal: Journal, run: RequestRun) -> None:
-    """Wait until the run's decision is committed: no answer begins before.
+    """Wait until the run's decision is committed; every answer waits for this.
 
     Raises:
         AnsweredElsewhere: another decision was committed first under the same request id.
@@ -66,7 +66,7 @@ async def committed(journal: Journal, run: RequestRun) -> None:
     if run.logging is None:
         return
     try:
-        await asyncio.shield(run.logging)  # a client that hangs up now does not undo the decision
+        await asyncio.shield(run.logging)  # a client that disconnects now does not cancel the commit
     except RequestConflict as error:
         raise AnsweredElsewhere from error
     except StoreUnavailable as error:
@@ -78,7 +78,7 @@ async def committed(journal: Journal, run: RequestRun) -> None:
 
 
 async def settled(journal: Journal, run: RequestRun) -> RequestRun:
-    """The run, once its decision is committed; its calls may have to move to the first decision."""
+    """The run once its decision is committed; on the first decision if another was committed first."""
     try:
         await committed(journal, run)
     except AnsweredElsewhere:
@@ -87,7 +87,7 @@ async def settled(journal: Journal, run: RequestRun) -> RequestRun:
 
 
 async def _rebased(journal: Journal, run: RequestRun) -> RequestRun:
-    """The calls of a run under the first decision; lost where the id stands for another request."""
+    """The run's calls under the first decision; lost if the id belongs to another request."""
     try:
         first = await first_decision(journal, run.query)
     except RequestConflict:

@@ -1,4 +1,4 @@
-"""Call arms until one answers: the decided one, and those that remain where it fails or falls short."""
+"""Call arms until one answers: the decided arm, then others if its call fails or its answer is faulty."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Ask: TypeAlias = Callable[[RequestRun, ModelCall], Awaitable[T]]
 
 @dataclass(frozen=True, slots=True)
 class RequestBudget:
-    """What may be spent on answering one request."""
+    """The calls and the time that one request may use."""
 
     until: datetime
     n_attempts: int
@@ -47,7 +47,7 @@ class RequestBudget:
 
 @dataclass(frozen=True, slots=True)
 class NextArm:
-    """The arm to be called next."""
+    """The arm to call next."""
 
     arm_id: str
     propensity: float
@@ -56,11 +56,11 @@ class NextArm:
 
 @dataclass(frozen=True, slots=True)
 class FallbackChain:
-    """Makes the calls of a run; what comes of each is noted in the run and told to the breaker.
+    """Makes the calls of a run; records the result of each in the run and in the breaker.
 
     Args:
-        max_attempts: calls for one request at the most.
-        deadline_s: from the request to its answer, or to the first content of a stream.
+        max_attempts: most calls for one request.
+        deadline_s: longest time from the request to its answer, or to the first content of a stream.
     """
 
     catalog: Catalog
@@ -71,26 +71,26 @@ class FallbackChain:
     escalation: Escalation
 
     def budget(self, query: Query, logged: LoggedDecision | None) -> RequestBudget:
-        """What the request may spend from now on.
+        """The calls and the time that the request may use from now on.
 
-        Each earlier call under its id, or else each retry its client says it made, leaves one call less;
-        one is always left.
+        Earlier calls under its id, or the retries that its client reports if they are more, are subtracted;
+        at least one call is left.
         """
-        n_before = max(query.n_client_retries, 0 if logged is None else logged.n_attempts)
+        n_used = max(query.n_client_retries, 0 if logged is None else logged.n_attempts)
         until = self.clock() + timedelta(seconds=self.deadline_s)
-        return RequestBudget(until, max(1, self.max_attempts - n_before))
+        return RequestBudget(until, max(1, self.max_attempts - n_used))
 
     async def call_until_answered(
         self, run: RequestRun, budget: RequestBudget, ask: Ask[T]
     ) -> tuple[ModelCall, T]:
         """Call the decided arm, and on failure the next one by probability.
 
-        An answer that falls short is the caller's only when no better one comes. The call that is
-        returned may still go on: say how it ended by `succeeded`, `failed` or `cancelled`.
+        A faulty answer is returned only if no better one comes. The returned call may still be
+        streaming: report its end by `succeeded`, `failed` or `cancelled`.
 
         Raises:
-            ProviderRejected: the provider found the request faulty, and no other arm may accept it.
-            AllArmsFailed: none is left, or enough were tried, or the time is over.
+            ProviderRejected: the provider rejected the request, and no other arm might accept it.
+            AllArmsFailed: no arm, no attempt or no time is left.
         """
         call, answer = await self._until_any(run, budget, ask, NextArm(run.arm_id, run.propensity))
         while call.fault is not None:
@@ -108,15 +108,15 @@ class FallbackChain:
     async def _until_any(
         self, run: RequestRun, budget: RequestBudget, ask: Ask[T], next_arm: NextArm
     ) -> tuple[ModelCall, T]:
-        """Call until an answer comes, whatever it is worth."""
+        """Call arms until one answers; the answer may be faulty."""
         while True:
             arm = self._find(next_arm.arm_id)
             why = "no longer exists" if arm is None else self.catalog.reason_against(arm, run.query)
             entry = "refused" if arm is None or why is not None else self.catalog.breaker.begin(arm)
-            is_kept = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
-            if why is None and entry == "refused" and not is_kept:
+            must_stay = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
+            if why is None and entry == "refused" and not must_stay:
                 why = "is cooling down"
-            if arm is None or why is not None:  # which was not so when it was drawn
+            if arm is None or why is not None:  # since the arm was drawn
                 run.passed_over[next_arm.arm_id] = str(why)
                 next_arm = self._next(run, budget)
                 continue
@@ -128,12 +128,12 @@ class FallbackChain:
                 call.fault = await self.escalation.fault(call)
                 return call, answer
             except ProviderError as error:
-                self.failed(run, call, self._seen_fairly(call, error))
+                self.failed(run, call, self._blamed(call, error))
                 if self._may_strip_thinking(run, call, error, budget):
                     run.stripped_thinking.add(arm.arm_id)
                     continue
                 if isinstance(error, ProviderRejected) and not (
-                    error.another_may_accept and self._left(run, budget)
+                    error.another_may_accept and self._callable_ids(run, budget)
                 ):
                     raise
                 next_arm = self._next(run, budget, error)
@@ -143,17 +143,17 @@ class FallbackChain:
                 else:
                     self.succeeded(run, call)
                 raise
-            except BaseException:  # the caller left, or a bug: a trial's place is free again all the same
+            except BaseException:  # the client disconnected, or a bug: release the trial
                 self.cancelled(run, call)
                 raise
 
     def succeeded(self, run: RequestRun, call: ModelCall) -> None:
-        """The answer is whole."""
+        """Record that the answer is complete."""
         self._inform_breaker(call)
         run.finished(call, self.clock())
 
     def failed(self, run: RequestRun, call: ModelCall, error: ProviderError) -> None:
-        """The call broke off, before its first content or after."""
+        """Record that the call failed, before its first content or after."""
         if isinstance(error, ProviderCutShort):
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
         else:
@@ -161,7 +161,7 @@ class FallbackChain:
         run.failed(call, error, self.clock())
 
     def cancelled(self, run: RequestRun, call: ModelCall) -> None:
-        """We gave the call up, which says nothing about the arm."""
+        """Record that the router cancelled the call; this does not count against the arm."""
         if not call.breaker_informed:
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
         run.cancelled(call, self.clock())
@@ -170,16 +170,16 @@ class FallbackChain:
         """Whether one of these arms is still in the catalogue."""
         return any(self._find(arm_id) is not None for arm_id in arm_ids)
 
-    # --- answers that fall short
+    # --- faulty answers
 
     def _set_aside(self, run: RequestRun, call: ModelCall, fault: Signal) -> None:
-        """Keep the answer until a better one comes."""
+        """Record the answer as faulty; it is returned only if no better one comes."""
         self._inform_breaker(call)
         run.fell_short[call.arm.arm_id] = fault
         run.failed(call, ProviderFellShort(fault), self.clock())
 
     def _inform_breaker(self, call: ModelCall) -> None:
-        """Report a whole answer to the breaker, once: an empty one counts as a failure."""
+        """Report a complete answer to the breaker, once: an empty one counts as a failure."""
         if call.breaker_informed:
             return
         call.breaker_informed = True
@@ -190,59 +190,59 @@ class FallbackChain:
             self.catalog.breaker.succeeded(call.arm)
 
     def _better(self, run: RequestRun, budget: RequestBudget, call: ModelCall) -> NextArm | None:
-        """Who may answer better: a stronger arm, or, where the answer was empty, any other."""
-        left = self._left(run, budget)
-        stronger = self.escalation.stronger_arm(run, call, left)
+        """The next arm after a faulty answer: a stronger one or, if the answer was empty, any other."""
+        callable_ids = self._callable_ids(run, budget)
+        stronger = self.escalation.stronger_arm(run, call, callable_ids)
         if stronger is not None:
             return NextArm(stronger, propensity=1.0, is_escalation=True)
-        return self._drawn(run, left) if call.is_empty and left else None
+        return self._drawn(run, callable_ids) if call.is_empty and callable_ids else None
 
-    # --- arms that remain
+    # --- the arms not tried yet
 
     def _next(self, run: RequestRun, budget: RequestBudget, error: ProviderError | None = None) -> NextArm:
-        """Draw among the arms that remain, by their probability."""
-        left = self._left(run, budget)
-        if not left:
+        """Draw one of the arms that may still be called, by their probabilities."""
+        callable_ids = self._callable_ids(run, budget)
+        if not callable_ids:
             raise self._all_failed(run, budget) from error
-        return self._drawn(run, left)
+        return self._drawn(run, callable_ids)
 
-    def _drawn(self, run: RequestRun, left: set[str]) -> NextArm:
+    def _drawn(self, run: RequestRun, callable_ids: set[str]) -> NextArm:
         arm_ids = list(run.probabilities)
-        tried_or_cooling_down = [i for i, arm_id in enumerate(arm_ids) if arm_id not in left]
-        probabilities = without(np.array(list(run.probabilities.values())), tried_or_cooling_down)
+        excluded = [i for i, arm_id in enumerate(arm_ids) if arm_id not in callable_ids]
+        probabilities = without(np.array(list(run.probabilities.values())), excluded)
         choice = draw(probabilities, self.rng)
         return NextArm(arm_ids[choice.index], choice.propensity)
 
     def _all_failed(self, run: RequestRun, budget: RequestBudget) -> AllArmsFailed:
-        tried = [f"{a.arm_id}: {a.error_message}" for a in run.attempts if a.status == "failed"]
-        tried += [f"{arm_id}: {why}" for arm_id, why in run.passed_over.items()]
+        reasons = [f"{a.arm_id}: {a.error_message}" for a in run.attempts if a.status == "failed"]
+        reasons += [f"{arm_id}: {why}" for arm_id, why in run.passed_over.items()]
         if self._left_s(budget) == 0:
-            tried.append(f"the time for a request is over ({self.deadline_s:g} s)")
+            reasons.append(f"the time for a request is over ({self.deadline_s:g} s)")
         arms = [arm for arm_id in run.probabilities if (arm := self._find(arm_id)) is not None]
         wait_s = min((self.catalog.breaker.reopens_in_s(arm) for arm in arms), default=0.0)
-        message = f"no model answered: {'; '.join(tried)}"
+        message = f"no model answered: {'; '.join(reasons)}"
         return no_answer(self._causes(run), message, retry_after_s=wait_s or None)
 
     def _causes(self, run: RequestRun) -> list[type[ProviderError]]:
-        """What the arms whose turn came failed of, or rest of."""
-        of_calls = [
+        """Why each drawn arm failed or is cooling down."""
+        of_failures = [
             LIMITS.get(str(a.error_type), ProviderError) for a in run.attempts if a.status == "failed"
         ]
         passed_over = [self._find(arm_id) for arm_id in run.passed_over]
-        of_cooling_down = [
+        of_passed_over = [
             ProviderError if arm is None else self.catalog.breaker.open_cause(arm) for arm in passed_over
         ]
-        return [*of_calls, *of_cooling_down]
+        return [*of_failures, *of_passed_over]
 
     def _may_strip_thinking(
         self, run: RequestRun, call: ModelCall, error: ProviderError, budget: RequestBudget
     ) -> bool:
-        """Whether the same arm is to be asked again, once, without what was thought before."""
+        """Whether to call the same arm once more, without earlier thinking in the history."""
         is_blamed = isinstance(error, ProviderRejected) and error.blames_thinking
         return is_blamed and call.arm.arm_id not in run.stripped_thinking and not self._is_spent(run, budget)
 
-    def _left(self, run: RequestRun, budget: RequestBudget) -> set[str]:
-        """The arms that may still be tried."""
+    def _callable_ids(self, run: RequestRun, budget: RequestBudget) -> set[str]:
+        """The arms that may still be called."""
         if self._is_spent(run, budget):
             return set()
         return {arm_id for arm_id in run.untried if self._may_be_called(run, arm_id)}
@@ -253,8 +253,8 @@ class FallbackChain:
     def _left_s(self, budget: RequestBudget) -> float:
         return max(0.0, (budget.until - self.clock()).total_seconds())
 
-    def _seen_fairly(self, call: ModelCall, error: ProviderError) -> ProviderError:
-        """The error, unless the deadline left the arm less than half of the time it should have."""
+    def _blamed(self, call: ModelCall, error: ProviderError) -> ProviderError:
+        """The error to record: ProviderCutShort if the deadline left the arm under half of its time."""
         fair_s = min(call.arm.timeout_s, self.deadline_s) / 2
         if isinstance(error, ProviderTimeout) and call.timeout_s < fair_s:
             return ProviderCutShort(str(error))
@@ -266,9 +266,9 @@ class FallbackChain:
             return False
         if self.catalog.reason_against(arm, run.query) is not None:
             return False
-        dearest = run.query.options.max_cost_usd
-        return dearest is None or run.cost_usd + list_cost_usd(arm, run.query) <= dearest
+        max_cost_usd = run.query.options.max_cost_usd
+        return max_cost_usd is None or run.cost_usd + list_cost_usd(arm, run.query) <= max_cost_usd
 
     def _find(self, arm_id: str) -> Arm | None:
-        """The arm of exactly this id; a retry may know one that has left the catalogue since."""
+        """The arm with exactly this id; None if it has left the catalogue since the decision."""
         return next((arm for arm in self.catalog.arms if arm.arm_id == arm_id), None)

@@ -1,6 +1,6 @@
-"""Implicit signals: what a request shows of an arm though nobody says it; pure.
+"""Implicit signals: faults of calls and answers that the router detects without feedback; pure.
 
-Each speaks against its arm. That nothing was noticed speaks for none: most bad answers look like good ones.
+Each signal counts against its arm. An answer without a signal counts for nothing: most bad answers look good.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from service.domain.answer import Attempt
 from service.domain.basics import Json
 from service.domain.feedback import Signal
 
-LONG_ANSWER_TOKENS = 2048  # who allows fewer expects to be cut off
-SHORT_ANSWER_CHARS = 400  # a longer answer that begins like a refusal goes on to say something
+LONG_ANSWER_TOKENS = 2048  # a client that allows fewer tokens expects a truncated answer
+SHORT_ANSWER_CHARS = 400  # a longer answer that begins like a refusal also helps
 
-# Failures of the arm itself. That it asks to wait, or rejects the request, says nothing of its answers.
+# Failures of the arm itself. A rate limit or a rejected request does not count against its answers.
 ARM_FAULTS = frozenset({"ProviderTimeout", "ProviderBroken"})
-KEY_REFUSED = frozenset({401, 403})  # the operator's fault
+KEY_REFUSED = frozenset({401, 403})  # the operator's API key is wrong
 
 _REFUSAL = re.compile(
     r"(?:(?:i'm |i am )?(?:very |really |so )?sorry[,.]? (?:but )?|unfortunately,? )?"
@@ -30,20 +30,20 @@ _REFUSAL = re.compile(
 
 
 def failed_arms(attempts: Iterable[Attempt]) -> list[str]:
-    """The arms whose calls failed through no fault of the caller or the operator, each once."""
+    """The arms whose calls failed by their own fault, each once."""
     failed = [a.arm_id for a in attempts if a.status == "failed" and _is_arms_fault(a)]
     return list(dict.fromkeys(failed))
 
 
 def fault_of(call: ModelCall) -> Signal | None:
-    """What is wrong with a whole answer, at first sight; one fault only, since each may bring the next."""
+    """The first fault of a whole answer; one only, since one fault often causes the next."""
     if _is_refusal(call):
         return "refusal"
-    if not call.text.strip() and not call.has_more:
+    if not call.text.strip() and not call.has_other_content:
         return "empty"
     if call.finish_reason == "length":
-        return "truncated" if _is_long_answer_wanted(call) else None
-    return "invalid_schema" if _is_out_of_form(call) else None
+        return "truncated" if _allows_long_answer(call) else None
+    return "invalid_schema" if _violates_schema(call) else None
 
 
 def _is_arms_fault(attempt: Attempt) -> bool:
@@ -54,28 +54,28 @@ def _is_refusal(call: ModelCall) -> bool:
     if call.is_refusal or call.finish_reason == "content_filter":
         return True
     text = call.text.strip()
-    if call.has_more or len(text) > SHORT_ANSWER_CHARS:
+    if call.has_other_content or len(text) > SHORT_ANSWER_CHARS:
         return False
     return _REFUSAL.match(text.lower().replace("\u2019", "'")) is not None
 
 
-def _is_long_answer_wanted(call: ModelCall) -> bool:
+def _allows_long_answer(call: ModelCall) -> bool:
     allowed = call.query.max_output_tokens
     return allowed is None or allowed >= LONG_ANSWER_TOKENS
 
 
-def _is_out_of_form(call: ModelCall) -> bool:
-    """Whether it is not what `response_format`, or a strict tool, asks for."""
+def _violates_schema(call: ModelCall) -> bool:
+    """Whether the answer violates `response_format` or the schema of a strict tool."""
     body = call.query.body
     if (body.get("n") or 1) > 1:
-        return False  # the texts of several answers stand in one
-    if not call.has_more and (schema := _answer_schema(body)) is not None:
+        return False  # the texts of all choices are joined
+    if not call.has_other_content and (schema := _answer_schema(body)) is not None:
         return not json_schema.is_valid(call.text, schema)
-    wanted = _strict_schemas(body)
+    schemas = _strict_schemas(body)
     return any(
-        not json_schema.is_valid(asked.arguments, wanted[asked.name])
-        for asked in call.tool_calls.values()
-        if asked.name in wanted
+        not json_schema.is_valid(tool_call.arguments, schemas[tool_call.name])
+        for tool_call in call.tool_calls.values()
+        if tool_call.name in schemas
     )
 
 

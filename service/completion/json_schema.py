@@ -1,4 +1,4 @@
-"""Whether a text is JSON of a caller's schema, in bounded time and without fetching anything."""
+"""Validate JSON against a client's schema, in bounded time and without fetching anything."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MAX_TEXT_CHARS = 100_000
 MAX_SCHEMA_BYTES = 50_000
 MAX_STEPS = 50_000  # well under a second; nested references may ask for 2^100
 
-# Not looked at. Regular expressions may take for ever, and comparing each item with each takes long.
-IGNORED = ("pattern", "format", "uniqueItems")
-# With these, nothing can be told: they hold expressions too, or lead to rules of other drafts and places.
-UNTESTED = (
+# Not checked: regular expressions may run for ever, and comparing all pairs of items is slow.
+IGNORED_KEYWORDS = ("pattern", "format", "uniqueItems")
+# A schema with one of these is not checked: they contain expressions, or refer to other drafts and documents.
+UNCHECKED_KEYWORDS = (
     b'"patternProperties":',
     b'"unevaluatedProperties":',
     b'"unevaluatedItems":',
@@ -36,7 +36,7 @@ Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
 def is_valid(text: str, schema: Json) -> bool:
-    """Whether the text is JSON that fits the schema; True where that cannot be told."""
+    """Whether the text is JSON that fits the schema; True if that cannot be checked."""
     if len(text) > MAX_TEXT_CHARS:
         return True
     try:
@@ -45,23 +45,23 @@ def is_valid(text: str, schema: Json) -> bool:
         return False
     rules = {name: rule for name, rule in schema.items() if name not in ("$schema", "$id")}
     written = orjson.dumps(rules)
-    if len(written) > MAX_SCHEMA_BYTES or any(name in written for name in UNTESTED):
+    if len(written) > MAX_SCHEMA_BYTES or any(name in written for name in UNCHECKED_KEYWORDS):
         return True
     _steps.set(_Steps())
     try:
         return bool(_Validator(rules, registry=Registry()).is_valid(value))
     except Exception:
-        return True  # a schema that makes no sense, in any of many ways, says nothing of the answer
+        return True  # the schema is invalid, so the answer cannot be checked
 
 
 @dataclass(slots=True)
 class _Steps:
-    taken: int = 0
+    n: int = 0
 
-    def take(self, n: int) -> None:
-        """Raises ValueError when it was enough."""
-        self.taken += n
-        if self.taken > MAX_STEPS:
+    def add(self, n: int) -> None:
+        """Count steps. Raises ValueError beyond MAX_STEPS."""
+        self.n += n
+        if self.n > MAX_STEPS:
             raise ValueError(f"more than {MAX_STEPS} steps")
 
 
@@ -71,7 +71,7 @@ _steps: ContextVar[_Steps] = ContextVar("steps")
 def _counted(keyword: Keyword, size: Callable[[object], int]) -> Keyword:
     def check(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[Any] | None:
         items = len(instance) if isinstance(instance, list | dict) else 0
-        _steps.get().take(1 + items + size(rule))
+        _steps.get().add(1 + items + size(rule))
         return keyword(validator, rule, instance, schema)
 
     return check
@@ -82,7 +82,7 @@ def _length(rule: object) -> int:
 
 
 def _size(rule: object) -> int:
-    """Of what an instance may have to be compared with in depth."""
+    """Bytes of a rule that an instance is compared with in depth."""
     return len(orjson.dumps(rule))
 
 
@@ -96,5 +96,5 @@ _Validator = extend(
         name: _counted(keyword, _size if name in ("enum", "const") else _length)
         for name, keyword in Draft202012Validator.VALIDATORS.items()
     }
-    | dict.fromkeys(IGNORED, _nothing),
+    | dict.fromkeys(IGNORED_KEYWORDS, _nothing),
 )

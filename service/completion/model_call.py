@@ -1,4 +1,4 @@
-"""One call of one arm, and what has come of it so far."""
+"""One call of one arm, and its result so far."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from service.domain.query import Query
 from service.domain.usage import estimated_usage
 from service.errors import ProviderBroken, ProviderRejected
 
-MAX_TEXT_BYTES = 32 * 2**20  # of one answer; no model writes so much, but a broken one may never end
-THINKING_FIELDS = ("reasoning_content", "reasoning")  # by who shows them
-BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "blocks")  # parts of an answer
+MAX_TEXT_BYTES = 32 * 2**20  # of one answer; bounds the stream of a broken model that never ends
+THINKING_FIELDS = ("reasoning_content", "reasoning")  # names differ by provider
+BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "blocks")  # fields of a message
 
 
 @dataclass(slots=True)
 class ToolCall:
-    """A tool that the model asks for, as far as it has said so."""
+    """A tool call of the model, as far as it has arrived."""
 
     name: str = ""
     arguments: str = ""
@@ -30,49 +30,49 @@ class ToolCall:
 
 @dataclass(slots=True)
 class ModelCall:
-    """One call of one arm under way, and what has come of it."""
+    """One call of one arm, and its result so far."""
 
     query: Query
     arm: Arm
     propensity: float
     started_at: datetime
-    timeout_s: float = math.inf  # for the answer; of a stream, for its first content
-    is_trial: bool = False  # the breaker waits for what comes of it
+    timeout_s: float = math.inf  # until the whole answer; of a stream, until its first content
+    is_trial: bool = False  # the trial call of a half-open breaker
     is_escalation: bool = False
-    is_whole: bool = False  # nothing more will come
-    fault: Signal | None = None  # what is wrong with it, as far as that is looked for
-    breaker_informed: bool = False  # the breaker knows what came of it
+    is_whole: bool = False  # the answer is complete
+    fault: Signal | None = None  # found by `Escalation.fault`
+    breaker_informed: bool = False  # the result was reported to the breaker
     attempt_id: UUID = field(default_factory=uuid4)
     answered_at: datetime | None = None
     ttft_s: float | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
     written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
-    n_thinking_bytes: int = 0  # of what it wrote for itself, where that is shown
-    is_refusal: bool = False  # the model says so itself
-    has_more: bool = False  # than text: tool calls, sound, images
+    n_thinking_bytes: int = 0  # where the provider shows its thinking
+    is_refusal: bool = False  # the model marked its answer as a refusal
+    has_other_content: bool = False  # beside text: tool calls, audio, images
     tool_calls: dict[int, ToolCall] = field(default_factory=dict)  # of the first choice
-    choices: set[int] = field(default_factory=set)  # that there are, or were begun
+    choices: set[int] = field(default_factory=set)  # indices of the choices that have begun
 
     def received(self, answer: Answer, now: datetime) -> None:
-        """Take in a whole answer. Raises as `received_chunk` does."""
+        """Record a whole answer. Raises as `received_chunk` does."""
         self.ended(now)
         self.usage = answer.usage
         for position, choice in enumerate(answer.body.get("choices") or []):
             self.choices.add(position)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self._take(_object(choice.get("message")), choice)
+            self._record(_object(choice.get("message")), choice)
 
     def ended(self, now: datetime) -> None:
-        """The answer is whole."""
+        """Record that the answer is complete."""
         self.answered_at = now
         self.is_whole = True
 
     def received_chunk(self, chunk: Chunk, now: datetime) -> bool:
-        """Take in a piece; says whether there is content in it.
+        """Record a chunk; returns whether it has content.
 
         Raises:
-            ProviderBroken: the answer has become longer than any answer is.
+            ProviderBroken: the answer is longer than MAX_TEXT_BYTES.
         """
         self.usage = chunk.usage or self.usage
         has_content = False
@@ -81,31 +81,31 @@ class ModelCall:
             if isinstance(index := choice.get("index", 0), int):
                 self.choices.add(index)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self._take(delta, choice)
+            self._record(delta, choice)
             has_content |= _has_content(delta)
         if has_content and self.ttft_s is None:
             self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
         return has_content
 
     def require_every_choice(self) -> None:
-        """Raises ProviderRejected: the model ignored `n`, and gave fewer choices than were asked for."""
-        n_asked = self.query.body.get("n") or 1
-        if 0 < len(self.choices) < n_asked:
-            message = f"n: {self.arm.model} gave {len(self.choices)} of {n_asked} choices"
+        """Raises ProviderRejected: the model ignored `n` and gave fewer choices than requested."""
+        n_wanted = self.query.body.get("n") or 1
+        if 0 < len(self.choices) < n_wanted:
+            message = f"n: {self.arm.model} gave {len(self.choices)} of {n_wanted} choices"
             raise ProviderRejected(message, status=400, param="n", code="unsupported_parameter")
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was answered, though neither a limit nor a rule kept it from that."""
-        is_at_its_end = self.finish_reason in {None, "stop"}
-        return is_at_its_end and not (self.written.strip() or self.has_more or self.is_refusal)
+        """Whether the model ended by itself without any text, other content or refusal."""
+        ended_by_itself = self.finish_reason in {None, "stop"}
+        return ended_by_itself and not (self.written.strip() or self.has_other_content or self.is_refusal)
 
     @property
     def text(self) -> str:
         return self.written.decode("utf-8", "surrogatepass")
 
     def counted(self) -> Usage:
-        """Tokens as the provider counted them; what it had not counted yet is estimated from lengths."""
+        """The provider's token counts; tokens that it has not counted yet are estimated from lengths."""
         estimated = estimated_usage(self.query.body, len(self.written) + self.n_thinking_bytes)
         if self.usage is None:
             return estimated
@@ -114,28 +114,28 @@ class ModelCall:
         n_completion = max(self.usage.completion_tokens, estimated.completion_tokens)
         return replace(self.usage, completion_tokens=n_completion, estimated=True)
 
-    def _take(self, message: Json, choice: Json) -> None:
+    def _record(self, message: Json, choice: Json) -> None:
         self.is_refusal |= bool(message.get("refusal"))
-        self.has_more |= any(message.get(name) for name in BESIDE_TEXT) or isinstance(
+        self.has_other_content |= any(message.get(name) for name in BESIDE_TEXT) or isinstance(
             message.get("content"), list
         )
         if choice.get("index", 0) == 0:
-            self._take_tool_calls(message.get("tool_calls"))
+            self._record_tool_calls(message.get("tool_calls"))
         self.n_thinking_bytes += sum(
             len(_text_of(message.get(name)).encode(errors="replace")) for name in THINKING_FIELDS
         )
-        self._keep(texts_of(message))
+        self._append(texts_of(message))
 
-    def _take_tool_calls(self, calls: object) -> None:
-        """Whole calls, or pieces that name the call they belong to."""
+    def _record_tool_calls(self, calls: object) -> None:
+        """Record whole tool calls, or parts of them that name their call by index."""
         for position, call in enumerate(calls if isinstance(calls, list) else []):
             function = _object(_object(call).get("function"))
             index = _object(call).get("index", position)
-            known = self.tool_calls.setdefault(index if isinstance(index, int) else position, ToolCall())
-            known.name = known.name or _text_of(function.get("name"))  # some repeat it with every piece
-            known.arguments += _text_of(function.get("arguments"))
+            tool_call = self.tool_calls.setdefault(index if isinstance(index, int) else position, ToolCall())
+            tool_call.name = tool_call.name or _text_of(function.get("name"))  # some repeat it in every chunk
+            tool_call.arguments += _text_of(function.get("arguments"))
 
-    def _keep(self, texts: list[str]) -> None:
+    def _append(self, texts: list[str]) -> None:
         for text in texts:
             self.written += text.encode("utf-8", "surrogatepass")
         if len(self.written) > MAX_TEXT_BYTES:
@@ -143,12 +143,12 @@ class ModelCall:
 
 
 def texts_of(message: Json) -> list[str]:
-    """The strings a caller sees: content, refusal, arguments of tool calls."""
-    found = [message.get("content"), message.get("refusal")]
+    """The strings that the client sees: content, refusal, arguments of tool calls."""
+    texts = [message.get("content"), message.get("refusal")]
     calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
-        found.append(_object(_object(call).get("function")).get("arguments"))
-    return [text for text in found if isinstance(text, str) and text]
+        texts.append(_object(_object(call).get("function")).get("arguments"))
+    return [text for text in texts if isinstance(text, str) and text]
 
 
 def _text_of(value: object) -> str:
@@ -156,10 +156,10 @@ def _text_of(value: object) -> str:
 
 
 def _object(value: object) -> Json:
-    """The value where it is an object; models' servers put all sorts of things there."""
+    """The value if it is an object, else an empty one: some servers send other types here."""
     return value if isinstance(value, dict) else {}
 
 
 def _has_content(delta: Json) -> bool:
-    """Whether a piece holds anything beyond the role."""
+    """Whether a chunk has anything but the role."""
     return any(value for name, value in delta.items() if name != "role")

@@ -1,4 +1,4 @@
-"""What a run led to, as the journal logs it."""
+"""The outcome of a run, as the journal logs it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.domain.basics import AttemptStatus, Json
 
 
 def outcome_of(run: RequestRun, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome:
-    """The outcome of the run's last call, or of a run that called no arm."""
+    """The outcome of the run's last call, or of a run without a call."""
     if run.last is None or (final := run.attempt_of(run.last)) is None:
         return _without_call(run, status, now)
     called_s = sum(attempt.latency_s for attempt in run.attempts)
@@ -39,8 +39,8 @@ def outcome_of(run: RequestRun, status: AttemptStatus, now: datetime, *, store_t
     )
 
 
-def outcome_of_repeat(run: RequestRun, body: Json, now: datetime, *, store_texts: bool) -> Outcome:
-    """The outcome of an answer from the cache: it costs nothing."""
+def outcome_of_cached_answer(run: RequestRun, body: Json, now: datetime, *, store_texts: bool) -> Outcome:
+    """The outcome of an answer from the cache, at no cost."""
     message = body["choices"][0].get("message") or {}
     return replace(
         _without_call(run, "ok", now),
@@ -75,7 +75,7 @@ class _Answered(TypedDict):
 
 
 def _answered(text: str, *, store_texts: bool) -> _Answered:
-    """What is logged of an answer's text."""
+    """The logged fields of an answer's text."""
     return {
         "answer_chars": len(text),
         "answer_digest": hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() if text else None,

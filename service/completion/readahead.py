@@ -1,4 +1,4 @@
-"""A stream that can be read ahead for a while without breaking it off."""
+"""A stream that can be read ahead for a limited time without being cancelled."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from service.domain.answer import Chunk
 
 
 class LookaheadStream:
-    """The pieces of a model's stream, in order.
+    """The chunks of a model's stream, in order.
 
-    A wait that is given up would end the generator of the pieces, so a piece that did not come in time
-    stays awaited, and is the next.
+    Cancelling a wait for a chunk would end the generator. So a chunk that is late stays awaited in a
+    task, and is the next one.
     """
 
-    def __init__(self, pieces: AsyncGenerator[Chunk, None]) -> None:
+    def __init__(self, chunks: AsyncGenerator[Chunk, None]) -> None:
         self.has_ended = False
-        self._pieces = pieces
-        self._coming: asyncio.Task[Chunk | None] | None = None
+        self._chunks = chunks
+        self._next_chunk: asyncio.Task[Chunk | None] | None = None
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Chunk:
-        if (piece := await self._take()) is None:
+        if (chunk := await self._take()) is None:
             raise StopAsyncIteration
-        return piece
+        return chunk
 
     async def within(self, seconds: float) -> list[Chunk]:
-        """What comes within so many seconds; `has_ended` then tells whether that was all."""
+        """The chunks that come within so many seconds; `has_ended` then says whether they are all."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        held: list[Chunk] = []
+        ahead: list[Chunk] = []
         while not self.has_ended:
-            self._coming = self._coming or asyncio.create_task(self._next())
-            await asyncio.wait({self._coming}, timeout=max(0.0, until - loop.time()))
-            if not self._coming.done():
+            self._next_chunk = self._next_chunk or asyncio.create_task(self._read())
+            await asyncio.wait({self._next_chunk}, timeout=max(0.0, until - loop.time()))
+            if not self._next_chunk.done():
                 break
-            if (piece := await self._take()) is not None:
-                held.append(piece)
-        return held
+            if (chunk := await self._take()) is not None:
+                ahead.append(chunk)
+        return ahead
 
     async def aclose(self) -> None:
-        """Break the stream off."""
-        if self._coming is not None:
-            self._coming.cancel()
-            await asyncio.gather(self._coming, return_exceptions=True)
-        await self._pieces.aclose()
+        """Cancel the stream."""
+        if self._next_chunk is not None:
+            self._next_chunk.cancel()
+            await asyncio.gather(self._next_chunk, return_exceptions=True)
+        await self._chunks.aclose()
 
     async def _take(self) -> Chunk | None:
-        if self._coming is None:
-            return await self._next()
-        piece = await self._coming
-        self._coming = None
-        return piece
+        if self._next_chunk is None:
+            return await self._read()
+        chunk = await self._next_chunk
+        self._next_chunk = None
+        return chunk
 
-    async def _next(self) -> Chunk | None:
-        piece = await anext(self._pieces, None)
-        self.has_ended = piece is None
-        return piece
+    async def _read(self) -> Chunk | None:
+        chunk = await anext(self._chunks, None)
+        self.has_ended = chunk is None
+        return chunk

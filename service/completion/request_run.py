@@ -1,4 +1,4 @@
-"""One query on its way to an answer: its decision, and the calls made for it so far."""
+"""The run of one request: its decision, and the calls made for it so far."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ from service.errors import ProviderError
 
 @dataclass(slots=True)
 class RequestRun:
-    """The decision for one query, the calls made for it, and the arms that remain."""
+    """The decision for one query, the calls made for it, and the arms not tried yet."""
 
     query: Query
     decision_id: UUID
     arm_id: str
     propensity: float
     kind: DecisionKind
-    decision: Decision | None  # None: a retry of what was decided earlier
+    decision: Decision | None  # None: a retry of a logged decision
     probabilities: dict[str, float]
     position: int  # of the next call, over all runs of this decision
     degraded: list[str]
     step: ConversationStep | None = None
-    reserved_usd: float = 0.0  # in the budget's purse, until the run is settled
+    reserved_usd: float = 0.0  # from the budget's purse, until the run is settled
     logging: asyncio.Task[None] | None = None
-    is_lost: bool = False  # its decision could not be logged, so nor can what follows
+    is_lost: bool = False  # its decision could not be logged, so its outcome cannot be either
     attempts: list[Attempt] = field(default_factory=list)
-    passed_over: dict[str, str] = field(default_factory=dict)  # arms whose turn came, and why not they
-    fell_short: dict[str, Signal] = field(default_factory=dict)  # arms whose answers were set aside, and why
-    stripped_thinking: set[str] = field(default_factory=set)  # arms that refused what was thought before
+    passed_over: dict[str, str] = field(default_factory=dict)  # arms drawn but not called, and why
+    fell_short: dict[str, Signal] = field(
+        default_factory=dict
+    )  # arms whose answers were faulty, and the fault
+    stripped_thinking: set[str] = field(default_factory=set)  # arms that rejected earlier thinking
     last: ModelCall | None = None
 
     @classmethod
@@ -78,13 +80,13 @@ class RequestRun:
 
     @property
     def untried(self) -> set[str]:
-        """Arms that were weighed, and have not failed yet."""
+        """The weighed arms that have neither failed nor been passed over."""
         failed = {attempt.arm_id for attempt in self.attempts if attempt.status == "failed"}
         return self.probabilities.keys() - failed - self.passed_over.keys()
 
     @property
     def cost_usd(self) -> Decimal:
-        """Dollars of all calls."""
+        """Cost of all calls, US dollars."""
         return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
 
     @property
@@ -99,7 +101,7 @@ class RequestRun:
 
     @property
     def is_in_tool_loop(self) -> bool:
-        """Whether the decided arm is amid a tool loop, and is called even while it rests."""
+        """Whether the decided arm is in a tool loop: it is called even while it is cooling down."""
         return (
             self.query.turn.in_tool_loop
             and self.step is not None
@@ -107,7 +109,7 @@ class RequestRun:
         )
 
     def n_messages_of_other_vendors(self, arm: Arm) -> int:
-        """How many of the first messages may hold thoughts that the arm does not take for its own."""
+        """How many of the first messages may contain thinking that this arm would reject."""
         if arm.arm_id in self.stripped_thinking:
             return self.query.n_messages
         if self.step is None:
@@ -118,19 +120,15 @@ class RequestRun:
             else self.query.n_messages
         )
 
-    def asked_of(self, arm: Arm) -> tuple[Json, Native | None]:
-        """The request as the arm's vendor takes it, and the native one where there is one."""
-        body, native, n_messages_of_other_vendors = (
-            self.query.body,
-            self.query.native,
-            self.n_messages_of_other_vendors(arm),
-        )
+    def request_for(self, arm: Arm) -> tuple[Json, Native | None]:
+        """The request body that the arm's vendor accepts, and the native one if there is one."""
+        native, n_messages = self.query.native, self.n_messages_of_other_vendors(arm)
         if native is not None:
-            native = replace(native, body=safe_history(native.body, arm, n_messages_of_other_vendors))
-        return safe_history(body, arm, n_messages_of_other_vendors), native
+            native = replace(native, body=safe_history(native.body, arm, n_messages))
+        return safe_history(self.query.body, arm, n_messages), native
 
     def moved_conversation(self, now: datetime) -> ConversationState | None:
-        """Where an answer leaves the conversation otherwise than decided; None: as it was decided."""
+        """The conversation's state after the answer if it differs from the decided one, else None."""
         if self.step is None or self.last is None:
             return None
         if self.answering_arm_id == self.arm_id and self.arm_id not in self.stripped_thinking:
@@ -148,7 +146,7 @@ class RequestRun:
         )
 
     def adopt(self, other: RequestRun) -> None:
-        """Go on for a run whose decision came second under its id: what it did belongs to this one."""
+        """Take over the calls of a run whose decision was committed second under the same request id."""
         for attempt in other.attempts:
             self.attempts.append(replace(attempt, decision_id=self.decision_id, position=self.position))
             self.position += 1
@@ -160,18 +158,18 @@ class RequestRun:
         return self.last
 
     def finished(self, call: ModelCall, now: datetime) -> None:
-        self._note(call, "ok", now, call.counted())
+        self._record(call, "ok", now, call.counted())
 
     def failed(self, call: ModelCall, error: ProviderError, now: datetime) -> None:
         has_answered = call.is_whole or call.ttft_s is not None
         spent = call.counted() if has_answered else Usage()
-        self._note(call, "failed", now, spent, error)
+        self._record(call, "failed", now, spent, error)
 
     def cancelled(self, call: ModelCall, now: datetime) -> None:
-        """The caller left; the provider bills the prompt and what it has written so far."""
-        self._note(call, "cancelled", now, call.counted())
+        """The client disconnected; the provider bills the prompt and the tokens written so far."""
+        self._record(call, "cancelled", now, call.counted())
 
-    def _note(
+    def _record(
         self,
         call: ModelCall,
         status: AttemptStatus,
@@ -179,7 +177,7 @@ class RequestRun:
         usage: Usage,
         error: ProviderError | None = None,
     ) -> None:
-        """Keep what came of a call; what was thought of it before gives way."""
+        """Record the result of a call, replacing any earlier record of the same call."""
         before = self.attempt_of(call)
         attempt = Attempt(
             attempt_id=call.attempt_id,
@@ -189,7 +187,7 @@ class RequestRun:
             propensity=call.propensity,
             status=status,
             started_at=call.started_at,
-            # The clock is the wall's, and may have been set back meanwhile.
+            # The wall clock may have been set back meanwhile.
             latency_s=max(0.0, ((call.answered_at or now) - call.started_at).total_seconds()),
             ttft_s=call.ttft_s,
             usage=usage,

@@ -1,4 +1,4 @@
-"""Have arms in shadow answer what callers were answered, unseen: a sampled share, within a day's dollars."""
+"""Call arms in shadow for a sampled share of answered requests, within a daily budget."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from service.errors import ProviderError, ProviderTimeout, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-MAX_UNDER_WAY = 4  # calls of one process
+MAX_UNDER_WAY = 4  # calls at the same time, in this process
 
 
 @dataclass(slots=True)
 class Shadows:
-    """Calls arms in shadow in the background; whatever happens to them, no caller notices."""
+    """Calls arms in shadow in the background; their failures never reach a client."""
 
     catalog: Catalog
     model_client: ModelClient
@@ -37,9 +37,9 @@ class Shadows:
     _n_under_way: int = field(default=0, init=False)
 
     def consider(self, run: RequestRun, outcome: Outcome) -> None:
-        """Begin the calls that the share asks for, for a request that the router had answered by its choice.
+        """Start shadow calls for an answered request, at each arm's share.
 
-        Never for one that named its model, does not teach, is a retry, or could not be logged.
+        Requests that name their model, have `learn` off, are retries or could not be logged are skipped.
         """
         query, is_new = run.query, run.decision is not None and not run.is_lost
         if outcome.status != "ok" or outcome.kind in {"pinned", "cache"} or not is_new:
@@ -59,11 +59,11 @@ class Shadows:
         try:
             expected_usd = list_cost_usd(arm, run.query)
             if await self.shadow_log.reserve(arm.arm_id, expected_usd, self.clock()):
-                aside = _beside(run, arm)
-                call = await self._call(aside, arm)
+                shadow_run = _shadow_run_of(run, arm)
+                call = await self._call(shadow_run, arm)
                 text = call.text if self.store_texts else None
                 answer = ShadowAnswer(
-                    run.query.tenant, aside.attempts[0], text, expected_usd, arm.price_version
+                    run.query.tenant, shadow_run.attempts[0], text, expected_usd, arm.price_version
                 )
                 await self.shadow_log.keep(answer)
         except StoreUnavailable as error:
@@ -71,29 +71,29 @@ class Shadows:
         finally:
             self._n_under_way -= 1
 
-    async def _call(self, aside: RequestRun, arm: Arm) -> ModelCall:
-        """Call the arm; what came of it is noted as the only attempt of `aside`."""
-        call = aside.call(arm, aside.propensity, self.clock())
+    async def _call(self, shadow_run: RequestRun, arm: Arm) -> ModelCall:
+        """Call the arm and record the result as the only attempt of `shadow_run`."""
+        call = shadow_run.call(arm, shadow_run.propensity, self.clock())
         try:
             async with asyncio.timeout(arm.timeout_s):
-                body, native = aside.asked_of(arm)
+                body, native = shadow_run.request_for(arm)
                 answer = await self.model_client.complete(arm, body, timeout_s=arm.timeout_s, native=native)
             call.received(answer, self.clock())
         except (ProviderError, TimeoutError) as failure:
             error = failure if isinstance(failure, ProviderError) else ProviderTimeout("no answer in time")
             self.catalog.breaker.failed(arm, error)
-            aside.failed(call, error, self.clock())
+            shadow_run.failed(call, error, self.clock())
         except asyncio.CancelledError:
             self.catalog.breaker.released(arm)
             raise
         else:
             self.catalog.breaker.succeeded(arm)
-            aside.finished(call, self.clock())
+            shadow_run.finished(call, self.clock())
         return call
 
 
-def _beside(run: RequestRun, arm: Arm) -> RequestRun:
-    """A run of the same decision that only this arm answers."""
+def _shadow_run_of(run: RequestRun, arm: Arm) -> RequestRun:
+    """A run of the same decision with this arm alone."""
     return RequestRun(
         query=run.query,
         decision_id=run.decision_id,

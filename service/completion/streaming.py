@@ -1,4 +1,4 @@
-"""A model's stream: opened up to its first content, and then passed on."""
+"""A model's stream: read up to its first content, then passed on."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ MAX_EMPTY_CHUNKS = 10_000  # before the first content; they are kept until then
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """A stream that has reached its first content, and what came of it so far."""
+    """A stream that has reached its first content, and the chunks read so far."""
 
     first: list[Chunk]
     rest: LookaheadStream
 
     async def chunks(self, call: ModelCall, clock: Clock) -> AsyncGenerator[Chunk, None]:
-        """Every chunk under the arm's name, which is the one the client knows.
+        """Every chunk, with the arm's id as its model: the name that the client knows.
 
         Raises:
-            ProviderError: the model failed, or gave fewer choices than were asked for.
+            ProviderError: the model failed, or gave fewer choices than requested.
         """
         for chunk in self.first:
             yield _named(chunk, call.arm)
@@ -41,7 +41,7 @@ class OpenStream:
         call.require_every_choice()
 
     async def aclose(self) -> None:
-        """End the model's call."""
+        """End the call of the model."""
         await self.rest.aclose()
 
 
@@ -53,31 +53,31 @@ async def open_stream(
     commit: Commit,
     lookahead_s: float,
 ) -> OpenStream:
-    """Call the arm; returns at the first content. Raises ProviderError, and what `commit` raises.
+    """Call the arm; returns at the first content. Raises ProviderError and the errors of `commit`.
 
     Args:
-        commit: waited for at the first content: nothing is sent before the decision is committed.
+        commit: awaited at the first content, so that the decision is committed before anything is sent.
         lookahead_s: how long the stream is read ahead after its first content, to judge it.
     """
-    body, native = run.asked_of(call.arm)
-    # The deadline ends with the first content; from then on each chunk has the arm's own time.
-    chunks = LookaheadStream(model_client.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native))
+    body, native = run.request_for(call.arm)
+    # The deadline covers the first content; after it, each chunk has the arm's own timeout.
+    stream = LookaheadStream(model_client.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native))
     try:
-        first = await _until_content(call, chunks, clock)
+        first = await _until_content(call, stream, clock)
         await commit(run)
-        first += await _lookahead(call, chunks, clock, lookahead_s)
+        first += await _lookahead(call, stream, clock, lookahead_s)
     except BaseException:
-        await chunks.aclose()
+        await stream.aclose()
         raise
-    return OpenStream(first, chunks)
+    return OpenStream(first, stream)
 
 
-async def _until_content(call: ModelCall, chunks: LookaheadStream, clock: Clock) -> list[Chunk]:
-    """The chunks up to the first with content, or all of a stream without any."""
+async def _until_content(call: ModelCall, stream: LookaheadStream, clock: Clock) -> list[Chunk]:
+    """The chunks up to the first with content; all chunks of a stream without content."""
     first: list[Chunk] = []
     try:
         async with asyncio.timeout(call.timeout_s):
-            async for chunk in chunks:
+            async for chunk in stream:
                 first.append(chunk)
                 if call.received_chunk(chunk, clock()):
                     return first
@@ -90,15 +90,15 @@ async def _until_content(call: ModelCall, chunks: LookaheadStream, clock: Clock)
 
 
 async def _lookahead(
-    call: ModelCall, chunks: LookaheadStream, clock: Clock, lookahead_s: float
+    call: ModelCall, stream: LookaheadStream, clock: Clock, lookahead_s: float
 ) -> list[Chunk]:
-    """The chunks that come while the stream is read ahead: all of them, if it ends so soon."""
+    """The chunks read ahead after the first content: all of them if the stream ends in time."""
     if lookahead_s == 0 or call.is_whole:
         return []
-    ahead = await chunks.within(min(lookahead_s, call.timeout_s - (call.ttft_s or 0.0)))
+    ahead = await stream.within(min(lookahead_s, call.timeout_s - (call.ttft_s or 0.0)))
     for chunk in ahead:
         call.received_chunk(chunk, clock())
-    if chunks.has_ended:
+    if stream.has_ended:
         call.ended(clock())
     return ahead
 

@@ -1,4 +1,4 @@
-"""Tests of service/cache/exact.py and service/pieces.py."""
+"""The answer cache, and a whole answer as chunks."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_an_answer_expires(clock: Clock) -> None:
     assert len(cache) == 0
 
 
-def test_the_answer_used_longest_ago_makes_room(clock: Clock) -> None:
+def test_the_least_recently_used_answer_is_removed_first(clock: Clock) -> None:
     cache = AnswerCache(2, 60, clock)
     first, second, third = (query(b'{"messages":[{"role":"user","content":"%d"}]}' % i) for i in range(3))
     cache.keep(first, "m", ANSWER)
@@ -96,7 +96,7 @@ def test_the_answer_used_longest_ago_makes_room(clock: Clock) -> None:
     assert cache.find(second) is None
 
 
-def test_a_truncated_answer_is_not_kept(clock: Clock) -> None:
+def test_a_truncated_answer_is_not_stored(clock: Clock) -> None:
     cache = AnswerCache(10, 60, clock)
 
     cache.keep(query(), "m", {**ANSWER, "choices": [{**ANSWER["choices"][0], "finish_reason": "length"}]})
@@ -104,7 +104,7 @@ def test_a_truncated_answer_is_not_kept(clock: Clock) -> None:
     assert cache.find(query()) is None
 
 
-def test_clearing_forgets_everything(clock: Clock) -> None:
+def test_clearing_removes_every_answer(clock: Clock) -> None:
     cache = AnswerCache(10, 60, clock)
     cache.keep(query(), "m", ANSWER)
 
@@ -112,11 +112,11 @@ def test_clearing_forgets_everything(clock: Clock) -> None:
     assert cache.find(query()) is None
 
 
-async def test_pieces_say_what_the_whole_says() -> None:
-    pieces = [chunk.body async for chunk in as_chunks(ANSWER)]
+async def test_chunks_have_the_content_of_the_whole_answer() -> None:
+    chunks = [chunk.body async for chunk in as_chunks(ANSWER)]
 
-    assert [p["choices"][0]["delta"] for p in pieces[:-1]] == [ANSWER["choices"][0]["message"], {}]
-    assert pieces[1]["choices"][0]["finish_reason"] == "stop"
-    assert pieces[-1]["choices"] == []
-    assert pieces[-1]["usage"] == ANSWER["usage"]
-    assert {p["object"] for p in pieces} == {"chat.completion.chunk"}
+    assert [c["choices"][0]["delta"] for c in chunks[:-1]] == [ANSWER["choices"][0]["message"], {}]
+    assert chunks[1]["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == ANSWER["usage"]
+    assert {c["object"] for c in chunks} == {"chat.completion.chunk"}

@@ -1,4 +1,4 @@
-"""Servers that are asked for several choices and give one, without a word."""
+"""Servers that ignore `n` and give one choice instead of several."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
-    """The model `one` is always asked first, then `many`."""
+    """The model `one` is always called first, then `many`."""
     arms = [Arm(name, "openai", name, base_url=upstream.base_url) for name in ("one", "many")]
     async with opened(tmp_path, arms, min_confidence_score=1.0, propensity_floor=0.0) as world:
         model_client = ProviderClients({"openai": OpenAICompatibleClient({}, world.clock)})
@@ -45,7 +45,7 @@ async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
         await model_client.close()
 
 
-async def test_a_model_that_ignores_n_gives_way_to_one_that_does_not(
+async def test_a_model_that_ignores_n_is_replaced_by_one_that_does_not(
     world: World, upstream: Upstream
 ) -> None:
     upstream.by_model = {"one": answers(several("A")), "many": answers(several("A", "B"))}
@@ -56,10 +56,10 @@ async def test_a_model_that_ignores_n_gives_way_to_one_that_does_not(
     assert response.headers["X-Router-Model"] == "many"
     first, _ = (await world.record("r-1"))["attempts"]
     assert first["error_message"] == "n: one gave 1 of 2 choices"
-    assert first["usage"]["prompt_tokens"] > 0  # it is billed all the same
+    assert first["usage"]["prompt_tokens"] > 0  # the call is billed
 
 
-async def test_a_model_that_ignores_n_is_no_worse_at_other_requests(world: World, upstream: Upstream) -> None:
+async def test_ignoring_n_does_not_count_against_the_model(world: World, upstream: Upstream) -> None:
     upstream.by_model = {"one": answers(several("A")), "many": answers(several("A", "B"))}
 
     for _ in range(5):
@@ -69,7 +69,9 @@ async def test_a_model_that_ignores_n_is_no_worse_at_other_requests(world: World
     assert (await world.ask()).headers["X-Router-Model"] == "one"
 
 
-async def test_where_none_gives_every_choice_the_caller_is_told(world: World, upstream: Upstream) -> None:
+async def test_when_no_model_gives_every_choice_the_client_gets_an_error(
+    world: World, upstream: Upstream
+) -> None:
     upstream.script = answers(several("A"))
 
     response = await world.ask(**TWO)
@@ -78,7 +80,7 @@ async def test_where_none_gives_every_choice_the_caller_is_told(world: World, up
     assert (error_of(response)["param"], error_of(response)["code"]) == ("n", "unsupported_parameter")
 
 
-def said(index: int, text: str, finish_reason: str | None = None) -> bytes:
+def delta(index: int, text: str, finish_reason: str | None = None) -> bytes:
     choice = {"index": index, "delta": {"content": text}, "finish_reason": finish_reason}
     return event(piece(choices=[choice]))
 
@@ -86,10 +88,10 @@ def said(index: int, text: str, finish_reason: str | None = None) -> bytes:
 @pytest.mark.parametrize(
     ("script", "is_clean"),
     [
-        (streams(said(0, "A"), said(0, "", "stop"), b"data: [DONE]\n\n"), False),
+        (streams(delta(0, "A"), delta(0, "", "stop"), b"data: [DONE]\n\n"), False),
         (
             streams(
-                said(1, "B"), said(0, "A"), said(0, "", "stop"), said(1, "", "stop"), b"data: [DONE]\n\n"
+                delta(1, "B"), delta(0, "A"), delta(0, "", "stop"), delta(1, "", "stop"), b"data: [DONE]\n\n"
             ),
             True,
         ),

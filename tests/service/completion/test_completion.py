@@ -33,12 +33,12 @@ BUDGET = Decimal("0.001")
 
 
 class GatedJournal(FakeJournal):
-    """A journal whose commits wait until they are let through."""
+    """A journal whose commits wait for an event."""
 
     def __init__(self, store: FakeStore) -> None:
         super().__init__(store)
-        self.deciding = asyncio.Event()  # a decision waits
-        self.decisions = asyncio.Event()  # decisions may pass
+        self.deciding = asyncio.Event()  # set: a decision waits
+        self.decisions = asyncio.Event()  # set: decisions are committed
         self.finishing = asyncio.Event()
         self.outcomes = asyncio.Event()
 
@@ -54,7 +54,7 @@ class GatedJournal(FakeJournal):
 
 
 class GatedEncoder(FakeEncoder):
-    """An encoder that waits until it is let through."""
+    """An encoder that waits for an event."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def gated(world: World) -> GatedJournal:
 
 @pytest.fixture
 def slow(completion: Completion, gated: GatedJournal) -> Completion:
-    """A completion whose journal takes its time over decisions."""
+    """A completion whose decisions wait until they are committed."""
     gated.outcomes.set()
     return replace(completion, journal=gated)
 
@@ -99,8 +99,8 @@ def attempts(world: World) -> list[Attempt]:
     return sorted(world.store.attempts.values(), key=lambda attempt: attempt.position)
 
 
-def among(completion: Completion, *arms: Arm) -> Completion:
-    """The same service, configured with other arms."""
+def with_arms(completion: Completion, *arms: Arm) -> Completion:
+    """The same service with other arms."""
     catalog = replace(completion.catalog, arms=arms, default_arm_id=arms[0].arm_id)
     router, calls = replace(completion.router, catalog=catalog), replace(completion.fallback, catalog=catalog)
     return replace(completion, catalog=catalog, router=router, fallback=calls)
@@ -133,7 +133,7 @@ async def test_two_requests_with_the_same_id_at_the_same_time_are_one_decision(
     [decision] = world.store.decisions.values()
     assert {answer.head.arm_id for answer in answers} == {decision.arm_id}
     assert [attempt.decision_id for attempt in attempts(world)] == [decision.decision_id] * 3
-    assert len(world.model_client.calls) == 3  # the later decision's call was made before it lost
+    assert len(world.model_client.calls) == 3  # one of them before its decision was refused
 
 
 async def test_two_streams_with_the_same_id_leave_no_call_behind(
@@ -145,9 +145,9 @@ async def test_two_streams_with_the_same_id_leave_no_call_behind(
 
     streams = await asyncio.gather(*asking)
 
-    pieces = [[chunk async for chunk in stream.chunks] for stream in streams]
-    assert [len(one) for one in pieces] == [5, 5]
-    assert len(world.model_client.calls) == 3  # the later decision's call was made before it lost
+    chunks = [await whole(stream) for stream in streams]
+    assert [len(answer) for answer in chunks] == [5, 5]
+    assert len(world.model_client.calls) == 3  # one of them before its decision was refused
     assert len(world.model_client.cancelled) == 1
 
 
@@ -182,10 +182,10 @@ async def test_two_requests_with_the_same_id_may_both_be_answered_from_the_cache
     assert len(world.store.decisions) == len(world.store.outcomes) == 2
 
 
-# --- callers that leave
+# --- clients that disconnect
 
 
-async def test_a_caller_who_leaves_before_the_answer_cancels_the_call(
+async def test_a_client_that_disconnects_before_the_answer_cancels_the_call(
     world: World, completion: Completion
 ) -> None:
     world.model_client.will(ANY, Reply(until=asyncio.Event()))
@@ -201,7 +201,7 @@ async def test_a_caller_who_leaves_before_the_answer_cancels_the_call(
     assert next(iter(world.store.outcomes.values())).status == "cancelled"
 
 
-async def test_a_caller_who_leaves_before_the_first_content_of_a_stream_cancels_the_call(
+async def test_a_client_that_disconnects_before_the_first_content_of_a_stream_cancels_the_call(
     world: World, completion: Completion
 ) -> None:
     world.model_client.will(ANY, Reply(words=(), until=asyncio.Event()))
@@ -214,7 +214,7 @@ async def test_a_caller_who_leaves_before_the_first_content_of_a_stream_cancels_
     assert [attempt.status for attempt in attempts(world)] == ["cancelled"]
 
 
-async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_written(
+async def test_a_client_that_disconnects_mid_stream_pays_for_the_tokens_written(
     world: World, completion: Completion
 ) -> None:
     world.model_client.will(ANY, Reply(words=("Half an", " answer"), until=asyncio.Event()))
@@ -236,7 +236,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_stream_pays_for_what_was_w
 @pytest.mark.parametrize(
     ("delta", "tokens"), [({"reasoning_content": "x" * 40}, 10), ({"reasoning": "x" * 40}, 10)]
 )
-async def test_who_leaves_a_model_that_thinks_aloud_pays_for_its_thoughts(
+async def test_a_client_that_disconnects_during_thinking_pays_for_the_thinking(
     world: World, completion: Completion, delta: Json, tokens: int
 ) -> None:
     world.model_client.will(ANY, Reply(words=(), message=delta, until=asyncio.Event()))
@@ -249,7 +249,7 @@ async def test_who_leaves_a_model_that_thinks_aloud_pays_for_its_thoughts(
     assert attempt.usage.completion_tokens == tokens
 
 
-def test_a_call_that_breaks_off_counts_what_was_counted_and_estimates_the_rest() -> None:
+def test_an_interrupted_call_uses_the_counted_tokens_and_estimates_the_rest() -> None:
     call = ModelCall(query(), SMALL, 1.0, started_at=datetime(2026, 11, 20, tzinfo=UTC))
     begun = Usage(prompt_tokens=1_000, cached_tokens=900, completion_tokens=1)
     for body, usage in (({}, begun), ({"choices": [{"delta": {"content": "x" * 40}}]}, None)):
@@ -258,9 +258,7 @@ def test_a_call_that_breaks_off_counts_what_was_counted_and_estimates_the_rest()
     assert call.counted() == replace(begun, completion_tokens=10, estimated=True)
 
 
-async def test_a_stream_that_its_caller_leaves_unread_is_broken_off_and_logged(
-    world: World, completion: Completion
-) -> None:
+async def test_a_stream_closed_unread_is_cancelled_and_logged(world: World, completion: Completion) -> None:
     world.model_client.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
@@ -274,7 +272,7 @@ async def test_a_stream_that_its_caller_leaves_unread_is_broken_off_and_logged(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_caller_who_leaves_while_the_decision_is_being_committed_is_logged_all_the_same(
+async def test_a_client_that_disconnects_while_the_decision_is_committed_is_logged(
     world: World, slow: Completion, gated: GatedJournal, stream: bool
 ) -> None:
     world.model_client.will(ANY, Reply(words=("Done.",)))
@@ -295,7 +293,7 @@ async def test_a_caller_who_leaves_while_the_decision_is_being_committed_is_logg
     assert world.model_client.cancelled == ([attempt.arm_id] if stream else [])
 
 
-async def test_a_caller_who_leaves_while_the_outcome_is_being_committed_does_not_undo_it(
+async def test_a_client_that_disconnects_while_the_outcome_is_committed_does_not_undo_it(
     world: World, slow: Completion, gated: GatedJournal
 ) -> None:
     gated.decisions.set()
@@ -312,7 +310,7 @@ async def test_a_caller_who_leaves_while_the_outcome_is_being_committed_does_not
     assert next(iter(world.store.outcomes.values())).status == "ok"
 
 
-async def test_a_cancelled_call_is_not_held_against_the_arm(world: World, completion: Completion) -> None:
+async def test_a_cancelled_call_does_not_count_against_the_arm(world: World, completion: Completion) -> None:
     for i in range(5):
         world.model_client.asked.clear()
         world.model_client.will("large", Reply(until=asyncio.Event()))
@@ -362,7 +360,7 @@ async def test_waiting_for_the_commit_does_not_count_as_the_models_time(
     assert attempts(world)[0].latency_s == 0.25
 
 
-# --- what models say
+# --- odd answers
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -378,7 +376,7 @@ async def test_waiting_for_the_commit_does_not_count_as_the_models_time(
     ],
     ids=range(6),
 )
-async def test_an_oddly_shaped_message_is_passed_on_as_it_is(
+async def test_an_oddly_shaped_message_is_passed_on_unchanged(
     world: World, stream: bool, odd: dict[str, Any]
 ) -> None:
     world.model_client.will(ANY, Reply(words=("Hm.",), message=odd))
@@ -406,7 +404,7 @@ async def test_tool_calls_count_as_content_and_as_tokens(world: World, completio
 # --- falling back
 
 
-async def test_a_fallback_is_drawn_with_its_probability_among_those_that_remain(
+async def test_a_fallback_is_drawn_by_its_probability_among_the_untried_arms(
     world: World, completion: Completion
 ) -> None:
     world.model_client.will(ANY, Reply(error=BROKEN), Reply(error=BROKEN))
@@ -422,7 +420,7 @@ async def test_a_fallback_is_drawn_with_its_probability_among_those_that_remain(
     assert {first.arm_id, second.arm_id, third.arm_id} == {"small", "medium", "large"}
 
 
-async def test_an_arm_that_rests_is_not_drawn(world: World, completion: Completion) -> None:
+async def test_an_arm_that_is_cooling_down_is_not_drawn(world: World, completion: Completion) -> None:
     for arm_id in ("small", "medium"):
         world.model_client.will(
             arm_id, Reply(error=ProviderRateLimited("wait", status=429, retry_after_s=60))
@@ -437,7 +435,7 @@ async def test_an_arm_that_rests_is_not_drawn(world: World, completion: Completi
     assert {answer.head.kind for answer in answers} == {"exploit"}
 
 
-async def test_an_arm_that_began_to_rest_is_passed_over_when_its_turn_comes(
+async def test_an_arm_that_is_cooling_down_since_it_was_drawn_is_passed_over(
     world: World, completion: Completion
 ) -> None:
     first = await completion.complete(query())
@@ -451,7 +449,7 @@ async def test_an_arm_that_began_to_rest_is_passed_over_when_its_turn_comes(
     assert world.model_client.called.count(first.head.arm_id) == 1
 
 
-async def test_an_arm_that_may_no_longer_answer_is_passed_over_when_its_turn_comes(
+async def test_an_arm_that_may_not_answer_since_it_was_drawn_is_passed_over(
     world: World, completion: Completion
 ) -> None:
     catalog = world.parts.catalog
@@ -467,7 +465,9 @@ async def test_an_arm_that_may_no_longer_answer_is_passed_over_when_its_turn_com
     assert retry.head.kind == "fallback"
 
 
-async def test_no_arm_that_may_not_answer_is_fallen_back_on(world: World, completion: Completion) -> None:
+async def test_the_fallback_never_calls_an_arm_that_may_not_answer(
+    world: World, completion: Completion
+) -> None:
     first = await completion.complete(query())
     world.parts.catalog.required_data_use = frozenset({"eu"})
 
@@ -477,7 +477,7 @@ async def test_no_arm_that_may_not_answer_is_fallen_back_on(world: World, comple
     assert len(world.model_client.called) == 1
 
 
-async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
+async def test_an_arm_that_keeps_failing_cools_down_and_is_then_tried_once(
     world: World, completion: Completion
 ) -> None:
     world.model_client.will("large", *[Reply(error=BROKEN)] * 4)
@@ -497,9 +497,7 @@ async def test_an_arm_that_keeps_failing_rests_and_then_is_tried_once(
     assert len(world.model_client.calls) == 5
 
 
-async def test_a_model_that_keeps_dying_in_the_middle_of_its_answer_rests(
-    world: World, completion: Completion
-) -> None:
+async def test_a_model_that_keeps_failing_mid_stream_cools_down(world: World, completion: Completion) -> None:
     world.model_client.will("large", *[Reply(words=("Half an",), error=BROKEN)] * 3)
     for i in range(3):
         streaming = await completion.stream(query(f"r-{i}", model="large", stream=True))
@@ -510,22 +508,18 @@ async def test_a_model_that_keeps_dying_in_the_middle_of_its_answer_rests(
         await completion.stream(query("r-3", model="large", stream=True))
 
 
-async def test_a_stream_that_came_to_its_end_clears_the_failures_before(
-    world: World, completion: Completion
-) -> None:
+async def test_a_completed_stream_resets_the_count_of_failures(world: World, completion: Completion) -> None:
     dying = Reply(words=("Half an",), error=BROKEN)
     world.model_client.will("large", dying, dying, Reply(), dying)
     for i in range(4):
         with suppress(ProviderBroken):
             await whole(await completion.stream(query(f"r-{i}", model="large", stream=True)))
 
-    standing = world.parts.catalog.breaker.state_of(LARGE)
-    assert (standing.n_failures, standing.condition) == (1, "closed")
+    state = world.parts.catalog.breaker.state_of(LARGE)
+    assert (state.n_failures, state.condition) == (1, "closed")
 
 
-async def test_a_trial_stream_that_the_caller_leaves_lets_the_next_one_try(
-    world: World, completion: Completion
-) -> None:
+async def test_a_cancelled_trial_stream_allows_the_next_trial(world: World, completion: Completion) -> None:
     world.model_client.will("large", *[Reply(error=BROKEN)] * 3)
     for i in range(3):
         with pytest.raises(AllArmsFailed):
@@ -542,7 +536,7 @@ async def test_a_trial_stream_that_the_caller_leaves_lets_the_next_one_try(
     assert len(await whole(streaming)) == 5
 
 
-async def test_arms_without_a_chance_are_tried_when_the_others_failed(tmp_path: Path) -> None:
+async def test_arms_of_probability_zero_are_called_when_the_others_failed(tmp_path: Path) -> None:
     async with opened(tmp_path, min_confidence_score=1.0, propensity_floor=0.0) as world:
         world.model_client.will("small", Reply(error=BROKEN))
 
@@ -554,7 +548,7 @@ async def test_arms_without_a_chance_are_tried_when_the_others_failed(tmp_path: 
     assert second.propensity == 0.5
 
 
-async def test_a_stream_that_never_says_anything_is_broken_off(world: World, completion: Completion) -> None:
+async def test_a_stream_that_never_has_content_is_cancelled(world: World, completion: Completion) -> None:
     world.model_client.will("small", Reply(words=("",) * (MAX_EMPTY_CHUNKS + 1), until=asyncio.Event()))
 
     with pytest.raises(AllArmsFailed, match="chunks without content"):
@@ -563,7 +557,7 @@ async def test_a_stream_that_never_says_anything_is_broken_off(world: World, com
     assert world.model_client.cancelled == ["small"]
 
 
-async def test_a_stream_that_never_ends_is_broken_off(world: World, completion: Completion) -> None:
+async def test_a_stream_that_never_ends_is_cancelled(world: World, completion: Completion) -> None:
     page = "x" * (MAX_TEXT_BYTES // 4)
     world.model_client.will("large", Reply(words=(page,) * 5))
     streaming = await completion.stream(query(model="large", stream=True))
@@ -580,13 +574,13 @@ async def test_a_stream_that_never_ends_is_broken_off(world: World, completion: 
 # --- retries after a change of the configuration
 
 
-async def test_a_retry_whose_arm_has_gone_is_answered_by_another_of_the_same_decision(
+async def test_a_retry_whose_arm_was_removed_is_answered_by_another_of_the_same_decision(
     world: World, completion: Completion
 ) -> None:
     first = await completion.complete(query())
     others = [arm for arm in (SMALL, MEDIUM, LARGE) if arm.arm_id != first.head.arm_id]
 
-    retry = await among(completion, *others).complete(query())
+    retry = await with_arms(completion, *others).complete(query())
 
     [decision] = world.store.decisions.values()
     weighed = {candidate.arm_id: candidate.probability for candidate in decision.candidates}
@@ -596,12 +590,12 @@ async def test_a_retry_whose_arm_has_gone_is_answered_by_another_of_the_same_dec
     assert last.propensity == pytest.approx(weighed[last.arm_id] / (1 - weighed[first.head.arm_id]))
 
 
-async def test_a_retry_whose_arms_have_all_gone_is_weighed_anew_for_the_same_decision(
+async def test_a_retry_whose_arms_were_all_removed_is_weighed_again_for_the_same_decision(
     world: World, completion: Completion
 ) -> None:
-    await among(completion, SMALL).complete(query())
+    await with_arms(completion, SMALL).complete(query())
 
-    retry = await among(completion, MEDIUM, LARGE).complete(query())
+    retry = await with_arms(completion, MEDIUM, LARGE).complete(query())
 
     [decision] = world.store.decisions.values()
     assert retry.head.arm_id in {"medium", "large"}
@@ -610,18 +604,18 @@ async def test_a_retry_whose_arms_have_all_gone_is_weighed_anew_for_the_same_dec
     assert [a.position for a in attempts(world)] == [0, 1]
 
 
-async def test_a_retry_that_names_an_arm_that_has_gone_is_told_so(completion: Completion) -> None:
+async def test_a_retry_that_names_a_removed_arm_is_rejected(completion: Completion) -> None:
     await completion.complete(query(model="large"))
 
     with pytest.raises(UnknownModel, match="'large' does not exist"):
-        await among(completion, SMALL).complete(query(model="large"))
+        await with_arms(completion, SMALL).complete(query(model="large"))
 
 
-# --- what a request has spent that came second under its id
+# --- the calls of a request whose decision came second under its id
 
 
 @pytest.mark.parametrize("ends", ["ok", "failed", "cancelled"])
-async def test_what_the_second_of_two_equal_requests_did_belongs_to_the_decision_of_the_first(
+async def test_the_calls_of_the_second_of_two_equal_requests_are_logged_under_the_first_decision(
     world: World, completion: Completion, slow: Completion, gated: GatedJournal, ends: str
 ) -> None:
     goes_on = asyncio.Event()
@@ -637,14 +631,14 @@ async def test_what_the_second_of_two_equal_requests_did_belongs_to_the_decision
 
     [decision] = world.store.decisions.values()
     [outcome] = world.store.outcomes.values()
-    made = attempts(world)
-    assert {attempt.decision_id for attempt in made} == {decision.decision_id}
-    assert [attempt.position for attempt in made] == list(range(len(world.model_client.calls)))
-    assert made[1].status == ends
-    assert outcome.cost_usd == sum(attempt.cost_usd for attempt in made[1:])
+    logged = attempts(world)
+    assert {attempt.decision_id for attempt in logged} == {decision.decision_id}
+    assert [attempt.position for attempt in logged] == list(range(len(world.model_client.calls)))
+    assert logged[1].status == ends
+    assert outcome.cost_usd == sum(attempt.cost_usd for attempt in logged[1:])
 
 
-async def test_a_stream_that_came_second_is_logged_as_broken_off(
+async def test_a_stream_that_came_second_is_logged_as_cancelled(
     world: World, completion: Completion, slow: Completion, gated: GatedJournal
 ) -> None:
     second = asyncio.create_task(slow.stream(query(stream=True)))
@@ -667,17 +661,17 @@ async def thrifty(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def paid_usd(world: World, n_requests: int) -> float:
-    """What the purse has paid, if it was filled for so many requests."""
+    """Dollars paid by a purse that was filled for so many requests."""
     return (PURSE_START + n_requests - world.parts.router.pacer.purse) * float(BUDGET)
 
 
 def spent_usd(world: World) -> float:
-    """Dollars of all calls that came to their end."""
+    """Cost of all completed calls, US dollars."""
     prices = {arm.arm_id: arm.price for arm in world.parts.catalog.arms}
     return float(sum(cost_usd(USAGE, prices[arm_id]) for arm_id in world.model_client.called))
 
 
-async def test_the_purse_pays_what_a_request_and_its_retries_did_cost(thrifty: World) -> None:
+async def test_the_purse_pays_the_cost_of_a_request_and_its_retries(thrifty: World) -> None:
     for _ in range(3):
         await thrifty.parts.completion.complete(query())
 
@@ -685,7 +679,7 @@ async def test_the_purse_pays_what_a_request_and_its_retries_did_cost(thrifty: W
     assert paid_usd(thrifty, 1) == pytest.approx(spent_usd(thrifty))
 
 
-async def test_the_purse_gets_back_what_was_reserved_for_a_request_that_called_no_model(
+async def test_the_purse_gets_its_reserve_back_if_no_model_was_called(
     thrifty: World,
 ) -> None:
     encoder = GatedEncoder()
@@ -722,7 +716,7 @@ async def test_the_purse_pays_for_the_calls_of_a_request_whose_id_was_taken(
     assert paid_usd(thrifty, 2) == pytest.approx(spent_usd(thrifty))
 
 
-async def test_what_callers_choose_themselves_is_not_the_budgets(thrifty: World) -> None:
+async def test_the_purse_does_not_pay_for_models_that_clients_name(thrifty: World) -> None:
     for _ in range(2):
         await thrifty.parts.completion.complete(query(model="large"))
 

@@ -1,4 +1,4 @@
-"""What one request may spend, who is called next, and answers that fall short."""
+"""The limits of one request, which arm is called next, and faulty answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_each_call_gets_what_the_deadline_has_left(tmp_path: Path) -> None
     assert world.model_client.timeouts_s == [60, 55, 25]
 
 
-async def test_nobody_is_called_once_the_time_is_over(tmp_path: Path) -> None:
+async def test_no_model_is_called_after_the_deadline(tmp_path: Path) -> None:
     async with opened(tmp_path, request_deadline_s=100) as world:
         world.model_client.will(ANY, Reply(takes_s=100, error=BROKEN))
 
@@ -82,11 +82,11 @@ async def test_a_stream_may_go_on_beyond_the_deadline(tmp_path: Path) -> None:
 
     assert text_of(events) == "Hello there."
     assert events[-1] == "[DONE]"
-    assert world.model_client.timeouts_s == [60]  # for each further piece
+    assert world.model_client.timeouts_s == [60]  # for each further chunk
 
 
 @pytest.mark.parametrize(("taken_s", "n_failures"), [(80, 0), (45, 1)])
-async def test_an_arm_is_not_blamed_for_what_others_took_of_its_time(
+async def test_a_timeout_does_not_count_against_an_arm_that_had_little_time(
     tmp_path: Path, taken_s: float, n_failures: int
 ) -> None:
     async with opened(
@@ -103,13 +103,13 @@ async def test_an_arm_is_not_blamed_for_what_others_took_of_its_time(
 # --- one budget of calls
 
 
-@pytest.mark.parametrize(("said", "n_calls"), [("0", 3), ("1", 2), ("2", 1), ("7", 1), ("-1", 3), ("x", 3)])
-async def test_what_the_client_retried_already_is_not_retried_again(
-    world: World, said: str, n_calls: int
+@pytest.mark.parametrize(("header", "n_calls"), [("0", 3), ("1", 2), ("2", 1), ("7", 1), ("-1", 3), ("x", 3)])
+async def test_retries_of_the_client_reduce_the_retries_of_the_router(
+    world: World, header: str, n_calls: int
 ) -> None:
     world.model_client.will(ANY, *[Reply(error=BROKEN)] * 3)
 
-    response = await world.ask(headers={"X-Stainless-Retry-Count": said})
+    response = await world.ask(headers={"X-Stainless-Retry-Count": header})
 
     assert response.status_code == 503
     assert len(world.model_client.calls) == n_calls
@@ -129,7 +129,7 @@ async def test_calls_under_the_same_id_share_one_budget(world: World) -> None:
 # --- when to come back
 
 
-async def test_the_caller_is_told_when_the_first_model_is_back(world: World) -> None:
+async def test_retry_after_names_the_time_until_the_first_model_is_back(world: World) -> None:
     for arm_id, wait_s in (("small", 20), ("medium", 7), ("large", 30)):
         limited = ProviderRateLimited("slow down", status=429, retry_after_s=wait_s)
         world.model_client.will(arm_id, Reply(error=limited))
@@ -139,8 +139,8 @@ async def test_the_caller_is_told_when_the_first_model_is_back(world: World) -> 
     assert (response.status_code, response.headers["Retry-After"]) == (429, "7")
 
 
-async def rest(world: World) -> None:
-    """Let `large` fail until it rests, and its rest be over."""
+async def cool_down(world: World) -> None:
+    """Let `large` fail until it cools down, and wait until it may be tried again."""
     world.model_client.will("large", *[Reply(words=(), error=BROKEN)] * 3)
     for _ in range(3):
         await world.ask(model="large")
@@ -149,8 +149,8 @@ async def rest(world: World) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_of_many_requests_at_once_one_tries_an_arm_that_has_rested(world: World, stream: bool) -> None:
-    await rest(world)
+async def test_of_many_requests_at_once_one_tries_a_half_open_arm(world: World, stream: bool) -> None:
+    await cool_down(world)
     goes_on = asyncio.Event()
     world.model_client.will("large", Reply(words=(), until=goes_on, error=ProviderTimeout("late")))
     asking = [asyncio.create_task(world.ask(model="large", stream=stream)) for _ in range(5)]
@@ -170,11 +170,11 @@ async def test_of_many_requests_at_once_one_tries_an_arm_that_has_rested(world: 
 
 
 class Bug(Exception):
-    """Nothing that anybody expects."""
+    """An unexpected error."""
 
 
-async def test_not_even_a_bug_keeps_the_trials_place(world: World) -> None:
-    await rest(world)
+async def test_a_bug_releases_the_trial(world: World) -> None:
+    await cool_down(world)
     world.model_client.will("large", Reply(error=Bug()))
     assert (await world.ask(model="large")).status_code == 500
 
@@ -187,7 +187,9 @@ async def test_not_even_a_bug_keeps_the_trials_place(world: World) -> None:
 
 
 @pytest.mark.parametrize("model", ["auto", "large"])
-async def test_a_request_refused_because_every_arm_rests_is_logged(world: World, model: str) -> None:
+async def test_a_request_refused_because_every_arm_is_cooling_down_is_logged(
+    world: World, model: str
+) -> None:
     for each in world.parts.catalog.arms:
         world.parts.catalog.breaker.failed(each, ProviderRateLimited("wait", retry_after_s=60))
 
@@ -206,7 +208,7 @@ async def test_a_request_refused_because_every_arm_rests_is_logged(world: World,
     assert "router_latency_seconds_count" not in metrics
 
 
-async def test_a_refused_request_that_comes_again_is_decided_anew(world: World) -> None:
+async def test_the_retry_of_a_refused_request_is_decided_again(world: World) -> None:
     for each in world.parts.catalog.arms:
         world.parts.catalog.breaker.failed(each, ProviderRateLimited("wait", retry_after_s=60))
     await world.ask(request_id="r-1")
@@ -223,7 +225,7 @@ async def test_a_refused_request_that_comes_again_is_decided_anew(world: World) 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_empty_answer_is_given_when_no_better_one_comes(world: World, stream: bool) -> None:
+async def test_an_empty_answer_is_returned_when_no_better_one_comes(world: World, stream: bool) -> None:
     broken = Reply(words=(), error=BROKEN)
     world.model_client.will(ANY, EMPTY, broken, broken)
 
@@ -238,7 +240,7 @@ async def test_an_empty_answer_is_given_when_no_better_one_comes(world: World, s
     assert response.headers["X-Router-Decision"] == record["decision"]
 
 
-async def test_an_empty_answer_is_not_kept_for_others(tmp_path: Path) -> None:
+async def test_an_empty_answer_is_not_cached(tmp_path: Path) -> None:
     async with opened(tmp_path, cache_enabled=True) as world:
         world.model_client.will("large", EMPTY)
 
@@ -267,7 +269,7 @@ async def test_an_answer_without_text_is_not_always_empty(world: World, reply: R
     assert [status for _, status, _ in await attempts(world)] == ["ok"]
 
 
-async def test_a_model_that_keeps_answering_nothing_rests(world: World) -> None:
+async def test_a_model_that_keeps_answering_nothing_cools_down(world: World) -> None:
     world.model_client.will("large", *[EMPTY] * 3)
 
     answers = [await world.ask(model="large") for _ in range(4)]
@@ -279,13 +281,13 @@ async def test_a_model_that_keeps_answering_nothing_rests(world: World) -> None:
 
 
 def rated(arm_id: str, quality: float, price: str = "1.00") -> Arm:
-    """An arm of which so much is expected."""
+    """An arm with this expected quality."""
     return arm(arm_id, price, 100_000, prior_quality=quality, prior_mass=50.0)
 
 
 @asynccontextmanager
 async def escalating(folder: Path, *, lookahead_s: float = 60.0, **knobs: Any) -> AsyncIterator[World]:
-    """`first` is always asked first; of the others only `strong` is expected to be rated higher."""
+    """`first` is always called first; of the others only `strong` has a higher expected reward."""
     arms = [rated("first", 0.5), rated("weak", 0.3), rated("strong", 0.9, "4.00")]
     sure = {"min_confidence_score": 1.0, "propensity_floor": 0.0}
     async with opened(
@@ -294,22 +296,22 @@ async def escalating(folder: Path, *, lookahead_s: float = 60.0, **knobs: Any) -
         yield world
 
 
-POOR: list[Any] = [
+FAULTY: list[Any] = [
     pytest.param(EMPTY, {}, "empty", id="empty"),
     pytest.param(REFUSAL, {}, "refusal", id="refused"),
     pytest.param(CUT_OFF, {}, "truncated", id="cut off"),
-    pytest.param(Reply(words=("four",)), {"response_format": SCHEMA}, "invalid_schema", id="out of form"),
+    pytest.param(Reply(words=("four",)), {"response_format": SCHEMA}, "invalid_schema", id="invalid schema"),
 ]
 GOOD = Reply(words=('{"n":', "4}"))
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("poor", "body", "fault"), POOR)
-async def test_a_stronger_arm_is_asked_where_an_answer_falls_short(
-    tmp_path: Path, poor: Reply, body: Json, fault: str, stream: bool
+@pytest.mark.parametrize(("faulty", "body", "fault"), FAULTY)
+async def test_a_stronger_arm_is_called_when_an_answer_is_faulty(
+    tmp_path: Path, faulty: Reply, body: Json, fault: str, stream: bool
 ) -> None:
     async with escalating(tmp_path) as world:
-        world.model_client.will("first", poor)
+        world.model_client.will("first", faulty)
         world.model_client.will("strong", GOOD)
 
         response = await world.ask(request_id="r-1", stream=stream, **body)
@@ -325,10 +327,10 @@ async def test_a_stronger_arm_is_asked_where_an_answer_falls_short(
     assert (second["model"], second["status"], second["propensity"]) == ("strong", "ok", 1.0)
     assert (record["outcome"]["decision"], record["outcome"]["model"]) == ("escalated", "strong")
     assert record["outcome"]["cost_usd"] == pytest.approx(first["cost_usd"] + second["cost_usd"])
-    assert [(one["signal"], one["model"]) for one in record["signals"]] == [(fault, "first")]
+    assert [(signal["signal"], signal["model"]) for signal in record["signals"]] == [(fault, "first")]
 
 
-async def test_an_arm_is_believed_to_cost_what_its_own_calls_did(tmp_path: Path) -> None:
+async def test_the_cost_of_an_arm_is_learned_from_its_own_calls(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
         world.model_client.will("first", REFUSAL)
         world.model_client.will("strong", GOOD)
@@ -345,11 +347,11 @@ async def test_an_arm_is_believed_to_cost_what_its_own_calls_did(tmp_path: Path)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("poor", "body", "fault"), POOR[1:])
-async def test_escalation_is_off_unless_it_is_switched_on(
-    world: World, poor: Reply, body: Json, fault: str, stream: bool
+@pytest.mark.parametrize(("faulty", "body", "fault"), FAULTY[1:])
+async def test_escalation_is_off_by_default(
+    world: World, faulty: Reply, body: Json, fault: str, stream: bool
 ) -> None:
-    world.model_client.will(ANY, poor)
+    world.model_client.will(ANY, faulty)
 
     response = await world.ask(stream=stream, **body)
 
@@ -357,7 +359,7 @@ async def test_escalation_is_off_unless_it_is_switched_on(
     assert len(world.model_client.calls) == 1
 
 
-async def test_no_arm_that_the_budget_bars_is_escalated_to(tmp_path: Path) -> None:
+async def test_escalation_never_calls_an_arm_that_the_budget_bars(tmp_path: Path) -> None:
     budget, n = Decimal("0.00045"), 60  # half as much again as an answer of `first` costs
     async with escalating(tmp_path, budget_usd_per_request=budget) as world:
         world.model_client.will("first", *[REFUSAL] * n)
@@ -370,7 +372,7 @@ async def test_no_arm_that_the_budget_bars_is_escalated_to(tmp_path: Path) -> No
     assert spent <= budget * (n + 16)
 
 
-async def test_a_limit_of_the_callers_own_explains_an_answer_that_is_cut_off(tmp_path: Path) -> None:
+async def test_an_answer_truncated_at_the_clients_own_limit_is_no_fault(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
         world.model_client.will("first", CUT_OFF)
 
@@ -380,7 +382,7 @@ async def test_a_limit_of_the_callers_own_explains_an_answer_that_is_cut_off(tmp
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_when_the_stronger_arm_fails_the_answer_at_hand_is_given(tmp_path: Path, stream: bool) -> None:
+async def test_when_the_stronger_arm_fails_the_first_answer_is_returned(tmp_path: Path, stream: bool) -> None:
     async with escalating(tmp_path, max_attempts=2) as world:
         world.model_client.will("first", REFUSAL)
         world.model_client.will("strong", Reply(words=(), error=BROKEN))
@@ -393,13 +395,13 @@ async def test_when_the_stronger_arm_fails_the_answer_at_hand_is_given(tmp_path:
     assert [(a["model"], a["status"]) for a in record["attempts"]] == [("first", "ok"), ("strong", "failed")]
     assert record["outcome"]["answer_chars"] == len(REFUSAL.words[0])
     assert record["outcome"]["status"] == "ok"
-    assert {(one["signal"], one["model"]) for one in record["signals"]} == {
+    assert {(signal["signal"], signal["model"]) for signal in record["signals"]} == {
         ("refusal", "first"),
         ("provider_error", "strong"),
     }
 
 
-async def test_nobody_weaker_is_asked(tmp_path: Path) -> None:
+async def test_a_weaker_arm_is_not_called(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
         world.model_client.will("strong", REFUSAL)
 
@@ -408,7 +410,7 @@ async def test_nobody_weaker_is_asked(tmp_path: Path) -> None:
     assert (response.headers["X-Router-Model"], world.model_client.called) == ("strong", ["strong"])
 
 
-async def test_an_arm_that_the_caller_named_is_not_replaced(tmp_path: Path) -> None:
+async def test_an_arm_that_the_client_named_is_not_replaced(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
         world.model_client.will("first", REFUSAL)
 
@@ -431,10 +433,10 @@ async def test_a_request_that_is_held_out_is_answered_by_the_default_model_alone
 
 
 @pytest.mark.parametrize(("cap_usd", "called"), [(0.0050, ["first"]), (0.0052, ["first", "strong"])])
-async def test_the_cost_cap_holds_for_all_calls_together(
+async def test_the_cost_cap_applies_to_all_calls_together(
     tmp_path: Path, cap_usd: float, called: list[str]
 ) -> None:
-    """`first` took 0.0003 dollars for its poor answer, `strong` is expected to cost about 0.0048 alone."""
+    """`first` took 0.0003 dollars for its faulty answer, `strong` is expected to cost about 0.0048 alone."""
     async with escalating(tmp_path) as world:
         world.model_client.will("first", REFUSAL)
 
@@ -444,7 +446,7 @@ async def test_the_cost_cap_holds_for_all_calls_together(
 
 
 @pytest.mark.parametrize("lookahead_s", [0.0, 0.05])
-async def test_a_stream_that_takes_longer_than_it_may_be_held_back_goes_out(
+async def test_a_stream_that_takes_longer_than_the_lookahead_is_sent(
     tmp_path: Path, lookahead_s: float
 ) -> None:
     async with escalating(tmp_path, lookahead_s=lookahead_s) as world:
@@ -459,7 +461,7 @@ async def test_a_stream_that_takes_longer_than_it_may_be_held_back_goes_out(
     assert world.model_client.called == ["first"]
 
 
-async def test_a_stream_that_breaks_while_it_is_held_back_is_replaced_unseen(tmp_path: Path) -> None:
+async def test_a_stream_that_fails_during_the_lookahead_is_replaced(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
         world.model_client.will("first", Reply(words=("Half an",), error=BROKEN))
 
@@ -469,7 +471,7 @@ async def test_a_stream_that_breaks_while_it_is_held_back_is_replaced_unseen(tmp
     assert text_of(events_of(response)) == "Hello there."
 
 
-async def test_a_caller_who_leaves_while_a_stream_is_held_back_cancels_the_call(tmp_path: Path) -> None:
+async def test_a_client_that_disconnects_during_the_lookahead_cancels_the_call(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
         world.model_client.will("first", Reply(until=asyncio.Event()))
         asking = asyncio.create_task(world.parts.completion.stream(query(stream=True)))
@@ -485,7 +487,7 @@ async def test_a_caller_who_leaves_while_a_stream_is_held_back_cancels_the_call(
     assert attempt.status == "cancelled"
 
 
-async def test_nobody_stronger_is_asked_once_the_time_is_over(tmp_path: Path) -> None:
+async def test_no_stronger_arm_is_called_after_the_deadline(tmp_path: Path) -> None:
     async with escalating(tmp_path, request_deadline_s=50) as world:
         world.model_client.will("first", Reply(words=REFUSAL.words, takes_s=50))
 

@@ -1,4 +1,4 @@
-"""What is noticed of an answer, and what is not."""
+"""Which faults of an answer are detected."""
 
 from __future__ import annotations
 
@@ -83,14 +83,16 @@ def tool_call(arguments: str, name: str = "add") -> list[Json]:
         ("Because it", "length", {}, "truncated"),
     ],
 )
-def test_an_answer_shows_one_fault_at_the_most(
+def test_an_answer_has_one_fault_at_most(
     content: object, finish_reason: str, message: Json, signal: Signal | None
 ) -> None:
     assert fault_of(answered(a_call(), content, finish_reason, **message)) == signal
 
 
 @pytest.mark.parametrize(("allowed", "signal"), [(None, "truncated"), (2048, "truncated"), (2047, None)])
-def test_who_allows_few_tokens_expects_to_be_cut_off(allowed: int | None, signal: Signal | None) -> None:
+def test_truncation_is_no_fault_when_the_client_allows_few_tokens(
+    allowed: int | None, signal: Signal | None
+) -> None:
     assert fault_of(answered(a_call(allowed), "Because it", "length")) == signal
 
 
@@ -108,9 +110,7 @@ def test_who_allows_few_tokens_expects_to_be_cut_off(allowed: int | None, signal
         ({"response_format": {"type": "text"}}, "{", None),
     ],
 )
-def test_an_answer_must_have_the_form_that_was_asked_for(
-    body: Json, content: str, signal: Signal | None
-) -> None:
+def test_an_answer_must_have_the_requested_format(body: Json, content: str, signal: Signal | None) -> None:
     assert fault_of(answered(a_call(**body), content)) == signal
 
 
@@ -125,7 +125,7 @@ def test_an_answer_must_have_the_form_that_was_asked_for(
         (LAX_TOOL, tool_call('{"n": "one"}'), None),
     ],
 )
-def test_a_strict_tool_must_be_called_as_it_says(
+def test_a_call_of_a_strict_tool_must_fit_its_schema(
     tool: Json, calls: list[Json], signal: Signal | None
 ) -> None:
     assert fault_of(answered(a_call(tools=[tool]), None, "tool_calls", tool_calls=calls)) == signal
@@ -168,13 +168,13 @@ def an_attempt(arm_id: str, error_type: str | None, status: int | None = None) -
         ("ProviderRejected", 400, False),
     ],
 )
-def test_a_failure_speaks_of_the_arm_where_it_is_the_arms(
+def test_a_failure_counts_against_the_arm_only_if_it_is_the_arms_fault(
     error_type: str, status: int | None, counts: bool
 ) -> None:
     assert failed_arms([an_attempt("a", error_type, status)]) == (["a"] if counts else [])
 
 
-def test_an_arm_that_failed_twice_is_named_once_and_a_hang_up_is_nobodys_fault() -> None:
+def test_an_arm_that_failed_twice_is_named_once_and_a_disconnect_is_no_fault() -> None:
     failed = an_attempt("a", "ProviderTimeout")
 
     assert failed_arms([failed, failed, replace(failed, arm_id="b", status="cancelled")]) == ["a"]

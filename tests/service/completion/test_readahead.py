@@ -10,12 +10,12 @@ from service.domain.answer import Chunk
 from service.errors import ProviderBroken
 
 
-class Pieces:
-    """A stream of two pieces, the second when it is told to."""
+class TwoChunks:
+    """A stream of two chunks; the second waits for `goes_on`."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.goes_on = asyncio.Event()
-        self.was_left = False
+        self.was_cancelled = False
         self._error = error
 
     async def __call__(self) -> AsyncGenerator[Chunk, None]:
@@ -26,7 +26,7 @@ class Pieces:
                 raise self._error
             yield Chunk({"n": 2})
         except (asyncio.CancelledError, GeneratorExit):
-            self.was_left = True
+            self.was_cancelled = True
             raise
 
 
@@ -34,61 +34,61 @@ def numbers(chunks: list[Chunk]) -> list[int]:
     return [chunk.body["n"] for chunk in chunks]
 
 
-async def test_what_does_not_come_in_time_is_the_next_piece() -> None:
-    pieces = Pieces()
-    held = LookaheadStream(pieces())
+async def test_a_chunk_that_is_late_is_the_next_one() -> None:
+    chunks = TwoChunks()
+    stream = LookaheadStream(chunks())
 
-    early = await held.within(0.01)
-    pieces.goes_on.set()
-    late = [chunk async for chunk in held]
+    early = await stream.within(0.01)
+    chunks.goes_on.set()
+    late = [chunk async for chunk in stream]
 
     assert (numbers(early), numbers(late)) == ([1], [2])
-    assert not pieces.was_left
+    assert not chunks.was_cancelled
 
 
-async def test_a_stream_that_ends_in_time_is_all_there() -> None:
-    pieces = Pieces()
-    pieces.goes_on.set()
-    held = LookaheadStream(pieces())
+async def test_a_stream_that_ends_in_time_is_complete() -> None:
+    chunks = TwoChunks()
+    chunks.goes_on.set()
+    stream = LookaheadStream(chunks())
 
-    assert numbers(await held.within(10)) == [1, 2]
-    assert held.has_ended
-    assert [chunk async for chunk in held] == []
+    assert numbers(await stream.within(10)) == [1, 2]
+    assert stream.has_ended
+    assert [chunk async for chunk in stream] == []
 
 
-@pytest.mark.parametrize("is_held", [True, False])
-async def test_a_failure_reaches_whoever_reads_next(is_held: bool) -> None:
-    pieces = Pieces(error=ProviderBroken("gone"))
-    held = LookaheadStream(pieces())
-    await held.within(0.01)
-    pieces.goes_on.set()
+@pytest.mark.parametrize("is_lookahead", [True, False])
+async def test_a_failure_reaches_the_next_reader(is_lookahead: bool) -> None:
+    chunks = TwoChunks(error=ProviderBroken("gone"))
+    stream = LookaheadStream(chunks())
+    await stream.within(0.01)
+    chunks.goes_on.set()
 
     with pytest.raises(ProviderBroken):
-        await (held.within(10) if is_held else anext(held))
+        await (stream.within(10) if is_lookahead else anext(stream))
 
-    await held.aclose()
+    await stream.aclose()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01])
-async def test_closing_ends_the_wait_for_a_piece(seconds: float) -> None:
-    pieces = Pieces()
-    held = LookaheadStream(pieces())
-    await anext(held)
-    await held.within(seconds)
+async def test_closing_ends_the_wait_for_a_chunk(seconds: float) -> None:
+    chunks = TwoChunks()
+    stream = LookaheadStream(chunks())
+    await anext(stream)
+    await stream.within(seconds)
 
-    await held.aclose()
+    await stream.aclose()
 
-    assert pieces.was_left
+    assert chunks.was_cancelled
 
 
-async def test_who_stops_waiting_while_it_is_held_can_close_it() -> None:
-    pieces = Pieces()
-    held = LookaheadStream(pieces())
-    waiting = asyncio.create_task(held.within(60))
+async def test_a_stream_can_be_closed_after_a_cancelled_lookahead() -> None:
+    chunks = TwoChunks()
+    stream = LookaheadStream(chunks())
+    waiting = asyncio.create_task(stream.within(60))
     await asyncio.wait({waiting}, timeout=0.01)
     waiting.cancel()
     await asyncio.wait({waiting})
 
-    await held.aclose()
+    await stream.aclose()
 
-    assert pieces.was_left
+    assert chunks.was_cancelled

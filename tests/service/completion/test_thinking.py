@@ -1,4 +1,4 @@
-"""A provider that does not take the signature of what its model thought before."""
+"""A provider that rejects the signature of earlier thinking."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.service.world import LARGE, World, opened
 
 CLAUDE = replace(LARGE, arm_id="claude", provider="anthropic", model="claude-sonnet-5-5")
 REFUSED = ProviderRejected("messages.1.content.0: Invalid `signature` in `thinking` block", status=400)
-THOUGHT = {"type": "thinking", "thinking": "Hm.", "signature": "of-another-key"}
-SAID = {"type": "text", "text": "So."}
+THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "of-another-key"}
+TEXT = {"type": "text", "text": "So."}
 HISTORY: list[Json] = [
     {"role": "user", "content": "Hi"},
-    {"role": "assistant", "content": [THOUGHT, SAID]},
+    {"role": "assistant", "content": [THINKING, TEXT]},
     {"role": "user", "content": "And now?"},
 ]
-SAFE = [HISTORY[0], {"role": "assistant", "content": [SAID]}, HISTORY[2]]
+SAFE = [HISTORY[0], {"role": "assistant", "content": [TEXT]}, HISTORY[2]]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def sent(world: World) -> list[list[Json]]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_the_same_model_is_asked_again_without_any_thought(world: World, stream: bool) -> None:
+async def test_the_same_model_is_called_again_without_thinking(world: World, stream: bool) -> None:
     world.model_client.will("claude", Reply(words=(), error=REFUSED))
 
     response = await ask(world, stream=stream)
@@ -61,10 +61,10 @@ async def test_the_same_model_is_asked_again_without_any_thought(world: World, s
     assert "signature" in attempts[0]["error_message"]
 
 
-async def test_the_conversation_goes_on_without_them(world: World) -> None:
+async def test_the_conversation_continues_without_the_old_thinking(world: World) -> None:
     world.model_client.will("claude", Reply(error=REFUSED))
     await ask(world)
-    new = {"role": "assistant", "content": [{**THOUGHT, "signature": "its own"}, SAID]}
+    new = {"role": "assistant", "content": [{**THINKING, "signature": "its own"}, TEXT]}
     later = [*HISTORY, new, {"role": "user", "content": "Go on"}]
 
     response = await ask(world, "r-2", messages=later)
@@ -73,7 +73,7 @@ async def test_the_conversation_goes_on_without_them(world: World) -> None:
     assert sent(world)[2:] == [[*SAFE, *later[3:]]]
 
 
-async def test_only_once(world: World) -> None:
+async def test_the_model_is_called_again_only_once(world: World) -> None:
     world.model_client.will("claude", Reply(error=REFUSED), Reply(error=REFUSED))
 
     response = await ask(world)
@@ -83,7 +83,7 @@ async def test_only_once(world: World) -> None:
     assert len(world.model_client.calls) == 2
 
 
-async def test_within_the_budget_of_calls(tmp_path: Path) -> None:
+async def test_calling_again_counts_as_an_attempt(tmp_path: Path) -> None:
     async with opened(tmp_path, [CLAUDE], max_attempts=1) as world:
         world.model_client.will("claude", Reply(error=REFUSED))
 
@@ -93,7 +93,7 @@ async def test_within_the_budget_of_calls(tmp_path: Path) -> None:
         assert len(world.model_client.calls) == 1
 
 
-async def test_another_refusal_is_the_callers(world: World) -> None:
+async def test_any_other_rejection_is_returned_to_the_client(world: World) -> None:
     world.model_client.will(
         "claude", Reply(error=ProviderRejected("thinking: too small a budget", status=400))
     )
