@@ -110,33 +110,15 @@ class FallbackChain:
     ) -> tuple[ModelCall, T]:
         """Call arms until one answers; the answer may be faulty."""
         while True:
-            arm = self._find(next_arm.arm_id)
-            why = "no longer exists" if arm is None else self.catalog.reason_against(arm, run.query)
-            entry = "refused" if arm is None or why is not None else self.catalog.breaker.begin(arm)
-            must_stay = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
-            if why is None and entry == "refused" and not must_stay:
-                why = "is cooling down"
-            if arm is None or why is not None:  # since the arm was drawn
-                run.passed_over[next_arm.arm_id] = str(why)
+            if (call := self._begin(run, budget, next_arm)) is None:
                 next_arm = self._next(run, budget)
                 continue
-            call = run.call(arm, next_arm.propensity, self.clock())
-            call.timeout_s = min(arm.timeout_s, self._left_s(budget))
-            call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
             try:
                 answer = await ask(run, call)
                 call.fault = await self.escalation.fault(call)
                 return call, answer
             except ProviderError as error:
-                self.failed(run, call, self._blamed(call, error))
-                if self._may_strip_thinking(run, call, error, budget):
-                    run.stripped_thinking.add(arm.arm_id)
-                    continue
-                if isinstance(error, ProviderRejected) and not (
-                    error.another_may_accept and self._callable_ids(run, budget)
-                ):
-                    raise
-                next_arm = self._next(run, budget, error)
+                next_arm = self._after_failure(run, budget, call, next_arm, error)
             except AnsweredElsewhere:
                 if call.answered_at is None:
                     self.cancelled(run, call)
@@ -146,6 +128,36 @@ class FallbackChain:
             except BaseException:  # the client disconnected, or a bug: release the trial
                 self.cancelled(run, call)
                 raise
+
+    def _begin(self, run: RequestRun, budget: RequestBudget, next_arm: NextArm) -> ModelCall | None:
+        """Begin the call of an arm; None: it cannot be called any more and is passed over."""
+        arm = self._find(next_arm.arm_id)
+        why = "no longer exists" if arm is None else self.catalog.reason_against(arm, run.query)
+        entry = "refused" if arm is None or why is not None else self.catalog.breaker.begin(arm)
+        must_stay = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
+        if why is None and entry == "refused" and not must_stay:
+            why = "is cooling down"
+        if arm is None or why is not None:
+            run.passed_over[next_arm.arm_id] = str(why)
+            return None
+        call = run.call(arm, next_arm.propensity, self.clock())
+        call.timeout_s = min(arm.timeout_s, self._left_s(budget))
+        call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
+        return call
+
+    def _after_failure(
+        self, run: RequestRun, budget: RequestBudget, call: ModelCall, failed: NextArm, error: ProviderError
+    ) -> NextArm:
+        """Record the failure; returns the arm to call next, or raises if there is none."""
+        self.failed(run, call, self._blamed(call, error))
+        if self._may_strip_thinking(run, call, error, budget):
+            run.stripped_thinking.add(call.arm.arm_id)
+            return failed
+        if isinstance(error, ProviderRejected) and not (
+            error.another_may_accept and self._callable_ids(run, budget)
+        ):
+            raise error
+        return self._next(run, budget, error)
 
     def succeeded(self, run: RequestRun, call: ModelCall) -> None:
         """Record that the answer is complete."""
