@@ -1,4 +1,4 @@
-"""Arms, evidence and neighbours as the arrays that beliefs are made from."""
+"""Arms, evidence and neighbours as arrays, the input of beliefs."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def n_rated(known: Mapping[str, ArmSums]) -> float:
     return float(sum(sums.n for sums in known.values()))
 
 
-def neighbours_of(arms: Sequence[Arm], near: NeighbourColumns, neighbour_ease: Floats) -> Neighbours:
-    """Those answered by one of these arms.
+def neighbours_of(arms: Sequence[Arm], columns: NeighbourColumns, neighbour_ease: Floats) -> Neighbours:
+    """The neighbours that one of these arms answered.
 
     Args:
         neighbour_ease: of the neighbours' requests, in their order.
     """
     index = {arm.arm_id: i for i, arm in enumerate(arms)}
-    arm = np.array([index.get(arm_id, -1) for arm_id in near.arm_ids], dtype=np.int64)[near.arm]
+    arm = np.array([index.get(arm_id, -1) for arm_id in columns.arm_ids], dtype=np.int64)[columns.arm]
     is_known = arm >= 0
     return Neighbours(
         arm=arm[is_known],
-        similarity=near.similarity[is_known],
-        age_s=near.age_s[is_known],
-        reward=near.reward[is_known],
-        cost_usd=near.cost_usd[is_known],
-        latency_s=near.latency_s[is_known],
-        weight=near.weight[is_known],
+        similarity=columns.similarity[is_known],
+        age_s=columns.age_s[is_known],
+        reward=columns.reward[is_known],
+        cost_usd=columns.cost_usd[is_known],
+        latency_s=columns.latency_s[is_known],
+        weight=columns.weight[is_known],
         ease=neighbour_ease[is_known],
     )
 
@@ -59,7 +59,7 @@ def neighbours_of(arms: Sequence[Arm], near: NeighbourColumns, neighbour_ease: F
 def candidates(
     arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms, probabilities: Floats, barred: Bools
 ) -> tuple[Candidate, ...]:
-    """What was weighed, arm by arm."""
+    """The weighed arms as they are logged, in their order."""
     columns = zip(
         arms,
         probabilities.tolist(),
@@ -86,7 +86,7 @@ def candidates(
 
 
 def prior_states(known: PriorState) -> list[types.LoggedPriorState]:
-    """What is logged of each arm's standing."""
+    """The logged prior state of each arm."""
     columns = zip(
         known.prior_mean.tolist(),
         known.prior_mass.tolist(),
@@ -103,5 +103,5 @@ def prior_states(known: PriorState) -> list[types.LoggedPriorState]:
 
 
 def as_floats(values: Iterable[float | None]) -> Floats:
-    """Numbers, NaN where there is none."""
+    """The numbers as an array, NaN for None."""
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

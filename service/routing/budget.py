@@ -1,4 +1,4 @@
-"""The budget's price and purse: what a decision takes, and where a process that begins goes on."""
+"""The budget's price and purse: charge a decision, and resume after a restart."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bandit.budget import WINDOW, Pacer
 from service.domain.decision import Decision, PacedArm, Spend
 from service.domain.registration import ArmRegistration
 
-N_RESUMED = 1000  # decisions that the purse of a new process has paid
-N_PRICED = WINDOW  # the newest of them, that its price is solved on
+N_RESUMED = 1000  # newest decisions that the purse of a new process pays for
+N_PRICED = WINDOW  # newest of these, used to solve the price
 
 
 def charge(pacer: Pacer, decision: Decision, feedback_weight: float, rng: np.random.Generator) -> None:
-    """Reserve what a decision is expected to cost, and let it count in the price."""
+    """Reserve the expected cost of a decision, and count it in the price."""
     considered = decision.candidates
     is_drawn = decision.step is None or decision.step.is_drawn
-    if not is_drawn or decision.query.turn.is_housekeeping:  # no price would have moved it
+    if not is_drawn or decision.query.turn.is_housekeeping:  # no price could change it
         considered = tuple(c for c in considered if c.arm_id == decision.arm_id)
     arms = [
         PacedArm(c.arm_id, c.alpha, c.beta, c.bonus + c.speed + c.cost, c.expected_cost_usd)
@@ -37,14 +37,14 @@ def resume(
     feedback_weight: float,
     rng: np.random.Generator,
 ) -> None:
-    """Go on where the processes before left off.
+    """Resume price and purse from the log of earlier processes.
 
-    Each would else begin with half a purse and dollars for nothing, and whoever restarts often overspend each
-    time. A debt is forgiven: it may be that of another budget.
+    Otherwise each restart would begin with a half-full purse and a price of zero, and frequent restarts
+    would overspend. A debt is dropped: it may come from another budget.
 
     Args:
         spends: what the budget paid, oldest first; without arms it counts in the purse alone.
-        enrolments: by arm id, for dollars in today's prices.
+        registrations: by arm id, for dollars at today's prices.
         feedback_weight: the operator's.
     """
     if pacer.budget_usd is None:

@@ -1,4 +1,4 @@
-"""How difficult a tenant's requests are: fitted in this replica, now and then, to those rated last."""
+"""How easy a tenant's requests are: fitted in this replica, now and then, to the newest rated requests."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from service.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-REST_S = 5.0  # after PostgreSQL did not answer
+RETRY_S = 5.0  # until the next fit, after PostgreSQL did not answer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedEase:
-    """One fit, and what it says of the requests it was made from.
+    """One fit of ease, and the ease of each request that it was fitted to.
 
     Args:
-        n_rated: the tenant's rated requests then, of all arms.
-        difficulty: None: too little was rated.
-        keys: of the decisions it was made from, ascending, as in `NeighbourColumns`.
-        each: their difficulty, likewise.
-        sums: by arm, the beginning of its epoch, and the difficulty of these requests on it since then,
-            summed by the weights of their rewards. Older ones count as difficult as usual.
+        n_rated: the tenant's rated requests at the time of the fit, of all arms.
+        ease: above 0 means easier than usual; None: too few requests were rated.
+        keys: of the fitted decisions, ascending, as in `NeighbourColumns`.
+        each: ease of each fitted decision, in the order of `keys`.
+        sums: by arm, the start of its epoch, and the ease of the fitted requests on it since then, summed
+            by the weights of their rewards. Older requests count as having the usual ease.
     """
 
     n_rated: float = 0.0
@@ -46,18 +46,18 @@ class FittedEase:
     sums: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def at(self, context: Vector | None) -> float:
-        """Of a new request; 0 without its context."""
+        """The ease of a new request; 0 without its context."""
         return 0.0 if self.ease is None or context is None else float(self.ease.at(context))
 
-    def of(self, near: NeighbourColumns, here: float) -> Floats:
-        """Of past requests; one that was not looked at counts as difficult as the one it is near."""
+    def of(self, neighbours: NeighbourColumns, ease: float) -> Floats:
+        """The ease of past requests; one that was not fitted counts as having the ease of the new request."""
         if self.ease is None:
-            return np.zeros(len(near))
-        at = np.searchsorted(self.keys[:-1], near.keys)  # without the last: never beyond the end
-        return np.where(self.keys[at] == near.keys, self.each[at], here)
+            return np.zeros(len(neighbours))
+        at = np.searchsorted(self.keys[:-1], neighbours.keys)  # without the last: never beyond the end
+        return np.where(self.keys[at] == neighbours.keys, self.each[at], ease)
 
     def sums_of(self, arms: Sequence[Arm], histories: Sequence[ArmHistory]) -> Floats:
-        """Summed over each arm's rated requests, shape (n_arms,); 0 where its epoch is another by now."""
+        """Ease summed over each arm's rated requests, shape (n_arms,); 0 if a new epoch has begun."""
         known = [self.sums.get(arm.arm_id, (math.nan, 0.0)) for arm in arms]
         return np.array(
             [
@@ -71,9 +71,9 @@ NOTHING = FittedEase()
 
 
 class EaseFitter:
-    """The newest fit of each tenant. Replicas fit on their own: what a decision went by is in its log.
+    """The newest fit of each tenant. Each replica fits on its own; every decision logs the ease it used.
 
-    Each takes up to 40 kB, until the process ends.
+    Each fit takes up to 40 kB, until the process ends.
     """
 
     def __init__(self, evidence: Evidence, encoder: str, background: Background) -> None:
@@ -82,10 +82,10 @@ class EaseFitter:
         self._background = background
         self._fitted: dict[str, FittedEase] = {}
         self._fitting: set[str] = set()
-        self._rests_until = -math.inf  # on the event loop's clock
+        self._retry_at = -math.inf  # on the event loop's clock
 
     def of(self, tenant: str, n_rated: float) -> FittedEase:
-        """What is known. Never waits: where a new fit is due, it is made in the background."""
+        """The newest fit. Never waits: a new fit is made in the background when it is due."""
         fitted = self._fitted.get(tenant, NOTHING)
         if is_due(n_rated, fitted.n_rated) and self._is_free(tenant):
             self._fitting.add(tenant)
@@ -93,7 +93,7 @@ class EaseFitter:
         return fitted
 
     def _is_free(self, tenant: str) -> bool:
-        return tenant not in self._fitting and asyncio.get_running_loop().time() >= self._rests_until
+        return tenant not in self._fitting and asyncio.get_running_loop().time() >= self._retry_at
 
     async def _fit(self, tenant: str, n_rated: float) -> None:
         try:
@@ -101,14 +101,14 @@ class EaseFitter:
             histories = dict(self._evidence.histories(tenant))
             self._fitted[tenant] = await asyncio.to_thread(fit, rated, histories, n_rated)
         except StoreUnavailable as error:
-            self._rests_until = asyncio.get_running_loop().time() + REST_S
+            self._retry_at = asyncio.get_running_loop().time() + RETRY_S
             log.debug("ease_not_fitted", error=str(error))
         finally:
             self._fitting.discard(tenant)
 
 
 def fit(rated: Sequence[Experience], histories: Mapping[str, ArmHistory], n_rated: float) -> FittedEase:
-    """Fit difficulty to rated requests; an arm before it changed counts as another arm."""
+    """Fit ease to rated requests; an arm before it changed counts as another arm."""
     if len(rated) < LEAST_RATED:
         return FittedEase(n_rated)
     began = {e.arm_id: _epoch_of(histories, e.arm_id) for e in rated}

@@ -1,4 +1,4 @@
-"""Router.decide: query -> Decision, the straight line of the product."""
+"""Router.decide: query -> Decision."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from service.routing.budget import charge
 from service.routing.ease import EaseFitter, FittedEase
 from service.routing.selection import WeighedArms, select
 
-TASK_IS_KNOWN = 20  # rated requests of one task, from which they alone speak for it
+TASK_IS_KNOWN = 20  # rated requests of a task; from then on only these are its neighbours
 USUAL_LATENCY_S = 1.0  # of an arm that was never called
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What is known of a query: its context, and the rated decisions near it."""
+    """What was recalled for a query: its context, and the rated decisions near it."""
 
     context: Vector | None = None
     neighbours: NeighbourColumns = field(default_factory=lambda: NeighbourColumns.of([]))
@@ -52,7 +52,7 @@ class Recalled:
 class Router:
     """Chooses an arm for a query.
 
-    A sick encoder or memory gives a decision by global evidence alone, marked `degraded`.
+    Without the encoder or the memory it decides by global evidence alone, marked `degraded`.
     """
 
     catalog: Catalog
@@ -70,11 +70,11 @@ class Router:
     holdout_share: float = 0.0
 
     async def decide(self, query: Query) -> Decision:
-        """Choose an arm and charge the budget's purse; logging and calling are up to others.
+        """Choose an arm and charge the budget's purse; neither logs nor calls.
 
         Raises:
             UnknownModel, ContextTooLong, NoEligibleArm: the query leaves no arm to choose.
-            AllArmsFailed: those that could answer rest after failures.
+            AllArmsFailed: every arm that could answer is cooling down.
         """
         decision = await self.preview(query)
         self.affinity.put(query, decision.conversation)
@@ -84,24 +84,24 @@ class Router:
         return decision
 
     async def preview(self, query: Query) -> Decision:
-        """Choose an arm without leaving a trace. Raises as `decide` does."""
+        """Choose an arm without changing any state. Raises as `decide` does."""
         arms, rejected = ([], []) if query.turn.in_tool_loop else self.catalog.eligible(query)
-        recalled, (conversation, missing) = await self._look_back(query)
-        if query.turn.in_tool_loop:  # whose arm may answer even where no other can
+        recalled, (conversation, missing) = await self._recall_with_conversation(query)
+        if query.turn.in_tool_loop:  # its arm may answer even if no other can
             arms, rejected = self.catalog.eligible(
                 query, None if conversation is None else conversation.arm_id
             )
         knobs = query.options.narrow(self.knobs)
         rated = n_rated(self.evidence.sums(query.tenant))
         fitted = self.ease_fitter.of(query.tenant, rated)
-        here = fitted.at(recalled.context)
-        neighbour_ease = fitted.of(recalled.neighbours, here)
+        ease = fitted.at(recalled.context)
+        neighbour_ease = fitted.of(recalled.neighbours, ease)
         neighbours = neighbours_of(arms, recalled.neighbours, neighbour_ease)
-        beliefs = believe(self._prior_state(arms, query, fitted, here, knobs), neighbours, knobs)
+        beliefs = believe(self._prior_state(arms, query, fitted, ease, knobs), neighbours, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
         barred = self.pacer.barred(beliefs.expected_cost_usd)
         policy = self._policy(arms, knobs, barred)
-        chosen = select(
+        selection = select(
             WeighedArms(query, arms, beliefs, terms, policy, conversation),
             self.rng,
             switch_margin=self.affinity.switch_margin,
@@ -112,36 +112,36 @@ class Router:
         return Decision(
             decision_id=uuid4(),
             query=query,
-            kind=chosen.kind,
-            arm_id=arms[chosen.choice.index].arm_id,
-            propensity=chosen.choice.propensity,
-            uniform=chosen.choice.uniform,
-            candidates=candidates(arms, beliefs, terms, chosen.probabilities, barred),
+            kind=selection.kind,
+            arm_id=arms[selection.choice.index].arm_id,
+            propensity=selection.choice.propensity,
+            uniform=selection.choice.uniform,
+            candidates=candidates(arms, beliefs, terms, selection.probabilities, barred),
             rejected=tuple(rejected),
             neighbours=recalled.neighbours,
             n_rated=rated,
             expert_weights=tuple(beliefs.prior_state.expert_weights.tolist()),
-            ease=here,
+            ease=ease,
             neighbour_ease=tuple(neighbour_ease.tolist()),
-            confidence=float(beliefs.posterior.mean[chosen.choice.index]),
+            confidence=float(beliefs.posterior.mean[selection.choice.index]),
             budget_price=self.pacer.price,
             encoder=None if recalled.context is None else self.encoder.name,
             context=recalled.context,
             degraded=tuple(dict.fromkeys((*recalled.degraded, *missing))),
             decided_at=self.clock(),
-            holdout=chosen.holdout,
-            step=chosen.step if self.affinity.has_affinity(query) else None,
+            holdout=selection.holdout,
+            step=selection.step if self.affinity.has_affinity(query) else None,
         )
 
     def repeat(self, query: Query, arm_id: str) -> Decision:
-        """The decision to answer as an arm answered the same request before: nothing was weighed."""
+        """The decision to answer from the cache, with the arm whose answer is cached; no arm is weighed."""
         return self._unweighed(query, arm_id, "cache")
 
     def refuse(self, query: Query, cooling_down: Mapping[str, str]) -> Decision:
-        """The decision not to answer, as every arm that could rests; it names the one that is back first.
+        """The decision of a refused request: every arm is cooling down; it names the first to be back.
 
         Args:
-            rests: why each arm rests, by its id.
+            cooling_down: why each arm is cooling down, by its id, first back first.
         """
         kind: DecisionKind = "default" if query.requested_model is None else "pinned"
         rejected = tuple(types.Rejection(arm_id, why) for arm_id, why in cooling_down.items())
@@ -179,21 +179,21 @@ class Router:
         reserved_usd: float,
         cost_usd: Decimal,
     ) -> None:
-        """Charge the budget, once, what a decided request cost; arms that clients name are not the budget's.
+        """Charge the budget, once, with the cost of a decided request, unless the client named the model.
 
         Args:
-            conversation: where the answer left it, if another arm than the decided one gave it.
-            reserved_usd: what the decision reserved.
-            cost_usd: what all calls cost.
+            conversation: its state if the answer left it differently than decided.
+            reserved_usd: dollars that the decision reserved.
+            cost_usd: cost of all calls, US dollars.
         """
         self.affinity.put(query, conversation)
         if kind != "pinned":
             self.pacer.settle(reserved_usd, float(cost_usd))
 
-    async def _look_back(
+    async def _recall_with_conversation(
         self, query: Query
     ) -> tuple[Recalled, tuple[ConversationState | None, tuple[str, ...]]]:
-        """What is known of the query; meanwhile, the pin of a conversation that goes on."""
+        """Recall, and at the same time find the state of a continued conversation."""
         if not self.affinity.is_continued(query):
             return await self._recall(query), (None, ())
         return await asyncio.gather(self._recall(query), self.affinity.find(query))
@@ -215,8 +215,8 @@ class Router:
         return Recalled(context, self.catalog.in_todays_prices(neighbours, now))
 
     async def _nearest(self, context: Vector, query: Query, now: datetime) -> NeighbourColumns:
-        """The nearest of the query's own task, once there are enough of them; else the nearest of all."""
-        sought = NeighbourQuery(
+        """The nearest requests of the query's task if there are enough, else the nearest of all."""
+        neighbour_query = NeighbourQuery(
             context,
             tenant=query.tenant,
             limit=self.knobs.max_similar_requests,
@@ -225,20 +225,20 @@ class Router:
             now=now,
         )
         if (task := query.options.task) is not None:
-            of_the_task = await self.memory.recall(replace(sought, task=task))
-            if len(of_the_task) >= min(TASK_IS_KNOWN, self.knobs.max_similar_requests):
-                return of_the_task
-        return await self.memory.recall(sought)
+            same_task = await self.memory.recall(replace(neighbour_query, task=task))
+            if len(same_task) >= min(TASK_IS_KNOWN, self.knobs.max_similar_requests):
+                return same_task
+        return await self.memory.recall(neighbour_query)
 
     def _prior_state(
         self, arms: Sequence[Arm], query: Query, fitted: FittedEase, ease: float, knobs: Knobs
     ) -> PriorState:
-        known = self.evidence.sums(query.tenant)
+        sums = self.evidence.sums(query.tenant)
         histories = histories_of(arms, self.evidence.histories(query.tenant))
         records = ArmRecords.of(
             histories,
             now=self.clock().timestamp(),
-            n_rated=n_rated(known),
+            n_rated=n_rated(sums),
             ease_sum=fitted.sums_of(arms, histories),
         )
         prior = Prior.of(
@@ -250,7 +250,7 @@ class Router:
             records=records,
             is_newcomer=self.catalog.newcomers(arms),
         )
-        return PriorState.of(prior, sums_of(arms, known), records, ease)
+        return PriorState.of(prior, sums_of(arms, sums), records, ease)
 
     def _policy(self, arms: Sequence[Arm], knobs: Knobs, barred: Bools) -> ThompsonPolicy:
         default = [i for i, arm in enumerate(arms) if arm.arm_id == self.catalog.default_arm_id]
@@ -262,7 +262,7 @@ class Router:
         )
 
     def _holdout(self, policy: ThompsonPolicy, options: Options) -> Holdout | None:
-        """The share of the default arm; None where it cannot answer, or nothing is to be learned."""
+        """The share held out for the default arm; None if it cannot answer or `learn` is off."""
         if self.holdout_share == 0 or policy.default_arm is None or not options.learn:
             return None
         return Holdout(self.holdout_share, policy.default_arm)

@@ -1,4 +1,4 @@
-"""From weighed arms to one arm: what a caller, a conversation or the holdout settles, and what a lot does."""
+"""Select one of the weighed arms: the client, the conversation or the holdout fixes it, else a draw."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.domain.query import Query
 
 @dataclass(frozen=True, slots=True)
 class WeighedArms:
-    """The arms that may answer a query, and what is believed of them."""
+    """The arms that may answer a query, with their beliefs and utilities."""
 
     query: Query
     arms: Sequence[Arm]
@@ -33,16 +33,16 @@ class WeighedArms:
         return next((i for i, arm in enumerate(self.arms) if arm.arm_id == arm_id), None)
 
     def step(self, index: int) -> ConversationStep:
-        """Where the conversation is left when this arm answers."""
+        """The step of the conversation if this arm answers."""
         return step_of(self.query, self.arms[index], self.conversation)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """One arm, and how it came to be that one."""
+    """The selected arm, and how it was selected."""
 
     choice: Choice
-    probabilities: Floats  # of the lot; where none was cast, of the one that would have been
+    probabilities: Floats  # of the draw; without a draw, of the draw that would have been made
     kind: DecisionKind
     holdout: bool | None
     step: ConversationStep
@@ -51,27 +51,27 @@ class Selection:
 def select(
     weighed: WeighedArms, rng: np.random.Generator, *, switch_margin: float, holdout: Holdout | None
 ) -> Selection:
-    """Leave the arm to whoever settles it, else draw it.
+    """Select the arm that is fixed for this query, else draw one.
 
     Args:
-        margin: utility that must be gained, beyond the price of the prompt cache, to leave an arm.
-        holdout: the share to be held out; None: nobody.
+        switch_margin: gain in utility that a switch of arms needs, beyond the loss of the prompt cache.
+        holdout: the share to hold out; None: no request is held out.
     """
     probabilities = weighed.policy.weigh(weighed.beliefs, weighed.terms)
-    if (settled := _settled(weighed)) is not None:
-        return _undrawn(weighed, probabilities, *settled)
+    if (fixed := _fixed(weighed)) is not None:
+        return _undrawn(weighed, probabilities, *fixed)
     if (incumbent := _incumbent(weighed)) is not None:
-        return _weighed_against_staying(weighed, probabilities, rng, incumbent, switch_margin)
+        return _stay_or_switch(weighed, probabilities, rng, incumbent, switch_margin)
     if weighed.conversation is not None:
-        chosen = _drawn(weighed, probabilities, rng)
-        return replace(chosen, kind="fallback") if weighed.query.turn.in_tool_loop else chosen
-    return _first(weighed, probabilities, rng, holdout)
+        selection = _drawn(weighed, probabilities, rng)
+        return replace(selection, kind="fallback") if weighed.query.turn.in_tool_loop else selection
+    return _first_of_conversation(weighed, probabilities, rng, holdout)
 
 
-def _settled(weighed: WeighedArms) -> tuple[int, DecisionKind] | None:
-    """The arm that the caller names, that is amid a tool loop, or that the conversation's lot fell on.
+def _fixed(weighed: WeighedArms) -> tuple[int, DecisionKind] | None:
+    """The arm that the client names, that is in a tool loop, or that the conversation's holdout fixes.
 
-    What a client asks for itself goes to the cheapest.
+    Housekeeping requests of a client go to the cheapest arm.
     """
     query, conversation = weighed.query, weighed.conversation
     if query.requested_model is not None:
@@ -89,7 +89,7 @@ def _settled(weighed: WeighedArms) -> tuple[int, DecisionKind] | None:
 
 
 def _incumbent(weighed: WeighedArms) -> int | None:
-    """The arm that others must beat by more than a toll: the conversation's, while the budget allows it."""
+    """The conversation's current arm if the budget allows it: others must beat it by the switching cost."""
     index = None if weighed.conversation is None else weighed.index_of(weighed.conversation.arm_id)
     barred = weighed.policy.barred
     return None if index is None or (barred is not None and barred[index]) else index
@@ -102,42 +102,46 @@ def _undrawn(weighed: WeighedArms, probabilities: Floats, index: int, kind: Deci
 
 
 def _conversation_holdout(weighed: WeighedArms, kind: DecisionKind) -> bool | None:
-    """The conversation's lot, where the request counts for the comparison."""
+    """The holdout state of the conversation, if the request counts for the comparison."""
     if weighed.conversation is None or kind == "pinned" or not weighed.query.options.learn:
         return None
     return weighed.conversation.holdout
 
 
-def _weighed_against_staying(
-    weighed: WeighedArms, free: Floats, rng: np.random.Generator, incumbent: int, switch_margin: float
+def _stay_or_switch(
+    weighed: WeighedArms,
+    unconstrained: Floats,
+    rng: np.random.Generator,
+    incumbent: int,
+    switch_margin: float,
 ) -> Selection:
     policy, utilities = weighed.policy, weighed.terms.total
     lost_usd = cache_loss_usd(weighed.query, weighed.arms[incumbent])
     cache_loss = price_in_utility(lost_usd, weighed.beliefs, policy.knobs, policy.price)
-    probabilities = stay(free, utilities, incumbent, switch_margin + cache_loss)
+    probabilities = stay(unconstrained, utilities, incumbent, switch_margin + cache_loss)
     if probabilities[incumbent] == 1.0:
-        chosen = _undrawn(weighed, free, incumbent, "sticky")
+        selection = _undrawn(weighed, unconstrained, incumbent, "sticky")
     else:
-        chosen = _drawn(weighed, probabilities, rng)
+        selection = _drawn(weighed, probabilities, rng)
     others = np.delete(utilities, incumbent)
     gain = float(others.max() - utilities[incumbent]) if others.size else 0.0
-    step = replace(chosen.step, gain=gain, switch_margin=switch_margin, cache_loss=cache_loss)
-    kind = "sticky" if chosen.choice.index == incumbent else chosen.kind
-    return replace(chosen, kind=kind, step=step)
+    step = replace(selection.step, gain=gain, switch_margin=switch_margin, cache_loss=cache_loss)
+    kind = "sticky" if selection.choice.index == incumbent else selection.kind
+    return replace(selection, kind=kind, step=step)
 
 
-def _first(
+def _first_of_conversation(
     weighed: WeighedArms, probabilities: Floats, rng: np.random.Generator, holdout: Holdout | None
 ) -> Selection:
-    """A request on its own, or the first of a conversation: its lot holds for what follows."""
+    """Draw for a single request, or the first of a conversation: its holdout applies to all of it."""
     if holdout is None:
         return _drawn(weighed, probabilities, rng)
     mixed = holdout.mix(probabilities)
-    chosen = _drawn(weighed, mixed, rng)
-    is_held_out = holdout.contains(chosen.choice, mixed)
-    step = replace(chosen.step, holdout=is_held_out)
-    kind = "default" if is_held_out else chosen.kind
-    return replace(chosen, kind=kind, holdout=is_held_out, step=step)
+    selection = _drawn(weighed, mixed, rng)
+    is_held_out = holdout.contains(selection.choice, mixed)
+    step = replace(selection.step, holdout=is_held_out)
+    kind = "default" if is_held_out else selection.kind
+    return replace(selection, kind=kind, holdout=is_held_out, step=step)
 
 
 def _drawn(weighed: WeighedArms, probabilities: Floats, rng: np.random.Generator) -> Selection:
@@ -149,9 +153,9 @@ def _drawn(weighed: WeighedArms, probabilities: Floats, rng: np.random.Generator
 
 
 def _kind(weighed: WeighedArms, choice: Choice) -> DecisionKind:
-    """Why the arm was drawn: nothing better is known, it looks best, or it may be."""
-    least = weighed.policy.knobs.min_confidence_score
+    """Why the arm was drawn: no arm is trusted, it looks best, or it is explored."""
+    min_confidence = weighed.policy.knobs.min_confidence_score
     is_default = choice.index == weighed.policy.default_arm
-    if is_default and weighed.beliefs.posterior.mean.max() < least:
+    if is_default and weighed.beliefs.posterior.mean.max() < min_confidence:
         return "default"
     return "exploit" if choice.index == int(np.argmax(weighed.terms.total)) else "explore"

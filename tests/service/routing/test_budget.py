@@ -1,4 +1,4 @@
-"""Where the budget of a new process goes on."""
+"""How the budget resumes after a restart."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ def resumed(*spends: Spend, budget: float | None = BUDGET, **registrations: ArmR
     return pacer
 
 
-def test_the_purse_has_paid_what_was_spent() -> None:
+def test_the_resumed_purse_has_paid_the_logged_costs() -> None:
     pacer = resumed(spend("dear", 4 * BUDGET), spend("cheap", BUDGET / 4, CHEAP, DEAR))
 
     assert pacer.purse == pytest.approx(PURSE_START + 2 - 4.25)
 
 
-def test_what_was_under_way_is_reserved() -> None:
+def test_the_cost_of_a_request_without_an_outcome_is_reserved() -> None:
     assert resumed(spend("dear", None, CHEAP, DEAR)).purse == pytest.approx(PURSE_START + 1 - 4)
 
 
-def test_the_price_is_that_of_the_last_requests_at_once() -> None:
+def test_the_price_is_solved_at_once_from_the_last_requests() -> None:
     assert resumed().price == 0.0
     assert resumed(*[spend("dear", 4 * BUDGET, CHEAP, DEAR)] * 5).price > 0.05
 
 
-def test_dollars_are_in_todays_prices() -> None:
+def test_resumed_dollars_are_at_todays_prices() -> None:
     fell = PriceChange(NOW.replace(day=21), Decimal("0.05"), Decimal(0))
     history = [spend("dear", 4 * BUDGET, CHEAP, DEAR)] * 5
 
     assert resumed(*history, dear=ArmRegistration("dear", NOW, NOW, price_changes=(fell,))).price == 0.0
 
 
-def test_a_debt_is_forgiven_and_credit_has_its_limit() -> None:
+def test_a_debt_is_dropped_and_credit_is_limited() -> None:
     assert resumed(*[spend("dear", 40 * BUDGET)] * 5).purse == 0.0
     assert resumed(*[spend("cheap", 0.0)] * 50).purse == PURSE_LIMIT
 
 
-def test_without_a_budget_there_is_nothing_to_go_on_with() -> None:
+def test_without_a_budget_nothing_is_resumed() -> None:
     assert resumed(spend("dear", 1.0, CHEAP, DEAR), budget=None).price == 0.0
 
 
@@ -72,5 +72,5 @@ def test_restarts_do_not_overspend() -> None:
             pacer.record(utilities, expected_usd, chosen)
             history.append(spend((CHEAP, DEAR)[chosen].arm_id, expected_usd[chosen], CHEAP, DEAR))
 
-    spent = sum(one.cost_usd or 0.0 for one in history)
+    spent = sum(past.cost_usd or 0.0 for past in history)
     assert 0.9 * BUDGET * len(history) < spent <= BUDGET * (len(history) + PURSE_LIMIT)

@@ -1,4 +1,4 @@
-"""Ease is fitted to what was rated, in the background, and every decision says what it went by."""
+"""Ease is fitted to rated requests in the background, and every decision logs the ease it used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ N = LEAST_RATED + 8
 
 
 async def ask_and_rate(world: World, n: int = N) -> None:
-    """Half of the questions are easy for every model, half are not."""
+    """Half of the questions are easy for every model, half are hard."""
     for i in range(n):
         await world.ask(f"{'an easy one' if i % 2 else 'a riddle'} number {i}", request_id=f"r-{i}")
         await world.rate(f"r-{i}", float(i % 2))
@@ -28,13 +28,13 @@ async def ask_and_rate(world: World, n: int = N) -> None:
 
 
 async def fitted(world: World) -> FittedEase:
-    """The newest fit, once it is made."""
+    """The newest fit, after the background work."""
     await world.parts.router.decide(query())
     await world.background.drain(5.0)
     return world.parts.router.ease_fitter.of("default", 0.0)
 
 
-async def test_it_is_learned_from_all_arms_and_logged_with_the_next_decision(world: World) -> None:
+async def test_ease_is_learned_from_all_arms_and_logged_with_the_next_decision(world: World) -> None:
     await ask_and_rate(world)
     await fitted(world)
 
@@ -46,7 +46,7 @@ async def test_it_is_learned_from_all_arms_and_logged_with_the_next_decision(wor
     assert by_reward[1.0] > 0 > by_reward[0.0]
 
 
-async def test_the_record_of_a_request_shows_it(world: World) -> None:
+async def test_the_record_of_a_request_shows_its_ease(world: World) -> None:
     await ask_and_rate(world)
     await fitted(world)
 
@@ -57,7 +57,7 @@ async def test_the_record_of_a_request_shows_it(world: World) -> None:
     assert len(record["neighbour_ease"]) == len(record["neighbours"])
 
 
-async def test_what_difficulty_brought_is_no_merit_of_an_arm(world: World) -> None:
+async def test_ease_is_subtracted_from_the_rewards_of_an_arm(world: World) -> None:
     await ask_and_rate(world)
     known = await fitted(world)
 
@@ -66,12 +66,12 @@ async def test_what_difficulty_brought_is_no_merit_of_an_arm(world: World) -> No
     sums = world.parts.router.evidence.sums("default")
     for candidate in decision.candidates:
         if candidate.arm_id in sums:
-            brought = known.sums[candidate.arm_id][1]
+            ease_sum = known.sums[candidate.arm_id][1]
             rewards = float(sums[candidate.arm_id].reward_sum)
-            assert candidate.prior_state.reward_sum == pytest.approx(rewards - brought)
+            assert candidate.prior_state.reward_sum == pytest.approx(rewards - ease_sum)
 
 
-async def test_a_few_ratings_tell_nothing(world: World) -> None:
+async def test_a_few_ratings_are_not_enough_for_a_fit(world: World) -> None:
     await ask_and_rate(world, 10)
 
     decision = await world.parts.router.decide(query())
@@ -89,7 +89,7 @@ async def test_tenants_know_nothing_of_each_other(world: World) -> None:
     assert decision.ease == 0
 
 
-async def test_while_postgresql_is_away_decisions_go_by_what_was_known(tmp_path: Path) -> None:
+async def test_without_postgresql_decisions_use_the_last_fit(tmp_path: Path) -> None:
     async with opened(tmp_path, ARMS) as world:
         await ask_and_rate(world)
         await fitted(world)
@@ -105,7 +105,7 @@ async def test_while_postgresql_is_away_decisions_go_by_what_was_known(tmp_path:
     assert decision.ease > 0.05
 
 
-async def test_an_arm_that_changed_since_the_fit_keeps_none_of_it(world: World) -> None:
+async def test_the_ease_sum_of_an_arm_that_changed_since_the_fit_is_zero(world: World) -> None:
     await ask_and_rate(world)
     known = await fitted(world)
     arm = next(arm for arm in ARMS if known.sums.get(arm.arm_id, (0.0, 0.0))[1] != 0)
@@ -117,7 +117,7 @@ async def test_an_arm_that_changed_since_the_fit_keeps_none_of_it(world: World) 
     ).tolist() == [0.0]
 
 
-async def test_requests_from_before_a_change_count_for_difficulty_and_not_for_the_arm(world: World) -> None:
+async def test_requests_before_a_change_count_for_ease_and_not_for_the_arm(world: World) -> None:
     await ask_and_rate(world)
     rated: list[Experience] = await world.parts.router.evidence.rated("default", world.encoder.name, 1000)
     middle = sorted(e.decided_at for e in rated)[len(rated) // 2].timestamp()
@@ -133,6 +133,6 @@ async def test_requests_from_before_a_change_count_for_difficulty_and_not_for_th
         assert total == pytest.approx(sum(ease[key_of(e.decision_id)] * e.weight for e in later))
 
 
-def test_where_nothing_is_known_nothing_is_difficult() -> None:
+def test_without_a_fit_every_ease_is_zero() -> None:
     assert NOTHING.at(None) == 0
     assert NOTHING.sums_of(ARMS, [ArmHistory() for _ in ARMS]).tolist() == [0.0] * len(ARMS)

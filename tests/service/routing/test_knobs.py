@@ -10,7 +10,7 @@ from service.settings.load import load_settings
 from tests.fakes import Reply
 from tests.service.world import World, arm, opened
 
-ARMS = (arm("cheap", "0.1"), arm("dear", "1"), arm("young", "0.1"))  # nobody ever asks the young one
+ARMS = (arm("cheap", "0.1"), arm("dear", "1"), arm("young", "0.1"))  # the young one is never called
 PLAIN = {"FEEDBACK_WEIGHT": "1", "LATENCY_WEIGHT": "0", "COST_WEIGHT": "0"}
 OLD_S = 40 * 86_400
 
@@ -55,7 +55,7 @@ async def taught(world: World, name: str, text: str, *, cheap: float, dear: floa
         ("BUDGET_USD_PER_REQUEST", "0.00005", "1", "dear", {}),
     ],
 )
-async def test_a_knob_moves_the_odds_the_way_it_says(
+async def test_a_knob_changes_the_probabilities_as_documented(
     tmp_path: Path, knob: str, low: str, high: str, arm_id: str, besides: dict[str, str]
 ) -> None:
     recent = {} if knob == "RECENCY_DAYS" else {"RECENCY_DAYS": "50"}

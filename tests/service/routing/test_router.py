@@ -29,7 +29,7 @@ def query(text: str = "What is a bandit?", **router: Any) -> Query:
     )
 
 
-async def test_a_decision_holds_what_is_needed_to_repeat_the_draw(world: World) -> None:
+async def test_a_decision_has_everything_to_repeat_the_draw(world: World) -> None:
     decision = await world.parts.router.decide(query())
 
     edges = [0.0]
@@ -40,7 +40,7 @@ async def test_a_decision_holds_what_is_needed_to_repeat_the_draw(world: World) 
     assert decision.propensity == decision.candidates[drawn].probability
 
 
-async def test_an_arm_drawn_although_another_looks_better_is_an_exploration(tmp_path: Path) -> None:
+async def test_drawing_an_arm_that_does_not_look_best_is_exploration(tmp_path: Path) -> None:
     async with opened(tmp_path, [CHEAP, DEAR], exploration_rate=1.0, **PLAIN) as world:
         for i in range(30):
             await world.ask(f"Question {i}", request_id=f"r-{i}", model="cheap")
@@ -60,7 +60,7 @@ async def test_when_no_arm_is_trusted_the_default_answers(tmp_path: Path) -> Non
     assert (decision.arm_id, decision.kind, decision.propensity) == ("cheap", "default", 1.0)
 
 
-async def test_the_default_is_no_default_where_it_cannot_answer(tmp_path: Path) -> None:
+async def test_a_default_that_cannot_answer_is_not_used(tmp_path: Path) -> None:
     async with opened(tmp_path, [CHEAP, DEAR], min_confidence_score=1.0) as world:
         decision = await world.parts.router.decide(query(models=["dear"]))
 
@@ -68,7 +68,7 @@ async def test_the_default_is_no_default_where_it_cannot_answer(tmp_path: Path) 
     assert decision.kind != "default"
 
 
-async def test_every_eligible_arm_keeps_a_chance(tmp_path: Path) -> None:
+async def test_every_eligible_arm_has_a_positive_probability(tmp_path: Path) -> None:
     async with opened(tmp_path, [CHEAP, DEAR], cost_weight=-10) as world:
         decision = await world.parts.router.decide(query())
 
@@ -76,7 +76,7 @@ async def test_every_eligible_arm_keeps_a_chance(tmp_path: Path) -> None:
     assert probabilities["dear"] == pytest.approx(0.0002)
 
 
-async def test_a_caller_who_does_not_mind_the_price_gets_other_odds(tmp_path: Path) -> None:
+async def test_a_clients_own_cost_weight_changes_the_probabilities(tmp_path: Path) -> None:
     async with opened(tmp_path, [CHEAP, DEAR]) as world:
         thrifty = await world.parts.router.preview(query(weights={"cost": -5}))
         careless = await world.parts.router.preview(query(weights={"cost": 0}))
@@ -116,7 +116,7 @@ async def test_neighbours_can_be_switched_off(tmp_path: Path) -> None:
     assert decision.degraded == ()
 
 
-async def test_a_budget_makes_a_spendthrift_choose_cheaper_arms(tmp_path: Path) -> None:
+async def test_a_budget_leads_to_cheaper_arms(tmp_path: Path) -> None:
     arms = [arm("cheap", "0.1", prior_quality=0.5), arm("dear", "5", prior_quality=0.9)]
     async with opened(tmp_path, arms, budget_usd_per_request=Decimal("0.002"), **PLAIN) as world:
         spendthrift = await world.parts.router.preview(query())
@@ -131,7 +131,7 @@ async def test_a_budget_makes_a_spendthrift_choose_cheaper_arms(tmp_path: Path) 
     assert spent / 200 == pytest.approx(Decimal("0.002"), rel=Decimal("0.1"))
 
 
-async def test_looking_costs_nothing_of_the_budget(tmp_path: Path) -> None:
+async def test_a_preview_does_not_change_the_budget(tmp_path: Path) -> None:
     async with opened(tmp_path, [CHEAP, DEAR], budget_usd_per_request=Decimal("0.002")) as world:
         before = await world.parts.router.preview(query())
         for _ in range(50):
@@ -150,7 +150,7 @@ async def test_a_decision_without_the_encoder_has_no_context(world: World) -> No
     assert (decision.context, decision.encoder, decision.degraded) == (None, None, ("encoder",))
 
 
-async def test_a_pinned_arm_is_weighed_all_the_same(world: World) -> None:
+async def test_a_pinned_arm_is_weighed_too(world: World) -> None:
     decision = await world.parts.router.decide(replace(query(), requested_model="big"))
 
     assert (decision.arm_id, decision.kind, decision.propensity) == ("large", "pinned", 1.0)
@@ -158,7 +158,7 @@ async def test_a_pinned_arm_is_weighed_all_the_same(world: World) -> None:
     assert decision.context is not None
 
 
-async def test_an_arm_that_silently_fails_is_left_and_its_old_neighbours_fall_silent(tmp_path: Path) -> None:
+async def test_an_arm_that_gets_worse_is_left_and_its_old_neighbours_no_longer_count(tmp_path: Path) -> None:
     async with opened(tmp_path, [CHEAP, DEAR], **PLAIN) as world:
         for i in range(60):
             await world.ask("Hi", request_id=f"good-{i}", model="cheap")
@@ -179,7 +179,7 @@ async def test_an_arm_that_silently_fails_is_left_and_its_old_neighbours_fall_si
         assert (await world.weigh("Hi"))["cheap"] < 0.05
 
 
-async def test_what_was_foretold_is_logged_with_each_candidate(world: World) -> None:
+async def test_the_predicted_reward_is_logged_with_each_candidate(world: World) -> None:
     await world.ask("Hi", request_id="r-1", model="small")
     await world.rate("r-1", 0.0)
 
@@ -196,7 +196,7 @@ async def test_what_was_foretold_is_logged_with_each_candidate(world: World) -> 
 # --- the holdout
 
 
-async def test_a_held_out_request_gets_the_default_by_a_propensity_that_counts_both_ways(
+async def test_the_propensity_of_a_held_out_request_counts_both_ways_to_the_default(
     tmp_path: Path,
 ) -> None:
     arms = [arm("default", "1", prior_quality=0.2), arm("good", "1", prior_quality=0.9)]
@@ -217,19 +217,19 @@ async def test_a_held_out_request_gets_the_default_by_a_propensity_that_counts_b
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "unsuitable",
     [
         query(models=["dear"]),
         query(max_cost_usd=0.000_000_1),
         query(learn=False),
         replace(query(), requested_model="cheap"),
     ],
-    ids=["other models only", "the default is too dear", "nothing is to be learned", "the caller chose"],
+    ids=["other models only", "the default is too expensive", "learn is off", "the client chose"],
 )
-async def test_where_no_comparison_is_possible_nothing_is_held_out(tmp_path: Path, asked: Query) -> None:
+async def test_requests_that_cannot_be_compared_are_not_held_out(tmp_path: Path, unsuitable: Query) -> None:
     arms = [arm("cheap", "1"), arm("dear", "0")]
     async with opened(tmp_path, arms, holdout_share=0.5) as world:
-        decisions = [await world.parts.router.preview(asked) for _ in range(20)]
+        decisions = [await world.parts.router.preview(unsuitable) for _ in range(20)]
 
     assert {d.holdout for d in decisions} == {None}
 
@@ -240,7 +240,7 @@ async def test_without_a_share_nothing_is_held_out(world: World) -> None:
     assert decision.holdout is None
 
 
-async def test_the_budget_pays_for_a_held_out_request_but_does_not_bar_it(tmp_path: Path) -> None:
+async def test_the_budget_pays_for_held_out_requests_but_does_not_bar_them(tmp_path: Path) -> None:
     arms = [arm("dear", "10"), arm("cheap", "0.1")]
     budget = Decimal("0.0001")
     async with opened(
@@ -252,7 +252,7 @@ async def test_the_budget_pays_for_a_held_out_request_but_does_not_bar_it(tmp_pa
     assert world.parts.router.pacer.purse < -100
 
 
-async def test_a_held_out_request_still_teaches(tmp_path: Path) -> None:
+async def test_the_router_learns_from_held_out_requests(tmp_path: Path) -> None:
     async with opened(tmp_path, holdout_share=0.5) as world:
         for i in range(10):
             await world.ask(f"Question {i}", request_id=f"r-{i}")
@@ -268,7 +268,7 @@ async def test_a_held_out_request_still_teaches(tmp_path: Path) -> None:
 # --- tasks
 
 
-async def test_of_two_tasks_in_the_same_words_each_learns_its_own_best_arm(tmp_path: Path) -> None:
+async def test_two_tasks_with_the_same_words_learn_their_own_best_arm(tmp_path: Path) -> None:
     best = {"sort": "cheap", "chat": "dear"}
     async with opened(tmp_path, [CHEAP, DEAR], **PLAIN) as world:
         for i, (task, arm_id) in product(range(20), product(best, ["cheap", "dear"])):
@@ -277,12 +277,12 @@ async def test_of_two_tasks_in_the_same_words_each_learns_its_own_best_arm(tmp_p
             await world.rate(request_id, 0.9 if best[task] == arm_id else 0.1)
 
         odds = {task: await world.weigh("Go on.", task=task) for task in best}
-        unheard_of, untagged = await world.weigh("Go on.", task="new"), await world.weigh("Go on.")
+        new_task, untagged = await world.weigh("Go on.", task="new"), await world.weigh("Go on.")
         record = await world.record("chat-dear-19")
 
     assert odds["sort"]["cheap"] > 0.95
     assert odds["chat"]["dear"] > 0.95
-    assert unheard_of == untagged
+    assert new_task == untagged
     assert record["task"] == "chat"
     assert {neighbour["task"] for neighbour in record["neighbours"]} == {"chat"}
 
