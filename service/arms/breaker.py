@@ -1,9 +1,9 @@
-"""Which arms rest: after failures in a row, or because their provider asked for it.
+"""The circuit breaker of each arm: it opens after failures in a row, or when a provider asks to wait.
 
-An arm that failed too often in a row rests; then one call may try it, while it goes on resting for
-the others. If that call succeeds the arm is back, if it fails the arm rests again. An account without
-credit rests its arm at once, and for long. A provider that asks us to wait (429) gets its rest, which
-says nothing about the arm's health either way.
+An arm that failed too often in a row cools down. Then the breaker is half open: one trial call is let
+through, all others are refused. If the trial succeeds the breaker closes, if it fails the arm cools down
+again. An account without credit opens the breaker at once, and for long. A rate limit (429) makes the arm
+cool down too, but counts neither as a failure nor as a success.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from service.domain.arm import Arm
 from service.domain.ports import Clock
 from service.errors import ProviderError, ProviderOutOfCredit, ProviderRateLimited, ProviderRejected
 
-# Arms that name the same thing rest together.
+# Arms with the same upstream share a breaker.
 Upstream = tuple[str, str | None, str, str | None]  # provider, base_url, model, api_key_env
 OpenReason = Literal["failing", "out_of_credit", "rate_limited", "on_trial"]
 Condition = Literal["closed", "open", "half_open"]
@@ -26,15 +26,15 @@ Entry = Literal["free", "trial", "refused"]
 CallResult = Literal["succeeded", "failed", "rate_limited", "rejected", "cancelled"]
 
 N_LAST_ERRORS = 3
-TRIAL_S = 2.0  # what a trial may take; nobody knows
+TRIAL_S = 2.0  # assumed longest time of a trial, for Retry-After
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_CONDITIONS: dict[OpenReason, Condition] = {
+_CONDITION_OF: dict[OpenReason, Condition] = {
     "failing": "open",
     "out_of_credit": "open",
     "rate_limited": "open",
     "on_trial": "half_open",
 }
-_CAUSES: dict[OpenReason, type[ProviderError]] = {
+_CAUSE_OF: dict[OpenReason, type[ProviderError]] = {
     "out_of_credit": ProviderOutOfCredit,
     "rate_limited": ProviderRateLimited,
 }
@@ -42,20 +42,20 @@ _CAUSES: dict[OpenReason, type[ProviderError]] = {
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """What went wrong, without the provider's words."""
+    """An error of a call, without the provider's message."""
 
-    error: str  # the class
+    error: str  # name of the error class
     status: int | None
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """How the breaker sees one arm at the moment."""
+    """The state of one arm's breaker now."""
 
     condition: Condition
-    since: datetime | None  # None: nothing ever went wrong
-    until: datetime | None  # None: it does not rest
+    since: datetime | None  # None: closed since the start
+    until: datetime | None  # None: it is not cooling down
     n_failures: int  # in a row
     last_errors: tuple[LastError, ...]  # newest first
     counts: Mapping[CallResult, int]  # of calls, since the process started
@@ -65,7 +65,7 @@ class BreakerState:
 class _State:
     n_failures: int = 0  # in a row
     n_limits: int = 0  # in a row
-    is_open: bool = False  # only a trial brings the arm back
+    needs_trial: bool = False  # only a successful trial closes the breaker
     reason: OpenReason = "failing"
     since: datetime | None = None
     until: datetime = _LONG_AGO
@@ -74,15 +74,14 @@ class _State:
 
 
 class Breaker:
-    """The rests of all arms, in this process.
+    """The circuit breakers of all arms, in this process.
 
     Args:
-        failures_to_open: so many failures in a row make an arm rest.
-        rest_s: for how long; also how long a provider rests that asks us to wait without saying
-            until when.
-        long_rest_s: how long an arm rests whose account has no credit, or whose provider asked that
-            `failures_to_open` times in a row. No provider's wish is followed for longer, and no trial
-            may stay without a result for longer.
+        failures_to_open: failures in a row that open the breaker.
+        rest_s: cool-down after them, seconds; also after a rate limit without a time to wait.
+        long_rest_s: cool-down of an account without credit, or after `failures_to_open` rate limits in a
+            row, seconds. It is also the longest cool-down after any rate limit, and the longest time
+            that a trial may stay without a result.
     """
 
     def __init__(
@@ -95,61 +94,61 @@ class Breaker:
         self._states: defaultdict[Upstream, _State] = defaultdict(_State)
 
     def open_reason(self, arm: Arm) -> str | None:
-        """Why the arm should not be called now; None: it may be."""
+        """Why the arm should not be called now; None: it may be called."""
         state = self._state(arm)
-        left_s = self._left_s(state)
-        if left_s <= 0:
+        remaining_s = self._remaining_s(state)
+        if remaining_s <= 0:
             return None
         if state.reason == "on_trial":
             return "one call is testing it after failures"
         if state.reason == "rate_limited":
-            return f"cooling down for {left_s:.0f} s more: its provider asked to wait"
+            return f"cooling down for {remaining_s:.0f} s more: its provider asked to wait"
         if state.reason == "out_of_credit":
-            return f"cooling down for {left_s:.0f} s more: the provider account has no credit"
-        return f"cooling down for {left_s:.0f} s more after {state.n_failures} failures in a row"
+            return f"cooling down for {remaining_s:.0f} s more: the provider account has no credit"
+        return f"cooling down for {remaining_s:.0f} s more after {state.n_failures} failures in a row"
 
     def open_cause(self, arm: Arm) -> type[ProviderError]:
-        """What the arm rests of; of nothing in particular where it does not."""
+        """The error that the arm is cooling down from; ProviderError if it is not, or if it just fails."""
         state = self._state(arm)
-        return _CAUSES.get(state.reason, ProviderError) if self._left_s(state) > 0 else ProviderError
+        return _CAUSE_OF.get(state.reason, ProviderError) if self._remaining_s(state) > 0 else ProviderError
 
     def reopens_in_s(self, arm: Arm) -> float:
-        """How much longer the arm rests, seconds; while a call is trying it, a guess."""
+        """How much longer the arm cools down, seconds; an estimate during a trial."""
         state = self._state(arm)
-        left_s = max(0.0, self._left_s(state))
-        return min(left_s, TRIAL_S) if state.reason == "on_trial" else left_s
+        remaining_s = max(0.0, self._remaining_s(state))
+        return min(remaining_s, TRIAL_S) if state.reason == "on_trial" else remaining_s
 
     def begin(self, arm: Arm) -> Entry:
-        """Note that a call starts. `refused`: the arm has begun to rest since it was chosen."""
+        """Record that a call begins. `refused`: the arm has been cooling down since it was chosen."""
         state = self._state(arm)
-        if self._left_s(state) > 0:
+        if self._remaining_s(state) > 0:
             return "refused"
-        if not state.is_open:
+        if not state.needs_trial:
             return "free"
         self._cool_down(state, "on_trial", self._long_rest_s)
         return "trial"
 
     def succeeded(self, arm: Arm) -> None:
-        """The arm answered."""
+        """Record that the arm answered."""
         state = self._state(arm)
         state.counts["succeeded"] += 1
         state.n_failures = state.n_limits = 0
-        if state.is_open:
-            state.is_open, state.since = False, self._clock()
+        if state.needs_trial:
+            state.needs_trial, state.since = False, self._clock()
         if state.reason != "rate_limited":
             state.until = _LONG_AGO
 
     def failed(self, arm: Arm, error: ProviderError, *, is_trial: bool = False) -> None:
-        """The call ended with this error."""
+        """Record that the call ended with this error."""
         state = self._state(arm)
-        if isinstance(error, ProviderRejected):  # the caller's fault
+        if isinstance(error, ProviderRejected):  # the client's fault
             state.counts["rejected"] += 1
-            self._give_back(state, is_trial=is_trial)
+            self._release_trial(state, is_trial=is_trial)
             return
         state.last_errors.appendleft(LastError(type(error).__name__, error.status, self._clock()))
         if isinstance(error, ProviderOutOfCredit):
             state.counts["failed"] += 1
-            state.is_open = True
+            state.needs_trial = True
             self._cool_down(state, "out_of_credit", self._long_rest_s, is_trial=is_trial)
         elif isinstance(error, ProviderRateLimited):
             state.counts["rate_limited"] += 1
@@ -159,16 +158,16 @@ class Breaker:
             self._count_failure(state, is_trial=is_trial)
 
     def released(self, arm: Arm, *, is_trial: bool = False) -> None:
-        """The call was given up, which says nothing about the arm; a trial makes room for the next."""
+        """Record that the call was cancelled: no result; a cancelled trial allows the next one."""
         state = self._state(arm)
         state.counts["cancelled"] += 1
-        self._give_back(state, is_trial=is_trial)
+        self._release_trial(state, is_trial=is_trial)
 
     def state_of(self, arm: Arm) -> BreakerState:
-        """How the arm stands now."""
+        """The state of the arm's breaker now."""
         state = self._state(arm)
-        is_cooling_down = self._left_s(state) > 0
-        condition: Condition = _CONDITIONS[state.reason] if is_cooling_down else _cooled_down(state)
+        is_cooling_down = self._remaining_s(state) > 0
+        condition: Condition = _CONDITION_OF[state.reason] if is_cooling_down else _condition_when_cool(state)
         has_cooled_down = not is_cooling_down and state.until > _LONG_AGO
         return BreakerState(
             condition,
@@ -185,32 +184,32 @@ class Breaker:
     def _count_failure(self, state: _State, *, is_trial: bool) -> None:
         state.counts["failed"] += 1
         state.n_failures += 1
-        state.is_open |= state.n_failures >= self._failures_to_open
-        if state.is_open:
+        state.needs_trial |= state.n_failures >= self._failures_to_open
+        if state.needs_trial:
             self._cool_down(state, "failing", self._rest_s, is_trial=is_trial)
 
     def _wait_s(self, state: _State, error: ProviderRateLimited) -> float:
         if error.retry_after_s is not None:
             return min(error.retry_after_s, self._long_rest_s)
-        is_storm = state.n_limits >= self._failures_to_open
-        return self._long_rest_s if is_storm else min(self._rest_s, self._long_rest_s)
+        is_repeated = state.n_limits >= self._failures_to_open
+        return self._long_rest_s if is_repeated else min(self._rest_s, self._long_rest_s)
 
-    def _give_back(self, state: _State, *, is_trial: bool) -> None:
+    def _release_trial(self, state: _State, *, is_trial: bool) -> None:
         if is_trial and state.reason == "on_trial":
             state.until = self._clock()
 
-    def _left_s(self, state: _State) -> float:
+    def _remaining_s(self, state: _State) -> float:
         return (state.until - self._clock()).total_seconds()
 
     def _cool_down(
         self, state: _State, reason: OpenReason, seconds: float, *, is_trial: bool = False
     ) -> None:
-        """Rest at least so long; what was said before still holds, unless a trial call brings the news."""
+        """Cool down at least so long. A longer cool-down stays, unless a trial reports the error."""
         now = self._clock()
         until = now + timedelta(seconds=seconds)
         if until > state.until or (is_trial and state.reason == "on_trial"):
             state.reason, state.since, state.until = reason, now, until
 
 
-def _cooled_down(state: _State) -> Condition:
-    return "half_open" if state.is_open else "closed"
+def _condition_when_cool(state: _State) -> Condition:
+    return "half_open" if state.needs_trial else "closed"

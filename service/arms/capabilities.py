@@ -1,4 +1,4 @@
-"""What a request needs of the model that answers it, and what an arm is known to lack."""
+"""The capabilities that a request needs, and those that an arm is known to lack."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from service.domain.arm import Arm
 from service.domain.basics import Json
 
-# An arm that lists capabilities has none of these but those it lists; of an arm that lists none, nothing is
-# known. The others are held only against an arm that is known to lack them.
+# An arm that lists capabilities lacks the LISTED ones that it does not list. If it lists none, none is known.
+# The other capabilities exclude an arm only if it is known to lack them.
 LISTED = frozenset({"tools", "json_schema", "vision", "audio", "files"})
 CAPABILITIES = LISTED | {
     "tool_choice",
@@ -18,7 +18,7 @@ CAPABILITIES = LISTED | {
     "logprobs",
     "streaming",
 }
-_PARTS = {"image_url": "vision", "input_audio": "audio", "file": "files"}
+_PART_NEEDS = {"image_url": "vision", "input_audio": "audio", "file": "files"}
 
 
 def lacking(arm: Arm, needed: frozenset[str]) -> frozenset[str]:
@@ -59,5 +59,5 @@ def _parts(body: Json) -> Iterator[str]:
     for message in body["messages"]:
         content = message.get("content")
         for part in content if isinstance(content, list) else []:
-            if (need := _PARTS.get(str(part.get("type")))) is not None:
+            if (need := _PART_NEEDS.get(str(part.get("type")))) is not None:
                 yield need

@@ -1,4 +1,4 @@
-"""The arms: which there are, under which names, and which of them may answer a query."""
+"""The arms: their names and states, and which of them may answer a query."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from service.domain.registration import ArmRegistration, ArmState
 from service.domain.tokens import prompt_tokens, tokenizer_of
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer
 
-USUAL_ANSWER_TOKENS = 300  # where neither the request nor the log tells how long an answer gets
+USUAL_ANSWER_TOKENS = 300  # assumed length of an answer if neither request nor log says
 
 
-_ASIDE: dict[ArmState, str] = {
+_NOT_ANSWERING: dict[ArmState, str] = {
     "shadow": "is in shadow and does not answer clients yet",
     "retired": "is retired",
 }
@@ -31,13 +31,13 @@ _ASIDE: dict[ArmState, str] = {
 
 @dataclass(slots=True)
 class Catalog:
-    """The arms of this service, in the operator's order, as they stand now.
+    """The arms of this service in their present states, in the operator's order.
 
     Args:
-        arms: those that answer, draining ones included.
-        aside: those in shadow and the retired.
-        enrolments: what is known of them beyond their configuration, by arm id.
-        required_data_use: what the provider of every answer has to promise.
+        arms: those that answer clients, draining ones included.
+        aside: those in shadow, and retired ones.
+        registrations: what was set at runtime, by arm id.
+        required_data_use: promises that the provider of every answer must give.
     """
 
     arms: tuple[Arm, ...]
@@ -48,37 +48,38 @@ class Catalog:
     required_data_use: frozenset[str] = frozenset()
 
     def put(self, arms: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> None:
-        """Replace everything at once: decisions are made on the arms before or on those after."""
+        """Replace all arms and registrations at once."""
         states = {arm.arm_id: _state(registrations, arm) for arm in arms}
         self.registrations = registrations
-        self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _ASIDE)
-        self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _ASIDE)
+        self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _NOT_ANSWERING)
+        self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _NOT_ANSWERING)
 
     def state(self, arm: Arm) -> ArmState:
         return _state(self.registrations, arm)
 
     @property
     def default_state(self) -> ArmState:
-        """The default arm's: other settings, or another replica, may have taken it out of service."""
+        """The state of the default arm: other settings or another replica may take it out of service."""
         registration = self.registrations.get(self.default_arm_id)
         return "active" if registration is None else registration.state
 
     def newcomers(self, arms: Sequence[Arm]) -> NDArray[np.bool_]:
-        """Which of these arms came when others had been rated, shape (n_arms,)."""
-        known = [self.registrations.get(arm.arm_id) for arm in arms]
-        return np.array(
-            [registration is not None and registration.is_newcomer for registration in known], dtype=np.bool_
-        )
+        """Which of these arms were added after others had been rated, shape (n_arms,)."""
+        registrations = [self.registrations.get(arm.arm_id) for arm in arms]
+        return np.array([r is not None and r.is_newcomer for r in registrations], dtype=np.bool_)
 
-    def in_todays_prices(self, near: NeighbourColumns, now: datetime) -> NeighbourColumns:
-        """The neighbours with dollars as they would be billed now."""
+    def in_todays_prices(self, neighbours: NeighbourColumns, now: datetime) -> NeighbourColumns:
+        """The neighbours with their cost at today's prices."""
         if not any(registration.price_changes for registration in self.registrations.values()):
-            return near
-        billed = zip(near.arm.tolist(), near.cost_usd.tolist(), near.age_s.tolist(), strict=True)
+            return neighbours
+        billed = zip(
+            neighbours.arm.tolist(), neighbours.cost_usd.tolist(), neighbours.age_s.tolist(), strict=True
+        )
         dollars = [
-            self._todays_usd(near.arm_ids[arm], usd, now - timedelta(seconds=age)) for arm, usd, age in billed
+            self._todays_usd(neighbours.arm_ids[arm], usd, now - timedelta(seconds=age))
+            for arm, usd, age in billed
         ]
-        return replace(near, cost_usd=np.array(dollars))
+        return replace(neighbours, cost_usd=np.array(dollars))
 
     def _todays_usd(self, arm_id: str, cost_usd: float, decided_at: datetime) -> float:
         registration = self.registrations.get(arm_id)
@@ -100,44 +101,44 @@ class Catalog:
         raise UnknownModel(f"model {name!r} does not exist; there are: {known}", param=param)
 
     def find(self, name: str) -> Arm:
-        """The arm with that id or alias that answers callers.
+        """The arm with that id or alias, if it answers clients.
 
         Raises:
-            UnknownModel: there is none.
+            UnknownModel: there is none, or it is in shadow or retired.
         """
         arm = self.known(name)
-        if (why := _ASIDE.get(self.state(arm))) is not None:
+        if (why := _NOT_ANSWERING.get(self.state(arm))) is not None:
             raise UnknownModel(f"model {name!r} {why}", param="model")
         return arm
 
-    def eligible(self, query: Query, kept_id: str | None = None) -> tuple[list[Arm], list[Rejection]]:
+    def eligible(self, query: Query, loop_arm_id: str | None = None) -> tuple[list[Arm], list[Rejection]]:
         """The arms that may answer, and why the others may not.
 
         Args:
-            kept_id: the arm that a conversation cannot leave now; it may answer even if it rests or drains.
+            loop_arm_id: the arm of a tool loop; it may answer even if it is cooling down or draining.
 
         Raises:
-            UnknownModel: the caller names an arm that does not exist.
-            ContextTooLong: the prompt is longer than the window of every arm asked for.
+            UnknownModel: the client names an arm that does not exist.
+            ContextTooLong: the prompt is longer than the window of every requested arm.
             NoEligibleArm: no arm is left; the message says why for each.
-            AllArmsFailed: those that are left all rest after failures.
+            AllArmsFailed: every arm that could answer is cooling down.
         """
-        asked_for = query.requested_model
-        arms = [*self.arms, *self.aside] if asked_for is None else [self.find(asked_for)]
+        requested = query.requested_model
+        arms = [*self.arms, *self.aside] if requested is None else [self.find(requested)]
         demands = self._demands(query)
         reasons = {
-            arm.arm_id: self._stands_aside(arm, asked_for is not None or arm.arm_id == kept_id)
+            arm.arm_id: self._state_against(arm, requested is not None or arm.arm_id == loop_arm_id)
             or _reason_against(arm, demands)
             for arm in arms
         }
         rejected = [Rejection(arm_id, reason) for arm_id, reason in reasons.items() if reason is not None]
         able = [arm for arm in arms if reasons[arm.arm_id] is None]
         if not able:
-            raise _nothing_left(arms, rejected, query)
+            raise _none_eligible(arms, rejected, query)
         cooling_down = [
             Rejection(arm.arm_id, why)
             for arm in able
-            if arm.arm_id != kept_id and (why := self.breaker.open_reason(arm))
+            if arm.arm_id != loop_arm_id and (why := self.breaker.open_reason(arm))
         ]
         if len(cooling_down) == len(able):
             raise self._all_cooling_down(able, cooling_down)
@@ -152,7 +153,7 @@ class Catalog:
         return [arm for arm in able if self.breaker.open_reason(arm) is None]
 
     def _all_cooling_down(self, arms: Sequence[Arm], cooling_down: Sequence[Rejection]) -> AllArmsFailed:
-        reasons = {rest.arm_id: rest.reason for rest in cooling_down}
+        reasons = {rejection.arm_id: rejection.reason for rejection in cooling_down}
         first_back = sorted(arms, key=self.breaker.reopens_in_s)
         why = "; ".join(f"{arm.arm_id}: {reasons[arm.arm_id]}" for arm in first_back)
         return no_answer(
@@ -175,11 +176,11 @@ class Catalog:
     def _ids(self, names: Iterable[str], param: str) -> frozenset[str]:
         return frozenset(self.known(name, param=param).arm_id for name in names)
 
-    def _stands_aside(self, arm: Arm, is_wanted: bool) -> str | None:
+    def _state_against(self, arm: Arm, is_wanted: bool) -> str | None:
         state = self.state(arm)
         if state == "draining" and not is_wanted:
             return "is draining"
-        return _ASIDE.get(state)
+        return _NOT_ANSWERING.get(state)
 
     def reason_against(self, arm: Arm, query: Query) -> str | None:
         """Why the arm may not answer the query, whatever its state; None: it may. Raises UnknownModel."""
@@ -188,12 +189,12 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class _Demands:
-    """What a query asks of the arm that answers it, found out once for all arms.
+    """The demands of a query on the arm that answers it, read once for all arms.
 
     Args:
-        allowed: arms by id; None: all.
-        abilities: that its body needs.
-        data_use: what the arm's provider has to promise.
+        allowed: ids of the allowed arms; None: all.
+        abilities: capabilities that its body needs.
+        data_use: promises that the arm's provider must give.
     """
 
     query: Query
@@ -219,12 +220,12 @@ def _reason_against(arm: Arm, demands: _Demands) -> str | None:
 
 
 def _reason_of_size(arm: Arm, query: Query) -> str | None:
-    answer = query.max_output_tokens
-    if answer is not None and arm.max_output_tokens is not None and answer > arm.max_output_tokens:
-        return f"an answer of {answer} tokens exceeds its limit of {arm.max_output_tokens}"
+    n_answer = query.max_output_tokens
+    if n_answer is not None and arm.max_output_tokens is not None and n_answer > arm.max_output_tokens:
+        return f"an answer of {n_answer} tokens exceeds its limit of {arm.max_output_tokens}"
     if fits(arm, query):
         return None
-    wanted = f" with an answer of {answer}" if answer else ""
+    wanted = f" with an answer of {n_answer}" if n_answer else ""
     n_prompt = prompt_tokens(arm, query)
     about = "" if tokenizer_of(arm) in query.counts else "about "
     return f"prompt of {about}{n_prompt} tokens{wanted} exceeds its window of {arm.context_window}"
@@ -238,10 +239,10 @@ def _reason_of_ability(arm: Arm, query: Query, needed: frozenset[str]) -> str | 
 
 
 def _reason_of_cost(arm: Arm, query: Query) -> str | None:
-    dearest = query.options.max_cost_usd
-    if dearest is None or (expected := list_cost_usd(arm, query)) <= dearest:
+    max_cost_usd = query.options.max_cost_usd
+    if max_cost_usd is None or (expected := list_cost_usd(arm, query)) <= max_cost_usd:
         return None
-    return f"expected cost of {expected:.6f} USD exceeds max_cost_usd {dearest}"
+    return f"expected cost of {expected:.6f} USD exceeds max_cost_usd {max_cost_usd}"
 
 
 def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:
@@ -250,19 +251,19 @@ def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:
 
 
 def fits(arm: Arm, query: Query) -> bool:
-    """Whether the prompt, and the answer asked for, fit the arm's context window."""
+    """Whether the prompt and the requested answer length fit the arm's context window."""
     if arm.context_window is None:
         return True
     return prompt_tokens(arm, query) + (query.max_output_tokens or 0) <= arm.context_window
 
 
 def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKENS) -> Decimal:
-    """What the query would cost by the price list, US dollars."""
+    """Expected cost of the query at the arm's prices, US dollars."""
     n_output = min(answer_tokens, query.max_output_tokens or answer_tokens) * (query.body.get("n") or 1)
     return (query.n_prompt_tokens * arm.price.input + n_output * arm.price.output) / 1_000_000
 
 
-def _nothing_left(
+def _none_eligible(
     arms: Sequence[Arm], rejected: Sequence[Rejection], query: Query
 ) -> NoEligibleArm | ContextTooLong:
     reasons = "; ".join(f"{r.arm_id}: {r.reason}" for r in rejected)

@@ -1,4 +1,4 @@
-"""Arms from settings: configured models, else those of the provider keys that are set, else the simulator."""
+"""Arms from settings: configured models, else those of the provider keys that are set, else simulated."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from service.settings.settings import Settings
 OPENROUTER_URL = "https://openrouter.ai/api/v1"
 OPENAI_URL = "https://api.openai.com/v1"
 
-# For five minutes, in prices of plain input. What is kept for an hour costs double, and is booked like this.
+# Price of writing to the cache for five minutes, in prices of input. Writing for an hour, at double the
+# price of input, is charged the same here.
 ANTHROPICS_CACHE_WRITE = Decimal("1.25")
 
-# What LiteLLM's list calls capabilities. Only its "no" is used: that it says nothing means nothing.
+# LiteLLM's names of capabilities. Only its "no" is used: a missing entry says nothing.
 _CAPABILITIES = {
     "supports_function_calling": "tools",
     "supports_tool_choice": "tool_choice",
@@ -39,7 +40,7 @@ _CAPABILITIES = {
 
 @dataclass(frozen=True, slots=True)
 class ArmList:
-    """The arms in use, and why others were left out."""
+    """The arms in use, and why other models were left out."""
 
     arms: tuple[Arm, ...]
     left_out: tuple[str, ...] = ()
@@ -55,15 +56,15 @@ def choose_arms(
     known: Sequence[Mapping[str, Any]],
     simulated: Sequence[Arm],
 ) -> ArmList:
-    """Find the arms to use.
+    """Choose the arms to use.
 
     Args:
-        environ: where the keys are.
+        environ: variables with the keys of providers.
         known: well-known models, in the shape of `models:` entries.
-        simulated: the arms of the simulator, for when nothing else is configured.
+        simulated: the arms of the simulator, used if nothing else is configured.
 
     Raises:
-        StartupError: a name in LLM_MODELS or DEFAULT_MODEL means nothing, or no arm is usable.
+        StartupError: LLM_MODELS or DEFAULT_MODEL names an unknown model, or no arm is usable.
     """
     known_arms = [ModelSettings.model_validate(entry) for entry in known]
     if settings.models:
@@ -87,7 +88,7 @@ def choose_arms(
 
 
 def default_arm_id(settings: Settings, arms: Sequence[Arm]) -> str:
-    """The id of the arm that answers when the router has nothing to go by.
+    """The id of the arm that answers when the router trusts no arm.
 
     Raises:
         StartupError: DEFAULT_MODEL names none of the arms.
@@ -97,8 +98,8 @@ def default_arm_id(settings: Settings, arms: Sequence[Arm]) -> str:
     for arm in arms:
         if settings.default_model == arm.arm_id or settings.default_model in arm.aliases:
             return arm.arm_id
-    there_are = ", ".join(arm.arm_id for arm in arms)
-    raise StartupError(f"DEFAULT_MODEL: {settings.default_model!r} is none of the models in use: {there_are}")
+    in_use = ", ".join(arm.arm_id for arm in arms)
+    raise StartupError(f"DEFAULT_MODEL: {settings.default_model!r} is not one of the models in use: {in_use}")
 
 
 def _with_keys(
@@ -113,16 +114,16 @@ def _by_name(name: str, candidates: Sequence[Arm], environ: Mapping[str, str]) -
     for arm in candidates:
         if name in (arm.arm_id, *arm.aliases):
             return arm
-    made = _from_vendor_name(name, environ)
-    if made is None:
+    arm_of_vendor = _from_vendor_name(name, environ)
+    if arm_of_vendor is None:
         raise StartupError(
-            f"LLM_MODELS: {name!r} is no configured model, and no key that is set can reach it"
+            f"LLM_MODELS: {name!r} is not a configured model, and no provider key is set that can reach it"
         )
-    return made
+    return arm_of_vendor
 
 
 def _from_vendor_name(name: str, environ: Mapping[str, str]) -> Arm | None:
-    """An arm for `vendor/model`, by whichever key reaches it."""
+    """An arm for `vendor/model`, reached by the key of the vendor or of OpenRouter."""
     vendor, _, model = name.partition("/")
     if vendor == "ollama" and (base := environ.get("OLLAMA_BASE_URL")):
         return Arm(name, "openai", model, base_url=f"{base.rstrip('/')}/v1")
@@ -138,7 +139,7 @@ def _from_vendor_name(name: str, environ: Mapping[str, str]) -> Arm | None:
 
 
 def arm_of(settings: ModelSettings) -> Arm:
-    """The arm of a `models:` entry; what it leaves out comes from LiteLLM's price list, if it is there."""
+    """The arm of a `models:` entry; missing fields come from LiteLLM's price list, if it is installed."""
     arm = Arm(
         arm_id=settings.id,
         provider=settings.provider,
@@ -164,14 +165,14 @@ def arm_of(settings: ModelSettings) -> Arm:
 
 
 def priced(arm: Arm, price: Price) -> Arm:
-    """The arm at that price; what it does not say of writing into the cache is as Anthropic has it."""
+    """The arm at that price; a missing price of cache writes is Anthropic's for its models."""
     if price.cache_write is None and arm.provider == "anthropic":
         price = replace(price, cache_write=price.input * ANTHROPICS_CACHE_WRITE)
     return replace(arm, price=price)
 
 
 def _listed(arm: Arm) -> Arm:
-    """The arm with price, limits and lacks from LiteLLM's price list; as it was when not listed there."""
+    """The arm with price, limits and lacks from LiteLLM's price list; unchanged if it is not listed."""
     prices = _price_list()
     entry = prices.get(arm.model) or prices.get(arm.model.rpartition("/")[2]) or {}
     lacks = {name for key, name in _CAPABILITIES.items() if entry.get(key) is False}
@@ -203,12 +204,12 @@ def _listed(arm: Arm) -> Arm:
 
 
 def _tokens(listed: object) -> int | None:
-    """A limit; the list has words in places."""
+    """A limit in tokens; the list has text in some places."""
     return listed if isinstance(listed, int) and listed > 0 else None
 
 
 def _with_public_prior(arm: Arm) -> Arm:
-    """The arm with what is publicly known of its model, where its own settings say nothing."""
+    """The arm with the public prior of its model, unless its own settings give a quality."""
     if arm.prior_quality is not None or (known := public_prior(arm.model)) is None:
         return arm
     return replace(arm, prior_quality=known.quality, prior_source=known.source)
@@ -216,7 +217,7 @@ def _with_public_prior(arm: Arm) -> Arm:
 
 @cache
 def _price_list() -> Mapping[str, Any]:
-    """LiteLLM's price list, read as data: importing the library takes seconds."""
+    """LiteLLM's price list, read as a file because importing the library takes seconds."""
     spec = importlib.util.find_spec("litellm")
     if spec is None or not spec.submodule_search_locations:
         return {}

@@ -1,4 +1,4 @@
-"""The arms at runtime: added, re-priced, tried in shadow, drained, retired; every replica follows."""
+"""Change arms at runtime: add, re-price, try in shadow, drain, retire; every replica follows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from service.settings.settings import Settings
 log = structlog.get_logger(__name__)
 
 _KEY_NAME = re.compile(r"[A-Z0-9_]+_API_KEY")
-# An arm sends its key to its base_url: none of these is for models.
+# An arm sends its key to its base_url, so an arm may use none of these.
 _OUR_SECRETS = {
     n.upper() for n, f in Settings.model_fields.items() if SecretStr.__name__ in str(f.annotation)
 }
@@ -33,7 +33,7 @@ _OUR_SECRETS = {
 
 @dataclass(frozen=True, slots=True)
 class ArmChange:
-    """What an operator wants otherwise of an arm; None: as it is."""
+    """The changes of one arm; None leaves a field as it is."""
 
     state: ArmState | None = None
     price: Price | None = None
@@ -43,7 +43,7 @@ class ArmChange:
 
 @dataclass(frozen=True, slots=True)
 class ArmOverview:
-    """One arm, and what was observed of it; `enrolment=None`: PostgreSQL was not reached since the start."""
+    """One arm, and its figures; `registration=None`: PostgreSQL was not reached since the start."""
 
     arm: Arm
     state: ArmState
@@ -53,11 +53,11 @@ class ArmOverview:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """Changes the arms at runtime, and keeps the catalogue and the budget at what was changed.
+    """Changes arms at runtime, and applies the changes to the catalogue and the budget.
 
     Args:
-        configured: the arms of the settings, in the operator's order; those added come after them.
-        environ: where the keys of providers are.
+        configured: the arms of the settings, in the operator's order; added arms come after them.
+        environ: variables with the keys of providers.
     """
 
     configured: tuple[Arm, ...]
@@ -68,7 +68,7 @@ class Lifecycle:
     clock: Clock
 
     def follow(self, registrations: Mapping[str, ArmRegistration]) -> None:
-        """Put into force what this or another replica has changed."""
+        """Apply the changes that this or another replica has committed."""
         before = self.catalog.registrations
         self.catalog.put(line_up(self.configured, registrations), registrations)
         if (state := self.catalog.default_state) != "active":
@@ -79,23 +79,23 @@ class Lifecycle:
                 self.pacer.reprice(arm_id, float(change.factor))
 
     async def listed(self) -> list[ArmOverview]:
-        """Every arm, retired ones too. Raises StoreUnavailable."""
+        """Every arm, including retired ones. Raises StoreUnavailable."""
         figures = await self.registry.figures()
         arms = (*self.catalog.arms, *self.catalog.aside)
-        return [self._listed(arm, figures.get(arm.arm_id)) for arm in arms]
+        return [self._overview(arm, figures.get(arm.arm_id)) for arm in arms]
 
     async def show(self, arm_id: str) -> ArmOverview:
         """One arm. Raises UnknownModel, StoreUnavailable."""
         figures = await self.registry.figures()
-        return self._listed(self.catalog.known(arm_id), figures.get(arm_id))
+        return self._overview(self.catalog.known(arm_id), figures.get(arm_id))
 
     async def add(self, model: ModelSettings, shadow: Shadow | None, reason: str | None) -> None:
-        """Add an arm: a newcomer, which is tried soon, or one in shadow.
+        """Add an arm: as a newcomer, which is tried soon, or in shadow.
 
         Raises:
             BadRequest: the model breaks a rule.
             ModelConflict: its id or an alias is taken.
-            StoreUnavailable: PostgreSQL is away.
+            StoreUnavailable: PostgreSQL is unreachable.
         """
         self._check(model)
         arm, now = arm_of(model), self.clock()
@@ -111,10 +111,11 @@ class Lifecycle:
         )
 
         def decide(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
-            taken = {name for one in line_up(self.configured, known) for name in (one.arm_id, *one.aliases)}
+            arms = line_up(self.configured, known)
+            taken = {name for other in arms for name in (other.arm_id, *other.aliases)}
             if clash := sorted((taken | known.keys()) & {arm.arm_id, *arm.aliases}):
                 raise ModelConflict(
-                    f"id and aliases must be new, {clash[0]!r} exists; PATCH changes it, even when retired",
+                    f"id and aliases must be new, {clash[0]!r} exists; change it with PATCH, even if retired",
                     param="id" if clash[0] == arm.arm_id else "aliases",
                 )
             return registration
@@ -122,13 +123,13 @@ class Lifecycle:
         await self.registry.change(decide)
 
     async def change(self, arm_id: str, change: ArmChange) -> None:
-        """Re-price an arm, or have it drained, retired, tried in shadow, or active again.
+        """Re-price, drain, retire or reactivate an arm, or try it in shadow.
 
         Raises:
-            UnknownModel: there is none of that id.
-            BadRequest: an arm without a share and a cap is to go into shadow.
-            ModelConflict: the default model, or the last active one, must stay active.
-            StoreUnavailable: PostgreSQL is away.
+            UnknownModel: no arm has that id.
+            BadRequest: the arm is to go into shadow without a share and a cap.
+            ModelConflict: the default model and the last active model must stay active.
+            StoreUnavailable: PostgreSQL is unreachable.
         """
 
         def decide(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
@@ -137,17 +138,17 @@ class Lifecycle:
             if arm is None:
                 raise UnknownModel(f"model {arm_id!r} does not exist", param="model_id")
             if change.state not in (None, "active"):
-                self._must_be_dispensable(arm, [a for a in arms if _state(known, a) == "active"])
+                self._require_dispensable(arm, [a for a in arms if _state(known, a) == "active"])
             now = self.clock()
             before = known.get(arm_id) or ArmRegistration(arm_id, added_at=now, changed_at=now)
             return _changed(before, arm, change, now)
 
         await self.registry.change(decide)
 
-    def _listed(self, arm: Arm, figures: ArmFigures | None) -> ArmOverview:
+    def _overview(self, arm: Arm, figures: ArmFigures | None) -> ArmOverview:
         return ArmOverview(arm, self.catalog.state(arm), self.catalog.registrations.get(arm.arm_id), figures)
 
-    def _must_be_dispensable(self, arm: Arm, active: Sequence[Arm]) -> None:
+    def _require_dispensable(self, arm: Arm, active: Sequence[Arm]) -> None:
         if arm.arm_id == self.catalog.default_arm_id:
             raise ModelConflict(f"DEFAULT_MODEL must stay active, and it is {arm.arm_id!r}", param="state")
         if [a.arm_id for a in active] == [arm.arm_id]:
@@ -158,7 +159,7 @@ class Lifecycle:
         if len(set(names)) < len(names) or AUTO & set(names):
             raise BadRequest(f"id and aliases must differ and not be `auto`, got {names}", param="aliases")
         if model.base_url is not None and "@" in urlsplit(model.base_url).netloc:
-            raise BadRequest("base_url: must hold no user and no password", param="base_url")
+            raise BadRequest("base_url: must not contain a user or a password", param="base_url")
         key = model.api_key_env
         if key is None:
             return
@@ -173,10 +174,10 @@ class Lifecycle:
 
 
 def line_up(configured: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> list[Arm]:
-    """Every arm at its price: the configured ones, then those added, oldest first."""
+    """Every arm at its present price: configured arms, then added ones, oldest first."""
     ids = {arm.arm_id for arm in configured}
-    entries = [s for s in registrations.values() if s.entry is not None and s.arm_id not in ids]
-    added = [_added(registration) for registration in sorted(entries, key=lambda s: (s.added_at, s.arm_id))]
+    entries = [r for r in registrations.values() if r.entry is not None and r.arm_id not in ids]
+    added = [_added(registration) for registration in sorted(entries, key=lambda r: (r.added_at, r.arm_id))]
     return [_priced(arm, registrations.get(arm.arm_id)) for arm in (*configured, *added) if arm is not None]
 
 
@@ -200,7 +201,7 @@ def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:
 
 
 def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
-    """The entry with the price and window it was added with: replicas' price lists may differ."""
+    """The entry completed with price and window, since the price lists of replicas may differ."""
     price = PriceSettings(
         input=arm.price.input,
         output=arm.price.output,
@@ -215,7 +216,7 @@ def _changed(before: ArmRegistration, arm: Arm, change: ArmChange, now: datetime
     if state == "shadow" and shadow is None:
         raise BadRequest("shadow: field is required for state `shadow`", param="shadow")
     price = change.price or before.price
-    announced = None if price is None else price_change(arm.price, price, now)
+    new_change = None if price is None else price_change(arm.price, price, now)
     return replace(
         before,
         changed_at=now,
@@ -223,5 +224,5 @@ def _changed(before: ArmRegistration, arm: Arm, change: ArmChange, now: datetime
         shadow=shadow,
         price=price,
         reason=before.reason if change.reason is None else change.reason,
-        price_changes=before.price_changes if announced is None else (*before.price_changes, announced),
+        price_changes=before.price_changes if new_change is None else (*before.price_changes, new_change),
     )

@@ -1,4 +1,4 @@
-"""What is publicly known of a model's quality, before anybody rated an answer of it here."""
+"""Public priors: the quality of well-known models before any feedback on them here."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from importlib.resources import files
 
 import yaml
 
-REFERENCE_RATING = 1100.0  # a reward stands for beating an answer of a model rated so
-RATING_SCALE = 400.0  # a lead of so many points means odds of ten to one
+REFERENCE_RATING = 1100.0  # reward: the chance to beat an answer of a model with this rating
+RATING_SCALE = 400.0  # points of lead that mean odds of ten to one
 
-# Places where a model is served stand before its name, as do its makers: `us.anthropic.`, `openai/`.
-_PLACES = re.compile(r"^(.*/)?([a-z]+\.)*(meta-(?=llama))?")
-# What says how a model is served, not which it is. Any other tag may name another model, so it stays.
-_SERVING = re.compile(r"(:free|:nitro|:floor|-v\d+:\d+)$")
+# A model's name may begin with its region, host or maker: `us.anthropic.`, `openai/`.
+_PREFIX = re.compile(r"^(.*/)?([a-z]+\.)*(meta-(?=llama))?")
+# Tags that say how a model is served, not which it is. Any other tag may name another model, so it stays.
+_SERVING_TAG = re.compile(r"(:free|:nitro|:floor|-v\d+:\d+)$")
 _DATE = re.compile(r"-(20\d{6}|20\d\d-\d\d-\d\d|latest)$")
 _POINT = re.compile(r"(?<=\d)\.(?=\d)")
 
 
 @dataclass(frozen=True, slots=True)
 class PublicPrior:
-    """An expected mean reward, and the date of the table it is from."""
+    """An expected mean reward, and the date of its table."""
 
     quality: float
     source: str
@@ -32,8 +32,8 @@ class PublicPrior:
 def public_prior(model: str) -> PublicPrior | None:
     """The prior of an upstream's model; None when it is not in the table.
 
-    Its name may carry a vendor before it and a date behind it. A dated name that the table has is that
-    version; one that it has not is taken for the undated. Any other difference is another model.
+    The name may begin with a vendor and end with a date. A dated name in the table is that version; any
+    other dated name gets the prior of the undated one. Any other difference means another model.
     """
     table = _table()
     name = canonical(model)
@@ -42,7 +42,7 @@ def public_prior(model: str) -> PublicPrior | None:
 
 
 def quality_of(rating: float) -> float:
-    """A mean reward: the chance to beat a model of the reference rating.
+    """The mean reward of a rating: the chance to beat a model of the reference rating.
 
     q = 1 / (1 + 10^((reference - rating) / scale)), by Bradley & Terry (1952), as Elo scales it.
     """
@@ -51,8 +51,8 @@ def quality_of(rating: float) -> float:
 
 
 def canonical(model: str) -> str:
-    """A model's name without where and how it is served; `3.5` is written `3-5`."""
-    return _POINT.sub("-", _SERVING.sub("", _PLACES.sub("", model.lower()))).replace("@", "-")
+    """A model's name without its prefix and serving tags; `3.5` is written `3-5`."""
+    return _POINT.sub("-", _SERVING_TAG.sub("", _PREFIX.sub("", model.lower()))).replace("@", "-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,13 +50,13 @@ def fail(breaker: Breaker, n: int, error: ProviderError = BROKEN) -> None:
         breaker.failed(ARM, error, is_trial=breaker.begin(ARM) == "trial")
 
 
-def test_an_arm_that_was_never_called_does_not_rest(breaker: Breaker) -> None:
+def test_the_breaker_of_an_arm_that_was_never_called_is_closed(breaker: Breaker) -> None:
     assert breaker.open_reason(ARM) is None
     assert breaker.state_of(ARM) == BreakerState("closed", None, None, 0, (), {})
 
 
 @pytest.mark.parametrize("error", [BROKEN, TIMEOUT])
-def test_failures_in_a_row_make_an_arm_rest(breaker: Breaker, error: ProviderError) -> None:
+def test_failures_in_a_row_open_the_breaker(breaker: Breaker, error: ProviderError) -> None:
     fail(breaker, 2, error)
     assert breaker.open_reason(ARM) is None
 
@@ -66,7 +66,7 @@ def test_failures_in_a_row_make_an_arm_rest(breaker: Breaker, error: ProviderErr
     assert breaker.begin(ARM) == "refused"
 
 
-def test_a_success_in_between_starts_the_count_again(breaker: Breaker) -> None:
+def test_a_success_in_between_resets_the_count(breaker: Breaker) -> None:
     fail(breaker, 2)
     breaker.succeeded(ARM)
     fail(breaker, 2)
@@ -74,7 +74,7 @@ def test_a_success_in_between_starts_the_count_again(breaker: Breaker) -> None:
     assert breaker.open_reason(ARM) is None
 
 
-def test_a_rest_ends_by_itself(breaker: Breaker, clock: HandClock) -> None:
+def test_a_cool_down_ends_by_itself(breaker: Breaker, clock: HandClock) -> None:
     fail(breaker, 3)
 
     clock.forward(30)
@@ -82,7 +82,7 @@ def test_a_rest_ends_by_itself(breaker: Breaker, clock: HandClock) -> None:
     assert breaker.open_reason(ARM) is None
 
 
-def test_after_a_rest_one_call_may_try_the_arm(breaker: Breaker, clock: HandClock) -> None:
+def test_after_the_cool_down_one_trial_call_is_let_through(breaker: Breaker, clock: HandClock) -> None:
     fail(breaker, 3)
     clock.forward(30)
 
@@ -91,7 +91,7 @@ def test_after_a_rest_one_call_may_try_the_arm(breaker: Breaker, clock: HandCloc
     assert breaker.open_reason(ARM) == "one call is testing it after failures"
 
 
-def test_a_trial_that_succeeds_brings_the_arm_back(breaker: Breaker, clock: HandClock) -> None:
+def test_a_trial_that_succeeds_closes_the_breaker(breaker: Breaker, clock: HandClock) -> None:
     fail(breaker, 3)
     clock.forward(30)
 
@@ -103,7 +103,7 @@ def test_a_trial_that_succeeds_brings_the_arm_back(breaker: Breaker, clock: Hand
     assert breaker.open_reason(ARM) is None
 
 
-def test_a_trial_that_fails_makes_the_arm_rest_again(breaker: Breaker, clock: HandClock) -> None:
+def test_a_trial_that_fails_starts_another_cool_down(breaker: Breaker, clock: HandClock) -> None:
     fail(breaker, 3)
     clock.forward(30)
 
@@ -116,7 +116,7 @@ def test_a_trial_that_fails_makes_the_arm_rest_again(breaker: Breaker, clock: Ha
 
 
 @pytest.mark.parametrize("is_cancelled", [True, False])
-def test_a_trial_without_a_verdict_gives_its_place_to_the_next(
+def test_a_trial_without_a_result_allows_the_next_trial(
     breaker: Breaker, clock: HandClock, is_cancelled: bool
 ) -> None:
     fail(breaker, 3)
@@ -134,7 +134,7 @@ def test_a_trial_without_a_verdict_gives_its_place_to_the_next(
 
 
 @pytest.mark.parametrize("ends", ["cancelled", "rejected", "broken", "limited"])
-def test_a_call_from_before_the_rest_does_not_take_the_trials_place(
+def test_the_end_of_an_older_call_does_not_end_the_trial(
     breaker: Breaker, clock: HandClock, ends: str
 ) -> None:
     assert breaker.begin(ARM) == "free"
@@ -158,7 +158,7 @@ def test_a_call_from_before_the_rest_does_not_take_the_trials_place(
     assert breaker.begin(ARM) == "free"
 
 
-def test_a_trial_that_never_reports_back_does_not_hold_its_place_forever(
+def test_a_trial_that_never_ends_is_replaced_after_the_longest_cool_down(
     breaker: Breaker, clock: HandClock
 ) -> None:
     fail(breaker, 3)
@@ -172,7 +172,7 @@ def test_a_trial_that_never_reports_back_does_not_hold_its_place_forever(
     assert breaker.begin(ARM) == "trial"
 
 
-def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) -> None:
+def test_a_trial_that_is_rate_limited_waits_as_asked(breaker: Breaker, clock: HandClock) -> None:
     fail(breaker, 3)
     clock.forward(30)
 
@@ -185,7 +185,7 @@ def test_a_trial_that_is_told_to_wait_waits(breaker: Breaker, clock: HandClock) 
     assert breaker.begin(ARM) == "refused"
 
 
-def test_the_callers_own_mistakes_never_make_an_arm_rest(breaker: Breaker) -> None:
+def test_rejected_requests_never_open_the_breaker(breaker: Breaker) -> None:
     fail(breaker, 50, REJECTED)
 
     assert breaker.open_reason(ARM) is None
@@ -193,7 +193,7 @@ def test_the_callers_own_mistakes_never_make_an_arm_rest(breaker: Breaker) -> No
     assert breaker.state_of(ARM).last_errors == ()
 
 
-def test_a_rate_limit_is_obeyed_for_as_long_as_asked(breaker: Breaker, clock: HandClock) -> None:
+def test_a_rate_limit_cools_down_for_as_long_as_asked(breaker: Breaker, clock: HandClock) -> None:
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=12))
 
     assert breaker.open_reason(ARM) == "cooling down for 12 s more: its provider asked to wait"
@@ -201,7 +201,9 @@ def test_a_rate_limit_is_obeyed_for_as_long_as_asked(breaker: Breaker, clock: Ha
     assert breaker.open_reason(ARM) is None
 
 
-def test_a_rate_limit_neither_counts_as_failure_nor_forgives_any(breaker: Breaker, clock: HandClock) -> None:
+def test_a_rate_limit_neither_counts_as_a_failure_nor_resets_the_count(
+    breaker: Breaker, clock: HandClock
+) -> None:
     limited = ProviderRateLimited("429", retry_after_s=0)
 
     fail(breaker, 20, limited)
@@ -214,13 +216,13 @@ def test_a_rate_limit_neither_counts_as_failure_nor_forgives_any(breaker: Breake
     assert breaker.open_reason(ARM) == "cooling down for 30 s more after 3 failures in a row"
 
 
-@pytest.mark.parametrize(("asked_s", "rest_s"), [(None, 30), (86_400, 300)])
-def test_a_rate_limit_rests_within_bounds(
-    breaker: Breaker, clock: HandClock, asked_s: float | None, rest_s: float
+@pytest.mark.parametrize(("retry_after_s", "expected_s"), [(None, 30), (86_400, 300)])
+def test_the_cool_down_of_a_rate_limit_is_bounded(
+    breaker: Breaker, clock: HandClock, retry_after_s: float | None, expected_s: float
 ) -> None:
-    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=asked_s))
+    breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=retry_after_s))
 
-    clock.forward(rest_s - 1)
+    clock.forward(expected_s - 1)
     assert breaker.open_reason(ARM) is not None
     clock.forward(1)
     assert breaker.open_reason(ARM) is None
@@ -233,7 +235,7 @@ def test_an_answer_already_under_way_does_not_end_a_rate_limit(breaker: Breaker)
     assert breaker.open_reason(ARM) is not None
 
 
-def test_a_shorter_wish_does_not_shorten_a_rest(breaker: Breaker, clock: HandClock) -> None:
+def test_a_shorter_rate_limit_does_not_shorten_the_cool_down(breaker: Breaker, clock: HandClock) -> None:
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=60))
     breaker.failed(ARM, ProviderRateLimited("429", retry_after_s=1))
 
@@ -241,7 +243,7 @@ def test_a_shorter_wish_does_not_shorten_a_rest(breaker: Breaker, clock: HandClo
     assert breaker.open_reason(ARM) is not None
 
 
-def test_arms_rest_apart_unless_they_are_the_same_upstream(breaker: Breaker) -> None:
+def test_only_arms_of_the_same_upstream_share_a_breaker(breaker: Breaker) -> None:
     fail(breaker, 3)
 
     assert breaker.open_reason(replace(ARM, arm_id="an-alias")) is not None
@@ -250,7 +252,7 @@ def test_arms_rest_apart_unless_they_are_the_same_upstream(breaker: Breaker) -> 
     assert breaker.open_reason(replace(ARM, api_key_env="OTHER_KEY")) is None
 
 
-def test_a_storm_of_rate_limits_gets_a_long_rest(breaker: Breaker, clock: HandClock) -> None:
+def test_rate_limits_in_a_row_cause_a_long_cool_down(breaker: Breaker, clock: HandClock) -> None:
     limited = ProviderRateLimited("429")
 
     for _ in range(2):
@@ -265,7 +267,7 @@ def test_a_storm_of_rate_limits_gets_a_long_rest(breaker: Breaker, clock: HandCl
     assert breaker.begin(ARM) == "free"
 
 
-def test_an_answer_ends_the_storm(breaker: Breaker, clock: HandClock) -> None:
+def test_an_answer_resets_the_count_of_rate_limits(breaker: Breaker, clock: HandClock) -> None:
     for _ in range(4):
         breaker.failed(ARM, ProviderRateLimited("429"))
         clock.forward(300)
@@ -276,7 +278,7 @@ def test_an_answer_ends_the_storm(breaker: Breaker, clock: HandClock) -> None:
     assert breaker.reopens_in_s(ARM) == 30
 
 
-def test_an_account_without_credit_rests_at_once_and_is_then_tried_once(
+def test_an_account_without_credit_opens_the_breaker_until_a_trial(
     breaker: Breaker, clock: HandClock
 ) -> None:
     breaker.failed(ARM, ProviderOutOfCredit("402", status=402))
@@ -289,25 +291,27 @@ def test_an_account_without_credit_rests_at_once_and_is_then_tried_once(
     assert breaker.begin(ARM) == "free"
 
 
-def test_the_standing_follows_an_arm_through_its_rests(breaker: Breaker, clock: HandClock) -> None:
+def test_the_state_follows_the_breaker_through_open_half_open_and_closed(
+    breaker: Breaker, clock: HandClock
+) -> None:
     began = clock.now
-    seen = [breaker.state_of(ARM)]
+    states = [breaker.state_of(ARM)]
     fail(breaker, 3)
-    seen.append(breaker.state_of(ARM))
+    states.append(breaker.state_of(ARM))
     clock.forward(40)
-    seen.append(breaker.state_of(ARM))
+    states.append(breaker.state_of(ARM))
     breaker.begin(ARM)
-    seen.append(breaker.state_of(ARM))
+    states.append(breaker.state_of(ARM))
     clock.forward(1)
     breaker.succeeded(ARM)
-    seen.append(breaker.state_of(ARM))
+    states.append(breaker.state_of(ARM))
     breaker.failed(ARM, ProviderRateLimited("429", status=429, retry_after_s=7))
-    seen.append(breaker.state_of(ARM))
+    states.append(breaker.state_of(ARM))
 
     def after(seconds: float) -> datetime:
         return began + timedelta(seconds=seconds)
 
-    assert [(one.condition, one.since, one.until) for one in seen] == [
+    assert [(state.condition, state.since, state.until) for state in states] == [
         ("closed", None, None),
         ("open", began, after(30)),
         ("half_open", after(30), None),
@@ -315,8 +319,8 @@ def test_the_standing_follows_an_arm_through_its_rests(breaker: Breaker, clock: 
         ("closed", after(41), None),
         ("open", after(41), after(48)),
     ]
-    assert seen[-1].counts == {"failed": 3, "succeeded": 1, "rate_limited": 1}
-    assert [(last.error, last.status) for last in seen[-1].last_errors] == [
+    assert states[-1].counts == {"failed": 3, "succeeded": 1, "rate_limited": 1}
+    assert [(last.error, last.status) for last in states[-1].last_errors] == [
         ("ProviderRateLimited", 429),
         ("ProviderBroken", None),
         ("ProviderBroken", None),
@@ -326,18 +330,18 @@ def test_the_standing_follows_an_arm_through_its_rests(breaker: Breaker, clock: 
 errors = st.sampled_from([BROKEN, TIMEOUT, REJECTED, ProviderOutOfCredit("402")]) | st.builds(
     lambda wait_s: ProviderRateLimited("429", retry_after_s=wait_s), st.none() | st.floats(0, 1e6)
 )
-happenings = st.lists(st.tuples(st.sampled_from(["begin", "ok", "fail", "leave"]), errors, st.floats(0, 400)))
+events = st.lists(st.tuples(st.sampled_from(["begin", "ok", "fail", "leave"]), errors, st.floats(0, 400)))
 
 
-@given(happenings)
-def test_whatever_happens_no_arm_rests_longer_than_the_longest_rest(
-    happened: list[tuple[str, ProviderError, float]],
+@given(events)
+def test_no_cool_down_is_longer_than_the_longest(
+    history: list[tuple[str, ProviderError, float]],
 ) -> None:
     clock = HandClock()
     breaker = Breaker(clock, rest_s=30, long_rest_s=300)
     is_trial = False
-    for what, error, wait_s in happened:
-        match what:
+    for event, error, wait_s in history:
+        match event:
             case "begin":
                 is_trial = breaker.begin(ARM) == "trial"
             case "ok":

@@ -29,7 +29,7 @@ from service.errors import (
 from tests.fakes import FixedClock
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
-ANYTHING = Arm("anything", "litellm", "anything")  # nothing is known of it
+ANYTHING = Arm("anything", "litellm", "anything")  # its capabilities are unknown
 BY_SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
 
 
@@ -50,12 +50,12 @@ def query(content: object = "Hi", **body: Any) -> Query:
     )
 
 
-def names(catalog: Catalog, asked: Query) -> list[str]:
-    return [arm.arm_id for arm in catalog.eligible(asked)[0]]
+def names(catalog: Catalog, query: Query) -> list[str]:
+    return [arm.arm_id for arm in catalog.eligible(query)[0]]
 
 
-def reasons(catalog: Catalog, asked: Query) -> dict[str, str]:
-    return {rejection.arm_id: rejection.reason for rejection in catalog.eligible(asked)[1]}
+def reasons(catalog: Catalog, query: Query) -> dict[str, str]:
+    return {rejection.arm_id: rejection.reason for rejection in catalog.eligible(query)[1]}
 
 
 def test_a_plain_question_may_go_to_any_arm(catalog: Catalog) -> None:
@@ -75,11 +75,11 @@ def test_a_prompt_goes_only_where_it_fits(catalog: Catalog) -> None:
     assert "tokens exceeds its window of 4000" in reasons(catalog, long)["small"]
 
 
-def test_the_answer_asked_for_must_fit_too(catalog: Catalog) -> None:
-    asked = query(max_tokens=10_000)
+def test_the_requested_answer_must_fit_too(catalog: Catalog) -> None:
+    restricted = query(max_tokens=10_000)
 
-    assert names(catalog, asked) == ["medium", "large"]
-    assert "with an answer of 10000 exceeds its window of 4000" in reasons(catalog, asked)["small"]
+    assert names(catalog, restricted) == ["medium", "large"]
+    assert "with an answer of 10000 exceeds its window of 4000" in reasons(catalog, restricted)["small"]
 
 
 def test_a_prompt_that_fits_nowhere_is_too_long(catalog: Catalog) -> None:
@@ -89,7 +89,7 @@ def test_a_prompt_that_fits_nowhere_is_too_long(catalog: Catalog) -> None:
     assert refused.value.param == "messages"
 
 
-def test_a_prompt_too_long_for_the_arm_asked_for_says_so_of_that_arm_alone(catalog: Catalog) -> None:
+def test_a_prompt_too_long_for_the_named_arm_is_rejected_with_that_arm_alone(catalog: Catalog) -> None:
     with pytest.raises(ContextTooLong, match=r"^messages are too long: small: [^;]*$"):
         catalog.eligible(query("x" * 4 * 5_000, model="small"))
 
@@ -110,13 +110,13 @@ def test_a_prompt_too_long_for_the_arm_asked_for_says_so_of_that_arm_alone(catal
         ({"content": [{"type": "text", "text": "Hi"}]}, ["small", "medium", "large"], None),
     ],
 )
-def test_an_arm_that_cannot_do_what_is_asked_is_left_out(
+def test_an_arm_that_lacks_a_capability_is_left_out(
     catalog: Catalog, body: dict[str, Any], left: list[str], missing: str | None
 ) -> None:
-    asked = query(**body)
+    restricted = query(**body)
 
-    assert names(catalog, asked) == left
-    assert reasons(catalog, asked).get("small") == (missing and f"cannot do {missing}")
+    assert names(catalog, restricted) == left
+    assert reasons(catalog, restricted).get("small") == (missing and f"cannot do {missing}")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_arm_that_cannot_do_what_is_asked_is_left_out(
         ({"modalities": ["text", "audio"]}, "audio"),
     ],
 )
-def test_what_an_arm_lacks_is_held_against_it_and_what_is_unknown_is_not(
+def test_a_known_lack_excludes_an_arm_and_an_unknown_capability_does_not(
     body: dict[str, Any], need: str
 ) -> None:
     lacking = replace(ANYTHING, arm_id="lacking", lacks=frozenset({need}))
@@ -142,7 +142,7 @@ def test_what_an_arm_lacks_is_held_against_it_and_what_is_unknown_is_not(
     assert names(catalog, query()) == ["anything", "lacking"]
 
 
-def test_a_longer_answer_than_an_arm_can_give_goes_elsewhere() -> None:
+def test_an_arm_whose_output_limit_is_too_small_is_left_out() -> None:
     terse = replace(ANYTHING, arm_id="terse", max_output_tokens=100)
     catalog = Catalog((ANYTHING, terse), "anything", Breaker(FixedClock()))
 
@@ -152,14 +152,14 @@ def test_a_longer_answer_than_an_arm_can_give_goes_elsewhere() -> None:
     }
 
 
-def test_the_caller_may_exclude_arms_by_id_or_alias(catalog: Catalog) -> None:
-    asked = query(router={"exclude": ["mini", "large"]})
+def test_a_client_may_exclude_arms_by_id_or_alias(catalog: Catalog) -> None:
+    restricted = query(router={"exclude": ["mini", "large"]})
 
-    assert names(catalog, asked) == ["medium"]
-    assert reasons(catalog, asked)["small"] == "among router.exclude"
+    assert names(catalog, restricted) == ["medium"]
+    assert reasons(catalog, restricted)["small"] == "among router.exclude"
 
 
-def test_a_caller_may_ask_for_more_promises_than_the_operator_and_never_for_less() -> None:
+def test_a_client_may_require_more_promises_than_the_operator_but_not_fewer() -> None:
     careful = replace(ANYTHING, arm_id="careful", data_use=frozenset({"no_training"}))
     local = replace(ANYTHING, arm_id="local", data_use=frozenset({"no_training", "eu"}))
     catalog = Catalog(
@@ -175,25 +175,25 @@ def test_a_caller_may_ask_for_more_promises_than_the_operator_and_never_for_less
         catalog.eligible(query(model="anything"))
 
 
-def test_an_image_takes_room_in_the_window(catalog: Catalog) -> None:
+def test_images_count_for_the_context_window(catalog: Catalog) -> None:
     images = [{"type": "image_url"}] * 100
 
     with pytest.raises(ContextTooLong, match="prompt of about 16"):
         catalog.eligible(query(images, model="large"))
 
 
-def test_nothing_is_held_against_an_arm_of_which_no_capability_is_known() -> None:
+def test_an_arm_without_known_capabilities_is_eligible_for_everything() -> None:
     catalog = Catalog((ANYTHING,), "anything", Breaker(FixedClock()))
 
     assert names(catalog, query([{"type": "input_audio"}], tools=[{}])) == ["anything"]
 
 
 @pytest.mark.parametrize("odd", [{"type": {}}, {"type": [1]}, {"type": None}, {}])
-def test_a_part_of_no_known_type_asks_for_nothing(catalog: Catalog, odd: dict[str, Any]) -> None:
+def test_a_part_of_unknown_type_needs_no_capability(catalog: Catalog, odd: dict[str, Any]) -> None:
     assert names(catalog, query([odd])) == ["small", "medium", "large"]
 
 
-def test_sound_is_more_than_these_arms_can_take(catalog: Catalog) -> None:
+def test_audio_is_rejected_if_no_arm_can_do_it(catalog: Catalog) -> None:
     with pytest.raises(NoEligibleArm) as refused:
         catalog.eligible(query([{"type": "input_audio", "input_audio": {}}]))
 
@@ -203,31 +203,31 @@ def test_sound_is_more_than_these_arms_can_take(catalog: Catalog) -> None:
     )
 
 
-def test_the_caller_may_narrow_the_arms_by_id_or_alias(catalog: Catalog) -> None:
-    asked = query(router={"models": ["mini", "large"]})
+def test_a_client_may_allow_only_some_arms_by_id_or_alias(catalog: Catalog) -> None:
+    restricted = query(router={"models": ["mini", "large"]})
 
-    assert names(catalog, asked) == ["small", "large"]
-    assert reasons(catalog, asked) == {"medium": "not among router.models"}
+    assert names(catalog, restricted) == ["small", "large"]
+    assert reasons(catalog, restricted) == {"medium": "not among router.models"}
 
 
-def test_a_narrowed_choice_that_cannot_do_it_says_why_for_each(catalog: Catalog) -> None:
-    asked = query([{"type": "image_url"}], router={"models": ["small"]})
+def test_an_error_says_for_each_arm_why_it_is_not_eligible(catalog: Catalog) -> None:
+    restricted = query([{"type": "image_url"}], router={"models": ["small"]})
 
     with pytest.raises(NoEligibleArm, match=r"small: cannot do vision; medium: not among router.models"):
-        catalog.eligible(asked)
+        catalog.eligible(restricted)
 
 
-def test_what_would_cost_too_much_is_left_out(catalog: Catalog) -> None:
-    asked = query(router={"max_cost_usd": 0.0002})
+def test_an_arm_that_would_cost_too_much_is_left_out(catalog: Catalog) -> None:
+    restricted = query(router={"max_cost_usd": 0.0002})
 
-    assert names(catalog, asked) == ["small"]
-    assert reasons(catalog, asked)["large"].endswith("USD exceeds max_cost_usd 0.0002")
+    assert names(catalog, restricted) == ["small"]
+    assert reasons(catalog, restricted)["large"].endswith("USD exceeds max_cost_usd 0.0002")
 
 
 def test_a_short_answer_costs_less(catalog: Catalog) -> None:
-    asked = query(router={"max_cost_usd": 0.0002}, max_completion_tokens=20)
+    restricted = query(router={"max_cost_usd": 0.0002}, max_completion_tokens=20)
 
-    assert names(catalog, asked) == ["small", "medium", "large"]
+    assert names(catalog, restricted) == ["small", "medium", "large"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_short_answer_costs_less(catalog: Catalog) -> None:
         ({"router": {"exclude": ["gpt-0"]}}, "router.exclude"),
     ],
 )
-def test_an_unknown_arm_is_named_with_those_there_are(
+def test_the_error_of_an_unknown_model_lists_the_models(
     catalog: Catalog, body: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(
@@ -249,14 +249,14 @@ def test_an_unknown_arm_is_named_with_those_there_are(
     assert e.value.param == param
 
 
-def test_an_arm_that_rests_is_left_out_with_the_reason(catalog: Catalog) -> None:
+def test_an_arm_that_is_cooling_down_is_left_out_with_the_reason(catalog: Catalog) -> None:
     catalog.breaker.failed(SMALL, ProviderRateLimited("wait", status=429, retry_after_s=20))
 
     assert names(catalog, query()) == ["medium", "large"]
     assert reasons(catalog, query()) == {"small": "cooling down for 20 s more: its provider asked to wait"}
 
 
-def test_when_all_rest_the_caller_is_told_when_the_first_is_back(catalog: Catalog) -> None:
+def test_when_all_arms_are_cooling_down_the_error_says_when_the_first_is_back(catalog: Catalog) -> None:
     for wait_s, arm in zip((20, 7, 30), (SMALL, MEDIUM, LARGE), strict=True):
         catalog.breaker.failed(arm, ProviderRateLimited("wait", status=429, retry_after_s=wait_s))
 
@@ -267,7 +267,7 @@ def test_when_all_rest_the_caller_is_told_when_the_first_is_back(catalog: Catalo
     assert list(refused.value.cooling_down) == ["medium", "small", "large"]
 
 
-def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:
+def test_an_arm_that_is_cooling_down_cannot_be_named(catalog: Catalog) -> None:
     for _ in range(3):
         catalog.breaker.failed(LARGE, ProviderBroken("gone"))
 
@@ -275,7 +275,7 @@ def test_an_arm_asked_for_by_name_rests_all_the_same(catalog: Catalog) -> None:
         catalog.eligible(query(model="large"))
 
 
-# --- what is decided at runtime
+# --- changes at runtime
 
 
 def registration(arm_id: str, **changes: Any) -> ArmRegistration:
@@ -283,7 +283,7 @@ def registration(arm_id: str, **changes: Any) -> ArmRegistration:
     return replace(ArmRegistration(arm_id, now, now), **changes)
 
 
-def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
+def test_changed_states_apply_to_all_arms_at_once(catalog: Catalog) -> None:
     states: dict[str, ArmState] = {"medium": "shadow", "large": "draining"}
 
     catalog.put(ARMS, {arm_id: registration(arm_id, state=state) for arm_id, state in states.items()})
@@ -298,7 +298,7 @@ def test_arms_stand_as_it_was_decided_all_at_once(catalog: Catalog) -> None:
         catalog.eligible(query(model="medium"))
 
 
-def test_a_shadow_is_for_what_it_could_answer(catalog: Catalog) -> None:
+def test_a_shadow_is_offered_only_requests_that_it_could_answer(catalog: Catalog) -> None:
     catalog.put(ARMS, {"medium": registration("medium", state="shadow")})
 
     assert catalog.shadows(query()) == [MEDIUM]
@@ -309,7 +309,7 @@ def test_a_shadow_is_for_what_it_could_answer(catalog: Catalog) -> None:
     assert catalog.shadows(query()) == []
 
 
-def test_neighbours_cost_what_they_would_cost_today(catalog: Catalog) -> None:
+def test_neighbours_have_costs_at_todays_prices(catalog: Catalog) -> None:
     now = datetime(2026, 11, 21, tzinfo=UTC)
     doubled = PriceChange(now - timedelta(hours=1), Decimal(2), Decimal(0))
     catalog.put(ARMS, {"small": registration("small", price_changes=(doubled,))})

@@ -34,7 +34,7 @@ def configured(model_id: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_without_a_key_the_models_are_simulated_and_say_so() -> None:
+def test_without_a_key_the_models_are_simulated() -> None:
     arms = chosen()
 
     assert arms.arms == SIMULATED_ARMS
@@ -75,18 +75,18 @@ def test_a_model_without_its_key_is_left_out_with_a_reason() -> None:
     assert arms.left_out == ("theirs: THEIR_KEY is not set",)
 
 
-def test_when_no_configured_model_has_its_key_the_start_is_refused_rather_than_simulated() -> None:
+def test_when_no_configured_model_has_its_key_the_start_fails() -> None:
     with pytest.raises(StartupError, match="models: none is usable: theirs: THEIR_KEY is not set"):
         chosen(models=[configured("theirs", api_key_env="THEIR_KEY")])
 
 
-def test_a_configured_chat_template_stands() -> None:
+def test_a_configured_chat_template_is_used() -> None:
     arms = chosen(models=[configured("a", chat_template="{{ messages }}"), configured("b")])
 
     assert [arm.chat_template for arm in arms.arms] == ["{{ messages }}", None]
 
 
-def test_a_configured_price_stands() -> None:
+def test_a_configured_price_is_used() -> None:
     price = {"input": 1.5, "output": 2, "cached_input": 0.5}
 
     arm = chosen(models=[configured("mine", model="gpt-4o-mini", price=price)]).arms[0]
@@ -98,16 +98,16 @@ def test_a_configured_price_stands() -> None:
     )
 
 
-def test_writing_into_anthropics_cache_costs_a_quarter_more_unless_said_otherwise() -> None:
+def test_writing_to_anthropics_cache_costs_a_quarter_more_unless_configured() -> None:
     keys = {"provider": "anthropic", "model": "home-made"}
 
-    silent = chosen(models=[configured("a", **keys, price={"input": 4, "output": 20})]).arms[0]
-    told = chosen(models=[configured("a", **keys, price={"input": 4, "output": 20, "cache_write": 8})]).arms[
-        0
-    ]
+    default = chosen(models=[configured("a", **keys, price={"input": 4, "output": 20})]).arms[0]
+    own_price = chosen(
+        models=[configured("a", **keys, price={"input": 4, "output": 20, "cache_write": 8})]
+    ).arms[0]
     other = chosen(models=[configured("a", model="home-made", price={"input": 4, "output": 20})]).arms[0]
 
-    assert (silent.price.cache_write, told.price.cache_write) == (Decimal(5), Decimal(8))
+    assert (default.price.cache_write, own_price.price.cache_write) == (Decimal(5), Decimal(8))
     assert other.price.cache_write is None
 
 
@@ -124,26 +124,26 @@ def test_a_missing_price_comes_from_the_shipped_list() -> None:
     assert arm.context_window == 128_000
 
 
-def test_a_configured_window_stands_beside_a_listed_price() -> None:
+def test_a_configured_window_is_used_with_a_listed_price() -> None:
     arm = chosen(models=[configured("mine", model="gpt-4o-mini", context_window=5_000)]).arms[0]
 
     assert arm.context_window == 5_000
 
 
-def test_the_shipped_list_fills_in_limits_and_what_it_denies_even_beside_a_configured_price() -> None:
+def test_the_shipped_list_gives_limits_and_lacks_even_with_a_configured_price() -> None:
     price = {"input": 1, "output": 2}
 
     listed = chosen(models=[configured("mine", model="gpt-4o-mini", price=price)]).arms[0]
     denied = chosen(models=[configured("mine", model="o3-mini")]).arms[0]
-    told = chosen(models=[configured("mine", model="o3-mini", lacks=[])]).arms[0]
+    no_lacks = chosen(models=[configured("mine", model="o3-mini", lacks=[])]).arms[0]
 
     assert (listed.context_window, listed.max_output_tokens) == (128_000, 16_384)
     assert listed.lacks == frozenset()
     assert denied.lacks == {"parallel_tools", "vision"}
-    assert told.lacks == frozenset()
+    assert no_lacks.lacks == frozenset()
 
 
-def test_a_model_that_nobody_lists_is_free_and_without_a_limit() -> None:
+def test_a_model_that_is_not_listed_is_free_and_without_a_limit() -> None:
     arm = chosen(models=[configured("mine", model="home-made")]).arms[0]
 
     assert arm.price == Price(Decimal(0), Decimal(0))
@@ -225,14 +225,14 @@ def test_ollama_needs_no_key(base: str) -> None:
     assert arm.price.input == 0
 
 
-def test_ollama_alone_asks_which_models_it_has() -> None:
+def test_ollama_alone_requires_the_names_of_its_models() -> None:
     with pytest.raises(StartupError, match="OLLAMA_BASE_URL is set: name its models in LLM_MODELS"):
         chosen({"OLLAMA_BASE_URL": "http://127.0.0.1:11434"})
 
 
 @pytest.mark.parametrize("name", ["gpt-0", "openai/gpt-4o-mini", "ollama/llama3", "/", "openrouter/"])
-def test_a_model_that_nothing_reaches_is_refused_by_name(name: str) -> None:
-    with pytest.raises(StartupError, match=rf"LLM_MODELS: '{name}' is no configured model"):
+def test_a_model_that_no_key_reaches_is_rejected_by_name(name: str) -> None:
+    with pytest.raises(StartupError, match=rf"LLM_MODELS: '{name}' is not a configured model"):
         chosen(llm_models=name)
 
 
@@ -254,8 +254,10 @@ def test_the_default_may_be_named_by_its_alias() -> None:
     assert default_arm_id(settings, arms.arms) == "two"
 
 
-def test_a_default_that_is_no_arm_stops_the_start_and_says_what_there_is() -> None:
-    with pytest.raises(StartupError, match=r"DEFAULT_MODEL: 'gpt-0' is none of the models in use: one, two"):
+def test_an_unknown_default_stops_the_start_and_lists_the_models() -> None:
+    with pytest.raises(
+        StartupError, match=r"DEFAULT_MODEL: 'gpt-0' is not one of the models in use: one, two"
+    ):
         chosen(models=[configured("one"), configured("two")], default_model="gpt-0")
 
 
@@ -279,7 +281,7 @@ def test_a_configured_prior_wins() -> None:
     assert prior(model="gpt-4o", prior_quality=0.3, prior_mass=7) == (0.3, 7.0, "configured")
 
 
-def test_a_configured_mass_is_that_of_the_public_quality() -> None:
+def test_a_configured_mass_applies_to_the_public_quality() -> None:
     known = public_prior("gpt-4o")
     assert known is not None
 

@@ -5,7 +5,7 @@ from collections import Counter
 from service.arms.known_models import known_models
 
 
-def test_every_key_brings_a_choice_of_models_under_names_of_their_own() -> None:
+def test_every_key_has_several_models_with_unique_ids() -> None:
     models = known_models()
 
     n_by_key = Counter(model["api_key_env"] for model in models)
@@ -14,14 +14,14 @@ def test_every_key_brings_a_choice_of_models_under_names_of_their_own() -> None:
     assert len({model["id"] for model in models}) == len(models)
 
 
-def test_every_price_is_sound() -> None:
+def test_every_price_is_plausible() -> None:
     for model in known_models():
         price = model["price"]
         assert 0 < price["cached_input"] < price["input"] < price["output"] < 1000
         assert model["context_window"] >= 100_000
 
 
-def test_every_model_of_anthropic_has_a_price_for_what_is_written_into_its_cache() -> None:
+def test_every_model_of_anthropic_has_a_price_of_cache_writes() -> None:
     prices = [model["price"] for model in known_models() if "claude" in model["model"]]
 
     assert len(prices) >= 4

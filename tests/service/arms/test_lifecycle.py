@@ -38,7 +38,7 @@ def test_added_arms_come_after_the_configured_ones_oldest_first() -> None:
     ]
 
 
-def test_a_price_set_at_runtime_stands_with_the_number_of_its_changes() -> None:
+def test_a_price_set_at_runtime_has_the_number_of_its_changes_as_version() -> None:
     price = Price(Decimal(7), Decimal(9))
     changes = (PriceChange(NOW, Decimal(2), Decimal(0)),) * 3
     registration = ArmRegistration("small", NOW, NOW, price=price, price_changes=changes)
@@ -58,5 +58,5 @@ def test_an_entry_that_a_newer_version_wrote_is_left_out() -> None:
     assert line_up(ARMS, registrations) == list(ARMS)
 
 
-def test_what_another_replica_does_not_configure_is_left_out() -> None:
+def test_a_registration_without_a_configured_arm_is_left_out() -> None:
     assert line_up(ARMS, {"elsewhere": ArmRegistration("elsewhere", NOW, NOW)}) == list(ARMS)

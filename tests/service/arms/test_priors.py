@@ -23,11 +23,11 @@ def quality(model: str) -> float | None:
         "vertex_ai/claude-3-5-sonnet@20241022",
     ],
 )
-def test_a_model_is_known_by_whatever_name_its_vendors_give_it(model: str) -> None:
+def test_a_model_is_known_by_every_name_of_its_vendors(model: str) -> None:
     assert quality(model) == quality_of(1396)
 
 
-def test_a_dated_version_in_the_table_is_not_taken_for_the_undated() -> None:
+def test_a_dated_version_in_the_table_has_its_own_prior() -> None:
     assert quality("claude-3-5-sonnet-20240620") == quality("claude-3-5-sonnet@20240620") == quality_of(1358)
     assert quality("gpt-4o-2024-05-13") == quality_of(1335)
     assert quality("gpt-4o-2024-08-06") == quality("gpt-4o") == quality_of(1324)
@@ -52,7 +52,7 @@ def test_a_dated_version_in_the_table_is_not_taken_for_the_undated() -> None:
         "",
     ],
 )
-def test_what_may_be_another_model_is_not_matched(model: str) -> None:
+def test_a_name_that_may_be_another_model_is_not_matched(model: str) -> None:
     assert public_prior(model) is None
 
 
@@ -75,7 +75,7 @@ def test_a_rating_becomes_the_chance_to_beat_the_reference() -> None:
     assert quality_of(REFERENCE_RATING - 400) == pytest.approx(1 / 11)
 
 
-def test_every_prior_says_where_it_is_from() -> None:
+def test_every_prior_names_its_source() -> None:
     prior = public_prior("gpt-4o")
 
     assert prior is not None
