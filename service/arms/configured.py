@@ -182,8 +182,11 @@ def _listed(arm: Arm) -> Arm:
         max_output_tokens=arm.max_output_tokens or _tokens(entry.get("max_output_tokens")),
         lacks=frozenset(lacks) - arm.capabilities,
     )
-    if "input_cost_per_token" not in entry:
-        return arm
+    return priced(arm, _listed_price(entry)) if "input_cost_per_token" in entry else arm
+
+
+def _listed_price(entry: Mapping[str, Any]) -> Price:
+    """The price of a listed model, per million tokens."""
     per_million = {
         name: Decimal(str(entry[key])) * 1_000_000
         for name, key in (
@@ -194,13 +197,12 @@ def _listed(arm: Arm) -> Arm:
         )
         if entry.get(key) is not None
     }
-    price = Price(
+    return Price(
         per_million["input"],
         per_million.get("output", Decimal(0)),
         per_million.get("cached_input"),
         per_million.get("cache_write"),
     )
-    return priced(arm, price)
 
 
 def _tokens(listed: object) -> int | None:
