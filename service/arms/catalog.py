@@ -92,7 +92,7 @@ class Catalog:
             param: the field of the request that holds the name.
 
         Raises:
-            UnknownModel: there is none.
+            UnknownModel: no arm has that name.
         """
         for arm in (*self.arms, *self.aside):
             if name == arm.arm_id or name in arm.aliases:
