@@ -1,4 +1,4 @@
-"""Which arm a conversation is on, and what leaving it costs."""
+"""Conversation affinity: the arm of each conversation, and the cost of leaving it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ BYTES_PER_TOKEN = 4
 
 @dataclass(slots=True)
 class ConversationAffinity:
-    """Finds the pins of conversations; decisions that are logged move them.
+    """Finds the states of conversations; logged decisions change them.
 
-    PostgreSQL is asked each time, while the query is embedded: another replica may have moved the pin. What
-    this replica decided stands in where PostgreSQL is away, and where a decision waits to be written there.
+    PostgreSQL is read each time, while the query is embedded: another replica may have changed the state.
+    This replica's own states are used if PostgreSQL is unreachable, or if a decision waits in the spool.
 
     Args:
-        ttl_s: how long after its last request a conversation is held, seconds; 0: never.
-        margin: utility that must be gained, beyond the price of the lost prompt cache, to leave the arm.
+        ttl_s: how long after its last request a conversation has affinity, seconds; 0: never.
+        switch_margin: gain in utility that a switch of arms needs, beyond the loss of the prompt cache.
         timeout_s: longest wait for PostgreSQL.
-        max_size: pins this replica keeps, those used last.
+        max_size: states in this replica, the most recently used ones.
     """
 
     conversation_states: ConversationStates
@@ -43,43 +43,44 @@ class ConversationAffinity:
     switch_margin: float
     timeout_s: float = 0.5
     max_size: int = 10_000
-    _own: OrderedDict[tuple[str, bytes], ConversationState] = field(default_factory=OrderedDict)
+    _local: OrderedDict[tuple[str, bytes], ConversationState] = field(default_factory=OrderedDict)
 
     def has_affinity(self, query: Query) -> bool:
-        """Whether the query's conversation is one to be held."""
+        """Whether the query's conversation stays on its arm."""
         return self.ttl_s > 0 and query.turn.key is not None
 
     def is_continued(self, query: Query) -> bool:
-        """Whether the query's conversation is one to be held that has begun before."""
+        """Whether the query continues a conversation that stays on its arm."""
         return self.has_affinity(query) and query.turn.continues
 
     async def find(self, query: Query) -> tuple[ConversationState | None, tuple[str, ...]]:
-        """The pin of the query's conversation, and which dependencies were missing."""
+        """The state of the query's conversation, and which dependencies were missing."""
         key = query.turn.key
         if key is None or not self.is_continued(query):
             return None, ()
         since = self.clock() - timedelta(seconds=self.ttl_s)
-        own = self._own.get((query.tenant, key))
-        if own is not None and own.updated_at < since:
-            own = None
+        local = self._local.get((query.tenant, key))
+        if local is not None and local.updated_at < since:
+            local = None
         try:
             async with asyncio.timeout(self.timeout_s):
                 logged = await self.conversation_states.find(query.tenant, key, since)
         except (StoreUnavailable, TimeoutError):
-            return own, ("store",)
-        return max((p for p in (logged, own) if p is not None), key=lambda p: p.updated_at, default=None), ()
+            return local, ("store",)
+        known = [state for state in (logged, local) if state is not None]
+        return max(known, key=lambda state: state.updated_at, default=None), ()
 
     def put(self, query: Query, conversation: ConversationState | None) -> None:
-        """Take note of where this replica left a conversation."""
+        """Remember the state of a conversation in this replica."""
         if conversation is None or query.turn.key is None:
             return
-        self._own[query.tenant, query.turn.key] = conversation
-        self._own.move_to_end((query.tenant, query.turn.key))
-        if len(self._own) > self.max_size:
-            self._own.popitem(last=False)
+        self._local[query.tenant, query.turn.key] = conversation
+        self._local.move_to_end((query.tenant, query.turn.key))
+        if len(self._local) > self.max_size:
+            self._local.popitem(last=False)
 
     async def prune_forever(self) -> None:
-        """Forget conversations that are no longer held, every minute, until cancelled."""
+        """Delete conversations whose affinity has expired, every minute, until cancelled."""
         while True:
             await asyncio.sleep(PRUNE_EVERY_S)
             try:
@@ -91,7 +92,7 @@ class ConversationAffinity:
 
 
 def step_of(query: Query, arm: Arm, conversation: ConversationState | None) -> ConversationStep:
-    """Where a query leaves its conversation when this arm answers."""
+    """The step of the conversation if this arm answers the query."""
     vendor, n_messages = vendor_of(arm), query.n_messages
     if conversation is None:
         return ConversationStep(turn=1, vendor=vendor, n_messages_of_other_vendors=0, holdout=None)
@@ -108,9 +109,9 @@ def step_of(query: Query, arm: Arm, conversation: ConversationState | None) -> C
 
 
 def cache_loss_usd(query: Query, arm: Arm) -> float:
-    """Dollars that the arm's provider spares for what it remembers of the conversation.
+    """Dollars that the prompt cache of the arm's provider saves in this conversation.
 
-    It remembers what was sent before: the prompt without what is asked now.
+    The cache has what was sent before: the prompt without the new message.
     """
     if arm.price.cached_input is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""A conversation's history, made safe for an arm of another vendor; pure."""
+"""A conversation's history, changed so that an arm of another vendor accepts it; pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from service.conversations.gemini_signatures import MARK, signature_in
 from service.domain.arm import Arm
 from service.domain.basics import Json
 
-# What a model thought is for its own vendor's eyes: others refuse it. Fields of a message, a call or a part.
+# Thinking is accepted only by the vendor of its model. Fields of a message, a call or a part.
 THINKING_FIELDS = frozenset(
     {"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "thought_signature"}
     | {"provider_specific_fields", "extra_content"}
 )
 THINKING_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 
-# The ids of tool calls that a vendor takes; others take anything.
+# The ids of tool calls that a vendor accepts; other vendors accept any.
 TOOL_IDS: dict[str, tuple[re.Pattern[str], Callable[[str], str]]] = {
     "anthropic": (re.compile(r"[A-Za-z0-9_-]{1,64}"), lambda digest: f"toolu_{digest[:24]}"),
     "openai": (re.compile(r".{1,40}", re.DOTALL), lambda digest: f"call_{digest[:24]}"),
@@ -26,12 +26,12 @@ TOOL_IDS: dict[str, tuple[re.Pattern[str], Callable[[str], str]]] = {
 UNSIGNED = (
     re.compile(rf"(?!.*{MARK}).*", re.DOTALL),
     TOOL_IDS["openai"][1],
-)  # Google's signatures are for Google
+)  # without Google's signatures
 VENDORS = {"claude": "anthropic", "gemini": "google", "gpt": "openai", "mistral": "mistralai"}
 
 
 def vendor_of(arm: Arm) -> str:
-    """Who made the arm's model, as its name tells; else who serves it."""
+    """The maker of the arm's model by its name; else the server of the model."""
     *route, name = arm.model.lower().split("/")
     if route:
         return VENDORS.get(route[-1], route[-1])
@@ -39,26 +39,22 @@ def vendor_of(arm: Arm) -> str:
 
 
 def safe_history(body: Json, arm: Arm, n_messages_of_other_vendors: int) -> Json:
-    """The body as the arm's vendor takes it; the same object where there is nothing to change.
+    """The body that the arm's vendor accepts; the same object if nothing changes.
 
-    Thinking is removed whole, never edited; ids of tool calls are replaced, alike in call and result.
+    Thinking is removed whole, never edited; ids of tool calls are replaced by the same id in call and result.
 
     Args:
-        n_foreign: of the first messages, in which another vendor's arm may have spoken.
+        n_messages_of_other_vendors: first messages that may come from another vendor's arm.
     """
-    messages = body["messages"]
-    native = [
-        m for message in messages[:n_messages_of_other_vendors] if (m := _strip_thinking(message)) is not None
-    ]
-    made = [
-        _with_ids(_signed(m, arm), vendor_of(arm)) for m in [*native, *messages[n_messages_of_other_vendors:]]
-    ]
-    is_as_it_was = len(made) == len(messages) and all(a is b for a, b in zip(made, messages, strict=True))
-    return body if is_as_it_was else {**body, "messages": made}
+    messages, n_others = body["messages"], n_messages_of_other_vendors
+    stripped = [m for message in messages[:n_others] if (m := _strip_thinking(message)) is not None]
+    safe = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in [*stripped, *messages[n_others:]]]
+    is_unchanged = len(safe) == len(messages) and all(a is b for a, b in zip(safe, messages, strict=True))
+    return body if is_unchanged else {**body, "messages": safe}
 
 
 def _strip_thinking(message: Json) -> Json | None:
-    """The message without what was thought; None where nothing is left of it."""
+    """The message without thinking; None if nothing else is in it."""
     if message.get("role") != "assistant":
         return message
     content, calls = message.get("content"), message.get("tool_calls")
@@ -80,12 +76,12 @@ def _without_fields(holder: Any) -> Any:
 
 
 def _replaced(holder: Json, name: str, value: object) -> Json:
-    """The holder with another value; itself where it has that value already."""
+    """The holder with this value; the same object if it has the value already."""
     return holder if holder.get(name) == value else {**holder, name: value}
 
 
 def _signed(message: Json, arm: Arm) -> Json:
-    """The message with the signatures that its calls carry, where Gemini looks for them."""
+    """The message with the signatures of its calls in the fields that Gemini reads."""
     calls = message.get("tool_calls")
     if vendor_of(arm) != "google" or not isinstance(calls, list):
         return message
@@ -102,16 +98,16 @@ def _with_signature(call: Any, arm: Arm) -> Any:
 
 
 def _with_ids(message: Json, vendor: str) -> Json:
-    """The message with ids of tool calls that the vendor takes, in OpenAI's form and in Anthropic's."""
+    """The message with ids of tool calls that the vendor accepts, in OpenAI's form and in Anthropic's."""
     if vendor == "google":
         return message
     safe = message
     for name in ("tool_calls", "content"):
         if isinstance(holders := safe.get(name), list):
-            named = [_with_id(_with_id(holder, "id", vendor), "tool_use_id", vendor) for holder in holders]
-            safe = _replaced(safe, name, named)
-    named_result: Json = _with_id(safe, "tool_call_id", vendor)
-    return named_result
+            with_ids = [_with_id(_with_id(holder, "id", vendor), "tool_use_id", vendor) for holder in holders]
+            safe = _replaced(safe, name, with_ids)
+    with_result_id: Json = _with_id(safe, "tool_call_id", vendor)
+    return with_result_id
 
 
 def _with_id(holder: Any, name: str, vendor: str) -> Any:

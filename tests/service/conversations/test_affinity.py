@@ -1,4 +1,4 @@
-"""Conversations keep their model: what holds them, what moves them, and who knows of it."""
+"""Conversations keep their model: staying, switching, failures, replicas and outages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def called(tool_id: str) -> list[Json]:
     ]
 
 
-async def say(
+async def post(
     world: World, messages: list[Json], request_id: str, session_id: str | None = "s", **body: Any
 ) -> httpx.Response:
     """POST a conversation so far."""
@@ -53,13 +53,13 @@ async def say(
 async def answered_by(
     world: World, messages: list[Json], request_id: str, session_id: str | None = "s", **body: Any
 ) -> str:
-    response = await say(world, messages, request_id, session_id, **body)
+    response = await post(world, messages, request_id, session_id, **body)
     assert response.status_code == 200, response.text
     return response.headers["x-router-model"]
 
 
 async def rate(world: World, arm_id: str, score: float, n: int = 30) -> None:
-    """So many answers of an arm, outside of any conversation, with this score."""
+    """Rate so many answers of an arm, outside of any conversation, with this score."""
     for i in range(n):
         request_id = f"rated-{arm_id}-{score}-{i}"
         await world.ask("Rate me", request_id=request_id, model=arm_id)
@@ -67,33 +67,32 @@ async def rate(world: World, arm_id: str, score: float, n: int = 30) -> None:
 
 
 async def step(world: World, request_id: str) -> Json:
-    record = await world.record(request_id)
-    known: Json = record["conversation"]
-    return known
+    conversation: Json = (await world.record(request_id))["conversation"]
+    return conversation
 
 
-# --- holding -------------------------------------------------------------------------------------------
+# --- staying -------------------------------------------------------------------------------------------
 
 
-async def test_ten_turns_with_tool_loops_stay_on_one_arm_while_others_go_where_they_like(
+async def test_ten_turns_with_tool_loops_stay_on_one_arm_while_single_requests_do_not(
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path, **BY_CHANCE) as world:
         messages: list[Json] = []
-        held, free = [], []
+        in_conversation, single = [], []
         for turn in range(10):
             messages += [user(f"Turn {turn}")]
-            held.append(await answered_by(world, messages, f"ask-{turn}"))
+            in_conversation.append(await answered_by(world, messages, f"ask-{turn}"))
             messages += called(f"call_{turn}")
-            held.append(await answered_by(world, messages, f"tool-{turn}"))
+            in_conversation.append(await answered_by(world, messages, f"tool-{turn}"))
             messages += [ANSWER]
-            free.append(await answered_by(world, [user(f"Other {turn}")], f"free-{turn}", None))
+            single.append(await answered_by(world, [user(f"Other {turn}")], f"free-{turn}", None))
 
-    assert len(set(held)) == 1
-    assert len(set(free)) > 1
+    assert len(set(in_conversation)) == 1
+    assert len(set(single)) > 1
 
 
-async def test_a_hold_is_no_draw_and_says_so(world: World) -> None:
+async def test_staying_in_a_tool_loop_is_logged_as_not_drawn(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1")
     await answered_by(world, [user("Hi"), *called("call_1")], "r-2")
 
@@ -112,26 +111,28 @@ async def test_a_hold_is_no_draw_and_says_so(world: World) -> None:
     }
 
 
-async def test_a_conversation_without_a_name_is_held_from_its_second_turn_on(tmp_path: Path) -> None:
+async def test_a_conversation_without_a_session_id_has_affinity_from_its_second_turn_on(
+    tmp_path: Path,
+) -> None:
     async with opened(tmp_path, **BY_CHANCE) as world:
-        opening = [user("Hello")]
-        openings = {await answered_by(world, opening, f"o-{i}", None) for i in range(12)}
+        first = [user("Hello")]
+        first_turns = {await answered_by(world, first, f"o-{i}", None) for i in range(12)}
         last = (await world.record("o-11"))["chosen_model"]
-        later = [*opening, ANSWER, user("And now?")]
-        turns = {await answered_by(world, later, f"l-{i}", None) for i in range(12)}
+        later = [*first, ANSWER, user("And now?")]
+        later_turns = {await answered_by(world, later, f"l-{i}", None) for i in range(12)}
 
-    assert len(openings) > 1
-    assert turns == {last}
+    assert len(first_turns) > 1
+    assert later_turns == {last}
 
 
-async def test_a_request_that_nobody_follows_up_belongs_to_no_other(world: World) -> None:
+async def test_a_request_without_a_follow_up_belongs_to_no_conversation(world: World) -> None:
     await answered_by(world, [user("Hello")], "r-1", None)
     await answered_by(world, [user("Something else"), ANSWER, user("And now?")], "r-2", None)
 
     assert (await step(world, "r-2"))["turn"] == 1
 
 
-async def test_a_conversation_ends_when_nobody_goes_on(tmp_path: Path) -> None:
+async def test_a_conversation_ends_when_its_time_to_live_is_over(tmp_path: Path) -> None:
     async with opened(tmp_path, session_ttl_s=60.0) as world:
         await answered_by(world, [user("Hi")], "r-1")
         world.clock.advance(61.0)
@@ -140,7 +141,7 @@ async def test_a_conversation_ends_when_nobody_goes_on(tmp_path: Path) -> None:
         assert (await step(world, "r-2"))["turn"] == 1
 
 
-async def test_with_a_ttl_of_zero_nothing_is_held(tmp_path: Path) -> None:
+async def test_with_a_ttl_of_zero_no_conversation_has_affinity(tmp_path: Path) -> None:
     async with opened(tmp_path, session_ttl_s=0.0) as world:
         await answered_by(world, [user("Hi")], "r-1")
         await answered_by(world, [user("Hi"), ANSWER, user("And now?")], "r-2")
@@ -149,14 +150,14 @@ async def test_with_a_ttl_of_zero_nothing_is_held(tmp_path: Path) -> None:
         assert world.store.conversation_states == {}
 
 
-async def test_a_model_that_the_caller_names_takes_the_conversation_over(world: World) -> None:
+async def test_a_conversation_moves_to_the_model_that_the_client_names(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="small")
     await answered_by(world, [user("Hi"), ANSWER, user("Think hard")], "r-2", model="large")
 
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-3") == "large"
 
 
-async def test_a_tenants_housekeeping_neither_moves_a_conversation_nor_teaches(world: World) -> None:
+async def test_housekeeping_neither_moves_a_conversation_nor_teaches(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="small")
     title = [user("Please write a 5-10 word title for the following conversation: Hi")]
     await answered_by(world, title, "title", model="large", max_tokens=100)
@@ -166,7 +167,7 @@ async def test_a_tenants_housekeeping_neither_moves_a_conversation_nor_teaches(w
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "small"
 
 
-async def test_a_draining_model_finishes_its_tool_loop_and_no_more(world: World) -> None:
+async def test_a_draining_model_finishes_only_its_tool_loop(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
     await world.http.patch("/admin/models/medium", json={"state": "draining"})
 
@@ -175,15 +176,15 @@ async def test_a_draining_model_finishes_its_tool_loop_and_no_more(world: World)
     assert await answered_by(world, [*loop, ANSWER, user("And now?")], "r-3") != "medium"
 
 
-async def test_a_draining_model_finishes_a_tool_loop_that_no_other_could_go_on_with(world: World) -> None:
+async def test_a_draining_model_finishes_a_tool_loop_that_no_other_could_continue(world: World) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    shown = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
-    assert await answered_by(world, [shown], "r-1") == "large"  # only that sees
+    picture = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
+    assert await answered_by(world, [picture], "r-1") == "large"  # the only one with vision
     await world.http.patch("/admin/models/large", json={"state": "draining"})
 
-    assert await answered_by(world, [shown, *called("call_1")], "r-2") == "large"
+    assert await answered_by(world, [picture, *called("call_1")], "r-2") == "large"
 
-    refused = await say(world, [shown, ANSWER, user("And now?")], "r-3")
+    refused = await post(world, [picture, ANSWER, user("And now?")], "r-3")
     assert refused.status_code == 400
     assert "large: is draining" in refused.json()["error"]["message"]
 
@@ -191,11 +192,11 @@ async def test_a_draining_model_finishes_a_tool_loop_that_no_other_could_go_on_w
 # --- switching -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("margin", "switches"), [(0.05, True), (0.9, False)])
-async def test_a_user_turn_moves_on_only_for_a_gain_above_the_margin(
-    tmp_path: Path, margin: float, switches: bool
+@pytest.mark.parametrize(("switch_margin", "switches"), [(0.05, True), (0.9, False)])
+async def test_a_user_turn_switches_only_for_a_gain_above_the_switching_cost(
+    tmp_path: Path, switch_margin: float, switches: bool
 ) -> None:
-    async with opened(tmp_path, [CHEAP, DEAR], session_switch_margin=margin, **QUALITY) as world:
+    async with opened(tmp_path, [CHEAP, DEAR], session_switch_margin=switch_margin, **QUALITY) as world:
         await answered_by(world, [user("Hi")], "r-1", model="cheap")
         await rate(world, "cheap", 0.2)
         await rate(world, "dear", 0.9)
@@ -205,13 +206,13 @@ async def test_a_user_turn_moves_on_only_for_a_gain_above_the_margin(
         weighed = await step(world, "r-2")
 
     cost = weighed["switching_cost"]
-    assert cost["switch_margin"] == margin
-    assert (weighed["gain"] > margin + cost["cache_loss"]) is switches
+    assert cost["switch_margin"] == switch_margin
+    assert (weighed["gain"] > switch_margin + cost["cache_loss"]) is switches
     assert weighed["is_drawn"] is switches
 
 
 @pytest.mark.parametrize(("home", "switches"), [(CHEAP, True), (CACHED, False)])
-async def test_the_lost_prompt_cache_is_part_of_the_price_of_a_switch(
+async def test_the_loss_of_the_prompt_cache_is_part_of_the_switching_cost(
     tmp_path: Path, home: Any, switches: bool
 ) -> None:
     knobs = {**QUALITY, "cost_weight": -1.0, "session_switch_margin": 0.01}
@@ -230,7 +231,7 @@ async def test_the_lost_prompt_cache_is_part_of_the_price_of_a_switch(
     assert (weighed["switching_cost"]["cache_loss"] > 0) is not switches
 
 
-async def test_a_switch_is_drawn_with_its_exact_chance(tmp_path: Path) -> None:
+async def test_a_switch_is_drawn_with_its_exact_propensity(tmp_path: Path) -> None:
     async with opened(tmp_path, [CHEAP, DEAR], session_switch_margin=0.0, **QUALITY) as world:
         await answered_by(world, [user("Hi")], "r-1", model="cheap")
         await rate(world, "cheap", 0.2)
@@ -239,12 +240,12 @@ async def test_a_switch_is_drawn_with_its_exact_chance(tmp_path: Path) -> None:
 
         record = await world.record("r-2")
 
-    chances = {c["model"]: c["probability"] for c in record["candidates"]}
-    assert record["propensity"] == chances["dear"]
-    assert sum(chances.values()) == pytest.approx(1.0)
+    probabilities = {c["model"]: c["probability"] for c in record["candidates"]}
+    assert record["propensity"] == probabilities["dear"]
+    assert sum(probabilities.values()) == pytest.approx(1.0)
 
 
-async def test_amid_a_tool_loop_no_gain_is_large_enough(tmp_path: Path) -> None:
+async def test_a_tool_loop_never_switches_for_a_gain(tmp_path: Path) -> None:
     async with opened(tmp_path, [CHEAP, DEAR], session_switch_margin=0.0, **QUALITY) as world:
         await answered_by(world, [user("Hi")], "r-1", model="cheap")
         await rate(world, "cheap", 0.0)
@@ -256,69 +257,69 @@ async def test_amid_a_tool_loop_no_gain_is_large_enough(tmp_path: Path) -> None:
 # --- failing -------------------------------------------------------------------------------------------
 
 
-async def test_amid_a_tool_loop_an_arm_is_called_even_while_it_rests(world: World) -> None:
+async def test_in_a_tool_loop_an_arm_is_called_even_while_it_is_cooling_down(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
     world.model_client.will("medium", Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
-    await say(world, [user("Elsewhere")], "busy", None, model="medium")
+    await post(world, [user("Elsewhere")], "busy", None, model="medium")
 
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "medium"
 
 
-async def test_amid_a_tool_loop_an_arm_is_called_even_while_all_rest(world: World) -> None:
+async def test_in_a_tool_loop_an_arm_is_called_even_while_all_are_cooling_down(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
     for other in ("small", "medium", "large"):
         world.model_client.will(other, Reply(error=ProviderRateLimited("slow down", retry_after_s=100)))
-        await say(world, [user("Elsewhere")], f"busy-{other}", None, model=other)
+        await post(world, [user("Elsewhere")], f"busy-{other}", None, model=other)
 
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2") == "medium"
 
 
-async def test_a_loop_does_not_replace_a_model_that_the_caller_names(world: World) -> None:
+async def test_a_tool_loop_does_not_replace_a_model_that_the_client_names(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
     world.model_client.will("small", Reply(error=ProviderBroken("down")))
 
-    response = await say(world, [user("Hi"), *called("call_1")], "r-2", model="small")
+    response = await post(world, [user("Hi"), *called("call_1")], "r-2", model="small")
 
     assert response.status_code == 503
     assert world.model_client.called == ["medium", "small"]
 
 
-async def test_a_loop_whose_arm_fails_goes_on_with_another_and_stays_there(world: World) -> None:
+async def test_a_tool_loop_whose_arm_fails_continues_with_another_and_stays_there(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
     world.model_client.will("medium", Reply(error=ProviderBroken("down")))
     loop = [user("Hi"), *called("call_1")]
-    fallen = await say(world, loop, "r-2")
-    other = fallen.headers["x-router-model"]
+    fallback = await post(world, loop, "r-2")
+    other = fallback.headers["x-router-model"]
     await world.background.drain(5.0)
 
-    assert fallen.headers["x-router-decision"] == "fallback"
+    assert fallback.headers["x-router-decision"] == "fallback"
     assert other != "medium"
     assert await answered_by(world, [*loop, *called("call_2")], "r-3") == other
     assert await answered_by(world, [*loop, ANSWER, user("And now?")], "r-4") == other
 
 
-async def test_a_loop_whose_arm_can_no_longer_answer_falls_back(world: World) -> None:
+async def test_a_tool_loop_whose_arm_can_no_longer_answer_falls_back(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="small")
 
-    fallen = await say(
+    fallback = await post(
         world,
         [user("Hi"), *called("call_1"), user("<system-reminder>" + "x" * 20_000 + "</system-reminder>")],
         "r-2",
     )
 
-    assert fallen.headers["x-router-decision"] == "fallback"
-    assert fallen.headers["x-router-model"] != "small"
+    assert fallback.headers["x-router-decision"] == "fallback"
+    assert fallback.headers["x-router-model"] != "small"
 
 
-async def test_what_another_vendors_model_thought_does_not_go_to_the_next(tmp_path: Path) -> None:
+async def test_thinking_of_one_vendor_is_not_sent_to_another(tmp_path: Path) -> None:
     claude = replace(CHEAP, arm_id="claude", model="claude-sonnet")
     gpt = replace(DEAR, arm_id="gpt", model="gpt-4o")
-    thought = {"role": "assistant", "content": "So.", "thinking_blocks": [{"type": "thinking"}]}
+    thinking = {"role": "assistant", "content": "So.", "thinking_blocks": [{"type": "thinking"}]}
     own = {"role": "assistant", "content": "I see.", "reasoning_content": "my own"}
     async with opened(tmp_path, [claude, gpt]) as world:
         first = [user("Hi")]
         await answered_by(world, first, "r-1", model="claude")
-        second = [*first, thought, user("You, GPT?")]
+        second = [*first, thinking, user("You, GPT?")]
         await answered_by(world, second, "r-2", model="gpt")
         third = [*second, own, *called("call_1")]
         await answered_by(world, third, "r-3")
@@ -333,42 +334,45 @@ async def test_what_another_vendors_model_thought_does_not_go_to_the_next(tmp_pa
 # --- replicas and outages ------------------------------------------------------------------------------
 
 
-async def test_another_replica_holds_what_one_began(tmp_path: Path) -> None:
+async def test_another_replica_keeps_the_arm_of_a_conversation(tmp_path: Path) -> None:
     async with (
-        opened(tmp_path / "a", **BY_CHANCE) as one,
-        opened(tmp_path / "b", store=one.store, **BY_CHANCE) as other,
+        opened(tmp_path / "a", **BY_CHANCE) as replica_1,
+        opened(tmp_path / "b", store=replica_1.store, **BY_CHANCE) as replica_2,
     ):
         messages, answering = [user("Hi")], []
         for turn in range(8):
-            world = (one, other)[turn % 2]
+            world = (replica_1, replica_2)[turn % 2]
             answering.append(await answered_by(world, messages, f"r-{turn}"))
-            one.clock.now = other.clock.now = max(one.clock.now, other.clock.now)
+            replica_1.clock.now = replica_2.clock.now = max(replica_1.clock.now, replica_2.clock.now)
             messages += [ANSWER, user(f"Turn {turn}")]
 
     assert len(set(answering)) == 1
 
 
 async def test_a_replica_follows_where_another_moved_a_conversation(tmp_path: Path) -> None:
-    async with opened(tmp_path / "a") as one, opened(tmp_path / "b", store=one.store) as other:
-        await answered_by(one, [user("Hi")], "r-1", model="small")
-        other.clock.now = one.clock.now
-        await answered_by(other, [user("Hi"), ANSWER, user("Think")], "r-2", model="large")
-        one.clock.now = other.clock.now
+    async with (
+        opened(tmp_path / "a") as replica_1,
+        opened(tmp_path / "b", store=replica_1.store) as replica_2,
+    ):
+        await answered_by(replica_1, [user("Hi")], "r-1", model="small")
+        replica_2.clock.now = replica_1.clock.now
+        await answered_by(replica_2, [user("Hi"), ANSWER, user("Think")], "r-2", model="large")
+        replica_1.clock.now = replica_2.clock.now
 
-        assert await answered_by(one, [user("Hi"), *called("call_1")], "r-3") == "large"
+        assert await answered_by(replica_1, [user("Hi"), *called("call_1")], "r-3") == "large"
 
 
-async def test_without_postgresql_a_replica_holds_what_it_knows_and_says_so(world: World) -> None:
+async def test_without_postgresql_a_replica_uses_its_own_states_and_is_degraded(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
     world.store.is_down = True
 
-    response = await say(world, [user("Hi"), *called("call_1")], "r-2")
+    response = await post(world, [user("Hi"), *called("call_1")], "r-2")
 
     assert response.headers["x-router-model"] == "medium"
     assert "store" in response.headers["x-router-degraded"]
 
 
-async def test_what_waited_in_the_spool_moves_no_newer_pin(world: World) -> None:
+async def test_decisions_from_the_spool_do_not_replace_newer_conversation_states(world: World) -> None:
     world.store.is_down = True
     await answered_by(world, [user("Hi")], "r-1", model="small")
     await answered_by(world, [user("Hi"), ANSWER, user("Think")], "r-2", model="large")
@@ -382,16 +386,16 @@ async def test_what_waited_in_the_spool_moves_no_newer_pin(world: World) -> None
 # --- the holdout ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("lot", "stays"), [(True, True), (False, False)])
-async def test_the_lot_of_a_conversation_holds_for_all_its_turns(
-    tmp_path: Path, lot: bool, stays: bool
+@pytest.mark.parametrize(("is_held_out", "stays"), [(True, True), (False, False)])
+async def test_the_holdout_of_a_conversation_applies_to_all_its_turns(
+    tmp_path: Path, is_held_out: bool, stays: bool
 ) -> None:
     knobs = {**BY_CHANCE, "session_switch_margin": 0.0}
     async with opened(tmp_path, [CHEAP, DEAR], holdout_share=0.5, **knobs) as world:
         conversations = {f"s-{i}": [user(f"Hi {i}")] for i in range(16)}
         for name, messages in conversations.items():
             await answered_by(world, messages, name, name)
-        begun = [name for name in conversations if (await world.record(name))["holdout"] is lot]
+        begun = [name for name in conversations if (await world.record(name))["holdout"] is is_held_out]
         await rate(world, "cheap", 0.0)
         await rate(world, "dear", 1.0)
         for name in begun:
@@ -401,7 +405,7 @@ async def test_the_lot_of_a_conversation_holds_for_all_its_turns(
         later = [await world.record(f"{name}-{turn}") for name in begun for turn in range(4)]
 
     assert len(begun) > 2
-    assert {record["holdout"] for record in later} == {lot}
+    assert {record["holdout"] for record in later} == {is_held_out}
     assert ({record["chosen_model"] for record in later} == {"cheap"}) is stays
     assert all(record["propensity"] == 1.0 for record in later if stays)
 
@@ -419,10 +423,10 @@ async def test_claude_code_stays_on_its_arm_through_a_tool_loop(tmp_path: Path) 
     async with opened(tmp_path, [CHEAP, DEAR], **BY_CHANCE) as world:
         answering = []
         for turn in range(6):
-            asked = {"max_tokens": 100, "tools": [tool], "metadata": {"user_id": "u"}}
+            options = {"max_tokens": 100, "tools": [tool], "metadata": {"user_id": "u"}}
             response = await world.http.post(
                 "/v1/messages",
-                json={**asked, "messages": messages},
+                json={**options, "messages": messages},
                 headers={"X-Request-ID": f"r-{turn}", "X-Claude-Code-Session-Id": "cc-1"},
             )
             assert response.status_code == 200, response.text
@@ -436,7 +440,7 @@ async def test_claude_code_stays_on_its_arm_through_a_tool_loop(tmp_path: Path) 
     assert world.encoder.texts == ["Fix it"] * 6
 
 
-async def test_claude_codes_housekeeping_stands_aside(world: World) -> None:
+async def test_claude_codes_housekeeping_belongs_to_no_conversation(world: World) -> None:
     topic = "Analyze if this message indicates a new conversation topic. If it does, extract a title"
     body = {
         "max_tokens": 512,

@@ -24,15 +24,15 @@ BY_LITELLM = Arm("g", "litellm", "gemini/gemini-3.8-flash")
 
 
 def tool_use(call: Json) -> Json:
-    """The block that a caller gets for this call."""
-    said = {"role": "assistant", "content": None, "tool_calls": [{**call, "function": FUNCTION}]}
-    body = {"id": "c-1", "model": "g", "choices": [{"message": said, "finish_reason": "tool_calls"}]}
+    """The block that a client gets for this call."""
+    answer = {"role": "assistant", "content": None, "tool_calls": [{**call, "function": FUNCTION}]}
+    body = {"id": "c-1", "model": "g", "choices": [{"message": answer, "finish_reason": "tool_calls"}]}
     block: Json = message(body)["content"][0]
     return block
 
 
 def sent_back(block: Json, arm: Arm) -> tuple[Json, Json]:
-    """The call and its result as that arm is sent them on the next turn."""
+    """The call and its result as they are sent to the arm on the next turn."""
     result = {"type": "tool_result", "tool_use_id": block["id"], "content": "1"}
     messages = [
         {"role": "user", "content": "Add"},
@@ -40,8 +40,8 @@ def sent_back(block: Json, arm: Arm) -> tuple[Json, Json]:
         {"role": "user", "content": [result]},
     ]
     body, _ = translated({"max_tokens": 9, "messages": messages})
-    _, said, answered = safe_history(body, arm, 0)["messages"]
-    return said["tool_calls"][0], answered
+    _, answer, tool_result = safe_history(body, arm, 0)["messages"]
+    return answer["tool_calls"][0], tool_result
 
 
 @pytest.mark.parametrize("call", [BESIDE, WITHIN], ids=["beside", "within"])
@@ -56,23 +56,23 @@ def sent_back(block: Json, arm: Arm) -> tuple[Json, Json]:
 def test_a_signature_comes_back_to_gemini_with_its_call(call: Json, arm: Arm, fields: dict[str, Any]) -> None:
     block = tool_use(call)
 
-    said, answered = sent_back(block, arm)
+    returned, tool_result = sent_back(block, arm)
 
-    assert re.fullmatch(r"[a-zA-Z0-9_-]+", block["id"])  # else Anthropic would refuse it
-    assert {name: said.get(name) for name in fields} == fields
-    assert answered["tool_call_id"] == said["id"]
+    assert re.fullmatch(r"[a-zA-Z0-9_-]+", block["id"])  # else Anthropic rejects it
+    assert {name: returned.get(name) for name in fields} == fields
+    assert tool_result["tool_call_id"] == returned["id"]
 
 
 @pytest.mark.parametrize("arm", [CLAUDE, GPT, MISTRAL], ids=["claude", "gpt", "mistral"])
-def test_nobody_else_sees_it(arm: Arm) -> None:
-    said, answered = sent_back(tool_use(BESIDE), arm)
+def test_a_signature_goes_to_no_other_vendor(arm: Arm) -> None:
+    returned, tool_result = sent_back(tool_use(BESIDE), arm)
 
-    assert said.keys() == {"id", "type", "function"}
-    assert "thought" not in said["id"]
-    assert answered["tool_call_id"] == said["id"]
+    assert returned.keys() == {"id", "type", "function"}
+    assert "thought" not in returned["id"]
+    assert tool_result["tool_call_id"] == returned["id"]
 
 
-def test_a_stream_carries_it_too() -> None:
+def test_a_stream_carries_the_signature_too() -> None:
     writer = MessageEvents(1, None)
     choice = {"index": 0, "delta": {"tool_calls": [{"index": 0, **BESIDE, "function": FUNCTION}]}}
 
@@ -82,7 +82,7 @@ def test_a_stream_carries_it_too() -> None:
 
 
 @pytest.mark.parametrize("extra", [None, "odd", {"google": "odd"}, {"google": {}}])
-def test_a_call_without_a_signature_stays_as_it_is(extra: object) -> None:
-    said, _ = sent_back(tool_use({"id": "call_1", "extra_content": extra}), BY_LITELLM)
+def test_a_call_without_a_signature_is_unchanged(extra: object) -> None:
+    returned, _ = sent_back(tool_use({"id": "call_1", "extra_content": extra}), BY_LITELLM)
 
-    assert said == {"id": "call_1", "type": "function", "function": FUNCTION}
+    assert returned == {"id": "call_1", "type": "function", "function": FUNCTION}

@@ -11,7 +11,7 @@ from service.domain.basics import Json
 CLAUDE = Arm("claude", "anthropic", "claude-sonnet-4-5")
 GPT = Arm("gpt", "openai", "gpt-4o-mini", base_url="http://127.0.0.1:9/v1")
 MISTRAL = Arm("mistral", "openai", "mistralai/mistral-small", base_url="http://127.0.0.1:9/v1")
-ASKED: Json = {"role": "user", "content": "Fix it"}
+QUESTION: Json = {"role": "user", "content": "Fix it"}
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ ASKED: Json = {"role": "user", "content": "Fix it"}
         ("llama3:8b", "http://127.0.0.1:9/v1"),
     ],
 )
-def test_the_name_tells_who_made_a_model(model: str, vendor: str) -> None:
+def test_the_name_of_a_model_gives_its_vendor(model: str, vendor: str) -> None:
     assert vendor_of(Arm("a", "openai", model, base_url="http://127.0.0.1:9/v1")) == vendor
 
 
@@ -43,16 +43,16 @@ def calls(tool_id: str, **fields: Any) -> list[Json]:
     ]
 
 
-def test_a_history_of_the_same_vendor_passes_as_it_came() -> None:
-    thought = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
-    spoken = {"role": "assistant", "content": [thought, {"type": "text", "text": "So."}]}
-    body = {"messages": [ASKED, spoken, *calls("toolu_01")]}
+def test_a_history_of_the_same_vendor_is_unchanged() -> None:
+    thinking = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    answer = {"role": "assistant", "content": [thinking, {"type": "text", "text": "So."}]}
+    body = {"messages": [QUESTION, answer, *calls("toolu_01")]}
 
     assert safe_history(body, CLAUDE, 0) is body
 
 
 @pytest.mark.parametrize(
-    ("foreign", "safe"),
+    ("other_vendors", "safe"),
     [
         (
             {"role": "assistant", "content": "So.", "reasoning_content": "Hm.", "thinking_blocks": [{}]},
@@ -75,23 +75,25 @@ def test_a_history_of_the_same_vendor_passes_as_it_came() -> None:
             calls("call_1")[0],
         ),
     ],
-    ids=["fields", "parts", "calls", "only thought"],
+    ids=["fields", "parts", "calls", "only thinking"],
 )
-def test_what_another_vendors_model_thought_is_removed_whole(foreign: Json, safe: Json) -> None:
+def test_thinking_of_another_vendor_is_removed_whole(other_vendors: Json, safe: Json) -> None:
     native = {"role": "assistant", "content": "I", "reasoning_content": "my own"}
-    body = {"model": "auto", "messages": [ASKED, foreign, native]}
+    body = {"model": "auto", "messages": [QUESTION, other_vendors, native]}
 
-    assert safe_history(body, GPT, 2) == {"model": "auto", "messages": [ASKED, safe, native]}
+    assert safe_history(body, GPT, 2) == {"model": "auto", "messages": [QUESTION, safe, native]}
 
 
-def test_a_message_of_nothing_but_thoughts_goes() -> None:
-    thought = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}]}
+def test_a_message_of_thinking_alone_is_removed() -> None:
+    thinking = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}]}
 
-    assert safe_history({"messages": [ASKED, thought, ASKED]}, GPT, 3) == {"messages": [ASKED, ASKED]}
+    assert safe_history({"messages": [QUESTION, thinking, QUESTION]}, GPT, 3) == {
+        "messages": [QUESTION, QUESTION]
+    }
 
 
 @pytest.mark.parametrize(
-    ("arm", "tool_id", "passes"),
+    ("arm", "tool_id", "is_accepted"),
     [
         (CLAUDE, "functions.read:0", False),
         (CLAUDE, "call_1", True),
@@ -100,17 +102,19 @@ def test_a_message_of_nothing_but_thoughts_goes() -> None:
         (MISTRAL, "functions.read:0", True),
     ],
 )
-def test_ids_of_tool_calls_are_made_such_as_the_vendor_takes(arm: Arm, tool_id: str, passes: bool) -> None:
+def test_ids_of_tool_calls_are_replaced_if_the_vendor_rejects_them(
+    arm: Arm, tool_id: str, is_accepted: bool
+) -> None:
     call, result = safe_history({"messages": calls(tool_id)}, arm, 0)["messages"]
 
-    made = call["tool_calls"][0]["id"]
-    assert made == result["tool_call_id"]
-    assert (made == tool_id) is passes
-    again = {"messages": calls(made)}
+    new_id = call["tool_calls"][0]["id"]
+    assert new_id == result["tool_call_id"]
+    assert (new_id == tool_id) is is_accepted
+    again = {"messages": calls(new_id)}
     assert safe_history(again, arm, 0) is again
 
 
-def test_ids_in_anthropics_form_are_mapped_alike() -> None:
+def test_ids_in_anthropics_form_are_the_same_in_call_and_result() -> None:
     body = {
         "messages": [
             {"role": "assistant", "content": [{"type": "tool_use", "id": "a:1", "name": "r", "input": {}}]},
