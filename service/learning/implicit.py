@@ -1,4 +1,4 @@
-"""Notice implicit signals when a request has ended, and learn from them."""
+"""Implicit feedback: detect signals when a request has ended, and learn from them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ImplicitFeedback:
-    """Looks at requests that have ended.
+    """Learns from the signals of requests that have ended.
 
     Args:
-        weights: of the signals that are switched on.
+        weights: weight of each signal that is switched on.
         on_learned: called with the signals that were learned.
-        on_dropped: called with the number of signals lost because PostgreSQL was away.
+        on_dropped: called with the number of signals lost because PostgreSQL was unreachable.
     """
 
     learner: Learner
@@ -38,55 +38,60 @@ class ImplicitFeedback:
     on_dropped: Callable[[int], None]
 
     async def learn(self, run: RequestRun, outcome: Outcome) -> None:
-        """Learn from what this request shows of its arms, and of the answer that it asks for again."""
+        """Learn the signals of this request, and of an earlier one whose question it repeats."""
         if outcome.kind == "cache" or not run.query.options.learn:
             return
-        earlier = self._earlier(run, outcome)
-        await self._learn(run.query.tenant, run.decision_id, await self._shown(run, outcome), outcome)
-        if earlier is not None:
-            again = self._weighed("reask", earlier.arm_id)
-            await self._learn(run.query.tenant, earlier.decision_id, again, outcome)
+        repeated = self._repeated_question(run, outcome)
+        await self._learn(run.query.tenant, run.decision_id, await self._signals(run, outcome), outcome)
+        if repeated is not None:
+            reask = self._weighed("reask", repeated.arm_id)
+            await self._learn(run.query.tenant, repeated.decision_id, reask, outcome)
 
-    def _earlier(self, run: RequestRun, outcome: Outcome) -> AnsweredQuestion | None:
-        """The question asked again; this one takes its place. A retry under the same id is none."""
+    def _repeated_question(self, run: RequestRun, outcome: Outcome) -> AnsweredQuestion | None:
+        """The earlier question that this request repeats, if any; then remember this request instead.
+
+        A retry under the same id is no repeat.
+        """
         if "reask" not in self.weights or run.decision is None or run.decision.context is None:
             return None
         context = run.decision.context
-        earlier = self.questions.again(run.query, context, run.decision.decided_at)
+        repeated = self.questions.repeated(run.query, context, run.decision.decided_at)
         if outcome.status == "ok":
             question = AnsweredQuestion(
                 run.decision_id, outcome.arm_id, context, outcome.completed_at, words_of(run.query)
             )
             self.questions.remember(run.query, question)
-        return earlier
+        return repeated
 
-    async def _shown(self, run: RequestRun, outcome: Outcome) -> list[ImplicitSignal]:
-        """What the calls of this request show."""
-        shown = [
-            one for arm_id in failed_arms(run.attempts) for one in self._weighed("provider_error", arm_id)
+    async def _signals(self, run: RequestRun, outcome: Outcome) -> list[ImplicitSignal]:
+        """The signals of the calls of this request."""
+        signals = [
+            signal
+            for arm_id in failed_arms(run.attempts)
+            for signal in self._weighed("provider_error", arm_id)
         ]
         for arm_id, fault in run.fell_short.items():
-            if arm_id != outcome.arm_id:  # whose answer is looked at below
-                shown += self._weighed(fault, arm_id)
+            if arm_id != outcome.arm_id:  # the answer of this arm is judged below
+                signals += self._weighed(fault, arm_id)
         if outcome.status == "ok" and run.last is not None:
-            answered = await asyncio.to_thread(fault_of, run.last)  # a schema may take its time
-            shown += self._weighed(answered, outcome.arm_id) if answered else []
-        return shown
+            answer_fault = await asyncio.to_thread(fault_of, run.last)  # validating a schema is slow
+            signals += self._weighed(answer_fault, outcome.arm_id) if answer_fault else []
+        return signals
 
     def _weighed(self, signal: Signal, arm_id: str) -> list[ImplicitSignal]:
-        """Nothing where the signal is switched off."""
+        """The signal with its weight; empty if it is switched off."""
         weight = self.weights.get(signal)
         return [] if weight is None else [ImplicitSignal(signal, arm_id, weight)]
 
     async def _learn(
-        self, tenant: str, decision_id: UUID, shown: Sequence[ImplicitSignal], outcome: Outcome
+        self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], outcome: Outcome
     ) -> None:
-        if not shown:
+        if not signals:
             return
         try:
             self.on_learned(
-                await self.learner.learn_signals(tenant, decision_id, shown, outcome.completed_at)
+                await self.learner.learn_signals(tenant, decision_id, signals, outcome.completed_at)
             )
-        except (StoreUnavailable, UnknownRequest) as error:  # unknown: it waits in the spool
-            self.on_dropped(len(shown))
-            log.info("signals_dropped", decision_id=str(decision_id), n=len(shown), error=str(error))
+        except (StoreUnavailable, UnknownRequest) as error:  # unknown: the decision waits in the spool
+            self.on_dropped(len(signals))
+            log.info("signals_dropped", decision_id=str(decision_id), n=len(signals), error=str(error))

@@ -1,4 +1,4 @@
-"""Feedback -> reward -> evidence, in one transaction; then the memory."""
+"""Feedback -> reward -> evidence in one transaction, then the memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from service.learning import rewards
 
 log = structlog.get_logger(__name__)
 
-CONVERSATION_DECISIONS = 50  # share in a conversation's score, the newest
+CONVERSATION_DECISIONS = 50  # newest decisions that share the score of a conversation
 SWEEP_EVERY_S = 2.0
 SWEEP_BATCH = 200
 
@@ -35,12 +35,12 @@ SWEEP_BATCH = 200
 class Learner:
     """Turns feedback into evidence and memory.
 
-    The evidence is committed first. The memory is an index of it: when it is away the decision stays
-    queued, and `sweep` brings the memory up to date later.
+    The evidence is committed first. The memory is an index of it: while it is unreachable, decisions stay
+    queued, and `sweep` updates the memory later.
 
     Args:
-        memory_timeout_s: how long a feedback waits for the memory.
-        memory_rest_s: how long, once one waited in vain, the others leave the memory to the sweep.
+        memory_timeout_s: longest time that a feedback waits for the memory.
+        memory_retry_s: after such a timeout, how long all feedback leaves the memory to the sweep.
     """
 
     evidence: Evidence
@@ -48,16 +48,16 @@ class Learner:
     journal: Journal
     encoder: str
     memory_timeout_s: float = 1.0
-    memory_rest_s: float = 2.0
-    _rests_until: float = field(default=-math.inf, init=False)  # on the event loop's clock
+    memory_retry_s: float = 2.0
+    _memory_retry_at: float = field(default=-math.inf, init=False)  # on the event loop's clock
 
     async def learn(self, feedback: Feedback) -> Learned:
         """Learn from one feedback; committed when this returns.
 
         Raises:
-            UnknownRequest: nobody asked under that request id.
-            StoreUnavailable: PostgreSQL is away, or was, and the decision still waits to be written
-                there; nothing was learned, send it again.
+            UnknownRequest: no request has that id.
+            StoreUnavailable: PostgreSQL is unreachable, or the decision is not written to it yet;
+                nothing was learned, send the feedback again.
         """
         try:
             learned = await self.evidence.learn(feedback, rewards.reward_of(feedback))
@@ -70,15 +70,15 @@ class Learner:
         return learned
 
     async def learn_conversation(self, feedback: ConversationFeedback) -> ConversationLearned:
-        """Share a conversation's score over its decisions; each is committed when this returns.
+        """Share a conversation's score among its decisions; each is committed when this returns.
 
-        The newest CONVERSATION_DECISIONS that may teach get it with equal weights, 1 together, but where the
-        request itself was rated. Each in a transaction of its own: whoever gets an error sends it again, and
-        what was learned already stays as it is.
+        The newest CONVERSATION_DECISIONS with `learn` on get the score with equal weights, 1 in total. A
+        request with its own rating keeps that rating. Each decision has its own transaction: after an error
+        the client sends the score again, and the decisions that have learned it do not change.
 
         Raises:
-            UnknownRequest: no decision of that conversation may teach.
-            StoreUnavailable: PostgreSQL is away, or was, and decisions still wait to be written there.
+            UnknownRequest: the conversation has no decision with `learn` on.
+            StoreUnavailable: PostgreSQL is unreachable, or some decisions are not written to it yet.
         """
         if self.journal.is_degraded:
             raise StoreUnavailable("some requests are not written to PostgreSQL yet")
@@ -114,7 +114,7 @@ class Learner:
     async def learn_signals(
         self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
     ) -> list[ImplicitSignal]:
-        """Learn from implicit signals on a decision; committed when this returns, which says what was new.
+        """Learn from implicit signals on a decision; returns the new ones, which are committed then.
 
         Raises UnknownRequest, StoreUnavailable.
         """
@@ -124,7 +124,7 @@ class Learner:
         return new
 
     async def settle(self, decision_id: UUID) -> None:
-        """Apply one decision's newest event to the memory, when it is queued.
+        """Apply the newest event of one decision to the memory, if it is queued.
 
         Raises MemoryUnavailable, StoreUnavailable.
         """
@@ -133,15 +133,15 @@ class Learner:
             pending = await self._apply(pending)
 
     async def _remember_in_time(self, decision_id: UUID) -> None:
-        """Whatever happens here, the feedback is committed, and the sweep will try again."""
+        """Update the memory. The feedback is committed, so errors are logged and left to the sweep."""
         now = asyncio.get_running_loop().time
-        if now() < self._rests_until:
+        if now() < self._memory_retry_at:
             return
         try:
             async with asyncio.timeout(self.memory_timeout_s):
                 await self.settle(decision_id)
         except (TimeoutError, MemoryUnavailable) as error:
-            self._rests_until = now() + self.memory_rest_s
+            self._memory_retry_at = now() + self.memory_retry_s
             log.warning("memory_lags", decision_id=str(decision_id), error=str(error))
         except StoreUnavailable as error:
             log.warning("memory_lags", decision_id=str(decision_id), error=str(error))
@@ -149,7 +149,7 @@ class Learner:
             log.exception("memory_not_updated", decision_id=str(decision_id))
 
     async def _apply(self, pending: Pending) -> Pending | None:
-        """Bring one memory up to date; returns what came in meanwhile."""
+        """Update the memory of one decision; returns a newer event if one was committed meanwhile."""
         experience = pending.experience
         if experience is None:
             await self.memory.forget([pending.decision_id])
@@ -160,19 +160,19 @@ class Learner:
         return await self.evidence.pending_for(pending.decision_id)
 
     async def sweep(self) -> int:
-        """Apply what the memory missed; returns how many decisions were brought up to date.
+        """Apply what the memory missed; returns how many decisions were updated.
 
-        One that fails by itself stays queued, and is passed over until the next sweep.
+        A decision that fails for its own reason stays queued, and is skipped until the next sweep.
         """
-        done = 0
+        n_applied = 0
         failed: set[UUID] = set()
         while batch := await self._pending_except(failed):
             for pending in batch:
                 if await self._is_applied(pending):
-                    done += 1
+                    n_applied += 1
                 else:
                     failed.add(pending.decision_id)
-        return done
+        return n_applied
 
     async def _pending_except(self, failed: set[UUID]) -> list[Pending]:
         batch = await self.evidence.pending(SWEEP_BATCH + len(failed))
@@ -192,8 +192,8 @@ class Learner:
         """Sweep every few seconds, until cancelled."""
         while True:
             try:
-                if done := await self.sweep():
-                    log.info("memory_caught_up", decisions=done)
+                if n_applied := await self.sweep():
+                    log.info("memory_caught_up", decisions=n_applied)
             except (MemoryUnavailable, StoreUnavailable) as error:
                 log.debug("memory_lags", error=str(error))
             except Exception:

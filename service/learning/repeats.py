@@ -1,4 +1,4 @@
-"""What was asked a moment ago, so that asking it again is noticed; in this process only."""
+"""Recent questions of this process, to detect that a client repeats one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from service.domain.query import Query
 
 MAX_QUESTIONS = 10_000
 SAME_COSINE = 0.95
-SAME_WORDS = 0.8  # of all words of two questions; the contexts share what was asked before
-MIN_CHARS = 20  # of a question; "continue" may well be said twice
-MAX_CHARS = 1_000  # of a question, whose words are kept
+SAME_WORDS = 0.8  # of all words of two questions; contexts alone are similar within a conversation
+MIN_CHARS = 20  # of a question; short ones such as "continue" are often repeated on purpose
+MAX_CHARS = 1_000  # of a question, whose words are compared
 
-Key = tuple[str, str | bytes]  # tenant, and session or digest
+Key = tuple[str, str | bytes]  # tenant, and session id or body digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,21 @@ class AnsweredQuestion:
 
 @dataclass(frozen=True, slots=True)
 class RecentQuestions:
-    """The newest answered question of every session, and of every body.
+    """The newest answered question of each session id, and of each body.
 
     Args:
-        window_s: how long after the answer a question counts as asked again, seconds.
+        window_s: how long after its answer a question can count as repeated, seconds.
     """
 
     window_s: float
     _questions: OrderedDict[Key, AnsweredQuestion] = field(default_factory=OrderedDict)
 
-    def again(self, query: Query, context: Vector, now: datetime) -> AnsweredQuestion | None:
+    def repeated(self, query: Query, context: Vector, now: datetime) -> AnsweredQuestion | None:
         """The answered question that this one repeats, if any."""
         session_id = query.options.session_id
         same = self._questions.get((query.tenant, query.body_digest))
         if same is not None and self._is_soon_after(same, now):
-            # A third time, by nobody in particular: a probe, or what many ask, not somebody discontented.
+            # The third time without a session id: a probe or a common question, not a dissatisfied user.
             return None if session_id is None and same.is_repeat else same
         before = None if session_id is None else self._questions.get((query.tenant, session_id))
         if before is None or not self._is_soon_after(before, now) or not _is_question(query):
@@ -57,6 +57,7 @@ class RecentQuestions:
         return before if is_near and _are_the_same(before.words, words_of(query)) else None
 
     def remember(self, query: Query, question: AnsweredQuestion) -> None:
+        """Store the question as the newest of its session id and of its body."""
         same = self._questions.get((query.tenant, query.body_digest))
         if same is not None and self._is_soon_after(same, question.answered_at):
             question = replace(question, is_repeat=True)
@@ -68,12 +69,12 @@ class RecentQuestions:
             self._questions.popitem(last=False)
 
     def _is_soon_after(self, question: AnsweredQuestion, now: datetime) -> bool:
-        # Who asks several times at once wants several answers.
+        # A client that asks several times at once wants several answers, hence 0 <=.
         return 0 <= (now - question.answered_at).total_seconds() <= self.window_s
 
 
 def words_of(query: Query) -> frozenset[str]:
-    """The words of what is asked now."""
+    """The words of the new question."""
     return frozenset(re.findall(r"\w+", query.text[: min(query.turn.n_asked_chars, MAX_CHARS)].casefold()))
 
 
@@ -82,9 +83,9 @@ def _are_the_same(before: frozenset[str], now: frozenset[str]) -> bool:
 
 
 def _is_question(query: Query) -> bool:
-    """Whether the user has just said it: while a tool is used, step by step, the question stays the same.
+    """Whether the last message is a new question of the user, not a step of a tool loop.
 
-    Agents add words of their own after a tool's result, in the user's name.
+    Agents add text of their own in the user's name after a tool's result.
     """
     *_, before, last = [None, *(message.get("role") for message in query.body["messages"])]
     return last == "user" and before != "tool" and query.turn.n_asked_chars >= MIN_CHARS

@@ -10,12 +10,12 @@ PLACES = Decimal("0.000001")
 
 
 def reward_of(feedback: Feedback) -> Reward | None:
-    """The reward a feedback stands for; None when it withdraws what was said before."""
+    """The reward of a feedback; None if it withdraws an earlier one."""
     if feedback.score is None:
         return None
     return Reward(Decimal(repr(feedback.score)).quantize(PLACES))
 
 
 def share_of(n_decisions: int) -> Decimal:
-    """The weight of a conversation's score for each of its decisions: all together weigh as one answer."""
+    """The weight of a conversation's score for each of its decisions; all together weigh 1."""
     return (Decimal(1) / n_decisions).quantize(PLACES)

@@ -1,4 +1,4 @@
-"""What the service learns without anybody saying it."""
+"""What the service learns from implicit signals."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ async def signals(world: World, request_id: str) -> list[Json]:
 
 
 async def kinds(world: World, request_id: str) -> list[str]:
-    return [one["signal"] for one in await signals(world, request_id)]
+    return [signal["signal"] for signal in await signals(world, request_id)]
 
 
-async def test_an_empty_answer_counts_a_little_against_its_arm(world: World) -> None:
+async def test_an_empty_answer_counts_against_its_arm_with_a_small_weight(world: World) -> None:
     world.model_client.will(ANY, EMPTY)
 
     await world.ask(TEXT, request_id="r1", model="small")
@@ -47,11 +47,11 @@ async def test_an_empty_answer_counts_a_little_against_its_arm(world: World) -> 
     assert signal == {"signal": "empty", "model": "small", "weight": 0.1, "counts": True}
     assert received_at == world.clock().isoformat()
     assert float(world.store.sums["default"]["small"].n) == 0.1
-    assert [(one.reward, one.weight) for one in world.memory.points.values()] == [(0.0, 0.1)]
+    assert [(point.reward, point.weight) for point in world.memory.points.values()] == [(0.0, 0.1)]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_streamed_or_not_the_same_is_noticed(world: World, stream: bool) -> None:
+async def test_a_signal_is_detected_streamed_or_not(world: World, stream: bool) -> None:
     world.model_client.will(ANY, Reply(words=("Cut",), finish_reason="length"))
 
     await world.ask(TEXT, request_id="r1", stream=stream)
@@ -59,27 +59,27 @@ async def test_streamed_or_not_the_same_is_noticed(world: World, stream: bool) -
     assert await kinds(world, "r1") == ["truncated"]
 
 
-async def test_a_good_answer_shows_nothing(world: World) -> None:
+async def test_a_good_answer_has_no_signal(world: World) -> None:
     await world.ask(TEXT, request_id="r1")
 
     assert await signals(world, "r1") == []
     assert world.store.events == {}
 
 
-async def test_a_failed_call_speaks_of_the_arm_that_failed_not_of_the_one_that_answered(world: World) -> None:
+async def test_the_signal_of_a_failed_call_counts_against_the_arm_that_failed(world: World) -> None:
     refusal = Reply(words=(), message={"refusal": "No."})
     world.model_client.will(ANY, Reply(words=(), error=ProviderBroken("it broke")), refusal)
 
     await world.ask(TEXT, request_id="r1", stream=True)
 
     failed, answered = [attempt["model"] for attempt in (await world.record("r1"))["attempts"]]
-    assert [(one["signal"], one["model"]) for one in await signals(world, "r1")] == [
+    assert [(signal["signal"], signal["model"]) for signal in await signals(world, "r1")] == [
         ("provider_error", failed),
         ("refusal", answered),
     ]
 
 
-async def test_what_is_wrong_with_the_request_is_not_held_against_the_arm(world: World) -> None:
+async def test_a_rejected_request_does_not_count_against_the_arm(world: World) -> None:
     world.model_client.will(ANY, Reply(error=ProviderRejected("no such tool", status=400)))
 
     await world.ask(TEXT, request_id="r1")
@@ -87,7 +87,7 @@ async def test_what_is_wrong_with_the_request_is_not_held_against_the_arm(world:
     assert await signals(world, "r1") == []
 
 
-async def test_a_rating_takes_the_place_of_signals_until_it_is_withdrawn(world: World) -> None:
+async def test_a_rating_replaces_signals_until_it_is_withdrawn(world: World) -> None:
     world.model_client.will(ANY, EMPTY)
     await world.ask(TEXT, request_id="r1", model="small")
     await world.record("r1")
@@ -97,13 +97,13 @@ async def test_a_rating_takes_the_place_of_signals_until_it_is_withdrawn(world: 
     with_rating = world.store.sums["default"]["small"]
     await world.http.delete("/feedback/r1")
 
-    assert [one["counts"] for one in rated] == [False]
+    assert [signal["counts"] for signal in rated] == [False]
     assert (float(with_rating.n), float(with_rating.reward_sum)) == (1.0, 1.0)
-    assert [one["counts"] for one in await signals(world, "r1")] == [True]
+    assert [signal["counts"] for signal in await signals(world, "r1")] == [True]
     assert float(world.store.sums["default"]["small"].n) == 0.1
 
 
-async def test_what_teaches_nothing_shows_nothing(world: World) -> None:
+async def test_a_request_with_learn_off_has_no_signals(world: World) -> None:
     world.model_client.will(ANY, EMPTY)
 
     await world.ask(TEXT, request_id="r1", router={"learn": False})
@@ -117,7 +117,7 @@ OFF: dict[str, Any] = {
 }
 
 
-async def test_switched_off_nothing_is_written(tmp_path: Path) -> None:
+async def test_signals_that_are_switched_off_are_not_written(tmp_path: Path) -> None:
     async with opened(tmp_path, **OFF) as world:
         world.model_client.will(
             ANY, Reply(error=ProviderBroken("it broke")), EMPTY, Reply(finish_reason="length")
@@ -131,7 +131,7 @@ async def test_switched_off_nothing_is_written(tmp_path: Path) -> None:
         assert world.store.events == {}
 
 
-async def test_signals_are_counted_and_with_postgresql_away_dropped_and_counted(world: World) -> None:
+async def test_signals_are_counted_and_without_postgresql_dropped_and_counted(world: World) -> None:
     world.model_client.will(ANY, EMPTY, EMPTY)
     await world.ask(TEXT, request_id="r1", model="small")
     await world.background.drain(5.0)
@@ -145,7 +145,7 @@ async def test_signals_are_counted_and_with_postgresql_away_dropped_and_counted(
     assert "router_signals_dropped_total 1.0" in text
 
 
-async def test_an_arm_that_answers_nothing_sinks_though_nobody_says_so(tmp_path: Path) -> None:
+async def test_an_arm_that_answers_nothing_becomes_unlikely_without_any_rating(tmp_path: Path) -> None:
     twins = [arm("one", "0.10"), arm("other", "0.10")]
     async with opened(tmp_path, twins, latency_weight=0, cost_weight=0, breaker_failures=100) as world:
         before = await world.weigh(TEXT)
@@ -159,10 +159,10 @@ async def test_an_arm_that_answers_nothing_sinks_though_nobody_says_so(tmp_path:
         assert (await world.weigh(TEXT))["one"] < 0.1
 
 
-# --- asked again -----------------------------------------------------------------------------------------
+# --- repeated questions -----------------------------------------------------------------------------------
 
 
-async def test_the_same_request_again_speaks_of_the_answer_before(world: World) -> None:
+async def test_repeating_a_request_counts_against_the_earlier_answer(world: World) -> None:
     await world.ask(TEXT, request_id="r1", model="small")
     world.clock.advance(60)
 
@@ -174,27 +174,27 @@ async def test_the_same_request_again_speaks_of_the_answer_before(world: World) 
 
 
 @pytest.mark.parametrize(
-    ("session", "expected"), [({}, ["reask"]), ({"router": {"session_id": "s1"}}, ["reask"] * 3)]
+    ("options", "expected"), [({}, ["reask"]), ({"router": {"session_id": "s1"}}, ["reask"] * 3)]
 )
-async def test_what_nobody_in_particular_asks_over_and_over_is_noticed_once(
-    world: World, session: Json, expected: list[str]
+async def test_a_request_repeated_without_a_session_id_counts_once(
+    world: World, options: Json, expected: list[str]
 ) -> None:
     for i in range(4):
-        await world.ask(TEXT, request_id=f"r{i}", model="small", **session)
+        await world.ask(TEXT, request_id=f"r{i}", model="small", **options)
         await world.background.drain(5.0)
         world.clock.advance(60)
 
     assert [kind for i in range(4) for kind in await kinds(world, f"r{i}")] == expected
 
 
-async def test_a_retry_under_the_same_id_is_no_new_question(world: World) -> None:
+async def test_a_retry_under_the_same_id_is_no_repeat(world: World) -> None:
     await world.ask(TEXT, request_id="r1")
     await world.ask(TEXT, request_id="r1")
 
     assert await kinds(world, "r1") == []
 
 
-async def test_the_same_request_much_later_is_a_new_one(world: World) -> None:
+async def test_the_same_request_after_the_window_is_no_repeat(world: World) -> None:
     await world.ask(TEXT, request_id="r1")
     world.clock.advance(121)
 
@@ -222,7 +222,7 @@ async def follow_up(world: World, text: str, session_id: str = "s1", role: str =
         (TEXT, "s1", "tool", []),
     ],
 )
-async def test_nearly_the_same_question_in_the_same_session_is_asked_again(
+async def test_nearly_the_same_question_in_the_same_session_is_a_repeat(
     world: World, text: str, session_id: str, role: str, expected: list[str]
 ) -> None:
     await world.ask(TEXT, request_id="r1", router={"session_id": "s1"})
@@ -233,7 +233,7 @@ async def test_nearly_the_same_question_in_the_same_session_is_asked_again(
     assert await kinds(world, "r1") == expected
 
 
-async def test_an_agents_words_beside_a_tools_result_are_no_question(world: World) -> None:
+async def test_text_of_an_agent_after_a_tool_result_is_no_question(world: World) -> None:
     await world.ask(TEXT, request_id="r1", router={"session_id": "s1"})
     use = {"type": "tool_use", "id": "t", "name": "run", "input": {}}
     result = {"type": "tool_result", "tool_use_id": "t", "content": "done"}
@@ -252,7 +252,7 @@ async def test_an_agents_words_beside_a_tools_result_are_no_question(world: Worl
     assert await kinds(world, "r1") == []
 
 
-async def test_go_on_said_twice_asks_for_more(world: World) -> None:
+async def test_a_short_question_may_be_repeated(world: World) -> None:
     await world.ask("go on", request_id="r1", router={"session_id": "s1"})
     await world.background.drain(5.0)
 
@@ -261,7 +261,7 @@ async def test_go_on_said_twice_asks_for_more(world: World) -> None:
     assert await kinds(world, "r1") == []
 
 
-async def test_another_task_in_the_same_context_is_not_asked_again(world: World) -> None:
+async def test_another_task_in_the_same_context_is_no_repeat(world: World) -> None:
     earlier = "In the parser of the importer, " + "look at each of the many functions in turn; " * 8
     turns = [{"role": "user", "content": earlier}, {"role": "assistant", "content": "Yes."}]
     for i, task in enumerate(("Now write its tests, please", "Now write its docs, please")):
@@ -274,7 +274,7 @@ async def test_another_task_in_the_same_context_is_not_asked_again(world: World)
     assert await kinds(world, "r0") == []
 
 
-async def test_an_answer_from_the_cache_is_no_complaint(tmp_path: Path) -> None:
+async def test_an_answer_from_the_cache_is_no_repeat(tmp_path: Path) -> None:
     async with opened(tmp_path, cache_enabled=True) as world:
         await world.ask(TEXT, request_id="r1")
         await world.ask(TEXT, request_id="r2")
@@ -282,14 +282,14 @@ async def test_an_answer_from_the_cache_is_no_complaint(tmp_path: Path) -> None:
         assert await kinds(world, "r1") == []
 
 
-def test_only_so_many_questions_are_kept() -> None:
-    asked = RecentQuestions(60.0)
+def test_the_number_of_remembered_questions_is_bounded() -> None:
+    questions = RecentQuestions(60.0)
     query = a_call().query
-    here = np.ones(1, dtype=np.float32)
+    context = np.ones(1, dtype=np.float32)
 
     for i in range(MAX_QUESTIONS + 1):
-        one = replace(query, body_digest=str(i).encode())
-        asked.remember(one, AnsweredQuestion(uuid4(), "small", here, one.received_at))
+        new = replace(query, body_digest=str(i).encode())
+        questions.remember(new, AnsweredQuestion(uuid4(), "small", context, new.received_at))
 
-    assert asked.again(replace(query, body_digest=b"0"), here, query.received_at) is None
-    assert asked.again(replace(query, body_digest=b"1"), here, query.received_at) is not None
+    assert questions.repeated(replace(query, body_digest=b"0"), context, query.received_at) is None
+    assert questions.repeated(replace(query, body_digest=b"1"), context, query.received_at) is not None

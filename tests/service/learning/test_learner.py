@@ -14,7 +14,7 @@ from tests.service.world import ARMS, World, arm, opened
 
 POEMS = "write a poem about"
 SUMS = "calculate the integral of"
-TWINS = (arm("left", "1"), arm("right", "1"))  # nothing but what was said of them tells them apart
+TWINS = (arm("left", "1"), arm("right", "1"))  # they differ only in their ratings
 
 
 async def answered_by(world: World, arm_id: str, text: str, request_id: str, score: float) -> None:
@@ -33,7 +33,7 @@ async def taught(world: World) -> None:
 
 
 async def test_one_feedback_changes_the_next_decision(world: World) -> None:
-    # An answer by itself tells of seconds and dollars; what the rating adds is asked here.
+    # The answer itself changes latency and cost; this compares before and after the rating alone.
     await world.ask("What is a bandit?", request_id="r-1", model="small")
     before = await world.weigh("What is a bandit?")
     await world.rate("r-1", 0.0)
@@ -44,7 +44,7 @@ async def test_one_feedback_changes_the_next_decision(world: World) -> None:
     assert sum(after.values()) == pytest.approx(1)
 
 
-async def test_praise_makes_an_arm_likelier(tmp_path: Path) -> None:
+async def test_a_higher_rating_makes_an_arm_more_likely(tmp_path: Path) -> None:
     async with opened(tmp_path, TWINS) as world:
         for i in range(3):
             await answered_by(world, "left", f"Question {i}", f"l-{i}", 0.9)
@@ -55,7 +55,7 @@ async def test_praise_makes_an_arm_likelier(tmp_path: Path) -> None:
     assert weighed["left"] > 0.6
 
 
-async def test_an_arm_is_chosen_for_what_it_is_good_at(tmp_path: Path) -> None:
+async def test_an_arm_is_chosen_for_the_requests_that_it_answers_well(tmp_path: Path) -> None:
     async with opened(tmp_path, TWINS) as world:
         before = await world.weigh(f"{POEMS} the sea")
         await taught(world)
@@ -68,7 +68,7 @@ async def test_an_arm_is_chosen_for_what_it_is_good_at(tmp_path: Path) -> None:
     assert calculation["left"] < 0.2
 
 
-async def test_what_is_unlike_anything_rated_stays_open(tmp_path: Path) -> None:
+async def test_a_request_unlike_the_rated_ones_stays_undecided(tmp_path: Path) -> None:
     async with opened(tmp_path, TWINS) as world:
         await taught(world)
 
@@ -78,7 +78,7 @@ async def test_what_is_unlike_anything_rated_stays_open(tmp_path: Path) -> None:
     assert abs(unlike["left"] - 0.5) < abs(poem["left"] - 0.5)
 
 
-async def test_withdrawn_feedback_gives_the_probabilities_back(world: World) -> None:
+async def test_withdrawing_feedback_restores_the_probabilities(world: World) -> None:
     await world.ask("What is a bandit?", request_id="r-1", model="small")
     before = await world.weigh("What is a bandit?")
     await world.rate("r-1", 0.0)
@@ -90,15 +90,15 @@ async def test_withdrawn_feedback_gives_the_probabilities_back(world: World) -> 
     assert await world.weigh("What is a bandit?") == before
 
 
-async def test_revised_feedback_teaches_what_it_would_have_taught_at_once(tmp_path: Path) -> None:
+async def test_revised_feedback_has_the_same_effect_as_sending_it_at_once(tmp_path: Path) -> None:
     async with opened(tmp_path / "a", TWINS) as revised, opened(tmp_path / "b", TWINS) as direct:
         await answered_by(revised, "left", "Hi", "r-1", 0.1)
         await revised.rate("r-1", 0.9)
         await answered_by(direct, "left", "Hi", "r-1", 0.9)
 
-        one, other = await revised.weigh("Hi"), await direct.weigh("Hi")
+        revised_odds, direct_odds = await revised.weigh("Hi"), await direct.weigh("Hi")
 
-    assert one == pytest.approx(other, abs=1e-9)
+    assert revised_odds == pytest.approx(direct_odds, abs=1e-9)
 
 
 async def test_feedback_may_come_in_any_order(tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ async def test_feedback_may_come_in_any_order(tmp_path: Path) -> None:
             await forth.rate(f"r-{i}", i / 6)
             await back.rate(f"r-{5 - i}", (5 - i) / 6)
 
-        one, other = await forth.weigh("Question 3"), await back.weigh("Question 3")
+        forth_odds, back_odds = await forth.weigh("Question 3"), await back.weigh("Question 3")
 
-    assert one == pytest.approx(other, abs=1e-9)
+    assert forth_odds == pytest.approx(back_odds, abs=1e-9)
 
 
-async def test_feedback_without_context_still_counts_as_global_evidence(world: World) -> None:
+async def test_feedback_without_a_context_counts_as_global_evidence(world: World) -> None:
     world.encoder.is_down = True
     await world.ask("What is a bandit?", request_id="r-1", model="small")
     world.encoder.is_down = False
@@ -131,7 +131,7 @@ async def test_feedback_without_context_still_counts_as_global_evidence(world: W
 # --- a memory that lags
 
 
-async def test_a_memory_that_was_away_is_caught_up_by_a_sweep(world: World) -> None:
+async def test_a_sweep_updates_a_memory_that_was_unreachable(world: World) -> None:
     await world.ask("Hi", request_id="r-1", model="small")
     world.memory.is_down = True
     await world.rate("r-1", 0.9)
@@ -144,7 +144,7 @@ async def test_a_memory_that_was_away_is_caught_up_by_a_sweep(world: World) -> N
     assert await world.parts.learner.sweep() == 0
 
 
-async def test_a_sweep_forgets_what_was_withdrawn_meanwhile(world: World) -> None:
+async def test_a_sweep_forgets_feedback_that_was_withdrawn_meanwhile(world: World) -> None:
     await answered_by(world, "small", "Hi", "r-1", 0.9)
     world.memory.is_down = True
     await world.http.delete("/feedback/r-1")
@@ -176,7 +176,7 @@ async def test_a_memory_of_another_encoder_is_not_mixed_in(world: World) -> None
 
 
 class BrokenMemory(FakeMemory):
-    """Fails at some requests with an error that nobody foresaw."""
+    """Fails at some requests with an unexpected error."""
 
     broken: frozenset[str] = frozenset()
 
@@ -186,7 +186,7 @@ class BrokenMemory(FakeMemory):
         await super().remember(experiences)
 
 
-async def test_feedback_stands_when_remembering_it_fails_in_an_unknown_way(world: World) -> None:
+async def test_feedback_is_committed_even_if_remembering_it_fails_unexpectedly(world: World) -> None:
     memory = BrokenMemory()
     memory.broken = frozenset({"r-1"})
     learner = replace(world.parts.learner, memory=memory)
@@ -198,7 +198,7 @@ async def test_feedback_stands_when_remembering_it_fails_in_an_unknown_way(world
     assert list(world.store.queue) == [learned.decision_id]
 
 
-async def test_a_sweep_passes_over_what_fails_and_applies_what_is_behind_it(
+async def test_a_sweep_skips_decisions_that_fail_and_applies_the_next(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.learning.learner.SWEEP_BATCH", 1)
@@ -217,7 +217,7 @@ async def test_a_sweep_passes_over_what_fails_and_applies_what_is_behind_it(
 
 
 class BrokenOnce(FakeEvidence):
-    """Fails at the first look at the queue with an error that nobody foresaw."""
+    """Fails at the first read of the queue with an unexpected error."""
 
     is_broken = True
     caught_up: asyncio.Event
@@ -232,7 +232,7 @@ class BrokenOnce(FakeEvidence):
         return waiting
 
 
-async def test_sweeping_goes_on_after_any_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sweeping_continues_after_any_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.learning.learner.SWEEP_EVERY_S", 0.0)
     world.memory.is_down = True
     await answered_by(world, "small", "Hi", "r-1", 0.9)
@@ -259,12 +259,12 @@ class HangingMemory(FakeMemory):
         await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize(("rest_s", "n_tried"), [(3600.0, 1), (0.0, 3)])
-async def test_a_memory_that_hangs_is_waited_for_once_until_it_has_rested(
-    world: World, rest_s: float, n_tried: int
+@pytest.mark.parametrize(("retry_s", "n_tried"), [(3600.0, 1), (0.0, 3)])
+async def test_after_a_timeout_feedback_does_not_wait_for_the_memory_until_the_retry(
+    world: World, retry_s: float, n_tried: int
 ) -> None:
     memory = HangingMemory()
-    learner = replace(world.parts.learner, memory=memory, memory_timeout_s=0.001, memory_rest_s=rest_s)
+    learner = replace(world.parts.learner, memory=memory, memory_timeout_s=0.001, memory_retry_s=retry_s)
     for i in range(3):
         await world.ask("Hi", request_id=f"r-{i}", model="small")
 
@@ -276,7 +276,7 @@ async def test_a_memory_that_hangs_is_waited_for_once_until_it_has_rested(
 
 
 class InterruptedEvidence(FakeEvidence):
-    """Somebody says something newer just before the first memory is marked as up to date."""
+    """Newer feedback arrives just before the memory is marked as up to date."""
 
     newer: Feedback | None = None
 
@@ -288,7 +288,7 @@ class InterruptedEvidence(FakeEvidence):
 
 
 @pytest.mark.parametrize(("newer", "remembered"), [(0.2, [0.2]), (None, [])])
-async def test_what_is_said_while_the_memory_is_written_is_applied_too(
+async def test_feedback_that_arrives_while_the_memory_is_written_is_applied_too(
     world: World, newer: float | None, remembered: list[float]
 ) -> None:
     evidence = InterruptedEvidence(world.store)
