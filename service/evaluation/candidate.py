@@ -1,4 +1,4 @@
-"""A candidate configuration: what it would have decided in a round of the log."""
+"""A candidate configuration, and its decision in a round of the log."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from service.routing.arrays import as_floats, neighbours_of
 
 @dataclass(frozen=True, slots=True)
 class Repriced:
-    """What an answer would cost at another price: usd * factor + added_usd."""
+    """The cost of an answer at another price: usd * factor + added_usd."""
 
     factor: float = 1.0
-    added_usd: float = 0.0  # above 0 where it was free
+    added_usd: float = 0.0  # above 0 if the answer was free
 
     def of(self, usd: float) -> float:
         return usd * self.factor + self.added_usd
@@ -36,14 +36,14 @@ class Repriced:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedRound:
-    """One round as the log and the candidate have it; arrays follow the arms that were eligible.
+    """One round as decided by the log and by the candidate; arrays are in the order of the eligible arms.
 
     Args:
-        drawn: index of the arm drawn.
-        logged, target: shape (n_arms,), probabilities; all 0 where it is unknown what the candidate would do.
-        foretold: shape (3, n_arms), each arm's reward, dollars and seconds.
-        repriced: how dollars of the arm drawn change by the candidate's prices.
-        unseen: arms of the candidate that were not there yet.
+        drawn: index of the drawn arm.
+        logged, target: shape (n_arms,), probabilities; target is all 0 if the candidate cannot be judged.
+        predicted: shape (3, n_arms), each arm's reward, dollars and seconds.
+        repriced: the cost of the drawn arm at the candidate's prices.
+        unseen: arms of the candidate that did not exist yet.
     """
 
     drawn: int
@@ -56,14 +56,14 @@ class JudgedRound:
 
 @dataclass(frozen=True, slots=True)
 class CandidateConfig:
-    """Knobs and arms to evaluate.
+    """The knobs and arms to evaluate.
 
     Args:
-        default_arm_id: answers where confidence is missing, and what is held out.
-        newcomers: ids of arms that came when others had been rated.
-        added: ids of arms that came at runtime; before they came the candidate does without them.
-        holdout_share: of requests that the default arm may answer, whether or not the log held any out.
-        priced: the arms as they were priced when the log was written, by id.
+        default_arm_id: answers if no arm is trusted, and answers held-out requests.
+        newcomers: ids of arms that were added after others had been rated.
+        added: ids of arms added at runtime; in earlier rounds the candidate does without them.
+        holdout_share: of requests that the default arm may answer, also if the log held none out.
+        priced: the arms at the prices of the log, by id.
     """
 
     knobs: Knobs
@@ -75,27 +75,27 @@ class CandidateConfig:
     holdout_share: float = 0.0
 
     def weigh(self, logged: LoggedRound) -> JudgedRound:
-        """Decide the round again, by the code that decides, from what was known then."""
+        """Decide the round again, with the code of the router, from the evidence of that time."""
         logged_decision = logged.explanation
         considered = [c["arm_id"] for c in logged_decision["candidates"]]
         propensities = np.array([c["probability"] for c in logged_decision["candidates"]])
-        offered = {arm.arm_id: arm for arm in self.arms}
-        there = {*considered, *(rejection["arm_id"] for rejection in logged_decision["rejected"])}
-        unseen = tuple(arm_id for arm_id in offered if arm_id not in there | self.added)
-        kept = np.array([arm_id in offered for arm_id in considered])
+        own_arms = {arm.arm_id: arm for arm in self.arms}
+        existing = {*considered, *(rejection["arm_id"] for rejection in logged_decision["rejected"])}
+        unseen = tuple(arm_id for arm_id in own_arms if arm_id not in existing | self.added)
+        is_own = np.array([arm_id in own_arms for arm_id in considered])
         predicted, target = _predicted(logged_decision["candidates"]), np.zeros_like(propensities)
         repriced = [self._repriced(arm_id, logged) for arm_id in considered]
-        predicted[1] = [one.of(usd) for one, usd in zip(repriced, predicted[1], strict=True)]
-        if kept.any():
-            arms = [offered[arm_id] for arm_id in considered if arm_id in offered]
+        predicted[1] = [r.of(usd) for r, usd in zip(repriced, predicted[1], strict=True)]
+        if is_own.any():
+            arms = [own_arms[arm_id] for arm_id in considered if arm_id in own_arms]
             beliefs = self._believe(arms, logged_decision, dict(zip(considered, repriced, strict=True)))
-            predicted[:, kept] = [
+            predicted[:, is_own] = [
                 beliefs.predicted[-1],
                 beliefs.expected_cost_usd,
                 beliefs.expected_latency_s,
             ]
             if not unseen:
-                target[kept] = self._probabilities(arms, beliefs, logged, _barred(logged_decision)[kept])
+                target[is_own] = self._probabilities(arms, beliefs, logged, _barred(logged_decision)[is_own])
         drawn = considered.index(logged.arm_id)
         return JudgedRound(drawn, propensities, target, predicted, repriced[drawn], unseen)
 
@@ -103,35 +103,37 @@ class CandidateConfig:
         self, arms: Sequence[Arm], logged_decision: Json, repriced: Mapping[str, Repriced]
     ) -> Beliefs:
         prior_states = {c["arm_id"]: c["prior_state"] for c in logged_decision["candidates"]}
-        recalled = [
+        logged_neighbours = [
             Neighbour(**(n | {"decision_id": UUID(n["decision_id"])}))
             for n in logged_decision["neighbours"][: self.knobs.max_similar_requests]
         ]
-        near = [replace(n, cost_usd=repriced.get(n.arm_id, Repriced()).of(n.cost_usd)) for n in recalled]
-        seen = [prior_states[arm.arm_id] for arm in arms]
-        prior_state = self._prior_state(arms, seen, logged_decision)
-        cost_usd = [repriced[arm.arm_id].of(s["cost_usd"]) for arm, s in zip(arms, seen, strict=True)]
-        today = replace(prior_state, cost_usd=np.array(cost_usd))
-        neighbour_ease = as_floats(logged_decision.get("neighbour_ease") or [0.0] * len(recalled))
-        neighbours = neighbours_of(arms, NeighbourColumns.of(near), neighbour_ease[: len(near)])
-        return believe(today, neighbours, self._knobs(logged_decision))
+        recalled = [
+            replace(n, cost_usd=repriced.get(n.arm_id, Repriced()).of(n.cost_usd)) for n in logged_neighbours
+        ]
+        known = [prior_states[arm.arm_id] for arm in arms]
+        prior_state = self._prior_state(arms, known, logged_decision)
+        cost_usd = [repriced[arm.arm_id].of(s["cost_usd"]) for arm, s in zip(arms, known, strict=True)]
+        prior_state = replace(prior_state, cost_usd=np.array(cost_usd))
+        neighbour_ease = as_floats(logged_decision.get("neighbour_ease") or [0.0] * len(logged_neighbours))
+        neighbours = neighbours_of(arms, NeighbourColumns.of(recalled), neighbour_ease[: len(recalled)])
+        return believe(prior_state, neighbours, self._knobs(logged_decision))
 
-    def _prior_state(self, arms: Sequence[Arm], seen: Sequence[Json], logged_decision: Json) -> PriorState:
-        """What was known then, under the candidate's own priors."""
+    def _prior_state(self, arms: Sequence[Arm], known: Sequence[Json], logged_decision: Json) -> PriorState:
+        """The evidence of that time with the candidate's own priors."""
 
         def logged(name: str) -> Floats:
-            return np.array([s[name] for s in seen], dtype=np.float64)
+            return np.array([s[name] for s in known], dtype=np.float64)
 
-        nothing = np.zeros(len(arms))
-        n_changes = np.array([s["n_changes"] for s in seen], dtype=np.int64)
+        zeros = np.zeros(len(arms))
+        n_changes = np.array([s["n_changes"] for s in known], dtype=np.int64)
         records = replace(
             ArmRecords.from_sums(Sums.zeros(len(arms))), n=logged("n_rated"), reward_sum=logged("reward_sum")
         )
         prior = Prior.of(
             quality=as_floats(arm.prior_quality for arm in arms),
             mass=as_floats(arm.prior_mass for arm in arms),
-            cost_usd=nothing,
-            latency_s=nothing,
+            cost_usd=zeros,
+            latency_s=zeros,
             knobs=self.knobs,
             records=records,
             is_newcomer=np.array([arm.arm_id in self.newcomers for arm in arms], dtype=np.bool_),
@@ -144,7 +146,7 @@ class CandidateConfig:
             deviation=logged("deviation"),
             cost_usd=logged("cost_usd"),
             latency_s=logged("latency_s"),
-            epoch_age_s=np.array([np.inf if s["epoch_age_s"] is None else s["epoch_age_s"] for s in seen]),
+            epoch_age_s=np.array([np.inf if s["epoch_age_s"] is None else s["epoch_age_s"] for s in known]),
             n_changes=n_changes,
             expert_weights=np.array(logged_decision["expert_weights"]),
             ease=logged_decision.get("ease", 0.0),
@@ -170,7 +172,7 @@ class CandidateConfig:
         return Options(**logged_decision.get("own_weights", {})).narrow(self.knobs)
 
     def _repriced(self, arm_id: str, logged: LoggedRound) -> Repriced:
-        """By what a usual answer costs at the candidate's price and at that of the log."""
+        """The ratio of the cost of a usual answer at the candidate's price to that at the log's."""
         now = next((arm for arm in self.arms if arm.arm_id == arm_id), None)
         before = self.priced.get(arm_id)
         if now is None or before is None or now.price == before.price:
@@ -185,18 +187,18 @@ def _usual_cost_usd(arm: Arm, logged: LoggedRound) -> float:
 
 
 def _barred(logged_decision: Json) -> Bools:
-    """Which arms the budget barred from this request; early logs gave them a probability of 0 and no word."""
+    """Which arms the budget barred; early logs only have a probability of 0 for them."""
     return np.array([c.get("barred", c["probability"] == 0) for c in logged_decision["candidates"]])
 
 
 def _predicted(candidates: Sequence[Json]) -> Floats:
-    """What the log says of every arm, in the order of JudgedRound.predicted."""
+    """The logged predictions for every arm, in the order of JudgedRound.predicted."""
     return np.array(
         [[c["predicted"][-1], c["expected_cost_usd"], c["expected_latency_s"]] for c in candidates]
     ).T
 
 
 def is_complete(logged: LoggedRound) -> bool:
-    """Whether the decision's explanation has all that deciding it again needs; early ones have not."""
+    """Whether the logged explanation is enough to decide again; those of early versions are not."""
     candidates = logged.explanation["candidates"]
     return bool(candidates) and all("prior_state" in c for c in candidates)

@@ -1,4 +1,4 @@
-"""What two configurations must have in common, so that the log of one can tell of the other."""
+"""The settings that must be equal for the log of one configuration to evaluate another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from service.domain.arm import Arm
 from service.settings.settings import Settings
 
-# They change what is chosen, or what comes of it, by what no decision logs.
+# These settings change decisions or their outcomes in ways that no decision logs.
 NOT_IN_LOG = (
     "memory_points_per_arm",
     "embedding_backend",
@@ -36,7 +36,7 @@ NOT_IN_LOG = (
     "cache_ttl_seconds",
     "cache_max_size",
 )
-# What makes an arm another one, or lets it answer other requests.
+# These fields make an arm another model, or change which requests it can answer.
 ARM_FIELDS_NOT_IN_LOG = (
     "provider",
     "base_url",
@@ -52,29 +52,29 @@ ARM_FIELDS_NOT_IN_LOG = (
 
 
 def settings_apart(running: Settings, candidate: Settings) -> str | None:
-    """Which setting of the candidate the log of the running ones tells nothing of; None: there is none."""
+    """The first setting that differs and is not in the log, as a reason to refuse; None: there is none."""
     for name in NOT_IN_LOG:
-        here, there = getattr(running, name), getattr(candidate, name)
-        if here != there:
-            return _apart(name.upper(), here, there)
+        running_value, own_value = getattr(running, name), getattr(candidate, name)
+        if running_value != own_value:
+            return _apart(name.upper(), running_value, own_value)
     return None
 
 
 def arms_apart(running: Mapping[str, Arm], candidate: Sequence[Arm]) -> str | None:
-    """The same of arms of the same id; their prices and priors may differ."""
+    """The first field of an arm that differs and is not in the log; prices and priors may differ."""
     for arm in candidate:
-        known = running.get(arm.arm_id, arm)
+        running_arm = running.get(arm.arm_id, arm)
         for name in ARM_FIELDS_NOT_IN_LOG:
-            here, there = getattr(known, name), getattr(arm, name)
-            if here != there:
-                return _apart(f"`{name}` of {arm.arm_id}", here, there)
+            running_value, own_value = getattr(running_arm, name), getattr(arm, name)
+            if running_value != own_value:
+                return _apart(f"`{name}` of {arm.arm_id}", running_value, own_value)
     return None
 
 
-def _apart(name: str, here: object, there: object) -> str:
+def _apart(name: str, running_value: object, own_value: object) -> str:
     return (
-        f"{name} is {_shown(there)} in the candidate and {_shown(here)} in the running configuration. "
-        "The log does not tell what that changes: leave it out of the candidate."
+        f"{name} is {_shown(own_value)} in the candidate and {_shown(running_value)} in the running "
+        "configuration. The log does not show what that changes: leave it out of the candidate."
     )
 
 

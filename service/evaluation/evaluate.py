@@ -1,4 +1,4 @@
-"""What other knobs would have brought: a candidate judged by the log of decisions."""
+"""Off-policy evaluation: estimate the reward, cost and latency of other knobs from the log."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from service.evaluation.candidate import CandidateConfig, JudgedRound, is_comple
 
 BATCH = 500
 MEASURES = ("reward", "cost_usd", "latency_s")  # in the order of JudgedRound.predicted
-LEAST_NOISE = 0.01  # variance of a reward that is taken for certain
+LEAST_NOISE = 0.01  # least variance of a reward, also if it is predicted to be 0 or 1
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureEstimate:
-    """One measure: of the log, and of the candidate by each estimator.
+    """One measure: its value in the log, and the candidate's by each estimator.
 
     Args:
-        n: rounds that have it.
-        lost: share of the candidate's choices, in these rounds, that the log hardly ever made.
-        effective_n: rounds of the candidate's own log that would tell as much.
-        is_enough: whether that allows a statement.
+        n: rounds that have the measure.
+        lost: share of the candidate's choices in these rounds without support in the log.
+        effective_n: rounds of the candidate's own log with as much information.
+        is_enough: whether that is enough for an estimate.
     """
 
     n: int
@@ -52,14 +52,14 @@ class MeasureEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What the log says of a candidate.
+    """The estimates for a candidate, or why there are none.
 
     Args:
         n_rounds: decisions that the router made by itself.
-        n_incomplete: those that cannot be decided again, logged by an early version.
-        unseen: arms of the candidate, and in how many rounds they were not there yet.
-        refusal: why nothing is said; None: something is.
-        measures: by name; none where it was refused.
+        n_incomplete: decisions of an early version, which cannot be decided again.
+        unseen: by arm of the candidate, the number of rounds before it existed.
+        refusal: why there is no estimate; None: there is one.
+        measures: by name; empty after a refusal.
     """
 
     since: datetime
@@ -73,7 +73,7 @@ class Evaluation:
 
 @dataclass(slots=True)
 class _Columns:
-    """One measure's rounds so far, batch by batch."""
+    """The rounds of one measure so far, in batches."""
 
     outcomes: list[Floats] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
@@ -96,10 +96,10 @@ class _Columns:
 async def evaluate(
     rounds: AsyncIterator[LoggedRound], candidate: CandidateConfig, since: datetime, until: datetime
 ) -> Evaluation:
-    """Decide every round again and estimate what would have come of it.
+    """Decide every round again, and estimate the measures of these decisions.
 
-    The estimate is of deciding for an arm, whatever follows: where the arm drawn failed and another answered,
-    the decision has that answer's reward, dollars and seconds, at the propensity of the arm drawn.
+    A decision includes all that follows: if the drawn arm failed and another answered, the decision has the
+    reward, dollars and seconds of that answer, at the propensity of the drawn arm.
     """
     columns = {measure: _Columns() for measure in MEASURES}
     batch: list[tuple[LoggedRound, JudgedRound]] = []
@@ -110,9 +110,9 @@ async def evaluate(
         if not is_complete(logged):
             n_incomplete += 1
             continue
-        weighed = candidate.weigh(logged)
-        unseen.update(weighed.unseen)
-        batch.append((logged, weighed))
+        judged = candidate.weigh(logged)
+        unseen.update(judged.unseen)
+        batch.append((logged, judged))
         if len(batch) == BATCH:
             _add(columns, batch)
             batch = []
@@ -125,9 +125,9 @@ async def evaluate(
 
 
 def why_not(running: Knobs, candidate: Knobs) -> str | None:
-    """Why a log of the running knobs cannot tell anything of the candidate's; None: it may.
+    """Why a log of the running knobs cannot evaluate the candidate's; None: it may.
 
-    Neighbours that were never recalled are unknown, and so is how another budget would have been paced.
+    The log has neither neighbours that were not recalled nor the pacing of another budget.
     """
     if candidate.max_similar_requests > running.max_similar_requests:
         return _wider("MAX_SIMILAR_REQUESTS", running.max_similar_requests, candidate.max_similar_requests)
@@ -138,9 +138,9 @@ def why_not(running: Knobs, candidate: Knobs) -> str | None:
     if candidate.budget_usd_per_request not in {None, running.budget_usd_per_request}:
         return (
             f"BUDGET_USD_PER_REQUEST is {candidate.budget_usd_per_request:g} in the candidate and "
-            f"{running.budget_usd_per_request or 'absent'} in the running configuration. What a dollar costs "
-            "in utility then depends on all requests before, which the log cannot replay: evaluate the other "
-            "knobs with the running budget, or with none."
+            f"{running.budget_usd_per_request or 'absent'} in the running configuration. The price of "
+            "a dollar in utility then depends on all earlier requests, which the log cannot replay: evaluate "
+            "the other knobs with the running budget, or without a budget."
         )
     return None
 
@@ -148,44 +148,44 @@ def why_not(running: Knobs, candidate: Knobs) -> str | None:
 def _wider(name: str, running: float, candidate: float) -> str:
     return (
         f"{name} is {running:g} in the running configuration and {candidate:g} in the candidate, which would "
-        "recall past requests that the log does not hold: only as many neighbours or fewer can be evaluated."
+        "recall past requests that are not in the log: only as many neighbours or fewer can be evaluated."
     )
 
 
 def refused(since: datetime, until: datetime, refusal: str) -> Evaluation:
-    """An evaluation that the log was not even read for."""
+    """A refusal without reading the log."""
     return Evaluation(since, until, 0, 0, {}, refusal, {})
 
 
 def _add(columns: dict[str, _Columns], batch: Sequence[tuple[LoggedRound, JudgedRound]]) -> None:
     if not batch:
         return
-    drawn: Ints = np.array([weighed.drawn for _, weighed in batch], dtype=np.int64)
-    propensities = _padded([weighed.logged for _, weighed in batch])
-    target = _padded([weighed.target for _, weighed in batch])
+    drawn: Ints = np.array([judged.drawn for _, judged in batch], dtype=np.int64)
+    propensities = _padded([judged.logged for _, judged in batch])
+    target = _padded([judged.target for _, judged in batch])
     for i, measure in enumerate(MEASURES):
-        outcomes = np.array([_outcome(logged, weighed, measure) for logged, weighed in batch])
+        outcomes = np.array([_outcome(logged, judged, measure) for logged, judged in batch])
         has: Bools = ~np.isnan(outcomes)
         if not has.any():
             continue
-        predicted = _padded([weighed.predicted[i] for _, weighed in batch])[has]
+        predicted = _padded([judged.predicted[i] for _, judged in batch])[has]
         noise = np.maximum(predicted * (1.0 - predicted), LEAST_NOISE) if i == 0 else predicted**2
-        told = columns[measure]
-        told.outcomes.append(outcomes[has])
-        told.overlaps.append(Overlap.of(propensities[has], target[has], drawn[has]))
-        told.forecasts.append(Forecast.of(propensities[has], target[has], drawn[has], predicted, noise))
+        rounds = columns[measure]
+        rounds.outcomes.append(outcomes[has])
+        rounds.overlaps.append(Overlap.of(propensities[has], target[has], drawn[has]))
+        rounds.forecasts.append(Forecast.of(propensities[has], target[has], drawn[has], predicted, noise))
 
 
-def _outcome(logged: LoggedRound, weighed: JudgedRound, measure: str) -> float:
-    """NaN where there is none; dollars at the candidate's prices."""
+def _outcome(logged: LoggedRound, judged: JudgedRound, measure: str) -> float:
+    """The logged value, NaN for None; dollars at the candidate's prices."""
     value: float | None = getattr(logged, measure)
     if value is None:
         return float("nan")
-    return weighed.repriced.of(value) if measure == "cost_usd" else value
+    return judged.repriced.of(value) if measure == "cost_usd" else value
 
 
 def _padded(rows: Sequence[Floats]) -> Floats:
-    """Line up rounds whose eligible arms differ in number."""
+    """The rows as one array, padded with 0: the number of eligible arms differs."""
     result = np.zeros((len(rows), max(row.size for row in rows)))
     for line, row in zip(result, rows, strict=True):
         line[: row.size] = row
@@ -194,28 +194,29 @@ def _padded(rows: Sequence[Floats]) -> Floats:
 
 def _refusal(measured: dict[str, MeasureEstimate], unseen: Counter[str]) -> str | None:
     if not measured:
-        return "There is no answered or rated decision of the router's own in this range."
-    reasons = [_thin(name, result) for name, result in measured.items() if not result.is_enough]
+        return "This range has no answered or rated decision that the router made by itself."
+    reasons = [_shortfall(name, result) for name, result in measured.items() if not result.is_enough]
     if not reasons:
         return None
-    late = "".join(
-        f" {arm_id} was not there yet in {n} decisions: leave it out, or ask --since it came."
+    hints = "".join(
+        f" {arm_id} did not exist yet in {n} decisions: leave it out, or set --since to when it was added."
         for arm_id, n in sorted(unseen.items())
     )
     return (
-        f"The log cannot tell. {' '.join(reasons)}{late} Ask about a longer range or a candidate nearer to "
-        "the running configuration, or run with a higher EXPLORATION_RATE or PROPENSITY_FLOOR for a while."
+        f"The log is not enough for an estimate. {' '.join(reasons)}{hints} Evaluate a longer range or a "
+        "candidate closer to the running configuration, or run with a higher EXPLORATION_RATE or "
+        "PROPENSITY_FLOOR for a while."
     )
 
 
-def _thin(name: str, result: MeasureEstimate) -> str:
+def _shortfall(name: str, result: MeasureEstimate) -> str:
     if result.lost > LARGEST_LOST:
         return (
             f"{name}: {result.lost:.1%} of the candidate's choices were never made in the log, or more than "
-            f"{LARGEST_WEIGHT:g} times more rarely; {LARGEST_LOST:.1%} is the limit."
+            f"{LARGEST_WEIGHT:g} times less often; the limit is {LARGEST_LOST:.1%}."
         )
-    least = max(LEAST_EFFECTIVE_N, LEAST_EFFECTIVE_SHARE * result.n)
+    needed = max(LEAST_EFFECTIVE_N, LEAST_EFFECTIVE_SHARE * result.n)
     return (
-        f"{name}: {result.n} decisions tell as much as {result.effective_n:.0f} of the candidate's own "
-        f"would; {least:.0f} are needed."
+        f"{name}: {result.n} decisions are worth {result.effective_n:.0f} of the candidate's own; "
+        f"{needed:.0f} are needed."
     )

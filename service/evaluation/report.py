@@ -1,4 +1,4 @@
-"""An evaluation, for people and for machines."""
+"""An evaluation as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCALES = {"reward": 1.0, "cost_usd": 1000.0, "latency_s": 1.0}
 
 
 def as_json(evaluation: Evaluation) -> str:
-    """Everything, with the ends of the intervals."""
+    """All fields of the evaluation, with the ends of the intervals."""
     measures = {name: _measured(measured) for name, measured in evaluation.measures.items()}
     return orjson.dumps(asdict(evaluation) | {"measures": measures}, option=orjson.OPT_INDENT_2).decode()
 
@@ -48,21 +48,23 @@ def _interval(estimate: Estimate) -> dict[str, float]:
 
 
 def as_text(evaluation: Evaluation) -> str:
-    """A table, or the paragraph of a refusal."""
+    """A table for each measure, or the reason of a refusal."""
     head = [f"{evaluation.since:%Y-%m-%d %H:%M} to {evaluation.until:%Y-%m-%d %H:%M} UTC"]
     if evaluation.refusal is not None:
         return "\n\n".join([*head, evaluation.refusal])
-    head.append(f"{evaluation.n_rounds} decisions of the router's own")
+    head.append(f"{evaluation.n_rounds} decisions that the router made by itself")
     if evaluation.n_incomplete:
-        head.append(f"{evaluation.n_incomplete} of them logged by a version too early to decide again")
+        head.append(
+            f"{evaluation.n_incomplete} of them skipped: an early version logged too little to decide again"
+        )
     tables = [_table(name, measured) for name, measured in evaluation.measures.items()]
-    return "\n\n".join(["\n".join(head), *tables, _READ])
+    return "\n\n".join(["\n".join(head), *tables, _NOTES])
 
 
-_READ = (
+_NOTES = (
     "In brackets: 95 % intervals, for requests like these. Reward is over the rated decisions: which ones\n"
-    "get rated must not depend on the arm. The router's memory is taken as the log has it: what the\n"
-    "candidate would have learned otherwise is not in here."
+    "get rated must not depend on the arm. The candidate decides with the memory of the log: what it would\n"
+    "have learned differently is not included."
 )
 
 

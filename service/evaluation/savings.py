@@ -1,4 +1,4 @@
-"""What routing brings: assumed by a price list, and measured against what was held out."""
+"""Savings of routing: assumed by a price list, and measured against held-out requests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from service.domain.traffic import TrafficTotals
 from service.domain.usage import cost_usd
 
 CONFIDENCE = 0.95
-MIN_SAMPLE = 30  # of either side; an interval from fewer would promise more than it keeps
+MIN_SAMPLE = 30  # of each side; an interval from fewer would be unreliable
 
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """Dollars spent, and what a baseline would have charged for the same tokens."""
+    """Dollars spent, and the price of a baseline for the same tokens."""
 
     spent_usd: Decimal
     baseline_usd: Decimal
@@ -29,12 +29,12 @@ class Assumed:
 
     @property
     def saved_share(self) -> Decimal | None:
-        """Of the baseline's dollars; None where there are none."""
+        """Share of the baseline's dollars; None if the baseline is free."""
         return self.saved_usd / self.baseline_usd if self.baseline_usd else None
 
 
 def assumed(totals: TrafficTotals, baseline: Price) -> Assumed:
-    """Let the baseline charge for the tokens of the last call of each request."""
+    """Price the tokens of the last call of each request at the baseline."""
     tokens = Usage(
         totals.prompt_tokens,
         totals.cached_tokens,
@@ -57,14 +57,14 @@ class Moments:
         return float(Fraction(self.total) / self.n) if self.n else None
 
     def sample(self) -> Sample:
-        """At least two values; as fractions, since the difference of two near numbers is what remains."""
+        """Mean and variance of at least two values, in fractions: floats would lose a small variance."""
         mean = Fraction(self.total) / self.n
         variance = (Fraction(self.squares) - mean * Fraction(self.total)) / (self.n - 1)
         return Sample(self.n, float(mean), float(variance))
 
 
 def costs_of(totals: TrafficTotals) -> Moments:
-    """Dollars per request whose outcome is known."""
+    """Dollars per finished request."""
     return Moments(totals.n_finished, totals.cost_usd, totals.cost_usd_squares)
 
 
@@ -82,11 +82,11 @@ class HoldoutDifference:
 
 
 def measured(routed: Moments, held_out: Moments) -> HoldoutDifference:
-    """Compare what was routed with what was held out of the same traffic."""
+    """Compare routed with held-out requests of the same traffic."""
     if min(routed.n, held_out.n) < MIN_SAMPLE:
-        got = f"got {routed.n} routed and {held_out.n} held out"
-        return HoldoutDifference(None, f"at least {MIN_SAMPLE} of each are needed, {got}")
+        counts = f"got {routed.n} routed and {held_out.n} held out"
+        return HoldoutDifference(None, f"at least {MIN_SAMPLE} of each are needed, {counts}")
     first, second = routed.sample(), held_out.sample()
     if first.variance == second.variance == 0:
-        return HoldoutDifference(None, "neither side varies, so nothing tells how far chance reaches")
+        return HoldoutDifference(None, "neither side varies, so no interval can be computed")
     return HoldoutDifference(difference(first, second, CONFIDENCE))

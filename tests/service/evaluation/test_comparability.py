@@ -12,7 +12,7 @@ from service.evaluation.comparability import ARM_FIELDS_NOT_IN_LOG, NOT_IN_LOG, 
 from service.settings.settings import Settings
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
-TOLD = {"models", "llm_models", "default_model", "public_priors", "holdout_share"}
+EVALUATED = {"models", "llm_models", "default_model", "public_priors", "holdout_share"}
 WITHOUT_EFFECT = {
     *("host", "port", "allow_anonymous", "admin_key", "cors_origins", "max_body_bytes", "log_level"),
     *("log_format", "data_dir", "enable_persistence", "database_url", "database_max_connections"),
@@ -31,7 +31,7 @@ RUNNING = {arm.arm_id: arm for arm in ARMS}
         ({"embedding_model": "other"}, "EMBEDDING_MODEL is other in the candidate and absent in"),
     ],
 )
-def test_a_setting_that_the_log_does_not_tell_of_is_named(changes: dict[str, Any], named: str) -> None:
+def test_a_setting_that_is_not_in_the_log_is_named(changes: dict[str, Any], named: str) -> None:
     reason = settings_apart(Settings(), Settings.model_validate(changes))
 
     assert reason is not None
@@ -46,28 +46,30 @@ def test_settings_that_can_be_evaluated_or_change_nothing_may_differ() -> None:
 
 def test_every_setting_is_evaluated_or_refused_or_without_effect() -> None:
     knobs = {field.name for field in fields(Knobs)}
-    told = (TOLD | knobs) & Settings.model_fields.keys()
+    evaluated = (EVALUATED | knobs) & Settings.model_fields.keys()
 
-    assert sorted([*told, *NOT_IN_LOG, *WITHOUT_EFFECT]) == sorted(Settings.model_fields)
+    assert sorted([*evaluated, *NOT_IN_LOG, *WITHOUT_EFFECT]) == sorted(Settings.model_fields)
 
 
-def test_an_arm_that_is_another_or_can_do_otherwise_is_named() -> None:
+def test_an_arm_with_another_model_or_capability_is_named() -> None:
     bigger = replace(SMALL, context_window=9_000)
 
     assert arms_apart(RUNNING, [bigger, LARGE]) == (
         "`context_window` of small is 9000 in the candidate and 4000 in the running configuration. "
-        "The log does not tell what that changes: leave it out of the candidate."
+        "The log does not show what that changes: leave it out of the candidate."
     )
 
 
-def test_arms_may_come_and_go_and_have_other_prices_and_priors() -> None:
+def test_arms_may_be_added_and_removed_and_have_other_prices_and_priors() -> None:
     priced = replace(SMALL, price=Price(Decimal(1), Decimal(1)), prior_quality=0.5, prior_mass=3.0)
 
     assert arms_apart(RUNNING, [priced, replace(MEDIUM, arm_id="new")]) is None
 
 
 def test_every_field_of_an_arm_is_evaluated_or_refused_or_without_effect() -> None:
-    told = {"arm_id", "price", "price_version", "prior_quality", "prior_mass"}
+    evaluated = {"arm_id", "price", "price_version", "prior_quality", "prior_mass"}
     without_effect = {"api_key_env", "aliases", "chat_template", "prior_source"}
 
-    assert sorted([*told, *ARM_FIELDS_NOT_IN_LOG, *without_effect]) == sorted(f.name for f in fields(Arm))
+    assert sorted([*evaluated, *ARM_FIELDS_NOT_IN_LOG, *without_effect]) == sorted(
+        f.name for f in fields(Arm)
+    )

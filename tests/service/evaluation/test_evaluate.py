@@ -1,4 +1,4 @@
-"""A candidate, judged by what the service logs."""
+"""A candidate judged by the log of the service."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from service.evaluation.report import as_json, as_text
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL, World, arm, opened
 
 N = 220
-EVEN: dict[str, Any] = {"exploration_rate": 2 / 3}  # of three arms, each as often
+EVEN: dict[str, Any] = {"exploration_rate": 2 / 3}  # draws each of three arms equally often
 TOPICS = ["sum", "poem", "proof"]
 SKILL = {"small": 0.3, "medium": 0.6, "large": 0.9}
 
 
 async def use(world: World, n: int = N, **body: Any) -> None:
-    """Ask and rate: every arm has its skill, and some luck."""
+    """Ask and rate: an answer is good with the probability of its arm's skill."""
     luck = np.random.default_rng(1)
     for i in range(n):
         response = await world.ask(f"{TOPICS[i % 3]} number {i % 7}", request_id=f"r-{i}", **body)
@@ -39,15 +39,15 @@ async def use(world: World, n: int = N, **body: Any) -> None:
 
 
 def rounds_of(world: World) -> list[LoggedRound]:
-    """What the store would give: the explanation has been JSON in between."""
+    """The rounds as the store returns them: the explanation went through JSON."""
     return [_round(world, decision) for decision in world.store.decisions.values()]
 
 
 def _round(world: World, decision: Decision) -> LoggedRound:
     outcome = world.store.outcomes.get(decision.decision_id)
-    kept = world.store.events.get(decision.decision_id, [])
-    said = [one.event.reward for one in kept if one.event.signal is None]
-    reward = said[-1] if said else None
+    events = world.store.events.get(decision.decision_id, [])
+    rewards = [stored.event.reward for stored in events if stored.event.signal is None]
+    reward = rewards[-1] if rewards else None
     return LoggedRound(
         decided_at=decision.decided_at,
         arm_id=decision.arm_id,
@@ -70,10 +70,10 @@ def candidate_of(world: World, arms: Sequence[Arm] = ARMS, **knobs: Any) -> Cand
     )
 
 
-async def judge(rounds: Sequence[LoggedRound], candidate: CandidateConfig) -> Evaluation:
+async def judged(rounds: Sequence[LoggedRound], candidate: CandidateConfig) -> Evaluation:
     async def stream() -> AsyncIterator[LoggedRound]:
-        for one in rounds:
-            yield one
+        for logged in rounds:
+            yield logged
 
     return await evaluate(stream(), candidate, rounds[0].decided_at, rounds[-1].decided_at)
 
@@ -90,47 +90,47 @@ async def judge(rounds: Sequence[LoggedRound], candidate: CandidateConfig) -> Ev
     ],
     ids=["default", "exploring", "budget", "confidence", "holdout", "holdout of a barred arm"],
 )
-async def test_the_running_knobs_decide_every_round_as_they_did(
+async def test_the_running_knobs_decide_every_round_the_same_again(
     tmp_path: Path, knobs: dict[str, Any]
 ) -> None:
     async with opened(tmp_path, **knobs) as world:
         await use(world, 40, router={"weights": {"feedback": 0.5, "cost": -0.4}})
         running = replace(candidate_of(world), default_arm_id=world.parts.catalog.default_arm_id)
-        weighed = [running.weigh(one) for one in rounds_of(world)]
+        rounds = [running.weigh(logged) for logged in rounds_of(world)]
 
-    for one in weighed:
-        assert one.target.tolist() == one.logged.tolist()
+    for judged_round in rounds:
+        assert judged_round.target.tolist() == judged_round.logged.tolist()
 
 
 async def test_a_holdout_can_be_tried_on_a_log_without_one(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world, 20)
-        held = replace(candidate_of(world), default_arm_id="medium", holdout_share=0.2)
-        weighed = [held.weigh(one) for one in rounds_of(world)]
+        holding_out = replace(candidate_of(world), default_arm_id="medium", holdout_share=0.2)
+        rounds = [holding_out.weigh(logged) for logged in rounds_of(world)]
 
-    for one in weighed:
-        assert one.target == pytest.approx(0.8 * one.logged + [0, 0.2, 0])
+    for judged_round in rounds:
+        assert judged_round.target == pytest.approx(0.8 * judged_round.logged + [0, 0.2, 0])
 
 
-async def test_without_the_budget_what_it_barred_has_no_support(tmp_path: Path) -> None:
+async def test_without_the_budget_arms_that_it_barred_have_no_support(tmp_path: Path) -> None:
     async with opened(tmp_path, budget_usd_per_request="0.00004") as world:
         await use(world, 20)
         running, free = candidate_of(world), candidate_of(world, budget_usd_per_request=None)
-        weighed = [(running.weigh(one), free.weigh(one)) for one in rounds_of(world)]
+        rounds = [(running.weigh(logged), free.weigh(logged)) for logged in rounds_of(world)]
 
-    assert any(0 in paced.logged.tolist() for paced, _ in weighed)
-    assert all(unpaced.target.min() > 0 for _, unpaced in weighed)
+    assert any(0 in paced.logged.tolist() for paced, _ in rounds)
+    assert all(unpaced.target.min() > 0 for _, unpaced in rounds)
 
 
-async def test_the_running_knobs_bring_the_plain_mean(tmp_path: Path) -> None:
+async def test_the_estimate_of_the_running_knobs_is_the_plain_mean(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world)
         rounds = rounds_of(world)
-        evaluation = await judge(rounds, candidate_of(world))
+        evaluation = await judged(rounds, candidate_of(world))
 
     assert evaluation.refusal is None
     for name, measured in evaluation.measures.items():
-        mean = np.mean([getattr(one, name) for one in rounds])
+        mean = np.mean([getattr(logged, name) for logged in rounds])
         assert measured.effective_n == pytest.approx(N)
         for by in ("ips", "snips"):
             assert measured.by[by].candidate.value == pytest.approx(mean, rel=1e-12)
@@ -138,11 +138,11 @@ async def test_the_running_knobs_bring_the_plain_mean(tmp_path: Path) -> None:
             assert comparison.difference.value == pytest.approx(0, abs=1e-12)
 
 
-async def test_more_weight_on_quality_brings_more_reward_for_more_dollars(tmp_path: Path) -> None:
+async def test_more_weight_on_quality_gives_more_reward_for_more_dollars(tmp_path: Path) -> None:
     async with opened(tmp_path, cost_weight=-0.6, **EVEN) as world:
         await use(world, 400)
         bolder = candidate_of(world, exploration_rate=0.3, cost_weight=0.0)
-        evaluation = await judge(rounds_of(world), bolder)
+        evaluation = await judged(rounds_of(world), bolder)
 
     assert evaluation.refusal is None
     assert evaluation.measures["reward"].by["doubly_robust"].difference.low > 0
@@ -154,8 +154,8 @@ async def test_an_arm_left_out_is_never_chosen_and_the_others_are(tmp_path: Path
         await use(world, 320)
         rounds = rounds_of(world)
         candidate = candidate_of(world, [SMALL, LARGE], exploration_rate=0.5)
-        evaluation = await judge(rounds, candidate)
-        targets = [candidate.weigh(one).target for one in rounds]
+        evaluation = await judged(rounds, candidate)
+        targets = [candidate.weigh(logged).target for logged in rounds]
 
     assert all(target[1] == 0 and target.sum() == pytest.approx(1) for target in targets)
     assert evaluation.refusal is None
@@ -172,13 +172,13 @@ async def test_priors_are_the_candidates_own(tmp_path: Path) -> None:
 
 
 async def test_prices_are_the_candidates_own(tmp_path: Path) -> None:
-    dearer = replace(
+    pricier = replace(
         SMALL, price=replace(SMALL.price, input=3 * SMALL.price.input, output=3 * SMALL.price.output)
     )
     async with opened(tmp_path) as world:
         await use(world, 20)
-        one = rounds_of(world)[-1]
-        before, after = (candidate_of(world, [a, MEDIUM, LARGE]).weigh(one) for a in (SMALL, dearer))
+        last = rounds_of(world)[-1]
+        before, after = (candidate_of(world, [a, MEDIUM, LARGE]).weigh(last) for a in (SMALL, pricier))
 
     assert after.predicted[1, 0] == pytest.approx(3 * before.predicted[1, 0])
     assert after.predicted[1, 1:].tolist() == before.predicted[1, 1:].tolist()
@@ -191,41 +191,41 @@ async def test_an_arm_that_was_free_costs_a_usual_answer_at_the_candidates_price
         await use(world, 320)
         rounds = rounds_of(world)
         priced = replace(candidate_of(world), priced={a.arm_id: a for a in (free, MEDIUM, LARGE)})
-        evaluation = await judge(rounds, priced)
-        one = next(one for one in rounds if one.arm_id == "small")
-        usual_usd = 1e-6 * (one.n_prompt_tokens * 0.10 + 300 * 0.40)
+        evaluation = await judged(rounds, priced)
+        free_round = next(logged for logged in rounds if logged.arm_id == "small")
+        usual_usd = 1e-6 * (free_round.n_prompt_tokens * 0.10 + 300 * 0.40)
 
-    assert one.cost_usd == 0
-    assert priced.weigh(one).repriced.of(0.0) == pytest.approx(usual_usd)
-    assert priced.weigh(one).predicted[1, 0] == pytest.approx(usual_usd)
-    assert evaluation.measures["cost_usd"].logged.value > np.mean([one.cost_usd for one in rounds])
+    assert free_round.cost_usd == 0
+    assert priced.weigh(free_round).repriced.of(0.0) == pytest.approx(usual_usd)
+    assert priced.weigh(free_round).predicted[1, 0] == pytest.approx(usual_usd)
+    assert evaluation.measures["cost_usd"].logged.value > np.mean([logged.cost_usd for logged in rounds])
 
 
-async def test_an_arm_that_never_was_is_refused_by_name(tmp_path: Path) -> None:
+async def test_an_arm_that_never_existed_is_refused_by_name(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world)
-        evaluation = await judge(rounds_of(world), candidate_of(world, [*ARMS, arm("huge", "9")]))
+        evaluation = await judged(rounds_of(world), candidate_of(world, [*ARMS, arm("huge", "9")]))
 
     assert evaluation.refusal is not None
-    assert f"huge was not there yet in {N} decisions" in evaluation.refusal
+    assert f"huge did not exist yet in {N} decisions" in evaluation.refusal
     assert evaluation.measures == {}
 
 
-async def test_before_a_model_was_added_at_runtime_the_candidate_does_without(tmp_path: Path) -> None:
+async def test_before_a_model_was_added_at_runtime_the_candidate_does_without_it(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world, 20)
         later = replace(candidate_of(world, [*ARMS, arm("later", "1")]), added=frozenset({"later"}))
-        weighed = [later.weigh(one) for one in rounds_of(world)]
+        rounds = [later.weigh(logged) for logged in rounds_of(world)]
 
-    for one in weighed:
-        assert one.unseen == ()
-        assert one.target.tolist() == one.logged.tolist()
+    for judged_round in rounds:
+        assert judged_round.unseen == ()
+        assert judged_round.target.tolist() == judged_round.logged.tolist()
 
 
-async def test_choices_that_the_log_hardly_made_are_refused(tmp_path: Path) -> None:
+async def test_choices_without_support_in_the_log_are_refused(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world)
-        evaluation = await judge(rounds_of(world), candidate_of(world, exploration_rate=0.5))
+        evaluation = await judged(rounds_of(world), candidate_of(world, exploration_rate=0.5))
 
     assert evaluation.refusal is not None
     assert "never made in the log" in evaluation.refusal
@@ -235,32 +235,31 @@ async def test_choices_that_the_log_hardly_made_are_refused(tmp_path: Path) -> N
 async def test_too_few_decisions_are_refused(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world, 20)
-        evaluation = await judge(rounds_of(world), candidate_of(world))
+        evaluation = await judged(rounds_of(world), candidate_of(world))
 
     assert evaluation.refusal is not None
-    assert (
-        "20 decisions tell as much as 20 of the candidate's own would; 200 are needed" in evaluation.refusal
-    )
+    assert "20 decisions are worth 20 of the candidate's own; 200 are needed" in evaluation.refusal
 
 
-async def test_decisions_of_a_version_too_early_are_counted_and_left_out(tmp_path: Path) -> None:
+async def test_decisions_of_an_early_version_are_counted_and_left_out(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world)
         rounds = rounds_of(world)
         early = replace(rounds[0], explanation={**rounds[0].explanation, "candidates": [{"arm_id": "small"}]})
-        evaluation = await judge([early, *rounds], candidate_of(world))
+        evaluation = await judged([early, *rounds], candidate_of(world))
 
     assert (evaluation.n_rounds, evaluation.n_incomplete) == (N + 1, 1)
     assert evaluation.measures["reward"].n == N
 
 
-async def test_rounds_without_a_score_still_tell_dollars_and_seconds(tmp_path: Path) -> None:
+async def test_rounds_without_a_score_count_for_dollars_and_seconds(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world)
         rounds = [
-            replace(one, reward=None if i < 20 else one.reward) for i, one in enumerate(rounds_of(world))
+            replace(logged, reward=None if i < 20 else logged.reward)
+            for i, logged in enumerate(rounds_of(world))
         ]
-        evaluation = await judge(rounds, candidate_of(world))
+        evaluation = await judged(rounds, candidate_of(world))
 
     assert {name: measured.n for name, measured in evaluation.measures.items()} == {
         "reward": N - 20,
@@ -272,7 +271,7 @@ async def test_rounds_without_a_score_still_tell_dollars_and_seconds(tmp_path: P
 async def test_the_report_has_every_estimate_with_its_interval(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world)
-        evaluation = await judge(rounds_of(world), candidate_of(world))
+        evaluation = await judged(rounds_of(world), candidate_of(world))
 
     report = orjson.loads(as_json(evaluation))
     for measure in ("reward", "cost_usd", "latency_s"):
@@ -292,14 +291,16 @@ async def test_the_report_has_every_estimate_with_its_interval(tmp_path: Path) -
         ({"budget_usd_per_request": 0.01}, "BUDGET_USD_PER_REQUEST"),
     ],
 )
-def test_what_no_log_can_tell_is_refused_before_reading_it(changes: dict[str, Any], named: str) -> None:
+def test_knobs_that_no_log_can_evaluate_are_refused_before_reading_it(
+    changes: dict[str, Any], named: str
+) -> None:
     reason = why_not(Knobs(), replace(Knobs(), **changes))
 
     assert reason is not None
     assert reason.startswith(named)
 
 
-def test_fewer_neighbours_and_no_budget_may_be_asked_for() -> None:
+def test_fewer_neighbours_and_no_budget_can_be_evaluated() -> None:
     running = Knobs(budget_usd_per_request=0.01)
 
     assert why_not(running, replace(running, max_similar_requests=50, budget_usd_per_request=None)) is None
