@@ -15,7 +15,7 @@ from service.domain.basics import Json
 from service.domain.feedback import Signal
 
 LONG_ANSWER_TOKENS = 2048  # a client that allows fewer tokens expects a truncated answer
-SHORT_ANSWER_CHARS = 400  # a longer answer that begins like a refusal also helps
+SHORT_ANSWER_CHARS = 400  # a longer answer that begins like a refusal usually answers after all
 
 # Failures of the arm itself. A rate limit or a rejected request does not count against its answers.
 ARM_FAULTS = frozenset({"ProviderTimeout", "ProviderBroken"})
