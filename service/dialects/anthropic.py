@@ -1,4 +1,4 @@
-"""Anthropic Messages on the wire -> Query."""
+"""Reads Anthropic Messages requests into a Query."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ _NOT_TEXT = frozenset({"type", "role", "id", "tool_use_id", "signature", "cache_
 
 
 class _Open(BaseModel):
-    """Fields we check; whatever else the caller sends is kept."""
+    """Checks its fields and keeps all other fields of the request."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
 
 class Block(_Open):
-    """One content block; types that we do not know pass."""
+    """One content block; blocks of unknown types are accepted."""
 
     type: str
 
@@ -121,7 +121,7 @@ class OutputConfig(_Open):
 
 
 class CountTokensRequest(_Open):
-    """What counts as input in a Messages request."""
+    """The fields of a Messages request that count as input."""
 
     model: Name | None = Field(None, description="absent, auto or router/auto: the router chooses")
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_MESSAGES)]
@@ -168,8 +168,8 @@ def read_query(
     _check_tool_results(request.messages)
     forwarded = {name: value for name, value in body.items() if name != "router"}
     openai_body, needs = translated(forwarded)
-    given, as_asked = read_options(request.router, headers), openai_body | _hints(body)
-    options = with_housekeeping(given, as_asked)
+    conversation_body = openai_body | _conversation_hints(body)
+    options = with_housekeeping(read_options(request.router, headers), conversation_body)
     return Query(
         tenant=tenant,
         request_id=request_id,
@@ -186,17 +186,17 @@ def read_query(
         received_at=received_at,
         n_client_retries=client_retries(headers),
         native=Native(forwarded, _forwarded(headers), needs),
-        turn=turn_of(tenant, as_asked, options, headers),
+        turn=turn_of(tenant, conversation_body, options, headers),
     )
 
 
-def _hints(body: Json) -> Json:
-    """What tells conversations apart, and is not translated."""
+def _conversation_hints(body: Json) -> Json:
+    """The fields that identify a conversation and are not translated."""
     return {"metadata": body["metadata"]} if "metadata" in body else {}
 
 
 def read_input(raw: bytes) -> Json:
-    """Read the body of a request that only asks about its input. Raises BadRequest."""
+    """Read the body of a request about its input only. Raises BadRequest."""
     body = read_json(raw)
     request = validated(CountTokensRequest, body)
     _check_tool_results(request.messages)
@@ -204,7 +204,7 @@ def read_input(raw: bytes) -> Json:
 
 
 def _forwarded(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """The headers that Anthropic is to see as they came."""
+    """The headers that are passed on to Anthropic unchanged."""
     forwarded = {"anthropic-version": headers.get("anthropic-version", DEFAULT_VERSION)}
     if (beta := headers.get("anthropic-beta")) is not None:
         forwarded["anthropic-beta"] = beta
@@ -212,7 +212,7 @@ def _forwarded(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _check_tool_results(turns: list[Turn]) -> None:
-    """Every result follows the use of its tool, and is made of blocks. Raises BadRequest."""
+    """Check that every tool result follows its tool use and consists of blocks. Raises BadRequest."""
     used: set[str] = set()
     for i, turn in enumerate(turns):
         for j, block in enumerate(turn.content if isinstance(turn.content, list) else []):
@@ -226,7 +226,7 @@ def _check_tool_results(turns: list[Turn]) -> None:
 def _check_tool_result(result: Json, used: Collection[str], place: str) -> None:
     if result["tool_use_id"] not in used:
         param = f"{place}.tool_use_id"
-        raise BadRequest(f"{param}: must be the id of a tool_use block before it", param=param)
+        raise BadRequest(f"{param}: must be the id of an earlier tool_use block", param=param)
     try:
         ToolResult.model_validate(result)
     except ValidationError as error:
@@ -234,23 +234,23 @@ def _check_tool_result(result: Json, used: Collection[str], place: str) -> None:
 
 
 def prompt_tokens(body: Json) -> int:
-    """Estimate the input's tokens: UTF-8 bytes / 4 of system, messages and tools; files count a fixed number.
+    """Estimate the input tokens: UTF-8 bytes / 4 of system, messages and tools, FILE_TOKENS per file.
 
-    Thinking counts, its signatures and what is encrypted do not.
+    Thinking counts. Signatures and encrypted thinking do not.
     """
     n_bytes = len(orjson.dumps(body["tools"])) if body.get("tools") else 0
     n_files = 0
-    rest: list[Any] = [body.get("system"), body["messages"]]
-    while rest:
-        item = rest.pop()
+    pending: list[Any] = [body.get("system"), body["messages"]]
+    while pending:
+        item = pending.pop()
         if isinstance(item, str):
             n_bytes += len(item.encode())
         elif isinstance(item, list):
-            rest.extend(item)
+            pending.extend(item)
         elif isinstance(item, dict) and _is_file(item):
             n_files += 1
         elif isinstance(item, dict) and item.get("type") != "redacted_thinking":
-            rest.extend(value for name, value in item.items() if name not in _NOT_TEXT)
+            pending.extend(value for name, value in item.items() if name not in _NOT_TEXT)
     return -(-n_bytes // BYTES_PER_TOKEN) + n_files * FILE_TOKENS
 
 

@@ -1,4 +1,4 @@
-"""Answers in the Anthropic dialect: messages, event streams, errors, lists of models."""
+"""Writes answers in the Anthropic dialect: messages, event streams, errors, lists of models."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-OVERLOADED = 529  # what Anthropic answers where others answer 503
-UNPAID = 402  # and where OpenAI answers 429 `insufficient_quota`
+OVERLOADED = 529  # Anthropic's status for 503
+UNPAID = 402  # Anthropic's status for OpenAI's 429 `insufficient_quota`
 
 
 def event(type: str, **fields: Any) -> bytes:
@@ -47,16 +47,16 @@ def event(type: str, **fields: Any) -> bytes:
 
 
 def message(body: Json) -> Json:
-    """The message that says what an OpenAI `chat.completion` says."""
+    """Translate an OpenAI `chat.completion` into a message."""
     choice = body["choices"][0]
-    said = choice["message"]
-    text = _text(said)
-    calls = [_tool_use(call) for call in _objects(said.get("tool_calls"))]
+    answer = choice["message"]
+    text = _text(answer)
+    calls = [_tool_use(call) for call in _objects(answer.get("tool_calls"))]
     return {
         **_frame(body),
         "content": [*([{"type": "text", "text": text}] if text else []), *calls],
         "stop_reason": _stop_reason(
-            choice.get("finish_reason"), has_tools=bool(calls), is_refusal=bool(said.get("refusal"))
+            choice.get("finish_reason"), has_tools=bool(calls), is_refusal=bool(answer.get("refusal"))
         ),
         "stop_sequence": None,
         "usage": reported_to_anthropic(usage_from(body.get("usage")) or Usage()),
@@ -75,8 +75,8 @@ def _tool_use(call: Json) -> Json:
 
 
 def _tool_block(call: Json) -> Json:
-    given_id = signed_id(call)
-    use_id = tool_id(given_id) if given_id else f"toolu_{uuid4().hex[:24]}"
+    call_id = signed_id(call)
+    use_id = tool_id(call_id) if call_id else f"toolu_{uuid4().hex[:24]}"
     return {"type": "tool_use", "id": use_id, "name": str(_function(call).get("name") or ""), "input": {}}
 
 
@@ -86,26 +86,26 @@ def _function(call: Json) -> Json:
 
 
 def _arguments(call: Json) -> str:
-    """The (piece of) JSON that the tool is called with; some servers send it as an object."""
+    """The JSON arguments of a tool call, or a fragment of them; some servers send an object."""
     arguments = _function(call).get("arguments")
     if isinstance(arguments, dict):
         return orjson.dumps(arguments).decode()
     return arguments if isinstance(arguments, str) else ""
 
 
-def _text(said: Json) -> str:
-    """What a message or a delta says to the user."""
-    text = said.get("content") or said.get("refusal")
+def _text(message: Json) -> str:
+    """The text of a message or a delta, or its refusal."""
+    text = message.get("content") or message.get("refusal")
     return text if isinstance(text, str) else ""
 
 
 def _objects(value: object) -> list[Json]:
-    """The objects of a list; models' servers put all sorts of things there."""
+    """The objects of a list; some servers put other values there."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _input(arguments: str) -> Json:
-    """The arguments as the object they should be; what is none goes to the tool to be refused, not lost."""
+    """The arguments as an object. Invalid arguments are wrapped, so that the tool sees and rejects them."""
     try:
         value = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError:
@@ -116,10 +116,10 @@ def _input(arguments: str) -> Json:
 
 
 def _stop_reason(finish_reason: str | None, *, has_tools: bool, is_refusal: bool) -> str:
-    """Anthropic's word for it; those it has no word for stay as they are."""
+    """Anthropic's stop reason; a finish reason that it has none for stays unchanged."""
     if is_refusal:
         return "refusal"
-    if has_tools and finish_reason == "stop":  # as some servers say
+    if has_tools and finish_reason == "stop":  # some servers do so
         return "tool_use"
     return _STOP_REASONS.get(finish_reason or "stop", finish_reason or "end_turn")
 
@@ -127,11 +127,12 @@ def _stop_reason(finish_reason: str | None, *, has_tools: bool, is_refusal: bool
 class MessageEvents:
     """Writes the events of one message from the chunks of an OpenAI stream.
 
-    Blocks follow each other: one is open at a time, and nothing is added to one that is closed. Pieces
-    of several tool calls may come mixed, so all but the first wait until the end.
+    Only one block is open at a time, and a closed block cannot grow. Fragments of several tool calls can
+    come mixed, so all calls but the first wait until the end.
 
     Args:
-        n_prompt_tokens: an estimate, for the start; the count itself comes only at the end.
+        n_prompt_tokens: an estimate for the first event; the exact count comes with the last.
+        router: the explanation of the decision; None: the client did not request it.
     """
 
     def __init__(self, n_prompt_tokens: int, router: Json | None = None) -> None:
@@ -141,14 +142,14 @@ class MessageEvents:
         self._n_blocks = 0
         self._open: str | int | None = None  # "text", or a tool call's number
         self._waiting: dict[str | int, list[Json]] = {}
-        self._numbers: dict[int, int] = {}  # a tool call's index -> its number, as some repeat an index
+        self._numbers: dict[int, int] = {}  # a tool call's index -> its number; some servers repeat an index
         self._ids: list[str | None] = []  # by number
         self._finish_reason: str | None = None
         self._is_refusal = False
         self._usage = Usage()
 
     def take(self, chunk: Chunk) -> bytes:
-        """The events that a piece makes; often none."""
+        """The events of one chunk; often none."""
         events = [] if self._is_started else [self._start(chunk)]
         self._usage = usage_from(chunk.body.get("usage")) or self._usage
         for choice in chunk.body.get("choices") or []:
@@ -160,9 +161,9 @@ class MessageEvents:
     def end(self) -> bytes:
         """The events that close the message."""
         events = self._close()
-        for key, pieces in self._waiting.items():
-            for piece in pieces:
-                events += self._add(key, piece)
+        for key, fragments in self._waiting.items():
+            for fragment in fragments:
+                events += self._write(key, fragment)
             events += self._close()
         stop_reason = _stop_reason(
             self._finish_reason, has_tools=bool(self._ids), is_refusal=self._is_refusal
@@ -174,45 +175,46 @@ class MessageEvents:
     def _start(self, chunk: Chunk) -> bytes:
         self._is_started = True
         usage = reported_to_anthropic(Usage(prompt_tokens=self._n_prompt_tokens))
-        begun = {**_frame(chunk.body), "content": [], "stop_reason": None, "stop_sequence": None}
-        return event("message_start", message=explained({**begun, "usage": usage}, self._router))
+        started = {**_frame(chunk.body), "content": [], "stop_reason": None, "stop_sequence": None}
+        return event("message_start", message=explained({**started, "usage": usage}, self._router))
 
     def _delta(self, delta: Json) -> list[bytes]:
         events = []
         self._is_refusal |= bool(delta.get("refusal"))
         if text := _text(delta):
-            events += self._piece("text", {"text": text})
+            events += self._fragment("text", {"text": text})
         for call in _objects(delta.get("tool_calls")):
-            events += self._piece(self._number(call), call)
+            events += self._fragment(self._number(call), call)
         return events
 
     def _number(self, call: Json) -> int:
-        """Which tool call a piece belongs to."""
-        index, given_id = call.get("index"), call.get("id")
+        """The number of the tool call that a fragment belongs to."""
+        index, call_id = call.get("index"), call.get("id")
         index = index if isinstance(index, int) else 0
-        known = self._numbers.get(index)
-        if known is None or (given_id and self._ids[known] not in (None, given_id)):
-            self._numbers[index] = known = len(self._ids)
-            self._ids.append(given_id)
-        return known
+        number = self._numbers.get(index)
+        if number is None or (call_id and self._ids[number] not in (None, call_id)):
+            self._numbers[index] = number = len(self._ids)
+            self._ids.append(call_id)
+        return number
 
-    def _piece(self, key: str | int, piece: Json) -> list[bytes]:
+    def _fragment(self, key: str | int, fragment: Json) -> list[bytes]:
+        """The events of a fragment of a block; none while another block is open."""
         closed: list[bytes] = []
         if self._open == "text" and key != "text" and not self._waiting:
-            closed = self._close()  # text is done when a tool is called
+            closed = self._close()  # a tool call ends the text
         if self._open in (None, key):
-            return closed + self._add(key, piece)
-        self._waiting.setdefault(key, []).append(piece)
+            return closed + self._write(key, fragment)
+        self._waiting.setdefault(key, []).append(fragment)
         return []
 
-    def _add(self, key: str | int, piece: Json) -> list[bytes]:
-        """Add to the block, opened if need be."""
-        text = piece["text"] if key == "text" else _arguments(piece)
+    def _write(self, key: str | int, fragment: Json) -> list[bytes]:
+        """The events that add a fragment to the open block, or open it."""
+        text = fragment["text"] if key == "text" else _arguments(fragment)
         events = []
         if self._open is None:
             self._open = key
             events.append(
-                event("content_block_start", index=self._n_blocks, content_block=_block(key, piece))
+                event("content_block_start", index=self._n_blocks, content_block=_block(key, fragment))
             )
         if text:
             delta = (
@@ -231,20 +233,20 @@ class MessageEvents:
         return [event("content_block_stop", index=self._n_blocks - 1)]
 
 
-def _block(key: str | int, piece: Json) -> Json:
-    """A block as it begins: empty."""
+def _block(key: str | int, fragment: Json) -> Json:
+    """The empty block that a fragment opens."""
     if key == "text":
         return {"type": "text", "text": ""}
-    return _tool_block(piece)
+    return _tool_block(fragment)
 
 
 def explained(body: Json, explanation: Json | None) -> Json:
-    """The message with what was weighed, where the caller asked for it."""
+    """The message, with the explanation of the decision if the client requested it."""
     return body if explanation is None else {**body, "router": explanation}
 
 
 def explained_event(native: bytes, explanation: Json | None) -> bytes:
-    """The same for an event as it came; only the first one tells."""
+    """A native event; the first event of a message gets the explanation."""
     if explanation is None or not native.startswith(b"event: message_start\n"):
         return native
     data = orjson.loads(native.partition(b"data: ")[2])
@@ -252,28 +254,28 @@ def explained_event(native: bytes, explanation: Json | None) -> bytes:
 
 
 def error_event(problem: tuple[int, Json], request_id: str) -> bytes:
-    """How a stream says that it ends here; nothing follows it."""
+    """The last event of a stream that fails."""
     return event(**error(problem, request_id)[1])
 
 
 def error(problem: tuple[int, Json], request_id: str | None) -> tuple[int, Json]:
-    """Status and envelope of an error of which OpenAI's are given."""
-    told = problem[1]["error"]
-    status = error_status(problem[0], told["code"])
+    """Translate the status and envelope of an error from OpenAI's dialect."""
+    fields = problem[1]["error"]
+    status = error_status(problem[0], fields["code"])
     kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    body = {"type": "error", "error": {"type": kind, "message": told["message"]}, "request_id": request_id}
+    body = {"type": "error", "error": {"type": kind, "message": fields["message"]}, "request_id": request_id}
     return status, body
 
 
 def error_status(status: int, code: str | None) -> int:
-    """The status that says what this one, with its code, says in OpenAI's dialect."""
+    """Anthropic's status for OpenAI's status and code."""
     if code == "insufficient_quota":
         return UNPAID
     return OVERLOADED if status == 503 else status
 
 
 def models(arms: Sequence[Arm], started_at: int) -> Json:
-    """`auto` and every arm; all on one page."""
+    """`auto` and every arm, on one page."""
     listed = [model("auto", None, started_at), *(model(arm.arm_id, arm, started_at) for arm in arms)]
     return {
         "data": listed,

@@ -1,4 +1,4 @@
-"""An Anthropic Messages request as a Chat Completions request, for the arms of other vendors."""
+"""Translates an Anthropic Messages request into a Chat Completions request, for other vendors' arms."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from service.conversations.gemini_signatures import SIGNED_ID
 from service.dialects.client_markup import unattributed
 from service.domain.basics import Json
 
-# Fields that change the answer, and have no counterpart.
+# Fields that change the answer and that Chat Completions lacks.
 _ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "output_format", "top_k")
 _SAME = ("max_tokens", "model", "stream", "temperature", "top_p")
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
-_BUDGETS = ((4_096, "low"), (16_384, "medium"))  # thinking tokens up to which an effort is meant
-_TOOL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # what OpenAI takes
+_BUDGETS = ((4_096, "low"), (16_384, "medium"))  # largest thinking budget of an effort, tokens
+_TOOL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # what OpenAI accepts
 
 
 def translated(body: Json) -> tuple[Json, tuple[str, ...]]:
-    """The request that asks another vendor the same.
+    """Translate a Messages request.
 
-    Thinking is left out whole, since only its maker can read it; so are cache marks and `metadata`.
+    Thinking is left out, because only its vendor can read it. Cache marks and `metadata` are left out too.
 
     Returns:
-        The Chat Completions request, and what of `body` it cannot ask.
+        The Chat Completions request, and the features of `body` that it cannot express.
     """
     translation = _Translation()
     request = translation.request(body)
@@ -36,7 +36,7 @@ def translated(body: Json) -> tuple[Json, tuple[str, ...]]:
 
 
 class _Translation:
-    """One request under way; `needs` collects, in order, what has no counterpart."""
+    """The translation of one request; `needs` collects the features that Chat Completions lacks, in order."""
 
     def __init__(self) -> None:
         self.needs: dict[str, None] = {}
@@ -47,11 +47,11 @@ class _Translation:
                 self.needs[name] = None
         if body.get("max_tokens") == 0:
             self.needs["max_tokens 0"] = None
-        asked = {name: body[name] for name in _SAME if body.get(name) is not None}
-        asked["messages"] = self._messages(body)
+        request = {name: body[name] for name in _SAME if body.get(name) is not None}
+        request["messages"] = self._messages(body)
         if body.get("stop_sequences"):
-            asked["stop"] = body["stop_sequences"]
-        return {**asked, **self._tools(body), **_reasoning(body), **_format(body)}
+            request["stop"] = body["stop_sequences"]
+        return {**request, **self._tools(body), **_reasoning(body), **_format(body)}
 
     def _messages(self, body: Json) -> list[Json]:
         messages = []
@@ -61,7 +61,7 @@ class _Translation:
             messages.extend(self._turn(turn["role"], _blocks(turn["content"])))
         if body["messages"][-1]["role"] == "assistant":
             self.needs["continuing a begun answer"] = None
-        return messages or [{"role": "user", "content": ""}]  # thinking alone leaves nothing
+        return messages or [{"role": "user", "content": ""}]  # a body of thinking alone has no messages left
 
     def _turn(self, role: str, blocks: list[Json]) -> Iterator[Json]:
         if role == "user":
@@ -72,7 +72,7 @@ class _Translation:
             yield {"role": role, "content": "\n\n".join(self._texts(blocks))}
 
     def _user(self, blocks: list[Json]) -> Iterator[Json]:
-        """Results of tools first, as messages of their own; files in them go to the user's message."""
+        """Tool results come first, each in its own message; their files go into the user's message."""
         parts: list[Json] = []
         for block in blocks:
             if block["type"] == "tool_result":
@@ -89,8 +89,8 @@ class _Translation:
             yield {"role": "user", "content": parts}
 
     def _assistant(self, blocks: list[Json]) -> Iterator[Json]:
-        said = [b for b in blocks if b["type"] not in {"tool_use", "thinking", "redacted_thinking"}]
-        message: Json = {"role": "assistant", "content": "".join(self._texts(said)) or None}
+        spoken = [b for b in blocks if b["type"] not in {"tool_use", "thinking", "redacted_thinking"}]
+        message: Json = {"role": "assistant", "content": "".join(self._texts(spoken)) or None}
         calls = [_call(block) for block in blocks if block["type"] == "tool_use"]
         if calls:
             message["tool_calls"] = calls
@@ -105,7 +105,7 @@ class _Translation:
         return [part["text"] for part in parts if part["type"] == "text"]
 
     def _part(self, block: Json) -> Json | None:
-        """A block of text or a file, as a content part; None where there is no such part."""
+        """A block of text or a file as a content part; None: Chat Completions has no such part."""
         source = block.get("source")
         source = source if isinstance(source, dict) else {}
         match block["type"], source.get("type"):
@@ -136,14 +136,14 @@ class _Translation:
         if not functions:
             return {}
         choice = body.get("tool_choice") or {}
-        asked: Json = {"tools": functions}
+        fields: Json = {"tools": functions}
         if choice.get("type") == "tool":
-            asked["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
+            fields["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
         elif choice:
-            asked["tool_choice"] = _TOOL_CHOICES[choice["type"]]
+            fields["tool_choice"] = _TOOL_CHOICES[choice["type"]]
         if choice.get("disable_parallel_tool_use"):
-            asked["parallel_tool_calls"] = False
-        return asked
+            fields["parallel_tool_calls"] = False
+        return fields
 
 
 def _blocks(content: str | list[Json]) -> list[Json]:
@@ -151,7 +151,7 @@ def _blocks(content: str | list[Json]) -> list[Json]:
 
 
 def _system(system: str | list[Json] | None) -> str:
-    """The system prompt in one; the line by which Anthropic tells its own clients apart stays with it."""
+    """The system prompt as one text, without the line that attributes it to a client of Anthropic."""
     texts = [unattributed(block["text"]) for block in _blocks(system or "")]
     return "\n\n".join(text for text in texts if text)
 
@@ -162,14 +162,14 @@ def _call(block: Json) -> Json:
     return {"id": tool_id(block["id"]), "type": "function", "function": function}
 
 
-def tool_id(given: str) -> str:
-    """The id of a tool's use; one that other vendors would refuse is replaced, by the same one each time.
+def tool_id(use_id: str) -> str:
+    """The id of a tool use. An id that other vendors reject is replaced by a digest of it.
 
-    One that carries a signature stays, until it is known whose model is asked.
+    An id that carries a signature stays, until the vendor of the called model is known.
     """
-    if _TOOL_ID.fullmatch(given) or SIGNED_ID.fullmatch(given):
-        return given
-    return f"toolu_{hashlib.sha256(given.encode()).hexdigest()[:24]}"
+    if _TOOL_ID.fullmatch(use_id) or SIGNED_ID.fullmatch(use_id):
+        return use_id
+    return f"toolu_{hashlib.sha256(use_id.encode()).hexdigest()[:24]}"
 
 
 def _function(tool: Json) -> Json:
@@ -183,7 +183,7 @@ def _data_url(source: Json) -> str:
 
 
 def _reasoning(body: Json) -> Json:
-    """The effort that is asked for in words, or by the tokens to think in; `adaptive` asks for none."""
+    """The reasoning effort, given as a word or as a thinking budget; `adaptive` sets none."""
     effort: Any = (body.get("output_config") or {}).get("effort")
     thinking = body.get("thinking") or {}
     budget = thinking.get("budget_tokens")
@@ -196,5 +196,5 @@ def _format(body: Json) -> Json:
     schema = ((body.get("output_config") or {}).get("format") or {}).get("schema")
     if schema is None:
         return {}
-    wanted = {"name": "answer", "schema": schema, "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": wanted}}
+    json_schema = {"name": "answer", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": json_schema}}

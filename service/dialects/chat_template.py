@@ -1,7 +1,7 @@
-"""Messages -> the one prompt that a model reads, by the convention of `transformers`.
+"""Renders messages into the one prompt that a model reads, as `transformers` does.
 
-Templates are the operator's; nothing of a caller is ever taken for one. They run in Jinja's sandbox all
-the same, since operators copy them from model hubs.
+Only the operator sets templates; text of a client is never compiled as one. Templates run in Jinja's
+sandbox, because operators copy them from model hubs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def rendered(messages: list[Json], tools: list[Json] | None, source: str | None)
         source: the template; None: ChatML.
 
     Raises:
-        BadRequest: the template refuses these messages.
+        BadRequest: the template rejects these messages.
     """
     try:
         return compiled(source or CHATML).render(
@@ -43,18 +43,18 @@ def rendered(messages: list[Json], tools: list[Json] | None, source: str | None)
             add_generation_prompt=True,
             bos_token="",
             eos_token="",
-            raise_exception=_refuse,
+            raise_exception=_reject,
             strftime_now=_now,
         )
     except (TemplateError, TypeError) as error:
         raise BadRequest(
-            f"messages: the model's chat template refuses them: {error}", param="messages"
+            f"messages: the model's chat template rejects them: {error}", param="messages"
         ) from None
 
 
 @lru_cache(maxsize=64)
 def compiled(source: str) -> Template:
-    """The template. Raises ValueError: it is none."""
+    """Compile a template. Raises ValueError if the source is not a Jinja template."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
     )
@@ -62,23 +62,23 @@ def compiled(source: str) -> Template:
     try:
         return environment.from_string(source)
     except TemplateError as error:
-        raise ValueError(f"is no Jinja template: {error}") from error
+        raise ValueError(f"is not a Jinja template: {error}") from error
 
 
 def _text(content: Any) -> str:
-    """The text of a message's content, whatever its form."""
+    """The text of a message's content, which is a string, a list of parts or null."""
     if isinstance(content, list):
         return "\n".join(part["text"] for part in content if part.get("type") == "text")
     return content or ""
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    """As `transformers` writes it: for models, not for web pages."""
+    """JSON as `transformers` writes it, without HTML escapes."""
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def _with_objects(message: Json) -> Json:
-    """The message with the arguments of its tool calls as objects, which is what templates expect."""
+    """The message with the arguments of its tool calls as objects, which templates expect."""
     if "tool_calls" not in message:
         return message
     calls = [
@@ -88,7 +88,7 @@ def _with_objects(message: Json) -> Json:
     return {**message, "tool_calls": calls}
 
 
-def _refuse(message: str) -> None:
+def _reject(message: str) -> None:
     raise TemplateError(message)
 
 

@@ -1,14 +1,14 @@
-"""What programs, not their users, put into messages; in one place, since it changes with every release.
+"""Recognises the text that client programs, not their users, put into messages.
 
-Pure. What is listed here was seen in the traffic of Claude Code, Codex, Cline, opencode, crush, LibreChat
-and Open WebUI.
+Pure. All of it was seen in the traffic of Claude Code, Codex, Cline, opencode, crush, LibreChat and
+Open WebUI. It changes with their releases, so it is kept in this one place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Pairs of marks; with all between them they are the program's, not the user's.
+# Opening and closing marks of a program's text; the marks and the text between them are not the user's.
 BLOCKS = (
     ("<system-reminder>", "</system-reminder>"),  # Claude Code
     ("<local-command-caveat>", "</local-command-caveat>"),
@@ -24,9 +24,9 @@ BLOCKS = (
     ("# AGENTS.md instructions for ", "</INSTRUCTIONS>"),
     ("<environment_details>", "</environment_details>"),  # Cline
 )
-ATTRIBUTION = "x-anthropic-billing-header"  # begins a line that changes between requests
+ATTRIBUTION = "x-anthropic-billing-header"  # starts a line that changes between requests
 
-# What a client asks for itself: titles, topics, summaries, probes. Lower case.
+# Prompts for titles, topics and summaries that a client sends for itself. Lower case.
 HOUSEKEEPING_PROMPTS = (
     "analyze if this message indicates a new conversation topic",  # Claude Code
     "word title for the following conversation",
@@ -39,12 +39,12 @@ HOUSEKEEPING_PROMPTS = (
     "word-or-less title for the conversation",  # LibreChat
     "word title with an emoji summarizing the chat history",  # Open WebUI
 )
-HOUSEKEEPING_PROBES = frozenset({"quota", "warmup"})  # the whole of what Claude Code asks to see who answers
-HOUSEKEEPING_MAX_TOKENS = 1_500  # such answers are short, and asked to be
+HOUSEKEEPING_PROBES = frozenset({"quota", "warmup"})  # the whole prompt of a probe of Claude Code
+HOUSEKEEPING_MAX_TOKENS = 1_500  # these requests limit their answers
 
 
 def own_words(text: str) -> str:
-    """The text without what a program put into it."""
+    """The text without the blocks and lines that a program put into it."""
     for opening, closing in BLOCKS:
         if opening in text:
             text = _without(text, opening, closing)
@@ -52,32 +52,32 @@ def own_words(text: str) -> str:
 
 
 def unattributed(text: str) -> str:
-    """The text without the lines by which Anthropic tells its own clients apart."""
+    """The text without the lines that attribute it to a client of Anthropic."""
     if ATTRIBUTION not in text:
         return text
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(ATTRIBUTION))
 
 
 def _without(text: str, opening: str, closing: str) -> str:
-    """The text without its blocks, in one pass; what is opened and never closed stays."""
-    kept, at = [], 0
+    """The text without its blocks, in one pass; a block that is never closed stays."""
+    outside, at = [], 0
     while (start := text.find(opening, at)) >= 0 and (end := text.find(closing, start)) >= 0:
-        kept.append(text[at:start])
+        outside.append(text[at:start])
         at = end + len(closing)
-    return "".join([*kept, text[at:]])
+    return "".join([*outside, text[at:]])
 
 
 def is_housekeeping(texts: Iterable[str], max_output_tokens: int | None) -> bool:
-    """Whether a client asks for itself.
+    """Whether a client sends the request for itself, such as for a title.
 
-    Conservative: a short answer is asked for, and the instructions are among those known.
+    Conservative: the request must limit its answer, and its prompt must be a known one.
 
     Args:
-        texts: of the system messages and of the last message.
+        texts: the texts of the system messages and of the last message.
     """
     if max_output_tokens is None or max_output_tokens > HOUSEKEEPING_MAX_TOKENS:
         return False
-    said = [own_words(text).lower() for text in texts]
-    return any(text in HOUSEKEEPING_PROBES for text in said) or any(
-        prompt in text for text in said for prompt in HOUSEKEEPING_PROMPTS
+    prompts = [own_words(text).lower() for text in texts]
+    return any(text in HOUSEKEEPING_PROBES for text in prompts) or any(
+        prompt in text for text in prompts for prompt in HOUSEKEEPING_PROMPTS
     )

@@ -1,4 +1,4 @@
-"""OpenAI Chat Completions on the wire <-> Query and answer."""
+"""Reads OpenAI Chat Completions requests into a Query."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def _tag(task: str) -> str:
 
 
 class _Open(BaseModel):
-    """Fields we check; whatever else the caller sends is kept."""
+    """Checks its fields and keeps all other fields of the request."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
 
 class Message(_Open):
-    """One message; `content` may be null beside tool calls."""
+    """One message; the content of an assistant's message can be null."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Json] | None = None
@@ -67,7 +67,7 @@ class Function(_Open):
 
 
 class Tool(_Open):
-    """A tool; types that we do not know pass."""
+    """A tool; tools of unknown types are accepted."""
 
     type: str | None = None
     function: Function | None = None
@@ -85,7 +85,7 @@ class JsonSchema(_Open):
 
 
 class ResponseFormat(_Open):
-    """The form of an answer; types that we do not know pass."""
+    """The format of an answer; formats of unknown types are accepted."""
 
     type: str
     json_schema: JsonSchema | None = None
@@ -104,33 +104,37 @@ class StreamOptions(_Open):
 class WeightOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    feedback: float | None = Field(None, ge=0, le=10, description="worth of quality")
-    latency: float | None = Field(None, ge=0, le=10, description="worth of speed")
-    cost: float | None = Field(None, ge=-10, le=0, description="worth of cost, not above zero")
+    feedback: float | None = Field(None, ge=0, le=10, description="weight of quality")
+    latency: float | None = Field(None, ge=0, le=10, description="weight of speed")
+    cost: float | None = Field(None, ge=-10, le=0, description="weight of cost, zero or negative")
 
 
 class RouterOptions(BaseModel):
-    """What a caller asks of the router itself."""
+    """The options that a client sets for the router itself."""
 
     model_config = ConfigDict(extra="forbid")
 
     models: Annotated[list[Name], Field(min_length=1, max_length=100)] | None = Field(
-        None, description="choose among these only"
+        None, description="choose only among these models"
     )
     exclude: Annotated[list[Name], Field(min_length=1, max_length=100)] | None = Field(
-        None, description="do not choose these"
+        None, description="do not choose these models"
     )
     require_data_use: Annotated[list[Name], Field(min_length=1, max_length=20)] | None = Field(
-        None, description="leave out models whose provider does not promise all of these"
+        None, description="exclude models whose provider does not make all of these promises"
     )
-    max_cost_usd: Decimal | None = Field(None, gt=0, description="leave out models expected to cost more")
+    max_cost_usd: Decimal | None = Field(
+        None, gt=0, description="exclude models whose expected cost is higher, US dollars"
+    )
     weights: WeightOptions = Field(default_factory=lambda: WeightOptions.model_validate({}))
-    session_id: Name | None = Field(None, description="the conversation this request belongs to")
+    session_id: Name | None = Field(None, description="id of the conversation that this request belongs to")
     task: Annotated[str, AfterValidator(_tag)] | None = Field(
-        None, description="what kind of request this is: 1 to 64 visible ASCII characters"
+        None, description="kind of the request: 1 to 64 visible ASCII characters"
     )
     learn: bool = Field(True, description="whether feedback on this request teaches the router")
-    explain: bool = Field(False, description="whether the answer carries what was weighed, as `router`")
+    explain: bool = Field(
+        False, description="whether the answer explains the decision, in its field `router`"
+    )
 
 
 class ChatCompletionRequest(_Open):
@@ -206,10 +210,10 @@ def read_json(raw: bytes) -> Json:
 
 
 def validated(model: type[T], body: object) -> T:
-    """The body as `model`.
+    """The body, validated as `model`.
 
     Raises:
-        BadRequest: the first field that breaks its rule, by name.
+        BadRequest: a field breaks its rule; the message names it.
     """
     try:
         return model.model_validate(body)
@@ -218,23 +222,23 @@ def validated(model: type[T], body: object) -> T:
 
 
 def invalid(error: ValidationError, name: Callable[[Location], str] | None = None) -> BadRequest:
-    """A broken rule in one sentence.
+    """A validation error as one sentence.
 
     Args:
-        name: what the caller calls the place of the fault; None: its path in the body.
+        name: gives the client's name of the faulty field; None: its path in the body.
     """
-    # The deepest fault is the most precise: that a list is no string says less than which item is wrong.
-    first = max(error.errors(include_url=False, include_context=False), key=lambda e: len(e["loc"]))
-    param = (name or field_path)(first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    given = shown(first["input"])
-    if first["type"] == "missing":
+    # The deepest error is the most precise: it names the faulty item instead of the type of its list.
+    deepest = max(error.errors(include_url=False, include_context=False), key=lambda e: len(e["loc"]))
+    param = (name or field_path)(deepest["loc"])
+    message = deepest["msg"].removeprefix("Value error, ")
+    got = shown(deepest["input"])
+    if deepest["type"] == "missing":
         return BadRequest(f"{param}: field is required", param=param)
-    return BadRequest(f"{param or 'body'}: {message}, got {given}", param=param or None)
+    return BadRequest(f"{param or 'body'}: {message}, got {got}", param=param or None)
 
 
 def field_path(location: Location) -> str:
-    """`messages[0].role`; the names pydantic gives to union members are left out."""
+    """`messages[0].role`; the names that pydantic gives to union members are left out."""
     path = ""
     for part in location:
         if isinstance(part, int):
@@ -261,7 +265,7 @@ def _text(message: Message) -> str:
 
 
 def prompt_tokens(request: ChatCompletionRequest, body: Json) -> int:
-    """Estimate the prompt's tokens: UTF-8 bytes / 4, tools and formats included, and so much per file."""
+    """Estimate the prompt tokens: UTF-8 bytes / 4, tools and formats included, FILE_TOKENS per file."""
     n_bytes = sum(len(_text(message).encode()) for message in request.messages)
     extras = [m.model_extra for m in request.messages if m.model_extra]
     n_bytes += len(orjson.dumps([body.get("tools") or [], body.get("response_format") or {}, extras]))
@@ -271,12 +275,12 @@ def prompt_tokens(request: ChatCompletionRequest, body: Json) -> int:
 
 
 def client_retries(headers: Mapping[str, str]) -> int:
-    """How often the caller's SDK has tried this before, as the official ones say; 0 where none says so."""
-    said = headers.get("x-stainless-retry-count", "")
-    return int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 0
+    """How often the client's SDK has retried this request, by the header of the official SDKs; absent: 0."""
+    count = headers.get("x-stainless-retry-count", "")
+    return int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 0
 
 
-# Options for callers who cannot change the body; what the body says comes first.
+# Options for clients that cannot change the body; options in the body override them.
 OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
     ("models",): "X-Router-Models",
     ("exclude",): "X-Router-Exclude",
@@ -292,13 +296,13 @@ OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
 }
 
 
-def read_options(given: RouterOptions | None, headers: Mapping[str, str]) -> Options:
-    """What a caller asks of the router, in the body and in headers. Raises BadRequest."""
+def read_options(in_body: RouterOptions | None, headers: Mapping[str, str]) -> Options:
+    """The client's options for the router, from the body and the headers. Raises BadRequest."""
     try:
-        asked = RouterOptions.model_validate(_header_options(headers))
+        in_headers = RouterOptions.model_validate(_header_options(headers))
     except ValidationError as error:
         raise invalid(error, _header_name) from error
-    options = asked if given is None else _on_top(asked, given)
+    options = in_headers if in_body is None else _overridden(in_headers, in_body)
     return Options(
         models=None if options.models is None else frozenset(options.models),
         exclude=frozenset(options.exclude or ()),
@@ -315,14 +319,14 @@ def read_options(given: RouterOptions | None, headers: Mapping[str, str]) -> Opt
 
 
 def _header_options(headers: Mapping[str, str]) -> Json:
-    """The options that headers name, in the shape of the body's `router`."""
+    """The options in the headers, in the form of the body's `router`."""
     options: Json = {}
     for path, header in OPTION_HEADERS.items():
         if (value := headers.get(header.lower())) is not None:
-            holder = options.setdefault("weights", {}) if path[0] == "weights" else options
-            holder[path[-1]] = value
-    for several in options.keys() & {"models", "exclude", "require_data_use"}:
-        options[several] = [name.strip() for name in options[several].split(",") if name.strip()]
+            group = options.setdefault("weights", {}) if path[0] == "weights" else options
+            group[path[-1]] = value
+    for list_option in options.keys() & {"models", "exclude", "require_data_use"}:
+        options[list_option] = [name.strip() for name in options[list_option].split(",") if name.strip()]
     return options
 
 
@@ -330,8 +334,8 @@ def _header_name(location: Location) -> str:
     return next(header for path, header in OPTION_HEADERS.items() if path == location[: len(path)])
 
 
-def _on_top(asked: RouterOptions, given: RouterOptions) -> RouterOptions:
-    """What the body says, and what the headers ask where it says nothing."""
-    said = {name: getattr(given, name) for name in given.model_fields_set}
-    weights = asked.weights.model_copy(update=given.weights.model_dump(exclude_unset=True))
-    return asked.model_copy(update={**said, "weights": weights})
+def _overridden(in_headers: RouterOptions, in_body: RouterOptions) -> RouterOptions:
+    """The options of the headers, overridden by those that the body sets."""
+    fields = {name: getattr(in_body, name) for name in in_body.model_fields_set}
+    weights = in_headers.weights.model_copy(update=in_body.weights.model_dump(exclude_unset=True))
+    return in_headers.model_copy(update={**fields, "weights": weights})

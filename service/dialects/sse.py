@@ -1,4 +1,4 @@
-"""Server-sent events: framing only."""
+"""Frames server-sent events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DONE = b"data: [DONE]\n\n"
 PING = b": ping\n\n"
 HEADERS = {
     "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",  # proxies must not hold events back
+    "X-Accel-Buffering": "no",  # nginx must not buffer events
 }
 
 

@@ -1,6 +1,6 @@
-"""Requests as turns of conversations: what the user asks now, and which conversation it belongs to.
+"""Finds the question of a request and the conversation that the request belongs to.
 
-Pure. Works on messages in OpenAI's form, whatever the caller's dialect was.
+Pure. It reads messages in OpenAI's form, for both dialects.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from service.dialects.client_markup import is_housekeeping, own_words
 from service.domain.basics import Json
 from service.domain.query import Options, Turn
 
-MAX_KEY_CHARS = 256  # of what a client sends as its session's name; what is longer names nothing
-WINDOW_CHARS = 500  # of what the user asked before, as context of what is asked now
+MAX_KEY_CHARS = 256  # longest name of a conversation; a longer one is ignored
+WINDOW_CHARS = 500  # of the user's earlier questions, as context of the newest
 CLAUDE_CODE_SESSION = "X-Claude-Code-Session-Id"
-CLAUDE_CODE_AGENT = "X-Claude-Code-Agent-Id"  # sub-agents hold conversations of their own
+CLAUDE_CODE_AGENT = "X-Claude-Code-Agent-Id"  # each sub-agent has its own conversation
 CLIENT_HEADERS = (CLAUDE_CODE_SESSION, CLAUDE_CODE_AGENT)
 INSTRUCTIONS = frozenset({"system", "developer"})
 
@@ -31,79 +31,79 @@ def text_of(message: Json) -> str:
 
 
 def asked_text(messages: Sequence[Json]) -> str:
-    """What the user asks now, then what was asked shortly before; the rest of a history tells little.
+    """The user's newest question, followed by the questions shortly before it.
 
-    Where no user says anything in their own words: the last message that has any text.
+    If no message has a user's own words, it is the text of the last message that has any.
     """
-    asks = _asks(messages)
-    if not asks:
+    questions = _questions(messages)
+    if not questions:
         texts = [text for m in messages if (text := text_of(m)).strip()]
         return texts[-1] if texts else ""
-    return "\n".join([asks[-1], *_window(asks[:-1])])
+    return "\n".join([questions[-1], *_window(questions[:-1])])
 
 
-def _asks(messages: Sequence[Json]) -> list[str]:
-    """Everything that users said in their own words."""
-    return [ask for m in messages if m["role"] == "user" and (ask := own_words(text_of(m)))]
+def _questions(messages: Sequence[Json]) -> list[str]:
+    """The user's own words of every message that has any."""
+    return [text for m in messages if m["role"] == "user" and (text := own_words(text_of(m)))]
 
 
 def _window(earlier: Sequence[str]) -> list[str]:
-    """The newest of what was asked earlier, newest first, as much as fits."""
+    """The newest of the earlier questions, newest first, as many as fit into WINDOW_CHARS."""
     window, left = [], WINDOW_CHARS
-    for ask in reversed(earlier):
-        left -= len(ask)
+    for question in reversed(earlier):
+        left -= len(question)
         if left < 0:
             break
-        window.append(ask)
+        window.append(question)
     return window
 
 
-def session_id_of(given: str | None, headers: Mapping[str, str]) -> str | None:
-    """The name a client gives its conversation: the router's own option, then Claude Code's header."""
-    return given if given is not None else _bounded(headers.get(CLAUDE_CODE_SESSION.lower()))
+def session_id_of(option: str | None, headers: Mapping[str, str]) -> str | None:
+    """The client's name of the conversation: the router's option, otherwise Claude Code's header."""
+    return option if option is not None else _bounded(headers.get(CLAUDE_CODE_SESSION.lower()))
 
 
 def asks_for_itself(body: Json) -> bool:
-    """Whether the request is a client's housekeeping; see `harness`."""
+    """Whether the client sends the request for itself; see `client_markup`."""
     messages: Sequence[Json] = body["messages"]
     if body.get("tools"):
         return False
-    told = [text_of(m) for m in messages if m["role"] in INSTRUCTIONS]
-    wanted = body.get("max_completion_tokens") or body.get("max_tokens")
-    return is_housekeeping([*told, text_of(messages[-1])], wanted)
+    instructions = [text_of(m) for m in messages if m["role"] in INSTRUCTIONS]
+    max_tokens = body.get("max_completion_tokens") or body.get("max_tokens")
+    return is_housekeeping([*instructions, text_of(messages[-1])], max_tokens)
 
 
 def with_housekeeping(options: Options, body: Json) -> Options:
-    """The options; what a client asks for itself teaches nothing."""
+    """The options; a request that a client sends for itself is not learned from."""
     return replace(options, learn=False) if asks_for_itself(body) else options
 
 
 def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str]) -> Turn:
-    """Where a request stands in its conversation.
+    """The place of a request in its conversation.
 
-    A session id names the conversation, which then holds from its first request. What several conversations
-    may share (`metadata.user_id`, `prompt_cache_key`) counts together with how the conversation opened,
-    and only from the second turn on: until then nothing is lost by choosing freely.
+    A session id names the conversation, which then has affinity from its first request. A key that several
+    conversations can share (`metadata.user_id`, `prompt_cache_key`) is combined with the conversation's
+    first message. Such a conversation has affinity from its second turn, because no cache is lost before.
     """
     messages: Sequence[Json] = body["messages"]
     if asks_for_itself(body):
         return Turn(is_housekeeping=True)
-    asks = _asks(messages)
-    in_tool_loop, n_asked = _is_amid_tools(messages), len(asks[-1]) if asks else 0
+    questions = _questions(messages)
+    in_tool_loop, n_asked = _is_in_tool_loop(messages), len(questions[-1]) if questions else 0
     if options.session_id is not None:
         agent = _bounded(headers.get(CLAUDE_CODE_AGENT.lower())) or ""
         return Turn(_digest(tenant, "named", options.session_id, agent), True, in_tool_loop, n_asked)
-    if not asks:
+    if not questions:
         return Turn()
-    key = _digest(tenant, "opened", _hint(body), _instructions(messages), asks[0])
+    key = _digest(tenant, "opened", _hint(body), _instructions(messages), questions[0])
     continues = any(m["role"] == "assistant" for m in messages)
     return Turn(key, continues, in_tool_loop, n_asked)
 
 
-def _is_amid_tools(messages: Sequence[Json]) -> bool:
-    """Whether the model has not answered to a tool's result yet, or is to go on with its answer.
+def _is_in_tool_loop(messages: Sequence[Json]) -> bool:
+    """Whether a tool result is unanswered, or the last message is an answer to continue.
 
-    What stands beside a result in the user's name may be an agent's.
+    A user's message after a tool result does not end the loop: an agent may have written it.
     """
     for message in reversed(messages):
         if message["role"] in {"tool", "function"}:
@@ -114,7 +114,7 @@ def _is_amid_tools(messages: Sequence[Json]) -> bool:
 
 
 def _instructions(messages: Sequence[Json]) -> str:
-    """The first instructions."""
+    """The text of the first system or developer message."""
     return next((own_words(text_of(m)) for m in messages if m["role"] in INSTRUCTIONS), "")
 
 
@@ -125,12 +125,12 @@ def _hint(body: Json) -> str:
 
 
 def _bounded(value: object) -> str | None:
-    """A name that a client sent, if it is one."""
+    """The value, if it is a valid name of a conversation."""
     return value if isinstance(value, str) and 0 < len(value) <= MAX_KEY_CHARS else None
 
 
 def _digest(*parts: str) -> bytes:
-    """One digest of all parts; no two lists of parts run together."""
+    """One digest of all parts; different lists of parts have different digests."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")

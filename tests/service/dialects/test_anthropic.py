@@ -92,7 +92,7 @@ def asked(*messages: Json, **more: object) -> tuple[Json, tuple[str, ...]]:
         (
             {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}]},
             "messages[0].content[0].tool_use_id",
-            "must be the id of a tool_use block before it",
+            "must be the id of an earlier tool_use block",
         ),
         (
             {
