@@ -1,4 +1,4 @@
-"""Opens what the service stands on, and closes it: stores, encoder, providers."""
+"""Opens and closes the dependencies of the service: stores, encoder, providers."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ log = structlog.get_logger(__name__)
 
 Progress = Callable[[str], None]
 RETRY_S = 2.0
-_PASSING = "llm-router-passing-"  # folders that end with their process; nobody's DATA_DIR is called so
+_TEMPORARY = "llm-router-passing-"  # prefix of the folders that are deleted when their process ends
 DRAIN_TIMEOUT_S = 5.0
 
 
 def silent(message: str) -> None:
-    """Progress that nobody watches."""
+    """Report no progress."""
 
 
 def now() -> datetime:
@@ -66,15 +66,15 @@ async def open_parts(
     progress: Progress = silent,
     model_client: ModelClient | None = None,
 ) -> AsyncIterator[Parts]:
-    """Build everything, in the order in which things need each other; close in reverse.
+    """Build every part in the order of its dependencies; close the parts in reverse order.
 
     Args:
-        environ: where the keys of providers are.
-        progress: told of each slow step.
-        caller: calls models instead of the real providers.
+        environ: environment variables, which hold the keys of the providers.
+        progress: called with a message before each slow step.
+        model_client: calls the models; None: the clients of the real providers.
 
     Raises:
-        StartupError: something is missing or misconfigured, in one line.
+        StartupError: a dependency is missing or misconfigured; the message is one line.
     """
     async with AsyncExitStack() as stack:
         arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
@@ -134,7 +134,7 @@ async def open_parts(
 
 
 async def _resume_budget(parts: Parts, database: Database) -> None:
-    """Without PostgreSQL the budget begins anew."""
+    """Restore the pacer from the newest spends; without PostgreSQL it keeps its initial state."""
     router = parts.router
     if router.pacer.budget_usd is None:
         return
@@ -147,13 +147,13 @@ async def _resume_budget(parts: Parts, database: Database) -> None:
 
 
 async def _data_dir(settings: Settings, stack: AsyncExitStack) -> Path:
-    """Where what is learned is kept: the data directory, or a folder that ends with the process."""
+    """The folder of all data: DATA_DIR, or a folder that is deleted when the process ends."""
     try:
         if settings.enable_persistence:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             return settings.data_dir
-        await asyncio.to_thread(clear_abandoned, Path(tempfile.gettempdir()), _PASSING)
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PASSING)))
+        await asyncio.to_thread(clear_abandoned, Path(tempfile.gettempdir()), _TEMPORARY)
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_TEMPORARY)))
     except OSError as error:
         raise StartupError(f"DATA_DIR: cannot write {settings.data_dir}: {error.strerror}") from error
 
@@ -182,7 +182,7 @@ def _database(dsn: str, settings: Settings) -> Database:
 
 
 async def _keep_running(postgres: EmbeddedPostgres, database: Database) -> None:
-    """Start the embedded server again when it has died; nobody else would."""
+    """Restart the embedded server when it has died."""
     while True:
         await asyncio.sleep(RETRY_S)
         try:
@@ -197,22 +197,22 @@ async def _keep_running(postgres: EmbeddedPostgres, database: Database) -> None:
 
 
 async def _migrate(database: Database, settings: Settings, stack: AsyncExitStack) -> None:
-    """Bring the schema up to date; when a PostgreSQL server is away, as soon as it answers."""
+    """Migrate the schema; if a PostgreSQL server is unavailable, migrate as soon as it answers."""
     try:
         await migrate(database)
-    except ValueError as error:  # asyncpg's, and may hold a password
+    except ValueError as error:  # the message of asyncpg may contain the password
         raise StartupError("DATABASE_URL must look like postgresql://user:password@host:5432/name") from error
     except StoreUnavailable as error:
         if settings.database_url is None:
             raise StartupError(f"embedded PostgreSQL does not answer: {error}") from error
         log.warning("postgresql_unavailable", error=str(error))
         stack.push_async_callback(
-            _cancel, asyncio.create_task(_migrate_when_back(settings.database_url.get_secret_value()))
+            _cancel, asyncio.create_task(_migrate_when_available(settings.database_url.get_secret_value()))
         )
 
 
-async def _migrate_when_back(dsn: str) -> None:
-    # A pool of its own: whoever fails for want of tables would make the shared one turn this away.
+async def _migrate_when_available(dsn: str) -> None:
+    # Its own pool: the shared pool rejects calls after other queries have failed on missing tables.
     database = Database(dsn)
     try:
         while True:
@@ -242,7 +242,7 @@ async def open_encoder(settings: Settings, stack: AsyncExitStack, progress: Prog
 
 
 def build_encoder(settings: Settings, progress: Progress) -> Encoder:
-    """The encoder that the settings name; blocks while it is built or loaded."""
+    """The encoder that the settings name. Blocks while the encoder is built or loaded."""
     if settings.embedding_backend == "http":
         from embeddings.remote import RemoteEncoder
 

@@ -1,4 +1,4 @@
-"""Connects the parts that are open; starts nothing and waits for nothing."""
+"""Connects the opened parts; starts nothing and waits for nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def wire(
     rng: np.random.Generator,
     clock: Clock,
 ) -> Parts:
-    """Connect what is open already; nothing starts and nothing is waited for."""
+    """Connect the opened parts; start nothing and wait for nothing."""
     metrics = Metrics()
     catalog = Catalog(
         arms.arms,
@@ -148,7 +148,7 @@ def wire(
 
 
 def breaker_of(settings: Settings, clock: Clock) -> Breaker:
-    """The breaker of this process."""
+    """The circuit breaker of this process."""
     return Breaker(
         clock,
         failures_to_open=settings.breaker_failures,
@@ -158,7 +158,7 @@ def breaker_of(settings: Settings, clock: Clock) -> Breaker:
 
 
 def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
-    """Of the signals that are switched on."""
+    """The weights of the signals that are switched on."""
     weights: dict[Signal, Decimal] = {
         "provider_error": settings.signal_provider_error_weight,
         "refusal": settings.signal_refusal_weight,
@@ -171,14 +171,14 @@ def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
 
 
 def cache_of(settings: Settings, clock: Clock) -> AnswerCache | None:
-    """The cache of answers, where it is switched on."""
+    """The answer cache; None: it is switched off."""
     if not settings.cache_enabled:
         return None
     return AnswerCache(settings.cache_max_size, settings.cache_ttl_seconds, clock)
 
 
 def knobs_of(settings: Settings) -> Knobs:
-    """The learner's knobs among the settings."""
+    """The settings that choose and learn."""
     budget = settings.budget_usd_per_request
     return Knobs(
         feedback_weight=settings.feedback_weight,

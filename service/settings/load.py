@@ -24,7 +24,7 @@ def read_environment(environ: Mapping[str, str], env_file: Path) -> dict[str, st
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read a YAML file, then let the environment override it.
+    """Read a YAML file; environment variables override its values.
 
     Args:
         path: the YAML file; None: no file.
@@ -32,11 +32,11 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
     Raises:
         StartupError: the file is missing or is not YAML, a key is unknown, or a value breaks its
-            rule; one line that names it.
+            rule; the message is one line and names the key.
     """
     values = {} if path is None else _read_yaml(path, "CONFIG_FILE")
     if "admin_key" in values:
-        raise StartupError("configuration: admin_key (ADMIN_KEY) belongs into the environment, not into YAML")
+        raise StartupError("configuration: admin_key (ADMIN_KEY) must be set in the environment, not in YAML")
     values.update(_from_environment(environ))
     try:
         return Settings.model_validate(values)
@@ -45,16 +45,16 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def overlaid(settings: Settings, path: Path) -> Settings:
-    """The settings with the keys of the YAML file of `--config` instead of their own. Raises StartupError."""
-    own = {name: getattr(settings, name) for name in Settings.model_fields}
+    """The settings, with the values that the YAML file of `--config` sets. Raises StartupError."""
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
     try:
-        return Settings.model_validate(own | _read_yaml(path, "--config"))
+        return Settings.model_validate(values | _read_yaml(path, "--config"))
     except ValidationError as error:
         raise StartupError(_one_line(error)) from error
 
 
 def config_path(environ: Mapping[str, str]) -> Path | None:
-    """CONFIG_FILE, or config.dev.yaml where there is one."""
+    """CONFIG_FILE, or config.dev.yaml if it exists."""
     named = environ.get("CONFIG_FILE")
     if named:
         return Path(named)
@@ -63,13 +63,13 @@ def config_path(environ: Mapping[str, str]) -> Path | None:
 
 
 class _EachKeyOnce(yaml.SafeLoader):
-    """YAML in which no key stands twice: the first would be lost without a word."""
+    """YAML that rejects a repeated key, whose first value would be lost silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
-        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
+        if repeated := sorted({str(key) for key in keys if keys.count(key) > 1}):
             raise yaml.constructor.ConstructorError(
-                None, None, f"key `{twice[0]}` stands twice", node.start_mark
+                None, None, f"key `{repeated[0]}` is repeated", node.start_mark
             )
         return super().construct_mapping(node, deep)
 
@@ -84,7 +84,7 @@ def _read_yaml(path: Path, named_by: str) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise StartupError(f"{named_by}: {path} must hold keys and values, got {type(content).__name__}")
+        raise StartupError(f"{named_by}: {path} must contain keys and values, got {type(content).__name__}")
     return content
 
 
@@ -108,16 +108,16 @@ def _database_url(environ: Mapping[str, str]) -> str:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    path = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        return f"configuration: unknown key `{where}`"
-    if not where:
+        return f"configuration: unknown key `{path}`"
+    if not path:
         return f"configuration: {message}"
-    given = "" if "url" in where or "key" in where else f", got {first['input']!r}"
-    return f"configuration: {where} ({where.upper()}): {message}{given}"
+    got = "" if "url" in path or "key" in path else f", got {first['input']!r}"
+    return f"configuration: {path} ({path.upper()}): {message}{got}"
 
 
 def process_environment() -> dict[str, str]:
-    """What the process was started with, on top of `.env` in the working folder."""
+    """The environment of the process, on top of `.env` in the working folder."""
     return read_environment(os.environ, Path(".env"))

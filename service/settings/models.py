@@ -18,7 +18,7 @@ from pydantic import (
 from service.dialects.chat_template import compiled
 from service.domain.arm import Price
 
-# What names an arm goes into headers, so it is visible ASCII.
+# Names of models go into headers, so they are visible ASCII.
 Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 Capability = Literal[
     "tools",
@@ -41,7 +41,7 @@ class FrozenSettings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _a_switch_is_no_number(cls, value: object, field: ValidationInfo) -> object:
-        """`exploration_rate: yes` would be 1."""
+        """Reject a boolean for a number: `exploration_rate: yes` would become 1."""
         kind = cls.model_fields[str(field.field_name)].annotation
         if isinstance(value, bool) and kind is not bool:
             raise ValueError(f"must not be {str(value).lower()}")
@@ -71,7 +71,7 @@ class PriceSettings(FrozenSettings):
 
 
 class ModelSettings(FrozenSettings):
-    """One arm."""
+    """The settings of one model."""
 
     id: Name = Field(description="name of the model in requests, answers, logs and metrics")
     provider: Literal["openai", "anthropic", "litellm", "simulator"] = Field(

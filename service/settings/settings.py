@@ -1,4 +1,4 @@
-"""The knobs: one frozen tree, read once from YAML and the environment, validated at start."""
+"""Every setting: one frozen tree, read once from YAML and the environment, validated at start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.settings.models import FrozenSettings, ModelSettings, Name
 
 
 class Settings(FrozenSettings):
-    """Every knob. YAML keys are these names; environment variables the same in capitals."""
+    """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 
     # --- listening and logging
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -277,12 +277,12 @@ class Settings(FrozenSettings):
     def _loopback_until_there_are_keys(self) -> Settings:
         if not self.allow_anonymous and not is_loopback(self.host):
             raise ValueError(
-                f"host: {self.host} is not a loopback address and callers are not authenticated; "
-                "set ALLOW_ANONYMOUS=true to listen there all the same"
+                f"host: {self.host} is not a loopback address and clients are not authenticated; "
+                "set ALLOW_ANONYMOUS=true to allow it"
             )
         return self
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that address."""
+    """Whether only this machine can reach the address."""
     return host in {"localhost", "::1", "[::1]"} or host.startswith("127.")

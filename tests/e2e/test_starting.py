@@ -97,7 +97,7 @@ def test_ctrl_c_twice_does_not_wait_for_a_long_stream(serve: Serve) -> None:
 BAD_YAML = {
     "unknown key": ("nonsense: 1", "unknown key `nonsense`"),
     "out of range": ("exploration_rate: 3", "exploration_rate"),
-    "no mapping": ("[]", "must hold keys and values"),
+    "no mapping": ("[]", "must contain keys and values"),
 }
 
 

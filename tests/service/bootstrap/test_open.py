@@ -35,7 +35,7 @@ async def test_migrating_is_tried_until_it_succeeds_whatever_went_wrong(
 
     monkeypatch.setattr(opening, "migrate", migrate)
 
-    await opening._migrate_when_back(DSN)
+    await opening._migrate_when_available(DSN)
 
     assert errors == []
     logged = capsys.readouterr().out

@@ -97,8 +97,8 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
     [
         ("prot: 8080", "unknown key `prot`"),
         ("exploration_rate: yes", "exploration_rate (EXPLORATION_RATE): must not be true, got True"),
-        ("port: 8080\ncost_weight: 0\nport: 8081", "is not YAML: key `port` stands twice"),
-        ("models: [{id: a, id: b, provider: simulator, model: a}]", "key `id` stands twice"),
+        ("port: 8080\ncost_weight: 0\nport: 8081", "is not YAML: key `port` is repeated"),
+        ("models: [{id: a, id: b, provider: simulator, model: a}]", "key `id` is repeated"),
         (
             "models: [{id: a, provider: simulator, model: a, capabilities: [tool]}]",
             "models.0.capabilities.0 (MODELS.0.CAPABILITIES.0): Input should be 'tools', ",
@@ -114,7 +114,7 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
         ),
         (
             "models: [{id: a, provider: simulator, model: a, chat_template: '{% for %}'}]",
-            "is no Jinja template",
+            "is not a Jinja template",
         ),
         (f"models: [{MODEL}, {MODEL}]", "['a']"),
         ("models: [{id: auto, provider: simulator, model: a}]", "not `auto`"),
@@ -132,8 +132,8 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
         ("embedding_backend: word2vec", "embedding_backend (EMBEDDING_BACKEND)"),
         ("embedding_backend: http", "embedding_backend http needs embedding_base_url and embedding_model"),
         ("1: 2", "1"),
-        ("[1, 2]", "must hold keys and values, got list"),
-        ("just words", "must hold keys and values, got str"),
+        ("[1, 2]", "must contain keys and values, got list"),
+        ("just words", "must contain keys and values, got str"),
         ("port: [unclosed", "is not YAML"),
         ("port: 1\n\tport: 2", "is not YAML"),
     ],
