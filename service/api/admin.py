@@ -1,4 +1,4 @@
-"""/admin/models: the models at runtime."""
+"""/admin/models: lists, adds, changes and retires models at runtime."""
 
 from __future__ import annotations
 
@@ -31,30 +31,34 @@ from service.errors import (
 from service.settings.models import ModelSettings, PriceSettings
 from service.settings.settings import is_loopback
 
-_LOGIN = re.compile(r"//[^/]*@")  # of a base_url in the settings; not for answers
+_LOGIN = re.compile(r"//[^/]*@")  # the login in a base_url, which answers must not show
 
 Body = TypeVar("Body", bound=BaseModel)
-Reason = Annotated[str, Field(max_length=1_000, description="kept with the model")]
+Reason = Annotated[
+    str, Field(max_length=1_000, description="why the model is added or changed; stored with the model")
+]
 
 
 class ShadowBody(BaseModel):
-    """How much of the traffic a model in shadow answers."""
+    """The share and the budget of a model in shadow."""
 
     model_config = ConfigDict(extra="forbid")
 
-    share: float = Field(gt=0, le=1, strict=True, description="of the requests it could answer")
-    usd_per_day: Decimal = Field(gt=0, le=100_000, description="most it may cost in a day (UTC), US dollars")
+    share: float = Field(
+        gt=0, le=1, strict=True, description="share of the requests that the model could answer"
+    )
+    usd_per_day: Decimal = Field(gt=0, le=100_000, description="highest cost per day (UTC), US dollars")
 
 
 class NewModel(ModelSettings):
-    """An entry of `models:`."""
+    """A model to add: an entry of `models:`, with its shadow and a reason."""
 
-    shadow: ShadowBody | None = Field(None, description="begin in shadow; absent: begin active")
+    shadow: ShadowBody | None = Field(None, description="start in shadow; absent: start active")
     reason: Reason | None = None
 
 
 class ModelChange(BaseModel):
-    """What is to be otherwise of a model."""
+    """A change of a model; absent fields stay as they are."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -71,11 +75,11 @@ class ModelChange(BaseModel):
 
 
 async def admin_only(request: Request) -> None:
-    """Let in who shows the ADMIN_KEY; without one, let in everybody who can reach loopback.
+    """Require the ADMIN_KEY; if none is set, require that the service listens on loopback only.
 
     Raises:
-        KeyRequired: no key was shown, or a wrong one.
-        AdminClosed: there is no key, and the service can be reached from elsewhere.
+        KeyRequired: the request carries no key, or a wrong one.
+        AdminClosed: ADMIN_KEY is not set, and the service listens beyond loopback.
     """
     settings = parts_at(request).settings
     if settings.admin_key is None:
@@ -83,8 +87,8 @@ async def admin_only(request: Request) -> None:
             raise AdminClosed(f"/admin needs ADMIN_KEY when the service listens on {settings.host}")
         return
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    shown = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
-    if not hmac.compare_digest(shown.encode(), settings.admin_key.get_secret_value().encode()):
+    key = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
+    if not hmac.compare_digest(key.encode(), settings.admin_key.get_secret_value().encode()):
         raise KeyRequired("/admin needs the ADMIN_KEY, as `Authorization: Bearer ...` or `x-api-key`")
 
 
@@ -98,8 +102,8 @@ endpoints = APIRouter(
 
 @endpoints.get("/models")
 async def models(parts: PartsDep) -> Response:
-    """Every model with its state, its price and what was observed of it, retired ones too."""
-    return JsonAnswer({"data": [_shown(listed) for listed in await parts.lifecycle.listed()]})
+    """Every model, retired models included, with its state, its price and its evidence."""
+    return JsonAnswer({"data": [_as_json(overview) for overview in await parts.lifecycle.listed()]})
 
 
 @endpoints.post(
@@ -110,10 +114,10 @@ async def models(parts: PartsDep) -> Response:
 )
 async def add(parts: PartsDep, body: BodyDep) -> Response:
     """Add a model, in all replicas."""
-    given = _read(NewModel, body)
-    entry = ModelSettings.model_validate(given.model_dump(exclude={"shadow", "reason"}))
-    await parts.lifecycle.add(entry, _shadow(given.shadow), given.reason)
-    return JsonAnswer(_shown(await parts.lifecycle.show(given.id)), 201)
+    new = _read(NewModel, body)
+    entry = ModelSettings.model_validate(new.model_dump(exclude={"shadow", "reason"}))
+    await parts.lifecycle.add(entry, _shadow(new.shadow), new.reason)
+    return JsonAnswer(_as_json(await parts.lifecycle.show(new.id)), 201)
 
 
 @endpoints.patch(
@@ -122,46 +126,47 @@ async def add(parts: PartsDep, body: BodyDep) -> Response:
     responses=failures(BadRequest, UnknownModel, ModelConflict, BodyTooLarge),
 )
 async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
-    """Re-price a model, or change its state, in all replicas."""
-    given = _read(ModelChange, body)
-    price = None if given.price is None else given.price.to_price()
-    await parts.lifecycle.change(model_id, ArmChange(given.state, price, _shadow(given.shadow), given.reason))
-    return JsonAnswer(_shown(await parts.lifecycle.show(model_id)))
+    """Change the price or the state of a model, in all replicas."""
+    wanted = _read(ModelChange, body)
+    price = None if wanted.price is None else wanted.price.to_price()
+    arm_change = ArmChange(wanted.state, price, _shadow(wanted.shadow), wanted.reason)
+    await parts.lifecycle.change(model_id, arm_change)
+    return JsonAnswer(_as_json(await parts.lifecycle.show(model_id)))
 
 
 @endpoints.delete("/models/{model_id:path}", responses=failures(UnknownModel, ModelConflict))
 async def retire(parts: PartsDep, model_id: str) -> Response:
-    """Retire a model, in all replicas. What is known of it stays."""
+    """Retire a model, in all replicas. Its evidence stays."""
     await parts.lifecycle.change(model_id, ArmChange(state="retired"))
-    return JsonAnswer(_shown(await parts.lifecycle.show(model_id)))
+    return JsonAnswer(_as_json(await parts.lifecycle.show(model_id)))
 
 
 def _read(kind: type[Body], body: bytes) -> Body:
     if b"\\u0000" in body:
-        raise BadRequest("body must not hold NUL")
+        raise BadRequest("body must not contain NUL")
     try:
-        given = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
     try:
-        return kind.model_validate(given)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        if first["type"] == "extra_forbidden":  # which may be a key, by mistake: it is not repeated
+        if first["type"] == "extra_forbidden":  # the message omits the value, which may be a key
             field = field_path(first["loc"])
             raise BadRequest(f"{field}: unknown field", param=field) from error
         raise invalid(error) from error
 
 
-def _shadow(given: ShadowBody | None) -> Shadow | None:
-    return None if given is None else Shadow(given.share, given.usd_per_day)
+def _shadow(body: ShadowBody | None) -> Shadow | None:
+    return None if body is None else Shadow(body.share, body.usd_per_day)
 
 
-def _shown(listed: ArmOverview) -> Json:
-    arm, registration = listed.arm, listed.registration
+def _as_json(overview: ArmOverview) -> Json:
+    arm, registration = overview.arm, overview.registration
     return {
         "id": arm.arm_id,
-        "state": listed.state,
+        "state": overview.state,
         "origin": "configured" if registration is None or registration.entry is None else "runtime",
         "provider": arm.provider,
         "model": arm.model,
@@ -184,15 +189,15 @@ def _shown(listed: ArmOverview) -> Json:
         "reason": None if registration is None else registration.reason,
         "added_at": None if registration is None else registration.added_at.isoformat(),
         "changed_at": None if registration is None else registration.changed_at.isoformat(),
-        "shadow": _shown_shadow(listed),
-        "evidence": None if listed.figures is None else _shown_evidence(listed.figures),
+        "shadow": _shadow_as_json(overview),
+        "evidence": None if overview.figures is None else _evidence_as_json(overview.figures),
     }
 
 
-def _shown_shadow(listed: ArmOverview) -> Json | None:
-    if listed.registration is None or listed.registration.shadow is None:
+def _shadow_as_json(overview: ArmOverview) -> Json | None:
+    if overview.registration is None or overview.registration.shadow is None:
         return None
-    shadow, figures = listed.registration.shadow, listed.figures
+    shadow, figures = overview.registration.shadow, overview.figures
     return {
         "share": shadow.share,
         "usd_per_day": shadow.usd_per_day,
@@ -203,8 +208,8 @@ def _shown_shadow(listed: ArmOverview) -> Json | None:
     }
 
 
-def _shown_evidence(figures: ArmFigures) -> Json:
-    """Dollars are in today's prices."""
+def _evidence_as_json(figures: ArmFigures) -> Json:
+    """The evidence of a model; its costs are in today's prices."""
     sums = figures.sums
     return {
         "n_rated": sums.n,

@@ -83,7 +83,7 @@ async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, N
     head: Head | None = streaming.head
     try:
         async for chunk in streaming.chunks:
-            body = _as_asked(chunk, include_usage)
+            body = _as_requested(chunk, include_usage)
             if body is not None:
                 yield sse.event(_with_explanation(body, head))
                 head = None
@@ -99,8 +99,8 @@ def _failure(error: RouterError) -> bytes:
     return sse.event(errors.problem(error)[1])
 
 
-def _as_asked(chunk: Chunk, include_usage: bool) -> Json | None:
-    """The piece as the caller asked for it: usage is always asked of the model, not always by the caller."""
+def _as_requested(chunk: Chunk, include_usage: bool) -> Json | None:
+    """The chunk without its usage, unless the client requested it; the router always requests it."""
     if include_usage:
         return {"usage": None, **chunk.body}
     if chunk.usage is not None and not chunk.body.get("choices"):

@@ -1,4 +1,4 @@
-"""What endpoints take in: the parts, the caller's ids, the body within its limit."""
+"""The dependencies of the endpoints: the parts, the request's ids, the body within its limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REQUEST_ID = re.compile(r"[!-~]{1,128}")
 REQUEST_ID_RULE = "must be 1 to 128 visible ASCII characters"
 
 
-# Dependencies are coroutines although they wait for nothing: FastAPI would run plain functions in threads.
+# Dependencies are coroutines although they wait for nothing, because FastAPI runs plain functions in threads.
 
 
 async def parts_of(request: Request) -> Parts:
@@ -29,39 +29,39 @@ def parts_at(request: Request) -> Parts:
 
 
 async def tenant_of(request: Request) -> str:
-    """Whom the request belongs to: one tenant until there are keys."""
+    """The tenant of the request: always the default one, because clients have no keys yet."""
     return DEFAULT_TENANT
 
 
 async def given_request_id(request: Request) -> str | None:
-    """The caller's X-Request-ID.
+    """The client's X-Request-ID; None: it sent none.
 
     Raises:
-        BadRequest: it breaks the rule for such ids.
+        BadRequest: the id breaks the rule for request ids.
     """
-    given = request.headers.get("x-request-id")
-    if given is None:
+    header = request.headers.get("x-request-id")
+    if header is None:
         return None
-    given = given.strip(" \t")
-    if not REQUEST_ID.fullmatch(given):
-        shown = repr(given) if len(given) <= 40 else f"{len(given)} characters"
-        raise BadRequest(f"X-Request-ID {REQUEST_ID_RULE}, got {shown}", param="X-Request-ID")
-    request.state.request_id = given
-    return given
+    request_id = header.strip(" \t")
+    if not REQUEST_ID.fullmatch(request_id):
+        got = repr(request_id) if len(request_id) <= 40 else f"{len(request_id)} characters"
+        raise BadRequest(f"X-Request-ID {REQUEST_ID_RULE}, got {got}", param="X-Request-ID")
+    request.state.request_id = request_id
+    return request_id
 
 
-async def required_request_id(given: Annotated[str | None, Depends(given_request_id)]) -> str:
-    """The caller's X-Request-ID, which this path requires."""
-    if given is None:
+async def required_request_id(request_id: Annotated[str | None, Depends(given_request_id)]) -> str:
+    """The client's X-Request-ID, which this path requires."""
+    if request_id is None:
         raise BadRequest("X-Request-ID: header is required", param="X-Request-ID")
-    return given
+    return request_id
 
 
 async def path_request_id(request_id: str) -> str:
     """The request id in the path.
 
     Raises:
-        UnknownRequest: no request can have it.
+        UnknownRequest: the id breaks the rule, so no request has it.
     """
     if not REQUEST_ID.fullmatch(request_id):
         raise UnknownRequest(f"request ids {REQUEST_ID_RULE}", param="request_id")
@@ -72,15 +72,15 @@ async def body_of(request: Request) -> bytes:
     """The body, read up to the limit.
 
     Raises:
-        BodyTooLarge: it is longer, or says that it will be.
+        BodyTooLarge: the body, or its Content-Length, exceeds the limit.
     """
     limit = parts_at(request).settings.max_body_bytes
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise BodyTooLarge(f"body must have at most {limit} bytes, got {announced}")
     received = bytearray()
-    async for piece in request.stream():
-        received += piece
+    async for chunk in request.stream():
+        received += chunk
         if len(received) > limit:
             raise BodyTooLarge(f"body must have at most {limit} bytes, got more")
     return bytes(received)

@@ -1,4 +1,4 @@
-"""The caller may hang up while we work for it."""
+"""Cancels work when its client disconnects."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from starlette.types import Receive
 T = TypeVar("T")
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, but cancel it as soon as the caller hangs up.
+async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, but cancel it as soon as the client disconnects.
 
     Raises:
-        ClientDisconnect: the caller is gone; nobody will read the answer.
+        ClientDisconnect: the client has disconnected.
     """
     working = asyncio.create_task(work)
-    watching = asyncio.create_task(gone(request.receive))
+    watching = asyncio.create_task(until_disconnected(request.receive))
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -33,7 +33,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
             await asyncio.wait({working})
 
 
-async def gone(receive: Receive) -> None:
-    """Wait until the caller hangs up; the body was read before, so nothing else can come."""
+async def until_disconnected(receive: Receive) -> None:
+    """Wait until the client disconnects. The body has been read, so no other message can come."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Errors as the caller's dialect has them: class -> status and code, once."""
+"""Maps each error class to its status and code, in the client's dialect."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.json_response import JsonAnswer
-from service.api.which_dialect import speaks_anthropic
+from service.api.which_dialect import uses_anthropic
 from service.dialects import anthropic_answers
 from service.domain.basics import Json
 
 log = structlog.get_logger(__name__)
 
-CLIENT_CLOSED_REQUEST = 499  # nginx's number; only middleware sees it
+CLIENT_CLOSED_REQUEST = 499  # the status nginx uses; only middleware sees it
 
-# error class -> status, `type`, `code`; a subclass that is not listed takes its parent's line
+# error class -> status, `type`, `code`; a subclass that is not listed uses the entry of its parent
 PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.BadRequest: (400, "invalid_request_error", None),
     errors.UnknownModel: (404, "invalid_request_error", "model_not_found"),
@@ -58,12 +58,12 @@ def envelope(message: str, kind: str, param: str | None, code: str | None) -> Js
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error in the envelope."""
+    """Register the handlers that answer every error in the envelope."""
     app.add_exception_handler(errors.RouterError, _router_error)
     app.add_exception_handler(RequestValidationError, _invalid_parameter)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _nobody_listens)
-    app.add_exception_handler(Exception, _bug)
+    app.add_exception_handler(ClientDisconnect, _client_disconnected)
+    app.add_exception_handler(Exception, _unhandled_error)
 
 
 async def _router_error(request: Request, error: Exception) -> Response:
@@ -72,30 +72,30 @@ async def _router_error(request: Request, error: Exception) -> Response:
 
 
 def response(request: Request, error: errors.RouterError) -> Response:
-    """An error as its caller is told of it."""
+    """The error response in the client's dialect."""
     status, body = problem(error)
-    # Nobody knows when somebody will have paid.
-    is_worth_waiting = status in {429, 503} and not isinstance(error, errors.AllArmsUnpaid)
+    # The time of the next payment is unknown.
+    can_retry = status in {429, 503} and not isinstance(error, errors.AllArmsUnpaid)
     wait_s = getattr(error, "retry_after_s", None)
-    return _in_dialect(request, status, body, retry_after(wait_s) if is_worth_waiting else {})
+    return _in_dialect(request, status, body, retry_after(wait_s) if can_retry else {})
 
 
 def _in_dialect(request: Request, status: int, body: Json, headers: Mapping[str, str]) -> Response:
-    """An OpenAI error envelope, or Anthropic's of the same meaning."""
-    if speaks_anthropic(request):
+    """The error in OpenAI's envelope, or translated to Anthropic's."""
+    if uses_anthropic(request):
         request_id = getattr(request.state, "request_id", None)
         status, body = anthropic_answers.error((status, body), request_id)
     return JsonAnswer(body, status, headers=headers)
 
 
 def retry_after(wait_s: float | None) -> dict[str, str]:
-    """The headers that say when to come back, in whole seconds and in milliseconds."""
+    """The headers that give the wait before a retry, in whole seconds and in milliseconds."""
     wait_s = 1.0 if wait_s is None else wait_s
     return {"Retry-After": str(max(1, math.ceil(wait_s))), "Retry-After-Ms": str(math.ceil(wait_s * 1000))}
 
 
 async def _invalid_parameter(request: Request, error: Exception) -> Response:
-    """A path or query that FastAPI itself found faulty."""
+    """Answer a path or query parameter that FastAPI rejects."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     param = str(first["loc"][-1])
@@ -110,14 +110,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return _in_dialect(request, error.status_code, body, error.headers or {})
 
 
-async def _nobody_listens(request: Request, error: Exception) -> Response:
+async def _client_disconnected(request: Request, error: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-async def _bug(request: Request, error: Exception) -> Response:
+async def _unhandled_error(request: Request, error: Exception) -> Response:
     log.error("unhandled_error", path=request.url.path, exc_info=error)
     body = envelope("internal error", "server_error", None, "internal_error")
-    # The middleware that stamps every other answer lies inside of the one that calls this.
+    # RequestContext adds the id to every other answer; the middleware that calls this handler wraps it.
     request_id = getattr(request.state, "request_id", None)
     headers = {"X-Request-ID": request_id, "request-id": request_id} if request_id else {}
     return _in_dialect(request, 500, body, headers)

@@ -1,4 +1,4 @@
-"""POST /feedback and DELETE /feedback/{request_id}."""
+"""POST and DELETE /feedback, DELETE /feedback/{request_id}."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VERDICTS = (("good", 1.0), ("bad", 0.0))
 
 def _storable(value: str) -> str:
     if "\0" in value:
-        raise ValueError("must not hold NUL")
+        raise ValueError("must not contain NUL")
     return value
 
 
@@ -48,27 +48,27 @@ SessionId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY_CH
 
 
 class _ScoreFields(BaseModel):
-    """What somebody says, whatever of."""
+    """The score of an answer or of a conversation."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     verdict: Literal["good", "bad"] | None = Field(
-        None, description="for who has no score: good is 1, bad is 0; a score beside it goes first"
+        None, description="alternative to score: good is 1, bad is 0; ignored if score is set"
     )
     score: float = Field(ge=0, le=1, allow_inf_nan=False, description="0: useless, 1: perfect")
     feedback_text: FeedbackText | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _score_of_a_verdict(cls, given: object) -> object:
-        if not isinstance(given, dict) or "score" in given:
-            return given
-        scores = [score for verdict, score in VERDICTS if given.get("verdict") == verdict]
-        return {**given, "score": scores[0]} if scores else given
+    def _score_of_verdict(cls, body: object) -> object:
+        if not isinstance(body, dict) or "score" in body:
+            return body
+        scores = [score for verdict, score in VERDICTS if body.get("verdict") == verdict]
+        return {**body, "score": scores[0]} if scores else body
 
 
 class FeedbackRequest(_ScoreFields):
-    """What somebody says of an answer."""
+    """Feedback on one answer."""
 
     request_id: str = Field(description="the X-Request-ID of the request")
 
@@ -81,24 +81,24 @@ class FeedbackRequest(_ScoreFields):
 
 
 class ConversationFeedbackRequest(_ScoreFields):
-    """What somebody says of a whole conversation."""
+    """Feedback on a whole conversation."""
 
-    session_id: SessionId = Field(description="the session id its requests carried")
-
-
-def _of_what(given: object) -> str:
-    names_a_session = isinstance(given, dict) and "session_id" in given and "request_id" not in given
-    return SESSION if names_a_session else REQUEST
+    session_id: SessionId = Field(description="the session_id of the requests of the conversation")
 
 
-REQUEST, SESSION = "of a request", "of a session"
-Given = FeedbackRequest | ConversationFeedbackRequest
+def _kind(body: object) -> str:
+    names_a_conversation = isinstance(body, dict) and "session_id" in body and "request_id" not in body
+    return CONVERSATION if names_a_conversation else REQUEST
+
+
+REQUEST, CONVERSATION = "of a request", "of a conversation"
+OneFeedback = FeedbackRequest | ConversationFeedbackRequest
 AnyFeedback = Annotated[
-    Annotated[FeedbackRequest, Tag(REQUEST)] | Annotated[ConversationFeedbackRequest, Tag(SESSION)],
-    Discriminator(_of_what),
+    Annotated[FeedbackRequest, Tag(REQUEST)] | Annotated[ConversationFeedbackRequest, Tag(CONVERSATION)],
+    Discriminator(_kind),
 ]
-ONE: TypeAdapter[Given] = TypeAdapter(AnyFeedback)
-MANY: TypeAdapter[list[Given]] = TypeAdapter(
+ONE: TypeAdapter[OneFeedback] = TypeAdapter(AnyFeedback)
+MANY: TypeAdapter[list[OneFeedback]] = TypeAdapter(
     Annotated[list[AnyFeedback], Field(min_length=1, max_length=MAX_FEEDBACKS)]
 )
 
@@ -110,18 +110,21 @@ MANY: TypeAdapter[list[Given]] = TypeAdapter(
     responses=failures(BadRequest, UnknownRequest, BodyTooLarge, Unavailable),
 )
 async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
-    """Score an answer, a conversation, or a list of them. Answered after commit; the newest score stands."""
-    given = _read(body)
-    if isinstance(given, list):
-        return JsonAnswer([await _learn_if_known(parts, tenant, one) for one in given], 202)
-    return JsonAnswer(await _learn(parts, tenant, given), 202)
+    """Score an answer, a conversation, or a list of them. A newer score replaces an older one.
+
+    The response follows the commit.
+    """
+    items = _read(body)
+    if isinstance(items, list):
+        return JsonAnswer([await _learn_if_known(parts, tenant, item) for item in items], 202)
+    return JsonAnswer(await _learn(parts, tenant, items), 202)
 
 
 @endpoints.delete("/feedback", status_code=202, responses=failures(BadRequest, UnknownRequest, Unavailable))
-async def withdraw_session(
+async def withdraw_from_conversation(
     parts: PartsDep, tenant: TenantDep, session_id: Annotated[SessionId, Query()]
 ) -> Response:
-    """Take back what was said of a conversation; what was said of its requests themselves stays."""
+    """Withdraw the feedback on a conversation; the feedback on its single requests stays."""
     withdrawal = ConversationFeedback(tenant, session_id, None, None, datetime.now(UTC))
     return JsonAnswer(await _teach_conversation(parts, withdrawal), 202)
 
@@ -130,16 +133,16 @@ async def withdraw_session(
     "/feedback/{request_id:path}", status_code=202, responses=failures(UnknownRequest, Unavailable)
 )
 async def withdraw(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
-    """Take back what was said of an answer; the evidence is as if it had never been said."""
+    """Withdraw the feedback on an answer, and remove its evidence."""
     withdrawal = Feedback(tenant, request_id, None, None, datetime.now(UTC))
     return JsonAnswer(await _teach(parts, withdrawal), 202)
 
 
-async def _learn(parts: Parts, tenant: str, given: Given) -> Json:
-    said = given.score, given.feedback_text, datetime.now(UTC)
-    if isinstance(given, ConversationFeedbackRequest):
-        return await _teach_conversation(parts, ConversationFeedback(tenant, given.session_id, *said))
-    return await _teach(parts, Feedback(tenant, given.request_id, *said))
+async def _learn(parts: Parts, tenant: str, item: OneFeedback) -> Json:
+    fields = item.score, item.feedback_text, datetime.now(UTC)
+    if isinstance(item, ConversationFeedbackRequest):
+        return await _teach_conversation(parts, ConversationFeedback(tenant, item.session_id, *fields))
+    return await _teach(parts, Feedback(tenant, item.request_id, *fields))
 
 
 async def _teach(parts: Parts, feedback: Feedback) -> Json:
@@ -159,11 +162,11 @@ async def _teach_conversation(parts: Parts, feedback: ConversationFeedback) -> J
     }
 
 
-async def _learn_if_known(parts: Parts, tenant: str, given: Given) -> Json:
+async def _learn_if_known(parts: Parts, tenant: str, item: OneFeedback) -> Json:
     try:
-        return await _learn(parts, tenant, given)
+        return await _learn(parts, tenant, item)
     except UnknownRequest:
-        return {**given.model_dump(include={"request_id", "session_id"}), "status": "unknown"}
+        return {**item.model_dump(include={"request_id", "session_id"}), "status": "unknown"}
 
 
 def _as_json(learned: Learned) -> Json:
@@ -176,17 +179,17 @@ def _as_json(learned: Learned) -> Json:
     }
 
 
-def _read(body: bytes) -> Given | list[Given]:
+def _read(body: bytes) -> OneFeedback | list[OneFeedback]:
     try:
-        # json, not orjson: it reads NaN, so that the error can say which field must be finite
-        given = json.loads(body)
+        # json instead of orjson: it reads NaN, so that the error names the field that must be finite
+        content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
     try:
-        return MANY.validate_python(given) if isinstance(given, list) else ONE.validate_python(given)
+        return MANY.validate_python(content) if isinstance(content, list) else ONE.validate_python(content)
     except ValidationError as error:
         raise invalid(error, _field) from error
 
 
 def _field(location: Location) -> str:
-    return field_path(tuple(part for part in location if part not in {REQUEST, SESSION}))
+    return field_path(tuple(part for part in location if part not in {REQUEST, CONVERSATION}))

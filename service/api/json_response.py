@@ -1,4 +1,4 @@
-"""JSON answers, by orjson."""
+"""JSON responses, written by orjson."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 
 class JsonAnswer(Response):
-    """A JSON body. Dollars are Decimal inside and numbers on the wire."""
+    """A JSON response. It writes Decimal values as numbers."""
 
     media_type = "application/json"
 

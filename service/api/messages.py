@@ -1,4 +1,4 @@
-"""The Anthropic dialect: POST /v1/messages, its token count, and prompts by chat template."""
+"""POST /v1/messages, /v1/messages/count_tokens and /v1/messages/chat-template."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ async def messages(
     "/v1/messages/count_tokens", openapi_extra=body_schema("CountTokensRequest"), responses=INPUT_FAILURES
 )
 async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
-    """Count or estimate the tokens of a Messages request; calls no model, reserves and teaches nothing."""
-    asked = anthropic.read_input(body)
-    arm = _named_arm(parts, asked)
+    """Count or estimate the tokens of a Messages request, without a model call, a reservation or learning."""
+    request = anthropic.read_input(body)
+    arm = _named_arm(parts, request)
     tokenizer = shared_tokenizer(parts.catalog.arms if arm is None else [arm])
-    n_tokens = None if tokenizer is None else await parts.tokens.count(translated(asked)[0], tokenizer)
+    n_tokens = None if tokenizer is None else await parts.tokens.count(translated(request)[0], tokenizer)
     if tokenizer is None or n_tokens is None:
-        n_tokens, tokenizer = anthropic.prompt_tokens(asked), "estimate"
+        n_tokens, tokenizer = anthropic.prompt_tokens(request), "estimate"
     return JsonAnswer({"input_tokens": n_tokens}, headers={"X-Router-Token-Count": tokenizer})
 
 
@@ -80,19 +80,19 @@ async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
     "/v1/messages/chat-template", openapi_extra=body_schema("CountTokensRequest"), responses=INPUT_FAILURES
 )
 async def chat_template(parts: PartsDep, body: BodyDep) -> Response:
-    """Write a Messages request as the one prompt that a model would read."""
-    asked = anthropic.read_input(body)
-    arm = _named_arm(parts, asked)
+    """Write a Messages request as the one prompt that a model reads."""
+    request = anthropic.read_input(body)
+    arm = _named_arm(parts, request)
     source = None if arm is None else arm.chat_template
-    chat, _ = translated(asked)
+    chat, _ = translated(request)
     prompt = await asyncio.to_thread(rendered, chat["messages"], chat.get("tools"), source)
     template = "chatml" if arm is None or source is None else arm.arm_id
     return JsonAnswer({"prompt": prompt, "template": template})
 
 
-def _named_arm(parts: Parts, asked: Json) -> Arm | None:
-    """The arm that the request names; None: the router would choose. Raises UnknownModel."""
-    name = asked.get("model")
+def _named_arm(parts: Parts, request: Json) -> Arm | None:
+    """The arm that the request names; None: the router chooses. Raises UnknownModel."""
+    name = request.get("model")
     return None if name is None or name in AUTO else parts.catalog.find(name)
 
 
@@ -102,7 +102,7 @@ def _message(completed: Completed) -> Json:
 
 
 async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, None]:
-    """The events of one message: as its model sent them, or written from what it said."""
+    """The events of one message: as the model sent them, or written from an OpenAI stream."""
     explanation = streaming.head.explanation
     writer = anthropic_answers.MessageEvents(query.n_prompt_tokens, explanation)
     is_native = False

@@ -1,4 +1,4 @@
-"""The OpenAPI document: bodies are read and errors raised by hand, so both are put in by hand too."""
+"""Adds bodies and errors to the OpenAPI document, which FastAPI cannot see in the signatures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from service.errors import (
 )
 
 REF = "#/components/schemas/{model}"
-UNUSED = ("HTTPValidationError", "ValidationError")  # FastAPI's own; ours come in the envelope
+# FastAPI's own error schemas; the router answers errors in the envelope.
+UNUSED = ("HTTPValidationError", "ValidationError")
 
 Responses = dict[int | str, dict[str, Any]]
 NO_ANSWER = (AllArmsFailed, AllArmsLimited, AllArmsUnpaid)
@@ -37,7 +38,7 @@ class ErrorBody(BaseModel):
 
 
 class ErrorEnvelope(BaseModel):
-    """What every error comes in."""
+    """The body of every error."""
 
     error: ErrorBody
 
@@ -48,7 +49,7 @@ class AnthropicErrorBody(BaseModel):
 
 
 class AnthropicErrorEnvelope(BaseModel):
-    """What every error comes in where Anthropic's dialect is spoken."""
+    """The body of every error in Anthropic's dialect."""
 
     type: Literal["error"]
     error: AnthropicErrorBody
@@ -56,12 +57,12 @@ class AnthropicErrorEnvelope(BaseModel):
 
 
 def failures(*kinds: type[RouterError]) -> Responses:
-    """What an endpoint says of its errors: under each status, what it means."""
+    """The documented errors of an endpoint: each status with its meanings."""
     return _failures(kinds, ErrorEnvelope, lambda status, code: status)
 
 
 def anthropic_failures(*kinds: type[RouterError]) -> Responses:
-    """The same of an endpoint that speaks Anthropic's dialect."""
+    """The documented errors of an endpoint in Anthropic's dialect."""
     return _failures(kinds, AnthropicErrorEnvelope, error_status)
 
 
@@ -73,23 +74,26 @@ def _failures(
     meanings: defaultdict[int | str, list[str]] = defaultdict(list)
     for kind in kinds:
         status, _, code = PROBLEMS[kind]
-        for one in REJECTING_STATUSES if kind is ProviderRejected else (status_of(status, code),):
-            meanings[one].append((kind.__doc__ or "").partition("\n")[0])
-    return {status: {"description": " ".join(said), "model": envelope} for status, said in meanings.items()}
+        statuses = REJECTING_STATUSES if kind is ProviderRejected else (status_of(status, code),)
+        for documented in statuses:
+            meanings[documented].append((kind.__doc__ or "").partition("\n")[0])
+    return {status: {"description": " ".join(texts), "model": envelope} for status, texts in meanings.items()}
 
 
 def body_schema(*names: str, or_list: bool = False) -> Json:
-    """What an endpoint says of its JSON body: one of these models."""
-    known: list[Json] = [{"$ref": REF.format(model=name)} for name in names]
-    one = known[0] if len(known) == 1 else {"anyOf": known}
-    schema = {"anyOf": [*known, {"type": "array", "items": one, "minItems": 1}]} if or_list else one
+    """The documented JSON body of an endpoint: one of these models."""
+    refs: list[Json] = [{"$ref": REF.format(model=name)} for name in names]
+    item = refs[0] if len(refs) == 1 else {"anyOf": refs}
+    schema = {"anyOf": [*refs, {"type": "array", "items": item, "minItems": 1}]} if or_list else item
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def query_parameters(model: type[BaseModel]) -> Json:
-    """What an endpoint says of its query string."""
+    """The documented query parameters of an endpoint."""
     properties = model.model_json_schema()["properties"]
-    return {"parameters": [{"name": name, "in": "query", "schema": of} for name, of in properties.items()]}
+    return {
+        "parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    }
 
 
 def install(app: FastAPI, models: Sequence[type[Any]]) -> None:
@@ -103,11 +107,11 @@ def install(app: FastAPI, models: Sequence[type[Any]]) -> None:
         document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
         return document
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
 
 
 def _without_unused(document: Json) -> None:
-    """Take out the 422 that FastAPI promises wherever a path or query has a parameter."""
+    """Remove the 422 that FastAPI documents for every path or query parameter."""
     schemas = document.get("components", {}).get("schemas", {})
     for name in UNUSED:
         schemas.pop(name, None)

@@ -1,4 +1,4 @@
-"""Health, readiness, the list of models, Prometheus metrics."""
+"""Health, readiness, models, circuit breakers, the answer cache, Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from service.api.dependencies import PartsDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures
-from service.api.which_dialect import speaks_anthropic
+from service.api.which_dialect import uses_anthropic
 from service.dialects import anthropic_answers
 from service.domain.arm import Arm
 from service.domain.basics import AUTO, Json
@@ -23,13 +23,13 @@ endpoints = APIRouter(tags=["operations"])
 @endpoints.get("/health")
 @endpoints.get("/v1/health", include_in_schema=False)
 async def health(parts: PartsDep) -> Response:
-    """The state of every dependency. Always 200 while the process answers: see `status`."""
+    """The state of every dependency. The response is always 200; the field `status` gives the state."""
     return JsonAnswer(await parts.health())
 
 
 @endpoints.get("/ready")
 async def ready(parts: PartsDep) -> Response:
-    """Whether traffic may come: everything is built and warm. A dependency that is away only degrades."""
+    """200 when the service is ready for traffic. An unavailable dependency only degrades it."""
     return JsonAnswer({"ready": True})
 
 
@@ -41,13 +41,13 @@ async def metrics(parts: PartsDep) -> Response:
 
 @endpoints.get("/backends/status")
 async def backends_status(parts: PartsDep) -> Response:
-    """How this process's breaker sees every model: replicas do not share theirs."""
+    """The circuit breaker of every model, in this process; replicas do not share it."""
     return JsonAnswer({"scope": "process", "models": [_backend(parts, arm) for arm in parts.catalog.arms]})
 
 
 @endpoints.get("/cache/stats")
 async def cache_stats(parts: PartsDep) -> Response:
-    """How often answers were found in this replica's cache."""
+    """The hits and misses of this replica's answer cache."""
     cache = parts.completion.cache
     if cache is None:
         return JsonAnswer({"enabled": False, "size": 0, "hits": 0, "misses": 0})
@@ -56,15 +56,15 @@ async def cache_stats(parts: PartsDep) -> Response:
 
 @endpoints.post("/cache/clear")
 async def cache_clear(parts: PartsDep) -> Response:
-    """Forget the answers in this replica's cache."""
+    """Empty this replica's answer cache."""
     cache = parts.completion.cache
     return JsonAnswer({"cleared": 0 if cache is None else cache.clear()})
 
 
 @endpoints.get("/v1/models")
 async def models(request: Request, parts: PartsDep) -> Response:
-    """`auto`, and every model that may be asked for by name."""
-    if speaks_anthropic(request):
+    """`auto`, and every model that a request can name."""
+    if uses_anthropic(request):
         return JsonAnswer(anthropic_answers.models(parts.catalog.arms, parts.started_at))
     names = ["auto", *(arm.arm_id for arm in parts.catalog.arms)]
     return JsonAnswer({"object": "list", "data": [_model(name, parts.started_at) for name in names]})
@@ -75,7 +75,7 @@ async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
     """One model."""
     arm = None if model_id in AUTO else parts.catalog.find(model_id)
     name = model_id if arm is None else arm.arm_id
-    if speaks_anthropic(request):
+    if uses_anthropic(request):
         return JsonAnswer(anthropic_answers.model(name, arm, parts.started_at))
     return JsonAnswer(_model(name, parts.started_at))
 

@@ -1,4 +1,4 @@
-"""Pages of foreign origins may not call: callers are not authenticated, and a browser calls for any page."""
+"""Rejects browser pages of foreign origins, because clients are not authenticated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.settings.settings import is_loopback
 
 
 class OnlyOrigins:
-    """Refuses requests whose `Origin` is neither allowed nor the service's own. Programs send none."""
+    """Rejects requests whose `Origin` is neither allowed nor the service's own. Only browsers send one."""
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
         self.app = app
@@ -25,18 +25,18 @@ class OnlyOrigins:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             origin = headers.get("origin")
-            if origin is not None and not self._may_call(origin, headers.get("host", "")):
+            if origin is not None and not self._is_allowed(origin, headers.get("host", "")):
                 error = ForbiddenOrigin(f"origin {origin!r} is not among CORS_ORIGINS", param="Origin")
                 await response(Request(scope), error)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _may_call(self, origin: str, host: str) -> bool:
+    def _is_allowed(self, origin: str, host: str) -> bool:
         if "*" in self.allowed or origin in self.allowed:
             return True
         try:
             page = urlsplit(origin)
         except ValueError:
             return False
-        # A page of our own. Any other name for this machine may be one that a foreign page rebound to it.
+        # A page of the service itself. A foreign page can rebind any other name to this machine.
         return page.netloc == host and is_loopback(page.hostname or "")

@@ -20,7 +20,7 @@ LOOKUP_FAILURES = failures(UnknownRequest, Unavailable)
 
 @endpoints.get("/requests/{request_id:path}", responses=LOOKUP_FAILURES)
 async def request_record(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
-    """Everything about one request: what was weighed and drawn, every attempt, the outcome, the feedback."""
+    """Everything about one request: decision, alternatives, attempts, outcome and feedback."""
     return JsonAnswer(await _record(parts, tenant, request_id))
 
 
@@ -39,7 +39,7 @@ async def request_metrics(parts: PartsDep, tenant: TenantDep, request_id: PathRe
 async def route(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
 ) -> Response:
-    """Decide only: takes a completion's body, calls no model, logs and teaches nothing."""
+    """Decide only: choose a model for a Chat Completions body, without a call, a log entry or learning."""
     query = openai.read_query(
         body,
         headers=request.headers,
@@ -70,9 +70,9 @@ async def _record(parts: Parts, tenant: str, request_id: str) -> Json:
 
 
 def numbers(record: Json) -> Json:
-    """The numbers in a request's record; null where nothing came of it yet.
+    """The numbers in a request's record; null before the outcome is known.
 
-    Latency and tokens are those of the newest outcome; the dollars are those of all calls, retries included.
+    Latency and tokens are those of the newest outcome; the cost is that of all calls, retries included.
     """
     outcome = record["outcome"] or {}
     usage = outcome.get("usage") or {}

@@ -1,4 +1,4 @@
-"""The id and the arrival time that every request gets."""
+"""Gives every request an id and an arrival time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def new_request_id() -> str:
 
 
 class RequestContext:
-    """Stamps every request with its arrival, and every response with its id."""
+    """Sets the arrival time of every request, and adds the request id to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -24,7 +24,7 @@ class RequestContext:
             return
         state = scope.setdefault("state", {})
         state["received_at"] = datetime.now(UTC)
-        state["request_id"] = new_request_id()  # until the caller's is known to be a good one
+        state["request_id"] = new_request_id()  # replaced by the client's id once that is validated
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

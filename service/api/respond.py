@@ -1,4 +1,4 @@
-"""What answering a query is in every dialect: run it, and write what comes, whole or as events."""
+"""Answers a query over HTTP in any dialect, whole or as a stream of events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service.api.disconnects import unless_gone
+from service.api.disconnects import unless_disconnected
 from service.api.json_response import JsonAnswer
 from service.api.sse_response import EventStream
 from service.completion.completion import Completed, Head, Streaming
@@ -30,52 +30,56 @@ class Writer:
 
     whole: Callable[[Completed], Json]
     events: Callable[[Streaming], AsyncGenerator[bytes, None]]
-    failure: Callable[[RouterError], bytes]  # the last event of a stream that has no answer to give
+    failure: Callable[[RouterError], bytes]  # the last event of a stream that fails
     ping: bytes = sse.PING
 
 
 async def respond(request: Request, parts: Parts, query: Query, writer: Writer) -> Response:
-    """Answer a query over HTTP; given up as soon as the caller hangs up."""
+    """Answer a query over HTTP; cancel the work as soon as the client disconnects."""
     query = await parts.tokens.counted(query, parts.catalog.arms)
     if query.stream:
-        opening = asyncio.create_task(parts.completion.stream(query))
-        return await _streamed(request, opening, writer, parts.settings.keepalive_after_s)
-    completed = await unless_gone(request, parts.completion.complete(query))
+        pending_stream = asyncio.create_task(parts.completion.stream(query))
+        return await _streamed(request, pending_stream, writer, parts.settings.keepalive_after_s)
+    completed = await unless_disconnected(request, parts.completion.complete(query))
     return JsonAnswer(writer.whole(completed), headers=headers(completed.head))
 
 
 async def _streamed(
-    request: Request, opening: asyncio.Task[Streaming], writer: Writer, keepalive_after_s: float
+    request: Request, pending_stream: asyncio.Task[Streaming], writer: Writer, keepalive_after_s: float
 ) -> Response:
-    """Begin with the first content, or with a sign of life where that takes long."""
+    """Start the response with the first content, or with keep-alive comments if that takes too long."""
     try:
-        # Not asyncio.timeout: the stream goes on opening.
-        await unless_gone(request, asyncio.wait({opening}, timeout=keepalive_after_s))
+        # asyncio.timeout would cancel the stream.
+        await unless_disconnected(request, asyncio.wait({pending_stream}, timeout=keepalive_after_s))
     except (ClientDisconnect, asyncio.CancelledError):
-        await _given_up(opening)
+        await _abandon(pending_stream)
         raise
-    if not opening.done():
-        return EventStream(_opened_late(opening, writer), headers=sse.HEADERS, ping=writer.ping)
-    streaming = await opening
+    if not pending_stream.done():
+        return EventStream(
+            _events_with_keepalive(pending_stream, writer), headers=sse.HEADERS, ping=writer.ping
+        )
+    streaming = await pending_stream
     return EventStream(
         writer.events(streaming), headers=headers(streaming.head) | sse.HEADERS, ping=writer.ping
     )
 
 
-async def _opened_late(opening: asyncio.Task[Streaming], writer: Writer) -> AsyncGenerator[bytes, None]:
-    """The events of a stream whose status went out before anything was known of it.
+async def _events_with_keepalive(
+    pending_stream: asyncio.Task[Streaming], writer: Writer
+) -> AsyncGenerator[bytes, None]:
+    """Keep-alive comments until the stream has content, then its events.
 
-    Comments, not the dialect's `ping`: clients expect no event before the one that begins the answer.
+    They are comments, not the dialect's `ping`: clients expect no event before the first event of the answer.
     """
     try:
-        while not opening.done():
+        while not pending_stream.done():
             yield sse.PING
-            await asyncio.wait({opening}, timeout=KEEPALIVE_EVERY_S)
-    except BaseException:  # the caller left
-        await _given_up(opening)
+            await asyncio.wait({pending_stream}, timeout=KEEPALIVE_EVERY_S)
+    except BaseException:  # the client disconnected
+        await _abandon(pending_stream)
         raise
     try:
-        streaming = await opening
+        streaming = await pending_stream
     except RouterError as error:
         yield writer.failure(error)
         return
@@ -84,23 +88,23 @@ async def _opened_late(opening: asyncio.Task[Streaming], writer: Writer) -> Asyn
             yield event
 
 
-async def _given_up(opening: asyncio.Task[Streaming]) -> None:
-    """Cancel it, or break off the stream where it has opened all the same; its model has been told then."""
-    opening.cancel()
-    await asyncio.wait({opening})
-    if not opening.cancelled() and opening.exception() is None:
-        await opening.result().chunks.aclose()
+async def _abandon(pending_stream: asyncio.Task[Streaming]) -> None:
+    """Cancel the pending stream; if it has opened already, close it, which ends the model's call."""
+    pending_stream.cancel()
+    await asyncio.wait({pending_stream})
+    if not pending_stream.cancelled() and pending_stream.exception() is None:
+        await pending_stream.result().chunks.aclose()
 
 
 def headers(head: Head) -> dict[str, str]:
-    """What every completion says of itself."""
-    said = {
+    """The headers of every completion."""
+    fields = {
         "X-Router-Model": head.arm_id,
         "X-Router-Decision": head.kind,
         "X-Router-Decision-Id": str(head.decision_id),
     }
     if head.simulated:
-        said["X-Router-Simulated"] = "true"
+        fields["X-Router-Simulated"] = "true"
     if head.degraded:
-        said["X-Router-Degraded"] = ", ".join(head.degraded)
-    return said
+        fields["X-Router-Degraded"] = ", ".join(head.degraded)
+    return fields

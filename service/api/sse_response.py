@@ -1,4 +1,4 @@
-"""A response of server-sent events that ends with its caller."""
+"""A response of server-sent events that ends when its client disconnects."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.api.disconnects import gone
+from service.api.disconnects import until_disconnected
 from service.dialects import sse
 
 log = structlog.get_logger(__name__)
 
 PING_EVERY_S = 15.0
-STALLED_S = 120.0  # who takes nothing for so long is as good as gone
+STALLED_S = 120.0  # a client that reads nothing for so long counts as disconnected
 
 
 class ClientStalled(Exception):
-    """The caller is there, and does not read."""
+    """The client is connected but does not read."""
 
 
 class EventStream(Response):
-    """Sends events as they come, a `ping` when none comes for long, and stops when the caller hangs up.
+    """Sends events as they come and a `ping` in long pauses; stops when the client disconnects.
 
-    Starlette's own streaming response notices a caller that is gone only when it next sends; a model
-    may think for a minute in between, at somebody's expense.
+    Starlette's streaming response detects a disconnect only at its next send. A model can think for a
+    minute in between, which costs money.
     """
 
     media_type = "text/event-stream"
@@ -53,7 +53,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.create_task(self._send(send))
-        watching = asyncio.create_task(gone(receive))
+        watching = asyncio.create_task(until_disconnected(receive))
         try:
             await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
@@ -82,7 +82,7 @@ class EventStream(Response):
             while True:
                 await asyncio.sleep(self.ping_every_s / 2)
                 if time.monotonic() - last_sent >= self.ping_every_s:
-                    with suppress(ClientStalled):  # whoever sends an event finds out too
+                    with suppress(ClientStalled):  # the task that sends events raises it too
                         await put(self.ping)
 
         pinging = asyncio.create_task(keep_alive())

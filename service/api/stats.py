@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from starlette.responses import Response
 
 from service.api.dependencies import PartsDep, TenantDep
-from service.api.disconnects import unless_gone
+from service.api.disconnects import unless_disconnected
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures, query_parameters
 from service.dialects.openai import invalid
@@ -28,9 +28,9 @@ endpoints = APIRouter(tags=["operations"])
 
 USUAL_DAYS = 30
 MAX_DAYS = 366
-NOT_ROUTED = {"pinned", "cache"}  # the caller chose the model, or none was called
+NOT_ROUTED = {"pinned", "cache"}  # the client chose the model, or the router called none
 
-OFF = HoldoutDifference(None, "HOLDOUT_SHARE is 0: nothing was held out")
+OFF = HoldoutDifference(None, "HOLDOUT_SHARE is 0: no request was held out")
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
@@ -40,16 +40,22 @@ class StatsRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    days: int | None = Field(None, ge=1, le=MAX_DAYS, description="so many days, up to `until`; absent: 30")
-    since: Moment | None = Field(None, description="the first moment that counts, with its time zone")
-    until: Moment | None = Field(None, description="the first moment that does not; absent: now")
-    baseline: str | None = Field(None, max_length=128, description="a model; absent: DEFAULT_MODEL")
+    days: int | None = Field(
+        None, ge=1, le=MAX_DAYS, description="length of the window before `until`, days; absent: 30"
+    )
+    since: Moment | None = Field(None, description="start of the window, with a time zone")
+    until: Moment | None = Field(
+        None, description="end of the window, exclusive, with a time zone; absent: now"
+    )
+    baseline: str | None = Field(
+        None, max_length=128, description="model to compare costs with; absent: DEFAULT_MODEL"
+    )
 
     def window(self, now: datetime) -> tuple[datetime, datetime]:
-        """The first moment that counts and the first that does not.
+        """The start of the window, and its end, which is exclusive.
 
         Raises:
-            BadRequest: there is no such time, or too much of it.
+            BadRequest: the window is empty, is too long or is given twice.
         """
         until = self.until or now
         if self.since is None:
@@ -68,11 +74,11 @@ class StatsRequest(BaseModel):
     responses=failures(BadRequest, UnknownModel, Unavailable),
 )
 async def stats(request: Request, parts: PartsDep, tenant: TenantDep) -> Response:
-    """Traffic, spend, and what routing brings: assumed by a price list, and measured against the holdout."""
-    asked = _read(request)
-    since, until = asked.window(request.state.received_at)
-    baseline = parts.catalog.known(asked.baseline or parts.catalog.default_arm_id, param="baseline")
-    traffic = await unless_gone(request, parts.reports.traffic(tenant, since, until))
+    """Traffic, cost and savings: assumed from the price list, and measured against the holdout."""
+    stats_request = _read(request)
+    since, until = stats_request.window(request.state.received_at)
+    baseline = parts.catalog.known(stats_request.baseline or parts.catalog.default_arm_id, param="baseline")
+    traffic = await unless_disconnected(request, parts.reports.traffic(tenant, since, until))
     return JsonAnswer(
         {
             "since": since.isoformat(),
@@ -94,10 +100,10 @@ def _read(request: Request) -> StatsRequest:
 
 
 def _per(name: str, traffic: Mapping[Group, TrafficTotals], key: Callable[[Group], str]) -> list[Json]:
-    tallies: defaultdict[str, TrafficTotals] = defaultdict(TrafficTotals)
+    totals_of: defaultdict[str, TrafficTotals] = defaultdict(TrafficTotals)
     for group, totals in traffic.items():
-        tallies[key(group)] += totals
-    return [{name: value, **_numbers(tallies[value])} for value in sorted(tallies)]
+        totals_of[key(group)] += totals
+    return [{name: value, **_numbers(totals_of[value])} for value in sorted(totals_of)]
 
 
 def _numbers(totals: TrafficTotals) -> Json:
@@ -125,14 +131,14 @@ def _mean_ms(seconds: Decimal, n: int) -> float | None:
 
 def _assumed(traffic: Mapping[Group, TrafficTotals], baseline: Arm) -> Json:
     routed = total(totals for group, totals in traffic.items() if group.kind not in NOT_ROUTED)
-    dollars = assumed(routed, baseline.price)
+    savings = assumed(routed, baseline.price)
     return {
         "baseline": baseline.arm_id,
         "requests": routed.n_requests,
-        "cost_usd": dollars.spent_usd,
-        "baseline_cost_usd": dollars.baseline_usd,
-        "saved_usd": dollars.saved_usd,
-        "saved_share": dollars.saved_share,
+        "cost_usd": savings.spent_usd,
+        "baseline_cost_usd": savings.baseline_usd,
+        "saved_usd": savings.saved_usd,
+        "saved_share": savings.saved_share,
     }
 
 

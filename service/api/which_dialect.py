@@ -1,15 +1,15 @@
-"""Which dialect a caller speaks, where the path alone does not tell."""
+"""Tells which dialect a request uses, by its path and headers."""
 
 from __future__ import annotations
 
 from fastapi import Request
 
-_OWN = ("/v1/messages", "/v1/complete")  # paths that only Anthropic has, offered or not
-_SHARED = ("/v1/models", "/v1/files")  # that both dialects have
+_OWN = ("/v1/messages", "/v1/complete")  # paths of Anthropic only, offered or not
+_SHARED = ("/v1/models", "/v1/files")  # paths of both dialects
 
 
-def speaks_anthropic(request: Request) -> bool:
-    """Whether answers to this request are in Anthropic's form, errors included."""
+def uses_anthropic(request: Request) -> bool:
+    """Whether this request is answered in Anthropic's dialect, errors included."""
     if _is_within(request.url.path, _SHARED):
         return "anthropic-version" in request.headers or "x-api-key" in request.headers
     return _is_within(request.url.path, _OWN)

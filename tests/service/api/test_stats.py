@@ -99,7 +99,7 @@ async def test_without_a_holdout_nothing_is_measured_and_the_reason_is_told(worl
         "difference": None,
         "low": None,
         "high": None,
-        "reason": "HOLDOUT_SHARE is 0: nothing was held out",
+        "reason": "HOLDOUT_SHARE is 0: no request was held out",
     }
     assert found["cost_usd_per_request"] == found["reward"] == nothing
     assert (found["holdout_share"], found["routed"]["requests"], found["held_out"]["requests"]) == (0, 0, 0)
