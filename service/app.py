@@ -1,4 +1,4 @@
-"""create_app: the HTTP application around the parts."""
+"""Builds the HTTP application around the parts."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ EXPOSED_HEADERS = (
 
 
 def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | None = None) -> FastAPI:
-    """The application.
+    """Build the HTTP application.
 
     Args:
-        environ: where the keys of providers are.
-        parts: already built and closed by whoever built them; None: built when the application
-            starts, closed when it ends.
+        environ: environment variables, which hold the keys of the providers.
+        parts: parts that the calling code has built and closes; None: the application builds them when
+            it starts and closes them when it ends.
     """
 
     @asynccontextmanager
@@ -53,7 +53,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     app = FastAPI(
         title="LLM Router",
         version="0.1.0",
-        description="Picks the model for each request, and learns from feedback which is worth its price.",
+        description="Chooses a model for each request and learns from feedback which is worth its price.",
         lifespan=lifespan,
         middleware=_middleware(settings),
         redoc_url=None,
@@ -61,8 +61,8 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     if parts is not None:
         app.state.parts = parts
     errors.install(app)
-    for part in (chat, messages, feedback, records, stats, ops, admin):
-        app.include_router(part.endpoints, responses=openapi.failures(ForbiddenOrigin))
+    for module in (chat, messages, feedback, records, stats, ops, admin):
+        app.include_router(module.endpoints, responses=openapi.failures(ForbiddenOrigin))
     openapi.install(
         app,
         [

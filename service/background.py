@@ -1,4 +1,4 @@
-"""Work that nobody waits for, but that must end."""
+"""Tasks that run in the background and must end before the process does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Keeps hold of tasks until they are done, and logs what goes wrong in them."""
+    """Keeps a reference to each task until it is done, and logs its errors."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -31,7 +31,7 @@ class Background:
             log.error("background_failed", exc_info=error)
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait for what is under way; cancel what is not done in time."""
+        """Wait for the running tasks; cancel those that are not done in time."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in late:

@@ -1,32 +1,32 @@
-"""What can go wrong, one class for each thing a caller would do differently.
+"""The errors of the router, one class for each different reaction of a client.
 
     RouterError
-    ├── BadRequest              the caller's input breaks a rule            -> mend it
+    ├── BadRequest              the client's input breaks a rule            -> correct it
     │   ├── UnknownModel        no arm has that name                        -> pick another
     │   ├── ContextTooLong      the prompt exceeds every arm's window       -> shorten it
     │   ├── NoEligibleArm       every arm was filtered out, with reasons    -> relax the request
     │   ├── BodyTooLarge        more bytes than MAX_BODY_BYTES              -> send less
-    │   ├── RequestConflict     the X-Request-ID stands for another body    -> use another id
-    │   ├── ModelConflict       the models as they stand forbid the change  -> change another first
+    │   ├── RequestConflict     the X-Request-ID was used for another body  -> use another id
+    │   ├── ModelConflict       the state of the models forbids the change  -> change another first
     │   ├── KeyRequired         no ADMIN_KEY, or a wrong one                -> send the right one
-    │   ├── AdminClosed         /admin is not open to the network           -> set ADMIN_KEY
-    │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> CORS_ORIGINS
-    │   └── UnknownRequest      nothing is known under that X-Request-ID    -> check the id
-    ├── Unavailable             a dependency is away                        -> retry later
+    │   ├── AdminClosed         /admin is closed to the network             -> set ADMIN_KEY
+    │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> set CORS_ORIGINS
+    │   └── UnknownRequest      no request has that id                      -> check the id
+    ├── Unavailable             a dependency is unavailable                 -> retry later
     │   ├── StoreUnavailable    PostgreSQL
     │   └── MemoryUnavailable   Qdrant
-    ├── ProviderError           one attempt at a model failed               -> the next arm
-    │   ├── ProviderTimeout     ... it took too long
-    │   │   └── ProviderCutShort ... for what the request's deadline had left for it
-    │   ├── ProviderRateLimited ... it asked us to wait
-    │   │   └── ProviderOutOfCredit ... until somebody pays
-    │   ├── ProviderRejected    ... it found the caller's request faulty (4xx); another arm may not
-    │   ├── ProviderBroken      ... 5xx, a lost connection, or an answer that makes no sense
-    │   └── ProviderFellShort   ... it answered, but emptily, or worse than another arm may
-    ├── AllArmsFailed           every eligible arm was tried, or rests      -> retry later
-    │   └── AllArmsLimited      ... as each provider asked to wait          -> retry when it says so
-    │       └── AllArmsUnpaid   ... until somebody pays                     -> the operator pays
-    └── StartupError            configuration or environment stops the start, in one line
+    ├── ProviderError           one call of a model failed                  -> try the next arm
+    │   ├── ProviderTimeout     ... the model took too long
+    │   │   └── ProviderCutShort ... because the request's deadline left it too little time
+    │   ├── ProviderRateLimited ... the provider limits the rate of requests
+    │   │   └── ProviderOutOfCredit ... the account has no credit
+    │   ├── ProviderRejected    ... the provider rejected the request (4xx); another may accept it
+    │   ├── ProviderBroken      ... 5xx, a lost connection, or an invalid answer
+    │   └── ProviderFellShort   ... the answer is empty, refused, cut off or breaks its schema
+    ├── AllArmsFailed           every eligible arm failed or cools down     -> retry later
+    │   └── AllArmsLimited      ... every provider limits the rate          -> retry after Retry-After
+    │       └── AllArmsUnpaid   ... no account has credit                   -> the operator pays
+    └── StartupError            the configuration or the environment prevents the start
 
 Anything else (ValueError, TypeError) is a bug of the calling code and is not caught.
 """
@@ -37,15 +37,15 @@ from collections.abc import Collection, Mapping
 
 
 class RouterError(Exception):
-    """The world failed; `str(error)` is fit for the caller: it gives the value and the rule."""
+    """A failure outside the code. Its message is fit for the client: it gives the value and the rule."""
 
 
 class BadRequest(RouterError):
-    """The caller's input breaks a rule.
+    """The client's input breaks a rule.
 
     Args:
-        message: names the field and the rule.
-        param: the field's path in the body, or the header's name.
+        message: the field and the rule.
+        param: the path of the field in the body, or the name of the header.
     """
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
@@ -54,19 +54,19 @@ class BadRequest(RouterError):
 
 
 class UnknownModel(BadRequest):
-    """No arm has that id or alias."""
+    """No model has that id or alias."""
 
 
 class ContextTooLong(BadRequest):
-    """The prompt is longer than the context window of every arm that could answer."""
+    """The prompt is longer than the context window of every model that could answer."""
 
 
 class NoEligibleArm(BadRequest):
-    """Every arm was filtered out; the message says why for each."""
+    """Every model was filtered out; the message gives the reason for each."""
 
 
 class BodyTooLarge(BadRequest):
-    """The body has more bytes than allowed."""
+    """The body has more bytes than MAX_BODY_BYTES."""
 
 
 class RequestConflict(BadRequest):
@@ -74,27 +74,27 @@ class RequestConflict(BadRequest):
 
 
 class ModelConflict(BadRequest):
-    """The models as they stand forbid the change."""
+    """The state of the models forbids the change."""
 
 
 class KeyRequired(BadRequest):
-    """The caller did not show the ADMIN_KEY."""
+    """The request carries no ADMIN_KEY, or a wrong one."""
 
 
 class AdminClosed(BadRequest):
-    """/admin is closed: the service can be reached from elsewhere and has no ADMIN_KEY."""
+    """/admin is closed: the service listens beyond loopback and has no ADMIN_KEY."""
 
 
 class ForbiddenOrigin(BadRequest):
-    """A page of an origin outside CORS_ORIGINS called."""
+    """A browser page whose origin is not in CORS_ORIGINS sent the request."""
 
 
 class UnknownRequest(BadRequest):
-    """Nothing is known under that X-Request-ID."""
+    """No request has that X-Request-ID."""
 
 
 class Unavailable(RouterError):
-    """A dependency is away; retrying after `retry_after_s` may help."""
+    """A dependency is unavailable; a retry after `retry_after_s` may succeed."""
 
     def __init__(self, message: str, *, retry_after_s: float = 2.0) -> None:
         super().__init__(message)
@@ -110,7 +110,7 @@ class MemoryUnavailable(Unavailable):
 
 
 class ProviderError(RouterError):
-    """One attempt at a model failed."""
+    """One call of a model failed."""
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after_s: float | None = None
@@ -121,11 +121,11 @@ class ProviderError(RouterError):
 
 
 class ProviderTimeout(ProviderError):
-    """The model gave no (further) answer in time."""
+    """The model sent no answer, or no further part of it, in time."""
 
 
 class ProviderCutShort(ProviderTimeout):
-    """The request's deadline left the model too little time to be blamed for that."""
+    """The call failed because the request's deadline left it too little time; the model is not at fault."""
 
 
 class ProviderRateLimited(ProviderError):
@@ -136,17 +136,17 @@ class ProviderOutOfCredit(ProviderRateLimited):
     """The account has no credit: 402, or 429 with `insufficient_quota`."""
 
 
-# Statuses by which providers say that the caller's request is faulty.
+# Statuses with which providers reject a request as faulty.
 REJECTING_STATUSES = (400, 413, 422)
 
-# Codes of faults that a request has with one model only.
+# Error codes of a request that one model rejects and another may accept.
 LIMITS_OF_ONE_MODEL = frozenset(
     {"unsupported_parameter", "unsupported_value", "context_length_exceeded", "request_too_large"}
 )
 
 
 class ProviderRejected(ProviderError):
-    """The provider found the caller's request faulty, for this model or for any."""
+    """The provider rejected the request as faulty."""
 
     def __init__(
         self, message: str, *, status: int, param: str | None = None, code: str | None = None
@@ -157,29 +157,30 @@ class ProviderRejected(ProviderError):
 
     @property
     def another_may_accept(self) -> bool:
-        """Whether the fault lies in what this model can do."""
+        """Whether the request exceeds what this model can do."""
         return self.code in LIMITS_OF_ONE_MODEL
 
     @property
     def blames_thinking(self) -> bool:
-        """Whether it does not take the signature of what a model is said to have thought before."""
-        said = str(self).lower()
-        return self.status == 400 and "signature" in said and "thinking" in said
+        """Whether the provider rejects the signature of a thinking block in the request."""
+        message = str(self).lower()
+        return self.status == 400 and "signature" in message and "thinking" in message
 
 
 class ProviderBroken(ProviderError):
-    """The provider failed: 5xx, a lost connection, or an answer that makes no sense."""
+    """The provider failed: 5xx, a lost connection, or an invalid answer."""
 
 
 class ProviderFellShort(ProviderError):
-    """The answer is whole, but empty, refused, cut off or out of form."""
+    """The answer is complete, but empty, refused, cut off or not valid under its schema."""
 
 
 class AllArmsFailed(RouterError):
-    """Every arm that could answer was tried, or is resting after failures.
+    """Every model that could answer failed or is cooling down.
 
     Args:
-        rests: where none was tried, why each rests, by arm id; the arm that is back first comes first.
+        cooling_down: if no arm was called, why each is cooling down, by arm id; the arm that is available
+            first comes first.
     """
 
     def __init__(
@@ -195,11 +196,11 @@ class AllArmsFailed(RouterError):
 
 
 class AllArmsLimited(AllArmsFailed):
-    """The provider of every arm that could answer asked to wait."""
+    """Every provider that could answer limits the rate of requests."""
 
 
 class AllArmsUnpaid(AllArmsLimited):
-    """No account with any provider that could answer has credit."""
+    """No account with a provider that could answer has credit."""
 
 
 def no_answer(
@@ -209,7 +210,7 @@ def no_answer(
     retry_after_s: float | None = None,
     cooling_down: Mapping[str, str] | None = None,
 ) -> AllArmsFailed:
-    """The error of a request that no arm answers, by what each of them failed of."""
+    """The error of a request that no arm answers, chosen by the errors of the arms."""
     kind = AllArmsFailed
     if causes and all(issubclass(cause, ProviderRateLimited) for cause in causes):
         is_unpaid = all(issubclass(cause, ProviderOutOfCredit) for cause in causes)
@@ -218,4 +219,4 @@ def no_answer(
 
 
 class StartupError(RouterError):
-    """The configuration or the environment does not allow a start; the message is one line."""
+    """The configuration or the environment prevents the start; the message is one line."""

@@ -1,4 +1,4 @@
-"""What endpoints work with: the parts of the service, wired."""
+"""Holds the wired parts of the service, which the endpoints use."""
 
 from __future__ import annotations
 
@@ -26,32 +26,34 @@ from service.telemetry import Metrics
 
 
 class ObservableJournal(Journal, Protocol):
-    """A journal that keeps what PostgreSQL cannot take now."""
+    """A journal that spools decisions and outcomes while PostgreSQL is unavailable."""
 
     @property
     def n_spooled(self) -> int:
-        """How many decisions and outcomes wait for PostgreSQL."""
+        """The number of decisions and outcomes in the spool."""
         ...
 
     @property
     def n_refused(self) -> int:
-        """How many were lost because there was no room for them."""
+        """The number of decisions and outcomes lost because the spool was full."""
         ...
 
     async def drain(self) -> None:
-        """Write what waits. Raises StoreUnavailable."""
+        """Write the spool to PostgreSQL. Raises StoreUnavailable."""
         ...
 
 
 class Pingable(Protocol):
-    """Something that can be asked whether it is there. Raises StoreUnavailable."""
+    """A dependency whose availability can be checked."""
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Check that it answers. Raises StoreUnavailable."""
+        ...
 
 
 @dataclass(slots=True)
 class Parts:
-    """What endpoints work with."""
+    """The wired parts of the service."""
 
     settings: Settings
     arms: ArmList
@@ -70,7 +72,11 @@ class Parts:
     started_at: int  # Unix time, seconds
 
     async def health(self) -> Json:
-        """The state of every dependency; `degraded` when one is away, or the default model, or all rest."""
+        """The state of every dependency.
+
+        The status is `degraded` if a dependency is unavailable, the default model is not active, or every
+        model is cooling down.
+        """
         dependencies = {
             "postgresql": await self._postgresql(),
             "qdrant": await self._qdrant(),
@@ -80,8 +86,8 @@ class Parts:
         cooling_down = [
             {"model": a.arm_id, "open_reason": why} for a in arms if (why := breaker.open_reason(a))
         ]
-        are_there = all(d["status"] == "ok" for d in dependencies.values())
-        healthy = are_there and default_state == "active" and len(cooling_down) < len(arms)
+        all_available = all(d["status"] == "ok" for d in dependencies.values())
+        healthy = all_available and default_state == "active" and len(cooling_down) < len(arms)
         return {
             "status": "ok" if healthy else "degraded",
             "simulated": self.arms.is_simulated,
@@ -95,19 +101,19 @@ class Parts:
 
     async def _postgresql(self) -> Json:
         kind = "server" if self.settings.database_url else "embedded"
-        waiting = {"spooled": self.journal.n_spooled, "lost": self.journal.n_refused}
+        spool = {"spooled": self.journal.n_spooled, "lost": self.journal.n_refused}
         try:
             await self.database.ping()
         except StoreUnavailable as error:
-            return {"status": "unavailable", "kind": kind, "error": str(error), **waiting}
-        if not self.router.evidence.is_loaded:  # it just came back
+            return {"status": "unavailable", "kind": kind, "error": str(error), **spool}
+        if not self.router.evidence.is_loaded:  # PostgreSQL has just become available again
             return {
                 "status": "unavailable",
                 "kind": kind,
                 "error": "evidence has not been loaded yet",
-                **waiting,
+                **spool,
             }
-        return {"status": "ok", "kind": kind, **waiting}
+        return {"status": "ok", "kind": kind, **spool}
 
     async def _qdrant(self) -> Json:
         kind = "server" if self.settings.qdrant_url else "embedded"
@@ -118,11 +124,11 @@ class Parts:
             return {"status": "unavailable", "kind": kind, "error": str(error) or "no answer in time"}
 
     async def _encoder(self) -> Json:
-        known = {"name": self.encoder.name, "dimension": self.encoder.dimension}
-        never_seen = f"health at {self.router.clock().isoformat()}"  # else the cache would answer
+        properties = {"name": self.encoder.name, "dimension": self.encoder.dimension}
+        uncached_text = f"health at {self.router.clock().isoformat()}"
         try:
             async with asyncio.timeout(self.settings.embedding_timeout_s):
-                await self.encoder.encode(never_seen)
+                await self.encoder.encode(uncached_text)
         except (EncoderError, TimeoutError) as error:
-            return {"status": "unavailable", **known, "error": str(error) or "no answer in time"}
-        return {"status": "ok", **known}
+            return {"status": "unavailable", **properties, "error": str(error) or "no answer in time"}
+        return {"status": "ok", **properties}

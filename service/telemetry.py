@@ -1,4 +1,4 @@
-"""The set-up of logs, and the metrics that Prometheus reads."""
+"""Sets up the logs, and counts the metrics that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def set_up_logs(level: str, form: Literal["auto", "json", "text"]) -> None:
-    """Events as JSON lines, or as text on a terminal, to standard error."""
+    """Write log events to standard error, as JSON lines or as text."""
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -48,17 +48,17 @@ def set_up_logs(level: str, form: Literal["auto", "json", "text"]) -> None:
 
 
 class Metrics:
-    """What Prometheus sees. One registry per application, or files shared by worker processes."""
+    """The metrics for Prometheus: one registry per application, or files that worker processes share."""
 
     media_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = self._counter(
-            "router_requests", "Requests answered or given up", ["model", "decision", "status"]
+            "router_requests", "Requests answered or abandoned", ["model", "decision", "status"]
         )
-        self.attempts = self._counter("router_attempts", "Calls of models", ["model", "status"])
-        self.cost_usd = self._counter("router_cost_usd", "Dollars spent", ["model"])
+        self.attempts = self._counter("router_attempts", "Model calls", ["model", "status"])
+        self.cost_usd = self._counter("router_cost_usd", "US dollars spent", ["model"])
         self.tokens = self._counter("router_tokens", "Tokens used", ["model", "kind"])
         self.feedback = self._counter("router_feedback", "Feedback events", ["status"])
         self.signals = self._counter("router_signals", "Implicit signals learned from", ["signal"])
@@ -69,7 +69,9 @@ class Metrics:
             "router_degraded", "Decisions made without a dependency", ["dependency"]
         )
         self.overhead_s = self._histogram("router_overhead_seconds", "The router's own time per request")
-        self.latency_s = self._histogram("router_latency_seconds", "Time of the answering call", ["model"])
+        self.latency_s = self._histogram(
+            "router_latency_seconds", "Time of the call that answered", ["model"]
+        )
         self.ttft_s = self._histogram("router_ttft_seconds", "Time to the first content", ["model"])
 
     def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
@@ -99,13 +101,13 @@ class Metrics:
         self.feedback.labels(learned.status).inc()
 
     def learned_signals(self, signals: Sequence[ImplicitSignal]) -> None:
-        for one in signals:
-            self.signals.labels(one.signal).inc()
+        for implicit in signals:
+            self.signals.labels(implicit.signal).inc()
 
     def exposition(self) -> bytes:
-        """The text that Prometheus scrapes; of all workers where there are several."""
+        """The text that Prometheus scrapes; it covers all worker processes."""
         if MULTIPROCESS_DIR not in os.environ:
             return generate_latest(self.registry)
-        everyone = CollectorRegistry()
-        MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
-        return generate_latest(everyone)
+        all_workers = CollectorRegistry()
+        MultiProcessCollector(all_workers)  # type: ignore[no-untyped-call]
+        return generate_latest(all_workers)
