@@ -1,4 +1,4 @@
-"""A router as a process, its provider, and what each client saw of them."""
+"""A router as a process, its provider, and the results of each client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def upstream() -> Iterator[ScriptedUpstream]:
 
 @pytest.fixture(scope="session")
 def router(workplace: Path, encoder_folder: Path, upstream: ScriptedUpstream) -> Iterator[RunningRouter]:
-    """One for all clients, with two models for each of them."""
+    """One router for all clients, with two models for each client."""
     folder = Path(tempfile.mkdtemp(dir=workplace))
     (folder / "data").mkdir()
     (folder / "data" / "encoder").symlink_to(encoder_folder)
@@ -54,12 +54,12 @@ def _arm(name: str, base_url: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def seen(router: RunningRouter) -> Callable[[str], dict[str, Any]]:
-    """What a client's program saw; it runs once."""
+    """Runs a client's program once, and returns what it saw."""
     return cache(lambda name: CLIENTS[name].run(router.url))
 
 
 def needs(missing: str | None) -> None:
-    """Skip for want of something, except where everything has to be there."""
+    """Skip the test if something is missing; fail it on CI."""
     if missing is not None and os.environ.get("CI") == "true":
         pytest.fail(missing)
     if missing is not None:

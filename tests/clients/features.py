@@ -1,17 +1,17 @@
-"""What is tried with every client, and what each of them has to see."""
+"""The features that every client tries, with the results that it must see."""
 
 from __future__ import annotations
 
 from typing import Any
 
 HELLO = "Hello there."
-TOLD = "The tool says: sunny in Paris"
+TOOL_ANSWER = "The tool says: sunny in Paris"
 
 SEEN: dict[str, Any] = {
     "plain": HELLO,
     "stream": HELLO,
     "async": HELLO,
-    "tools": {"name": "weather", "arguments": {"city": "Paris"}, "answer": TOLD},
+    "tools": {"name": "weather", "arguments": {"city": "Paris"}, "answer": TOOL_ANSWER},
     "streamed tools": {"name": "weather", "arguments": {"city": "Paris"}},
     "structured output": {"city": "Paris", "population": 2},
     "usage": [11, 7],

@@ -1,4 +1,4 @@
-"""The clients, where each comes from, and what keeps it from being run."""
+"""The clients, how to start each one, and what it needs to run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TIMEOUT_S = 120.0
 
 
 class Program(Protocol):
-    """How a client's program is started."""
+    """A client's program."""
 
     def missing(self) -> str | None:
-        """What has to be installed first, if anything."""
+        """What must be installed first; None: nothing."""
         ...
 
     @property
@@ -64,7 +64,7 @@ class NodeProgram:
 
 @dataclass(frozen=True)
 class Client:
-    """A package as its users know it, and the features that its program tries."""
+    """A package, and the features that its program tries."""
 
     name: str
     program: Program
@@ -81,11 +81,11 @@ class Client:
 
     @property
     def models(self) -> list[str]:
-        """Two of its own, so that no other client's failures make them rest."""
+        """Two models of its own, so that other clients' failures do not open their circuit breakers."""
         return [f"{self.key}-a", f"{self.key}-b"]
 
     def run(self, url: str) -> dict[str, Any]:
-        """What the package made of every feature."""
+        """Run the program, and return the package's result of every feature."""
         done = subprocess.run(
             self.program.command,
             cwd=REPOSITORY,

@@ -1,4 +1,4 @@
-"""Every client and every feature of it."""
+"""Every feature of every client."""
 
 from __future__ import annotations
 

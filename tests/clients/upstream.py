@@ -1,4 +1,4 @@
-"""The provider behind the router: it answers, and misbehaves, as the last user message asks it to."""
+"""The provider behind the router: it answers or fails as the last user message tells it to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ScriptedUpstream(ThreadingHTTPServer):
     """Speaks Chat Completions on a free port of this machine.
 
     A model named `<client>-<letter>` belongs to that client; its failures are counted with those of its
-    siblings, so that every client meets the same ones.
+    siblings, so that every client meets the same failures.
     """
 
     daemon_threads = True
@@ -39,14 +39,14 @@ class ScriptedUpstream(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def failure(self, body: Json) -> int | None:
-        """The status that this call fails with, if it shall."""
-        asked = _last_text(body)
-        wanted = FAILURE.search(asked)
-        if wanted is None:
+        """The status that this call must fail with; None: it must succeed."""
+        prompt = _last_text(body)
+        failure = FAILURE.search(prompt)
+        if failure is None:
             return None
-        call = (body["model"].rpartition("-")[0], asked)
+        call = (body["model"].rpartition("-")[0], prompt)
         self._failed[call] += 1
-        return int(wanted[2]) if self._failed[call] <= int(wanted[1]) else None
+        return int(failure[2]) if self._failed[call] <= int(failure[1]) else None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
         if (status := self.server.failure(body)) is not None:
-            self._send(status, "application/json", {"error": {"message": "as asked", "type": "x"}})
+            self._send(status, "application/json", {"error": {"message": "as requested", "type": "x"}})
         elif body["stream"]:
             self._stream(body)
         else:
@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
     def _stream(self, body: Json) -> None:
-        """Chunks; without a length, so closing the connection ends the body, sound or not."""
+        """Send chunks without a length, so that closing the connection ends the body."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -118,9 +118,9 @@ def _whole(body: Json) -> Json:
 def _deltas(body: Json) -> list[Json]:
     if _calls_a_tool(body):
         start = {"index": 0, **_tool_call(body, "")}
-        pieces = [{"index": 0, "function": {"arguments": piece}} for piece in ARGUMENTS]
+        fragments = [{"index": 0, "function": {"arguments": part}} for part in ARGUMENTS]
         return [{"role": "assistant", "content": None, "tool_calls": [start]}] + [
-            {"tool_calls": [piece]} for piece in pieces
+            {"tool_calls": [fragment]} for fragment in fragments
         ]
     return [{"role": "assistant", "content": ""}, *({"content": word} for word in _words(body))]
 

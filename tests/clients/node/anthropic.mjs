@@ -19,15 +19,15 @@ const tools = [
   },
 ];
 
-const asked = (text = "Hi", more) => ({
+const request = (text = "Hi", more) => ({
   model: "auto",
   max_tokens: 100,
   messages: [{ role: "user", content: text }],
   ...more,
 });
-const create = (text, more) => client.messages.create(asked(text, more));
+const create = (text, more) => client.messages.create(request(text, more));
 const plain = async (text, more) => (await create(text, more)).content[0].text;
-const stream = (text) => client.messages.stream(asked(text)).finalText();
+const stream = (text) => client.messages.stream(request(text)).finalText();
 const counted = (usage) => [usage.input_tokens, usage.output_tokens];
 const used = (message) => message.content.find((block) => block.type === "tool_use");
 const called = (message) => ({ name: used(message).name, arguments: used(message).input });
@@ -54,11 +54,11 @@ const features = {
     ];
     return { ...called(message), answer: await plain("", { messages, tools }) };
   },
-  "streamed tools": async () => called(await client.messages.stream(asked("Hi", { tools })).finalMessage()),
+  "streamed tools": async () => called(await client.messages.stream(request("Hi", { tools })).finalMessage()),
   "structured output": async () =>
     JSON.parse(await plain("Hi", { output_config: { format: { type: "json_schema", schema: city } } })),
   usage: async () => counted((await create()).usage),
-  "streamed usage": async () => counted((await client.messages.stream(asked()).finalMessage()).usage),
+  "streamed usage": async () => counted((await client.messages.stream(request()).finalMessage()).usage),
   "bad field": () => refused(() => create("Hi", { top_p: 7 }), Anthropic.BadRequestError, "top_p"),
   "unknown model": () => refused(() => create("Hi", { model: "gpt-0" }), Anthropic.NotFoundError, "gpt-0"),
   "upstream 500": () => plain("fail 1 time with 500"),

@@ -29,10 +29,10 @@ const called = (message) => {
 };
 
 async function stream(text) {
-  let said = "";
+  let answer = "";
   for await (const chunk of await create({ messages: user(text), stream: true }))
-    said += chunk.choices[0]?.delta.content ?? "";
-  return said;
+    answer += chunk.choices[0]?.delta.content ?? "";
+  return answer;
 }
 
 async function refused(call, type, named) {
@@ -57,8 +57,8 @@ const features = {
   "streamed tools": async () =>
     called(await client.chat.completions.stream({ model: "auto", messages: user(), tools }).finalMessage()),
   async "structured output"() {
-    const asked = { model: "auto", messages: user(), response_format: zodResponseFormat(City, "city") };
-    return (await client.chat.completions.parse(asked)).choices[0].message.parsed;
+    const request = { model: "auto", messages: user(), response_format: zodResponseFormat(City, "city") };
+    return (await client.chat.completions.parse(request)).choices[0].message.parsed;
   },
   usage: async () => counted((await create()).usage),
   async "streamed usage"() {

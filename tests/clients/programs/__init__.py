@@ -1,1 +1,1 @@
-"""One program per client. They run in an environment without the service; of ours they import `telling`."""
+"""One program per client. They run in an environment without the service and import only `harness`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import anthropic
 
-from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, append_events, raises, refused
+from tests.clients.programs.harness import CITY_SCHEMA, HEADERS, KEY, URL, raises, refused, report
 
 OPTIONS: Any = {"base_url": URL, "api_key": KEY, "default_headers": HEADERS}
 client = anthropic.Anthropic(**OPTIONS)
@@ -20,46 +20,46 @@ TOOLS: Any = [
 ]
 
 
-def asked(text: str = "Hi", model: str = "auto", **more: Any) -> Any:
+def request(text: str = "Hi", model: str = "auto", **more: Any) -> Any:
     return {"model": model, "max_tokens": 100, "messages": [{"role": "user", "content": text}], **more}
 
 
 def plain(text: str = "Hi", **more: Any) -> Any:
-    return client.messages.create(**asked(text, **more)).content[0].text
+    return client.messages.create(**request(text, **more)).content[0].text
 
 
 def stream(text: str = "Hi") -> str:
-    with client.messages.stream(**asked(text)) as events:
+    with client.messages.stream(**request(text)) as events:
         return "".join(events.text_stream)
 
 
 def asynchronous() -> str:
     async def ask() -> str:
         async with anthropic.AsyncAnthropic(**OPTIONS) as asynchronous:
-            whole: Any = await asynchronous.messages.create(**asked())
-            async with asynchronous.messages.stream(**asked()) as events:
-                said = "".join([text async for text in events.text_stream])
-        assert said == whole.content[0].text
-        return said
+            whole: Any = await asynchronous.messages.create(**request())
+            async with asynchronous.messages.stream(**request()) as events:
+                text = "".join([text async for text in events.text_stream])
+        assert text == whole.content[0].text
+        return text
 
     return asyncio.run(ask())
 
 
 def tools() -> Any:
-    message = client.messages.create(**asked(tools=TOOLS))
+    message = client.messages.create(**request(tools=TOOLS))
     call = next(block for block in message.content if block.type == "tool_use")
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny in Paris"}
     turns = [
-        *asked()["messages"],
+        *request()["messages"],
         {"role": "assistant", "content": message.content},
         {"role": "user", "content": [result]},
     ]
-    answer = client.messages.create(**{**asked(tools=TOOLS), "messages": turns})
+    answer = client.messages.create(**{**request(tools=TOOLS), "messages": turns})
     return {"name": call.name, "arguments": call.input, "answer": answer.content[0].text}
 
 
 def streamed_tools() -> Any:
-    with client.messages.stream(**asked(tools=TOOLS)) as events:
+    with client.messages.stream(**request(tools=TOOLS)) as events:
         message = events.get_final_message()
     call = next(block for block in message.content if block.type == "tool_use")
     return {"name": call.name, "arguments": call.input}
@@ -71,17 +71,17 @@ def structured() -> Any:
 
 
 def usage() -> Any:
-    told = client.messages.create(**asked()).usage
-    return [told.input_tokens, told.output_tokens]
+    counts = client.messages.create(**request()).usage
+    return [counts.input_tokens, counts.output_tokens]
 
 
 def streamed_usage() -> Any:
-    with client.messages.stream(**asked()) as events:
-        told = events.get_final_message().usage
-    return [told.input_tokens, told.output_tokens]
+    with client.messages.stream(**request()) as events:
+        counts = events.get_final_message().usage
+    return [counts.input_tokens, counts.output_tokens]
 
 
-append_events(
+report(
     {
         "plain": plain,
         "stream": stream,

@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 
-from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, append_events, raises, refused
+from tests.clients.programs.harness import CITY_SCHEMA, HEADERS, KEY, URL, raises, refused, report
 
 
 def forecast(city: str) -> str:
@@ -33,9 +33,9 @@ def stream(text: str = "Hi") -> str:
 def asynchronous() -> str:
     async def ask() -> str:
         whole = await chat().ainvoke("Hi")
-        pieces = [str(chunk.content) async for chunk in chat().astream("Hi")]
-        assert "".join(pieces) == whole.content
-        return "".join(pieces)
+        texts = [str(chunk.content) async for chunk in chat().astream("Hi")]
+        assert "".join(texts) == whole.content
+        return "".join(texts)
 
     return asyncio.run(ask())
 
@@ -57,17 +57,17 @@ def streamed_tools() -> Any:
 
 
 def usage() -> Any:
-    told: Any = chat().invoke("Hi")
-    return [told.usage_metadata["input_tokens"], told.usage_metadata["output_tokens"]]
+    answer: Any = chat().invoke("Hi")
+    return [answer.usage_metadata["input_tokens"], answer.usage_metadata["output_tokens"]]
 
 
 def streamed_usage() -> Any:
     first, *rest = chat(stream_usage=True).stream("Hi")
-    told: Any = sum(rest, first)
-    return [told.usage_metadata["input_tokens"], told.usage_metadata["output_tokens"]]
+    answer: Any = sum(rest, first)
+    return [answer.usage_metadata["input_tokens"], answer.usage_metadata["output_tokens"]]
 
 
-append_events(
+report(
     {
         "plain": lambda: chat().invoke("Hi").content,
         "stream": stream,

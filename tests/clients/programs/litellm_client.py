@@ -9,7 +9,7 @@ from typing import Any
 import litellm
 from pydantic import BaseModel
 
-from tests.clients.programs.telling import HEADERS, KEY, URL, append_events, raises, refused
+from tests.clients.programs.harness import HEADERS, KEY, URL, raises, refused, report
 
 OPTIONS: Any = {"api_base": f"{URL}/v1", "api_key": KEY, "extra_headers": HEADERS}
 TOOLS: Any = [
@@ -45,14 +45,14 @@ def stream(text: str = "Hi") -> str:
 
 
 def asynchronous() -> str:
-    async def said() -> str:
+    async def stream_text() -> str:
         whole = await litellm.acompletion("openai/auto", user(), **OPTIONS)
         chunks = await litellm.acompletion("openai/auto", user(), stream=True, **OPTIONS)
-        pieces = [chunk.choices[0].delta.content or "" async for chunk in chunks]
-        assert "".join(pieces) == whole.choices[0].message.content
-        return "".join(pieces)
+        texts = [chunk.choices[0].delta.content or "" async for chunk in chunks]
+        assert "".join(texts) == whole.choices[0].message.content
+        return "".join(texts)
 
-    return asyncio.run(said())
+    return asyncio.run(stream_text())
 
 
 def tools() -> Any:
@@ -79,8 +79,8 @@ def structured() -> Any:
 
 
 def usage() -> Any:
-    told = ask(user()).usage
-    return [told.prompt_tokens, told.completion_tokens]
+    usage = ask(user()).usage
+    return [usage.prompt_tokens, usage.completion_tokens]
 
 
 def streamed_usage() -> Any:
@@ -88,7 +88,7 @@ def streamed_usage() -> Any:
     return [last.usage.prompt_tokens, last.usage.completion_tokens]
 
 
-append_events(
+report(
     {
         "plain": plain,
         "stream": stream,

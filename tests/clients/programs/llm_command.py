@@ -1,4 +1,4 @@
-"""The `llm` command line, as somebody types it: a model of its own in its configuration file."""
+"""The `llm` command line, with the router's models in its configuration file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.clients.programs.telling import CITY_SCHEMA, HEADERS, KEY, URL, append_events
+from tests.clients.programs.harness import CITY_SCHEMA, HEADERS, KEY, URL, report
 
 FOLDER = Path(tempfile.mkdtemp())
 MODEL = {
@@ -37,7 +37,7 @@ def llm(*arguments: str, model: str = "my-auto") -> subprocess.CompletedProcess[
     )
 
 
-def said(*arguments: str) -> str:
+def output(*arguments: str) -> str:
     done = llm(*arguments)
     return done.stdout.strip() or done.stderr
 
@@ -68,22 +68,22 @@ def broken() -> str:
     return "error" if done.returncode == 1 and "Error" in done.stderr else done.stdout
 
 
-append_events(
+report(
     {
-        "plain": lambda: said("--no-stream", "Hi"),
-        "stream": lambda: said("Hi"),
+        "plain": lambda: output("--no-stream", "Hi"),
+        "stream": lambda: output("Hi"),
         "tools": lambda: tools("--no-stream"),
         "streamed tools": lambda: {k: v for k, v in tools().items() if k != "answer"},
         "structured output": lambda: json.loads(
-            said("--no-stream", "--schema", json.dumps(CITY_SCHEMA), "Hi")
+            output("--no-stream", "--schema", json.dumps(CITY_SCHEMA), "Hi")
         ),
         "usage": lambda: usage("--no-stream"),
         "streamed usage": usage,
         "bad field": lambda: refused(llm("-o", "max_tokens", "0", "Hi"), "max_tokens"),
         "unknown model": lambda: refused(llm("Hi", model="my-gpt-0"), "gpt-0"),
-        "upstream 500": lambda: said("--no-stream", "fail 1 time with 500"),
-        "upstream 429": lambda: said("--no-stream", "fail 1 time with 429"),
-        "comes back": lambda: said("--no-stream", "fail 2 times with 500"),
+        "upstream 500": lambda: output("--no-stream", "fail 1 time with 500"),
+        "upstream 429": lambda: output("--no-stream", "fail 1 time with 429"),
+        "comes back": lambda: output("--no-stream", "fail 2 times with 500"),
         "broken stream": broken,
     }
 )

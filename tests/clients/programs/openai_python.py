@@ -9,7 +9,7 @@ from typing import Any
 import openai
 from pydantic import BaseModel
 
-from tests.clients.programs.telling import HEADERS, KEY, URL, append_events, raises, refused
+from tests.clients.programs.harness import HEADERS, KEY, URL, raises, refused, report
 
 OPTIONS: Any = {"base_url": f"{URL}/v1", "api_key": KEY, "default_headers": HEADERS}
 client = openai.OpenAI(**OPTIONS)
@@ -56,9 +56,9 @@ def asynchronous() -> str:
         async with openai.AsyncOpenAI(**OPTIONS) as asynchronous:
             whole = await asynchronous.chat.completions.create(model="auto", messages=user())
             chunks = await asynchronous.chat.completions.create(model="auto", messages=user(), stream=True)
-            said = [choice.delta.content or "" async for chunk in chunks for choice in chunk.choices]
-        assert "".join(said) == whole.choices[0].message.content
-        return "".join(said)
+            texts = [choice.delta.content or "" async for chunk in chunks for choice in chunk.choices]
+        assert "".join(texts) == whole.choices[0].message.content
+        return "".join(texts)
 
     return asyncio.run(ask())
 
@@ -107,7 +107,7 @@ def unknown_model() -> Any:
     return client.chat.completions.create(model="gpt-0", messages=user())
 
 
-append_events(
+report(
     {
         "plain": plain,
         "stream": stream,

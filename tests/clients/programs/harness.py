@@ -1,4 +1,4 @@
-"""What every program needs: where the router is, and how to tell what was seen."""
+"""Gives every program the router's address, and reports what its package returned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 URL = os.environ["ROUTER_URL"]
-MODELS = os.environ["ROUTER_MODELS"]  # this client's own, so that no other client's failures touch them
+MODELS = os.environ["ROUTER_MODELS"]  # used by this client only
 HEADERS = {"X-Router-Models": MODELS}
 KEY = "any"
 CITY_SCHEMA = {
@@ -21,13 +21,13 @@ CITY_SCHEMA = {
 }
 
 
-def append_events(features: dict[str, Callable[[], Any]]) -> None:
-    """Try every feature, and print what came of each as JSON."""
+def report(features: dict[str, Callable[[], Any]]) -> None:
+    """Try every feature, and print the results as JSON."""
     print(json.dumps({name: _seen(feature) for name, feature in features.items()}))
 
 
 def refused(call: Callable[[], Any], error: type[Exception], *named: str) -> Any:
-    """The status of the package's error, and whether its message names these things."""
+    """The status of the package's error, and whether its message contains `named`."""
     try:
         return call()
     except error as raised:
@@ -35,7 +35,7 @@ def refused(call: Callable[[], Any], error: type[Exception], *named: str) -> Any
 
 
 def raises(call: Callable[[], Any], error: type[Exception]) -> Any:
-    """`"error"`, if the package raises that."""
+    """`"error"` if the package raises the error, otherwise the result."""
     try:
         return call()
     except error:
