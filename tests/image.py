@@ -1,8 +1,8 @@
-"""Run what the Dockerfile says, without a container engine: `python -m tests.image`.
+"""Run the instructions of the Dockerfile without a container engine: `python -m tests.image`.
 
-The build stage's COPY and RUN instructions are followed in a scratch folder in place of `/`; then the
-image's command is started with its own environment, its health check must pass, and SIGTERM must end it
-cleanly. What needs a container is left out: the base image, the user and the volume.
+The COPY and RUN instructions of the build stage run in a scratch folder in place of `/`. Then the image's
+command starts with its own environment, its health check must pass, and SIGTERM must end it cleanly. The
+base image, the user and the volume need a container and are left out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def stages(dockerfile: str) -> list[list[Instruction]]:
 
 
 def build(stage: list[Instruction], scratch: Path) -> None:
-    """Follow COPY and RUN."""
+    """Run the COPY and RUN instructions."""
     folder = scratch / "src"
     folder.mkdir()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -62,7 +62,7 @@ def copy(rest: str, folder: Path) -> None:
 
 
 def serve(stage: list[Instruction], scratch: Path) -> None:
-    """Start the image's command, wait until its health check passes, end it."""
+    """Start the image's command, wait until its health check passes, and end it."""
     folder = scratch / "app"
     folder.mkdir()
     for word, rest in stage:
