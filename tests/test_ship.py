@@ -1,4 +1,4 @@
-"""What is shipped beside the code: image, compose file, configurations. The commands in them are run."""
+"""The image, the compose file and the configurations that are shipped; their commands are run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str
 
 @contextmanager
 def answering(status: int) -> Iterator[int]:
-    """Something that answers /ready with this status; yields its port."""
+    """A server that answers /ready with this status; yields its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -83,7 +83,7 @@ def test_the_image_is_pinned_and_runs_as_an_unprivileged_user(dockerfile: str) -
     assert re.findall(r"^USER (\S+)$", dockerfile, re.M) == ["10001"]
 
 
-def test_the_image_leaves_it_to_its_user_who_may_reach_it(dockerfile: str) -> None:
+def test_the_image_does_not_set_host_or_allow_anonymous(dockerfile: str) -> None:
     assert not re.search(r"^(?!#).*\b(HOST|ALLOW_ANONYMOUS)=", dockerfile, re.M)
 
 
@@ -111,7 +111,7 @@ def test_the_health_check_asks_whether_the_service_is_ready(dockerfile: str, sta
     assert done.returncode == code
 
 
-def test_the_health_check_fails_where_nobody_listens(dockerfile: str) -> None:
+def test_the_health_check_fails_without_a_listener(dockerfile: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         done = run(*health_check(dockerfile), PORT=str(taken.getsockname()[1]))
@@ -159,10 +159,10 @@ def test_every_image_is_pinned(compose: dict[str, Any]) -> None:
 def test_every_server_has_a_health_check(compose: dict[str, Any]) -> None:
     without = {name for name, service in compose["services"].items() if "healthcheck" not in service}
 
-    assert without == {"router"}  # whose image has one
+    assert without == {"router"}  # its image has one
 
 
-def test_the_compose_file_holds_no_secret(compose: dict[str, Any]) -> None:
+def test_the_compose_file_contains_no_secret(compose: dict[str, Any]) -> None:
     values = {n: v for s in compose["services"].values() for n, v in s.get("environment", {}).items()}
 
     assert all(v == "" or v.startswith("${") for n, v in values.items() if re.search("PASSWORD|KEY", n))
@@ -180,7 +180,7 @@ def test_the_routers_environment_is_one_it_understands(compose: dict[str, Any]) 
     assert settings.qdrant_url == "http://qdrant:6334"
 
 
-def test_prometheus_is_told_where_the_router_is(compose: dict[str, Any]) -> None:
+def test_prometheus_scrapes_the_router(compose: dict[str, Any]) -> None:
     configuration = yaml.safe_load(compose["configs"]["prometheus"]["content"])
 
     assert configuration["scrape_configs"][0]["static_configs"] == [{"targets": ["router:8080"]}]
@@ -210,7 +210,7 @@ def test_qdrants_health_check_works(compose: dict[str, Any], qdrant_server: Qdra
 
 
 def interpolated(value: str) -> str:
-    """The value as compose makes it, with POSTGRES_PASSWORD set and nothing else."""
+    """The value that compose makes if only POSTGRES_PASSWORD is set."""
     return "s3 cret" if value.startswith("${POSTGRES_PASSWORD") else re.sub(r"\$\{\w+:-\}", "", value)
 
 
@@ -218,7 +218,7 @@ def interpolated(value: str) -> str:
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.name)
-def test_a_shipped_configuration_is_accepted_and_holds_no_secret(path: Path) -> None:
+def test_a_shipped_configuration_is_accepted_and_contains_no_secret(path: Path) -> None:
     settings = load_settings(path, {})
 
     assert settings.database_url is None

@@ -1,4 +1,4 @@
-"""The service that most tests talk to."""
+"""The service that most tests use."""
 
 from __future__ import annotations
 

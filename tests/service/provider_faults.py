@@ -1,4 +1,4 @@
-"""What can go wrong behind the router, and what it makes of that: tests play it, the docs print it."""
+"""The faults of a provider, with their effects: tests play them, docs/faults.md lists them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.service.providers.scripted import (
     streams,
 )
 
-Port = Literal["refuses", "ignores"]  # what becomes of a connection where no server answers
+Port = Literal["refuses", "ignores"]  # how a port without a server treats a connection
 Moment = Literal["whole", "before", "after"]
 
 ROLE = event(piece(""))
@@ -28,7 +28,7 @@ HTML = b"<html><body>Welcome to the proxy</body></html>"
 
 
 def begins(body: bytes, content_type: str, then: Script) -> Script:
-    """Headers and these bytes of a longer answer, then what `then` does."""
+    """Send headers and these bytes of a longer answer, then run `then`."""
 
     async def script(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": "1000"})
@@ -50,13 +50,14 @@ def raw(body: bytes, content_type: str) -> Script:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One fault of a provider.
 
     Args:
-        whole: what the upstream does to a request that is not streamed; None: it cannot happen to one.
-        before, after: to a streamed one, before and after its first content; None likewise.
-        error: what the attempt ends with.
-        breaker: what the breaker makes of one such failure.
+        whole: what the upstream does to a request without a stream; None: the fault cannot happen.
+        before: what it does to a stream before the first content; None: the fault cannot happen.
+        after: what it does to a stream after the first content; None: the fault cannot happen.
+        error: the error of the attempt.
+        breaker: the effect of one such failure on the circuit breaker.
     """
 
     name: str
@@ -71,16 +72,16 @@ class Fault:
 
 
 def row(fault: Fault) -> tuple[str, ...]:
-    """The fault as docs/faults.md has it."""
+    """The row of the fault in docs/faults.md."""
     before = ["another model answers" if script else "n/a" for script in (fault.whole, fault.before)]
     after = "error event, no clean ending" if fault.after else "n/a"
     return (fault.name, f"`{fault.error}`", fault.breaker, *before, after)
 
 
 def status(code: int, error: str, breaker: str = "counts", **headers: str) -> Fault:
-    named = " with `Retry-After`" if headers else " without `Retry-After`" if code == 429 else ""
+    header = " with `Retry-After`" if headers else " without `Retry-After`" if code == 429 else ""
     script = refuses(code, headers=headers)
-    return Fault(f"status {code}{named}", script, script, None, error, breaker)
+    return Fault(f"status {code}{header}", script, script, None, error, breaker)
 
 
 FAULTS = (

@@ -1,4 +1,4 @@
-"""The application over real HTTP, for clients that bring their own connection."""
+"""Serves the application over real HTTP, for clients that open their own connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def serving(world: World) -> AsyncIterator[int]:
 
 
 class StartedServer(uvicorn.Server):
-    """Tells when it listens, and leaves signals to the test run."""
+    """Sets `is_up` when it listens, and leaves signals to the test run."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

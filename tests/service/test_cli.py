@@ -8,7 +8,7 @@ from service.cli import main
 
 
 @pytest.mark.parametrize("key", ["max_similar_requests: 1000", "escalation: true"])
-def test_a_candidate_that_no_log_can_tell_of_is_refused_with_exit_code_3(
+def test_a_candidate_that_no_log_can_judge_is_rejected_with_exit_code_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
 ) -> None:
     candidate = tmp_path / "candidate.yaml"
@@ -20,14 +20,14 @@ def test_a_candidate_that_no_log_can_tell_of_is_refused_with_exit_code_3(
     assert capsys.readouterr().out.startswith("2026-11-01 00:00 to ")
 
 
-def test_a_candidate_that_is_not_there_is_told_in_one_line(
+def test_a_missing_candidate_is_reported_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", "--config", str(tmp_path / "nothing.yaml")]) == 1
 
-    told = capsys.readouterr().err
-    assert told.startswith("router: --config: cannot read ")
-    assert told.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("router: --config: cannot read ")
+    assert errors.count("\n") == 1
 
 
 def test_a_range_that_ends_before_it_begins_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,20 +36,20 @@ def test_a_range_that_ends_before_it_begins_is_refused(capsys: pytest.CaptureFix
     assert "--since must be before --until" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("given", ["yesterday", "7x", "999999999d", "2026-11-28T99:00"])
-def test_a_moment_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], given: str) -> None:
+@pytest.mark.parametrize("time", ["yesterday", "7x", "999999999d", "2026-11-28T99:00"])
+def test_an_invalid_time_is_rejected(capsys: pytest.CaptureFixture[str], time: str) -> None:
     with pytest.raises(SystemExit):
-        main(["evaluate", "--config", "any.yaml", "--since", given])
+        main(["evaluate", "--config", "any.yaml", "--since", time])
 
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert (
-        f"--since: must be a moment (2026-11-24T08:00) or how long ago (7d, 12h, 30m), got {given!r}" in told
+        f"--since: must be a moment (2026-11-24T08:00) or how long ago (7d, 12h, 30m), got {time!r}" in errors
     )
 
 
 @pytest.mark.parametrize("command", [["evaluate", "--config", "any.yaml"], ["import", "any.jsonl"]])
 @pytest.mark.parametrize("tenant", ["", "two words", "t" * 129])
-def test_a_tenant_that_is_no_name_is_refused(
+def test_an_invalid_tenant_is_rejected(
     capsys: pytest.CaptureFixture[str], command: list[str], tenant: str
 ) -> None:
     with pytest.raises(SystemExit):

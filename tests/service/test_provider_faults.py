@@ -1,4 +1,4 @@
-"""Every fault of an upstream, met by the real service over HTTP, in each dialect, streamed and not."""
+"""Every fault of a provider, against the real service over HTTP, in each dialect, streamed and not."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from tests.service.served import serving
 from tests.service.world import World, opened
 
 FAULTS_PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
-SOUND, SOUND_STREAM = (
+HEALTHY, HEALTHY_STREAM = (
     answers(completion("All well.")),
     streams(event(piece("All well.")), event(piece(finish_reason="stop")), b"data: [DONE]\n\n"),
 )
 
 
 class Dialect(Protocol):
-    """How a caller of that dialect asks, and reads what it gets."""
+    """How a client of the dialect sends a request and reads the answer."""
 
     path: str
     unavailable: Mapping[
         str, tuple[int, str]
     ]  # by the attempt's error: status and kind when no model answered
-    broken_off: str  # kind of error in the middle of a stream
+    broken_off: str  # kind of the error in the middle of a stream
 
     def text(self, response: httpx.Response) -> str: ...
 
     def ends_cleanly(self, response: httpx.Response) -> bool: ...
 
     def error(self, response: httpx.Response) -> str:
-        """The kind of the error that is the whole answer, or the last event."""
+        """The kind of the error, which is the whole answer or its last event."""
         ...
 
 
@@ -112,7 +112,7 @@ def events(response: httpx.Response) -> list[Json]:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The service with a model that has a fault and, unless it is alone, a sound one."""
+    """The service with a faulty model and a healthy one."""
 
     world: World
     http: httpx.AsyncClient
@@ -134,7 +134,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 async def scene(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Scene]:
     bad = Arm("bad", "openai", "bad", base_url=upstream.base_url)
     good = Arm("good", "openai", "good", base_url=upstream.base_url)
-    # Without confidence the default model answers: the bad one is always asked first.
+    # Confidence is never reached, so the default model, the bad one, is always called first.
     async with opened(tmp_path, [bad, good], min_confidence_score=1.0, propensity_floor=0.0) as world:
         model_client = ProviderClients({"openai": OpenAICompatibleClient({}, world.clock)})
         world.parts.completion = replace(world.parts.completion, model_client=model_client)
@@ -145,10 +145,10 @@ async def scene(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Scene]:
 
 @contextmanager
 def played(scene: Scene, fault: Fault, moment: Moment) -> Iterator[None]:
-    """The bad model does this; the good one answers well."""
+    """The bad model has the fault at this moment; the good one answers."""
     script = fault.scripts(moment)
     assert script is not None
-    scene.upstream.script = SOUND if moment == "whole" else SOUND_STREAM
+    scene.upstream.script = HEALTHY if moment == "whole" else HEALTHY_STREAM
     if not isinstance(script, str):
         scene.upstream.by_model["bad"] = script
         change_bad(scene, timeout_s=patience_s(fault, moment))
@@ -160,7 +160,7 @@ def played(scene: Scene, fault: Fault, moment: Moment) -> Iterator[None]:
 
 
 def patience_s(fault: Fault, moment: Moment) -> float:
-    """Short where the time has to run out, though not before a first content that has to come."""
+    """The timeout of the bad model: short if it must expire, but long enough for a first content."""
     if fault.error != "ProviderTimeout":
         return 60.0
     return 1.5 if moment == "after" else 0.1
@@ -174,20 +174,20 @@ def change_bad(scene: Scene, **changes: Any) -> None:
 
 @contextmanager
 def no_server(port: Port) -> Iterator[str]:
-    """An address where no connection is ever accepted."""
+    """An address that accepts no connection."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         address = listening.getsockname()
-        waiting: list[socket.socket] = []
+        queued: list[socket.socket] = []
         if port == "ignores":
             listening.listen(0)
-            waiting = [socket.socket() for _ in range(3)]  # they fill the queue, so that nobody else gets in
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(address)
+            queued = [socket.socket() for _ in range(3)]  # they fill the queue of the listener
+        for connection in queued:
+            connection.setblocking(False)
+            connection.connect_ex(address)
         yield f"http://127.0.0.1:{address[1]}"
-        for one in waiting:
-            one.close()
+        for connection in queued:
+            connection.close()
 
 
 def is_stream(response: httpx.Response) -> bool:
@@ -204,24 +204,24 @@ def cases(*moments: Moment) -> list[object]:
 
 
 def state_of_bad(scene: Scene) -> str:
-    """What the breaker made of the failure, in the words of the table."""
+    """The effect on the circuit breaker, in the words of the table."""
     bad = scene.world.parts.catalog.find("bad")
-    standing = scene.world.parts.catalog.breaker.state_of(bad)
-    match standing.condition, scene.world.parts.catalog.breaker.reopens_in_s(bad):
+    state = scene.world.parts.catalog.breaker.state_of(bad)
+    match state.condition, scene.world.parts.catalog.breaker.reopens_in_s(bad):
         case "closed", _:
-            return "counts" if standing.n_failures == 1 else "nothing"
+            return "counts" if state.n_failures == 1 else "nothing"
         case "open", 7.0:
             return "cools down as asked"
         case "open", 30.0:
             return "cools down"
         case "open", 300.0:
             return "cools down long"
-    return f"{standing}"
+    return f"{state}"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
 @pytest.mark.parametrize(("fault", "moment"), cases("whole", "before"))
-async def test_before_the_first_content_another_model_takes_over_unseen(
+async def test_before_the_first_content_another_model_answers(
     scene: Scene, dialect: Dialect, fault: Fault, moment: Moment
 ) -> None:
     with played(scene, fault, moment):
@@ -283,9 +283,7 @@ async def test_after_the_first_content_the_stream_ends_with_an_error_and_no_othe
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_request_that_a_provider_finds_faulty_is_not_held_against_it(
-    scene: Scene, stream: bool
-) -> None:
+async def test_a_rejected_request_does_not_count_against_the_model(scene: Scene, stream: bool) -> None:
     scene.upstream.script = scripted.refuses(400, "temperature is too high", param="temperature")
 
     response = await scene.ask(DIALECTS["openai"], stream=stream)

@@ -1,4 +1,4 @@
-"""A whole service around fakes: real parts, one application, a client."""
+"""A whole service with fakes behind it: real parts, one application, a client."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ ARMS = (SMALL, MEDIUM, LARGE)
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What a test can look at, and turn off."""
+    """The parts that a test can inspect and switch off."""
 
     store: FakeStore
     memory: FakeMemory
@@ -97,7 +97,7 @@ class World:
         return await self.http.post("/feedback", json={"request_id": request_id, "score": score, **more})
 
     async def record(self, request_id: str) -> Json:
-        """GET /requests/{request_id}, once everything under way in the background is done."""
+        """GET /requests/{request_id}, once the background tasks are done."""
         await self.background.drain(5.0)
         response = await self.http.get(f"/requests/{request_id}")
         assert response.status_code == 200, response.text
@@ -120,12 +120,12 @@ async def opened(
     store: FakeStore | None = None,
     **knobs: Any,
 ) -> AsyncIterator[World]:
-    """The service with these settings.
+    """Open the service with these settings.
 
     Args:
-        folder: where its spool is.
-        spool_bytes: 0: nothing can be kept while the store is down.
-        store: of another replica; None: its own.
+        folder: the folder of its spool.
+        spool_bytes: the size of its spool; 0: it cannot spool while the store is down.
+        store: the store of another replica; None: its own.
     """
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
     store = FakeStore() if store is None else store
@@ -183,10 +183,10 @@ def events_of(response: httpx.Response) -> list[Json | str]:
     """The data of every server-sent event; `[DONE]` as a string."""
     assert response.headers["content-type"].startswith("text/event-stream")
     data = [event.removeprefix("data: ") for event in response.text.split("\n\n") if event]
-    return [one if one == "[DONE]" else orjson.loads(one) for one in data]
+    return [event if event == "[DONE]" else orjson.loads(event) for event in data]
 
 
 def text_of(events: Sequence[Json | str]) -> str:
-    """What the model said over all events."""
+    """The text of the answer over all events."""
     choices = [c for event in events if isinstance(event, dict) for c in event.get("choices", [])]
     return "".join(choice["delta"].get("content") or "" for choice in choices)

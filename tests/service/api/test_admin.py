@@ -44,18 +44,18 @@ async def change(world: World, model_id: str, **changes: object) -> httpx.Respon
 
 
 async def listed(world: World) -> dict[str, Json]:
-    return {one["id"]: one for one in (await world.http.get("/admin/models")).json()["data"]}
+    return {model["id"]: model for model in (await world.http.get("/admin/models")).json()["data"]}
 
 
 async def rejected(world: World, request_id: str) -> dict[str, str]:
-    return {one["model"]: one["reason"] for one in (await world.record(request_id))["rejected"]}
+    return {arm["model"]: arm["reason"] for arm in (await world.record(request_id))["rejected"]}
 
 
 def known_names(response: httpx.Response) -> set[str]:
-    return {one["id"] for one in response.json()["data"]}
+    return {model["id"] for model in response.json()["data"]}
 
 
-# --- what there is
+# --- the list
 
 
 async def test_every_model_is_listed_with_its_state_price_and_evidence(world: World) -> None:
@@ -71,7 +71,7 @@ async def test_every_model_is_listed_with_its_state_price_and_evidence(world: Wo
     assert small["shadow"] is None
 
 
-async def test_without_the_store_the_admin_is_told_so(world: World) -> None:
+async def test_the_admin_api_answers_503_while_the_store_is_down(world: World) -> None:
     world.store.is_down = True
 
     for response in (await world.http.get("/admin/models"), await change(world, "large", state="draining")):
@@ -91,7 +91,7 @@ async def test_an_added_model_is_a_newcomer_that_answers_under_its_names(world: 
         assert (await world.ask(model=name)).json()["model"] == "new"
 
 
-async def test_a_newcomer_is_believed_to_be_better_than_models_without_evidence(world: World) -> None:
+async def test_a_newcomers_expected_reward_is_above_that_of_models_without_evidence(world: World) -> None:
     await add(world)
 
     body = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -173,7 +173,7 @@ async def test_the_login_in_a_configured_url_is_not_shown(tmp_path: Path) -> Non
 # --- draining and retiring
 
 
-async def test_a_draining_model_answers_only_who_names_it(world: World) -> None:
+async def test_a_draining_model_answers_only_requests_that_name_it(world: World) -> None:
     drained = await change(world, "medium", state="draining", reason="quota")
 
     await world.ask(request_id="r1")
@@ -185,7 +185,7 @@ async def test_a_draining_model_answers_only_who_names_it(world: World) -> None:
     assert named.json()["model"] == "medium"
 
 
-async def test_a_change_without_a_reason_leaves_the_one_given_before(world: World) -> None:
+async def test_a_change_without_a_reason_keeps_the_earlier_reason(world: World) -> None:
     await change(world, "medium", state="draining", reason="quota")
 
     repriced = await change(world, "medium", price={"input": 1, "output": 2})
@@ -193,7 +193,7 @@ async def test_a_change_without_a_reason_leaves_the_one_given_before(world: Worl
     assert (repriced.json()["state"], repriced.json()["reason"]) == ("draining", "quota")
 
 
-async def test_a_retry_of_what_a_draining_model_began_is_answered_by_it(world: World) -> None:
+async def test_a_draining_model_answers_the_retry_of_its_own_request(world: World) -> None:
     world.model_client.will("medium", Reply(error=ProviderBroken("not yet", status=500)))
     await world.ask(request_id="r1", model="medium")
     await change(world, "medium", state="draining")
@@ -203,7 +203,7 @@ async def test_a_retry_of_what_a_draining_model_began_is_answered_by_it(world: W
     assert again.json()["model"] == "medium"
 
 
-async def test_a_retired_model_does_not_exist_for_callers(world: World) -> None:
+async def test_a_retired_model_does_not_exist_for_clients(world: World) -> None:
     retired = await world.http.delete("/admin/models/medium")
 
     await world.ask(request_id="r1")
@@ -219,7 +219,9 @@ async def test_a_retired_model_does_not_exist_for_callers(world: World) -> None:
     assert (await listed(world))["medium"]["state"] == "retired"
 
 
-async def test_who_allows_a_retired_model_among_others_is_answered_by_the_others(world: World) -> None:
+async def test_a_request_that_allows_a_retired_model_is_answered_by_another_allowed_model(
+    world: World,
+) -> None:
     await world.http.delete("/admin/models/medium")
 
     answer = await world.ask(router={"models": ["medium", "large"]})
@@ -269,8 +271,8 @@ async def test_the_last_active_model_stays_active(tmp_path: Path) -> None:
 
 async def test_an_unknown_model_cannot_be_changed(world: World) -> None:
     for response in (
-        await change(world, "nobody", state="draining"),
-        await world.http.delete("/admin/models/nobody"),
+        await change(world, "unknown", state="draining"),
+        await world.http.delete("/admin/models/unknown"),
     ):
         assert response.status_code == 404
 
@@ -278,14 +280,14 @@ async def test_an_unknown_model_cannot_be_changed(world: World) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"reason": "none"}, {"state": "gone"}, {"price": {"input": 1}}, {"colour": "red"}]
 )
-async def test_a_change_that_says_nothing_or_too_much_is_refused(world: World, body: Json) -> None:
+async def test_an_empty_or_invalid_change_is_rejected(world: World, body: Json) -> None:
     assert (await change(world, "large", **body)).status_code == 400
 
 
 # --- prices
 
 
-async def test_believed_dollars_follow_a_new_price_at_once(world: World) -> None:
+async def test_expected_costs_follow_a_new_price_at_once(world: World) -> None:
     for i in range(20):
         await world.ask(f"question {i}", request_id=f"r{i}", model="large")
         await world.rate(f"r{i}", 0.5)
@@ -301,7 +303,7 @@ async def test_believed_dollars_follow_a_new_price_at_once(world: World) -> None
     assert (await world.record("later"))["outcome"]["cost_usd"] == pytest.approx(0.006)
 
 
-async def test_a_model_that_was_free_is_believed_to_have_cost_typical_requests(world: World) -> None:
+async def test_a_new_price_of_a_free_model_is_applied_to_typical_requests(world: World) -> None:
     await add(world, price={"input": 0, "output": 0})
     for i in range(50):
         await world.ask(request_id=f"r{i}", model="new")
@@ -311,15 +313,15 @@ async def test_a_model_that_was_free_is_believed_to_have_cost_typical_requests(w
     assert repriced.json()["evidence"]["mean_cost_usd"] == pytest.approx(0.013)
 
 
-async def test_the_budget_hears_of_a_new_price(tmp_path: Path) -> None:
+async def test_a_new_price_re_prices_the_window_of_the_pacer(tmp_path: Path) -> None:
     async with opened(tmp_path, budget_usd_per_request=0.001) as world:
         await world.ask(request_id="r1")
-        [weighed] = world.parts.router.pacer.window
+        [spend] = world.parts.router.pacer.window
 
         await change(world, "large", price={"input": 20, "output": 80})
 
         [again] = world.parts.router.pacer.window
-        factors = dict(zip(weighed.arms, again.dollars / weighed.dollars, strict=True))
+        factors = dict(zip(spend.arms, again.dollars / spend.dollars, strict=True))
         assert factors == pytest.approx({"small": 1.0, "medium": 1.0, "large": 10.0})
 
 
@@ -345,9 +347,9 @@ async def test_a_model_in_shadow_answers_unseen(world: World) -> None:
     assert (shadowed["model"], shadowed["status"]) == ("new", "ok")
     assert shadowed["cost_usd"] == pytest.approx(0.0003)
     assert {r["model"] for r in record["rejected"]} == {"new"}
-    shown = (await listed(world))["new"]
-    assert (shown["state"], shown["shadow"]["calls"], shown["shadow"]["errors"]) == ("shadow", 1, 0)
-    assert (shown["evidence"]["n_outcomes"], shown["evidence"]["n_rated"]) == (1, 0)
+    model = (await listed(world))["new"]
+    assert (model["state"], model["shadow"]["calls"], model["shadow"]["errors"]) == ("shadow", 1, 0)
+    assert (model["evidence"]["n_outcomes"], model["evidence"]["n_rated"]) == (1, 0)
 
 
 async def test_a_stream_is_answered_in_shadow_too(world: World) -> None:
@@ -358,7 +360,7 @@ async def test_a_stream_is_answered_in_shadow_too(world: World) -> None:
     assert len((await world.record("r1"))["shadow"]) == 1
 
 
-async def test_a_model_in_shadow_is_asked_in_the_callers_own_dialect(world: World) -> None:
+async def test_a_model_in_shadow_is_called_in_the_clients_dialect(world: World) -> None:
     await add(world, shadow=SHADOW)
     body = {"max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}], "a_field_of_tomorrow": 1}
 
@@ -369,7 +371,7 @@ async def test_a_model_in_shadow_is_asked_in_the_callers_own_dialect(world: Worl
     assert [native and native.body for native in world.model_client.natives] == [body, body]
 
 
-async def test_nobody_waits_for_a_model_in_shadow_nor_hears_that_it_failed(world: World) -> None:
+async def test_a_model_in_shadow_neither_delays_nor_fails_a_request(world: World) -> None:
     import asyncio
 
     done = asyncio.Event()
@@ -389,7 +391,7 @@ async def test_nobody_waits_for_a_model_in_shadow_nor_hears_that_it_failed(world
 @pytest.mark.parametrize(
     "body",
     [{"model": "large"}, {"router": {"learn": False}}, {"router": {"models": ["small"]}}],
-    ids=["pinned", "not to be learned from", "not allowed by the caller"],
+    ids=["pinned", "not learned from", "not allowed by the client"],
 )
 async def test_a_request_that_is_not_for_it_is_not_answered_in_shadow(world: World, body: Json) -> None:
     await add(world, shadow=SHADOW)
@@ -399,7 +401,7 @@ async def test_a_request_that_is_not_for_it_is_not_answered_in_shadow(world: Wor
     assert (await world.record("r1"))["shadow"] == []
 
 
-async def test_a_model_in_shadow_answers_nobody_who_names_it(world: World) -> None:
+async def test_a_request_cannot_name_a_model_in_shadow(world: World) -> None:
     await add(world, shadow=SHADOW)
 
     named = await world.ask(model="new")
@@ -419,7 +421,7 @@ async def test_only_its_share_is_answered_in_shadow(world: World) -> None:
     assert abs(n - 60) < 4 * (200 * 0.3 * 0.7) ** 0.5
 
 
-async def test_its_dollars_of_a_day_end_and_the_next_day_begins_anew(world: World) -> None:
+async def test_the_daily_budget_of_a_model_in_shadow_resets_on_the_next_day(world: World) -> None:
     await add(world, shadow={"share": 1, "usd_per_day": 0.00215})
 
     for i in range(10):
@@ -482,7 +484,7 @@ async def test_a_configured_model_needs_a_share_and_a_cap_to_go_into_shadow(worl
     assert changed.json()["state"] == "shadow"
 
 
-# --- who may
+# --- access
 
 
 @pytest.fixture

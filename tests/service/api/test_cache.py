@@ -56,18 +56,18 @@ async def test_a_retry_of_a_cached_request_is_no_second_decision(caching: World)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_retry_of_a_cached_request_whose_answer_is_forgotten_calls_a_model_and_says_so(
+async def test_a_retry_of_a_cached_request_calls_a_model_if_the_answer_has_expired(
     caching: World, stream: bool
 ) -> None:
     await caching.ask(request_id="r-1")
     await caching.ask(request_id="r-2", stream=stream)
     await caching.http.post("/cache/clear")
-    caching.model_client.will(ANY, Reply(words=(), error=BROKEN), Reply(words=("Anew.",)))
+    caching.model_client.will(ANY, Reply(words=(), error=BROKEN), Reply(words=("Again.",)))
 
     retry = await caching.ask(request_id="r-2", stream=stream)
 
     record = await caching.record("r-2")
-    assert "Anew." in retry.text
+    assert "Again." in retry.text
     assert retry.headers["X-Router-Decision"] == record["outcome"]["decision"] == "fallback"
     assert [attempt["status"] for attempt in record["attempts"]] == ["failed", "ok"]
     assert len(caching.store.decisions) == 2
@@ -122,7 +122,7 @@ async def test_without_the_knob_nothing_is_cached(world: World) -> None:
     assert (await world.http.get("/cache/stats")).json()["enabled"] is False
 
 
-async def test_what_a_retired_model_answered_is_not_given_again(caching: World) -> None:
+async def test_the_cache_does_not_return_answers_of_a_retired_model(caching: World) -> None:
     await caching.ask(model="medium")
     await caching.http.delete("/admin/models/medium")
 

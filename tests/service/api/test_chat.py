@@ -11,12 +11,12 @@ from service.providers.simulator.simulator import SIMULATED_ARMS
 from tests.fakes import ANY, Reply
 from tests.service.world import LARGE, MEDIUM, SMALL, World, error_of, events_of, opened, text_of
 
-BROKEN = ProviderBroken("the upstream lost its head", status=500)
+BROKEN = ProviderBroken("the upstream failed", status=500)
 PATHS = ["/chat/completions", "/v1/chat/completions"]
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_an_answer_is_a_chat_completion_under_the_name_of_the_arm_that_gave_it(
+async def test_an_answer_is_a_chat_completion_that_names_the_arm_that_answered(
     world: World, path: str
 ) -> None:
     body = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
@@ -35,19 +35,19 @@ async def test_an_answer_is_a_chat_completion_under_the_name_of_the_arm_that_gav
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_stream_carries_every_piece_and_ends_with_done(world: World, path: str) -> None:
+async def test_a_stream_carries_every_chunk_and_ends_with_done(world: World, path: str) -> None:
     body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
 
     response = await world.http.post(path, json=body, headers={"X-Request-ID": "r-1"})
 
     events = events_of(response)
-    pieces = [event for event in events if isinstance(event, dict)]
+    chunks = [event for event in events if isinstance(event, dict)]
     assert events[-1] == "[DONE]"
     assert text_of(events) == "Hello there."
-    assert {piece["object"] for piece in pieces} == {"chat.completion.chunk"}
-    assert {piece["model"] for piece in pieces} == {response.headers["X-Router-Model"]}
-    assert pieces[0]["choices"][0]["delta"]["role"] == "assistant"
-    assert [p["choices"][0]["finish_reason"] for p in pieces][-1] == "stop"
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert {chunk["model"] for chunk in chunks} == {response.headers["X-Router-Model"]}
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert [c["choices"][0]["finish_reason"] for c in chunks][-1] == "stop"
     assert response.headers["X-Request-ID"] == "r-1"
     assert response.headers["X-Accel-Buffering"] == "no"
 
@@ -66,7 +66,7 @@ async def test_the_decision_has_its_id_in_a_header(world: World, stream: bool) -
     ]
 
 
-async def test_nobody_who_did_not_ask_for_usage_gets_a_usage_chunk(world: World) -> None:
+async def test_a_stream_has_no_usage_chunk_unless_the_client_requests_it(world: World) -> None:
     plain = events_of(await world.ask(stream=True))
     refused = events_of(await world.ask(stream=True, stream_options={"include_usage": False}))
 
@@ -74,17 +74,17 @@ async def test_nobody_who_did_not_ask_for_usage_gets_a_usage_chunk(world: World)
     assert all(event["choices"] for event in [*plain, *refused] if isinstance(event, dict))
 
 
-async def test_usage_comes_in_one_closing_chunk_when_asked_for(world: World) -> None:
+async def test_usage_comes_in_one_closing_chunk_if_the_client_requests_it(world: World) -> None:
     events = events_of(await world.ask(stream=True, stream_options={"include_usage": True}))
 
-    pieces = [event for event in events if isinstance(event, dict)]
-    assert pieces[-1]["choices"] == []
-    assert pieces[-1]["usage"]["prompt_tokens"] == 100
-    assert pieces[-1]["usage"]["completion_tokens"] == 50
-    assert [piece["usage"] for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
+    chunks = [event for event in events if isinstance(event, dict)]
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"]["prompt_tokens"] == 100
+    assert chunks[-1]["usage"]["completion_tokens"] == 50
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
 
 
-async def test_no_log_line_holds_a_prompt_or_an_answer(world: World) -> None:
+async def test_no_log_line_contains_a_prompt_or_an_answer(world: World) -> None:
     world.model_client.will(ANY, Reply(error=BROKEN), Reply(words=("a hidden answer",)))
 
     with capture_logs() as events:
@@ -118,9 +118,9 @@ async def test_the_first_path_requires_a_request_id(world: World) -> None:
 async def test_the_openai_path_makes_a_request_id_that_feedback_can_name(world: World) -> None:
     response = await world.ask()
 
-    made = response.headers["X-Request-ID"]
-    assert made.startswith("req_")
-    assert (await world.rate(made, 1.0)).status_code == 202
+    request_id = response.headers["X-Request-ID"]
+    assert request_id.startswith("req_")
+    assert (await world.rate(request_id, 1.0)).status_code == 202
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -140,14 +140,14 @@ async def test_a_malformed_request_id_is_refused(world: World, path: str, bad: b
     assert response.headers["X-Request-ID"].startswith("req_")
 
 
-@pytest.mark.parametrize("odd", ["x" * 128, "!~{}|\\^`\"'<>", "a/b?c=d&e#f%20", "0"])
-async def test_an_odd_request_id_is_echoed_and_leads_back_to_its_request(world: World, odd: str) -> None:
-    response = await world.ask(request_id=odd)
+@pytest.mark.parametrize("unusual", ["x" * 128, "!~{}|\\^`\"'<>", "a/b?c=d&e#f%20", "0"])
+async def test_an_unusual_request_id_is_echoed_and_finds_its_request(world: World, unusual: str) -> None:
+    response = await world.ask(request_id=unusual)
 
-    assert response.headers["X-Request-ID"] == odd
-    assert (await world.rate(odd, 0.5)).json()["status"] == "applied"
-    assert (await world.record(quote(odd, safe="")))["request_id"] == odd
-    withdrawn = await world.http.delete(f"/feedback/{quote(odd, safe='')}")
+    assert response.headers["X-Request-ID"] == unusual
+    assert (await world.rate(unusual, 0.5)).json()["status"] == "applied"
+    assert (await world.record(quote(unusual, safe="")))["request_id"] == unusual
+    withdrawn = await world.http.delete(f"/feedback/{quote(unusual, safe='')}")
     assert withdrawn.json()["status"] == "withdrawn"
 
 
@@ -173,7 +173,7 @@ async def test_a_retry_is_a_further_attempt_of_the_same_decision_on_the_same_arm
     assert world.store.sums["default"][record["model"]].n_outcomes == 1
 
 
-async def test_a_retry_may_stream_what_was_asked_in_one_piece_only_under_another_id(world: World) -> None:
+async def test_a_retry_with_stream_changed_needs_another_request_id(world: World) -> None:
     await world.ask("Hi", request_id="r-1")
 
     response = await world.ask("Hi", request_id="r-1", stream=True)
@@ -194,7 +194,7 @@ async def test_another_body_under_a_known_request_id_is_a_conflict(world: World)
     assert len(world.model_client.calls) == 1
 
 
-async def test_a_retry_survives_the_failure_of_its_arm(world: World) -> None:
+async def test_a_retry_falls_back_when_its_arm_fails(world: World) -> None:
     first = await world.ask("Hi", request_id="r-1")
     world.model_client.will(first.headers["X-Router-Model"], Reply(error=BROKEN))
 
@@ -251,16 +251,16 @@ async def test_a_pinned_model_that_fails_is_not_replaced_by_another(world: World
 # --- options
 
 
-async def test_explain_adds_what_was_weighed_to_the_answer(world: World) -> None:
+async def test_explain_adds_the_decision_to_the_answer(world: World) -> None:
     answer = (await world.ask(router={"explain": True})).json()
 
-    weighed = answer["router"]["candidates"]
-    assert [candidate["model"] for candidate in weighed] == ["small", "medium", "large"]
-    assert sum(candidate["probability"] for candidate in weighed) == pytest.approx(1)
+    candidates = answer["router"]["candidates"]
+    assert [candidate["model"] for candidate in candidates] == ["small", "medium", "large"]
+    assert sum(candidate["probability"] for candidate in candidates) == pytest.approx(1)
     assert answer["router"]["draw"]["model"] == answer["model"]
 
 
-async def test_explain_adds_it_to_the_first_piece_of_a_stream_only(world: World) -> None:
+async def test_explain_adds_the_decision_to_the_first_chunk_of_a_stream_only(world: World) -> None:
     events = events_of(await world.ask(stream=True, headers={"X-Router-Explain": "true"}))
 
     assert ["router" in event for event in events if isinstance(event, dict)] == [True] + [False] * 3
@@ -287,7 +287,7 @@ async def test_the_providers_never_see_the_routers_own_options(world: World) -> 
     assert world.model_client.calls[0][1]["temperature"] == 0.5
 
 
-async def test_with_learn_off_feedback_is_kept_but_teaches_nothing(world: World) -> None:
+async def test_with_learn_off_feedback_is_stored_but_not_learned(world: World) -> None:
     await world.ask(request_id="r-1", router={"learn": False})
     before = await world.weigh("What is a bandit?")
 
@@ -306,7 +306,7 @@ async def test_a_request_can_narrow_the_models(world: World) -> None:
     assert {answer.headers["X-Router-Model"] for answer in answers} == {"large"}
 
 
-# --- what no model can do
+# --- requests that few or no models can answer
 
 
 async def test_a_prompt_longer_than_every_window_is_refused_as_openai_does(world: World) -> None:
@@ -320,13 +320,13 @@ async def test_a_prompt_longer_than_every_window_is_refused_as_openai_does(world
     assert len(error["message"]) < 1_000
 
 
-async def test_a_long_prompt_goes_to_a_model_that_can_hold_it(world: World) -> None:
+async def test_a_long_prompt_goes_to_a_model_with_a_large_enough_window(world: World) -> None:
     response = await world.ask("word " * 20_000)
 
     assert response.headers["X-Router-Model"] == LARGE.arm_id
 
 
-async def test_a_picture_goes_to_a_model_that_sees(world: World) -> None:
+async def test_an_image_goes_to_a_model_with_vision(world: World) -> None:
     content = [
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": "data:,"}},

@@ -21,7 +21,7 @@ async def test_an_answer_is_given_while_the_store_is_down(world: World) -> None:
     assert events_of(streamed)[-1] == "[DONE]"
 
 
-async def test_what_was_answered_while_the_store_was_down_is_logged_when_it_is_back(world: World) -> None:
+async def test_answers_given_while_the_store_was_down_are_logged_when_it_is_back(world: World) -> None:
     world.store.is_down = True
     await world.ask(request_id="r-1")
     await world.ask(request_id="r-1")
@@ -33,7 +33,7 @@ async def test_what_was_answered_while_the_store_was_down_is_logged_when_it_is_b
     assert (await world.rate("r-1", 1.0)).json()["status"] == "applied"
 
 
-async def test_a_retry_while_the_store_is_down_is_kept_with_what_was_logged_before(world: World) -> None:
+async def test_a_retry_while_the_store_is_down_is_spooled_with_the_first_attempt(world: World) -> None:
     await world.ask(request_id="r-1")
     world.store.is_down = True
     retry = await world.ask(request_id="r-1")
@@ -47,7 +47,7 @@ async def test_a_retry_while_the_store_is_down_is_kept_with_what_was_logged_befo
     assert record["outcome"]["model"] == retry.headers["X-Router-Model"]
 
 
-async def test_a_request_that_waits_to_be_written_is_not_called_unknown(world: World) -> None:
+async def test_a_request_in_the_spool_is_not_reported_as_unknown(world: World) -> None:
     world.store.is_down = True
     await world.ask(request_id="r-1")
     world.store.is_down = False
@@ -61,7 +61,7 @@ async def test_a_request_that_waits_to_be_written_is_not_called_unknown(world: W
     assert (await world.rate("r-2", 1.0)).status_code == 404
 
 
-async def test_an_answer_is_given_even_when_nothing_can_be_kept(tmp_path: Path) -> None:
+async def test_an_answer_is_given_even_when_the_spool_has_no_room(tmp_path: Path) -> None:
     async with opened(tmp_path, spool_bytes=0) as world:
         world.store.is_down = True
 
@@ -76,12 +76,12 @@ async def test_an_answer_is_given_when_the_store_comes_back_after_its_decision_w
 ) -> None:
     async with opened(tmp_path, spool_bytes=0) as world:
         world.store.is_down = True
-        goes_on = asyncio.Event()
-        world.model_client.will("large", Reply(until=goes_on))
+        proceeds = asyncio.Event()
+        world.model_client.will("large", Reply(until=proceeds))
         asking = asyncio.create_task(world.ask(request_id="r-1", model="large", stream=True))
         await world.model_client.asked.wait()
         world.store.is_down = False
-        goes_on.set()
+        proceeds.set()
 
         response = await asking
 
@@ -100,7 +100,7 @@ async def test_a_memory_that_is_down_gives_a_decision_without_neighbours(world: 
     assert (await world.record("r-1"))["degraded"] == ["memory"]
 
 
-async def test_a_decision_on_a_snapshot_never_filled_says_so(world: World) -> None:
+async def test_a_decision_without_loaded_evidence_is_marked_degraded(world: World) -> None:
     evidence = world.parts.router.evidence
     assert isinstance(evidence, FakeEvidence)
     evidence.is_loaded = False
@@ -135,7 +135,7 @@ async def test_an_encoder_that_is_down_gives_a_decision_without_context(world: W
     assert (await world.rate("r-1", 1.0)).json()["status"] == "applied"
 
 
-async def test_an_encoder_that_is_stuck_is_not_waited_for(tmp_path: Path) -> None:
+async def test_a_stuck_encoder_does_not_delay_a_decision(tmp_path: Path) -> None:
     async with opened(tmp_path, embedding_timeout_s=0.01) as world:
         world.encoder.is_stuck = True
 
@@ -145,7 +145,7 @@ async def test_an_encoder_that_is_stuck_is_not_waited_for(tmp_path: Path) -> Non
     assert response.headers["X-Router-Degraded"] == "encoder"
 
 
-async def test_everything_that_is_missing_is_named(world: World) -> None:
+async def test_every_unavailable_dependency_is_named(world: World) -> None:
     world.memory.is_down = world.store.is_down = True
 
     response = await world.ask()

@@ -1,4 +1,4 @@
-"""Clients that hang up, over real HTTP: the model behind the router must not go on at somebody's expense."""
+"""Clients that disconnect, over real HTTP: the model's call must end, because it costs money."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ async def upstream() -> AsyncIterator[RecordedUpstream]:
 
 @pytest.fixture
 def over() -> asyncio.Event:
-    """Set when the first request is over, whatever came of it."""
+    """Set when the first request is over, answered or not."""
     return asyncio.Event()
 
 
 @pytest.fixture
 async def world(tmp_path: Path, upstream: RecordedUpstream, over: asyncio.Event) -> AsyncIterator[World]:
-    """The service with a real caller of the upstream."""
+    """The service with a real client of the upstream."""
     arm = Arm(MODEL, "openai", MODEL, base_url=upstream.base_url)
     async with opened(tmp_path, [arm]) as world:
         model_client = ProviderClients({"openai": OpenAICompatibleClient({}, world.clock)})
@@ -84,7 +84,7 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_hanging_up_before_anything_came_cancels_the_models_call(
+async def test_a_disconnect_before_the_answer_cancels_the_models_call(
     world: World, upstream: RecordedUpstream, port: int, over: asyncio.Event, stream: bool
 ) -> None:
     upstream.script({MODEL: [HANGS_AT_ONCE]})
@@ -98,7 +98,7 @@ async def test_hanging_up_before_anything_came_cancels_the_models_call(
     assert record["outcome"]["status"] == record["attempts"][0]["status"] == "cancelled"
 
 
-async def test_hanging_up_in_the_middle_of_a_stream_cancels_the_models_call(
+async def test_a_disconnect_in_the_middle_of_a_stream_cancels_the_models_call(
     world: World, upstream: RecordedUpstream, port: int, over: asyncio.Event
 ) -> None:
     upstream.script({MODEL: [HANGS_HALFWAY]})
@@ -113,7 +113,9 @@ async def test_hanging_up_in_the_middle_of_a_stream_cancels_the_models_call(
     assert record["outcome"]["usage"]["completion_tokens"] > 0
 
 
-async def test_the_service_goes_on_for_others(world: World, upstream: RecordedUpstream, port: int) -> None:
+async def test_a_disconnect_does_not_disturb_other_clients(
+    world: World, upstream: RecordedUpstream, port: int
+) -> None:
     upstream.script({MODEL: [HANGS_AT_ONCE]})
     _, writer = await asking(port, stream=False)
     await upstream.until(lambda: upstream.tally[MODEL].calls == 1)
@@ -126,7 +128,7 @@ async def test_the_service_goes_on_for_others(world: World, upstream: RecordedUp
     assert upstream.tally[MODEL].finished == 5
 
 
-async def test_hanging_up_is_no_bug(
+async def test_a_disconnect_is_not_logged_as_a_bug(
     world: World, upstream: RecordedUpstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     upstream.script({MODEL: [HANGS_AT_ONCE]})
@@ -142,7 +144,7 @@ async def test_hanging_up_is_no_bug(
     assert caplog.records == []
 
 
-async def test_hanging_up_while_sending_the_body_is_no_bug_either(
+async def test_a_disconnect_while_the_body_is_sent_is_not_logged_as_a_bug(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     with capture_logs() as events:

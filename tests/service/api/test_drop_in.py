@@ -13,7 +13,7 @@ from tests.fakes import ANY, Reply
 from tests.service.world import World
 
 HI: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Hi"}]
-BROKEN = ProviderBroken("gone", status=500)
+BROKEN = ProviderBroken("upstream failed", status=500)
 
 
 @pytest.fixture
@@ -44,14 +44,16 @@ async def test_a_stream_reads_like_openais(client: AsyncOpenAI) -> None:
     )
 
     chunks = [chunk async for chunk in stream]
-    said = [choice.delta.content or "" for chunk in chunks for choice in chunk.choices]
-    assert "".join(said) == "Hello there."
+    texts = [choice.delta.content or "" for chunk in chunks for choice in chunk.choices]
+    assert "".join(texts) == "Hello there."
     assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.completion_tokens == 50
 
 
-async def test_the_routers_options_ride_in_extra_body_and_its_word_in_headers(client: AsyncOpenAI) -> None:
+async def test_the_routers_options_go_into_extra_body_and_its_answers_into_headers(
+    client: AsyncOpenAI,
+) -> None:
     raw = await client.chat.completions.with_raw_response.create(
         model="auto", messages=HI, extra_body={"router": {"models": ["large"], "explain": True}}
     )
@@ -90,9 +92,7 @@ async def test_a_prompt_too_long_raises_what_openai_raises(client: AsyncOpenAI) 
     assert error.value.code == "context_length_exceeded"
 
 
-async def test_the_client_comes_back_by_itself_when_all_models_failed(
-    world: World, client: AsyncOpenAI
-) -> None:
+async def test_the_client_retries_by_itself_when_all_models_failed(world: World, client: AsyncOpenAI) -> None:
     limited = ProviderBroken("busy", status=503, retry_after_s=0.001)
     world.model_client.will(ANY, *[Reply(error=limited)] * 3)
 
@@ -105,7 +105,7 @@ async def test_a_stream_that_breaks_raises_rather_than_ends(world: World, client
     world.model_client.will(ANY, Reply(words=("Half an",), error=BROKEN))
     stream = await client.chat.completions.create(model="auto", messages=HI, stream=True)
 
-    with pytest.raises(openai.APIError, match="gone"):
+    with pytest.raises(openai.APIError, match="upstream failed"):
         [chunk async for chunk in stream]
 
 

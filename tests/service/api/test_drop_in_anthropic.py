@@ -1,4 +1,4 @@
-"""The official Anthropic client with nothing but its base URL changed, onto arms of either dialect."""
+"""The official Anthropic client with nothing but its base URL changed, against arms of either dialect."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ USAGE = {"prompt_tokens": 18, "completion_tokens": 4, "prompt_tokens_details": {
 
 
 def openai_stream(*deltas: dict[str, object], finish_reason: str = "stop") -> list[bytes]:
-    pieces = [piece(choices=[{"index": 0, "delta": d, "finish_reason": None}]) for d in deltas]
+    chunks = [piece(choices=[{"index": 0, "delta": d, "finish_reason": None}]) for d in deltas]
     end = [piece(finish_reason=finish_reason), piece(choices=[], usage=USAGE)]
-    return [*(openai_event(one) for one in [*pieces, *end]), b"data: [DONE]\n\n"]
+    return [*(openai_event(chunk) for chunk in [*chunks, *end]), b"data: [DONE]\n\n"]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
-    """One arm of each dialect; the test says which by its name."""
+    """One arm of each dialect; a test chooses one by its name."""
     arms = [
         Arm("gpt", "openai", "gpt-5", base_url=f"{upstream.base_url}/v1"),
         Arm("claude", "anthropic", "claude-5", base_url=upstream.base_url, api_key_env="UPSTREAM_KEY"),
@@ -92,7 +92,7 @@ async def client(url: str) -> AsyncIterator[AsyncAnthropic]:
         yield client
 
 
-# --- onto a model of another vendor
+# --- a model of another vendor
 
 
 async def test_a_message_reads_like_anthropics(client: AsyncAnthropic, upstream: Upstream) -> None:
@@ -180,9 +180,9 @@ def test_the_synchronous_client_works_as_well(tmp_path: Path) -> None:
                 provider_clients = build_provider_clients({}, lambda: NOW, simulator=SimulatedClient())
                 world.parts.completion = replace(world.parts.completion, model_client=provider_clients)
                 async with serving(world) as port:
-                    said = await asyncio.to_thread(ask, f"http://127.0.0.1:{port}")
+                    text = await asyncio.to_thread(ask, f"http://127.0.0.1:{port}")
                 await provider_clients.close()
-        assert said == "Hello"
+        assert text == "Hello"
 
     def ask(url: str) -> str:
         with (
@@ -201,10 +201,10 @@ async def test_models_and_token_counts_read_like_anthropics(client: AsyncAnthrop
     assert counted.input_tokens == 100
 
 
-# --- like to like
+# --- a model of Anthropic
 
 
-async def test_a_stream_passes_to_the_byte(url: str, upstream: Upstream) -> None:
+async def test_a_native_stream_is_passed_on_byte_for_byte(url: str, upstream: Upstream) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
     body = {"model": "claude", "max_tokens": 50, "messages": HI, "stream": True}
 
@@ -214,24 +214,24 @@ async def test_a_stream_passes_to_the_byte(url: str, upstream: Upstream) -> None
     assert response.content == START.replace(b'"claude-5"', b'"claude"') + b"".join(SAID + ENDING)
 
 
-async def test_thinking_is_streamed_and_goes_back_to_its_maker_unchanged(
+async def test_thinking_is_streamed_and_returned_to_its_vendor_unchanged(
     client: AsyncAnthropic, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
     async with client.messages.stream(model="claude", max_tokens=50, messages=HI) as stream:
         answer = await stream.get_final_message()
-    thought = answer.content[0]
-    assert thought.type == "thinking"
-    assert (thought.thinking, thought.signature) == ("hüm 😀 /", "EqQB+/==")
+    thinking = answer.content[0]
+    assert thinking.type == "thinking"
+    assert (thinking.thinking, thinking.signature) == ("hüm 😀 /", "EqQB+/==")
 
     upstream.script = answers(message())
     result: MessageParam = {
         "role": "user",
         "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "1"}],
     }
-    again: list[MessageParam] = [*HI, {"role": "assistant", "content": answer.content}, result]
+    turns: list[MessageParam] = [*HI, {"role": "assistant", "content": answer.content}, result]
     await client.messages.create(
-        model="claude", max_tokens=50, messages=again, extra_headers={"anthropic-beta": "b-1"}
+        model="claude", max_tokens=50, messages=turns, extra_headers={"anthropic-beta": "b-1"}
     )
 
     sent = upstream.bodies[1]["messages"][1]["content"][0]
@@ -239,7 +239,7 @@ async def test_thinking_is_streamed_and_goes_back_to_its_maker_unchanged(
     assert upstream.headers[1]["anthropic-beta"] == "b-1"
 
 
-async def test_the_books_are_kept_of_what_passes(
+async def test_a_native_stream_is_recorded_with_its_cost_and_usage(
     client: AsyncAnthropic, world: World, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
@@ -263,7 +263,7 @@ async def test_the_books_are_kept_of_what_passes(
     }
 
 
-async def test_the_explanation_rides_in_a_native_stream(client: AsyncAnthropic, upstream: Upstream) -> None:
+async def test_a_native_stream_carries_the_explanation(client: AsyncAnthropic, upstream: Upstream) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
 
     async with client.messages.stream(
@@ -285,7 +285,7 @@ OVERLOADED = answers({"type": "error", "error": {"type": "overloaded_error", "me
 @pytest.mark.parametrize(
     ("model", "script"), [("claude", OVERLOADED), ("gpt", refuses(500)), ("gpt", streams(then=drop))]
 )
-async def test_failures_before_the_first_word_raise_what_the_client_knows_as_overload(
+async def test_failures_before_the_first_content_raise_the_clients_overload_error(
     client: AsyncAnthropic, upstream: Upstream, model: str, script: Script, is_stream: bool
 ) -> None:
     upstream.script = script
@@ -316,14 +316,14 @@ async def test_a_limit_of_every_provider_raises_what_anthropic_raises(
     ],
     ids=["claude fails", "gpt fails"],
 )
-async def test_an_arm_of_the_other_dialect_takes_over_unseen_before_the_first_word(
+async def test_an_arm_of_the_other_dialect_can_answer_before_the_first_content(
     client: AsyncAnthropic, world: World, upstream: Upstream, seed: int, claude: Script, gpt: Script
 ) -> None:
     async def script(request: web.Request) -> web.StreamResponse:
         return await (claude if request.path == "/v1/messages" else gpt)(request)
 
     upstream.script = script
-    router = replace(world.parts.router, rng=np.random.default_rng(seed))  # draws the one that fails
+    router = replace(world.parts.router, rng=np.random.default_rng(seed))  # draws the failing arm
     world.parts.completion = replace(world.parts.completion, router=router)
 
     stream = await client.messages.create(model="auto", max_tokens=50, messages=HI, stream=True)
@@ -335,13 +335,13 @@ async def test_an_arm_of_the_other_dialect_takes_over_unseen_before_the_first_wo
 
 
 @pytest.mark.parametrize(
-    ("model", "begun"),
+    ("model", "beginning"),
     [("claude", [START, *SAID]), ("gpt", openai_stream({"content": "Hello"})[:1])],
 )
 async def test_a_stream_that_breaks_raises_rather_than_ends(
-    client: AsyncAnthropic, upstream: Upstream, model: str, begun: list[bytes]
+    client: AsyncAnthropic, upstream: Upstream, model: str, beginning: list[bytes]
 ) -> None:
-    upstream.script = streams(*begun, then=drop)
+    upstream.script = streams(*beginning, then=drop)
     stream = await client.messages.create(model=model, max_tokens=50, messages=HI, stream=True)
 
     with pytest.raises(anthropic.APIError, match="connection to"):
@@ -359,20 +359,20 @@ async def test_a_stream_that_breaks_raises_rather_than_ends(
 async def test_bad_requests_raise_what_anthropics_do(
     client: AsyncAnthropic, fields: dict[str, object], error: type[anthropic.APIStatusError]
 ) -> None:
-    asked = {"model": "gpt", "max_tokens": 50, "messages": HI, **fields}
+    body = {"model": "gpt", "max_tokens": 50, "messages": HI, **fields}
 
     with pytest.raises(error):
-        await client.post("/v1/messages", body=asked, cast_to=object)
+        await client.post("/v1/messages", body=body, cast_to=object)
 
 
 @pytest.mark.parametrize(
-    ("model", "begun"),
+    ("model", "beginning"),
     [("claude", [START, *SAID]), ("gpt", openai_stream({"content": "Hello"})[:1])],
 )
-async def test_hanging_up_ends_the_upstreams_work(
-    client: AsyncAnthropic, upstream: Upstream, model: str, begun: list[bytes]
+async def test_a_disconnect_ends_the_upstreams_work(
+    client: AsyncAnthropic, upstream: Upstream, model: str, beginning: list[bytes]
 ) -> None:
-    upstream.script = streams(*begun, then=hang)
+    upstream.script = streams(*beginning, then=hang)
     stream = await client.messages.create(model=model, max_tokens=50, messages=HI, stream=True)
     await anext(aiter(stream))
 
@@ -382,7 +382,7 @@ async def test_hanging_up_ends_the_upstreams_work(
 
 
 @pytest.mark.parametrize("model", ["claude", "gpt"])
-async def test_hanging_up_before_the_first_word_does_too(
+async def test_a_disconnect_before_the_first_content_ends_the_upstreams_work(
     client: AsyncAnthropic, upstream: Upstream, model: str
 ) -> None:
     asking = asyncio.create_task(client.messages.create(model=model, max_tokens=50, messages=HI))

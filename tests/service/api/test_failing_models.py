@@ -8,7 +8,7 @@ from service.errors import ProviderBroken, ProviderOutOfCredit, ProviderRateLimi
 from tests.fakes import ANY, Reply
 from tests.service.world import World, error_of, events_of, opened, text_of
 
-BROKEN = ProviderBroken("the upstream lost its head", status=500)
+BROKEN = ProviderBroken("the upstream failed", status=500)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -64,7 +64,7 @@ async def test_a_failure_after_the_first_content_is_an_error_event_without_done(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_when_every_model_fails_the_caller_may_come_back_later(world: World, stream: bool) -> None:
+async def test_when_every_model_fails_the_client_can_retry_later(world: World, stream: bool) -> None:
     world.model_client.will(ANY, *[Reply(words=(), error=BROKEN)] * 3)
 
     response = await world.ask(request_id="r-1", stream=stream)
@@ -74,14 +74,14 @@ async def test_when_every_model_fails_the_caller_may_come_back_later(world: Worl
     assert int(response.headers["Retry-After-Ms"]) >= 1
     error = error_of(response)
     assert error["code"] == "no_model_answered"
-    assert error["message"].count("the upstream lost its head") == 3
+    assert error["message"].count("the upstream failed") == 3
     record = await world.record("r-1")
     assert sorted(attempt["model"] for attempt in record["attempts"]) == ["large", "medium", "small"]
     assert record["outcome"]["status"] == "failed"
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_where_every_provider_asks_to_wait_so_does_the_router(world: World, stream: bool) -> None:
+async def test_when_every_provider_limits_the_rate_the_router_answers_429(world: World, stream: bool) -> None:
     for arm_id, wait_s in (("small", 60), ("medium", 7.2), ("large", 30)):
         limited = ProviderRateLimited("slow down", status=429, retry_after_s=wait_s)
         world.model_client.will(arm_id, Reply(words=(), error=limited))
@@ -97,7 +97,7 @@ async def test_where_every_provider_asks_to_wait_so_does_the_router(world: World
     assert len(world.model_client.calls) == 3
 
 
-async def test_where_no_account_has_credit_waiting_does_not_help(world: World) -> None:
+async def test_without_credit_in_any_account_there_is_no_retry_after(world: World) -> None:
     world.model_client.will(ANY, *[Reply(error=ProviderOutOfCredit("pay first", status=402))] * 3)
 
     tried = await world.ask()
@@ -109,7 +109,7 @@ async def test_where_no_account_has_credit_waiting_does_not_help(world: World) -
         assert "Retry-After" not in response.headers
 
 
-async def test_accounts_without_credit_beside_limited_ones_are_worth_waiting_for(world: World) -> None:
+async def test_with_credit_in_some_accounts_there_is_a_retry_after(world: World) -> None:
     unpaid = ProviderOutOfCredit("pay first", status=402)
     limited = ProviderRateLimited("slow down", status=429, retry_after_s=7)
     world.model_client.will(ANY, Reply(error=unpaid), Reply(error=limited), Reply(error=unpaid))
@@ -130,7 +130,7 @@ async def test_a_failure_among_the_limits_is_a_failure(world: World) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_request_that_the_provider_finds_faulty_is_refused_in_its_words(
+async def test_a_request_that_the_provider_rejects_gets_the_providers_error(
     world: World, stream: bool
 ) -> None:
     faulty = ProviderRejected(

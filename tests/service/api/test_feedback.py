@@ -10,17 +10,17 @@ from tests.service.world import World, error_of
 
 
 @pytest.fixture
-async def asked(world: World) -> World:
+async def answered(world: World) -> World:
     """The service after three answers."""
     for i in range(3):
         await world.ask(f"Question {i}", request_id=f"r-{i}")
     return world
 
 
-async def test_a_score_is_applied_and_answered_with_what_it_did(asked: World) -> None:
-    response = await asked.rate("r-0", 0.75, feedback_text="Nearly.")
+async def test_a_score_is_applied_and_its_effect_is_returned(answered: World) -> None:
+    response = await answered.rate("r-0", 0.75, feedback_text="Nearly.")
 
-    record = await asked.record("r-0")
+    record = await answered.record("r-0")
     assert response.status_code == 202
     assert response.json() == {
         "request_id": "r-0",
@@ -31,111 +31,115 @@ async def test_a_score_is_applied_and_answered_with_what_it_did(asked: World) ->
     }
     assert record["reward"] == 0.75
     assert record["feedback"][0]["feedback_text"] == "Nearly."
-    assert float(asked.store.sums["default"][record["model"]].reward_sum) == 0.75
+    assert float(answered.store.sums["default"][record["model"]].reward_sum) == 0.75
 
 
 @pytest.mark.parametrize("score", [0, 1, 0.0, 1.0, 1e-9, 0.123456789])
-async def test_every_score_from_nought_to_one_is_taken(asked: World, score: float) -> None:
-    response = await asked.rate("r-0", score)
+async def test_every_score_from_zero_to_one_is_accepted(answered: World, score: float) -> None:
+    response = await answered.rate("r-0", score)
 
     assert response.status_code == 202
     assert response.json()["reward"] == pytest.approx(score, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("said", "reward"),
+    ("fields", "reward"),
     [
         ({"verdict": "good"}, 1.0),
         ({"verdict": "bad", "feedback_text": "wrong"}, 0.0),
         ({"verdict": "good", "score": 0.7}, 0.7),
     ],
 )
-async def test_a_verdict_stands_for_a_score(asked: World, said: dict[str, Any], reward: float) -> None:
-    response = await asked.http.post("/feedback", json={"request_id": "r-0", **said})
+async def test_a_verdict_is_translated_into_a_score(
+    answered: World, fields: dict[str, Any], reward: float
+) -> None:
+    response = await answered.http.post("/feedback", json={"request_id": "r-0", **fields})
 
     assert (response.status_code, response.json()["status"]) == (202, "applied")
-    assert response.json()["reward"] == (await asked.record("r-0"))["reward"] == reward
+    assert response.json()["reward"] == (await answered.record("r-0"))["reward"] == reward
 
 
-async def test_the_same_score_again_is_a_duplicate_that_changes_nothing(asked: World) -> None:
-    await asked.rate("r-0", 0.5)
-    before = dict(asked.store.sums["default"])
+async def test_the_same_score_again_is_a_duplicate_that_changes_nothing(answered: World) -> None:
+    await answered.rate("r-0", 0.5)
+    before = dict(answered.store.sums["default"])
 
-    response = await asked.rate("r-0", 0.5)
+    response = await answered.rate("r-0", 0.5)
 
     assert response.json()["status"] == "duplicate"
     assert response.json()["event_id"] is None
-    assert asked.store.sums["default"] == before
+    assert answered.store.sums["default"] == before
 
 
-async def test_another_score_revises_the_first(asked: World) -> None:
-    await asked.rate("r-0", 0.0)
+async def test_another_score_revises_the_first(answered: World) -> None:
+    await answered.rate("r-0", 0.0)
 
-    response = await asked.rate("r-0", 1.0)
+    response = await answered.rate("r-0", 1.0)
 
-    record = await asked.record("r-0")
+    record = await answered.record("r-0")
     assert response.json()["status"] == "revised"
     assert [event["score"] for event in record["feedback"]] == [0.0, 1.0]
-    sums = asked.store.sums["default"][record["model"]]
+    sums = answered.store.sums["default"][record["model"]]
     assert (float(sums.n), float(sums.reward_sum)) == (1, 1)
 
 
-async def test_a_withdrawn_score_leaves_the_evidence_as_if_it_had_never_been_said(asked: World) -> None:
-    before = dict(asked.store.sums["default"])
-    await asked.rate("r-0", 0.0)
+async def test_withdrawing_a_score_removes_its_evidence(answered: World) -> None:
+    before = dict(answered.store.sums["default"])
+    await answered.rate("r-0", 0.0)
 
-    response = await asked.http.delete("/feedback/r-0")
+    response = await answered.http.delete("/feedback/r-0")
 
     assert response.status_code == 202
     assert response.json()["status"] == "withdrawn"
-    assert asked.store.sums["default"] == before
-    assert await asked.memory.count() == 0
-    assert (await asked.record("r-0"))["reward"] is None
+    assert answered.store.sums["default"] == before
+    assert await answered.memory.count() == 0
+    assert (await answered.record("r-0"))["reward"] is None
 
 
-async def test_withdrawing_what_was_never_said_changes_nothing(asked: World) -> None:
-    response = await asked.http.delete("/feedback/r-0")
+async def test_withdrawing_feedback_that_does_not_exist_changes_nothing(answered: World) -> None:
+    response = await answered.http.delete("/feedback/r-0")
 
     assert response.json()["status"] == "duplicate"
 
 
-async def test_a_withdrawn_answer_may_be_rated_again(asked: World) -> None:
-    await asked.rate("r-0", 0.5)
-    await asked.http.delete("/feedback/r-0")
+async def test_a_withdrawn_answer_may_be_rated_again(answered: World) -> None:
+    await answered.rate("r-0", 0.5)
+    await answered.http.delete("/feedback/r-0")
 
-    assert (await asked.rate("r-0", 0.5)).json()["status"] == "applied"
+    assert (await answered.rate("r-0", 0.5)).json()["status"] == "applied"
 
 
-async def test_a_list_is_applied_one_by_one_and_unknown_requests_do_not_stop_it(asked: World) -> None:
+async def test_a_list_is_applied_one_by_one_and_unknown_requests_do_not_stop_it(
+    answered: World,
+) -> None:
     scores = [
         {"request_id": "r-0", "score": 1},
-        {"request_id": "nobody", "score": 1},
+        {"request_id": "unknown", "score": 1},
         {"request_id": "r-1", "score": 0},
         {"request_id": "r-0", "score": 1},
     ]
 
-    response = await asked.http.post("/feedback", json=scores)
+    response = await answered.http.post("/feedback", json=scores)
 
     assert response.status_code == 202
-    assert [one["status"] for one in response.json()] == ["applied", "unknown", "applied", "duplicate"]
-    assert [one["request_id"] for one in response.json()] == ["r-0", "nobody", "r-1", "r-0"]
+    assert [result["status"] for result in response.json()] == ["applied", "unknown", "applied", "duplicate"]
+    assert [result["request_id"] for result in response.json()] == ["r-0", "unknown", "r-1", "r-0"]
 
 
 @pytest.mark.parametrize("method", ["post", "delete"])
-async def test_feedback_for_an_unknown_request_is_not_found(asked: World, method: str) -> None:
+async def test_feedback_for_an_unknown_request_is_not_found(answered: World, method: str) -> None:
     if method == "post":
-        response = await asked.rate("nobody", 1.0)
+        response = await answered.rate("unknown", 1.0)
     else:
-        response = await asked.http.delete("/feedback/nobody")
+        response = await answered.http.delete("/feedback/unknown")
 
     assert response.status_code == 404
     error = error_of(response)
     assert (error["param"], error["code"]) == ("request_id", "request_not_found")
-    assert "'nobody'" in error["message"]
+    assert "'unknown'" in error["message"]
 
 
 @pytest.mark.parametrize(
-    ("raw", "param", "says"),
+    ("raw", "param", "message"),
     [
         ('{"request_id": "r-0", "score": 1.5}', "score", "less than or equal to 1, got 1.5"),
         ('{"request_id": "r-0", "score": -0.1}', "score", "greater than or equal to 0, got -0.1"),
@@ -171,51 +175,51 @@ async def test_feedback_for_an_unknown_request_is_not_found(asked: World, method
     ],
     ids=range(31),
 )
-async def test_bad_feedback_is_refused_by_name_and_teaches_nothing(
-    asked: World, raw: str, param: str | None, says: str
+async def test_invalid_feedback_is_rejected_with_its_field_and_is_not_learned(
+    answered: World, raw: str, param: str | None, message: str
 ) -> None:
-    response = await asked.http.post("/feedback", content=raw)
+    response = await answered.http.post("/feedback", content=raw)
 
     error = error_of(response)
     assert response.status_code == 400
     assert error["param"] == param
-    assert says in error["message"]
-    assert asked.store.events == {}
+    assert message in error["message"]
+    assert answered.store.events == {}
 
 
-async def test_feedback_in_other_bytes_than_utf_8_is_refused(asked: World) -> None:
-    response = await asked.http.post("/feedback", content=b'{"request_id": "\xff", "score": 1}')
+async def test_feedback_in_other_bytes_than_utf_8_is_refused(answered: World) -> None:
+    response = await answered.http.post("/feedback", content=b'{"request_id": "\xff", "score": 1}')
 
     assert response.status_code == 400
     assert "body must be JSON in UTF-8" in error_of(response)["message"]
 
 
 @pytest.mark.parametrize("many", [False, True])
-async def test_feedback_is_not_acknowledged_while_it_cannot_be_kept(asked: World, many: bool) -> None:
-    one: Any = {"request_id": "r-0", "score": 1}
-    asked.store.is_down = True
+async def test_feedback_is_not_acknowledged_while_the_store_is_down(answered: World, many: bool) -> None:
+    item: Any = {"request_id": "r-0", "score": 1}
+    answered.store.is_down = True
 
-    response = await asked.http.post("/feedback", json=[one] if many else one)
-    withdrawal = await asked.http.delete("/feedback/r-0")
+    response = await answered.http.post("/feedback", json=[item] if many else item)
+    withdrawal = await answered.http.delete("/feedback/r-0")
 
     assert response.status_code == withdrawal.status_code == 503
     assert int(response.headers["Retry-After"]) >= 1
     assert error_of(response)["code"] == "unavailable"
-    asked.store.is_down = False
-    assert (await asked.http.post("/feedback", json=one)).json()["status"] == "applied"
+    answered.store.is_down = False
+    assert (await answered.http.post("/feedback", json=item)).json()["status"] == "applied"
 
 
-async def test_feedback_is_acknowledged_while_the_memory_is_down(asked: World) -> None:
-    asked.memory.is_down = True
+async def test_feedback_is_acknowledged_while_the_memory_is_down(answered: World) -> None:
+    answered.memory.is_down = True
 
-    response = await asked.rate("r-0", 1.0)
+    response = await answered.rate("r-0", 1.0)
 
     assert response.status_code == 202
     assert response.json()["status"] == "applied"
-    assert len(asked.store.queue) == 1
+    assert len(answered.store.queue) == 1
 
 
-async def test_feedback_on_a_fallback_teaches_about_the_arm_that_answered(world: World) -> None:
+async def test_feedback_on_a_fallback_counts_for_the_arm_that_answered(world: World) -> None:
     world.model_client.will(ANY, Reply(error=ProviderBroken("gone")))
     answered = (await world.ask(request_id="r-1")).headers["X-Router-Model"]
 
@@ -225,11 +229,11 @@ async def test_feedback_on_a_fallback_teaches_about_the_arm_that_answered(world:
     assert float(world.store.sums["default"][answered].n) == 1
 
 
-# --- of whole conversations ----------------------------------------------------------------------------
+# --- on whole conversations
 
 
 @pytest.fixture
-async def talked(world: World) -> World:
+async def with_conversation(world: World) -> World:
     """The service after a conversation of two requests."""
     for i in range(2):
         await world.ask(f"Question {i}", request_id=f"t-{i}", headers={"X-Router-Session-Id": "s-1"})
@@ -237,8 +241,8 @@ async def talked(world: World) -> World:
     return world
 
 
-async def test_a_conversation_is_rated_by_its_session_id(talked: World) -> None:
-    response = await talked.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
+async def test_a_conversation_is_rated_by_its_session_id(with_conversation: World) -> None:
+    response = await with_conversation.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
 
     assert response.status_code == 202
     body = response.json()
@@ -247,7 +251,7 @@ async def test_a_conversation_is_rated_by_its_session_id(talked: World) -> None:
         ("t-1", "applied", 1.0),
         ("t-0", "applied", 1.0),
     ]
-    assert sum(sums.n for sums in talked.store.sums["default"].values()) == 1
+    assert sum(sums.n for sums in with_conversation.store.sums["default"].values()) == 1
 
 
 async def test_claude_codes_header_names_a_conversation_too(world: World) -> None:
@@ -265,28 +269,28 @@ async def test_a_withdrawal_of_nothing_is_refused_in_the_envelope(world: World) 
     assert error_of(response)["param"] == "session_id"
 
 
-async def test_a_conversations_rating_is_withdrawn_by_its_session_id(talked: World) -> None:
-    await talked.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
+async def test_a_conversations_rating_is_withdrawn_by_its_session_id(with_conversation: World) -> None:
+    await with_conversation.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
 
-    response = await talked.http.delete("/feedback", params={"session_id": "s-1"})
+    response = await with_conversation.http.delete("/feedback", params={"session_id": "s-1"})
 
     assert response.status_code == 202
     assert {r["status"] for r in response.json()["requests"]} == {"withdrawn"}
-    assert sum(sums.n for sums in talked.store.sums["default"].values()) == 0
+    assert sum(sums.n for sums in with_conversation.store.sums["default"].values()) == 0
 
 
-async def test_a_list_may_name_requests_and_conversations(talked: World) -> None:
-    said = [
+async def test_a_list_may_name_requests_and_conversations(with_conversation: World) -> None:
+    items = [
         {"request_id": "t-0", "score": 0.5},
         {"session_id": "s-1", "score": 1.0},
-        {"session_id": "nobody", "score": 1.0},
+        {"session_id": "unknown", "score": 1.0},
     ]
 
-    answered = (await talked.http.post("/feedback", json=said)).json()
+    answered = (await with_conversation.http.post("/feedback", json=items)).json()
 
     assert answered[0]["status"] == "applied"
     assert [r["status"] for r in answered[1]["requests"]] == ["applied", "kept"]
-    assert answered[2] == {"session_id": "nobody", "status": "unknown"}
+    assert answered[2] == {"session_id": "unknown", "status": "unknown"}
 
 
 @pytest.mark.parametrize(
@@ -299,26 +303,28 @@ async def test_a_list_may_name_requests_and_conversations(talked: World) -> None
         ([{"session_id": "s-1"}], "[0].score"),
     ],
 )
-async def test_bad_feedback_on_a_conversation_is_refused_by_name(
-    talked: World, body: object, param: str
+async def test_invalid_feedback_on_a_conversation_is_rejected_with_its_field(
+    with_conversation: World, body: object, param: str
 ) -> None:
-    response = await talked.http.post("/feedback", json=body)
+    response = await with_conversation.http.post("/feedback", json=body)
 
     assert response.status_code == 400
     assert error_of(response)["param"] == param
-    assert not any(sums.n for sums in talked.store.sums["default"].values())
+    assert not any(sums.n for sums in with_conversation.store.sums["default"].values())
 
 
 async def test_feedback_on_an_unknown_conversation_is_not_found(world: World) -> None:
-    response = await world.http.delete("/feedback", params={"session_id": "nobody"})
+    response = await world.http.delete("/feedback", params={"session_id": "unknown"})
 
     assert response.status_code == 404
     assert error_of(response)["param"] == "session_id"
 
 
-async def test_a_conversations_feedback_waits_until_its_requests_are_written(talked: World) -> None:
-    talked.store.is_down = True
-    await talked.ask(request_id="t-2", headers={"X-Router-Session-Id": "s-1"})
-    response = await talked.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
+async def test_feedback_on_a_conversation_is_unavailable_until_its_requests_are_written(
+    with_conversation: World,
+) -> None:
+    with_conversation.store.is_down = True
+    await with_conversation.ask(request_id="t-2", headers={"X-Router-Session-Id": "s-1"})
+    response = await with_conversation.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
 
     assert response.status_code == 503

@@ -1,4 +1,4 @@
-"""Streams whose first content is long in coming: the line is kept alive, and nothing is settled yet."""
+"""Streams whose first content comes late: keep-alive comments, and any outcome after them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATHS = pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"]
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """The service, in which any silence is a long one."""
+    """The service, which sends keep-alive comments almost at once."""
     async with opened(tmp_path, keepalive_after_s=0.001) as world:
         yield world
 
@@ -38,7 +38,7 @@ async def url(world: World) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def waiting(url: str, path: str) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[str]]]:
-    """A stream of which one sign of life was read."""
+    """A stream whose first keep-alive comment has been read."""
     async with (
         httpx.AsyncClient(base_url=url) as http,
         http.stream("POST", path, json={"model": "auto", **BODY}) as response,
@@ -53,7 +53,7 @@ async def data_of(lines: AsyncIterator[str]) -> list[str]:
 
 
 @PATHS
-async def test_another_model_still_takes_over_while_the_line_is_kept_alive(
+async def test_another_model_can_still_answer_while_keepalive_comments_are_sent(
     world: World, url: str, path: str
 ) -> None:
     fails = asyncio.Event()
@@ -66,7 +66,7 @@ async def test_another_model_still_takes_over_while_the_line_is_kept_alive(
         data = await data_of(lines)
 
     assert response.status_code == 200
-    assert "x-router-model" not in response.headers  # nobody knew
+    assert "x-router-model" not in response.headers  # unknown when the headers were sent
     assert response.headers["x-request-id"]
     assert len(set(world.model_client.called)) == 2
     assert "Fine." in "".join(data)
@@ -89,7 +89,7 @@ async def test_when_every_model_failed_the_stream_ends_with_an_error(
     assert json.loads(data[0])["error"]["message"]
 
 
-async def test_what_the_provider_refuses_is_told_in_its_words(world: World, url: str) -> None:
+async def test_a_rejection_by_the_provider_is_passed_on_in_an_error_event(world: World, url: str) -> None:
     refuses = asyncio.Event()
     world.model_client.will(
         ANY, Reply(words=(), until=refuses, error=ProviderRejected("no such tool", status=400))
@@ -103,7 +103,9 @@ async def test_what_the_provider_refuses_is_told_in_its_words(world: World, url:
 
 
 @PATHS
-async def test_who_hangs_up_while_waiting_ends_the_models_call(world: World, url: str, path: str) -> None:
+async def test_a_client_that_disconnects_while_waiting_ends_the_models_call(
+    world: World, url: str, path: str
+) -> None:
     over = asyncio.Event()
     world.parts.completion = replace(world.parts.completion, observe=lambda *_: over.set())
     world.model_client.will(ANY, Reply(words=(), until=asyncio.Event()))
@@ -115,7 +117,7 @@ async def test_who_hangs_up_while_waiting_ends_the_models_call(world: World, url
     assert world.model_client.cancelled == world.model_client.called
 
 
-async def test_openais_client_reads_on_after_the_comments(world: World, url: str) -> None:
+async def test_openais_client_ignores_keepalive_comments(world: World, url: str) -> None:
     begins = asyncio.Event()
     world.model_client.will(
         ANY, Reply(words=(), until=begins, error=ProviderBroken("gone")), Reply(("Fine.",))
@@ -124,12 +126,12 @@ async def test_openais_client_reads_on_after_the_comments(world: World, url: str
         stream = await client.chat.completions.create(model="auto", messages=BODY["messages"], stream=True)  # type: ignore[call-overload]
         begins.set()
 
-        said = [c.choices[0].delta.content or "" async for c in stream if c.choices]
+        texts = [c.choices[0].delta.content or "" async for c in stream if c.choices]
 
-    assert "".join(said) == "Fine."
+    assert "".join(texts) == "Fine."
 
 
-async def test_anthropics_client_reads_on_after_the_comments(world: World, url: str) -> None:
+async def test_anthropics_client_ignores_keepalive_comments(world: World, url: str) -> None:
     begins = asyncio.Event()
     world.model_client.will(
         ANY, Reply(words=(), until=begins, error=ProviderBroken("gone")), Reply(("Fine.",))

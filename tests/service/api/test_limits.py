@@ -1,4 +1,4 @@
-"""What reaches the service although it should not."""
+"""Requests that the service rejects before any model is called, and bugs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def thirty_megabytes(sent: list[int] | None = None) -> AsyncIterator[bytes
         yield MEGABYTE
 
 
-# --- size and form
+# --- size and format
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/feedback", "/v1/route"])
@@ -70,7 +70,7 @@ async def test_invalid_utf_8_is_refused(world: World, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("depth", [90, 200, 300, 2_000, 200_000])
-async def test_no_depth_of_nesting_hurts(world: World, depth: int) -> None:
+async def test_any_depth_of_nesting_is_accepted_or_rejected(world: World, depth: int) -> None:
     tools = b"[" * depth + b"]" * depth
     content = b'{"messages": [{"role": "user", "content": "Hi", "x": ' + tools + b"}]}"
 
@@ -85,7 +85,7 @@ async def test_no_depth_of_nesting_hurts(world: World, depth: int) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/nowhere", "/v1/embeddings", "/v1/responses", "/v1/completions", "/v1/files"]
 )
-async def test_an_unknown_path_is_told_in_the_envelope(world: World, path: str) -> None:
+async def test_an_unknown_path_is_answered_in_the_envelope(world: World, path: str) -> None:
     response = await world.http.post(path, json={})
 
     assert response.status_code == 404
@@ -97,7 +97,7 @@ async def test_an_unknown_path_is_told_in_the_envelope(world: World, path: str) 
     }
 
 
-async def test_a_wrong_method_is_told_with_the_right_ones(world: World) -> None:
+async def test_a_wrong_method_is_answered_with_the_allowed_ones(world: World) -> None:
     response = await world.http.get("/v1/chat/completions")
 
     assert response.status_code == 405
@@ -111,7 +111,7 @@ async def test_a_wrong_method_is_told_with_the_right_ones(world: World) -> None:
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "http://127.0.0.1:9999", "null", "", "http://[", "file://"]
 )
-async def test_a_page_of_a_foreign_origin_may_not_call(world: World, origin: str) -> None:
+async def test_a_page_of_a_foreign_origin_is_rejected(world: World, origin: str) -> None:
     response = await world.ask(headers={"Origin": origin})
 
     assert response.status_code == 403
@@ -119,13 +119,13 @@ async def test_a_page_of_a_foreign_origin_may_not_call(world: World, origin: str
     assert world.model_client.calls == []
 
 
-async def test_a_name_that_a_foreign_page_may_have_bound_to_this_machine_is_foreign(world: World) -> None:
+async def test_a_page_on_a_name_that_is_rebound_to_this_machine_is_rejected(world: World) -> None:
     response = await world.ask(headers={"Origin": "http://evil.example:8080", "Host": "evil.example:8080"})
 
     assert response.status_code == 403
 
 
-async def test_the_services_own_pages_may_call(world: World) -> None:
+async def test_the_services_own_pages_are_allowed(world: World) -> None:
     response = await world.ask(headers={"Origin": "http://127.0.0.1:8080"})
 
     assert response.status_code == 200
@@ -168,7 +168,7 @@ async def test_a_bug_is_answered_without_details(world: World) -> None:
 
 
 async def test_the_answer_to_a_bug_carries_the_request_id(world: World) -> None:
-    world.parts.completion = None  # type: ignore[assignment]  # a bug if there ever was one
+    world.parts.completion = None  # type: ignore[assignment]  # causes a bug
 
     response = await world.ask(request_id="r-1")
 
@@ -184,7 +184,7 @@ async def get(app: FastAPI, path: str) -> httpx.Response:
 
 def leaves(kind: type[RouterError]) -> list[type[RouterError]]:
     subclasses = kind.__subclasses__()
-    return [kind] if not subclasses else [leaf for one in subclasses for leaf in leaves(one)]
+    return [kind] if not subclasses else [leaf for subclass in subclasses for leaf in leaves(subclass)]
 
 
 @pytest.mark.parametrize("kind", leaves(RouterError), ids=lambda kind: kind.__name__)

@@ -1,4 +1,4 @@
-"""The Anthropic dialect over HTTP, onto models that answer in OpenAI's."""
+"""The Anthropic dialect over HTTP, with models that answer in OpenAI's."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_a_message_is_answered_by_a_model_of_the_routers_choice(world: Wor
     assert record["outcome"]["status"] == "ok"
 
 
-async def test_the_model_is_asked_in_openais_form(world: World) -> None:
+async def test_the_model_is_called_in_openais_form(world: World) -> None:
     await ask(world, system="Be brief.", stop_sequences=["END"])
 
     _, body = world.model_client.calls[0]
@@ -97,7 +97,7 @@ async def test_feedback_finds_the_message_by_its_id(world: World) -> None:
     assert rated.json()["status"] == "applied"
 
 
-async def test_options_ride_in_the_body_and_in_headers(world: World) -> None:
+async def test_options_are_read_from_the_body_and_from_headers(world: World) -> None:
     in_body = await ask(world, router={"models": ["large"], "explain": True})
     in_header = await ask(
         world, headers={"X-Router-Models": "large", "X-Router-Explain": "true"}, stream=True
@@ -133,7 +133,7 @@ async def test_the_cache_answers_the_same_message_again_and_no_other(tmp_path: P
         assert events_of(streamed)[-2]["usage"] == first.json()["usage"]
 
 
-async def test_what_only_claude_can_do_goes_to_claude_and_the_others_say_why(tmp_path: Path) -> None:
+async def test_a_feature_that_only_claude_has_goes_to_claude_and_excludes_the_others(tmp_path: Path) -> None:
     search = {"type": "web_search_20250305", "name": "web_search"}
     claude = arm("claude", "1.00", provider="anthropic")
     async with opened(tmp_path, [*ARMS, claude]) as world:
@@ -211,7 +211,7 @@ async def test_what_is_not_offered_is_not_found(world: World, path: str) -> None
     ],
     ids=["broken", "limited", "unpaid"],
 )
-async def test_when_all_models_fail_before_their_first_word_the_status_says_how(
+async def test_when_all_models_fail_before_the_first_content_the_status_tells_the_cause(
     world: World, stream: bool, fault: ProviderError, status: int, kind: str
 ) -> None:
     world.model_client.will(ANY, *[Reply(error=fault, words=())] * 3)
@@ -223,7 +223,7 @@ async def test_when_all_models_fail_before_their_first_word_the_status_says_how(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_another_model_answers_unseen_before_the_first_word(world: World, stream: bool) -> None:
+async def test_another_model_can_answer_before_the_first_content(world: World, stream: bool) -> None:
     world.model_client.will(ANY, Reply(error=BROKEN, words=()))
 
     response = await ask(world, stream=stream)
@@ -233,7 +233,7 @@ async def test_another_model_answers_unseen_before_the_first_word(world: World, 
     assert response.text.count("message_start") == 2 * stream  # the event's name, and its type
 
 
-async def test_what_the_provider_refuses_is_refused_with_its_words(world: World) -> None:
+async def test_a_rejection_by_the_provider_is_passed_on_with_its_message(world: World) -> None:
     world.model_client.will(ANY, Reply(error=ProviderRejected("image is too big", status=413)))
 
     response = await ask(world)
@@ -254,7 +254,7 @@ async def test_a_stream_that_breaks_ends_in_an_error_event_and_no_stop(world: Wo
 
 
 async def test_a_bug_is_answered_in_the_envelope(world: World) -> None:
-    world.parts.completion = None  # type: ignore[assignment]  # a bug if there ever was one
+    world.parts.completion = None  # type: ignore[assignment]  # causes a bug
 
     response = await ask(world, headers={"X-Request-ID": "r-1"})
 
@@ -342,12 +342,12 @@ async def test_a_models_own_template_is_used_by_its_name(tmp_path: Path) -> None
     assert "no system prompts" in error_of(refused)["message"]
 
 
-async def test_nothing_of_the_caller_is_taken_for_a_template(world: World) -> None:
-    said = "{{ 7 * 7 }}{% for x in ().__class__.__base__.__subclasses__() %}{% endfor %}"
+async def test_text_of_the_client_is_never_compiled_as_a_template(world: World) -> None:
+    text = "{{ 7 * 7 }}{% for x in ().__class__.__base__.__subclasses__() %}{% endfor %}"
 
-    response = await template(world, messages=[{"role": "user", "content": said}], chat_template="{{ 1 }}")
+    response = await template(world, messages=[{"role": "user", "content": text}], chat_template="{{ 1 }}")
 
-    assert said in response.json()["prompt"]
+    assert text in response.json()["prompt"]
 
 
 async def test_a_template_cannot_leave_its_sandbox(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ async def test_a_template_cannot_leave_its_sandbox(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["anthropic-version", "x-api-key"])
-async def test_models_are_listed_in_the_callers_dialect(world: World, header: str) -> None:
+async def test_models_are_listed_in_the_clients_dialect(world: World, header: str) -> None:
     listed = (await world.http.get("/v1/models", headers={header: "x"})).json()
     one = (await world.http.get("/v1/models/big", headers={header: "x"})).json()
 

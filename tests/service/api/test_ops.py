@@ -18,7 +18,7 @@ async def test_health_names_every_dependency(world: World) -> None:
     assert health["simulated"] is False
     assert health["models"] == ["small", "medium", "large"]
     assert (health["default_model"], health["default_model_state"]) == ("small", "active")
-    assert {name: one["status"] for name, one in health["dependencies"].items()} == {
+    assert {name: state["status"] for name, state in health["dependencies"].items()} == {
         "postgresql": "ok",
         "qdrant": "ok",
         "encoder": "ok",
@@ -26,7 +26,7 @@ async def test_health_names_every_dependency(world: World) -> None:
     assert (await world.http.get("/v1/health")).json() == health
 
 
-async def test_health_says_which_dependency_is_away(world: World) -> None:
+async def test_health_names_the_dependency_that_is_unavailable(world: World) -> None:
     world.store.is_down = world.memory.is_down = world.encoder.is_down = True
 
     response = await world.http.get("/health")
@@ -36,7 +36,7 @@ async def test_health_says_which_dependency_is_away(world: World) -> None:
     assert {d["status"] for d in response.json()["dependencies"].values()} == {"unavailable"}
 
 
-async def test_health_counts_what_waits_for_the_store(world: World) -> None:
+async def test_health_counts_the_decisions_and_outcomes_in_the_spool(world: World) -> None:
     world.store.is_down = True
     await world.ask()
 
@@ -55,16 +55,16 @@ async def test_health_does_not_wait_for_a_stuck_encoder(tmp_path: Path) -> None:
     assert health["dependencies"]["encoder"]["error"] == "no answer in time"
 
 
-async def test_health_shows_which_models_rest(world: World) -> None:
+async def test_health_shows_which_models_are_cooling_down(world: World) -> None:
     limited = ProviderRateLimited("slow down", status=429, retry_after_s=30)
     world.model_client.will("large", Reply(error=limited))
     await world.ask(model="large")
 
     health = (await world.http.get("/health")).json()
 
-    [rest] = health["cooling_down_models"]
-    assert rest["model"] == "large"
-    assert "asked to wait" in rest["open_reason"]
+    [model] = health["cooling_down_models"]
+    assert model["model"] == "large"
+    assert "asked to wait" in model["open_reason"]
     assert health["status"] == "ok"
 
 
@@ -77,7 +77,7 @@ async def test_health_is_degraded_while_the_default_model_is_retired(world: Worl
     assert (health["status"], health["default_model_state"]) == ("degraded", "retired")
 
 
-async def test_health_is_degraded_when_every_model_rests(world: World) -> None:
+async def test_health_is_degraded_when_every_model_is_cooling_down(world: World) -> None:
     for model in ("small", "medium", "large"):
         world.model_client.will(
             model, Reply(error=ProviderRateLimited("slow down", status=429, retry_after_s=30))
@@ -90,7 +90,7 @@ async def test_health_is_degraded_when_every_model_rests(world: World) -> None:
     assert len(health["cooling_down_models"]) == 3
 
 
-async def test_backends_show_how_each_model_stands(world: World) -> None:
+async def test_backends_status_shows_the_circuit_breaker_of_each_model(world: World) -> None:
     world.model_client.will("large", *[Reply(error=ProviderTimeout("a secret of the provider's"))] * 3)
     for _ in range(3):
         await world.ask(model="large")
@@ -100,7 +100,7 @@ async def test_backends_show_how_each_model_stands(world: World) -> None:
 
     small, medium, large = response.json()["models"]
     assert response.json()["scope"] == "process"
-    assert [one["state"] for one in (small, medium, large)] == ["closed", "closed", "open"]
+    assert [model["state"] for model in (small, medium, large)] == ["closed", "closed", "open"]
     assert (small["calls"], medium["calls"], large["calls"]) == ({"succeeded": 1}, {}, {"failed": 3})
     assert large["open_reason"] == "cooling down for 30 s more after 3 failures in a row"
     assert (large["since"], large["reopens_in_s"]) == ("2026-11-20T12:00:00+00:00", 30.0)
@@ -108,7 +108,7 @@ async def test_backends_show_how_each_model_stands(world: World) -> None:
     assert "secret" not in response.text
 
 
-async def test_the_breakers_knobs_are_heeded(tmp_path: Path) -> None:
+async def test_the_settings_of_the_circuit_breaker_take_effect(tmp_path: Path) -> None:
     async with opened(tmp_path, breaker_failures=1, breaker_rest_s=5, breaker_long_rest_s=9) as world:
         world.model_client.will("large", Reply(error=ProviderTimeout("late")))
         world.model_client.will("medium", Reply(error=ProviderOutOfCredit("402", status=402)))
@@ -120,14 +120,14 @@ async def test_the_breakers_knobs_are_heeded(tmp_path: Path) -> None:
     assert (medium["reopens_in_s"], large["reopens_in_s"]) == (9.0, 5.0)
 
 
-async def test_health_says_plainly_that_models_are_simulated(tmp_path: Path) -> None:
+async def test_health_tells_that_models_are_simulated(tmp_path: Path) -> None:
     async with opened(tmp_path, SIMULATED_ARMS) as world:
         health = (await world.http.get("/health")).json()
 
     assert health["simulated"] is True
 
 
-async def test_a_missing_dependency_does_not_keep_traffic_away(world: World) -> None:
+async def test_the_service_is_ready_without_a_dependency(world: World) -> None:
     world.store.is_down = world.memory.is_down = True
 
     assert (await world.http.get("/ready")).status_code == 200

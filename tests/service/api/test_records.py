@@ -40,12 +40,12 @@ async def test_a_record_shows_everything_about_a_request(world: World) -> None:
 
     record = await world.record("r-1")
 
-    weighed = record["candidates"]
-    assert [candidate["model"] for candidate in weighed] == ["small", "large"]
-    assert sum(candidate["probability"] for candidate in weighed) == pytest.approx(1, abs=1e-9)
-    assert all(candidate["probability"] > 0 for candidate in weighed)
+    candidates = record["candidates"]
+    assert [candidate["model"] for candidate in candidates] == ["small", "large"]
+    assert sum(candidate["probability"] for candidate in candidates) == pytest.approx(1, abs=1e-9)
+    assert all(candidate["probability"] > 0 for candidate in candidates)
     assert record["rejected"] == [{"model": "medium", "reason": "not among router.models"}]
-    chosen = next(candidate for candidate in weighed if candidate["model"] == record["chosen_model"])
+    chosen = next(candidate for candidate in candidates if candidate["model"] == record["chosen_model"])
     assert record["propensity"] == chosen["probability"]
     assert record["draw"] == {
         "uniform": record["draw"]["uniform"],
@@ -75,21 +75,24 @@ async def test_every_candidates_utility_is_the_sum_of_its_terms(world: World) ->
         )
 
 
-async def test_texts_are_kept_only_where_that_is_switched_on(tmp_path: Path, world: World) -> None:
-    async with opened(tmp_path / "kept", store_texts=True) as keeping:
-        await keeping.ask("What is a secret?", request_id="r-1")
-        kept = await keeping.record("r-1")
+async def test_texts_are_stored_only_if_store_texts_is_on(tmp_path: Path, world: World) -> None:
+    async with opened(tmp_path / "kept", store_texts=True) as storing:
+        await storing.ask("What is a secret?", request_id="r-1")
+        stored = await storing.record("r-1")
     await world.ask("What is a secret?", request_id="r-1")
 
     record = await world.record("r-1")
 
-    assert (kept["query"]["text"], kept["outcome"]["answer_text"]) == ("What is a secret?", "Hello there.")
+    assert (stored["query"]["text"], stored["outcome"]["answer_text"]) == (
+        "What is a secret?",
+        "Hello there.",
+    )
     assert "secret" not in str(record)
     assert "Hello" not in str(record)
     assert (record["query"]["n_chars"], record["outcome"]["answer_chars"]) == (17, 12)
 
 
-@pytest.mark.parametrize("path", ["/requests/nobody", "/metrics/nobody", "/requests/%00", "/metrics/a%20b"])
+@pytest.mark.parametrize("path", ["/requests/unknown", "/metrics/unknown", "/requests/%00", "/metrics/a%20b"])
 async def test_an_unknown_request_is_not_found(world: World, path: str) -> None:
     response = await world.http.get(path)
 
@@ -99,7 +102,7 @@ async def test_an_unknown_request_is_not_found(world: World, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/requests/r-1", "/metrics/r-1"])
-async def test_records_are_not_there_while_the_store_is_down(world: World, path: str) -> None:
+async def test_records_are_unavailable_while_the_store_is_down(world: World, path: str) -> None:
     await world.ask(request_id="r-1")
     world.store.is_down = True
 
@@ -159,7 +162,7 @@ async def test_a_request_costs_the_sum_of_its_attempts_by_the_prices_of_each(wor
     assert found["completion_tokens"] == 2
 
 
-async def test_a_request_that_nobody_answered_yet_has_no_numbers(world: World) -> None:
+async def test_a_failed_request_has_no_cost_and_no_reward(world: World) -> None:
     world.model_client.will("large", Reply(error=ProviderBroken("gone")))
 
     await world.ask(request_id="r-1", model="large")
@@ -171,7 +174,7 @@ async def test_a_request_that_nobody_answered_yet_has_no_numbers(world: World) -
 # --- deciding only
 
 
-async def test_route_decides_and_explains_but_calls_logs_and_teaches_nothing(world: World) -> None:
+async def test_route_decides_and_explains_without_a_call_a_log_entry_or_learning(world: World) -> None:
     body = {"messages": [{"role": "user", "content": "Hi"}], "router": {"models": ["small", "large"]}}
 
     response = await world.http.post("/v1/route", json=body, headers={"X-Request-ID": "r-1"})
@@ -189,7 +192,7 @@ async def test_route_decides_and_explains_but_calls_logs_and_teaches_nothing(wor
     assert (await world.http.get("/requests/r-1")).status_code == 404
 
 
-async def test_route_says_when_it_had_to_do_without(world: World) -> None:
+async def test_route_names_the_dependencies_that_were_unavailable(world: World) -> None:
     world.memory.is_down = True
 
     response = await world.http.post("/v1/route", json={"messages": [{"role": "user", "content": "Hi"}]})
@@ -197,7 +200,7 @@ async def test_route_says_when_it_had_to_do_without(world: World) -> None:
     assert response.json()["degraded"] == ["memory"]
 
 
-async def test_route_refuses_what_a_completion_would_refuse(world: World) -> None:
+async def test_route_rejects_what_a_completion_rejects(world: World) -> None:
     response = await world.http.post("/v1/route", json={"messages": []})
 
     assert response.status_code == 400

@@ -41,7 +41,7 @@ async def nothing(message: Message) -> None: ...
 
 @pytest.mark.parametrize("keepalive_after_s", [25.0, 1e-6])
 @pytest.mark.parametrize("steps", range(30))
-async def test_at_whatever_moment_the_caller_hangs_up_the_models_call_ends(
+async def test_a_disconnect_at_any_moment_ends_the_models_call(
     tmp_path: Path, steps: int, keepalive_after_s: float
 ) -> None:
     async def receive() -> Message:

@@ -11,44 +11,44 @@ from service.dialects import sse
 SCOPE: Scope = {"type": "http"}
 
 
-class Caller:
-    """The caller's side of a response."""
+class Client:
+    """The client's side of a response."""
 
     def __init__(self) -> None:
-        self.got: list[bytes] = []
+        self.received: list[bytes] = []
         self.pinged = asyncio.Event()
-        self.leaves = asyncio.Event()
-        self.blocks = False  # reads no more
+        self.disconnects = asyncio.Event()
+        self.blocks = False  # stops reading
 
     async def send(self, message: Message) -> None:
         if message["type"] != "http.response.body":
             return
-        self.got.append(message["body"])
+        self.received.append(message["body"])
         if message["body"] == sse.PING:
             self.pinged.set()
         if self.blocks:
             await asyncio.Event().wait()
 
     async def receive(self) -> Message:
-        await self.leaves.wait()
+        await self.disconnects.wait()
         return {"type": "http.disconnect"}
 
 
-async def test_a_caller_who_waits_long_hears_that_the_line_is_alive() -> None:
-    model_client = Caller()
+async def test_a_client_that_waits_long_gets_a_ping() -> None:
+    client = Client()
 
     async def events() -> AsyncGenerator[bytes, None]:
-        await model_client.pinged.wait()
+        await client.pinged.wait()
         yield b"data: 1\n\n"
 
-    await EventStream(events(), {}, ping_every_s=0.001)(SCOPE, model_client.receive, model_client.send)
+    await EventStream(events(), {}, ping_every_s=0.001)(SCOPE, client.receive, client.send)
 
-    assert model_client.got[0] == sse.PING == b": ping\n\n"
-    assert model_client.got[-2:] == [b"data: 1\n\n", b""]
+    assert client.received[0] == sse.PING == b": ping\n\n"
+    assert client.received[-2:] == [b"data: 1\n\n", b""]
 
 
-async def test_events_end_when_the_caller_leaves_while_none_comes() -> None:
-    model_client, is_over, is_waiting = Caller(), asyncio.Event(), asyncio.Event()
+async def test_a_disconnect_ends_the_events_while_none_comes() -> None:
+    client, is_over, is_waiting = Client(), asyncio.Event(), asyncio.Event()
 
     async def events() -> AsyncGenerator[bytes, None]:
         try:
@@ -58,36 +58,34 @@ async def test_events_end_when_the_caller_leaves_while_none_comes() -> None:
         finally:
             is_over.set()
 
-    responding = asyncio.create_task(
-        EventStream(events(), {})(SCOPE, model_client.receive, model_client.send)
-    )
+    responding = asyncio.create_task(EventStream(events(), {})(SCOPE, client.receive, client.send))
     await is_waiting.wait()
-    model_client.leaves.set()
+    client.disconnects.set()
     await responding
 
     assert is_over.is_set()
 
 
-async def test_events_end_when_the_caller_leaves_without_reading_them() -> None:
-    model_client, is_over = Caller(), asyncio.Event()
-    model_client.blocks = True
+async def test_a_disconnect_ends_the_events_that_are_not_read() -> None:
+    client, is_over = Client(), asyncio.Event()
+    client.blocks = True
 
     async def events() -> AsyncGenerator[bytes, None]:
         try:
-            model_client.leaves.set()
+            client.disconnects.set()
             yield b"data: 1\n\n"
         finally:
             is_over.set()
 
-    await EventStream(events(), {})(SCOPE, model_client.receive, model_client.send)
+    await EventStream(events(), {})(SCOPE, client.receive, client.send)
 
     assert is_over.is_set()
-    assert model_client.got == [b"data: 1\n\n"]
+    assert client.received == [b"data: 1\n\n"]
 
 
-async def test_events_end_when_the_caller_stays_and_reads_nothing() -> None:
-    model_client, is_over = Caller(), asyncio.Event()
-    model_client.blocks = True
+async def test_the_events_end_when_a_connected_client_reads_nothing() -> None:
+    client, is_over = Client(), asyncio.Event()
+    client.blocks = True
 
     async def events() -> AsyncGenerator[bytes, None]:
         try:
@@ -95,7 +93,7 @@ async def test_events_end_when_the_caller_stays_and_reads_nothing() -> None:
         finally:
             is_over.set()
 
-    await EventStream(events(), {}, stalled_s=0.01)(SCOPE, model_client.receive, model_client.send)
+    await EventStream(events(), {}, stalled_s=0.01)(SCOPE, client.receive, client.send)
 
     assert is_over.is_set()
-    assert model_client.got == [b"data: 1\n\n"]
+    assert client.received == [b"data: 1\n\n"]

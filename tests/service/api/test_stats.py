@@ -44,7 +44,7 @@ async def test_without_traffic_there_are_zeros_and_no_means(world: World) -> Non
     assert found["per_decision"] == found["per_model"] == found["per_day"] == []
 
 
-async def test_traffic_is_told_in_total_and_by_decision_model_and_day(world: World) -> None:
+async def test_traffic_is_counted_in_total_and_by_decision_model_and_day(world: World) -> None:
     world.model_client.will("large", Reply(takes_s=0.5))
     await world.ask(request_id="r-1", model="large")
     await world.ask(request_id="r-2", model="small")
@@ -64,22 +64,22 @@ async def test_traffic_is_told_in_total_and_by_decision_model_and_day(world: Wor
     assert whole["mean_latency_ms"] == pytest.approx(500 / 3, abs=0.001)
     days = {day["day"]: (day["requests"], day["failed"]) for day in found["per_day"]}
     assert days == {"2026-11-20": (2, 0), "2026-11-21": (2, 1)}
-    pinned = next(one for one in found["per_decision"] if one["decision"] == "pinned")
+    pinned = next(row for row in found["per_decision"] if row["decision"] == "pinned")
     assert (pinned["requests"], pinned["rated"]) == (3, 2)
-    large = next(one for one in found["per_model"] if one["model"] == "large")
+    large = next(row for row in found["per_model"] if row["model"] == "large")
     assert large["cost_usd"] >= 0.0006
     for name in ("per_decision", "per_model", "per_day"):
-        assert sum(one["cost_usd"] for one in found[name]) == pytest.approx(whole["cost_usd"])
+        assert sum(row["cost_usd"] for row in found[name]) == pytest.approx(whole["cost_usd"])
 
 
 async def test_savings_are_assumed_for_what_the_router_chose_against_any_model(world: World) -> None:
     await world.ask(request_id="r-1", router={"models": ["small"]})
     await world.ask(request_id="r-2", model="large")
 
-    dear = (await stats(world, baseline="big"))["savings"]["assumed"]
-    usual = (await stats(world))["savings"]["assumed"]
+    expensive = (await stats(world, baseline="big"))["savings"]["assumed"]
+    default = (await stats(world))["savings"]["assumed"]
 
-    assert dear == {
+    assert expensive == {
         "baseline": "large",
         "requests": 1,
         "cost_usd": 0.00003,
@@ -87,10 +87,10 @@ async def test_savings_are_assumed_for_what_the_router_chose_against_any_model(w
         "saved_usd": 0.00057,
         "saved_share": 0.95,
     }
-    assert (usual["baseline"], usual["saved_usd"]) == ("small", 0.0)
+    assert (default["baseline"], default["saved_usd"]) == ("small", 0.0)
 
 
-async def test_without_a_holdout_nothing_is_measured_and_the_reason_is_told(world: World) -> None:
+async def test_without_a_holdout_no_savings_are_measured_and_the_reason_is_given(world: World) -> None:
     await world.ask()
 
     found = (await stats(world))["savings"]["measured"]
@@ -105,7 +105,7 @@ async def test_without_a_holdout_nothing_is_measured_and_the_reason_is_told(worl
     assert (found["holdout_share"], found["routed"]["requests"], found["held_out"]["requests"]) == (0, 0, 0)
 
 
-async def test_with_few_held_out_nothing_is_measured_yet(tmp_path: Path) -> None:
+async def test_with_few_held_out_requests_no_savings_are_measured(tmp_path: Path) -> None:
     async with opened(tmp_path, holdout_share=0.5) as world:
         for i in range(10):
             await world.ask(f"Question {i}", request_id=f"r-{i}")
@@ -118,7 +118,7 @@ async def test_with_few_held_out_nothing_is_measured_yet(tmp_path: Path) -> None
     assert f"got {n_routed} routed and {n_held_out} held out" in found["cost_usd_per_request"]["reason"]
 
 
-async def test_what_routing_brings_is_measured_against_a_default_that_is_bad_and_dear(tmp_path: Path) -> None:
+async def test_savings_are_measured_against_a_bad_and_expensive_default_model(tmp_path: Path) -> None:
     arms = [arm("bad", "2"), arm("good", "1")]
     quality, rng = {"bad": 0.3, "good": 0.8}, np.random.default_rng(6)
     async with opened(tmp_path, arms, holdout_share=0.3) as world:
@@ -135,10 +135,10 @@ async def test_what_routing_brings_is_measured_against_a_default_that_is_bad_and
     assert found["routed"]["requests"] + found["held_out"]["requests"] == 240
     assert found["held_out"]["requests"] == pytest.approx(72, abs=4 * (240 * 0.3 * 0.7) ** 0.5)
     assert found["held_out"]["mean_reward"] == pytest.approx(0.3, abs=0.2)
-    gain, dollars = found["reward"], found["cost_usd_per_request"]
-    assert 0 < gain["low"] < gain["difference"] < gain["high"]
-    assert gain["low"] < 0.5
-    assert dollars["low"] < dollars["difference"] < dollars["high"] < 0
+    reward, cost = found["reward"], found["cost_usd_per_request"]
+    assert 0 < reward["low"] < reward["difference"] < reward["high"]
+    assert reward["low"] < 0.5
+    assert cost["low"] < cost["difference"] < cost["high"] < 0
 
 
 async def test_answers_from_the_cache_are_no_part_of_the_comparison(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_answers_from_the_cache_are_no_part_of_the_comparison(tmp_path: Pa
     assert found["savings"]["assumed"]["requests"] == 1
 
 
-async def test_only_the_days_asked_for_are_counted(world: World) -> None:
+async def test_only_the_requested_days_are_counted(world: World) -> None:
     for i in range(4):
         await world.ask(request_id=f"r-{i}")
         world.clock.advance(86_400)
@@ -185,7 +185,7 @@ async def test_only_the_days_asked_for_are_counted(world: World) -> None:
         ("tenant=other", "tenant"),
     ],
 )
-async def test_what_breaks_a_rule_is_refused_by_its_name(world: World, query: str, param: str) -> None:
+async def test_an_invalid_parameter_is_rejected_by_name(world: World, query: str, param: str) -> None:
     response = await world.http.get(f"/v1/stats?{query}")
 
     assert response.status_code == 400
@@ -195,7 +195,7 @@ async def test_what_breaks_a_rule_is_refused_by_its_name(world: World, query: st
 
 
 async def test_a_baseline_that_does_not_exist_is_not_found(world: World) -> None:
-    response = await world.http.get("/v1/stats?baseline=nobody")
+    response = await world.http.get("/v1/stats?baseline=unknown")
 
     assert response.status_code == 404
     assert error_of(response)["param"] == "baseline"

@@ -1,4 +1,4 @@
-"""What runs beside the service, to bring PostgreSQL back and its schema up to date."""
+"""The background tasks that restart PostgreSQL and migrate its schema; the encoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.store.connection.embedded import EmbeddedPostgres
 from service.store.connection.pool import Database
 from tests.fakes import FakeDatabase, FakeStore
 
-DSN = "postgresql://nobody@127.0.0.1:9/nothing"
+DSN = "postgresql://user@127.0.0.1:9/nothing"
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +23,10 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "RETRY_S", 0.0)
 
 
-async def test_migrating_is_tried_until_it_succeeds_whatever_went_wrong(
+async def test_the_migration_is_retried_after_any_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    errors = [StoreUnavailable("away"), StartupError("the schema is newer"), KeyError("unforeseen")]
+    errors = [StoreUnavailable("away"), StartupError("the schema is newer"), KeyError("unexpected")]
 
     async def migrate(database: Database) -> list[str]:
         if errors:
@@ -40,14 +40,14 @@ async def test_migrating_is_tried_until_it_succeeds_whatever_went_wrong(
     assert errors == []
     logged = capsys.readouterr().out
     assert "the schema is newer" in logged
-    assert "unforeseen" in logged
+    assert "unexpected" in logged
 
 
 class DeadPostgres:
-    """Fails to start in every way before it does."""
+    """Fails to start with every kind of error, then starts."""
 
     def __init__(self) -> None:
-        self.errors: list[Exception] = [StartupError("no room"), OSError("unforeseen")]
+        self.errors: list[Exception] = [StartupError("no room"), OSError("unexpected")]
         self.has_started = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -58,24 +58,24 @@ class DeadPostgres:
         return DSN
 
 
-async def test_a_dead_server_is_started_again_whatever_went_wrong_before(
+async def test_a_dead_server_is_restarted_after_any_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     postgres, database = DeadPostgres(), FakeDatabase(FakeStore(is_down=True))
 
-    keeping = asyncio.create_task(
+    restarting = asyncio.create_task(
         opening._keep_running(cast(EmbeddedPostgres, postgres), cast(Database, database))
     )
     async with asyncio.timeout(10):
         await postgres.has_started.wait()
-    keeping.cancel()
+    restarting.cancel()
 
     logged = capsys.readouterr().out
     assert "no room" in logged
-    assert "unforeseen" in logged
+    assert "unexpected" in logged
 
 
-def test_an_endpoint_is_asked_for_contexts_where_the_backend_says_so() -> None:
+def test_the_http_backend_encodes_with_the_endpoint() -> None:
     settings = Settings(
         embedding_backend="http", embedding_base_url="http://127.0.0.1:9/v1", embedding_model="tiny"
     )

@@ -34,11 +34,11 @@ ADD_FUNCTION = {
     "type": "function",
     "function": {"name": "add", "parameters": {"type": "object"}, "description": "adds"},
 }
-THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "EqQB+/=="}
+THINKING = {"type": "thinking", "thinking": "hm", "signature": "EqQB+/=="}
 
 
-def text(said: str, **more: object) -> Json:
-    return {"type": "text", "text": said, **more}
+def text(content: str, **more: object) -> Json:
+    return {"type": "text", "text": content, **more}
 
 
 def read(body: object, **headers: str) -> Query:
@@ -57,7 +57,7 @@ def asking(*messages: Json, **more: object) -> Json:
     return {"messages": list(messages or [USER]), "max_tokens": 50, **more}
 
 
-def asked(*messages: Json, **more: object) -> tuple[Json, tuple[str, ...]]:
+def translate(*messages: Json, **more: object) -> tuple[Json, tuple[str, ...]]:
     return translated(read(asking(*messages, **more)).native.body)  # type: ignore[union-attr]
 
 
@@ -65,7 +65,7 @@ def asked(*messages: Json, **more: object) -> tuple[Json, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("fields", "param", "says"),
+    ("fields", "param", "message"),
     [
         ({"max_tokens": None}, "max_tokens", "valid integer"),
         ({"max_tokens": -1}, "max_tokens", "got -1"),
@@ -120,12 +120,12 @@ def asked(*messages: Json, **more: object) -> tuple[Json, tuple[str, ...]]:
     ],
     ids=range(22),
 )
-def test_a_broken_rule_is_named_with_its_field(fields: Json, param: str, says: str) -> None:
+def test_a_broken_rule_is_named_with_its_field(fields: Json, param: str, message: str) -> None:
     with pytest.raises(BadRequest) as error:
         read({**asking(), **fields})
 
     assert str(error.value).startswith(param)
-    assert says in str(error.value)
+    assert message in str(error.value)
     assert error.value.param == (None if param == "body" else param)
 
 
@@ -197,7 +197,7 @@ def test_a_field_that_a_block_does_not_have_may_be_anything() -> None:
     assert query.text == "Hi"
 
 
-def test_the_native_request_is_kept_as_it_came_but_for_the_routers_options() -> None:
+def test_the_native_request_is_unchanged_except_for_the_routers_options() -> None:
     body = asking({"role": "user", "content": [text("Hi", cache_control={"type": "ephemeral"})]}, future=[1])
 
     query = read(
@@ -259,7 +259,7 @@ def test_strings_survive_reading_and_writing_to_the_last_byte() -> None:
     ],
     ids=range(7),
 )
-def test_the_context_is_made_from_what_the_user_asked(messages: list[Json], asked_for: str) -> None:
+def test_the_context_is_made_from_the_users_question(messages: list[Json], asked_for: str) -> None:
     assert read(asking(*messages)).text == asked_for
 
 
@@ -308,7 +308,7 @@ def test_the_context_is_made_from_what_the_user_asked(messages: list[Json], aske
         ),
         (
             [
-                {"role": "assistant", "content": [THOUGHT, text("I add."), USE]},
+                {"role": "assistant", "content": [THINKING, text("I add."), USE]},
                 {
                     "role": "user",
                     "content": [
@@ -338,7 +338,7 @@ def test_the_context_is_made_from_what_the_user_asked(messages: list[Json], aske
                 {"role": "tool", "tool_call_id": "toolu_1", "content": "Error: no"},
             ],
         ),
-        ([{"role": "assistant", "content": [THOUGHT]}, USER], [USER]),
+        ([{"role": "assistant", "content": [THINKING]}, USER], [USER]),
         ([{"role": "user", "content": []}], [{"role": "user", "content": ""}]),
         (
             [{"role": "system", "content": "Now be brief."}, USER],
@@ -347,8 +347,8 @@ def test_the_context_is_made_from_what_the_user_asked(messages: list[Json], aske
     ],
     ids=range(10),
 )
-def test_messages_say_the_same(messages: list[Json], openai: list[Json]) -> None:
-    body, needs = asked(*messages)
+def test_messages_are_translated(messages: list[Json], openai: list[Json]) -> None:
+    body, needs = translate(*messages)
 
     assert body["messages"] == openai
     assert needs == ()
@@ -401,8 +401,8 @@ def test_messages_say_the_same(messages: list[Json], openai: list[Json]) -> None
     ],
     ids=range(15),
 )
-def test_fields_say_the_same(fields: Json, openai: Json) -> None:
-    body, needs = asked(**fields)
+def test_fields_are_translated(fields: Json, openai: Json) -> None:
+    body, needs = translate(**fields)
 
     assert body == {"messages": [USER], "max_tokens": 50, **openai}
     assert needs == ()
@@ -411,13 +411,13 @@ def test_fields_say_the_same(fields: Json, openai: Json) -> None:
 def test_the_system_prompt_comes_first_without_the_line_that_names_the_client() -> None:
     system = [text("x-anthropic-billing-header: cc_version=1"), text("Be brief."), text("Be kind.")]
 
-    body, _ = asked(system=system)
+    body, _ = translate(system=system)
 
     assert body["messages"] == [{"role": "system", "content": "Be brief.\n\nBe kind."}, USER]
 
 
-def test_what_follows_the_line_that_names_the_client_stays() -> None:
-    body, _ = asked(system="x-anthropic-billing-header: cc_version=1\nBe brief.")
+def test_text_after_the_line_that_names_the_client_stays() -> None:
+    body, _ = translate(system="x-anthropic-billing-header: cc_version=1\nBe brief.")
 
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, USER]
 
@@ -450,21 +450,21 @@ def test_what_follows_the_line_that_names_the_client_stays() -> None:
     ],
     ids=range(9),
 )
-def test_what_other_vendors_cannot_do_is_named(fields: Json, what: str) -> None:
+def test_a_feature_that_other_vendors_lack_is_named(fields: Json, what: str) -> None:
     native = read({**asking(), **fields}).native
 
     assert native is not None
     assert native.needs == (what,)
 
 
-def test_what_is_empty_keeps_nobody_off() -> None:
+def test_an_empty_field_excludes_no_vendor() -> None:
     native = read({**asking(), "mcp_servers": []}).native
 
     assert native is not None
     assert native.needs == ()
 
 
-def test_tool_ids_that_others_refuse_are_replaced_by_the_same_one_each_time() -> None:
+def test_tool_ids_that_other_vendors_reject_are_replaced_by_a_stable_id() -> None:
     strange = "call_1__thought__CpcC+/=" + "x" * 50
 
     assert tool_id("toolu_01A-b_c") == "toolu_01A-b_c"
@@ -483,7 +483,7 @@ def test_tool_ids_that_others_refuse_are_replaced_by_the_same_one_each_time() ->
         ({"messages": [{"role": "user", "content": "xxxx"}], "system": "x" * 396}, 100),
         ({"messages": [{"role": "user", "content": ""}], "tools": [{"name": "x" * 387}]}, 100),
         ({"messages": [{"role": "user", "content": [IMAGE, text("x" * 400)]}]}, 100 + FILE_TOKENS),
-        ({"messages": [{"role": "assistant", "content": [{**THOUGHT, "thinking": "x" * 400}]}]}, 100),
+        ({"messages": [{"role": "assistant", "content": [{**THINKING, "thinking": "x" * 400}]}]}, 100),
         ({"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]}, 0),
     ],
     ids=range(7),

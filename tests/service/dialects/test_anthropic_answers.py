@@ -29,18 +29,18 @@ def call(name: str | None = None, arguments: str = "", *, index: int = 0, **more
     return {"index": index, "function": function, **more}
 
 
-def completion(finish_reason: str = "stop", **said: object) -> Json:
-    choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": finish_reason}
+def completion(finish_reason: str = "stop", **fields: object) -> Json:
+    choice = {"index": 0, "message": {"role": "assistant", **fields}, "finish_reason": finish_reason}
     return {"id": "c-1", "model": "small", "choices": [choice], "usage": reported(USAGE)}
 
 
-def piece(finish_reason: str | None = None, **delta: object) -> Chunk:
+def chunk(finish_reason: str | None = None, **delta: object) -> Chunk:
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return Chunk({"id": "c-1", "model": "small", "choices": [choice]})
 
 
 def written(*chunks: Chunk, usage: Usage = USAGE) -> list[Json]:
-    """The events that these pieces, and the closing one, become."""
+    """The events of these chunks and of the closing chunk."""
     writer = MessageEvents(n_prompt_tokens=90)
     closing = Chunk({"choices": [], "usage": reported(usage)}, usage)
     raw = b"".join(writer.take(chunk) for chunk in [*chunks, closing]) + writer.end()
@@ -54,7 +54,7 @@ def written(*chunks: Chunk, usage: Usage = USAGE) -> list[Json]:
 
 
 def blocks_of(events: list[Json]) -> list[Json]:
-    """The content that the events add up to, read as a client reads it; every rule of order is checked."""
+    """The content blocks of the events, read as a client reads them; checks every rule of order."""
     assert [e["type"] for e in events].count("message_start") == 1
     assert events[0]["type"] == "message_start"
     assert [e["type"] for e in events[-2:]] == ["message_delta", "message_stop"]
@@ -83,7 +83,7 @@ def blocks_of(events: list[Json]) -> list[Json]:
 
 
 @pytest.mark.parametrize(
-    ("finish_reason", "said", "content", "stop_reason"),
+    ("finish_reason", "fields", "content", "stop_reason"),
     [
         ("stop", {"content": "Hi"}, [{"type": "text", "text": "Hi"}], "end_turn"),
         ("length", {"content": "Hi"}, [{"type": "text", "text": "Hi"}], "max_tokens"),
@@ -120,9 +120,9 @@ def blocks_of(events: list[Json]) -> list[Json]:
     ],
 )
 def test_a_completion_becomes_a_message(
-    finish_reason: str, said: Json, content: list[Json], stop_reason: str
+    finish_reason: str, fields: Json, content: list[Json], stop_reason: str
 ) -> None:
-    assert message(completion(finish_reason, **said)) == {
+    assert message(completion(finish_reason, **fields)) == {
         "id": "msg_c-1",
         "type": "message",
         "role": "assistant",
@@ -145,7 +145,7 @@ def test_a_tool_call_without_an_id_gets_one() -> None:
 
 def test_the_events_of_a_text() -> None:
     events = written(
-        piece(role="assistant", content=""), piece(content="Hel"), piece(content="lo"), piece("stop")
+        chunk(role="assistant", content=""), chunk(content="Hel"), chunk(content="lo"), chunk("stop")
     )
 
     assert events == [
@@ -182,12 +182,12 @@ def test_the_events_of_a_text() -> None:
 
 def test_the_blocks_of_text_and_tools() -> None:
     events = written(
-        piece(content="I add."),
-        piece(tool_calls=[call("add", id="call_1")]),
-        piece(tool_calls=[call(arguments='{"a":')]),
-        piece(tool_calls=[call("sub", id="call_2", index=1)]),
-        piece(tool_calls=[call(arguments="1}"), call(arguments='{"b":2}', index=1)]),
-        piece("tool_calls"),
+        chunk(content="I add."),
+        chunk(tool_calls=[call("add", id="call_1")]),
+        chunk(tool_calls=[call(arguments='{"a":')]),
+        chunk(tool_calls=[call("sub", id="call_2", index=1)]),
+        chunk(tool_calls=[call(arguments="1}"), call(arguments='{"b":2}', index=1)]),
+        chunk("tool_calls"),
     )
 
     assert blocks_of(events) == [
@@ -198,9 +198,9 @@ def test_the_blocks_of_text_and_tools() -> None:
     assert events[-2]["delta"]["stop_reason"] == "tool_use"
 
 
-def test_calls_that_share_an_index_are_told_apart_by_their_ids() -> None:
+def test_calls_that_share_an_index_are_distinguished_by_their_ids() -> None:
     events = written(
-        piece(tool_calls=[call("add", "{}", id="call_1"), call("sub", "{}", id="call_2")]), piece("stop")
+        chunk(tool_calls=[call("add", "{}", id="call_1"), call("sub", "{}", id="call_2")]), chunk("stop")
     )
 
     assert [block["name"] for block in blocks_of(events)] == ["add", "sub"]
@@ -209,26 +209,26 @@ def test_calls_that_share_an_index_are_told_apart_by_their_ids() -> None:
 def test_arguments_that_come_as_an_object_are_written_as_json() -> None:
     called = {"index": None, "function": {"name": "add", "arguments": {"a": 1}}}
 
-    [block] = blocks_of(written(piece(tool_calls=[called, "nonsense"]), piece("stop")))
+    [block] = blocks_of(written(chunk(tool_calls=[called, "nonsense"]), chunk("stop")))
 
     assert (block["name"], block["json"]) == ("add", '{"a":1}')
     assert message(completion(tool_calls=[called]))["content"][0]["input"] == {"a": 1}
 
 
 def test_reasoning_without_a_signature_is_left_out() -> None:
-    events = written(piece(reasoning_content="hm"), piece(content="Hi"), piece("stop"))
+    events = written(chunk(reasoning_content="hm"), chunk(content="Hi"), chunk("stop"))
 
     assert blocks_of(events) == [{"type": "text", "text": "", "json": "Hi"}]
 
 
 def test_an_empty_answer_is_a_message_without_blocks() -> None:
-    events = written(piece("content_filter"))
+    events = written(chunk("content_filter"))
 
     assert blocks_of(events) == []
     assert events[-2]["delta"]["stop_reason"] == "refusal"
 
 
-PIECES = st.lists(
+FRAGMENTS = st.lists(
     st.tuples(st.just("text"), st.text(min_size=1, max_size=3))
     | st.tuples(st.integers(0, 2), st.text(max_size=3)),
     max_size=12,
@@ -236,34 +236,34 @@ PIECES = st.lists(
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(PIECES)
-def test_in_whatever_order_pieces_come_the_blocks_are_in_order_and_nothing_is_lost(
-    pieces: list[tuple[Any, str]],
+@given(FRAGMENTS)
+def test_fragments_in_any_order_become_ordered_blocks_without_loss(
+    fragments: list[tuple[Any, str]],
 ) -> None:
     seen: dict[Any, str] = {}
     chunks = []
-    for key, said in pieces:
+    for key, text in fragments:
         first = {"id": f"call_{key}"} if key not in seen else {}
-        seen[key] = seen.get(key, "") + said
+        seen[key] = seen.get(key, "") + text
         named = f"tool_{key}" if first else None
         delta = (
-            {"content": said} if key == "text" else {"tool_calls": [call(named, said, index=key, **first)]}
+            {"content": text} if key == "text" else {"tool_calls": [call(named, text, index=key, **first)]}
         )
-        chunks.append(piece(**delta))
+        chunks.append(chunk(**delta))
 
-    blocks = blocks_of(written(*chunks, piece("stop")))
+    blocks = blocks_of(written(*chunks, chunk("stop")))
 
     texts = "".join(block["json"] for block in blocks if block["type"] == "text")
     calls = {block["name"]: block["json"] for block in blocks if block["type"] == "tool_use"}
     assert texts == seen.pop("text", "")
-    assert calls == {f"tool_{key}": said for key, said in seen.items()}
+    assert calls == {f"tool_{key}": text for key, text in seen.items()}
 
 
 # --- errors
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "kind"),
+    ("openai_status", "status", "kind"),
     [
         (400, 400, "invalid_request_error"),
         (401, 401, "authentication_error"),
@@ -281,14 +281,14 @@ def test_in_whatever_order_pieces_come_the_blocks_are_in_order_and_nothing_is_lo
         (504, 504, "timeout_error"),
     ],
 )
-def test_each_status_has_anthropics_word_for_it(given: int, status: int, kind: str) -> None:
-    assert anthropic_answers.error((given, {"error": {"message": "no", "code": None}}), "r-1") == (
+def test_each_status_has_anthropics_error_type(openai_status: int, status: int, kind: str) -> None:
+    assert anthropic_answers.error((openai_status, {"error": {"message": "no", "code": None}}), "r-1") == (
         status,
         {"type": "error", "error": {"type": kind, "message": "no"}, "request_id": "r-1"},
     )
 
 
-def test_an_account_without_credit_is_a_question_of_billing() -> None:
+def test_an_account_without_credit_is_a_billing_error() -> None:
     status, body = anthropic_answers.error(
         (429, {"error": {"message": "no", "code": "insufficient_quota"}}), "r-1"
     )

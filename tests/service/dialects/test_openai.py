@@ -42,7 +42,7 @@ def refused(body: object, **headers: str) -> BadRequest:
 
 
 @pytest.mark.parametrize(
-    ("raw", "says"),
+    ("raw", "message"),
     [
         (b"", "body must be JSON in UTF-8"),
         (b"{", "body must be JSON in UTF-8"),
@@ -61,15 +61,15 @@ def refused(body: object, **headers: str) -> BadRequest:
     ],
     ids=range(11),
 )
-def test_what_is_no_json_object_is_refused(raw: bytes, says: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_rejected(raw: bytes, message: str) -> None:
     error = refused(raw)
 
-    assert says in str(error)
+    assert message in str(error)
     assert len(str(error)) < 200
 
 
 @pytest.mark.parametrize(
-    ("fields", "param", "says"),
+    ("fields", "param", "message"),
     [
         ({"messages": []}, "messages", "at least 1 item"),
         ({"messages": "Hi"}, "messages", "valid list, got 'Hi'"),
@@ -135,14 +135,14 @@ def test_what_is_no_json_object_is_refused(raw: bytes, says: str) -> None:
         ({"router": {"learn": "perhaps"}}, "router.learn", "got 'perhaps'"),
     ],
 )
-def test_a_broken_rule_is_told_with_the_field_and_the_value(
-    fields: dict[str, Any], param: str, says: str
+def test_a_broken_rule_is_reported_with_the_field_and_the_value(
+    fields: dict[str, Any], param: str, message: str
 ) -> None:
     error = refused({"messages": [USER], **fields})
 
     assert error.param == param
     assert str(error).startswith(f"{param}: ")
-    assert says in str(error)
+    assert message in str(error)
 
 
 def test_messages_are_required() -> None:
@@ -178,7 +178,7 @@ BODIES = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(BODIES)
-def test_whatever_a_body_holds_it_is_read_or_refused(body: dict[str, Any]) -> None:
+def test_any_generated_body_is_read_or_rejected(body: dict[str, Any]) -> None:
     with suppress(BadRequest):
         query = read(json.dumps(body).encode())
 
@@ -189,11 +189,11 @@ def test_whatever_a_body_holds_it_is_read_or_refused(body: dict[str, Any]) -> No
 
 
 def test_a_query_keeps_every_field_but_the_routers_own() -> None:
-    body = {"messages": [USER], "seed": 7, "unheard_of": {"a": 1}, "router": {"learn": False}}
+    body = {"messages": [USER], "seed": 7, "unknown_field": {"a": 1}, "router": {"learn": False}}
 
     query = read(body)
 
-    assert query.body == {"messages": [USER], "seed": 7, "unheard_of": {"a": 1}}
+    assert query.body == {"messages": [USER], "seed": 7, "unknown_field": {"a": 1}}
     assert query.dialect == "openai"
     assert not query.stream
 
@@ -203,11 +203,11 @@ def test_these_models_leave_the_choice_to_the_router(name: str | None) -> None:
     assert read({"messages": [USER], "model": name}).requested_model is None
 
 
-def test_any_other_model_is_asked_for() -> None:
+def test_any_other_model_is_requested_by_name() -> None:
     assert read({"messages": [USER], "model": "gpt-0"}).requested_model == "gpt-0"
 
 
-def test_null_is_as_good_as_absent() -> None:
+def test_null_counts_as_absent() -> None:
     fields = ["model", "stream", "stream_options", "max_tokens", "tools", "response_format", "router"]
 
     query = read({"messages": [USER], **dict.fromkeys(fields)})
@@ -215,13 +215,13 @@ def test_null_is_as_good_as_absent() -> None:
     assert (query.requested_model, query.stream, query.max_output_tokens) == (None, False, None)
 
 
-def test_the_new_name_of_max_tokens_goes_before_the_old() -> None:
+def test_the_new_name_of_max_tokens_overrides_the_old() -> None:
     query = read({"messages": [USER], "max_tokens": 10, "max_completion_tokens": 20})
 
     assert query.max_output_tokens == 20
 
 
-def test_an_assistant_may_say_nothing_beside_tool_calls() -> None:
+def test_an_assistants_message_with_tool_calls_can_have_no_content() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         USER,
@@ -273,7 +273,7 @@ def test_the_same_body_has_the_same_digest_whatever_the_order_of_its_fields() ->
     ],
     ids=range(8),
 )
-def test_the_context_is_made_from_what_the_user_asked_last_and_before(messages: list[Any], text: str) -> None:
+def test_the_context_is_made_from_the_users_newest_questions(messages: list[Any], text: str) -> None:
     assert read({"messages": messages}).text == text
 
 
@@ -295,7 +295,7 @@ def test_a_request_without_options_leaves_everything_to_the_operator() -> None:
     assert read({"messages": [USER]}).options == Options()
 
 
-ASKED = Options(
+OPTIONS = Options(
     models=frozenset({"a", "b"}),
     max_cost_usd=Decimal("0.01"),
     feedback_weight=1.0,
@@ -308,7 +308,7 @@ ASKED = Options(
 )
 
 
-def test_options_ride_in_the_body() -> None:
+def test_options_are_read_from_the_body() -> None:
     weights = {"feedback": 1, "latency": 0.5, "cost": -0.3}
     router = {
         "models": ["a", "b"],
@@ -320,10 +320,10 @@ def test_options_ride_in_the_body() -> None:
         "explain": True,
     }
 
-    assert read({"messages": [USER], "router": router}).options == ASKED
+    assert read({"messages": [USER], "router": router}).options == OPTIONS
 
 
-def test_options_ride_in_headers_too() -> None:
+def test_options_are_read_from_headers() -> None:
     query = read(
         {"messages": [USER]},
         X_Router_Models="a, b",
@@ -337,10 +337,10 @@ def test_options_ride_in_headers_too() -> None:
         X_Router_Explain="true",
     )
 
-    assert query.options == ASKED
+    assert query.options == OPTIONS
 
 
-def test_the_body_goes_before_the_headers_option_by_option() -> None:
+def test_the_body_overrides_the_headers_option_by_option() -> None:
     router = {"learn": True, "weights": {"cost": -1}, "models": ["c"], "task": "sort"}
 
     options = read(

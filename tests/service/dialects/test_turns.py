@@ -50,11 +50,11 @@ CODEX = [user(CODEX_AGENTS), user(CODEX_ENVIRONMENT), user("Fix the failing test
         ("<local-command-stdout>ok</local-command-stdout>and now?", "and now?"),
         ("<ide_opened_file>The user opened a.py.</ide_opened_file>\nFix it", "Fix it"),
         ("<ide_selection>The user selected lines 5 to 10.</ide_selection>\nFix it", "Fix it"),
-        ("Fix it\n<user-prompt-submit-hook>RequestRun the linter.</user-prompt-submit-hook>", "Fix it"),
+        ("Fix it\n<user-prompt-submit-hook>Run the linter.</user-prompt-submit-hook>", "Fix it"),
         ("<task-notification><task-id>7</task-id> is done.</task-notification>", ""),
     ],
 )
-def test_what_a_program_put_in_is_left_out(text: str, own: str) -> None:
+def test_text_that_a_program_put_into_a_message_is_removed(text: str, own: str) -> None:
     assert own_words(text) == own
 
 
@@ -72,7 +72,7 @@ def test_what_a_program_put_in_is_left_out(text: str, own: str) -> None:
     ],
     ids=range(8),
 )
-def test_the_context_is_what_the_user_asked_now_and_shortly_before(messages: list[Json], text: str) -> None:
+def test_the_context_is_the_users_newest_questions(messages: list[Json], text: str) -> None:
     assert asked_text(messages) == text
 
 
@@ -93,7 +93,7 @@ def test_a_tool_loop_lasts_until_the_model_has_answered(messages: list[Json], lo
     assert turn_of("t", {"messages": messages}, Options(), {}).in_tool_loop is loops
 
 
-# --- the key -------------------------------------------------------------------------------------------
+# --- the key
 
 
 def key(
@@ -113,16 +113,16 @@ AGENT_HEADERS = SESSION_HEADER | {"x-claude-code-agent-id": "a-1"}
 
 
 @pytest.mark.parametrize("names", [{"session_id": "s-1"}, {"headers": SESSION_HEADER}])
-def test_a_session_id_names_a_conversation_whatever_is_said_in_it(names: dict[str, Any]) -> None:
+def test_a_session_id_names_a_conversation_with_any_messages(names: dict[str, Any]) -> None:
     assert key([user("One")], **names) == key([user("Two")], **names, metadata={"user_id": "u"})
 
 
-def test_the_routers_own_session_id_comes_before_claude_codes() -> None:
+def test_the_routers_session_id_overrides_claude_codes() -> None:
     assert key(session_id="s-2", headers=SESSION_HEADER) == key(session_id="s-2")
     assert key(headers=SESSION_HEADER) == key(session_id="s-1")
 
 
-def test_a_sub_agent_holds_a_conversation_of_its_own() -> None:
+def test_a_sub_agent_has_its_own_conversation() -> None:
     assert key(headers=AGENT_HEADERS) != key(headers=SESSION_HEADER)
 
 
@@ -131,7 +131,7 @@ def test_tenants_never_share_a_conversation() -> None:
     assert key(tenant="a") != key(tenant="b")
 
 
-def test_without_a_name_the_opening_tells_conversations_apart() -> None:
+def test_without_a_name_the_first_message_identifies_the_conversation() -> None:
     later = [*CLAUDE_CODE, ANSWER, user("Commit it")]
 
     assert key(later) == key(CLAUDE_CODE)
@@ -146,13 +146,13 @@ def test_lines_that_change_between_requests_do_not_change_the_key() -> None:
 
 
 @pytest.mark.parametrize("hint", [{"metadata": {"user_id": "u-1"}}, {"prompt_cache_key": "k-1"}])
-def test_what_conversations_may_share_tells_only_equal_openings_apart(hint: dict[str, Any]) -> None:
+def test_a_shared_key_separates_only_conversations_with_equal_first_messages(hint: dict[str, Any]) -> None:
     assert key(CLAUDE_CODE, **hint) != key(CLAUDE_CODE)
     assert key(CODEX, **hint) != key(CLAUDE_CODE, **hint)
 
 
 @pytest.mark.parametrize("name", ["", "s" * 257])
-def test_a_name_that_is_none_or_too_long_names_nothing(name: str) -> None:
+def test_an_empty_or_too_long_name_is_ignored(name: str) -> None:
     assert key(headers={"x-claude-code-session-id": name}) == key()
     assert key(prompt_cache_key=name) == key()
 
@@ -164,17 +164,19 @@ def test_a_name_that_is_none_or_too_long_names_nothing(name: str) -> None:
         (Options(), [*CLAUDE_CODE, ANSWER, user("Commit it")], True),
         (Options(session_id="s-1"), CLAUDE_CODE, True),
     ],
-    ids=["opening", "second turn", "named"],
+    ids=["first message", "second turn", "named"],
 )
-def test_an_opening_alone_holds_nothing(options: Options, messages: list[Json], continues: bool) -> None:
+def test_a_first_message_alone_has_no_affinity(
+    options: Options, messages: list[Json], continues: bool
+) -> None:
     assert turn_of("t", {"messages": messages}, options, {}).continues is continues
 
 
-def test_a_request_in_which_nobody_asks_is_on_its_own() -> None:
+def test_a_request_without_a_question_belongs_to_no_conversation() -> None:
     assert key([{"role": "system", "content": "Be brief."}]) is None
 
 
-# --- housekeeping --------------------------------------------------------------------------------------
+# --- housekeeping
 
 TOPIC = "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title"
 TITLE = "Please write a 5-10 word title for the following conversation:\n\nUser: fix it"
@@ -189,7 +191,7 @@ TITLE = "Please write a 5-10 word title for the following conversation:\n\nUser:
     ],
     ids=["topic", "title", "probe"],
 )
-def test_what_a_client_asks_for_itself_belongs_to_no_conversation(body: Json) -> None:
+def test_a_request_that_a_client_sends_for_itself_belongs_to_no_conversation(body: Json) -> None:
     assert asks_for_itself(body)
     assert turn_of("t", body, Options(session_id="s-1"), {}).key is None
 
@@ -205,5 +207,5 @@ def test_what_a_client_asks_for_itself_belongs_to_no_conversation(body: Json) ->
     ],
     ids=["another title", "no bound", "a large bound", "with tools", "earlier"],
 )
-def test_what_only_looks_like_housekeeping_is_asked_by_the_user(body: Json) -> None:
+def test_a_request_that_only_resembles_housekeeping_is_the_users(body: Json) -> None:
     assert not asks_for_itself(body)

@@ -20,8 +20,8 @@ def from_yaml(folder: Path, text: str, **environ: str) -> Settings:
     return load_settings(path, environ)
 
 
-def refusal(folder: Path, text: str = "", **environ: str) -> str:
-    """Why the settings are refused; always one line."""
+def error_of(folder: Path, text: str = "", **environ: str) -> str:
+    """The error of rejected settings, which is always one line."""
     with pytest.raises(StartupError) as refused:
         from_yaml(folder, text, **environ)
     message = str(refused.value)
@@ -33,9 +33,9 @@ def refusal(folder: Path, text: str = "", **environ: str) -> str:
 @pytest.mark.parametrize("field", ["id", "aliases"])
 def test_a_name_that_fits_no_header_stops_the_start(tmp_path: Path, name: str, field: str) -> None:
     model = {"id": "fine", "provider": "simulator", "model": "sim-small"}
-    given = {**model, field: [name] if field == "aliases" else name}
+    entry = {**model, field: [name] if field == "aliases" else name}
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({"models": [given]}), "utf-8")
+    config.write_text(yaml.safe_dump({"models": [entry]}), "utf-8")
 
     with pytest.raises(StartupError, match=rf"models\.0\.{field}"):
         load_settings(config, {})
@@ -93,7 +93,7 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("prot: 8080", "unknown key `prot`"),
         ("exploration_rate: yes", "exploration_rate (EXPLORATION_RATE): must not be true, got True"),
@@ -107,7 +107,7 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
         ("models: [{id: a, provider: simulator, model: a, prise: 1}]", "unknown key `models.0.prise`"),
         ("models: [{id: a, provider: simulator}]", "models.0.model"),
         ("models: [{id: a, provider: openai, model: a}]", "provider openai needs base_url"),
-        ("models: [{id: a, provider: unheard, model: a}]", "models.0.provider"),
+        ("models: [{id: a, provider: unknown, model: a}]", "models.0.provider"),
         (
             "models: [{id: a, provider: simulator, model: a, price: {input: -1, output: 1}}]",
             "models.0.price.input",
@@ -139,9 +139,9 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_file_is_refused_in_one_line_that_names_the_key(
-    tmp_path: Path, text: str, says: str
+    tmp_path: Path, text: str, message: str
 ) -> None:
-    assert says in refusal(tmp_path, text)
+    assert message in error_of(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_broken_file_is_refused_in_one_line_that_names_the_key(
 def test_a_broken_variable_is_refused_in_one_line_that_names_it(
     tmp_path: Path, variable: str, value: str
 ) -> None:
-    message = refusal(tmp_path, **{variable: value})
+    message = error_of(tmp_path, **{variable: value})
 
     assert f"({variable})" in message
     assert repr(value) in message
@@ -189,8 +189,8 @@ def test_any_loopback_address_will_do(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "router.example"])
-def test_other_addresses_need_a_word_from_the_operator(tmp_path: Path, host: str) -> None:
-    message = refusal(tmp_path, HOST=host)
+def test_other_addresses_need_allow_anonymous(tmp_path: Path, host: str) -> None:
+    message = error_of(tmp_path, HOST=host)
 
     assert f"{host} is not a loopback address" in message
     assert "ALLOW_ANONYMOUS=true" in message
@@ -223,7 +223,7 @@ def test_a_host_alone_names_the_usual_database() -> None:
     assert settings.database_url.get_secret_value() == "postgresql://postgres@db:5432/router"
 
 
-def test_a_whole_address_goes_before_its_parts() -> None:
+def test_a_whole_database_url_overrides_its_parts() -> None:
     settings = load_settings(None, {"DATABASE_URL": "postgresql://a/b", "DATABASE_HOST": "db"})
 
     assert settings.database_url is not None
@@ -247,7 +247,7 @@ def test_secrets_never_show() -> None:
 
 
 def test_a_refusal_does_not_quote_secrets(tmp_path: Path) -> None:
-    message = refusal(tmp_path, "database_url: [hush]")
+    message = error_of(tmp_path, "database_url: [hush]")
 
     assert "hush" not in message
     assert "database_url" in message
