@@ -15,7 +15,7 @@ import structlog
 from embeddings.batching import BatchingEncoder
 from embeddings.cache import CachedEncoder
 from embeddings.encoder import Encoder, EncoderError, TextEncoder
-from service.arms.configured import choose_arms
+from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
 from service.background import Background
 from service.bootstrap.wire import wire
@@ -25,7 +25,7 @@ from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.memory.qdrant import QdrantMemory
 from service.parts import Parts
-from service.providers.clients import build_provider_clients
+from service.providers.clients import ProviderClients, build_provider_clients
 from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
 from service.providers.tokenizers import ShippedTokenizers
 from service.routing.budget import N_PRICED, N_RESUMED, resume
@@ -84,21 +84,11 @@ async def open_parts(
         encoder = await open_encoder(settings, stack, progress)
         memory = await open_memory(settings, data_dir, encoder, stack)
         if model_client is None:
-            provider_clients = build_provider_clients(environ, now, simulator=SimulatedClient())
-            stack.push_async_callback(provider_clients.close)
-            await provider_clients.warm({arm.provider for arm in arms.arms})
-            model_client = provider_clients
-
+            model_client = await _open_provider_clients(arms, environ, stack)
         evidence = PostgresEvidence(database)
         await evidence.start()
         stack.push_async_callback(evidence.close)
-        journal = SpoolingJournal(
-            PostgresJournal(database, store_texts=settings.store_texts, snapshot=evidence.snapshot),
-            Spool(data_dir / "spool", settings.spool_max_bytes, store_texts=settings.store_texts),
-        )
-        await journal.start()
-        stack.push_async_callback(journal.close)
-
+        journal = await _open_journal(settings, data_dir, database, evidence, stack)
         arm_registry = PostgresArmRegistry(database)
         background = Background()
         parts = wire(
@@ -125,10 +115,8 @@ async def open_parts(
         await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(arm_registry.close)
         await _resume_budget(parts, database)
-        sweeping = asyncio.create_task(parts.learner.sweep_forever())
-        stack.push_async_callback(_cancel, sweeping)
-        pruning = asyncio.create_task(parts.router.affinity.prune_forever())
-        stack.push_async_callback(_cancel, pruning)
+        for endless in (parts.learner.sweep_forever(), parts.router.affinity.prune_forever()):
+            stack.push_async_callback(_cancel, asyncio.create_task(endless))
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         yield parts
 
@@ -288,6 +276,31 @@ async def open_memory(
         )
     stack.push_async_callback(memory.close)
     return memory
+
+
+async def _open_provider_clients(
+    arms: ArmList, environ: Mapping[str, str], stack: AsyncExitStack
+) -> ProviderClients:
+    clients = build_provider_clients(environ, now, simulator=SimulatedClient())
+    stack.push_async_callback(clients.close)
+    await clients.warm({arm.provider for arm in arms.arms})
+    return clients
+
+
+async def _open_journal(
+    settings: Settings,
+    data_dir: Path,
+    database: Database,
+    evidence: PostgresEvidence,
+    stack: AsyncExitStack,
+) -> SpoolingJournal:
+    journal = SpoolingJournal(
+        PostgresJournal(database, store_texts=settings.store_texts, snapshot=evidence.snapshot),
+        Spool(data_dir / "spool", settings.spool_max_bytes, store_texts=settings.store_texts),
+    )
+    await journal.start()
+    stack.push_async_callback(journal.close)
+    return journal
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
