@@ -105,7 +105,7 @@ def _settings() -> tuple[Settings, dict[str, str]]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from service.commands.serve import serve
+    from service.commands.jobs.server import serve
 
     settings, environ = _settings()
     serve(settings, environ, workers=arguments.workers)
@@ -113,7 +113,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
-    from service.commands.maintain import migrate_database
+    from service.commands.jobs.reconcile import migrate_database
 
     settings, _ = _settings()
     applied = asyncio.run(migrate_database(settings))
@@ -122,7 +122,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 
 
 def _rebuild(arguments: argparse.Namespace) -> int:
-    from service.commands.maintain import rebuild
+    from service.commands.jobs.reconcile import rebuild
 
     settings, _ = _settings()
     report = asyncio.run(rebuild(settings, check_only=arguments.check))
@@ -138,7 +138,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from service.commands.import_outcomes import import_file
+    from service.commands.jobs.import_file import import_file
 
     settings, environ = _settings()
     imported = asyncio.run(
@@ -163,7 +163,7 @@ def _show_progress(done: int, in_all: int) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from service.commands.maintain import evaluate_log
+    from service.commands.jobs.reconcile import evaluate_log
     from service.evaluation.report import as_json, as_text
 
     if not arguments.since < arguments.until:
@@ -203,7 +203,7 @@ def _tenant(given: str) -> str:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from service.commands.replay import replay_file
+    from service.replay.started_router import replay_file
 
     report = asyncio.run(
         replay_file(
@@ -219,7 +219,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from service.commands.replay import demo
+    from service.replay.started_router import demo
 
     return _show(asyncio.run(demo(arguments.out)), arguments.out)
 
@@ -231,7 +231,7 @@ def _show(report: Report, out_dir: Path) -> int:
 
 
 def _upstream(arguments: argparse.Namespace) -> int:
-    from service.commands.replay import serve_upstream
+    from service.replay.started_router import serve_upstream
 
     asyncio.run(serve_upstream(arguments.file, arguments.port, partial(print, flush=True)))
     return 0

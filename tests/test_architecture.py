@@ -171,7 +171,7 @@ def test_importing_the_application_loads_nothing_heavy_and_touches_nothing(tmp_p
     script = (
         "import json, logging, os, sys, threading\n"
         "environ = dict(os.environ)\n"
-        "import service.app, service.commands.serve, service.cli\n"
+        "import service.app, service.commands.jobs.server, service.cli\n"
         "print(json.dumps({\n"
         "    'modules': sorted({name.partition('.')[0] for name in sys.modules}),\n"
         "    'environ': dict(os.environ) == environ,\n"

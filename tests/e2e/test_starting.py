@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from service.commands.serve import GRACE_S
+from service.commands.jobs.server import GRACE_S
 from tests.e2e.conftest import NewRouter
 from tests.e2e.running import RunningRouter, processes_of
 

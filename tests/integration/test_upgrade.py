@@ -26,7 +26,7 @@ from service.arms.known_models import known_models
 from service.arms.lifecycle import line_up
 from service.bootstrap.open import open_parts
 from service.bootstrap.wire import knobs_of
-from service.commands.maintain import reconcile
+from service.commands.jobs.reconcile import reconcile
 from service.dialects.openai import read_query
 from service.domain.arm import ArmSums
 from service.domain.basics import Json

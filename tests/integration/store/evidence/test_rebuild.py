@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from service.commands.maintain import Rebuilt, reconcile
+from service.commands.jobs.reconcile import Rebuilt, reconcile
 from service.domain.feedback import Experience
 from service.learning.learner import Learner
 from service.store.connection.pool import Database

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from bandit.drift import ArmHistory, RatedSums
-from service.commands.maintain import reconcile
+from service.commands.jobs.reconcile import reconcile
 from service.domain.arm import ArmSums
 from service.domain.basics import Json
 from service.domain.feedback import ImplicitSignal, Signal

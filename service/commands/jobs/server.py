@@ -65,7 +65,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> No
         with tempfile.TemporaryDirectory(prefix="llm-router-metrics-") as shared:
             os.environ[MULTIPROCESS_DIR] = shared
             config = uvicorn.Config(
-                "service.commands.serve:worker_app", factory=True, workers=workers, **_uvicorn(settings)
+                "service.commands.jobs.server:worker_app", factory=True, workers=workers, **_uvicorn(settings)
             )
             Multiprocess(config, [listener]).run()
 

@@ -11,7 +11,7 @@ from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList
 from service.arms.lifecycle import line_up
-from service.commands.serve import _uvicorn, banner
+from service.commands.jobs.server import _uvicorn, banner
 from service.domain.arm import Price
 from service.domain.registration import ArmRegistration, ArmState
 from service.settings.settings import Settings

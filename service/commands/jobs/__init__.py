@@ -1,0 +1,1 @@
+"""What commands run that takes long to import: the server, and work on the stores outside requests."""
