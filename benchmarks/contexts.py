@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from embeddings.minilm import MiniLM, build_minilm
+from service.commands.output import progress_bar
 
 Vectors = npt.NDArray[np.float32]
 KEPT = Path(__file__).parent / "results" / "contexts"
@@ -22,7 +22,11 @@ def encoded(prompts: Sequence[str], name: str, kept: Path = KEPT) -> Vectors:
     digest = hashlib.sha256("\0".join([encoder.name, *prompts]).encode()).hexdigest()
     path = kept / f"{name}-{digest[:16]}.npy"
     if not path.exists():
-        rows = [encoder.encode([prompt]) for prompt in tqdm(prompts, desc=f"encode {name}", disable=None)]
+        rows = []
+        with progress_bar() as progress:
+            for n_encoded, prompt in enumerate(prompts, 1):
+                rows.append(encoder.encode([prompt]))
+                progress(n_encoded, len(prompts))
         unfinished = path.with_suffix(".unfinished.npy")
         np.save(unfinished, np.concatenate(rows))
         unfinished.rename(path)

@@ -25,6 +25,7 @@ from benchmarks.rivals.table import missing
 from benchmarks.smoke import faults
 from benchmarks.streams import N_REQUESTS, read_set, set_names
 from benchmarks.tables import summarise, text
+from service.commands.output import progress_bar
 from service.replay.demo import DEMO_FILE
 
 SMALL_POOL = 5
@@ -51,18 +52,18 @@ def tasks_of(folder: Path, seeds: range, n: int, measures: list[str], rivals: bo
 
 
 def run(tasks: list[Task], n_jobs: int) -> list[Row]:
-    from tqdm import tqdm
-
     rows: list[Row] = []
     # Streams of one set and seed share their neighbours, so they go to one worker together.
     groups: dict[tuple[str, int], list[Task]] = {}
     for task in tasks:
         groups.setdefault((task.name, task.seed), []).append(task)
-    with ProcessPoolExecutor(n_jobs) as pool, tqdm(total=len(tasks), unit="stream", disable=None) as bar:
+    with ProcessPoolExecutor(n_jobs) as pool, progress_bar() as progress:
         futures = {pool.submit(measure_all, group): len(group) for group in groups.values()}
+        n_done = 0
         for future in as_completed(futures):
             rows += future.result()
-            bar.update(futures[future])
+            n_done += futures[future]
+            progress(n_done, len(tasks))
     return sorted(rows, key=lambda r: (r["measure"], r["pool"], r["seed"], r["lam"], r["policy"]))
 
 

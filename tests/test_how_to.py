@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
-from service.cli import _parser
+from service.cli import app
 from service.settings.load import load_settings
 from service.settings.settings import Settings
 
@@ -90,9 +91,12 @@ def test_a_command_that_does_not_exist_does_not_parse(arguments: list[str]) -> N
 
 def parses(arguments: list[str]) -> bool:
     """Whether `router` understands these arguments; nothing is run."""
+    router = typer.main.get_command(app)
+    assert isinstance(router, typer.core.TyperGroup)
+    name, *options = arguments
     try:
-        _parser().parse_args(arguments)
-    except SystemExit:
+        router.commands[name].make_context(name, options)
+    except (KeyError, typer.TyperException):
         return False
     return True
 

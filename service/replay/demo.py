@@ -1,14 +1,15 @@
-"""A whole replay without anything else running: recorded upstream, router, stream."""
+"""A whole replay of a file: the recorded upstream, a router, and the stream of requests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from service.domain.basics import Json
 from service.replay.outcomes import read_outcomes
 from service.replay.report import Report
+from service.replay.started_router import started_router
 from service.replay.stream import Progress, replay
 from service.replay.tariff import router_settings
 from service.replay.upstream import RecordedUpstream
@@ -17,29 +18,32 @@ DEMO_FILE = Path(__file__).with_name("demo.parquet")
 StartRouter = Callable[[Json], AbstractAsyncContextManager[str]]
 
 
-async def run_demo(
-    start_router: StartRouter,
-    *,
+async def replay_file(
     file: Path = DEMO_FILE,
+    *,
+    url: str | None = None,
+    start_router: StartRouter = started_router,
     rows: int | None = None,
     concurrency: int = 4,
     seed: int | None = None,
     out_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Replay a file from nothing, and end everything that was started for it.
+    """Replay a file against the router at `url`, or against one that is started for it and stopped after it.
 
     Args:
+        file: the record.
+        url: of a router whose arms are the recorded models; None: start one.
         start_router: takes settings (`models` and what else differs from the defaults) and serves
             a router under the URL it yields, while entered.
-        file: the record.
         rows, concurrency, seed, out_dir, progress: as in `replay`.
     """
     outcomes = read_outcomes(file)
-    async with (
-        RecordedUpstream(outcomes) as upstream,
-        start_router(router_settings(outcomes, upstream.base_url)) as url,
-    ):
+    async with AsyncExitStack() as started:
+        if url is None:
+            upstream = await started.enter_async_context(RecordedUpstream(outcomes))
+            settings = router_settings(outcomes, upstream.base_url)
+            url = await started.enter_async_context(start_router(settings))
         return await replay(
             outcomes,
             url=url,

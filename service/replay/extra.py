@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from service.errors import StartupError
 
-PACKAGES = ("matplotlib", "openai", "pyarrow", "tqdm")
+PACKAGES = ("matplotlib", "openai", "pyarrow")
 
 
 def require_extra(find: Callable[[str], object | None] = find_spec) -> None:

@@ -1,4 +1,4 @@
-"""The commands `replay`, `demo` and `upstream`, and the router they start for the purpose."""
+"""A router in a process of its own, started for one replay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -17,58 +17,10 @@ import yaml
 
 from service.domain.basics import Json
 from service.errors import StartupError
-from service.replay.demo import DEMO_FILE, run_demo
-from service.replay.outcomes import read_outcomes
-from service.replay.report import Report
-from service.replay.stream import progress_bar, replay
-from service.replay.tariff import router_settings
-from service.replay.upstream import RecordedUpstream
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 POLL_EVERY_S = 0.1
-
-
-async def replay_file(
-    file: Path, *, url: str | None, rows: int | None, concurrency: int, seed: int | None, out_dir: Path
-) -> Report:
-    """Replay a record against the router at `url`, or against one started for the purpose."""
-    with progress_bar() as progress:
-        if url is not None:
-            return await replay(
-                read_outcomes(file),
-                url=url,
-                rows=rows,
-                concurrency=concurrency,
-                seed=seed,
-                out_dir=out_dir,
-                progress=progress,
-            )
-        return await run_demo(
-            started_router,
-            file=file,
-            rows=rows,
-            concurrency=concurrency,
-            seed=seed,
-            out_dir=out_dir,
-            progress=progress,
-        )
-
-
-async def demo(out_dir: Path) -> Report:
-    """Replay the shipped rows against a router started for the purpose."""
-    return await replay_file(DEMO_FILE, url=None, rows=None, concurrency=4, seed=None, out_dir=out_dir)
-
-
-async def serve_upstream(file: Path, port: int, announce: Callable[[str], None]) -> None:
-    """Answer as the recorded models until cancelled; shows the configuration of a router for them."""
-    outcomes = read_outcomes(file)
-    async with RecordedUpstream(outcomes, port=port) as upstream:
-        configuration = yaml.safe_dump(router_settings(outcomes, upstream.base_url), sort_keys=False)
-        announce(
-            f"# recorded models on {upstream.base_url}; CONFIG_FILE of a router for them:\n{configuration}"
-        )
-        await asyncio.Event().wait()
 
 
 @asynccontextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -73,20 +72,6 @@ def save(report: Report, out_dir: Path) -> None:
     (out_dir / "report.txt").write_text(report.to_text() + "\n", "utf-8")
     (out_dir / "report.json").write_text(json.dumps(report.to_json(), indent=1) + "\n", "utf-8")
     draw_chart(report, out_dir / "report.png")
-
-
-@contextmanager
-def progress_bar(*, shown: bool | None = None) -> Iterator[Progress]:
-    """A bar on standard error. `shown=None`: only on a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(unit="req", disable=None if shown is None else not shown) as bar:
-
-        def advance(done: int, in_all: int) -> None:
-            bar.total = in_all
-            bar.update(done - bar.n)
-
-        yield advance
 
 
 def _order(n: int, rows: int | None, seed: int | None) -> list[int]:

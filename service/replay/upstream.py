@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
+import yaml
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,8 +17,8 @@ from service.domain.basics import Json
 from service.errors import StartupError
 from service.replay.answer import RecordedAnswer
 from service.replay.faults import Fault, Script
-from service.replay.outcomes import Outcomes
-from service.replay.tariff import count_tokens, tariffs
+from service.replay.outcomes import Outcomes, read_outcomes
+from service.replay.tariff import count_tokens, router_settings, tariffs
 
 MAX_BODY_BYTES = 64_000_000
 PATIENCE_S = 5.0  # longest wait for something a test expects
@@ -189,6 +191,17 @@ class RecordedUpstream:
     def _announce(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+async def serve_upstream(file: Path, port: int, announce: Callable[[str], None]) -> None:
+    """Answer as the recorded models until cancelled; announce the configuration of a router for them."""
+    outcomes = read_outcomes(file)
+    async with RecordedUpstream(outcomes, port=port) as upstream:
+        configuration = yaml.safe_dump(router_settings(outcomes, upstream.base_url), sort_keys=False)
+        announce(
+            f"# recorded models on {upstream.base_url}; CONFIG_FILE of a router for them:\n{configuration}"
+        )
+        await asyncio.Event().wait()
 
 
 async def _send(

@@ -31,7 +31,9 @@ def test_what_is_imported_is_known_from_the_next_start(new_router: NewRouter) ->
     eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 30)
     [large] = [c for c in router.route(PROMPT)["candidates"] if c["model"] == "sim-large"]
     router.terminate()
-    checked = router.run("rebuild", "--check")
+    checked = router.run("rebuild", "--check", "--json")
+    migrated = router.run("migrate", "--json")
+    counted = router.run(*arguments, "--json")
 
     assert tried.returncode == first.returncode == again.returncode == 0, first.stderr
     assert "imported" not in tried.stdout
@@ -41,6 +43,15 @@ def test_what_is_imported_is_known_from_the_next_start(new_router: NewRouter) ->
     assert large["posterior"]["n_rated"] == 30
     assert large["posterior"]["local_mass"] > 0
     assert checked.returncode == 0, checked.stdout
+    assert json.loads(checked.stdout) == {
+        "n_experiences": 30,
+        "evidence_before": 0,
+        "memory_before": 0,
+        "evidence_after": 0,
+        "memory_after": 0,
+    }
+    assert json.loads(migrated.stdout) == {"applied": []}
+    assert json.loads(counted.stdout)["n_added"] == {"known": 30}
 
 
 def test_a_running_router_hears_of_an_import_also_of_a_model_it_was_given_at_runtime(

@@ -1,1 +1,1 @@
-"""What commands run that takes long to import: the server, and work on the stores outside requests."""
+"""Does the work of the commands that open stores: serve, import, rebuild and evaluate."""

@@ -14,11 +14,11 @@ from pyarrow import parquet
 
 from service.domain.basics import Json
 from service.errors import RouterError, StartupError
-from service.replay.demo import DEMO_FILE, run_demo
+from service.replay.demo import DEMO_FILE, replay_file
 from service.replay.extra import require_extra
 from service.replay.outcomes import Outcomes, read_outcomes
 from service.replay.report import Failed, Gain, Report, Routed
-from service.replay.stream import progress_bar, replay, save
+from service.replay.stream import replay, save
 from service.replay.tariff import arms_for, router_settings
 from service.replay.upstream import RecordedUpstream
 from service.settings.settings import Settings
@@ -167,7 +167,7 @@ async def test_a_replay_needs_no_prepared_router(tmp_path: Path) -> None:
     def start(settings: Json) -> AbstractAsyncContextManager[str]:
         return FakeRouter(settings).serve()
 
-    report = await run_demo(start, rows=40, out_dir=tmp_path)
+    report = await replay_file(start_router=start, rows=40, out_dir=tmp_path)
 
     assert (report.n, report.n_failed) == (40, 0)
     assert (tmp_path / "report.txt").read_text().rstrip().endswith(report.verdict)
@@ -250,18 +250,6 @@ def test_a_report_of_one_row_and_no_dollars_can_still_be_drawn(tmp_path: Path) -
     save(report, tmp_path)
 
     assert report.router.mean_score == 1.0
-
-
-def test_the_bar_is_silent_unless_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar() as advance:
-        advance(1, 2)
-    silent = capsys.readouterr().err
-    with progress_bar(shown=True) as advance:
-        advance(2, 2)
-    shown = capsys.readouterr().err
-
-    assert silent == ""
-    assert "2/2" in shown
 
 
 # --- what it reads -------------------------------------------------------------------------------------

@@ -1,0 +1,70 @@
+"""Judge other settings by the log: open the stores, read the log, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import datetime
+
+from service.arms.configured import choose_arms, default_arm_id
+from service.arms.known_models import known_models
+from service.arms.lifecycle import line_up
+from service.bootstrap.open import open_database, silent
+from service.bootstrap.wire import knobs_of
+from service.domain.arm import Arm
+from service.domain.registration import ArmRegistration
+from service.evaluation.candidate import CandidateConfig
+from service.evaluation.comparability import arms_apart, settings_apart
+from service.evaluation.evaluate import Evaluation, evaluate, refused, why_not
+from service.providers.simulator.simulator import SIMULATED_ARMS
+from service.settings.settings import Settings
+from service.store.arm_registry import PostgresArmRegistry
+from service.store.connection.migrate import migrate
+from service.store.log.rounds import rounds
+
+
+async def evaluate_log(
+    running: Settings,
+    candidate: Settings,
+    environ: Mapping[str, str],
+    *,
+    tenant: str,
+    since: datetime,
+    until: datetime,
+) -> Evaluation:
+    """What the candidate's knobs would have brought, from the log of the running ones.
+
+    Raises:
+        StartupError: PostgreSQL cannot be opened, or a model's name means nothing.
+        StoreUnavailable: it went away meanwhile.
+    """
+    reason = why_not(knobs_of(running), knobs_of(candidate)) or settings_apart(running, candidate)
+    if reason is not None:
+        return refused(since, until, reason)
+    async with AsyncExitStack() as stack:
+        database = await open_database(running, running.data_dir, stack, silent)
+        await migrate(database)
+        arm_registry = PostgresArmRegistry(database)
+        await arm_registry.refresh()
+        known = arm_registry.known
+        arms = _arms(candidate, environ, known)
+        priced = {arm.arm_id: arm for arm in _arms(running, environ, known)}
+        if (reason := arms_apart(priced, arms)) is not None:
+            return refused(since, until, reason)
+        wanted = CandidateConfig(
+            knobs=knobs_of(candidate),
+            arms=tuple(arm for arm in arms if arm.arm_id not in known or known[arm.arm_id].state == "active"),
+            default_arm_id=default_arm_id(candidate, arms),
+            priced=priced,
+            newcomers=frozenset(arm_id for arm_id, registration in known.items() if registration.is_newcomer),
+            added=frozenset(
+                arm_id for arm_id, registration in known.items() if registration.entry is not None
+            ),
+            holdout_share=candidate.holdout_share,
+        )
+        return await evaluate(rounds(database, tenant, since, until), wanted, since, until)
+
+
+def _arms(settings: Settings, environ: Mapping[str, str], known: Mapping[str, ArmRegistration]) -> list[Arm]:
+    """The arms of the settings, and what was changed of them at runtime."""
+    return line_up(choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms, known)

@@ -1,0 +1,67 @@
+"""Options that several commands share, and the settings that all of them read."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from service.settings.settings import Settings
+
+
+class ModelName(NamedTuple):
+    """A model's name in a file, and the router's model that it stands for."""
+
+    in_file: str
+    in_router: str
+
+
+def read_settings() -> tuple[Settings, dict[str, str]]:
+    """The settings, and the environment that they were read from. Raises StartupError."""
+    from service.settings.load import config_path, load_settings, process_environment
+
+    environ = process_environment()
+    return load_settings(config_path(environ), environ), environ
+
+
+def parse_time(text: str) -> datetime:
+    """Read an ISO 8601 time, in UTC unless it says otherwise, or an age."""
+    try:
+        if age := re.fullmatch(r"(\d+)([dhm])", text):
+            unit = {"d": "days", "h": "hours", "m": "minutes"}[age[2]]
+            return datetime.now(UTC) - timedelta(**{unit: int(age[1])})
+        time = datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        rule = "must be a time (2026-11-24T08:00) or an age (7d, 12h, 30m)"
+        raise typer.BadParameter(f"{rule}, got {text!r}") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def parse_tenant(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,128}", text):
+        raise typer.BadParameter(f"must be 1 to 128 visible ASCII characters, got {text!r}")
+    return text
+
+
+def parse_model_name(text: str) -> ModelName:
+    name, _, model = text.partition("=")
+    if not (name and model):
+        raise typer.BadParameter(f"must be NAME=MODEL, got {text!r}")
+    return ModelName(name, model)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+OutcomesFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="Parquet file of prompts with the score and the cost of each model."),
+]
+OutFolder = Annotated[Path, typer.Option(help="Folder for report.txt, report.json and report.png.")]
+# None is the tenant of requests without one: importing that name would make `--help` slow.
+Tenant = Annotated[
+    str | None,
+    typer.Option(parser=parse_tenant, metavar="NAME", help="Tenant of the requests (default: default)."),
+]
