@@ -37,9 +37,9 @@ def test_what_is_imported_is_known_from_the_next_start(new_router: NewRouter) ->
 
     assert tried.returncode == first.returncode == again.returncode == 0, first.stderr
     assert "imported" not in tried.stdout
-    assert "left out, no such model here: gone (1)" in first.stdout
+    assert "skipped, no such model here: gone (1)" in first.stdout
     assert "30 rows imported" in first.stdout
-    assert "30 rows known before" in again.stdout
+    assert "30 rows already imported" in again.stdout
     assert large["posterior"]["n_rated"] == 30
     assert large["posterior"]["local_mass"] > 0
     assert checked.returncode == 0, checked.stdout
@@ -85,4 +85,4 @@ def test_nothing_is_imported_of_a_file_with_a_fault(new_router: NewRouter) -> No
     assert "--map old=nobody: no such model" in unknown.stderr
     assert "ENABLE_PERSISTENCE is false" in kept_nowhere.stderr
     assert "30 rows imported" in mended.stdout
-    assert "known before" not in mended.stdout
+    assert "already imported" not in mended.stdout

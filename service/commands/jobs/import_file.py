@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]  # rows done, rows in all
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a file's rows; `n_added` is empty after a dry run."""
+    """The rows of a file, counted; `n_added` is empty after a dry run."""
 
     survey: Survey
     n_added: Mapping[Added, int] = field(default_factory=dict)
@@ -41,18 +41,18 @@ class Imported:
     def text(self) -> str:
         lines = [f"{arm_id}: {n} rows" for arm_id, n in sorted(self.survey.n_by_arm.items())]
         if self.survey.n_drawn:
-            lines.append(f"{self.survey.n_drawn} rows with a propensity, weighed by it")
+            lines.append(f"{self.survey.n_drawn} rows weighted by their propensity")
         if self.survey.n_unknown:
             unknown = ", ".join(f"{name} ({n})" for name, n in sorted(self.survey.n_unknown.items()))
-            lines.append(f"left out, no such model here: {unknown}; --map NAME=MODEL takes one for another")
+            lines.append(f"skipped, no such model here: {unknown}; add --map NAME=MODEL for each name")
         lines += [_ENDS[how].format(n) for how, n in sorted(self.n_added.items())]
         return "\n".join(lines or ["no rows"])
 
 
 _ENDS: Mapping[Added, str] = {
     "imported": "{} rows imported",
-    "known": "{} rows known before",
-    "refused": "{} rows refused: their request_id stands for another request",
+    "known": "{} rows already imported",
+    "refused": "{} rows rejected: their request_id belongs to another request",
 }
 
 
@@ -71,7 +71,7 @@ async def import_file(
     The memory is brought up to date by a running service within seconds, else by the next.
 
     Args:
-        same_as: names of models in the file, and the arms to take them for.
+        same_as: the id or alias of an arm for each name of a model in the file.
         dry_run: only check and count.
 
     Raises:
@@ -79,7 +79,7 @@ async def import_file(
         StoreUnavailable: PostgreSQL went away; import the file again.
     """
     if not settings.enable_persistence and settings.database_url is None:
-        raise StartupError("ENABLE_PERSISTENCE is false: what is imported would be kept nowhere")
+        raise StartupError("ENABLE_PERSISTENCE is false: imported rows would not be kept")
     started_at = now()
     async with AsyncExitStack() as stack:
         database = await open_database(settings, settings.data_dir, stack, silent)
