@@ -28,11 +28,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from service.commands.jobs.replay.demo import DEMO_FILE
+from service.commands.jobs.replay.outcomes import read_outcomes
+from service.commands.jobs.replay.tariff import router_settings
+from service.commands.jobs.replay.upstream import RecordedUpstream
 from service.domain.basics import Json
-from service.replay.demo import DEMO_FILE
-from service.replay.outcomes import read_outcomes
-from service.replay.tariff import router_settings
-from service.replay.upstream import RecordedUpstream
 
 N_WARM_UP = 50
 N_NEIGHBOURS_TAUGHT = 100

@@ -17,9 +17,10 @@ from itertools import product
 from pathlib import Path
 from string import Formatter
 
+from service.commands.jobs.replay.demo import DEMO_FILE
+
 SEED = 20
 ROWS_PER_TOPIC = 60
-DEFAULT_PATH = Path(__file__).parent.parent / "service" / "replay" / "demo.parquet"
 CHARS_PER_TOKEN = 4
 
 
@@ -236,4 +237,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_PATH)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DEMO_FILE)

@@ -25,8 +25,8 @@ from benchmarks.rivals.table import missing
 from benchmarks.smoke import faults
 from benchmarks.streams import N_REQUESTS, read_set, set_names
 from benchmarks.tables import summarise, text
+from service.commands.jobs.replay.demo import DEMO_FILE
 from service.commands.output import progress_bar
-from service.replay.demo import DEMO_FILE
 
 SMALL_POOL = 5
 FRESH = 8000  # seeds from here on were not looked at while the learner was made

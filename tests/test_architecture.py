@@ -35,7 +35,7 @@ MAY_USE = {
     "service.memory": "qdrant_client qdrant_edge grpc numpy",
     "service.providers": "aiohttp litellm orjson",
     "service.providers.tokenizers": "tiktoken tokenizers structlog",  # tiktoken comes with LiteLLM
-    "service.replay": "numpy pydantic aiohttp httpx openai pyarrow matplotlib yaml",
+    "service.commands.jobs.replay": "numpy pydantic aiohttp httpx openai pyarrow matplotlib yaml",
     "service.store": "asyncpg orjson numpy structlog",
     "service.telemetry": "structlog prometheus_client",
     "service.dialects": "pydantic orjson jinja2",
@@ -45,7 +45,7 @@ MAY_USE = {
     "service.completion": "numpy orjson jsonschema referencing structlog",
     "service.evaluation": "numpy orjson",
     "service.learning": "structlog",
-    "service.importing": "pydantic orjson pyarrow",
+    "service.learning.importing": "pydantic orjson pyarrow",
     "service.parts": "",
     "service.api": "fastapi starlette pydantic orjson structlog",
     "service.bootstrap": "numpy structlog",

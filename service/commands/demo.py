@@ -15,6 +15,6 @@ def demo(out: OutFolder = Path("benchmarks/results/demo"), as_json: AsJson = Fal
     The recorded outcomes are made up.
     The exit code is 1 if a request failed.
     """
-    from service.replay.demo import DEMO_FILE
+    from service.commands.jobs.replay.demo import DEMO_FILE
 
     replay(DEMO_FILE, seed=None, out=out, as_json=as_json)

@@ -28,7 +28,7 @@ def replay(
     Rates each answer with its recorded score, and compares the router with fixed choices on the same rows.
     The exit code is 1 if a request failed.
     """
-    from service.replay.demo import replay_file
+    from service.commands.jobs.replay.demo import replay_file
 
     with progress_bar() as progress:
         report = asyncio.run(

@@ -18,6 +18,6 @@ def upstream(
 
     Speaks OpenAI's API on 127.0.0.1, and prints the CONFIG_FILE of a router that uses it.
     """
-    from service.replay.upstream import serve_upstream
+    from service.commands.jobs.replay.upstream import serve_upstream
 
     asyncio.run(serve_upstream(file, port, typer.echo))

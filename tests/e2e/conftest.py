@@ -12,8 +12,8 @@ from typing import Protocol
 import pytest
 
 from service.bootstrap.open import build_encoder, silent
-from service.replay.demo import DEMO_FILE
-from service.replay.outcomes import Outcomes, read_outcomes
+from service.commands.jobs.replay.demo import DEMO_FILE
+from service.commands.jobs.replay.outcomes import Outcomes, read_outcomes
 from service.settings.settings import Settings
 from tests.e2e.running import RunningRouter, processes_of
 from tests.integration.postgres_server import postgres_bin, postgres_server

@@ -15,9 +15,9 @@ import httpx
 import openai
 from openai import AsyncOpenAI
 
-from service.replay.outcomes import Outcomes
-from service.replay.tariff import router_settings
-from service.replay.upstream import RecordedUpstream
+from service.commands.jobs.replay.outcomes import Outcomes
+from service.commands.jobs.replay.tariff import router_settings
+from service.commands.jobs.replay.upstream import RecordedUpstream
 from tests.e2e.running import RunningRouter, eventually
 
 Serve = Callable[..., RunningRouter]

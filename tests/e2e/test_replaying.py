@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 
+from service.commands.jobs.replay.demo import DEMO_FILE
 from service.domain.basics import Json
-from service.replay.demo import DEMO_FILE
 from tests.e2e.conftest import NewRouter
 from tests.e2e.running import PATIENCE_S
 

@@ -12,10 +12,10 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
-from service.replay.faults import Fault
-from service.replay.outcomes import Outcomes
-from service.replay.tariff import router_settings
-from service.replay.upstream import RecordedUpstream
+from service.commands.jobs.replay.faults import Fault
+from service.commands.jobs.replay.outcomes import Outcomes
+from service.commands.jobs.replay.tariff import router_settings
+from service.commands.jobs.replay.upstream import RecordedUpstream
 from tests.e2e.running import RunningRouter
 
 Serve = Callable[..., RunningRouter]

@@ -16,9 +16,9 @@ from service.arms.lifecycle import line_up
 from service.bootstrap.open import now, open_database, open_encoder, silent
 from service.domain.arm import Arm
 from service.errors import StartupError
-from service.importing.importer import Added, Importer
-from service.importing.rows import Row, read_rows
-from service.importing.survey import Survey, survey
+from service.learning.importing.importer import Added, Importer
+from service.learning.importing.rows import Row, read_rows
+from service.learning.importing.survey import Survey, survey
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
 from service.store.arm_registry import PostgresArmRegistry

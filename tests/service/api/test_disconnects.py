@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from service.commands.jobs.replay.faults import Fault
+from service.commands.jobs.replay.outcomes import Outcomes
+from service.commands.jobs.replay.upstream import RecordedUpstream
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.providers.clients import ProviderClients
 from service.providers.openai_compatible import OpenAICompatibleClient
-from service.replay.faults import Fault
-from service.replay.outcomes import Outcomes
-from service.replay.upstream import RecordedUpstream
 from tests.service.served import serving
 from tests.service.world import World, opened
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from service.cli import main
-from service.replay.demo import DEMO_FILE
-from service.replay.outcomes import read_outcomes
-from service.replay.tariff import router_settings
-from service.replay.upstream import RecordedUpstream
-from tests.service.replay.fake_router import FakeRouter
+from service.commands.jobs.replay.demo import DEMO_FILE
+from service.commands.jobs.replay.outcomes import read_outcomes
+from service.commands.jobs.replay.tariff import router_settings
+from service.commands.jobs.replay.upstream import RecordedUpstream
+from tests.service.commands.jobs.replay.fake_router import FakeRouter
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from service.domain.ports import Evidence, Journal
 from service.domain.query import Options, Query
 from service.domain.registration import ArmRegistration
 from service.errors import RequestConflict
-from service.importing.rows import Row
+from service.learning.importing.rows import Row
 from service.learning.rewards import reward_of
 from service.routing.router import USUAL_LATENCY_S
 

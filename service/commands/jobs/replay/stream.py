@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import numpy as np
 
+from service.commands.jobs.replay.chart import draw_chart
+from service.commands.jobs.replay.client import RouterClient, RowFailed
+from service.commands.jobs.replay.extra import require_extra
+from service.commands.jobs.replay.outcomes import Outcomes
+from service.commands.jobs.replay.report import Failed, Report, Routed
 from service.errors import RouterError, StartupError
-from service.replay.chart import draw_chart
-from service.replay.client import RouterClient, RowFailed
-from service.replay.extra import require_extra
-from service.replay.outcomes import Outcomes
-from service.replay.report import Failed, Report, Routed
 
 Progress = Callable[[int, int], None]  # requests done, requests in all
 

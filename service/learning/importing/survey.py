@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from service.domain.arm import Arm
-from service.importing.rows import Row
+from service.learning.importing.rows import Row
 
 LEAST_PROPENSITY = 0.05  # smaller ones count as this, or one lucky row would outweigh twenty others
 CERTAIN = Decimal(1)

@@ -13,12 +13,12 @@ import yaml
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from service.commands.jobs.replay.answer import RecordedAnswer
+from service.commands.jobs.replay.faults import Fault, Script
+from service.commands.jobs.replay.outcomes import Outcomes, read_outcomes
+from service.commands.jobs.replay.tariff import count_tokens, router_settings, tariffs
 from service.domain.basics import Json
 from service.errors import StartupError
-from service.replay.answer import RecordedAnswer
-from service.replay.faults import Fault, Script
-from service.replay.outcomes import Outcomes, read_outcomes
-from service.replay.tariff import count_tokens, router_settings, tariffs
 
 MAX_BODY_BYTES = 64_000_000
 PATIENCE_S = 5.0  # longest wait for something a test expects

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.commands.jobs.replay.extra import require_extra
 from service.errors import StartupError
-from service.replay.extra import require_extra
 
 Floats = NDArray[np.float64]
 

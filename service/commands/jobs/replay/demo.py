@@ -6,13 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
+from service.commands.jobs.replay.outcomes import read_outcomes
+from service.commands.jobs.replay.report import Report
+from service.commands.jobs.replay.started_router import started_router
+from service.commands.jobs.replay.stream import Progress, replay
+from service.commands.jobs.replay.tariff import router_settings
+from service.commands.jobs.replay.upstream import RecordedUpstream
 from service.domain.basics import Json
-from service.replay.outcomes import read_outcomes
-from service.replay.report import Report
-from service.replay.started_router import started_router
-from service.replay.stream import Progress, replay
-from service.replay.tariff import router_settings
-from service.replay.upstream import RecordedUpstream
 
 DEMO_FILE = Path(__file__).with_name("demo.parquet")
 StartRouter = Callable[[Json], AbstractAsyncContextManager[str]]

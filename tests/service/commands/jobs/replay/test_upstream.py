@@ -13,11 +13,11 @@ import numpy as np
 import openai
 import pytest
 
+from service.commands.jobs.replay.faults import Fault
+from service.commands.jobs.replay.outcomes import Outcomes
+from service.commands.jobs.replay.tariff import tariffs
+from service.commands.jobs.replay.upstream import RecordedUpstream
 from service.errors import StartupError
-from service.replay.faults import Fault
-from service.replay.outcomes import Outcomes
-from service.replay.tariff import tariffs
-from service.replay.upstream import RecordedUpstream
 
 PROMPTS = ("What is 2 + 2?", "Translate 'good morning' into Portuguese, please. " * 20)
 MODELS = ("sim-a", "sim-b")

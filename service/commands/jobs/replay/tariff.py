@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.commands.jobs.replay.outcomes import Floats, Outcomes
 from service.domain.basics import Json
-from service.replay.outcomes import Floats, Outcomes
 
 CHARS_PER_TOKEN = 4
 CONTEXT_WINDOW = 1_000_000  # recorded answers know no window

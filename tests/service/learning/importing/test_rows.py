@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from service.errors import StartupError
-from service.importing.rows import Row, read_rows
+from service.learning.importing.rows import Row, read_rows
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 GOOD = '{"prompt": "Why?", "model": "small", "score": 1}'

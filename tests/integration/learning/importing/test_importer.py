@@ -15,8 +15,8 @@ from service.domain.basics import Vector
 from service.domain.feedback import Feedback, Learned, Reward
 from service.domain.registration import ArmRegistration, PriceChange
 from service.errors import StoreUnavailable
-from service.importing.importer import Importer
-from service.importing.rows import Row
+from service.learning.importing.importer import Importer
+from service.learning.importing.rows import Row
 from service.routing.router import USUAL_LATENCY_S
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from service.commands.jobs.replay.outcomes import Floats, Outcomes
 from service.domain.basics import Json
-from service.replay.outcomes import Floats, Outcomes
 
 # The router's default weights; latency is not recorded, so it does not count.
 FEEDBACK_WEIGHT, COST_WEIGHT = 0.6, -0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.replay.report import Report, ReportRow, in_usd
+from service.commands.jobs.replay.report import Report, ReportRow, in_usd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

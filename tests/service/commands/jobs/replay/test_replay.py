@@ -12,17 +12,17 @@ import pyarrow  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from pyarrow import parquet
 
+from service.commands.jobs.replay.demo import DEMO_FILE, replay_file
+from service.commands.jobs.replay.extra import require_extra
+from service.commands.jobs.replay.outcomes import Outcomes, read_outcomes
+from service.commands.jobs.replay.report import Failed, Gain, Report, Routed
+from service.commands.jobs.replay.stream import replay, save
+from service.commands.jobs.replay.tariff import arms_for, router_settings
+from service.commands.jobs.replay.upstream import RecordedUpstream
 from service.domain.basics import Json
 from service.errors import RouterError, StartupError
-from service.replay.demo import DEMO_FILE, replay_file
-from service.replay.extra import require_extra
-from service.replay.outcomes import Outcomes, read_outcomes
-from service.replay.report import Failed, Gain, Report, Routed
-from service.replay.stream import replay, save
-from service.replay.tariff import arms_for, router_settings
-from service.replay.upstream import RecordedUpstream
 from service.settings.settings import Settings
-from tests.service.replay.fake_router import OVERHEAD_MS, FakeRouter
+from tests.service.commands.jobs.replay.fake_router import OVERHEAD_MS, FakeRouter
 
 N = 24
 

@@ -7,8 +7,8 @@ import pytest
 
 from bandit.arrays import Floats
 from service.domain.arm import Arm
-from service.importing.rows import Row
-from service.importing.survey import LEAST_PROPENSITY, Survey, survey
+from service.learning.importing.rows import Row
+from service.learning.importing.survey import LEAST_PROPENSITY, Survey, survey
 
 ARMS = {name: Arm(arm_id, "openai", arm_id) for name, arm_id in (("a", "a"), ("alias", "a"), ("b", "b"))}
 
