@@ -8,11 +8,10 @@ from decimal import Decimal
 
 import asyncpg
 import numpy as np
-import orjson
 import pytest
 
 from service.domain.arm import ArmSums
-from service.domain.explanation import explanation
+from service.domain.explanation import explanation_for_clients
 from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.store.connection.pool import Database
 from service.store.log.journal import PostgresJournal
@@ -108,7 +107,7 @@ async def test_the_record_tells_everything_that_was_weighed(stores: Stores) -> N
     record = await stores.journal.record(TENANT, "r1")
 
     assert record is not None
-    weighed = orjson.loads(orjson.dumps(explanation(decision)))
+    weighed = explanation_for_clients(decision)
     assert {key: record[key] for key in weighed} == weighed
     assert (record["decision"], record["chosen_model"], record["model"]) == ("exploit", "small", "small")
     assert record["decided_at"] == "2026-07-01T12:00:00.123457+00:00"
