@@ -45,7 +45,9 @@ class PostgresJournal:
 
     async def log_decision(self, decision: Decision) -> None:
         async with self._database.connection() as connection:
-            first = await connection.fetchval(_INSERT_DECISION, *self._decision_values(decision))
+            first = await connection.fetchval(
+                _INSERT_DECISION, *_decision_values(decision, self._text(decision.query.text))
+            )
             if first is None:  # (tenant, request_id) is taken
                 query = decision.query
                 first = await connection.fetchval(_FIRST_DECISION, query.tenant, query.request_id)
@@ -59,7 +61,9 @@ class PostgresJournal:
             learns = await connection.fetchval(_LOCK_DECISION, outcome.decision_id, outcome.tenant)
             if learns is None:
                 raise UnknownRequest(f"no decision {outcome.decision_id} was logged")
-            before = await connection.fetchrow(_INSERT_OUTCOME, *self._outcome_values(outcome))
+            before = await connection.fetchrow(
+                _INSERT_OUTCOME, *_outcome_values(outcome, self._text(outcome.answer_text))
+            )
             await move_conversation(connection, outcome)
             if attempts:
                 await _insert_attempts(connection, outcome.tenant, attempts)
@@ -71,62 +75,17 @@ class PostgresJournal:
         async with self._database.connection() as connection:
             return await full_record(connection, tenant, request_id)
 
-    def _decision_values(self, decision: Decision) -> tuple[object, ...]:
-        query = decision.query
-        return (
-            decision.decision_id,
-            query.tenant,
-            query.request_id,
-            query.body_digest,
-            decision.decided_at,
-            query.dialect,
-            query.stream,
-            storable(query.requested_model),
-            decision.kind,
-            decision.arm_id,
-            decision.propensity,
-            decision.encoder,
-            None if decision.context is None else to_bytes(decision.context),
-            len(query.text),
-            query.n_prompt_tokens,
-            query.options.learn,
-            storable(query.options.session_id),
-            list(decision.degraded),
-            explanation(decision),
-            self._text(query.text),
-            decision.holdout,
-            query.options.task,
-            *_conversation_values(decision),
-        )
-
-    def _outcome_values(self, outcome: Outcome) -> tuple[object, ...]:
-        return (
-            outcome.decision_id,
-            outcome.tenant,
-            outcome.arm_id,
-            outcome.kind,
-            outcome.status,
-            six_places(outcome.latency_s),
-            None if outcome.ttft_s is None else six_places(outcome.ttft_s),
-            six_places(outcome.overhead_s),
-            outcome.usage.prompt_tokens,
-            outcome.usage.cached_tokens,
-            outcome.usage.completion_tokens,
-            outcome.usage.reasoning_tokens,
-            outcome.usage.estimated,
-            nine_places(outcome.cost_usd),
-            storable(outcome.finish_reason),
-            outcome.answer_chars,
-            outcome.answer_digest,
-            self._text(outcome.answer_text),
-            outcome.completed_at,
-            outcome.price_version,
-            outcome.usage.cache_write_tokens,
-            nine_places(outcome.call_cost_usd),
-        )
-
     def _text(self, text: str | None) -> str | None:
         return storable(text) if self._store_texts else None
+
+
+_FIND = """
+SELECT decision_id, body_digest, arm_id, propensity, kind, explanation -> 'candidates' AS candidates,
+    coalesce(explanation -> 'conversation', explanation -> 'session') AS conversation,
+    (SELECT count(*) FROM attempts a WHERE a.decision_id = d.decision_id) AS n_attempts
+FROM decisions d
+WHERE tenant = $1 AND request_id = $2
+"""
 
 
 def _logged(row: Record) -> LoggedDecision:
@@ -145,22 +104,6 @@ def _logged(row: Record) -> LoggedDecision:
 def _step(logged: Json | None) -> ConversationStep | None:
     return ConversationStep(**in_current_words_of_conversation(logged)) if logged else None
 
-
-def _conversation_values(decision: Decision) -> tuple[object, ...]:
-    """The conversation's key, vendor, n_foreign, turns and lot; NULL of a request on its own."""
-    step = decision.step
-    if step is None:
-        return (None,) * 5
-    return decision.query.turn.key, step.vendor, step.n_messages_of_other_vendors, step.turn, step.holdout
-
-
-_FIND = """
-SELECT decision_id, body_digest, arm_id, propensity, kind, explanation -> 'candidates' AS candidates,
-    coalesce(explanation -> 'conversation', explanation -> 'session') AS conversation,
-    (SELECT count(*) FROM attempts a WHERE a.decision_id = d.decision_id) AS n_attempts
-FROM decisions d
-WHERE tenant = $1 AND request_id = $2
-"""
 
 # The decision, and where it leaves its conversation. What waited in a spool moves no pin that is newer.
 _INSERT_DECISION = """
@@ -188,6 +131,45 @@ WITH decided AS (
 )
 SELECT decision_id FROM decided
 """
+
+
+def _decision_values(decision: Decision, text: str | None) -> tuple[object, ...]:
+    query = decision.query
+    return (
+        decision.decision_id,
+        query.tenant,
+        query.request_id,
+        query.body_digest,
+        decision.decided_at,
+        query.dialect,
+        query.stream,
+        storable(query.requested_model),
+        decision.kind,
+        decision.arm_id,
+        decision.propensity,
+        decision.encoder,
+        None if decision.context is None else to_bytes(decision.context),
+        len(query.text),
+        query.n_prompt_tokens,
+        query.options.learn,
+        storable(query.options.session_id),
+        list(decision.degraded),
+        explanation(decision),
+        text,
+        decision.holdout,
+        query.options.task,
+        *_conversation_values(decision),
+    )
+
+
+def _conversation_values(decision: Decision) -> tuple[object, ...]:
+    """The conversation's key, vendor, n_foreign, turns and lot; NULL of a request on its own."""
+    step = decision.step
+    if step is None:
+        return (None,) * 5
+    return decision.query.turn.key, step.vendor, step.n_messages_of_other_vendors, step.turn, step.holdout
+
+
 _FIRST_DECISION = "SELECT decision_id FROM decisions WHERE tenant = $1 AND request_id = $2"
 
 # Whatever changes a decision's share of the evidence holds its row: one after the other.
@@ -234,6 +216,34 @@ WITH before AS (
 SELECT * FROM before
 """
 
+
+def _outcome_values(outcome: Outcome, text: str | None) -> tuple[object, ...]:
+    return (
+        outcome.decision_id,
+        outcome.tenant,
+        outcome.arm_id,
+        outcome.kind,
+        outcome.status,
+        six_places(outcome.latency_s),
+        None if outcome.ttft_s is None else six_places(outcome.ttft_s),
+        six_places(outcome.overhead_s),
+        outcome.usage.prompt_tokens,
+        outcome.usage.cached_tokens,
+        outcome.usage.completion_tokens,
+        outcome.usage.reasoning_tokens,
+        outcome.usage.estimated,
+        nine_places(outcome.cost_usd),
+        storable(outcome.finish_reason),
+        outcome.answer_chars,
+        outcome.answer_digest,
+        text,
+        outcome.completed_at,
+        outcome.price_version,
+        outcome.usage.cache_write_tokens,
+        nine_places(outcome.call_cost_usd),
+    )
+
+
 _INSERT_ATTEMPT = """
 INSERT INTO attempts
     (attempt_id, decision_id, tenant, position, arm_id, propensity, status, started_at, latency_s, ttft_s,
@@ -242,14 +252,6 @@ INSERT INTO attempts
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
 ON CONFLICT (attempt_id) DO NOTHING
 """
-
-
-async def _insert_attempts(connection: Connection, tenant: str, attempts: Sequence[Attempt]) -> None:
-    rows = [_attempt_values(tenant, attempt) for attempt in attempts]
-    if len(rows) == 1:  # nearly always; executemany takes two more round trips
-        await connection.execute(_INSERT_ATTEMPT, *rows[0])
-        return
-    await connection.executemany(_INSERT_ATTEMPT, rows)
 
 
 def _attempt_values(tenant: str, attempt: Attempt) -> tuple[object, ...]:
@@ -276,6 +278,14 @@ def _attempt_values(tenant: str, attempt: Attempt) -> tuple[object, ...]:
         attempt.upstream_status,
         attempt.usage.cache_write_tokens,
     )
+
+
+async def _insert_attempts(connection: Connection, tenant: str, attempts: Sequence[Attempt]) -> None:
+    rows = [_attempt_values(tenant, attempt) for attempt in attempts]
+    if len(rows) == 1:  # nearly always; executemany takes two more round trips
+        await connection.execute(_INSERT_ATTEMPT, *rows[0])
+        return
+    await connection.executemany(_INSERT_ATTEMPT, rows)
 
 
 def _evidence_changes(before: Record | None, outcome: Outcome) -> list[Billed]:
