@@ -65,7 +65,7 @@ class PostgresEvidence:
         given = None if reward is None else Reward(six_places(reward.value), six_places(reward.weight))
         text = storable(feedback.text)
         async with self._database.transaction() as connection:
-            decision = await connection.fetchrow(_LOCK_DECISION, feedback.tenant, feedback.request_id)
+            decision = await connection.fetchrow(_LOCK_BY_REQUEST, feedback.tenant, feedback.request_id)
             if decision is None:
                 raise _unknown(feedback)
             current = await connection.fetchrow(_CURRENT, decision["decision_id"])
@@ -102,7 +102,7 @@ class PostgresEvidence:
         self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
     ) -> list[ImplicitSignal]:
         async with self._database.transaction() as connection:
-            decision = await connection.fetchrow(_LOCK_DECISION_BY_ID, tenant, decision_id)
+            decision = await connection.fetchrow(_LOCK_BY_ID, tenant, decision_id)
             if decision is None:
                 raise UnknownRequest(f"no decision {decision_id} was logged")
             current = await connection.fetchrow(_CURRENT, decision_id)
@@ -161,21 +161,14 @@ class PostgresEvidence:
                 self.snapshot.put(row["tenant"], {row["arm_id"]: (row["version"], sums_of(row))})
 
 
-# What is done with one decision's feedback is done one after the other.
-_LOCK_DECISION = """
+_DECISION = """
 SELECT decision_id, tenant, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
     (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
 FROM decisions
-WHERE tenant = $1 AND request_id = $2
-FOR NO KEY UPDATE
 """
-_LOCK_DECISION_BY_ID = """
-SELECT decision_id, tenant, arm_id, learn, context IS NOT NULL AS has_context, decided_at,
-    (explanation ->> 'n_rated')::float8 AS n_rated, explanation -> 'candidates' AS candidates
-FROM decisions
-WHERE tenant = $1 AND decision_id = $2
-FOR NO KEY UPDATE
-"""
+# The lock makes transactions that change one decision's feedback run one after the other.
+_LOCK_BY_REQUEST = _DECISION + "WHERE tenant = $1 AND request_id = $2 FOR NO KEY UPDATE"
+_LOCK_BY_ID = _DECISION + "WHERE tenant = $1 AND decision_id = $2 FOR NO KEY UPDATE"
 
 # After the lock, in a statement of its own: it sees what the lock waited for.
 _CURRENT = """
