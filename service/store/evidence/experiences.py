@@ -8,45 +8,39 @@ from service.domain.feedback import Experience, Pending
 from service.store.connection.values import from_bytes
 from service.store.evidence.standing_feedback import standing_feedback_of
 
-# What was rated before its outcome was known counts as free and instant until the outcome queues it again.
-PENDING = """
-SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
+# The columns that `experience_of` reads, and the tables joined to a decision `d` for them.
+# A decision without an outcome counts as free and instant until its outcome queues it again.
+_SELECT = """
+SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
     coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
-FROM memory_queue q
-JOIN decisions d ON d.decision_id = q.decision_id
-JOIN verdicts v ON v.decision_id = q.decision_id
-LEFT JOIN outcomes o ON o.decision_id = q.decision_id
-ORDER BY q.queued_at, q.decision_id
-LIMIT $1
+    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd"""
+_JOINS = """
+JOIN verdicts v ON v.decision_id = d.decision_id
+LEFT JOIN outcomes o ON o.decision_id = d.decision_id
 """
-PENDING_FOR = """
-SELECT q.event_id, d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
-    v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
-    coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
+
+_QUEUED = f"""{_SELECT}, q.event_id
 FROM memory_queue q
-JOIN decisions d ON d.decision_id = q.decision_id
-JOIN verdicts v ON v.decision_id = q.decision_id
-LEFT JOIN outcomes o ON o.decision_id = q.decision_id
-WHERE q.decision_id = $1
+JOIN decisions d ON d.decision_id = q.decision_id {_JOINS}
 """
-# The decisions of which something was said last; at most as many as there are events asked for.
-RATED = """
+PENDING = _QUEUED + "ORDER BY q.queued_at, q.decision_id LIMIT $1"
+PENDING_FOR = _QUEUED + "WHERE q.decision_id = $1"
+# The decisions with the newest events; at most as many as the events that $3 limits.
+RATED = f"""
 WITH newest AS (
     SELECT DISTINCT decision_id
     FROM (SELECT decision_id FROM feedback_events WHERE tenant = $1 ORDER BY event_id DESC LIMIT $3) e
 )
-SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
-    v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
-    coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
+{_SELECT}
 FROM newest
-JOIN decisions d ON d.decision_id = newest.decision_id
-JOIN verdicts v ON v.decision_id = d.decision_id
-LEFT JOIN outcomes o ON o.decision_id = d.decision_id
+JOIN decisions d ON d.decision_id = newest.decision_id {_JOINS}
 WHERE d.encoder = $2 AND d.context IS NOT NULL AND d.learn
+"""  # noqa: S608  # joins constants
+ALL = f"""{_SELECT}
+FROM decisions d {_JOINS}
+WHERE d.encoder = $1 AND d.context IS NOT NULL AND d.learn
+    AND (v.reward IS NOT NULL OR v.signals <> '{{}}')
 """
 
 

@@ -13,7 +13,7 @@ from bandit.drift import ArmHistory
 from service.domain.arm import ArmSums
 from service.domain.feedback import Experience
 from service.store.connection.pool import Connection, Database
-from service.store.evidence.experiences import experience_of
+from service.store.evidence.experiences import ALL, experience_of
 from service.store.evidence.histories import (
     RecordedFeedback,
     folded,
@@ -179,25 +179,13 @@ async def _other_histories(connection: Connection, told: Mapping[Arm, ArmHistory
     return {arm: history for arm, history in due.items() if held.get(arm, ArmHistory()) != history}
 
 
-_EXPERIENCES = """
-SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
-    v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
-    coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd
-FROM decisions d
-JOIN verdicts v ON v.decision_id = d.decision_id AND (v.reward IS NOT NULL OR v.signals <> '{}')
-LEFT JOIN outcomes o ON o.decision_id = d.decision_id
-WHERE d.encoder = $1 AND d.context IS NOT NULL AND d.learn
-"""
-
-
 async def experiences(database: Database, encoder: str) -> AsyncIterator[Experience]:
     """Every decision of one vector space to be remembered now, as of one moment, in no order.
 
     Fetched a few at a time, however many there are. Raises StoreUnavailable.
     """
     async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
-        async for row in connection.cursor(_EXPERIENCES, encoder, prefetch=500, timeout=_TIMEOUT_S):
+        async for row in connection.cursor(ALL, encoder, prefetch=500, timeout=_TIMEOUT_S):
             if (experience := experience_of(row)) is not None:
                 yield experience
 
