@@ -65,7 +65,7 @@ class FakeReports:
         said = [one.event.reward for one in kept if one.event.signal is None]
         if not said or said[-1] is None:
             return TrafficTotals()
-        reward = six_places(said[-1].value)
+        reward = said[-1].value
         return TrafficTotals(n_rated=1, reward=reward, reward_squares=reward**2)
 
 

@@ -341,7 +341,7 @@ class FakeEvidence:
         if not decision.query.options.learn:
             return []
         for one in new:
-            reward = Reward(Decimal(0), six_places(one.weight))
+            reward = Reward(Decimal(0), one.weight)
             self._tell(decision, Event(one.arm_id, reward, one.signal), received_at)
         return new
 

@@ -15,6 +15,7 @@ from service.domain.decision import Candidate, Decision, LoggedPriorState, Neigh
 from service.domain.feedback import Feedback, Reward
 from service.domain.ports import Evidence, Journal
 from service.domain.query import Native, Options, Query
+from service.learning.rewards import reward_of
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 123_457, tzinfo=UTC)
 TENANT = "default"
@@ -166,4 +167,5 @@ async def answered(stores: Stores, request_id: str = "r1", **changes: object) ->
 
 
 async def rate(stores: Stores, score: float, request_id: str = "r1") -> None:
-    await stores.evidence.learn(a_feedback(score, request_id), a_reward(str(score)))
+    feedback = a_feedback(score, request_id)
+    await stores.evidence.learn(feedback, reward_of(feedback))

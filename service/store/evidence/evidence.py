@@ -30,7 +30,7 @@ from service.store.evidence.experiences import PENDING, PENDING_FOR, RATED, expe
 from service.store.evidence.histories import history_of
 from service.store.evidence.snapshot import Snapshot
 from service.store.evidence.standing_feedback import Event
-from service.store.evidence.sums import six_places, sums_of
+from service.store.evidence.sums import sums_of
 
 
 class PostgresEvidence:
@@ -62,7 +62,6 @@ class PostgresEvidence:
         return await asyncio.to_thread(_experiences, rows)  # thousands of vectors
 
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
-        given = None if reward is None else Reward(six_places(reward.value), six_places(reward.weight))
         text = storable(feedback.text)
         async with self._database.transaction() as connection:
             decision = await connection.fetchrow(_LOCK_BY_REQUEST, feedback.tenant, feedback.request_id)
@@ -72,25 +71,25 @@ class PostgresEvidence:
             assert current is not None
             if _stands(current, feedback):
                 return _unchanged("kept", feedback, decision, current)
-            if _says_the_same(current, feedback, text, given):
+            if _says_the_same(current, feedback, text, reward):
                 return _unchanged("duplicate", feedback, decision, current)
             arm_id = current["answered_by"] or decision["arm_id"]
             event = Event(
                 arm_id,
-                given,
-                score=None if given is None else feedback.score,
+                reward,
+                score=None if reward is None else feedback.score,
                 text=text,
                 session_id=storable(feedback.session_id),
             )
             applied = await append_events(connection, decision, current, [event], feedback.received_at)
         self._show(feedback.tenant, applied)
         return Learned(
-            status=_status(decision["learn"], current["reward"] is not None, given),
+            status=_status(decision["learn"], current["reward"] is not None, reward),
             decision_id=decision["decision_id"],
             request_id=feedback.request_id,
             arm_id=arm_id,
             event_id=applied.event_ids[-1],
-            reward=None if given is None else float(given.value),
+            reward=None if reward is None else float(reward.value),
         )
 
     async def conversation_requests(self, tenant: str, session_id: str, limit: int) -> list[str]:
@@ -111,9 +110,7 @@ class PostgresEvidence:
             new = [one for one in signals if (one.signal, one.arm_id) not in there]
             if not new or not decision["learn"]:
                 return []
-            events = [
-                Event(one.arm_id, Reward(Decimal(0), six_places(one.weight)), one.signal) for one in new
-            ]
+            events = [Event(one.arm_id, Reward(Decimal(0), one.weight), one.signal) for one in new]
             applied = await append_events(connection, decision, current, events, received_at)
         self._show(tenant, applied)
         return new
@@ -242,20 +239,20 @@ def _stands(current: Record, feedback: Feedback) -> bool:
     return feedback.session_id is not None and current["reward"] is not None and current["session_id"] is None
 
 
-def _says_the_same(current: Record, feedback: Feedback, text: str | None, given: Reward | None) -> bool:
-    if given is None or current["reward"] is None:
-        return given is None and current["reward"] is None
+def _says_the_same(current: Record, feedback: Feedback, text: str | None, reward: Reward | None) -> bool:
+    if reward is None or current["reward"] is None:
+        return reward is None and current["reward"] is None
     before = current["score"], current["feedback_text"], current["session_id"]
     if before != (feedback.score, text, storable(feedback.session_id)):
         return False
-    if feedback.session_id is not None and current["weight"] != given.weight:  # the conversation went on
+    if feedback.session_id is not None and current["weight"] != reward.weight:  # the conversation went on
         return False
-    return feedback.score is not None or current["reward"] == given.value
+    return feedback.score is not None or current["reward"] == reward.value
 
 
-def _status(learns: bool, was_rated: bool, given: Reward | None) -> FeedbackStatus:
+def _status(learns: bool, was_rated: bool, reward: Reward | None) -> FeedbackStatus:
     if not learns:
         return "not_learned"
-    if given is None:
+    if reward is None:
         return "withdrawn"
     return "revised" if was_rated else "applied"

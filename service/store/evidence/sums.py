@@ -34,7 +34,7 @@ class Billed:
 
 
 def six_places(value: float | Decimal) -> Decimal:
-    """Seconds and rewards, as they are stored: rounded once, before anything is summed."""
+    """Seconds, as they are stored: rounded once, before anything is summed."""
     return Decimal(value).quantize(_SIX_PLACES)
 
 
