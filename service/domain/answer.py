@@ -1,4 +1,4 @@
-"""What a model answered, and what its calls led to."""
+"""A model's answer, the calls made for it, and their outcome."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from service.domain.conversation import ConversationState
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call, counted as OpenAI does: what was read from the provider's cache, or written into
-    it, is part of `prompt_tokens`.
+    """Tokens of one call, counted as OpenAI does.
+
+    `prompt_tokens` includes the tokens read from the provider's cache and those written into it.
     """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
-    estimated: bool = False  # True: the provider reported none, lengths / 4 stand in
+    estimated: bool = False  # True: the provider reported none; the counts are bytes / 4
     cache_write_tokens: int = 0
 
 
@@ -29,7 +30,7 @@ class Usage:
 class Answer:
     """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it.
 
-    `native` is the message that an arm of the caller's own dialect sent; `body` then tells what is in it.
+    `native` is the message of an arm that speaks the client's dialect; `body` is then its translation.
     """
 
     body: Json
@@ -39,10 +40,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a streamed answer: an OpenAI `chat.completion.chunk` object.
+    """A chunk of a streamed answer: an OpenAI `chat.completion.chunk` object.
 
-    `usage` is set on the pieces that report it, the last of a stream always among them. `native` is the
-    event that an arm of the caller's own dialect sent; `body` then tells what is in it.
+    `usage` is set on the chunks that report it, and always on the last chunk of a stream. `native` is the
+    event of an arm that speaks the client's dialect; `body` is then its translation.
     """
 
     body: Json
@@ -58,7 +59,7 @@ class Attempt:
     decision_id: UUID
     position: int  # 0, 1, ... over all calls for this decision
     arm_id: str
-    propensity: float  # with which this arm was drawn among those that remained
+    propensity: float  # probability of drawing this arm among the arms not yet tried
     status: AttemptStatus
     started_at: datetime
     latency_s: float
@@ -73,23 +74,23 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the decision led to; the latest one stands when a request was retried."""
+    """The result of a decision; after a retry, the latest outcome counts."""
 
     decision_id: UUID
     tenant: str
-    arm_id: str  # the arm that answered, or was tried last
-    kind: DecisionKind  # `fallback` when another arm than the decided one answered
+    arm_id: str  # the arm that answered, or else the last one tried
+    kind: DecisionKind  # `fallback`: another arm than the decided one answered
     status: AttemptStatus
     latency_s: float  # of the answering call
     ttft_s: float | None
-    overhead_s: float  # the router's own time: all but the calls
+    overhead_s: float  # the router's own time, without the calls
     usage: Usage
-    cost_usd: Decimal  # of all attempts of this run
+    cost_usd: Decimal  # of all attempts
     call_cost_usd: Decimal  # of the answering call
     finish_reason: str | None
     answer_chars: int
     answer_digest: bytes | None
     answer_text: str | None  # only where texts are stored
     completed_at: datetime
-    price_version: int = 0  # at which the answering arm was billed
-    conversation: ConversationState | None = None  # where it left the conversation otherwise than was decided
+    price_version: int = 0  # of the price that the answer was billed at
+    conversation: ConversationState | None = None  # set if it differs from the decision's

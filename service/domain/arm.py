@@ -1,4 +1,4 @@
-"""The models to choose from, with their prices and what was observed of them."""
+"""The models to choose from, with their prices and the sums of what was observed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Price:
     input: Decimal
     output: Decimal
     cached_input: Decimal | None = None
-    cache_write: Decimal | None = None  # of prompt tokens that the provider writes into its cache
+    cache_write: Decimal | None = None  # for prompt tokens that the provider writes into its cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Arm:
 
     arm_id: str
     provider: str  # openai: any OpenAI-compatible upstream; anthropic; litellm; simulator
-    model: str  # the upstream's name for it
+    model: str  # its name at the provider
     base_url: str | None = None
     api_key_env: str | None = None
     aliases: tuple[str, ...] = ()
@@ -32,25 +32,25 @@ class Arm:
     context_window: int | None = None
     max_output_tokens: int | None = None
     capabilities: frozenset[str] = frozenset()  # empty: not known
-    lacks: frozenset[str] = frozenset()  # capabilities that it is known not to have
+    lacks: frozenset[str] = frozenset()  # capabilities that it is known to lack
     data_use: frozenset[str] = frozenset()  # what its provider promises
-    extra_fields: frozenset[str] = frozenset()  # of requests, that its server knows beyond OpenAI's
+    extra_fields: frozenset[str] = frozenset()  # request fields that its server accepts beyond OpenAI's
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float = 60.0
     chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
     prior_source: str | None = None  # of prior_quality: "configured", or the date of the public table
-    price_version: int = 0  # how often its price was changed at runtime
+    price_version: int = 0  # number of price changes at runtime
 
 
 @dataclass(frozen=True, slots=True)
 class ArmSums:
     """Everything observed of one arm of one tenant, as sums that add.
 
-    Decimal, so that adding and withdrawing in any order gives the same sums to the last digit.
+    Decimal, so that adding and subtracting in any order gives the same sums to the last digit.
     """
 
-    n: Decimal = Decimal(0)  # weight of rated answers, and of signals
+    n: Decimal = Decimal(0)  # total weight of scores and signals
     reward_sum: Decimal = Decimal(0)
     n_outcomes: int = 0  # answers that arrived
     latency_s_sum: Decimal = Decimal(0)
@@ -66,7 +66,7 @@ class ArmSums:
         )
 
     def __neg__(self) -> ArmSums:
-        """What takes these sums back."""
+        """The sums that cancel these when added."""
         return ArmSums(
             self.n.copy_negate(),
             self.reward_sum.copy_negate(),

@@ -1,4 +1,4 @@
-"""What all values share: vectors, JSON objects, the kinds of decisions and attempts."""
+"""Types and names that all values use: vectors, JSON objects, the kinds of decisions and attempts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ Json = dict[str, Any]
 DecisionKind = Literal["exploit", "explore", "pinned", "sticky", "default", "fallback", "escalated", "cache"]
 AttemptStatus = Literal["ok", "failed", "cancelled"]
 DEFAULT_TENANT = "default"
-# Python rounds Decimals to 28 digits by default; dollars get a dozen more with each change of a price.
+# By default Python rounds Decimals to 28 digits; each price change adds a dozen digits to sums of dollars.
 EXACT = Context(prec=100_000, traps=[Inexact])
-AUTO = frozenset({"auto", "router/auto"})  # model names that leave the choice to the router
+AUTO = frozenset({"auto", "router/auto"})  # model names that let the router choose

@@ -1,4 +1,4 @@
-"""A whole answer piece by piece, where a stream was asked for."""
+"""Splits a whole answer into chunks for a client that asked for a stream."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from service.domain.basics import Json
 
 
 async def as_chunks(body: Json) -> AsyncGenerator[Chunk, None]:
-    """A stream that says what an OpenAI `chat.completion` says, and costs nothing."""
-    *said, ending = pieces(body)
-    for piece in said:
-        yield Chunk(piece)
-    yield Chunk(ending, usage=Usage())
+    """The content of an OpenAI `chat.completion` as a stream that costs nothing."""
+    *content, last = pieces(body)
+    for chunk in content:
+        yield Chunk(chunk)
+    yield Chunk(last, usage=Usage())
 
 
 def pieces(body: Json) -> Iterator[Json]:
-    """The `chat.completion.chunk` objects that say what a `chat.completion` says."""
+    """The content of a `chat.completion` as `chat.completion.chunk` objects."""
     head = {name: value for name, value in body.items() if name not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"
     for position, choice in enumerate(body["choices"]):
@@ -28,7 +28,7 @@ def pieces(body: Json) -> Iterator[Json]:
 
 
 def _delta(message: Json) -> Json:
-    """The whole message as one delta, whose tool calls are numbered."""
+    """The whole message as one delta with numbered tool calls."""
     delta = {name: value for name, value in message.items() if value is not None}
     if isinstance(calls := delta.get("tool_calls"), list):
         delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, dict)]

@@ -1,4 +1,4 @@
-"""The arm that a conversation is on, and how one decision moves it."""
+"""The arm of a conversation, and what one decision changes in it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class ConversationState:
-    """The arm that a conversation is on, as its newest request left it."""
+    """A conversation's current arm after its newest request."""
 
     arm_id: str
-    vendor: str  # who made that arm's model
-    n_messages_of_other_vendors: int  # of the first messages: in these, another vendor's arm may have spoken
-    turns: int  # requests of the conversation so far
-    holdout: bool | None  # the lot that was cast for it, as in `Decision`
+    vendor: str  # of the arm's model
+    n_messages_of_other_vendors: int  # the first messages, which another vendor's arm may have written
+    turns: int  # number of requests so far
+    holdout: bool | None  # drawn once for the conversation, as in `Decision`
     decision_id: UUID
     updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationStep:
-    """How a decision stands in its conversation; gain, margin and price are in utility."""
+    """A decision's place in its conversation; gain, margin and loss are in units of utility."""
 
-    turn: int  # 1: the conversation begins
-    vendor: str  # as in `ConversationState`, of the arm that was chosen
+    turn: int  # 1: the first request
+    vendor: str  # of the chosen arm
     n_messages_of_other_vendors: int
     holdout: bool | None
-    previous_arm_id: str | None = None  # the arm the conversation was on
-    is_drawn: bool = True  # False: it stays without a lot, which tells nothing of any policy
-    gain: float | None = None  # by the best of the other arms; None: none was weighed against staying
+    previous_arm_id: str | None = None  # the conversation's arm before this decision
+    is_drawn: bool = True  # False: the arm stays without a draw
+    gain: float | None = None  # of the best other arm over staying; None: no other arm was compared
     switch_margin: float | None = None
-    cache_loss: float | None = None  # of what the provider remembers of the conversation
+    cache_loss: float | None = None  # value of the prompt cache that switching would lose

@@ -1,4 +1,4 @@
-"""One arm chosen for one query, with everything that was weighed."""
+"""Decisions: one arm chosen for one query, with everything that the choice was based on."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Neighbour:
     similarity: float  # cosine, in [-1, 1]
     age_s: float
     reward: float
-    weight: float  # trust in the reward, in (0, 1]
+    weight: float  # of the reward, in (0, 1]
     latency_s: float
     cost_usd: float
-    task: str | None = None  # as its caller tagged it
+    task: str | None = None  # as its client tagged it
 
 
-@dataclass(slots=True)  # not frozen, as `Candidate`
+@dataclass(slots=True)  # not frozen, for the reason given at `Candidate`
 class LoggedPriorState:
-    """What was known of an arm before looking near the query, as in `bandit.beliefs.LoggedPriorState`."""
+    """What was known of an arm before its neighbours were used, as in `bandit.beliefs.PriorState`."""
 
     prior_mean: float
     prior_mass: float
     n_rated: float
-    reward_sum: float  # without what difficulty brought
+    reward_sum: float  # adjusted for the ease of the rated requests
     deviation: float
     cost_usd: float
     latency_s: float
@@ -43,31 +43,31 @@ class LoggedPriorState:
     n_changes: int
 
 
-@dataclass(slots=True)  # not frozen: each decision makes one per arm, and freezing takes most of the time
+@dataclass(slots=True)  # not frozen: each decision makes one per arm, and freezing would dominate the cost
 class Candidate:
-    """One eligible arm as it was weighed."""
+    """One eligible arm with the values that its choice depended on."""
 
     arm_id: str
     probability: float
     prior_state: LoggedPriorState
-    predicted: tuple[float, ...]  # reward by each opinion on the neighbourhood, and by their mixture
+    predicted: tuple[float, ...]  # reward predicted by each expert, then by their mixture
     alpha: float  # posterior of its mean reward for this query
     beta: float
-    local_mass: float  # pseudo-counts that neighbours brought
+    local_mass: float  # pseudo-counts from neighbours
     bonus: float
     expected_latency_s: float
     expected_cost_usd: float
-    quality: float  # the terms of the expected utility, already weighted
+    quality: float  # the weighted terms of the expected utility
     speed: float
     cost: float
     budget: float
-    utility: float  # their sum
-    is_barred: bool = False  # by the budget, from this request
+    utility: float  # the sum of the terms
+    is_barred: bool = False  # the budget excludes it from this request
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """One arm that could not answer this query, and why."""
+    """One arm that cannot answer this query, and why."""
 
     arm_id: str
     reason: str
@@ -75,33 +75,33 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One arm chosen for one query, with everything that was weighed."""
+    """One arm chosen for one query, with everything that the choice was based on."""
 
     decision_id: UUID
     query: Query
     kind: DecisionKind
     arm_id: str
     propensity: float
-    uniform: float  # the number in [0, 1) that drew the arm; 0 where there was no choice
+    uniform: float  # the number in [0, 1) that drew the arm; 0 if nothing was drawn
     candidates: tuple[Candidate, ...]
     rejected: tuple[Rejection, ...]
     neighbours: Collection[Neighbour]
-    n_rated: float  # the tenant's, of all arms
+    n_rated: float  # weight of the tenant's ratings over all arms
     expert_weights: tuple[float, ...]
-    ease: float  # of the request, as foretold from all arms' rewards
-    neighbour_ease: tuple[float, ...]  # of the neighbours' requests, likewise
+    ease: float  # of the request, predicted from all arms' rewards; above 0: easier
+    neighbour_ease: tuple[float, ...]  # of the neighbours' requests
     confidence: float  # posterior mean reward of the chosen arm
     budget_price: float
     encoder: str | None  # names the vector space of `context`
     context: Vector | None
-    degraded: tuple[str, ...]  # which dependencies were missing
+    degraded: tuple[str, ...]  # the dependencies that were unavailable
     decided_at: datetime
-    holdout: bool | None = None  # True: held out; False: it could have been; None: it could not
-    step: ConversationStep | None = None  # None: a request on its own
+    holdout: bool | None = None  # True: held out; False: drawn but not held out; None: not drawn
+    step: ConversationStep | None = None  # None: the request belongs to no conversation
 
     @property
     def conversation(self) -> ConversationState | None:
-        """Where the decision leaves its conversation."""
+        """The state of its conversation after this decision."""
         if self.step is None:
             return None
         return ConversationState(
@@ -117,7 +117,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class LoggedDecision:
-    """What a retry needs to know of the decision that its id stands for."""
+    """What a retry needs from the decision that was logged under its request id."""
 
     decision_id: UUID
     body_digest: bytes
@@ -125,31 +125,31 @@ class LoggedDecision:
     propensity: float
     kind: DecisionKind
     n_attempts: int
-    probabilities: tuple[tuple[str, float], ...]  # of every candidate, for falling back
+    probabilities: tuple[tuple[str, float], ...]  # of every candidate, for fallback
     step: ConversationStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRound:
-    """A decision that the router made by itself, and what came of it: what an evaluation starts from."""
+    """A decision that the router made by itself, with its outcome and reward; the input of an evaluation."""
 
     decided_at: datetime
     arm_id: str
     n_prompt_tokens: int
-    explanation: Json  # as `service.explanation` wrote it
-    reward: float | None  # by the newest score somebody gave; None: there is none
-    cost_usd: float | None  # None: no answer came
+    explanation: Json  # as `service.domain.explanation` writes it
+    reward: float | None  # of the newest score; None: not rated
+    cost_usd: float | None  # None: there was no answer
     latency_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class PacedArm:
-    """One arm as the budget sees it."""
+    """One arm as the budget's pacer sees it."""
 
     arm_id: str
     alpha: float  # posterior of its mean reward
     beta: float
-    offset: float  # the rest of its utility, without the budget's price
+    offset: float  # its other terms of utility, without the budget's price
     expected_cost_usd: float
 
 
@@ -159,6 +159,6 @@ class Spend:
 
     decided_at: datetime
     arm_id: str
-    cost_usd: float | None  # None: its end was not logged
-    arms: tuple[PacedArm, ...]  # those that were weighed; empty: it is not told
-    feedback_weight: float | None  # None: the operator's
+    cost_usd: float | None  # None: its outcome was not logged
+    arms: tuple[PacedArm, ...]  # the candidates; empty: not known
+    feedback_weight: float | None  # None: the operator's setting

@@ -7,7 +7,7 @@ import orjson
 from service.domain.basics import Json
 from service.domain.decision import Candidate, Decision
 
-# Keys that version 0.1.0 logged, and what they are called now; in the explanation itself, and in its parts.
+# Keys that version 0.1.0 logged, with their current names; in the explanation itself and in its parts.
 _RENAMED = {
     "opinion_weights": "expert_weights",
     "difficulty": "ease",
@@ -25,10 +25,10 @@ _SHOWN_TO_CLIENTS = {"arm_id": "model", "previous_arm_id": "previous_model"}
 
 
 def explanation(decision: Decision) -> Json:
-    """Everything that was weighed for a decision, as the journal logs it.
+    """Everything that a decision was based on, as the journal logs it.
 
-    Neighbours, rejections and prior states stay dataclasses: orjson writes them and UUIDs itself, which
-    for a hundred neighbours saves a millisecond per request.
+    Neighbours, rejections and prior states stay dataclasses: orjson writes dataclasses and UUIDs itself,
+    which saves a millisecond per request with a hundred neighbours.
     """
     return {
         "candidates": [_candidate(c) for c in decision.candidates],
@@ -48,7 +48,7 @@ def explanation(decision: Decision) -> Json:
 
 
 def in_current_words(logged: Json) -> Json:
-    """An explanation that any version logged, under the keys of this one."""
+    """Rename the keys of an explanation logged by any version to those of this version."""
     renamed = _renamed(logged, _RENAMED)
     renamed["candidates"] = [in_current_words_of_candidate(c) for c in renamed["candidates"]]
     if renamed.get("conversation"):
@@ -57,17 +57,17 @@ def in_current_words(logged: Json) -> Json:
 
 
 def in_current_words_of_candidate(logged: Json) -> Json:
-    """One candidate of an explanation, likewise."""
+    """Rename the keys of one candidate of an explanation."""
     return _renamed(logged, _RENAMED_OF_CANDIDATE)
 
 
 def in_current_words_of_conversation(logged: Json) -> Json:
-    """The conversation of an explanation, or of a spooled decision or outcome, likewise."""
+    """Rename the keys of the conversation in an explanation, or in a spooled decision or outcome."""
     return _renamed(logged, _RENAMED_OF_CONVERSATION)
 
 
 def explanation_for_clients(decision: Decision) -> Json:
-    """Everything that was weighed for a decision, as `/v1/route` and `explain` show it."""
+    """Everything that a decision was based on, as `/v1/route` and `explain` show it."""
     logged: Json = orjson.loads(orjson.dumps(explanation(decision)))
     return for_clients(logged)
 

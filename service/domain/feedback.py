@@ -1,4 +1,4 @@
-"""What was said, or shown, of an answer, and what was learned from it."""
+"""Feedback on answers, implicit signals, and what the router learned from them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ FeedbackStatus = Literal["applied", "revised", "duplicate", "withdrawn", "not_le
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody said of an answer. `score=None` withdraws what was said before."""
+    """A user's feedback on an answer. `score=None` withdraws the earlier feedback."""
 
     tenant: str
     request_id: str
     score: float | None
     text: str | None
     received_at: datetime
-    session_id: str | None = None  # said of this whole conversation; None: of the request itself
+    session_id: str | None = None  # set: a share of this conversation's score; None: the request's own
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationFeedback:
-    """What somebody said of a whole conversation. `score=None` withdraws what was said before."""
+    """A user's feedback on a whole conversation. `score=None` withdraws the earlier feedback."""
 
     tenant: str
     session_id: str
@@ -52,7 +52,7 @@ Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_sch
 
 @dataclass(frozen=True, slots=True)
 class ImplicitSignal:
-    """An implicit signal: what a request shows of an arm though nobody says it. Its reward is 0."""
+    """A weak negative signal that the router observes without feedback. Its reward is 0."""
 
     signal: Signal
     arm_id: str
@@ -61,7 +61,7 @@ class ImplicitSignal:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a feedback did; committed."""
+    """The committed effect of a feedback."""
 
     status: FeedbackStatus
     decision_id: UUID
@@ -73,16 +73,16 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class ConversationLearned:
-    """What a conversation's feedback did to each of its decisions, newest first; committed."""
+    """The committed effect of a conversation's feedback on each of its decisions, newest first."""
 
     session_id: str
-    weight: float  # of the score, for each decision
+    weight: float  # of the score on each decision
     learned: tuple[Learned, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """A rated decision as the memory keeps it."""
+    """A rated decision as the memory stores it."""
 
     decision_id: UUID
     tenant: str
@@ -95,12 +95,12 @@ class Experience:
     latency_s: float
     cost_usd: float
     decided_at: datetime
-    task: str | None = None  # as its caller tagged it
+    task: str | None = None  # as its client tagged it
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A rated decision whose memory is not yet up to date; `experience=None`: forget it."""
+    """A rated decision that the memory must update; `experience=None`: the memory must forget it."""
 
     decision_id: UUID
     tenant: str

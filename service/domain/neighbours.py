@@ -1,4 +1,4 @@
-"""The rated decisions near a query: columns to decide by, neighbours to show."""
+"""The rated decisions near a query: columns for the decision, neighbours for the log."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Ints = npt.NDArray[np.int64]
 
 
 def key_of(decision_id: UUID) -> int:
-    """A number for it that fits into an array, and tells thousands of decisions apart: 63 of its bits."""
+    """63 bits of the id: they fit into an array of integers and distinguish thousands of decisions."""
     return decision_id.int & (2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeighbourQuery:
-    """Which neighbours are sought.
+    """Selects the neighbours of a query.
 
     Args:
-        context: shape (d,), unit norm; the neighbours are those most similar to it.
-        limit: how many at most.
-        min_similarity: least cosine of a neighbour.
-        since: the earliest decision that counts.
-        now: what the age of a neighbour is measured from.
-        task: only decisions that their clients tagged so; None: all.
+        context: shape (d,), unit norm; neighbours are ranked by similarity to it.
+        limit: maximum number of neighbours.
+        min_similarity: minimum cosine of a neighbour.
+        since: neighbours were decided at this time or later.
+        now: the age of a neighbour is measured from here.
+        task: only decisions that their clients tagged with it; None: all decisions.
     """
 
     context: Vector
@@ -46,7 +46,7 @@ class NeighbourQuery:
 
 
 class Point(NamedTuple):
-    """Which decision it is that is remembered."""
+    """Identifies a remembered decision."""
 
     decision_id: UUID
     request_id: str
@@ -57,13 +57,13 @@ class Point(NamedTuple):
 class NeighbourColumns(Collection[Neighbour]):
     """Neighbours, most similar first.
 
-    Their numbers lie in columns of shape (k,), as beliefs are made from them. A neighbour comes to be when
-    it is looked at, in the log: a hundred of them would take a fifth of a decision's time.
+    The numbers are columns of shape (k,), as beliefs need them. `Neighbour` objects are built only on
+    iteration, for the log: building a hundred of them would take a fifth of a decision's time.
 
     Args:
-        keys: of their decisions, as `key_of` gives them.
-        arm_ids: arms that neighbours may be of.
-        arm: index of each neighbour's among them.
+        keys: `key_of` of each decision.
+        arm_ids: the arms that `arm` refers to.
+        arm: each neighbour's index into `arm_ids`.
     """
 
     points: tuple[Point, ...]
@@ -96,8 +96,8 @@ class NeighbourColumns(Collection[Neighbour]):
     def __iter__(self) -> Iterator[Neighbour]:
         columns = self.similarity, self.age_s, self.reward, self.weight, self.latency_s, self.cost_usd
         numbers = np.array(columns).T.tolist()
-        for point, arm, mine in zip(self.points, self.arm.tolist(), numbers, strict=True):
-            similarity, age_s, reward, weight, latency_s, cost_usd = mine
+        for point, arm, row in zip(self.points, self.arm.tolist(), numbers, strict=True):
+            similarity, age_s, reward, weight, latency_s, cost_usd = row
             yield Neighbour(
                 point.decision_id,
                 point.request_id,
@@ -111,5 +111,5 @@ class NeighbourColumns(Collection[Neighbour]):
                 point.task,
             )
 
-    def __contains__(self, one: object) -> bool:
-        return any(one == neighbour for neighbour in self)
+    def __contains__(self, value: object) -> bool:
+        return any(value == neighbour for neighbour in self)

@@ -1,15 +1,15 @@
-"""How deep JSON may be nested: orjson reads about 1,000 levels, but writes only about 250."""
+"""The nesting limit of JSON: orjson reads about 1,000 levels, but writes only about 250."""
 
 from __future__ import annotations
 
 from typing import Any
 
 MAX_DEPTH_ASKED = 100  # in a request
-MAX_DEPTH_ANSWERED = 200  # in an upstream's answer, which goes out inside of a few levels more
+MAX_DEPTH_ANSWERED = 200  # in an upstream's answer, which the router wraps in a few more levels
 
 
 def is_deeper_than(limit: int, value: object) -> bool:
-    """Whether objects and lists lie in each other on more levels than that."""
+    """Whether objects and lists are nested on more levels than the limit."""
     level: list[Any] = [value] if isinstance(value, dict | list) else []
     for _ in range(limit):
         inner = [

@@ -1,4 +1,4 @@
-"""What the domain needs from the outside; adapters and fakes implement these."""
+"""The protocols that the domain needs; adapters and fakes implement them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Memory(Protocol):
     """Vector memory: an index of rated decisions, rebuildable from the journal at any time.
 
     One memory serves one vector space (`encoder`). Every call raises MemoryUnavailable when the
-    index does not answer. Tenants never see each other's points.
+    index does not answer. A tenant sees only its own points.
     """
 
     async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
-        """The most similar experiences of the tenant that the query admits, most similar first."""
+        """The tenant's most similar experiences that match the query, most similar first."""
         ...
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
@@ -47,7 +47,7 @@ class Memory(Protocol):
         ...
 
     async def prune(self) -> None:
-        """Keep exactly the newest points per arm and tenant, up to the configured cap."""
+        """Remove the oldest points of each arm and tenant above the configured cap."""
         ...
 
     async def count(self) -> int: ...
@@ -60,11 +60,11 @@ class Memory(Protocol):
 
 
 class Journal(Protocol):
-    """The log of decisions and what they led to. Raises StoreUnavailable."""
+    """The log of decisions and their outcomes. Raises StoreUnavailable."""
 
     @property
     def is_degraded(self) -> bool:
-        """Whether what is logged now waits outside PostgreSQL."""
+        """Whether log entries wait outside PostgreSQL."""
         ...
 
     async def find(self, tenant: str, request_id: str) -> LoggedDecision | None: ...
@@ -72,16 +72,16 @@ class Journal(Protocol):
     async def log_decision(self, decision: Decision) -> None:
         """Commit a decision.
 
-        Raises RequestConflict when (tenant, request_id) is taken by another decision; logging the
-        same decision_id again is harmless.
+        Raises RequestConflict if (tenant, request_id) belongs to another decision. Logging the same
+        decision_id again changes nothing.
         """
         ...
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
         """Commit attempts and outcome, and add the answer's latency and dollars to the evidence.
 
-        All in one transaction; repeating it is harmless. A second outcome of the same decision
-        replaces the first, its evidence included. Decisions with `learn` off add no evidence.
+        All in one transaction; a repetition changes nothing. A second outcome of the same decision
+        replaces the first and its evidence. Decisions with `learn` off add no evidence.
         """
         ...
 
@@ -91,31 +91,31 @@ class Journal(Protocol):
 
 
 class ConversationStates(Protocol):
-    """The arms that conversations are on. Written by the journal, with decisions. Raises StoreUnavailable."""
+    """The current arms of conversations, written by the journal with decisions. Raises StoreUnavailable."""
 
     async def find(self, tenant: str, key: bytes, since: datetime) -> ConversationState | None:
-        """The pin of a conversation that went on at or after `since`."""
+        """The state of a conversation whose newest request came at or after `since`."""
         ...
 
     async def prune(self, before: datetime) -> int:
-        """Forget conversations that ended before; returns how many."""
+        """Delete conversations whose newest request came before; returns how many."""
         ...
 
 
 class Evidence(Protocol):
-    """What was learned of every arm: sums and histories in PostgreSQL, with a snapshot in this replica."""
+    """What was learned about every arm: sums and histories in PostgreSQL, with a snapshot in this replica."""
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the snapshot was filled since the start."""
+        """Whether the snapshot has been filled since the start."""
         ...
 
     def sums(self, tenant: str) -> Mapping[str, ArmSums]:
-        """The replica's snapshot, by arm id. Never waits."""
+        """The sums in the replica's snapshot, by arm id. Never waits."""
         ...
 
     def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
-        """Likewise, of the arms that were ever rated."""
+        """The histories in the snapshot, of the arms that were ever rated. Never waits."""
         ...
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
@@ -123,81 +123,82 @@ class Evidence(Protocol):
         ...
 
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
-        """Commit a feedback event and its evidence in one transaction; the snapshot follows.
+        """Commit a feedback event and its evidence in one transaction, then update the snapshot.
 
-        `reward=None` withdraws what was said before. What is said of a whole conversation changes nothing
-        where the request itself was rated (`kept`).
+        `reward=None` withdraws the earlier feedback. Feedback on a whole conversation changes nothing
+        if the request has a rating of its own (`kept`).
 
         Raises UnknownRequest, StoreUnavailable.
         """
         ...
 
     async def conversation_requests(self, tenant: str, session_id: str, limit: int) -> list[str]:
-        """The request ids of a conversation's newest decisions that may teach, newest first."""
+        """The request ids of a conversation's newest decisions with `learn` on, newest first."""
         ...
 
     async def learn_signals(
         self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
     ) -> list[ImplicitSignal]:
-        """Commit implicit signals on a decision and their evidence, likewise; returns those that are new.
+        """Commit implicit signals on a decision and their evidence in one transaction; returns the new ones.
 
-        Each kind counts once for each arm of a decision, and as long as nobody scores that arm for it. A
-        decision with `learn` off takes none.
+        Each kind of signal counts once for each arm of a decision, until the arm is scored for it. A
+        decision with `learn` off accepts no signals.
 
         Raises UnknownRequest, StoreUnavailable.
         """
         ...
 
     async def pending(self, limit: int) -> list[Pending]:
-        """Rated decisions whose memory lags behind, oldest first."""
+        """Rated decisions that the memory must update, oldest first."""
         ...
 
     async def pending_for(self, decision_id: UUID) -> Pending | None:
-        """The same for one decision, at its newest event; None when its memory is up to date."""
+        """The same for one decision, at its newest event; None if the memory is up to date."""
         ...
 
     async def remembered(self, pending: Pending) -> bool:
-        """Mark as up to date. False when a newer event came in between: fetch and apply again."""
+        """Mark as up to date. False if there is a newer event: fetch and apply again."""
         ...
 
 
 class ArmRegistry(Protocol):
-    """What is decided of the arms at runtime, for all replicas. Raises StoreUnavailable."""
+    """The arms' runtime settings, shared by all replicas. Raises StoreUnavailable."""
 
     async def change(
         self, decide: Callable[[Mapping[str, ArmRegistration]], ArmRegistration]
     ) -> ArmRegistration:
-        """Commit what `decide` makes of the enrolments, one change after the other; the replicas follow.
+        """Commit the registration that `decide` returns for the current ones; the replicas follow.
 
-        A price change it adds is applied to the arm's evidence in the same transaction.
+        Changes run one after the other. A new price change is applied to the arm's evidence in the same
+        transaction.
         """
         ...
 
     async def figures(self) -> Mapping[str, ArmFigures]:
-        """What was observed of every arm, by arm id."""
+        """The observed figures of every arm, by arm id."""
         ...
 
 
 class ShadowLog(Protocol):
-    """What arms in shadow answered, and what they may spend. Raises StoreUnavailable."""
+    """The answers of arms in shadow, and their daily budgets. Raises StoreUnavailable."""
 
     async def reserve(self, arm_id: str, usd: Decimal, now: datetime) -> bool:
-        """Set dollars aside for a call; False: the arm has spent what it may today, or left the shadow."""
+        """Reserve dollars for a call; False: today's budget is spent, or the arm is no longer in shadow."""
         ...
 
     async def keep(self, answer: ShadowAnswer) -> None:
-        """Commit an answer, its dollars in place of those reserved, and add both to the evidence.
+        """Commit an answer, replace the reserved dollars by its cost, and add it to the evidence.
 
-        A decision that waits to be written to PostgreSQL has no shadow answers.
+        The answer is dropped if its decision is not written to PostgreSQL yet.
         """
         ...
 
 
 class Reports(Protocol):
-    """What requests came to, counted when asked. Raises StoreUnavailable."""
+    """Totals of requests, counted on demand. Raises StoreUnavailable."""
 
     async def traffic(self, tenant: str, since: datetime, until: datetime) -> Mapping[Group, TrafficTotals]:
-        """By group, the requests decided at or after `since` and before `until`, and their newest rating."""
+        """Totals by group of the requests decided in [since, until), with their newest ratings."""
         ...
 
 
@@ -205,16 +206,16 @@ class Tokenizers(Protocol):
     """Counts tokens, off the event loop."""
 
     async def count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
-        """Of all the texts together; None: that tokenizer is not at hand, or takes too long."""
+        """The tokens of all texts together; None: the tokenizer is missing, or takes too long."""
         ...
 
 
 class ModelClient(Protocol):
-    """Calls one arm's provider. Raises the ProviderError tree, nothing else.
+    """Calls one arm's provider. Raises only errors of the ProviderError tree.
 
-    `body` is an OpenAI Chat Completions request; the adapter puts in the upstream's model name and
-    passes on only what it knows. An arm that speaks the dialect of `native` gets that instead, and its
-    answers are native too. Cancelling the task, or closing the stream, ends the upstream call.
+    `body` is an OpenAI Chat Completions request; the adapter sets the upstream's model name and sends only
+    the fields that it knows. An arm that speaks the dialect of `native` receives `native` instead, and
+    answers in that dialect. Cancelling the task, or closing the stream, ends the upstream call.
     """
 
     async def complete(
@@ -224,10 +225,10 @@ class ModelClient(Protocol):
     def stream(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
     ) -> AsyncGenerator[Chunk, None]:
-        """Pieces as they come. `timeout_s` bounds each wait for the next piece.
+        """Chunks as they arrive. `timeout_s` bounds each wait for the next chunk.
 
-        Every stream that ends normally has carried a finish_reason and one piece with `usage`;
-        one that ends otherwise raises.
+        A stream that ends normally has carried a finish_reason and one chunk with `usage`; any other
+        end raises.
         """
         ...
 

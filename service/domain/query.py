@@ -1,4 +1,4 @@
-"""What a client asks."""
+"""A client's request in the router's own form."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from service.domain.basics import Json
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Where a request stands in its conversation."""
+    """A request's place in its conversation."""
 
-    key: bytes | None = None  # the conversation's, within its tenant; None: the request is on its own
-    continues: bool = False  # there may have been a request of this conversation before
-    in_tool_loop: bool = False  # the model is given what it asked for; the user asks nothing new
-    n_asked_chars: int = 0  # of the query's text: what is asked now; then comes what was asked before
-    is_housekeeping: bool = False  # the client asks for itself: a title, a summary, a probe
+    key: bytes | None = None  # of the conversation, within its tenant; None: it belongs to none
+    continues: bool = False  # the conversation may have had earlier requests
+    in_tool_loop: bool = False  # the newest messages are tool results; the user asks nothing new
+    n_asked_chars: int = 0  # length of the current question; earlier ones follow it in the query's text
+    is_housekeeping: bool = False  # the client's own request: a title, a summary, a probe
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller asked of the router itself; it narrows the operator's policy, never widens it."""
+    """A client's options for the router; they narrow the operator's policy and never widen it."""
 
     models: frozenset[str] | None = None  # ids or aliases; None: any
     exclude: frozenset[str] = frozenset()  # ids or aliases
-    require_data_use: frozenset[str] = frozenset()  # what the provider has to promise, beside the operator's
+    require_data_use: frozenset[str] = frozenset()  # required of the provider, beyond the operator's
     max_cost_usd: Decimal | None = None
     feedback_weight: float | None = None
     latency_weight: float | None = None
     cost_weight: float | None = None
     session_id: str | None = None
-    task: str | None = None  # what kind of request the caller says this is
+    task: str | None = None  # the kind of request, as the client tags it
     learn: bool = True
     explain: bool = False
 
     @property
     def own_weights(self) -> Json:
-        """The weights of the utility that the client set, by the name of their knob."""
+        """The utility weights that the client set, by the name of their knob."""
         own = {
             "feedback_weight": self.feedback_weight,
             "latency_weight": self.latency_weight,
@@ -49,30 +49,30 @@ class Options:
         return {name: weight for name, weight in own.items() if weight is not None}
 
     def narrow(self, knobs: Knobs) -> Knobs:
-        """The operator's knobs with the client's own weights."""
+        """The operator's knobs, with the client's weights where it set them."""
         return replace(knobs, **self.own_weights) if self.own_weights else knobs
 
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """A request in the Anthropic dialect as it came, for the arms that speak it themselves."""
+    """A request in the Anthropic dialect as received, for arms that speak that dialect."""
 
     body: Json
-    headers: Mapping[str, str]  # those that the upstream is to see
-    needs: tuple[str, ...] = ()  # what the request asks for that no other arm can do
+    headers: Mapping[str, str]  # the headers to send upstream
+    needs: tuple[str, ...] = ()  # features of the request that only such arms support
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a caller asks, in OpenAI's chat form whatever its dialect was.
+    """A client's request in OpenAI's chat form, whatever its dialect.
 
-    `body` is the request as validated, without the `router` object; `text` is what the context is
-    made from; `body_digest` tells a retry from another request under the same id.
+    `body` is the validated request without the `router` object. `text` is the text to embed.
+    `body_digest` distinguishes a retry from another request under the same id.
     """
 
     tenant: str
     request_id: str
-    request_id_given: bool  # False: we made it, so nothing can be known under it
+    request_id_given: bool  # False: the router made the id, so it is new
     body: Json
     text: str
     body_digest: bytes
@@ -83,14 +83,13 @@ class Query:
     max_output_tokens: int | None
     options: Options
     received_at: datetime
-    native: Native | None = None  # None: `body` is what came
-    n_client_retries: int = 0  # how often its client says that it tried before
+    native: Native | None = None  # None: `body` is the request as received
+    n_client_retries: int = 0  # the number of earlier tries that the client reports
     turn: Turn = Turn()
-    counts: Mapping[str, int] = field(
-        default_factory=dict
-    )  # of the prompt's tokens, by tokenizer, where counted
+    # Counted tokens of the prompt, by tokenizer.
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def n_messages(self) -> int:
-        """How many messages came."""
+        """The number of messages in the request as received."""
         return len((self.body if self.native is None else self.native.body)["messages"])

@@ -1,4 +1,4 @@
-"""What is decided of an arm at runtime, on top of its configuration."""
+"""An arm's runtime settings, on top of its configuration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from service.domain.answer import Attempt
 from service.domain.arm import ArmSums, Price
 from service.domain.basics import Json
 
-# active: may be chosen. shadow: answers unseen, beside others. draining: answers only who names it, and
-# finishes what it began. retired: answers nobody.
+# active: can be chosen. shadow: answers a copy of some requests, and clients never see the answers.
+# draining: answers only requests that name it, and continues its conversations. retired: answers no request.
 ArmState = Literal["active", "shadow", "draining", "retired"]
 
-# The request by which two prices are compared.
+# The typical request, by whose cost two prices are compared.
 TYPICAL_PROMPT_TOKENS = 1000
 TYPICAL_ANSWER_TOKENS = 300
 
@@ -25,15 +25,15 @@ _FIFTEEN_DIGITS = Context(prec=15)
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """How much of the traffic an arm in shadow answers."""
+    """The part of the traffic that an arm in shadow answers."""
 
-    share: float  # of the requests it could answer, in (0, 1]
+    share: float  # of the requests it can answer, in (0, 1]
     usd_per_day: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class PriceChange:
-    """Says what answers billed at older prices would cost since: usd * factor + added_usd."""
+    """Converts dollars billed at the older price to the newer one: usd * factor + added_usd."""
 
     changed_at: datetime
     factor: Decimal
@@ -42,25 +42,25 @@ class PriceChange:
 
 @dataclass(frozen=True, slots=True)
 class ArmRegistration:
-    """One arm as the deployment knows it."""
+    """One arm with its runtime settings."""
 
     arm_id: str
     added_at: datetime
     changed_at: datetime
     state: ArmState = "active"
-    entry: Json | None = None  # its `models:` entry; None: it is configured
-    price: Price | None = None  # instead of that of the entry or the configuration
+    entry: Json | None = None  # its `models:` entry; None: the configuration has it
+    price: Price | None = None  # replaces the price in the entry or the configuration
     shadow: Shadow | None = None
-    is_newcomer: bool = False  # came when others had been rated
+    is_newcomer: bool = False  # added after other arms already had ratings
     reason: str | None = None
     price_changes: tuple[PriceChange, ...] = ()  # oldest first
 
     def price_version(self, moment: datetime) -> int:
-        """How often the price had changed by then."""
+        """The number of price changes up to that moment."""
         return sum(change.changed_at <= moment for change in self.price_changes)
 
     def todays_usd(self, usd: float, decided_at: datetime) -> float:
-        """About what an answer that cost `usd` when it was decided would cost now."""
+        """The estimated cost at today's price of an answer that cost `usd` when it was decided."""
         for change in self.price_changes:
             if change.changed_at > decided_at:
                 usd = usd * float(change.factor) + float(change.added_usd)
@@ -69,31 +69,31 @@ class ArmRegistration:
 
 @dataclass(frozen=True, slots=True)
 class ShadowAnswer:
-    """What an arm in shadow answered to a decided request."""
+    """The answer of an arm in shadow to a decided request."""
 
     tenant: str
     attempt: Attempt
-    text: str | None  # only where texts are stored
+    text: str | None  # None unless texts are stored
     reserved_usd: Decimal
     price_version: int
 
 
 @dataclass(frozen=True, slots=True)
 class ArmFigures:
-    """What was observed of one arm, over all tenants."""
+    """The observed figures of one arm, over all tenants."""
 
     sums: ArmSums
     n_shadow_calls: int = 0
     n_shadow_errors: int = 0
     shadow_usd: Decimal = Decimal(0)
-    shadow_latency_s: float | None = None  # mean over answers; None: there are none
+    shadow_latency_s: float | None = None  # mean over answers; None: no answers
 
 
 def price_change(old: Price, new: Price, changed_at: datetime) -> PriceChange | None:
-    """How dollars billed at one price compare with another; None where they are the same.
+    """The conversion of dollars from one price to another; None if a typical request costs the same.
 
-    By the ratio of what a typical request costs. An arm that was free has no ratio: each of its earlier
-    answers counts as a typical request. One that becomes free has cost nothing.
+    The factor is the ratio of a typical request's costs. An arm that was free has no ratio: each of its
+    earlier answers counts as a typical request. For an arm that becomes free, earlier answers cost 0.
     """
     old_usd, new_usd = typical_usd(old), typical_usd(new)
     if old_usd == new_usd:

@@ -1,4 +1,4 @@
-"""How many tokens a prompt has: an estimate from its bytes, and a count where that may decide who answers."""
+"""The tokens of a prompt: an estimate from its bytes, and a count where it may decide eligibility."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from service.domain.basics import Json
 from service.domain.ports import Tokenizers
 from service.domain.query import Query
 
-FILE_TOKENS = 1_600  # of an image, a sound or a document; what Anthropic counts for a large image
+FILE_TOKENS = 1_600  # of an image, audio or a document; Anthropic's count for a large image
 FILE_PARTS = frozenset({"image_url", "input_audio", "file"})
-MESSAGE_TOKENS = 4  # what frames a message
+MESSAGE_TOKENS = 4  # the framing of a message
 
 # An estimate is bytes / 4: prose has up to 6 bytes in a token, digits and code down to 1.5.
-LEAST_SHARE, MOST_SHARE = 0.5, 3.0  # of the estimate, that a count may come to
+LEAST_SHARE, MOST_SHARE = 0.5, 3.0  # the range of count / estimate
 
 
 def tokenizer_of(arm: Arm) -> str | None:
-    """The name of the tokenizer that the arm's model reads with; None: it is not at hand."""
+    """The name of the tokenizer of the arm's model; None: not available."""
     name = arm.model.lower().rpartition("/")[2]
     if "claude" in name:
         return "claude"
@@ -30,13 +30,13 @@ def tokenizer_of(arm: Arm) -> str | None:
 
 
 def shared_tokenizer(arms: Iterable[Arm]) -> str | None:
-    """The tokenizer that all these arms read with; None: there is no such."""
+    """The tokenizer that all these arms share; None: they share none."""
     names = {tokenizer_of(arm) for arm in arms}
     return names.pop() if len(names) == 1 else None
 
 
 def prompt_tokens(arm: Arm, query: Query) -> int:
-    """How many tokens the prompt has for the arm, as far as is known."""
+    """The prompt's tokens for the arm: the count if there is one, else the estimate."""
     return query.counts.get(tokenizer_of(arm) or "", query.n_prompt_tokens)
 
 
@@ -47,18 +47,18 @@ class TokenCounter:
     tokenizers: Tokenizers
 
     async def counted(self, query: Query, arms: Iterable[Arm]) -> Query:
-        """The query, counted for those arms whose window its estimate comes near.
+        """The query with counts for those arms whose context window is near its estimate.
 
-        Most prompts are far below every window, and stay estimated.
+        Most prompts are far below every window; these keep their estimate.
         """
-        asked_for = query.requested_model
-        able = [arm for arm in arms if asked_for in (None, arm.arm_id, *arm.aliases)]
-        names = {name for arm in able if _is_close(arm, query) and (name := tokenizer_of(arm))}
+        requested = query.requested_model
+        candidates = [arm for arm in arms if requested in (None, arm.arm_id, *arm.aliases)]
+        names = {name for arm in candidates if _is_close(arm, query) and (name := tokenizer_of(arm))}
         counts = {name: n for name in sorted(names) if (n := await self.count(query.body, name)) is not None}
         return replace(query, counts=counts) if counts else query
 
     async def count(self, body: Json, tokenizer: str) -> int | None:
-        """The tokens of a request in OpenAI's form; None: the tokenizer is not there, or takes too long."""
+        """The tokens of a request in OpenAI's form; None: the tokenizer is missing, or takes too long."""
         n_text = await self.tokenizers.count(tokenizer, list(_texts(body)))
         if n_text is None:
             return None
@@ -66,15 +66,15 @@ class TokenCounter:
 
 
 def _is_close(arm: Arm, query: Query) -> bool:
-    """Whether a count may say otherwise than the estimate does of the arm's window."""
+    """Whether a count may change whether the prompt fits the arm's window."""
     if arm.context_window is None:
         return False
-    left = arm.context_window - (query.max_output_tokens or 0)
-    return LEAST_SHARE * query.n_prompt_tokens <= left < MOST_SHARE * query.n_prompt_tokens
+    room = arm.context_window - (query.max_output_tokens or 0)
+    return LEAST_SHARE * query.n_prompt_tokens <= room < MOST_SHARE * query.n_prompt_tokens
 
 
 def _texts(body: Json) -> Iterator[str]:
-    """Everything that the model reads."""
+    """Every text of the prompt."""
     for message in body["messages"]:
         if isinstance(content := message.get("content"), str):
             yield content
@@ -83,9 +83,9 @@ def _texts(body: Json) -> Iterator[str]:
                 yield part["text"]
         for call in _objects(message.get("tool_calls")):
             yield json.dumps(call.get("function"), ensure_ascii=False)
-    for given in (body.get("tools"), body.get("functions"), body.get("response_format")):
-        if given:
-            yield json.dumps(given, ensure_ascii=False)
+    for schemas in (body.get("tools"), body.get("functions"), body.get("response_format")):
+        if schemas:
+            yield json.dumps(schemas, ensure_ascii=False)
 
 
 def _n_files(body: Json) -> int:

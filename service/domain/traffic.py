@@ -1,4 +1,4 @@
-"""What requests came to, as sums that add."""
+"""Totals of requests, as sums that add."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from service.domain.basics import DecisionKind
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Requests that are alike; every request belongs to one group."""
+    """The properties that requests are grouped by; every request belongs to one group."""
 
     day: date  # of the decision, UTC
-    arm_id: str  # that answered, or was tried last
-    kind: DecisionKind  # `fallback` when another arm than the decided one answered
+    arm_id: str  # the arm that answered, or else the last one tried
+    kind: DecisionKind  # `fallback`: another arm than the decided one answered
     holdout: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficTotals:
-    """What a group of requests came to; exact, so that tallies add to the same in any order.
+    """The totals of a group of requests; exact, so that they add to the same sums in any order.
 
-    The squares are of each request's own number: they tell its spread.
+    The squares are sums of each request's squared value, for the variance.
     """
 
     n_requests: int = 0
@@ -33,16 +33,16 @@ class TrafficTotals:
     n_cancelled: int = 0
     cost_usd: Decimal = Decimal(0)  # of all calls, retries included
     cost_usd_squares: Decimal = Decimal(0)
-    prompt_tokens: int = 0  # of the last call of each request, as are the others
+    prompt_tokens: int = 0  # of the last call of each request, as are all tokens below
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
-    n_timed: int = 0  # answers that a model gave now: not those from the cache
+    n_timed: int = 0  # answers of a model, without those from the cache
     latency_s: Decimal = Decimal(0)
-    n_streamed: int = 0  # of them, those whose first content was timed
+    n_streamed: int = 0  # the timed answers that have a time to first content
     ttft_s: Decimal = Decimal(0)
-    n_rated: int = 0  # by somebody, and not withdrawn
+    n_rated: int = 0  # by a user, and not withdrawn
     reward: Decimal = Decimal(0)
     reward_squares: Decimal = Decimal(0)
 
@@ -55,5 +55,5 @@ class TrafficTotals:
         return self.n_ok + self.n_failed + self.n_cancelled
 
 
-def total(tallies: Iterable[TrafficTotals]) -> TrafficTotals:
-    return sum(tallies, TrafficTotals())
+def total(totals: Iterable[TrafficTotals]) -> TrafficTotals:
+    return sum(totals, TrafficTotals())

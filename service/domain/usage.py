@@ -1,8 +1,7 @@
-"""Tokens and dollars: the one place where what providers report becomes `Usage`.
+"""Tokens and dollars: the one place that turns providers' reports into `Usage`.
 
-OpenAI counts tokens read from the cache, or written into it, inside `prompt_tokens`; Anthropic counts them
-outside `input_tokens`.
-`Usage` counts as OpenAI does.
+OpenAI includes tokens read from the cache, or written into it, in `prompt_tokens`. Anthropic counts them
+outside `input_tokens`. `Usage` counts as OpenAI does.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from service.domain.arm import Price
 from service.domain.basics import Json
 
 BYTES_PER_TOKEN = 4
-_MAX_TOKENS = 2**31 - 1  # more is a provider's mistake, and would not fit the journal's integers
+_MAX_TOKENS = 2**31 - 1  # more is a provider's mistake, and exceeds the journal's integers
 
 
 def usage_from(reported: object) -> Usage | None:
-    """Read a provider's usage object; None when it counts no token."""
+    """Read a provider's usage object; None if it counts no token."""
     if not isinstance(reported, Mapping):
         return None
     is_anthropic = "input_tokens" in reported or "output_tokens" in reported
@@ -32,11 +31,11 @@ def _openai(counts: Mapping[str, Any]) -> Usage:
     prompt_tokens = _count(counts.get("prompt_tokens"))
     completion_tokens = _count(counts.get("completion_tokens"))
     cached = _detail(counts, "prompt_tokens_details", "cached_tokens")
-    # DeepSeek's own name for the same.
+    # DeepSeek's name for cached tokens.
     cached = cached or _count(counts.get("prompt_cache_hit_tokens"))
     cached = min(cached, prompt_tokens)
     written = _detail(counts, "prompt_tokens_details", "cache_write_tokens")
-    # Proxies that translate from Anthropic's.
+    # The name that proxies for Anthropic use.
     written = written or _count(counts.get("cache_creation_input_tokens"))
     reasoning = _detail(counts, "completion_tokens_details", "reasoning_tokens")
     return Usage(
@@ -66,7 +65,7 @@ def _detail(counts: Mapping[str, Any], details: str, name: str) -> int:
 
 
 def _count(value: object) -> int:
-    """A whole number of tokens; anything else a provider may have put there is none."""
+    """A whole number of tokens; 0 for any other value that a provider reports."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -75,7 +74,7 @@ def _count(value: object) -> int:
 
 
 def estimated_usage(body: Json, n_answer_bytes: int) -> Usage:
-    """Guess the tokens of a call whose provider reported none, from lengths."""
+    """Estimate from lengths the tokens of a call whose provider reported none."""
     n_prompt_bytes = text_bytes([body.get("messages"), body.get("tools")])
     return Usage(
         prompt_tokens=_tokens(n_prompt_bytes), completion_tokens=_tokens(n_answer_bytes), estimated=True
@@ -87,7 +86,7 @@ def _tokens(n_bytes: int) -> int:
 
 
 def text_bytes(value: object) -> int:
-    """UTF-8 bytes of every string inside, except embedded files, whose tokens have no such measure."""
+    """UTF-8 bytes of every string inside, except embedded files, whose length says nothing about tokens."""
     n_bytes = 0
     rest = [value]
     while rest:
@@ -102,7 +101,7 @@ def text_bytes(value: object) -> int:
 
 
 def reported(usage: Usage) -> Json:
-    """The OpenAI usage object that says the same."""
+    """The usage as an OpenAI usage object."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -116,7 +115,7 @@ def reported(usage: Usage) -> Json:
 
 
 def reported_to_anthropic(usage: Usage) -> Json:
-    """The Anthropic usage object that says the same."""
+    """The usage as an Anthropic usage object."""
     return {
         "input_tokens": usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
         "cache_creation_input_tokens": usage.cache_write_tokens,
@@ -126,10 +125,10 @@ def reported_to_anthropic(usage: Usage) -> Json:
 
 
 def cost_usd(usage: Usage, price: Price) -> Decimal:
-    """Dollars of a call, exact.
+    """The exact cost of a call in dollars.
 
-    Tokens read from the provider's cache cost `cached_input`, those written into it `cache_write`; either as
-    much as others where the price names none.
+    Tokens read from the provider's cache cost `cached_input`, and those written into it `cache_write`. Either
+    costs `input` if the price does not set it.
     """
     cached_price = price.input if price.cached_input is None else price.cached_input
     write_price = price.input if price.cache_write is None else price.cache_write
