@@ -1,4 +1,4 @@
-"""The cap on points per arm and tenant, and when it is worth looking whether it is exceeded."""
+"""The cap on points per arm and tenant, and when to check it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from service.memory.points import TenantArm
 
 
 class Cap:
-    """Keeps count of writes, so that most of them cost no look at the index.
+    """Counts writes, so that most writes need no check of the cap.
 
-    An arm is due when first written to by this process, and after every tenth of the cap.
+    An arm is due for a check at its first write by this process, and after writes of a tenth of the cap.
 
     Args:
-        max_points: points an arm of a tenant may keep, at least 1.
+        max_points: maximum number of points of an arm of a tenant, at least 1.
     """
 
     def __init__(self, max_points: int) -> None:
@@ -25,7 +25,7 @@ class Cap:
         self._written: dict[TenantArm, int] = {}
 
     def due(self, written: Iterable[TenantArm]) -> list[TenantArm]:
-        """Count one write for each of `written`; returns the arms to look at now."""
+        """Count one write for each of `written`; returns the arms to check now."""
         return [arm for arm, n_points in Counter(written).items() if self._is_due(arm, n_points)]
 
     def _is_due(self, arm: TenantArm, n_points: int) -> bool:

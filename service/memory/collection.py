@@ -26,11 +26,11 @@ from service.memory.points import ARM_ID, DECIDED_AT, TASK, TENANT
 
 REST_PORT = 6333
 GRPC_PORT = 6334
-# Left alone, a channel gives a server 20 s to accept, rests for up to two minutes before it tries one
-# again that was away, and does not notice one that went without a word.
+# By default a channel gives a server 20 s to accept a connection, waits up to two minutes before it
+# reconnects, and does not detect a server that vanished without closing the connection.
 CHANNEL_OPTIONS = {
     "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 5_000,  # the time to accept, despite its name
+    "grpc.min_reconnect_backoff_ms": 5_000,  # the connect timeout, despite its name
     "grpc.max_reconnect_backoff_ms": 1_000,
     "grpc.keepalive_time_ms": 10_000,
     "grpc.keepalive_timeout_ms": 2_000,
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class Collection:
-    """A collection whose server may be away at any time. It is made when the server is first met."""
+    """A collection whose server may be unavailable at any time. The first call that connects creates it."""
 
     def __init__(self, client: AsyncQdrantClient, *, name: str, dimension: int, timeout_s: float) -> None:
         self._client = client
@@ -57,9 +57,9 @@ class Collection:
         self._is_closed = False
 
     async def call(self, request: Callable[[AsyncQdrantClient, str], Awaitable[T]]) -> T:
-        """Make one request, given the client and the collection's name.
+        """Make one request with the client and the collection's name.
 
-        Raises MemoryUnavailable when it fails, or is not answered within `timeout_s`.
+        Raises MemoryUnavailable if it fails, or has no answer within `timeout_s`.
         """
         if self._is_closed:
             raise MemoryUnavailable("the memory is closed")
@@ -92,13 +92,15 @@ class Collection:
         try:
             await self._client.create_collection(self._name, vectors_config=vectors)
         except RpcError:
-            if not await self._client.collection_exists(self._name):  # else another replica was faster
+            if not await self._client.collection_exists(
+                self._name
+            ):  # another replica may have created it first
                 raise
 
     def _reason(self, error: Exception) -> str:
         if not isinstance(error, AioRpcError):
             return str(error)
-        if error.code() is StatusCode.NOT_FOUND:  # the server lost the collection: make it anew
+        if error.code() is StatusCode.NOT_FOUND:  # the server lost the collection: create it again
             self._is_ready = False
         return f"{error.code().name}, {error.details()}"
 
@@ -106,9 +108,9 @@ class Collection:
 def client_of(url: str, *, api_key: str | None, timeout_s: float) -> AsyncQdrantClient:
     """A client that has not connected yet.
 
-    Without a port, or with the REST port that everybody writes, the gRPC port is the default one.
+    Without a port, or with the REST port, it uses the default gRPC port.
 
-    Raises StartupError when `url` is none of an HTTP server.
+    Raises StartupError if `url` is not the URL of an HTTP server.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -121,5 +123,5 @@ def client_of(url: str, *, api_key: str | None, timeout_s: float) -> AsyncQdrant
         grpc_options=dict(CHANNEL_OPTIONS),
         api_key=api_key,
         timeout=math.ceil(timeout_s),
-        check_compatibility=False,  # asks over REST, which may not be reachable
+        check_compatibility=False,  # the check uses REST, which may not be reachable
     )

@@ -1,4 +1,4 @@
-"""The memory in this very process: Qdrant's engine on a local folder, without a server."""
+"""The memory in this process: Qdrant's engine on a local folder, without a server."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 
 class EdgeMemory:
-    """Memory on an engine of our own.
+    """A memory on an engine in this process.
 
-    The engine is called on one thread: the event loop never waits in it, and no two calls overlap. What is
-    recalled does not come from it but from the index: handing that to a thread would take as long.
+    One thread calls the engine: the event loop never waits for it, and no two calls overlap. `recall` runs
+    on the event loop and reads the index: passing it to a thread would take as long as the search.
     """
 
     def __init__(self, shard: Shard, worker: ThreadPoolExecutor) -> None:
@@ -36,9 +36,9 @@ class EdgeMemory:
     async def open(
         cls, directory: Path, *, encoder: str, dimension: int, max_points_per_arm: int
     ) -> EdgeMemory:
-        """Load what `directory` holds for this encoder, or begin there.
+        """Load the points of this encoder in `directory`, or start without any.
 
-        Raises StartupError when another process holds it, or when it does not load.
+        Raises StartupError if another process uses the folder, or if it does not load.
         """
         cap = Cap(max_points_per_arm)
         worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
@@ -101,6 +101,8 @@ class EdgeMemory:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, call)
         except Exception as error:
-            if type(error) is not Exception:  # the engine raises nothing finer; this is a bug of ours
+            if (
+                type(error) is not Exception
+            ):  # the engine raises only bare Exceptions; any other error is our bug
                 raise
             raise MemoryUnavailable(f"the memory failed: {error}") from error

@@ -1,9 +1,10 @@
-"""The points of one vector space, row by row in this process, to be recalled from.
+"""The points of one vector space as rows in this process, for recall.
 
-Up to 500 points, or five for each neighbour asked for, are all compared with the context. Of more, those are
-that share most signs with it: the angle between two vectors shows in how many signs differ. At 10,000 points
-that takes half the time and reads a tenth of the bytes. It misses hardly any of the nearest twenty,
-and of the nearest hundred some of the last (docs/decisions/0014).
+With at most 500 candidates (or 5 per neighbour requested) every one is compared exactly. With more, only
+the candidates that share the most sign bits with the query are: the number of differing signs estimates the
+angle between two vectors. At 10,000 points that takes half the time and reads a tenth of the bytes. It misses
+hardly any of the nearest twenty neighbours, and some of the last of the nearest hundred
+(docs/decisions/0014).
 
 Source: Charikar (2002), Similarity Estimation Techniques from Rounding Algorithms, STOC 34.
 """
@@ -40,15 +41,15 @@ FACTS = np.dtype(
         ("cost_usd", "f8"),
     ]
 )
-FIRST_ROOM = 64  # rows; doubled when they are full
+INITIAL_CAPACITY = 64  # rows; doubled when they are full
 COMPARED_PER_NEIGHBOUR = 5
 LEAST_COMPARED = 500
 
 
 class Index:
-    """What can be recalled. Tenants share no array, so that no search can meet another's points.
+    """The searchable points. Each tenant has arrays of its own, so a search sees no other tenant's points.
 
-    Any thread may write while another searches: each takes its turn.
+    A lock serialises writes and searches, which may run on different threads.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -64,7 +65,7 @@ class Index:
             return NeighbourColumns.of([]) if rows is None else rows.nearest(query)
 
     def put(self, experiences: Iterable[Experience]) -> None:
-        """Add or replace. The turn ends with each of them, so that no search has to wait for all."""
+        """Add or replace. Each experience takes the lock separately; a search waits for one at most."""
         for experience in experiences:
             with self._lock:
                 self._drop(experience.decision_id)
@@ -96,36 +97,43 @@ class Index:
 class Rows:
     """The points of one tenant, in no order.
 
-    Of a task only its hash is compared: 64 bits, salted in each process. Should two of a tenant's tasks ever
-    share it, each would recall the other's neighbours too, as a request without a task does.
+    Tasks are compared by hash: 64 bits, salted in each process. If two of a tenant's tasks ever shared a
+    hash, each would also recall the other's neighbours, as a request without a task does.
     """
 
     def __init__(self, dimension: int) -> None:
         self.points: list[Point] = []
         self._row_of: dict[UUID, int] = {}
-        self._arms: dict[str, int] = {}  # each arm's number
-        self._contexts = np.empty((FIRST_ROOM, dimension), dtype=np.float32)
-        self._signs = np.empty((FIRST_ROOM, signs(self._contexts[0]).size), dtype=np.uint64, order="F")
-        self._facts = np.empty(FIRST_ROOM, dtype=FACTS)
-        self._decided_at = np.empty(FIRST_ROOM, dtype=np.int64)  # microseconds
-        self._tasks = np.empty(FIRST_ROOM, dtype=np.int64)  # hashes of them
+        self._arms: dict[str, int] = {}  # the index of each arm
+        self._contexts = np.empty((INITIAL_CAPACITY, dimension), dtype=np.float32)
+        self._signs = np.empty((INITIAL_CAPACITY, signs(self._contexts[0]).size), dtype=np.uint64, order="F")
+        self._facts = np.empty(INITIAL_CAPACITY, dtype=FACTS)
+        self._decided_at = np.empty(INITIAL_CAPACITY, dtype=np.int64)  # microseconds
+        self._tasks = np.empty(INITIAL_CAPACITY, dtype=np.int64)  # hashes
 
-    def append(self, one: Experience) -> None:
+    def append(self, experience: Experience) -> None:
         row = len(self.points)
         if row == self._tasks.size:
-            self._make_room()
-        self._contexts[row] = one.context
-        self._signs[row] = signs(one.context)
-        arm = self._arms.setdefault(one.arm_id, len(self._arms))
-        self._facts[row] = key_of(one.decision_id), arm, one.reward, one.weight, one.latency_s, one.cost_usd
-        self._decided_at[row] = to_micros(one.decided_at)
-        self._tasks[row] = hash(one.task)
-        self._row_of[one.decision_id] = row
-        plain_id = UUID(int=one.decision_id.int)  # the one of PostgreSQL's driver is its own, and no JSON
-        self.points.append(Point(plain_id, one.request_id, one.task))
+            self._grow()
+        self._contexts[row] = experience.context
+        self._signs[row] = signs(experience.context)
+        arm = self._arms.setdefault(experience.arm_id, len(self._arms))
+        self._facts[row] = (
+            key_of(experience.decision_id),
+            arm,
+            experience.reward,
+            experience.weight,
+            experience.latency_s,
+            experience.cost_usd,
+        )
+        self._decided_at[row] = to_micros(experience.decided_at)
+        self._tasks[row] = hash(experience.task)
+        self._row_of[experience.decision_id] = row
+        plain_id = UUID(int=experience.decision_id.int)  # orjson rejects the subclass of PostgreSQL's driver
+        self.points.append(Point(plain_id, experience.request_id, experience.task))
 
     def drop(self, decision_id: UUID) -> None:
-        """Give the row to the last one."""
+        """Remove the point and move the last point into its row."""
         row, last = self._row_of.pop(decision_id), self.points.pop()
         if last.decision_id == decision_id:
             return
@@ -135,28 +143,28 @@ class Rows:
         self._row_of[last.decision_id] = row
 
     def nearest(self, query: NeighbourQuery) -> NeighbourColumns:
-        """The points that the query admits, most similar first."""
+        """The points that match the query, most similar first."""
         n = len(self.points)
-        counts = self._decided_at[:n] >= to_micros(query.since)
+        matches = self._decided_at[:n] >= to_micros(query.since)
         if query.task is not None:
-            counts &= self._tasks[:n] == hash(query.task)
+            matches &= self._tasks[:n] == hash(query.task)
         n_compared = max(query.limit * COMPARED_PER_NEIGHBOUR, LEAST_COMPARED)
-        rows = self._candidates(query.context, counts, n_compared)
-        # Unlike a product of matrix and vector, this leaves the threads of a BLAS library asleep.
+        rows = self._candidates(query.context, matches, n_compared)
+        # Unlike a matrix-vector product, this does not wake the threads of a BLAS library.
         similarity = np.vecdot(self._contexts.take(rows, axis=0), query.context).clip(-1.0, 1.0)
         nearest = np.argsort(-similarity)[: query.limit]
         nearest = nearest[: np.count_nonzero(similarity[nearest] >= query.min_similarity)]
         return self._neighbours(rows[nearest], similarity[nearest].astype(np.float64), query.now)
 
-    def _candidates(self, context: Vector, counts: Bools, limit: int) -> Ints:
-        """Those that count; if these are more than `limit`, those that share most signs with the context."""
-        n_counting = np.count_nonzero(counts)
-        if n_counting <= limit:
-            return np.flatnonzero(counts)
-        differing = np.bitwise_count(self._signs[: counts.size] ^ signs(context))
+    def _candidates(self, context: Vector, matches: Bools, limit: int) -> Ints:
+        """The matching rows; if there are more than `limit`, those that share most signs with the context."""
+        n_matching = np.count_nonzero(matches)
+        if n_matching <= limit:
+            return np.flatnonzero(matches)
+        differing = np.bitwise_count(self._signs[: matches.size] ^ signs(context))
         n_differing = differing.sum(axis=1, dtype=np.uint16).astype(np.float32)
-        if n_counting < counts.size:
-            n_differing[~counts] = np.inf
+        if n_matching < matches.size:
+            n_differing[~matches] = np.inf
         return np.argpartition(n_differing, limit)[:limit]
 
     def _neighbours(self, rows: Ints, similarity: Floats, now: datetime) -> NeighbourColumns:
@@ -177,7 +185,7 @@ class Rows:
     def _columns(self) -> tuple[npt.NDArray[Any], ...]:
         return self._contexts, self._signs, self._facts, self._decided_at, self._tasks
 
-    def _make_room(self) -> None:
+    def _grow(self) -> None:
         self._contexts = _twice(self._contexts)
         self._signs = _twice(self._signs)
         self._facts = _twice(self._facts)
@@ -186,7 +194,7 @@ class Rows:
 
 
 def signs(context: Vector) -> Bits:
-    """One bit for each number, set where it is above 0; shape (ceil(d / 64),)."""
+    """One bit per component, set if it is above 0; shape (ceil(d / 64),)."""
     above = np.zeros(-(-context.size // 64) * 64, dtype=np.bool_)
     above[: context.size] = context > 0
     return np.packbits(above).view(np.uint64)

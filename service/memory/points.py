@@ -1,4 +1,4 @@
-"""How an experience lies in the engine as a point; the same in process and on a server."""
+"""How an experience is stored as a point; the same in this process and on a server."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TenantArm(NamedTuple):
-    """Whose points: one arm of one tenant."""
+    """One arm of one tenant, whose points are capped together."""
 
     tenant: str
     arm_id: str
 
 
 def space_name(encoder: str, dimension: int) -> str:
-    """Name a vector space so that no two encoders share one, in characters fit for a folder."""
+    """The unique name of an encoder's vector space, in characters that a folder name allows."""
     return f"{quote(encoder, safe='')}-{dimension}"
 
 
@@ -42,10 +42,10 @@ def from_micros(micros: int) -> datetime:
 
 
 def to_payload(experience: Experience) -> dict[str, Any]:
-    """All but id and vector.
+    """All fields but id and vector.
 
-    Numbers that are never filtered on are text: the engine's own JSON numbers lose the last bit of
-    one float in six, and what comes back must equal what the journal holds.
+    Numbers that no filter uses are stored as text: the engine's JSON numbers lose the last bit of one
+    float in six, and a recalled number must equal the journal's.
     """
     return {
         TENANT: experience.tenant,
@@ -73,7 +73,7 @@ def to_experience(decision_id: UUID, payload: Mapping[str, Any], vector: Any, *,
         latency_s=float(payload["latency_s"]),
         cost_usd=float(payload["cost_usd"]),
         decided_at=from_micros(payload[DECIDED_AT]),
-        task=payload.get(TASK),  # points from before there were tasks have none
+        task=payload.get(TASK),  # points older than tasks have none
     )
 
 
@@ -95,9 +95,9 @@ def to_neighbour(
 
 
 def score_threshold(min_similarity: float) -> float | None:
-    """The engine wants more than its threshold; we want at least `min_similarity`.
+    """The engine's threshold, which is exclusive, for a similarity of at least `min_similarity`.
 
-    None at -1, where everything counts: rounding may put an opposite vector just below it.
+    None at -1, which matches every vector: rounding may put an opposite vector just below -1.
     """
     if min_similarity <= -1:
         return None
@@ -105,13 +105,13 @@ def score_threshold(min_similarity: float) -> float | None:
 
 
 def require_dimension(context: Vector, dimension: int) -> None:
-    """Raises ValueError when `context` is no vector of this space."""
+    """Raises ValueError if `context` is no vector of this space."""
     if context.shape != (dimension,):
         raise ValueError(f"context must have shape ({dimension},), got {context.shape}")
 
 
 def require_space(experiences: Iterable[Experience], *, encoder: str, dimension: int) -> None:
-    """Raises ValueError when a vector was made by another encoder: cosines across spaces mean nothing."""
+    """Raises ValueError if a vector is of another encoder: cosines across vector spaces mean nothing."""
     for experience in experiences:
         if experience.encoder != encoder:
             raise ValueError(f"encoder must be {encoder!r}, got {experience.encoder!r}")
@@ -119,5 +119,5 @@ def require_space(experiences: Iterable[Experience], *, encoder: str, dimension:
 
 
 def latest_of_each(experiences: Iterable[Experience]) -> list[Experience]:
-    """One per decision: the engine leaves open which of two in one write would win."""
+    """The last experience of each decision: the engine does not define which of two in one write wins."""
     return list({experience.decision_id: experience for experience in experiences}.values())

@@ -42,11 +42,11 @@ from service.memory.points import (
     to_payload,
 )
 
-PAGE = 500  # points in one request, so that each stays well within its timeout
+PAGE = 500  # points per request, so that a request stays well within its timeout
 
 
 class QdrantMemory:
-    """Memory on a server, shared by all replicas."""
+    """A memory on a server, shared by all replicas."""
 
     def __init__(self, collection: Collection, *, encoder: str, dimension: int, cap: Cap) -> None:
         self._collection = collection
@@ -65,15 +65,15 @@ class QdrantMemory:
         max_points_per_arm: int,
         timeout_s: float,
     ) -> QdrantMemory:
-        """Meet the server if it is there; it may as well come later.
+        """Connect to the server if it is available; otherwise the first call that succeeds connects.
 
         Args:
             url: `http://host[:port]` or `https://...`; without a port, or with the REST port 6333,
                 the gRPC port is 6334.
-            timeout_s: bounds every call.
+            timeout_s: limit of every call.
 
         Raises:
-            StartupError: the URL is none of an HTTP server.
+            StartupError: the URL is not that of an HTTP server.
         """
         cap = Cap(max_points_per_arm)
         collection = Collection(
@@ -90,12 +90,12 @@ class QdrantMemory:
     async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
         require_dimension(query.context, self._dimension)
         recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(query.since)))
-        of_the_task = [] if query.task is None else [_equals(TASK, query.task)]
+        same_task = [] if query.task is None else [_equals(TASK, query.task)]
         found = await self._collection.call(
             lambda client, name: client.query_points(
                 name,
                 query=query.context.tolist(),
-                query_filter=Filter(must=[_equals(TENANT, query.tenant), recent, *of_the_task]),
+                query_filter=Filter(must=[_equals(TENANT, query.tenant), recent, *same_task]),
                 limit=query.limit,
                 score_threshold=score_threshold(query.min_similarity),
             )
@@ -170,7 +170,7 @@ class QdrantMemory:
     async def _page(
         self, offset: UUID | None, *, payload: bool | list[str], vectors: bool
     ) -> tuple[list[Record], UUID | None]:
-        """Up to PAGE points from `offset` on, by id, and where the next page starts."""
+        """Up to PAGE points from `offset` on, ordered by id, and the offset of the next page."""
         records, following = await self._collection.call(
             lambda client, name: client.scroll(
                 name, offset=offset, limit=PAGE, with_payload=payload, with_vectors=vectors
@@ -179,8 +179,8 @@ class QdrantMemory:
         return records, None if following is None else _uuid(following)
 
     async def _prune_arm(self, arm: TenantArm) -> None:
-        # Listed first, counted afterwards: whatever another replica removes in between only makes this one
-        # remove less, or the same points once more, never newer ones.
+        # List first, then count. If another replica removes points in between, this one removes fewer points,
+        # or the same points again, and never newer ones.
         points = Filter(must=[_equals(TENANT, arm.tenant), _equals(ARM_ID, arm.arm_id)])
         while True:
             oldest = await self._oldest(points, PAGE)
@@ -190,7 +190,7 @@ class QdrantMemory:
             await self.forget(oldest[:excess])
 
     async def _oldest(self, points: Filter, limit: int) -> list[UUID]:
-        """The first `limit` by time, then by id: the server orders by one of them at a time."""
+        """The first `limit` by time, then by id. One request to the server orders by only one of the two."""
         by_time, _ = await self._collection.call(
             lambda client, name: client.scroll(
                 name,
@@ -200,7 +200,7 @@ class QdrantMemory:
                 with_payload=False,
             )
         )
-        if not by_time:  # another replica was faster
+        if not by_time:  # another replica removed them
             return []
         last = by_time[-1].order_value
         earlier = [_uuid(record.id) for record in by_time if record.order_value != last]

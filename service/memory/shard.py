@@ -1,11 +1,11 @@
 """Qdrant's engine on one local folder: blocking calls, for one thread of one process.
 
-It keeps the points. `index` has them all a second time, to be recalled from: the engine takes ten times as
-long to search them.
+The engine stores the points. `index` has a copy of all points for recall, because a search by the engine
+takes ten times as long.
 
-A deleted point keeps its room until the engine compacts. That is done when more of them are found than
-live points (or MAX_DEAD, where that is more), at every flush, so room is never taken for more than twice
-the live points plus MAX_DEAD and one flush, however long the process lives.
+A deleted point occupies space until the engine compacts. Each flush compacts if there are more deleted points
+than live points, and more than MAX_DEAD. So the space is that of at most twice the live points, plus MAX_DEAD
+and one flush, however long the process lives.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from service.memory.points import (
 )
 
 PAGE = 500
-# Writes survive a kill in the engine's log, which grows until they are flushed.
+# Unflushed writes survive a kill in the engine's log, which grows until the next flush.
 POINTS_PER_FLUSH = 1_000
 MAX_DEAD = 5_000
 INDEXES = {
@@ -64,8 +64,8 @@ INDEXES = {
 class Shard:
     """The points of one vector space, in one folder.
 
-    Raises StartupError when another process holds the folder, or when it does not load. All else
-    the engine has to say comes as a bare Exception.
+    Raises StartupError if another process uses the folder, or if it does not load. The engine raises a bare
+    Exception for every other error.
     """
 
     def __init__(self, directory: Path, encoder: str, dimension: int, cap: Cap) -> None:
@@ -78,9 +78,9 @@ class Shard:
         try:
             self._engine = _prepared(EdgeShard.load(str(directory), _config(dimension)))
             self._fill_index()
-        except Exception as error:  # the engine raises nothing finer
+        except Exception as error:  # the engine raises only bare Exceptions
             raise _startup_error(directory, error) from error
-        self._n_slots = self.count()  # live and dead points, at most: a replaced one counts twice
+        self._n_slots = self.count()  # upper bound of live and dead points: a replaced point counts twice
 
     def remember(self, experiences: Sequence[Experience]) -> None:
         require_space(experiences, encoder=self._encoder, dimension=self._dimension)
@@ -99,7 +99,7 @@ class Shard:
         self.index.drop(decision_ids)
 
     def page(self, offset: UUID | None) -> tuple[list[Experience], UUID | None]:
-        """Up to PAGE points from `offset` on, and where the next page starts."""
+        """Up to PAGE points from `offset` on, and the offset of the next page."""
         records, following = self._engine.scroll(
             ScrollRequest(offset=offset, limit=PAGE, with_payload=True, with_vector=True)
         )
@@ -132,7 +132,7 @@ class Shard:
             self.index.put(page)
 
     def _by_time(self, points: Filter, *, limit: int) -> list[tuple[int, UUID]]:
-        """The first `limit` by time: when in microseconds, and which."""
+        """The first `limit` by time: time in microseconds, and id."""
         order = OrderBy(DECIDED_AT, Direction.Asc)
         records, _ = self._engine.scroll(
             ScrollRequest(filter=points, limit=limit, order_by=order, with_payload=False)
@@ -167,7 +167,7 @@ class Shard:
             self.forget(self._oldest(points, excess))
 
     def _oldest(self, points: Filter, limit: int) -> list[UUID]:
-        """The first `limit` by time, then by id: the engine orders by one of them at a time."""
+        """The first `limit` by time, then by id. One call of the engine orders by only one of the two."""
         by_time = self._by_time(points, limit=limit)
         last, _ = by_time[-1]
         earlier = [decision_id for decided_at, decision_id in by_time if decided_at != last]
@@ -182,7 +182,7 @@ class Shard:
 
 def _startup_error(directory: Path, error: Exception) -> StartupError:
     if "WouldBlock" in str(error):
-        return StartupError(f"another process holds the memory in {directory}")
+        return StartupError(f"another process uses the memory in {directory}")
     return StartupError(
         f"the memory in {directory} does not load ({error}); remove that folder and run `router rebuild`"
     )
@@ -191,7 +191,7 @@ def _startup_error(directory: Path, error: Exception) -> StartupError:
 def _config(dimension: int) -> EdgeConfig:
     return EdgeConfig(
         vectors=EdgeVectorParams(size=dimension, distance=Distance.Cosine),
-        # No graph: `optimize` would spend minutes on it.
+        # No graph: `optimize` would take minutes to build it.
         hnsw_config=HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10),
         optimizers=EdgeOptimizersConfig(indexing_threshold=1_000_000_000),
     )
@@ -205,9 +205,9 @@ def _prepared(engine: EdgeShard) -> EdgeShard:
 
 
 def _compact(engine: EdgeShard) -> None:
-    """Give back the room of dead points; a crash meanwhile loses nothing.
+    """Free the space of deleted points; a crash meanwhile loses nothing.
 
-    It holds the interpreter for as long as it runs, 0.1 s for few points and 0.4 s for 20,000: seldom.
+    The engine keeps the interpreter's lock meanwhile: 0.1 s for few points, 0.4 s for 20,000.
     """
     engine.optimize()
 

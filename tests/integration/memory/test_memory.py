@@ -1,4 +1,4 @@
-"""The contract of the memory, held by the fake, the engine in process and a real Qdrant server."""
+"""The contract of the memory, tested on the fake, the embedded engine and a real Qdrant server."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def ids_of(memory: Memory) -> set[UUID]:
 
 
 def comparable(experience: Experience) -> tuple[Any, ...]:
-    """All of it but the vector, which equals another only element by element."""
+    """All fields but the vector, which compares element by element."""
     return tuple(getattr(experience, name) for name in Experience.__slots__ if name != "context")
 
 
@@ -148,7 +148,7 @@ async def test_a_remembered_decision_is_recalled_at_once_with_all_its_numbers(me
     ]
 
 
-async def test_all_gives_back_what_went_in(memory: Memory) -> None:
+async def test_all_returns_every_remembered_experience(memory: Memory) -> None:
     rng = np.random.default_rng(7)
     contexts = rng.normal(size=(1_200, DIMENSION)).astype(np.float32)
     contexts /= np.linalg.norm(contexts, axis=1, keepdims=True)
@@ -186,7 +186,7 @@ async def test_neighbours_come_most_similar_first(memory: Memory) -> None:
     assert [one.similarity for one in neighbours] == pytest.approx([0.9, 0.6, 0.2, 0.0, -0.5], abs=1e-6)
 
 
-async def test_recall_gives_no_more_than_the_limit_and_these_are_the_nearest(memory: Memory) -> None:
+async def test_recall_returns_at_most_the_limit_and_these_are_the_nearest(memory: Memory) -> None:
     cosines = [0.2, 0.9, 0.6]
     await memory.remember([make_experience(context=towards_east(cosine)) for cosine in cosines])
 
@@ -242,7 +242,7 @@ async def test_with_a_task_the_nearest_of_that_task_are_recalled(memory: Memory)
     assert await recall_east(memory, task="new") == []
 
 
-async def test_a_task_lets_nobody_see_other_tenants_older_or_less_similar_requests(memory: Memory) -> None:
+async def test_a_task_does_not_widen_tenant_time_or_similarity(memory: Memory) -> None:
     since = NOW - timedelta(days=3)
     await memory.remember(
         [
@@ -268,7 +268,7 @@ async def test_the_same_decision_is_replaced_not_added(memory: Memory) -> None:
     assert await memory.count() == 1
 
 
-async def test_the_later_of_two_versions_in_one_write_stands(memory: Memory) -> None:
+async def test_the_later_of_two_versions_in_one_write_wins(memory: Memory) -> None:
     first = make_experience(reward=0.0)
     revised = make_experience(decision_id=first.decision_id, reward=1.0)
 
@@ -294,7 +294,7 @@ async def test_nothing_to_remember_or_forget_is_fine(memory: Memory) -> None:
     assert await memory.count() == 0
 
 
-async def test_clear_leaves_nothing_and_the_memory_goes_on(memory: Memory) -> None:
+async def test_clear_removes_all_points_and_the_memory_stays_usable(memory: Memory) -> None:
     await memory.remember(make_series(3))
 
     await memory.clear()
@@ -305,7 +305,7 @@ async def test_clear_leaves_nothing_and_the_memory_goes_on(memory: Memory) -> No
 
 
 @pytest.mark.parametrize("text", ["", "ünï😀", "a/b:c?d*", "nul\0newline\n", '"quoted" \\', "x" * 1_000])
-async def test_any_text_serves_as_arm_request_and_tenant(memory: Memory, text: str) -> None:
+async def test_any_text_is_valid_as_arm_request_and_tenant(memory: Memory, text: str) -> None:
     experience = make_experience(arm_id=text, request_id=text, tenant=text)
 
     await memory.remember([experience])
@@ -328,7 +328,7 @@ async def test_prune_keeps_exactly_the_newest_of_every_arm_and_tenant(memory: Me
     assert await ids_of(memory) == {experience.decision_id for experience in kept}
 
 
-async def test_prune_takes_the_lower_id_first_among_decisions_of_one_moment(memory: Memory) -> None:
+async def test_prune_removes_the_lower_id_first_among_decisions_of_one_moment(memory: Memory) -> None:
     older, *tied = make_series(1) + [make_experience(decided_at=NOW) for _ in range(CAP + 5)]
     await memory.remember([older, *tied])
 
@@ -338,7 +338,7 @@ async def test_prune_takes_the_lower_id_first_among_decisions_of_one_moment(memo
     assert await ids_of(memory) == set(highest)
 
 
-async def test_writing_on_and_on_stays_within_a_tenth_of_the_cap(memory: Memory) -> None:
+async def test_continued_writing_exceeds_the_cap_by_at_most_a_tenth(memory: Memory) -> None:
     experiences = make_series(2 * CAP)
 
     counts = []
@@ -350,7 +350,7 @@ async def test_writing_on_and_on_stays_within_a_tenth_of_the_cap(memory: Memory)
     assert experiences[-1].decision_id in await ids_of(memory)
 
 
-async def test_vectors_of_another_encoder_are_refused(memory: Memory) -> None:
+async def test_vectors_of_another_encoder_are_rejected(memory: Memory) -> None:
     with pytest.raises(ValueError, match="encoder must be"):
         await memory.remember([make_experience(encoder="another")])
 
@@ -365,7 +365,7 @@ async def test_a_closed_memory_is_unavailable_and_closing_again_is_harmless(memo
         await recall_east(memory)
 
 
-def test_a_point_from_before_there_were_tasks_has_none() -> None:
+def test_a_point_older_than_tasks_has_no_task() -> None:
     experience = make_experience(task="sort")
     old = {name: value for name, value in to_payload(experience).items() if name != "task"}
 
@@ -373,7 +373,7 @@ def test_a_point_from_before_there_were_tasks_has_none() -> None:
     assert to_neighbour(experience.decision_id, old, 1.0, now=NOW).task is None
 
 
-# --- the engine in process ------------------------------------------------------------------------------
+# --- the embedded engine ----------------------------------------------------------------------------------
 
 
 async def test_the_embedded_memory_keeps_everything_over_a_restart(tmp_path: Path) -> None:
@@ -416,7 +416,7 @@ async def test_the_embedded_memory_loses_nothing_remembered_when_it_is_killed(tm
 
 
 def write_and_be_killed(directory: Path, *, n_points: int) -> set[UUID]:
-    """Remember in another process, kill it, and give what it had been told is remembered."""
+    """Remember in another process, kill it, and return what `remember` had confirmed."""
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(directory), str(n_points)],
         cwd=Path(__file__).parents[3],
@@ -429,10 +429,10 @@ def write_and_be_killed(directory: Path, *, n_points: int) -> set[UUID]:
     return remembered
 
 
-async def test_the_embedded_memory_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+async def test_only_one_process_at_a_time_opens_the_embedded_memory(tmp_path: Path) -> None:
     holder = await open_edge(tmp_path)
 
-    with pytest.raises(StartupError, match="another process holds the memory in"):
+    with pytest.raises(StartupError, match="another process uses the memory in"):
         await open_edge(tmp_path)
 
     await holder.close()
@@ -440,7 +440,7 @@ async def test_the_embedded_memory_is_held_by_one_at_a_time(tmp_path: Path) -> N
     await successor.close()
 
 
-async def test_a_damaged_embedded_memory_says_how_to_mend_it(tmp_path: Path) -> None:
+async def test_the_error_of_a_damaged_embedded_memory_says_how_to_repair_it(tmp_path: Path) -> None:
     memory = await open_edge(tmp_path)
     await memory.remember(make_series(3))
     await memory.close()
@@ -478,7 +478,7 @@ async def test_the_embedded_memory_recalls_while_it_is_written_to(tmp_path: Path
     await memory.close()
 
 
-async def test_writing_on_and_on_at_the_cap_takes_no_more_room(tmp_path: Path) -> None:
+async def test_continued_writing_at_the_cap_takes_no_more_space(tmp_path: Path) -> None:
     dimension = 256
     memory = await EdgeMemory.open(tmp_path, encoder=ENCODER, dimension=dimension, max_points_per_arm=500)
     context = np.full(dimension, 1 / 16, dtype=np.float32)
@@ -498,14 +498,14 @@ async def remember_series(memory: Memory, context: Vector, *, n_series: int) -> 
 
 
 def room_of_points(directory: Path) -> int:
-    """What the files of the segments take on disk, of which the engine reserves more."""
+    """The bytes that segment files use on disk; the engine reserves more."""
     return sum(512 * path.stat().st_blocks for path in directory.glob("*/segments/**/*"))
 
 
 # --- a server -------------------------------------------------------------------------------------------
 
 
-async def test_a_killed_server_is_unavailable_and_its_return_is_noticed(qdrant_server: QdrantServer) -> None:
+async def test_a_killed_server_is_unavailable_until_it_returns(qdrant_server: QdrantServer) -> None:
     memory = await open_qdrant(qdrant_server.url)
     experiences = make_series(3)
     await memory.remember(experiences)
@@ -522,7 +522,7 @@ async def test_a_killed_server_is_unavailable_and_its_return_is_noticed(qdrant_s
     await memory.close()
 
 
-async def test_a_server_may_come_later_than_the_router(qdrant_server: QdrantServer) -> None:
+async def test_the_server_may_start_after_the_router(qdrant_server: QdrantServer) -> None:
     qdrant_server.kill()
     memory = await open_qdrant(qdrant_server.url)
     with pytest.raises(MemoryUnavailable):
@@ -536,7 +536,7 @@ async def test_a_server_may_come_later_than_the_router(qdrant_server: QdrantServ
     await memory.close()
 
 
-async def test_a_server_that_never_answers_is_given_up_after_the_timeout() -> None:
+async def test_a_call_to_a_server_that_never_answers_fails_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         memory = await open_qdrant(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1)
 
@@ -546,7 +546,7 @@ async def test_a_server_that_never_answers_is_given_up_after_the_timeout() -> No
         await memory.close()
 
 
-async def test_a_collection_that_was_lost_is_made_anew(qdrant_url: str) -> None:
+async def test_a_lost_collection_is_created_again(qdrant_url: str) -> None:
     memory = await open_qdrant(qdrant_url, encoder="lost")
     await drop_collections(qdrant_url, "router_lost")
     with pytest.raises(MemoryUnavailable, match="NOT_FOUND"):
@@ -558,7 +558,7 @@ async def test_a_collection_that_was_lost_is_made_anew(qdrant_url: str) -> None:
     await memory.close()
 
 
-async def test_replicas_may_make_the_collection_at_once(qdrant_url: str) -> None:
+async def test_replicas_may_create_the_collection_at_once(qdrant_url: str) -> None:
     async with AsyncExitStack() as stack:
         replicas = await asyncio.gather(*(open_qdrant(qdrant_url, encoder="raced") for _ in range(4)))
         for replica in replicas:
@@ -586,13 +586,13 @@ async def test_replicas_pruning_at_once_keep_the_newest(qdrant_url: str) -> None
 
 
 @pytest.mark.parametrize("url", ["", "localhost:6333", "ftp://localhost", "http://"])
-async def test_a_url_of_no_server_stops_the_start(url: str) -> None:
+async def test_an_invalid_url_stops_the_start(url: str) -> None:
     with pytest.raises(StartupError, match="QDRANT_URL must look like"):
         await open_qdrant(url)
 
 
 async def until_available(memory: Memory) -> None:
-    """Call until the channel has found the server again."""
+    """Call until the channel has reconnected to the server."""
     async with asyncio.timeout(20):
         while True:
             try:

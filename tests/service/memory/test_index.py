@@ -1,4 +1,4 @@
-"""What the memory in this process recalls from; its contract is in `tests/integration/test_memory.py`."""
+"""The index of the memory in this process. Its contract is in `tests/integration/memory/test_memory.py`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Contexts = npt.NDArray[np.float32]
 
 
 def topics(n: int, rng: np.random.Generator, dimension: int = DIMENSION) -> Contexts:
-    """Contexts of requests about forty things, more or less, as real ones are."""
+    """Contexts of requests that cluster around forty topics, as real ones do."""
     about = rng.normal(size=(40, dimension))[rng.integers(40, size=n)]
     contexts = about + 1.5 * rng.normal(size=(n, dimension))
     return np.asarray(contexts / np.linalg.norm(contexts, axis=1, keepdims=True), dtype=np.float32)
@@ -53,18 +53,18 @@ def experience(number: int, context: Vector, **changes: Any) -> Experience:
     return Experience(**(fields | changes))
 
 
-def sought(context: Vector, **changes: Any) -> NeighbourQuery:
+def query_for(context: Vector, **changes: Any) -> NeighbourQuery:
     since = NOW - timedelta(days=4)
     query = NeighbourQuery(context, tenant="acme", limit=20, min_similarity=0.0, since=since, now=NOW)
     return replace(query, **changes)
 
 
 def recall(index: Index, context: Vector, **changes: Any) -> NeighbourColumns:
-    return index.recall(sought(context, **changes))
+    return index.recall(query_for(context, **changes))
 
 
 @pytest.mark.parametrize("task", TASKS)
-async def test_after_any_writes_it_recalls_what_a_plain_search_would(task: str | None) -> None:
+async def test_after_any_writes_recall_equals_a_plain_search(task: str | None) -> None:
     rng = np.random.default_rng(0)
     index, plain = Index(DIMENSION), FakeMemory()
     for _ in range(40):
@@ -79,8 +79,8 @@ async def test_after_any_writes_it_recalls_what_a_plain_search_would(task: str |
         await plain.forget(dropped)
 
         [context] = topics(1, rng)
-        found = list(index.recall(sought(context, task=task)))
-        expected = list(await plain.recall(sought(context, task=task)))
+        found = list(index.recall(query_for(context, task=task)))
+        expected = list(await plain.recall(query_for(context, task=task)))
 
         assert [n.decision_id for n in found] == [n.decision_id for n in expected]
         assert [n.similarity for n in found] == pytest.approx([n.similarity for n in expected], abs=1e-6)
@@ -90,16 +90,16 @@ async def test_after_any_writes_it_recalls_what_a_plain_search_would(task: str |
 
 
 @pytest.fixture
-def restless_threads() -> Iterator[None]:
-    """Threads that take turns wherever they can."""
+def switching_threads() -> Iterator[None]:
+    """Threads that switch as often as possible."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
 
 
-@pytest.mark.usefixtures("restless_threads")
-def test_what_is_found_while_another_thread_writes_is_whole() -> None:
+@pytest.mark.usefixtures("switching_threads")
+def test_neighbours_found_during_writes_are_consistent() -> None:
     rng = np.random.default_rng(6)
     contexts = topics(200, rng)
     written = {f"r-{i}": experience(i, context, tenant="acme") for i, context in enumerate(contexts)}
@@ -122,7 +122,7 @@ def test_what_is_found_while_another_thread_writes_is_whole() -> None:
         writing.result()
 
 
-def test_among_thousands_hardly_any_of_the_nearest_is_missed() -> None:
+def test_recall_among_thousands_finds_nearly_all_of_the_nearest() -> None:
     rng = np.random.default_rng(1)
     contexts = topics(8_000, rng, dimension=384)
     index = Index(384)
@@ -140,7 +140,7 @@ def test_among_thousands_hardly_any_of_the_nearest_is_missed() -> None:
     assert min(shares) > 0.9
 
 
-def test_what_does_not_count_takes_no_place_among_thousands() -> None:
+def test_points_that_do_not_match_take_no_place_among_thousands() -> None:
     rng = np.random.default_rng(2)
     contexts = topics(3_000, rng, dimension=384)
     index = Index(384)
@@ -158,7 +158,7 @@ def test_what_does_not_count_takes_no_place_among_thousands() -> None:
     assert found.similarity.sum() > 0.97 * exact.sum()
 
 
-def test_a_decision_that_comes_back_under_another_tenant_leaves_the_first() -> None:
+def test_a_decision_written_under_another_tenant_leaves_the_first() -> None:
     context = topics(1, np.random.default_rng(3))[0]
     index = Index(DIMENSION)
     index.put([experience(0, context, tenant="acme")])
@@ -170,10 +170,10 @@ def test_a_decision_that_comes_back_under_another_tenant_leaves_the_first() -> N
 
 
 class DriversOwnUUID(UUID):
-    """As PostgreSQL's driver has one."""
+    """A subclass, as PostgreSQL's driver has one."""
 
 
-def test_neighbours_have_plain_ids_that_json_can_be_made_of() -> None:
+def test_neighbours_have_plain_ids_that_orjson_serialises() -> None:
     context = topics(1, np.random.default_rng(5))[0]
     index = Index(DIMENSION)
     index.put([experience(0, context, decision_id=DriversOwnUUID(int=7))])
@@ -185,7 +185,7 @@ def test_neighbours_have_plain_ids_that_json_can_be_made_of() -> None:
     assert len(recall(index, context)) == 0
 
 
-def test_neighbours_come_out_of_their_columns_as_they_went_in() -> None:
+def test_neighbours_survive_the_conversion_to_columns() -> None:
     index = Index(DIMENSION)
     contexts = topics(30, np.random.default_rng(4))
     index.put(experience(i, context, tenant="acme") for i, context in enumerate(contexts))
