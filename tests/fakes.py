@@ -1,4 +1,4 @@
-"""Stand-ins for what lies outside: each keeps the real interface, and can be told to fail."""
+"""Fakes of external parts: each has the real interface, and can be made to fail."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ USAGE = Usage(prompt_tokens=100, completion_tokens=50)
 
 
 class FixedClock:
-    """A clock that only moves when it is told to."""
+    """A clock that moves only by `advance`."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -56,7 +56,7 @@ class FixedClock:
 
 
 class FakeTokenizers:
-    """Words are tokens; only the tokenizers in `at_hand` are there."""
+    """Counts words as tokens; only the tokenizers in `at_hand` are available."""
 
     def __init__(self) -> None:
         self.at_hand = {"o200k_base", "claude"}
@@ -68,9 +68,9 @@ class FakeTokenizers:
 
 
 class FakeEncoder:
-    """Texts that share words are near each other, others are not.
+    """An encoder that places texts near each other if they share words.
 
-    `is_down = True` makes every call fail, `is_stuck = True` makes it wait for ever.
+    `is_down = True` makes every call fail; `is_stuck = True` makes it wait forever.
     """
 
     name = "fake"
@@ -101,7 +101,7 @@ class FakeEncoder:
 
 @dataclass(frozen=True, slots=True)
 class FakeDatabase:
-    """A PostgreSQL server to be pinged, which is down when its store is."""
+    """A PostgreSQL server to ping, which is down if its store is."""
 
     store: FakeStore
 
@@ -111,34 +111,34 @@ class FakeDatabase:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model does when it is called: it says its words, then waits, fails or finishes.
+    """The behaviour of a model in one call: it answers with its words, then waits, fails or finishes.
 
-    `message` stands beside the words: in a stream, as a piece after them.
+    `message` adds fields to the answer: in a stream, as a chunk after the words.
     """
 
     words: tuple[str, ...] = ("Hello", " there.")
     error: Exception | None = None
-    until: asyncio.Event | None = None  # waited for before it fails or finishes
-    takes_s: float = 0.0  # until the first word, on the caller's clock
+    until: asyncio.Event | None = None  # it waits for this before it fails or finishes
+    takes_s: float = 0.0  # until the first word, on the fake clock
     usage: Usage = USAGE
     message: Json | None = None
     finish_reason: str = "stop"
 
 
 class FakeModelClient:
-    """Models that follow a script: one reply for each call; after the last they behave."""
+    """Models that follow a script: one reply for each call, and after the last the default reply."""
 
     def __init__(self, clock: FixedClock) -> None:
         self.replies: defaultdict[str, deque[Reply]] = defaultdict(deque)
         self.calls: list[tuple[str, Json]] = []
         self.timeouts_s: list[float] = []  # of the calls
         self.natives: list[Native | None] = []  # of the same calls
-        self.asked = asyncio.Event()  # somebody called
-        self.cancelled: list[str] = []  # arms whose call was given up by us
+        self.asked = asyncio.Event()  # set by the first call
+        self.cancelled: list[str] = []  # arms whose calls the router cancelled
         self._clock = clock
 
     def will(self, arm_id: str, *replies: Reply) -> None:
-        """Add to the script of an arm, or of whichever is called (`ANY`)."""
+        """Add to the script of an arm, or of any arm (`ANY`)."""
         self.replies[arm_id].extend(replies)
 
     @property
@@ -164,13 +164,13 @@ class FakeModelClient:
         reply = self._next(arm, body, native, timeout_s)
         try:
             if reply.words:
-                yield _piece(arm, {"role": "assistant", "content": ""})
+                yield _chunk(arm, {"role": "assistant", "content": ""})
             for word in reply.words:
-                yield _piece(arm, {"content": word})
+                yield _chunk(arm, {"content": word})
             if reply.message is not None:
-                yield _piece(arm, reply.message)
+                yield _chunk(arm, reply.message)
             await self._end(reply)
-            yield _piece(arm, {}, reply.finish_reason)
+            yield _chunk(arm, {}, reply.finish_reason)
             usage = _frame("chat.completion.chunk", arm, [], usage=reported(reply.usage))
             yield Chunk(usage, reply.usage)
         except (asyncio.CancelledError, GeneratorExit):
@@ -197,7 +197,7 @@ class FakeModelClient:
             raise reply.error
 
 
-def _piece(arm: Arm, delta: Json, finish_reason: str | None = None) -> Chunk:
+def _chunk(arm: Arm, delta: Json, finish_reason: str | None = None) -> Chunk:
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return Chunk(_frame("chat.completion.chunk", arm, [choice]))
 

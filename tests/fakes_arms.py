@@ -1,4 +1,4 @@
-"""ArmRegistry and a shadow log for tests: dicts with the semantics of the real ones."""
+"""An arm registry and a shadow log for tests: dicts with the semantics of the real ones."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 @dataclass(slots=True)
 class FakeArmRegistry:
-    """An ArmRegistry in memory, as this replica sees it at once."""
+    """An ArmRegistry in memory; changes are visible at once."""
 
     store: FakeStore
-    append_events: Callable[[Mapping[str, ArmRegistration]], None] | None = None
+    on_change: Callable[[Mapping[str, ArmRegistration]], None] | None = None
 
     async def start(
-        self, configured: Sequence[str], append_events: Callable[[Mapping[str, ArmRegistration]], None]
+        self, configured: Sequence[str], on_change: Callable[[Mapping[str, ArmRegistration]], None]
     ) -> None:
-        self.append_events = append_events
+        self.on_change = on_change
         are_rated = any(sums.n > 0 for by_arm in self.store.sums.values() for sums in by_arm.values())
         seen = {arm_id for by_arm in self.store.sums.values() for arm_id in by_arm}
         for arm_id in configured:
@@ -34,7 +34,7 @@ class FakeArmRegistry:
             self.store.registrations.setdefault(
                 arm_id, ArmRegistration(arm_id, NOW, NOW, is_newcomer=is_newcomer)
             )
-        append_events(dict(self.store.registrations))
+        on_change(dict(self.store.registrations))
 
     async def change(
         self, decide: Callable[[Mapping[str, ArmRegistration]], ArmRegistration]
@@ -45,8 +45,8 @@ class FakeArmRegistry:
         self.store.registrations[registration.arm_id] = registration
         for change in registration.price_changes[len(before.price_changes) if before else 0 :]:
             self._reprice(registration.arm_id, change)
-        if self.append_events is not None:
-            self.append_events(dict(self.store.registrations))
+        if self.on_change is not None:
+            self.on_change(dict(self.store.registrations))
         return registration
 
     async def figures(self) -> Mapping[str, ArmFigures]:

@@ -58,8 +58,8 @@ class FakeMemory:
         for experience in self.points.values():
             arms[experience.tenant, experience.arm_id].append(experience)
         for experiences in arms.values():
-            newest_last = sorted(experiences, key=lambda one: (one.decided_at, one.decision_id))
-            await self.forget([one.decision_id for one in newest_last[: -self.max_points_per_arm]])
+            newest_last = sorted(experiences, key=lambda e: (e.decided_at, e.decision_id))
+            await self.forget([e.decision_id for e in newest_last[: -self.max_points_per_arm]])
 
     async def count(self) -> int:
         self._require_up()

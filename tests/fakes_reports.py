@@ -28,14 +28,14 @@ class FakeReports:
             if query.dialect == "import" or query.tenant != tenant:
                 continue
             if since <= decision.decided_at < until:
-                groups[self._group(decision)] += self._tally(decision)
+                groups[self._group(decision)] += self._totals(decision)
         return dict(groups)
 
     def _group(self, decision: Decision) -> Group:
         last = self.store.outcomes.get(decision.decision_id, decision)
         return Group(decision.decided_at.astimezone(UTC).date(), last.arm_id, last.kind, decision.holdout)
 
-    def _tally(self, decision: Decision) -> TrafficTotals:
+    def _totals(self, decision: Decision) -> TrafficTotals:
         calls = [nine_places(a.cost_usd) for a in self.store.attempts_of(decision.decision_id)]
         spent = TrafficTotals(
             n_requests=1,
@@ -61,11 +61,10 @@ class FakeReports:
         return counted + _timed(outcome)
 
     def _rated(self, decision: Decision) -> TrafficTotals:
-        kept = self.store.events.get(decision.decision_id, [])
-        said = [one.event.reward for one in kept if one.event.signal is None]
-        if not said or said[-1] is None:
+        rewards = [stored.event.reward for stored in self.store.feedback(decision.decision_id)]
+        if not rewards or rewards[-1] is None:
             return TrafficTotals()
-        reward = said[-1].value
+        reward = rewards[-1].value
         return TrafficTotals(n_rated=1, reward=reward, reward_squares=reward**2)
 
 

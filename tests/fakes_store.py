@@ -1,4 +1,4 @@
-"""A journal and an evidence for tests: dicts with the semantics of the real ones."""
+"""Journal, evidence and conversation states for tests: dicts with the semantics of the real ones."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from service.store.evidence.sums import differences, nine_places, outcome_sums, 
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """One event as it is kept."""
+class StoredEvent:
+    """One event as stored."""
 
     event_id: int
     event: Event
@@ -46,12 +46,12 @@ class Kept:
 
 @dataclass(slots=True)
 class FakeStore:
-    """What the fakes of journal, evidence and arms share. `is_down = True` makes every call fail."""
+    """The data that the fakes share. `is_down = True` makes every call fail."""
 
     decisions: dict[UUID, Decision] = field(default_factory=dict)
     attempts: dict[UUID, Attempt] = field(default_factory=dict)
     outcomes: dict[UUID, Outcome] = field(default_factory=dict)
-    events: dict[UUID, list[Kept]] = field(default_factory=dict)
+    events: dict[UUID, list[StoredEvent]] = field(default_factory=dict)
     sums: dict[str, dict[str, ArmSums]] = field(default_factory=dict)
     histories: dict[str, dict[str, ArmHistory]] = field(default_factory=dict)
     queue: dict[UUID, int] = field(default_factory=dict)  # decision_id -> event_id, oldest first
@@ -75,39 +75,36 @@ class FakeStore:
     def attempts_of(self, decision_id: UUID) -> list[Attempt]:
         return [a for a in self.attempts.values() if a.decision_id == decision_id]
 
-    def conversation(self, decision: Decision) -> None:
+    def put_conversation(self, decision: Decision) -> None:
         conversation, key = decision.conversation, decision.query.turn.key
         if conversation is None or key is None:
             return
-        held = self.conversation_states.get((decision.query.tenant, key))
-        if held is None or held.updated_at <= conversation.updated_at:
+        stored = self.conversation_states.get((decision.query.tenant, key))
+        if stored is None or stored.updated_at <= conversation.updated_at:
             self.conversation_states[decision.query.tenant, key] = conversation
 
     def move_conversation(self, decision: Decision, outcome: Outcome) -> None:
         key = decision.query.turn.key
         if outcome.conversation is None or key is None:
             return
-        held = self.conversation_states.get((decision.query.tenant, key))
-        if held is not None and held.decision_id == outcome.decision_id:
+        stored = self.conversation_states.get((decision.query.tenant, key))
+        if stored is not None and stored.decision_id == outcome.decision_id:
             moved = outcome.conversation
             self.conversation_states[decision.query.tenant, key] = replace(
-                held,
+                stored,
                 arm_id=moved.arm_id,
                 vendor=moved.vendor,
                 n_messages_of_other_vendors=moved.n_messages_of_other_vendors,
                 updated_at=moved.updated_at,
             )
 
-    def verdict(self, decision_id: UUID) -> StandingFeedback:
-        return reduce(
-            StandingFeedback.after,
-            (kept.event for kept in self.events.get(decision_id, [])),
-            StandingFeedback(),
-        )
+    def standing_feedback(self, decision_id: UUID) -> StandingFeedback:
+        events = (stored.event for stored in self.events.get(decision_id, []))
+        return reduce(StandingFeedback.after, events, StandingFeedback())
 
-    def said(self, decision_id: UUID) -> list[Kept]:
-        """What somebody said, withdrawals included."""
-        return [kept for kept in self.events.get(decision_id, []) if kept.event.signal is None]
+    def feedback(self, decision_id: UUID) -> list[StoredEvent]:
+        """Users' feedback, with withdrawals and without signals."""
+        return [stored for stored in self.events.get(decision_id, []) if stored.event.signal is None]
 
     def add(self, tenant: str, changes: Mapping[str, ArmSums]) -> None:
         sums = self.sums.setdefault(tenant, {})
@@ -152,12 +149,12 @@ class FakeJournal:
     async def log_decision(self, decision: Decision) -> None:
         self.store.check()
         query = decision.query
-        holder = self.store.decision(query.tenant, query.request_id)
-        if holder is not None and holder.decision_id != decision.decision_id:
+        first = self.store.decision(query.tenant, query.request_id)
+        if first is not None and first.decision_id != decision.decision_id:
             raise RequestConflict(f"X-Request-ID {query.request_id!r} was used before", param="X-Request-ID")
         if decision.decision_id not in self.store.decisions:
             self.store.decisions[decision.decision_id] = decision
-            self.store.conversation(decision)
+            self.store.put_conversation(decision)
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
         self.store.check()
@@ -184,7 +181,7 @@ class FakeJournal:
             return None
         outcome = self.store.outcomes.get(decision.decision_id)
         attempts = sorted(self.store.attempts_of(decision.decision_id), key=lambda a: a.position)
-        events = [_event(e) for e in self.store.said(decision.decision_id)]
+        events = [_event(e) for e in self.store.feedback(decision.decision_id)]
         return {
             **self._decision(decision),
             "model": decision.arm_id if outcome is None else outcome.arm_id,
@@ -201,17 +198,17 @@ class FakeJournal:
         }
 
     def _signals(self, decision: Decision) -> list[Json]:
-        verdict = self.store.verdict(decision.decision_id)
+        standing = self.store.standing_feedback(decision.decision_id)
         return [
             {
-                "signal": kept.event.signal,
-                "model": kept.event.arm_id,
-                "weight": float(kept.event.reward.weight),
-                "counts": decision.query.options.learn and verdict.scored(kept.event.arm_id) is None,
-                "received_at": kept.received_at.isoformat(),
+                "signal": stored.event.signal,
+                "model": stored.event.arm_id,
+                "weight": float(stored.event.reward.weight),
+                "counts": decision.query.options.learn and standing.scored(stored.event.arm_id) is None,
+                "received_at": stored.received_at.isoformat(),
             }
-            for kept in self.store.events.get(decision.decision_id, [])
-            if kept.event.signal is not None and kept.event.reward is not None
+            for stored in self.store.events.get(decision.decision_id, [])
+            if stored.event.signal is not None and stored.event.reward is not None
         ]
 
     def _decision(self, decision: Decision) -> Json:
@@ -255,8 +252,8 @@ class FakeJournal:
         }
 
     def _shadow(self, answer: ShadowAnswer) -> Json:
-        asked_only = {"attempt_id", "position", "propensity"}
-        shown = {name: value for name, value in _attempt(answer.attempt).items() if name not in asked_only}
+        of_attempts = {"attempt_id", "position", "propensity"}
+        shown = {name: value for name, value in _attempt(answer.attempt).items() if name not in of_attempts}
         return {**shown, "answer_text": answer.text if self.store_texts else None}
 
 
@@ -298,7 +295,7 @@ class FakeEvidence:
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
         self.store.check()
-        newest = sorted(self.store.events.items(), key=lambda of: of[1][-1].event_id, reverse=True)
+        newest = sorted(self.store.events.items(), key=lambda item: item[1][-1].event_id, reverse=True)
         found = [self._experience(self.store.decisions[decision_id]) for decision_id, _ in newest]
         return [e for e in found if e is not None and (e.tenant, e.encoder) == (tenant, encoder)][:limit]
 
@@ -306,22 +303,20 @@ class FakeEvidence:
         self.store.check()
         decision = self.store.decision(feedback.tenant, feedback.request_id)
         if decision is None:
-            raise UnknownRequest(
-                f"nothing is known of request_id {feedback.request_id!r}", param="request_id"
-            )
-        said = self.store.said(decision.decision_id)
-        rated = self.store.verdict(decision.decision_id).rated
+            raise UnknownRequest(f"request_id {feedback.request_id!r} does not exist", param="request_id")
+        earlier = self.store.feedback(decision.decision_id)
+        rated = self.store.standing_feedback(decision.decision_id).rated
         before = None if rated is None else rated[1]
         outcome = self.store.outcomes.get(decision.decision_id)
         arm_id = decision.arm_id if outcome is None else outcome.arm_id
-        if feedback.session_id is not None and rated is not None and said[-1].event.session_id is None:
+        if feedback.session_id is not None and rated is not None and earlier[-1].event.session_id is None:
             return _learned("kept", decision, rated[0], None, before)
-        if _says_the_same(said, feedback, reward):
-            credited = said[-1].event.arm_id if said else arm_id
+        if _is_repeated(earlier, feedback, reward):
+            credited = earlier[-1].event.arm_id if earlier else arm_id
             return _learned("duplicate", decision, credited, None, before)
         score = None if reward is None else feedback.score
         event = Event(arm_id, reward, score=score, text=feedback.text, session_id=feedback.session_id)
-        event_id = self._tell(decision, event, feedback.received_at)
+        event_id = self._append(decision, event, feedback.received_at)
         if not decision.query.options.learn:
             return _learned("not_learned", decision, arm_id, event_id, reward)
         if reward is None:
@@ -335,27 +330,27 @@ class FakeEvidence:
         decision = self.store.decisions.get(decision_id)
         if decision is None or decision.query.tenant != tenant:
             raise UnknownRequest(f"no decision {decision_id} was logged")
-        kept = [one.event for one in self.store.events.get(decision_id, [])]
-        there = {(event.signal, event.arm_id) for event in kept}
-        new = [one for one in signals if (one.signal, one.arm_id) not in there]
+        events = [stored.event for stored in self.store.events.get(decision_id, [])]
+        known = {(event.signal, event.arm_id) for event in events}
+        new = [signal for signal in signals if (signal.signal, signal.arm_id) not in known]
         if not decision.query.options.learn:
             return []
-        for one in new:
-            reward = Reward(Decimal(0), one.weight)
-            self._tell(decision, Event(one.arm_id, reward, one.signal), received_at)
+        for signal in new:
+            reward = Reward(Decimal(0), signal.weight)
+            self._append(decision, Event(signal.arm_id, reward, signal.signal), received_at)
         return new
 
-    def _tell(self, decision: Decision, event: Event, received_at: datetime) -> int:
+    def _append(self, decision: Decision, event: Event, received_at: datetime) -> int:
         tenant, store = decision.query.tenant, self.store
-        before = store.verdict(decision.decision_id)
-        scored = {
-            kept.event.arm_id for kept in store.said(decision.decision_id) if kept.event.reward is not None
-        }
+        before = store.standing_feedback(decision.decision_id)
+        earlier = store.feedback(decision.decision_id)
+        scored = {stored.event.arm_id for stored in earlier if stored.event.reward is not None}
         store.n_events += 1
-        store.events.setdefault(decision.decision_id, []).append(Kept(store.n_events, event, received_at))
+        stored = StoredEvent(store.n_events, event, received_at)
+        store.events.setdefault(decision.decision_id, []).append(stored)
         if not decision.query.options.learn:
             return store.n_events
-        said = RecordedFeedback(
+        recorded = RecordedFeedback(
             decided_at=decision.decided_at,
             n_rated=decision.n_rated,
             candidates=orjson.loads(orjson.dumps(explanation(decision)["candidates"])),
@@ -363,21 +358,21 @@ class FakeEvidence:
             after=before.after(event),
             is_first=event.arm_id not in scored,
         )
-        store.add(tenant, differences(standing_sums(said.before), standing_sums(said.after)))
+        store.add(tenant, differences(standing_sums(recorded.before), standing_sums(recorded.after)))
         histories = store.histories.setdefault(tenant, {})
-        histories.update(folded(histories, said))
+        histories.update(folded(histories, recorded))
         if decision.context is not None:
             store.queue[decision.decision_id] = store.n_events
         return store.n_events
 
     async def conversation_requests(self, tenant: str, session_id: str, limit: int) -> list[str]:
         self.store.check()
-        of_it = [
+        decisions = [
             d
             for d in self.store.decisions.values()
             if (d.query.tenant, d.query.options.session_id) == (tenant, session_id) and d.query.options.learn
         ]
-        newest = sorted(of_it, key=lambda d: d.decided_at, reverse=True)
+        newest = sorted(decisions, key=lambda d: d.decided_at, reverse=True)
         return [d.query.request_id for d in newest[:limit]]
 
     async def pending(self, limit: int) -> list[Pending]:
@@ -405,7 +400,7 @@ class FakeEvidence:
     def _experience(self, decision: Decision) -> Experience | None:
         outcome = self.store.outcomes.get(decision.decision_id)
         answered_by = decision.arm_id if outcome is None else outcome.arm_id
-        remembered = self.store.verdict(decision.decision_id).remembered(answered_by)
+        remembered = self.store.standing_feedback(decision.decision_id).remembered(answered_by)
         if remembered is None:
             return None
         arm_id, reward = remembered
@@ -432,8 +427,8 @@ def _sums(outcome: Outcome) -> ArmSums:
     return outcome_sums(outcome.status, outcome.kind, latency_s, cost_usd)
 
 
-def _says_the_same(said: Sequence[Kept], feedback: Feedback, reward: Reward | None) -> bool:
-    newest = said[-1].event if said else None
+def _is_repeated(earlier: Sequence[StoredEvent], feedback: Feedback, reward: Reward | None) -> bool:
+    newest = earlier[-1].event if earlier else None
     if newest is None or newest.reward is None or reward is None:
         return reward is None and (newest is None or newest.reward is None)
     before = newest.score, newest.text, newest.session_id
@@ -493,15 +488,15 @@ def _usage(usage: Usage) -> Json:
     }
 
 
-def _event(kept: Kept) -> Json:
-    event = kept.event
+def _event(stored: StoredEvent) -> Json:
+    event = stored.event
     return {
-        "event_id": kept.event_id,
+        "event_id": stored.event_id,
         "score": event.score,
         "reward": None if event.reward is None else float(event.reward.value),
         "weight": None if event.reward is None else float(event.reward.weight),
         "feedback_text": event.text,
         "session_id": event.session_id,
         "model": event.arm_id,
-        "received_at": kept.received_at.isoformat(),
+        "received_at": stored.received_at.isoformat(),
     }

@@ -1,4 +1,4 @@
-"""What is decided of the arms at runtime: rows in PostgreSQL, a copy of them in this replica."""
+"""The arms' runtime settings: rows in PostgreSQL, with a copy in this replica."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Decide = Callable[[Mapping[str, ArmRegistration]], ArmRegistration]
 
 
 class PostgresArmRegistry:
-    """An ArmRegistry. Between `start` and `close` its copy follows what other replicas change.
+    """An ArmRegistry. Between `start` and `close` its copy follows the changes of other replicas.
 
-    While PostgreSQL is away the copy stays as it was.
+    While PostgreSQL is unavailable the copy stays as it is.
     """
 
     def __init__(self, database: Database, *, poll_every_s: float = 3.0) -> None:
         self._database = database
         self._known: dict[str, ArmRegistration] = {}
-        self._seen_until = 0  # as in the evidence
-        self._refreshing = asyncio.Lock()  # of two readings, the later one is applied later
-        self._configured: Sequence[str] | None = None  # to be registered
-        self._tell: Callable[[Mapping[str, ArmRegistration]], None] | None = None
+        self._seen_until = 0  # as in PostgresEvidence
+        self._refreshing = asyncio.Lock()  # applies readings in the order in which they were made
+        self._configured: Sequence[str] | None = None  # arm ids to register
+        self._on_change: Callable[[Mapping[str, ArmRegistration]], None] | None = None
         self._follower = Follower(database, "arms", self.refresh, poll_every_s=poll_every_s)
 
     @property
@@ -41,21 +41,21 @@ class PostgresArmRegistry:
         return self._known
 
     async def start(
-        self, configured: Sequence[str], append_events: Callable[[Mapping[str, ArmRegistration]], None]
+        self, configured: Sequence[str], on_change: Callable[[Mapping[str, ArmRegistration]], None]
     ) -> None:
-        """Note which arms are configured, and tell of all enrolments now and at every change.
+        """Register the configured arms, and pass all registrations to `on_change` now and after every change.
 
         Args:
-            configured: arm ids; those never seen before come as newcomers where others were rated.
+            configured: arm ids; an id that is new becomes a newcomer if other arms have ratings.
         """
-        self._configured, self._tell = configured, append_events
+        self._configured, self._on_change = configured, on_change
         await self._follower.start()
 
     async def close(self) -> None:
         await self._follower.close()
 
     async def refresh(self) -> None:
-        """Fetch the arms that changed since the last time. Raises StoreUnavailable."""
+        """Fetch the arms that changed since the last refresh. Raises StoreUnavailable."""
         async with self._refreshing, self._database.connection() as connection:
             if self._configured is not None:
                 await connection.execute(_REGISTER, self._configured)
@@ -65,8 +65,8 @@ class PostgresArmRegistry:
             changed = {row["arm_id"]: _registration(row) for row in rows if row["arm_id"] is not None}
             if changed:
                 self._known = {**self._known, **changed}
-                if self._tell is not None:
-                    self._tell(self._known)
+                if self._on_change is not None:
+                    self._on_change(self._known)
 
     async def change(self, decide: Decide) -> ArmRegistration:
         async with self._database.transaction() as connection:
@@ -85,7 +85,7 @@ class PostgresArmRegistry:
         try:
             await self.refresh()
         except StoreUnavailable:
-            log.warning("models_not_refreshed")  # the change is committed; it shows when PostgreSQL is back
+            log.warning("models_not_refreshed")  # the change is committed; a later refresh fetches it
         return registration
 
     async def figures(self) -> Mapping[str, ArmFigures]:
@@ -93,8 +93,8 @@ class PostgresArmRegistry:
             return {row["arm_id"]: _figures(row) for row in await connection.fetch(_FIGURES)}
 
 
-# An arm that is new to the deployment, where others were rated, is a newcomer. One with evidence of its own
-# was there before arms were registered.
+# A new arm is a newcomer if other arms have ratings. An arm with evidence of its own is not new: it is older
+# than the table.
 _REGISTER = """
 INSERT INTO arms (arm_id, state, is_newcomer, added_at, changed_at, changed_in)
 SELECT arm_id, 'active',
@@ -106,7 +106,7 @@ ORDER BY arm_id
 ON CONFLICT (arm_id) DO NOTHING
 """
 
-# As in the evidence: one row at least, with what was finished when it was read.
+# At least one row, with the oldest transaction still running, as in `evidence.py`.
 _CHANGED = """
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS seen_until,
     a.arm_id, a.entry, a.price_input_usd_per_mtok, a.price_output_usd_per_mtok,
@@ -142,9 +142,9 @@ ON CONFLICT (arm_id) DO UPDATE SET
 RETURNING pg_notify('arms', '')
 """
 
-# Answers are written before they touch a sum: each is in the sums that are changed here, or comes after this
-# transaction and is then brought to today's prices by itself.
-_KEEP_ANSWERS_OUT = "LOCK TABLE outcomes, shadow_answers IN SHARE ROW EXCLUSIVE MODE"
+# Answers are written before they change a sum. So each answer is either in the sums that are converted here,
+# or is written after this transaction and then converted to today's prices on its own.
+_BLOCK_ANSWERS = "LOCK TABLE outcomes, shadow_answers IN SHARE ROW EXCLUSIVE MODE"
 _INSERT_PRICE_CHANGE = """
 INSERT INTO price_changes (arm_id, version, changed_at, factor, added_usd) VALUES ($1, $2, $3, $4, $5)
 """
@@ -177,7 +177,7 @@ FROM learned FULL JOIN shadowed USING (arm_id)
 
 
 async def _reprice(connection: Connection, arm_id: str, version: int, change: PriceChange) -> None:
-    await connection.execute(_KEEP_ANSWERS_OUT)
+    await connection.execute(_BLOCK_ANSWERS)
     values = (arm_id, version, change.changed_at, change.factor, change.added_usd)
     await connection.execute(_INSERT_PRICE_CHANGE, *values)
     await connection.execute(_REPRICE, arm_id, change.factor, change.added_usd)

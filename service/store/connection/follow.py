@@ -1,4 +1,4 @@
-"""Follow what other replicas change: look after every announcement, and now and then in any case."""
+"""Follow the changes of other replicas: refresh after every notification, and at a fixed interval."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Follower:
     """Keeps a copy up to date between `start` and `close`.
 
     Args:
-        channel: where changes are announced, by `pg_notify`.
-        refresh: brings the copy up to date; may raise StoreUnavailable, which leaves it as it is.
-        poll_every_s: how soon it looks again in case an announcement was missed.
+        channel: the `pg_notify` channel that announces changes.
+        refresh: updates the copy; StoreUnavailable leaves it as it is.
+        poll_every_s: longest time between refreshes, in case a notification was missed.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Follower:
         self._channel = channel
         self._refresh = refresh
         self._poll_every_s = poll_every_s
-        self._announced = asyncio.Event()
+        self._notified = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Load the copy and keep it up to date. Without PostgreSQL it fills when that is back."""
+        """Load the copy and keep it up to date. Without PostgreSQL it loads once that is available."""
         try:
             await self._refresh()
         except StoreUnavailable:
@@ -59,18 +59,18 @@ class Follower:
         listening: asyncpg.Connection[Record] | None = None
         try:
             while True:
-                self._announced.clear()
+                self._notified.clear()
                 try:
                     if listening is None or listening.is_closed():
-                        listening = await self._database.listen(self._channel, self._announced.set)
+                        listening = await self._database.listen(self._channel, self._notified.set)
                     await self._refresh()
                 except StoreUnavailable:
-                    pass  # logged where it was found out; the copy stays as it is
+                    pass  # the pool has logged it; the copy stays as it is
                 except Exception:
                     log.exception("snapshot_not_refreshed", channel=self._channel)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_every_s):  # wait_for may swallow a cancellation
-                        await self._announced.wait()
+                        await self._notified.wait()
         finally:
             if listening is not None:
                 listening.terminate()

@@ -14,12 +14,12 @@ from service.store.connection.pool import Connection, Database
 
 log = structlog.get_logger(__name__)
 
-_TIMEOUT_S = 600.0  # a migration of a large table, or of another replica that is at it
+_TIMEOUT_S = 600.0  # a migration of a large table, or a wait for another replica
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One numbered file."""
+    """One numbered SQL file."""
 
     name: str
     sql: str
@@ -36,9 +36,9 @@ def packaged_migrations() -> list[Migration]:
 
 
 async def migrate(database: Database, migrations: Sequence[Migration] | None = None) -> list[str]:
-    """Bring the schema up to date; return the names of the migrations that were applied.
+    """Bring the schema up to date; return the names of the applied migrations.
 
-    Replicas that start at once wait for one another.
+    Replicas that start at the same time wait for each other.
 
     Raises:
         StartupError: a migration was edited after it was applied, or the database is newer than this code.
@@ -59,7 +59,7 @@ async def migrate(database: Database, migrations: Sequence[Migration] | None = N
     return applied
 
 
-# One lock for all migrations of this database, until the end of the transaction; the number is arbitrary.
+# One lock for all migrations of the database, until the transaction ends; the number is arbitrary.
 _LOCK = "SELECT pg_advisory_xact_lock(7065190213)"
 _CREATE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (

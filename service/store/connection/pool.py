@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: bounded waits, translated errors, and no request held up by a sick server."""
+"""Connections to PostgreSQL: bounded waits, translated errors, and fast failure while it is unavailable."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"  # generic in its stubs only
 
-# What says "not now" rather than "never": the server is away, restarting, full, broken, or not migrated yet.
-_AWAY = (
+# Errors that may pass: the server is down, restarting, full, broken, or not migrated yet.
+_UNAVAILABLE = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -40,15 +40,15 @@ _AWAY = (
 
 
 class Database:
-    """A pool that opens connections when they are needed, so that it may be made while PostgreSQL is away.
+    """A pool that opens connections on demand, so that it can be created while PostgreSQL is unavailable.
 
-    After a failure one call at a time finds out whether the server is back; all others fail at once.
+    After a failure one call at a time tests whether the server answers; all others fail at once.
 
     Args:
-        acquire_timeout_s: how long a call may wait for a connection, connecting included.
-        command_timeout_s: how long one statement may take.
+        acquire_timeout_s: longest wait for a connection, including the time to connect.
+        command_timeout_s: limit of one statement.
         retry_after_s: how long calls fail at once after a failure.
-        statement_cache_size: 0 behind a pgbouncer that pools transactions.
+        statement_cache_size: must be 0 behind a pgbouncer that pools transactions.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Database:
         """A connection for some statements. Raises StoreUnavailable.
 
         Args:
-            timeout_s: how long to wait for it, for work outside requests; their statements say the same.
+            timeout_s: longest wait for it, for work outside requests; pass it to their statements too.
         """
         self._admit()
         try:
@@ -88,15 +88,17 @@ class Database:
             finally:
                 await pool.release(connection)
         except asyncio.CancelledError:
-            self._retry_at = 0.0  # nothing was found out
+            self._retry_at = 0.0  # the server was not tested
             raise
         except Exception as error:
-            self._failed = _is_away(error)
+            self._failed = _is_unavailable(error)
             if self._failed:
                 self._retry_at = time.monotonic() + self._retry_after_s
                 await self._expire_connections()
                 raise _unavailable(error) from error
-            if isinstance(error, asyncpg.TransactionRollbackError):  # it answers, but asks to try again
+            if isinstance(
+                error, asyncpg.TransactionRollbackError
+            ):  # the server answers, but the transaction must be retried
                 raise _unavailable(error) from error
             raise
         self._failed = False
@@ -106,7 +108,7 @@ class Database:
             return await pool.acquire(timeout=timeout_s)
         except TimeoutError as error:
             if pool.get_size() == self._max_connections and pool.get_idle_size() == 0:
-                # Busy is not away: whoever holds the connections will find out whether it still answers.
+                # All connections are busy: their users will see whether the server still answers.
                 raise StoreUnavailable(f"all {self._max_connections} connections are in use") from error
             raise
 
@@ -114,10 +116,10 @@ class Database:
     async def transaction(
         self, *, timeout_s: float | None = None, at_one_moment: bool = False
     ) -> AsyncIterator[Connection]:
-        """The same within one transaction, committed at the end of the block.
+        """A connection in one transaction, committed at the end of the block.
 
         Args:
-            at_one_moment: whether all its statements see the tables as they were at the first.
+            at_one_moment: whether all its statements see the tables as of the first statement.
         """
         isolation: Literal["repeatable_read", "read_committed"] = (
             "repeatable_read" if at_one_moment else "read_committed"
@@ -129,7 +131,7 @@ class Database:
             yield connection
 
     async def listen(self, channel: str, notify: Callable[[], None]) -> asyncpg.Connection[asyncpg.Record]:
-        """Call `notify` at each notification, and when the connection is lost; the caller ends it.
+        """Call `notify` at each notification, and when the connection is lost; the calling code closes it.
 
         Raises StoreUnavailable.
         """
@@ -139,12 +141,12 @@ class Database:
             )
             connection.add_termination_listener(lambda *_: notify())
             await connection.add_listener(channel, lambda *_: notify())
-        except _AWAY as error:
+        except _UNAVAILABLE as error:
             raise _unavailable(error) from error
         return connection
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable."""
+        """Raises StoreUnavailable if PostgreSQL does not answer."""
         async with self.connection() as connection:
             await connection.fetchval("SELECT 1")
 
@@ -167,14 +169,14 @@ class Database:
                     command_timeout=self._command_timeout_s,
                     statement_cache_size=self._statement_cache_size,
                     init=_use_orjson,
-                    reset=_keep,
+                    reset=_no_reset,
                 )
             return self._pool
 
     async def _expire_connections(self) -> None:
-        """The others are lost too, most likely; open new ones when they are needed."""
+        """Replace the other connections too, which are most likely lost."""
         if self._pool is not None:
-            with suppress(asyncpg.InterfaceError):  # it is being closed
+            with suppress(asyncpg.InterfaceError):  # the pool is being closed
                 await self._pool.expire_connections()
 
     def _admit(self) -> None:
@@ -183,11 +185,11 @@ class Database:
         now = time.monotonic()
         if now < self._retry_at:
             raise StoreUnavailable("PostgreSQL did not answer a moment ago")
-        self._retry_at = now + self._acquire_timeout_s + self._command_timeout_s  # this call finds out
+        self._retry_at = now + self._acquire_timeout_s + self._command_timeout_s  # this call tests the server
 
 
-def _is_away(error: Exception) -> bool:
-    return isinstance(error, _AWAY) and not isinstance(error, ValueError)  # those are bugs of ours
+def _is_unavailable(error: Exception) -> bool:
+    return isinstance(error, _UNAVAILABLE) and not isinstance(error, ValueError)  # a ValueError is our bug
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
@@ -199,11 +201,11 @@ async def _use_orjson(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
-        encoder=lambda value: b"\x01" + orjson.dumps(value),  # the first byte is the version of the format
+        encoder=lambda value: b"\x01" + orjson.dumps(value),  # the first byte is the format's version
         decoder=lambda data: orjson.loads(data[1:]),
         format="binary",
     )
 
 
-async def _keep(connection: Any) -> None:
-    """Leave a returned connection as it is: nothing here sets session state, and a reset is a round trip."""
+async def _no_reset(connection: Any) -> None:
+    """Skip the reset of a returned connection: nothing sets session state, and a reset is a round trip."""

@@ -1,4 +1,4 @@
-"""Values as PostgreSQL takes them."""
+"""Conversions of values for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def storable(text: str) -> str: ...
 @overload
 def storable(text: str | None) -> str | None: ...
 def storable(text: str | None) -> str | None:
-    """A text from outside without what PostgreSQL cannot hold: NUL, and surrogates that stand alone."""
+    """The text without characters that PostgreSQL cannot store: NUL and lone surrogates."""
     if text is None:
         return None
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

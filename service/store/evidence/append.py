@@ -1,4 +1,4 @@
-"""Append events to the log of one decision, and fold them into sums and histories."""
+"""Append events to the log of one decision, and add them to sums and histories."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SELECT event_id, pg_notify('evidence', '') FROM event
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What changed by events."""
+    """The changes that events made."""
 
     event_ids: list[int]
     sums: dict[str, VersionedSums]
@@ -49,37 +49,37 @@ async def append_events(
     events: Sequence[Event],
     received_at: datetime,
 ) -> Applied:
-    """Append events of one decision, which is locked, and fold them in where it is learned from.
+    """Append events of one locked decision, and add them to sums and histories if its `learn` is on.
 
     Args:
-        decision: tenant, decision_id, learn, has_context, and what it had logged.
-        current: its row of `verdicts`, and the `arms_scored` ever.
+        decision: its row with tenant, decision_id, learn, has_context, decided_at, n_rated and candidates.
+        current: its row of `verdicts`, with all arms that were ever scored for it in `arms_scored`.
     """
     before = standing_feedback_of(current)
-    verdicts = list(accumulate(events, StandingFeedback.after, initial=before))
+    standing = list(accumulate(events, StandingFeedback.after, initial=before))
     learns, tenant = decision["learn"], decision["tenant"]
-    steps = [
+    recorded = [
         RecordedFeedback(
             decided_at=decision["decided_at"],
             n_rated=decision["n_rated"],
             candidates=decision["candidates"],
-            before=was,
-            after=now,
+            before=earlier,
+            after=later,
             is_first=event.arm_id not in current["arms_scored"],
         )
-        for event, (was, now) in zip(events, pairwise(verdicts), strict=True)
+        for event, (earlier, later) in zip(events, pairwise(standing), strict=True)
     ]
-    arms = {arm_id for said in steps for arm_id in said.arms} if learns else set()
-    known = await lock_histories(connection, tenant, arms)
+    arms = {arm_id for feedback in recorded for arm_id in feedback.arms} if learns else set()
+    histories = await lock_histories(connection, tenant, arms)
     event_ids = [await _insert_event(connection, decision, event, received_at) for event in events]
     if not learns:
         return Applied(event_ids, {}, {})
-    learned = reduce(lambda so_far, said: so_far | folded(so_far, said), steps, known)
+    learned = reduce(lambda so_far, feedback: so_far | folded(so_far, feedback), recorded, histories)
     return Applied(
         event_ids,
         histories=await save_histories(connection, tenant, learned),
         sums=await add_sums(
-            connection, tenant, differences(standing_sums(before), standing_sums(verdicts[-1]))
+            connection, tenant, differences(standing_sums(before), standing_sums(standing[-1]))
         ),
     )
 

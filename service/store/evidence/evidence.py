@@ -1,4 +1,4 @@
-"""What was learned of every arm: events, sums and histories in PostgreSQL, a snapshot in this replica."""
+"""What was learned about every arm: events, sums and histories in PostgreSQL, a snapshot in this replica."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from service.store.evidence.sums import sums_of
 
 
 class PostgresEvidence:
-    """An Evidence. Between `start` and `close` the snapshot follows what other replicas learn.
+    """An Evidence. Between `start` and `close` the snapshot follows the changes of other replicas.
 
-    Feedback is announced to all replicas at once. Outcomes are not, being as many as requests: a
-    replica sees its own at once and those of others when it polls.
+    Feedback notifies all replicas at once. Outcomes do not, because there is one per request: a replica
+    sees its own outcomes at once, and those of others when it polls.
     """
 
     def __init__(self, database: Database, *, poll_every_s: float = 3.0) -> None:
         self.snapshot = Snapshot()
         self._database = database
-        self._seen_until = 0  # every transaction before this one was finished when we last looked
+        self._seen_until = 0  # all transactions before this one had ended at the last refresh
         self._follower = Follower(database, "evidence", self.refresh, poll_every_s=poll_every_s)
 
     @property
@@ -69,9 +69,9 @@ class PostgresEvidence:
                 raise _unknown(feedback)
             current = await connection.fetchrow(_CURRENT, decision["decision_id"])
             assert current is not None
-            if _stands(current, feedback):
+            if _outweighs(current, feedback):
                 return _unchanged("kept", feedback, decision, current)
-            if _says_the_same(current, feedback, text, reward):
+            if _is_repeated(current, feedback, text, reward):
                 return _unchanged("duplicate", feedback, decision, current)
             arm_id = current["answered_by"] or decision["arm_id"]
             event = Event(
@@ -106,11 +106,13 @@ class PostgresEvidence:
                 raise UnknownRequest(f"no decision {decision_id} was logged")
             current = await connection.fetchrow(_CURRENT, decision_id)
             assert current is not None
-            there = set(zip(current["signals"], current["signal_arms"], strict=True))
-            new = [one for one in signals if (one.signal, one.arm_id) not in there]
+            known = set(zip(current["signals"], current["signal_arms"], strict=True))
+            new = [signal for signal in signals if (signal.signal, signal.arm_id) not in known]
             if not new or not decision["learn"]:
                 return []
-            events = [Event(one.arm_id, Reward(Decimal(0), one.weight), one.signal) for one in new]
+            events = [
+                Event(signal.arm_id, Reward(Decimal(0), signal.weight), signal.signal) for signal in new
+            ]
             applied = await append_events(connection, decision, current, events, received_at)
         self._show(tenant, applied)
         return new
@@ -130,24 +132,24 @@ class PostgresEvidence:
 
     async def remembered(self, pending: Pending) -> bool:
         async with self._database.connection() as connection:
-            newest = await connection.fetchval(
+            is_newest = await connection.fetchval(
                 _REMEMBERED, pending.decision_id, pending.tenant, pending.event_id
             )
-        return bool(newest)
+        return bool(is_newest)
 
     # --- following other replicas ----------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Load the snapshot and keep it up to date. Without PostgreSQL it fills when that is back."""
+        """Load the snapshot and keep it up to date. Without PostgreSQL it loads once that is available."""
         await self._follower.start()
 
     async def close(self) -> None:
         await self._follower.close()
 
     async def refresh(self) -> None:
-        """Fetch what changed since the last time. Raises StoreUnavailable."""
+        """Fetch the changes since the last refresh. Raises StoreUnavailable."""
         async with self._database.connection() as connection:
-            # First the older view: what changes between the two is fetched again next time.
+            # `_seen_until` comes from the first statement: the next refresh fetches later changes again.
             rows = await connection.fetch(_CHANGED, self._seen_until)
             histories = await connection.fetch(_CHANGED_HISTORIES, self._seen_until)
         for row in histories:
@@ -167,7 +169,7 @@ FROM decisions
 _LOCK_BY_REQUEST = _DECISION + "WHERE tenant = $1 AND request_id = $2 FOR NO KEY UPDATE"
 _LOCK_BY_ID = _DECISION + "WHERE tenant = $1 AND decision_id = $2 FOR NO KEY UPDATE"
 
-# After the lock, in a statement of its own: it sees what the lock waited for.
+# A statement of its own after the lock, so that it sees the changes that the lock waited for.
 _CURRENT = """
 SELECT v.*, o.arm_id AS answered_by,
     ARRAY(
@@ -187,8 +189,8 @@ ORDER BY decided_at DESC, decision_id
 LIMIT $3
 """
 
-# Up to date is who applied the newest event. Whoever applied an older one may have overwritten a newer
-# one in the memory, which is then queued again.
+# The memory is up to date if the newest event was applied. If an older one was applied, it may have replaced
+# a newer one in the memory, so the decision is queued again.
 _REMEMBERED = """
 WITH newest AS (
     SELECT max(event_id) AS event_id FROM feedback_events WHERE decision_id = $1
@@ -204,7 +206,7 @@ WITH newest AS (
 SELECT event_id <= $3 FROM newest
 """
 
-# Transactions that were not finished when we last looked, or began since; a changed row carries its own.
+# Rows changed by transactions that had not ended at the last refresh, or began since. At least one row.
 _CHANGED = """
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS seen_until,
     e.tenant, e.arm_id, e.n, e.reward_sum, e.n_outcomes, e.latency_s_sum, e.cost_usd_sum, e.version
@@ -220,7 +222,7 @@ def _experiences(rows: Sequence[Record]) -> list[Experience]:
 
 
 def _unknown(feedback: Feedback) -> UnknownRequest:
-    return UnknownRequest(f"nothing is known of request_id {feedback.request_id!r}", param="request_id")
+    return UnknownRequest(f"request_id {feedback.request_id!r} does not exist", param="request_id")
 
 
 def _unchanged(status: FeedbackStatus, feedback: Feedback, decision: Record, current: Record) -> Learned:
@@ -234,18 +236,18 @@ def _unchanged(status: FeedbackStatus, feedback: Feedback, decision: Record, cur
     )
 
 
-def _stands(current: Record, feedback: Feedback) -> bool:
-    """Whether what was said of the request itself outweighs what is said of its conversation."""
+def _outweighs(current: Record, feedback: Feedback) -> bool:
+    """Whether the request has a rating of its own, and the feedback is on its conversation."""
     return feedback.session_id is not None and current["reward"] is not None and current["session_id"] is None
 
 
-def _says_the_same(current: Record, feedback: Feedback, text: str | None, reward: Reward | None) -> bool:
+def _is_repeated(current: Record, feedback: Feedback, text: str | None, reward: Reward | None) -> bool:
     if reward is None or current["reward"] is None:
         return reward is None and current["reward"] is None
     before = current["score"], current["feedback_text"], current["session_id"]
     if before != (feedback.score, text, storable(feedback.session_id)):
         return False
-    if feedback.session_id is not None and current["weight"] != reward.weight:  # the conversation went on
+    if feedback.session_id is not None and current["weight"] != reward.weight:  # the conversation has grown
         return False
     return feedback.score is not None or current["reward"] == reward.value
 

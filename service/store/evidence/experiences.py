@@ -1,4 +1,4 @@
-"""Rated decisions as the memory keeps them."""
+"""Rated decisions as the memory stores them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pending_of(row: Record) -> Pending:
 
 
 def experience_of(row: Record) -> Experience | None:
-    """A row of PENDING or PENDING_FOR, or one like it; None: there is nothing to remember."""
+    """A row of any statement above; None: the memory must not have the decision."""
     remembered = standing_feedback_of(row).remembered(row["answered_by"])
     if remembered is None:
         return None

@@ -1,4 +1,4 @@
-"""The arms' histories: what each event adds to them, and the table that holds them."""
+"""The arms' histories: what each event adds to them, and their table."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Versioned = tuple[int, ArmHistory]  # of two readings of one row, the one with t
 
 @dataclass(frozen=True, slots=True)
 class RecordedFeedback:
-    """One event as histories see it, with what its decision had logged.
+    """One event on a decision, with the logged values that histories need.
 
     Args:
-        before, after: what stood of the decision, and what stands.
-        is_first: whether nobody ever scored this arm for this decision before.
+        before, after: the standing feedback on the decision before and after the event.
+        is_first: whether this arm was never scored for this decision before.
     """
 
     decided_at: datetime
@@ -37,14 +37,14 @@ class RecordedFeedback:
 
     @property
     def arms(self) -> set[str]:
-        """The arms whose histories it changes."""
+        """The arms whose histories the event changes."""
         return {arm_id for arm_id in self.before.arms | self.after.arms if self.ratings_of(arm_id)}
 
     def ratings_of(self, arm_id: str) -> list[Rating]:
-        """What it says of one arm: that signals no longer count, or do; and somebody's score.
+        """The changes for one arm: of the reward from its signals, and of its score.
 
-        Signals are in the sums only. Nothing was foretold of them, so they are in no squared error, neither
-        when they come nor when a score takes their place.
+        Signals count in the sums only. They have no prediction, so no squared error includes them, neither
+        when they arrive nor when a score replaces them.
         """
         changes = (
             (self.before.signalled(arm_id), self.after.signalled(arm_id), self._unpredicted()),
@@ -68,14 +68,14 @@ class RecordedFeedback:
 
     def _predicted(self, arm_id: str) -> Rating:
         logged = next((c for c in self.candidates if c["arm_id"] == arm_id), {})
-        known = in_current_words_of_candidate(logged)
-        prior_state = known.get("prior_state")
-        if not prior_state:  # logged before histories were, or weighed without this arm
+        candidate = in_current_words_of_candidate(logged)
+        prior_state = candidate.get("prior_state")
+        if not prior_state:  # logged by a version without histories, or the arm was no candidate
             return replace(self._unpredicted(), is_first=self.is_first)
         return replace(
             self._unpredicted(),
             n_changes=prior_state["n_changes"],
-            predicted=tuple(known["predicted"]),
+            predicted=tuple(candidate["predicted"]),
             deviation=prior_state["deviation"],
             is_first=self.is_first,
         )
@@ -85,18 +85,18 @@ def _score_of(reward: Reward | None) -> Score | None:
     return None if reward is None else Score(float(reward.value), float(reward.weight))
 
 
-def folded(histories: Mapping[str, ArmHistory], said: RecordedFeedback) -> dict[str, ArmHistory]:
-    """The histories that change, after the event."""
+def folded(histories: Mapping[str, ArmHistory], feedback: RecordedFeedback) -> dict[str, ArmHistory]:
+    """The histories that the event changes, after it."""
     return {
-        arm_id: reduce(learn, said.ratings_of(arm_id), histories.get(arm_id, ArmHistory()))
-        for arm_id in said.arms
+        arm_id: reduce(learn, feedback.ratings_of(arm_id), histories.get(arm_id, ArmHistory()))
+        for arm_id in feedback.arms
     }
 
 
 # --- the table -----------------------------------------------------------------------------------------
 
-# Locks the row, or makes it. Taken before the event gets its number, the lock makes an arm's events happen in
-# the order of their numbers. It counts as a write, which whoever rebuilds keeps out.
+# Locks the row, or creates it. The lock precedes the number of the event, so an arm's events are applied in
+# the order of their numbers. The lock is a write, so a rebuild blocks it.
 _LOCK = """
 INSERT INTO histories AS h
     (tenant, arm_id, started_at, n, reward_sum, n_changes, n_predicted, squared_errors, rise_statistic,
@@ -121,7 +121,7 @@ RETURNING version
 async def lock_histories(
     connection: Connection, tenant: str, arm_ids: Collection[str]
 ) -> dict[str, ArmHistory]:
-    """These arms' histories, locked until the transaction ends, in order of their ids."""
+    """The arms' histories, locked in order of their ids until the transaction ends."""
     return {
         arm_id: history_of(await connection.fetchrow(_LOCK, tenant, arm_id)) for arm_id in sorted(arm_ids)
     }
@@ -130,7 +130,7 @@ async def lock_histories(
 async def save_histories(
     connection: Connection, tenant: str, histories: Mapping[str, ArmHistory]
 ) -> dict[str, Versioned]:
-    """Write histories that are locked."""
+    """Write histories whose rows are locked."""
     saved = {}
     for arm_id, history in histories.items():
         version = await connection.fetchval(_SAVE, tenant, arm_id, *_columns(history))

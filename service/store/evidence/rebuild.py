@@ -1,4 +1,4 @@
-"""Evidence, histories and experiences, recomputed from decisions, outcomes and events."""
+"""Recomputes evidence, histories and experiences from decisions, outcomes and events."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ from service.store.evidence.histories import (
 from service.store.evidence.standing_feedback import Event, reward_of, standing_feedback_of
 from service.store.evidence.sums import add_sums, differences, standing_sums, sums_of
 
-_TIMEOUT_S = 3600.0  # it reads the whole log
-
+_TIMEOUT_S = 3600.0  # a statement may read the whole log
 
 Arm = tuple[str, str]  # tenant, arm id
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceDifferences:
-    """By arm: what must be added to its sums; the history it should have."""
+    """By arm: the sums to add, and the history to store instead."""
 
     sums: dict[Arm, ArmSums]
     histories: dict[Arm, ArmHistory]
@@ -42,38 +41,38 @@ class EvidenceDifferences:
 
 
 async def evidence_differences(database: Database) -> EvidenceDifferences:
-    """What the events and outcomes say otherwise than sums and histories. Raises StoreUnavailable."""
+    """Compare sums and histories with the events and outcomes. Raises StoreUnavailable."""
     async with database.transaction(timeout_s=_TIMEOUT_S, at_one_moment=True) as connection:
         return await _differences(connection)
 
 
 async def rebuild_evidence(database: Database) -> EvidenceDifferences:
-    """Put right what differs, in one transaction that learners wait for; return what differed.
+    """Repair the differences in one transaction, which blocks learning; return the differences.
 
     Raises StoreUnavailable.
     """
     async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
-        await connection.execute(_KEEP_LEARNERS_OUT, timeout=_TIMEOUT_S)
-        found = await _differences(connection)
-        for (tenant, arm_id), history in sorted(found.histories.items(), key=_by_arm):
+        await connection.execute(_BLOCK_LEARNING, timeout=_TIMEOUT_S)
+        different = await _differences(connection)
+        for (tenant, arm_id), history in sorted(different.histories.items(), key=_by_arm):
             await lock_histories(connection, tenant, [arm_id])
             await save_histories(connection, tenant, {arm_id: history})
-        for (tenant, arm_id), change in sorted(found.sums.items(), key=_by_arm):
+        for (tenant, arm_id), change in sorted(different.sums.items(), key=_by_arm):
             await add_sums(connection, tenant, {arm_id: change})
-    return found
+    return different
 
 
 def _by_arm(item: tuple[Arm, object]) -> Arm:
     return item[0]
 
 
-# Learners write a history, then an event, or an outcome, before they touch a sum: in this order nobody waits
-# in a circle.
-_KEEP_LEARNERS_OUT = """
+# Learning locks a history, then writes an event or an outcome, then a sum. The same order here prevents a
+# deadlock.
+_BLOCK_LEARNING = """
 LOCK TABLE histories, feedback_events, outcomes, shadow_answers, evidence IN SHARE ROW EXCLUSIVE MODE
 """
 
-# An outcome counts when the arm itself answered, as do its answers in shadow, all in today's prices.
+# Outcomes count if the arm itself answered, and so do answers in shadow; all in today's prices.
 _OUTCOME_SUMS = """
 SELECT a.tenant, a.arm_id, 0::numeric AS n, 0::numeric AS reward_sum, count(*) AS n_outcomes,
     sum(a.latency_s) AS latency_s_sum,
@@ -95,26 +94,27 @@ _EVIDENCE = "SELECT * FROM evidence"
 
 
 async def _differences(connection: Connection) -> EvidenceDifferences:
-    """Of several statements, which see all tables at one moment, or lock them."""
-    told = await _told(connection)
+    """Read in several statements; the transaction must see one moment, or lock the tables."""
+    from_events = await _from_events(connection)
     outcomes = await connection.fetch(_OUTCOME_SUMS, timeout=_TIMEOUT_S)
-    _add(told.sums, {(row["tenant"], row["arm_id"]): sums_of(row) for row in outcomes})
+    _add(from_events.sums, {(row["tenant"], row["arm_id"]): sums_of(row) for row in outcomes})
     rows = await connection.fetch(_EVIDENCE, timeout=_TIMEOUT_S)
-    held = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows}
+    stored = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows}
     return EvidenceDifferences(
-        differences(held, told.sums), await _other_histories(connection, told.histories)
+        differences(stored, from_events.sums),
+        await _different_histories(connection, from_events.histories),
     )
 
 
-# Every event with what stood before it of the same decision, in the order in which they were folded.
+# Every event with the standing feedback on its decision before it, in the order of the events.
 _EVENTS = """
 SELECT e.tenant, e.event_arm_id, e.event_reward, e.event_weight, e.signal, e.signal_arms, e.signal_weights,
-    e.is_first, said.arm_id, said.reward, said.weight, d.decided_at,
+    e.is_first, latest.arm_id, latest.reward, latest.weight, d.decided_at,
     (d.explanation ->> 'n_rated')::float8 AS n_rated, d.explanation -> 'candidates' AS candidates
 FROM (
     SELECT event_id, decision_id, tenant, arm_id AS event_arm_id, reward AS event_reward,
         weight AS event_weight, signal,
-        max(event_id) FILTER (WHERE signal IS NULL) OVER earlier AS said_before,
+        max(event_id) FILTER (WHERE signal IS NULL) OVER earlier AS latest_event_id,
         coalesce(array_agg(arm_id) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{}') AS signal_arms,
         coalesce(array_agg(weight) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{}') AS signal_weights,
         count(reward) FILTER (WHERE signal IS NULL) OVER (PARTITION BY decision_id, arm_id ORDER BY event_id
@@ -124,33 +124,36 @@ FROM (
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) e
 JOIN decisions d ON d.decision_id = e.decision_id AND d.learn
-LEFT JOIN feedback_events said ON said.event_id = e.said_before
+LEFT JOIN feedback_events latest ON latest.event_id = e.latest_event_id
 ORDER BY e.event_id
 """
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What the events give, by arm."""
+class _Recomputed:
+    """Sums and histories from the events, by arm."""
 
     sums: dict[Arm, ArmSums]
     histories: dict[Arm, ArmHistory]
 
 
-async def _told(connection: Connection) -> _Told:
+async def _from_events(connection: Connection) -> _Recomputed:
     sums: dict[Arm, ArmSums] = {}
     histories: defaultdict[str, dict[str, ArmHistory]] = defaultdict(dict)
     async for row in connection.cursor(_EVENTS, prefetch=500, timeout=_TIMEOUT_S):
-        tenant, said = row["tenant"], _said_of(row)
-        histories[tenant].update(folded(histories[tenant], said))
-        changes = differences(standing_sums(said.before), standing_sums(said.after))
+        tenant, feedback = row["tenant"], _recorded_feedback(row)
+        histories[tenant].update(folded(histories[tenant], feedback))
+        changes = differences(standing_sums(feedback.before), standing_sums(feedback.after))
         _add(sums, {(tenant, arm_id): change for arm_id, change in changes.items()})
-    return _Told(
-        sums, {(tenant, arm_id): one for tenant, of in histories.items() for arm_id, one in of.items()}
-    )
+    by_arm = {
+        (tenant, arm_id): history
+        for tenant, of_tenant in histories.items()
+        for arm_id, history in of_tenant.items()
+    }
+    return _Recomputed(sums, by_arm)
 
 
-def _said_of(row: Record) -> RecordedFeedback:
+def _recorded_feedback(row: Record) -> RecordedFeedback:
     before = standing_feedback_of(row)
     reward = reward_of(row["event_reward"], row["event_weight"])
     return RecordedFeedback(
@@ -171,18 +174,20 @@ def _add(sums: dict[Arm, ArmSums], changes: Mapping[Arm, ArmSums]) -> None:
 _HISTORIES = "SELECT * FROM histories"
 
 
-async def _other_histories(connection: Connection, told: Mapping[Arm, ArmHistory]) -> dict[Arm, ArmHistory]:
-    """The histories that the events give, where the table has others."""
+async def _different_histories(
+    connection: Connection, from_events: Mapping[Arm, ArmHistory]
+) -> dict[Arm, ArmHistory]:
+    """The histories from the events that differ from those in the table."""
     rows = await connection.fetch(_HISTORIES, timeout=_TIMEOUT_S)
-    held = {(row["tenant"], row["arm_id"]): history_of(row) for row in rows}
-    due = {**dict.fromkeys(held, ArmHistory()), **told}
-    return {arm: history for arm, history in due.items() if held.get(arm, ArmHistory()) != history}
+    stored = {(row["tenant"], row["arm_id"]): history_of(row) for row in rows}
+    expected = {**dict.fromkeys(stored, ArmHistory()), **from_events}
+    return {arm: history for arm, history in expected.items() if stored.get(arm, ArmHistory()) != history}
 
 
 async def experiences(database: Database, encoder: str) -> AsyncIterator[Experience]:
-    """Every decision of one vector space to be remembered now, as of one moment, in no order.
+    """Every rated decision of one vector space, as of one moment, in no order.
 
-    Fetched a few at a time, however many there are. Raises StoreUnavailable.
+    Fetched in batches. Raises StoreUnavailable.
     """
     async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
         async for row in connection.cursor(ALL, encoder, prefetch=500, timeout=_TIMEOUT_S):
@@ -190,7 +195,7 @@ async def experiences(database: Database, encoder: str) -> AsyncIterator[Experie
                 yield experience
 
 
-# What learners queue meanwhile is as new or newer.
+# An entry that learning queues meanwhile is as new or newer.
 _ENQUEUE = """
 INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
 SELECT d.decision_id, d.tenant, e.event_id, now()
@@ -208,8 +213,8 @@ RETURNING decision_id
 async def enqueue(database: Database, decision_ids: Collection[UUID], encoder: str) -> set[UUID]:
     """Queue these decisions for the memory, each with its newest event.
 
-    Returns those that are queued: the others were never rated, or have no place in this vector space.
-    Raises StoreUnavailable.
+    Returns the queued ones. The others were never rated, or have no context in this vector space. Raises
+    StoreUnavailable.
     """
     async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
         rows = await connection.fetch(_ENQUEUE, list(decision_ids), encoder, timeout=_TIMEOUT_S)

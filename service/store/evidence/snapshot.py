@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Snapshot:
-    """Sums and histories by tenant and arm, as last seen."""
+    """Sums and histories by tenant and arm, as last read."""
 
     def __init__(self) -> None:
         self._sums = _Newest[ArmSums]()
@@ -32,7 +32,7 @@ class Snapshot:
 
 
 class _Newest(Generic[T]):
-    """Readings with versions, in any order; the newest stands."""
+    """Keeps the newest of each arm's versioned readings, which arrive in any order."""
 
     def __init__(self) -> None:
         self._values: dict[str, dict[str, T]] = {}

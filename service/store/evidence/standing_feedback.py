@@ -1,4 +1,4 @@
-"""What stands of all that was said of one decision: for each arm somebody's score, or else its signals."""
+"""The feedback on one decision that counts: for each arm its newest score, or else its signals."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ Signalled = tuple[str, Decimal]  # arm id and weight
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing said of a decision, by somebody or by an implicit signal."""
+    """One score, withdrawal or implicit signal on a decision."""
 
-    arm_id: str  # the arm it credits
-    reward: Reward | None  # None: withdraws what somebody said
+    arm_id: str  # the arm that is rated
+    reward: Reward | None  # None: withdraws the earlier score
     signal: Signal | None = None
     score: float | None = None
     text: str | None = None
-    session_id: str | None = None  # said of this whole conversation
+    session_id: str | None = None  # set: a share of this conversation's score
 
 
 @dataclass(frozen=True, slots=True)
 class StandingFeedback:
-    """What stands of one decision.
+    """The feedback on one decision that counts.
 
     Args:
-        rated: the arm that somebody's score credits, and its reward; None: nobody's stands.
-        signals: of every implicit signal, in order.
+        rated: the arm of the newest score, and its reward; None: no score, or withdrawn.
+        signals: arm and weight of every implicit signal, in order.
     """
 
     rated: tuple[str, Reward] | None = None
     signals: tuple[Signalled, ...] = ()
 
     def after(self, event: Event) -> StandingFeedback:
-        """What stands after one more event."""
+        """The standing feedback after one more event."""
         if event.signal is None:
             return replace(self, rated=None if event.reward is None else (event.arm_id, event.reward))
         assert event.reward is not None, "a signal is never withdrawn"
@@ -45,30 +45,30 @@ class StandingFeedback:
 
     @property
     def arms(self) -> set[str]:
-        """The arms of which anything was said."""
+        """The arms with a score or a signal."""
         return {arm_id for arm_id, _ in self.signals} | ({self.rated[0]} if self.rated else set())
 
     def scored(self, arm_id: str) -> Reward | None:
-        """Somebody's score of this arm."""
+        """The reward of this arm's score."""
         return self.rated[1] if self.rated and self.rated[0] == arm_id else None
 
     def signalled(self, arm_id: str) -> Reward | None:
-        """What signals say of this arm: nothing, once somebody has."""
+        """The reward from this arm's signals; None if it has a score."""
         weight = sum((weight for arm, weight in self.signals if arm == arm_id), Decimal(0))
         if weight == 0 or self.scored(arm_id) is not None:
             return None
         return Reward(Decimal(0), min(weight, Decimal(1)))
 
     def of(self, arm_id: str) -> Reward | None:
-        """What counts of this arm."""
+        """The reward of this arm that counts."""
         return self.scored(arm_id) or self.signalled(arm_id)
 
     def rewards(self) -> dict[str, Reward]:
-        """What counts, by arm."""
+        """The rewards that count, by arm."""
         return {arm_id: reward for arm_id in self.arms if (reward := self.of(arm_id)) is not None}
 
     def remembered(self, answered_by: str) -> tuple[str, Reward] | None:
-        """The arm and the reward that the memory keeps: the score, or else what signals say of the answer."""
+        """The arm and reward for the memory: of the score, or else of the answering arm's signals."""
         signalled = self.signalled(answered_by)
         return self.rated or (None if signalled is None else (answered_by, signalled))
 
@@ -88,5 +88,5 @@ def event_of(row: Record) -> Event:
 
 
 def reward_of(reward: Decimal | None, weight: Decimal | None) -> Reward | None:
-    """Two columns, both NULL where nothing is said."""
+    """The columns `reward` and `weight`; both are NULL without a rating."""
     return None if reward is None or weight is None else Reward(reward, weight)

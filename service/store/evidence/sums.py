@@ -1,4 +1,4 @@
-"""What one outcome and one reward add to an arm's sums, exactly; and the table that holds the sums."""
+"""The exact sums that outcomes and rewards add to an arm, and the table of the sums."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from service.store.evidence.standing_feedback import StandingFeedback
 
 _SIX_PLACES = Decimal("0.000001")
 _NINE_PLACES = Decimal("0.000000001")
-_NEWEST = 2**31 - 1  # no change of a price comes after it
-_ALL_DIGITS = 20_000  # more than a NUMERIC has; each change of a price makes sums of dollars longer
+_NEWEST = 2**31 - 1  # the newest price: no price change follows
+_ALL_DIGITS = 20_000  # more than a NUMERIC has; each price change adds digits to sums of dollars
 
 Key = TypeVar("Key")
 Versioned = tuple[int, ArmSums]  # of two readings of one row, the one with the larger version is newer
@@ -26,7 +26,7 @@ Versioned = tuple[int, ArmSums]  # of two readings of one row, the one with the 
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """What an answer adds to its arm's sums, with dollars as they were billed."""
+    """The sums that an answer adds to its arm, in dollars as billed."""
 
     arm_id: str
     sums: ArmSums
@@ -34,34 +34,34 @@ class Billed:
 
 
 def six_places(value: float | Decimal) -> Decimal:
-    """Seconds, as they are stored: rounded once, before anything is summed."""
+    """Seconds as stored: rounded once, before they are summed."""
     return Decimal(value).quantize(_SIX_PLACES)
 
 
 def nine_places(value: Decimal) -> Decimal:
-    """Dollars, as they are stored."""
+    """Dollars as stored."""
     return value.quantize(_NINE_PLACES)
 
 
 def outcome_sums(status: AttemptStatus, kind: DecisionKind, latency_s: Decimal, cost_usd: Decimal) -> ArmSums:
-    """What an outcome says of its arm: nothing, unless the arm itself answered."""
+    """The sums of one outcome; zero unless the arm itself answered."""
     if status != "ok" or kind == "cache":
         return ArmSums()
     return ArmSums(n_outcomes=1, latency_s_sum=latency_s, cost_usd_sum=cost_usd)
 
 
 def reward_sums(reward: Reward) -> ArmSums:
-    """What a rated answer says of its arm."""
+    """The sums of one rated answer."""
     return ArmSums(n=reward.weight, reward_sum=reward.weight * reward.value)
 
 
-def standing_sums(verdict: StandingFeedback) -> dict[str, ArmSums]:
-    """What all that was said of one decision says of its arms."""
-    return {arm_id: reward_sums(reward) for arm_id, reward in verdict.rewards().items()}
+def standing_sums(feedback: StandingFeedback) -> dict[str, ArmSums]:
+    """The sums of the standing feedback on one decision, by arm."""
+    return {arm_id: reward_sums(reward) for arm_id, reward in feedback.rewards().items()}
 
 
 def differences(before: Mapping[Key, ArmSums], after: Mapping[Key, ArmSums]) -> dict[Key, ArmSums]:
-    """By key, what must be added to come from `before` to `after`."""
+    """By key, `after - before` where it is not zero."""
     nothing = ArmSums()
     with localcontext(prec=_ALL_DIGITS):
         changes = {key: after.get(key, nothing) + -before.get(key, nothing) for key in {*before, *after}}
@@ -87,23 +87,23 @@ ON CONFLICT (tenant, arm_id) DO NOTHING
 async def add_sums(
     connection: Connection, tenant: str, changes: Mapping[str, ArmSums]
 ) -> dict[str, Versioned]:
-    """Add sums in today's prices to the arms' rows; return them as they are then.
+    """Add sums in today's prices to the arms' rows; return the new sums.
 
-    Rows stay locked until the transaction ends. Arms go in order of their ids, so that no two
-    transactions wait for each other; call it last, so that a busy arm's row is held briefly.
+    The rows stay locked until the transaction ends. They are locked in order of arm ids, which prevents
+    deadlocks. Call it last in a transaction, so that a busy arm's row is locked briefly.
     """
     return await add_billed(connection, tenant, [Billed(a, sums, _NEWEST) for a, sums in changes.items()])
 
 
 async def add_billed(connection: Connection, tenant: str, answers: Sequence[Billed]) -> dict[str, Versioned]:
-    """The same of answers in the prices they were billed at, an arm's in the order given."""
+    """Add the sums of answers at the prices they were billed at; each arm's in the order given."""
     changed = {}
     for a in sorted(answers, key=lambda answer: answer.arm_id):
         s = a.sums
         values = (tenant, a.arm_id, s.n, s.reward_sum, s.n_outcomes, s.latency_s_sum, s.cost_usd_sum)
         row = await connection.fetchrow(_ADD, *values, a.price_version)
         if row is None:
-            # Not an upsert: its CHECKs would see the difference, which may be negative, not the sum.
+            # Not an upsert: its CHECKs would test the change, which may be negative, instead of the sum.
             await connection.execute(_CREATE, tenant, a.arm_id)
             row = await connection.fetchrow(_ADD, *values, a.price_version)
         assert row is not None

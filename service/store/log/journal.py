@@ -26,7 +26,7 @@ class PostgresJournal:
 
     Args:
         store_texts: whether the texts of queries and answers are written.
-        snapshot: the evidence's; what is logged here then shows there at once, not at its next poll.
+        snapshot: of the evidence; it shows logged outcomes at once, before its next poll.
     """
 
     is_degraded = False
@@ -48,7 +48,7 @@ class PostgresJournal:
             first = await connection.fetchval(
                 _INSERT_DECISION, *_decision_values(decision, self._text(decision.query.text))
             )
-            if first is None:  # (tenant, request_id) is taken
+            if first is None:  # the request id was logged before
                 query = decision.query
                 first = await connection.fetchval(_FIRST_DECISION, query.tenant, query.request_id)
         if first != decision.decision_id:
@@ -105,7 +105,7 @@ def _step(logged: Json | None) -> ConversationStep | None:
     return ConversationStep(**in_current_words_of_conversation(logged)) if logged else None
 
 
-# The decision, and where it leaves its conversation. What waited in a spool moves no pin that is newer.
+# Inserts the decision and the state of its conversation. A decision from the spool replaces no newer state.
 _INSERT_DECISION = """
 WITH decided AS (
     INSERT INTO decisions
@@ -163,7 +163,7 @@ def _decision_values(decision: Decision, text: str | None) -> tuple[object, ...]
 
 
 def _conversation_values(decision: Decision) -> tuple[object, ...]:
-    """The conversation's key, vendor, n_foreign, turns and lot; NULL of a request on its own."""
+    """The key, vendor, n_foreign, turns and holdout of its conversation; NULL if it has none."""
     step = decision.step
     if step is None:
         return (None,) * 5
@@ -172,13 +172,13 @@ def _conversation_values(decision: Decision) -> tuple[object, ...]:
 
 _FIRST_DECISION = "SELECT decision_id FROM decisions WHERE tenant = $1 AND request_id = $2"
 
-# Whatever changes a decision's share of the evidence holds its row: one after the other.
+# The lock makes transactions that change a decision's share of the evidence run one after the other.
 _LOCK_DECISION = """
 SELECT learn FROM decisions WHERE decision_id = $1 AND tenant = $2 FOR NO KEY UPDATE
 """
 
-# Answers the outcome that stood before. The latest run stands, in whatever order they are written. What is
-# already rated is remembered anew, with the numbers that stand now.
+# Returns the outcome before. The outcome completed last counts, in whatever order they are written. A rated
+# decision is queued, so that the memory gets the new numbers.
 _INSERT_OUTCOME = """
 WITH before AS (
     SELECT arm_id, kind, status, latency_s, coalesce(call_cost_usd, cost_usd) AS call_cost_usd, completed_at,
@@ -282,24 +282,24 @@ def _attempt_values(tenant: str, attempt: Attempt) -> tuple[object, ...]:
 
 async def _insert_attempts(connection: Connection, tenant: str, attempts: Sequence[Attempt]) -> None:
     rows = [_attempt_values(tenant, attempt) for attempt in attempts]
-    if len(rows) == 1:  # nearly always; executemany takes two more round trips
+    if len(rows) == 1:  # the usual case; executemany takes two more round trips
         await connection.execute(_INSERT_ATTEMPT, *rows[0])
         return
     await connection.executemany(_INSERT_ATTEMPT, rows)
 
 
 def _evidence_changes(before: Record | None, outcome: Outcome) -> list[Billed]:
-    """Take back what the outcome before gave, and give what this one says."""
+    """Subtract the sums of the outcome before, and add those of this one."""
     if before is not None and before["completed_at"] > outcome.completed_at:
         return []
     new = outcome_sums(
         outcome.status, outcome.kind, six_places(outcome.latency_s), nine_places(outcome.call_cost_usd)
     )
-    changes = [] if before is None else [_taken_back(before)]
+    changes = [] if before is None else [_subtracted(before)]
     changes.append(Billed(outcome.arm_id, new, outcome.price_version))
     return [change for change in changes if change.sums != ArmSums()]
 
 
-def _taken_back(before: Record) -> Billed:
+def _subtracted(before: Record) -> Billed:
     old = outcome_sums(before["status"], before["kind"], before["latency_s"], before["call_cost_usd"])
     return Billed(before["arm_id"], -old, before["price_version"])

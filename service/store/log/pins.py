@@ -1,4 +1,4 @@
-"""The pins of conversations in PostgreSQL."""
+"""The states of conversations in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PostgresConversationStates:
 
 
 async def move_conversation(connection: Connection, outcome: Outcome) -> None:
-    """Leave the conversation of an outcome where that says, unless it went on meanwhile."""
+    """Update the conversation to the state of an outcome, unless a newer request has changed it."""
     conversation = outcome.conversation
     if conversation is not None:
         values = (
@@ -51,7 +51,7 @@ FROM sessions
 WHERE tenant = $1 AND key = $2 AND updated_at >= $3
 """
 
-_PRUNE_BATCH = 1_000  # locks few rows at a time
+_PRUNE_BATCH = 1_000  # rows locked at a time
 _PRUNE = """
 WITH old AS (
     SELECT tenant, key FROM sessions WHERE updated_at < $1 ORDER BY updated_at LIMIT $2

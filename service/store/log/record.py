@@ -51,7 +51,7 @@ ORDER BY event_id
 
 
 async def full_record(connection: Connection, tenant: str, request_id: str) -> Json | None:
-    """None: nothing is known of it."""
+    """The record of one request; None: the request does not exist."""
     decision = await connection.fetchrow(_DECISION, tenant, request_id)
     if decision is None:
         return None
@@ -59,16 +59,16 @@ async def full_record(connection: Connection, tenant: str, request_id: str) -> J
     outcome = await connection.fetchrow(_OUTCOME, decision["decision_id"])
     shadows = await connection.fetch(_SHADOW, decision["decision_id"])
     events = await connection.fetch(_FEEDBACK, decision["decision_id"])
-    said = [_event(row) for row in events if row["signal"] is None]
+    feedback = [_event(row) for row in events if row["signal"] is None]
     return {
         **_decision(decision),
         "model": decision["arm_id"] if outcome is None else outcome["arm_id"],
         "attempts": [_attempt(row) for row in attempts],
         "outcome": None if outcome is None else _outcome(outcome),
         "shadow": [_shadow(row) for row in shadows],
-        "feedback": said,
+        "feedback": feedback,
         "signals": _signals(decision["learn"], events),
-        "reward": said[-1]["reward"] if said else None,
+        "reward": feedback[-1]["reward"] if feedback else None,
     }
 
 
@@ -172,14 +172,14 @@ def _event(row: Record) -> Json:
 
 
 def _signals(learns: bool, events: Sequence[Record]) -> list[Json]:
-    """The implicit signals; each counts until somebody scores its arm."""
-    verdict = reduce(StandingFeedback.after, map(event_of, events), StandingFeedback())
+    """The implicit signals; each counts until its arm is scored."""
+    standing = reduce(StandingFeedback.after, map(event_of, events), StandingFeedback())
     return [
         {
             "signal": row["signal"],
             "model": row["arm_id"],
             "weight": float(row["weight"]),
-            "counts": learns and verdict.scored(row["arm_id"]) is None,
+            "counts": learns and standing.scored(row["arm_id"]) is None,
             "received_at": row["received_at"].isoformat(),
         }
         for row in events

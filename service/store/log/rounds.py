@@ -1,4 +1,4 @@
-"""The rounds of a time range: decisions that the router made by itself, with what came of them."""
+"""The rounds of a time range: the router's own decisions, with outcome and reward."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from service.domain.decision import LoggedRound
 from service.domain.explanation import in_current_words
 from service.store.connection.pool import Database
 
-_TIMEOUT_S = 3600.0  # it may read the whole log
+_TIMEOUT_S = 3600.0  # a statement may read the whole log
 
-# Only what somebody said counts, no implicit signal. An outcome counts when an answer came. Where nothing
-# was weighed, the request was refused: every arm rested. Where a conversation was on an arm already, not all
-# others had a chance.
+# Rewards are those of users' feedback, without implicit signals. Outcomes count if there was an answer.
+# Decisions without candidates are excluded: all arms were cooling down. So are decisions in a conversation
+# that already had an arm: not every arm could be drawn.
 _ROUNDS = """
 SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, d.explanation, e.reward, o.cost_usd, o.latency_s
 FROM decisions d
@@ -39,7 +39,7 @@ ORDER BY d.decided_at, d.decision_id
 async def rounds(
     database: Database, tenant: str, since: datetime, until: datetime
 ) -> AsyncIterator[LoggedRound]:
-    """A tenant's rounds in order, as of one moment; fetched a few at a time, however many there are.
+    """A tenant's rounds in order, as of one moment; fetched in batches.
 
     Raises StoreUnavailable.
     """

@@ -1,4 +1,4 @@
-"""What arms in shadow answered, and what they may spend in a day."""
+"""The answers of arms in shadow, and their daily budgets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PostgresShadowLog:
 
     Args:
         store_texts: whether the texts of answers are written.
-        snapshot: the evidence's, as in the journal.
+        snapshot: of the evidence, as in the journal.
     """
 
     def __init__(self, database: Database, *, store_texts: bool = False, snapshot: Snapshot) -> None:
@@ -41,14 +41,14 @@ class PostgresShadowLog:
         new = outcome_sums(attempt.status, "explore", latency_s, cost_usd)
         try:
             async with self._database.transaction() as connection:
-                # The arm's row before the answer's, as a change of its price does it.
+                # Lock the arm's row before the answer's, as a price change does.
                 correction = cost_usd - nine_places(answer.reserved_usd)
                 await connection.execute(_SETTLE, attempt.arm_id, correction, _day(attempt.started_at))
                 await connection.execute(_INSERT, *self._values(answer))
                 added = [] if new == ArmSums() else [Billed(attempt.arm_id, new, answer.price_version)]
                 changed = await add_billed(connection, tenant, added)
         except asyncpg.ForeignKeyViolationError:
-            return  # its decision waits to be written to PostgreSQL
+            return  # its decision is not written to PostgreSQL yet
         self._snapshot.put(tenant, changed)
 
     def _values(self, answer: ShadowAnswer) -> tuple[object, ...]:
@@ -80,7 +80,7 @@ def _day(moment: datetime) -> date:
     return moment.astimezone(UTC).date()
 
 
-# One statement, so that replicas together stay within the day's dollars.
+# One statement, so that all replicas together stay within the daily budget.
 _RESERVE = """
 UPDATE arms
 SET shadow_day = $3, shadow_day_usd = CASE WHEN shadow_day = $3 THEN shadow_day_usd ELSE 0 END + $2

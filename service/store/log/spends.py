@@ -1,4 +1,4 @@
-"""The newest decisions that the budget paid."""
+"""The newest decisions that the budget paid for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from service.domain.basics import Json
 from service.domain.decision import PacedArm, Spend
 from service.store.connection.pool import Database
 
-# What was weighed is large, so it is fetched of the newest alone. The caller's choices are not the budget's,
-# answers from the cache cost nothing, and where nothing was weighed every arm rested.
+# Candidates are large, so they are fetched for the newest decisions only. The statement excludes models that
+# clients chose, answers from the cache, which cost nothing, and decisions without candidates (all arms were
+# cooling down).
 _SPENDS = """
 SELECT d.decided_at, d.arm_id,
     CASE WHEN d.age <= $3 THEN d.explanation -> 'candidates' END AS candidates,
@@ -33,7 +34,7 @@ ORDER BY d.decided_at
 
 
 async def newest_spends(database: Database, tenant: str, limit: int, n_weighed: int) -> list[Spend]:
-    """What the budget paid of late, oldest first; the last `n_weighed` with what was weighed.
+    """The newest spends of the budget, oldest first; the last `n_weighed` with their candidates.
 
     Raises StoreUnavailable.
     """
@@ -43,7 +44,7 @@ async def newest_spends(database: Database, tenant: str, limit: int, n_weighed: 
 
 def _spend(row: Record) -> Spend:
     candidates = row["candidates"] or ()
-    if row["is_drawn"] is False or row["is_housekeeping"]:  # no price would have moved it
+    if row["is_drawn"] is False or row["is_housekeeping"]:  # no budget price could have changed the arm
         candidates = [c for c in candidates if c["arm_id"] == row["arm_id"]]
     return Spend(
         decided_at=row["decided_at"],

@@ -1,4 +1,4 @@
-"""What a tenant's requests came to, counted from the log."""
+"""Totals of a tenant's requests, counted from the log."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from service.domain.traffic import Group, TrafficTotals
 from service.errors import StoreUnavailable
 from service.store.connection.pool import Connection, Database
 
-_TALLIED = [field.name for field in fields(TrafficTotals)]
+_TOTALS = [field.name for field in fields(TrafficTotals)]
 
 
 class PostgresReports:
-    """A Reports. Counts one report at a time, so that requests keep their connections.
+    """A Reports. Counts one report at a time, so that enough connections are left for requests.
 
     Args:
-        timeout_s: how long one may take, and wait for its turn.
+        timeout_s: limit of the wait for another report, and of the count.
     """
 
     def __init__(self, database: Database, *, timeout_s: float = 10.0) -> None:
@@ -32,14 +32,14 @@ class PostgresReports:
     async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, TrafficTotals]:
         async with self._turn(), self._reading() as connection:
             try:
-                # The server gives up first: were it the client, the server would count as away.
+                # The server cancels first: if the client did, the pool would treat the server as unavailable.
                 rows = await connection.fetch(_TRAFFIC, tenant, since, until, timeout=2 * self._timeout_s)
             except asyncpg.QueryCanceledError as error:
                 message = f"counting took longer than {self._timeout_s:g} s: ask for fewer days"
                 raise StoreUnavailable(message) from error
         return {
             Group(row["day"], row["arm_id"], row["kind"], row["holdout"]): TrafficTotals(
-                *(row[n] for n in _TALLIED)
+                *(row[n] for n in _TOTALS)
             )
             for row in rows
         }
@@ -59,14 +59,14 @@ class PostgresReports:
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Connection]:
         async with self._database.connection() as connection, connection.transaction(readonly=True):
-            await connection.execute(_GIVE_UP_AFTER, f"{self._timeout_s}s")
+            await connection.execute(_STATEMENT_TIMEOUT, f"{self._timeout_s}s")
             yield connection
 
 
-_GIVE_UP_AFTER = "SELECT set_config('statement_timeout', $1, true)"  # until the end of the transaction
+_STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', $1, true)"  # until the end of the transaction
 
-# The newest feedback of a request stands; a weak signal that nobody gave is no rating. What was imported was
-# asked elsewhere; its dialect is spelled out, as in the index.
+# The newest feedback of a request is its rating; implicit signals are not. Imported requests are excluded;
+# the condition on the dialect is written as in the index.
 _TRAFFIC = """
 SELECT (d.decided_at AT TIME ZONE 'UTC')::date AS day,
     coalesce(o.arm_id, d.arm_id) AS arm_id,

@@ -1,7 +1,7 @@
 """Decisions and outcomes as lines of JSON, for the spool.
 
-Nothing that the journal would write is lost. What it would not write is left out: the body of the
-query, and the texts of query and answer unless they are stored.
+A line has everything that the journal writes. It omits what the journal does not write: the body of the
+query, and the texts of query and answer unless texts are stored.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Entry = Decision | CompletedRun
 
 
 def encode(entry: Entry, *, store_texts: bool) -> bytes:
-    """One line, its end included."""
+    """One line with its newline."""
     if isinstance(entry, Decision):
         n_chars = len(entry.query.text)
         text = entry.query.text if store_texts else ""
@@ -50,9 +50,9 @@ def encode(entry: Entry, *, store_texts: bool) -> bytes:
 
 
 def decode(line: bytes) -> Entry:
-    """The entry of one line. Raises ValueError or KeyError when it is none.
+    """The entry of one line. Raises ValueError, KeyError or TypeError if the line is invalid.
 
-    A text that was left out comes back as blanks of the same length.
+    An omitted text becomes blanks of the same length.
     """
     data = orjson.loads(line)
     if data["kind"] == "decision":

@@ -1,4 +1,4 @@
-"""A file of lines that survive a crash, read back in order."""
+"""A file of lines that survive a crash and are read in order."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class _Queued:
 class LineFile:
     """Lines appended and synced to disk before `append` returns.
 
-    In its folder each process holds a file of its own, and takes over the lines of processes that
-    are gone. One thread touches the file, in the order of the calls; what was asked for while it was
-    busy is written and synced together. Positions count from the first line since `open`, and go on
-    growing when the file, read to its end, is emptied.
+    Each process has a file of its own in the folder, and adopts the lines of processes that have ended.
+    One thread accesses the file, in the order of the calls; lines that arrive while it is busy are written
+    and synced together. Positions count from the first line since `open`, and keep growing when the file
+    is emptied after it was read to its end.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,16 +40,16 @@ class LineFile:
         self._queued: deque[_Queued] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._file: IO[bytes] | None = None
-        self._start = 0  # position of the file's first byte; set by the thread alone
+        self._start = 0  # position of the file's first byte; only the thread sets it
 
     @property
     def size(self) -> int:
-        """Bytes on disk, or about to be."""
+        """Bytes on disk, or queued to be written."""
         return self.end - self._start
 
     async def open(self) -> list[bytes]:
-        """The lines that earlier processes left; a last one that was not finished is cut off."""
-        lines = await self._in_thread(self._take_over)
+        """The lines that earlier processes left; an unfinished last line is removed."""
+        lines = await self._in_thread(self._adopt)
         self.end = sum(map(len, lines))
         return lines
 
@@ -58,7 +58,7 @@ class LineFile:
         self._thread.shutdown()
 
     async def append(self, line: bytes) -> None:
-        """On disk when this returns. Raises OSError."""
+        """Write a line; it is on disk when this returns. Raises OSError."""
         queued = _Queued(line)
         self.end += len(line)
         self._queued.append(queued)
@@ -68,14 +68,14 @@ class LineFile:
             raise queued.error
 
     async def line_at(self, position: int) -> bytes:
-        """Empty: there is none yet."""
+        """The line that starts at the position; empty: there is none yet."""
         return await self._in_thread(lambda: self._read(position))
 
     async def empty_if_read_until(self, position: int) -> None:
         await self._in_thread(lambda: self._truncate(position))
 
     async def set_aside(self, line: bytes) -> None:
-        """Keep it in a file that is never read again."""
+        """Append the line to a file that is never read again."""
         await self._in_thread(lambda: self._reject(line))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -83,24 +83,24 @@ class LineFile:
 
     # --- in the thread ---------------------------------------------------------------------------------
 
-    def _take_over(self) -> list[bytes]:
+    def _adopt(self) -> list[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        left = [file for path in sorted(self._folder.glob("*.jsonl")) if (file := _claim(path))]
+        files = [file for path in sorted(self._folder.glob("*.jsonl")) if (file := _claim(path))]
         self._file = (
-            left.pop(0) if left else _claim(self._folder / f"{os.getpid()}-{os.urandom(4).hex()}.jsonl")
+            files.pop(0) if files else _claim(self._folder / f"{os.getpid()}-{os.urandom(4).hex()}.jsonl")
         )
         lines = _whole_lines(self._opened)
-        for file in left:
-            more = _whole_lines(file)
-            _append(self._opened, b"".join(more))
-            lines += more
+        for file in files:
+            adopted = _whole_lines(file)
+            _append(self._opened, b"".join(adopted))
+            lines += adopted
             os.unlink(file.name)
             file.close()
         return lines
 
     @property
     def _opened(self) -> IO[bytes]:
-        assert self._file is not None, "open() comes first"
+        assert self._file is not None, "call open() first"
         return self._file
 
     def _finish(self) -> None:
@@ -128,7 +128,7 @@ class LineFile:
 
     def _truncate(self, position: int) -> None:
         if self._queued or os.fstat(self._opened.fileno()).st_size != position - self._start:
-            return  # something was added meanwhile
+            return  # a line was added meanwhile
         self._opened.truncate(0)
         self._start = position
 
@@ -138,7 +138,7 @@ class LineFile:
 
 
 def _claim(path: Path) -> IO[bytes] | None:
-    """The file, ours until closed; None: another process has it."""
+    """The file, locked until closed; None: another process has locked it."""
     file = path.open("a+b", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -146,7 +146,7 @@ def _claim(path: Path) -> IO[bytes] | None:
         file.close()
         return None
     if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-        file.close()  # taken over and removed between opening and locking
+        file.close()  # adopted and removed between opening and locking
         return None
     os.fchmod(file.fileno(), 0o600)
     return file
@@ -162,7 +162,7 @@ def _whole_lines(file: IO[bytes]) -> list[bytes]:
 
 
 def _append(file: IO[bytes], data: bytes) -> None:
-    """All of it and on disk, or nothing. Raises OSError."""
+    """Write and sync all of the data, or none of it. Raises OSError."""
     size = os.fstat(file.fileno()).st_size
     try:
         rest = memoryview(data)

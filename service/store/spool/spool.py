@@ -1,4 +1,4 @@
-"""What keeps decisions and outcomes while PostgreSQL is away, and the journal that uses it."""
+"""Stores decisions and outcomes on disk while PostgreSQL is unavailable, and the journal that does so."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A line of the spool; `entry=None`: it makes no sense."""
+    """A line of the spool; `entry=None`: the line is invalid."""
 
     line: bytes
     entry: Entry | None
 
 
 class Spool:
-    """Decisions and outcomes on disk, in order, with an index of what waits.
+    """Decisions and outcomes on disk, in order, with an index of the waiting entries.
 
     Args:
-        folder: where its file is; what PostgreSQL can never take is put into `rejected` there.
-        max_bytes: how large the file may grow.
-        store_texts: whether the texts of queries and answers are kept.
+        folder: of its file, and of the file `rejected` for lines that PostgreSQL can never accept.
+        max_bytes: largest size of the file.
+        store_texts: whether the texts of queries and answers are written.
     """
 
     def __init__(self, folder: Path, max_bytes: int, *, store_texts: bool = False) -> None:
-        self.n_refused = 0  # what did not fit, or could not be written
+        self.n_refused = 0  # entries that did not fit, or could not be written
         self._file = LineFile(folder)
         self._max_bytes = max_bytes
         self._store_texts = store_texts
@@ -59,24 +59,24 @@ class Spool:
 
     @property
     def n_entries(self) -> int:
-        """How many decisions and outcomes wait."""
+        """The number of waiting decisions and outcomes."""
         return self._n_entries.total()
 
     def find(self, tenant: str, request_id: str) -> LoggedDecision | None:
-        """The decision that waits under this id."""
+        """The waiting decision with this request id."""
         found = self._decisions.get((tenant, request_id))
         return None if found is None else replace(found, n_attempts=self.n_attempts(found.decision_id))
 
     def n_attempts(self, decision_id: UUID) -> int:
-        """How many attempts of this decision wait."""
+        """The number of waiting attempts of this decision."""
         return self._n_attempts[decision_id]
 
     def contains(self, decision_id: UUID) -> bool:
-        """Whether anything of this decision waits."""
+        """Whether the decision or its outcome waits."""
         return self._n_entries[decision_id] > 0
 
     async def append(self, entry: Entry) -> None:
-        """Add to the end; on disk when this returns. Raises StoreUnavailable when it is full, or broken."""
+        """Add to the end; on disk when this returns. Raises StoreUnavailable if it is full or fails."""
         line = encode(entry, store_texts=self._store_texts)
         if self._file.size + len(line) > self._max_bytes:
             self.n_refused += 1
@@ -92,19 +92,19 @@ class Spool:
             raise StoreUnavailable("PostgreSQL is unavailable and the spool cannot be written") from error
 
     async def first(self) -> Waiting | None:
-        """The oldest that waits."""
+        """The oldest waiting entry."""
         line = await self._file.line_at(self._read_until)
         return Waiting(line, _decoded(line)) if line else None
 
     async def done(self, waiting: Waiting) -> None:
-        """Go on to the next; after the last one the file is emptied."""
+        """Remove the oldest entry; after the last one the file is emptied."""
         self._read_until += len(waiting.line)
         self._count(waiting.entry, -1)
         if self._read_until == self._file.end:
             await self._file.empty_if_read_until(self._read_until)
 
     async def reject(self, waiting: Waiting) -> None:
-        """Set it aside and go on."""
+        """Move the oldest entry to `rejected`."""
         await self._file.set_aside(waiting.line)
         await self.done(waiting)
 
@@ -122,11 +122,11 @@ class Spool:
 
 
 class SpoolingJournal:
-    """A Journal that writes through when PostgreSQL answers, and to the spool when it does not.
+    """A Journal that writes to PostgreSQL, or to the spool while PostgreSQL is unavailable.
 
     Between `start` and `close` the spool is drained, in order, as soon as PostgreSQL answers again.
-    What waits for one decision is never overtaken by what comes later for it. Draining may repeat
-    what was written before a crash, which the journal takes without harm.
+    Later entries of a decision wait behind its earlier ones. Draining may repeat a write made before a
+    crash, which changes nothing in the journal.
     """
 
     def __init__(self, journal: Journal, spool: Spool, *, retry_every_s: float = 1.0) -> None:
@@ -135,7 +135,9 @@ class SpoolingJournal:
         self._retry_every_s = retry_every_s
         self._spooled = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
-        self._first_decisions: dict[UUID, LoggedDecision] = {}  # by the id of a decision that came second
+        self._first_decisions: dict[
+            UUID, LoggedDecision
+        ] = {}  # by the id of the second decision of a request
         self._draining: asyncio.Task[None] | None = None
 
     @property
@@ -144,12 +146,12 @@ class SpoolingJournal:
 
     @property
     def n_spooled(self) -> int:
-        """How many decisions and outcomes wait for PostgreSQL."""
+        """The number of decisions and outcomes that wait for PostgreSQL."""
         return self._spool.n_entries
 
     @property
     def n_refused(self) -> int:
-        """How many were lost because the spool was full, or its disk."""
+        """The number of entries lost because the spool was full or could not be written."""
         return self._spool.n_refused
 
     async def start(self) -> None:
@@ -202,7 +204,7 @@ class SpoolingJournal:
         return await self._journal.record(tenant, request_id)
 
     async def drain(self) -> None:
-        """Write what waits to the journal, oldest first. Raises StoreUnavailable; the rest waits on."""
+        """Write the waiting entries to the journal, oldest first; StoreUnavailable leaves the rest."""
         async with self._one_at_a_time:
             while (waiting := await self._spool.first()) is not None:
                 try:
@@ -221,9 +223,9 @@ class SpoolingJournal:
 
     async def _write(self, entry: Entry | None) -> None:
         if entry is None:
-            raise ValueError("the line makes no sense")
+            raise ValueError("the line is not a valid entry")
         if isinstance(entry, CompletedRun):
-            run = await self._under_first_decision(entry)
+            run = self._under_first_decision(entry)
             await self._journal.log_outcome(run.outcome, run.attempts)
             return
         try:
@@ -232,10 +234,10 @@ class SpoolingJournal:
             first = await self._journal.find(entry.query.tenant, entry.query.request_id)
             if first is None or first.body_digest != entry.query.body_digest:
                 raise
-            # A retry of what was logged before the outage: its calls belong to the decision of then.
+            # A retry of a request logged before the outage: its calls belong to the earlier decision.
             self._first_decisions[entry.decision_id] = first
 
-    async def _under_first_decision(self, run: CompletedRun) -> CompletedRun:
+    def _under_first_decision(self, run: CompletedRun) -> CompletedRun:
         first = self._first_decisions.pop(run.outcome.decision_id, None)
         if first is None:
             return run
@@ -255,7 +257,7 @@ class SpoolingJournal:
                 await self.drain()
             except Exception as error:
                 if not isinstance(error, StoreUnavailable):
-                    log.exception("spool_not_drained")  # the disk, most likely
+                    log.exception("spool_not_drained")  # most likely the disk
                 self._spooled.set()
                 await asyncio.sleep(self._retry_every_s)
 
@@ -283,4 +285,4 @@ def _logged(decision: Decision) -> LoggedDecision:
 def _add(counter: Counter[UUID], key: UUID, change: int) -> None:
     counter[key] += change
     if not counter[key]:
-        del counter[key]  # else ids would pile up
+        del counter[key]  # otherwise ids would accumulate
