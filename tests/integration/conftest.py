@@ -42,7 +42,7 @@ __all__ = [
 
 @pytest.fixture(params=["fake", "embedded", "system"])
 async def backing(request: pytest.FixtureRequest) -> AsyncIterator[FakeStore | Database]:
-    """What a contract's stores keep their data in."""
+    """The storage of the stores in a contract test."""
     if request.param == "fake":
         yield FakeStore()
         return
@@ -54,7 +54,7 @@ async def backing(request: pytest.FixtureRequest) -> AsyncIterator[FakeStore | D
 
 @pytest.fixture
 def stores(backing: FakeStore | Database) -> Stores:
-    """A journal that stores texts and its evidence, held to one contract."""
+    """A journal that stores texts, with its evidence."""
     if isinstance(backing, FakeStore):
         return Stores(FakeJournal(backing, store_texts=True), FakeEvidence(backing))
     evidence = PostgresEvidence(backing)
@@ -63,5 +63,5 @@ def stores(backing: FakeStore | Database) -> Stores:
 
 @pytest.fixture
 def reports(backing: FakeStore | Database) -> Reports:
-    """What is counted from the log of the stores."""
+    """The reports counted from the log of the stores."""
     return FakeReports(backing) if isinstance(backing, FakeStore) else PostgresReports(backing)

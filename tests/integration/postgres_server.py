@@ -51,11 +51,11 @@ class PostgresServer:
         self._run("pg_ctl", "stop", "-w", "-m", "fast", "-D", str(self._data))
 
     def kill(self) -> None:
-        """As an outage does it: no goodbye, no checkpoint."""
+        """Stop as in an outage: no checkpoint, and clients are not told."""
         self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(self._data))
 
     def freeze(self) -> None:
-        """Let it stop answering without closing a connection."""
+        """Stop answering without closing a connection."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -155,7 +155,7 @@ def embedded_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clust
 
 @pytest.fixture
 def postgres_server(postgres_bin: Path) -> Iterator[PostgresServer]:
-    """A server of the test's own, to kill and start again."""
+    """A server for one test, to kill and restart."""
     with running_server(postgres_bin) as server:
         yield server
 
@@ -173,7 +173,7 @@ async def dsn(cluster: Cluster) -> str:
 
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
-    """With time to spare: these tests share two cores with others."""
+    """Generous timeouts: these tests share two cores with others."""
     opened = Database(dsn, acquire_timeout_s=10.0, command_timeout_s=10.0)
     yield opened
     await opened.close()

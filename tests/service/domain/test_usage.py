@@ -20,8 +20,8 @@ anything: st.SearchStrategy[Any] = st.recursive(
     max_leaves=5,
 )
 usages = st.builds(
-    lambda plain, read, written, said, thought: Usage(
-        plain + read + written, read, said + thought, thought, cache_write_tokens=written
+    lambda plain, read, written, text, thinking: Usage(
+        plain + read + written, read, text + thinking, thinking, cache_write_tokens=written
     ),
     counts,
     counts,
@@ -43,7 +43,9 @@ NAMES = (
 
 
 @given(st.integers(1, 10**6), counts, counts, counts)
-def test_both_dialects_say_the_same_of_one_call(plain: int, read: int, created: int, completion: int) -> None:
+def test_both_dialects_report_the_same_usage_of_one_call(
+    plain: int, read: int, created: int, completion: int
+) -> None:
     openai = {
         "prompt_tokens": plain + read + created,
         "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": created},
@@ -56,8 +58,8 @@ def test_both_dialects_say_the_same_of_one_call(plain: int, read: int, created: 
         "output_tokens": completion,
     }
 
-    said = Usage(plain + read + created, read, completion, cache_write_tokens=created)
-    assert usage_from(anthropic) == usage_from(openai) == said
+    expected = Usage(plain + read + created, read, completion, cache_write_tokens=created)
+    assert usage_from(anthropic) == usage_from(openai) == expected
 
 
 @given(usages.filter(lambda usage: usage.prompt_tokens + usage.completion_tokens > 0))
@@ -67,7 +69,7 @@ def test_usage_survives_being_reported(usage: Usage) -> None:
 
 
 @given(anything | st.dictionaries(st.sampled_from(NAMES), anything))
-def test_whatever_is_reported_gives_sound_counts_or_none(report: object) -> None:
+def test_any_report_gives_valid_counts_or_none(report: object) -> None:
     usage = usage_from(report)
 
     if usage is not None:
@@ -82,20 +84,20 @@ def test_a_report_that_counts_nothing_is_none(report: object) -> None:
     assert usage_from(report) is None
 
 
-def test_deepseeks_own_name_for_cached_tokens_is_understood() -> None:
+def test_deepseeks_name_for_cached_tokens_is_read() -> None:
     report = {"prompt_tokens": 10, "prompt_cache_hit_tokens": 8, "completion_tokens": 1}
 
     assert usage_from(report) == Usage(10, 8, 1)
 
 
-def test_a_proxys_word_for_what_was_written_into_the_cache_is_understood() -> None:
+def test_a_proxys_name_for_tokens_written_into_the_cache_is_read() -> None:
     report = {"prompt_tokens": 10, "cache_creation_input_tokens": 7, "completion_tokens": 1}
 
     assert usage_from(report) == Usage(10, 0, 1, cache_write_tokens=7)
 
 
 @given(usages, dollars, dollars, dollars, dollars)
-def test_every_token_is_paid_once_at_its_own_price(
+def test_every_token_is_billed_once_at_its_own_price(
     usage: Usage, price: Decimal, cached: Decimal, written: Decimal, output: Decimal
 ) -> None:
     cost = cost_usd(usage, Price(price, output, cached, written))
@@ -114,7 +116,7 @@ def test_without_a_cached_price_every_input_token_costs_the_same(
     assert cost_usd(usage, Price(price, output)) == cost_usd(uncached, Price(price, output))
 
 
-def test_a_known_bill_comes_out_to_the_cent() -> None:
+def test_a_known_bill_is_computed_to_the_cent() -> None:
     price = Price(Decimal("3"), Decimal("15"), cached_input=Decimal("0.30"), cache_write=Decimal("3.75"))
     usage = Usage(
         prompt_tokens=1_000_000, cached_tokens=400_000, completion_tokens=50_000, cache_write_tokens=200_000
@@ -125,7 +127,7 @@ def test_a_known_bill_comes_out_to_the_cent() -> None:
     assert cost == Decimal("1.20") + Decimal("0.12") + Decimal("0.75") + Decimal("0.75")
 
 
-def test_an_estimate_says_so_and_counts_text_but_no_embedded_file() -> None:
+def test_an_estimate_is_marked_and_counts_text_without_embedded_files() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 4000}}
     body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "ä" * 400}, image]}]}
 

@@ -30,7 +30,7 @@ ONE = Decimal(1)
 
 
 class OneContext:
-    """Every text means the same; counts how often it was asked."""
+    """Encodes every text as the same vector; counts its calls."""
 
     name = "one"
     dimension = 3
@@ -41,14 +41,14 @@ class OneContext:
         return np.array([1, 0, 0], dtype=np.float32)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
-class AwayEvidence(FakeEvidence):
-    """As when PostgreSQL goes away between the outcome and the feedback."""
+class UnavailableEvidence(FakeEvidence):
+    """Fails as if PostgreSQL became unavailable between the outcome and the feedback."""
 
     async def learn(self, feedback: Feedback, reward: Reward | None) -> Learned:
-        raise StoreUnavailable("away")
+        raise StoreUnavailable("unavailable")
 
 
 def importer(stores: Stores, now: datetime = NOW) -> Importer:
@@ -71,7 +71,7 @@ async def test_a_row_becomes_evidence_of_its_arm(stores: Stores) -> None:
     assert (sums.n_outcomes, sums.latency_s_sum, sums.cost_usd_sum) == (1, Decimal(3), Decimal("0.002"))
 
 
-async def test_a_row_counts_in_its_arms_history_and_surprises_nobody(stores: Stores) -> None:
+async def test_a_row_counts_in_its_arms_history_without_a_prediction(stores: Stores) -> None:
     await importer(stores).add(row(**RECORDED), ARM, Decimal("0.25"))
 
     history = stores.evidence.histories(TENANT)["small"]
@@ -79,7 +79,7 @@ async def test_a_row_counts_in_its_arms_history_and_surprises_nobody(stores: Sto
     assert (history.n_predicted, history.rise.statistic, history.fall.statistic) == (0, 0, 0)
 
 
-async def test_a_row_is_a_request_that_says_it_was_imported(stores: Stores) -> None:
+async def test_a_row_is_logged_as_an_imported_request(stores: Stores) -> None:
     at = datetime(2026, 6, 1, tzinfo=UTC)
 
     await importer(stores).add(row(**RECORDED, at=at, propensity=0.4), ARM, ONE)
@@ -99,7 +99,7 @@ async def test_a_row_waits_for_the_memory(stores: Stores) -> None:
     assert (pending.experience.weight, pending.experience.latency_s) == (0.25, 3.0)
 
 
-async def test_what_is_not_recorded_is_expected_near_and_not_learned(stores: Stores) -> None:
+async def test_values_that_a_row_omits_are_estimated_near_and_not_learned(stores: Stores) -> None:
     await importer(stores).add(row(cost_usd="0.002"), ARM, ONE)
 
     [pending] = await stores.evidence.pending(10)
@@ -132,7 +132,7 @@ async def test_another_score_under_the_same_request_id_revises(stores: Stores) -
     assert (sums.n, sums.reward_sum, sums.n_outcomes) == (ONE, ONE, 1)
 
 
-async def test_the_id_of_another_request_is_refused(stores: Stores) -> None:
+async def test_the_id_of_another_request_is_rejected(stores: Stores) -> None:
     await stores.journal.log_decision(a_decision("r1"))
     await importer(stores).add(row(request_id="r2"), ARM, ONE)
 
@@ -143,8 +143,8 @@ async def test_the_id_of_another_request_is_refused(stores: Stores) -> None:
     assert stores.evidence.sums(TENANT)["small"].n == 1
 
 
-async def test_what_was_written_in_part_is_completed(stores: Stores) -> None:
-    stopped = replace(importer(stores), evidence=AwayEvidence(FakeStore()))
+async def test_a_row_written_in_part_is_completed(stores: Stores) -> None:
+    stopped = replace(importer(stores), evidence=UnavailableEvidence(FakeStore()))
     with pytest.raises(StoreUnavailable):
         await stopped.add(row(**RECORDED), ARM, ONE)
 

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: started, shared, stopped, and found again whatever happened."""
+"""The embedded PostgreSQL: start, sharing, stop, and recovery."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.errors import StartupError
 from service.settings.settings import Settings
 from service.store.connection.embedded import EmbeddedPostgres
 
-HOLD = """
+USER = """
 import sys
 from pathlib import Path
 from service.store.connection.embedded import EmbeddedPostgres
@@ -42,7 +42,7 @@ class Holder:
 
     def __init__(self, data_dir: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(data_dir)],
+            [sys.executable, "-c", USER, str(data_dir)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -51,10 +51,10 @@ class Holder:
         assert b"started\n" in self.process.stdout  # reads on until then
 
     def press_ctrl_c(self) -> bytes:
-        """The terminal signals the whole process group; the last thing the process said then."""
+        """Signal the whole process group, as a terminal does; returns the last line of its output."""
         os.killpg(self.process.pid, signal.SIGINT)
-        said, _ = self.process.communicate()
-        return said.splitlines()[-1]
+        output, _ = self.process.communicate()
+        return output.splitlines()[-1]
 
     def kill(self) -> None:
         self.process.kill()
@@ -65,7 +65,7 @@ class Holder:
 def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     postgres = EmbeddedPostgres(tmp_path)
     yield postgres
-    postgres.start()  # so that whatever a test left running is stopped
+    postgres.start()  # so that a server that a test left running is stopped
     postgres.stop()
 
 
@@ -85,7 +85,7 @@ def postmaster(postgres: EmbeddedPostgres) -> int:
 
 
 def kill(pid: int) -> None:
-    """Dead when this returns."""
+    """Kill a process; it is dead when this returns."""
     os.kill(pid, signal.SIGKILL)
     while Path(f"/proc/{pid}").exists():
         pass
@@ -96,14 +96,14 @@ def is_stopped(postgres: EmbeddedPostgres) -> bool:
 
 
 def was_stopped_cleanly(postgres: EmbeddedPostgres) -> bool:
-    """What the server says when it starts the next time."""
+    """Whether the next start finds a clean shutdown."""
     postgres.start()
     log = (postgres.cluster_dir.parent / "postgres.log").read_text()
     postgres.stop()
     return "not properly shut down" not in log
 
 
-def test_it_keeps_what_was_written_and_everything_safe(postgres: EmbeddedPostgres) -> None:
+def test_it_keeps_data_and_durability_settings(postgres: EmbeddedPostgres) -> None:
     steps: list[str] = []
     dsn = postgres.start(steps.append)
     run(dsn, "CREATE TABLE pets AS SELECT 'grüße' AS name")
@@ -119,7 +119,7 @@ def test_it_keeps_what_was_written_and_everything_safe(postgres: EmbeddedPostgre
     postgres.stop()
 
 
-def test_nobody_else_can_reach_it(postgres: EmbeddedPostgres) -> None:
+def test_no_other_user_can_connect(postgres: EmbeddedPostgres) -> None:
     dsn = postgres.start()
 
     assert run(dsn, "SHOW listen_addresses") == ""
@@ -127,7 +127,7 @@ def test_nobody_else_can_reach_it(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
 
 
-def test_a_path_too_long_for_a_socket_works_and_leaves_nothing_elsewhere(
+def test_a_path_too_long_for_a_socket_works_and_leaves_no_other_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = Path(tempfile.mkdtemp())
@@ -143,7 +143,7 @@ def test_a_path_too_long_for_a_socket_works_and_leaves_nothing_elsewhere(
     elsewhere.rmdir()  # raises unless it is empty
 
 
-def test_the_last_to_leave_stops_it(postgres: EmbeddedPostgres) -> None:
+def test_the_last_user_stops_it(postgres: EmbeddedPostgres) -> None:
     holder = Holder(postgres.cluster_dir.parent)
     dsn = postgres.start()
     postgres.stop()
@@ -163,7 +163,7 @@ def test_ctrl_c_in_the_terminal_stops_it_cleanly(postgres: EmbeddedPostgres) -> 
     assert was_stopped_cleanly(postgres)
 
 
-def test_a_server_whose_owner_was_killed_is_attached_to_and_stopped_at_last(
+def test_a_server_whose_starter_was_killed_is_reused_and_stopped(
     postgres: EmbeddedPostgres,
 ) -> None:
     holder = Holder(postgres.cluster_dir.parent)
@@ -178,7 +178,7 @@ def test_a_server_whose_owner_was_killed_is_attached_to_and_stopped_at_last(
     assert is_stopped(postgres)
 
 
-def test_a_killed_server_is_started_again(postgres: EmbeddedPostgres) -> None:
+def test_a_killed_server_is_restarted(postgres: EmbeddedPostgres) -> None:
     dsn = postgres.start()
     run(dsn, "CREATE TABLE pets AS SELECT 1 AS n")
     kill(postmaster(postgres))
@@ -190,7 +190,7 @@ def test_a_killed_server_is_started_again(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
 
 
-async def test_a_passing_folder_of_a_killed_process_is_cleared_away_at_the_next_start(
+async def test_a_temporary_folder_of_a_killed_process_is_removed_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -201,16 +201,16 @@ async def test_a_passing_folder_of_a_killed_process_is_cleared_away_at_the_next_
 
     async with AsyncExitStack() as stack:
         own = await opening._data_dir(Settings(enable_persistence=False), stack)
-        there = {entry.name.removeprefix("llm-router-passing-") for entry in os.scandir(tmp_path)}
+        folders = {entry.name.removeprefix("llm-router-passing-") for entry in os.scandir(tmp_path)}
 
-    assert there == {"used", "begun", own.name.removeprefix("llm-router-passing-")}
+    assert folders == {"used", "begun", own.name.removeprefix("llm-router-passing-")}
     with pytest.raises(FileNotFoundError):
         await asyncpg.connect(EmbeddedPostgres(left).dsn)
     assert not is_stopped(EmbeddedPostgres(used))
     assert other.press_ctrl_c() == b"stopped"
 
 
-def test_a_data_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_a_data_directory_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
 
     with pytest.raises(StartupError) as refused:

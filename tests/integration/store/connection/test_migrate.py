@@ -1,4 +1,4 @@
-"""The schema is brought up to date once, by whoever comes first, and by nobody else."""
+"""The schema is brought up to date exactly once, by the first replica that starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_the_packaged_migrations_are_numbered_without_gaps() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-async def test_an_edited_migration_is_refused_in_one_line(empty: Database) -> None:
+async def test_an_edited_migration_is_rejected_in_one_line(empty: Database) -> None:
     await migrate(empty, [PETS])
 
     with pytest.raises(StartupError, match="0001_pets was edited") as refused:
@@ -50,14 +50,14 @@ async def test_an_edited_migration_is_refused_in_one_line(empty: Database) -> No
     assert "\n" not in str(refused.value)
 
 
-async def test_a_database_newer_than_the_code_is_refused(empty: Database) -> None:
+async def test_a_database_newer_than_the_code_is_rejected(empty: Database) -> None:
     await migrate(empty, [PETS, BIRDS])
 
     with pytest.raises(StartupError, match="0002_birds"):
         await migrate(empty, [PETS])
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> None:
+async def test_a_failed_migration_changes_nothing(empty: Database) -> None:
     half = Migration("0002_half", "CREATE TABLE half (name text); SELECT 1 / 0")
 
     with pytest.raises(asyncpg.DivisionByZeroError):
@@ -73,7 +73,7 @@ async def test_replicas_that_migrate_at_once_apply_each_migration_once(empty: Da
     assert sorted(name for applied in done for name in applied) == names
 
 
-async def test_before_the_schema_is_there_the_store_is_unavailable(empty: Database) -> None:
+async def test_without_the_schema_the_store_is_unavailable(empty: Database) -> None:
     with pytest.raises(StoreUnavailable):
         await PostgresJournal(empty).log_decision(a_decision())
 
@@ -89,9 +89,7 @@ async def test_before_the_schema_is_there_the_store_is_unavailable(empty: Databa
         "INSERT INTO memory_queue SELECT decision_id, tenant, 1, now() FROM decisions",
     ],
 )
-async def test_the_schema_itself_refuses_what_makes_no_sense(
-    database: Database, dsn: str, statement: str
-) -> None:
+async def test_the_schema_rejects_invalid_values(database: Database, dsn: str, statement: str) -> None:
     await PostgresJournal(database).log_decision(a_decision())
     connection = await asyncpg.connect(dsn)
 

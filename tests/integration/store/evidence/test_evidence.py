@@ -1,4 +1,4 @@
-"""The contract of the evidence, held by the fake, the embedded PostgreSQL and a system one."""
+"""The contract of the evidence, tested on the fake, the embedded PostgreSQL and a system one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.integration.stores import (
 
 
 def rated(stores: Stores, arm_id: str = "small") -> tuple[Decimal | int, Decimal | int]:
-    """Weight and reward of an arm."""
+    """The weight and reward of an arm."""
     sums = stores.evidence.sums(TENANT).get(arm_id, ArmSums())
     return sums.n, sums.reward_sum
 
@@ -61,7 +61,7 @@ async def test_the_newest_rated_decisions_are_those_rated_last(stores: Stores) -
     assert rewards == {"r1": 0.5, "r2": 0.75, "r3": 0.5}
 
 
-async def test_what_is_withdrawn_or_of_others_is_not_among_the_rated(stores: Stores) -> None:
+async def test_withdrawn_scores_and_those_of_others_are_not_among_the_rated(stores: Stores) -> None:
     await answered(stores, "r1")
     await rate(stores, 0.5, "r1")
 
@@ -98,7 +98,7 @@ async def test_feedback_before_any_outcome_is_evidence_on_the_decided_arm(stores
     assert rated(stores) == (1, 1)
 
 
-async def test_nothing_is_learned_about_an_unknown_request(stores: Stores) -> None:
+async def test_feedback_on_an_unknown_request_is_rejected(stores: Stores) -> None:
     with pytest.raises(UnknownRequest):
         await stores.evidence.learn(a_feedback(1.0), a_reward("1"))
 
@@ -137,7 +137,7 @@ async def test_another_text_is_a_revision(stores: Stores) -> None:
     assert (await stores.evidence.learn(a_feedback(0.9, text="why"), a_reward("0.9"))).status == "revised"
 
 
-async def test_withdrawing_takes_the_evidence_back(stores: Stores) -> None:
+async def test_withdrawing_removes_the_evidence(stores: Stores) -> None:
     await answered(stores)
     await rate(stores, 0.9)
 
@@ -153,7 +153,7 @@ async def test_withdrawing_nothing_changes_nothing(stores: Stores) -> None:
     assert (await stores.evidence.learn(a_feedback(None), None)).status == "duplicate"
 
 
-async def test_what_was_withdrawn_can_be_said_again(stores: Stores) -> None:
+async def test_a_withdrawn_score_can_be_given_again(stores: Stores) -> None:
     await answered(stores)
     await rate(stores, 0.9)
     await stores.evidence.learn(a_feedback(None), None)
@@ -164,7 +164,7 @@ async def test_what_was_withdrawn_can_be_said_again(stores: Stores) -> None:
     assert rated(stores) == (1, Decimal("0.9"))
 
 
-async def test_a_revision_takes_back_from_the_arm_that_was_credited(stores: Stores) -> None:
+async def test_a_revision_removes_the_score_of_the_arm_that_was_rated_first(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
     await rate(stores, 1.0)
@@ -176,7 +176,7 @@ async def test_a_revision_takes_back_from_the_arm_that_was_credited(stores: Stor
     assert rated(stores, "large") == (1, Decimal("0.25"))
 
 
-async def test_feedback_on_a_decision_not_to_be_learned_from_is_kept_but_adds_nothing(
+async def test_feedback_on_a_decision_with_learning_off_is_stored_and_adds_nothing(
     stores: Stores,
 ) -> None:
     await answered(stores, learn=False)
@@ -189,7 +189,7 @@ async def test_feedback_on_a_decision_not_to_be_learned_from_is_kept_but_adds_no
     assert await stores.evidence.pending(10) == []
 
 
-async def test_events_are_numbered_in_the_order_they_came(stores: Stores) -> None:
+async def test_events_are_numbered_in_the_order_of_arrival(stores: Stores) -> None:
     await answered(stores)
 
     first = await stores.evidence.learn(a_feedback(0.1), a_reward("0.1"))
@@ -203,13 +203,13 @@ async def test_events_are_numbered_in_the_order_they_came(stores: Stores) -> Non
 # --- at once -------------------------------------------------------------------------------------------
 
 
-async def test_of_fifty_revisions_at_once_the_last_stands(stores: Stores) -> None:
+async def test_the_last_of_fifty_revisions_at_once_counts(stores: Stores) -> None:
     await answered(stores)
     scores = [round(0.01 * i, 2) for i in range(50)]
 
     learned = await asyncio.gather(*(stores.evidence.learn(a_feedback(s), a_reward(str(s))) for s in scores))
 
-    last = max(learned, key=lambda one: one.event_id or 0)
+    last = max(learned, key=lambda revision: revision.event_id or 0)
     assert rated(stores) == (1, Decimal(str(last.reward)))
 
 
@@ -227,7 +227,7 @@ async def test_the_same_feedback_sent_many_times_at_once_counts_once(stores: Sto
 
     done = await asyncio.gather(*(stores.evidence.learn(a_feedback(0.5), a_reward("0.5")) for _ in range(10)))
 
-    assert sorted(one.status for one in done) == ["applied"] + ["duplicate"] * 9
+    assert sorted(learned.status for learned in done) == ["applied"] + ["duplicate"] * 9
     assert rated(stores) == (1, Decimal("0.5"))
 
 
@@ -235,22 +235,22 @@ async def test_the_same_feedback_sent_many_times_at_once_counts_once(stores: Sto
 
 
 @dataclass(frozen=True)
-class RecordedFeedback:
-    """One thing said of one request; `score=None` withdraws."""
+class Score:
+    """A score of one request; `score=None` withdraws it."""
 
     request_id: str
     score: float | None
 
 
-def a_history(seed: int) -> list[RecordedFeedback]:
+def a_history(seed: int) -> list[Score]:
     rng = random.Random(seed)
     scores = [None, 0.0, 0.1, 0.333333, 1.0]
-    return [RecordedFeedback(f"r{rng.randrange(6)}", rng.choice(scores)) for _ in range(60)]
+    return [Score(f"r{rng.randrange(6)}", rng.choice(scores)) for _ in range(60)]
 
 
-async def say(stores: Stores, said: RecordedFeedback) -> Learned:
-    reward = None if said.score is None else a_reward(str(said.score), "0.7")
-    return await stores.evidence.learn(a_feedback(said.score, said.request_id), reward)
+async def learn(stores: Stores, score: Score) -> Learned:
+    reward = None if score.score is None else a_reward(str(score.score), "0.7")
+    return await stores.evidence.learn(a_feedback(score.score, score.request_id), reward)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -260,30 +260,28 @@ async def test_evidence_is_the_fold_of_any_history(stores: Stores, seed: int) ->
         await answered(stores, f"r{i}", arm_id=arm_id)
     history = a_history(seed)
 
-    for said in history:
-        await say(stores, said)
+    for score in history:
+        await learn(stores, score)
 
-    prior_state = {said.request_id: said.score for said in history}
-    scores = [
-        Decimal(str(prior_state[f"r{i}"])) for i in (0, 2, 4, 5) if prior_state.get(f"r{i}") is not None
-    ]
+    newest = {score.request_id: score.score for score in history}
+    scores = [Decimal(str(newest[f"r{i}"])) for i in (0, 2, 4, 5) if newest.get(f"r{i}") is not None]
     assert rated(stores) == (Decimal("0.7") * len(scores), Decimal("0.7") * sum(scores))
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-async def test_rebuilding_after_any_history_said_at_once_finds_no_difference(
+async def test_rebuilding_after_any_concurrent_history_finds_no_difference(
     database: Database, seed: int
 ) -> None:
     evidence = PostgresEvidence(database)
     stores = Stores(PostgresJournal(database, snapshot=evidence.snapshot), evidence)
     await asyncio.gather(*(answered(stores, f"r{i}") for i in range(6)))
 
-    await asyncio.gather(*(say(stores, said) for said in a_history(seed)))
+    await asyncio.gather(*(learn(stores, score) for score in a_history(seed)))
 
     assert len(await evidence_differences(database)) == 0
 
 
-async def test_rebuilding_counts_the_answering_call_and_all_calls_where_it_was_not_told_apart(
+async def test_rebuilding_counts_the_answering_call_or_all_calls_if_only_their_sum_is_known(
     database: Database, dsn: str
 ) -> None:
     stores = Stores(PostgresJournal(database), PostgresEvidence(database))
@@ -303,11 +301,11 @@ async def test_rebuilding_counts_the_answering_call_and_all_calls_where_it_was_n
     await connection.close()
 
     assert len(await evidence_differences(database)) == 0
-    found = {one.request_id: one.cost_usd async for one in experiences(database, ENCODER)}
+    found = {e.request_id: e.cost_usd async for e in experiences(database, ENCODER)}
     assert found == {"older": 0.03, "newer": 0.01}
 
 
-async def test_rebuilding_puts_right_what_differs(database: Database, dsn: str) -> None:
+async def test_rebuilding_repairs_what_differs(database: Database, dsn: str) -> None:
     evidence = PostgresEvidence(database)
     stores = Stores(PostgresJournal(database), evidence)
     await answered(stores)
@@ -371,7 +369,7 @@ async def test_a_rated_decision_waits_to_be_remembered(stores: Stores) -> None:
     assert experience.decided_at == NOW
 
 
-async def test_what_is_remembered_waits_no_longer(stores: Stores) -> None:
+async def test_a_remembered_decision_no_longer_waits(stores: Stores) -> None:
     decision_id = await answered(stores)
     await rate(stores, 0.5)
 
@@ -381,7 +379,7 @@ async def test_what_is_remembered_waits_no_longer(stores: Stores) -> None:
     assert await stores.evidence.pending_for(decision_id) is None
 
 
-async def test_a_revision_that_came_in_between_waits_on(stores: Stores) -> None:
+async def test_a_revision_during_remembering_still_waits(stores: Stores) -> None:
     decision_id = await answered(stores)
     await rate(stores, 0.5)
     first = await pending_of(stores)
@@ -408,7 +406,7 @@ async def test_an_older_event_applied_late_queues_the_newest_again(stores: Store
     assert (await pending_of(stores)).event_id == newest.event_id
 
 
-async def test_what_is_withdrawn_waits_to_be_forgotten(stores: Stores) -> None:
+async def test_a_withdrawn_score_waits_to_be_forgotten(stores: Stores) -> None:
     await answered(stores)
     await rate(stores, 0.5)
     await stores.evidence.learn(a_feedback(None), None)
@@ -442,8 +440,8 @@ async def test_an_outcome_that_comes_after_the_feedback_is_remembered_too(stores
 async def test_pending_decisions_come_oldest_first_and_limited(stores: Stores) -> None:
     decision_ids = [await answered(stores, f"r{i}") for i in range(3)]
     for i in (2, 1, 0):
-        said = replace(a_feedback(1.0, f"r{i}"), received_at=NOW + timedelta(seconds=10 - i))
-        await stores.evidence.learn(said, a_reward("1"))
+        feedback = replace(a_feedback(1.0, f"r{i}"), received_at=NOW + timedelta(seconds=10 - i))
+        await stores.evidence.learn(feedback, a_reward("1"))
 
     pending = await stores.evidence.pending(2)
 
@@ -491,21 +489,21 @@ async def test_a_replica_starts_with_what_was_learned_before(database: Database)
     await replica.close()
 
 
-async def test_what_one_replica_learns_the_others_hear_without_polling(database: Database) -> None:
+async def test_a_replica_is_notified_of_what_another_learns_without_polling(database: Database) -> None:
     stores = Stores(PostgresJournal(database), PostgresEvidence(database))
     await answered(stores)
     replica = PostgresEvidence(database, poll_every_s=3600.0)
     await replica.start()
     await database.ping()
 
-    await rate_until_heard(stores, replica)
+    await rate_until_notified(stores, replica)
 
     assert replica.sums(TENANT)["small"].n == 1
     await replica.close()
 
 
-async def rate_until_heard(stores: Stores, replica: PostgresEvidence) -> None:
-    """Revise now and then: the replica may not listen yet when the first one is announced."""
+async def rate_until_notified(stores: Stores, replica: PostgresEvidence) -> None:
+    """Revise until the replica follows: it may not listen yet when the first feedback is announced."""
     async with asyncio.timeout(20):
         score = 0.0
         while replica.sums(TENANT).get("small", ArmSums()).n != 1:
@@ -513,7 +511,7 @@ async def rate_until_heard(stores: Stores, replica: PostgresEvidence) -> None:
             await rate(stores, score)
 
 
-async def test_without_announcements_a_replica_polls(database: Database, dsn: str) -> None:
+async def test_a_replica_polls_for_changes_without_notification(database: Database, dsn: str) -> None:
     stores = Stores(PostgresJournal(database), PostgresEvidence(database))
     await answered(stores)
     replica = PostgresEvidence(database, poll_every_s=0.01)
@@ -529,7 +527,7 @@ async def test_without_announcements_a_replica_polls(database: Database, dsn: st
     await replica.close()
 
 
-async def test_a_change_committed_late_is_not_missed(database: Database, dsn: str) -> None:
+async def test_a_change_committed_after_a_refresh_is_not_missed(database: Database, dsn: str) -> None:
     stores = Stores(PostgresJournal(database), PostgresEvidence(database))
     await answered(stores, "r1")
     await answered(stores, "r2", arm_id="large")
@@ -570,7 +568,7 @@ async def test_a_replica_follows_again_after_an_outage(postgres_server: Postgres
     await database.close()
 
 
-# --- nothing acknowledged is lost ----------------------------------------------------------------------
+# --- durability ----------------------------------------------------------------------------------------
 
 WRITER = """
 import asyncio, sys
@@ -591,7 +589,7 @@ asyncio.run(main())
 """
 
 
-async def test_what_a_killed_writer_had_acknowledged_is_kept(database: Database, dsn: str) -> None:
+async def test_feedback_acknowledged_by_a_killed_writer_is_kept(database: Database, dsn: str) -> None:
     writer = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, dsn, stdout=subprocess.PIPE)
     assert writer.stdout is not None
     acknowledged = [await writer.stdout.readline() for _ in range(25)]
@@ -603,11 +601,11 @@ async def test_what_a_killed_writer_had_acknowledged_is_kept(database: Database,
     evidence = PostgresEvidence(database)
     await evidence.refresh()
     n = evidence.sums(TENANT)["small"].n
-    assert n in (len(acknowledged), len(acknowledged) + 1)  # one may have been on its way
+    assert n in (len(acknowledged), len(acknowledged) + 1)  # one more may have been committed
     assert len(await evidence_differences(database)) == 0
 
 
-async def test_what_was_acknowledged_survives_the_crash_of_the_server(
+async def test_acknowledged_feedback_survives_a_crash_of_the_server(
     postgres_server: PostgresServer,
 ) -> None:
     await migrate_database(postgres_server.dsn)
@@ -618,14 +616,14 @@ async def test_what_was_acknowledged_survives_the_crash_of_the_server(
     postgres_server.kill()
     postgres_server.start()
 
-    afresh = Database(postgres_server.dsn, acquire_timeout_s=10.0)
-    evidence = PostgresEvidence(afresh)
+    reopened = Database(postgres_server.dsn, acquire_timeout_s=10.0)
+    evidence = PostgresEvidence(reopened)
     await evidence.refresh()
 
     assert evidence.sums(TENANT)["small"].reward_sum == Decimal("0.5")
     await database.close()
-    await afresh.close()
+    await reopened.close()
 
 
-async def test_nothing_is_known_of_an_id_that_was_never_rated(stores: Stores) -> None:
+async def test_a_decision_that_was_never_rated_is_not_pending(stores: Stores) -> None:
     assert await stores.evidence.pending_for(uuid4()) is None

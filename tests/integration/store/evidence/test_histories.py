@@ -1,4 +1,4 @@
-"""The contract of the arms' histories, held by the fake, the embedded PostgreSQL and a system one."""
+"""The contract of the arms' histories, tested on the fake, the embedded PostgreSQL and a system one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def history(stores: Stores, arm_id: str = "small") -> ArmHistory:
 
 
 async def decided(stores: Stores, request_id: str, *, after_s: float, n_changes: int = 0) -> float:
-    """A decision of its own moment; returns that, Unix time."""
+    """Log a decision at a moment of its own; returns the moment in Unix time."""
     decision = a_decision(request_id)
     prior_state = replace(decision.candidates[0].prior_state, n_changes=n_changes)
     moment = NOW + timedelta(seconds=after_s)
@@ -47,7 +47,7 @@ async def decided(stores: Stores, request_id: str, *, after_s: float, n_changes:
     return moment.timestamp()
 
 
-async def test_a_score_is_held_against_what_its_decision_foretold(stores: Stores) -> None:
+async def test_a_score_is_compared_with_the_prediction_of_its_decision(stores: Stores) -> None:
     await answered(stores)
 
     await rate(stores, 0.5)
@@ -59,7 +59,7 @@ async def test_a_score_is_held_against_what_its_decision_foretold(stores: Stores
     assert (history(stores).newest, history(stores).n_rated) == (NOW.timestamp(), 3.0)
 
 
-async def test_what_is_withdrawn_leaves_sums_and_errors_as_they_were(stores: Stores) -> None:
+async def test_withdrawing_restores_sums_and_errors(stores: Stores) -> None:
     await answered(stores)
     await rate(stores, 0.5)
 
@@ -70,7 +70,7 @@ async def test_what_is_withdrawn_leaves_sums_and_errors_as_they_were(stores: Sto
     assert history(stores).squared_errors == (0.0, 0.0, 0.0, 0.0)
 
 
-async def test_only_the_first_score_of_a_request_speaks_of_change(stores: Stores) -> None:
+async def test_only_the_first_score_of_a_request_counts_for_change_detection(stores: Stores) -> None:
     await answered(stores)
     await rate(stores, 0.5)
     before = history(stores).fall.statistic
@@ -82,7 +82,7 @@ async def test_only_the_first_score_of_a_request_speaks_of_change(stores: Stores
     assert history(stores).epoch.rated == RatedSums(1.0, 0.0)
 
 
-async def test_a_score_that_passes_to_another_arm_leaves_the_first(stores: Stores) -> None:
+async def test_a_score_that_moves_to_another_arm_leaves_the_first(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
     await rate(stores, 1.0)
@@ -95,7 +95,7 @@ async def test_a_score_that_passes_to_another_arm_leaves_the_first(stores: Store
     assert history(stores, "large").n_predicted == 1.0
 
 
-async def test_a_decision_not_to_be_learned_from_leaves_no_history(stores: Stores) -> None:
+async def test_a_decision_with_learning_off_leaves_no_history(stores: Stores) -> None:
     await answered(stores, learn=False)
 
     await rate(stores, 0.5)
@@ -103,7 +103,7 @@ async def test_a_decision_not_to_be_learned_from_leaves_no_history(stores: Store
     assert history(stores) == ArmHistory()
 
 
-async def test_an_arm_that_fails_begins_anew_and_what_is_said_later_of_before_no_longer_counts(
+async def test_a_failing_arm_starts_a_new_epoch_and_later_scores_of_older_decisions_do_not_count(
     stores: Stores,
 ) -> None:
     early = [f"good{i}" for i in range(20)]
@@ -126,16 +126,16 @@ async def test_an_arm_that_fails_begins_anew_and_what_is_said_later_of_before_no
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_the_history_is_the_fold_of_what_was_said_in_order(stores: Stores, seed: int) -> None:
+async def test_the_history_is_the_fold_of_the_scores_in_order(stores: Stores, seed: int) -> None:
     rng = random.Random(seed)
     moments = {f"r{i}": await decided(stores, f"r{i}", after_s=i) for i in range(8)}
-    prior_state: dict[str, Score | None] = {}
+    standing: dict[str, Score | None] = {}
     expected = ArmHistory()
 
     for request_id in rng.choices(list(moments), k=60):
         reward = rng.choice([None, 0.0, 0.25, 1.0])
         score = None if reward is None else Score(reward, 0.7)
-        if (before := prior_state.get(request_id)) != score:
+        if (before := standing.get(request_id)) != score:
             expected = learn(
                 expected,
                 Rating(
@@ -146,10 +146,10 @@ async def test_the_history_is_the_fold_of_what_was_said_in_order(stores: Stores,
                     0.4,
                     score,
                     before,
-                    request_id not in prior_state,
+                    request_id not in standing,
                 ),
             )
-            prior_state[request_id] = score
+            standing[request_id] = score
         await stores.evidence.learn(
             a_feedback(reward, request_id), None if reward is None else a_reward(str(reward), "0.7")
         )
@@ -167,7 +167,7 @@ async def test_arms_rated_at_once_by_many_are_folded_in_the_order_of_their_event
     requests = [f"r{i}" for i in range(40)]
     await asyncio.gather(*(answered(stores, r, arm_id="small") for r in requests))
 
-    # near what was foretold, so that no order raises an alarm
+    # near the prediction, so that no order raises an alarm
     await asyncio.gather(*(rate(stores, 0.7 + 0.1 * (i % 3), r) for i, r in enumerate(requests)))
 
     assert len(await evidence_differences(database)) == 0
@@ -188,7 +188,7 @@ async def test_another_replica_sees_the_same_history(database: Database) -> None
 
 @pytest.fixture
 async def before_histories(cluster: Cluster) -> AsyncIterator[Database]:
-    """A database with the schema from before there were histories."""
+    """A database with the schema before histories."""
     database = Database(await cluster.empty_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
     await migrate(database, packaged_migrations()[:6])
     yield database
@@ -208,13 +208,13 @@ VALUES ($1, $2, 0.5, $3, $4, 'small', now())
 """
 
 
-async def test_what_was_learned_before_there_were_histories_counts_on(before_histories: Database) -> None:
-    said = [(Decimal("0.333333"), Decimal("0.7")), (Decimal("0.9"), Decimal(1)), (None, None)]
+async def test_feedback_older_than_histories_still_counts(before_histories: Database) -> None:
+    ratings = [(Decimal("0.333333"), Decimal("0.7")), (Decimal("0.9"), Decimal(1)), (None, None)]
     for i in range(3):
         async with before_histories.connection() as connection:
             decision_id = uuid4()
             await connection.execute(_OLD_DECISION, decision_id, TENANT, NOW + timedelta(seconds=i))
-            for reward, weight in said[: i + 1]:
+            for reward, weight in ratings[: i + 1]:
                 await connection.execute(_OLD_EVENT, decision_id, TENANT, reward, weight)
 
     await migrate(before_histories, packaged_migrations())

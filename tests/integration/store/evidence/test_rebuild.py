@@ -1,4 +1,4 @@
-"""Rebuilding beside a service that learns, on a real PostgreSQL."""
+"""Rebuilding while a service learns, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAP = 3
 
 
 class SharedMemory(FakeMemory):
-    """A memory in which others write while it is read: `meanwhile` runs before the first reading."""
+    """A memory that changes while it is read: `meanwhile` runs before the first reading."""
 
     meanwhile: Callable[[], Awaitable[object]] | None = None
 
@@ -51,7 +51,7 @@ def learner(stores: Stores, memory: SharedMemory) -> Learner:
 
 
 async def rated(stores: Stores, learner: Learner, request_id: str = "r1", *, after_s: int = 0) -> UUID:
-    """A decision that was answered and rated."""
+    """Log a decision with an answer and a rating."""
     decision = replace(a_decision(request_id), decided_at=NOW + timedelta(seconds=after_s))
     await stores.journal.log_decision(decision)
     await stores.journal.log_outcome(an_outcome(decision), [])
@@ -63,7 +63,7 @@ async def rebuilt(database: Database, memory: FakeMemory, *, check_only: bool = 
     return await reconcile(database, memory, ENCODER, CAP, check_only=check_only)
 
 
-async def test_a_lost_memory_comes_back(
+async def test_a_lost_memory_is_rebuilt(
     database: Database, stores: Stores, memory: SharedMemory, learner: Learner
 ) -> None:
     ids = {await rated(stores, learner, f"r{i}") for i in range(CAP)}
@@ -76,7 +76,7 @@ async def test_a_lost_memory_comes_back(
     assert await stores.evidence.pending(10) == []
 
 
-async def test_what_postgresql_does_not_know_or_was_withdrawn_is_forgotten(
+async def test_points_unknown_to_postgresql_or_withdrawn_are_forgotten(
     database: Database, stores: Stores, memory: SharedMemory, learner: Learner
 ) -> None:
     withdrawn = await rated(stores, learner, "r1")
@@ -93,7 +93,7 @@ async def test_what_postgresql_does_not_know_or_was_withdrawn_is_forgotten(
     assert set(memory.points) == {kept}
 
 
-async def test_what_is_learned_while_rebuilding_stays(
+async def test_feedback_during_a_rebuild_is_kept(
     database: Database, stores: Stores, memory: SharedMemory, learner: Learner
 ) -> None:
     await rated(stores, learner, "r1")
@@ -101,11 +101,11 @@ async def test_what_is_learned_while_rebuilding_stays(
 
     report = await rebuilt(database, memory)
 
-    assert {one.request_id for one in memory.points.values()} == {"r1", "r2"}
+    assert {experience.request_id for experience in memory.points.values()} == {"r1", "r2"}
     assert report.is_clean
 
 
-async def test_what_is_revised_while_rebuilding_is_remembered_as_revised(
+async def test_a_revision_during_a_rebuild_is_remembered(
     database: Database, stores: Stores, memory: SharedMemory, learner: Learner
 ) -> None:
     await rated(stores, learner, "r1")
@@ -113,14 +113,14 @@ async def test_what_is_revised_while_rebuilding_is_remembered_as_revised(
 
     report = await rebuilt(database, memory)
 
-    assert [one.reward for one in memory.points.values()] == [0.9]
+    assert [experience.reward for experience in memory.points.values()] == [0.9]
     assert report.is_clean
 
 
-async def test_a_check_changes_nothing_and_sees_no_difference_in_points_beyond_the_cap(
+async def test_a_check_changes_nothing_and_ignores_points_beyond_the_cap(
     database: Database, stores: Stores, memory: SharedMemory, learner: Learner
 ) -> None:
-    memory.max_points_per_arm = CAP + 2  # as a memory may hold between two prunings
+    memory.max_points_per_arm = CAP + 2  # as between two prunings
     for i in range(CAP + 2):
         await rated(stores, learner, f"r{i}", after_s=i)
 
@@ -130,7 +130,7 @@ async def test_a_check_changes_nothing_and_sees_no_difference_in_points_beyond_t
     assert await memory.count() == CAP + 2
 
 
-async def test_a_check_leaves_the_differences_it_finds(
+async def test_a_check_repairs_no_difference(
     database: Database, stores: Stores, memory: SharedMemory, learner: Learner
 ) -> None:
     await rated(stores, learner, "r1")
@@ -143,7 +143,7 @@ async def test_a_check_leaves_the_differences_it_finds(
     assert await stores.evidence.pending(10) == []
 
 
-async def test_who_is_learning_is_not_waited_for_where_the_evidence_is_right(
+async def test_a_rebuild_does_not_wait_for_learners_if_the_evidence_is_right(
     database: Database, stores: Stores, memory: SharedMemory, learner: Learner
 ) -> None:
     await rated(stores, learner, "r1")

@@ -1,4 +1,4 @@
-"""The contract of implicit signals, held by the fake, the embedded PostgreSQL and a system one."""
+"""The contract of implicit signals, tested on the fake, the embedded PostgreSQL and a system one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def learn_signals(stores: Stores, decision_id: UUID, *signals: ImplicitSig
 
 
 def sums(stores: Stores, arm_id: str = "small") -> tuple[float, float]:
-    """Weight and reward of an arm."""
+    """The weight and reward of an arm."""
     known = stores.evidence.sums(TENANT).get(arm_id, ArmSums())
     return float(known.n), float(known.reward_sum)
 
@@ -55,11 +55,11 @@ def history(stores: Stores, arm_id: str = "small") -> ArmHistory:
 
 
 async def remembered(stores: Stores, decision_id: UUID) -> tuple[str, float, float] | None:
-    """What the memory is to keep of it."""
+    """The arm, reward and weight for the memory."""
     pending = await stores.evidence.pending_for(decision_id)
     assert pending is not None
-    one = pending.experience
-    return None if one is None else (one.arm_id, one.reward, one.weight)
+    experience = pending.experience
+    return None if experience is None else (experience.arm_id, experience.reward, experience.weight)
 
 
 async def shown(stores: Stores, request_id: str = "r1") -> Json:
@@ -78,7 +78,7 @@ async def test_a_signal_is_weak_evidence_against_its_arm(stores: Stores) -> None
     assert await remembered(stores, decision_id) == ("small", 0.0, 0.3)
 
 
-async def test_nothing_was_foretold_of_a_signal(stores: Stores) -> None:
+async def test_a_signal_has_no_prediction(stores: Stores) -> None:
     decision_id = await answered(stores)
 
     await learn_signals(stores, decision_id, signals())
@@ -96,7 +96,7 @@ async def test_the_same_signal_again_changes_nothing(stores: Stores) -> None:
     assert sums(stores) == (0.3, 0.0)
 
 
-async def test_signals_add_up_on_each_arm_to_one_rating_at_the_most(stores: Stores) -> None:
+async def test_signals_on_one_arm_add_up_to_one_rating_at_most(stores: Stores) -> None:
     decision_id = await answered(stores)
 
     await learn_signals(stores, decision_id, signals("provider_error", "large", "0.25"), signals())
@@ -115,7 +115,7 @@ async def test_a_signal_on_an_arm_that_did_not_answer_is_not_remembered(stores: 
 
 
 @pytest.mark.parametrize("is_rated_first", [False, True])
-async def test_a_score_takes_the_place_of_its_arms_signals(stores: Stores, is_rated_first: bool) -> None:
+async def test_a_score_replaces_its_arms_signals(stores: Stores, is_rated_first: bool) -> None:
     decision_id = await answered(stores)
     alone = await answered(stores, "r2", arm_id="large")
     await rate(stores, 0.5, "r2")
@@ -131,7 +131,7 @@ async def test_a_score_takes_the_place_of_its_arms_signals(stores: Stores, is_ra
     assert await remembered(stores, alone) == ("large", 0.5, 1.0)
 
 
-async def test_what_is_withdrawn_lets_signals_count_again(stores: Stores) -> None:
+async def test_signals_count_again_after_a_withdrawal(stores: Stores) -> None:
     decision_id = await answered(stores)
     await learn_signals(stores, decision_id, signals())
     await rate(stores, 0.5)
@@ -155,7 +155,7 @@ async def test_a_signal_is_no_feedback_to_withdraw_or_revise(stores: Stores) -> 
     assert (nothing.status, first.status) == ("duplicate", "applied")
 
 
-async def test_a_score_that_passes_to_another_arm_lets_the_firsts_signals_count(stores: Stores) -> None:
+async def test_signals_of_the_first_arm_count_after_its_score_moves_to_another(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
     await learn_signals(stores, decision.decision_id, signals("provider_error"))
@@ -167,7 +167,7 @@ async def test_a_score_that_passes_to_another_arm_lets_the_firsts_signals_count(
     assert (sums(stores), sums(stores, "large")) == ((0.3, 0.0), (1.0, 0.25))
 
 
-async def test_a_decision_not_to_be_learned_from_takes_no_signal(stores: Stores) -> None:
+async def test_a_decision_with_learning_off_accepts_no_signal(stores: Stores) -> None:
     decision_id = await answered(stores, learn=False)
 
     assert await learn_signals(stores, decision_id, signals()) == []
@@ -176,7 +176,7 @@ async def test_a_decision_not_to_be_learned_from_takes_no_signal(stores: Stores)
     assert dict(stores.evidence.sums(TENANT)) == {}
 
 
-async def test_nothing_is_noticed_of_an_unknown_decision_or_anothers(stores: Stores) -> None:
+async def test_signals_on_an_unknown_decision_or_that_of_another_tenant_are_rejected(stores: Stores) -> None:
     decision_id = await answered(stores)
 
     with pytest.raises(UnknownRequest):
@@ -194,7 +194,7 @@ async def test_the_record_shows_signals_beside_feedback(stores: Stores) -> None:
     after = await shown(stores)
 
     assert (before["feedback"], before["reward"]) == ([], None)
-    assert [one["score"] for one in after["feedback"]] == [0.5]
+    assert [event["score"] for event in after["feedback"]] == [0.5]
     assert after["reward"] == 0.5
     first = {"signal": "provider_error", "model": "large", "weight": 0.3, "received_at": NOW.isoformat()}
     second = {"signal": "empty", "model": "small", "weight": 0.3, "received_at": NOW.isoformat()}
@@ -205,7 +205,7 @@ async def test_the_record_shows_signals_beside_feedback(stores: Stores) -> None:
 # --- any history -----------------------------------------------------------------------------------------
 
 SIGNALS: tuple[Signal, ...] = ("provider_error", "empty", "reask")
-Step = tuple[str, ImplicitSignal | float | None]  # what is noticed, or said, of a request
+Step = tuple[str, ImplicitSignal | float | None]  # a signal on a request, or a score
 
 
 def a_history(seed: int) -> list[Step]:
@@ -220,17 +220,17 @@ def a_history(seed: int) -> list[Step]:
     return [(f"r{rng.randrange(6)}", step()) for _ in range(80)]
 
 
-async def take(stores: Stores, ids: dict[str, UUID], step: Step) -> None:
-    request_id, what = step
-    if isinstance(what, ImplicitSignal):
-        await learn_signals(stores, ids[request_id], what)
+async def apply(stores: Stores, ids: dict[str, UUID], step: Step) -> None:
+    request_id, event = step
+    if isinstance(event, ImplicitSignal):
+        await learn_signals(stores, ids[request_id], event)
         return
-    reward = None if what is None else a_reward(str(what))
-    await stores.evidence.learn(a_feedback(what, request_id), reward)
+    reward = None if event is None else a_reward(str(event))
+    await stores.evidence.learn(a_feedback(event, request_id), reward)
 
 
 async def decided(stores: Stores) -> dict[str, UUID]:
-    """Six requests; every other one had to fall back to another arm."""
+    """Log six requests; every second one falls back to another arm."""
     ids = {}
     for i in range(6):
         decision = replace(a_decision(f"r{i}"), decided_at=NOW.replace(second=i))
@@ -242,29 +242,29 @@ async def decided(stores: Stores) -> dict[str, UUID]:
 
 
 def expected(history: list[Step], arm_id: str) -> tuple[float, float]:
-    """Weight and reward of an arm, told from the newest score and the first signal of each kind."""
+    """The weight and reward of an arm, from the newest score and the first signal of each kind."""
     n = reward_sum = 0.0
     for i in range(6):
-        mine = [what for request_id, what in history if request_id == f"r{i}"]
-        scores = [what for what in mine if not isinstance(what, ImplicitSignal)]
+        events = [event for request_id, event in history if request_id == f"r{i}"]
+        scores = [event for event in events if not isinstance(event, ImplicitSignal)]
         if scores and scores[-1] is not None and arm_id == ("large" if i % 2 else "small"):
             n, reward_sum = n + 1, reward_sum + scores[-1]
             continue
         first: dict[Signal, float] = {}
-        for what in mine:
-            if isinstance(what, ImplicitSignal) and what.arm_id == arm_id:
-                first.setdefault(what.signal, float(what.weight))
+        for event in events:
+            if isinstance(event, ImplicitSignal) and event.arm_id == arm_id:
+                first.setdefault(event.signal, float(event.weight))
         n += min(1.0, sum(first.values()))
     return n, reward_sum
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_sums_and_histories_are_what_stands_of_any_history(stores: Stores, seed: int) -> None:
+async def test_sums_and_histories_are_those_of_the_standing_feedback(stores: Stores, seed: int) -> None:
     history_ = a_history(seed)
     ids = await decided(stores)
 
     for step in history_:
-        await take(stores, ids, step)
+        await apply(stores, ids, step)
 
     for arm_id in ("small", "large"):
         assert sums(stores, arm_id) == pytest.approx(expected(history_, arm_id))
@@ -273,7 +273,7 @@ async def test_sums_and_histories_are_what_stands_of_any_history(stores: Stores,
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-async def test_the_order_in_which_decisions_are_spoken_of_does_not_change_sums(
+async def test_the_order_of_events_on_different_decisions_does_not_change_sums(
     stores: Stores, seed: int
 ) -> None:
     history_ = a_history(seed)
@@ -281,13 +281,13 @@ async def test_the_order_in_which_decisions_are_spoken_of_does_not_change_sums(
     ids = await decided(stores)
 
     for step in by_decision:
-        await take(stores, ids, step)
+        await apply(stores, ids, step)
 
     assert sums(stores) == pytest.approx(expected(history_, "small"))
 
 
 @pytest.mark.parametrize("seed", [6, 7])
-async def test_rebuilding_after_any_history_at_once_finds_no_difference(
+async def test_rebuilding_after_any_concurrent_history_finds_no_difference(
     database: Database, seed: int
 ) -> None:
     evidence, memory = PostgresEvidence(database), FakeMemory(encoder=ENCODER)
@@ -295,18 +295,18 @@ async def test_rebuilding_after_any_history_at_once_finds_no_difference(
     ids = await decided(stores)
     learner = Learner(evidence, memory, stores.journal, ENCODER)
 
-    await asyncio.gather(*(take(stores, ids, step) for step in a_history(seed)))
+    await asyncio.gather(*(apply(stores, ids, step) for step in a_history(seed)))
     await learner.sweep()
 
     assert len(await evidence_differences(database)) == 0
     assert (await reconcile(database, memory, ENCODER, 100, check_only=True)).memory_before == 0
 
 
-async def test_rebuilding_brings_back_what_signals_said(database: Database) -> None:
+async def test_rebuilding_restores_the_evidence_of_signals(database: Database) -> None:
     stores = Stores(PostgresJournal(database), PostgresEvidence(database))
     ids = await decided(stores)
     for step in a_history(8):
-        await take(stores, ids, step)
+        await apply(stores, ids, step)
     before = sums(stores), sums(stores, "large"), history(stores), history(stores, "large")
     async with database.connection() as connection:
         await connection.execute("DELETE FROM evidence")
@@ -316,5 +316,6 @@ async def test_rebuilding_brings_back_what_signals_said(database: Database) -> N
 
     fresh = PostgresEvidence(database)
     await fresh.refresh()
-    afresh = Stores(stores.journal, fresh)
-    assert (sums(afresh), sums(afresh, "large"), history(afresh), history(afresh, "large")) == before
+    reloaded = Stores(stores.journal, fresh)
+    after = sums(reloaded), sums(reloaded, "large"), history(reloaded), history(reloaded, "large")
+    assert after == before

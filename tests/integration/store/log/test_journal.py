@@ -1,4 +1,4 @@
-"""The contract of the journal, held by the fake, the embedded PostgreSQL and a system one."""
+"""The contract of the journal, tested on the fake, the embedded PostgreSQL and a system one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.integration.stores import (
 # --- decisions -----------------------------------------------------------------------------------------
 
 
-async def test_nothing_is_known_of_an_unknown_request(stores: Stores) -> None:
+async def test_an_unknown_request_is_not_found(stores: Stores) -> None:
     assert await stores.journal.find(TENANT, "r1") is None
     assert await stores.journal.record(TENANT, "r1") is None
 
@@ -51,7 +51,7 @@ async def test_a_logged_decision_is_found_with_what_a_retry_needs(stores: Stores
     assert found.probabilities == (("small", 0.7), ("large", 0.1 + 0.2))
 
 
-async def test_logging_a_decision_twice_is_harmless(stores: Stores) -> None:
+async def test_logging_a_decision_twice_changes_nothing(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
 
@@ -60,7 +60,7 @@ async def test_logging_a_decision_twice_is_harmless(stores: Stores) -> None:
     assert (await stores.journal.find(TENANT, "r1")) is not None
 
 
-async def test_a_request_id_stands_for_one_decision(stores: Stores) -> None:
+async def test_a_request_id_belongs_to_one_decision(stores: Stores) -> None:
     first = a_decision()
     await stores.journal.log_decision(first)
 
@@ -72,7 +72,7 @@ async def test_a_request_id_stands_for_one_decision(stores: Stores) -> None:
     assert found.decision_id == first.decision_id
 
 
-async def test_of_decisions_logged_at_once_under_one_id_one_wins(stores: Stores) -> None:
+async def test_one_of_concurrent_decisions_with_the_same_request_id_wins(stores: Stores) -> None:
     logging = [stores.journal.log_decision(a_decision()) for _ in range(8)]
 
     done = await asyncio.gather(*logging, return_exceptions=True)
@@ -100,7 +100,7 @@ async def test_a_decision_without_context_is_logged(stores: Stores) -> None:
 # --- the record ----------------------------------------------------------------------------------------
 
 
-async def test_the_record_tells_everything_that_was_weighed(stores: Stores) -> None:
+async def test_the_record_shows_the_explanation_of_the_decision(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
 
@@ -123,7 +123,7 @@ async def test_the_record_tells_everything_that_was_weighed(stores: Stores) -> N
 
 
 @pytest.mark.parametrize("holdout", [None, False, True])
-async def test_the_record_tells_whether_the_request_was_held_out(
+async def test_the_record_shows_whether_the_request_was_held_out(
     stores: Stores, holdout: bool | None
 ) -> None:
     await stores.journal.log_decision(replace(a_decision(), holdout=holdout))
@@ -134,7 +134,7 @@ async def test_the_record_tells_whether_the_request_was_held_out(
     assert record["holdout"] is holdout
 
 
-async def test_the_record_tells_what_the_decision_led_to(stores: Stores) -> None:
+async def test_the_record_shows_attempts_outcome_and_feedback(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
     failed = an_attempt(decision, 0, status="failed", error_type="ProviderBroken", upstream_status=502)
@@ -158,7 +158,7 @@ async def test_the_record_tells_what_the_decision_led_to(stores: Stores) -> None
     ]
 
 
-async def test_a_withdrawn_feedback_leaves_no_reward_but_its_events(stores: Stores) -> None:
+async def test_a_withdrawn_feedback_leaves_its_events_and_no_reward(stores: Stores) -> None:
     await stores.journal.log_decision(a_decision())
     await stores.evidence.learn(a_feedback(1.0), a_reward("1"))
     await stores.evidence.learn(a_feedback(None), None)
@@ -170,7 +170,7 @@ async def test_a_withdrawn_feedback_leaves_no_reward_but_its_events(stores: Stor
     assert [event["score"] for event in record["feedback"]] == [1.0, None]
 
 
-async def test_a_text_with_nul_bytes_is_kept(stores: Stores) -> None:
+async def test_a_text_with_nul_bytes_is_stored(stores: Stores) -> None:
     await stores.journal.log_decision(a_decision(text="a\0b"))
 
     record = await stores.journal.record(TENANT, "r1")
@@ -179,7 +179,7 @@ async def test_a_text_with_nul_bytes_is_kept(stores: Stores) -> None:
     assert record["query"]["text"] == "a\ufffdb"
 
 
-async def test_what_a_model_says_is_kept_with_nul_bytes_in_it(stores: Stores) -> None:
+async def test_an_answer_with_nul_bytes_is_stored(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
     attempt = an_attempt(decision, finish_reason="st\0op", error_message="no\0t now")
@@ -228,7 +228,7 @@ async def test_an_outcome_adds_its_latency_and_dollars_to_the_arm_that_answered(
     assert dict(stores.evidence.sums(TENANT)) == {"large": expected}
 
 
-async def test_the_dollars_of_calls_that_failed_before_are_not_the_answering_arms(stores: Stores) -> None:
+async def test_the_cost_of_earlier_failed_calls_is_not_the_answering_arms(stores: Stores) -> None:
     decision = a_decision()
     outcome = an_outcome(decision, arm_id="large", cost_usd=Decimal("0.03"), call_cost_usd=Decimal("0.01"))
     await stores.journal.log_decision(decision)
@@ -276,7 +276,7 @@ async def test_a_later_outcome_replaces_the_first_and_its_evidence(stores: Store
     assert len(record["attempts"]) == 2
 
 
-async def test_an_earlier_outcome_that_is_written_late_changes_nothing(stores: Stores) -> None:
+async def test_an_earlier_outcome_written_late_changes_nothing(stores: Stores) -> None:
     decision = a_decision()
     await stores.journal.log_decision(decision)
     await stores.journal.log_outcome(an_outcome(decision, after_s=9.0, latency_s=0.5), [])
@@ -287,7 +287,7 @@ async def test_an_earlier_outcome_that_is_written_late_changes_nothing(stores: S
 
 
 @pytest.mark.parametrize("changes", [{"status": "failed"}, {"status": "cancelled"}, {"kind": "cache"}])
-async def test_where_the_arm_gave_no_answer_there_is_no_evidence(
+async def test_an_outcome_without_an_answer_of_the_arm_adds_no_evidence(
     stores: Stores, changes: dict[str, str]
 ) -> None:
     decision = a_decision()
@@ -298,7 +298,7 @@ async def test_where_the_arm_gave_no_answer_there_is_no_evidence(
     assert dict(stores.evidence.sums(TENANT)) == {}
 
 
-async def test_a_decision_that_is_not_to_be_learned_from_adds_no_evidence(stores: Stores) -> None:
+async def test_a_decision_with_learning_off_adds_no_evidence(stores: Stores) -> None:
     decision = a_decision(learn=False)
     await stores.journal.log_decision(decision)
 
@@ -322,10 +322,12 @@ async def test_outcomes_of_many_decisions_at_once_add_up(stores: Stores) -> None
     assert (sums.n_outcomes, sums.latency_s_sum) == (30, Decimal("37.5"))
 
 
-# --- when PostgreSQL is away ---------------------------------------------------------------------------
+# --- while PostgreSQL is unavailable -------------------------------------------------------------------
 
 
-async def test_a_database_may_be_made_while_postgresql_is_away(postgres_server: PostgresServer) -> None:
+async def test_a_database_can_be_created_while_postgresql_is_unavailable(
+    postgres_server: PostgresServer,
+) -> None:
     await migrate_database(postgres_server.dsn)
     postgres_server.stop()
     database = Database(
@@ -342,7 +344,7 @@ async def test_a_database_may_be_made_while_postgresql_is_away(postgres_server: 
     await database.close()
 
 
-async def test_after_a_failure_calls_fail_at_once_without_asking_the_server(
+async def test_after_a_failure_calls_fail_at_once_without_a_connection(
     postgres_server: PostgresServer,
 ) -> None:
     database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=3600.0)
@@ -358,7 +360,7 @@ async def test_after_a_failure_calls_fail_at_once_without_asking_the_server(
     await database.close()
 
 
-async def test_a_pool_that_is_busy_does_not_count_as_away(postgres_server: PostgresServer) -> None:
+async def test_a_busy_pool_does_not_count_as_unavailable(postgres_server: PostgresServer) -> None:
     database = Database(
         postgres_server.dsn,
         max_connections=1,
@@ -374,7 +376,7 @@ async def test_a_pool_that_is_busy_does_not_count_as_away(postgres_server: Postg
     await database.close()
 
 
-async def test_a_server_that_hangs_is_given_up(postgres_server: PostgresServer) -> None:
+async def test_a_call_to_a_hanging_server_fails(postgres_server: PostgresServer) -> None:
     database = Database(postgres_server.dsn, command_timeout_s=0.2, retry_after_s=0.0)
     await database.ping()
     postgres_server.freeze()

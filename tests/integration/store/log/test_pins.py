@@ -32,7 +32,7 @@ def conversation_states(backing: FakeStore | Database) -> ConversationStates:
     )
 
 
-def in_session(
+def in_conversation(
     request_id: str = "r1", *, turn: int = 1, after_s: float = 0.0, key: bytes | None = KEY, **changes: Any
 ) -> Decision:
     decision = a_decision(request_id)
@@ -42,14 +42,14 @@ def in_session(
     return replace(decision, query=query, step=step, decided_at=decided_at, **changes)
 
 
-async def test_of_an_unknown_conversation_there_is_no_pin(conversation_states: ConversationStates) -> None:
+async def test_an_unknown_conversation_has_no_state(conversation_states: ConversationStates) -> None:
     assert await conversation_states.find(TENANT, KEY, LONG_AGO) is None
 
 
-async def test_a_logged_decision_pins_its_conversation(
+async def test_a_logged_decision_sets_the_state_of_its_conversation(
     stores: Stores, conversation_states: ConversationStates
 ) -> None:
-    decision = in_session()
+    decision = in_conversation()
     step = ConversationStep(
         turn=3, vendor="acme", n_messages_of_other_vendors=7, holdout=True, previous_arm_id="large", gain=0.25
     )
@@ -66,20 +66,20 @@ async def test_a_logged_decision_pins_its_conversation(
     )
 
 
-async def test_a_request_on_its_own_pins_nothing(
+async def test_a_request_without_conversation_sets_no_state(
     stores: Stores, conversation_states: ConversationStates
 ) -> None:
-    await stores.journal.log_decision(replace(in_session(), step=None))
+    await stores.journal.log_decision(replace(in_conversation(), step=None))
 
     assert await conversation_states.find(TENANT, KEY, LONG_AGO) is None
 
 
-async def test_the_newest_decision_holds_in_whatever_order_they_are_written(
+async def test_the_newest_decision_sets_the_state_in_any_order_of_writing(
     stores: Stores, conversation_states: ConversationStates
 ) -> None:
-    newer = in_session("r2", turn=2, after_s=5.0, arm_id="large")
+    newer = in_conversation("r2", turn=2, after_s=5.0, arm_id="large")
     await stores.journal.log_decision(newer)
-    await stores.journal.log_decision(in_session("r1"))
+    await stores.journal.log_decision(in_conversation("r1"))
 
     conversation = await conversation_states.find(TENANT, KEY, LONG_AGO)
 
@@ -91,11 +91,11 @@ async def test_the_newest_decision_holds_in_whatever_order_they_are_written(
     )
 
 
-async def test_tenants_and_keys_have_pins_of_their_own(
+async def test_tenants_and_keys_have_states_of_their_own(
     stores: Stores, conversation_states: ConversationStates
 ) -> None:
-    await stores.journal.log_decision(in_session("r1"))
-    await stores.journal.log_decision(in_session("r2", key=b"other", arm_id="large"))
+    await stores.journal.log_decision(in_conversation("r1"))
+    await stores.journal.log_decision(in_conversation("r2", key=b"other", arm_id="large"))
 
     assert await conversation_states.find("other", KEY, LONG_AGO) is None
     other = await conversation_states.find(TENANT, b"other", LONG_AGO)
@@ -103,24 +103,24 @@ async def test_tenants_and_keys_have_pins_of_their_own(
     assert other.arm_id == "large"
 
 
-async def test_a_decision_that_came_second_under_its_id_pins_nothing(
+async def test_the_second_decision_of_a_request_id_sets_no_state(
     stores: Stores, conversation_states: ConversationStates
 ) -> None:
-    first = in_session("r1")
+    first = in_conversation("r1")
     await stores.journal.log_decision(first)
 
     with pytest.raises(RequestConflict):
-        await stores.journal.log_decision(in_session("r1", after_s=5.0, arm_id="large"))
+        await stores.journal.log_decision(in_conversation("r1", after_s=5.0, arm_id="large"))
 
     conversation = await conversation_states.find(TENANT, KEY, LONG_AGO)
     assert conversation is not None
     assert conversation.decision_id == first.decision_id
 
 
-async def test_an_answer_of_another_arm_takes_the_conversation_along(
+async def test_an_answer_of_another_arm_moves_the_conversation(
     stores: Stores, conversation_states: ConversationStates
 ) -> None:
-    decision = in_session()
+    decision = in_conversation()
     await stores.journal.log_decision(decision)
     before = decision.conversation
     assert before is not None
@@ -133,10 +133,10 @@ async def test_an_answer_of_another_arm_takes_the_conversation_along(
     assert await conversation_states.find(TENANT, KEY, LONG_AGO) == moved
 
 
-async def test_a_late_answer_does_not_move_a_conversation_that_went_on(
+async def test_a_late_answer_does_not_move_a_conversation_with_newer_requests(
     stores: Stores, conversation_states: ConversationStates
 ) -> None:
-    decision, next_one = in_session("r1"), in_session("r2", turn=2, after_s=5.0)
+    decision, next_one = in_conversation("r1"), in_conversation("r2", turn=2, after_s=5.0)
     for each in (decision, next_one):
         await stores.journal.log_decision(each)
     before = decision.conversation
@@ -147,8 +147,8 @@ async def test_a_late_answer_does_not_move_a_conversation_that_went_on(
     assert await conversation_states.find(TENANT, KEY, LONG_AGO) == next_one.conversation
 
 
-async def test_a_retry_finds_how_the_first_stood_in_its_conversation(stores: Stores) -> None:
-    decision = in_session(turn=2)
+async def test_a_retry_finds_the_conversation_step_of_the_first_decision(stores: Stores) -> None:
+    decision = in_conversation(turn=2)
     await stores.journal.log_decision(decision)
 
     logged = await stores.journal.find(TENANT, "r1")
@@ -157,10 +157,10 @@ async def test_a_retry_finds_how_the_first_stood_in_its_conversation(stores: Sto
     assert logged.step == decision.step
 
 
-async def test_a_conversation_is_found_while_it_goes_on_and_pruned_after(
+async def test_a_conversation_is_found_while_recent_and_pruned_later(
     stores: Stores, conversation_states: ConversationStates
 ) -> None:
-    await stores.journal.log_decision(in_session())
+    await stores.journal.log_decision(in_conversation())
 
     assert await conversation_states.find(TENANT, KEY, NOW) is not None
     assert await conversation_states.find(TENANT, KEY, NOW + SECOND) is None

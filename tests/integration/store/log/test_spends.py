@@ -1,4 +1,4 @@
-"""What the budget paid, from a real PostgreSQL."""
+"""The spends of the budget, from a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def later(decision: Decision, seconds: int) -> Decision:
     return replace(decision, decided_at=NOW + timedelta(seconds=seconds))
 
 
-async def test_the_newest_come_last_and_the_very_newest_with_what_was_weighed(database: Database) -> None:
+async def test_the_newest_spends_come_last_and_the_last_ones_with_candidates(database: Database) -> None:
     journal = PostgresJournal(database)
     for i in range(4):
         decision = later(a_decision(f"r{i}"), i)
@@ -32,25 +32,27 @@ async def test_the_newest_come_last_and_the_very_newest_with_what_was_weighed(da
 
     spends = await newest_spends(database, TENANT, 3, 2)
 
-    assert [one.decided_at - NOW for one in spends] == [timedelta(seconds=i) for i in (1, 2, 3)]
-    assert [one.arms for one in spends] == [(), WEIGHED, WEIGHED]
-    assert [one.cost_usd for one in spends] == [float(2 * Decimal("0.000123456"))] * 2 + [None]
-    assert {(one.arm_id, one.feedback_weight) for one in spends} == {("small", None)}
+    assert [spend.decided_at - NOW for spend in spends] == [timedelta(seconds=i) for i in (1, 2, 3)]
+    assert [spend.arms for spend in spends] == [(), WEIGHED, WEIGHED]
+    assert [spend.cost_usd for spend in spends] == [float(2 * Decimal("0.000123456"))] * 2 + [None]
+    assert {(spend.arm_id, spend.feedback_weight) for spend in spends} == {("small", None)}
 
 
-async def test_what_the_budget_did_not_pay_is_left_out(database: Database) -> None:
+async def test_decisions_that_the_budget_did_not_pay_for_are_excluded(database: Database) -> None:
     journal = PostgresJournal(database)
-    asked = a_decision("import")
+    imported = a_decision("import")
     await journal.log_decision(replace(a_decision("named"), kind="pinned"))
     await journal.log_decision(replace(a_decision("seen before"), kind="cache"))
-    await journal.log_decision(replace(a_decision("all rested"), candidates=()))
-    await journal.log_decision(replace(asked, query=replace(asked.query, dialect="import")))
+    await journal.log_decision(replace(a_decision("all cooling down"), candidates=()))
+    await journal.log_decision(replace(imported, query=replace(imported.query, dialect="import")))
     await journal.log_decision(a_decision("another's", tenant="other"))
 
     assert await newest_spends(database, TENANT, 10, 10) == []
 
 
-async def test_weights_of_the_callers_own_count_and_arms_without_a_lot_do_not(database: Database) -> None:
+async def test_the_clients_weights_are_read_and_arms_that_were_not_drawn_are_left_out(
+    database: Database,
+) -> None:
     journal = PostgresJournal(database)
     stays = a_decision("r1")
     options = replace(stays.query.options, feedback_weight=0.25)

@@ -1,4 +1,4 @@
-"""The contract of the reports, held by the fake, the embedded PostgreSQL and a system one."""
+"""The contract of the reports, tested on the fake, the embedded PostgreSQL and a system one."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ async def log(stores: Stores, decision: Decision, **outcome: object) -> None:
     await stores.journal.log_outcome(an_outcome(decision, **outcome), [])  # type: ignore[arg-type]
 
 
-async def test_of_no_requests_there_is_nothing_to_count(reports: Reports) -> None:
+async def test_without_requests_there_are_no_groups(reports: Reports) -> None:
     assert await reports.traffic(TENANT, NOW - DAY, NOW) == {}
 
 
-async def test_what_was_imported_is_no_traffic(stores: Stores, reports: Reports) -> None:
+async def test_imported_requests_are_no_traffic(stores: Stores, reports: Reports) -> None:
     asked = a_decision()
     await log(stores, replace(asked, query=replace(asked.query, dialect="import")))
 
@@ -84,7 +84,7 @@ async def test_an_answered_and_rated_request_is_counted_with_all_its_numbers(
     }
 
 
-async def test_a_request_counts_as_what_came_of_it(stores: Stores, reports: Reports) -> None:
+async def test_a_request_counts_by_its_outcome(stores: Stores, reports: Reports) -> None:
     await log(stores, a_decision("r1"), arm_id="large", kind="fallback")
     await log(stores, a_decision("r2"), status="failed")
     await log(stores, a_decision("r3"), status="cancelled")
@@ -104,7 +104,7 @@ async def test_a_request_counts_as_what_came_of_it(stores: Stores, reports: Repo
     assert all_of_them.n_timed == 1
 
 
-async def test_the_dollars_of_a_request_are_those_of_all_its_calls(stores: Stores, reports: Reports) -> None:
+async def test_the_cost_of_a_request_is_that_of_all_its_calls(stores: Stores, reports: Reports) -> None:
     decision, other = a_decision(), a_decision("r2")
     calls = [an_attempt(decision, i, cost_usd=Decimal(cost)) for i, cost in enumerate(["0.01", "0.02"])]
     await stores.journal.log_decision(decision)
@@ -140,7 +140,7 @@ async def test_an_answer_that_was_not_streamed_has_no_time_to_first_token(
     assert found.ttft_s == 0
 
 
-async def test_the_newest_rating_stands_and_what_nobody_said_is_none(
+async def test_the_newest_feedback_is_the_rating_and_a_signal_is_none(
     stores: Stores, reports: Reports
 ) -> None:
     for request_id in ("revised", "withdrawn", "implicit"):
@@ -160,19 +160,19 @@ async def test_the_newest_rating_stands_and_what_nobody_said_is_none(
     assert (found.reward, found.reward_squares) == (Decimal("0.9"), Decimal("0.81"))
 
 
-async def test_the_days_are_those_of_utc_and_the_end_is_not_counted(stores: Stores, reports: Reports) -> None:
+async def test_days_are_in_utc_and_the_end_is_exclusive(stores: Stores, reports: Reports) -> None:
     for i, hours in enumerate((-13, -12, 11, 12)):  # from noon
         await log(stores, replace(a_decision(f"r{i}"), decided_at=NOW + timedelta(hours=hours)))
 
     traffic = await reports.traffic(TENANT, NOW - timedelta(hours=13), NOW + timedelta(hours=12))
 
-    assert {group.day: tally.n_requests for group, tally in traffic.items()} == {
+    assert {group.day: totals.n_requests for group, totals in traffic.items()} == {
         date(2026, 6, 30): 1,
         date(2026, 7, 1): 2,
     }
 
 
-async def test_tenants_see_their_own_traffic_only(stores: Stores, reports: Reports) -> None:
+async def test_tenants_see_only_their_own_traffic(stores: Stores, reports: Reports) -> None:
     await answered(stores, tenant="other")
     await answered(stores, "r2", tenant="other")
     await answered(stores)
@@ -198,7 +198,7 @@ async def test_the_sums_are_exact(stores: Stores, reports: Reports) -> None:
 # --- on PostgreSQL alone
 
 
-async def test_a_report_that_takes_too_long_is_given_up_and_requests_go_on(
+async def test_a_report_that_takes_too_long_fails_and_requests_still_work(
     database: Database, dsn: str
 ) -> None:
     blocker = await asyncpg.connect(dsn)
@@ -212,7 +212,7 @@ async def test_a_report_that_takes_too_long_is_given_up_and_requests_go_on(
     await blocker.close()
 
 
-async def test_only_one_report_at_a_time_takes_a_connection(database: Database, dsn: str) -> None:
+async def test_only_one_report_at_a_time_uses_a_connection(database: Database, dsn: str) -> None:
     reports, blocker = PostgresReports(database, timeout_s=0.2), await asyncpg.connect(dsn)
     async with blocker.transaction():
         await blocker.execute("LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE")

@@ -1,4 +1,4 @@
-"""While PostgreSQL is away decisions and outcomes go to disk; when it is back they follow, in order."""
+"""While PostgreSQL is unavailable, decisions and outcomes go to disk; later they are written in order."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def store() -> FakeStore:
 async def spooling(
     store: FakeStore, folder: Path, max_bytes: int = MEGABYTE
 ) -> AsyncIterator[SpoolingJournal]:
-    """A journal that drains only when it starts, or is told to."""
+    """A journal that drains only at its start and on `drain`."""
     journal = SpoolingJournal(FakeJournal(store), Spool(folder, max_bytes), retry_every_s=3600.0)
     await journal.start()
     try:
@@ -49,13 +49,13 @@ async def spooling(
 
 
 def begin_a_line(folder: Path) -> None:
-    """As a crash in the middle of a write leaves it."""
+    """Leave a torn line, as a crash during a write does."""
     with next(folder.glob("*.jsonl")).open("ab") as file:
         file.write(b'{"kind": "decision", "torn')
 
 
 def comparable(decision: Decision) -> dict[str, object]:
-    """Arrays compare element by element: bytes instead."""
+    """The decision with its array as bytes, since arrays compare element by element."""
     assert decision.context is not None
     return {**asdict(decision), "context": decision.context.tobytes()}
 
@@ -63,7 +63,7 @@ def comparable(decision: Decision) -> dict[str, object]:
 # --- the lines -----------------------------------------------------------------------------------------
 
 
-def test_a_decision_comes_back_as_it_was() -> None:
+def test_a_decoded_decision_equals_the_original() -> None:
     decision = a_decision(text="naïve\n\0 text")
     in_a_conversation = replace(decision.query, turn=Turn(b"key", True, True, 3), n_client_retries=2)
     decision = replace(
@@ -78,7 +78,7 @@ def test_a_decision_comes_back_as_it_was() -> None:
     )
 
 
-def test_a_decision_spooled_before_there_was_a_holdout_still_decodes() -> None:
+def test_a_decision_spooled_before_holdouts_still_decodes() -> None:
     line = encode(replace(a_decision(), holdout=True), store_texts=False)
     older = line.replace(b',"holdout":true', b"")
 
@@ -90,14 +90,14 @@ def test_a_decision_spooled_before_there_was_a_holdout_still_decodes() -> None:
     assert (then.holdout, now.holdout) == (None, True)
 
 
-def test_an_outcome_comes_back_as_it_was() -> None:
+def test_a_decoded_outcome_equals_the_original() -> None:
     decision = a_decision()
     run = CompletedRun(an_outcome(decision), (an_attempt(decision), an_attempt(decision, 1, ttft_s=None)))
 
     assert decode(encode(run, store_texts=True)) == run
 
 
-def test_an_outcome_spooled_before_calls_had_dollars_of_their_own_comes_back() -> None:
+def test_an_outcome_spooled_before_the_cost_of_its_call_was_kept_still_decodes() -> None:
     run = CompletedRun(an_outcome(a_decision(), cost_usd=Decimal("0.02")), ())
     line = encode(run, store_texts=True)
 
@@ -107,7 +107,7 @@ def test_an_outcome_spooled_before_calls_had_dollars_of_their_own_comes_back() -
     assert decode(older) == run
 
 
-def test_texts_do_not_reach_the_disk_unless_switched_on() -> None:
+def test_texts_are_not_written_unless_switched_on() -> None:
     decision = a_decision(text="secret")
     run = CompletedRun(an_outcome(decision, answer_text="secret"), ())
 
@@ -130,7 +130,7 @@ async def test_with_postgresql_nothing_is_spooled(store: FakeStore, tmp_path: Pa
         assert len(store.decisions) == 1
 
 
-async def test_what_was_spooled_is_found_and_then_drained_in_order(store: FakeStore, tmp_path: Path) -> None:
+async def test_spooled_entries_are_found_and_then_drained_in_order(store: FakeStore, tmp_path: Path) -> None:
     decision = a_decision()
     async with spooling(store, tmp_path) as journal:
         store.is_down = True
@@ -169,7 +169,7 @@ async def test_an_outcome_does_not_overtake_its_decision(store: FakeStore, tmp_p
         assert not journal.is_degraded
 
 
-async def test_what_was_spooled_before_a_crash_is_drained_at_the_next_start(
+async def test_entries_spooled_before_a_crash_are_drained_at_the_next_start(
     store: FakeStore, tmp_path: Path
 ) -> None:
     crashed = SpoolingJournal(FakeJournal(store), Spool(tmp_path, MEGABYTE), retry_every_s=3600.0)
@@ -189,7 +189,9 @@ async def test_what_was_spooled_before_a_crash_is_drained_at_the_next_start(
     assert not (tmp_path / "rejected").exists()
 
 
-async def test_processes_that_share_a_folder_keep_apart(store: FakeStore, tmp_path: Path) -> None:
+async def test_processes_that_share_a_folder_do_not_disturb_each_other(
+    store: FakeStore, tmp_path: Path
+) -> None:
     async with spooling(store, tmp_path) as one, spooling(store, tmp_path) as other:
         store.is_down = True
         await one.log_decision(a_decision("r1"))
@@ -200,7 +202,7 @@ async def test_processes_that_share_a_folder_keep_apart(store: FakeStore, tmp_pa
         assert heir.n_spooled == 2
 
 
-async def test_a_request_id_that_waits_is_taken(store: FakeStore, tmp_path: Path) -> None:
+async def test_the_request_id_of_a_waiting_decision_is_in_use(store: FakeStore, tmp_path: Path) -> None:
     decision = a_decision()
     async with spooling(store, tmp_path) as journal:
         store.is_down = True
@@ -213,7 +215,7 @@ async def test_a_request_id_that_waits_is_taken(store: FakeStore, tmp_path: Path
         assert journal.n_spooled == 1
 
 
-async def test_what_can_never_be_written_is_set_aside_and_does_not_block_the_rest(
+async def test_an_entry_that_cannot_be_written_is_rejected_and_does_not_block_the_rest(
     store: FakeStore, tmp_path: Path
 ) -> None:
     async with spooling(store, tmp_path) as journal:
@@ -230,7 +232,7 @@ async def test_what_can_never_be_written_is_set_aside_and_does_not_block_the_res
     assert len((tmp_path / "rejected").read_bytes().splitlines()) == 1
 
 
-async def test_a_retry_answered_while_away_joins_the_decision_of_before(
+async def test_a_retry_answered_during_an_outage_joins_the_earlier_decision(
     store: FakeStore, tmp_path: Path
 ) -> None:
     before, again = a_decision("r1"), a_decision("r1", arm_id="large")
@@ -253,7 +255,7 @@ async def test_a_retry_answered_while_away_joins_the_decision_of_before(
     assert not (tmp_path / "rejected").exists()
 
 
-async def test_a_full_spool_says_so_and_counts(store: FakeStore, tmp_path: Path) -> None:
+async def test_a_full_spool_reports_and_counts_the_loss(store: FakeStore, tmp_path: Path) -> None:
     async with spooling(store, tmp_path, max_bytes=3_000) as journal:
         store.is_down = True
         await journal.log_decision(a_decision("r1"))
@@ -267,7 +269,7 @@ async def test_a_full_spool_says_so_and_counts(store: FakeStore, tmp_path: Path)
         assert len(store.decisions) == 1
 
 
-async def test_an_emptied_spool_takes_more(store: FakeStore, tmp_path: Path) -> None:
+async def test_an_emptied_spool_accepts_more(store: FakeStore, tmp_path: Path) -> None:
     async with spooling(store, tmp_path, max_bytes=3_000) as journal:
         for request_id in ("r1", "r2", "r3"):
             store.is_down = True
@@ -279,7 +281,7 @@ async def test_an_emptied_spool_takes_more(store: FakeStore, tmp_path: Path) -> 
         assert journal.n_refused == 0
 
 
-async def test_many_at_once_are_all_kept(store: FakeStore, tmp_path: Path) -> None:
+async def test_many_entries_at_once_are_all_stored(store: FakeStore, tmp_path: Path) -> None:
     store.is_down = True
     async with spooling(store, tmp_path) as journal:
         await asyncio.gather(*(journal.log_decision(a_decision(f"r{i}")) for i in range(100)))
@@ -291,7 +293,7 @@ async def test_many_at_once_are_all_kept(store: FakeStore, tmp_path: Path) -> No
     assert len(store.decisions) == 100
 
 
-# --- with a server that goes and comes back ------------------------------------------------------------
+# --- an outage of PostgreSQL ---------------------------------------------------------------------------
 
 
 async def log(journal: SpoolingJournal, decision: Decision, run: Sequence[Attempt], outcome: Outcome) -> None:
@@ -299,7 +301,7 @@ async def log(journal: SpoolingJournal, decision: Decision, run: Sequence[Attemp
     await journal.log_outcome(outcome, run)
 
 
-async def test_over_an_outage_of_postgresql_nothing_is_lost_and_nothing_counts_twice(
+async def test_an_outage_of_postgresql_loses_nothing_and_counts_nothing_twice(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     await migrate_database(postgres_server.dsn)
@@ -323,7 +325,7 @@ async def test_over_an_outage_of_postgresql_nothing_is_lost_and_nothing_counts_t
             await asyncio.sleep(0.01)
 
     found = [await plain.find(TENANT, decision.query.request_id) for decision in decisions]
-    assert [one and one.n_attempts for one in found] == [1] * 30
+    assert [decision and decision.n_attempts for decision in found] == [1] * 30
     assert evidence.sums(TENANT)["small"].n_outcomes == 30
     assert len(await evidence_differences(database)) == 0
     await journal.close()
