@@ -58,17 +58,7 @@ async def append_events(
     before = standing_feedback_of(current)
     standing = list(accumulate(events, StandingFeedback.after, initial=before))
     learns, tenant = decision["learn"], decision["tenant"]
-    recorded = [
-        RecordedFeedback(
-            decided_at=decision["decided_at"],
-            n_rated=decision["n_rated"],
-            candidates=decision["candidates"],
-            before=earlier,
-            after=later,
-            is_first=event.arm_id not in current["arms_scored"],
-        )
-        for event, (earlier, later) in zip(events, pairwise(standing), strict=True)
-    ]
+    recorded = _recorded(decision, current, events, standing)
     arms = {arm_id for feedback in recorded for arm_id in feedback.arms} if learns else set()
     histories = await lock_histories(connection, tenant, arms)
     event_ids = [await _insert_event(connection, decision, event, received_at) for event in events]
@@ -82,6 +72,23 @@ async def append_events(
             connection, tenant, differences(standing_sums(before), standing_sums(standing[-1]))
         ),
     )
+
+
+def _recorded(
+    decision: Record, current: Record, events: Sequence[Event], standing: Sequence[StandingFeedback]
+) -> list[RecordedFeedback]:
+    """The events as histories need them; `standing` is the feedback before the first and after each."""
+    return [
+        RecordedFeedback(
+            decided_at=decision["decided_at"],
+            n_rated=decision["n_rated"],
+            candidates=decision["candidates"],
+            before=before,
+            after=after,
+            is_first=event.arm_id not in current["arms_scored"],
+        )
+        for event, (before, after) in zip(events, pairwise(standing), strict=True)
+    ]
 
 
 async def _insert_event(connection: Connection, decision: Record, event: Event, received_at: datetime) -> int:
