@@ -1,4 +1,4 @@
-"""The array types this package takes and gives; shapes are stated where they are used."""
+"""The array types of this package; each function documents its shapes."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""Beliefs: what prior, sums and neighbours say of each arm for one query."""
+"""Beliefs about each arm for one query, from prior, sums and neighbours."""
 
 from dataclasses import dataclass
 
@@ -11,29 +11,27 @@ from bandit.experts import LOCAL_SHRINKAGE, expert_weights, residual_variance, s
 from bandit.knobs import Knobs
 from bandit.records import ArmRecords
 
-KNOWN_MASS = 20.0  # observations that a known prior quality stands for
-LEVEL_PULL = 20.0  # observations that the level of all known prior qualities stands for, for each of them
-NEWCOMER = 0.97, 5.0  # mean and mass of an arm that joins others at work: it must be tried to be known
-LEVEL_MASS = 5.0  # of the optimistic prior in the level that arms of unknown quality are taken to share
-LEVEL_SHARE = (
-    10.0  # rated requests with which one arm counts in it at most, or a bad arm in use speaks for all
-)
-HEAD_START = 0.1  # of such an arm over that level
-PRIOR_OUTCOMES = 2.0  # finished calls that a prior price or latency stands for
-EASE_SHRINKAGE = 10.0
-OUTCOME_SHRINKAGE = 20.0  # of the neighbours' dollars and seconds to the arm's own
-MEAN_RANGE = (0.005, 0.995)  # a Beta needs some doubt on both sides
+KNOWN_MASS = 20.0  # observations that a known prior quality is worth
+LEVEL_PULL = 20.0  # observations at the shared level that each known prior quality gets
+NEWCOMER = 0.97, 5.0  # mean and mass of an arm that joins rated arms, high so that it is tried
+LEVEL_MASS = 5.0  # of the optimistic prior, in the level that arms of unknown quality share
+LEVEL_SHARE = 10.0  # cap on one arm's ratings in that level; else one bad, busy arm would set it for all
+HEAD_START = 0.1  # of an arm of unknown quality over that level
+PRIOR_OUTCOMES = 2.0  # finished calls that a prior price or latency is worth
+EASE_SHRINKAGE = 10.0  # pseudo-observations of the local ease
+OUTCOME_SHRINKAGE = 20.0  # pseudo-observations of an arm's own mean dollars and seconds near the query
+MEAN_RANGE = (0.005, 0.995)  # a Beta distribution needs a mean strictly between 0 and 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
-    """What is believed of each arm before any evidence; every array has shape (n_arms,).
+    """The belief about each arm before any evidence; every array has shape (n_arms,).
 
     Args:
         mean: reward, in [0, 1].
-        mass: observations that it stands for, above 0.
+        mass: observations that the mean is worth, above 0.
         cost_usd: dollars of a typical request.
-        latency_s: its seconds.
+        latency_s: seconds of a typical request.
     """
 
     mean: Floats
@@ -52,19 +50,19 @@ class Prior:
         records: ArmRecords | None = None,
         is_newcomer: Bools | None = None,
     ) -> "Prior":
-        """Fill in what is unknown, NaN.
+        """Fill in unknown values, which are NaN.
 
-        An arm of unknown quality is taken for a little better than the level of all rewards so far, which
-        begins at the optimistic prior:
+        An arm of unknown quality starts a little above the level of all rewards so far. The level itself
+        starts at the optimistic prior, q0:
 
             level = (5 q0 + sum_a c_a mean_a) / (5 + sum_a c_a),    c_a = min(N_a, 10),    q_a = level + 0.1
 
-        so that a first guess far off does not send request after request to arms nobody knows. Known
-        qualities are drawn together, as in `towards_level`.
+        With a fixed start, a first guess that is far off would send many requests to unknown arms. Known
+        qualities are shrunk towards their shared level, as in `towards_level`.
 
         Args:
-            track: of the same arms; without it nothing was rated yet.
-            is_newcomer: arms added while others were at work.
+            records: of the same arms; None: nothing is rated yet.
+            is_newcomer: arms added after other arms already had ratings.
         """
         joined = np.zeros(quality.size, dtype=np.bool_) if is_newcomer is None else is_newcomer
         level = knobs.optimistic_prior if records is None else _level(records, knobs.optimistic_prior)
@@ -78,16 +76,16 @@ class Prior:
 
 
 def towards_level(quality: Floats, mass: Floats) -> tuple[Floats, Floats]:
-    """Draw known qualities towards the level they share, and hold them the more firmly.
+    """Shrink known qualities towards the level they share, and raise their mass.
 
-        h_a   = m_a / (m_a + 20)                              what is left of an arm's own figure
+        h_a   = m_a / (m_a + 20)                              weight of an arm's own figure
         level = sum_a h_a q_a / sum_a h_a
         q'_a  = h_a q_a + (1 - h_a) level
         m'_a  = m_a / (h_a + (1 - h_a) h_a / sum_b h_b)
 
-    The highest of several uncertain figures is probably too high, the lowest too low. This is the mean and
-    the variance of a normal quality that scatters around an unknown level as one figure of mass 20 does
-    around its quality. One figure alone stays as it is; the order of arms of equal mass never changes.
+    The highest of several uncertain figures is probably too high, the lowest too low. The result is the
+    mean and variance of a normal quality that scatters around an unknown level as one figure of mass 20
+    scatters around its quality. A single figure stays as it is. Arms of equal mass keep their order.
 
     Args:
         quality: shape (n_known,), in [0, 1].
@@ -109,19 +107,20 @@ def _level(records: ArmRecords, start: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PriorState:
-    """What is known of each arm before looking near the query; arrays have shape (n_arms,).
+    """What is known of each arm before its neighbours are considered; arrays have shape (n_arms,).
 
-    Logged with every decision: with its neighbours it gives the same beliefs again, under any knobs.
+    Every decision logs it. Together with the decision's neighbours it gives the same beliefs again, under
+    any knobs.
 
     Args:
-        prior_mean, prior_mass: of the reward; the mass is what is kept of it after a change.
-        n, reward_sum: rated requests that count, and their rewards without what difficulty brought.
-        deviation: standard deviation of a reward around what is foretold.
+        prior_mean, prior_mass: of the reward; after a change the mass is the part that is kept.
+        n, reward_sum: rated requests that count, and their rewards minus their ease.
+        deviation: standard deviation of a reward around its prediction.
         cost_usd, latency_s: mean over finished calls and prior.
-        epoch_age_s: seconds since the arm last changed; infinite where it never did.
-        n_changes: noticed so far.
-        opinion_weights: shape (n_opinions,).
-        difficulty: of this query, in reward, by `difficulty.Ease`; 0 where nothing is known of it.
+        epoch_age_s: seconds since the arm last changed; infinite if it never did.
+        n_changes: changes detected so far.
+        expert_weights: shape (n_experts,).
+        ease: of this query, in reward, by `ease.Ease`; 0 where unknown.
     """
 
     prior_mean: Floats
@@ -166,47 +165,49 @@ class PriorState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beliefs:
-    """What is believed of each arm for one query; arrays have shape (n_arms,)."""
+    """The beliefs about each arm for one query; arrays have shape (n_arms,)."""
 
     prior_state: PriorState
     posterior: Beta  # of the mean reward
-    local_mass: Floats  # weight of its rated neighbours
+    local_mass: Floats  # weight of the arm's rated neighbours
     local_deviation: Floats  # posterior mean minus global mean
-    ease: float  # what all arms together do better (above 0) or worse than usual here
+    ease: float  # how much better than usual all arms do here, in reward: fitted plus local ease
     expected_cost_usd: Floats
     expected_latency_s: Floats
     bonus: Floats  # head start of an arm with little evidence, in reward
-    predicted: (
-        Floats  # (n_predictions, n_arms): reward foretold by each opinion and by their mixture; to be logged
-    )
+    predicted: Floats  # (n_predictions, n_arms): reward predicted by each expert and by their mixture, logged
 
 
 def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Beliefs:
     """Combine what is known of the arms and this query's neighbours into beliefs per arm.
 
-        G_a  = m_a + N_a                                      m, q: prior mass and mean
-        g_a  = (m_a q_a + sum_{i on a} (r_i - D(x_i))) / G_a    D: the fitted difficulty
-        e_i  = r_i - g_{a_i} - D(x_i)
-        d    = sum_i w_i e_i / (sum_i w_i + 10)                 what is left of difficulty near the query
-        v_ae = sum_{i on a} w_i (e_i - d) / (sum_{i on a} w_i + n0_e)
-        mu_a = g_a + sum_e W_e v_ae                           W: what opinion e has earned by foretelling
-        1/M_a = sum_e W_e / M_ae,    M_ae = sqrt((n0_e + sum_{i on a} w_i) G_a), without neighbours G_a
+        ease(x)                                                        fitted, all arms together: `ease.Ease`
+        G_a   = m_a + N_a                                              q, m: prior mean and mass
+        g_a   = (m_a q_a + sum_{i on a} (r_i - ease(x_i))) / G_a       global mean
+        e_i   = r_i - g_{a_i} - ease(x_i)                              surprise
+        d     = sum_i w_i e_i / (sum_i w_i + 10)                       local ease: what the fit leaves
+        v_ae  = sum_{i on a} w_i (e_i - d) / (sum_{i on a} w_i + n0_e)          deviation; e: expert
+        mu_a  = g_a + sum_e W_e v_ae                                   mean; W: weight of the expert
+        1/M_a = sum_e W_e / M_ae,   M_ae = sqrt((n0_e + sum_{i on a} w_i) G_a)  mass
 
-    The posterior is Beta(k M_a mu_a, k M_a (1 - mu_a)), k as in `trust.sharpness`. Ease is taken out
-    before arms are compared, or a neighbourhood of easy queries would speak for whichever arm answered them.
+    For the expert that ignores neighbours v_ae = 0 and M_ae = G_a. The posterior is
+    Beta(k M_a mu_a, k M_a (1 - mu_a)), k as in `experts.sharpness`. The predicted reward is
+    ease(x) + d + mu_a. Ease is subtracted before arms are compared, so that an arm that answered easier
+    queries does not look better than it is.
 
-    Dollars and seconds are the arm's own means, shrunk to the prior, moved likewise by the neighbours'.
+    Dollars and seconds are the arm's own means, shrunk to the prior, plus the neighbours' deviation from
+    them, shrunk with 20 pseudo-observations.
     """
     global_mean, global_mass = prior_state.global_mean, prior_state.global_mass
-    near = kernel(neighbours, knobs)
+    similar = kernel(neighbours, knobs)
     is_current = neighbours.age_s < prior_state.epoch_age_s[neighbours.arm]
     trusted = np.where(is_current, neighbours.weight, 0.0)
-    rated = _enough(near * trusted, knobs.min_similar_requests)
+    rated = _enough(similar * trusted, knobs.min_similar_requests)
 
     surprise = neighbours.reward - global_mean[neighbours.arm] - neighbours.ease
-    left = float(rated @ surprise / (rated.sum() + EASE_SHRINKAGE))
+    local_ease = float(rated @ surprise / (rated.sum() + EASE_SHRINKAGE))
     local_mass = _per_arm(neighbours, rated, global_mass.size)
-    local_sum = _per_arm(neighbours, rated * (surprise - left), global_mass.size)
+    local_sum = _per_arm(neighbours, rated * (surprise - local_ease), global_mass.size)
     expert_deviations = local_sum / (local_mass + LOCAL_SHRINKAGE)
 
     weights = prior_state.expert_weights
@@ -214,24 +215,24 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     masses = np.sqrt((local_mass + LOCAL_SHRINKAGE) * global_mass)
     mass = 1.0 / (weights[0] / global_mass + weights[1:] @ (1.0 / masses))
     mean = np.clip(global_mean + deviation, *MEAN_RANGE)
-    ease = prior_state.ease + left
+    ease = prior_state.ease + local_ease
 
-    finished = _enough(near, knobs.min_similar_requests)
+    finished = _enough(similar, knobs.min_similar_requests)
     return Beliefs(
         prior_state=prior_state,
         posterior=Beta.from_mean(mean, sharpness(mean, prior_state.deviation**2) * mass),
         local_mass=local_mass,
         local_deviation=deviation,
         ease=ease,
-        expected_cost_usd=_near_mean(prior_state.cost_usd, neighbours, neighbours.cost_usd, finished),
-        expected_latency_s=_near_mean(prior_state.latency_s, neighbours, neighbours.latency_s, finished),
+        expected_cost_usd=_local_mean(prior_state.cost_usd, neighbours, neighbours.cost_usd, finished),
+        expected_latency_s=_local_mean(prior_state.latency_s, neighbours, neighbours.latency_s, finished),
         bonus=_bonus(prior_state.n, knobs),
         predicted=np.clip(np.vstack([global_mean, global_mean + expert_deviations, mean]) + ease, 0.0, 1.0),
     )
 
 
 def _enough(weights: Floats, least: int) -> Floats:
-    """Give the weights, or none of them when fewer than `least` neighbours count."""
+    """Return the weights, or zeros if fewer than `least` neighbours count."""
     return weights if np.count_nonzero(weights) >= least else np.zeros_like(weights)
 
 
@@ -239,9 +240,9 @@ def _per_arm(neighbours: Neighbours, values: Floats, n_arms: int) -> Floats:
     return np.bincount(neighbours.arm, values, minlength=n_arms).astype(np.float64)
 
 
-def _near_mean(overall: Floats, neighbours: Neighbours, values: Floats, weights: Floats) -> Floats:
-    moved = _per_arm(neighbours, weights * (values - overall[neighbours.arm]), overall.size)
-    return overall + moved / (_per_arm(neighbours, weights, overall.size) + OUTCOME_SHRINKAGE)
+def _local_mean(overall: Floats, neighbours: Neighbours, values: Floats, weights: Floats) -> Floats:
+    deviations = _per_arm(neighbours, weights * (values - overall[neighbours.arm]), overall.size)
+    return overall + deviations / (_per_arm(neighbours, weights, overall.size) + OUTCOME_SHRINKAGE)
 
 
 def _bonus(n: Floats, knobs: Knobs) -> Floats:

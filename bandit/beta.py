@@ -7,12 +7,12 @@ from scipy import special
 
 from bandit.arrays import Floats
 
-INSIDE = 1e-300, 1.0 - 1e-16  # as near to 0 and 1 as a density is looked at, which may be infinite there
+INSIDE = 1e-300, 1.0 - 1e-16  # where densities are computed; at 0 and 1 one may be infinite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beta:
-    """What is believed of each arm's mean reward.
+    """The belief about each arm's mean reward.
 
     Args:
         alpha: shape (n_arms,), pseudo-count of reward, above 0.
@@ -24,7 +24,7 @@ class Beta:
 
     @classmethod
     def from_mean(cls, mean: Floats, mass: Floats) -> "Beta":
-        """Believe `mean`, in (0, 1), as firmly as after `mass` observations."""
+        """Return the belief with this mean, in (0, 1), and the mass of `mass` observations."""
         return cls(alpha=mean * mass, beta=(1 - mean) * mass)
 
     @property
@@ -41,9 +41,9 @@ class Beta:
         return np.sqrt(mean * (1 - mean) / (self.mass + 1))
 
     def cdf(self, grid: Floats) -> Floats:
-        """Give the probability that each arm's mean reward is at most `grid`, to single precision.
+        """Compute the probability that each arm's mean reward is at most `grid`, to single precision.
 
-        That takes half the time of double precision, and this is what a decision's time is spent on.
+        Single precision takes half the time of double, and a decision spends most of its time here.
 
         Args:
             grid: shape (n_arms, n_points), clipped to [0, 1].
@@ -58,9 +58,9 @@ class Beta:
         return special.betainc(alpha, beta, clipped).astype(np.float64)
 
     def pdf(self, grid: Floats) -> Floats:
-        """Give the density of each arm's mean reward at `grid`, both of shape (n_arms, n_points).
+        """Compute the density of each arm's mean reward at `grid`, both of shape (n_arms, n_points).
 
-        At 0 and 1 that of right beside them.
+        The density at 0 and at 1 is that of the nearest inner point.
         """
         alpha, beta, inside = self.alpha[:, None], self.beta[:, None], grid.clip(*INSIDE)
         log_density = (alpha - 1.0) * np.log(inside) + (beta - 1.0) * np.log1p(-inside)

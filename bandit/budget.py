@@ -1,4 +1,4 @@
-"""The pacer: holds mean spend to a budget by a price on dollars, and bounds overspend by a purse."""
+"""The pacer: keeps mean spend at a budget by a price on dollars, and bounds overspend by a purse."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ import numpy as np
 from bandit.arrays import Bools, Floats
 
 WINDOW = 100  # requests that the price is solved on
-SOLVE_EVERY = 5
+SOLVE_EVERY = 5  # requests
 PURSE_LIMIT = 16.0  # request-budgets
-PURSE_START = 8.0
+PURSE_START = 8.0  # request-budgets
 PURSE_PULL = 0.2  # how far a full or an empty purse moves the target
-HIGHEST_PRICE = 1000.0  # utility per request-budget; more would change no choice
+HIGHEST_PRICE = 1000.0  # utility per request-budget; a higher price would change no choice
 HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Weighed:
-    """One request as it was weighed: utilities, and dollars in request-budgets, of the eligible arms."""
+class WeighedRequest:
+    """One request in the window: utilities, and dollars in request-budgets, of its eligible arms."""
 
     utilities: Floats
     dollars: Floats
@@ -28,12 +28,12 @@ class Weighed:
 
 @dataclass(slots=True, eq=False)
 class Pacer:
-    """Keeps one stream of requests, such as a replica's share, to `budget_usd` each on average.
+    """Keeps the mean cost of one stream of requests, such as a replica's share, at `budget_usd`.
 
-    Two mechanisms. The price is that at which the last requests, replayed, would have cost the budget. The
-    purse gains one request-budget per request and pays its dollars; an arm that is dearer than the purse and
-    than the budget is barred. Any n requests therefore overspend by at most 16 / n of the budget, as far as
-    dollars are what was expected.
+    There are two mechanisms. The price is the one at which the last requests, replayed, would have cost the
+    budget. The purse gains one request-budget per request and pays the request's dollars; an arm that costs
+    more than the purse and more than the budget is barred. Any n requests therefore overspend by at most
+    16 / n of the budget, if each costs what was expected.
 
     Without a budget the price is 0 and no arm is barred.
 
@@ -44,11 +44,11 @@ class Pacer:
     budget_usd: float | None
     price: float = 0.0
     purse: float = PURSE_START
-    window: deque[Weighed] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    unsolved: int = 0
+    window: deque[WeighedRequest] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    n_since_solved: int = 0
 
     def barred(self, expected_usd: Floats) -> Bools:
-        """Say which arms the purse cannot pay for now, shape (n_arms,); never the cheapest."""
+        """Return which arms the purse cannot pay for now, shape (n_arms,); the cheapest is never barred."""
         if self.budget_usd is None:
             return np.zeros(expected_usd.size, dtype=np.bool_)
         dollars = expected_usd / self.budget_usd
@@ -56,41 +56,41 @@ class Pacer:
         return dollars > max(self.purse, 1.0, cheapest)
 
     def record(self, utilities: Floats, expected_usd: Floats, chosen: int, arms: Sequence[str] = ()) -> None:
-        """Remember one decision and reserve its expected dollars.
+        """Add one decision to the window and reserve its expected dollars.
 
-        Reserving at once keeps the purse honest while many calls are in flight.
+        Reserving at once keeps the purse correct while many calls are in flight.
 
         Args:
             utilities: shape (n_arms,), drawn once per arm, without the price.
             expected_usd: shape (n_arms,).
             chosen: index of the arm that will be called.
-            arms: their names, by which `reprice` knows them.
+            arms: the arms' names, for `reprice`.
         """
         if self.budget_usd is None:
             return
         dollars = expected_usd / self.budget_usd
         self.purse = min(PURSE_LIMIT, self.purse + 1.0 - float(dollars[chosen]))
-        self.window.append(Weighed(utilities, dollars, tuple(arms)))
-        self.unsolved += 1
-        if self.unsolved >= SOLVE_EVERY:
+        self.window.append(WeighedRequest(utilities, dollars, tuple(arms)))
+        self.n_since_solved += 1
+        if self.n_since_solved >= SOLVE_EVERY:
             self._solve()
 
     def reprice(self, arm: str, factor: float) -> None:
-        """Take note at once that an arm's dollars were announced to change by this factor."""
-        for i, weighed in enumerate(self.window):
-            changed = np.array([name == arm for name in weighed.arms], dtype=np.bool_)
+        """Apply an announced change of an arm's price, by this factor, to the window at once."""
+        for i, request in enumerate(self.window):
+            changed = np.array([name == arm for name in request.arms], dtype=np.bool_)
             if changed.any():
-                self.window[i] = replace(weighed, dollars=np.where(changed, factor, 1.0) * weighed.dollars)
+                self.window[i] = replace(request, dollars=np.where(changed, factor, 1.0) * request.dollars)
         if self.window:
             self._solve()
 
     def _solve(self) -> None:
-        self.unsolved = 0
+        self.n_since_solved = 0
         target = 1.0 + PURSE_PULL * (self.purse - PURSE_START) / PURSE_START
         self.price = solve_price(*_stack(self.window), target)
 
     def settle(self, expected_usd: float, cost_usd: float) -> None:
-        """Replace a reservation by what the request did cost, 0 when nothing was billed."""
+        """Replace a reservation by the request's actual cost, 0 if nothing was billed."""
         if self.budget_usd is not None:
             self.purse = min(PURSE_LIMIT, self.purse + (expected_usd - cost_usd) / self.budget_usd)
 
@@ -98,14 +98,14 @@ class Pacer:
 def solve_price(utilities: Floats, dollars: Floats, target: float) -> float:
     """Find the lowest price at which these requests would have cost `target` on average, by bisection.
 
-    Each request takes the arm of largest utilities - price * dollars, so dollars fall as the price rises.
+    Each request goes to the arm of largest utilities - price * dollars, so dollars fall as the price rises.
 
     Args:
         utilities: shape (n_requests, n_arms), minus infinity for an arm that was not eligible.
         dollars: shape (n_requests, n_arms), in the unit of target.
 
     Returns:
-        At least 0; the highest price where even the cheapest arms cost more than the target.
+        At least 0; HIGHEST_PRICE if even the cheapest arms cost more than the target.
     """
 
     def mean_dollars(price: float) -> float:
@@ -121,11 +121,11 @@ def solve_price(utilities: Floats, dollars: Floats, target: float) -> float:
     return high
 
 
-def _stack(window: deque[Weighed]) -> tuple[Floats, Floats]:
-    """Line up requests whose eligible arms differ in number."""
-    shape = len(window), max(weighed.utilities.size for weighed in window)
+def _stack(window: deque[WeighedRequest]) -> tuple[Floats, Floats]:
+    """Pad the requests to the largest number of eligible arms, and stack them."""
+    shape = len(window), max(request.utilities.size for request in window)
     utilities, dollars = np.full(shape, -np.inf), np.zeros(shape)
-    for row, weighed in enumerate(window):
-        utilities[row, : weighed.utilities.size] = weighed.utilities
-        dollars[row, : weighed.dollars.size] = weighed.dollars
+    for row, request in enumerate(window):
+        utilities[row, : request.utilities.size] = request.utilities
+        dollars[row, : request.dollars.size] = request.dollars
     return utilities, dollars

@@ -1,8 +1,8 @@
-"""The history of one arm: a fold over its feedback, in commit order, that notices when the arm changes.
+"""The history of one arm: a fold over its feedback, in commit order, that detects when the arm changes.
 
     history' = learn(history, rating)
 
-Sums stay sums: late, revised and withdrawn feedback adds to, or takes from, whatever its decision counts in.
+Late, revised and withdrawn feedback only adds to, or subtracts from, the sums that its decision counts in.
 Only the two cumulative statistics depend on the order, so the log in commit order gives the same history.
 """
 
@@ -13,16 +13,16 @@ import numpy as np
 from bandit.evidence import MICRO_GRAIN
 from bandit.experts import N_EXPERTS
 
-N_PREDICTIONS = N_EXPERTS + 1  # each opinion, and their mixture
-LARGEST_SHOCK = 3.0  # standard deviations of one surprise that count
-DRIFT = 0.5  # of them that a surprise must exceed to speak of a change
-ALARM = 14.0
-BEGINNING = -np.inf
+N_PREDICTIONS = N_EXPERTS + 1  # each expert, and their mixture
+LARGEST_SHOCK = 3.0  # standard deviations at which one surprise is clipped
+DRIFT = 0.5  # standard deviations that the CUSUM subtracts from each surprise
+ALARM = 14.0  # value of the CUSUM above which the arm has changed
+BEGINNING = -np.inf  # start of an arm's first epoch
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A reward in [0, 1], and how far it is trusted."""
+    """A reward in [0, 1], and its weight."""
 
     reward: float
     weight: float = 1.0
@@ -30,18 +30,19 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """One feedback on one decision that this arm answered, with what the decision had logged.
+    """One feedback event on one decision that this arm answered, with what the decision logged.
 
     Args:
-        decided_at: when, in seconds since any moment; later decisions have larger ones.
-        n_rated: the tenant's rated requests, of all arms, when it was decided.
-        n_changes: the arm's, when it was decided: a prediction from before a change says nothing of another.
-        predicted: expected reward by each opinion and by their mixture; None where nothing was weighed, and
-            of implicit signals, which then are in the tallies only.
-        deviation: standard deviation expected of the reward around the mixture's prediction.
-        score: what was said; None withdraws.
-        replaces: what stood before, if anything did.
-        is_first: whether nobody ever scored this arm for this decision before.
+        decided_at: time of the decision, in seconds since any fixed moment.
+        n_rated: the tenant's rated requests, of all arms, at the decision.
+        n_changes: the arm's changes at the decision: a prediction from before a change does not test the
+            arm after it.
+        predicted: reward that each expert and their mixture predicted; None if no prediction was logged, and
+            for implicit signals, which only count in the sums.
+        deviation: predicted standard deviation of the reward around the mixture's prediction.
+        score: the new score; None withdraws the earlier one.
+        replaces: the score that counted before, if any.
+        is_first: whether this arm's answer to this decision was never scored before.
     """
 
     decided_at: float
@@ -56,7 +57,7 @@ class Rating:
 
 @dataclass(frozen=True, slots=True)
 class RatedSums:
-    """Weight and weighted rewards of rated requests; kept in grains, so that adding is exact in any order."""
+    """Weight and weighted rewards of rated requests, in whole grains: sums are exact in any order."""
 
     n: float = 0.0
     reward_sum: float = 0.0
@@ -74,7 +75,7 @@ class RatedSums:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Decisions made after `started_at`, and what was said of them."""
+    """The decisions made after `started_at`, and their ratings."""
 
     started_at: float = BEGINNING
     rated: RatedSums = RatedSums()
@@ -85,7 +86,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of the CUSUM: its statistic, and the epoch that begins where it last stood at 0."""
+    """One side of the CUSUM: its statistic, and the epoch that begins where it was last 0."""
 
     statistic: float = 0.0
     since: Epoch = Epoch()
@@ -97,16 +98,16 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class ArmHistory:
-    """What a service keeps of one arm of one tenant.
+    """The history of one arm of one tenant.
 
     Args:
-        epoch: since the last change; what was said of earlier decisions no longer counts.
-        n_changes: noticed so far.
+        epoch: since the last change; ratings of earlier decisions no longer count.
+        n_changes: changes detected so far.
         n_predicted: weight of rated requests with a logged prediction.
         squared_errors: per prediction, sum of weight (reward - predicted)^2.
         rise, fall: the two sides of the CUSUM.
-        newest: `decided_at` of the latest decision that was rated.
-        n_rated: the tenant's rated requests when that was decided.
+        newest: `decided_at` of the latest rated decision.
+        n_rated: the tenant's rated requests at that decision.
         is_fallen: whether the last change was for the worse.
     """
 
@@ -122,7 +123,7 @@ class ArmHistory:
 
 
 def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
-    """Count one feedback; open a new epoch when the arm's rewards have drifted from what was expected.
+    """Add one feedback event; start a new epoch if the arm's rewards have drifted from the predictions.
 
     Raises:
         ValueError: the number of predictions is wrong, or the deviation is not above 0.
@@ -142,11 +143,11 @@ def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
     )
     if rating.predicted is None:
         return counted
-    was, now = (_squares(rating.predicted, score) for score in (rating.replaces, rating.score))
+    old, new = (_squares(rating.predicted, score) for score in (rating.replaces, rating.score))
     counted = replace(
         counted,
         n_predicted=history.n_predicted + change.n,
-        squared_errors=tuple(s + b - a for s, a, b in zip(history.squared_errors, was, now, strict=True)),
+        squared_errors=tuple(s + b - a for s, a, b in zip(history.squared_errors, old, new, strict=True)),
     )
     if rating.score is None or not rating.is_first or rating.n_changes != history.n_changes:
         return counted
@@ -155,7 +156,7 @@ def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
 
 
 def grained(value: float) -> float:
-    """Round to a grain, so that sums of it are exact."""
+    """Round to a whole number of grains, so that sums are exact."""
     return round(value / MICRO_GRAIN) * MICRO_GRAIN
 
 
@@ -171,12 +172,12 @@ def _watch(history: ArmHistory, surprise: float, weight: float) -> ArmHistory:
     if max(rise.statistic, fall.statistic) <= ALARM:
         return replace(history, rise=rise, fall=fall)
     is_fallen = fall.statistic > ALARM
-    afresh = Side(since=Epoch(history.newest))
+    restarted = Side(since=Epoch(history.newest))
     return replace(
         history,
         epoch=fall.since if is_fallen else rise.since,
         n_changes=history.n_changes + 1,
-        rise=afresh,
-        fall=afresh,
+        rise=restarted,
+        fall=restarted,
         is_fallen=is_fallen,
     )

@@ -1,7 +1,7 @@
-"""Ease: how much better or worse than usual any arm does on requests like this one.
+"""Ease: how much better or worse than usual all arms do on requests like this one.
 
-A linear function of the context, fitted to the rewards of all arms together. It predicts and does not choose:
-taken out of the rewards it leaves less noise in what is compared between arms.
+Ease is a linear function of the context, fitted to the rewards of all arms together. It does not change which
+arm is best for a request. Subtracted from the rewards, it removes noise from the comparison of arms.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from scipy import linalg
 
 from bandit.arrays import Floats, Ints, Vectors
 
-N_DIRECTIONS = 24  # principal components of the contexts that it may depend on
-RIDGE = 3.0  # variance of one reward over that of difficulty, as far as it is believed beforehand
-LEAST_RATED = 32  # requests, below which nothing is fitted
-MOST_RATED = 2000  # newest requests that it is fitted to
-ALIKE = 1e-3  # typical distance of contexts from their mean, below which nothing tells them apart
-GROWTH = 0.25  # of the rated requests, after which it is worth fitting again
+N_DIRECTIONS = 24  # principal components of the contexts that ease depends on
+RIDGE = 3.0  # prior ratio of the variance of one reward to the variance of ease
+LEAST_RATED = 32  # rated requests that the first fit needs
+MOST_RATED = 2000  # newest rated requests that ease is fitted to
+ALIKE = 1e-3  # typical distance of contexts from their mean below which the slope is 0
+GROWTH = 0.25  # growth of the rated requests after which ease is fitted again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ease:
-    """d(x) = (x - centre) . slope, in units of reward, above 0 where requests are easier than usual.
+    """ease(x) = (x - centre) . slope, in units of reward, above 0 where requests are easier than usual.
 
     Args:
         centre: shape (d,), mean context.
@@ -34,17 +34,16 @@ class Ease:
 
     @classmethod
     def fit(cls, contexts: Vectors, group: Ints, rewards: Floats, weights: Floats) -> Self:
-        """Fit it to rated requests.
+        """Fit ease to rated requests.
 
             r_i = g_{group i} + f_i . beta + noise,   beta ~ N(0, 1 / RIDGE),   |f_i|^2 = 1 on average
 
         where f_i are the coordinates of context i along the 24 directions in which the contexts differ most.
-        Each group has a level of its own, about which nothing is assumed, so that what is learned never rests
-        on one arm being better than another.
+        Each group has a free level g of its own, so that differences between arms do not enter the slope.
 
         Args:
-            contexts: shape (n, d), n >= 2; where all are alike the slope is 0.
-            group: shape (n,), whatever has a level of its own: an arm, or an arm before it changed.
+            contexts: shape (n, d), n >= 2; if all are alike, the slope is 0.
+            group: shape (n,), index of what has a level of its own: an arm, or an arm before it changed.
             rewards: shape (n,), in [0, 1].
             weights: shape (n,), above 0.
 
@@ -70,17 +69,17 @@ class Ease:
         return cls(centre=centre, slope=directions @ beta / scale)
 
     def at(self, contexts: Vectors) -> Floats:
-        """Ease at contexts of shape (n, d) or (d,); shape (n,) or ()."""
+        """Compute ease at contexts of shape (n, d) or (d,); shape (n,) or ()."""
         return np.asarray((contexts - self.centre) @ self.slope, dtype=np.float64)
 
 
 def is_due(n_rated: float, n_fitted: float) -> bool:
-    """Say whether enough was rated since the last fit, when there were `n_fitted` ratings."""
+    """Return whether enough requests were rated since the last fit, which used `n_fitted` of them."""
     return n_rated >= max(LEAST_RATED, n_fitted + GROWTH * min(n_fitted, MOST_RATED))
 
 
 def _principal(deviations: Vectors, k: int) -> Floats:
-    """The k directions of largest variance, shape (d, k)."""
+    """Return the k directions of largest variance, shape (d, k)."""
     d = deviations.shape[1]
     k = min(k, d)
     _, vectors = linalg.eigh(deviations.T @ deviations, subset_by_index=(d - k, d - 1))
@@ -88,7 +87,7 @@ def _principal(deviations: Vectors, k: int) -> Floats:
 
 
 def _within(values: Floats, group: Ints, weights: Floats) -> Floats:
-    """Values minus the weighted mean of their group; values: shape (n, k)."""
+    """Return values minus the weighted mean of their group; values: shape (n, k)."""
     _, member = np.unique(group, return_inverse=True)
     total = np.bincount(member, weights)
     sums = np.zeros((total.size, values.shape[1]))

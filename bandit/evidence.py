@@ -8,8 +8,9 @@ from bandit.arrays import Floats, Ints
 from bandit.knobs import Knobs
 
 SECONDS_PER_DAY = 86_400.0
-# Sums are kept in whole grains, powers of two, so that adding and taking away are exact in floating point and
-# every order of arrival gives the same bits: up to 8e9 rewards or seconds, and 8e6 dollars, per arm.
+# Sums are whole numbers of grains, which are powers of two. So additions and subtractions are exact in
+# floating point, and every order of arrival gives the same bits: up to 8e9 rewards or seconds, and 8e6
+# dollars, per arm.
 MICRO_GRAIN = 2.0**-20
 NANO_GRAIN = 2.0**-30
 GRAINS = np.array([[MICRO_GRAIN], [MICRO_GRAIN], [MICRO_GRAIN], [NANO_GRAIN], [MICRO_GRAIN]])  # of `Sums`
@@ -17,14 +18,14 @@ GRAINS = np.array([[MICRO_GRAIN], [MICRO_GRAIN], [MICRO_GRAIN], [NANO_GRAIN], [M
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sums:
-    """Evidence on each arm. It only ever adds; withdrawing is subtracting what was added.
+    """Evidence on each arm. It is added; a withdrawal subtracts what was added.
 
     Args:
-        n: shape (n_arms,), rated requests, each counting with its reward's weight.
+        n: shape (n_arms,), rated requests, each with the weight of its reward.
         reward_sum: shape (n_arms,), weight times reward.
         n_outcomes: shape (n_arms,), finished calls, rated or not.
-        cost_usd_sum: shape (n_arms,), their dollars.
-        latency_s_sum: shape (n_arms,), their seconds.
+        cost_usd_sum: shape (n_arms,), dollars of these calls.
+        latency_s_sum: shape (n_arms,), seconds of these calls.
     """
 
     n: Floats
@@ -34,8 +35,8 @@ class Sums:
     latency_s_sum: Floats
 
     def __post_init__(self) -> None:
-        given = self.n, self.reward_sum, self.n_outcomes, self.cost_usd_sum, self.latency_s_sum
-        grained = np.rint(np.array(given, dtype=np.float64) / GRAINS) * GRAINS
+        columns = self.n, self.reward_sum, self.n_outcomes, self.cost_usd_sum, self.latency_s_sum
+        grained = np.rint(np.array(columns, dtype=np.float64) / GRAINS) * GRAINS
         for field, values in zip(fields(self), grained, strict=True):
             object.__setattr__(self, field.name, values)
 
@@ -45,21 +46,21 @@ class Sums:
 
     @classmethod
     def rating(cls, n_arms: int, arm: int, reward: float, weight: float = 1.0) -> "Sums":
-        """Give what one rated request adds."""
+        """Return the sums of one rated request."""
         if not (0 <= reward <= 1 and weight >= 0):
             raise ValueError(f"reward must be in [0, 1] and weight at least 0, got {reward} and {weight}")
-        one = _one_hot(n_arms, arm)
-        nothing = np.zeros(n_arms)
-        return cls(weight * one, weight * reward * one, nothing, nothing, nothing)
+        one_hot = _one_hot(n_arms, arm)
+        zeros = np.zeros(n_arms)
+        return cls(weight * one_hot, weight * reward * one_hot, zeros, zeros, zeros)
 
     @classmethod
     def outcome(cls, n_arms: int, arm: int, cost_usd: float, latency_s: float) -> "Sums":
-        """Give what one finished call adds."""
+        """Return the sums of one finished call."""
         if not (cost_usd >= 0 and latency_s >= 0):
             raise ValueError(f"cost_usd and latency_s must be at least 0, got {cost_usd} and {latency_s}")
-        one = _one_hot(n_arms, arm)
-        nothing = np.zeros(n_arms)
-        return cls(nothing, nothing, one, cost_usd * one, latency_s * one)
+        one_hot = _one_hot(n_arms, arm)
+        zeros = np.zeros(n_arms)
+        return cls(zeros, zeros, one_hot, cost_usd * one_hot, latency_s * one_hot)
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -68,7 +69,7 @@ class Sums:
         return Sums(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(self)))
 
     def repriced(self, factor: Floats) -> "Sums":
-        """Give the sums as if every call had been billed at announced new prices; factor: shape (n_arms,)."""
+        """Return the sums as if every call had been billed at the new prices; factor: shape (n_arms,)."""
         return replace(self, cost_usd_sum=self.cost_usd_sum * factor)
 
 
@@ -77,13 +78,13 @@ class Neighbours:
     """Past requests near one query, in any order; every array has shape (k,).
 
     Args:
-        arm: index of the arm that answered, among the arms of the decision at hand.
+        arm: index of the arm that answered, among the arms of this decision.
         similarity: cosine to the query, in [-1, 1].
-        age_s: seconds since then.
-        reward: in [0, 1]; anything finite where the weight is 0.
-        cost_usd, latency_s: what the answer took.
-        weight: trust in the reward; 0 for a request nobody rated.
-        difficulty: of that request, as known now, in reward; 0 where nothing is known of it.
+        age_s: seconds since the past request.
+        reward: in [0, 1]; any finite number where the weight is 0.
+        cost_usd, latency_s: of the answer.
+        weight: of the reward; 0 for a request without a rating.
+        ease: of the past request, by today's fit, in reward; 0 where unknown.
     """
 
     arm: Ints
@@ -106,13 +107,13 @@ class Neighbours:
 
 
 def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
-    """Weigh each neighbour by its similarity: max(cosine, 0), nothing for those that do not count.
+    """Weigh each neighbour by its similarity: max(cosine, 0), and 0 for neighbours that do not count.
 
-    A broad kernel, on purpose: with a sharp one, or a high threshold, most queries have no neighbour.
+    The kernel is broad because with a sharp one, or a high threshold, most queries have no neighbour.
 
     Returns:
-        Shape (k,), in [0, 1]; 0 below the similarity threshold, beyond the recency limit, and past the
-        `max_similar_requests` most similar of the rest.
+        Shape (k,), in [0, 1]; 0 below the similarity threshold, beyond the recency limit, and after the
+        `max_similar_requests` most similar of the others.
     """
     counts = (neighbours.similarity >= knobs.similarity_threshold) & (
         neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY
@@ -125,6 +126,6 @@ def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
 
 
 def _one_hot(n_arms: int, arm: int) -> Floats:
-    one = np.zeros(n_arms)
-    one[arm] = 1.0
-    return one
+    one_hot = np.zeros(n_arms)
+    one_hot[arm] = 1.0
+    return one_hot

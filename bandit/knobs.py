@@ -6,28 +6,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """What an operator may turn. Defaults are what recorded outcomes support.
+    """The learner's settings that an operator can change. The defaults come from recorded outcomes.
 
     Raises:
-        ValueError: a value breaks the rule written beside it.
+        ValueError: a value is out of its range.
     """
 
     feedback_weight: float = 0.6  # of quality in the utility
     latency_weight: float = 0.2  # of speed
     cost_weight: float = -0.2  # of dollars, scaled among the eligible arms
-    exploration_rate: float = 0.0  # how often an arm other than the sampled best is tried
+    exploration_rate: float = 0.0  # share of requests that try an arm other than the sampled best
     propensity_floor: float = 0.0002  # least probability of an eligible arm
     similarity_threshold: float = 0.0  # cosine below which a past request is no neighbour
-    max_similar_requests: int = 100
-    recency_days: float = 30.0
+    max_similar_requests: int = 100  # neighbours that count
+    recency_days: float = 30.0  # age above which a past request is no neighbour
     min_similar_requests: int = 5  # with fewer neighbours only global evidence counts
-    min_confidence_score: float = 0.1  # arms with a lower mean reward leave the answer to the default arm
-    optimistic_prior: float = (
-        0.8  # level of rewards before any came in; arms of unknown quality start from it
-    )
+    min_confidence_score: float = 0.1  # below this mean reward the default arm replaces an arm
+    optimistic_prior: float = 0.8  # level of rewards before the first; arms of unknown quality start from it
     optimistic_prior_mass: float = 10.0  # in observations
     exploration_bonus: float = 0.0  # added to the reward of an arm without evidence
-    min_requests_for_global: float = 10.0  # rated requests after which that bonus is gone
+    min_requests_for_global: float = 10.0  # rated requests after which the bonus is 0
     budget_usd_per_request: float | None = None
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Off-policy evaluation: what another policy would have brought, from this one's log.
+"""Off-policy evaluation: a policy's value, estimated from another policy's log.
 
-Each estimator gives one term per round. Their mean is the candidate's value on requests like these, had they
-come when these did; their spread gives the interval.
+Each estimator gives one term per round. The mean of the terms is the candidate's value on requests like
+these, at the times when these came. The spread of the terms gives the interval.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ import numpy as np
 
 from bandit.arrays import Floats, Ints
 
-LARGEST_WEIGHT = 20.0  # a choice that the candidate makes more than so many times as often has no support
-LARGEST_LOST = 0.002  # share of the candidate's choices without support, from which on nothing is said
+LARGEST_WEIGHT = 20.0  # a choice that the candidate makes more than 20 times as often has no support
+LARGEST_LOST = 0.002  # largest share of the candidate's choices without support that allows an estimate
 LEAST_EFFECTIVE_N = 200.0
 LEAST_EFFECTIVE_SHARE = 0.01  # of the rounds
 NORMAL_975 = 1.959964  # quantile of the normal distribution
@@ -28,7 +28,7 @@ class Estimate:
 
     @classmethod
     def of(cls, terms: Floats, least_variance: float = 0.0) -> "Estimate":
-        """Summarise one term per round, shape (n,); `least_variance` is what a term has at the least."""
+        """Summarise one term per round, shape (n,); `least_variance` bounds a term's variance from below."""
         variance = max(float(terms.var()), least_variance)
         return cls(float(terms.mean()), float(np.sqrt(variance / terms.size)))
 
@@ -45,15 +45,15 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlap:
-    """How the candidate's probabilities lie to those that were logged; arrays have shape (n,).
+    """The candidate's probabilities compared with the logged ones; arrays have shape (n,).
 
-    Support and effective size follow from the probabilities of all arms, whatever was drawn: a log in which
-    no rare choice happened to be drawn does not look better for it.
+    Support and effective size follow from the probabilities of all arms, not from the arms drawn. So a log
+    in which by chance no rare choice was drawn does not look better.
 
     Args:
         weight: candidate's over logged probability of the arm drawn; 0 where that choice has no support.
-        kept: the candidate's probability of choices with support, which is the weight's expectation.
-        square: the weight's expected square.
+        kept: the candidate's probability of choices with support, which is the expected weight.
+        square: the expected square of the weight.
     """
 
     weight: Floats
@@ -70,7 +70,7 @@ class Overlap:
             arm: shape (n,), drawn.
 
         Raises:
-            ValueError: shapes differ, the log is empty, or an arm was drawn against its probability of 0.
+            ValueError: shapes differ, the log is empty, or an arm of logged probability 0 was drawn.
         """
         if propensities.shape != target.shape or propensities.shape[:1] != arm.shape:
             raise ValueError("propensities, target and arm differ in shape")
@@ -96,21 +96,21 @@ class Overlap:
 
     @property
     def is_enough(self) -> bool:
-        """Whether intervals from this log hold what they promise."""
+        """Whether this log supports the candidate well enough for its intervals to be valid."""
         least = max(LEAST_EFFECTIVE_N, LEAST_EFFECTIVE_SHARE * self.kept.size)
         return self.lost <= LARGEST_LOST and self.effective_n >= least
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
-    """One outcome as it was foretold before each round; arrays have shape (n,).
+    """One outcome as predicted before each round; arrays have shape (n,).
 
     Args:
-        drawn: foretold of the arm drawn.
-        target, logging: foretold of the candidate's choice, and of the logging policy's.
+        drawn: predicted for the arm drawn.
+        target, logging: predicted for the candidate's choice, and for the logging policy's.
         noise: variance of the drawn arm's outcome, up to a factor common to all.
-        noise_moved, square_moved: expected (w - 1)^2 times that variance, and times the square of what was
-            foretold: what the draw alone adds to the spread of a difference.
+        noise_moved, square_moved: expected (w - 1)^2 times that variance, and times the squared prediction:
+            the part of the spread of a difference that comes from the draw alone.
     """
 
     drawn: Floats
@@ -124,7 +124,7 @@ class Forecast:
     def of(
         cls, propensities: Floats, target: Floats, arm: Ints, predicted: Floats, noise: Floats
     ) -> "Forecast":
-        """Sum up what was foretold; every array but `arm` has shape (n, n_arms)."""
+        """Summarise predictions; every array but `arm` has shape (n, n_arms)."""
         moved = (_supported_ratio(propensities, target) - 1.0) ** 2 * propensities
         return cls(
             drawn=_drawn(predicted, arm),
@@ -140,7 +140,7 @@ Columns = TypeVar("Columns", Overlap, Forecast)
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
-    """Put the rounds of several parts one after the other."""
+    """Concatenate the rounds of several parts."""
     kind = type(parts[0])
     columns = ([getattr(part, field.name) for part in parts] for field in fields(kind))
     return kind(*(np.concatenate(column) for column in columns))
@@ -148,21 +148,21 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the candidate would have brought by one estimator, and how much more than what was logged."""
+    """The candidate's value by one estimator, and its difference to the log's."""
 
     candidate: Estimate
     difference: Estimate
 
 
 def compare(outcomes: Floats, overlap: Overlap, forecast: Forecast) -> dict[str, Comparison]:
-    """Estimate by each of the three estimators.
+    """Estimate the candidate's value by each of the three estimators.
 
-    A candidate that differs from the log in rare choices only is judged by the few rounds that drew one. In a
-    log where none did, the terms of the difference spread too little, so their variance counts for at least
+    A candidate that differs from the log only in rare choices is judged by the few rounds that drew one. If
+    the log has no such round, the terms of the difference spread too little. So their variance is at least
 
         mean(sum_a p_a (w_a - 1)^2 k g_a),    k = sum (y - q)^2 / sum g
 
-    with g_a the foretold noise of arm a's outcome; for plain IPS, whose terms swing with the whole outcome,
+    with g_a the predicted noise of arm a's outcome. For plain IPS, whose terms vary with the whole outcome,
     q_a^2 is added to k g_a.
 
     Args:
@@ -183,12 +183,12 @@ def compare(outcomes: Floats, overlap: Overlap, forecast: Forecast) -> dict[str,
 
 
 def ips(outcomes: Floats, overlap: Overlap) -> Floats:
-    """Give the terms of inverse propensity scoring, shape (n,).
+    """Compute the terms of inverse propensity scoring, shape (n,).
 
         v = sum(w * y) / sum(E w)
 
-    E w is 1 where every choice has support; choices without it count as the others on average. The policy's
-    own log gives the plain mean.
+    E w is 1 if every choice has support; a choice without support counts like the mean of the others. The
+    policy's own log gives the plain mean.
 
     Source: Horvitz & Thompson (1952), A Generalization of Sampling Without Replacement, JASA 47.
     """
@@ -198,11 +198,12 @@ def ips(outcomes: Floats, overlap: Overlap) -> Floats:
 
 
 def snips(outcomes: Floats, overlap: Overlap) -> Floats:
-    """Give the terms of self-normalised inverse propensity scoring, shape (n,).
+    """Compute the terms of self-normalised inverse propensity scoring, shape (n,).
 
         v = sum(w * y) / sum(w)
 
-    Biased by O(1/n) but within the observed outcomes, unlike plain IPS. The spread is the delta method's.
+    Biased by O(1/n), but within the range of the observed outcomes, unlike plain IPS. The spread is the
+    delta method's.
 
     Source: Swaminathan & Joachims (2015), The Self-Normalized Estimator for Counterfactual Learning, NeurIPS.
     """
@@ -212,12 +213,12 @@ def snips(outcomes: Floats, overlap: Overlap) -> Floats:
 
 
 def doubly_robust(outcomes: Floats, overlap: Overlap, forecast: Forecast) -> Floats:
-    """Give the terms of predictions corrected by what the log shows of their error, shape (n,).
+    """Compute the terms of the doubly robust estimator, shape (n,): predictions plus their weighted errors.
 
         v = mean(q_pi + w * (y - q))
 
-    Unbiased whatever the predictions are, if they were made without the round's own outcome and every choice
-    has support; choices without it count as foretold. Good predictions narrow it.
+    Unbiased for any predictions, if they were made without the round's own outcome and every choice has
+    support; a choice without support counts as predicted. Good predictions narrow the interval.
 
     Source: Dudik, Langford & Li (2011), Doubly Robust Policy Evaluation and Learning, ICML 28; for choices
     without support, Wang, Agarwal & Dudik (2017), Optimal and Adaptive Off-policy Evaluation, ICML 34.
@@ -226,7 +227,7 @@ def doubly_robust(outcomes: Floats, overlap: Overlap, forecast: Forecast) -> Flo
 
 
 def _supported_ratio(propensities: Floats, target: Floats) -> Floats:
-    """Candidate's over logged probability, 0 where that choice has no support."""
+    """Divide the candidate's by the logged probability; 0 where that choice has no support."""
     supported = (target <= LARGEST_WEIGHT * propensities) & (propensities > 0)
     return np.divide(target, propensities, out=np.zeros_like(target), where=supported)
 

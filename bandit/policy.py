@@ -50,7 +50,7 @@ def draw(probabilities: Floats, rng: np.random.Generator) -> Choice:
 
 @dataclass(frozen=True, slots=True)
 class Holdout:
-    """A share of requests that one arm answers whatever the policy says, to compare the others with.
+    """A share of requests that one arm answers regardless of the policy, to compare routing with it.
 
     Args:
         share: of requests, in [0, 1].
@@ -61,15 +61,16 @@ class Holdout:
     arm: int
 
     def mix(self, probabilities: Floats) -> Floats:
-        """Give the arm the share; what is left keeps the policy's odds. A share of 0 changes nothing."""
+        """Scale the policy's probabilities by 1 - share and add the share to the arm."""
         mixed = (1 - self.share) * probabilities
         mixed[self.arm] += self.share
         return mixed
 
     def contains(self, choice: Choice, mixed: Floats) -> bool:
-        """Say whether a draw from the mixture fell into the share: it begins the arm's interval.
+        """Return whether a draw from the mixture fell into the share, the first part of the arm's interval.
 
-        One number decides both, so the draw can be repeated, and the share is independent of the policy.
+        One number decides both the arm and the share, so that the draw can be repeated. The share does not
+        depend on the policy.
         """
         edges = np.append(0.0, mixed.cumsum())
         is_within = choice.uniform * edges[-1] < edges[self.arm] + self.share
@@ -77,19 +78,19 @@ class Holdout:
 
 
 def stay(probabilities: Floats, utilities: Floats, incumbent: int, switching_cost: float) -> Floats:
-    """Leave the chances of arms that do not gain more than the toll over the held one to the held one.
+    """Give the incumbent the probability of arms that do not beat it by more than the switching cost.
 
-    An arm that clears the toll keeps its chance, so what is drawn has an exact propensity; where none does,
-    the held arm has probability 1 and no lot is needed.
+    An arm that exceeds the switching cost keeps its probability, so the propensity of the draw is exact. If
+    no arm exceeds it, the incumbent has probability 1 and no draw is needed.
     """
-    clears = utilities - utilities[incumbent] > switching_cost
-    kept = np.where(clears, probabilities, 0.0)
-    kept[incumbent] = 1.0 - kept.sum()
-    return kept
+    exceeds = utilities - utilities[incumbent] > switching_cost
+    result = np.where(exceeds, probabilities, 0.0)
+    result[incumbent] = 1.0 - result.sum()
+    return result
 
 
 def without(probabilities: Floats, tried: Sequence[int]) -> Floats:
-    """Renormalise over the arms not tried yet; evenly where the policy gave none of them a chance.
+    """Renormalise over the arms not tried yet; evenly if the policy gave none of them a probability.
 
     Raises:
         ValueError: every arm was tried.
@@ -98,21 +99,21 @@ def without(probabilities: Floats, tried: Sequence[int]) -> Floats:
     remaining[list(tried)] = False
     if not remaining.any():
         raise ValueError("every arm was tried")
-    kept = np.where(remaining, probabilities, 0.0)
-    if kept.sum() == 0:
-        kept = remaining.astype(np.float64)
-    return kept / float(kept.sum())
+    result = np.where(remaining, probabilities, 0.0)
+    if result.sum() == 0:
+        result = remaining.astype(np.float64)
+    return result / float(result.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThompsonPolicy:
-    """Choose each arm as often as its sampled utility is the largest.
+    """Choose each arm with the probability that its sampled utility is the largest.
 
     Args:
         knobs: the learner's.
         price: of a request-budget of dollars, in utility.
         barred: shape (n_arms,), arms that the budget rules out for this request.
-        default_arm: index of the arm that answers where confidence is missing, if it is eligible.
+        default_arm: index of the arm that replaces arms without confidence; None: it is not eligible.
     """
 
     knobs: Knobs
@@ -124,18 +125,18 @@ class ThompsonPolicy:
         return self.weigh(beliefs, utility_terms(beliefs, self.knobs, self.price))
 
     def weigh(self, beliefs: Beliefs, terms: UtilityTerms) -> Floats:
-        """Give the probabilities where the terms are already known."""
+        """Compute the probabilities from known utility terms."""
         return self.adjusted(self.chances(beliefs, terms), beliefs)
 
     def chances(self, beliefs: Beliefs, terms: UtilityTerms) -> Floats:
-        """Give the probability that each arm's sampled utility is the largest, shape (n_arms,)."""
+        """Compute the probability that each arm's sampled utility is the largest, shape (n_arms,)."""
         offset = terms.offset
         if self.barred is not None:
             offset = np.where(self.barred, -np.inf, offset)
         return thompson.probabilities(beliefs.posterior, self.knobs.feedback_weight, offset)
 
     def adjusted(self, chances: Floats, beliefs: Beliefs) -> Floats:
-        """Give these chances after exploration, deference to the default arm, and the floor."""
+        """Apply exploration, deference to the default arm, and the floor to these probabilities."""
         allowed = np.ones(chances.size, dtype=np.bool_) if self.barred is None else ~self.barred
         chances = explore(chances, self.knobs.exploration_rate, allowed)
         if self.default_arm is not None and allowed[self.default_arm]:
@@ -145,7 +146,7 @@ class ThompsonPolicy:
 
 
 def explore(probabilities: Floats, rate: float, allowed: Bools) -> Floats:
-    """Try, at this rate, an allowed arm other than the one the probabilities would pick."""
+    """Replace the drawn arm, at this rate, by one of the other allowed arms, each equally often."""
     others = np.count_nonzero(allowed) - 1
     if others == 0 or rate == 0:
         return probabilities
@@ -154,20 +155,20 @@ def explore(probabilities: Floats, rate: float, allowed: Bools) -> Floats:
 
 def defer(probabilities: Floats, confident: Bools, default_arm: int) -> Floats:
     """Move the probability of arms without confidence to the default arm."""
-    kept = np.where(confident, probabilities, 0.0)
-    kept[default_arm] += probabilities[~confident].sum()
-    return kept
+    result = np.where(confident, probabilities, 0.0)
+    result[default_arm] += probabilities[~confident].sum()
+    return result
 
 
 def lift(probabilities: Floats, floor: float, allowed: Bools) -> Floats:
-    """Raise every allowed arm to the floor, 1 / n_allowed at most; those above it pay in proportion.
+    """Raise every allowed arm to the floor, at most 1 / n_allowed; the arms above it pay in proportion.
 
-    Lifting only the arms below wastes less than mixing in a uniform share.
+    Raising only the arms below the floor wastes less than a uniform share of exploration.
     """
     least = np.where(allowed, min(floor, 1 / np.count_nonzero(allowed)), 0.0)
     lifted = np.maximum(probabilities, least)
     total = float(lifted.sum())
     room = lifted - least
-    if total <= 1.0 or not room.any():  # nobody is below the floor, or everybody is at it
+    if total <= 1.0 or not room.any():  # no arm is below the floor, or all are at it
         return lifted * (1.0 / total)
     return least + room * (1.0 - (total - 1.0) / float(room.sum()))

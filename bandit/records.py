@@ -1,4 +1,4 @@
-"""What the histories say of the arms at hand, as arrays."""
+"""The arms' histories as arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from bandit.arrays import Floats, Ints
 from bandit.drift import N_PREDICTIONS, ArmHistory
 from bandit.evidence import Sums
 
-PRIOR_KEPT = 0.1  # what the prior still counts after a change; evidence from before it counts nothing
-FADE = 0.001  # of a fallen arm's evidence, per request of the tenant since the arm was last rated
+PRIOR_KEPT = 0.1  # share of the prior's mass after a change; evidence from before the change does not count
+FADE = 0.001  # share of a fallen arm's evidence lost per rated request of the tenant while the arm is idle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,12 +19,12 @@ class ArmRecords:
 
     Args:
         n: rated requests since the arm last changed.
-        reward_sum: their rewards, likewise, without what the difficulty of those requests brought.
-        n_changes: noticed so far; to be logged.
+        reward_sum: their rewards minus their ease.
+        n_changes: changes detected so far; logged.
         prior_kept: factor on the prior's mass.
-        epoch_age_s: seconds since the current epoch began; infinite where nothing ever changed.
+        epoch_age_s: seconds since the current epoch began; infinite if the arm never changed.
         n_predicted: rated requests in the squared errors.
-        squared_errors: shape (n_predictions, n_arms), of each opinion and, last, of their mixture.
+        squared_errors: shape (n_predictions, n_arms), of each expert and, last, of their mixture.
     """
 
     n: Floats
@@ -37,7 +37,7 @@ class ArmRecords:
 
     @classmethod
     def from_sums(cls, sums: Sums) -> "ArmRecords":
-        """Arms of which nothing but sums is known."""
+        """Return the records of arms without a history."""
         n_arms = sums.n.size
         return cls(
             n=sums.n,
@@ -59,21 +59,21 @@ class ArmRecords:
     ) -> "ArmRecords":
         """Read the arms' histories.
 
-        A fallen arm's evidence fades while it is idle, so that it is tried again; one new rating brings all
-        of it back.
+        The evidence of a fallen arm fades while the arm is idle, so that it is tried again. One new rating
+        brings all of it back.
 
         Args:
             histories: one per arm, in order.
-            now: on the clock of their ratings' `decided_at`.
+            now: on the clock of the ratings' `decided_at`.
             n_rated: the tenant's rated requests, of all arms.
-            difficulty_sum: shape (n_arms,), over the rated requests in each arm's epoch; None: 0.
+            ease_sum: shape (n_arms,), ease of the rated requests in each arm's epoch, summed; None: 0.
         """
-        brought = np.zeros(len(histories)) if ease_sum is None else ease_sum
+        ease_sums = np.zeros(len(histories)) if ease_sum is None else ease_sum
         idle = np.array([n_rated - h.n_rated if h.is_fallen else 0.0 for h in histories])
         fresh = (1.0 - FADE) ** np.maximum(idle, 0.0)
         return cls(
             n=fresh * np.array([h.epoch.rated.n for h in histories]),
-            reward_sum=fresh * (np.array([h.epoch.rated.reward_sum for h in histories]) - brought),
+            reward_sum=fresh * (np.array([h.epoch.rated.reward_sum for h in histories]) - ease_sums),
             n_changes=np.array([h.n_changes for h in histories], dtype=np.int64),
             prior_kept=np.array([PRIOR_KEPT if h.n_changes else 1.0 for h in histories]),
             epoch_age_s=np.array([now - h.epoch.started_at for h in histories]),

@@ -1,4 +1,4 @@
-"""Thompson sampling: how probable it is that each arm's sampled utility is the largest."""
+"""Thompson sampling: the probability that each arm's sampled utility is the largest."""
 
 import numpy as np
 from scipy import special
@@ -9,12 +9,12 @@ from bandit.beta import Beta
 N_POINTS = 24
 EVEN = np.linspace(0.0, 1.0, 48)
 QUANTILES = np.linspace(0.0, 1.0, N_POINTS)
-REACH = 8.0  # standard deviations; beyond them a Beta has next to nothing
-PILED = 0.5  # pseudo-count below which a Beta has much of its mass right at 0 or 1
+REACH = 8.0  # standard deviations from the mean beyond which a Beta has almost no mass
+PILED = 0.5  # pseudo-count below which a Beta has much of its mass close to 0 or 1
 NEAR_END = np.array([0.0, 1e-9, 1e-7, 1e-5, 1e-4, 1e-3, 0.004, 0.015, 0.05])
 ENDS = np.concatenate([NEAR_END, 1.0 - NEAR_END])
 TINY = 1e-300
-STEEPEST = 3.0  # slope of a cubic, in mean slopes of its cell, up to which it rises all the way
+STEEPEST = 3.0  # largest slope of a monotone cubic at the ends of its cell, in mean slopes of the cell
 
 
 def probabilities(posterior: Beta, weight: float, offset: Floats) -> Floats:
@@ -24,14 +24,14 @@ def probabilities(posterior: Beta, weight: float, offset: Floats) -> Floats:
 
     by quadrature: F and its slope are exact at the points of a grid, and F is a cubic between them. Nothing
     is drawn, so the same beliefs always give the same probabilities. The error is mostly below 1e-4, seldom
-    2e-3; where beliefs pile up at 0 or 1, seldom 8e-3 (`tests/bandit/test_thompson.py`). It makes the choice
-    that much less like Thompson's and no propensity wrong: the arm is drawn from what is returned. Arms 8
-    standard deviations out of contention get exactly 0.
+    2e-3; where beliefs pile up at 0 or 1, seldom 8e-3 (`tests/bandit/test_thompson.py`). The error makes the
+    choice differ that much from Thompson sampling, but every propensity is exact: the arm is drawn from the
+    returned probabilities. Arms 8 standard deviations out of contention get exactly 0.
 
     Args:
         posterior: of each arm's theta.
         weight: of theta in the utility, at least 0.
-        offset: shape (n_arms,), the rest of the utility; minus infinity rules an arm out.
+        offset: shape (n_arms,), the utility without theta; minus infinity rules an arm out.
 
     Returns:
         Shape (n_arms,), sums to 1. With weight 0 the arms of largest offset share it evenly.
@@ -61,7 +61,7 @@ def probabilities(posterior: Beta, weight: float, offset: Floats) -> Floats:
 
 
 def sample(posterior: Beta, weight: float, offset: Floats, rng: np.random.Generator) -> Floats:
-    """Draw one utility per arm, shape (n_arms,): what `probabilities` integrates over."""
+    """Draw one utility per arm, shape (n_arms,), from the distributions that `probabilities` integrates."""
     return weight * rng.beta(posterior.alpha, posterior.beta) + offset
 
 
@@ -70,19 +70,20 @@ def _even(chosen: Bools) -> Floats:
 
 
 def _grid(centre: Floats, spread: Floats, low: float, high: float) -> Floats:
-    """Place points: a third each where the largest utility, and every arm's, would be if they were normal.
+    """Place the points of the grid, a third each by three rules.
 
-    The last third is spread evenly, for posteriors that are nothing like normal.
+    One third follows the distribution of the largest utility, one third that of all arms' utilities, both as
+    if they were normal. The last third is spread evenly, for posteriors that are far from normal.
     """
     ruler = low + (high - low) * EVEN
     below = special.ndtr((ruler - centre[:, None]) / spread[:, None])
-    so_far = EVEN + below.prod(axis=0) + below.mean(axis=0)
-    quantiles = so_far[0] + (so_far[-1] - so_far[0]) * QUANTILES
-    return np.asarray(np.interp(quantiles, so_far, ruler), dtype=np.float64)
+    cumulative = EVEN + below.prod(axis=0) + below.mean(axis=0)
+    quantiles = cumulative[0] + (cumulative[-1] - cumulative[0]) * QUANTILES
+    return np.asarray(np.interp(quantiles, cumulative, ruler), dtype=np.float64)
 
 
 def _with_ends(grid: Floats, rivals: Beta, weight: float, offset: Floats) -> Floats:
-    """Give posteriors that pile up at 0 or 1 points of their own there."""
+    """Add points near 0 and 1 for posteriors that have much of their mass there."""
     piled = np.minimum(rivals.alpha, rivals.beta) < PILED
     if not piled.any():
         return grid
@@ -91,14 +92,14 @@ def _with_ends(grid: Floats, rivals: Beta, weight: float, offset: Floats) -> Flo
 
 
 def _largest(below: Floats, density: Floats, widths: Floats) -> Floats:
-    """Integrate prod_{b != a} F_b dF_a, each F a cubic within a cell, by two nodes of Gauss in each.
+    """Integrate prod_{b != a} F_b dF_a, each F a cubic within a cell, by two Gauss nodes in each cell.
 
-    The outermost cells hold what lies beyond the grid: every F starts at 0 and ends at 1, evenly in them.
+    The outermost cells cover what lies beyond the grid: in them every F rises evenly from 0, or to 1.
 
     Args:
         below: shape (n_arms, n_points), F at the grid.
-        density: likewise, its slope. Where that is too steep for the cell, F would fall again: it is cut.
-        widths: shape (n_points - 1,), of the cells between.
+        density: shape (n_arms, n_points), the slope of F. A slope is cut where F would otherwise fall.
+        widths: shape (n_points - 1,), of the cells between the points.
 
     Source: Fritsch & Carlson (1980), Monotone Piecewise Cubic Interpolation, SIAM J. Numer. Anal. 17.
     """
@@ -119,14 +120,14 @@ def _largest(below: Floats, density: Floats, widths: Floats) -> Floats:
 
 
 def _cubic(nodes: Floats) -> Floats:
-    """Give what makes, of a cell's start, step and slopes at both ends, a cubic and its slope at the nodes.
+    """Return the matrix from a cell's start, step and end slopes to a cubic's values and slopes at the nodes.
 
     Returns:
-        Shape (2 n_nodes, 4): values, then slopes; all of them per width of a cell.
+        Shape (2 n_nodes, 4): values, then slopes, both per width of a cell.
     """
-    t, rest = nodes, 1.0 - nodes
-    values = [np.ones_like(t), t**2 * (3.0 - 2.0 * t), t * rest**2, -(t**2) * rest]
-    slopes = [np.zeros_like(t), 6.0 * t * rest, rest * (1.0 - 3.0 * t), t * (3.0 * t - 2.0)]
+    t, u = nodes, 1.0 - nodes
+    values = [np.ones_like(t), t**2 * (3.0 - 2.0 * t), t * u**2, -(t**2) * u]
+    slopes = [np.zeros_like(t), 6.0 * t * u, u * (1.0 - 3.0 * t), t * (3.0 * t - 2.0)]
     return np.concatenate([np.stack(values, axis=1), np.stack(slopes, axis=1)])
 
 

@@ -11,7 +11,7 @@ from bandit.knobs import Knobs
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UtilityTerms:
-    """What each arm's utility is made of at its expected reward; arrays have shape (n_arms,)."""
+    """The terms of each arm's utility at its expected reward; arrays have shape (n_arms,)."""
 
     quality: Floats
     bonus: Floats
@@ -21,7 +21,7 @@ class UtilityTerms:
 
     @property
     def offset(self) -> Floats:
-        """Everything but quality, the one term that is sampled."""
+        """The sum of all terms but quality, the one term that is sampled."""
         return self.bonus + self.speed + self.cost + self.spend
 
     @property
@@ -30,12 +30,12 @@ class UtilityTerms:
 
 
 def utility_terms(beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> UtilityTerms:
-    """Weigh what is believed of each arm.
+    """Compute the utility terms of each arm from the beliefs.
 
         utility_a = FW (reward_a + bonus_a) + LW speed_a + CW cost_a - price dollars_a / budget
 
-    Speed and cost are scaled into [0, 1] among the arms at hand: cost = dollars / max dollars and
-    speed = 1 - latency / max latency. A weight of 0 takes its term out exactly.
+    Speed and cost are scaled into [0, 1] among these arms: cost = dollars / max dollars and
+    speed = 1 - latency / max latency. A weight of 0 removes its term exactly.
     """
     dollars = beliefs.expected_cost_usd
     budget = knobs.budget_usd_per_request
@@ -49,10 +49,10 @@ def utility_terms(beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> Utility
 
 
 def price_in_utility(usd: float, beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> float:
-    """What dollars on top of an arm's expected ones take from its utility, by the same weights and budget."""
+    """Compute the utility that extra dollars cost an arm, by the same weights and budget."""
     largest, budget = float(beliefs.expected_cost_usd.max()), knobs.budget_usd_per_request
-    of_weight = -knobs.cost_weight * usd / largest if largest > 0 else 0.0
-    return of_weight + (0.0 if budget is None else price * usd / budget)
+    by_weight = -knobs.cost_weight * usd / largest if largest > 0 else 0.0
+    return by_weight + (0.0 if budget is None else price * usd / budget)
 
 
 def _speed(latency_s: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""How far two means are apart, with an interval."""
+"""The difference of two means, with an interval."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from scipy import special
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is known of a sample.
+    """The moments of a sample.
 
     Args:
-        n: how many values.
-        mean: of them.
-        variance: the unbiased estimate of the population's, over n - 1.
+        n: number of values.
+        mean: of the values.
+        variance: unbiased estimate of the population's, over n - 1.
     """
 
     n: int
@@ -23,7 +23,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of two means; the interval from low to high holds the true one as often as the confidence says."""
+    """The difference of two means; [low, high] contains the true one with the given confidence."""
 
     value: float
     low: float
@@ -37,14 +37,14 @@ def difference(first: Sample, second: Sample, confidence: float) -> Difference:
         t: the (1 + confidence) / 2 quantile of Student's t with
            s2^2 / ((v1 / n1)^2 / (n1 - 1) + (v2 / n2)^2 / (n2 - 1)) degrees of freedom
 
-    The samples may differ in size and spread. Of skewed values, such as dollars, a small sample covers a
-    little less than it says.
+    The samples may differ in size and spread. For skewed values, such as dollars, the interval of a small
+    sample covers a little less than the confidence.
 
     Args:
         confidence: in (0, 1).
 
     Raises:
-        ValueError: a sample has fewer than two values, or neither varies: then nothing tells the spread.
+        ValueError: a sample has fewer than two values, or neither sample varies (the spread is unknown).
 
     Source: Welch (1947), The Generalization of "Student's" Problem when Several Different Population
     Variances are Involved, Biometrika 34.

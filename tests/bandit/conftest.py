@@ -1,4 +1,4 @@
-"""Laws are tried on the same examples every time, and none is timed."""
+"""Property tests use the same examples in every run, without a time limit."""
 
 from hypothesis import settings
 

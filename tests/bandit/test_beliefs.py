@@ -53,7 +53,7 @@ def test_neighbours_move_the_arm_they_were_answered_by_as_the_formula_says() -> 
     assert beliefs.posterior.mass.tolist() == pytest.approx([k * mass, k * mass])
 
 
-def test_an_easy_neighbourhood_praises_no_arm_for_what_all_arms_share() -> None:
+def test_an_easy_neighbourhood_raises_no_arm_by_what_all_arms_share() -> None:
     rewards = [0.9] * 40
     shared = believe(
         prior_state_of(replace(a_prior(2), mean=np.array([0.5, 0.5])), Sums.zeros(2)),
@@ -62,9 +62,9 @@ def test_an_easy_neighbourhood_praises_no_arm_for_what_all_arms_share() -> None:
     )
 
     assert shared.ease == pytest.approx(0.4 * 40 / 50)
-    left = 0.4 * 10 / 50
-    praise = [0.375 * left * (n / (n + 5) + n / (n + 20)) for n in (30, 10)]
-    assert shared.local_deviation.tolist() == pytest.approx(praise)
+    remainder = 0.4 * 10 / 50
+    deviations = [0.375 * remainder * (n / (n + 5) + n / (n + 20)) for n in (30, 10)]
+    assert shared.local_deviation.tolist() == pytest.approx(deviations)
 
 
 def test_nearby_dollars_and_seconds_pull_the_expectation_by_twenty_pseudo_observations() -> None:
@@ -76,7 +76,7 @@ def test_nearby_dollars_and_seconds_pull_the_expectation_by_twenty_pseudo_observ
     assert beliefs.expected_latency_s.tolist() == pytest.approx([1.5, 1.0])
 
 
-def test_neighbours_nobody_rated_tell_of_dollars_but_not_of_reward() -> None:
+def test_unrated_neighbours_change_expected_dollars_but_not_reward() -> None:
     unrated = replace(some_neighbours([0] * 20, [1.0] * 20), weight=np.zeros(20))
 
     beliefs = believe(prior_state_of(a_prior(2), Sums.zeros(2)), unrated, Knobs())
@@ -144,7 +144,7 @@ def test_beliefs_are_always_proper(n_arms: int, seed: int) -> None:
     assert np.all(beliefs.expected_cost_usd >= 0)
 
 
-def test_an_unknown_quality_is_taken_with_optimism_and_a_known_one_at_its_mass() -> None:
+def test_an_unknown_quality_starts_optimistic_and_a_known_one_with_its_mass() -> None:
     unknown = np.nan
 
     prior = Prior.of(
@@ -160,16 +160,16 @@ def test_an_unknown_quality_is_taken_with_optimism_and_a_known_one_at_its_mass()
 
 
 @given(seeds, arm_counts)
-def test_known_qualities_draw_together_in_order_and_are_held_more_firmly(seed: int, n_arms: int) -> None:
+def test_known_qualities_shrink_to_their_level_in_order_and_gain_mass(seed: int, n_arms: int) -> None:
     rng = np.random.default_rng(seed)
     quality, mass = np.sort(rng.uniform(size=n_arms)), rng.uniform(0.1, 50.0)
 
-    drawn, held = towards_level(quality, np.full(n_arms, mass))
+    shrunk, new_mass = towards_level(quality, np.full(n_arms, mass))
 
-    assert drawn.mean() == pytest.approx(quality.mean())
-    assert np.all(np.diff(drawn) >= 0)
-    assert np.ptp(drawn) == pytest.approx(np.ptp(quality) * mass / (mass + 20.0))
-    assert np.all((held >= mass * (1 - 1e-9)) & (held <= mass + 20.0))
+    assert shrunk.mean() == pytest.approx(quality.mean())
+    assert np.all(np.diff(shrunk) >= 0)
+    assert np.ptp(shrunk) == pytest.approx(np.ptp(quality) * mass / (mass + 20.0))
+    assert np.all((new_mass >= mass * (1 - 1e-9)) & (new_mass <= mass + 20.0))
 
 
 def test_a_figure_alone_or_of_great_mass_stays_as_it_is() -> None:
@@ -180,20 +180,20 @@ def test_a_figure_alone_or_of_great_mass_stays_as_it_is() -> None:
     assert among_others[0][0] == pytest.approx(0.3, abs=1e-4)
 
 
-def test_drawing_together_is_right_about_qualities_that_scatter_as_it_supposes() -> None:
+def test_shrinking_to_the_level_has_the_predicted_error_if_qualities_scatter_as_assumed() -> None:
     rng = np.random.default_rng(1)
     scatter = 0.1
     quality = 0.7 + scatter * rng.normal(size=(4000, 5))
     figures = quality + scatter * rng.normal(size=(4000, 5))
 
-    drawn, held = zip(*(towards_level(row, np.full(5, 20.0)) for row in figures), strict=True)
+    shrunk, mass = zip(*(towards_level(row, np.full(5, 20.0)) for row in figures), strict=True)
 
-    squared_errors = (np.array(drawn) - quality) ** 2
-    variance = scatter**2 * 20.0 / held[0][0]
+    squared_errors = (np.array(shrunk) - quality) ** 2
+    variance = scatter**2 * 20.0 / mass[0][0]
     assert squared_errors.mean() == pytest.approx(variance, rel=0.05)
 
 
-def test_arms_of_unknown_quality_are_taken_for_a_little_better_than_rewards_so_far() -> None:
+def test_arms_of_unknown_quality_start_a_little_above_the_rewards_so_far() -> None:
     unknown = np.full(2, np.nan)
     sums = replace(Sums.zeros(2), n=np.array([40.0, 5.0]), reward_sum=np.array([16.0, 1.0]))
 
@@ -202,7 +202,7 @@ def test_arms_of_unknown_quality_are_taken_for_a_little_better_than_rewards_so_f
     assert prior.mean.tolist() == pytest.approx([(5 * 0.8 + 10 * 0.4 + 1) / 20 + 0.1] * 2)
 
 
-def test_an_arm_that_joins_others_at_work_gets_a_head_start() -> None:
+def test_a_newcomer_gets_a_head_start() -> None:
     unknown = np.full(2, np.nan)
 
     prior = Prior.of(unknown, unknown, np.ones(2), np.ones(2), Knobs(), is_newcomer=np.array([False, True]))

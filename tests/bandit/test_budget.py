@@ -9,7 +9,7 @@ from tests.bandit.worlds import seeds
 
 
 def spend(pacer: Pacer, n_requests: int, rng: np.random.Generator, costs: Floats) -> Floats:
-    """Run requests whose best utility the pacer's price and purse are set against; give their dollars."""
+    """Run requests under the pacer's price and purse; return their dollars."""
     spent = np.zeros(n_requests)
     for i in range(n_requests):
         utilities = rng.normal(np.linspace(0.4, 0.8, costs.size), 0.1)
@@ -76,7 +76,7 @@ def test_no_stretch_of_requests_overspends_by_more_than_the_purse(seed: int) -> 
 
     balance = np.concatenate([[0.0], np.cumsum(spent / budget - 1.0)])
     worst = (balance - np.minimum.accumulate(balance)).max()
-    # Calls come out up to a tenth dearer than expected, and one such call can be the purse's last.
+    # Calls cost up to a tenth more than expected, and one such call can be the purse's last.
     assert worst <= PURSE_LIMIT * 1.1
     assert 0.85 * budget < spent.mean() < 1.03 * budget
 
@@ -90,14 +90,14 @@ def test_a_loose_budget_costs_nothing() -> None:
     assert pacer.purse == PURSE_LIMIT
 
 
-def test_an_arm_dearer_than_the_purse_is_barred_only_if_dearer_than_the_budget() -> None:
+def test_an_arm_above_the_purse_is_barred_only_if_it_is_above_the_budget() -> None:
     empty = Pacer(0.01, purse=0.5)
 
     assert empty.barred(np.array([0.001, 0.009, 0.02])).tolist() == [False, False, True]
     assert Pacer(0.01, purse=3.0).barred(np.array([0.001, 0.009, 0.02])).tolist() == [False] * 3
 
 
-def test_dollars_are_reserved_while_the_call_runs_and_given_back_when_it_bills_nothing() -> None:
+def test_dollars_are_reserved_while_the_call_runs_and_returned_if_it_bills_nothing() -> None:
     pacer, expected = Pacer(0.01), np.array([0.001, 0.05])
 
     pacer.record(np.array([0.0, 1.0]), expected, chosen=1)
@@ -118,7 +118,7 @@ def test_requests_with_different_eligible_arms_share_one_window() -> None:
     assert pacer.price > 0
 
 
-def test_an_announced_price_counts_at_once_in_what_was_weighed_before() -> None:
+def test_an_announced_price_counts_at_once_in_the_window() -> None:
     pacer = Pacer(0.01)
     for _ in range(50):
         pacer.record(np.array([0.5, 0.9]), np.array([0.001, 0.03]), chosen=0, arms=("cheap", "dear"))

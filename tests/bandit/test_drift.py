@@ -24,10 +24,10 @@ def a_rating(decided_at: float, reward: float, predicted: float = 0.8, n_changes
 
 
 def after(ratings: list[Rating], history: ArmHistory | None = None) -> ArmHistory:
-    told = ArmHistory() if history is None else history
+    result = ArmHistory() if history is None else history
     for rating in ratings:
-        told = learn(told, replace(rating, n_changes=told.n_changes))
-    return told
+        result = learn(result, replace(rating, n_changes=result.n_changes))
+    return result
 
 
 def revised(rating: Rating, score: Score | None) -> Rating:
@@ -38,29 +38,30 @@ def coin(chance: float, n: int, rng: np.random.Generator, start: int = 0) -> lis
     return [a_rating(start + i, float(rng.random() < chance)) for i in range(n)]
 
 
-@given(given=st.lists(scores, max_size=20), order=st.randoms(use_true_random=False))
-def test_sums_are_the_same_in_any_order(given: list[Score], order: Random) -> None:
-    ratings = [replace(a_rating(i, 0.0), score=score) for i, score in enumerate(given)]
+@given(in_order=st.lists(scores, max_size=20), order=st.randoms(use_true_random=False))
+def test_sums_are_the_same_in_any_order(in_order: list[Score], order: Random) -> None:
+    ratings = [replace(a_rating(i, 0.0), score=score) for i, score in enumerate(in_order)]
 
-    told, retold = after(ratings), after(order.sample(ratings, len(ratings)))
+    history, shuffled = after(ratings), after(order.sample(ratings, len(ratings)))
 
-    assert told.epoch.rated == retold.epoch.rated
-    assert told.squared_errors == retold.squared_errors
+    assert history.epoch.rated == shuffled.epoch.rated
+    assert history.squared_errors == shuffled.squared_errors
 
 
 @given(before=st.lists(scores, max_size=8), score=scores, later=st.lists(scores, max_size=8))
 def test_withdrawn_feedback_leaves_no_trace_in_the_sums(
     before: list[Score], score: Score, later: list[Score]
 ) -> None:
-    first = [replace(a_rating(i, 0.0), score=s) for i, s in enumerate(before)]
-    then = [replace(a_rating(100 + i, 0.0), score=s) for i, s in enumerate(later)]
-    one = replace(a_rating(50, 0.0), score=score)
+    earlier_ratings = [replace(a_rating(i, 0.0), score=s) for i, s in enumerate(before)]
+    later_ratings = [replace(a_rating(100 + i, 0.0), score=s) for i, s in enumerate(later)]
+    rating = replace(a_rating(50, 0.0), score=score)
 
-    with_it, without = after([*first, one, *then, revised(one, None)]), after([*first, *then])
+    withdrawn = after([*earlier_ratings, rating, *later_ratings, revised(rating, None)])
 
-    assert with_it.epoch.rated == without.epoch.rated
-    assert with_it.squared_errors == without.squared_errors
-    assert with_it.n_predicted == without.n_predicted
+    without = after([*earlier_ratings, *later_ratings])
+    assert withdrawn.epoch.rated == without.epoch.rated
+    assert withdrawn.squared_errors == without.squared_errors
+    assert withdrawn.n_predicted == without.n_predicted
 
 
 @given(seed=seeds)
@@ -92,7 +93,7 @@ def test_after_a_change_only_evidence_since_its_onset_counts() -> None:
     assert fallen.epoch.rated.reward_sum <= 5.0
 
 
-def test_an_arm_that_recovers_is_noticed_too() -> None:
+def test_an_arm_that_recovers_is_detected_too() -> None:
     low = after([a_rating(i, float(i % 5 == 0), predicted=0.2) for i in range(100)])
 
     risen = after([a_rating(100 + i, 1.0, predicted=0.2) for i in range(12)], low)
@@ -109,7 +110,7 @@ def test_feedback_on_a_decision_from_before_a_change_no_longer_counts() -> None:
     assert late.epoch.rated == fallen.epoch.rated
 
 
-def test_a_prediction_made_before_a_change_does_not_speak_of_another() -> None:
+def test_a_prediction_made_before_a_change_does_not_move_the_statistic_after_it() -> None:
     fallen = after([a_rating(i, 0.0) for i in range(10)])
 
     late = learn(fallen, a_rating(100, 0.0, n_changes=0))

@@ -8,7 +8,7 @@ D = 40
 
 
 def rated(n: int = 400, seed: int = 0, noise: float = 0.2) -> tuple[Floats, Ints, Floats, Floats, Floats]:
-    """Contexts, arms, rewards and weights, and how difficult each request really is."""
+    """Contexts, arms, rewards and weights, and the true ease of each request."""
     rng = np.random.default_rng(seed)
     contexts = rng.normal(size=(n, D)) * np.linspace(1.0, 0.05, D)
     contexts /= np.linalg.norm(contexts, axis=1, keepdims=True)
@@ -18,7 +18,7 @@ def rated(n: int = 400, seed: int = 0, noise: float = 0.2) -> tuple[Floats, Ints
     return contexts, arm, rewards, rng.uniform(0.2, 1.0, n), truth
 
 
-def test_it_finds_what_all_arms_find_difficult() -> None:
+def test_the_fit_finds_the_ease_that_all_arms_share() -> None:
     contexts, arm, rewards, weights, truth = rated(n=1000)
 
     found = Ease.fit(contexts, arm, rewards, weights).at(contexts)
@@ -26,16 +26,16 @@ def test_it_finds_what_all_arms_find_difficult() -> None:
     assert np.corrcoef(found, truth)[0, 1] > 0.9
 
 
-def test_that_one_arm_is_better_than_another_does_not_matter() -> None:
+def test_differences_between_arms_do_not_change_the_slope() -> None:
     contexts, arm, rewards, weights, _ = rated()
 
-    from_sums = Ease.fit(contexts, arm, rewards, weights)
+    ease = Ease.fit(contexts, arm, rewards, weights)
     shifted = Ease.fit(contexts, arm, rewards + np.array([5.0, 0.0, -3.0, 1.0])[arm], weights)
 
-    np.testing.assert_allclose(shifted.slope, from_sums.slope, atol=1e-9)
+    np.testing.assert_allclose(shifted.slope, ease.slope, atol=1e-9)
 
 
-def test_one_arm_alone_shows_it_too() -> None:
+def test_one_arm_alone_is_enough_to_fit_ease() -> None:
     contexts, _, _, weights, truth = rated(n=1000)
 
     found = Ease.fit(contexts, np.zeros(1000, dtype=np.int64), 0.5 + truth, weights).at(contexts)
@@ -43,7 +43,7 @@ def test_one_arm_alone_shows_it_too() -> None:
     assert np.corrcoef(found, truth)[0, 1] > 0.9
 
 
-def test_what_was_rated_once_of_an_arm_tells_nothing() -> None:
+def test_one_rating_per_arm_gives_no_slope() -> None:
     contexts, _, rewards, weights, _ = rated(n=50)
 
     found = Ease.fit(contexts, np.arange(50), rewards, weights)
@@ -55,23 +55,23 @@ def test_ratings_of_little_weight_change_little() -> None:
     contexts, arm, rewards, weights, _ = rated()
     late = np.arange(arm.size) >= 200
 
-    with_late = Ease.fit(contexts, arm, np.where(late, 1 - rewards, rewards), np.where(late, 1e-6, weights))
-    other = Ease.fit(contexts, arm, rewards, np.where(late, 1e-6, weights))
+    changed = Ease.fit(contexts, arm, np.where(late, 1 - rewards, rewards), np.where(late, 1e-6, weights))
+    ease = Ease.fit(contexts, arm, rewards, np.where(late, 1e-6, weights))
 
-    np.testing.assert_allclose(with_late.slope, other.slope, atol=1e-4)
+    np.testing.assert_allclose(changed.slope, ease.slope, atol=1e-4)
 
 
 def test_the_order_of_requests_and_the_names_of_arms_do_not_matter() -> None:
     contexts, arm, rewards, weights, _ = rated()
     order = np.random.default_rng(1).permutation(arm.size)
 
-    from_sums = Ease.fit(contexts, arm, rewards, weights)
+    ease = Ease.fit(contexts, arm, rewards, weights)
     other = Ease.fit(contexts[order], 7 - arm[order], rewards[order], weights[order])
 
-    np.testing.assert_allclose(other.at(contexts), from_sums.at(contexts), atol=1e-9)
+    np.testing.assert_allclose(other.at(contexts), ease.at(contexts), atol=1e-9)
 
 
-def test_rewards_without_any_pattern_make_little_of_it() -> None:
+def test_random_rewards_give_little_ease() -> None:
     contexts, arm, _, weights, _ = rated(n=2000)
     rewards = np.random.default_rng(2).integers(0, 2, arm.size).astype(np.float64)
 
@@ -80,20 +80,20 @@ def test_rewards_without_any_pattern_make_little_of_it() -> None:
     assert found.std() < 0.1
 
 
-def test_it_is_nothing_on_average_over_the_requests_it_was_fitted_to() -> None:
+def test_ease_averages_zero_over_the_fitted_requests() -> None:
     contexts, arm, rewards, weights, _ = rated()
 
     assert Ease.fit(contexts, arm, rewards, weights).at(contexts).mean() == pytest.approx(0, abs=1e-12)
 
 
-def test_one_context_is_as_difficult_as_in_a_list() -> None:
+def test_one_context_has_the_same_ease_as_in_a_list() -> None:
     contexts, arm, rewards, weights, _ = rated()
     ease = Ease.fit(contexts.astype(np.float32), arm, rewards, weights)
 
     assert float(ease.at(contexts[3])) == pytest.approx(float(ease.at(contexts)[3]))
 
 
-def test_contexts_that_are_all_alike_tell_nothing() -> None:
+def test_identical_contexts_give_no_slope() -> None:
     contexts = np.tile(np.full(D, D**-0.5, dtype=np.float32), (50, 1))
     rewards = np.random.default_rng(0).uniform(size=50)
 
@@ -111,7 +111,7 @@ def test_shapes_that_differ_are_refused() -> None:
         Ease.fit(contexts[:1], arm[:1], rewards[:1], weights[:1])
 
 
-def test_a_fit_is_due_after_enough_ratings_and_at_the_latest_after_a_quarter_of_what_it_may_hold() -> None:
+def test_a_fit_is_due_after_enough_ratings_and_at_the_latest_after_a_quarter_of_the_most_it_uses() -> None:
     assert not is_due(LEAST_RATED - 1, 0)
     assert is_due(LEAST_RATED, 0)
     assert not is_due(99, 80)

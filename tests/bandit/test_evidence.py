@@ -48,7 +48,7 @@ def test_withdrawn_feedback_leaves_no_trace(before: list[Sums], after: list[Sums
     assert same(withdrawn, total([*before, *after]))
 
 
-def test_a_rating_counts_as_much_as_it_is_trusted() -> None:
+def test_a_rating_counts_with_its_weight() -> None:
     sums = Sums.rating(2, 1, reward=0.5, weight=0.25)
 
     assert sums.n.tolist() == [0.0, 0.25]

@@ -6,7 +6,7 @@ from bandit.experts import PRIOR_WEIGHTS, expert_weights, residual_variance, sha
 from tests.bandit.worlds import seeds
 
 
-def test_before_any_error_opinions_have_their_prior_weights() -> None:
+def test_before_any_error_experts_have_their_prior_weights() -> None:
     assert expert_weights(np.zeros(3), 0.0).tolist() == pytest.approx(PRIOR_WEIGHTS.tolist())
 
 
@@ -27,7 +27,7 @@ def test_the_variance_is_that_of_the_errors_once_there_are_many() -> None:
     assert variance.tolist() == pytest.approx([0.15, 0.2], rel=1e-3)
 
 
-def test_what_context_explains_makes_an_observation_count_for_more() -> None:
+def test_an_observation_counts_for_more_where_context_explains_the_reward() -> None:
     mean = np.full(3, 0.5)
 
     worth = sharpness(mean, np.array([0.25, 0.125, 0.0001]))

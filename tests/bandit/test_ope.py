@@ -17,7 +17,7 @@ ESTIMATORS = ["ips", "snips", "doubly_robust"]
 
 
 def a_log(n: int, seed: int, logging: Floats = LOGGING) -> tuple[Ints, Floats]:
-    """Arms logged with Bernoulli rewards of mean TRUTH."""
+    """The arms drawn, and their Bernoulli rewards of mean TRUTH."""
     rng = np.random.default_rng(seed)
     arms = rng.choice(3, size=n, p=logging)
     return arms, (rng.uniform(size=n) < TRUTH[arms]).astype(np.float64)
@@ -166,7 +166,7 @@ def test_a_log_that_makes_no_sense_is_refused(
         Overlap.of(np.array(propensities), np.array(target), np.array(arm, dtype=np.int64))
 
 
-def test_intervals_cover_where_the_log_follows_its_own_rewards() -> None:
+def test_intervals_cover_if_the_log_follows_its_own_rewards() -> None:
     n_logs, n = 400, 800
     rng = np.random.default_rng(5)
     count, total = np.ones((n_logs, 3)), np.full((n_logs, 3), 0.5)
@@ -180,7 +180,7 @@ def test_intervals_cover_where_the_log_follows_its_own_rewards() -> None:
         total[np.arange(n_logs), arms[t]] += rewards[t]
 
     pi, q = np.tile(TARGET, (n, 1)), np.tile(GUESS, (n, 1))
-    held = [
+    covered = [
         by.candidate.low < TARGET @ TRUTH < by.candidate.high
         for log in range(n_logs)
         for by in compare(
@@ -190,4 +190,4 @@ def test_intervals_cover_where_the_log_follows_its_own_rewards() -> None:
         ).values()
     ]
 
-    assert np.mean(held) == pytest.approx(0.95, abs=0.03)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.03)

@@ -176,18 +176,18 @@ def test_a_holdout_of_nothing_changes_nothing(n_arms: int, seed: int) -> None:
     assert not any(holdout.contains(draw(mixed, rng), mixed) for _ in range(20))
 
 
-def test_the_share_is_held_out_whatever_the_policy_gives_the_arm_and_the_rest_is_the_policys() -> None:
+def test_the_share_is_held_out_under_any_policy_and_the_rest_follows_the_policy() -> None:
     probabilities, n = np.array([0.2, 0.5, 0.3]), 20_000
     holdout, rng = Holdout(0.1, 1), np.random.default_rng(3)
     mixed = holdout.mix(probabilities)
 
     draws = [draw(mixed, rng) for _ in range(n)]
 
-    incumbent = np.array([holdout.contains(choice, mixed) for choice in draws])
+    held_out = np.array([holdout.contains(choice, mixed) for choice in draws])
     arms = np.array([choice.index for choice in draws])
-    assert incumbent.mean() == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / n))
-    assert set(arms[incumbent]) == {1}
-    routed = np.bincount(arms[~incumbent], minlength=3) / np.count_nonzero(~incumbent)
+    assert held_out.mean() == pytest.approx(0.1, abs=4 * np.sqrt(0.1 * 0.9 / n))
+    assert set(arms[held_out]) == {1}
+    routed = np.bincount(arms[~held_out], minlength=3) / np.count_nonzero(~held_out)
     assert routed == pytest.approx(probabilities, abs=4 * np.sqrt(0.25 / (0.9 * n)))
     assert {choice.propensity for choice in draws if choice.index == 1} == {mixed[1]}
     assert np.mean(arms == 1) == pytest.approx(mixed[1], abs=4 * np.sqrt(0.25 / n))
@@ -207,23 +207,23 @@ def test_nothing_remains_once_every_arm_was_tried() -> None:
 
 
 @given(n_arms=arm_counts, seed=seeds, switching_cost=st.floats(min_value=0, max_value=1))
-def test_only_arms_that_gain_more_than_the_toll_can_take_over(
+def test_only_arms_that_exceed_the_switching_cost_can_replace_the_incumbent(
     n_arms: int, seed: int, switching_cost: float
 ) -> None:
     rng = np.random.default_rng(seed)
     chances, utilities = rng.dirichlet(np.ones(n_arms)), rng.random(n_arms)
     incumbent = int(rng.integers(n_arms))
 
-    kept = stay(chances, utilities, incumbent, switching_cost)
+    staying = stay(chances, utilities, incumbent, switching_cost)
 
     others = np.arange(n_arms) != incumbent
-    clears = others & (utilities - utilities[incumbent] > switching_cost)
-    assert kept.sum() == pytest.approx(1.0)
-    assert (kept[clears] == chances[clears]).all()
-    assert not kept[others & ~clears].any()
+    exceeds = others & (utilities - utilities[incumbent] > switching_cost)
+    assert staying.sum() == pytest.approx(1.0)
+    assert (staying[exceeds] == chances[exceeds]).all()
+    assert not staying[others & ~exceeds].any()
 
 
-def test_where_no_arm_gains_enough_the_held_one_is_certain() -> None:
-    kept = stay(np.array([0.2, 0.3, 0.5]), np.array([0.5, 0.6, 0.7]), 0, 0.2)
+def test_if_no_arm_exceeds_the_switching_cost_the_incumbent_is_certain() -> None:
+    staying = stay(np.array([0.2, 0.3, 0.5]), np.array([0.5, 0.6, 0.7]), 0, 0.2)
 
-    assert kept.tolist() == [1.0, 0.0, 0.0]
+    assert staying.tolist() == [1.0, 0.0, 0.0]

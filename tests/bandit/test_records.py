@@ -13,7 +13,7 @@ from tests.bandit.worlds import a_prior, prior_state_of, some_neighbours
 WORKED = ArmHistory(epoch=Epoch(rated=RatedSums(100.0, 80.0)), newest=500.0, n_rated=400.0)
 
 
-def test_an_arm_that_never_changed_stands_as_its_sums_do() -> None:
+def test_an_arm_that_never_changed_has_the_records_of_its_sums() -> None:
     sums = replace(Sums.zeros(1), n=np.array([100.0]), reward_sum=np.array([80.0]))
 
     records, from_sums = ArmRecords.of([WORKED], now=600.0, n_rated=450.0), ArmRecords.from_sums(sums)
@@ -22,7 +22,7 @@ def test_an_arm_that_never_changed_stands_as_its_sums_do() -> None:
     assert records.prior_kept.tolist() == [1.0]
 
 
-def test_a_fallen_arm_is_forgotten_while_idle_and_no_other() -> None:
+def test_the_evidence_of_a_fallen_idle_arm_fades_and_no_other() -> None:
     fallen = replace(WORKED, n_changes=1, is_fallen=True)
 
     records = ArmRecords.of([WORKED, fallen], now=600.0, n_rated=500.0)
@@ -31,7 +31,7 @@ def test_a_fallen_arm_is_forgotten_while_idle_and_no_other() -> None:
     assert records.prior_kept.tolist() == [1.0, PRIOR_KEPT]
 
 
-def test_neighbours_from_before_a_change_do_not_speak() -> None:
+def test_neighbours_from_before_a_change_do_not_count() -> None:
     changed = replace(WORKED, n_changes=1, epoch=Epoch(started_at=970.0, rated=RatedSums(10.0, 1.0)))
     neighbours = some_neighbours([0] * 10 + [1] * 10, [1.0] * 20)
 
@@ -41,7 +41,7 @@ def test_neighbours_from_before_a_change_do_not_speak() -> None:
     assert beliefs.local_mass.tolist() == [0.0, 10.0]
 
 
-def test_an_opinion_that_foretells_worse_loses_its_say() -> None:
+def test_an_expert_that_predicts_worse_loses_weight() -> None:
     wrong = replace(WORKED, n_predicted=100.0, squared_errors=(10.0, 30.0, 30.0, 12.0))
     neighbours = some_neighbours([0] * 20, [0.0] * 20)
 

@@ -26,7 +26,7 @@ def dollars(mean: float) -> Draw:
 
 
 @given(seed=seeds, n=st.integers(2, 50), m=st.integers(2, 50), confidence=st.floats(0.5, 0.999))
-def test_the_interval_is_that_of_welchs_t_test(seed: int, n: int, m: int, confidence: float) -> None:
+def test_the_interval_is_the_one_of_welchs_t_test(seed: int, n: int, m: int, confidence: float) -> None:
     rng = np.random.default_rng(seed)
     first, second = rng.normal(1.0, 2.0, n), rng.normal(0.0, 0.5, m)
 
@@ -46,7 +46,7 @@ def test_the_interval_is_that_of_welchs_t_test(seed: int, n: int, m: int, confid
     ],
     ids=["scores, few held out", "scores, as many", "dollars, few held out"],
 )
-def test_nineteen_in_twenty_intervals_hold_the_true_difference(
+def test_nineteen_in_twenty_intervals_contain_the_true_difference(
     draw: Draw, other: Draw, n: int, m: int
 ) -> None:
     rng, repeats = np.random.default_rng(5), 2_000
@@ -61,9 +61,9 @@ def test_nineteen_in_twenty_intervals_hold_the_true_difference(
 def test_swapping_the_samples_turns_the_interval_round() -> None:
     first, second = Sample(40, 0.7, 0.2), Sample(300, 0.5, 0.1)
 
-    there, back = difference(first, second, 0.95), difference(second, first, 0.95)
+    forward, back = difference(first, second, 0.95), difference(second, first, 0.95)
 
-    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
+    assert (forward.value, forward.low, forward.high) == pytest.approx((-back.value, -back.high, -back.low))
 
 
 def test_more_values_make_the_interval_narrower() -> None:
@@ -77,13 +77,13 @@ def test_more_values_make_the_interval_narrower() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "why"),
+    ("first", "second", "message"),
     [
         (Sample(1, 0.5, 0.0), Sample(9, 0.5, 0.1), "two values"),
         (Sample(9, 0.5, 0.1), Sample(0, 0.0, 0.0), "two values"),
         (Sample(9, 0.5, 0.0), Sample(9, 0.4, 0.0), "neither sample varies"),
     ],
 )
-def test_without_a_spread_there_is_no_interval(first: Sample, second: Sample, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
+def test_without_a_spread_there_is_no_interval(first: Sample, second: Sample, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         difference(first, second, 0.95)

@@ -74,7 +74,7 @@ def some_neighbours(arm: list[int], reward: list[float]) -> Neighbours:
 
 
 def prior_state_of(prior: Prior, sums: Sums, records: ArmRecords | None = None) -> PriorState:
-    """Of arms with a plain record, unless another is given."""
+    """The prior state of arms with these records, by default those without a history."""
     return PriorState.of(prior, sums, ArmRecords.from_sums(sums) if records is None else records)
 
 
