@@ -16,10 +16,10 @@ class _Job:
 
 
 class BatchingEncoder:
-    """Encodes whatever waits, up to `max_batch` texts at a time, in one worker thread.
+    """Encodes the waiting texts, up to `max_batch` at a time, in one worker thread.
 
-    Nothing waits for a batch to fill: a text that comes alone is encoded at once. Callers limit their wait
-    (`asyncio.timeout`); a text whose caller has gone before its turn is not encoded.
+    A batch starts at once, even with a single text. The calling code limits its wait (`asyncio.timeout`); a
+    text that is cancelled before its batch starts is not encoded.
     """
 
     def __init__(self, encoder: Encoder, *, max_batch: int = 16, max_waiting: int = 256) -> None:
@@ -42,28 +42,28 @@ class BatchingEncoder:
             if self._is_closed:
                 raise EncoderUnavailable("the encoder is closed")
             if len(self._waiting) >= self._max_waiting:
-                raise EncoderBusy(f"{len(self._waiting)} texts wait for the encoder already")
+                raise EncoderBusy(f"{len(self._waiting)} texts already wait for the encoder")
             self._waiting.append(job)
             self._changed.notify()
         return await asyncio.wrap_future(job.vector)
 
     async def close(self) -> None:
-        """End the thread, once the batch it is at is done; texts that still wait are refused."""
+        """End the thread after its current batch; texts that still wait fail."""
         with self._changed:
             self._is_closed = True
-            refused = list(self._waiting)
+            waiting = list(self._waiting)
             self._waiting.clear()
             self._changed.notify()
-        _fail(_unabandoned(refused), "the encoder is closed", None)
+        _fail(_not_cancelled(waiting), "the encoder is closed", None)
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            if jobs := _unabandoned(batch):
+            if jobs := _not_cancelled(batch):
                 self._answer(jobs)
 
     def _next_batch(self) -> list[_Job]:
-        """Wait for work; empty when closed."""
+        """Wait for jobs; return an empty list once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
             return [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
@@ -73,8 +73,8 @@ class BatchingEncoder:
             vectors = self._encoder.encode([job.text for job in jobs])
             if vectors.shape != (len(jobs), self.dimension):
                 raise EncoderUnavailable(f"{self.name} gave {vectors.shape} numbers for {len(jobs)} texts")
-        except BaseException as error:  # a panic in native code is no Exception; the thread outlives that too
-            # Only our own messages are passed on: others may quote the text.
+        except BaseException as error:  # a panic in native code is no Exception, and must not end the thread
+            # Only messages of our own errors are passed on: others may quote the text.
             reason = str(error) if isinstance(error, EncoderError) else type(error).__name__
             _fail(jobs, f"{self.name} failed: {reason}", error)
             return
@@ -82,13 +82,13 @@ class BatchingEncoder:
             job.vector.set_result(vector.copy())  # a view would keep the whole batch alive
 
 
-def _unabandoned(jobs: list[_Job]) -> list[_Job]:
-    """Leave out the jobs whose callers were cancelled; the others can no longer be."""
+def _not_cancelled(jobs: list[_Job]) -> list[_Job]:
+    """Return the jobs that were not cancelled; from now on they cannot be."""
     return [job for job in jobs if job.vector.set_running_or_notify_cancel()]
 
 
 def _fail(jobs: list[_Job], message: str, cause: BaseException | None) -> None:
     for job in jobs:
-        failure = EncoderUnavailable(message)  # one for each caller: tracebacks grow on a shared one
+        failure = EncoderUnavailable(message)  # one for each job: the traceback of a shared one would grow
         failure.__cause__ = cause
         job.vector.set_exception(failure)

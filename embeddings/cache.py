@@ -1,4 +1,4 @@
-"""Remembers the vectors of texts seen before."""
+"""A cache of the vectors of texts."""
 
 import asyncio
 import hashlib
@@ -8,12 +8,12 @@ from embeddings.encoder import TextEncoder, Vector
 
 
 class CachedEncoder:
-    """Encodes each text once, keeps the `max_entries` used last, and never keeps a failure.
+    """Encodes each text once and keeps the `max_entries` most recently used vectors; failures are not kept.
 
-    Callers that ask for the same text at the same time share one encoding; one of them going away does not
-    disturb the others. Vectors are read-only, because they are shared.
+    Tasks that encode the same text at the same time share one encoding; cancelling one of them does not
+    affect the others. Vectors are read-only, because they are shared.
 
-    `hits` counts the texts that cost no encoding of their own, `misses` the others.
+    `hits` counts the texts that needed no encoding of their own, `misses` the others.
     """
 
     def __init__(self, inner: TextEncoder, max_entries: int) -> None:

@@ -1,4 +1,4 @@
-"""What every encoder is: texts in, unit vectors out."""
+"""The interface of every encoder: texts in, unit vectors out."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 
-# Far above what a token takes in ordinary text (about 4), and still a bound on what a long text costs.
+# Far above the length of a token in ordinary text (about 4), and still a limit to the cost of a long text.
 CHARACTERS_PER_TOKEN = 64
 
 
@@ -16,13 +16,13 @@ class EncoderError(Exception):
     """A text could not be encoded.
 
     EncoderError
-    ├── EncoderBusy          too many texts wait already: try again later
+    ├── EncoderBusy          too many texts already wait: try again later
     └── EncoderUnavailable   the encoder is missing, broken, unreachable or closed
     """
 
 
 class EncoderBusy(EncoderError):
-    """Too many texts wait already."""
+    """Too many texts already wait."""
 
 
 class EncoderUnavailable(EncoderError):
@@ -63,19 +63,19 @@ class TextEncoder(Protocol):
         """Encode a text into a unit vector, shape (d,).
 
         Raises:
-            EncoderBusy: too many texts wait already.
+            EncoderBusy: too many texts already wait.
             EncoderUnavailable: the text could not be encoded.
         """
 
     async def close(self) -> None:
-        """Let go of threads and connections."""
+        """End threads and close connections."""
 
 
 def normalise(vectors: Vector) -> Vector:
     """Scale every row of an (n, d) array to length 1.
 
     Raises:
-        EncoderUnavailable: a row is zero or not finite, so it points nowhere.
+        EncoderUnavailable: a row is zero or not finite, so it has no direction.
     """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.all(np.isfinite(lengths) & (lengths > 0)):
@@ -85,8 +85,8 @@ def normalise(vectors: Vector) -> Vector:
 
 
 def cut(text: str, n_characters: int) -> str:
-    """Return the beginning of a text, fit for UTF-8.
+    """Return the beginning of a text, as valid UTF-8.
 
-    JSON may carry lone surrogates, which no tokeniser and no HTTP body can; question marks take their place.
+    JSON may contain lone surrogates, which tokenisers and HTTP bodies reject; question marks replace them.
     """
     return text[:n_characters].encode("utf-8", "replace").decode()

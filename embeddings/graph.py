@@ -1,6 +1,6 @@
-"""all-MiniLM-L6-v2 as an ONNX graph, drawn from its weights: token ids in, the mean of the last layer out.
+"""all-MiniLM-L6-v2 as an ONNX graph, built from its weights: token ids in, the mean of the last layer out.
 
-The graph has no attention mask: `MiniLM` encodes one text at a time, so nothing is ever padded.
+The graph has no attention mask: `MiniLM` encodes one text at a time, so no text is padded.
 
 Source: Devlin et al. (2019), BERT; Wang et al. (2020), MiniLM; Reimers & Gurevych (2019), Sentence-BERT.
 """
@@ -26,14 +26,14 @@ CONFIG = {
     "num_hidden_layers": LAYERS,
     "layer_norm_eps": EPSILON,
 }
-# The oldest versions that have all operators used here, so that any recent onnxruntime reads them.
+# The oldest versions with all operators of this graph, so that any recent onnxruntime reads it.
 OPSET, IR_VERSION = 20, 9
 
 Weights = dict[str, NDArray[np.float32]]
 
 
 def minilm_graph(source: Path) -> ModelProto:
-    """Draw the float32 graph of the weights folder `source`: `ids` (n, tokens) -> `embedding` (n, 384).
+    """Build the float32 graph of the weights folder `source`: `ids` (n, tokens) -> `embedding` (n, 384).
 
     Raises:
         EncoderUnavailable: the folder does not hold all-MiniLM-L6-v2.
@@ -50,7 +50,7 @@ def minilm_graph(source: Path) -> ModelProto:
 
 
 class _Graph:
-    """Nodes and constants, added one by one; every method returns the name of what it added."""
+    """Nodes and constants, added one by one; every method returns the name of the one it added."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -73,7 +73,7 @@ class _Graph:
 
     def _tokens(self) -> str:
         words = self._constant("words", self._weights["embeddings.word_embeddings.weight"])
-        # Every text is one segment, so its embedding is a constant part of each position's.
+        # Every text is one segment, so the segment's embedding is added to every position's once.
         segment = self._weights["embeddings.token_type_embeddings.weight"][0]
         positions = self._constant(
             "positions", self._weights["embeddings.position_embeddings.weight"] + segment

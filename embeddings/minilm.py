@@ -19,17 +19,17 @@ MODEL, TOKENIZER, CHECKSUMS = "model.onnx", "tokenizer.json", "SHA256SUMS"
 
 
 class MiniLM:
-    """Encodes with the folder `build_minilm` made; longer texts count by their first 256 tokens.
+    """Encodes the first 256 tokens of each text, with the folder that `build_minilm` made.
 
-    Texts are run one at a time. int8 scales its activations over the whole input, so that in a batch a text's
-    vector would depend on its neighbours (cosine down to 0.99); and one thread hardly gains by batches.
+    Texts run one at a time. int8 scales activations over the whole input, so in a batch a text's vector would
+    depend on the other texts (cosine down to 0.99), and on one thread a batch is hardly faster.
     """
 
     dimension = 384
 
     def __init__(self, folder: Path) -> None:
         options = SessionOptions()
-        options.intra_op_num_threads = 1  # two are slower at these sizes, and requests bring the concurrency
+        options.intra_op_num_threads = 1  # two are slower at these sizes, and requests run concurrently
         options.inter_op_num_threads = 1
         self.name = folder.name
         self._session = InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
@@ -47,15 +47,15 @@ class MiniLM:
 
 
 def build_minilm(directory: Path, *, model_path: Path | None, progress: Callable[[str], None]) -> Path:
-    """Return the folder `MiniLM` reads, building it in `directory` first if it is missing or damaged.
+    """Return the folder that `MiniLM` reads, building it in `directory` first if it is missing or damaged.
 
-    The folder is named for the vector space: recipe and weights. Any number of processes may call this at
-    once; one of them builds, the others wait for it.
+    The folder is named after the vector space: recipe and weights. Any number of processes may call this at
+    once; one of them builds, the others wait.
 
     Args:
-        directory: where built encoders are kept.
-        model_path: a folder with the model's weights, config and tokenizer; None for the packaged one.
-        progress: called with a line of text before each slow step; not at all when nothing is to be built.
+        directory: the folder of built encoders.
+        model_path: a folder with the model's weights, config and tokenizer; None: the packaged one.
+        progress: called with a line of text before each slow step; not called if the folder is intact.
 
     Raises:
         EncoderUnavailable: the weights are missing or not all-MiniLM-L6-v2, or the folder cannot be written.
@@ -67,7 +67,7 @@ def build_minilm(directory: Path, *, model_path: Path | None, progress: Callable
             return folder
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory / "lock"):
-            if not _is_intact(folder):  # it is, if another process built it while we waited
+            if not _is_intact(folder):  # another process may have built it during the wait
                 _build(source, folder, progress)
     except OSError as error:
         raise EncoderUnavailable(f"cannot build the encoder in {directory} from {source}: {error}") from error
@@ -88,12 +88,12 @@ def _build(source: Path, folder: Path, progress: Callable[[str], None]) -> None:
     _quantise(source, scratch / MODEL, progress)
     shutil.copyfile(source / TOKENIZER, scratch / TOKENIZER)
     (scratch / CHECKSUMS).write_bytes(_checksums(scratch))
-    shutil.rmtree(folder, ignore_errors=True)  # damaged, or we would not be here
+    shutil.rmtree(folder, ignore_errors=True)  # the damaged folder
     scratch.rename(folder)
 
 
 def _quantise(source: Path, target: Path, progress: Callable[[str], None]) -> None:
-    # Imported here because onnx is needed to build and never to serve.
+    # Imported here because only the build needs onnx.
     from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
 
     from embeddings.graph import minilm_graph
@@ -101,15 +101,15 @@ def _quantise(source: Path, target: Path, progress: Callable[[str], None]) -> No
     progress(f"encoder: reading the weights in {source}")
     graph = minilm_graph(source)
     progress("encoder: quantising to int8 (once, a few seconds)")
-    # One scale per channel: mean cosine with the float model 0.99, against 0.96 with one per matrix.
-    # Reduced range (7 bits): processors without VNNI saturate on 8, so vectors would differ between machines.
+    # One scale per channel: mean cosine with the float model 0.99, compared with 0.96 for one per matrix.
+    # Reduced range (7 bits): processors without VNNI saturate at 8, so vectors would differ between machines.
     with _quiet_root_logger():
         quantize_dynamic(graph, target, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
 
 
 @contextmanager
 def _quiet_root_logger() -> Iterator[None]:
-    """The quantiser logs every tensor to the root logger, and configures it when nobody has yet."""
+    """Silence the root logger, which the quantiser configures and logs every tensor to."""
     root, before = logging.getLogger(), logging.root.manager.disable
     handler = logging.NullHandler()
     root.addHandler(handler)
@@ -124,7 +124,7 @@ def _quiet_root_logger() -> Iterator[None]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends, however it ends
+        fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process ends, even if it is killed
         yield
 
 
@@ -136,7 +136,7 @@ def _is_intact(folder: Path) -> bool:
 
 
 def _checksums(folder: Path) -> bytes:
-    """What `sha256sum --check` reads."""
+    """The checksums in the format of `sha256sum --check`."""
     return "".join(f"{_sha256(folder / name)}  {name}\n" for name in (MODEL, TOKENIZER)).encode()
 
 

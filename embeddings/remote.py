@@ -7,18 +7,18 @@ import numpy as np
 
 from embeddings.encoder import EncoderUnavailable, Vector, cut, normalise
 
-# Within the window of common embedding models, and a bound on what a call costs.
+# Within the window of common embedding models, and a limit to the cost of a call.
 MAX_CHARACTERS = 8_000
 
 
 class RemoteEncoder:
-    """Encodes by blocking HTTP calls. Asks the endpoint once, when made, for the dimension of its vectors.
+    """Encodes by blocking HTTP calls. The constructor calls the endpoint once to find the dimension.
 
     Args:
-        base_url: what `/embeddings` is added to, e.g. `https://api.openai.com/v1`.
-        model: the model's name, as the endpoint knows it.
+        base_url: URL before `/embeddings`, e.g. `https://api.openai.com/v1`.
+        model: the endpoint's name of the model.
         api_key: sent as a bearer token, unless None or empty.
-        timeout_s: of connecting, sending and receiving each.
+        timeout_s: limit for connecting, for sending and for receiving.
 
     Raises:
         EncoderUnavailable: the endpoint does not answer with embeddings.
@@ -34,15 +34,15 @@ class RemoteEncoder:
         except EncoderUnavailable:
             self.close()
             raise
-        # Some models are asked for, or served at, several dimensions: each is a vector space of its own.
+        # Some models are served at several dimensions: each is a vector space of its own.
         self.name = f"http-{model}-{self.dimension}"
 
     def encode(self, texts: Sequence[str]) -> Vector:
-        # A lone space stands for the empty text, which OpenAI refuses.
+        # A single space replaces the empty text, which OpenAI rejects.
         vectors = self._embeddings([cut(text, MAX_CHARACTERS) or " " for text in texts])
         if vectors.shape[1] != self.dimension:
             raise EncoderUnavailable(
-                f"{self._url} answered {vectors.shape[1]} dimensions, before it was {self.dimension}"
+                f"{self._url} answered with {vectors.shape[1]} dimensions, earlier with {self.dimension}"
             )
         return normalise(vectors)
 
@@ -55,7 +55,7 @@ class RemoteEncoder:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EncoderUnavailable(f"{self._url} did not answer: {error!r}") from error
         if not response.is_success:
-            # The body is left out: it may quote the texts or the key.
+            # The message leaves out the body, which may quote the texts or the key.
             raise EncoderUnavailable(f"{self._url} answered {response.status_code} {response.reason_phrase}")
         try:
             rows = sorted(response.json()["data"], key=lambda row: row["index"])

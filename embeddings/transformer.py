@@ -1,4 +1,4 @@
-"""Any sentence-transformers model, for those who installed that library (and torch with it)."""
+"""Any sentence-transformers model, if that library (and torch with it) is installed."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from embeddings.encoder import CHARACTERS_PER_TOKEN, EncoderUnavailable, Vector, cut, normalise
 
-# For models that do not say how many tokens they read.
+# For models that do not state how many tokens they read.
 DEFAULT_MAX_TOKENS = 512
 
 

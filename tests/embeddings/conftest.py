@@ -1,4 +1,4 @@
-"""The built encoder, made once because that takes seconds, and prompts as people write them."""
+"""The encoder, built once because building takes seconds, and realistic prompts."""
 
 from pathlib import Path
 

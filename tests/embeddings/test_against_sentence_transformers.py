@@ -1,4 +1,4 @@
-"""The default encoder and any model's encoder, against the library that defines them."""
+"""The default encoder and any model's encoder, compared with the library that defines them."""
 
 from pathlib import Path
 
@@ -64,6 +64,6 @@ def test_any_text_has_a_unit_vector(reference: SentenceTransformerEncoder) -> No
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
 
 
-def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_model_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(EncoderUnavailable, match=r"cannot load .*/nowhere"):
         SentenceTransformerEncoder(str(tmp_path / "nowhere"))

@@ -11,11 +11,11 @@ from embeddings.encoder import EncoderBusy, EncoderUnavailable, Vector
 
 
 class Panic(BaseException):
-    """What a crash in Rust looks like in Python."""
+    """Like the exception that a crash in Rust raises in Python."""
 
 
 class GatedEncoder:
-    """Encodes a text as (its length, 1), each batch when the gate is opened for it."""
+    """Encodes a text as (its length, 1), one batch for each time the gate is released."""
 
     name = "gated"
     dimension = 2
@@ -63,7 +63,7 @@ async def begun(encoder: GatedEncoder) -> None:
 async def ask(
     encode: Callable[[str], Coroutine[None, None, Vector]], *texts: str
 ) -> list[asyncio.Task[Vector]]:
-    """Start one caller for each text and let each join the queue."""
+    """Start one task for each text and wait until each is in the queue."""
     tasks = [asyncio.create_task(encode(text)) for text in texts]
     await asyncio.sleep(0)
     return tasks
@@ -80,7 +80,7 @@ async def test_a_text_alone_is_encoded_without_waiting_for_others() -> None:
     assert (batcher.name, batcher.dimension) == ("gated", 2)
 
 
-async def test_texts_that_wait_are_encoded_together_and_each_caller_gets_its_own() -> None:
+async def test_waiting_texts_are_encoded_together_and_each_task_gets_its_vector() -> None:
     encoder = GatedEncoder()
 
     async with batching(encoder, max_batch=3) as batcher:
@@ -94,7 +94,7 @@ async def test_texts_that_wait_are_encoded_together_and_each_caller_gets_its_own
     assert [vector.tolist() for vector in vectors] == [[1, 1], [2, 1], [3, 1], [4, 1], [5, 1]]
 
 
-async def test_the_event_loop_runs_on_while_a_batch_is_encoded() -> None:
+async def test_the_event_loop_continues_while_a_batch_is_encoded() -> None:
     encoder = GatedEncoder()
 
     async with batching(encoder) as batcher:
@@ -112,7 +112,7 @@ async def test_a_full_queue_refuses_at_once_and_recovers() -> None:
         first = await ask(batcher.encode, "a")
         await begun(encoder)
         waiting = await ask(batcher.encode, "bb", "ccc")
-        with pytest.raises(EncoderBusy, match="2 texts wait"):
+        with pytest.raises(EncoderBusy, match="2 texts already wait"):
             await batcher.encode("dddd")
         encoder.open()
         await asyncio.gather(*first, *waiting)
@@ -120,7 +120,7 @@ async def test_a_full_queue_refuses_at_once_and_recovers() -> None:
         assert (await batcher.encode("dddd")).tolist() == [4, 1]
 
 
-async def test_a_cancelled_caller_is_left_out_and_the_others_are_answered() -> None:
+async def test_a_cancelled_text_is_not_encoded_and_the_others_are() -> None:
     encoder = GatedEncoder()
 
     async with batching(encoder) as batcher:
@@ -137,7 +137,7 @@ async def test_a_cancelled_caller_is_left_out_and_the_others_are_answered() -> N
     assert running[0].cancelled()
 
 
-async def test_a_failure_reaches_every_caller_of_the_batch_and_no_other() -> None:
+async def test_a_failure_reaches_every_text_of_the_batch_and_no_other() -> None:
     encoder = GatedEncoder()
 
     async with batching(encoder) as batcher:
@@ -185,7 +185,7 @@ async def test_an_answer_of_the_wrong_size_is_a_failure() -> None:
             await batcher.encode("short")
 
 
-async def test_closing_ends_the_thread_and_refuses_what_waits_and_what_comes() -> None:
+async def test_closing_ends_the_thread_and_fails_waiting_and_later_texts() -> None:
     encoder = GatedEncoder()
     batcher = BatchingEncoder(encoder)
     running = await ask(batcher.encode, "a")

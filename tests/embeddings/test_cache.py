@@ -44,7 +44,7 @@ async def test_a_text_is_encoded_once() -> None:
     assert (cached.name, cached.dimension) == ("slow", 2)
 
 
-async def test_the_text_unused_longest_is_forgotten_first() -> None:
+async def test_the_least_recently_used_text_is_evicted_first() -> None:
     inner = SlowEncoder()
     cached = CachedEncoder(inner, 2)
 
@@ -54,21 +54,21 @@ async def test_the_text_unused_longest_is_forgotten_first() -> None:
     assert inner.encoded == ["a", "bb", "ccc", "bb"]
 
 
-async def test_callers_of_the_same_text_at_the_same_time_share_one_encoding() -> None:
+async def test_tasks_with_the_same_text_at_the_same_time_share_one_encoding() -> None:
     inner = SlowEncoder(is_open=False)
     cached = CachedEncoder(inner, 10)
 
-    provider_clients = [asyncio.create_task(cached.encode("a")) for _ in range(5)]
+    tasks = [asyncio.create_task(cached.encode("a")) for _ in range(5)]
     await asyncio.sleep(0)
     inner.gate.set()
-    vectors = await asyncio.gather(*provider_clients)
+    vectors = await asyncio.gather(*tasks)
 
     assert [vector.tolist() for vector in vectors] == [[1, 1]] * 5
     assert inner.encoded == ["a"]
     assert (cached.hits, cached.misses) == (4, 1)
 
 
-async def test_a_caller_that_goes_away_does_not_disturb_the_others() -> None:
+async def test_cancelling_one_task_does_not_affect_the_others() -> None:
     inner = SlowEncoder(is_open=False)
     cached = CachedEncoder(inner, 10)
     first, second = (asyncio.create_task(cached.encode("a")) for _ in range(2))
@@ -81,7 +81,7 @@ async def test_a_caller_that_goes_away_does_not_disturb_the_others() -> None:
     assert first.cancelled()
 
 
-async def test_failures_reach_every_caller_and_are_not_kept() -> None:
+async def test_failures_reach_every_task_and_are_not_kept() -> None:
     inner = SlowEncoder()
     inner.failing = {"a"}
     cached = CachedEncoder(inner, 10)
@@ -121,6 +121,6 @@ async def test_closing_closes_the_encoder_within() -> None:
     assert inner.is_closed
 
 
-def test_room_for_nothing_is_refused() -> None:
+def test_zero_entries_are_refused() -> None:
     with pytest.raises(ValueError, match="max_entries must be positive, got 0"):
         CachedEncoder(SlowEncoder(), 0)

@@ -14,7 +14,7 @@ def test_normalised_rows_have_length_one_and_keep_their_direction() -> None:
 
 
 @pytest.mark.parametrize("row", [[0, 0], [np.nan, 1], [np.inf, 1]])
-def test_a_vector_that_points_nowhere_is_refused(row: list[float]) -> None:
+def test_a_vector_without_a_direction_is_refused(row: list[float]) -> None:
     vectors = np.array([[1, 0], row], dtype=np.float32)
 
     with pytest.raises(EncoderUnavailable, match="zero or not finite"):

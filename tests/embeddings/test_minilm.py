@@ -33,7 +33,7 @@ def copy_of(built: Path, directory: Path) -> Path:
     return Path(shutil.copytree(built, directory / built.name))
 
 
-def test_similar_texts_are_nearer_than_unrelated_ones(minilm: MiniLM) -> None:
+def test_similar_texts_are_nearer_than_unrelated_texts(minilm: MiniLM) -> None:
     sort, order, soup = minilm.encode(
         ["How do I sort a list in Python?", "python: order list elements", "A recipe for leek soup"]
     )
@@ -74,18 +74,18 @@ def test_a_vector_does_not_depend_on_the_texts_beside_it(minilm: MiniLM) -> None
 
 
 def test_only_the_first_256_tokens_count(minilm: MiniLM) -> None:
-    opening = "word " * 254
+    beginning = "word " * 254
 
-    vectors = minilm.encode([opening, opening + "and then something else", "word " * 253])
+    vectors = minilm.encode([beginning, beginning + "and then something else", "word " * 253])
 
     np.testing.assert_array_equal(vectors[0], vectors[1])
     assert not np.array_equal(vectors[0], vectors[2])
 
 
 def test_a_megabyte_of_text_counts_by_its_beginning(minilm: MiniLM) -> None:
-    opening = "def f(x):\n    return x * 2  # doubles\n\n" * 80
+    beginning = "def f(x):\n    return x * 2  # doubles\n\n" * 80
 
-    vectors = minilm.encode([opening, opening + "print(f(3)) " * 100_000])
+    vectors = minilm.encode([beginning, beginning + "print(f(3)) " * 100_000])
 
     np.testing.assert_array_equal(vectors[0], vectors[1])
 
@@ -99,11 +99,11 @@ def test_any_string_has_a_vector(minilm: MiniLM, text: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors), 1, rtol=1e-6)
 
 
-def test_the_vector_space_is_named_for_its_recipe_and_weights(minilm: MiniLM) -> None:
+def test_the_vector_space_is_named_after_its_recipe_and_weights(minilm: MiniLM) -> None:
     assert minilm.name == "minilm-int8-256-53aa5117"  # the sha256 of the published weights begins so
 
 
-def test_a_build_says_what_it_does_and_a_second_is_free(tmp_path: Path) -> None:
+def test_a_build_reports_its_steps_and_a_second_build_has_none(tmp_path: Path) -> None:
     folder, first = build(tmp_path / "data" / "encoder")
     again, second = build(tmp_path / "data" / "encoder")
 
@@ -124,7 +124,7 @@ def test_a_build_leaves_the_root_logger_alone(tmp_path: Path, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "SHA256SUMS"])
-def test_a_damaged_file_is_built_anew(built: Path, tmp_path: Path, name: str) -> None:
+def test_a_damaged_file_is_rebuilt(built: Path, tmp_path: Path, name: str) -> None:
     damaged = copy_of(built, tmp_path)
     with (damaged / name).open("r+b") as file:
         file.truncate(100)
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_built_anew(built: Path, tmp_path: Path, name: str) ->
     assert (folder / name).read_bytes() == (built / name).read_bytes()
 
 
-def test_what_a_killed_build_left_behind_does_not_matter(built: Path, tmp_path: Path) -> None:
+def test_files_of_a_killed_build_are_replaced(built: Path, tmp_path: Path) -> None:
     (tmp_path / "building").mkdir()
     (tmp_path / "building" / "model.onnx").write_bytes(b"half of a mod")
 

@@ -11,7 +11,7 @@ from embeddings.remote import RemoteEncoder
 
 
 class Endpoint(ThreadingHTTPServer):
-    """An `/embeddings` endpoint: a text becomes (its length, 1, 0); rows in reverse, which is allowed."""
+    """An `/embeddings` endpoint: a text becomes (its length, 1, 0); rows are in reverse, which is allowed."""
 
     daemon_threads = True
 
@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep the test output clean."""
+        """Log nothing, to keep the test output clean."""
 
 
 @pytest.fixture
