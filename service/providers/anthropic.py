@@ -1,4 +1,4 @@
-"""Calls Anthropic for callers who speak its dialect: their bytes go up, Anthropic's come back."""
+"""Calls Anthropic for clients that use its dialect: their body goes up and Anthropic's bytes come back."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from service.domain.query import Native
 from service.domain.usage import estimated_usage, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError
 from service.providers.failures import failure_in
-from service.providers.http import HttpClient, Post, parsed, read_out
+from service.providers.http import HttpClient, Post, drain, parsed
 from service.providers.keys import api_key
 
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 
-# The status of an error that comes inside a stream, after a 200.
+# The status of an error inside a stream, after a 200.
 _STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -47,13 +47,13 @@ _FINISH_REASONS = {
 
 
 class AnthropicClient:
-    """Anthropic's Messages, like to like.
+    """Anthropic's Messages API, for requests in Anthropic's dialect.
 
-    Nothing of what passes is changed but the name of the model; it is only watched, for the books.
+    The client changes only the name of the model. It reads the answer for usage and log.
 
     Args:
-        secrets: where `api_key_env` is looked up; the environment, usually.
-        clock: tells how far away the date in a `Retry-After` is.
+        secrets: where `api_key_env` is looked up, usually the environment.
+        clock: the current time, to read dates in `Retry-After`.
     """
 
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
@@ -65,21 +65,21 @@ class AnthropicClient:
         if not isinstance(message, dict) or not isinstance(message.get("content"), list):
             raise self._refusal(arm, 200, message)
         usage = usage_from(message.get("usage")) or _estimated(native, text_bytes(message["content"]))
-        return Answer(_seen(message), usage, {**message, "model": arm.arm_id})
+        return Answer(_as_completion(message), usage, {**message, "model": arm.arm_id})
 
     async def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
         post = self._post(arm, native, stream=True, timeout_s=timeout_s)
-        watch = _Watch(arm, native)
+        watcher = _StreamWatcher(arm, native)
         async with aclosing(self._http.events(post)) as events:
             async for data in events:
                 event = parsed(data)
                 if not _is_event(event):
                     raise self._refusal(arm, 200, event)
-                yield watch.take(event, data)
-                if watch.is_whole:
-                    await read_out(events)
+                yield watcher.chunk(event, data)
+                if watcher.is_whole:
+                    await drain(events)
                     break
-        watch.end()
+        watcher.end()
 
     async def close(self) -> None:
         await self._http.close()
@@ -99,7 +99,7 @@ class AnthropicClient:
         error = answer.get("error") if isinstance(answer, dict) else None
         if not isinstance(error, dict):
             if status == 200:
-                return ProviderBroken(f"{arm.model} answered something else than a message", status=200)
+                return ProviderBroken(f"{arm.model} answered something other than a message", status=200)
             return failure_in(arm, None, status, retry_after_s=wait_s)
         if status == 200:
             status = _STATUSES.get(str(error.get("type")), 502)
@@ -109,8 +109,8 @@ class AnthropicClient:
         return failure_in(arm, {"error": error}, status, secret=secret, retry_after_s=wait_s)
 
 
-class _Watch:
-    """Watches the events of one stream go by, and tells what is in them in OpenAI's terms."""
+class _StreamWatcher:
+    """Reads the events of one stream and describes them in OpenAI's terms."""
 
     def __init__(self, arm: Arm, native: Native) -> None:
         self._arm = arm
@@ -120,8 +120,8 @@ class _Watch:
         self._n_answer_bytes = 0
         self.is_whole = False
 
-    def take(self, event: Json, data: bytes) -> Chunk:
-        """The event as it came, under the arm's name."""
+    def chunk(self, event: Json, data: bytes) -> Chunk:
+        """The event unchanged, except for the arm's name."""
         kind = event.get("type")
         if kind == "message_start":
             message = _object(event.get("message"))
@@ -143,30 +143,34 @@ class _Watch:
         return Chunk(body, usage, b"event: %s\ndata: %s\n\n" % (str(kind).encode(), data))
 
     def end(self) -> None:
-        """Raises ProviderBroken: the stream was cut off."""
+        """Check that the stream is complete.
+
+        Raises:
+            ProviderBroken: the stream was cut off.
+        """
         if not self.is_whole:
             raise ProviderBroken(f"{self._arm.model} stopped streaming before its answer was complete")
 
     def _count(self, event: Json) -> None:
-        """Counts are cumulative; those of the beginning stand where the end gives none."""
+        """Update the usage. Counts are cumulative; a count that a later event omits keeps its value."""
         counts = _object(event.get("usage"))
         self._counts |= {name: count for name, count in counts.items() if count is not None}
 
 
 def _is_event(value: object) -> TypeGuard[Json]:
-    """Whether it is an event of an answer: neither an error nor a whole message."""
+    """Whether this is an event of an answer: neither an error nor a whole message."""
     kind = value.get("type") if isinstance(value, dict) else None
     return isinstance(kind, str) and kind not in ("error", "message")
 
 
 def _delta(event: Json) -> Json:
-    """What an event adds to the answer, as an OpenAI delta."""
+    """The part of the answer in an event, as an OpenAI delta."""
     if event.get("type") == "content_block_start":
         block = _object(event.get("content_block"))
         if block.get("type") == "tool_use":
             return {"tool_calls": [_call(event.get("index"), block, "")]}
-        if others := _others([block]):
-            return {"blocks": others}
+        if types := _other_block_types([block]):
+            return {"blocks": types}
         return {"content": block["text"]} if block.get("text") else {}
     delta = _object(event.get("delta")) if event.get("type") == "content_block_delta" else {}
     match delta.get("type"):
@@ -180,31 +184,31 @@ def _delta(event: Json) -> Json:
 
 
 def _call(index: object, block: Json, arguments: str) -> Json:
-    named = {"id": block["id"], "type": "function"} if "id" in block else {}
+    identity = {"id": block["id"], "type": "function"} if "id" in block else {}
     name = {"name": block["name"]} if "name" in block else {}
-    return {"index": index, **named, "function": {**name, "arguments": arguments}}
+    return {"index": index, **identity, "function": {**name, "arguments": arguments}}
 
 
-def _seen(message: Json) -> Json:
-    """What a whole message says, as an OpenAI `chat.completion`."""
+def _as_completion(message: Json) -> Json:
+    """The content of a whole message, as an OpenAI `chat.completion`."""
     blocks = [_object(block) for block in message["content"]]
-    said: Json = {"role": "assistant", "content": "".join(_strings(blocks, "text")) or None}
+    answer: Json = {"role": "assistant", "content": "".join(_strings(blocks, "text")) or None}
     calls = [
         _call(index, block, orjson.dumps(block.get("input")).decode())
         for index, block in enumerate(blocks)
         if block.get("type") == "tool_use"
     ]
     if calls:
-        said["tool_calls"] = calls
-    if others := _others(blocks):
-        said["blocks"] = others
+        answer["tool_calls"] = calls
+    if types := _other_block_types(blocks):
+        answer["blocks"] = types
     finish_reason = _finish_reason(message.get("stop_reason"))
-    choices = [{"index": 0, "message": said, "finish_reason": finish_reason}]
+    choices = [{"index": 0, "message": answer, "finish_reason": finish_reason}]
     return {"id": message.get("id"), "object": "chat.completion", "choices": choices}
 
 
-def _others(blocks: list[Json]) -> list[str]:
-    """The types of blocks that OpenAI has no like of; they too are an answer."""
+def _other_block_types(blocks: list[Json]) -> list[str]:
+    """The types of blocks without an OpenAI equivalent; such a block is an answer too."""
     return [kind for block in blocks if (kind := str(block.get("type"))) not in _KNOWN_BLOCKS]
 
 
@@ -213,7 +217,7 @@ def _strings(blocks: list[Json], name: str) -> list[str]:
 
 
 def _finish_reason(stop_reason: object) -> str | None:
-    """OpenAI's word for it; those it has no word for stay as they are."""
+    """OpenAI's name of a stop reason; a stop reason without one stays unchanged."""
     return None if stop_reason is None else _FINISH_REASONS.get(str(stop_reason), str(stop_reason))
 
 

@@ -1,4 +1,4 @@
-"""One caller for all arms: each call goes to the adapter of the arm's provider."""
+"""One model client for all arms: it passes each call to the adapter of the arm's provider."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.providers.simulator.simulator import SimulatedClient
 
 
 class Adapter(Protocol):
-    """A ModelClient that knows OpenAI's dialect only."""
+    """A ModelClient for OpenAI's dialect only."""
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer: ...
 
@@ -40,8 +40,8 @@ class ProviderClients:
     """A ModelClient made of adapters.
 
     Args:
-        by_provider: `Arm.provider` -> who calls it; one adapter may stand for several providers.
-        native: `Arm.provider` -> who calls it when the query came in its own dialect.
+        by_provider: `Arm.provider` -> its adapter; one adapter may serve several providers.
+        native: `Arm.provider` -> its adapter for queries in the provider's own dialect.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ProviderClients:
         self._native = dict(native or {})
 
     async def warm(self, providers: Collection[str]) -> None:
-        """Load beforehand what calling these takes long to load."""
+        """Load libraries that these providers need and that are slow to load."""
         for adapter in {self._by_provider[provider] for provider in providers}:
             if isinstance(adapter, LiteLLMClient):
                 await adapter.warm()
@@ -80,10 +80,10 @@ class ProviderClients:
 def build_provider_clients(
     secrets: Mapping[str, str], clock: Clock, *, simulator: SimulatedClient
 ) -> ProviderClients:
-    """Every provider that `Arm.provider` may name.
+    """Build the client for every value of `Arm.provider`.
 
     Args:
-        secrets: where an arm's `api_key_env` is looked up; the environment, usually.
+        secrets: where an arm's `api_key_env` is looked up, usually the environment.
     """
     litellm = LiteLLMClient(secrets, clock)
     return ProviderClients(

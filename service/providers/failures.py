@@ -1,4 +1,4 @@
-"""What a provider's refusal means for the router: one status table for all providers."""
+"""Errors for the answers of providers that refuse or fail: one table of statuses for all providers."""
 
 from __future__ import annotations
 
@@ -32,52 +32,52 @@ def failure(
     code: str | None = None,
     retry_after_s: float | None = None,
 ) -> ProviderError:
-    """The error for an answer of that status.
+    """The error for an answer of this status.
 
     Args:
-        message: what the provider said in an error envelope; None: it sent no envelope, so that
-            something between us and the model may have answered.
+        message: the message of the error envelope; None: no envelope came, so that a proxy in front of the
+            model may have answered.
     """
-    said = f": {message}" if message else ""
+    detail = f": {message}" if message else ""
     if status == 402 or _is_unpaid(status, code, message or "", retry_after_s):
-        text = f"{arm.model}: the provider account has no credit (HTTP {status}){said}"
+        text = f"{arm.model}: the provider account has no credit (HTTP {status}){detail}"
         return ProviderOutOfCredit(text, status=status, retry_after_s=retry_after_s)
     if status == 429:
-        text = f"{arm.model}: the provider asked to wait (HTTP {status}){said}"
+        text = f"{arm.model}: the provider asked to wait (HTTP {status}){detail}"
         return ProviderRateLimited(text, status=status, retry_after_s=retry_after_s)
     if status in (408, 504, 524):
-        return ProviderTimeout(f"{arm.model} answered {status}{said}", status=status)
+        return ProviderTimeout(f"{arm.model} answered {status}{detail}", status=status)
     if status in (401, 403):
-        # What providers say here may quote the key.
+        # The provider's message is left out: it may quote the key.
         return ProviderBroken(f"{arm.model} refused the router's key ({status})", status=status)
-    if status == 413:  # whoever says so, a proxy too: the size is the request's
+    if status == 413:  # also from a proxy: the request is too large either way
         text = message or f"{arm.model} does not accept a request of this size (HTTP 413)"
         return ProviderRejected(text, status=status, param=param, code=code or "request_too_large")
     if status in REJECTING_STATUSES and message and not _is_about_model(param, code, message):
         return ProviderRejected(message, status=status, param=param, code=code)
-    return ProviderBroken(f"{arm.model} answered {status}{said}", status=status)
+    return ProviderBroken(f"{arm.model} answered {status}{detail}", status=status)
 
 
 def _is_unpaid(status: int, code: str | None, message: str, retry_after_s: float | None) -> bool:
-    """Whether an account has no credit, or has spent what it may, though the status is another one."""
+    """Whether a 429 or 400 means that the account has no credit or has reached its spending limit."""
     if status == 429:
         return code == "insufficient_quota" or (retry_after_s is None and "spend" in message.lower())
-    return status == 400 and message.startswith(UNPAID)  # not anywhere in it: some quote the caller
+    return status == 400 and message.startswith(UNPAID)  # only at the start: some messages quote the client
 
 
 def _is_about_model(param: str | None, code: str | None, message: str) -> bool:
-    """Whether the upstream's name of the model is at fault: the operator chose it, not the caller."""
+    """Whether the upstream rejects the name of the model, which the operator chose and not the client."""
     return param == "model" or code == "model_not_found" or "not a valid model" in message
 
 
 def failure_in(
     arm: Arm, body: object, status: int, *, secret: str | None = None, retry_after_s: float | None = None
 ) -> ProviderError:
-    """The error for an answer with that body, which may hold an OpenAI error envelope."""
+    """The error for an answer with this body, which may contain an OpenAI error envelope."""
     error = _envelope(body)
     if status == 200:  # an error inside a stream, or in place of a completion
         status = _status_code(error) or 502
-    status, code = _as_openai_has_it(status, error)
+    status, code = _in_openai_terms(status, error)
     message = _text(error, "message")
     if message and secret:
         message = message.replace(secret, "***")
@@ -102,8 +102,8 @@ def _envelope(body: object) -> Json:
     return body if body.get("object") == "error" else {}  # older vLLM
 
 
-def _as_openai_has_it(status: int, error: Json) -> tuple[int, str | None]:
-    """Status and code; OpenRouter has others for what the wrong model was asked, or should not be asked."""
+def _in_openai_terms(status: int, error: Json) -> tuple[int, str | None]:
+    """Status and code as OpenAI sends them; OpenRouter uses 404 and 403 for two faults of the request."""
     if status == 404 and (_text(error, "message") or "").startswith("No endpoints found that support"):
         return 400, "unsupported_parameter"
     metadata = error.get("metadata")
@@ -113,7 +113,7 @@ def _as_openai_has_it(status: int, error: Json) -> tuple[int, str | None]:
 
 
 def _status_code(error: Json) -> int | None:
-    """The HTTP status that OpenRouter and vLLM write into `code`."""
+    """The HTTP status that OpenRouter and vLLM put into `code`."""
     code = error.get("code")
     return code if isinstance(code, int) and 400 <= code < 600 else None
 
@@ -124,7 +124,7 @@ def _text(error: Json, name: str) -> str | None:
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that the provider asks us to wait, from 0 to an hour; None: it does not say."""
+    """Seconds that the provider asks to wait, from 0 to an hour; None: it does not state a time."""
     wait_s = _milliseconds(headers.get("retry-after-ms"))
     if wait_s is None:
         wait_s = _seconds_or_date(headers.get("retry-after"), now)

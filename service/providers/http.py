@@ -1,4 +1,4 @@
-"""POSTs JSON to models' servers, and turns whatever goes wrong into our errors."""
+"""POSTs JSON to models' servers, and translates every failure into an error of the router."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.providers.streams import EventReader
 
 MAX_ANSWER_BYTES = 32 * 2**20
 CONNECT_TIMEOUT_S = 10.0
-ENDING_S = 0.25  # for the end of a response whose last event is there
+DRAIN_S = 0.25  # longest wait for the end of a response after its last event
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Post:
     """One call of an arm's server.
 
     Args:
-        refusal: the error for an answer of that status, with that body and that `Retry-After` in seconds.
+        refusal: builds the error for an answer from its status, its body and its `Retry-After` in seconds.
     """
 
     arm: Arm
@@ -45,7 +45,7 @@ class HttpClient:
     """One pool of connections.
 
     Args:
-        clock: tells how far away the date in a `Retry-After` is.
+        clock: the current time, to read dates in `Retry-After`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -53,7 +53,7 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def answer(self, post: Post) -> object:
-        """The JSON value that comes back; None when it is none."""
+        """The JSON value of the answer; None if the answer is not JSON."""
         with _translated(post):
             async with asyncio.timeout(post.timeout_s):
                 response = await self._send(post)
@@ -61,9 +61,9 @@ class HttpClient:
                     return parsed(await _read(response, post.arm))
 
     async def events(self, post: Post) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event; `timeout_s` bounds each wait for the next one.
+        """The data of each server-sent event; `timeout_s` limits each wait for the next event.
 
-        A whole JSON document in place of a stream is its only event.
+        A whole JSON document in place of a stream counts as its only event.
         """
         with _translated(post):
             async with asyncio.timeout(post.timeout_s):
@@ -78,7 +78,7 @@ class HttpClient:
                     return
                 yield data
         finally:
-            response.release()  # back to the pool when the upstream is done, else closed, so that it stops
+            response.release()  # reuses a finished connection; closes any other, so that the upstream stops
 
     async def close(self) -> None:
         if self._session is not None:
@@ -86,7 +86,7 @@ class HttpClient:
             self._session = None
 
     async def _send(self, post: Post) -> aiohttp.ClientResponse:
-        """The response once its status is known to be good."""
+        """The response, if its status is 200."""
         response = await self._open_session().post(
             post.url,
             data=orjson.dumps(post.body),
@@ -102,17 +102,17 @@ class HttpClient:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the server's own limits bound how many call
+                connector=aiohttp.TCPConnector(limit=0),  # the router's own limits bound the number of calls
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             )
         return self._session
 
 
-async def read_out(events: AsyncGenerator[bytes, None]) -> None:
-    """Wait a moment for the end after a stream's last event: only then can its connection be used again."""
+async def drain(events: AsyncGenerator[bytes, None]) -> None:
+    """Wait briefly for the end of a stream after its last event, so that its connection can be reused."""
     with suppress(TimeoutError, ProviderError):
-        async with asyncio.timeout(ENDING_S):
+        async with asyncio.timeout(DRAIN_S):
             async for _ in events:
                 pass
 
@@ -122,7 +122,7 @@ def _is_json(response: aiohttp.ClientResponse) -> bool:
 
 
 class _Document:
-    """A response that is one event."""
+    """A response that is a single event."""
 
     def __init__(self, response: aiohttp.ClientResponse, arm: Arm) -> None:
         self._response = response
@@ -133,7 +133,7 @@ class _Document:
 
 
 class _Events:
-    """The data of a response's events, one after the other."""
+    """The data of a response's events, one at a time."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._content = response.content
@@ -141,7 +141,7 @@ class _Events:
         self._ready: deque[bytes] = deque()
 
     async def next(self) -> bytes | None:
-        """None: the upstream ended its stream."""
+        """The next event's data; None: the upstream ended its stream."""
         while not self._ready:
             block = await self._content.readany()
             self._ready.extend(self._reader.feed(block))
@@ -152,9 +152,9 @@ class _Events:
 
 @contextmanager
 def _translated(post: Post) -> Iterator[None]:
-    """Turn what the client raises into our errors.
+    """Translate aiohttp's errors into the router's.
 
-    The causes are cut off: aiohttp's errors carry the request's headers, and so the key.
+    The new errors have no cause: aiohttp's errors contain the request's headers, and with them the key.
     """
     model = post.arm.model
     try:
@@ -178,7 +178,7 @@ async def _read(response: aiohttp.ClientResponse, arm: Arm) -> bytes:
 
 
 def parsed(data: bytes) -> object:
-    """The JSON value; None when it is none, or nested so deep that it could not be passed on."""
+    """The JSON value; None if the data is not JSON, or is nested too deeply to be passed on."""
     try:
         value: object = orjson.loads(data.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:

@@ -9,10 +9,10 @@ from service.errors import ProviderBroken
 
 
 def api_key(arm: Arm, secrets: Mapping[str, str]) -> str | None:
-    """The arm's key; None when it needs none.
+    """The arm's key; None if the arm needs none.
 
     Raises:
-        ProviderBroken: the arm names a variable that is not set.
+        ProviderBroken: the variable that the arm names is not set.
     """
     if arm.api_key_env is None:
         return None

@@ -1,6 +1,6 @@
 """Calls every other provider through the LiteLLM library.
 
-LiteLLM takes two seconds and 170 MB to import, so it is imported with the first call.
+LiteLLM takes two seconds and 170 MB to import, so the first call imports it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from service.domain.usage import estimated_usage, reported, text_bytes, usage_fr
 from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
 from service.providers.failures import failure, failure_in, retry_after_s
 from service.providers.keys import api_key
-from service.providers.litellm_anthropic import mended
+from service.providers.litellm_anthropic import corrected
 from service.providers.streams import StreamNormaliser
 
-# What changes the answer. A provider that lacks one of them refuses the call, rather than answer
-# something else than was asked. Bookkeeping fields (`store`, `metadata`, ...) mean nothing elsewhere.
+# The fields that change the answer. A provider without one of them rejects the call, so that no field is
+# ignored silently. Bookkeeping fields (`store`, `metadata`, ...) mean nothing to other providers.
 FIELDS = (
     "audio",
     "frequency_penalty",
@@ -66,11 +66,11 @@ _opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
 
 
 class LiteLLMClient:
-    """Any provider LiteLLM knows, answering as if it were OpenAI.
+    """Any provider that LiteLLM knows, with answers in OpenAI's dialect.
 
     Args:
-        secrets: where `api_key_env` is looked up; the environment, usually.
-        clock: tells how far away the date in a `Retry-After` is.
+        secrets: where `api_key_env` is looked up, usually the environment.
+        clock: the current time, to read dates in `Retry-After`.
     """
 
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
@@ -79,7 +79,7 @@ class LiteLLMClient:
         self._anthropic_http: Any = None
 
     async def warm(self) -> None:
-        """Load the library. It takes seconds, in which nothing else in the process gets on."""
+        """Load the library. Loading takes seconds and blocks the whole process."""
         await asyncio.to_thread(_litellm)
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
@@ -88,7 +88,7 @@ class LiteLLMClient:
         try:
             async with asyncio.timeout(timeout_s):
                 response = await litellm.acompletion(**arguments)
-        except Exception as error:  # LiteLLM raises whatever its hundred adapters happen to
+        except Exception as error:  # LiteLLM passes on any error of its hundred adapters
             raise self._translated(arm, error, timeout_s) from None
         answer = _answer(response.model_dump())
         if not answer.get("choices"):
@@ -101,19 +101,19 @@ class LiteLLMClient:
         arguments = self._arguments(litellm, arm, body, timeout_s)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
         opened: list[Any] = []
-        pieces = None
+        raw_chunks = None
         try:
-            pieces = await self._open(litellm, arm, arguments, opened, timeout_s)
-            tally = StreamNormaliser(arm, body)
+            raw_chunks = await self._open(litellm, arm, arguments, opened, timeout_s)
+            normaliser = StreamNormaliser(arm, body)
             first_id = None
-            while (piece := await self._next(arm, pieces, timeout_s)) is not None:
-                first_id = first_id or piece["id"]
-                # Some adapters give each piece another id.
-                if (chunk := tally.take({**piece, "id": first_id})) is not None:
+            while (raw := await self._next(arm, raw_chunks, timeout_s)) is not None:
+                first_id = first_id or raw["id"]
+                # Some adapters give each chunk another id.
+                if (chunk := normaliser.chunk({**raw, "id": first_id})) is not None:
                     yield chunk
-            yield tally.end()
+            yield normaliser.end()
         finally:
-            await _end(pieces, opened)
+            await _end(raw_chunks, opened)
 
     async def close(self) -> None:
         if self._anthropic_http is not None:
@@ -132,31 +132,31 @@ class LiteLLMClient:
         finally:
             _opened.reset(token)
 
-    async def _next(self, arm: Arm, pieces: Any, timeout_s: float) -> Json | None:
-        """The next piece; None: the provider ended its stream."""
+    async def _next(self, arm: Arm, raw_chunks: Any, timeout_s: float) -> Json | None:
+        """The next chunk; None: the provider ended its stream."""
         try:
             async with asyncio.timeout(timeout_s):
-                piece = await anext(pieces)
+                raw = await anext(raw_chunks)
         except StopAsyncIteration:
             return None
         except Exception as error:
             raise self._translated(arm, error, timeout_s) from None
-        chunk = _answer(piece.model_dump(exclude_none=True))
+        chunk = _answer(raw.model_dump(exclude_none=True))
         choices = chunk["choices"]
-        if any(choice.get("finish_reason") for choice in choices) and not _has_finished(pieces):
+        if any(choice.get("finish_reason") for choice in choices) and not _has_finished(raw_chunks):
             raise ProviderBroken(f"{arm.model} stopped streaming before its answer was complete")
         if "usage" not in chunk:
             return chunk
         usage = usage_from(chunk["usage"])
-        # LiteLLM adds an empty delta, after the choice has finished, and dollars of its own.
+        # To this chunk LiteLLM adds an empty delta, after the choice has finished, and its own dollars.
         return chunk | {"choices": [], "usage": None if usage is None else reported(usage)}
 
     def _arguments(self, litellm: ModuleType, arm: Arm, body: Json, timeout_s: float) -> dict[str, Any]:
-        """The call's keyword arguments, by allow-list: some of LiteLLM's decide where the key goes."""
-        _refuse_what_litellm_would_fetch(body)
+        """The call's keyword arguments, by allow-list: some of LiteLLM's decide where the key is sent."""
+        _reject_remote_content(body)
         is_anthropic = arm.provider == "anthropic" or arm.model.startswith("anthropic/")
         if is_anthropic:
-            body = mended(body)
+            body = corrected(body)
         arguments = {name: body[name] for name in FIELDS if body.get(name) is not None}
         if is_anthropic:
             arguments["client"] = self._open_anthropic_http(litellm)
@@ -165,21 +165,22 @@ class LiteLLMClient:
             "messages": body["messages"],
             "api_key": api_key(arm, self._secrets),
             "api_base": arm.base_url,
-            # Behind ours: LiteLLM makes lost connections of its own timeouts.
+            # Longer than the router's own: LiteLLM reports its timeouts as lost connections.
             "timeout": timeout_s + 5,
             "max_retries": 0,
             "num_retries": 0,
         }
 
     def _open_anthropic_http(self, litellm: ModuleType) -> Any:
-        """LiteLLM's Anthropic stream has no way to be closed, so its responses are kept in sight."""
+        """An HTTP client that records its responses, because LiteLLM cannot close an Anthropic stream."""
         if self._anthropic_http is None:
             handler = litellm.AsyncHTTPHandler
-            self._anthropic_http = handler(event_hooks={"response": [_keep_in_sight]}, follow_redirects=False)
+            hooks = {"response": [_record_response]}
+            self._anthropic_http = handler(event_hooks=hooks, follow_redirects=False)
         return self._anthropic_http
 
     def _translated(self, arm: Arm, error: Exception, timeout_s: float) -> ProviderError:
-        """Our error for LiteLLM's, without its cause: that one holds the request, and so the key."""
+        """The router's error for LiteLLM's, without a cause: LiteLLM's error contains the key."""
         error = getattr(error, "original_exception", None) or error
         if isinstance(error, ProviderError):
             return error
@@ -193,13 +194,13 @@ class LiteLLMClient:
         wait_s = retry_after_s(headers, self._clock())
         if "LLM Provider NOT provided" in str(error):
             return failure(arm, 404, message="LiteLLM knows no such provider")
-        envelope = {"error": {"message": _said(str(error)), "code": _CODES.get(kind)}}
+        envelope = {"error": {"message": _provider_message(str(error)), "code": _CODES.get(kind)}}
         secret = api_key(arm, self._secrets)
         return failure_in(arm, envelope, status, secret=secret, retry_after_s=wait_s)
 
 
 def _litellm() -> ModuleType:
-    """The library, kept from reading `.env`, from fetching anything, and from logging prompts."""
+    """The library, set not to read `.env`, not to fetch anything, and not to log prompts."""
     os.environ["LITELLM_MODE"] = "PRODUCTION"
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ["LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"] = "True"
@@ -207,36 +208,36 @@ def _litellm() -> ModuleType:
 
     logging.getLogger("LiteLLM").setLevel(logging.WARNING)
     litellm.suppress_debug_info = True
-    litellm.disable_token_counter = True  # it asks a model hub for tokenizers
+    litellm.disable_token_counter = True  # it would fetch tokenizers from a model hub
     return litellm
 
 
-async def _keep_in_sight(response: Any) -> None:
+async def _record_response(response: Any) -> None:
     if (opened := _opened.get()) is not None:
         opened.append(response)
 
 
-async def _end(pieces: Any, opened: list[Any]) -> None:
-    if pieces is not None:
-        await pieces.aclose()
+async def _end(raw_chunks: Any, opened: list[Any]) -> None:
+    if raw_chunks is not None:
+        await raw_chunks.aclose()
     for response in opened:
         await response.aclose()
 
 
-def _has_finished(pieces: Any) -> bool:
-    """Whether the provider itself gave a finish reason: LiteLLM makes one up at a broken-off end."""
-    return bool(pieces.received_finish_reason or pieces.intermittent_finish_reason)
+def _has_finished(raw_chunks: Any) -> bool:
+    """Whether the provider itself sent a finish reason: LiteLLM invents one if the stream breaks off."""
+    return bool(raw_chunks.received_finish_reason or raw_chunks.intermittent_finish_reason)
 
 
 def _answer(dumped: Json) -> Json:
-    """The fields an OpenAI client knows."""
+    """The fields that an OpenAI client knows."""
     answer = {key: dumped[key] for key in _ANSWER_KEYS if key in dumped}
     for choice in answer.get("choices", []):
         for part in ("message", "delta"):
             if part in choice:
                 choice[part] = _tidy(choice[part])
         for call in (choice.get("message") or {}).get("tool_calls") or []:
-            call.pop("index", None)  # which only pieces of a stream have
+            call.pop("index", None)  # only chunks of a stream have it
     return answer
 
 
@@ -248,8 +249,8 @@ def _tidy(message: Json) -> Json:
     }
 
 
-def _said(text: str) -> str:
-    """The provider's own words out of `litellm.X: YException - {"error": {"message": ...}}`."""
+def _provider_message(text: str) -> str:
+    """The provider's own message in `litellm.X: YException - {"error": {"message": ...}}`."""
     try:
         body = json.loads(text[text.index("{") : text.rindex("}") + 1])
         return str(body["error"]["message"])
@@ -257,17 +258,17 @@ def _said(text: str) -> str:
         return re.sub(r"^litellm\.\w+: (\w+ - )?", "", text).partition(" To drop")[0]
 
 
-def _refuse_what_litellm_would_fetch(body: Json) -> None:
-    """Refuse what would make this process call an address of the caller's choice."""
+def _reject_remote_content(body: Json) -> None:
+    """Reject requests that would make LiteLLM call an address that the client chose."""
     for tool in body.get("tools") or []:
-        if tool.get("type") != "function":
-            raise _refusal("tools", f"this model takes only tools of type function, got {tool.get('type')!r}")
+        if (kind := tool.get("type")) != "function":
+            raise _refusal("tools", f"this model accepts only tools of type function, got {kind!r}")
     for position, message in enumerate(body["messages"]):
         content = message.get("content")
         for part in content if isinstance(content, list) else []:
             if not _is_embedded(part):
                 param = f"messages[{position}].content"
-                raise _refusal(param, "this model takes files only as data: URLs inside the request")
+                raise _refusal(param, "this model accepts files only as data: URLs inside the request")
 
 
 def _is_embedded(part: Json) -> bool:

@@ -1,4 +1,4 @@
-"""Where LiteLLM's translation to Anthropic would say something else than was asked, mended before it."""
+"""Corrections of requests that LiteLLM would translate wrongly for Anthropic."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from service.domain.basics import Json
 from service.errors import ProviderRejected
 
 
-def mended(body: Json) -> Json:
-    """The same request in a form that LiteLLM does not change the meaning of.
+def corrected(body: Json) -> Json:
+    """The same request in a form that LiteLLM translates without changing its meaning.
 
     Raises:
-        ProviderRejected: the request asks for JSON without a schema, or has sound in it, which LiteLLM
-            leaves out, or a refusal that is not the model's, or functions, whose calls and results it parts.
+        ProviderRejected: the request has content that LiteLLM would drop or misplace: JSON output without a
+            schema, audio, a refusal that is not the model's, or `functions` calls and results.
     """
-    spoken = [_with_refusals(message) for message in body["messages"]]
-    for position, message in enumerate(spoken):
-        for kind in _forgotten(message):
+    messages = [_with_refusals(message) for message in body["messages"]]
+    for position, message in enumerate(messages):
+        for kind in _lost_kinds(message):
             raise ProviderRejected(
-                f"this model takes no {kind} here",
+                f"this model does not accept {kind} here",
                 status=400,
                 param=f"messages[{position}]",
                 code="unsupported_parameter",
@@ -29,12 +29,12 @@ def mended(body: Json) -> Json:
         "schema"
     ):
         raise ProviderRejected(
-            f"this model answers in JSON only by a schema, got response_format {form['type']} without one",
+            f"this model answers in JSON only with a schema, got response_format {form['type']} without one",
             status=400,
             param="response_format",
             code="unsupported_parameter",
         )
-    return {**body, "messages": list(_messages(spoken))}
+    return {**body, "messages": list(_in_place(messages))}
 
 
 def _parts(message: Json) -> list[Json]:
@@ -42,14 +42,14 @@ def _parts(message: Json) -> list[Json]:
     return content if isinstance(content, list) else []
 
 
-def _forgotten(message: Json) -> set[str]:
-    """What of a message would not arrive, or not as it is."""
+def _lost_kinds(message: Json) -> set[str]:
+    """The kinds of content that LiteLLM would drop or change."""
     functions = {"function_call"} if message["role"] == "function" or message.get("function_call") else set()
     return functions | {str(part.get("type")) for part in _parts(message)} & {"input_audio", "refusal"}
 
 
 def _with_refusals(message: Json) -> Json:
-    """The message with what the model refused as its text; LiteLLM would leave it out."""
+    """The message with the model's refusal as its text; LiteLLM would drop a refusal."""
     if message["role"] != "assistant":
         return message
     if not message.get("content") and isinstance(message.get("refusal"), str):
@@ -63,16 +63,17 @@ def _with_refusals(message: Json) -> Json:
     return {**message, "content": parts}
 
 
-def _messages(messages: list[Json]) -> Iterator[Json]:
+def _in_place(messages: list[Json]) -> Iterator[Json]:
+    """The messages in a form that keeps their order, without empty answers."""
     has_begun = False
     for message in messages:
         if message["role"] in ("system", "developer"):
-            # A later one would be moved behind the last message; as the user's it stays in its place.
+            # LiteLLM would move a later one behind the last message; as a user message it stays in place.
             yield {**message, "role": "user"} if has_begun else message
             continue
         has_begun = True
         if message["role"] != "assistant" or message.get("content"):
             yield message
         elif message.get("tool_calls"):
-            # An empty string would become "[System: Empty message content sanitised ...]".
+            # LiteLLM would replace an empty string by "[System: Empty message content sanitised ...]".
             yield {**message, "content": None}

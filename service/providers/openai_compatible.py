@@ -1,4 +1,4 @@
-"""Calls any upstream that speaks OpenAI's Chat Completions: OpenAI, OpenRouter, Ollama, vLLM, ..."""
+"""Calls any upstream that implements OpenAI's Chat Completions: OpenAI, OpenRouter, Ollama, vLLM, ..."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.domain.ports import Clock
 from service.domain.usage import estimated_usage, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError
 from service.providers.failures import failure_in
-from service.providers.http import HttpClient, Post, parsed, read_out
+from service.providers.http import HttpClient, Post, drain, parsed
 from service.providers.keys import api_key
 from service.providers.streams import StreamNormaliser, ends_well
 from service.providers.tool_ids import with_nine_letters
@@ -24,8 +24,8 @@ from service.providers.tool_ids import with_nine_letters
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 MISTRAL_HOST = "api.mistral.ai"
 
-# Every documented field of the request; others stop here, unless the arm takes them.
-# `stream` and `model` are ours to set.
+# Every documented field of the request; other fields go up only if the arm lists them.
+# The router sets `stream` and `model`.
 FIELDS = frozenset(
     {
         "audio",
@@ -68,11 +68,11 @@ FIELDS = frozenset(
 
 
 class OpenAICompatibleClient:
-    """The thin direct adapter: the caller's body goes up, the upstream's comes back.
+    """The direct adapter: the client's body goes up and the upstream's comes back.
 
     Args:
-        secrets: where `api_key_env` is looked up; the environment, usually.
-        clock: tells how far away the date in a `Retry-After` is.
+        secrets: where `api_key_env` is looked up, usually the environment.
+        clock: the current time, to read dates in `Retry-After`.
     """
 
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
@@ -88,28 +88,28 @@ class OpenAICompatibleClient:
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
         post = self._post(arm, _upstream_body(arm, body, stream=True), timeout_s)
-        tally = StreamNormaliser(arm, body)
-        async with aclosing(self._events(post, tally)) as events:
+        normaliser = StreamNormaliser(arm, body)
+        async with aclosing(self._events(post, normaliser)) as events:
             async for data in events:
                 if data.strip() == b"[DONE]":
-                    await read_out(events)
+                    await drain(events)
                     break
-                for piece in self._pieces(arm, data):
-                    if (chunk := tally.take(piece)) is not None:
+                for raw in self._chunks(arm, data):
+                    if (chunk := normaliser.chunk(raw)) is not None:
                         yield chunk
-        yield tally.end()
+        yield normaliser.end()
 
     async def close(self) -> None:
         await self._http.close()
 
-    async def _events(self, post: Post, tally: StreamNormaliser) -> AsyncGenerator[bytes, None]:
-        """The events; of a connection that is lost when the answer is whole, those that came."""
+    async def _events(self, post: Post, normaliser: StreamNormaliser) -> AsyncGenerator[bytes, None]:
+        """The events of a stream; a connection that is lost after the whole answer is no error."""
         async with aclosing(self._http.events(post)) as events:
             try:
                 async for data in events:
                     yield data
             except ProviderError:
-                if not tally.is_whole:
+                if not normaliser.is_whole:
                     raise
 
     def _post(self, arm: Arm, body: Json, timeout_s: float) -> Post:
@@ -123,17 +123,17 @@ class OpenAICompatibleClient:
             refusal=partial(self._refusal, arm),
         )
 
-    def _pieces(self, arm: Arm, data: bytes) -> Iterable[Json]:
-        """The pieces in an event: one, or all where the upstream does not stream and answers in one."""
-        piece = parsed(data)
-        if not isinstance(piece, dict) or piece.get("error"):
-            raise self._refusal(arm, 200, piece)
-        return pieces(piece) if _is_completion(piece) else (piece,)
+    def _chunks(self, arm: Arm, data: bytes) -> Iterable[Json]:
+        """The chunks in an event: one, or all if the upstream does not stream and sends a whole answer."""
+        body = parsed(data)
+        if not isinstance(body, dict) or body.get("error"):
+            raise self._refusal(arm, 200, body)
+        return pieces(body) if _is_completion(body) else (body,)
 
     def _refusal(self, arm: Arm, status: int, answer: object, wait_s: float | None = None) -> ProviderError:
-        """The error for what is no chat completion; some put an error envelope into a 200."""
+        """The error for an answer that is no chat completion; some upstreams send errors with status 200."""
         if status == 200 and not (isinstance(answer, dict) and answer.get("error")):
-            return ProviderBroken(f"{arm.model} answered something else than a chat completion", status=200)
+            return ProviderBroken(f"{arm.model} answered something other than a chat completion", status=200)
         return failure_in(arm, answer, status, secret=api_key(arm, self._secrets), retry_after_s=wait_s)
 
 
@@ -151,8 +151,8 @@ def _upstream_body(arm: Arm, body: Json, *, stream: bool) -> Json:
     if urlsplit(_base_url(arm)).hostname == MISTRAL_HOST:
         upstream["messages"] = with_nine_letters(body["messages"])
     if _base_url(arm) == OPENAI_BASE_URL and "max_tokens" in upstream:
-        # OpenAI's reasoning models refuse the old name, all its models know the new one;
-        # many other servers know only the old one.
+        # OpenAI's reasoning models reject the old name, and all its models know the new one.
+        # Many other servers know only the old name.
         upstream.setdefault("max_completion_tokens", upstream.pop("max_tokens"))
     return upstream
 

@@ -1,4 +1,4 @@
-"""Streamed answers: server-sent events in, chunks that keep the port's promise out."""
+"""Streamed answers: server-sent events in, chunks in the form of the ModelClient port out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MAX_EVENT_BYTES = 8 * 2**20
 
 
 class EventReader:
-    """Cuts a byte stream into the data of its server-sent events.
+    """Splits a byte stream into the data of its server-sent events.
 
-    Works on bytes, so that a character split over two reads is whole again in its event.
+    It works on bytes, so that a character that two reads split is whole in its event.
     """
 
     def __init__(self) -> None:
@@ -28,24 +28,24 @@ class EventReader:
     def feed(self, block: bytes) -> list[bytes]:
         """The data of the events that `block` completes; an empty block ends the stream."""
         lines = self._without_mark(self._rest + block).splitlines(keepends=True)
-        # A line without its LF is unfinished; so may be one that ends in CR.
+        # A line without LF is not complete yet; an LF may still follow its CR.
         self._rest = lines.pop() if block and lines and not lines[-1].endswith(b"\n") else b""
-        events = [data for line in lines if (data := self._take(line.rstrip(b"\r\n"))) is not None]
-        if not block and (data := self._take(b"")) is not None:  # some leave out the last empty line
+        events = [data for line in lines if (data := self._add(line.rstrip(b"\r\n"))) is not None]
+        if not block and (data := self._add(b"")) is not None:  # some upstreams omit the last empty line
             events.append(data)
         if len(self._rest) + self._n_data_bytes > MAX_EVENT_BYTES:
             raise ProviderBroken(f"a streamed event has more than {MAX_EVENT_BYTES} bytes")
         return events
 
-    def _without_mark(self, begun: bytes) -> bytes:
+    def _without_mark(self, block: bytes) -> bytes:
         """The bytes without the byte order mark that a stream may begin with."""
         if self._has_begun:
-            return begun
-        self._has_begun = len(begun) >= len(BOM_UTF8)
-        return begun.removeprefix(BOM_UTF8)
+            return block
+        self._has_begun = len(block) >= len(BOM_UTF8)
+        return block.removeprefix(BOM_UTF8)
 
-    def _take(self, line: bytes) -> bytes | None:
-        """The finished event's data at its closing empty line; only `data:` fields matter to us."""
+    def _add(self, line: bytes) -> bytes | None:
+        """Add a line to the event and return its data if the line closes it. Only `data:` lines count."""
         if not line:
             data = b"\n".join(self._data)
             self._data, self._n_data_bytes = [], 0
@@ -59,10 +59,10 @@ class EventReader:
 
 
 class StreamNormaliser:
-    """Watches the pieces of one stream go by, and writes the last one.
+    """Gives the chunks of one stream the same form, and adds the closing chunk.
 
-    Providers report usage in a piece of its own, with the last one, with every one, or never. Here
-    it always comes once, in a closing piece without choices.
+    Providers report usage in a chunk of its own, with the last chunk, with every chunk, or never. The
+    normalised stream has it once, in a closing chunk without choices.
     """
 
     def __init__(self, arm: Arm, body: Json) -> None:
@@ -75,26 +75,26 @@ class StreamNormaliser:
         self._started: set[int] = set()
         self._finished: set[int] = set()
 
-    def take(self, piece: Json) -> Chunk | None:
-        """The piece as a caller should see it; None when it only carried usage.
+    def chunk(self, raw: Json) -> Chunk | None:
+        """The chunk for the client; None if the upstream's chunk contained only usage.
 
         Raises:
-            ProviderBroken: it is no chat completion chunk.
+            ProviderBroken: the upstream's JSON is no chat completion chunk.
         """
-        report = piece.pop("usage", None)
+        report = raw.pop("usage", None)
         if (usage := usage_from(report)) is not None:
             self._usage, self._reported = usage, report
-        choices = piece.get("choices")
+        choices = raw.get("choices")
         if not isinstance(choices, list) or not all(map(_is_choice, choices)):
-            raise ProviderBroken(f"{self._arm.model} streamed something else than a chat completion")
+            raise ProviderBroken(f"{self._arm.model} streamed something other than a chat completion")
         if not choices:
             return None
         for choice in choices:
-            self._note(choice)
-        self._frame = piece
-        return Chunk(piece)
+            self._record(choice)
+        self._frame = raw
+        return Chunk(raw)
 
-    def _note(self, choice: Json) -> None:
+    def _record(self, choice: Json) -> None:
         index = choice.get("index", 0)
         self._started.add(index)
         self._n_answer_bytes += text_bytes(choice.get("delta"))
@@ -103,14 +103,14 @@ class StreamNormaliser:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every choice that was asked for has ended, so that only usage may be missing."""
+        """Whether every requested choice has ended, so that only usage may be missing."""
         return self._started == self._finished and len(self._finished) >= (self._body.get("n") or 1)
 
     def end(self) -> Chunk:
-        """The closing piece.
+        """The closing chunk.
 
         Raises:
-            ProviderBroken: the stream was cut off, or empty.
+            ProviderBroken: the stream was cut off or is empty.
         """
         if not self._started:
             raise ProviderBroken(f"{self._arm.model} streamed nothing")
@@ -126,6 +126,6 @@ def _is_choice(choice: object) -> bool:
 
 
 def ends_well(choice: Json) -> bool:
-    """Whether a choice has a sound finish reason, or none; OpenRouter says `error` where it broke off."""
+    """Whether a choice has a valid finish reason or none; OpenRouter sends `error` for a broken stream."""
     reason = choice.get("finish_reason")
     return reason is None or (isinstance(reason, str) and reason != "error")

@@ -1,4 +1,4 @@
-"""The tokenizers that LiteLLM brings with it, read as files: importing the library takes seconds."""
+"""The tokenizers that LiteLLM ships, read as files, because importing the library takes seconds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = structlog.get_logger(__name__)
 
 Counter = Callable[[str], int]
 
-CHUNK_CHARS = 50_000  # long runs of one kind of character take more than their share of time
+CHUNK_CHARS = 50_000  # texts are counted in parts: on long runs of one kind of character time is not linear
 
-# What tiktoken calls these files: the SHA-1 of where they were published.
+# tiktoken's names of these files: the SHA-1 of the address where they were published.
 RANKS = {
     "cl100k_base": "9b5ad71b2ce5302211f9c61530b329a4922fc6a4",
     "o200k_base": "fb374d419588a4632f3f557e76b4b70aebbca790",
 }
-# How a text is split before its pieces are looked up. Source: tiktoken_ext.openai_public, tiktoken 0.14.
+# Patterns that split a text before the lookup. Source: tiktoken_ext.openai_public, tiktoken 0.14.
 _SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 PATTERNS = {
@@ -35,11 +35,11 @@ PATTERNS = {
         r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     ),
 }
-CLAUDE = "anthropic_tokenizer.json"  # the last that Anthropic published; its newer models count some more
+CLAUDE = "anthropic_tokenizer.json"  # the last one that Anthropic published; newer models count some more
 
 
 class ShippedTokenizers:
-    """A Tokenizers. Each is loaded when first needed, and kept.
+    """A `Tokenizers`. Each tokenizer is loaded at its first use and kept.
 
     Args:
         timeout_s: longest wait for a count.
@@ -82,7 +82,7 @@ class ShippedTokenizers:
 
 
 def shipped_folder() -> Path | None:
-    """Where LiteLLM keeps its tokenizers; None: it is not installed."""
+    """The folder of LiteLLM's tokenizers; None: LiteLLM is not installed."""
     spec = importlib.util.find_spec("litellm")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -90,14 +90,19 @@ def shipped_folder() -> Path | None:
 
 
 def load(tokenizer: str, folder: Path) -> Counter:
-    """What counts the tokens of a text. Raises OSError, ValueError: the file is not there, or is another."""
+    """A function that counts the tokens of a text.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not this tokenizer.
+    """
     if tokenizer == "claude":
         from tokenizers import Tokenizer
 
         data = (folder / CLAUDE).read_text("utf-8")
         try:
             claude = Tokenizer.from_str(data)
-        except Exception as error:  # it raises nothing more precise
+        except Exception as error:  # the library raises nothing more precise
             raise ValueError(f"{CLAUDE}: {error}") from error
         return lambda text: len(claude.encode(text, add_special_tokens=False))
     from tiktoken import Encoding

@@ -1,4 +1,4 @@
-"""Ids of tool calls, for servers that limit them."""
+"""Ids of tool calls, for servers that limit their form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MISTRAL = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def with_nine_letters(messages: list[Json]) -> list[Json]:
-    """The messages with ids as Mistral takes them: others are replaced, by the same one throughout."""
+    """The messages with ids that Mistral accepts: each other id is replaced, everywhere by the same one."""
     return [_with_nine_letters(message) for message in messages]
 
 
@@ -27,7 +27,7 @@ def _with_nine_letters(message: Json) -> Json:
     return changed
 
 
-def _nine_letters(given: object) -> object:
-    if not isinstance(given, str):
-        return given
-    return given if _MISTRAL.fullmatch(given) else hashlib.sha256(given.encode()).hexdigest()[:9]
+def _nine_letters(call_id: object) -> object:
+    if not isinstance(call_id, str):
+        return call_id
+    return call_id if _MISTRAL.fullmatch(call_id) else hashlib.sha256(call_id.encode()).hexdigest()[:9]

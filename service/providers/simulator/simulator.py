@@ -1,6 +1,6 @@
-"""A provider without a model: it answers at once that it is simulated, and how good it would have been.
+"""A provider without a model: its answer says that it is simulated, and how good it is.
 
-It lets somebody without any key watch the router learn, and a test run without any network.
+With it the router can be seen to learn without any key, and tests run without network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from service.providers.simulator.skills import MODELS, topic_of, true_quality, u
 __all__ = ["SIMULATED_ARMS", "SimulatedClient", "prompt_of", "topic_of", "true_quality"]
 
 _MAX_DEPTH = 12
-_SPREAD = 0.3  # of the logarithm of latencies
+_SPREAD = 0.3  # standard deviation of the logarithm of latencies
 _FILLER = (
     "A real model would now weigh the question from several sides.",
     "It would begin with what is known, and say what is not.",
@@ -66,7 +66,7 @@ class _Script:
     """An answer before it is sent."""
 
     answer_id: str
-    pieces: tuple[str, ...]  # one per token
+    words: tuple[str, ...]  # one per token
     finish_reason: str
     usage: Usage
     ttft_s: float
@@ -74,15 +74,15 @@ class _Script:
 
     @property
     def duration_s(self) -> float:
-        return self.ttft_s + self.token_s * len(self.pieces)
+        return self.ttft_s + self.token_s * len(self.words)
 
 
 class SimulatedClient:
-    """Answers for the models of `SIMULATED_ARMS`, always the same for the same request.
+    """Answers for the models of `SIMULATED_ARMS`; the same request always gets the same answer.
 
     Args:
-        seed: another one gives other latencies and lengths, not other qualities.
-        time_scale: 1.0 waits like a model, 0.0 not at all.
+        seed: decides latencies and lengths, not qualities.
+        time_scale: 1.0 waits like a model, 0.0 does not wait.
     """
 
     def __init__(self, *, seed: int = 0, time_scale: float = 1.0) -> None:
@@ -92,7 +92,7 @@ class SimulatedClient:
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
         script = self._script(arm, body)
         await self._wait(script.duration_s, arm, timeout_s)
-        message = {"role": "assistant", "content": "".join(script.pieces), "refusal": None}
+        message = {"role": "assistant", "content": "".join(script.words), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": script.finish_reason}
         answer = _frame(script, arm, "chat.completion", [choice]) | {"usage": reported(script.usage)}
         return Answer(answer, script.usage)
@@ -101,15 +101,15 @@ class SimulatedClient:
         script = self._script(arm, body)
         await self._wait(script.ttft_s, arm, timeout_s)
         yield _chunk(script, arm, {"role": "assistant", "content": ""})
-        for piece in script.pieces:
+        for word in script.words:
             await self._wait(script.token_s, arm, timeout_s)
-            yield _chunk(script, arm, {"content": piece})
+            yield _chunk(script, arm, {"content": word})
         yield _chunk(script, arm, {}, finish_reason=script.finish_reason)
         closing = _frame(script, arm, "chat.completion.chunk", [])
         yield Chunk(closing | {"usage": reported(script.usage)}, script.usage)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is open."""
 
     async def _wait(self, seconds: float, arm: Arm, timeout_s: float) -> None:
         wait_s = seconds * self._time_scale
@@ -125,15 +125,15 @@ class SimulatedClient:
             raise ProviderRejected("a simulated model gives one choice: n must be 1", status=400, param="n")
         prompt = prompt_of(body)
         text, was_stopped = _until_stop(self._text(arm.model, prompt, body), body.get("stop"))
-        pieces = re.findall(r"\s*\S+", text)
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(pieces)
-        is_cut = limit < len(pieces) and not was_stopped
+        words = re.findall(r"\s*\S+", text)
+        limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(words)
+        is_cut = limit < len(words) and not was_stopped
         skills = MODELS[arm.model]
         return _Script(
             answer_id=f"chatcmpl-sim-{int(uniform(self._seed, arm.model, prompt) * 2**48):012x}",
-            pieces=tuple(pieces[:limit]),
+            words=tuple(words[:limit]),
             finish_reason="length" if is_cut else "stop",
-            usage=_usage(body, len(pieces[:limit])),
+            usage=_usage(body, len(words[:limit])),
             ttft_s=skills.ttft_s * self._pace("ttft", arm.model, prompt),
             token_s=skills.token_s * self._pace("token", arm.model, prompt),
         )
@@ -141,21 +141,21 @@ class SimulatedClient:
     def _text(self, model: str, prompt: str, body: Json) -> str:
         quality = true_quality(model, prompt)
         topic = topic_of(prompt)
-        verdict = (
+        summary = (
             f"[simulated] No model was called; {model} stands in for one. It takes this for a question of "
             f"{topic} and considers its answer {_word(quality)}: quality {quality:.2f}."
         )
-        wanted = body.get("response_format") or {}
-        if wanted.get("type") == "json_schema":
-            schema = (wanted.get("json_schema") or {}).get("schema") or {}
-            return orjson.dumps(_instance(schema, verdict, schema.get("$defs", {}))).decode()
-        if wanted.get("type") == "json_object":
-            found = {"simulated": True, "model": model, "topic": topic, "quality": round(quality, 2)}
-            return orjson.dumps(found | {"answer": verdict}).decode()
+        form = body.get("response_format") or {}
+        if form.get("type") == "json_schema":
+            schema = (form.get("json_schema") or {}).get("schema") or {}
+            return orjson.dumps(_instance(schema, summary, schema.get("$defs", {}))).decode()
+        if form.get("type") == "json_object":
+            fields = {"simulated": True, "model": model, "topic": topic, "quality": round(quality, 2)}
+            return orjson.dumps(fields | {"answer": summary}).decode()
         n_sentences = 1 + int(6 * uniform("length", self._seed, model, prompt))
         first = int(len(_FILLER) * uniform("filler", self._seed, model, prompt))
         filler = (_FILLER[(first + i) % len(_FILLER)] for i in range(n_sentences))
-        return " ".join((verdict, *filler))
+        return " ".join((summary, *filler))
 
     def _pace(self, what: str, model: str, prompt: str) -> float:
         """A log-normal factor with median 1."""
@@ -212,7 +212,7 @@ def _chunk(script: _Script, arm: Arm, delta: Json, *, finish_reason: str | None 
 
 
 def _instance(schema: Json, text: str, defs: Json, depth: int = 0) -> Any:
-    """Some value of the everyday schemas that clients ask for; `depth` ends those that hold themselves."""
+    """A value that satisfies a common JSON schema; `depth` stops recursive schemas."""
     if depth > _MAX_DEPTH:
         return None
     if "const" in schema:
@@ -225,9 +225,9 @@ def _instance(schema: Json, text: str, defs: Json, depth: int = 0) -> Any:
 
     if "$ref" in schema:
         return instance(defs.get(schema["$ref"].rpartition("/")[2], {}))
-    for several in ("anyOf", "oneOf", "allOf"):
-        if schema.get(several):
-            return instance(schema[several][0])
+    for combination in ("anyOf", "oneOf", "allOf"):
+        if schema.get(combination):
+            return instance(schema[combination][0])
     kind = schema.get("type", "object")
     if isinstance(kind, list):
         kind = kind[0]

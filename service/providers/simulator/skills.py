@@ -1,7 +1,7 @@
-"""What the simulated models are good at: made-up numbers, stated once.
+"""The skills of the simulated models: made-up numbers.
 
-A prompt has a topic, told by its words, and a difficulty, which all models share. A model's true
-quality on it is its skill on the topic, less the difficulty, give or take a little luck.
+A prompt has a topic, which its words decide, and an ease of at most 0, which all models share. A model's true
+quality on a prompt is its skill on the topic, plus the ease, plus or minus a little luck.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _SUM = re.compile(r"\d\s*[-+*/^=]\s*\d")
 
 @dataclass(frozen=True, slots=True)
 class Skills:
-    """One simulated model: how good, how fast."""
+    """The quality and the speed of one simulated model."""
 
     quality: Mapping[str, float]  # expected reward, in [0, 1]
     ttft_s: float  # median time to the first token
-    token_s: float  # median time for each further one
+    token_s: float  # median time for each further token
 
 
 MODELS: Mapping[str, Skills] = {
@@ -49,7 +49,7 @@ MODELS: Mapping[str, Skills] = {
 
 
 def topic_of(prompt: str) -> str:
-    """The topic whose words the prompt uses most; facts when it uses none."""
+    """The topic whose words the prompt uses most; DEFAULT_TOPIC if it uses none."""
     words = set(re.findall(r"[a-z]+", prompt.lower()))
     scores = {topic: len(words & known) for topic, known in _WORDS.items()}
     scores["code"] += 2 * ("```" in prompt or "()" in prompt)
@@ -59,18 +59,18 @@ def topic_of(prompt: str) -> str:
 
 
 def true_quality(arm_id: str, prompt: str) -> float:
-    """What a fair judge would score this model's answer to this prompt, in [0, 1].
+    """The score of a fair judge for this model's answer to this prompt, in [0, 1].
 
     Raises:
         KeyError: no simulated model has that name.
     """
     skill = MODELS[arm_id].quality[topic_of(prompt)]
-    difficulty = 0.12 * uniform("difficulty", prompt)
+    ease = -0.12 * uniform("difficulty", prompt)  # the word is part of the seed
     luck = 0.10 * (uniform("luck", arm_id, prompt) - 0.5)
-    return min(max(skill - difficulty + luck, 0.0), 1.0)
+    return min(max(skill + ease + luck, 0.0), 1.0)
 
 
 def uniform(*parts: object) -> float:
-    """A number in [0, 1) that the parts alone decide."""
+    """A number in [0, 1) that depends only on the parts."""
     digest = blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -1,4 +1,4 @@
-"""A small HTTP server on a free port of this machine that answers as a test tells it."""
+"""A small HTTP server on a free port of this machine that answers as a test scripts it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ EVENT_STREAM = {"Content-Type": "text/event-stream"}
 
 
 class Upstream:
-    """What was asked of the server, and what it shall answer."""
+    """The requests that the server received, and the script of its answers."""
 
     def __init__(self) -> None:
         self.script: Script = hang
-        self.by_model: dict[str, Script] = {}  # for those that do something else
+        self.by_model: dict[str, Script] = {}  # for models with another script
         self.bodies: list[Json] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -41,8 +41,8 @@ class Upstream:
         return Arm("an-arm", provider, model, base_url=self.base_url + path, api_key_env="UPSTREAM_KEY")
 
     async def was_left(self) -> None:
-        """Returns when the caller has gone before its answer was complete."""
-        async with asyncio.timeout(20):  # only a failing test waits so long
+        """Wait until the model client has disconnected before its answer was complete."""
+        async with asyncio.timeout(20):  # only a failing test waits that long
             await self._hung_up.wait()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -78,7 +78,7 @@ async def hang(request: web.Request) -> web.StreamResponse:
 
 
 def answers(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Script:
-    """The body as JSON, or as it is when it is bytes."""
+    """Answer with the body as JSON; bytes are sent unchanged."""
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     all_headers = {"Content-Type": "application/json", **(headers or {})}
 
@@ -95,7 +95,7 @@ def refuses(
 
 
 def streams(*blocks: bytes, then: Script | None = None) -> Script:
-    """Each block as a write of its own; afterwards a clean end, or what `then` does."""
+    """Send each block by a write of its own, then end cleanly or continue with `then`."""
 
     async def script(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=EVENT_STREAM)
@@ -104,7 +104,7 @@ def streams(*blocks: bytes, then: Script | None = None) -> Script:
             await response.write(block)
         if then is not None:
             return await then(request)
-        for _ in range(20):  # turns of the event loop, as the end seldom comes with the last block
+        for _ in range(20):  # turns of the event loop: the end seldom comes together with the last block
             await asyncio.sleep(0)
         return response
 
@@ -112,7 +112,7 @@ def streams(*blocks: bytes, then: Script | None = None) -> Script:
 
 
 async def drop(request: web.Request) -> web.StreamResponse:
-    """The connection breaks."""
+    """Break the connection."""
     assert request.transport is not None
     request.transport.abort()
     return web.Response()

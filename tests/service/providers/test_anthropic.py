@@ -33,7 +33,7 @@ from tests.service.providers.scripted import (
     streams,
 )
 
-# Spaces, order, escapes, numbers and fields that no library would write again just so.
+# Spaces, order, escapes, numbers and fields that a library would not write in exactly this way.
 THINKING = rb'{"type": "thinking_delta",  "thinking":"h\u00fcm \ud83d\ude00 \/"}'
 SIGNATURE = rb'{"type":"signature_delta","signature":"EqQB+/\u003d="}'
 USAGE = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}
@@ -125,7 +125,7 @@ ENDING = [
 ]
 
 
-async def asked(model_client: AnthropicClient, arm: Arm, is_stream: bool, timeout_s: float = 20) -> None:
+async def call(model_client: AnthropicClient, arm: Arm, is_stream: bool, timeout_s: float = 20) -> None:
     if is_stream:
         await collected(model_client.stream(arm, NATIVE, timeout_s=timeout_s))
     else:
@@ -136,12 +136,12 @@ async def asked(model_client: AnthropicClient, arm: Arm, is_stream: bool, timeou
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
-async def test_the_request_goes_up_as_it_came_under_the_upstreams_name(
+async def test_the_request_goes_up_unchanged_under_the_upstreams_name(
     model_client: AnthropicClient, upstream: Upstream, is_stream: bool
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING) if is_stream else answers(message())
 
-    await asked(model_client, claude(upstream), is_stream)
+    await call(model_client, claude(upstream), is_stream)
 
     assert upstream.paths == ["/v1/messages"]
     assert upstream.bodies[0] == {**BODY, "model": "claude", "stream": is_stream}
@@ -154,13 +154,13 @@ async def test_the_request_goes_up_as_it_came_under_the_upstreams_name(
 # --- what comes back
 
 
-async def test_a_whole_message_comes_back_as_it_was_under_the_arms_name(
+async def test_a_whole_message_comes_back_unchanged_under_the_arms_name(
     model_client: AnthropicClient, upstream: Upstream
 ) -> None:
-    thought = {"type": "thinking", "thinking": "hüm", "signature": "EqQB+/=="}
+    thinking = {"type": "thinking", "thinking": "hüm", "signature": "EqQB+/=="}
     use = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {"a": 1}}
     sent = message(
-        thought, {"type": "text", "text": "I add."}, use, stop_reason="tool_use", container={"id": "c"}
+        thinking, {"type": "text", "text": "I add."}, use, stop_reason="tool_use", container={"id": "c"}
     )
     upstream.script = answers(sent)
 
@@ -174,7 +174,7 @@ async def test_a_whole_message_comes_back_as_it_was_under_the_arms_name(
     assert choice["message"]["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a":1}'}
 
 
-async def test_events_come_back_to_the_byte_but_for_the_name_of_the_model(
+async def test_events_come_back_byte_for_byte_except_for_the_name_of_the_model(
     model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
@@ -186,7 +186,7 @@ async def test_events_come_back_to_the_byte_but_for_the_name_of_the_model(
     assert first == START.replace(b'"claude-5"', b'"an-arm"')
 
 
-async def test_a_stream_is_watched_in_openais_terms(
+async def test_the_chunks_of_a_stream_are_described_in_openais_terms(
     model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
@@ -214,7 +214,7 @@ async def test_a_stream_is_watched_in_openais_terms(
     assert chunks[-1].usage == COUNTED
 
 
-async def test_what_the_prompt_takes_is_known_from_the_start(
+async def test_the_prompts_usage_is_known_from_the_start(
     model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, then=hang)
@@ -259,7 +259,7 @@ async def test_an_error_means_the_same_as_a_status_and_inside_a_stream(
     upstream.script = late if is_late and is_stream else answers(body, 200 if is_late else status)
 
     with pytest.raises(error) as raised:
-        await asked(model_client, claude(upstream), is_stream)
+        await call(model_client, claude(upstream), is_stream)
 
     assert type(raised.value) is error
     assert raised.value.status == status
@@ -274,7 +274,7 @@ async def test_an_error_means_the_same_as_a_status_and_inside_a_stream(
         (400, "invalid_request_error", "x: Your credit balance is too low", ProviderRejected),
     ],
 )
-async def test_a_spend_limit_is_told_from_other_refusals(
+async def test_a_spend_limit_is_distinguished_from_other_refusals(
     model_client: AnthropicClient,
     upstream: Upstream,
     status: int,
@@ -285,24 +285,24 @@ async def test_a_spend_limit_is_told_from_other_refusals(
     upstream.script = answers({"type": "error", "error": {"type": kind, "message": message}}, status)
 
     with pytest.raises(ProviderError) as raised:
-        await asked(model_client, claude(upstream), is_stream=False)
+        await call(model_client, claude(upstream), is_stream=False)
 
     assert type(raised.value) is error
 
 
-async def test_a_spend_limit_that_says_when_to_come_back_is_a_rate_limit(
+async def test_a_spend_limit_with_a_retry_after_is_a_rate_limit(
     model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     body = {"type": "error", "error": {"type": "rate_limit_error", "message": "spend limit of this minute"}}
     upstream.script = answers(body, 429, headers={"Retry-After": "3"})
 
     with pytest.raises(ProviderRateLimited) as raised:
-        await asked(model_client, claude(upstream), is_stream=False)
+        await call(model_client, claude(upstream), is_stream=False)
 
     assert (type(raised.value), raised.value.retry_after_s) == (ProviderRateLimited, 3)
 
 
-async def test_a_block_that_openai_has_no_like_of_is_an_answer_all_the_same(
+async def test_a_block_without_an_openai_equivalent_is_an_answer_too(
     model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     search = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
@@ -319,11 +319,11 @@ async def test_a_block_that_openai_has_no_like_of_is_an_answer_all_the_same(
 async def test_a_prompt_too_long_may_fit_another_model(
     model_client: AnthropicClient, upstream: Upstream
 ) -> None:
-    said = {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}
-    upstream.script = answers({"type": "error", "error": said}, 400)
+    error = {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}
+    upstream.script = answers({"type": "error", "error": error}, 400)
 
     with pytest.raises(ProviderRejected) as raised:
-        await asked(model_client, claude(upstream), False)
+        await call(model_client, claude(upstream), False)
 
     assert raised.value.another_may_accept
 
@@ -338,7 +338,7 @@ async def test_a_prompt_too_long_may_fit_another_model(
     ],
     ids=["done", "a second end", "silence", "a lost connection"],
 )
-async def test_what_comes_after_the_end_of_a_message_is_no_part_of_it(
+async def test_data_after_the_end_of_a_message_is_ignored(
     model_client: AnthropicClient, upstream: Upstream, then: Script
 ) -> None:
     upstream.script = then
@@ -349,7 +349,7 @@ async def test_what_comes_after_the_end_of_a_message_is_no_part_of_it(
     assert chunks[-1].usage == COUNTED
 
 
-async def test_messages_that_ended_leave_their_connection_to_the_next(
+async def test_a_finished_message_leaves_its_connection_to_the_next(
     model_client: AnthropicClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(START, *SAID, *ENDING)
@@ -377,7 +377,7 @@ async def test_a_stream_that_is_not_whole_raises(
     upstream.script = script  # type: ignore[assignment]
 
     with pytest.raises(ProviderBroken):
-        await asked(model_client, claude(upstream), True)
+        await call(model_client, claude(upstream), True)
 
 
 @pytest.mark.parametrize("script", [hang, streams(START, then=hang)], ids=["silent", "after the start"])
@@ -387,21 +387,21 @@ async def test_a_stream_that_stays_silent_raises(
     upstream.script = script  # type: ignore[assignment]
 
     with pytest.raises(ProviderTimeout):
-        await asked(model_client, claude(upstream), True, timeout_s=0.2)
+        await call(model_client, claude(upstream), True, timeout_s=0.2)
 
 
 @pytest.mark.parametrize("body", [b"no json", {"type": "message"}, [], {"content": "x"}], ids=range(4))
-async def test_what_is_no_message_raises(
+async def test_an_answer_that_is_no_message_raises(
     model_client: AnthropicClient, upstream: Upstream, body: object
 ) -> None:
     upstream.script = answers(body)
 
-    with pytest.raises(ProviderBroken, match="something else than a message"):
-        await asked(model_client, claude(upstream), False)
+    with pytest.raises(ProviderBroken, match="something other than a message"):
+        await call(model_client, claude(upstream), False)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_what_is_nested_too_deep_to_be_passed_on_raises(
+async def test_an_answer_nested_too_deeply_to_be_passed_on_raises(
     model_client: AnthropicClient, upstream: Upstream, stream: bool
 ) -> None:
     block = b'{"type": "tool_use", "id": "t", "name": "f", "input": ' + b'{"a":' * 300 + b"1" + b"}" * 301
@@ -409,8 +409,8 @@ async def test_what_is_nested_too_deep_to_be_passed_on_raises(
     first = b'event: message_start\ndata: {"type": "message_start", "message": ' + whole + b"}\n\n"
     upstream.script = streams(first) if stream else answers(whole)
 
-    with pytest.raises(ProviderBroken, match="something else than a message"):
-        await asked(model_client, claude(upstream), stream)
+    with pytest.raises(ProviderBroken, match="something other than a message"):
+        await call(model_client, claude(upstream), stream)
 
 
 async def test_unreported_usage_is_estimated(model_client: AnthropicClient, upstream: Upstream) -> None:
@@ -435,10 +435,10 @@ async def test_closing_the_stream_ends_the_upstreams_work(
 
 
 async def test_the_key_is_in_no_error(model_client: AnthropicClient, upstream: Upstream) -> None:
-    said = {"type": "invalid_request_error", "message": f"bad key {KEY}"}
-    upstream.script = answers({"type": "error", "error": said}, 400)
+    error = {"type": "invalid_request_error", "message": f"bad key {KEY}"}
+    upstream.script = answers({"type": "error", "error": error}, 400)
 
     with pytest.raises(ProviderRejected) as raised:
-        await asked(model_client, claude(upstream), False)
+        await call(model_client, claude(upstream), False)
 
     assert KEY not in "".join(traceback.format_exception(raised.value))

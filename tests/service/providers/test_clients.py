@@ -13,7 +13,7 @@ from tests.service.providers.scripted import BODY, NOW, SECRETS, Upstream, answe
 
 
 class Recorder:
-    """Answers nothing much, and knows who asked."""
+    """Answers with nothing, and records the arms of its calls."""
 
     def __init__(self) -> None:
         self.called: list[str] = []
@@ -41,7 +41,7 @@ async def test_each_arm_is_called_by_its_provider() -> None:
     assert (first.called, second.called) == (["a"], ["b"])
 
 
-async def test_a_caller_that_stands_for_two_providers_is_closed_once() -> None:
+async def test_an_adapter_of_two_providers_is_closed_once() -> None:
     model_client = Recorder()
 
     await ProviderClients({"anthropic": model_client, "litellm": model_client}).close()
@@ -49,7 +49,7 @@ async def test_a_caller_that_stands_for_two_providers_is_closed_once() -> None:
     assert model_client.n_closed == 1
 
 
-async def test_the_built_callers_reach_simulator_and_upstream(upstream: Upstream) -> None:
+async def test_the_built_clients_reach_simulator_and_upstream(upstream: Upstream) -> None:
     upstream.script = answers(completion("from afar"))
     provider_clients = build_provider_clients(SECRETS, lambda: NOW, simulator=SimulatedClient(time_scale=0))
 
@@ -66,15 +66,15 @@ import asyncio, sys
 from service.providers.clients import build_provider_clients
 from service.providers.simulator.simulator import SimulatedClient
 
-callers = build_provider_clients({}, None, simulator=SimulatedClient())
-asyncio.run(callers.warm({"openai", "simulator"}))
+clients = build_provider_clients({}, None, simulator=SimulatedClient())
+asyncio.run(clients.warm({"openai", "simulator"}))
 print("litellm" in sys.modules)
-asyncio.run(callers.warm({"anthropic", "openai"}))
+asyncio.run(clients.warm({"anthropic", "openai"}))
 print("litellm" in sys.modules)
 """
 
 
-def test_what_takes_long_to_load_is_loaded_beforehand_where_a_model_needs_it() -> None:
+def test_a_slow_library_is_loaded_in_advance_if_a_model_needs_it() -> None:
     done = subprocess.run([sys.executable, "-c", WARMED], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["False", "True"]

@@ -37,7 +37,7 @@ from tests.service.providers.scripted import (
     text_of,
 )
 
-# LiteLLM loads its parts when first used, and some of them warn.
+# LiteLLM loads its parts at their first use, and some of them warn.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 USAGE = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 3}
@@ -70,14 +70,14 @@ def anthropic_event(kind: str, **fields: object) -> bytes:
 
 
 def text_events(*texts: str) -> list[bytes]:
-    started = message() | {"stop_reason": None, "usage": USAGE | {"output_tokens": 1}}
+    start = message() | {"stop_reason": None, "usage": USAGE | {"output_tokens": 1}}
     deltas = [
         anthropic_event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
         for text in texts
     ]
     block = {"type": "text", "text": ""}
     return [
-        anthropic_event("message_start", message=started),
+        anthropic_event("message_start", message=start),
         anthropic_event("content_block_start", index=0, content_block=block),
         *deltas,
     ]
@@ -100,7 +100,7 @@ def anthropic_refuses(
     return answers({"type": "error", "error": {"type": kind, "message": text}}, status, headers)
 
 
-async def asked(model_client: LiteLLMClient, arm: Arm, is_stream: bool) -> None:
+async def call(model_client: LiteLLMClient, arm: Arm, is_stream: bool) -> None:
     if is_stream:
         await collected(model_client.stream(arm, BODY, timeout_s=20))
     else:
@@ -127,8 +127,8 @@ async def test_an_anthropic_answer_comes_back_as_openais(
 
 
 async def test_a_tool_call_survives_the_translation(model_client: LiteLLMClient, upstream: Upstream) -> None:
-    call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}
-    upstream.script = answers(message(call) | {"stop_reason": "tool_use"})
+    use = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Oslo"}}
+    upstream.script = answers(message(use) | {"stop_reason": "tool_use"})
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 
     answer = await model_client.complete(claude(upstream), BODY | {"tools": [tool]}, timeout_s=20)
@@ -198,7 +198,7 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "argumen
         "a refusal in parts",
     ],
 )
-async def test_anthropic_gets_every_message_in_its_place_and_no_other(
+async def test_anthropic_gets_every_message_in_its_place(
     model_client: LiteLLMClient,
     upstream: Upstream,
     messages: list[Json],
@@ -223,7 +223,7 @@ async def test_anthropic_gets_every_message_in_its_place_and_no_other(
 @pytest.mark.parametrize(
     "form", [{"type": "json_object"}, {"type": "json_schema", "json_schema": {"name": "x"}}]
 )
-async def test_json_without_a_schema_is_refused_rather_than_forgotten(
+async def test_json_without_a_schema_is_refused_rather_than_ignored(
     model_client: LiteLLMClient, upstream: Upstream, form: Json
 ) -> None:
     with pytest.raises(ProviderRejected, match=form["type"]) as raised:
@@ -250,12 +250,12 @@ async def test_json_without_a_schema_is_refused_rather_than_forgotten(
         ),
         ("function_call", {"role": "function", "name": "f", "content": "1"}),
     ],
-    ids=["sound", "a refusal of the user's", "a function's call", "a function's result"],
+    ids=["audio", "a refusal of the user's", "a function's call", "a function's result"],
 )
-async def test_what_would_not_reach_anthropic_is_refused_rather_than_forgotten(
+async def test_content_that_would_not_reach_anthropic_is_refused_rather_than_dropped(
     model_client: LiteLLMClient, upstream: Upstream, kind: str, last: Json
 ) -> None:
-    body = BODY | {"messages": [{"role": "user", "content": "Hear"}, last]}
+    body = BODY | {"messages": [{"role": "user", "content": "Listen"}, last]}
 
     with pytest.raises(ProviderRejected, match=kind) as raised:
         await model_client.complete(claude(upstream), body, timeout_s=20)
@@ -311,7 +311,7 @@ async def test_a_stream_that_breaks_off_never_looks_complete(
     ],
 )
 @pytest.mark.parametrize("is_stream", [True, False])
-async def test_refusals_are_told_apart_and_name_no_key(
+async def test_refusals_are_distinguished_and_contain_no_key(
     model_client: LiteLLMClient,
     upstream: Upstream,
     status: int,
@@ -322,14 +322,14 @@ async def test_refusals_are_told_apart_and_name_no_key(
     upstream.script = anthropic_refuses(status, kind, f"no, {KEY}", {"retry-after": "7"})
 
     with pytest.raises(expected) as raised:
-        await asked(model_client, claude(upstream), is_stream)
+        await call(model_client, claude(upstream), is_stream)
 
     assert KEY not in "".join(traceback.format_exception(raised.value))
     if expected is ProviderRateLimited:
         assert raised.value.retry_after_s == 7
     if expected is ProviderRejected:
         assert str(raised.value) == "no, ***"
-    assert len(upstream.bodies) == 1  # nothing is tried twice
+    assert len(upstream.bodies) == 1  # LiteLLM does not retry
 
 
 async def test_an_over_long_prompt_has_openais_code(model_client: LiteLLMClient, upstream: Upstream) -> None:
@@ -342,20 +342,20 @@ async def test_an_over_long_prompt_has_openais_code(model_client: LiteLLMClient,
 
 
 @pytest.mark.parametrize(
-    "asked_for", [{"logprobs": True}, {"n": 2}, {"seed": 7}, {"modalities": ["audio"]}], ids=str
+    "parameter", [{"logprobs": True}, {"n": 2}, {"seed": 7}, {"modalities": ["audio"]}], ids=str
 )
 async def test_a_parameter_the_provider_lacks_is_refused_rather_than_dropped(
-    model_client: LiteLLMClient, upstream: Upstream, asked_for: Json
+    model_client: LiteLLMClient, upstream: Upstream, parameter: Json
 ) -> None:
-    with pytest.raises(ProviderRejected, match=next(iter(asked_for))) as raised:
-        await model_client.complete(claude(upstream), BODY | asked_for, timeout_s=20)
+    with pytest.raises(ProviderRejected, match=next(iter(parameter))) as raised:
+        await model_client.complete(claude(upstream), BODY | parameter, timeout_s=20)
 
     assert raised.value.code == "unsupported_parameter"
     assert "litellm" not in str(raised.value).lower()
     assert upstream.bodies == []
 
 
-async def test_no_field_of_the_caller_decides_where_the_key_goes(
+async def test_no_field_of_the_request_decides_where_the_key_is_sent(
     model_client: LiteLLMClient, upstream: Upstream
 ) -> None:
     upstream.script = answers(message({"type": "text", "text": "hi"}))
@@ -376,7 +376,7 @@ async def test_no_field_of_the_caller_decides_where_the_key_goes(
         {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,"}},
     ],
 )
-async def test_nothing_is_fetched_for_a_caller(
+async def test_nothing_is_fetched_for_a_client(
     model_client: LiteLLMClient, upstream: Upstream, part: Json
 ) -> None:
     body = {"messages": [{"role": "user", "content": [part]}]}
@@ -423,10 +423,10 @@ async def test_a_stream_that_falls_silent_times_out(model_client: LiteLLMClient,
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
-async def test_a_caller_who_leaves_ends_the_upstream_call(
+async def test_a_cancelled_request_ends_the_upstream_call(
     model_client: LiteLLMClient, upstream: Upstream, is_stream: bool
 ) -> None:
-    task = asyncio.create_task(asked(model_client, claude(upstream), is_stream))
+    task = asyncio.create_task(call(model_client, claude(upstream), is_stream))
     await upstream.asked.wait()
     task.cancel()
 
@@ -472,6 +472,6 @@ async def test_any_openai_style_provider_works_too(model_client: LiteLLMClient, 
     assert chunks[-1].usage.estimated
 
 
-async def test_an_unknown_provider_is_the_operators_mistake(model_client: LiteLLMClient) -> None:
+async def test_an_unknown_provider_is_a_broken_provider(model_client: LiteLLMClient) -> None:
     with pytest.raises(ProviderBroken, match="no such provider"):
         await model_client.complete(Arm("a", "litellm", "nowhere/some-model"), BODY, timeout_s=20)

@@ -151,7 +151,7 @@ async def test_an_arm_without_a_key_variable_sends_none(
     assert "Authorization" not in upstream.headers[0]
 
 
-async def test_a_missing_key_is_said_before_anything_is_sent(upstream: Upstream) -> None:
+async def test_a_missing_key_is_reported_before_anything_is_sent(upstream: Upstream) -> None:
     model_client = OpenAICompatibleClient({}, lambda: NOW)
 
     with pytest.raises(ProviderBroken, match="UPSTREAM_KEY is not set"):
@@ -164,7 +164,7 @@ async def test_a_missing_key_is_said_before_anything_is_sent(upstream: Upstream)
 # --- whole answers
 
 
-async def test_a_whole_answer_comes_back_as_it_was(
+async def test_a_whole_answer_comes_back_unchanged(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     sent = completion("hi", usage=USAGE, system_fingerprint="fp", x_extension=[1])
@@ -211,14 +211,14 @@ async def test_a_200_that_is_no_completion_is_a_broken_provider(
 ) -> None:
     upstream.script = answers(nonsense)
 
-    with pytest.raises(ProviderBroken, match="something else than a chat completion"):
+    with pytest.raises(ProviderBroken, match="something other than a chat completion"):
         await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 
-async def test_an_answer_nested_too_deep_to_be_passed_on_is_a_broken_provider(
+async def test_an_answer_nested_too_deeply_to_be_passed_on_is_a_broken_provider(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    deep = json.loads("[" * 245 + "]" * 245)  # a few levels more, and orjson does not write it
+    deep = json.loads("[" * 245 + "]" * 245)  # orjson does not write a few levels more
 
     upstream.script = answers(json.dumps(completion("hi", extra=deep)).encode())
     with pytest.raises(ProviderBroken):
@@ -230,7 +230,7 @@ async def test_an_answer_nested_too_deep_to_be_passed_on_is_a_broken_provider(
         await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
 
-async def test_a_byte_order_mark_before_an_answer_is_passed_over(
+async def test_a_byte_order_mark_before_an_answer_is_ignored(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = answers(b"\xef\xbb\xbf" + orjson.dumps(completion("hi")))
@@ -261,7 +261,7 @@ async def test_an_endless_answer_is_cut_off(model_client: OpenAICompatibleClient
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-async def test_a_refused_request_keeps_what_the_provider_said(
+async def test_a_refused_request_keeps_the_providers_message(
     model_client: OpenAICompatibleClient, upstream: Upstream, status: int
 ) -> None:
     upstream.script = refuses(status, "too long", param="messages", code="context_length_exceeded")
@@ -275,7 +275,7 @@ async def test_a_refused_request_keeps_what_the_provider_said(
 
 
 @pytest.mark.parametrize("status", [301, 302, 400, 401, 403, 404, 409, 418, 500, 502, 503, 529])
-async def test_an_answer_that_is_not_the_callers_fault_is_a_broken_provider(
+async def test_an_answer_that_does_not_blame_the_request_is_a_broken_provider(
     model_client: OpenAICompatibleClient, upstream: Upstream, status: int
 ) -> None:
     upstream.script = answers(b"<html>", status, {"Location": f"{upstream.base_url}/elsewhere"})
@@ -300,7 +300,7 @@ async def test_an_answer_that_is_not_the_callers_fault_is_a_broken_provider(
     ],
     ids=["cannot do it", "should not be asked"],
 )
-async def test_what_openrouter_says_of_a_request_is_no_failure_of_the_model(
+async def test_a_refusal_of_openrouters_is_no_failure_of_the_model(
     model_client: OpenAICompatibleClient,
     upstream: Upstream,
     status: int,
@@ -333,7 +333,7 @@ async def test_a_request_too_large_for_a_proxy_before_the_model_is_no_failure_of
     "error",
     [{"param": "model"}, {"code": "model_not_found"}, {"message": "x/y is not a valid model ID"}],
 )
-async def test_the_upstreams_name_of_the_model_is_never_the_callers_fault(
+async def test_a_rejected_model_name_is_never_the_requests_fault(
     model_client: OpenAICompatibleClient, upstream: Upstream, error: Json
 ) -> None:
     upstream.script = refuses(400, **error)
@@ -368,7 +368,7 @@ async def test_an_upstreams_own_timeout_is_a_timeout(
     ],
 )
 @pytest.mark.parametrize("status", [402, 429])
-async def test_a_rate_limit_says_how_long_to_wait(
+async def test_a_rate_limit_has_the_time_to_wait(
     model_client: OpenAICompatibleClient,
     upstream: Upstream,
     status: int,
@@ -397,7 +397,7 @@ async def test_the_key_is_in_no_error(
     assert KEY not in repr(raised.value)
 
 
-async def test_a_garbled_response_names_no_key(model_client: OpenAICompatibleClient) -> None:
+async def test_the_error_for_a_garbled_response_contains_no_key(model_client: OpenAICompatibleClient) -> None:
     async def garble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"what?\r\n\r\n")
@@ -441,7 +441,7 @@ async def test_a_lost_connection_is_a_broken_provider(
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
-async def test_a_caller_who_leaves_before_the_answer_ends_the_upstream_call(
+async def test_a_request_cancelled_before_the_answer_ends_the_upstream_call(
     model_client: OpenAICompatibleClient, upstream: Upstream, is_stream: bool
 ) -> None:
     async def ask() -> None:
@@ -473,15 +473,15 @@ async def test_closing_a_stream_ends_the_upstream_call(
 # --- streams
 
 
-async def test_a_stream_brings_its_pieces_and_ends_with_usage(
+async def test_a_stream_has_its_chunks_and_ends_with_usage(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    usage_piece = piece(usage=USAGE) | {"choices": []}
+    usage_chunk = piece(usage=USAGE) | {"choices": []}
     upstream.script = streams(
         event(piece("Hel", usage=None)),
         event(piece("lo")),
         event(piece(finish_reason="stop")),
-        event(usage_piece),
+        event(usage_chunk),
         DONE,
     )
 
@@ -491,10 +491,10 @@ async def test_a_stream_brings_its_pieces_and_ends_with_usage(
     assert [chunk.usage for chunk in chunks[:-1]] == [None, None, None]
     assert all("usage" not in chunk.body for chunk in chunks[:-1])
     assert chunks[-1].usage == Usage(prompt_tokens=12, cached_tokens=4, completion_tokens=3)
-    assert chunks[-1].body == usage_piece
+    assert chunks[-1].body == usage_chunk
 
 
-async def test_usage_on_every_piece_is_told_once(
+async def test_usage_on_every_chunk_is_reported_once(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(
@@ -531,7 +531,7 @@ async def test_a_stream_may_end_without_done(
     assert text_of(chunks) == "hi"
 
 
-async def test_streams_that_ended_leave_their_connection_to_the_next(
+async def test_a_finished_stream_leaves_its_connection_to_the_next(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE)
@@ -542,7 +542,7 @@ async def test_streams_that_ended_leave_their_connection_to_the_next(
     assert len(upstream.connections) == 1
 
 
-async def test_an_upstream_that_stays_on_the_line_after_done_keeps_nobody_waiting(
+async def test_an_upstream_that_keeps_the_connection_after_done_delays_nothing(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE, then=hang)
@@ -554,7 +554,7 @@ async def test_an_upstream_that_stays_on_the_line_after_done_keeps_nobody_waitin
 
 
 @pytest.mark.parametrize("done", [b"data: [DONE] \n\n", b"data:[DONE]\n\n", b"data: [DONE]"])
-async def test_done_may_be_spelled_a_little_otherwise(
+async def test_variants_of_done_end_the_stream(
     model_client: OpenAICompatibleClient, upstream: Upstream, done: bytes
 ) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), done)
@@ -617,7 +617,7 @@ async def test_a_connection_lost_in_a_stream_is_a_broken_provider(
 
 
 @pytest.mark.parametrize("then", [drop, hang], ids=["lost", "silent"])
-async def test_an_answer_whose_end_alone_is_missing_is_whole(
+async def test_an_answer_that_lacks_only_the_end_marker_is_whole(
     model_client: OpenAICompatibleClient, upstream: Upstream, then: Script
 ) -> None:
     upstream.script = streams(event(piece("hi", finish_reason="stop")), then=then)
@@ -670,7 +670,7 @@ async def test_an_error_inside_a_stream_keeps_its_meaning(
         await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
 
-async def test_a_refused_stream_raises_before_its_first_piece(
+async def test_a_refused_stream_raises_before_its_first_chunk(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = refuses(429, headers={"Retry-After": "3"})
@@ -682,7 +682,7 @@ async def test_a_refused_stream_raises_before_its_first_piece(
 
 
 @pytest.mark.parametrize(("status", "code"), [(402, None), (429, "insufficient_quota")])
-async def test_an_account_without_credit_is_told_from_a_rate_limit(
+async def test_an_account_without_credit_is_distinguished_from_a_rate_limit(
     model_client: OpenAICompatibleClient, upstream: Upstream, status: int, code: str | None
 ) -> None:
     upstream.script = refuses(status, code=code)
@@ -691,7 +691,7 @@ async def test_an_account_without_credit_is_told_from_a_rate_limit(
         await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
 
-async def test_an_upstream_that_does_not_stream_answers_in_pieces_all_the_same(
+async def test_the_answer_of_an_upstream_that_does_not_stream_is_split_into_chunks(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -709,7 +709,7 @@ async def test_an_upstream_that_does_not_stream_answers_in_pieces_all_the_same(
     assert {(c.body["object"], c.body["service_tier"]) for c in chunks} == {("chat.completion.chunk", "flex")}
 
 
-async def test_an_upstream_that_never_ends_its_one_answer_is_left(
+async def test_an_upstream_that_never_ends_its_whole_answer_times_out(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = plainly(b'{"id":', hang)

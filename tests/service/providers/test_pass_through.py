@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible provider says reaches the caller as it was, under the arm's name."""
+"""The answer of an OpenAI-compatible provider reaches the client unchanged, under the arm's name."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def choice(index: int, finish_reason: str | None = None, **delta: object) -> Jso
 
 
 async def test_a_completion_keeps_every_field_of_its_model(world: World, upstream: Upstream) -> None:
-    called = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [CALL]}
-    said = {"role": "assistant", "content": "Hi", "refusal": None}
+    tool_call = {"role": "assistant", "content": None, "refusal": None, "tool_calls": [CALL]}
+    text = {"role": "assistant", "content": "Hi", "refusal": None}
     logprobs = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105], "top_logprobs": []}]}
     sent = completion(
         choices=[
-            {"index": 0, "message": called, "finish_reason": "tool_calls", "logprobs": None},
-            {"index": 1, "message": said, "finish_reason": "content_filter", "logprobs": logprobs},
+            {"index": 0, "message": tool_call, "finish_reason": "tool_calls", "logprobs": None},
+            {"index": 1, "message": text, "finish_reason": "content_filter", "logprobs": logprobs},
         ],
         usage=USAGE,
         system_fingerprint="fp",
@@ -71,11 +71,11 @@ async def test_a_completion_keeps_every_field_of_its_model(world: World, upstrea
     assert (upstream.bodies[0]["n"], upstream.bodies[0]["logprobs"]) == (2, True)
 
 
-async def test_a_stream_keeps_the_pieces_of_every_choice_and_call(world: World, upstream: Upstream) -> None:
-    called = {"index": 0, **CALL, "function": {"name": "add", "arguments": ""}}
+async def test_a_stream_keeps_the_chunks_of_every_choice_and_call(world: World, upstream: Upstream) -> None:
+    first_call = {"index": 0, **CALL, "function": {"name": "add", "arguments": ""}}
     sent = [
         choice(0, role="assistant", content="H"),
-        choice(1, role="assistant", content=None, tool_calls=[called]),
+        choice(1, role="assistant", content=None, tool_calls=[first_call]),
         choice(0, content="i"),
         choice(1, tool_calls=[{"index": 0, "function": {"arguments": '{"a": 1}'}}]),
         choice(1, "tool_calls"),
@@ -85,23 +85,25 @@ async def test_a_stream_keeps_the_pieces_of_every_choice_and_call(world: World, 
 
     events = events_of(await world.ask(stream=True, n=2))
 
-    assert events == [*({**one, "model": "gpt"} for one in sent), "[DONE]"]
+    assert events == [*({**chunk, "model": "gpt"} for chunk in sent), "[DONE]"]
 
 
-async def test_whose_key_and_organisation_it_is_stays_with_the_router(
+async def test_the_clients_key_and_organisation_do_not_reach_the_provider(
     world: World, upstream: Upstream
 ) -> None:
     upstream.script = answers(completion())
-    own = {"Authorization": "Bearer mine", "OpenAI-Organization": "org", "OpenAI-Project": "project"}
+    headers = {"Authorization": "Bearer mine", "OpenAI-Organization": "org", "OpenAI-Project": "project"}
 
-    response = await world.ask(headers=own)
+    response = await world.ask(headers=headers)
 
     assert response.status_code == 200
     assert upstream.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert not {"OpenAI-Organization", "OpenAI-Project"} & upstream.headers[0].keys()
 
 
-async def test_a_tool_calls_id_and_signature_go_back_to_its_maker(world: World, upstream: Upstream) -> None:
+async def test_a_tool_calls_id_and_signature_go_back_to_its_provider(
+    world: World, upstream: Upstream
+) -> None:
     signed = CALL | {"extra_content": {"google": {"thought_signature": "EqQB+/=="}}}
     messages: list[Json] = [
         {"role": "user", "content": "Add"},
@@ -115,7 +117,9 @@ async def test_a_tool_calls_id_and_signature_go_back_to_its_maker(world: World, 
     assert upstream.bodies[0]["messages"] == messages
 
 
-async def test_a_providers_limits_are_not_told_as_the_routers(world: World, upstream: Upstream) -> None:
+async def test_a_providers_rate_limit_headers_do_not_reach_the_client(
+    world: World, upstream: Upstream
+) -> None:
     limits = {"x-ratelimit-remaining-requests": "9", "anthropic-ratelimit-requests-remaining": "9"}
     upstream.script = answers(completion(), headers=limits)
 

@@ -37,7 +37,7 @@ def model_client() -> SimulatedClient:
     return SimulatedClient(time_scale=0)
 
 
-async def said(model_client: SimulatedClient, arm: Arm, request: Json) -> str:
+async def text_answer(model_client: SimulatedClient, arm: Arm, request: Json) -> str:
     answer = await model_client.complete(arm, request, timeout_s=5)
     content: str = answer.body["choices"][0]["message"]["content"]
     return content
@@ -62,8 +62,8 @@ def test_each_specialist_is_best_on_its_topic(topic: str, specialist: str) -> No
     assert all(0 <= quality <= 1 for quality in mean_quality.values())
 
 
-async def test_an_answer_says_plainly_what_it_is(model_client: SimulatedClient) -> None:
-    text = await said(model_client, CODE, body(PROMPTS["code"]))
+async def test_an_answer_states_that_it_is_simulated(model_client: SimulatedClient) -> None:
+    text = await text_answer(model_client, CODE, body(PROMPTS["code"]))
 
     quality = true_quality("sim-code", PROMPTS["code"])
     assert "simulated" in text
@@ -82,7 +82,7 @@ async def test_the_same_request_gets_the_same_answer(model_client: SimulatedClie
     assert await other.complete(LARGE, body(), timeout_s=5) != first
 
 
-async def test_a_stream_says_the_same_as_a_whole_answer(model_client: SimulatedClient) -> None:
+async def test_a_stream_has_the_same_text_as_a_whole_answer(model_client: SimulatedClient) -> None:
     whole = await model_client.complete(WRITER, body(), timeout_s=5)
 
     chunks = await collected(model_client.stream(WRITER, body(), timeout_s=5))
@@ -112,8 +112,8 @@ async def test_a_stop_sequence_ends_the_answer(model_client: SimulatedClient, st
     assert choice["finish_reason"] == "stop"
 
 
-async def test_json_is_answered_where_json_is_asked_for(model_client: SimulatedClient) -> None:
-    text = await said(model_client, SMALL, body(response_format={"type": "json_object"}))
+async def test_json_is_answered_if_json_is_requested(model_client: SimulatedClient) -> None:
+    text = await text_answer(model_client, SMALL, body(response_format={"type": "json_object"}))
 
     found = orjson.loads(text)
     assert found["simulated"] is True
@@ -132,19 +132,19 @@ async def test_a_json_schema_gets_an_instance_of_it(model_client: SimulatedClien
         },
         "$defs": {"Place": {"type": "object", "properties": {"x": {"type": "number"}}}},
     }
-    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    response_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
-    found = orjson.loads(await said(model_client, SMALL, body(response_format=wanted)))
+    found = orjson.loads(await text_answer(model_client, SMALL, body(response_format=response_format)))
 
     assert isinstance(found.pop("name"), str)
     assert found == {"kind": "a", "sizes": [1], "ok": True, "place": {"x": 0.5}}
 
 
-async def test_a_schema_that_holds_itself_comes_to_an_end(model_client: SimulatedClient) -> None:
+async def test_a_recursive_schema_ends(model_client: SimulatedClient) -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
-    wanted = {"type": "json_schema", "json_schema": {"schema": node | {"$defs": {"Node": node}}}}
+    response_format = {"type": "json_schema", "json_schema": {"schema": node | {"$defs": {"Node": node}}}}
 
-    text = await said(model_client, SMALL, body(response_format=wanted))
+    text = await text_answer(model_client, SMALL, body(response_format=response_format))
 
     assert "next" in orjson.loads(text)
 
@@ -154,7 +154,7 @@ async def test_several_choices_are_refused(model_client: SimulatedClient) -> Non
         await model_client.complete(SMALL, body(n=2), timeout_s=5)
 
 
-async def test_an_unknown_model_is_the_operators_mistake(model_client: SimulatedClient) -> None:
+async def test_an_unknown_simulated_model_is_a_broken_provider(model_client: SimulatedClient) -> None:
     with pytest.raises(ProviderBroken, match="sim-small"):
         await model_client.complete(Arm("x", "simulator", "sim-huge"), body(), timeout_s=5)
 

@@ -22,7 +22,7 @@ EVENTS = ["größe €".encode(), b"a\nb", "🙂".encode(), b"last"]
 
 
 @given(st.sets(st.integers(1, len(STREAM) - 1)))
-def test_events_are_the_same_however_the_bytes_arrive(cuts: set[int]) -> None:
+def test_events_are_the_same_for_any_split_of_the_bytes(cuts: set[int]) -> None:
     bounds = [0, *sorted(cuts), len(STREAM)]
 
     events = read(*(STREAM[start:end] for start, end in pairwise(bounds)))
@@ -30,7 +30,7 @@ def test_events_are_the_same_however_the_bytes_arrive(cuts: set[int]) -> None:
     assert events == EVENTS
 
 
-def test_an_event_is_told_as_soon_as_its_empty_line_is_there() -> None:
+def test_an_event_is_returned_as_soon_as_its_empty_line_arrives() -> None:
     reader = EventReader()
 
     assert reader.feed(b"data: a\n") == []

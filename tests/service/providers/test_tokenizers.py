@@ -6,7 +6,7 @@ import pytest
 
 from service.providers.tokenizers import CHUNK_CHARS, ShippedTokenizers
 
-PATIENT_S = 60.0  # however busy the machine is
+PATIENT_S = 60.0  # long enough on a busy machine
 BIRTHDAY = "お誕生日おめでとう"
 
 
@@ -24,29 +24,27 @@ BIRTHDAY = "お誕生日おめでとう"
         ("claude", "hello world!", 3),
     ],
 )
-async def test_texts_have_as_many_tokens_as_their_makers_say(
-    tokenizer: str, text: str, n_tokens: int
-) -> None:
+async def test_texts_have_the_published_number_of_tokens(tokenizer: str, text: str, n_tokens: int) -> None:
     assert await ShippedTokenizers(timeout_s=PATIENT_S).count(tokenizer, [text, text]) == 2 * n_tokens
 
 
-async def test_a_long_text_is_counted_piece_by_piece() -> None:
+async def test_a_long_text_is_counted_in_parts() -> None:
     tokenizers = ShippedTokenizers(timeout_s=PATIENT_S)
-    piece = "word " * (CHUNK_CHARS // 5)
+    part = "word " * (CHUNK_CHARS // 5)
 
-    n_tokens = await tokenizers.count("o200k_base", [piece])
+    n_tokens = await tokenizers.count("o200k_base", [part])
     assert n_tokens is not None
-    assert await tokenizers.count("o200k_base", [piece * 4]) == 4 * n_tokens
+    assert await tokenizers.count("o200k_base", [part * 4]) == 4 * n_tokens
 
 
-async def test_what_is_written_like_a_special_token_is_text() -> None:
+async def test_text_that_looks_like_a_special_token_is_text() -> None:
     n_tokens = await ShippedTokenizers(timeout_s=PATIENT_S).count("o200k_base", ["<|endoftext|>"])
 
     assert n_tokens is not None
     assert n_tokens > 1
 
 
-async def test_a_tokenizer_that_is_not_there_counts_nothing(tmp_path: Path) -> None:
+async def test_a_missing_tokenizer_counts_nothing(tmp_path: Path) -> None:
     (tmp_path / "anthropic_tokenizer.json").write_text("{}")
     tokenizers = ShippedTokenizers(tmp_path, timeout_s=PATIENT_S)
 
