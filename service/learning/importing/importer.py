@@ -1,4 +1,4 @@
-"""One recorded row, written as if the router had asked for it: decision, outcome, feedback, evidence."""
+"""Writes a recorded row as if the router had served it: decision, outcome, feedback, evidence."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Importer:
     """Writes rows through the journal and the evidence; the memory follows from its queue.
 
     Args:
-        now: when a row happened that does not say so.
-        enrolments: by arm id; recorded dollars are in the prices of their time.
+        now: time of a row without `at`.
+        registrations: by arm id; recorded dollars count at the prices of their time.
     """
 
     journal: Journal
@@ -53,11 +53,11 @@ class Importer:
         """Write one row; writing it again changes nothing.
 
         Returns:
-            `refused` where its request id stands for another request.
+            `refused` if another request has its request id.
 
         Raises:
-            StoreUnavailable: PostgreSQL is away; what is not written now is when the row comes again.
-            EncoderError: the prompt has no context.
+            StoreUnavailable: PostgreSQL is unavailable; adding the row again writes what is missing.
+            EncoderError: the prompt could not be encoded.
         """
         query = self._query(row, arm)
         decision_id = uuid5(_NAMESPACE, f"{query.tenant} {query.request_id} {query.body_digest.hex()}")
@@ -103,10 +103,10 @@ class Importer:
         await self.journal.log_outcome(outcome, [_attempt(row, outcome)])
 
     def _outcome(self, row: Row, arm: Arm, query: Query, decision_id: UUID) -> Outcome:
-        """Dollars and seconds that are not recorded are those expected of an arm never called.
+        """The row's outcome; unrecorded dollars and seconds are those expected of an arm never called.
 
-        Neighbours need both; the arm's own means must not learn what was only expected. Such an outcome
-        is of the kind that they leave out: an answer for which nobody waited.
+        Neighbours need both values, but the arm's own means must not include expected ones. Such an outcome
+        has the kind `cache`, which the means leave out.
         """
         is_recorded = row.cost_usd is not None and row.latency_s is not None
         cost_usd = list_cost_usd(arm, query) if row.cost_usd is None else row.cost_usd
@@ -132,7 +132,7 @@ class Importer:
 
     def _price_version(self, row: Row, arm: Arm, moment: datetime) -> int:
         registration = self.registrations.get(arm.arm_id)
-        if registration is None or row.cost_usd is None:  # expected, by today's list
+        if registration is None or row.cost_usd is None:  # expected dollars, at today's price
             return arm.price_version
         return registration.price_version(moment)
 

@@ -22,7 +22,7 @@ from pydantic import (
 from service.domain.basics import Json
 from service.errors import StartupError
 
-BATCH = 500  # rows of a Parquet file held at once
+BATCH = 500  # rows of a Parquet file in memory at once
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -36,7 +36,7 @@ Number = Annotated[float, BeforeValidator(_no_words)]
 
 
 class Row(BaseModel):
-    """What one model's answer to one prompt was worth. Other fields of a record are passed over."""
+    """The recorded outcome of one model for one prompt. Other fields of a record are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
@@ -45,7 +45,7 @@ class Row(BaseModel):
     score: Number = Field(ge=0, le=1)
     cost_usd: Decimal | None = Field(None, ge=0, le=10_000)
     latency_s: Number | None = Field(None, ge=0, le=86_400)
-    propensity: Number | None = Field(None, gt=0, le=1)  # with which the model was drawn for this prompt
+    propensity: Number | None = Field(None, gt=0, le=1)  # of the model for this prompt
     at: AwareDatetime | None = None
     request_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")] | None = None
 
@@ -53,19 +53,19 @@ class Row(BaseModel):
 def read_rows(path: Path, now: datetime) -> Iterator[Row]:
     """Read a file from its beginning.
 
-    A Parquet file has the columns of `Row`, or `prompt` and for each model `score:<model>` and maybe
-    `cost:<model>`: then each score that is not null is a row.
+    A Parquet file has the columns of `Row`, or `prompt` and for each model `score:<model>` and optionally
+    `cost:<model>`; in the second form each score that is not null is a row.
 
     Args:
-        now: no row may be of later. What was rated of the future would outweigh, once the arm changes, all
-            that is rated until then.
+        now: latest time of a row. After the arm changes, a rating from the future would outweigh all ratings
+            until then.
 
     Raises:
-        StartupError: the file cannot be read, or a row breaks a rule; names line, field and rule.
+        StartupError: the file cannot be read, or a row breaks a rule; the message names line, field and rule.
     """
-    read = _parquet_records if path.suffix == ".parquet" else _json_records
+    records = _parquet_records if path.suffix == ".parquet" else _json_records
     try:
-        for place, record in read(path):
+        for place, record in records(path):
             row = _row(record, f"{path} {place}")
             if row.at is not None and not EARLIEST <= row.at <= now:
                 rule = f"must be from {EARLIEST:%Y} on and not in the future"
@@ -81,9 +81,9 @@ def _row(record: object, place: str) -> Row:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        given = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
+        value = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
         rule = first["msg"].removeprefix("Value error, ")
-        raise StartupError(f"{place}: {field or 'row'}: {rule}{given}") from error
+        raise StartupError(f"{place}: {field or 'row'}: {rule}{value}") from error
 
 
 def _shown(value: object) -> str:
@@ -107,7 +107,7 @@ def _parsed(line: bytes, place: str) -> object:
 
 def _parquet_records(path: Path) -> Iterator[tuple[str, Json]]:
     try:
-        import pyarrow  # type: ignore[import-untyped]  # it ships no types
+        import pyarrow  # type: ignore[import-untyped]  # pyarrow has no types
         from pyarrow import parquet
     except ImportError as error:
         raise StartupError("reading Parquet needs pyarrow: pip install 'llm-router[replay]'") from error
@@ -118,8 +118,8 @@ def _parquet_records(path: Path) -> Iterator[tuple[str, Json]]:
             for batch in file.iter_batches(batch_size=BATCH):
                 for record in batch.to_pylist():
                     number += 1
-                    for one in _of_each_model(record, models) if models else [record]:
-                        yield f"row {number}", one
+                    for row in _of_each_model(record, models) if models else [record]:
+                        yield f"row {number}", row
     except pyarrow.ArrowException as error:
         raise StartupError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
 

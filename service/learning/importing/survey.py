@@ -1,4 +1,4 @@
-"""What a file holds, before anything of it is written."""
+"""Counts the rows of a file before any row is written."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from decimal import Decimal
 from service.domain.arm import Arm
 from service.learning.importing.rows import Row
 
-LEAST_PROPENSITY = 0.05  # smaller ones count as this, or one lucky row would outweigh twenty others
+LEAST_PROPENSITY = 0.05  # smaller propensities count as this; else one lucky row would outweigh twenty others
 CERTAIN = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A file's rows, counted.
+    """The counts of a file's rows.
 
     Args:
         n_by_arm: rows to import, by arm id.
         n_unknown: rows left out, by the name of a model that is no arm.
         n_drawn: rows with a propensity.
-        least_propensity: by arm id, the least of its rows', at least LEAST_PROPENSITY.
+        least_propensity: by arm id, the least propensity of its rows, at least LEAST_PROPENSITY.
     """
 
     n_by_arm: Mapping[str, int]
@@ -35,13 +35,13 @@ class Survey:
         return sum(self.n_by_arm.values())
 
     def weight(self, arm_id: str, propensity: float | None) -> Decimal:
-        """How much a row counts in its arm's mean, in (0, 1].
+        """The weight of a row in its arm's mean, in (0, 1].
 
             w = p_a / max(p, 0.05),    p_a = max(least p of arm a in the file, 0.05)
 
-        A policy that looks at requests shows an arm only those it chose it for. Weighed by 1 / p they
-        stand for all requests again: sum(w r) / sum(w) is the self-normalised estimate of the arm's
-        mean. The factor p_a keeps w within (0, 1]. A row without propensity counts 1.
+        A policy that looks at requests gives an arm only some of them. With the weight 1 / p these represent
+        all requests: sum(w r) / sum(w) is the self-normalised estimate of the arm's mean. The factor p_a
+        keeps w within (0, 1]. A row without propensity has the weight 1.
 
         Source: Swaminathan & Joachims (2015), The Self-Normalized Estimator for Counterfactual
         Learning; Ionides (2008), Truncated Importance Sampling, for the bound.
@@ -53,10 +53,13 @@ class Survey:
 
 
 def survey(rows: Iterable[Row], arms: Mapping[str, Arm]) -> Survey:
-    """Read all rows once; the first that breaks a rule ends it, as `read_rows` says.
+    """Count all rows.
 
     Args:
-        arms: by every name that a row may give.
+        arms: by every name that a row may use.
+
+    Raises:
+        StartupError: as `read_rows`, whose rows are counted.
     """
     n_by_arm, n_unknown = Counter[str](), Counter[str]()
     n_drawn = 0

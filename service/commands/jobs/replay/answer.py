@@ -1,4 +1,4 @@
-"""An answer in OpenAI's wire format, whole or in pieces."""
+"""An answer in OpenAI's wire format, whole or in chunks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """What a model answers."""
+    """The answer of a recorded model."""
 
     model: str
     text: str
@@ -23,14 +23,14 @@ class RecordedAnswer:
     completion_tokens: int
 
     def whole(self) -> list[bytes]:
-        """A `chat.completion` object, as two halves."""
+        """A `chat.completion` object, in two halves."""
         message = {"role": "assistant", "content": self.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         head = self._head("chat.completion")
         body = json.dumps({**head, "choices": [choice], "usage": self._usage()}).encode()
         return [body[: len(body) // 2], body[len(body) // 2 :]]
 
-    def pieces(self, *, include_usage: bool) -> list[bytes]:
+    def chunks(self, *, include_usage: bool) -> list[bytes]:
         """Server-sent events: the role, the text word by word, the finish, the usage, [DONE]."""
         head = self._head("chat.completion.chunk")
         if include_usage:
@@ -44,8 +44,8 @@ class RecordedAnswer:
         return [*(_event(chunk) for chunk in chunks), DONE]
 
     def _head(self, kind: str) -> Json:
-        made = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time())}
-        return {**made, "object": kind, "model": self.model}
+        identity = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time())}
+        return {**identity, "object": kind, "model": self.model}
 
     def _usage(self) -> Json:
         return {

@@ -1,4 +1,4 @@
-"""A replay's report as a picture: learning curves, quality against cost, shares."""
+"""A replay's report as a picture: learning curves, quality and cost, shares."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 INK, FAINT = "#1f2937", "#9ca3af"
 ROUTER, BEST, CHEAPEST, ORACLE = "#2563eb", "#059669", "#d97706", "#7c3aed"
-LEAST_USD = 1e-6  # where something free stands on a logarithmic axis
-FEW_MODELS = 6  # up to so many are all named
-STYLE: dict[Any, Any] = {  # its keys are a type of 400 literals
+LEAST_USD = 1e-6  # position of a free model on the logarithmic axis
+FEW_MODELS = 6  # largest number of models that all have a label
+STYLE: dict[Any, Any] = {  # matplotlib's type of the keys has 400 literals
     "font.size": 9,
     "text.color": INK,
     "axes.spines.top": False,
@@ -53,13 +53,13 @@ def draw_chart(report: Report, path: Path) -> None:
 
 
 def _headline(report: Report) -> str:
-    def append_events(name: str, it: ReportRow) -> str:
-        return f"{name} {it.mean_score:.3f} at {in_usd(report.per_thousand(it))}"
+    def figures(name: str, row: ReportRow) -> str:
+        return f"{name} {row.mean_score:.3f} at {in_usd(report.per_thousand(row))}"
 
     compared = [
-        append_events("router", report.router),
-        append_events("random", report.random),
-        append_events("always the best model", report.best),
+        figures("router", report.router),
+        figures("random", report.random),
+        figures("always the best model", report.best),
     ]
     return (
         f"Mean score and dollars per 1,000 requests:  {'   |   '.join(compared)}\n"
@@ -81,7 +81,7 @@ def _draw_curves(above: Axes, below: Axes, report: Report) -> None:
     above.set(title=f"Score, mean of the last {curve.window} requests", ylabel="score")
     below.set(title=f"Dollars per 1,000 requests, mean of the last {curve.window}", ylabel="US $")
     below.set_ylim(bottom=0)
-    # Below the plot, where no curve can run into it.
+    # The legend is below the plot, so that no curve crosses it.
     below.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
 
 
@@ -118,14 +118,14 @@ def _draw_trade(axes: Axes, report: Report) -> None:
 
 
 def _mark(
-    axes: Axes, report: Report, it: ReportRow, label: str, colour: str, marker: str, size: float
+    axes: Axes, report: Report, row: ReportRow, label: str, colour: str, marker: str, size: float
 ) -> None:
-    at = (max(report.per_thousand(it), LEAST_USD), it.mean_score)
-    axes.scatter(*at, c=colour, marker=marker, s=size, zorder=3, edgecolors="white", linewidths=0.8)
+    point = (max(report.per_thousand(row), LEAST_USD), row.mean_score)
+    axes.scatter(*point, c=colour, marker=marker, s=size, zorder=3, edgecolors="white", linewidths=0.8)
     is_model = marker == "o"
     axes.annotate(
         label,
-        at,
+        point,
         xytext=(0, 4 + size**0.5 / 2),  # above the mark, which is size**0.5 points wide
         textcoords="offset points",
         ha="center",
@@ -136,17 +136,17 @@ def _mark(
 
 
 def _worth_naming(report: Report) -> set[str]:
-    """All models where they are few; else those that no other beats in both score and dollars."""
+    """All models if they are few, otherwise the models that no other beats in score and dollars."""
     singles = report.singles
     if len(singles) <= FEW_MODELS:
         return {single.name for single in singles}
-    return {one.name for one in singles if not any(_is_beaten(one, other) for other in singles)}
+    return {model.name for model in singles if not any(_is_beaten(model, other) for other in singles)}
 
 
-def _is_beaten(one: ReportRow, other: ReportRow) -> bool:
-    """Whether the other is at least as good in both, and better in one."""
-    here, there = (one.mean_score, -one.cost_usd), (other.mean_score, -other.cost_usd)
-    return there != here and there[0] >= here[0] and there[1] >= here[1]
+def _is_beaten(model: ReportRow, other: ReportRow) -> bool:
+    """Whether the other is at least as good in score and dollars, and better in one of them."""
+    own, others = (model.mean_score, -model.cost_usd), (other.mean_score, -other.cost_usd)
+    return others != own and others[0] >= own[0] and others[1] >= own[1]
 
 
 def _draw_shares(axes: Axes, report: Report) -> None:

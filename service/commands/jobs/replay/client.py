@@ -1,6 +1,6 @@
-"""A running router as its users see it: a completion, a rating, the numbers.
+"""A client of a running router: completions, feedback, metrics.
 
-`openai` is imported where it is used: it is optional, and slow to import.
+`openai` is imported where it is used, because it is optional and slow to import.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from pydantic import BaseModel, Field, ValidationError
 
 from service.errors import StartupError
 
-NO_KEY = "none"  # the SDK insists on one; a router on loopback asks for none
+NO_KEY = "none"  # the SDK requires a key; a router on loopback does not
 COMPLETION_TIMEOUT_S = 120.0
 CALL_TIMEOUT_S = 30.0
 
 
 class RowFailed(Exception):
-    """The router did not answer one row, or answered it against its contract."""
+    """The router did not answer one row, or its answer broke the API's contract."""
 
 
 class RequestNumbers(BaseModel):
-    """What is read of `GET /metrics/{request_id}`."""
+    """The fields of `GET /metrics/{request_id}` that a replay needs."""
 
     cost_usd: float = Field(ge=0)
     overhead_ms: float = Field(ge=0)
 
 
 class RouterClient:
-    """Talks to a router over HTTP with the official OpenAI client.
+    """Calls a router over HTTP with the official OpenAI client.
 
     Args:
         url: the router's address, without `/v1`.
@@ -55,10 +55,10 @@ class RouterClient:
         await self._http.aclose()
 
     async def check(self, models: tuple[str, ...]) -> None:
-        """Make sure that every arm of the router is one of the recorded models.
+        """Check that every arm of the router is one of the recorded models.
 
         Raises:
-            StartupError: no router answers there, or it has other arms.
+            StartupError: no router answers at the URL, or it has other arms.
         """
         from openai import OpenAIError
 
@@ -74,10 +74,10 @@ class RouterClient:
             )
 
     async def ask(self, request_id: str, prompt: str) -> str:
-        """Have the router answer a prompt; returns the model that answered.
+        """Send a prompt and return the model that answered.
 
         Raises:
-            RowFailed: it did not.
+            RowFailed: the router did not answer.
         """
         from openai import OpenAIError
 
@@ -98,7 +98,7 @@ class RouterClient:
         """Post feedback.
 
         Raises:
-            RowFailed: it was not accepted.
+            RowFailed: the router did not accept it.
         """
         body = {"request_id": request_id, "score": score}
         try:
@@ -107,10 +107,10 @@ class RouterClient:
             raise RowFailed(f"feedback: {error!r}") from error
 
     async def numbers(self, request_id: str) -> RequestNumbers:
-        """What the router says a request cost.
+        """Return the router's metrics of a request.
 
         Raises:
-            RowFailed: it does not say.
+            RowFailed: the router has none.
         """
         try:
             response = (await self._http.get(f"/metrics/{request_id}")).raise_for_status()

@@ -34,8 +34,8 @@ async def replay_file(
     Args:
         file: the record.
         url: of a router whose arms are the recorded models; None: start one.
-        start_router: takes settings (`models` and what else differs from the defaults) and serves
-            a router under the URL it yields, while entered.
+        start_router: takes settings (`models` and all values that differ from the defaults) and serves
+            a router at the URL that it yields, while entered.
         rows, concurrency, seed, out_dir, progress: as in `replay`.
     """
     outcomes = read_outcomes(file)

@@ -11,10 +11,10 @@ PACKAGES = ("matplotlib", "openai", "pyarrow")
 
 
 def require_extra(find: Callable[[str], object | None] = find_spec) -> None:
-    """Stop in one line where the extra is not installed, before anything has begun.
+    """Check that the extra is installed.
 
     Raises:
-        StartupError: names the missing packages and the extra that brings them.
+        StartupError: packages are missing; the message names them and the extra.
     """
     missing = [package for package in PACKAGES if find(package) is None]
     if missing:

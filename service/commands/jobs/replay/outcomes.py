@@ -17,25 +17,25 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
-    """What every model would get for every prompt; no prompt occurs twice."""
+    """The score and dollars of every model for every prompt; no prompt occurs twice."""
 
     prompts: tuple[str, ...]
     models: tuple[str, ...]
     scores: Floats  # (n, n_models), in [0, 1]
     costs_usd: Floats  # (n, n_models)
-    categories: tuple[str, ...]  # for analysis; a router must not see them
+    categories: tuple[str, ...]  # for analysis only; the router does not see them
 
 
 def read_outcomes(path: Path) -> Outcomes:
-    """Read a Parquet file with the columns `prompt`, `score:<model>`, `cost:<model>` and maybe `category`.
+    """Read a Parquet file with the columns `prompt`, `score:<model>`, `cost:<model>`, optionally `category`.
 
-    A prompt that occurs more than once keeps its first row, for the upstream finds rows by prompt.
+    A repeated prompt keeps its first row, because the upstream finds rows by prompt.
 
     Raises:
-        StartupError: the `replay` extra is not installed, or the file is not of that form.
+        StartupError: the `replay` extra is not installed, or the file has another form.
     """
     require_extra()
-    import pyarrow  # type: ignore[import-untyped]  # it ships no types
+    import pyarrow  # type: ignore[import-untyped]  # pyarrow has no types
     from pyarrow import parquet
 
     try:
@@ -43,8 +43,8 @@ def read_outcomes(path: Path) -> Outcomes:
     except (OSError, pyarrow.ArrowException) as error:
         raise StartupError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
     models = tuple(n.removeprefix("score:") for n in table.column_names if n.startswith("score:"))
-    wanted = {"prompt", *(f"cost:{model}" for model in models)}
-    if not models or wanted - set(table.column_names):
+    required = {"prompt", *(f"cost:{model}" for model in models)}
+    if not models or required - set(table.column_names):
         raise StartupError(
             f"{path}: needs the columns prompt, score:<model> and cost:<model>, got {table.column_names[:8]}"
         )
@@ -52,15 +52,15 @@ def read_outcomes(path: Path) -> Outcomes:
     if not prompts or not all(isinstance(prompt, str) and prompt for prompt in prompts):
         raise StartupError(f"{path}: needs at least one row, and a text in every row of `prompt`")
     first = {prompt: row for row, prompt in reversed(list(enumerate(prompts)))}
-    kept = sorted(first.values())
+    rows = sorted(first.values())
     has_topics = "category" in table.column_names
     categories = table["category"].to_pylist() if has_topics else [""] * len(prompts)
     return Outcomes(
-        prompts=tuple(prompts[row] for row in kept),
+        prompts=tuple(prompts[row] for row in rows),
         models=models,
-        scores=_numbers(table, "score", models, most=1.0, path=path)[kept],
-        costs_usd=_numbers(table, "cost", models, most=np.inf, path=path)[kept],
-        categories=tuple(str(categories[row]) for row in kept),
+        scores=_numbers(table, "score", models, most=1.0, path=path)[rows],
+        costs_usd=_numbers(table, "cost", models, most=np.inf, path=path)[rows],
+        categories=tuple(str(categories[row]) for row in rows),
     )
 
 

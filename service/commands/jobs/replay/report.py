@@ -1,4 +1,4 @@
-"""What a replay showed: the router against fixed choices on the same rows."""
+"""The report of a replay: the router compared with fixed choices on the same rows."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 from service.commands.jobs.replay.outcomes import Floats, Outcomes
 from service.domain.basics import Json
 
-# The router's default weights; latency is not recorded, so it does not count.
+# The router's default weights; latency is not recorded and has no weight.
 FEEDBACK_WEIGHT, COST_WEIGHT = 0.6, -0.2
 SHOWN_ERRORS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """One row as the router answered it."""
+    """One row that the router answered."""
 
     row: int
     model: str
     cost_usd: float  # as the router billed it
-    overhead_ms: float  # the router's own time: all but the calls
+    overhead_ms: float  # the router's own time, without the calls
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One row that the router did not answer, or answered against its contract."""
+    """One row that the router did not answer, or whose answer broke the API's contract."""
 
     row: int
     error: str
@@ -36,9 +36,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """How one way of choosing did.
+    """The result of one way of choosing.
 
-    Utility is 0.6 * score - 0.2 * dollars / (dollars of the dearest model for that prompt).
+    Utility is 0.6 * score - 0.2 * dollars / (dollars of the most expensive model for that prompt).
     """
 
     name: str
@@ -49,7 +49,7 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A mean difference per request to a uniform choice, positive where the router is better."""
+    """A mean difference per request to a uniform choice, above 0 if the router is better."""
 
     mean: float
     standard_error: float
@@ -69,9 +69,9 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Means of the last `window` requests, and the same of a uniform choice on the same rows.
+    """Means of the last `window` requests, for the router and for a uniform choice on the same rows.
 
-    The first value is after `first` requests, the mean of those there are.
+    The first value is the mean of the first `first` requests.
     """
 
     window: int
@@ -84,7 +84,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The figures of one replay; fixed choices are judged on the rows that were answered."""
+    """The figures of one replay; fixed choices are judged on the answered rows."""
 
     n: int
     n_failed: int
@@ -98,7 +98,7 @@ class Report:
     score_gain: Gain  # over random, row by row
     cost_gain_usd: Gain
     shares: dict[str, float]
-    recorded_cost_usd: float  # of the router's choices; near what it billed unless it paid for retries
+    recorded_cost_usd: float  # of the router's choices; close to the billed dollars unless calls were retried
     overhead_ms_p50: float
     overhead_ms_p95: float
     curve: Curve
@@ -116,11 +116,11 @@ class Report:
         scores, costs_usd = outcomes.scores[rows], outcomes.costs_usd[rows]
         columns = np.array([outcomes.models.index(answer.model) for answer in routed])
         billed = np.array([answer.cost_usd for answer in routed])
-        every = np.arange(len(rows))
-        chosen = scores[every, columns]
-        dearest = costs_usd.max(axis=1)
+        index = np.arange(len(rows))
+        chosen = scores[index, columns]
+        max_costs_usd = costs_usd.max(axis=1)
         singles = [
-            _report_row(model, scores[:, column], costs_usd[:, column], dearest)
+            _report_row(model, scores[:, column], costs_usd[:, column], max_costs_usd)
             for column, model in enumerate(outcomes.models)
         ]
         best = max(singles, key=lambda single: (single.mean_score, -single.cost_usd))
@@ -132,16 +132,16 @@ class Report:
             n=len(routed) + len(failed),
             n_failed=len(failed),
             errors=[f"row {failure.row}: {failure.error}" for failure in failed[:SHOWN_ERRORS]],
-            router=_report_row("router", chosen, billed, dearest),
+            router=_report_row("router", chosen, billed, max_costs_usd),
             best=best,
             cheapest=cheapest,
-            random=_report_row("random", scores.mean(axis=1), costs_usd.mean(axis=1), dearest),
-            oracle=_report_row("oracle", scores[every, ideal], costs_usd[every, ideal], dearest),
+            random=_report_row("random", scores.mean(axis=1), costs_usd.mean(axis=1), max_costs_usd),
+            oracle=_report_row("oracle", scores[index, ideal], costs_usd[index, ideal], max_costs_usd),
             singles=singles,
             score_gain=Gain.of(chosen - scores.mean(axis=1)),
             cost_gain_usd=Gain.of(costs_usd.mean(axis=1) - billed),
             shares={model: counts[model] / len(routed) for model in outcomes.models},
-            recorded_cost_usd=float(costs_usd[every, columns].sum()),
+            recorded_cost_usd=float(costs_usd[index, columns].sum()),
             overhead_ms_p50=float(np.percentile(overheads, 50)),
             overhead_ms_p95=float(np.percentile(overheads, 95)),
             curve=_curve(chosen, billed, scores.mean(axis=1), costs_usd.mean(axis=1)),
@@ -166,9 +166,9 @@ class Report:
     def to_json(self) -> Json:
         return {**asdict(self), "beats_random": self.beats_random, "verdict": self.verdict}
 
-    def per_thousand(self, standing: ReportRow) -> float:
+    def per_thousand(self, row: ReportRow) -> float:
         """Dollars per 1,000 answered requests."""
-        return standing.cost_usd / (self.n - self.n_failed) * 1000
+        return row.cost_usd / (self.n - self.n_failed) * 1000
 
     def to_text(self) -> str:
         """The figures as a table for a terminal."""
@@ -181,10 +181,10 @@ class Report:
         ]
         width = max(len(name) for name, _ in lines)
         table = [f"{'':<{width}}  mean score     dollars  per 1,000  utility"]
-        for name, it in lines:
+        for name, row in lines:
             table.append(
-                f"{name:<{width}}  {it.mean_score:>10.3f}  {in_usd(it.cost_usd):>10}"
-                f"  {in_usd(self.per_thousand(it)):>9}  {it.mean_utility:>7.3f}"
+                f"{name:<{width}}  {row.mean_score:>10.3f}  {in_usd(row.cost_usd):>10}"
+                f"  {in_usd(self.per_thousand(row)):>9}  {row.mean_utility:>7.3f}"
             )
         by_share = sorted(self.shares.items(), key=lambda item: -item[1])
         longest = max(len(model) for model in self.shares)
@@ -209,8 +209,8 @@ class Report:
         )
 
 
-def _report_row(name: str, scores: Floats, costs_usd: Floats, dearest_usd: Floats) -> ReportRow:
-    relative = np.divide(costs_usd, dearest_usd, out=np.zeros_like(costs_usd), where=dearest_usd > 0)
+def _report_row(name: str, scores: Floats, costs_usd: Floats, max_costs_usd: Floats) -> ReportRow:
+    relative = np.divide(costs_usd, max_costs_usd, out=np.zeros_like(costs_usd), where=max_costs_usd > 0)
     utility = FEEDBACK_WEIGHT * scores + COST_WEIGHT * relative
     return ReportRow(name, float(scores.mean()), float(costs_usd.sum()), float(utility.mean()))
 
@@ -233,5 +233,5 @@ def _rolling(values: Floats, window: int, first: int) -> list[float]:
 
 
 def in_usd(value: float) -> str:
-    """Dollars for people: cents where there are many, more digits where there are few."""
+    """Format dollars: with cents from one dollar on, with four digits below."""
     return f"${value:.4f}" if value < 1 else f"${value:,.2f}"

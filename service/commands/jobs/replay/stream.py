@@ -30,14 +30,14 @@ async def replay(
     out_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Send recorded prompts to a router, rate its answers as recorded, and judge it.
+    """Send recorded prompts to a router, post the recorded scores as feedback, and report the result.
 
-    Requests start in order; few at a time, so that a rating is there before most later requests.
+    Requests start in order, a few at a time, so that most requests come after the feedback on earlier ones.
 
     Args:
         outcomes: the record.
         url: of a router whose arms are the recorded models.
-        rows: how many of the rows to send; None: all.
+        rows: number of rows to send; None: all.
         concurrency: requests in flight.
         seed: shuffles the rows; None: the file's order.
         out_dir: where report.txt, report.json and report.png are written; None: nowhere.
@@ -82,8 +82,8 @@ def _order(n: int, rows: int | None, seed: int | None) -> list[int]:
 async def _drive(
     client: RouterClient, outcomes: Outcomes, order: list[int], concurrency: int, progress: Progress
 ) -> list[Routed | Failed]:
-    """One result per row, in the order of `order`."""
-    run = uuid4().hex[:12]  # a request id used before would stand for the earlier request
+    """Return one result per row, in the order of `order`."""
+    run = uuid4().hex[:12]  # makes request ids new: a used id would return the earlier answer
     results: dict[int, Routed | Failed] = {}
     waiting = iter(enumerate(order))
 

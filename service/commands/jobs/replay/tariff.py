@@ -1,8 +1,7 @@
-"""Prices and token counts that bring a model's recorded dollars back.
+"""Prices and token counts that reproduce a model's recorded dollars.
 
-A record has dollars per answer, a router has tokens and a price. Prompt tokens are taken as
-characters / 4. The rest is ours to choose, and is chosen so that rounding to whole tokens
-stays small:
+A record has dollars per answer; a router has tokens and a price. Prompt tokens are characters / 4. The prices
+and the completion tokens are chosen so that the error of rounding to whole tokens is small:
 
     input price   = half of the least recorded dollars per prompt token,
                     so that a prompt never costs more than half of its answer's dollars
@@ -10,7 +9,7 @@ stays small:
     completion    = round((dollars - input price * prompt tokens) / output price)
 
 An answer then has at least 50 completion tokens, half a token of rounding is at most 0.5 % of its
-dollars, and `price * tokens` gives what was recorded. The prices are no list prices.
+dollars, and `price * tokens` gives the recorded dollars. The prices are no list prices.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from service.commands.jobs.replay.outcomes import Floats, Outcomes
 from service.domain.basics import Json
 
 CHARS_PER_TOKEN = 4
-CONTEXT_WINDOW = 1_000_000  # recorded answers know no window
+CONTEXT_WINDOW = 1_000_000  # recorded answers have no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class Tariff:
     output: float
 
     def completion_tokens(self, prompt_tokens: int, cost_usd: float) -> int:
-        """How many completion tokens bring a request's dollars to `cost_usd`."""
-        left = cost_usd * 1e6 - self.input * prompt_tokens
-        return max(round(left / self.output), 0) if self.output else 0
+        """The number of completion tokens with which a request costs `cost_usd`."""
+        remainder = cost_usd * 1e6 - self.input * prompt_tokens
+        return max(round(remainder / self.output), 0) if self.output else 0
 
 
 def count_tokens(text: str) -> int:
@@ -53,11 +52,11 @@ def tariffs(outcomes: Outcomes) -> dict[str, Tariff]:
 def arms_for(outcomes: Outcomes, base_url: str) -> list[Json]:
     """The `models:` entries of a router whose arms are the recorded models.
 
-    They carry no prior quality: a replay shows learning from nothing.
+    They have no prior quality, so that a replay shows learning without priors.
 
     Args:
         outcomes: the record.
-        base_url: of the recorded upstream, with its `/v1`.
+        base_url: of the recorded upstream, with `/v1`.
     """
     return [
         {
@@ -75,9 +74,9 @@ def arms_for(outcomes: Outcomes, base_url: str) -> list[Json]:
 def router_settings(outcomes: Outcomes, base_url: str) -> Json:
     """A router's configuration for a replay: the recorded models as arms.
 
-    Latency has no weight: the record has none, and an upstream on the same machine shows only noise. The
-    budget is half of what a random choice costs. Without one, the best arm for the default weights may well
-    be dearer than a random choice, and a replay would show good taste rather than thrift.
+    Latency has no weight: the record has none, and that of an upstream on the same machine is noise. The
+    budget is half the cost of a random choice. Without a budget, the best arm for the default weights can
+    cost more than a random choice.
     """
     return {
         "latency_weight": 0.0,

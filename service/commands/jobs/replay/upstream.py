@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that answers as the recorded models would, and misbehaves on request."""
+"""An OpenAI-compatible server that answers like the recorded models, with scripted faults."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from service.domain.basics import Json
 from service.errors import StartupError
 
 MAX_BODY_BYTES = 64_000_000
-PATIENCE_S = 5.0  # longest wait for something a test expects
+PATIENCE_S = 5.0  # longest wait in `until`
 FAULTS = TypeAdapter(dict[str, list[Fault]])
 
 
 @dataclass(slots=True)
 class ServedCounts:
-    """What became of one model's calls."""
+    """How the calls of one model ended."""
 
     calls: int = 0
-    finished: int = 0  # answered to the last byte, errors on request included
-    cancelled: int = 0  # the client went away first
+    finished: int = 0  # answered to the last byte, scripted errors included
+    cancelled: int = 0  # the client disconnected first
     last_request: Json = field(default_factory=dict)
 
 
@@ -39,16 +39,16 @@ class RecordedUpstream:
     """Serves recorded outcomes on loopback while it is entered.
 
     `POST /v1/chat/completions` finds the row by the text of the last user message and answers for
-    the model named in the body; a prompt that was not recorded gets an answer that says so.
-    `GET /v1/models` lists the models. `GET /control` shows the tallies, `PUT /control` takes
-    `{"faults": {model: [fault, ...]}}`, the same as `script`.
+    the model named in the body; for an unrecorded prompt the answer says that there is no record.
+    `GET /v1/models` lists the models. `GET /control` shows the counts, `PUT /control` takes
+    `{"faults": {model: [fault, ...]}}` like `script`.
 
-    Entering raises StartupError when the port is taken.
+    Entering raises StartupError if the port is in use.
 
     Args:
-        outcomes: what to answer.
-        port: 0 for any free one.
-        faults: what goes wrong from the start, by model.
+        outcomes: the record.
+        port: 0 for any free port.
+        faults: scripted from the start, by model.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RecordedUpstream:
         self._tariffs = tariffs(outcomes)
         self._rows = {_digest(prompt): row for row, prompt in enumerate(outcomes.prompts)}
         self._columns = {model: column for column, model in enumerate(outcomes.models)}
-        self._changed = asyncio.Event()  # set, and replaced, at every change of a tally
+        self._changed = asyncio.Event()  # set and replaced at every change of the counts
         self._port = port
         self._runner: web.AppRunner | None = None
         self._scripts: dict[str, Script] = {}
@@ -71,7 +71,7 @@ class RecordedUpstream:
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL."""
+        """The base URL for an OpenAI client."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     @property
@@ -79,24 +79,24 @@ class RecordedUpstream:
         return f"http://127.0.0.1:{self._port}/control"
 
     def script(self, faults: Mapping[str, Sequence[Fault]]) -> None:
-        """Replace what goes wrong; models that are not named behave.
+        """Replace the faults; a model without any answers normally.
 
         Raises:
-            ValueError: a model is not served here.
+            ValueError: a model is not in the record.
         """
         unknown = sorted(set(faults) - set(self._columns))
         if unknown:
             raise ValueError(f"faults must be for models that are served, got {unknown}")
         self._scripts = {model: Script(listed) for model, listed in faults.items()}
 
-    async def until(self, fact: Callable[[], bool]) -> None:
-        """Wait until the tallies show it.
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on the counts holds.
 
         Raises:
-            TimeoutError: they do not within a few seconds.
+            TimeoutError: it does not hold within a few seconds.
         """
         async with asyncio.timeout(PATIENCE_S):
-            while not fact():
+            while not condition():
                 await self._changed.wait()
 
     async def __aenter__(self) -> Self:
@@ -105,7 +105,7 @@ class RecordedUpstream:
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_get("/control", self._show_control)
         app.router.add_put("/control", self._take_control)
-        # A client that goes away cancels its handler, so that it can be counted.
+        # A client that disconnects cancels its handler, so that it can be counted.
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         try:
@@ -128,17 +128,17 @@ class RecordedUpstream:
             return _error(400, "the body must be a JSON object with model and messages", "invalid_body")
         if model not in self._columns:
             return _error(404, f"the model `{model}` does not exist", "model_not_found")
-        tally = self.tally[model]
-        tally.calls += 1
-        tally.last_request = body
+        counts = self.tally[model]
+        counts.calls += 1
+        counts.last_request = body
         self._announce()
         try:
             response = await self._respond(request, body, self._answer(model, prompt))
         except (asyncio.CancelledError, ConnectionError):
-            tally.cancelled += 1
+            counts.cancelled += 1
             raise
         else:
-            tally.finished += 1
+            counts.finished += 1
             return response
         finally:
             self._announce()
@@ -148,17 +148,17 @@ class RecordedUpstream:
         await asyncio.sleep(fault.delay_s)
         if fault.kind == "status":
             headers = {} if fault.retry_after_s is None else {"Retry-After": f"{fault.retry_after_s:g}"}
-            return _error(fault.status, f"{answer.model} fails on request", "fault", headers)
+            return _error(fault.status, f"{answer.model} has a scripted fault", "fault", headers)
         if fault.kind == "empty":
             answer = RecordedAnswer(answer.model, "", answer.prompt_tokens, 0)
         is_stream = bool(body.get("stream"))
         options = body.get("stream_options") or {}
-        pieces = (
-            answer.pieces(include_usage=bool(options.get("include_usage"))) if is_stream else answer.whole()
+        chunks = (
+            answer.chunks(include_usage=bool(options.get("include_usage"))) if is_stream else answer.whole()
         )
         if fault.kind == "garbage":
-            pieces = [b"data: {not json\n\n" if is_stream else b"<html>not json</html>"]
-        return await _send(request, pieces, fault, is_stream=is_stream)
+            chunks = [b"data: {not json\n\n" if is_stream else b"<html>not json</html>"]
+        return await _send(request, chunks, fault, is_stream=is_stream)
 
     def _answer(self, model: str, prompt: str) -> RecordedAnswer:
         digest = _digest(prompt)
@@ -178,7 +178,7 @@ class RecordedUpstream:
         return web.json_response({"object": "list", "data": rows})
 
     async def _show_control(self, _: web.Request) -> web.Response:
-        return web.json_response({"models": {model: asdict(tally) for model, tally in self.tally.items()}})
+        return web.json_response({"models": {model: asdict(counts) for model, counts in self.tally.items()}})
 
     async def _take_control(self, request: web.Request) -> web.Response:
         try:
@@ -205,25 +205,25 @@ async def serve_upstream(file: Path, port: int, announce: Callable[[str], None])
 
 
 async def _send(
-    request: web.Request, pieces: list[bytes], fault: Fault, *, is_stream: bool
+    request: web.Request, chunks: list[bytes], fault: Fault, *, is_stream: bool
 ) -> web.StreamResponse:
-    """Send the pieces, up to where the fault sets in."""
-    sound = pieces[: fault.after_chunks] if _cuts(fault) else pieces
-    cut = pieces[len(sound)] if len(sound) < len(pieces) else b""
+    """Send the chunks before the fault, then the fault."""
+    intact = chunks[: fault.after_chunks] if _cuts(fault) else chunks
+    cut = chunks[len(intact)] if len(intact) < len(chunks) else b""
     if fault.kind == "half_chunk":
-        sound = [*sound, cut[: len(cut) // 2]]
+        intact = [*intact, cut[: len(cut) // 2]]
     response = web.StreamResponse()
     response.content_type = "text/event-stream" if is_stream else "application/json"
     if not is_stream:
-        response.content_length = sum(map(len, sound if fault.kind == "truncated" else pieces))
-    if sound or not _cuts(fault) or fault.kind == "truncated":
+        response.content_length = sum(map(len, intact if fault.kind == "truncated" else chunks))
+    if intact or not _cuts(fault) or fault.kind == "truncated":
         await response.prepare(request)
-    for piece in sound:
-        await response.write(piece)
+    for chunk in intact:
+        await response.write(chunk)
     if fault.kind == "hang":
         await asyncio.Event().wait()
     if fault.kind in ("drop", "half_chunk"):
-        await asyncio.sleep(0)  # lets what was written leave first
+        await asyncio.sleep(0)  # so that the written data is sent first
         if request.transport is not None:
             request.transport.close()
         return response
@@ -236,7 +236,7 @@ def _cuts(fault: Fault) -> bool:
 
 
 def _last_user_text(messages: list[Json]) -> str:
-    """The text of the last user message; other kinds of content do not count."""
+    """The text of the last user message, without other kinds of content."""
     content: Any = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
     if isinstance(content, str):
         return content

@@ -28,10 +28,10 @@ def in_parquet(folder: Path, columns: Mapping[str, object]) -> Path:
     return path
 
 
-def test_json_lines_are_read_with_all_they_say(tmp_path: Path) -> None:
+def test_json_lines_are_read_with_all_fields(tmp_path: Path) -> None:
     full = (
         '{"prompt": "Why?", "model": "small", "score": 0.5, "cost_usd": 0.001, "latency_s": 2,'
-        ' "propensity": 0.25, "at": "2026-07-01T12:00:00Z", "request_id": "r1", "category": "passed over"}'
+        ' "propensity": 0.25, "at": "2026-07-01T12:00:00Z", "request_id": "r1", "category": "ignored"}'
     )
 
     rows = list(read_rows(written(tmp_path, full, "", GOOD), NOW))
@@ -78,7 +78,7 @@ def test_a_wide_parquet_file_gives_a_row_for_every_score(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("{", "line 2: must be a JSON object"),
         ("[]", "line 2: row: "),
@@ -104,11 +104,13 @@ def test_a_wide_parquet_file_gives_a_row_for_every_score(tmp_path: Path) -> None
         ),
     ],
 )
-def test_a_row_that_breaks_a_rule_is_named_with_field_and_rule(tmp_path: Path, line: str, said: str) -> None:
+def test_a_row_that_breaks_a_rule_is_reported_with_field_and_rule(
+    tmp_path: Path, line: str, message: str
+) -> None:
     rows = read_rows(written(tmp_path, GOOD, line), NOW)
 
     assert next(rows).model == "small"
-    with pytest.raises(StartupError, match=said):
+    with pytest.raises(StartupError, match=message):
         next(rows)
 
 
@@ -129,12 +131,12 @@ def test_a_prompt_is_never_shown_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["absent.jsonl", "absent.parquet"])
-def test_a_file_that_is_not_there_is_told(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path, name: str) -> None:
     with pytest.raises(StartupError, match=f"{name}: cannot be read"):
         list(read_rows(tmp_path / name, NOW))
 
 
-def test_a_parquet_file_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_parquet_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     path.write_text(GOOD)
 

@@ -25,19 +25,19 @@ def test_rows_are_counted_by_arm_and_unknown_models_by_name() -> None:
     assert found.n_unknown == {"c": 2}
 
 
-def test_a_row_without_propensity_counts_whole() -> None:
+def test_a_row_without_propensity_has_weight_one() -> None:
     found = survey([row("a"), row("a", propensity=0.5)], ARMS)
 
     assert found.weight("a", None) == 1
 
 
-def test_weights_are_inverse_to_the_propensity_and_the_rarest_row_counts_whole() -> None:
+def test_weights_are_inverse_to_the_propensity_and_the_rarest_row_has_weight_one() -> None:
     found = survey([row("a", propensity=p) for p in (0.2, 0.4, 0.8)], ARMS)
 
     assert [found.weight("a", p) for p in (0.2, 0.4, 0.8)] == [1, Decimal("0.5"), Decimal("0.25")]
 
 
-def test_rows_drawn_alike_count_whole_however_rare_that_was() -> None:
+def test_rows_of_equal_propensity_have_weight_one_however_rare() -> None:
     found = survey([row("a", propensity=0.01), row("b", propensity=0.5)], ARMS)
 
     assert found.weight("a", 0.01) == found.weight("b", 0.5) == 1
@@ -51,26 +51,27 @@ def test_every_weight_is_in_the_range_that_evidence_allows(propensity: float) ->
 
 
 def confounded_log(rng: np.random.Generator, n: int) -> list[Row]:
-    """A policy that sends easy requests to `a` and hard ones to `b`, nineteen times in twenty."""
-    ease = rng.random(n)
-    to_a = np.where(ease < 0.5, 0.95, 0.05)
-    is_a = rng.random(n) < to_a
-    worth = np.where(is_a, 0.8 - 0.6 * ease, 0.95 - 0.3 * ease)  # 0.5 and 0.8 over all requests
-    scores = (rng.random(n) < worth).astype(float)
-    drawn = np.where(is_a, to_a, 1.0 - to_a)
-    return [row("a" if is_a[i] else "b", float(scores[i]), float(drawn[i])) for i in range(n)]
+    """A log whose policy sends easy requests to `a` and hard requests to `b`, nineteen times in twenty."""
+    hardness = rng.random(n)
+    probability_of_a = np.where(hardness < 0.5, 0.95, 0.05)
+    is_a = rng.random(n) < probability_of_a
+    mean = np.where(is_a, 0.8 - 0.6 * hardness, 0.95 - 0.3 * hardness)  # 0.5 and 0.8 over all requests
+    scores = (rng.random(n) < mean).astype(float)
+    propensities = np.where(is_a, probability_of_a, 1.0 - probability_of_a)
+    return [row("a" if is_a[i] else "b", float(scores[i]), float(propensities[i])) for i in range(n)]
 
 
 def mean_and_error(found: Survey, rows: list[Row], arm_id: str, *, weighs: bool) -> tuple[float, float]:
-    own = [r for r in rows if r.model == arm_id]
-    weights: Floats = np.array([float(found.weight(arm_id, r.propensity if weighs else None)) for r in own])
-    scores: Floats = np.array([r.score for r in own])
+    of_arm = [r for r in rows if r.model == arm_id]
+    propensities = [r.propensity if weighs else None for r in of_arm]
+    weights: Floats = np.array([float(found.weight(arm_id, propensity)) for propensity in propensities])
+    scores: Floats = np.array([r.score for r in of_arm])
     mean = float(weights @ scores / weights.sum())
     return mean, float(np.sqrt(weights**2 @ (scores - mean) ** 2) / weights.sum())
 
 
 @pytest.mark.parametrize(("arm_id", "truth"), [("a", 0.5), ("b", 0.8)])
-def test_propensities_undo_what_a_policy_that_looks_at_requests_hides(arm_id: str, truth: float) -> None:
+def test_propensities_remove_the_bias_of_a_policy_that_looks_at_requests(arm_id: str, truth: float) -> None:
     rows = confounded_log(np.random.default_rng(7), 20_000)
     found = survey(rows, ARMS)
 

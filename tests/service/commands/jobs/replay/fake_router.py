@@ -1,4 +1,4 @@
-"""A router without a mind: real HTTP on loopback, an arm drawn by chance, the contracts of a replay."""
+"""A router that does not learn: real HTTP on loopback, a random arm, the endpoints that a replay needs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ OVERHEAD_MS = 4.0
 
 @dataclass(slots=True)
 class FakeRouter:
-    """Calls the arms of its settings; what was asked and rated can be looked at.
+    """Calls the arms of its settings, and records prompts, ratings and dollars.
 
     Args:
-        settings: as a configuration file would hold them.
-        choose: the arm's id for a prompt; None: any, by chance.
+        settings: as in a configuration file.
+        choose: the arm's id for a prompt; None: a random arm.
         fails_on: prompts that get a 503.
     """
 
@@ -75,8 +75,8 @@ class FakeRouter:
         arms: list[Json] = self.settings["models"]
         if self.choose is None:
             return arms[int(self.rng.integers(len(arms)))]
-        wanted = self.choose(prompt)
-        return next(arm for arm in arms if arm["id"] == wanted)
+        chosen = self.choose(prompt)
+        return next(arm for arm in arms if arm["id"] == chosen)
 
     async def _feedback(self, request: web.Request) -> web.Response:
         body = await request.json()

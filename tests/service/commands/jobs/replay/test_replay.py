@@ -1,4 +1,4 @@
-"""A replay from the prompt to the report, against a router that draws by chance."""
+"""A replay from the prompt to the report, with a router that chooses at random."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import numpy as np
-import pyarrow  # type: ignore[import-untyped]  # it ships no types
+import pyarrow  # type: ignore[import-untyped]  # pyarrow has no types
 import pytest
 from pyarrow import parquet
 
@@ -54,7 +54,7 @@ def write(path: Path, columns: dict[str, list[object]]) -> Path:
 # --- the whole -----------------------------------------------------------------------------------------
 
 
-async def test_every_row_is_asked_once_and_rated_as_recorded_for_the_model_that_answered(
+async def test_every_row_is_sent_once_and_rated_as_recorded_for_the_model_that_answered(
     outcomes: Outcomes,
 ) -> None:
     async with RecordedUpstream(outcomes) as upstream:
@@ -74,7 +74,7 @@ async def test_every_row_is_asked_once_and_rated_as_recorded_for_the_model_that_
     assert report.overhead_ms_p50 == OVERHEAD_MS
 
 
-async def test_the_billed_dollars_are_the_recorded_ones(outcomes: Outcomes) -> None:
+async def test_the_billed_dollars_are_the_recorded_dollars(outcomes: Outcomes) -> None:
     async with (
         RecordedUpstream(outcomes) as upstream,
         FakeRouter(router_settings(outcomes, upstream.base_url)).serve() as url,
@@ -114,7 +114,7 @@ async def test_failed_requests_are_counted_shown_and_left_out_of_the_comparison(
     assert "failed requests: 7" in report.verdict
 
 
-async def test_a_replay_in_which_everything_fails_says_why(outcomes: Outcomes) -> None:
+async def test_a_replay_in_which_every_request_fails_reports_the_first_error(outcomes: Outcomes) -> None:
     async with RecordedUpstream(outcomes) as upstream:
         router = FakeRouter(router_settings(outcomes, upstream.base_url), fails_on=lambda _: True)
         async with router.serve() as url:
@@ -123,17 +123,17 @@ async def test_a_replay_in_which_everything_fails_says_why(outcomes: Outcomes) -
 
 
 async def test_progress_counts_every_request(outcomes: Outcomes) -> None:
-    seen: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     async with (
         RecordedUpstream(outcomes) as upstream,
         FakeRouter(router_settings(outcomes, upstream.base_url)).serve() as url,
     ):
-        await replay(outcomes, url=url, rows=6, progress=lambda done, of: seen.append((done, of)))
+        await replay(outcomes, url=url, rows=6, progress=lambda done, of: calls.append((done, of)))
 
-    assert seen == [(done, 6) for done in range(1, 7)]
+    assert calls == [(done, 6) for done in range(1, 7)]
 
 
-async def test_a_missing_router_is_one_line_that_names_the_address(outcomes: Outcomes) -> None:
+async def test_a_missing_router_is_reported_with_its_address(outcomes: Outcomes) -> None:
     async with FakeRouter({"models": []}).serve() as url:
         pass
 
@@ -176,7 +176,7 @@ async def test_a_replay_needs_no_prepared_router(tmp_path: Path) -> None:
 # --- the report ----------------------------------------------------------------------------------------
 
 
-def test_the_report_of_a_constant_choice_is_that_models_standing(outcomes: Outcomes) -> None:
+def test_the_report_of_a_constant_choice_is_that_models_row(outcomes: Outcomes) -> None:
     report = Report.of(outcomes, routed(outcomes, 1), [])
 
     assert report.router.mean_score == report.best.mean_score
@@ -187,7 +187,7 @@ def test_the_report_of_a_constant_choice_is_that_models_standing(outcomes: Outco
     assert report.overhead_ms_p95 == pytest.approx(np.percentile(range(N), 95))
 
 
-def test_the_oracle_takes_the_cheapest_of_the_best() -> None:
+def test_the_oracle_chooses_the_cheapest_of_the_best() -> None:
     outcomes = Outcomes(
         prompts=("a", "b"),
         models=("x", "y"),
@@ -223,7 +223,7 @@ def test_a_gain_smaller_than_twice_its_error_is_called_noise() -> None:
     assert doubtful.standard_error == pytest.approx(0.95)
 
 
-def test_a_learning_curve_is_a_rolling_mean_of_what_there_is(outcomes: Outcomes) -> None:
+def test_a_learning_curve_is_a_rolling_mean_of_the_answered_rows(outcomes: Outcomes) -> None:
     curve = Report.of(outcomes, routed(outcomes, 0), []).curve
 
     assert (curve.window, curve.first) == (3, 1)
@@ -284,7 +284,7 @@ def test_outcomes_are_read_by_column_name_and_a_repeated_prompt_keeps_its_first_
         ({"prompt": ["a"], "score:x": ["good"], "cost:x": [1.0]}, "score:x must hold numbers"),
     ],
 )
-def test_a_file_of_another_form_is_refused_by_the_rule_it_breaks(
+def test_a_file_of_another_form_is_refused_with_the_rule_it_breaks(
     tmp_path: Path, columns: dict[str, list[object]], rule: str
 ) -> None:
     path = write(tmp_path / "f.parquet", columns)
@@ -294,7 +294,9 @@ def test_a_file_of_another_form_is_refused_by_the_rule_it_breaks(
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_text("no parquet")])
-def test_a_missing_or_foreign_file_is_refused_by_name(tmp_path: Path, make: Callable[[Path], object]) -> None:
+def test_a_missing_or_foreign_file_is_refused_with_its_name(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
     path = tmp_path / "f.parquet"
     make(path)
 
@@ -302,12 +304,12 @@ def test_a_missing_or_foreign_file_is_refused_by_name(tmp_path: Path, make: Call
         read_outcomes(path)
 
 
-def test_a_missing_package_is_told_with_the_extra_that_brings_it() -> None:
+def test_a_missing_package_is_reported_with_its_extra() -> None:
     with pytest.raises(StartupError, match=r"needs pyarrow: pip install 'llm-router\[replay\]'"):
         require_extra(lambda name: None if name == "pyarrow" else name)
 
 
-def test_the_printed_settings_are_valid_and_carry_no_prior(outcomes: Outcomes) -> None:
+def test_the_printed_settings_are_valid_and_have_no_prior(outcomes: Outcomes) -> None:
     settings = Settings.model_validate(router_settings(outcomes, "http://127.0.0.1:9/v1"))
 
     assert [model.id for model in settings.models] == list(outcomes.models)
@@ -329,7 +331,7 @@ def test_a_model_that_costs_nothing_has_no_price() -> None:
 # --- the rows made for the demo ------------------------------------------------------------------------
 
 
-def test_the_demo_file_is_what_its_generator_writes(tmp_path: Path) -> None:
+def test_the_demo_file_is_the_output_of_its_generator(tmp_path: Path) -> None:
     from benchmarks.make_demo import main
 
     main(tmp_path / "again.parquet")

@@ -1,4 +1,4 @@
-"""The recorded upstream, spoken to over real HTTP on loopback."""
+"""The recorded upstream over real HTTP on loopback."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def outcomes() -> Outcomes:
 
 @pytest.fixture
 async def upstream(outcomes: Outcomes) -> AsyncIterator[RecordedUpstream]:
-    async with RecordedUpstream(outcomes) as served:
-        yield served
+    async with RecordedUpstream(outcomes) as upstream:
+        yield upstream
 
 
 @pytest.fixture
 async def client(upstream: RecordedUpstream) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=upstream.base_url, api_key="none", max_retries=0) as made:
-        yield made
+    async with openai.AsyncOpenAI(base_url=upstream.base_url, api_key="none", max_retries=0) as client:
+        yield client
 
 
 def ask(prompt: str = PROMPTS[0], model: str = "sim-a", **more: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ async def test_tokens_times_price_are_the_recorded_dollars(
     assert dollars == pytest.approx(outcomes.costs_usd[row, column], rel=0.01)
 
 
-async def test_a_stream_carries_the_same_text_and_usage_as_a_plain_answer(client: openai.AsyncOpenAI) -> None:
+async def test_a_stream_has_the_same_text_and_usage_as_a_plain_answer(client: openai.AsyncOpenAI) -> None:
     plain = await client.chat.completions.create(**ask())
     stream = await client.chat.completions.create(**ask(stream=True, stream_options={"include_usage": True}))
     chunks = [chunk async for chunk in stream]
@@ -90,7 +90,7 @@ async def test_a_stream_carries_the_same_text_and_usage_as_a_plain_answer(client
     assert {c.id for c in chunks} == {chunks[0].id}
 
 
-async def test_a_stream_has_no_usage_unless_asked(client: openai.AsyncOpenAI) -> None:
+async def test_a_stream_has_usage_only_on_request(client: openai.AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(**ask(stream=True))
     chunks = [chunk async for chunk in stream]
 
@@ -153,7 +153,7 @@ async def test_an_error_on_request_lasts_as_long_as_scripted(upstream: RecordedU
     assert answers[0].json()["error"]["message"]
 
 
-async def test_a_fault_without_an_end_stays_until_the_script_is_replaced(upstream: RecordedUpstream) -> None:
+async def test_a_fault_without_an_end_lasts_until_the_script_is_replaced(upstream: RecordedUpstream) -> None:
     upstream.script({"sim-a": [Fault(kind="status", times=None)]})
     before = [(await post(upstream, ask())).status_code for _ in range(3)]
     other = (await post(upstream, ask(model="sim-b"))).status_code
@@ -172,16 +172,16 @@ async def test_a_dropped_connection_sends_nothing(upstream: RecordedUpstream, st
 
 
 async def read_until_it_breaks(upstream: RecordedUpstream, body: dict[str, Any]) -> tuple[bytes, bool]:
-    """What arrived, and whether the transfer broke."""
-    got = b""
+    """The bytes that arrived, and whether the transfer broke."""
+    received = b""
     url = f"{upstream.base_url}/chat/completions"
     async with aiohttp.ClientSession() as http, http.post(url, json=body) as response:
         try:
             async for data in response.content.iter_any():
-                got += data
+                received += data
         except aiohttp.ClientPayloadError:
-            return got, True
-    return got, False
+            return received, True
+    return received, False
 
 
 async def test_a_connection_dropped_after_the_first_text_has_sent_exactly_that(
@@ -189,9 +189,9 @@ async def test_a_connection_dropped_after_the_first_text_has_sent_exactly_that(
 ) -> None:
     upstream.script({"sim-a": [Fault(kind="drop", after_chunks=2)]})
 
-    got, broke = await read_until_it_breaks(upstream, ask(stream=True))
+    received, broke = await read_until_it_breaks(upstream, ask(stream=True))
 
-    events = [json.loads(event.removeprefix(b"data: ")) for event in got.split(b"\n\n")[:-1]]
+    events = [json.loads(event.removeprefix(b"data: ")) for event in received.split(b"\n\n")[:-1]]
     assert [event["choices"][0]["delta"]["content"] for event in events] == ["", "sim-a"]
     assert broke
 
@@ -199,9 +199,9 @@ async def test_a_connection_dropped_after_the_first_text_has_sent_exactly_that(
 async def test_half_a_chunk_ends_in_the_middle_of_an_event(upstream: RecordedUpstream) -> None:
     upstream.script({"sim-a": [Fault(kind="half_chunk", after_chunks=1)]})
 
-    got, broke = await read_until_it_breaks(upstream, ask(stream=True))
+    received, broke = await read_until_it_breaks(upstream, ask(stream=True))
 
-    first, second = got.split(b"\n\n")
+    first, second = received.split(b"\n\n")
     assert json.loads(first.removeprefix(b"data: "))
     assert second.startswith(b"data: {")
     assert not second.endswith(b"}")
@@ -211,19 +211,19 @@ async def test_half_a_chunk_ends_in_the_middle_of_an_event(upstream: RecordedUps
 async def test_a_plain_answer_can_break_off_half_way(upstream: RecordedUpstream) -> None:
     upstream.script({"sim-a": [Fault(kind="drop", after_chunks=1)]})
 
-    got, broke = await read_until_it_breaks(upstream, ask())
+    received, broke = await read_until_it_breaks(upstream, ask())
 
-    assert got.startswith(b"{")
+    assert received.startswith(b"{")
     assert broke
 
 
 async def test_a_truncated_stream_ends_in_order_but_without_a_finish(upstream: RecordedUpstream) -> None:
     upstream.script({"sim-a": [Fault(kind="truncated", after_chunks=2)]})
 
-    got, broke = await read_until_it_breaks(upstream, ask(stream=True))
+    received, broke = await read_until_it_breaks(upstream, ask(stream=True))
 
-    assert got.count(b"data: ") == 2
-    assert b"[DONE]" not in got
+    assert received.count(b"data: ") == 2
+    assert b"[DONE]" not in received
     assert not broke
 
 
@@ -258,10 +258,10 @@ async def test_a_client_that_leaves_a_hanging_call_is_counted(
     upstream: RecordedUpstream, after_chunks: int
 ) -> None:
     upstream.script({"sim-a": [Fault(kind="hang", after_chunks=after_chunks)]})
-    model_client = asyncio.create_task(post(upstream, ask(stream=True)))
+    call = asyncio.create_task(post(upstream, ask(stream=True)))
     await upstream.until(lambda: upstream.tally["sim-a"].calls == 1)
 
-    model_client.cancel()
+    call.cancel()
     await upstream.until(lambda: upstream.tally["sim-a"].cancelled == 1)
 
     assert upstream.tally["sim-a"].finished == 0
@@ -277,17 +277,17 @@ async def test_a_client_that_leaves_while_waiting_is_counted(upstream: RecordedU
     await upstream.until(lambda: upstream.tally["sim-a"].cancelled == 1)
 
 
-async def test_control_takes_faults_and_shows_what_became_of_calls(upstream: RecordedUpstream) -> None:
+async def test_control_accepts_faults_and_shows_the_counts_of_calls(upstream: RecordedUpstream) -> None:
     faults = {"sim-b": [{"kind": "status", "status": 503}]}
     async with httpx.AsyncClient() as http:
-        taken = await http.put(upstream.control_url, json={"faults": faults})
+        accepted = await http.put(upstream.control_url, json={"faults": faults})
         failed = await post(upstream, ask(model="sim-b", temperature=0.5))
-        shown = (await http.get(upstream.control_url)).json()["models"]
+        counts = (await http.get(upstream.control_url)).json()["models"]
 
-    assert taken.status_code == 200
+    assert accepted.status_code == 200
     assert failed.status_code == 503
-    assert (shown["sim-b"]["calls"], shown["sim-b"]["cancelled"], shown["sim-a"]["calls"]) == (1, 0, 0)
-    assert shown["sim-b"]["last_request"]["temperature"] == 0.5
+    assert (counts["sim-b"]["calls"], counts["sim-b"]["cancelled"], counts["sim-a"]["calls"]) == (1, 0, 0)
+    assert counts["sim-b"]["last_request"]["temperature"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ async def test_control_takes_faults_and_shows_what_became_of_calls(upstream: Rec
         {"faults": {"sim-a": [{"kind": "drop", "unknown": 1}]}},
     ],
 )
-async def test_control_refuses_what_it_does_not_know(
+async def test_control_refuses_unknown_models_and_faults(
     upstream: RecordedUpstream, body: dict[str, Any]
 ) -> None:
     async with httpx.AsyncClient() as http:
@@ -315,7 +315,9 @@ async def test_faults_may_be_scripted_from_the_start(outcomes: Outcomes) -> None
     assert (first.status_code, second.status_code) == (500, 200)
 
 
-async def test_a_taken_port_is_one_line_that_names_it(outcomes: Outcomes, upstream: RecordedUpstream) -> None:
+async def test_a_port_in_use_is_reported_with_its_number(
+    outcomes: Outcomes, upstream: RecordedUpstream
+) -> None:
     port = httpx.URL(upstream.base_url).port
     assert port is not None
 
