@@ -49,19 +49,19 @@ def _frontier(rows: list[Row], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(6, 4), dpi=150)
     for label, policy in (
-        ("kept to a ceiling", "plain"),
-        ("paretobandit, likewise", "paretobandit, registry: plain"),
+        ("ours, under a ceiling", "plain"),
+        ("paretobandit, under a ceiling", "paretobandit, registry: plain"),
     ):
-        kept = [r for r in rows if r["policy"] == policy]
-        ceilings = sorted({r["ceiling_rank"] for r in kept})
-        points = [_mean_point([r for r in kept if r["ceiling_rank"] == rank]) for rank in ceilings]
+        of_policy = [r for r in rows if r["policy"] == policy]
+        ceilings = sorted({r["ceiling_rank"] for r in of_policy})
+        points = [_mean_point([r for r in of_policy if r["ceiling_rank"] == rank]) for rank in ceilings]
         if points:
             axes.plot(*zip(*points, strict=True), "o-", label=label)
     arms: list[tuple[str, float, float]] = next((r["arms"] for r in rows if "arms" in r), [])
     for name, price, quality in arms:
         axes.plot([price], [quality], "s", color="black", markersize=4)
         axes.annotate(name, (price, quality), fontsize=7, xytext=(4, -8), textcoords="offset points")
-    axes.set(xscale="log", xlabel="mean cost per request (dearest arm = 1)", ylabel="mean reward")
+    axes.set(xscale="log", xlabel="mean cost per request (most expensive arm = 1)", ylabel="mean reward")
     axes.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path)
@@ -69,6 +69,6 @@ def _frontier(rows: list[Row], path: Path) -> None:
 
 
 def _mean_point(rows: list[Row]) -> tuple[float, float]:
-    """What one ceiling costs and brings on average."""
+    """Mean cost and mean reward under one ceiling."""
     cost = np.mean([r["spend"] * r["ceiling"] for r in rows])
     return float(cost), float(np.mean([r["reward"] for r in rows]))

@@ -1,4 +1,4 @@
-"""Vectors of recorded prompts: those that came with a set, or made by our own encoder and kept."""
+"""Vectors of recorded prompts, made by the service's encoder and stored."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from embeddings.minilm import MiniLM, build_minilm
 from service.commands.output import progress_bar
 
 Vectors = npt.NDArray[np.float32]
-KEPT = Path(__file__).parent / "results" / "contexts"
+FOLDER = Path(__file__).parent / "results" / "contexts"
 
 
-def encoded(prompts: Sequence[str], name: str, kept: Path = KEPT) -> Vectors:
+def encoded(prompts: Sequence[str], name: str, folder: Path = FOLDER) -> Vectors:
     """Encode the prompts into unit rows, shape (n, d); the same prompts are encoded once."""
-    encoder = MiniLM(build_minilm(kept, model_path=None, progress=print))
+    encoder = MiniLM(build_minilm(folder, model_path=None, progress=print))
     digest = hashlib.sha256("\0".join([encoder.name, *prompts]).encode()).hexdigest()
-    path = kept / f"{name}-{digest[:16]}.npy"
+    path = folder / f"{name}-{digest[:16]}.npy"
     if not path.exists():
         rows = []
         with progress_bar() as progress:

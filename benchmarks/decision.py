@@ -45,7 +45,7 @@ Vectors = npt.NDArray[np.float32]
 
 
 def decision_cpu(n: int = 300, n_memories: int = 10_000, n_arms: int = 10) -> dict[str, float]:
-    """Milliseconds of CPU, medians over n decisions; all threads of this process count."""
+    """Measure milliseconds of CPU, medians over n decisions; all threads of this process count."""
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(n_memories, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -60,7 +60,7 @@ def decision_cpu(n: int = 300, n_memories: int = 10_000, n_arms: int = 10) -> di
 
 @dataclass(slots=True)
 class KnownContext:
-    """An encoder that costs nothing."""
+    """An encoder without cost."""
 
     context: Vectors
     name: str = "benchmark"
@@ -70,12 +70,12 @@ class KnownContext:
         return self.context
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a replica knows of the arms."""
+    """A replica's evidence on the arms."""
 
     is_loaded: bool
     of_arms: Mapping[str, ArmSums]
@@ -108,7 +108,7 @@ async def _measure(
         background = Background()
         router, query = _router(encoder, memory, experiences, background, n_arms, rng), _query()
         await router.decide(query)
-        await background.drain(60.0)  # fits difficulty once
+        await background.drain(60.0)  # fits ease once
         for i in range(n):
             encoder.context = vectors[i % len(vectors)]
             start = time.process_time()
@@ -196,13 +196,13 @@ def _experience(
 
 
 def _comparing_all(vectors: Vectors, n: int, k: int = 100) -> Floats:
-    """On one thread: what those of a BLAS library burn while they wait is not in a median."""
-    took = np.zeros(n)
+    """CPU seconds of exact comparisons on one thread; waiting threads of a BLAS library would use CPU too."""
+    seconds = np.zeros(n)
     for i in range(n):
         start = time.process_time()
         np.argpartition(-np.vecdot(vectors, vectors[i % len(vectors)]), min(k, len(vectors) - 1))
-        took[i] = time.process_time() - start
-    return took
+        seconds[i] = time.process_time() - start
+    return seconds
 
 
 def _median_ms(seconds: Floats) -> float:
@@ -214,6 +214,6 @@ if __name__ == "__main__":
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--arms", type=int, default=10)
     parser.add_argument("--decisions", type=int, default=1_000)
-    given = parser.parse_args()
-    for name, milliseconds in decision_cpu(given.decisions, given.memories, given.arms).items():
+    options = parser.parse_args()
+    for name, milliseconds in decision_cpu(options.decisions, options.memories, options.arms).items():
         print(f"{milliseconds:.3f} ms  {name}")

@@ -1,11 +1,11 @@
-"""What the router adds to a call: latency and CPU per request, over an upstream that answers at once.
+"""Latency and CPU that the router adds to a request, with an upstream that answers at once.
 
     .venv/bin/python -m benchmarks.latency [--requests 300] [--concurrency 1 8 32] [--profile]
 
-Starts the recorded upstream here and a router in a process of its own, and drives it with short prompts.
-Added latency is what the router itself measures for every request, `router_overhead_seconds` less the wait
-for the upstream; the round trip is what a client on the same machine sees. With `--profile` the
-router runs under cProfile, and the most expensive functions are printed.
+The benchmark starts the recorded upstream in this process and a router in another, and sends short prompts.
+The router itself measures its added latency for every request: `router_overhead_seconds` without the wait for
+the upstream. A client on the same machine measures the round trip. With `--profile` the router runs under
+cProfile, and the most expensive functions are printed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One level of concurrency, seconds."""
+    """The figures of one level of concurrency, in seconds."""
 
     concurrency: int
     round_trips_s: list[float]
@@ -97,7 +97,7 @@ def _config(folder: Path, settings: Json) -> Path:
 async def _router(
     folder: Path, config: Path, *, profile: bool
 ) -> AsyncIterator[tuple[int, httpx.AsyncClient]]:
-    """A router in a process of its own; its pid, and a client of it."""
+    """Run a router in a process of its own; yield its pid and an HTTP client."""
     port = _free_port()
     environ = {
         "PATH": os.environ["PATH"],
@@ -133,7 +133,7 @@ async def _until_ready(client: httpx.AsyncClient) -> None:
 
 
 async def _teach(client: httpx.AsyncClient, prompts: list[str]) -> None:
-    """Give it neighbours to recall and evidence to weigh."""
+    """Give the router neighbours to recall and evidence to weigh."""
     for number, prompt in enumerate(prompts):
         await _ask(client, f"taught-{number}", prompt)
         body = {"request_id": f"taught-{number}", "score": number % 5 / 4}
@@ -148,35 +148,35 @@ async def _drive(
 
     async def call() -> None:
         for number in numbers:
-            # never the same text twice: the cache of contexts would answer
+            # Every text is new, so that the cache of contexts has none of them.
             prompt = f"{prompts[number % 100]} ({name}, {number})"
             round_trips_s.append(await _ask(client, f"{name}-{number}", prompt))
 
-    cpu_s, began = _cpu_s(pid), time.perf_counter()
+    cpu_s, start = _cpu_s(pid), time.perf_counter()
     await asyncio.gather(*(call() for _ in range(concurrency)))
-    took_s, cpu_s = time.perf_counter() - began, _cpu_s(pid) - cpu_s
+    took_s, cpu_s = time.perf_counter() - start, _cpu_s(pid) - cpu_s
     overheads_s = [await _overhead_s(client, f"{name}-{number}") for number in range(n)]
     return Timing(concurrency, round_trips_s, overheads_s, cpu_s, took_s)
 
 
 async def _ask(client: httpx.AsyncClient, request_id: str, prompt: str) -> float:
-    """One completion; how long it took, seconds."""
-    began = time.perf_counter()
+    """Request one completion; return its seconds."""
+    start = time.perf_counter()
     body = {"messages": [{"role": "user", "content": prompt}]}
     answer = await client.post("/chat/completions", json=body, headers={"X-Request-ID": request_id})
-    took_s = time.perf_counter() - began
+    took_s = time.perf_counter() - start
     answer.raise_for_status()
     return took_s
 
 
 async def _overhead_s(client: httpx.AsyncClient, request_id: str) -> float:
-    """The router's own time for one request: all of it, less its calls of models."""
+    """The router's own time for one request, without its calls of models."""
     record = (await client.get(f"/requests/{request_id}")).raise_for_status().json()
     return float(record["outcome"]["overhead_s"])
 
 
 def _cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far, all its threads (the embedded PostgreSQL is another process)."""
+    """CPU seconds of all threads of a process so far (the embedded PostgreSQL is another process)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
@@ -192,6 +192,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--requests", type=int, default=300, help="at each concurrency")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--profile", action="store_true", help="where the time goes; slows everything down")
-    given = parser.parse_args()
-    asyncio.run(main(given.requests, given.concurrency, profile=given.profile))
+    parser.add_argument(
+        "--profile", action="store_true", help="print the most expensive functions; slows everything down"
+    )
+    options = parser.parse_args()
+    asyncio.run(main(options.requests, options.concurrency, profile=options.profile))

@@ -1,4 +1,4 @@
-"""The service's learner on a stream: the same classes, in process, without HTTP, database or vector index."""
+"""The service's learner on a stream, with the same classes, in process, without HTTP, database or index."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from bandit.records import ArmRecords
 from benchmarks.streams import Stream
 
 REGISTRY_NOISE = 0.1
-# The sets have no latencies, and a run states its own price of dollars: with a budget of 1, per unit of cost.
+# The sets have no latencies, and each run has its own price of dollars: with a budget of 1, per unit of cost.
 BASE = Knobs(feedback_weight=1.0, latency_weight=0.0, cost_weight=0.0, budget_usd_per_request=1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setting:
-    """What a run is told beside its requests.
+    """The conditions of a run.
 
     Args:
-        lam: price of dollars in the utility; with a budget, beside the pacer's own.
-        quality: shape (n_arms,), prior means; NaN where nothing is known.
-        budget: mean cost per request to keep to.
+        lam: price of dollars in the utility; with a budget, in addition to the pacer's price.
+        quality: shape (n_arms,), prior means; NaN where unknown.
+        budget: the mean cost per request that the pacer keeps; None: no budget.
         joins: shape (n_arms,), position from which an arm may be chosen.
-        price_factors: shape (n, n_arms), announced prices relative to the recorded; None: as recorded.
+        price_factors: shape (n, n_arms), announced prices relative to the recorded ones; None: as recorded.
         has_context: whether neighbours are recalled.
-        mass: observations that a known prior mean stands for; NaN: the learner's default.
-        signals: shape (n, n_arms), weight of the implicit signal that each arm's answer would show; it counts
-            where nobody rates the answer, in the sums alone: such a request is nobody's neighbour here.
+        mass: observations that a known prior mean is worth; NaN: the learner's default.
+        signals: shape (n, n_arms), weight of the implicit signal of each arm's answer. It counts if the
+            answer is not rated, and only in the sums: such a request is never a neighbour.
     """
 
     lam: float
@@ -52,13 +52,13 @@ class Setting:
 
 
 @dataclass(slots=True, eq=False)
-class RequestRun:
-    """What happened; arrays have shape (n,).
+class StreamRun:
+    """The result of a run; arrays have shape (n,).
 
     Args:
         propensity: of the chosen arm.
-        expected, variance: of the propensity of the chosen arm, over arms drawn as often as they should be.
-        alarms: position, arm, and whether it was for the worse.
+        expected, variance: of that propensity, if arms are drawn by their propensities.
+        alarms: position, arm, and whether the change was for the worse.
     """
 
     chosen: Ints
@@ -71,7 +71,7 @@ class RequestRun:
 
 @dataclass(slots=True, eq=False)
 class Memory:
-    """What was logged of each request, shape (n,); predictions (n, n_predictions)."""
+    """The log of each request, shape (n,); predictions (n, n_predictions)."""
 
     arm: Ints
     reward: Floats
@@ -97,21 +97,21 @@ class Memory:
 
 @dataclass(slots=True, eq=False)
 class Fitting:
-    """Ease, fitted now and then to what was rated, when the service would.
+    """Ease, fitted to the rated requests whenever the service would fit it.
 
     Args:
         contexts: shape (n, d), of all requests of the stream.
-        of_requests: shape (n,), their difficulty by the newest fit.
-        sums: shape (n_arms,), over the rated requests in each arm's epoch then.
-        began: shape (n_arms,), when those epochs began.
-        n_fitted: rated requests then.
-        difficulty: the newest fit.
+        of_requests: shape (n,), ease of each request by the newest fit.
+        sums: shape (n_arms,), ease summed over the rated requests in each arm's epoch at the newest fit.
+        epoch_starts: shape (n_arms,), starts of these epochs.
+        n_fitted: rated requests at the newest fit.
+        ease: the newest fit.
     """
 
     contexts: Vectors
     of_requests: Floats
     sums: Floats
-    began: Floats
+    epoch_starts: Floats
     n_fitted: float = 0.0
     ease: Ease | None = None
 
@@ -119,34 +119,34 @@ class Fitting:
     def blank(cls, contexts: Vectors, n_arms: int) -> Fitting:
         return cls(contexts, np.zeros(contexts.shape[0]), *np.zeros((2, n_arms)))
 
-    def keep_up(
+    def refit_if_due(
         self, memory: Memory, rated: Sequence[int], histories: Sequence[ArmHistory], n: float
     ) -> None:
-        """Fit again where that is due; rated: positions of the rated requests, n: how many they count for."""
+        """Fit again if that is due; rated: positions of the rated requests, n: their weight."""
         if not is_due(n, self.n_fitted):
             return
         newest = np.array(rated[-MOST_RATED:])
         arm, reward = memory.arm[newest], memory.reward[newest]
-        self.began = np.array([history.epoch.started_at for history in histories])
-        is_current = newest > self.began[arm]
+        self.epoch_starts = np.array([history.epoch.started_at for history in histories])
+        is_current = newest > self.epoch_starts[arm]
         group = 2 * arm + is_current
         self.ease = Ease.fit(self.contexts[newest], group, reward, np.ones(newest.size))
         self.of_requests = self.ease.at(self.contexts)
-        brought = np.where(is_current, self.of_requests[newest], 0.0)
-        self.sums = np.bincount(arm, brought, minlength=len(histories)).astype(np.float64)
+        current_ease = np.where(is_current, self.of_requests[newest], 0.0)
+        self.sums = np.bincount(arm, current_ease, minlength=len(histories)).astype(np.float64)
         self.n_fitted = n
 
     def at(self, context: Vectors) -> float:
         return 0.0 if self.ease is None else float(self.ease.at(context))
 
     def sums_of(self, histories: Sequence[ArmHistory]) -> Floats:
-        """Shape (n_arms,); 0 where an arm changed since."""
-        is_same = [h.epoch.started_at == b for h, b in zip(histories, self.began, strict=True)]
+        """Shape (n_arms,); 0 for an arm that changed since the newest fit."""
+        is_same = [h.epoch.started_at == s for h, s in zip(histories, self.epoch_starts, strict=True)]
         return np.where(is_same, self.sums, 0.0)
 
 
 def registry(stream: Stream, seed: int) -> Floats:
-    """Prior means as a public table might give them: true, and wrong by about a tenth."""
+    """Prior means as in a public table: the true means plus an error of about a tenth."""
     noise = np.random.default_rng(77_000 + seed).normal(0.0, REGISTRY_NOISE, stream.quality.size)
     return np.clip(stream.quality + noise, 0.02, 0.98)
 
@@ -155,8 +155,8 @@ def unknown(stream: Stream) -> Floats:
     return np.full(stream.quality.size, np.nan)
 
 
-def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> RequestRun:
-    """Choose, see the chosen arm's score and cost, learn."""
+def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> StreamRun:
+    """Choose an arm for each request, observe its score and cost, and learn."""
     n, n_arms = stream.shape
     rng = np.random.default_rng(seed)
     names = tuple(str(arm) for arm in range(n_arms))
@@ -165,12 +165,12 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     factors = np.ones((n, n_arms)) if setting.price_factors is None else setting.price_factors
     histories = [ArmHistory() for _ in range(n_arms)]
     sums, cost_sum, n_calls = Sums.zeros(n_arms), np.zeros(n_arms), np.zeros(n_arms)
-    nothing = np.zeros(n_arms)
+    zeros = np.zeros(n_arms)
     mass = np.where(np.isnan(setting.quality), np.nan, setting.mass)
     n_rated = 0.0
     memory = Memory.blank(n)
     fitting, rated = Fitting.blank(stream.contexts, n_arms), list[int]()
-    run = RequestRun(memory.arm, *np.zeros((4, n)))
+    run = StreamRun(memory.arm, *np.zeros((4, n)))
 
     for t in range(n):
         factor = factors[t]
@@ -178,12 +178,13 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             for a in changed:
                 pacer.reprice(names[a], float(factor[a] / factors[t - 1, a]))
         if setting.has_context:
-            fitting.keep_up(memory, rated, histories, n_rated)
+            fitting.refit_if_due(memory, rated, histories, n_rated)
         records = ArmRecords.of(histories, float(t), n_rated, fitting.sums_of(histories))
-        prior = Prior.of(setting.quality, mass, stream.price * factor, nothing, knobs, records, joins > 0)
-        sums = Sums(nothing, nothing, n_calls, cost_sum, nothing).repriced(factor)
-        near = _recall(stream, memory, fitting, t, factor) if setting.has_context else Neighbours.none()
-        beliefs = believe(PriorState.of(prior, sums, records, float(fitting.of_requests[t])), near, knobs)
+        prior = Prior.of(setting.quality, mass, stream.price * factor, zeros, knobs, records, joins > 0)
+        sums = Sums(zeros, zeros, n_calls, cost_sum, zeros).repriced(factor)
+        prior_state = PriorState.of(prior, sums, records, float(fitting.of_requests[t]))
+        neighbours = _recall(stream, memory, fitting, t, factor) if setting.has_context else Neighbours.none()
+        beliefs = believe(prior_state, neighbours, knobs)
         absent = joins > t
         barred = absent | pacer.barred(np.where(absent, np.inf, beliefs.expected_cost_usd))
         probabilities = _probabilities(beliefs, setting, pacer, barred, knobs)
@@ -208,16 +209,16 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
 
         if setting.signals is not None and not stream.is_rated[t] and setting.signals[t, arm] > 0:
             weight = float(setting.signals[t, arm])
-            histories[arm] = learn(histories[arm], _signalled(t, n_rated, weight))
+            histories[arm] = learn(histories[arm], _signal_at(t, n_rated, weight))
             n_rated += weight
 
-        told = t - stream.delay + 1
-        if told >= 0 and stream.is_rated[told]:
+        earlier = t - stream.delay + 1
+        if earlier >= 0 and stream.is_rated[earlier]:
             n_rated += 1
-            rated.append(told)
-            answered = int(memory.arm[told])
+            rated.append(earlier)
+            answered = int(memory.arm[earlier])
             before = histories[answered].n_changes
-            histories[answered] = learn(histories[answered], rating_at(memory, told))
+            histories[answered] = learn(histories[answered], rating_at(memory, earlier))
             if histories[answered].n_changes > before:
                 run.alarms.append((t, answered, histories[answered].is_fallen))
     return run
@@ -225,28 +226,28 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
 
 def _recall(stream: Stream, memory: Memory, fitting: Fitting, t: int, factor: Floats) -> Neighbours:
     k = min(int(np.count_nonzero(stream.similarity[t] > 0)), t)
-    near = stream.near[t][stream.similarity[t] > 0] if k else stream.near[t, :0]
+    positions = stream.neighbours[t][stream.similarity[t] > 0] if k else stream.neighbours[t, :0]
     similarity = stream.similarity[t][stream.similarity[t] > 0] if k else stream.similarity[t, :0]
-    arm = memory.arm[near]
+    arm = memory.arm[positions]
     return Neighbours(
         arm=arm,
         similarity=similarity,
-        age_s=(t - near).astype(np.float64),
-        reward=memory.reward[near],
-        cost_usd=memory.cost[near] * factor[arm],
-        latency_s=np.zeros(near.size),
-        weight=np.ones(near.size),
-        ease=fitting.of_requests[near],
+        age_s=(t - positions).astype(np.float64),
+        reward=memory.reward[positions],
+        cost_usd=memory.cost[positions] * factor[arm],
+        latency_s=np.zeros(positions.size),
+        weight=np.ones(positions.size),
+        ease=fitting.of_requests[positions],
     )
 
 
 def _probabilities(beliefs: Beliefs, setting: Setting, pacer: Pacer, barred: Bools, knobs: Knobs) -> Floats:
-    """One price on dollars: the run's own, and the pacer's on top."""
+    """Compute probabilities with one price of dollars: the run's plus the pacer's."""
     price = setting.lam + (0.0 if setting.budget is None else pacer.price / setting.budget)
     return ThompsonPolicy(knobs, price=price, barred=barred).probabilities(beliefs)
 
 
-def _signalled(t: int, n_rated: float, weight: float) -> Rating:
+def _signal_at(t: int, n_rated: float, weight: float) -> Rating:
     return Rating(float(t), n_rated, 0, predicted=None, deviation=1.0, score=Score(0.0, weight))
 
 

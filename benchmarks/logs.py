@@ -1,4 +1,4 @@
-"""Logs that the service's own learner writes from recorded outcomes, with what candidates would have done."""
+"""Logs that the service's learner writes from recorded outcomes, with the candidates' probabilities."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from benchmarks.learner import Fitting, Memory, rating_at
 from benchmarks.streams import N_NEIGHBOURS, Recorded
 
 REGISTRY_NOISE = 0.1
-FRESH_EVERY = 3  # rounds from one fresh request to the next: those tell the truth on requests like these
+FRESH_EVERY = 3  # rounds between fresh requests, which give the truth on requests like these
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """Knobs to evaluate, without one of the arms or with all; no knobs: every arm as often."""
+    """Knobs to evaluate, with all arms or without one; no knobs: every arm equally often."""
 
     name: str
     knobs: Knobs | None
@@ -35,12 +35,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class World:
-    """A set as a population of requests; costs in units of the dearest arm's mean."""
+    """A set as a population of requests; costs in units of the most expensive arm's mean."""
 
     recorded: Recorded
     costs: Floats  # (n_rows, n_arms)
     mean_costs: Floats  # (n_arms,)
-    quality: Floats  # (n_arms,), what is known beforehand
+    quality: Floats  # (n_arms,), prior means, NaN where unknown
 
     @classmethod
     def of(cls, recorded: Recorded, is_known: bool, rng: np.random.Generator) -> World:
@@ -58,15 +58,15 @@ class World:
 
 @dataclass(slots=True, eq=False)
 class Log:
-    """What was logged, with what only the recorded outcomes know.
+    """A log, and the candidates' probabilities.
 
     Args:
-        memory: what the learner remembers of the rounds so far.
+        memory: the learner's log of the rounds so far.
         rows: shape (n,), of the set.
-        propensities, predicted, expected: shape (n, n_arms); reward and dollars as foretold.
+        propensities, predicted, expected: shape (n, n_arms); `predicted` reward, `expected` dollars.
         targets: shape (n_candidates, n, n_arms).
-        fresh_rows: of requests that only the candidates saw, in the state that the learner was in.
-        fresh_targets: of each, shape (n_candidates, n_arms).
+        fresh_rows: rows of requests that only the candidates decide, in the learner's state of the moment.
+        fresh_targets: for each fresh row, shape (n_candidates, n_arms).
     """
 
     memory: Memory
@@ -88,7 +88,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the learner knows at one moment, under any knobs."""
+    """The learner's knowledge at one moment, for any knobs."""
 
     quality: Floats
     price: Floats
@@ -97,54 +97,55 @@ class State:
     ease: float
 
     def prior_state(self, knobs: Knobs) -> PriorState:
-        nothing = np.zeros_like(self.price)
+        zeros = np.zeros_like(self.price)
         unknown = np.full_like(self.price, np.nan)
-        prior = Prior.of(self.quality, unknown, self.price, nothing, knobs, self.records)
+        prior = Prior.of(self.quality, unknown, self.price, zeros, knobs, self.records)
         return PriorState.of(prior, self.sums, self.records, self.ease)
 
 
-Seen = tuple[Knobs, int | None]  # the knobs that something depends on, and the arm left out
+CacheKey = tuple[Knobs, int | None]  # the knobs that a value depends on, and the arm left out
 
 
 @cache
-def _believed_by(knobs: Knobs) -> Knobs:
-    """The knobs that beliefs depend on: candidates that differ in the others have the same."""
-    return replace(_drawn_by(knobs), feedback_weight=0.0, latency_weight=0.0, cost_weight=0.0)
+def _belief_knobs(knobs: Knobs) -> Knobs:
+    """The knobs that beliefs depend on; candidates that differ only in other knobs share their beliefs."""
+    return replace(_chance_knobs(knobs), feedback_weight=0.0, latency_weight=0.0, cost_weight=0.0)
 
 
 @cache
-def _drawn_by(knobs: Knobs) -> Knobs:
-    """The knobs that the chances of sampled utilities depend on."""
+def _chance_knobs(knobs: Knobs) -> Knobs:
+    """The knobs that the probabilities of sampled utilities depend on."""
     return replace(knobs, exploration_rate=0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sight:
-    """One request as candidates see it at one moment; what several of them share is worked out once."""
+class RequestView:
+    """One request at one moment; values that several candidates share are computed once."""
 
     state: State
-    near: Neighbours
-    believed: dict[Seen, Beliefs] = field(default_factory=dict)
-    drawn: dict[Seen, Floats] = field(default_factory=dict)
+    neighbours: Neighbours
+    beliefs_cache: dict[CacheKey, Beliefs] = field(default_factory=dict)
+    chances_cache: dict[CacheKey, Floats] = field(default_factory=dict)
 
     def beliefs(self, knobs: Knobs, removed: int | None = None) -> Beliefs:
-        seen = _believed_by(knobs), removed
-        if seen not in self.believed:
-            prior_state, near = self.state.prior_state(knobs), self.near
+        key = _belief_knobs(knobs), removed
+        if key not in self.beliefs_cache:
+            prior_state, neighbours = self.state.prior_state(knobs), self.neighbours
             if removed is not None:
-                prior_state, near = _without(removed, prior_state, near)
-            self.believed[seen] = believe(prior_state, near, knobs)
-        return self.believed[seen]
+                prior_state, neighbours = _without(removed, prior_state, neighbours)
+            self.beliefs_cache[key] = believe(prior_state, neighbours, knobs)
+        return self.beliefs_cache[key]
 
     def probabilities(self, knobs: Knobs, removed: int | None = None) -> Floats:
-        seen = _drawn_by(knobs), removed
+        key = _chance_knobs(knobs), removed
         beliefs, policy = self.beliefs(knobs, removed), ThompsonPolicy(knobs)
-        if seen not in self.drawn:
-            self.drawn[seen] = policy.chances(beliefs, utility_terms(beliefs, policy.knobs, policy.price))
-        return policy.adjusted(self.drawn[seen], beliefs)
+        if key not in self.chances_cache:
+            terms = utility_terms(beliefs, policy.knobs, policy.price)
+            self.chances_cache[key] = policy.chances(beliefs, terms)
+        return policy.adjusted(self.chances_cache[key], beliefs)
 
     def targets(self, candidates: Sequence[Candidate]) -> list[Floats]:
-        """Each candidate's probabilities of every arm; 0 for the one that it does without."""
+        """Each candidate's probabilities of every arm; 0 for the arm that it leaves out."""
         return [self._target(candidate) for candidate in candidates]
 
     def _target(self, candidate: Candidate) -> Floats:
@@ -156,13 +157,14 @@ class Sight:
         )
 
 
-def _without(arm: int, prior_state: PriorState, near: Neighbours) -> tuple[PriorState, Neighbours]:
+def _without(arm: int, prior_state: PriorState, neighbours: Neighbours) -> tuple[PriorState, Neighbours]:
     per_arm: dict[str, Any] = {
         f.name: np.delete(getattr(prior_state, f.name), arm) for f in fields(PriorState)[:-2]
     }
-    others = near.arm != arm
-    kept = {f.name: getattr(near, f.name)[others] for f in fields(Neighbours)}
-    return replace(prior_state, **per_arm), Neighbours(**{**kept, "arm": kept["arm"] - (kept["arm"] > arm)})
+    is_other = neighbours.arm != arm
+    others = {f.name: getattr(neighbours, f.name)[is_other] for f in fields(Neighbours)}
+    arms = others["arm"] - (others["arm"] > arm)
+    return replace(prior_state, **per_arm), Neighbours(**{**others, "arm": arms})
 
 
 def write_log(
@@ -173,11 +175,11 @@ def write_log(
     unseen: Ints,
     rng: np.random.Generator,
 ) -> Log:
-    """Let the learner answer requests, and the candidates decide each of them in its place.
+    """Run the learner on requests, and compute each candidate's probabilities for them.
 
     Args:
         rows: of the set, the requests.
-        unseen: rows for the fresh requests, of which one is taken every third round.
+        unseen: rows for the fresh requests; every third round uses one.
     """
     recorded, n_arms = world.recorded, world.n_arms
     log = Log.blank(rows, n_arms, len(candidates))
@@ -185,19 +187,19 @@ def write_log(
     histories = [ArmHistory() for _ in range(n_arms)]
     fitting = Fitting.blank(contexts, n_arms)
     for t, row in enumerate(log.rows):
-        fitting.keep_up(log.memory, range(t), histories, float(t))
+        fitting.refit_if_due(log.memory, range(t), histories, float(t))
         state = _state(world, histories, log.memory, fitting, t)
-        sight = Sight(state, _recall(contexts[:t], recorded.contexts[row], log.memory, fitting))
-        beliefs = sight.beliefs(logging)
-        log.propensities[t] = sight.probabilities(logging)
+        view = RequestView(state, _recall(contexts[:t], recorded.contexts[row], log.memory, fitting))
+        beliefs = view.beliefs(logging)
+        log.propensities[t] = view.probabilities(logging)
         log.predicted[t], log.expected[t] = beliefs.predicted[-1], beliefs.expected_cost_usd
-        log.targets[:, t] = sight.targets(candidates)
+        log.targets[:, t] = view.targets(candidates)
         if t % FRESH_EVERY == 0:
             fresh = int(unseen[t // FRESH_EVERY])
-            around = _recall(contexts[:t], recorded.contexts[fresh], log.memory, fitting)
-            there = replace(state, ease=fitting.at(recorded.contexts[fresh]))
+            neighbours = _recall(contexts[:t], recorded.contexts[fresh], log.memory, fitting)
+            fresh_state = replace(state, ease=fitting.at(recorded.contexts[fresh]))
             log.fresh_rows.append(fresh)
-            log.fresh_targets.append(np.array(Sight(there, around).targets(candidates)))
+            log.fresh_targets.append(np.array(RequestView(fresh_state, neighbours).targets(candidates)))
         arm = draw(log.propensities[t], rng).index
         _remember(log.memory, t, arm, world, int(row), beliefs)
         histories[arm] = learn(histories[arm], rating_at(log.memory, t))
@@ -205,14 +207,14 @@ def write_log(
 
 
 def _state(world: World, histories: Sequence[ArmHistory], memory: Memory, fitting: Fitting, t: int) -> State:
-    nothing = np.zeros(world.n_arms)
+    zeros = np.zeros(world.n_arms)
     arms = memory.arm[:t]
     n_calls = np.bincount(arms, minlength=world.n_arms).astype(np.float64)
     spent = np.bincount(arms, memory.cost[:t], minlength=world.n_arms).astype(np.float64)
     return State(
         world.quality,
         world.mean_costs,
-        Sums(nothing, nothing, n_calls, spent, nothing),
+        Sums(zeros, zeros, n_calls, spent, zeros),
         ArmRecords.of(histories, float(t), float(t), fitting.sums_of(histories)),
         float(fitting.of_requests[t]),
     )
@@ -220,18 +222,18 @@ def _state(world: World, histories: Sequence[ArmHistory], memory: Memory, fittin
 
 def _recall(contexts: Floats, context: Floats, memory: Memory, fitting: Fitting) -> Neighbours:
     cosine = contexts @ context
-    near = np.flatnonzero(cosine > 0)
-    if near.size > N_NEIGHBOURS:
-        near = near[np.argpartition(-cosine[near], N_NEIGHBOURS)[:N_NEIGHBOURS]]
+    positions = np.flatnonzero(cosine > 0)
+    if positions.size > N_NEIGHBOURS:
+        positions = positions[np.argpartition(-cosine[positions], N_NEIGHBOURS)[:N_NEIGHBOURS]]
     return Neighbours(
-        arm=memory.arm[near],
-        similarity=cosine[near].astype(np.float64),
-        age_s=(contexts.shape[0] - near).astype(np.float64),
-        reward=memory.reward[near],
-        cost_usd=memory.cost[near],
-        latency_s=np.zeros(near.size),
-        weight=np.ones(near.size),
-        ease=fitting.of_requests[near],
+        arm=memory.arm[positions],
+        similarity=cosine[positions].astype(np.float64),
+        age_s=(contexts.shape[0] - positions).astype(np.float64),
+        reward=memory.reward[positions],
+        cost_usd=memory.cost[positions],
+        latency_s=np.zeros(positions.size),
+        weight=np.ones(positions.size),
+        ease=fitting.of_requests[positions],
     )
 
 

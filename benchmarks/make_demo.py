@@ -2,10 +2,9 @@
 
     python benchmarks/make_demo.py [PATH]
 
-Nothing here was recorded: prompts come from templates with slots, five invented models have a
-skill per topic and a price, and a seed makes every run write the same rows. A dear model is good at
-everything, two are good at some topics for a fraction of its price, so that there is
-something to learn for which the topic of a prompt must be seen.
+No row was recorded: prompts come from templates with slots, five invented models have a skill per topic and a
+price, and a seed makes every run write the same rows. An expensive model is good at everything, and two are
+good at some topics for a fraction of its price, so that choosing by the topic of a prompt pays.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Model:
     name: str
     input_price: float
     output_price: float
-    verbosity: float  # length of its answers, 1 = usual
+    verbosity: float  # length of the model's answers, 1 = usual
     skill: dict[str, float]  # mean score per topic
 
 
@@ -193,9 +192,9 @@ def prompts(topic: Topic, rng: random.Random) -> list[str]:
     return chosen
 
 
-def score(model: Model, topic: Topic, ease: float, rng: random.Random) -> float:
-    """A rating in quarters, as users give stars; a hard prompt is hard for all."""
-    exact = model.skill[topic.name] - ease + rng.gauss(0, 0.15)
+def score(model: Model, topic: Topic, hardness: float, rng: random.Random) -> float:
+    """A rating in quarters, like stars; a hard prompt is hard for all models."""
+    exact = model.skill[topic.name] - hardness + rng.gauss(0, 0.15)
     return round(min(max(exact, 0.0), 1.0) * 4) / 4
 
 
@@ -209,27 +208,27 @@ def cost_usd(model: Model, topic: Topic, prompt: str, length: float, rng: random
 def make_rows(seed: int = SEED) -> dict[str, list[str] | list[float]]:
     """The columns of the file, rows shuffled."""
     rng = random.Random(seed)
-    asked = [(topic, prompt) for topic in TOPICS for prompt in prompts(topic, rng)]
-    rng.shuffle(asked)
+    rows = [(topic, prompt) for topic in TOPICS for prompt in prompts(topic, rng)]
+    rng.shuffle(rows)
     columns: dict[str, list[str] | list[float]] = {
-        "prompt": [prompt for _, prompt in asked],
-        "category": [topic.name for topic, _ in asked],
+        "prompt": [prompt for _, prompt in rows],
+        "category": [topic.name for topic, _ in rows],
     }
-    hardness = [rng.gauss(0, 0.08) for _ in asked]
-    lengths = [rng.lognormvariate(0, 0.3) for _ in asked]
+    hardness = [rng.gauss(0, 0.08) for _ in rows]
+    lengths = [rng.lognormvariate(0, 0.3) for _ in rows]
     for model in MODELS:
         columns[f"score:{model.name}"] = [
-            score(model, topic, ease, rng) for (topic, _), ease in zip(asked, hardness, strict=True)
+            score(model, topic, hard, rng) for (topic, _), hard in zip(rows, hardness, strict=True)
         ]
         columns[f"cost:{model.name}"] = [
             cost_usd(model, topic, prompt, length, rng)
-            for (topic, prompt), length in zip(asked, lengths, strict=True)
+            for (topic, prompt), length in zip(rows, lengths, strict=True)
         ]
     return columns
 
 
 def main(path: Path) -> None:
-    import pyarrow  # type: ignore[import-untyped]  # it ships no types
+    import pyarrow  # type: ignore[import-untyped]  # pyarrow has no types
     from pyarrow import parquet
 
     parquet.write_table(pyarrow.table(make_rows()), path, compression="zstd")

@@ -1,4 +1,4 @@
-"""What is measured: each function plays one stream by one seed, and gives rows of plain numbers."""
+"""The measures: each function plays one stream by one seed and returns rows of plain numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bandit.arrays import Floats, Ints
-from benchmarks.learner import RequestRun, Setting, registry, replay, unknown
+from benchmarks.learner import Setting, StreamRun, registry, replay, unknown
 from benchmarks.rivals.baselines import first_system
 from benchmarks.rivals.table import is_installed, rivals
 from benchmarks.streams import N_REQUESTS, Stream, failing, open_stream, tagged
@@ -19,7 +19,7 @@ FIRST = 500
 N_CEILINGS = 7
 LONG = 4000
 CURVE_POINTS = 50
-SHARE_SEEN = 0.3  # of traffic that an arm must have for its failure to be counted as findable
+SHARE_SEEN = 0.3  # share of traffic that an arm needs for its failure to count as detectable
 Row = dict[str, Any]
 
 
@@ -51,25 +51,25 @@ def measure(task: Task) -> list[Row]:
 
 
 def gaps(utilities: Floats, chosen: Ints) -> Row:
-    """Utility minus that of the best fixed arm in hindsight, times 1000: of all and of parts."""
-    got = utilities[np.arange(chosen.size), chosen]
+    """Utility minus that of the best fixed arm in hindsight, times 1000: of the whole stream and of parts."""
+    obtained = utilities[np.arange(chosen.size), chosen]
 
     def gap(part: slice) -> float:
-        return 1000.0 * float(got[part].mean() - utilities[part].mean(axis=0).max())
+        return 1000.0 * float(obtained[part].mean() - utilities[part].mean(axis=0).max())
 
     best = utilities[:, int(utilities.mean(axis=0).argmax())]
-    curve = 1000.0 * np.cumsum(got - best) / np.arange(1, got.size + 1)
+    curve = 1000.0 * np.cumsum(obtained - best) / np.arange(1, obtained.size + 1)
     return {
         "n": chosen.size,
         "gap": gap(slice(None)),
         "first": gap(slice(FIRST)),
-        "second_half": gap(slice(got.size // 2, None)),
-        "curve": curve[np.linspace(0, got.size - 1, CURVE_POINTS).astype(int)].round(3).tolist(),
+        "second_half": gap(slice(obtained.size // 2, None)),
+        "curve": curve[np.linspace(0, obtained.size - 1, CURVE_POINTS).astype(int)].round(3).tolist(),
     }
 
 
-def honesty(run: RequestRun) -> Row:
-    """Whether arms were drawn as often as their propensities say."""
+def draw_statistics(run: StreamRun) -> Row:
+    """Statistics that show whether arms were drawn by their propensities."""
     excess = run.propensity - run.expected
     spread = float(np.sqrt(run.variance.sum()))
     return {
@@ -80,7 +80,7 @@ def honesty(run: RequestRun) -> Row:
 
 
 def stationary(task: Task) -> list[Row]:
-    """The plain stream, with and without prior knowledge, and every rival."""
+    """The plain stream, with registry priors and with no priors, and every rival."""
     stream = task.open()
     rows = []
     for lam in LAMBDAS:
@@ -93,7 +93,7 @@ def stationary(task: Task) -> list[Row]:
                     "lam": lam,
                     **gaps(utilities, run.chosen),
                     "alarms": len(run.alarms),
-                    **honesty(run),
+                    **draw_statistics(run),
                 }
             )
         if task.rivals:
@@ -117,29 +117,29 @@ def long(task: Task) -> list[Row]:
 
 
 def task_tags(task: Task) -> list[Row]:
-    """The plain stream, tagged by each prompt's category, and by chance."""
-    from_sums = task.open()
-    quality = registry(from_sums, task.seed)
-    by_chance = np.random.default_rng(9_000 + task.seed).permutation(from_sums.tags)
+    """The plain stream, tagged by each prompt's category, and at random."""
+    plain = task.open()
+    quality = registry(plain, task.seed)
+    random_tags = np.random.default_rng(9_000 + task.seed).permutation(plain.tags)
     return [
-        {"policy": f"tagged by {what}", "lam": lam, **gaps(from_sums.utilities(lam), run.chosen)}
-        for what, tags in (("category", from_sums.tags), ("chance", by_chance))
-        for stream in [tagged(from_sums, tags)]
+        {"policy": f"tagged by {what}", "lam": lam, **gaps(plain.utilities(lam), run.chosen)}
+        for what, tags in (("category", plain.tags), ("chance", random_tags))
+        for stream in [tagged(plain, tags)]
         for lam in LAMBDAS
         for run in [replay(stream, Setting(lam, quality), task.seed)]
     ]
 
 
 def silent_failure(task: Task) -> list[Row]:
-    """From half-way the best arm keeps 40 % of its score."""
-    from_sums = task.open()
+    """In the second half the best arm keeps 40 % of its score."""
+    plain = task.open()
     rows = []
     for lam in LAMBDAS:
-        best = int(from_sums.utilities(lam).mean(axis=0).argmax())
-        stream = failing(from_sums, best)
+        best = int(plain.utilities(lam).mean(axis=0).argmax())
+        stream = failing(plain, best)
         half = stream.shape[0] // 2
         run = replay(stream, Setting(lam, registry(stream, task.seed)), task.seed)
-        found = [t - half + 1 for t, arm, fallen in run.alarms if arm == best and fallen and t >= half]
+        found = [t - half + 1 for t, arm, is_fallen in run.alarms if arm == best and is_fallen and t >= half]
         rows.append(
             {
                 "policy": "ours, registry",
@@ -170,19 +170,22 @@ def sparse(task: Task) -> list[Row]:
 
 
 def budget(task: Task) -> list[Row]:
-    """Seven ceilings: plain; the dearest arm at a twentieth of its price for a third; an arm failing."""
-    from_sums = task.open()
-    n, n_arms = from_sums.shape
-    quality = registry(from_sums, task.seed)
+    """Seven ceilings on three streams.
+
+    Plain; the most expensive arm at a twentieth of its price in the middle third; the best arm failing.
+    """
+    plain = task.open()
+    n, n_arms = plain.shape
+    quality = registry(plain, task.seed)
     cheaper = np.ones((n, n_arms))
-    cheaper[n // 3 : 2 * n // 3, int(from_sums.price.argmax())] = 1 / 20
-    failed = failing(from_sums, int(from_sums.quality.argmax()))
+    cheaper[n // 3 : 2 * n // 3, int(plain.price.argmax())] = 1 / 20
+    failed = failing(plain, int(plain.quality.argmax()))
     rows = []
-    ceilings = np.geomspace(from_sums.price.min(), from_sums.price.max(), N_CEILINGS + 2)[1:-1].tolist()
+    ceilings = np.geomspace(plain.price.min(), plain.price.max(), N_CEILINGS + 2)[1:-1].tolist()
     for rank, ceiling in enumerate(ceilings):
         for label, stream, factors in (
-            ("plain", from_sums, None),
-            ("price falls", from_sums, cheaper),
+            ("plain", plain, None),
+            ("price falls", plain, cheaper),
             ("arm fails", failed, None),
         ):
             run = replay(stream, Setting(0.0, quality, budget=ceiling, price_factors=factors), task.seed)
@@ -195,12 +198,12 @@ def budget(task: Task) -> list[Row]:
                     "lam": 0.0,
                     "ceiling": ceiling,
                     "ceiling_rank": rank,
-                    **_spend(stream, *kept, ceiling),
+                    **_spend(stream, *choices, ceiling),
                 }
-                for k, kept in spends.items()
+                for k, choices in spends.items()
             ]
-    names = [arm.rpartition("/")[2] for arm in from_sums.arms]
-    rows[0]["arms"] = list(zip(names, from_sums.price.tolist(), from_sums.quality.tolist(), strict=True))
+    names = [arm.rpartition("/")[2] for arm in plain.arms]
+    rows[0]["arms"] = list(zip(names, plain.price.tolist(), plain.quality.tolist(), strict=True))
     return rows
 
 
@@ -226,7 +229,7 @@ def _spend(stream: Stream, chosen: Ints, spent: Floats, ceiling: float) -> Row:
 
 
 def newcomer(task: Task) -> list[Row]:
-    """The best arm joins half-way: as it is; its score halved; at ten times its cost, under a budget."""
+    """The best arm joins half-way: unchanged, with half its score, or at ten times its cost with a budget."""
     stream = task.open()
     n, n_arms = stream.shape
     lam, half = LAMBDAS[1], n // 2
@@ -259,10 +262,10 @@ def newcomer(task: Task) -> list[Row]:
 
 
 def _avoidable(spent: Floats, costs: Floats, joins: Ints, ceiling: float) -> float:
-    """Spend of the worst third over its ceiling, or over the cheapest arm's cost where that was more.
+    """Spend of the worst third over its ceiling, or over the cheapest arm's cost if that was more.
 
-    The ceiling here is the median price, which several arms may share: a third of long requests then costs
-    more whatever is chosen.
+    The ceiling is the median price, which several arms may share: a third with long requests then costs more
+    with any choice.
     """
     thirds = np.array_split(np.arange(spent.size), 3)
     return max(

@@ -1,10 +1,9 @@
-"""How often the intervals of off-policy evaluation hold the truth, on recorded outcomes.
+"""How often the intervals of off-policy evaluation contain the truth, on recorded outcomes.
 
     python -m benchmarks.ope --data FOLDER [--logs 400]
 
-The folder holds `<set>.parquet` and `<set>.emb.npz`. Each log is written by the service's own learner from
-requests drawn with replacement, so that the set is the population and the truth is known. Half of the logs
-explore.
+The folder contains `<set>.parquet` and `<set>.emb.npz`. The service's learner writes each log from requests
+drawn with replacement, so that the set is the population and the truth is known. Half of the logs explore.
 """
 
 from __future__ import annotations
@@ -29,33 +28,35 @@ from benchmarks.streams import Recorded, read_set, set_names
 N_ROUNDS = 1500
 N_LOGS = 400
 EXPLORING = replace(Knobs(), exploration_rate=0.05)
-LEAST_NOISE = 0.01  # variance of a reward that is taken for certain, as in the service
+LEAST_NOISE = 0.01  # variance of a reward that is predicted as certain, as in the service
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """One estimate of one log, held against the truth.
+class JudgedEstimate:
+    """One estimate from one log, compared with the truth.
 
     Args:
-        candidate, measure, estimator: which.
-        is_held: whether the interval holds the value on requests like these.
-        is_held_here: whether it holds the value on the very requests of the log.
-        is_difference_held: whether that of the difference holds it, on these requests.
+        candidate, measure, estimator: names.
+        is_covered: whether the interval contains the value on requests like these.
+        is_covered_here: whether the interval contains the value on the requests of the log.
+        is_difference_covered: whether the difference's interval contains it, on the requests of the log.
         width, difference_width: of the intervals.
     """
 
     candidate: str
     measure: str
     estimator: str
-    is_held: bool
-    is_held_here: bool
-    is_difference_held: bool
+    is_covered: bool
+    is_covered_here: bool
+    is_difference_covered: bool
     width: float
     difference_width: float
 
 
-def verdicts(world: World, log: Log, candidates: Sequence[Candidate]) -> Iterator[Verdict | str]:
-    """Every estimate of a log; the candidate's name alone where there is none."""
+def judged_estimates(
+    world: World, log: Log, candidates: Sequence[Candidate]
+) -> Iterator[JudgedEstimate | str]:
+    """Yield every estimate of a log; only the candidate's name if its evaluation is refused."""
     arm = log.memory.arm
     for candidate, target, fresh in zip(
         candidates, log.targets, np.array(log.fresh_targets).swapaxes(0, 1), strict=True
@@ -78,20 +79,20 @@ def verdicts(world: World, log: Log, candidates: Sequence[Candidate]) -> Iterato
             value = population_value(fresh, outcomes, np.array(log.fresh_rows))
             drawn = here[np.arange(arm.size), arm]
             for estimator, by in compare(drawn, overlap, forecast).items():
-                yield Verdict(
+                yield JudgedEstimate(
                     candidate.name,
                     measure,
                     estimator,
-                    is_held=_is_held(by.candidate, value),
-                    is_held_here=_is_held(by.candidate, Estimate(value_here, 0.0)),
-                    is_difference_held=_is_held(by.difference, Estimate(more_here, 1e-9)),
+                    is_covered=_covers(by.candidate, value),
+                    is_covered_here=_covers(by.candidate, Estimate(value_here, 0.0)),
+                    is_difference_covered=_covers(by.difference, Estimate(more_here, 1e-9)),
                     width=by.candidate.high - by.candidate.low,
                     difference_width=by.difference.high - by.difference.low,
                 )
 
 
-def _is_held(estimate: Estimate, truth: Estimate) -> bool:
-    """Whether they differ by no more than they should; the truth has a small error of its own."""
+def _covers(estimate: Estimate, truth: Estimate) -> bool:
+    """Whether the interval contains the truth, which has a small error of its own."""
     error = np.hypot(estimate.standard_error, truth.standard_error)
     return bool(abs(estimate.value - truth.value) <= NORMAL_975 * error)
 
@@ -99,13 +100,14 @@ def _is_held(estimate: Estimate, truth: Estimate) -> bool:
 def population_value(targets: Floats, outcomes: Floats, rows: Ints) -> Estimate:
     """Estimate the mean of sum_a pi(a) y_a over the whole set from some of its rows.
 
-    By regression on the arms' outcomes, whose means over the set are known, and which explain most of it.
+    The estimate is a regression on the arms' outcomes, whose means over the set are known and which explain
+    most of the variance.
     """
-    seen = (targets * outcomes[rows]).sum(axis=1)
+    values = (targets * outcomes[rows]).sum(axis=1)
     basis = np.column_stack([np.ones(rows.size), outcomes[rows] - outcomes.mean(axis=0)])
-    slopes, *_ = np.linalg.lstsq(basis, seen, rcond=None)
-    left = seen - basis @ slopes
-    return Estimate(float(slopes[0]), float(left.std() / np.sqrt(rows.size)))
+    slopes, *_ = np.linalg.lstsq(basis, values, rcond=None)
+    residuals = values - basis @ slopes
+    return Estimate(float(slopes[0]), float(residuals.std() / np.sqrt(rows.size)))
 
 
 # --- the command ----------------------------------------------------------------------------------------
@@ -124,8 +126,8 @@ def candidates_for(logging: Knobs, recorded: Recorded) -> list[Candidate]:
     ]
 
 
-def judge(folder: Path, seed: int) -> list[Verdict | str]:
-    """Write one log, evaluate every candidate on it."""
+def judge(folder: Path, seed: int) -> list[JudgedEstimate | str]:
+    """Write one log and evaluate every candidate on it."""
     names = set_names(folder)
     recorded = read_set(folder, names[seed % len(names)])
     logging = EXPLORING if seed >= N_LOGS // 2 else Knobs()
@@ -133,28 +135,32 @@ def judge(folder: Path, seed: int) -> list[Verdict | str]:
     rows, unseen = rng.integers(0, recorded.n, N_ROUNDS), rng.permutation(recorded.n)
     world = World.of(recorded, is_known=seed // len(names) % 2 == 0, rng=rng)
     candidates = candidates_for(logging, recorded)
-    return list(verdicts(world, write_log(world, logging, candidates, rows, unseen, rng), candidates))
+    return list(judged_estimates(world, write_log(world, logging, candidates, rows, unseen, rng), candidates))
 
 
-def table(found: Sequence[Verdict | str], names: Sequence[str]) -> str:
-    groups: defaultdict[tuple[str, str, str], list[Verdict]] = defaultdict(list)
-    for one in found:
-        if isinstance(one, Verdict):
-            for name in (one.candidate, "all"):
-                groups[name, one.measure, one.estimator].append(one)
+def table(found: Sequence[JudgedEstimate | str], names: Sequence[str]) -> str:
+    groups: defaultdict[tuple[str, str, str], list[JudgedEstimate]] = defaultdict(list)
+    for estimate in found:
+        if isinstance(estimate, JudgedEstimate):
+            for name in (estimate.candidate, "all"):
+                groups[name, estimate.measure, estimate.estimator].append(estimate)
     lines = [
-        "interval holds: value on requests like these, on these requests; difference on these requests",
+        "interval contains: value on requests like these, on these requests; difference on these requests",
         f"{'candidate':26}{'measure':9}{'estimator':15}{'logs':>5}{'like these':>12}{'these':>8}"
         f"{'difference':>12}{'width':>9}{'width':>9}",
     ]
     rank = {name: i for i, name in enumerate([*names, "all"])}
-    for (name, measure, estimator), of in sorted(groups.items(), key=lambda group: rank[group[0][0]]):
-        held = [np.mean([getattr(v, f"is_{what}") for v in of]) for what in ("held", "held_here")]
-        difference = np.mean([v.is_difference_held for v in of])
-        widths = [np.mean([v.width for v in of]), np.mean([v.difference_width for v in of])]
+    for (name, measure, estimator), group in sorted(groups.items(), key=lambda item: rank[item[0][0]]):
+        like_these = np.mean([e.is_covered for e in group])
+        these = np.mean([e.is_covered_here for e in group])
+        difference = np.mean([e.is_difference_covered for e in group])
+        width, difference_width = (
+            np.mean([e.width for e in group]),
+            np.mean([e.difference_width for e in group]),
+        )
         lines.append(
-            f"{name:26}{measure:9}{estimator:15}{len(of):5}{held[0]:12.3f}{held[1]:8.3f}{difference:12.3f}"
-            f"{widths[0]:9.4f}{widths[1]:9.4f}"
+            f"{name:26}{measure:9}{estimator:15}{len(group):5}{like_these:12.3f}{these:8.3f}{difference:12.3f}"
+            f"{width:9.4f}{difference_width:9.4f}"
         )
     refused = [f"{name} {found.count(name)}" for name in names if found.count(name)]
     return "\n".join([*lines, f"refused: {', '.join(refused)}"])
@@ -167,13 +173,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of <set>.parquet and <set>.emb.npz")
     parser.add_argument("--logs", type=int, default=N_LOGS)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    given = parser.parse_args(arguments)
-    half = given.logs // 2
+    options = parser.parse_args(arguments)
+    half = options.logs // 2
     seeds = [*range(half), *range(N_LOGS // 2, N_LOGS // 2 + half)]
-    os.environ["OMP_NUM_THREADS"] = "1"  # more only wait for each other; read when a new process loads numpy
-    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        found = [one for of in pool.map(judge, [given.data] * len(seeds), seeds) for one in of]
-    any_set = read_set(given.data, set_names(given.data)[0])
+    os.environ["OMP_NUM_THREADS"] = "1"  # more threads only wait; a new process reads it when it loads numpy
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        logs = pool.map(judge, [options.data] * len(seeds), seeds)
+        found = [estimate for estimates in logs for estimate in estimates]
+    any_set = read_set(options.data, set_names(options.data)[0])
     print(table(found, [candidate.name for candidate in candidates_for(Knobs(), any_set)]))
     return 0
 

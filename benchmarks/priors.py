@@ -1,9 +1,9 @@
-"""What public priors are worth, and at which mass, on recorded outcomes.
+"""The value of the shipped public priors by mass, on recorded outcomes.
 
     python -m benchmarks.priors --data FOLDER
 
-The streams of `benchmarks.quality`, by seeds that the learner was not tuned on; prior means from the
-shipped table, by the arms' names.
+The streams are those of `benchmarks.quality`, with seeds that the learner was not tuned on. Prior means come
+from the shipped table, by the arms' names.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from benchmarks.streams import Stream, read_set, set_names
 from benchmarks.tables import mean_over
 from service.arms.priors import public_prior
 
-FIRST_SEED = 100  # the learner was tuned on earlier ones
+FIRST_SEED = 100  # the learner was tuned on earlier seeds
 MASSES = (2.0, 5.0, 10.0, 20.0)
 N_REQUESTS = 1500
 
 
 def public(stream: Stream) -> Floats:
-    """Prior means of the shipped table; NaN for an arm that it has not."""
+    """Prior means of the shipped table; NaN for an arm that is not in it."""
     known = [public_prior(arm) for arm in stream.arms]
     return np.array([np.nan if prior is None else prior.quality for prior in known])
 
 
 def settings(stream: Stream, seed: int) -> dict[str, Setting]:
-    """What is known of the arms, by label."""
+    """The settings to compare, by label: they differ in the priors."""
     shipped = public(stream)
     return {
         "unknown": Setting(0.0, unknown(stream)),
@@ -59,7 +59,7 @@ def play(task: Task) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """Gap over all and of the first 500, per pool and over all of them."""
+    """Format the gaps of all requests and of the first 500, per pool and over all pools."""
     pools = sorted({row["pool"] for row in rows})
     lines = [f"{'':20}{'gap':>13}{'first 500':>14}{'worst':>8}" + "".join(f"{pool:>20}" for pool in pools)]
     for label in dict.fromkeys(row["policy"] for row in rows):
@@ -80,14 +80,14 @@ def main() -> int:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of <set>.parquet and <set>.emb.npz")
     parser.add_argument("--seeds", type=int, default=10)
-    given = parser.parse_args()
-    seeds = range(FIRST_SEED, FIRST_SEED + given.seeds)
-    print(table([row for seed in seeds for task in tasks(given.data, seed) for row in play(task)]))
+    options = parser.parse_args()
+    seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
+    print(table([row for seed in seeds for task in tasks(options.data, seed) for row in play(task)]))
     return 0
 
 
 def tasks(folder: Path, seed: int) -> list[Task]:
-    """Every set with all its arms, and with five of them where it has more."""
+    """Every set with all its arms, and with five of them if it has more."""
     sizes = {name: len(read_set(folder, name).arms) for name in set_names(folder)}
     pools = [(name, None) for name in sizes] + [
         (name, SMALL_POOL) for name in sizes if sizes[name] > SMALL_POOL

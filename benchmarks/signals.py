@@ -1,9 +1,9 @@
-"""What implicit signals do to the learner, on recorded outcomes.
+"""The effect of implicit signals on the learner, on recorded outcomes.
 
     python -m benchmarks.signals --data FOLDER [--seeds N] [--weight W]
 
-Answers of the recorded sets show no signals, so they are made up: telling, which are likelier the worse the
-answer; noise, the same for every arm; and against the best arm alone.
+The recorded sets have no signals, so the signals are made up: telling (likelier for a worse answer), noise
+(equally likely for every answer), both, and against the best arm only.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from benchmarks.measures import gaps
 from benchmarks.streams import N_REQUESTS, Stream, open_stream, set_names
 
 LAM = 1 / 3  # price of dollars
-DELAY = 50  # requests until feedback is known
+DELAY = 50  # requests until feedback arrives
 SHARES = (0.2, 0.05, 0.0)  # of requests that are rated
 
-Kind = Callable[[Stream, Floats], Bools]  # which answers would show a signal
+Kind = Callable[[Stream, Floats], Bools]  # which answers would have a signal
 
 
 def none(stream: Stream, uniform: Floats) -> Bools:
@@ -32,12 +32,12 @@ def none(stream: Stream, uniform: Floats) -> Bools:
 
 
 def telling(stream: Stream, uniform: Floats) -> Bools:
-    """A fifth of worthless answers show one, and no perfect one does."""
+    """A fifth of the answers with score 0 have a signal, and none of those with score 1."""
     return uniform < 0.2 * (1 - stream.scores)
 
 
 def noise(stream: Stream, uniform: Floats) -> Bools:
-    """One in twenty answers shows one, whatever it is worth."""
+    """One in twenty answers has a signal, whatever its score."""
     return uniform < 0.05
 
 
@@ -46,11 +46,11 @@ def both(stream: Stream, uniform: Floats) -> Bools:
 
 
 def against_the_best(stream: Stream, uniform: Floats) -> Bools:
-    """A fifth of the best arm's answers show one, and are as good as the others."""
-    shown = none(stream, uniform)
+    """A fifth of the best arm's answers have a signal, whatever their score."""
+    has_signal = none(stream, uniform)
     best = int((stream.quality - LAM * stream.price).argmax())
-    shown[:, best] = uniform[:, best] < 0.2
-    return shown
+    has_signal[:, best] = uniform[:, best] < 0.2
+    return has_signal
 
 
 KINDS: tuple[Kind, ...] = (none, telling, noise, both, against_the_best)
@@ -72,13 +72,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=N_REQUESTS)
     parser.add_argument("--weight", type=float, default=0.05, help="of one signal")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     print("rated  knowledge  signals             gap")
     for share, is_known, kind in product(SHARES, (True, False), KINDS):
         found = []
-        for name, seed in product(set_names(given.data), range(given.seeds)):
-            stream = open_stream(given.data, name, seed, n=given.requests, share=share, delay=DELAY)
-            found.append(gap(stream, seed, kind, given.weight, is_known=is_known))
+        for name, seed in product(set_names(options.data), range(options.seeds)):
+            stream = open_stream(options.data, name, seed, n=options.requests, share=share, delay=DELAY)
+            found.append(gap(stream, seed, kind, options.weight, is_known=is_known))
         error = np.std(found) / np.sqrt(len(found))
         knowledge = "registry" if is_known else "none"
         print(

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
+from pyarrow import parquet  # type: ignore[import-untyped]  # pyarrow has no types
 
 from bandit.arrays import Bools, Floats, Ints
 from benchmarks.contexts import encoded
@@ -16,12 +16,12 @@ from service.routing.router import TASK_IS_KNOWN
 N_NEIGHBOURS = 100
 N_REQUESTS = 2500
 BLOCK = 500
-MOST_ENCODED = 4000  # rows of a set that came without vectors
+MOST_ENCODED = 4000  # rows of a set without vectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
-    """One set: what every arm scores and costs on every prompt."""
+    """One set: the score and the dollars of every arm on every prompt."""
 
     arms: tuple[str, ...]
     prompts: tuple[str, ...]
@@ -37,25 +37,25 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """Requests in order. Costs are in units of the dearest arm's mean.
+    """Requests in order. Costs are in units of the most expensive arm's mean.
 
     Args:
         scores, costs: shape (n, n_arms).
-        near: shape (n, k), positions of the most similar rated predecessors that were known by then.
-        similarity: shape (n, k), their cosines; at most 0 where there are fewer than k.
+        neighbours: shape (n, k), positions of the most similar earlier requests whose feedback has arrived.
+        similarity: shape (n, k), cosines to these; at most 0 where there are fewer than k.
         is_rated: shape (n,), requests that get feedback.
-        delay: how many requests later feedback is known, 1 at least.
+        delay: number of requests until feedback arrives, at least 1.
         quality, price: shape (n_arms,), mean score and cost over the whole set.
         contexts: shape (n, d), unit rows.
         prompts: n texts.
         arms: n_arms names.
         unit_usd: dollars of one unit of cost.
-        tags: shape (n,), each prompt's category, numbered: what a caller might tag it with.
+        tags: shape (n,), each prompt's category, numbered, which a client might send as its task.
     """
 
     scores: Floats
     costs: Floats
-    near: Ints
+    neighbours: Ints
     similarity: Floats
     is_rated: Bools
     delay: int
@@ -82,10 +82,10 @@ def set_names(folder: Path) -> list[str]:
 
 @lru_cache(maxsize=2)
 def read_set(folder: Path, name: str) -> Recorded:
-    """Read `<name>.parquet`, and its vectors from `<name>.emb.npz` if it has any, in the same order.
+    """Read `<name>.parquet`, and its vectors from `<name>.emb.npz` if there is one, in the same order.
 
-    Rows without a vector are left out. Where none has one, at most MOST_ENCODED rows, drawn by a fixed
-    seed, are encoded.
+    Rows without a vector are left out. Without that file, at most MOST_ENCODED rows, drawn with a fixed seed,
+    are encoded.
     """
     table = parquet.read_table(folder / f"{name}.parquet")
     vectors = folder / f"{name}.emb.npz"
@@ -94,8 +94,8 @@ def read_set(folder: Path, name: str) -> Recorded:
         table = table.slice(0, contexts.shape[0])
         prompts = tuple(table["prompt"].to_pylist())
     else:
-        drawn = np.random.default_rng(0).permutation(table.num_rows)[:MOST_ENCODED]
-        table = table.take(np.sort(drawn))
+        rows = np.random.default_rng(0).permutation(table.num_rows)[:MOST_ENCODED]
+        table = table.take(np.sort(rows))
         prompts = tuple(table["prompt"].to_pylist())
         contexts = encoded(prompts, name)
     arms = tuple(c.removeprefix("score:") for c in table.column_names if c.startswith("score:"))
@@ -116,27 +116,27 @@ def _order(
     rng = np.random.default_rng(seed)
     rows = rng.permutation(recorded.n)[:n]
     is_rated = rng.random(rows.size) < share
-    near, similarity = _neighbours(recorded.contexts[rows], is_rated, delay)
-    return rows, near, similarity, is_rated
+    neighbours, similarity = _neighbours(recorded.contexts[rows], is_rated, delay)
+    return rows, neighbours, similarity, is_rated
 
 
 def _neighbours(
     contexts: Floats, is_rated: Bools, delay: int, tags: Ints | None = None
 ) -> tuple[Ints, Floats]:
     n = contexts.shape[0]
-    near, similarity = np.zeros((n, N_NEIGHBOURS), np.int64), np.full((n, N_NEIGHBOURS), -1.0)
+    neighbours, similarity = np.zeros((n, N_NEIGHBOURS), np.int64), np.full((n, N_NEIGHBOURS), -1.0)
     for start in range(0, n, BLOCK):
         cosines = contexts[start : start + BLOCK] @ contexts.T
         for t in range(start, min(start + BLOCK, n)):
             known = np.flatnonzero(is_rated[: max(t - delay + 1, 0)])
-            if tags is not None and np.count_nonzero(own := tags[known] == tags[t]) >= TASK_IS_KNOWN:
-                known = known[own]
+            if tags is not None and np.count_nonzero(same := tags[known] == tags[t]) >= TASK_IS_KNOWN:
+                known = known[same]
             cosine = cosines[t - start, known]
             if known.size > N_NEIGHBOURS:
                 nearest = np.argpartition(-cosine, N_NEIGHBOURS)[:N_NEIGHBOURS]
                 known, cosine = known[nearest], cosine[nearest]
-            near[t, : known.size], similarity[t, : known.size] = known, cosine
-    return near, similarity
+            neighbours[t, : known.size], similarity[t, : known.size] = known, cosine
+    return neighbours, similarity
 
 
 def open_stream(
@@ -149,9 +149,9 @@ def open_stream(
     share: float = 1.0,
     delay: int = 1,
 ) -> Stream:
-    """Shuffle one set by a seed; `n_arms` draws a pool of that many arms, by the same seed."""
+    """Shuffle one set by a seed; `n_arms` draws a pool of that many arms by the same seed."""
     recorded = read_set(folder, name)
-    rows, near, similarity, is_rated = _order(folder, name, seed, n, share, delay)
+    rows, neighbours, similarity, is_rated = _order(folder, name, seed, n, share, delay)
     pool = np.arange(len(recorded.arms))
     if n_arms is not None:
         pool = np.sort(np.random.default_rng(1000 + seed).permutation(pool)[:n_arms])
@@ -159,7 +159,7 @@ def open_stream(
     return Stream(
         scores=recorded.scores[rows][:, pool],
         costs=recorded.costs[rows][:, pool] / mean_cost.max(),
-        near=near,
+        neighbours=neighbours,
         similarity=similarity,
         is_rated=is_rated,
         delay=delay,
@@ -174,13 +174,13 @@ def open_stream(
 
 
 def tagged(stream: Stream, tags: Ints) -> Stream:
-    """Tag every request, shape (n,): its neighbours are then of the same task, as the router recalls them."""
-    near, similarity = _neighbours(stream.contexts, stream.is_rated, stream.delay, tags)
-    return replace(stream, near=near, similarity=similarity)
+    """Tag every request, shape (n,): its neighbours are then of the same task, like those of the router."""
+    neighbours, similarity = _neighbours(stream.contexts, stream.is_rated, stream.delay, tags)
+    return replace(stream, neighbours=neighbours, similarity=similarity)
 
 
-def failing(stream: Stream, arm: int, kept: float = 0.4) -> Stream:
-    """From half-way this arm keeps only a part of its score, and nobody says so."""
+def failing(stream: Stream, arm: int, factor: float = 0.4) -> Stream:
+    """In the second half this arm's scores are multiplied by a factor, without an announcement."""
     scores = stream.scores.copy()
-    scores[stream.shape[0] // 2 :, arm] *= kept
+    scores[stream.shape[0] // 2 :, arm] *= factor
     return replace(stream, scores=scores)

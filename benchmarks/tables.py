@@ -12,7 +12,7 @@ OURS = "ours, registry"
 
 
 def mean_over(rows: list[Row], key: str) -> tuple[float, float]:
-    """Mean and standard error over seeds: pools and prices of dollars are averaged within a seed first."""
+    """Mean and standard error over seeds; pools and prices of dollars are first averaged within a seed."""
     by_seed: dict[int, list[float]] = {}
     for row in rows:
         by_seed.setdefault(row["seed"], []).append(row[key])
@@ -105,10 +105,10 @@ def _worst_mean(rows: list[Row]) -> float | None:
 
 
 def _gains(own: list[Row], rival: list[Row]) -> list[Row]:
-    """By how much mean reward exceeds a rival's on the same stream at the same ceiling."""
-    theirs = {(r["pool"], r["seed"], r["ceiling"]): r["reward"] for r in rival}
+    """Mean reward minus a rival's on the same stream at the same ceiling."""
+    rewards = {(r["pool"], r["seed"], r["ceiling"]): r["reward"] for r in rival}
     return [
-        {"seed": r["seed"], "gain": r["reward"] - theirs[r["pool"], r["seed"], r["ceiling"]]} for r in own
+        {"seed": r["seed"], "gain": r["reward"] - rewards[r["pool"], r["seed"], r["ceiling"]]} for r in own
     ]
 
 

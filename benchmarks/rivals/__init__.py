@@ -1,4 +1,4 @@
-"""What the learner is compared with. A rival sees what the learner sees, or says so.
+"""The rivals of the learner. They get the same information, unless their docstrings say otherwise.
 
-A `Rival` takes a stream, the price of dollars in the utility and a seed, and gives the chosen arms.
+A `Rival` is a function of a stream, the price of dollars and a seed. It returns the chosen arms.
 """

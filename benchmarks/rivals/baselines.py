@@ -17,25 +17,26 @@ def at_random(stream: Stream, lam: float, seed: int) -> Ints:
 
 
 def oracle(stream: Stream, lam: float, seed: int) -> Ints:
-    """The best arm of every single request: nobody can know it."""
+    """The best arm of every single request, which no policy can know."""
     return np.asarray(stream.utilities(lam).argmax(axis=1))
 
 
 def full_information(stream: Stream, lam: float, seed: int) -> Ints:
-    """Neighbours as the learner has them, but with every arm's score of every past request."""
+    """The learner's neighbours, but with every arm's score of every past request."""
     n, n_arms = stream.shape
     utilities = stream.utilities(lam)
-    seen = (
+    mean = (
         np.vstack([np.zeros(n_arms), np.cumsum(utilities, axis=0)[:-1]])
         / np.maximum(np.arange(n), 1)[:, None]
     )
     weight = np.sqrt(np.maximum(stream.similarity, 0.0))
-    near = np.einsum("tk,tka->ta", weight, utilities[stream.near]) - weight.sum(axis=1)[:, None] * seen
-    return np.asarray((seen + near / (weight.sum(axis=1)[:, None] + 20.0)).argmax(axis=1))
+    mass = weight.sum(axis=1)[:, None]
+    deviation = np.einsum("tk,tka->ta", weight, utilities[stream.neighbours]) - mass * mean
+    return np.asarray((mean + deviation / (mass + 20.0)).argmax(axis=1))
 
 
 def context_free_thompson(stream: Stream, lam: float, seed: int) -> Ints:
-    """Beta(1, 1) per arm, dollars known."""
+    """Beta(1, 1) per arm, with known prices."""
     rng = np.random.default_rng(seed)
     _, n_arms = stream.shape
     alpha, beta = np.ones(n_arms), np.ones(n_arms)
@@ -68,9 +69,10 @@ def epsilon_greedy(stream: Stream, lam: float, seed: int, epsilon: float = 0.1) 
 
 
 def first_system(stream: Stream, lam: float, seed: int) -> Ints:
-    """A hard threshold of 0.7 on similarity, 50 neighbours, and 10 % of requests at random.
+    """The first version of this router: similarity at least 0.7, 50 neighbours, 10 % of requests at random.
 
-    Beta from the neighbours when there are 5, from all evidence on the arm when there are 10, else 0.8.
+    The Beta comes from the neighbours if there are 5, from all evidence on the arm if there are 10 ratings,
+    and otherwise has the mean 0.8.
     """
     rng = np.random.default_rng(seed)
     n, n_arms = stream.shape
@@ -81,11 +83,11 @@ def first_system(stream: Stream, lam: float, seed: int) -> Ints:
         if rng.random() < 0.1:
             return int(rng.integers(n_arms))
         order = np.argsort(-stream.similarity[t], kind="stable")[:50]
-        near = stream.near[t][order[stream.similarity[t][order] >= 0.7]]
+        positions = stream.neighbours[t][order[stream.similarity[t][order] >= 0.7]]
         m, s = np.where(count >= 10, count, 0.0), np.where(count >= 10, total, 0.0)
-        if near.size >= 5:
-            m = np.bincount(chosen[near], minlength=n_arms).astype(np.float64)
-            s = np.bincount(chosen[near], rewards[near], minlength=n_arms)
+        if positions.size >= 5:
+            m = np.bincount(chosen[positions], minlength=n_arms).astype(np.float64)
+            s = np.bincount(chosen[positions], rewards[positions], minlength=n_arms)
         return int(np.argmax(rng.beta(1.6 + s, 0.4 + m - s) - lam * stream.price))
 
     def learn(t: int, arm: int, reward: float) -> None:
@@ -117,7 +119,7 @@ def lin_ucb(stream: Stream, lam: float, seed: int, width: float = 0.3) -> Ints:
 
 
 def features_of(contexts: Floats) -> Floats:
-    """A constant and the leading principal components, scaled by the first 500 requests."""
+    """A constant and the first principal components, scaled by the first 500 requests."""
     centre = contexts[:500].mean(axis=0)
     _, _, axes = np.linalg.svd(contexts[:500] - centre, full_matrices=False)
     scores = (contexts - centre) @ axes[:N_FEATURES].T

@@ -1,7 +1,7 @@
 """LiteLLM's adaptive router: a Beta posterior per arm and type of request, by regular expressions.
 
-Its own functions tell the type, set the prior, choose and update; only the scores come from the stream, where
-its proxy would guess them from what the user says next.
+Its own functions classify the request, set the prior, choose and update. Only the scores come from the
+stream; its proxy would guess them from the user's next message.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from benchmarks.streams import Stream
 
 
 def adaptive_router(stream: Stream, lam: float, seed: int) -> Ints:
-    """Its quality tiers are those nearest to the registry figures, its weights those of the utility."""
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or its import asks the network
+    """Each arm has the quality tier nearest to its registry figure; the weights are those of the utility."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # otherwise its import uses the network
     from litellm.router_strategy.adaptive_router.bandit import apply_delta, initial_cell, pick_best
     from litellm.router_strategy.adaptive_router.classifier import classify_prompt
     from litellm.router_strategy.adaptive_router.config import BASE_TIER_WEIGHT
@@ -25,7 +25,8 @@ def adaptive_router(stream: Stream, lam: float, seed: int) -> Ints:
 
     rng = Random(seed)
     prices = {str(arm): float(price) for arm, price in enumerate(stream.price)}
-    # Its cost score falls by 1 from the cheapest arm to the dearest, the utility by lam times their distance.
+    # From the cheapest arm to the most expensive, its cost score falls by 1 and the utility by lam times the
+    # difference of their prices.
     cost_weight = lam * float(stream.price.max() - stream.price.min())
     scale = 1.0 + cost_weight
     kinds = [classify_prompt(prompt) for prompt in stream.prompts]

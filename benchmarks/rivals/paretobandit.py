@@ -1,6 +1,6 @@
 """ParetoBandit 0.1.1: a discounted LinUCB per arm, and a pacer for a budget.
 
-It is driven by its public API, on our vectors under its own projection to 25 components, which was fitted to
+The benchmark uses its public API, on our vectors in its own projection to 25 components, which was fitted to
 vectors of the same encoder.
 """
 
@@ -22,16 +22,16 @@ from benchmarks.learner import registry
 from benchmarks.rivals.playing import play
 from benchmarks.streams import Stream
 
-TOKENS_PER_REQUEST = 600  # what it takes for granted; prices are asked for per million tokens
-PRIOR_MASS = 100.0  # observations that a registry figure stands for: the best of 5, 20 and 100 for it
+TOKENS_PER_REQUEST = 600  # its own assumption; it requires prices per million tokens
+PRIOR_MASS = 100.0  # observations that a registry figure is worth: the best of 5, 20 and 100 for it
 SHIPPED = "mistralai/mistral-large-2512"  # one of the three arms whose priors it ships
 
 
 @dataclass(frozen=True, slots=True)
 class FixedPrice:
-    """A pacer whose price of dollars never moves: the utility's own, which knows each arm's dollars.
+    """A pacer with the utility's own fixed price of each arm's dollars.
 
-    Its router has a fixed price too, but of the logarithm of a list price, which is another utility.
+    Its router has a fixed price too, but on the logarithm of a list price, which is another utility.
     """
 
     penalties: dict[str, float]
@@ -44,7 +44,7 @@ class FixedPrice:
         return {arm: self.penalties[arm] for arm in model_costs}
 
     def observe(self, actual_cost_usd: float) -> None:
-        """What was spent changes nothing."""
+        """Ignore the spend."""
 
 
 def cold(stream: Stream, lam: float, seed: int) -> Ints:
@@ -74,7 +74,7 @@ def _routed(stream: Stream, lam: float, seed: int, *, is_cold: bool) -> Ints:
 def paced(
     stream: Stream, ceiling: float, seed: int, factors: Floats | None, *, is_cold: bool
 ) -> tuple[Ints, Floats]:
-    """Keep to a ceiling by its pacer, as its demonstration does; prices are announced to its registry."""
+    """Keep a ceiling with its pacer, as in its demonstration; price changes are announced to its registry."""
     pacer = BudgetPacer(target_avg_spend_usd=ceiling * stream.unit_usd)
     router, features = _router(stream, seed, pacer, is_cold=is_cold), _features(stream)
     n, n_arms = stream.shape
@@ -93,7 +93,7 @@ def paced(
 
 
 def _router(stream: Stream, seed: int, pacer: Any, *, is_cold: bool) -> Any:
-    """Its settings for a cold start, or its default start: shipped priors, else our registry figures."""
+    """Create its router for a cold start, or with shipped priors or else registry figures."""
     logging.getLogger("pareto_bandit").setLevel(logging.ERROR)
     known = {
         name: {**_prices(stream, arm, 1.0), "initial_quality": float(quality)}
@@ -115,14 +115,14 @@ def _router(stream: Stream, seed: int, pacer: Any, *, is_cold: bool) -> Any:
 
 
 def _prices(stream: Stream, arm: int, factor: float) -> dict[str, float]:
-    """Dollars per million tokens at which a usual request costs what it costs on this arm."""
+    """Dollars per million tokens at which a request of TOKENS_PER_REQUEST costs this arm's mean price."""
     usd = float(stream.price[arm] * factor * stream.unit_usd) / TOKENS_PER_REQUEST * 1e6
     return {"input_cost_per_m": usd, "output_cost_per_m": usd}
 
 
 def _features(stream: Stream) -> Floats:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its projection was pickled by another scikit-learn
+        warnings.simplefilter("ignore")  # another version of scikit-learn pickled its projection
         service = FeatureService(
             custom_encoder=lambda position: stream.contexts[int(position)],
             embedding_dim=stream.contexts.shape[1],

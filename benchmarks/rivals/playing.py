@@ -1,4 +1,4 @@
-"""A rival on a stream: it chooses, and is told the chosen arm's score when feedback comes."""
+"""Plays a rival on a stream: it chooses an arm, and gets that arm's score when feedback arrives."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def play(
     learn: Callable[[int, int, float], None],
     chosen: Ints | None = None,
 ) -> Ints:
-    """Let a rival choose an arm for each position, and learn (position, arm, score) as the stream tells.
+    """Choose an arm for each position, and learn (position, arm, score) when the feedback arrives.
 
     Args:
-        chosen: shape (n,), where a rival that looks back at its choices keeps them.
+        chosen: shape (n,), receives the choices, for a rival that reads its earlier choices.
     """
     n = stream.shape[0]
     arms = np.zeros(n, dtype=np.int64) if chosen is None else chosen
     for t in range(n):
         arms[t] = choose(t)
-        told = t - stream.delay + 1
-        if told >= 0 and stream.is_rated[told]:
-            learn(told, int(arms[told]), float(stream.scores[told, arms[told]]))
+        earlier = t - stream.delay + 1
+        if earlier >= 0 and stream.is_rated[earlier]:
+            learn(earlier, int(arms[earlier]), float(stream.scores[earlier, arms[earlier]]))
     return arms

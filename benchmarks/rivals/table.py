@@ -1,4 +1,4 @@
-"""All rivals that can be played here: those of the extra `rivals` only where it is installed."""
+"""The available rivals: those of the extra `rivals` only if it is installed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from benchmarks.rivals.baselines import BASELINES
 from benchmarks.rivals.litellm import adaptive_router
 from benchmarks.rivals.playing import Rival
 
-EXTRA = {
-    "paretobandit": "pareto_bandit",
-    "vowpalwabbit": "vowpalwabbit",
-}  # what is installed: what is imported
+EXTRA = {"paretobandit": "pareto_bandit", "vowpalwabbit": "vowpalwabbit"}  # package: module
 
 
 def missing() -> list[str]:
