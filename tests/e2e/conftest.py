@@ -23,7 +23,7 @@ __all__ = ["postgres_bin", "postgres_server", "qdrant_binary", "qdrant_server"]
 
 
 class NewRouter(Protocol):
-    """Makes a router that is not started yet; settings by their environment names, in lower case."""
+    """Makes a router without starting it; settings by their environment names in lower case."""
 
     def __call__(self, *arguments: str, **environ: str) -> RunningRouter: ...
 
@@ -32,7 +32,7 @@ class NewRouter(Protocol):
 def workplace() -> Iterator[Path]:
     """A folder for all routers; at the end no process may be left in it.
 
-    Not one of pytest's own: those are closed to the other user that PostgreSQL runs as under root.
+    It is not one of pytest's folders: under root, PostgreSQL runs as another user, who cannot open those.
     """
     folder = Path(tempfile.mkdtemp(prefix="router-e2e-"))
     yield folder
@@ -43,7 +43,7 @@ def workplace() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def encoder_folder(workplace: Path) -> Path:
-    """The encoder, built once for all of them."""
+    """The encoder, built once for all routers."""
     build_encoder(Settings(data_dir=workplace), silent)
     return workplace / "encoder"
 
@@ -57,8 +57,8 @@ def new_router(workplace: Path, encoder_folder: Path) -> Iterator[NewRouter]:
             data_dir = folder / "data"
             data_dir.mkdir()
             (data_dir / "encoder").symlink_to(encoder_folder)
-            named = {name.upper(): value for name, value in environ.items()}
-            router = RunningRouter(folder, {"DATA_DIR": str(data_dir), **named}, arguments)
+            settings = {name.upper(): value for name, value in environ.items()}
+            router = RunningRouter(folder, {"DATA_DIR": str(data_dir), **settings}, arguments)
             stack.callback(router.clean_up)
             return router
 
@@ -67,7 +67,7 @@ def new_router(workplace: Path, encoder_folder: Path) -> Iterator[NewRouter]:
 
 @pytest.fixture
 def serve(new_router: NewRouter) -> Callable[..., RunningRouter]:
-    """Start one."""
+    """Start a router."""
 
     def start(*arguments: str, **environ: str) -> RunningRouter:
         router = new_router(*arguments, **environ)

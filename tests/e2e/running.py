@@ -1,4 +1,4 @@
-"""A router in a process of its own, started, killed and started again as an operator would."""
+"""A router in a process of its own, which tests start, kill and restart like an operator."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class RunningRouter:
     """One `router serve` and its data directory, which outlives the process.
 
     Args:
-        folder: the working folder, with what the process prints.
-        environ: its settings; nothing is inherited but the path.
+        folder: the working folder, with the output of the process.
+        environ: its settings; of the test's environment only the path is inherited.
         arguments: of the command.
     """
 
@@ -73,17 +73,17 @@ class RunningRouter:
         eventually(self._is_ready)
 
     def kill(self) -> None:
-        """As the kernel does when memory runs out: no goodbye."""
+        """Kill the process, as the kernel does when memory runs out."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def interrupt(self) -> int:
-        """Press Ctrl-C; the exit code."""
+        """Press Ctrl-C; return the exit code."""
         return self.end(signal.SIGINT)
 
     def terminate(self) -> int:
-        """End it as a container engine does; the exit code."""
+        """End the process as a container engine does; return the exit code."""
         return self.end(signal.SIGTERM)
 
     def restart(self) -> None:
@@ -91,7 +91,7 @@ class RunningRouter:
         self.start()
 
     def clean_up(self) -> None:
-        """End what is left of it, whatever the test did, the embedded PostgreSQL included."""
+        """End the process and the embedded PostgreSQL, if they still run."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -102,7 +102,7 @@ class RunningRouter:
             postgres.stop()
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Another command of `router` with the same settings."""
+        """Run another command of `router` with the same settings."""
         return subprocess.run(
             self._command(*arguments),
             cwd=self.folder,
@@ -115,11 +115,11 @@ class RunningRouter:
         )
 
     @property
-    def said(self) -> str:
+    def stdout(self) -> str:
         return (self.folder / "stdout").read_text()
 
     @property
-    def complained(self) -> str:
+    def stderr(self) -> str:
         return (self.folder / "stderr").read_text()
 
     def client(self) -> OpenAI:
@@ -129,9 +129,9 @@ class RunningRouter:
         return AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE_S)
 
     def get(self, path: str) -> Json:
-        """A JSON answer; on a connection of its own."""
-        found: Json = httpx.get(self.url + path, timeout=PATIENCE_S).raise_for_status().json()
-        return found
+        """Get a JSON answer, on a new connection."""
+        answer: Json = httpx.get(self.url + path, timeout=PATIENCE_S).raise_for_status().json()
+        return answer
 
     def post(self, path: str, body: object) -> httpx.Response:
         return httpx.post(self.url + path, json=body, timeout=PATIENCE_S)
@@ -145,23 +145,23 @@ class RunningRouter:
         return self.post("/feedback", {"request_id": request_id, "score": score})
 
     def route(self, prompt: str) -> Json:
-        """What it would decide now, and why."""
+        """Preview the router's decision."""
         body = {"messages": [{"role": "user", "content": prompt}]}
-        decided: Json = self.post("/v1/route", body).raise_for_status().json()
-        return decided
+        decision: Json = self.post("/v1/route", body).raise_for_status().json()
+        return decision
 
     def n_rated(self, prompt: str) -> float:
-        """How many rated answers it knows of, over all arms."""
+        """The number of rated answers that the router knows, over all arms."""
         return sum(float(c["posterior"]["n_rated"]) for c in self.route(prompt)["candidates"])
 
     def postgres_pid(self) -> int | None:
-        """The embedded server's, while it runs."""
+        """The pid of the embedded server, while it runs."""
         with suppress(FileNotFoundError, IndexError):
             return int((self.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
         return None
 
     def fetch(self, sql: str) -> int:
-        """A number from the embedded PostgreSQL, or 0 where there is none."""
+        """Fetch a number from the embedded PostgreSQL; 0 if the query returns none."""
 
         async def fetch() -> int:
             connection = await asyncpg.connect(EmbeddedPostgres(self.data_dir).dsn)
@@ -173,14 +173,14 @@ class RunningRouter:
         return asyncio.run(fetch())
 
     def end(self, number: signal.Signals) -> int:
-        """Send a signal that ends it; the exit code."""
+        """Send a signal that ends the process; return the exit code."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_S)
 
     def _is_ready(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, f"it ended: {self.complained}"
+        assert self.process.poll() is None, f"the router ended: {self.stderr}"
         with suppress(httpx.TransportError):
             return httpx.get(f"{self.url}/ready", timeout=PATIENCE_S).status_code == 200
         return False
@@ -205,20 +205,20 @@ def free_port() -> int:
         return port
 
 
-def eventually(fact: Callable[[], object], within_s: float = PATIENCE_S) -> None:
-    """Wait until it is so."""
+def eventually(condition: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+    """Wait until a condition holds."""
     deadline = time.monotonic() + within_s
-    while not fact():
-        assert time.monotonic() < deadline, f"not so within {within_s:g} s"
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition does not hold within {within_s:g} s"
         time.sleep(POLL_S)
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The command lines of living processes that name a folder or work in it."""
-    found = []
+    """The command lines of running processes that name a folder or work in it."""
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             if str(folder) in command or os.readlink(process / "cwd").startswith(str(folder)):
-                found.append(command)
-    return found
+                commands.append(command)
+    return commands

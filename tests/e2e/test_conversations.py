@@ -33,7 +33,7 @@ def test_a_conversation_keeps_its_model_through_a_restart_and_is_rated_as_a_whol
 
 
 def _turn(router: RunningRouter, messages: list[Json], i: int) -> str:
-    """Ask once more; what the model said stays in the conversation."""
+    """Send one more question; the answer becomes part of the conversation. Return the model."""
     messages.append({"role": "user", "content": f"Tell me {i} things about bandits."})
     answer = httpx.post(
         f"{router.url}/v1/chat/completions",

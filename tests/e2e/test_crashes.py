@@ -1,4 +1,4 @@
-"""Whatever was acknowledged is kept, whenever the process dies."""
+"""Acknowledged requests and feedback survive the death of the process at any moment."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ CLEAN = "evidence: 0 differences found, 0 left\nmemory: 0 differences found, 0 l
 
 @dataclass
 class Acknowledged:
-    """What the callers were told is done."""
+    """The requests and feedback that the router acknowledged to the clients."""
 
     answers: list[str] = field(default_factory=list)
     feedbacks: list[tuple[str, float]] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)  # problems other than a connection that broke
+    errors: list[str] = field(default_factory=list)  # other than a broken connection
 
 
 async def test_twenty_kills_under_load_lose_nothing_that_was_acknowledged(
     serve: Serve, outcomes: Outcomes, workplace: Path
 ) -> None:
     rng = random.Random(20)
-    told = Acknowledged()
+    acknowledged = Acknowledged()
     async with RecordedUpstream(outcomes) as upstream:
         config = workplace / "kills.json"  # JSON is YAML
         config.write_text(json.dumps(router_settings(outcomes, upstream.base_url)))
         router = await asyncio.to_thread(serve, config_file=str(config), log_level="error")
         for kill in range(N_KILLS):
             async with router.async_client() as client, httpx.AsyncClient(base_url=router.url) as plain:
-                provider_clients = [
-                    asyncio.create_task(_call(f"{kill}-{i}", client, plain, outcomes, rng, told))
+                clients = [
+                    asyncio.create_task(_call(f"{kill}-{i}", client, plain, outcomes, rng, acknowledged))
                     for i in range(N_CLIENTS)
                 ]
-                await asyncio.sleep(rng.uniform(0.0, 0.4))  # the moment is what is tested
+                await asyncio.sleep(rng.uniform(0.0, 0.4))  # the test kills at a random moment
                 router.kill()
-                await asyncio.gather(*provider_clients)
+                await asyncio.gather(*clients)
             await asyncio.to_thread(router.start)
 
         await asyncio.to_thread(_caught_up, router)
-        await _assert_kept(router, told)
+        await _assert_kept(router, acknowledged)
         code = await asyncio.to_thread(router.interrupt)
         checked = await asyncio.to_thread(router.run, "rebuild", "--check")
 
-    assert told.others == []
-    assert len(told.answers) > N_KILLS
-    assert len(told.feedbacks) > N_KILLS
+    assert acknowledged.errors == []
+    assert len(acknowledged.answers) > N_KILLS
+    assert len(acknowledged.feedbacks) > N_KILLS
     assert code == 0
     assert CLEAN in checked.stdout
 
@@ -73,29 +73,29 @@ async def _call(
     plain: httpx.AsyncClient,
     outcomes: Outcomes,
     rng: random.Random,
-    told: Acknowledged,
+    acknowledged: Acknowledged,
 ) -> None:
-    """Ask and rate until the router is gone."""
+    """Send requests and feedback until the router is dead."""
     for turn in range(10_000):
         request_id = f"kill-{name}-{turn}"
         prompt = outcomes.prompts[rng.randrange(len(outcomes.prompts))]
         try:
             await _ask(client, request_id, prompt, is_stream=turn % 2 == 0)
-            told.answers.append(request_id)
+            acknowledged.answers.append(request_id)
             body = {"request_id": request_id, "score": turn % 5 / 4}
             rated = await plain.post("/feedback", json=body)
             if rated.status_code == 202:
-                told.feedbacks.append((request_id, turn % 5 / 4))
+                acknowledged.feedbacks.append((request_id, turn % 5 / 4))
             else:
-                told.others.append(rated.text)
+                acknowledged.errors.append(rated.text)
         except (openai.APIConnectionError, httpx.TransportError):
             return
         except openai.APIError as error:
-            told.others.append(str(error))
+            acknowledged.errors.append(str(error))
 
 
 async def _ask(client: AsyncOpenAI, request_id: str, prompt: str, *, is_stream: bool) -> None:
-    """Returns when the answer is whole."""
+    """Return when the answer is complete."""
     headers = {"X-Request-ID": request_id}
     if not is_stream:
         await client.chat.completions.create(
@@ -115,10 +115,10 @@ def _caught_up(router: RunningRouter) -> None:
     eventually(lambda: router.fetch("SELECT count(*) FROM memory_queue") == 0)
 
 
-async def _assert_kept(router: RunningRouter, told: Acknowledged) -> None:
-    scores = dict(told.feedbacks)
+async def _assert_kept(router: RunningRouter, acknowledged: Acknowledged) -> None:
+    scores = dict(acknowledged.feedbacks)
     async with httpx.AsyncClient(base_url=router.url) as plain:
-        for request_id in told.answers:
+        for request_id in acknowledged.answers:
             record = (await plain.get(f"/requests/{request_id}")).raise_for_status().json()
             assert record["outcome"]["status"] == "ok"
             assert [attempt["status"] for attempt in record["attempts"]] == ["ok"]
@@ -126,7 +126,7 @@ async def _assert_kept(router: RunningRouter, told: Acknowledged) -> None:
                 assert [event["score"] for event in record["feedback"]] == [scores[request_id]]
 
 
-def test_without_its_postgresql_it_answers_and_a_restart_recovers_everything(serve: Serve) -> None:
+def test_without_its_postgresql_a_router_answers_and_a_restart_recovers_everything(serve: Serve) -> None:
     router = serve(log_level="error")
     assert router.ask("before", "hello").status_code == 200
     assert router.rate("before", 1.0).status_code == 202

@@ -1,4 +1,4 @@
-"""The shell examples of the how-to pages, run against a router as a reader would run them."""
+"""The shell examples of the how-to pages, run against a router like a reader runs them."""
 
 from __future__ import annotations
 

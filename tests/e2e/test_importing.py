@@ -1,4 +1,4 @@
-"""`router import`, from the command to a running router that knows what was imported."""
+"""`router import`, from the command to a running router that knows the imported rows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PROMPT = "How long does light take from the sun?"
 
 
 def written(folder: Path) -> Path:
-    """Thirty rated answers of a model of the simulator under another name, and one of a stranger."""
+    """Thirty rated answers of a simulated model under another name, and one of an unknown model."""
     rows = [{"prompt": f"{PROMPT} {i}", "model": "old", "score": 1, "propensity": 0.5} for i in range(30)]
     path = folder / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, [*rows, {"prompt": PROMPT, "model": "gone", "score": 0}])))
     return path
 
 
-def test_what_is_imported_is_known_from_the_next_start(new_router: NewRouter) -> None:
+def test_imported_rows_are_known_from_the_next_start(new_router: NewRouter) -> None:
     router = new_router()
     file = written(router.folder)
     arguments = ("import", str(file), "--map", "old=sim-large")
@@ -54,7 +54,7 @@ def test_what_is_imported_is_known_from_the_next_start(new_router: NewRouter) ->
     assert json.loads(counted.stdout)["n_added"] == {"known": 30}
 
 
-def test_a_running_router_hears_of_an_import_also_of_a_model_it_was_given_at_runtime(
+def test_a_running_router_learns_of_an_import_even_for_a_model_added_at_runtime(
     new_router: NewRouter,
 ) -> None:
     router = new_router()
@@ -69,7 +69,7 @@ def test_a_running_router_hears_of_an_import_also_of_a_model_it_was_given_at_run
     eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 30)
 
 
-def test_nothing_is_imported_of_a_file_with_a_fault(new_router: NewRouter) -> None:
+def test_a_file_with_a_fault_is_not_imported(new_router: NewRouter) -> None:
     router = new_router()
     file = written(router.folder)
     with file.open("a") as lines:
@@ -77,12 +77,12 @@ def test_nothing_is_imported_of_a_file_with_a_fault(new_router: NewRouter) -> No
 
     done = router.run("import", str(file), "--map", "old=sim-large")
     unknown = router.run("import", str(file), "--map", "old=nobody")
-    kept_nowhere = router.run("import", str(file), ENABLE_PERSISTENCE="false")
-    mended = router.run("import", str(written(router.folder)), "--map", "old=sim-large")
+    not_persistent = router.run("import", str(file), ENABLE_PERSISTENCE="false")
+    corrected = router.run("import", str(written(router.folder)), "--map", "old=sim-large")
 
-    assert done.returncode == unknown.returncode == kept_nowhere.returncode == 1
+    assert done.returncode == unknown.returncode == not_persistent.returncode == 1
     assert f"{file} line 32: score: Input should be less than or equal to 1, got 2" in done.stderr
     assert "--map old=nobody: no such model" in unknown.stderr
-    assert "ENABLE_PERSISTENCE is false" in kept_nowhere.stderr
-    assert "30 rows imported" in mended.stdout
-    assert "already imported" not in mended.stdout
+    assert "ENABLE_PERSISTENCE is false" in not_persistent.stderr
+    assert "30 rows imported" in corrected.stdout
+    assert "already imported" not in corrected.stdout

@@ -1,4 +1,4 @@
-"""Knobs of the whole process: what it keeps, what it says."""
+"""Knobs of the whole process: persistence and logs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.conftest import NewRouter
 
 
-def test_without_persistence_what_is_learned_ends_with_the_process(new_router: NewRouter) -> None:
+def test_without_persistence_evidence_ends_with_the_process(new_router: NewRouter) -> None:
     router = new_router(enable_persistence="false")
     router.start()
     router.ask("a", "What is 2 + 2?")
@@ -35,16 +35,16 @@ def test_each_request_is_a_line_of_json_or_text(
     router.ask("asked-once", "hello")
     router.terminate()
 
-    [line] = [line for line in router.complained.splitlines() if "asked-once" in line]
+    [line] = [line for line in router.stderr.splitlines() if "asked-once" in line]
     assert line.startswith("{") == is_json
     assert not is_json or json.loads(line)["event"] == "answered"
 
 
-def test_less_severe_lines_than_asked_for_are_not_shown(new_router: NewRouter) -> None:
+def test_lines_below_the_log_level_are_not_shown(new_router: NewRouter) -> None:
     router = new_router(log_level="warning", enable_persistence="false")
     router.start()
 
     router.ask("asked-once", "hello")
     router.terminate()
 
-    assert router.complained == ""
+    assert router.stderr == ""

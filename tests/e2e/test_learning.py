@@ -1,4 +1,4 @@
-"""What is learned is kept, and can be recomputed."""
+"""What the router learns survives a restart and can be recomputed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIMILAR = "How do I reverse a string in Python?"
 CLEAN = "evidence: 0 differences found, 0 left\nmemory: 0 differences found, 0 left"
 
 
-def test_what_was_learned_survives_a_restart(serve: Serve) -> None:
+def test_evidence_survives_a_restart(serve: Serve) -> None:
     router = serve()
     _teach(router, n=12)
     before = router.route(SIMILAR)
@@ -29,7 +29,7 @@ def test_what_was_learned_survives_a_restart(serve: Serve) -> None:
     assert _known(after) == _known(before)
 
 
-def test_rebuild_brings_back_a_lost_memory(serve: Serve) -> None:
+def test_rebuild_restores_a_lost_memory(serve: Serve) -> None:
     router = serve()
     _teach(router, n=12)
     before = router.route(SIMILAR)
@@ -46,7 +46,7 @@ def test_rebuild_brings_back_a_lost_memory(serve: Serve) -> None:
     assert _known(router.route(SIMILAR)) == _known(before)
 
 
-def test_rebuild_finds_and_mends_evidence_that_was_tampered_with(serve: Serve) -> None:
+def test_rebuild_finds_and_repairs_changed_evidence(serve: Serve) -> None:
     router = serve()
     _teach(router, n=4)
     n_rated = router.n_rated(SIMILAR)
@@ -65,7 +65,7 @@ def test_rebuild_finds_and_mends_evidence_that_was_tampered_with(serve: Serve) -
     assert router.n_rated(SIMILAR) == n_rated == 4
 
 
-def test_rebuild_leaves_a_running_service_alone(serve: Serve) -> None:
+def test_rebuild_refuses_while_a_service_is_running(serve: Serve) -> None:
     router = serve()
     _teach(router, n=2)
 
@@ -85,11 +85,11 @@ def _teach(router: RunningRouter, n: int) -> None:
     eventually(lambda: router.fetch("SELECT count(*) FROM memory_queue") == 0)
 
 
-def _known(decided: Json) -> object:
-    """What does not depend on the draw, or on the time of day."""
+def _known(decision: Json) -> object:
+    """The parts of a decision that depend neither on the draw nor on the time."""
     beliefs = [
         (c["model"], c["posterior"]["n_rated"], round(c["posterior"]["mean"], 4))
-        for c in decided["candidates"]
+        for c in decision["candidates"]
     ]
-    near = sorted((n["request_id"], n["model"], n["reward"], n["similarity"]) for n in decided["neighbours"])
-    return beliefs, near
+    neighbours = [(n["request_id"], n["model"], n["reward"], n["similarity"]) for n in decision["neighbours"]]
+    return beliefs, sorted(neighbours)

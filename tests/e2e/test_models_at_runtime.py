@@ -1,4 +1,4 @@
-"""Models added, re-priced and retired while routers serve, as every replica and the next start see it."""
+"""Models that are added, re-priced and retired at runtime, as every replica and the next start see them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_every_replica_follows_within_a_second(serve: Serve, postgres_server: Po
     assert other.ask("a", "Hi", model="sim-new").headers["x-router-model"] == "sim-new"
 
     billed = shown(one)["evidence"]["mean_cost_usd"]
-    believed = candidates(other)["sim-new"]  # who answered knows of its answer at once
+    expected = candidates(other)["sim-new"]  # the replica that answered knows its answer at once
     assert admin(other, "PATCH", "/sim-new", {"price": {"input": 10, "output": 40}}).status_code == 200
-    within_a_second(lambda: abs(candidates(one)["sim-new"] - 10 * believed) < 1e-9)
+    within_a_second(lambda: abs(candidates(one)["sim-new"] - 10 * expected) < 1e-9)
     assert abs(shown(one)["evidence"]["mean_cost_usd"] - 10 * billed) < 1e-12
 
     assert admin(one, "DELETE", "/sim-new").status_code == 200
@@ -41,7 +41,7 @@ def test_every_replica_follows_within_a_second(serve: Serve, postgres_server: Po
     assert shown(one)["evidence"]["n_rated"] == 1
 
 
-def test_a_restart_keeps_what_was_changed_at_runtime(serve: Serve) -> None:
+def test_a_restart_keeps_changes_made_at_runtime(serve: Serve) -> None:
     router = serve(admin_key=KEY)
     admin(router, "POST", "", {**NEW, "shadow": {"share": 1, "usd_per_day": 1}})
     admin(router, "PATCH", "/sim-large", {"state": "draining", "price": {"input": 9, "output": 9}})
@@ -58,8 +58,8 @@ def test_a_restart_keeps_what_was_changed_at_runtime(serve: Serve) -> None:
     assert "evidence: 0 differences found" in router.run("rebuild", "--check").stdout
 
 
-def within_a_second(fact: Callable[[], object]) -> None:
-    eventually(fact, within_s=1.0)
+def within_a_second(condition: Callable[[], object]) -> None:
+    eventually(condition, within_s=1.0)
 
 
 def admin(router: RunningRouter, method: str, path: str, body: Json | None = None) -> httpx.Response:
@@ -68,7 +68,7 @@ def admin(router: RunningRouter, method: str, path: str, body: Json | None = Non
 
 
 def listed(router: RunningRouter) -> dict[str, Json]:
-    return {one["id"]: one for one in admin(router, "GET", "").json()["data"]}
+    return {model["id"]: model for model in admin(router, "GET", "").json()["data"]}
 
 
 def shown(router: RunningRouter) -> Json:
@@ -76,5 +76,5 @@ def shown(router: RunningRouter) -> Json:
 
 
 def candidates(router: RunningRouter) -> dict[str, float]:
-    """What each arm is expected to cost."""
+    """The expected dollars of each arm."""
     return {c["model"]: c["expected_cost_usd"] for c in router.route("Hi")["candidates"]}

@@ -1,4 +1,4 @@
-"""Several workers and replicas on a PostgreSQL and a Qdrant server, and without them for a while."""
+"""Several workers and replicas on a PostgreSQL and a Qdrant server, also while these are unavailable."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Serve = Callable[..., RunningRouter]
 QUESTION = "How do I reverse a list in Python?"
 
 
-def test_what_one_worker_learns_every_worker_knows(
+def test_every_worker_knows_what_one_worker_learns(
     serve: Serve, postgres_server: PostgresServer, qdrant_server: QdrantServer
 ) -> None:
     router = serve("--workers", "2", database_url=postgres_server.dsn, qdrant_url=qdrant_server.url)
     workers = _workers(router)
-    _answered_by_client(router, "Name a colour.", "Who wrote Faust?", "What is 3 * 4?", "Why is it raining?")
+    _answer_to_clients(router, "Name a colour.", "Who wrote Faust?", "What is 3 * 4?", "Why is it raining?")
 
     for number, worker in enumerate(workers):
         with _only(worker, workers):
@@ -40,7 +40,7 @@ def test_what_one_worker_learns_every_worker_knows(
     assert router.interrupt() == 0
 
 
-def test_what_one_replica_learns_every_replica_knows(
+def test_every_replica_knows_what_one_replica_learns(
     serve: Serve, postgres_server: PostgresServer, qdrant_server: QdrantServer
 ) -> None:
     stores = {"database_url": postgres_server.dsn, "qdrant_url": qdrant_server.url}
@@ -55,7 +55,7 @@ def test_what_one_replica_learns_every_replica_knows(
         assert router.get("/requests/a")["outcome"]["status"] == "ok"
 
 
-def test_started_without_its_servers_it_answers_and_catches_up_when_they_are_back(
+def test_a_router_started_without_its_servers_answers_and_catches_up_when_they_return(
     serve: Serve, postgres_server: PostgresServer, qdrant_server: QdrantServer
 ) -> None:
     postgres_server.stop()
@@ -104,9 +104,9 @@ def _knows_within_a_second(router: RunningRouter, n_rated: int) -> None:
     eventually(lambda: router.n_rated(QUESTION) == n_rated, within_s=1.0)
 
 
-def _answered_by_client(router: RunningRouter, *questions: str) -> None:
-    for question in questions:  # none twice: that would be an implicit signal
-        with router.client() as client:  # another connection, maybe another worker
+def _answer_to_clients(router: RunningRouter, *questions: str) -> None:
+    for question in questions:  # all different: a repeated question would be an implicit signal
+        with router.client() as client:  # a new connection, perhaps to another worker
             answer = client.chat.completions.create(
                 model="auto", messages=[{"role": "user", "content": question}]
             )
@@ -114,7 +114,7 @@ def _answered_by_client(router: RunningRouter, *questions: str) -> None:
 
 
 def _workers(router: RunningRouter) -> list[int]:
-    """The processes that serve, once each of them does."""
+    """The pids of the workers, after each of them is ready."""
     children = Path(f"/proc/{router.pid}/task/{router.pid}/children").read_text().split()
     workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     for worker in workers:
@@ -125,7 +125,7 @@ def _workers(router: RunningRouter) -> list[int]:
 
 @contextmanager
 def _only(worker: int, workers: list[int]) -> Iterator[None]:
-    """While the others are held still, this one answers."""
+    """Stop the other workers, so that this one answers."""
     others = [pid for pid in workers if pid != worker]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)

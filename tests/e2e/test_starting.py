@@ -1,4 +1,4 @@
-"""`router serve` from nothing, again, and to its end."""
+"""`router serve`: the first start, the next start, and the end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.e2e.running import RunningRouter, processes_of
 Serve = Callable[..., RunningRouter]
 
 
-def test_the_first_start_says_what_it_does_and_the_second_builds_nothing(new_router: NewRouter) -> None:
+def test_the_first_start_reports_its_steps_and_the_second_builds_nothing(new_router: NewRouter) -> None:
     router = new_router()
     (router.data_dir / "encoder").unlink()  # as on a fresh clone
 
     router.start()
-    first, answer = router.said, router.ask("a", "What is 2 + 2?")
+    first, answer = router.stdout, router.ask("a", "What is 2 + 2?")
     router.restart()
-    second = router.said
+    second = router.stdout
 
     assert answer.status_code == 200
     assert answer.headers["x-router-simulated"] == "true"
@@ -35,24 +35,26 @@ def test_the_first_start_says_what_it_does_and_the_second_builds_nothing(new_rou
         assert str(router.data_dir.resolve()) in text
     assert "quantising" not in second
     assert "preparing" not in second
-    assert "migrated" not in router.complained
+    assert "migrated" not in router.stderr
     assert router.get("/health")["simulated"] is True
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_its_postgresql_without_a_word(serve: Serve, number: signal.Signals) -> None:
+def test_a_signal_ends_the_router_and_its_postgresql_without_output(
+    serve: Serve, number: signal.Signals
+) -> None:
     router = serve(log_level="warning")
     router.ask("a", "hello")
 
     code = router.end(number)
 
     assert code == 0
-    assert router.complained == ""
+    assert router.stderr == ""
     assert router.postgres_pid() is None
     assert processes_of(router.folder) == []
 
 
-def test_ctrl_c_lets_a_stream_come_to_its_end(serve: Serve) -> None:
+def test_ctrl_c_waits_for_a_stream_to_end(serve: Serve) -> None:
     router = serve(log_level="warning")
     body = {
         "messages": [{"role": "user", "content": "Say a few words."}],
@@ -72,7 +74,7 @@ def test_ctrl_c_lets_a_stream_come_to_its_end(serve: Serve) -> None:
     assert first.startswith("data: ")
     assert rest[-2:] == ["data: [DONE]", ""]
     assert code == 0
-    assert router.complained == ""
+    assert router.stderr == ""
 
 
 def test_ctrl_c_twice_does_not_wait_for_a_long_stream(serve: Serve) -> None:
@@ -101,20 +103,20 @@ BAD_YAML = {
 }
 
 
-@pytest.mark.parametrize("named", BAD_YAML)
-def test_a_bad_configuration_file_is_told_in_one_line(new_router: NewRouter, named: str) -> None:
-    content, told = BAD_YAML[named]
+@pytest.mark.parametrize("case", BAD_YAML)
+def test_a_bad_configuration_file_is_reported_in_one_line(new_router: NewRouter, case: str) -> None:
+    content, message = BAD_YAML[case]
     router = new_router(config_file="bad.yaml")
     (router.folder / "bad.yaml").write_text(content)
 
-    assert told in _one_line(router)
+    assert message in _one_line(router)
 
 
 BAD_SETTINGS = {
     "missing file": ({"CONFIG_FILE": "nowhere.yaml"}, "nowhere.yaml"),
     "not a number": ({"FEEDBACK_WEIGHT": "much"}, "FEEDBACK_WEIGHT"),
     "out of range": ({"EXPLORATION_RATE": "7"}, "EXPLORATION_RATE"),
-    "open to everybody": ({"HOST": "0.0.0.0"}, "ALLOW_ANONYMOUS"),
+    "open to anybody": ({"HOST": "0.0.0.0"}, "ALLOW_ANONYMOUS"),
     "no data directory": ({"DATA_DIR": "/proc/nothing"}, "DATA_DIR"),
     "no DSN": ({"DATABASE_URL": "nonsense"}, "DATABASE_URL"),
     "no port": ({"DATABASE_URL": "postgresql://user:s3cret@host:port/name"}, "DATABASE_URL"),
@@ -124,17 +126,17 @@ BAD_SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("named", BAD_SETTINGS)
-def test_a_bad_setting_is_told_in_one_line(new_router: NewRouter, named: str) -> None:
-    environ, told = BAD_SETTINGS[named]
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_a_bad_setting_is_reported_in_one_line(new_router: NewRouter, case: str) -> None:
+    environ, message = BAD_SETTINGS[case]
 
     line = _one_line(new_router(), **environ)
 
-    assert told in line
+    assert message in line
     assert "s3cret" not in line
 
 
-def test_a_data_directory_that_is_a_file_is_told_in_one_line(new_router: NewRouter) -> None:
+def test_a_data_directory_that_is_a_file_is_reported_in_one_line(new_router: NewRouter) -> None:
     router = new_router()
     (router.folder / "file").touch()
 
@@ -142,11 +144,11 @@ def test_a_data_directory_that_is_a_file_is_told_in_one_line(new_router: NewRout
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_workers_that_cannot_be_are_told_in_one_line(new_router: NewRouter, workers: str) -> None:
+def test_an_impossible_number_of_workers_is_reported_in_one_line(new_router: NewRouter, workers: str) -> None:
     assert "--workers" in _one_line(new_router(), "--workers", workers)
 
 
-def test_a_port_that_is_taken_is_told_in_one_line(serve: Serve, new_router: NewRouter) -> None:
+def test_a_port_in_use_is_reported_in_one_line(serve: Serve, new_router: NewRouter) -> None:
     running = serve()
     second = new_router()
     second.port = running.port
@@ -164,7 +166,7 @@ def test_a_data_directory_serves_one_service_at_a_time(serve: Serve, new_router:
 
 
 def _one_line(router: RunningRouter, *arguments: str, **environ: str) -> str:
-    """What a start that fails says."""
+    """The single line of output of a start that fails."""
     done = router.run("serve", *arguments, LOG_LEVEL="error", **environ)
     assert done.returncode == 1
     assert done.stderr.startswith("router: ")

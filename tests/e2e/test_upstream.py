@@ -64,7 +64,7 @@ async def both(serve: Serve, outcomes: Outcomes, workplace: Path) -> AsyncIterat
         yield Both(router, upstream, outcomes.models, [{"role": "user", "content": outcomes.prompts[0]}])
 
 
-async def test_an_answer_is_the_upstreams_streamed_and_whole(both: Both) -> None:
+async def test_an_answer_is_the_upstreams_both_streamed_and_whole(both: Both) -> None:
     async with both.router.async_client() as client:
         whole = await client.chat.completions.create(model="auto", messages=both.messages)
         same = await client.chat.completions.create(model=whole.model, messages=both.messages)
@@ -81,7 +81,7 @@ async def test_an_answer_is_the_upstreams_streamed_and_whole(both: Both) -> None
     assert {chunk.model for chunk in chunks} == {whole.model}
 
 
-async def test_tools_reach_the_upstream_as_they_were_sent(both: Both) -> None:
+async def test_tools_reach_the_upstream_unchanged(both: Both) -> None:
     async with both.router.async_client() as client:
         answer = await client.chat.completions.create(
             model="auto", messages=both.messages, tools=TOOLS, tool_choice="auto", seed=7, metadata={"a": "b"}
@@ -97,8 +97,8 @@ async def test_tools_reach_the_upstream_as_they_were_sent(both: Both) -> None:
 
 async def test_when_a_model_fails_another_one_answers(both: Both) -> None:
     failing = Fault(kind="status", status=500, times=None)
-    sound = both.models[0]
-    both.upstream.script({model: [failing] for model in both.models if model != sound})
+    working = both.models[0]
+    both.upstream.script({model: [failing] for model in both.models if model != working})
 
     async with both.router.async_client() as client:
         for number in range(12):
@@ -106,7 +106,7 @@ async def test_when_a_model_fails_another_one_answers(both: Both) -> None:
             answer = await client.chat.completions.create(
                 model="auto", messages=both.messages, extra_headers=headers
             )
-            assert answer.model == sound
+            assert answer.model == working
 
     record = await asyncio.to_thread(_first_fallback, both.router)
     assert [attempt["status"] for attempt in record["attempts"]][-1] == "ok"
@@ -120,7 +120,7 @@ def _first_fallback(router: RunningRouter) -> dict[str, list[dict[str, object]]]
     )
 
 
-async def test_what_the_upstream_refuses_the_caller_is_told(both: Both) -> None:
+async def test_the_upstreams_refusal_reaches_the_client(both: Both) -> None:
     model = both.models[0]
     both.upstream.script({model: [Fault(kind="status", status=400)]})
 
@@ -150,7 +150,7 @@ async def test_a_stream_that_breaks_ends_in_an_error_and_not_in_another_model(bo
     assert len(record["attempts"]) == 1
 
 
-async def test_a_caller_who_hangs_up_cancels_the_call(both: Both) -> None:
+async def test_a_client_that_disconnects_cancels_the_call(both: Both) -> None:
     model = both.models[0]
     both.upstream.script({model: [Fault(kind="hang", after_chunks=3)]})
 
@@ -163,11 +163,11 @@ async def test_a_caller_who_hangs_up_cancels_the_call(both: Both) -> None:
     assert both.upstream.tally[model].finished == 0
 
 
-async def test_the_key_is_nowhere_to_be_seen(both: Both) -> None:
+async def test_the_key_appears_nowhere(both: Both) -> None:
     model = both.models[0]
     faults = [Fault(kind="status", status=401), Fault(kind="garbage"), Fault(kind="drop")]
     both.upstream.script({model: faults})
-    seen = []
+    received = []
 
     async with both.router.async_client() as client:
         for number in range(len(faults)):
@@ -175,13 +175,13 @@ async def test_the_key_is_nowhere_to_be_seen(both: Both) -> None:
                 answer = await client.chat.completions.with_raw_response.create(
                     model=model, messages=both.messages, extra_headers={"X-Request-ID": f"secret-{number}"}
                 )
-                seen.append(answer.text + str(answer.headers))
+                received.append(answer.text + str(answer.headers))
             except openai.APIStatusError as error:
-                seen.append(error.response.text + str(error.response.headers))
-            seen.append(str(await asyncio.to_thread(both.router.get, f"/requests/secret-{number}")))
-    seen += [str(await asyncio.to_thread(both.router.get, path)) for path in ("/health", "/v1/models")]
+                received.append(error.response.text + str(error.response.headers))
+            received.append(str(await asyncio.to_thread(both.router.get, f"/requests/secret-{number}")))
+    received += [str(await asyncio.to_thread(both.router.get, path)) for path in ("/health", "/v1/models")]
     assert await asyncio.to_thread(both.router.interrupt) == 0
     written = [path.read_bytes() for path in both.router.folder.rglob("*") if path.is_file()]
 
-    assert all(KEY not in text for text in seen)
+    assert all(KEY not in text for text in received)
     assert all(KEY.encode() not in content for content in written)
