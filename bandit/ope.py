@@ -90,7 +90,7 @@ class Overlap:
 
     @property
     def effective_n(self) -> float:
-        """Rounds of the candidate's own log that would tell as much, (sum E w)^2 / sum E w^2."""
+        """Number of rounds of the candidate's own log with the same information, (sum E w)^2 / sum E w^2."""
         square = float(self.square.sum())
         return float(self.kept.sum()) ** 2 / square if square else 0.0
 

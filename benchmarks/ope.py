@@ -73,19 +73,19 @@ def judged_estimates(
             forecast = Forecast.of(
                 log.propensities, target, arm, predicted, noise if measure == "reward" else predicted**2
             )
-            here = outcomes[log.rows]
-            value_here = float((target * here).sum(axis=1).mean())
-            more_here = value_here - float((log.propensities * here).sum(axis=1).mean())
+            logged = outcomes[log.rows]
+            log_value = float((target * logged).sum(axis=1).mean())
+            log_difference = log_value - float((log.propensities * logged).sum(axis=1).mean())
             value = population_value(fresh, outcomes, np.array(log.fresh_rows))
-            drawn = here[np.arange(arm.size), arm]
+            drawn = logged[np.arange(arm.size), arm]
             for estimator, by in compare(drawn, overlap, forecast).items():
                 yield JudgedEstimate(
                     candidate.name,
                     measure,
                     estimator,
                     is_covered=_covers(by.candidate, value),
-                    is_covered_here=_covers(by.candidate, Estimate(value_here, 0.0)),
-                    is_difference_covered=_covers(by.difference, Estimate(more_here, 1e-9)),
+                    is_covered_here=_covers(by.candidate, Estimate(log_value, 0.0)),
+                    is_difference_covered=_covers(by.difference, Estimate(log_difference, 1e-9)),
                     width=by.candidate.high - by.candidate.low,
                     difference_width=by.difference.high - by.difference.low,
                 )
