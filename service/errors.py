@@ -156,12 +156,12 @@ class ProviderRejected(ProviderError):
         self.code = code
 
     @property
-    def another_may_accept(self) -> bool:
+    def is_limit_of_one_model(self) -> bool:
         """Whether the request exceeds what this model can do."""
         return self.code in LIMITS_OF_ONE_MODEL
 
     @property
-    def blames_thinking(self) -> bool:
+    def rejects_thinking(self) -> bool:
         """Whether the provider rejects the signature of a thinking block in the request."""
         message = str(self).lower()
         return self.status == 400 and "signature" in message and "thinking" in message

@@ -133,7 +133,7 @@ class FakeModelClient:
         self.calls: list[tuple[str, Json]] = []
         self.timeouts_s: list[float] = []  # of the calls
         self.natives: list[Native | None] = []  # of the same calls
-        self.asked = asyncio.Event()  # set by the first call
+        self.call_started = asyncio.Event()  # set by the first call
         self.cancelled: list[str] = []  # arms whose calls the router cancelled
         self._clock = clock
 
@@ -178,13 +178,13 @@ class FakeModelClient:
             raise
 
     async def close(self) -> None:
-        self.asked.clear()
+        self.call_started.clear()
 
     def _next(self, arm: Arm, body: Json, native: Native | None, timeout_s: float) -> Reply:
         self.calls.append((arm.arm_id, body))
         self.natives.append(native)
         self.timeouts_s.append(timeout_s)
-        self.asked.set()
+        self.call_started.set()
         script = self.replies[arm.arm_id] or self.replies[ANY]
         reply = script.popleft() if script else Reply()
         self._clock.advance(reply.takes_s)

@@ -383,7 +383,7 @@ class FakeEvidence:
         self.store.check()
         return self._pending(decision_id) if decision_id in self.store.queue else None
 
-    async def remembered(self, pending: Pending) -> bool:
+    async def mark_remembered(self, pending: Pending) -> bool:
         self.store.check()
         newest = self.store.events[pending.decision_id][-1].event_id
         if newest > pending.event_id:

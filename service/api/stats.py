@@ -21,7 +21,14 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.traffic import Group, TrafficTotals, total
 from service.errors import BadRequest, Unavailable, UnknownModel
-from service.evaluation.savings import CONFIDENCE, HoldoutDifference, assumed, costs_of, measured, rewards_of
+from service.evaluation.savings import (
+    CONFIDENCE,
+    HoldoutDifference,
+    assumed_savings,
+    costs_of,
+    holdout_difference,
+    rewards_of,
+)
 from service.parts import Parts
 
 endpoints = APIRouter(tags=["operations"])
@@ -131,7 +138,7 @@ def _mean_ms(seconds: Decimal, n: int) -> float | None:
 
 def _assumed(traffic: Mapping[Group, TrafficTotals], baseline: Arm) -> Json:
     routed = total(totals for group, totals in traffic.items() if group.kind not in NOT_ROUTED)
-    savings = assumed(routed, baseline.price)
+    savings = assumed_savings(routed, baseline.price)
     return {
         "baseline": baseline.arm_id,
         "requests": routed.n_requests,
@@ -147,8 +154,8 @@ def _measured(traffic: Mapping[Group, TrafficTotals], parts: Parts) -> Json:
     routed = total(totals for group, totals in traffic.items() if group.holdout is False)
     held_out = total(totals for group, totals in traffic.items() if group.holdout)
     is_off = share == 0 and held_out.n_requests == 0
-    cost = OFF if is_off else measured(costs_of(routed), costs_of(held_out))
-    reward = OFF if is_off else measured(rewards_of(routed), rewards_of(held_out))
+    cost = OFF if is_off else holdout_difference(costs_of(routed), costs_of(held_out))
+    reward = OFF if is_off else holdout_difference(rewards_of(routed), rewards_of(held_out))
     return {
         "default_model": parts.catalog.default_arm_id,
         "holdout_share": share,

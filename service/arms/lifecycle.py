@@ -70,7 +70,7 @@ class Lifecycle:
     def follow(self, registrations: Mapping[str, ArmRegistration]) -> None:
         """Apply the changes that this or another replica has committed."""
         before = self.catalog.registrations
-        self.catalog.put(line_up(self.configured, registrations), registrations)
+        self.catalog.put(current_arms(self.configured, registrations), registrations)
         if (state := self.catalog.default_state) != "active":
             log.error("default_model_not_active", model=self.catalog.default_arm_id, state=state)
         for arm_id, registration in registrations.items():
@@ -111,7 +111,7 @@ class Lifecycle:
         )
 
         def decide(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
-            arms = line_up(self.configured, known)
+            arms = current_arms(self.configured, known)
             taken = {name for other in arms for name in (other.arm_id, *other.aliases)}
             if clash := sorted((taken | known.keys()) & {arm.arm_id, *arm.aliases}):
                 raise ModelConflict(
@@ -133,7 +133,7 @@ class Lifecycle:
         """
 
         def decide(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
-            arms = line_up(self.configured, known)
+            arms = current_arms(self.configured, known)
             arm = next((arm for arm in arms if arm.arm_id == arm_id), None)
             if arm is None:
                 raise UnknownModel(f"model {arm_id!r} does not exist", param="model_id")
@@ -173,7 +173,7 @@ class Lifecycle:
             raise BadRequest(f"api_key_env: {key} is not set where the service runs", param="api_key_env")
 
 
-def line_up(configured: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> list[Arm]:
+def current_arms(configured: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> list[Arm]:
     """Every arm at its present price: configured arms, then added ones, oldest first."""
     ids = {arm.arm_id for arm in configured}
     entries = [r for r in registrations.values() if r.entry is not None and r.arm_id not in ids]

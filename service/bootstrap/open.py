@@ -35,8 +35,8 @@ from service.store.connection.embedded import EmbeddedPostgres, clear_abandoned
 from service.store.connection.migrate import migrate
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
+from service.store.log.conversations import PostgresConversationStates
 from service.store.log.journal import PostgresJournal
-from service.store.log.pins import PostgresConversationStates
 from service.store.log.shadow import PostgresShadowLog
 from service.store.log.spends import newest_spends
 from service.store.log.traffic import PostgresReports
@@ -50,7 +50,7 @@ _TEMPORARY = "llm-router-passing-"  # prefix of the folders that are deleted whe
 DRAIN_TIMEOUT_S = 5.0
 
 
-def silent(message: str) -> None:
+def no_progress(message: str) -> None:
     """Report no progress."""
 
 
@@ -63,7 +63,7 @@ async def open_parts(
     settings: Settings,
     environ: Mapping[str, str],
     *,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     model_client: ModelClient | None = None,
 ) -> AsyncIterator[Parts]:
     """Build every part in the order of its dependencies; close the parts in reverse order.

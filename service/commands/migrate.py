@@ -19,9 +19,9 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 async def _migrate() -> list[str]:
-    from service.bootstrap.open import open_database, silent
+    from service.bootstrap.open import no_progress, open_database
     from service.store.connection.migrate import migrate
 
     settings, _ = read_settings()
     async with AsyncExitStack() as stack:
-        return await migrate(await open_database(settings, settings.data_dir, stack, silent))
+        return await migrate(await open_database(settings, settings.data_dir, stack, no_progress))

@@ -154,7 +154,7 @@ class Completion:
         self, query: Query, logged: LoggedDecision | None, cached: CachedAnswer
     ) -> Head:
         """Log a request that the cache answers."""
-        run = self._run_of(self.router.repeat(query, cached.arm_id), logged)
+        run = self._run_of(self.router.cached_decision(query, cached.arm_id), logged)
         try:
             await self._committed(run)
         except AnsweredElsewhere:
@@ -177,7 +177,7 @@ class Completion:
             try:
                 decision = await self.router.decide(query)
             except AllArmsFailed as error:
-                refusal = self._run_of(self.router.refuse(query, error.cooling_down), logged)
+                refusal = self._run_of(self.router.refused_decision(query, error.cooling_down), logged)
                 await self._finish(self._log_unanswered(refusal, "failed"))
                 raise
             return self._run_of(decision, logged)

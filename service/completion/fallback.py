@@ -154,7 +154,7 @@ class FallbackChain:
             run.stripped_thinking.add(call.arm.arm_id)
             return failed
         if isinstance(error, ProviderRejected) and not (
-            error.another_may_accept and self._callable_ids(run, budget)
+            error.is_limit_of_one_model and self._callable_ids(run, budget)
         ):
             raise error
         return self._next(run, budget, error)
@@ -250,7 +250,7 @@ class FallbackChain:
         self, run: RequestRun, call: ModelCall, error: ProviderError, budget: RequestBudget
     ) -> bool:
         """Whether to call the same arm once more, without earlier thinking in the history."""
-        is_blamed = isinstance(error, ProviderRejected) and error.blames_thinking
+        is_blamed = isinstance(error, ProviderRejected) and error.rejects_thinking
         return is_blamed and call.arm.arm_id not in run.stripped_thinking and not self._is_spent(run, budget)
 
     def _callable_ids(self, run: RequestRun, budget: RequestBudget) -> set[str]:

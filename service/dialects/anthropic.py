@@ -22,7 +22,7 @@ from service.dialects.openai import (
     read_options,
     validated,
 )
-from service.dialects.turns import asked_text, turn_of, with_housekeeping
+from service.dialects.turns import question_text, turn_of, with_housekeeping
 from service.domain.basics import AUTO, Json
 from service.domain.query import Native, Query
 from service.domain.tokens import FILE_TOKENS
@@ -175,7 +175,7 @@ def read_query(
         request_id=request_id,
         request_id_given=request_id_given,
         body=openai_body,
-        text=asked_text(openai_body["messages"]),
+        text=question_text(openai_body["messages"]),
         body_digest=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest(),
         dialect="anthropic",
         requested_model=None if request.model is None or request.model in AUTO else request.model,

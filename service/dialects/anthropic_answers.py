@@ -14,7 +14,7 @@ from service.dialects.anthropic_to_openai import tool_id
 from service.domain.answer import Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
+from service.domain.nesting import MAX_ANSWER_DEPTH, is_deeper_than
 from service.domain.usage import reported_to_anthropic, usage_from
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -110,7 +110,7 @@ def _input(arguments: str) -> Json:
         value = orjson.loads(arguments or "{}")
     except orjson.JSONDecodeError:
         value = None
-    if not isinstance(value, dict) or is_deeper_than(MAX_DEPTH_ANSWERED, value):
+    if not isinstance(value, dict) or is_deeper_than(MAX_ANSWER_DEPTH, value):
         return {"arguments": arguments}
     return value
 

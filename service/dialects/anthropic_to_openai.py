@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from service.conversations.gemini_signatures import SIGNED_ID
-from service.dialects.client_markup import unattributed
+from service.dialects.client_markup import without_attribution
 from service.domain.basics import Json
 
 # Fields that change the answer and that Chat Completions lacks.
@@ -152,7 +152,7 @@ def _blocks(content: str | list[Json]) -> list[Json]:
 
 def _system(system: str | list[Json] | None) -> str:
     """The system prompt as one text, without the line that attributes it to a client of Anthropic."""
-    texts = [unattributed(block["text"]) for block in _blocks(system or "")]
+    texts = [without_attribution(block["text"]) for block in _blocks(system or "")]
     return "\n\n".join(text for text in texts if text)
 
 

@@ -43,15 +43,15 @@ HOUSEKEEPING_PROBES = frozenset({"quota", "warmup"})  # the whole prompt of a pr
 HOUSEKEEPING_MAX_TOKENS = 1_500  # these requests limit their answers
 
 
-def own_words(text: str) -> str:
+def user_text(text: str) -> str:
     """The text without the blocks and lines that a program put into it."""
     for opening, closing in BLOCKS:
         if opening in text:
             text = _without(text, opening, closing)
-    return unattributed(text).strip()
+    return without_attribution(text).strip()
 
 
-def unattributed(text: str) -> str:
+def without_attribution(text: str) -> str:
     """The text without the lines that attribute it to a client of Anthropic."""
     if ATTRIBUTION not in text:
         return text
@@ -77,7 +77,7 @@ def is_housekeeping(texts: Iterable[str], max_output_tokens: int | None) -> bool
     """
     if max_output_tokens is None or max_output_tokens > HOUSEKEEPING_MAX_TOKENS:
         return False
-    prompts = [own_words(text).lower() for text in texts]
+    prompts = [user_text(text).lower() for text in texts]
     return any(text in HOUSEKEEPING_PROBES for text in prompts) or any(
         prompt in text for text in prompts for prompt in HOUSEKEEPING_PROMPTS
     )

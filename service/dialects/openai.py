@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from service.dialects.turns import asked_text, session_id_of, turn_of, with_housekeeping
+from service.dialects.turns import question_text, session_id_of, turn_of, with_housekeeping
 from service.domain.basics import AUTO, Json
-from service.domain.nesting import MAX_DEPTH_ASKED, is_deeper_than
+from service.domain.nesting import MAX_REQUEST_DEPTH, is_deeper_than
 from service.domain.query import Options, Query
 from service.domain.tokens import FILE_PARTS, FILE_TOKENS
 from service.errors import BadRequest
@@ -178,7 +178,7 @@ def read_query(
         request_id=request_id,
         request_id_given=request_id_given,
         body=forwarded,
-        text=asked_text(body["messages"]),
+        text=question_text(body["messages"]),
         body_digest=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest(),
         dialect="openai",
         requested_model=None if request.model is None or request.model in AUTO else request.model,
@@ -204,8 +204,8 @@ def read_json(raw: bytes) -> Json:
         raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
     if not isinstance(body, dict):
         raise BadRequest(f"body must be a JSON object, got {type(body).__name__}")
-    if is_deeper_than(MAX_DEPTH_ASKED, body):
-        raise BadRequest(f"body must be nested at most {MAX_DEPTH_ASKED} levels deep")
+    if is_deeper_than(MAX_REQUEST_DEPTH, body):
+        raise BadRequest(f"body must be nested at most {MAX_REQUEST_DEPTH} levels deep")
     return body
 
 

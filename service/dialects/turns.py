@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from service.dialects.client_markup import is_housekeeping, own_words
+from service.dialects.client_markup import is_housekeeping, user_text
 from service.domain.basics import Json
 from service.domain.query import Options, Turn
 
@@ -30,7 +30,7 @@ def text_of(message: Json) -> str:
     return "\n".join(p["text"] for p in parts if p.get("type") == "text" and isinstance(p.get("text"), str))
 
 
-def asked_text(messages: Sequence[Json]) -> str:
+def question_text(messages: Sequence[Json]) -> str:
     """The user's newest question, followed by the questions shortly before it.
 
     If no message has a user's own words, it is the text of the last message that has any.
@@ -44,7 +44,7 @@ def asked_text(messages: Sequence[Json]) -> str:
 
 def _questions(messages: Sequence[Json]) -> list[str]:
     """The user's own words of every message that has any."""
-    return [text for m in messages if m["role"] == "user" and (text := own_words(text_of(m)))]
+    return [text for m in messages if m["role"] == "user" and (text := user_text(text_of(m)))]
 
 
 def _window(earlier: Sequence[str]) -> list[str]:
@@ -63,7 +63,7 @@ def session_id_of(option: str | None, headers: Mapping[str, str]) -> str | None:
     return option if option is not None else _bounded(headers.get(CLAUDE_CODE_SESSION.lower()))
 
 
-def asks_for_itself(body: Json) -> bool:
+def is_client_housekeeping(body: Json) -> bool:
     """Whether the client sends the request for itself; see `client_markup`."""
     messages: Sequence[Json] = body["messages"]
     if body.get("tools"):
@@ -75,7 +75,7 @@ def asks_for_itself(body: Json) -> bool:
 
 def with_housekeeping(options: Options, body: Json) -> Options:
     """The options; a request that a client sends for itself is not learned from."""
-    return replace(options, learn=False) if asks_for_itself(body) else options
+    return replace(options, learn=False) if is_client_housekeeping(body) else options
 
 
 def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str]) -> Turn:
@@ -86,7 +86,7 @@ def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str
     first message. Such a conversation has affinity from its second turn, because no cache is lost before.
     """
     messages: Sequence[Json] = body["messages"]
-    if asks_for_itself(body):
+    if is_client_housekeeping(body):
         return Turn(is_housekeeping=True)
     questions = _questions(messages)
     in_tool_loop, n_asked = _is_in_tool_loop(messages), len(questions[-1]) if questions else 0
@@ -115,7 +115,7 @@ def _is_in_tool_loop(messages: Sequence[Json]) -> bool:
 
 def _instructions(messages: Sequence[Json]) -> str:
     """The text of the first system or developer message."""
-    return next((own_words(text_of(m)) for m in messages if m["role"] in INSTRUCTIONS), "")
+    return next((user_text(text_of(m)) for m in messages if m["role"] in INSTRUCTIONS), "")
 
 
 def _hint(body: Json) -> str:

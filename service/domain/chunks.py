@@ -10,13 +10,13 @@ from service.domain.basics import Json
 
 async def as_chunks(body: Json) -> AsyncGenerator[Chunk, None]:
     """The content of an OpenAI `chat.completion` as a stream that costs nothing."""
-    *content, last = pieces(body)
+    *content, last = chunk_bodies(body)
     for chunk in content:
         yield Chunk(chunk)
     yield Chunk(last, usage=Usage())
 
 
-def pieces(body: Json) -> Iterator[Json]:
+def chunk_bodies(body: Json) -> Iterator[Json]:
     """The content of a `chat.completion` as `chat.completion.chunk` objects."""
     head = {name: value for name, value in body.items() if name not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-MAX_DEPTH_ASKED = 100  # in a request
-MAX_DEPTH_ANSWERED = 200  # in an upstream's answer, which the router wraps in a few more levels
+MAX_REQUEST_DEPTH = 100  # in a request
+MAX_ANSWER_DEPTH = 200  # in an upstream's answer, which the router wraps in a few more levels
 
 
 def is_deeper_than(limit: int, value: object) -> bool:

@@ -156,7 +156,7 @@ class Evidence(Protocol):
         """The same for one decision, at its newest event; None if the memory is up to date."""
         ...
 
-    async def remembered(self, pending: Pending) -> bool:
+    async def mark_remembered(self, pending: Pending) -> bool:
         """Mark as up to date. False if there is a newer event: fetch and apply again."""
         ...
 

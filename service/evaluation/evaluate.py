@@ -124,7 +124,7 @@ async def evaluate(
     )
 
 
-def why_not(running: Knobs, candidate: Knobs) -> str | None:
+def reason_against(running: Knobs, candidate: Knobs) -> str | None:
     """Why a log of the running knobs cannot evaluate the candidate's; None: it may.
 
     The log has neither neighbours that were not recalled nor the pacing of another budget.

@@ -33,7 +33,7 @@ class Assumed:
         return self.saved_usd / self.baseline_usd if self.baseline_usd else None
 
 
-def assumed(totals: TrafficTotals, baseline: Price) -> Assumed:
+def assumed_savings(totals: TrafficTotals, baseline: Price) -> Assumed:
     """Price the tokens of the last call of each request at the baseline."""
     tokens = Usage(
         totals.prompt_tokens,
@@ -81,7 +81,7 @@ class HoldoutDifference:
     reason: str | None = None
 
 
-def measured(routed: Moments, held_out: Moments) -> HoldoutDifference:
+def holdout_difference(routed: Moments, held_out: Moments) -> HoldoutDifference:
     """Compare routed with held-out requests of the same traffic."""
     if min(routed.n, held_out.n) < MIN_SAMPLE:
         counts = f"got {routed.n} routed and {held_out.n} held out"

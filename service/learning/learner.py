@@ -155,7 +155,7 @@ class Learner:
             await self.memory.forget([pending.decision_id])
         elif experience.encoder == self.encoder:
             await self.memory.remember([experience])
-        if await self.evidence.remembered(pending):
+        if await self.evidence.mark_remembered(pending):
             return None
         return await self.evidence.pending_for(pending.decision_id)
 

@@ -14,7 +14,7 @@ import orjson
 
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.nesting import MAX_DEPTH_ANSWERED, is_deeper_than
+from service.domain.nesting import MAX_ANSWER_DEPTH, is_deeper_than
 from service.domain.ports import Clock
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import retry_after_s
@@ -183,4 +183,4 @@ def parsed(data: bytes) -> object:
         value: object = orjson.loads(data.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError:
         return None
-    return None if is_deeper_than(MAX_DEPTH_ANSWERED, value) else value
+    return None if is_deeper_than(MAX_ANSWER_DEPTH, value) else value

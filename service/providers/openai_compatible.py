@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.chunks import pieces
+from service.domain.chunks import chunk_bodies
 from service.domain.ports import Clock
 from service.domain.usage import estimated_usage, text_bytes, usage_from
 from service.errors import ProviderBroken, ProviderError
@@ -128,7 +128,7 @@ class OpenAICompatibleClient:
         body = parsed(data)
         if not isinstance(body, dict) or body.get("error"):
             raise self._refusal(arm, 200, body)
-        return pieces(body) if _is_completion(body) else (body,)
+        return chunk_bodies(body) if _is_completion(body) else (body,)
 
     def _refusal(self, arm: Arm, status: int, answer: object, wait_s: float | None = None) -> ProviderError:
         """The error for an answer that is no chat completion; some upstreams send errors with status 200."""

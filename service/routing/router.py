@@ -133,11 +133,11 @@ class Router:
             step=selection.step if self.affinity.has_affinity(query) else None,
         )
 
-    def repeat(self, query: Query, arm_id: str) -> Decision:
+    def cached_decision(self, query: Query, arm_id: str) -> Decision:
         """The decision to answer from the cache, with the arm whose answer is cached; no arm is weighed."""
         return self._unweighed(query, arm_id, "cache")
 
-    def refuse(self, query: Query, cooling_down: Mapping[str, str]) -> Decision:
+    def refused_decision(self, query: Query, cooling_down: Mapping[str, str]) -> Decision:
         """The decision of a refused request: every arm is cooling down; it names the first to be back.
 
         Args:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from service.bootstrap.open import build_encoder, silent
+from service.bootstrap.open import build_encoder, no_progress
 from service.commands.jobs.replay.demo import DEMO_FILE
 from service.commands.jobs.replay.outcomes import Outcomes, read_outcomes
 from service.settings.settings import Settings
@@ -44,7 +44,7 @@ def workplace() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def encoder_folder(workplace: Path) -> Path:
     """The encoder, built once for all routers."""
-    build_encoder(Settings(data_dir=workplace), silent)
+    build_encoder(Settings(data_dir=workplace), no_progress)
     return workplace / "encoder"
 
 

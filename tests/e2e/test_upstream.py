@@ -87,7 +87,7 @@ async def test_tools_reach_the_upstream_unchanged(both: Both) -> None:
             model="auto", messages=both.messages, tools=TOOLS, tool_choice="auto", seed=7, metadata={"a": "b"}
         )
 
-    received = both.upstream.tally[answer.model].last_request
+    received = both.upstream.served[answer.model].last_request
     assert received["tools"] == TOOLS
     assert received["tool_choice"] == "auto"
     assert received["seed"] == 7
@@ -158,9 +158,9 @@ async def test_a_client_that_disconnects_cancels_the_call(both: Both) -> None:
         stream = await client.chat.completions.create(model=model, messages=both.messages, stream=True)
         await anext(aiter(stream))
         await stream.close()
-    await both.upstream.until(lambda: both.upstream.tally[model].cancelled == 1)
+    await both.upstream.until(lambda: both.upstream.served[model].cancelled == 1)
 
-    assert both.upstream.tally[model].finished == 0
+    assert both.upstream.served[model].finished == 0
 
 
 async def test_the_key_appears_nowhere(both: Both) -> None:

@@ -23,7 +23,7 @@ from service.api.records import numbers
 from service.app import create_app
 from service.arms.configured import choose_arms, default_arm_id
 from service.arms.known_models import known_models
-from service.arms.lifecycle import line_up
+from service.arms.lifecycle import current_arms
 from service.bootstrap.open import open_parts
 from service.bootstrap.wire import knobs_of
 from service.commands.jobs.reconcile import reconcile
@@ -44,8 +44,8 @@ from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.histories import history_of
 from service.store.evidence.rebuild import evidence_differences
+from service.store.log.conversations import PostgresConversationStates
 from service.store.log.journal import PostgresJournal
-from service.store.log.pins import PostgresConversationStates
 from service.store.log.rounds import rounds
 from service.store.log.spends import newest_spends
 from service.store.spool.spool import Spool, SpoolingJournal
@@ -361,7 +361,7 @@ async def the_candidate(database: Database, settings: Settings, environ: dict[st
     registry = PostgresArmRegistry(database)
     await registry.refresh()
     known = registry.known
-    arms = line_up(choose_arms(wanted, environ, known_models(), SIMULATED_ARMS).arms, known)
+    arms = current_arms(choose_arms(wanted, environ, known_models(), SIMULATED_ARMS).arms, known)
     return CandidateConfig(
         knobs=knobs_of(wanted),
         arms=tuple(arm for arm in arms if arm.arm_id not in known or known[arm.arm_id].state == "active"),

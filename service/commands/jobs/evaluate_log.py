@@ -8,14 +8,14 @@ from datetime import datetime
 
 from service.arms.configured import choose_arms, default_arm_id
 from service.arms.known_models import known_models
-from service.arms.lifecycle import line_up
-from service.bootstrap.open import open_database, silent
+from service.arms.lifecycle import current_arms
+from service.bootstrap.open import no_progress, open_database
 from service.bootstrap.wire import knobs_of
 from service.domain.arm import Arm
 from service.domain.registration import ArmRegistration
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.comparability import arms_apart, settings_apart
-from service.evaluation.evaluate import Evaluation, evaluate, refused, why_not
+from service.evaluation.evaluate import Evaluation, evaluate, reason_against, refused
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
 from service.store.arm_registry import PostgresArmRegistry
@@ -38,11 +38,11 @@ async def evaluate_log(
         StartupError: PostgreSQL cannot be opened, or a model's name means nothing.
         StoreUnavailable: it went away meanwhile.
     """
-    reason = why_not(knobs_of(running), knobs_of(candidate)) or settings_apart(running, candidate)
+    reason = reason_against(knobs_of(running), knobs_of(candidate)) or settings_apart(running, candidate)
     if reason is not None:
         return refused(since, until, reason)
     async with AsyncExitStack() as stack:
-        database = await open_database(running, running.data_dir, stack, silent)
+        database = await open_database(running, running.data_dir, stack, no_progress)
         await migrate(database)
         arm_registry = PostgresArmRegistry(database)
         await arm_registry.refresh()
@@ -67,4 +67,4 @@ async def evaluate_log(
 
 def _arms(settings: Settings, environ: Mapping[str, str], known: Mapping[str, ArmRegistration]) -> list[Arm]:
     """The arms of the settings, and what was changed of them at runtime."""
-    return line_up(choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms, known)
+    return current_arms(choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms, known)

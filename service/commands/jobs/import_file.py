@@ -12,8 +12,8 @@ from pathlib import Path
 from embeddings.encoder import EncoderError
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
-from service.arms.lifecycle import line_up
-from service.bootstrap.open import now, open_database, open_encoder, silent
+from service.arms.lifecycle import current_arms
+from service.bootstrap.open import no_progress, now, open_database, open_encoder
 from service.domain.arm import Arm
 from service.errors import StartupError
 from service.learning.importing.importer import Added, Importer
@@ -82,19 +82,19 @@ async def import_file(
         raise StartupError("ENABLE_PERSISTENCE is false: imported rows would not be kept")
     started_at = now()
     async with AsyncExitStack() as stack:
-        database = await open_database(settings, settings.data_dir, stack, silent)
+        database = await open_database(settings, settings.data_dir, stack, no_progress)
         await migrate(database)
         arm_registry = PostgresArmRegistry(database)
         await arm_registry.refresh()
         configured = choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms
-        by_name = _by_name(line_up(configured, arm_registry.known), same_as)
+        by_name = _by_name(current_arms(configured, arm_registry.known), same_as)
         found = survey(read_rows(file, started_at), by_name)
         if dry_run or not found.n_rows:
             return Imported(found)
         importer = Importer(
             journal=PostgresJournal(database, store_texts=settings.store_texts),
             evidence=PostgresEvidence(database),
-            encoder=await open_encoder(settings, stack, silent),
+            encoder=await open_encoder(settings, stack, no_progress),
             tenant=tenant,
             now=started_at,
             registrations=arm_registry.known,

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import numpy as np
 
-from service.bootstrap.open import open_database, open_encoder, open_memory, silent
+from service.bootstrap.open import no_progress, open_database, open_encoder, open_memory
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
 from service.domain.ports import Memory
@@ -72,9 +72,9 @@ async def rebuild(settings: Settings, *, check_only: bool) -> Rebuilt:
         StoreUnavailable, MemoryUnavailable: a store went away meanwhile.
     """
     async with AsyncExitStack() as stack:
-        database = await open_database(settings, settings.data_dir, stack, silent)
+        database = await open_database(settings, settings.data_dir, stack, no_progress)
         await migrate(database)
-        encoder = await open_encoder(settings, stack, silent)
+        encoder = await open_encoder(settings, stack, no_progress)
         memory = await open_memory(settings, settings.data_dir, encoder, stack)
         return await reconcile(
             database, memory, encoder.name, settings.memory_points_per_arm, check_only=check_only

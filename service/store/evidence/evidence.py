@@ -130,7 +130,7 @@ class PostgresEvidence:
             row = await connection.fetchrow(PENDING_FOR, decision_id)
         return None if row is None else pending_of(row)
 
-    async def remembered(self, pending: Pending) -> bool:
+    async def mark_remembered(self, pending: Pending) -> bool:
         async with self._database.connection() as connection:
             is_newest = await connection.fetchval(
                 _REMEMBERED, pending.decision_id, pending.tenant, pending.event_id

@@ -17,8 +17,8 @@ from service.store.connection.pool import Connection, Database
 from service.store.connection.values import storable, to_bytes
 from service.store.evidence.snapshot import Snapshot
 from service.store.evidence.sums import Billed, add_billed, nine_places, outcome_sums, six_places
-from service.store.log.pins import move_conversation
-from service.store.log.record import full_record
+from service.store.log.conversations import move_conversation
+from service.store.log.record import request_record
 
 
 class PostgresJournal:
@@ -73,7 +73,7 @@ class PostgresJournal:
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
         async with self._database.connection() as connection:
-            return await full_record(connection, tenant, request_id)
+            return await request_record(connection, tenant, request_id)
 
     def _text(self, text: str | None) -> str | None:
         return storable(text) if self._store_texts else None

@@ -50,7 +50,7 @@ ORDER BY event_id
 """
 
 
-async def full_record(connection: Connection, tenant: str, request_id: str) -> Json | None:
+async def request_record(connection: Connection, tenant: str, request_id: str) -> Json | None:
     """The record of one request; None: the request does not exist."""
     decision = await connection.fetchrow(_DECISION, tenant, request_id)
     if decision is None:

@@ -79,7 +79,7 @@ async def test_an_answer_is_given_when_the_store_comes_back_after_its_decision_w
         proceeds = asyncio.Event()
         world.model_client.will("large", Reply(until=proceeds))
         asking = asyncio.create_task(world.ask(request_id="r-1", model="large", stream=True))
-        await world.model_client.asked.wait()
+        await world.model_client.call_started.wait()
         world.store.is_down = False
         proceeds.set()
 

@@ -89,11 +89,11 @@ async def test_a_disconnect_before_the_answer_cancels_the_models_call(
 ) -> None:
     upstream.script({MODEL: [HANGS_AT_ONCE]})
     _, writer = await asking(port, stream=stream)
-    await upstream.until(lambda: upstream.tally[MODEL].calls == 1)
+    await upstream.until(lambda: upstream.served[MODEL].calls == 1)
 
     await hang_up(writer)
 
-    await upstream.until(lambda: upstream.tally[MODEL].cancelled == 1)
+    await upstream.until(lambda: upstream.served[MODEL].cancelled == 1)
     record = await ended(world, over)
     assert record["outcome"]["status"] == record["attempts"][0]["status"] == "cancelled"
 
@@ -107,7 +107,7 @@ async def test_a_disconnect_in_the_middle_of_a_stream_cancels_the_models_call(
 
     await hang_up(writer)
 
-    await upstream.until(lambda: upstream.tally[MODEL].cancelled == 1)
+    await upstream.until(lambda: upstream.served[MODEL].cancelled == 1)
     record = await ended(world, over)
     assert record["outcome"]["status"] == "cancelled"
     assert record["outcome"]["usage"]["completion_tokens"] > 0
@@ -118,14 +118,14 @@ async def test_a_disconnect_does_not_disturb_other_clients(
 ) -> None:
     upstream.script({MODEL: [HANGS_AT_ONCE]})
     _, writer = await asking(port, stream=False)
-    await upstream.until(lambda: upstream.tally[MODEL].calls == 1)
+    await upstream.until(lambda: upstream.served[MODEL].calls == 1)
     await hang_up(writer)
-    await upstream.until(lambda: upstream.tally[MODEL].cancelled == 1)
+    await upstream.until(lambda: upstream.served[MODEL].cancelled == 1)
 
     answers = await asyncio.gather(*[world.ask(PROMPT) for _ in range(5)])
 
     assert {answer.status_code for answer in answers} == {200}
-    assert upstream.tally[MODEL].finished == 5
+    assert upstream.served[MODEL].finished == 5
 
 
 async def test_a_disconnect_is_not_logged_as_a_bug(
@@ -136,9 +136,9 @@ async def test_a_disconnect_is_not_logged_as_a_bug(
     with capture_logs() as events:
         async with serving(world) as port:
             _, writer = await asking(port, stream=False)
-            await upstream.until(lambda: upstream.tally[MODEL].calls == 1)
+            await upstream.until(lambda: upstream.served[MODEL].calls == 1)
             await hang_up(writer)
-            await upstream.until(lambda: upstream.tally[MODEL].cancelled == 1)
+            await upstream.until(lambda: upstream.served[MODEL].cancelled == 1)
 
     assert [event["event"] for event in events] == ["not_answered"]
     assert caplog.records == []

@@ -386,7 +386,7 @@ async def test_a_disconnect_before_the_first_content_ends_the_upstreams_work(
     client: AsyncAnthropic, upstream: Upstream, model: str
 ) -> None:
     asking = asyncio.create_task(client.messages.create(model=model, max_tokens=50, messages=HI))
-    await upstream.asked.wait()
+    await upstream.call_started.wait()
 
     asking.cancel()
 

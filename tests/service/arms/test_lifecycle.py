@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from service.arms.lifecycle import line_up
+from service.arms.lifecycle import current_arms
 from service.domain.arm import Price
 from service.domain.basics import Json
 from service.domain.registration import ArmRegistration, PriceChange
@@ -29,7 +29,7 @@ def test_added_arms_come_after_the_configured_ones_oldest_first() -> None:
         for arm_id, days in (("young", 2), ("old", 1))
     }
 
-    assert [arm.arm_id for arm in line_up(ARMS, registrations)] == [
+    assert [arm.arm_id for arm in current_arms(ARMS, registrations)] == [
         "small",
         "medium",
         "large",
@@ -43,20 +43,22 @@ def test_a_price_set_at_runtime_has_the_number_of_its_changes_as_version() -> No
     changes = (PriceChange(NOW, Decimal(2), Decimal(0)),) * 3
     registration = ArmRegistration("small", NOW, NOW, price=price, price_changes=changes)
 
-    lined_up = line_up(ARMS, {"small": registration})
+    lined_up = current_arms(ARMS, {"small": registration})
 
     assert lined_up == [replace(SMALL, price=price, price_version=3), MEDIUM, LARGE]
 
 
 def test_a_configured_arm_wins_over_an_added_one_of_its_name() -> None:
-    assert line_up(ARMS, {"small": ArmRegistration("small", NOW, NOW, entry=entry("small"))}) == list(ARMS)
+    assert current_arms(ARMS, {"small": ArmRegistration("small", NOW, NOW, entry=entry("small"))}) == list(
+        ARMS
+    )
 
 
 def test_an_entry_that_a_newer_version_wrote_is_left_out() -> None:
     registrations = {"new": ArmRegistration("new", NOW, NOW, entry=entry("new", knob_of_tomorrow=1))}
 
-    assert line_up(ARMS, registrations) == list(ARMS)
+    assert current_arms(ARMS, registrations) == list(ARMS)
 
 
 def test_a_registration_without_a_configured_arm_is_left_out() -> None:
-    assert line_up(ARMS, {"elsewhere": ArmRegistration("elsewhere", NOW, NOW)}) == list(ARMS)
+    assert current_arms(ARMS, {"elsewhere": ArmRegistration("elsewhere", NOW, NOW)}) == list(ARMS)

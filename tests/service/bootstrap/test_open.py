@@ -81,4 +81,4 @@ def test_the_http_backend_encodes_with_the_endpoint() -> None:
     )
 
     with pytest.raises(EncoderError, match=r"127\.0\.0\.1:9"):
-        opening.build_encoder(settings, opening.silent)
+        opening.build_encoder(settings, opening.no_progress)

@@ -190,7 +190,7 @@ async def test_a_client_that_disconnects_before_the_answer_cancels_the_call(
 ) -> None:
     world.model_client.will(ANY, Reply(until=asyncio.Event()))
     asking = asyncio.create_task(completion.complete(query()))
-    await world.model_client.asked.wait()
+    await world.model_client.call_started.wait()
 
     await until_cancelled(asking, world.background)
 
@@ -206,7 +206,7 @@ async def test_a_client_that_disconnects_before_the_first_content_of_a_stream_ca
 ) -> None:
     world.model_client.will(ANY, Reply(words=(), until=asyncio.Event()))
     asking = asyncio.create_task(completion.stream(query(stream=True)))
-    await world.model_client.asked.wait()
+    await world.model_client.call_started.wait()
 
     await until_cancelled(asking, world.background)
 
@@ -279,7 +279,7 @@ async def test_a_client_that_disconnects_while_the_decision_is_committed_is_logg
     ask = slow.stream if stream else slow.complete
     asking: asyncio.Task[Any] = asyncio.create_task(ask(query(stream=stream)))
     await gated.deciding.wait()
-    await world.model_client.asked.wait()
+    await world.model_client.call_started.wait()
     asking.cancel()
     await asyncio.wait({asking})
     gated.decisions.set()
@@ -312,10 +312,10 @@ async def test_a_client_that_disconnects_while_the_outcome_is_committed_does_not
 
 async def test_a_cancelled_call_does_not_count_against_the_arm(world: World, completion: Completion) -> None:
     for i in range(5):
-        world.model_client.asked.clear()
+        world.model_client.call_started.clear()
         world.model_client.will("large", Reply(until=asyncio.Event()))
         asking = asyncio.create_task(completion.complete(query(f"r-{i}", model="large")))
-        await world.model_client.asked.wait()
+        await world.model_client.call_started.wait()
         await until_cancelled(asking, world.background)
 
     answered = await completion.complete(query("r-9", model="large"))
@@ -333,7 +333,7 @@ async def test_no_answer_begins_before_its_decision_is_committed(
     ask = slow.stream if stream else slow.complete
     asking: asyncio.Task[Any] = asyncio.create_task(ask(query(stream=stream)))
     await gated.deciding.wait()
-    await world.model_client.asked.wait()
+    await world.model_client.call_started.wait()
 
     done, _ = await asyncio.wait({asking}, timeout=0.01)
 
@@ -350,7 +350,7 @@ async def test_waiting_for_the_commit_does_not_count_as_the_models_time(
     world.model_client.will(ANY, Reply(takes_s=0.25))
     asking = asyncio.create_task(slow.complete(query()))
     await gated.deciding.wait()
-    await world.model_client.asked.wait()
+    await world.model_client.call_started.wait()
     await asyncio.sleep(0)
     world.clock.advance(3.0)
     gated.decisions.set()
@@ -621,7 +621,7 @@ async def test_the_calls_of_the_second_of_two_equal_requests_are_logged_under_th
     goes_on = asyncio.Event()
     world.model_client.will(ANY, Reply(until=goes_on, error=BROKEN if ends == "failed" else None), Reply())
     second = asyncio.create_task(slow.complete(query()))
-    await world.model_client.asked.wait()
+    await world.model_client.call_started.wait()
     await completion.complete(query())
     gated.decisions.set()
     if ends == "cancelled":
@@ -642,7 +642,7 @@ async def test_a_stream_that_came_second_is_logged_as_cancelled(
     world: World, completion: Completion, slow: Completion, gated: GatedJournal
 ) -> None:
     second = asyncio.create_task(slow.stream(query(stream=True)))
-    await world.model_client.asked.wait()
+    await world.model_client.call_started.wait()
     await whole(await completion.stream(query(stream=True)))
     gated.decisions.set()
 

@@ -475,7 +475,7 @@ async def test_a_client_that_disconnects_during_the_lookahead_cancels_the_call(t
     async with escalating(tmp_path) as world:
         world.model_client.will("first", Reply(until=asyncio.Event()))
         asking = asyncio.create_task(world.parts.completion.stream(query(stream=True)))
-        await world.model_client.asked.wait()
+        await world.model_client.call_started.wait()
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait({asking})

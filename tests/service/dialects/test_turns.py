@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from service.dialects.client_markup import own_words
-from service.dialects.turns import asked_text, asks_for_itself, session_id_of, turn_of
+from service.dialects.client_markup import user_text
+from service.dialects.turns import is_client_housekeeping, question_text, session_id_of, turn_of
 from service.domain.basics import Json
 from service.domain.query import Options
 
@@ -55,7 +55,7 @@ CODEX = [user(CODEX_AGENTS), user(CODEX_ENVIRONMENT), user("Fix the failing test
     ],
 )
 def test_text_that_a_program_put_into_a_message_is_removed(text: str, own: str) -> None:
-    assert own_words(text) == own
+    assert user_text(text) == own
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_text_that_a_program_put_into_a_message_is_removed(text: str, own: str) 
     ids=range(8),
 )
 def test_the_context_is_the_users_newest_questions(messages: list[Json], text: str) -> None:
-    assert asked_text(messages) == text
+    assert question_text(messages) == text
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ TITLE = "Please write a 5-10 word title for the following conversation:\n\nUser:
     ids=["topic", "title", "probe"],
 )
 def test_a_request_that_a_client_sends_for_itself_belongs_to_no_conversation(body: Json) -> None:
-    assert asks_for_itself(body)
+    assert is_client_housekeeping(body)
     assert turn_of("t", body, Options(session_id="s-1"), {}).key is None
 
 
@@ -208,4 +208,4 @@ def test_a_request_that_a_client_sends_for_itself_belongs_to_no_conversation(bod
     ids=["another title", "no bound", "a large bound", "with tools", "earlier"],
 )
 def test_a_request_that_only_resembles_housekeeping_is_the_users(body: Json) -> None:
-    assert not asks_for_itself(body)
+    assert not is_client_housekeeping(body)

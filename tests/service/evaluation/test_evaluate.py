@@ -17,7 +17,7 @@ from service.domain.arm import Arm, Price
 from service.domain.decision import Decision, LoggedRound
 from service.domain.explanation import explanation
 from service.evaluation.candidate import CandidateConfig
-from service.evaluation.evaluate import Evaluation, evaluate, why_not
+from service.evaluation.evaluate import Evaluation, evaluate, reason_against
 from service.evaluation.report import as_json, as_text
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL, World, arm, opened
 
@@ -294,7 +294,7 @@ async def test_the_report_has_every_estimate_with_its_interval(tmp_path: Path) -
 def test_knobs_that_no_log_can_evaluate_are_refused_before_reading_it(
     changes: dict[str, Any], named: str
 ) -> None:
-    reason = why_not(Knobs(), replace(Knobs(), **changes))
+    reason = reason_against(Knobs(), replace(Knobs(), **changes))
 
     assert reason is not None
     assert reason.startswith(named)
@@ -303,4 +303,7 @@ def test_knobs_that_no_log_can_evaluate_are_refused_before_reading_it(
 def test_fewer_neighbours_and_no_budget_can_be_evaluated() -> None:
     running = Knobs(budget_usd_per_request=0.01)
 
-    assert why_not(running, replace(running, max_similar_requests=50, budget_usd_per_request=None)) is None
+    assert (
+        reason_against(running, replace(running, max_similar_requests=50, budget_usd_per_request=None))
+        is None
+    )

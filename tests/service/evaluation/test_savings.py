@@ -11,9 +11,9 @@ from service.evaluation.savings import (
     MIN_SAMPLE,
     HoldoutDifference,
     Moments,
-    assumed,
+    assumed_savings,
     costs_of,
-    measured,
+    holdout_difference,
     rewards_of,
 )
 
@@ -28,7 +28,7 @@ def test_the_baseline_prices_the_same_tokens() -> None:
         cost_usd=Decimal("0.5"), prompt_tokens=2_000_000, cached_tokens=500_000, completion_tokens=1_000_000
     )
 
-    result = assumed(totals, Price(Decimal("1"), Decimal("4"), cached_input=Decimal("0.1")))
+    result = assumed_savings(totals, Price(Decimal("1"), Decimal("4"), cached_input=Decimal("0.1")))
 
     assert result.baseline_usd == Decimal("1.5") + Decimal("0.05") + Decimal("4")
     assert result.saved_usd == Decimal("5.05")
@@ -36,7 +36,7 @@ def test_the_baseline_prices_the_same_tokens() -> None:
 
 
 def test_a_free_baseline_has_no_saved_share() -> None:
-    result = assumed(TrafficTotals(cost_usd=Decimal("0.5")), Price(Decimal(1), Decimal(1)))
+    result = assumed_savings(TrafficTotals(cost_usd=Decimal("0.5")), Price(Decimal(1), Decimal(1)))
 
     assert result.saved_usd == Decimal("-0.5")
     assert result.saved_share is None
@@ -71,7 +71,7 @@ def test_dollars_are_per_finished_request_and_rewards_per_rated_one() -> None:
 
 @pytest.mark.parametrize(("routed", "held_out"), [(MIN_SAMPLE - 1, 500), (500, MIN_SAMPLE - 1), (0, 0)])
 def test_too_few_requests_on_either_side_give_no_interval(routed: int, held_out: int) -> None:
-    result = measured(moments(["0.5"] * routed), moments(["0.4"] * held_out))
+    result = holdout_difference(moments(["0.5"] * routed), moments(["0.4"] * held_out))
 
     assert result.difference is None
     assert result.reason == f"at least 30 of each are needed, got {routed} routed and {held_out} held out"
@@ -80,7 +80,7 @@ def test_too_few_requests_on_either_side_give_no_interval(routed: int, held_out:
 def test_the_least_number_of_requests_gives_an_interval() -> None:
     few = moments(["0", "1"] * (MIN_SAMPLE // 2))
 
-    result = measured(moments(["0.5", "1"] * 1_000), few)
+    result = holdout_difference(moments(["0.5", "1"] * 1_000), few)
 
     assert result.reason is None
     assert result.difference is not None
@@ -89,6 +89,6 @@ def test_the_least_number_of_requests_gives_an_interval() -> None:
 
 
 def test_samples_without_variance_give_no_interval() -> None:
-    result = measured(moments(["1"] * 40), moments(["0.123456"] * 40))
+    result = holdout_difference(moments(["1"] * 40), moments(["0.123456"] * 40))
 
     assert result == HoldoutDifference(None, "neither side varies, so no interval can be computed")

@@ -280,11 +280,11 @@ class InterruptedEvidence(FakeEvidence):
 
     newer: Feedback | None = None
 
-    async def remembered(self, pending: Pending) -> bool:
+    async def mark_remembered(self, pending: Pending) -> bool:
         newer, self.newer = self.newer, None
         if newer is not None:
             await self.learn(newer, reward_of(newer))
-        return await super().remembered(pending)
+        return await super().mark_remembered(pending)
 
 
 @pytest.mark.parametrize(("newer", "remembered"), [(0.2, [0.2]), (None, [])])

@@ -33,7 +33,7 @@ class Upstream:
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.connections: set[object] = set()
-        self.asked = asyncio.Event()
+        self.call_started = asyncio.Event()
         self._hung_up = asyncio.Event()
         self.base_url = ""
 
@@ -50,7 +50,7 @@ class Upstream:
         self.headers.append(dict(request.headers))
         self.paths.append(request.path)
         self.connections.add(request.transport)
-        self.asked.set()
+        self.call_started.set()
         try:
             return await self.by_model.get(self.bodies[-1].get("model", ""), self.script)(request)
         except (asyncio.CancelledError, ConnectionError):

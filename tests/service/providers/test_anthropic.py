@@ -325,7 +325,7 @@ async def test_a_prompt_too_long_may_fit_another_model(
     with pytest.raises(ProviderRejected) as raised:
         await call(model_client, claude(upstream), False)
 
-    assert raised.value.another_may_accept
+    assert raised.value.is_limit_of_one_model
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ async def test_json_without_a_schema_is_refused_rather_than_ignored(
     with pytest.raises(ProviderRejected, match=form["type"]) as raised:
         await model_client.complete(claude(upstream), BODY | {"response_format": form}, timeout_s=20)
 
-    assert raised.value.another_may_accept
+    assert raised.value.is_limit_of_one_model
     assert upstream.bodies == []
 
 
@@ -260,7 +260,7 @@ async def test_content_that_would_not_reach_anthropic_is_refused_rather_than_dro
     with pytest.raises(ProviderRejected, match=kind) as raised:
         await model_client.complete(claude(upstream), body, timeout_s=20)
 
-    assert raised.value.another_may_accept
+    assert raised.value.is_limit_of_one_model
     assert upstream.bodies == []
 
 
@@ -427,7 +427,7 @@ async def test_a_cancelled_request_ends_the_upstream_call(
     model_client: LiteLLMClient, upstream: Upstream, is_stream: bool
 ) -> None:
     task = asyncio.create_task(call(model_client, claude(upstream), is_stream))
-    await upstream.asked.wait()
+    await upstream.call_started.wait()
     task.cancel()
 
     await upstream.was_left()

@@ -288,7 +288,7 @@ async def test_an_answer_that_does_not_blame_the_request_is_a_broken_provider(
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "code", "another_may_accept"),
+    ("status", "error", "code", "is_limit_of_one_model"),
     [
         (404, {"message": "No endpoints found that support tool use."}, "unsupported_parameter", True),
         (
@@ -306,7 +306,7 @@ async def test_a_refusal_of_openrouters_is_no_failure_of_the_model(
     status: int,
     error: Json,
     code: str,
-    another_may_accept: bool,
+    is_limit_of_one_model: bool,
 ) -> None:
     upstream.script = refuses(status, **{"message": "no", "code": status, **error})
 
@@ -314,7 +314,7 @@ async def test_a_refusal_of_openrouters_is_no_failure_of_the_model(
         await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert (raised.value.status, raised.value.code) == (400, code)
-    assert raised.value.another_may_accept is another_may_accept
+    assert raised.value.is_limit_of_one_model is is_limit_of_one_model
 
 
 async def test_a_request_too_large_for_a_proxy_before_the_model_is_no_failure_of_the_model(
@@ -326,7 +326,7 @@ async def test_a_request_too_large_for_a_proxy_before_the_model_is_no_failure_of
         await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
     assert (raised.value.status, raised.value.code) == (413, "request_too_large")
-    assert raised.value.another_may_accept
+    assert raised.value.is_limit_of_one_model
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ async def test_a_request_cancelled_before_the_answer_ends_the_upstream_call(
         await model_client.complete(upstream.arm(), BODY, timeout_s=60)
 
     task = asyncio.create_task(ask())
-    await upstream.asked.wait()
+    await upstream.call_started.wait()
     task.cancel()
 
     await upstream.was_left()

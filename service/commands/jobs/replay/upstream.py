@@ -58,7 +58,7 @@ class RecordedUpstream:
         port: int = 0,
         faults: Mapping[str, Sequence[Fault]] | None = None,
     ) -> None:
-        self.tally = {model: ServedCounts() for model in outcomes.models}
+        self.served = {model: ServedCounts() for model in outcomes.models}
         self._outcomes = outcomes
         self._tariffs = tariffs(outcomes)
         self._rows = {_digest(prompt): row for row, prompt in enumerate(outcomes.prompts)}
@@ -128,7 +128,7 @@ class RecordedUpstream:
             return _error(400, "the body must be a JSON object with model and messages", "invalid_body")
         if model not in self._columns:
             return _error(404, f"the model `{model}` does not exist", "model_not_found")
-        counts = self.tally[model]
+        counts = self.served[model]
         counts.calls += 1
         counts.last_request = body
         self._announce()
@@ -178,7 +178,7 @@ class RecordedUpstream:
         return web.json_response({"object": "list", "data": rows})
 
     async def _show_control(self, _: web.Request) -> web.Response:
-        return web.json_response({"models": {model: asdict(counts) for model, counts in self.tally.items()}})
+        return web.json_response({"models": {model: asdict(counts) for model, counts in self.served.items()}})
 
     async def _take_control(self, request: web.Request) -> web.Response:
         try:

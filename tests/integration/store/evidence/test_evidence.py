@@ -373,7 +373,7 @@ async def test_a_remembered_decision_no_longer_waits(stores: Stores) -> None:
     decision_id = await answered(stores)
     await rate(stores, 0.5)
 
-    assert await stores.evidence.remembered(await pending_of(stores))
+    assert await stores.evidence.mark_remembered(await pending_of(stores))
 
     assert await stores.evidence.pending(10) == []
     assert await stores.evidence.pending_for(decision_id) is None
@@ -385,7 +385,7 @@ async def test_a_revision_during_remembering_still_waits(stores: Stores) -> None
     first = await pending_of(stores)
     await rate(stores, 0.75)
 
-    assert not await stores.evidence.remembered(first)
+    assert not await stores.evidence.mark_remembered(first)
 
     newer = await stores.evidence.pending_for(decision_id)
     assert newer is not None
@@ -399,9 +399,9 @@ async def test_an_older_event_applied_late_queues_the_newest_again(stores: Store
     older = await pending_of(stores)
     await rate(stores, 0.75)
     newest = await pending_of(stores)
-    assert await stores.evidence.remembered(newest)
+    assert await stores.evidence.mark_remembered(newest)
 
-    assert not await stores.evidence.remembered(older)
+    assert not await stores.evidence.mark_remembered(older)
 
     assert (await pending_of(stores)).event_id == newest.event_id
 
@@ -428,7 +428,7 @@ async def test_an_outcome_that_comes_after_the_feedback_is_remembered_too(stores
     decision = a_decision()
     await stores.journal.log_decision(decision)
     await rate(stores, 0.5)
-    await stores.evidence.remembered(await pending_of(stores))
+    await stores.evidence.mark_remembered(await pending_of(stores))
 
     await stores.journal.log_outcome(an_outcome(decision), [])
 

@@ -10,7 +10,7 @@ import uvicorn
 from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList
-from service.arms.lifecycle import line_up
+from service.arms.lifecycle import current_arms
 from service.commands.jobs.server import _uvicorn, banner
 from service.domain.arm import Price
 from service.domain.registration import ArmRegistration, ArmState
@@ -34,7 +34,7 @@ def test_the_start_up_text_shows_the_models_as_they_stand_now() -> None:
         ),
     }
     catalog = Catalog(ARMS, "medium", Breaker(FixedClock()))
-    catalog.put(line_up(ARMS, known), known)
+    catalog.put(current_arms(ARMS, known), known)
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

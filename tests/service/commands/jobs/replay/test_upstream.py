@@ -259,12 +259,12 @@ async def test_a_client_that_leaves_a_hanging_call_is_counted(
 ) -> None:
     upstream.script({"sim-a": [Fault(kind="hang", after_chunks=after_chunks)]})
     call = asyncio.create_task(post(upstream, ask(stream=True)))
-    await upstream.until(lambda: upstream.tally["sim-a"].calls == 1)
+    await upstream.until(lambda: upstream.served["sim-a"].calls == 1)
 
     call.cancel()
-    await upstream.until(lambda: upstream.tally["sim-a"].cancelled == 1)
+    await upstream.until(lambda: upstream.served["sim-a"].cancelled == 1)
 
-    assert upstream.tally["sim-a"].finished == 0
+    assert upstream.served["sim-a"].finished == 0
 
 
 async def test_a_client_that_leaves_while_waiting_is_counted(upstream: RecordedUpstream) -> None:
@@ -274,7 +274,7 @@ async def test_a_client_that_leaves_while_waiting_is_counted(upstream: RecordedU
         with pytest.raises(httpx.ReadTimeout):
             await impatient.post(f"{upstream.base_url}/chat/completions", json=ask())
 
-    await upstream.until(lambda: upstream.tally["sim-a"].cancelled == 1)
+    await upstream.until(lambda: upstream.served["sim-a"].cancelled == 1)
 
 
 async def test_control_accepts_faults_and_shows_the_counts_of_calls(upstream: RecordedUpstream) -> None:

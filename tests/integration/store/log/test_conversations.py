@@ -14,7 +14,7 @@ from service.domain.ports import ConversationStates
 from service.domain.query import Turn
 from service.errors import RequestConflict
 from service.store.connection.pool import Database
-from service.store.log.pins import PostgresConversationStates
+from service.store.log.conversations import PostgresConversationStates
 from tests.fakes_store import FakeConversationStates, FakeStore
 from tests.integration.stores import NOW, TENANT, Stores, a_decision, an_attempt, an_outcome
 
