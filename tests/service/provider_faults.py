@@ -10,11 +10,11 @@ from aiohttp import web
 from tests.service.providers.scripted import (
     Script,
     answers,
+    chunk_body,
     completion,
     drop,
     event,
     hang,
-    piece,
     refuses,
     streams,
 )
@@ -22,8 +22,8 @@ from tests.service.providers.scripted import (
 Port = Literal["refuses", "ignores"]  # how a port without a server treats a connection
 Moment = Literal["whole", "before", "after"]
 
-ROLE = event(piece(""))
-HALF = event(piece("Half an"))
+ROLE = event(chunk_body(""))
+HALF = event(chunk_body("Half an"))
 HTML = b"<html><body>Welcome to the proxy</body></html>"
 
 
@@ -129,7 +129,7 @@ FAULTS = (
     Fault(
         "empty answer",
         answers(completion("")),
-        streams(ROLE, event(piece(finish_reason="stop"))),
+        streams(ROLE, event(chunk_body(finish_reason="stop"))),
         None,
         "ProviderFellShort",
     ),

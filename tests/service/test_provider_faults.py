@@ -20,14 +20,14 @@ from service.providers.openai_compatible import OpenAICompatibleClient
 from tests.service import provider_faults
 from tests.service.provider_faults import FAULTS, Fault, Moment, Port
 from tests.service.providers import scripted
-from tests.service.providers.scripted import Upstream, answers, completion, event, piece, streams
+from tests.service.providers.scripted import Upstream, answers, chunk_body, completion, event, streams
 from tests.service.served import serving
 from tests.service.world import World, opened
 
 FAULTS_PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 HEALTHY, HEALTHY_STREAM = (
     answers(completion("All well.")),
-    streams(event(piece("All well.")), event(piece(finish_reason="stop")), b"data: [DONE]\n\n"),
+    streams(event(chunk_body("All well.")), event(chunk_body(finish_reason="stop")), b"data: [DONE]\n\n"),
 )
 
 

@@ -25,10 +25,10 @@ from tests.service.providers.scripted import (
     Script,
     Upstream,
     answers,
+    chunk_body,
     completion,
     drop,
     hang,
-    piece,
     refuses,
     streams,
 )
@@ -53,8 +53,8 @@ USAGE = {"prompt_tokens": 18, "completion_tokens": 4, "prompt_tokens_details": {
 
 
 def openai_stream(*deltas: dict[str, object], finish_reason: str = "stop") -> list[bytes]:
-    chunks = [piece(choices=[{"index": 0, "delta": d, "finish_reason": None}]) for d in deltas]
-    end = [piece(finish_reason=finish_reason), piece(choices=[], usage=USAGE)]
+    chunks = [chunk_body(choices=[{"index": 0, "delta": d, "finish_reason": None}]) for d in deltas]
+    end = [chunk_body(finish_reason=finish_reason), chunk_body(choices=[], usage=USAGE)]
     return [*(openai_event(chunk) for chunk in [*chunks, *end]), b"data: [DONE]\n\n"]
 
 
@@ -312,7 +312,7 @@ async def test_a_limit_of_every_provider_raises_what_anthropic_raises(
     ("seed", "claude", "gpt"),
     [
         (0, streams(START, then=drop), streams(*openai_stream({"content": "Hello"}))),
-        (2, streams(START, *SAID, *ENDING), streams(openai_event(piece("")), then=drop)),
+        (2, streams(START, *SAID, *ENDING), streams(openai_event(chunk_body("")), then=drop)),
     ],
     ids=["claude fails", "gpt fails"],
 )

@@ -14,7 +14,7 @@ from service.domain.basics import Json
 from service.providers.clients import ProviderClients
 from service.providers.openai_compatible import OpenAICompatibleClient
 from tests.service.providers import scripted
-from tests.service.providers.scripted import Script, Upstream, answers, completion, event, piece, streams
+from tests.service.providers.scripted import Script, Upstream, answers, chunk_body, completion, event, streams
 from tests.service.world import World, error_of, events_of, opened
 
 TWO: dict[str, Any] = {"n": 2, "model": "auto"}
@@ -82,7 +82,7 @@ async def test_when_no_model_gives_every_choice_the_client_gets_an_error(
 
 def delta(index: int, text: str, finish_reason: str | None = None) -> bytes:
     choice = {"index": index, "delta": {"content": text}, "finish_reason": finish_reason}
-    return event(piece(choices=[choice]))
+    return event(chunk_body(choices=[choice]))
 
 
 @pytest.mark.parametrize(

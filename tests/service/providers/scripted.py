@@ -122,7 +122,7 @@ def event(body: object) -> bytes:
     return b"data: " + orjson.dumps(body) + b"\n\n"
 
 
-def piece(content: str | None = None, *, finish_reason: str | None = None, **more: object) -> Json:
+def chunk_body(content: str | None = None, *, finish_reason: str | None = None, **more: object) -> Json:
     delta = {} if content is None else {"content": content}
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return {

@@ -27,12 +27,12 @@ from tests.service.providers.scripted import (
     Script,
     Upstream,
     answers,
+    chunk_body,
     collected,
     completion,
     drop,
     event,
     hang,
-    piece,
     streams,
     text_of,
 )
@@ -446,7 +446,7 @@ async def test_closing_a_stream_ends_the_upstream_call(
             upstream.arm("litellm", "gemini/gemini-3.8-flash"),
             [b"data: %s\r\n\r\n" % orjson.dumps({"candidates": [part]})],
         ),
-        "openai": (upstream.arm("litellm", "openai/some-model"), [event(piece("hi"))]),
+        "openai": (upstream.arm("litellm", "openai/some-model"), [event(chunk_body("hi"))]),
     }[model]
     upstream.script = streams(*blocks, then=hang)
     stream = model_client.stream(arm, BODY, timeout_s=60)
@@ -463,7 +463,7 @@ async def test_any_openai_style_provider_works_too(model_client: LiteLLMClient, 
 
     upstream.script = answers(completion("hi", usage=usage))
     answer = await model_client.complete(arm, BODY, timeout_s=20)
-    upstream.script = streams(event(piece("hi", finish_reason="stop")), b"data: [DONE]\n\n")
+    upstream.script = streams(event(chunk_body("hi", finish_reason="stop")), b"data: [DONE]\n\n")
     chunks = await collected(model_client.stream(arm, BODY, timeout_s=20))
 
     assert answer.usage == Usage(prompt_tokens=7, completion_tokens=2)

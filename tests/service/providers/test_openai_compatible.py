@@ -33,12 +33,12 @@ from tests.service.providers.scripted import (
     Script,
     Upstream,
     answers,
+    chunk_body,
     collected,
     completion,
     drop,
     event,
     hang,
-    piece,
     refuses,
     streams,
     text_of,
@@ -106,7 +106,7 @@ def test_every_field_of_the_official_client_is_known() -> None:
 async def test_a_stream_always_asks_for_usage(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE)
+    upstream.script = streams(event(chunk_body("hi", finish_reason="stop")), DONE)
     body = BODY | {"stream": True, "stream_options": {"include_usage": False, "include_obfuscation": False}}
 
     await collected(model_client.stream(upstream.arm(), body, timeout_s=5))
@@ -224,7 +224,7 @@ async def test_an_answer_nested_too_deeply_to_be_passed_on_is_a_broken_provider(
     with pytest.raises(ProviderBroken):
         await model_client.complete(upstream.arm(), BODY, timeout_s=5)
 
-    last = json.dumps(piece("hi", finish_reason="stop", extra=deep)).encode()
+    last = json.dumps(chunk_body("hi", finish_reason="stop", extra=deep)).encode()
     upstream.script = streams(b"data: " + last + b"\n\n", DONE)
     with pytest.raises(ProviderBroken):
         await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
@@ -461,7 +461,7 @@ async def test_a_request_cancelled_before_the_answer_ends_the_upstream_call(
 async def test_closing_a_stream_ends_the_upstream_call(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(piece("hi")), then=hang)
+    upstream.script = streams(event(chunk_body("hi")), then=hang)
     stream = model_client.stream(upstream.arm(), BODY, timeout_s=60)
 
     await anext(stream)
@@ -476,11 +476,11 @@ async def test_closing_a_stream_ends_the_upstream_call(
 async def test_a_stream_has_its_chunks_and_ends_with_usage(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    usage_chunk = piece(usage=USAGE) | {"choices": []}
+    usage_chunk = chunk_body(usage=USAGE) | {"choices": []}
     upstream.script = streams(
-        event(piece("Hel", usage=None)),
-        event(piece("lo")),
-        event(piece(finish_reason="stop")),
+        event(chunk_body("Hel", usage=None)),
+        event(chunk_body("lo")),
+        event(chunk_body(finish_reason="stop")),
         event(usage_chunk),
         DONE,
     )
@@ -498,8 +498,8 @@ async def test_usage_on_every_chunk_is_reported_once(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     upstream.script = streams(
-        event(piece("a", usage={"prompt_tokens": 9, "completion_tokens": 1})),
-        event(piece("b", finish_reason="stop", usage={"prompt_tokens": 9, "completion_tokens": 2})),
+        event(chunk_body("a", usage={"prompt_tokens": 9, "completion_tokens": 1})),
+        event(chunk_body("b", finish_reason="stop", usage={"prompt_tokens": 9, "completion_tokens": 2})),
         DONE,
     )
 
@@ -512,7 +512,7 @@ async def test_usage_on_every_chunk_is_reported_once(
 async def test_a_stream_without_usage_gets_an_estimate(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(piece("hello there", finish_reason="stop")), DONE)
+    upstream.script = streams(event(chunk_body("hello there", finish_reason="stop")), DONE)
 
     chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
@@ -524,7 +524,7 @@ async def test_a_stream_without_usage_gets_an_estimate(
 async def test_a_stream_may_end_without_done(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(piece("hi", finish_reason="stop"))[:-2])
+    upstream.script = streams(event(chunk_body("hi", finish_reason="stop"))[:-2])
 
     chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
@@ -534,7 +534,7 @@ async def test_a_stream_may_end_without_done(
 async def test_a_finished_stream_leaves_its_connection_to_the_next(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE)
+    upstream.script = streams(event(chunk_body("hi", finish_reason="stop")), DONE)
 
     for _ in range(3):
         await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
@@ -545,7 +545,7 @@ async def test_a_finished_stream_leaves_its_connection_to_the_next(
 async def test_an_upstream_that_keeps_the_connection_after_done_delays_nothing(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(piece("hi", finish_reason="stop")), DONE, then=hang)
+    upstream.script = streams(event(chunk_body("hi", finish_reason="stop")), DONE, then=hang)
 
     chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=20))
 
@@ -557,7 +557,7 @@ async def test_an_upstream_that_keeps_the_connection_after_done_delays_nothing(
 async def test_variants_of_done_end_the_stream(
     model_client: OpenAICompatibleClient, upstream: Upstream, done: bytes
 ) -> None:
-    upstream.script = streams(event(piece("hi", finish_reason="stop")), done)
+    upstream.script = streams(event(chunk_body("hi", finish_reason="stop")), done)
 
     chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
 
@@ -570,18 +570,18 @@ async def test_variants_of_done_end_the_stream(
         [],
         [DONE],
         [b": ping\n\n"],
-        [event(piece("hi"))],
-        [event(piece("hi")), DONE],
-        [event(piece("hi")), event(piece(finish_reason="stop"))[:40]],
-        [event(piece("hi")), b"data: {nonsense\n\n"],
-        [event(piece("hi")), event([1])],
+        [event(chunk_body("hi"))],
+        [event(chunk_body("hi")), DONE],
+        [event(chunk_body("hi")), event(chunk_body(finish_reason="stop"))[:40]],
+        [event(chunk_body("hi")), b"data: {nonsense\n\n"],
+        [event(chunk_body("hi")), event([1])],
         [event({"hello": "world"})],
-        [event(piece("hi")), event(piece(finish_reason="error"))],
+        [event(chunk_body("hi")), event(chunk_body(finish_reason="error"))],
         [
-            event(piece("hi")),
-            event(piece() | {"choices": [{"delta": {}, "finish_reason": {"type": "stop"}}]}),
+            event(chunk_body("hi")),
+            event(chunk_body() | {"choices": [{"delta": {}, "finish_reason": {"type": "stop"}}]}),
         ],
-        [event(piece("hi")), event({"error": {"message": "overloaded"}})],
+        [event(chunk_body("hi")), event({"error": {"message": "overloaded"}})],
     ],
 )
 async def test_a_stream_that_breaks_off_never_looks_complete(
@@ -597,7 +597,9 @@ async def test_a_choice_that_did_not_finish_makes_the_stream_incomplete(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
     second = {"index": 1, "delta": {"content": "x"}, "finish_reason": None}
-    upstream.script = streams(event(piece(choices=[second])), event(piece("hi", finish_reason="stop")), DONE)
+    upstream.script = streams(
+        event(chunk_body(choices=[second])), event(chunk_body("hi", finish_reason="stop")), DONE
+    )
 
     with pytest.raises(ProviderBroken, match="before its answer was complete"):
         await collected(model_client.stream(upstream.arm(), BODY, timeout_s=5))
@@ -606,7 +608,7 @@ async def test_a_choice_that_did_not_finish_makes_the_stream_incomplete(
 async def test_a_connection_lost_in_a_stream_is_a_broken_provider(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(piece("hi")), then=drop)
+    upstream.script = streams(event(chunk_body("hi")), then=drop)
     stream = model_client.stream(upstream.arm(), BODY, timeout_s=5)
 
     first = await anext(stream)
@@ -620,7 +622,7 @@ async def test_a_connection_lost_in_a_stream_is_a_broken_provider(
 async def test_an_answer_that_lacks_only_the_end_marker_is_whole(
     model_client: OpenAICompatibleClient, upstream: Upstream, then: Script
 ) -> None:
-    upstream.script = streams(event(piece("hi", finish_reason="stop")), then=then)
+    upstream.script = streams(event(chunk_body("hi", finish_reason="stop")), then=then)
 
     chunks = await collected(model_client.stream(upstream.arm(), BODY, timeout_s=1))
 
@@ -641,7 +643,7 @@ async def test_a_connection_lost_before_every_choice_has_ended_is_a_broken_provi
     model_client: OpenAICompatibleClient, upstream: Upstream, choices: list[Json]
 ) -> None:
     upstream.script = streams(
-        event(piece(choices=choices)), event(piece("hi", finish_reason="stop")), then=drop
+        event(chunk_body(choices=choices)), event(chunk_body("hi", finish_reason="stop")), then=drop
     )
 
     with pytest.raises(ProviderBroken, match="connection"):
@@ -651,7 +653,7 @@ async def test_a_connection_lost_before_every_choice_has_ended_is_a_broken_provi
 async def test_comments_do_not_keep_a_silent_stream_alive(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(piece("hi")), b": ping\n\n", then=hang)
+    upstream.script = streams(event(chunk_body("hi")), b": ping\n\n", then=hang)
     stream = model_client.stream(upstream.arm(), BODY, timeout_s=1.0)
 
     await anext(stream)

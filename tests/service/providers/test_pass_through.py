@@ -18,9 +18,9 @@ from tests.service.providers.scripted import (
     SECRETS,
     Upstream,
     answers,
+    chunk_body,
     completion,
     event,
-    piece,
     streams,
 )
 from tests.service.providers.scripted import serving as serving_upstream
@@ -47,7 +47,7 @@ async def world(tmp_path: Path, upstream: Upstream) -> AsyncIterator[World]:
 
 
 def choice(index: int, finish_reason: str | None = None, **delta: object) -> Json:
-    return piece(choices=[{"index": index, "delta": delta, "finish_reason": finish_reason}])
+    return chunk_body(choices=[{"index": index, "delta": delta, "finish_reason": finish_reason}])
 
 
 async def test_a_completion_keeps_every_field_of_its_model(world: World, upstream: Upstream) -> None:
@@ -81,7 +81,7 @@ async def test_a_stream_keeps_the_chunks_of_every_choice_and_call(world: World, 
         choice(1, "tool_calls"),
         choice(0, "stop"),
     ]
-    upstream.script = streams(*map(event, [*sent, piece(choices=[], usage=USAGE)]), b"data: [DONE]\n\n")
+    upstream.script = streams(*map(event, [*sent, chunk_body(choices=[], usage=USAGE)]), b"data: [DONE]\n\n")
 
     events = events_of(await world.ask(stream=True, n=2))
 
