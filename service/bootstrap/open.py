@@ -23,7 +23,6 @@ from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import Memory, ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory
-from service.memory.qdrant import QdrantMemory
 from service.parts import Parts
 from service.providers.clients import ProviderClients, build_provider_clients
 from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
@@ -265,6 +264,8 @@ async def open_memory(
             max_points_per_arm=settings.memory_points_per_arm,
         )
     else:
+        from service.memory.qdrant import QdrantMemory  # half of the import time is that of its client
+
         key = settings.qdrant_api_key
         memory = await QdrantMemory.connect(
             settings.qdrant_url,
