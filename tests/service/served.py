@@ -9,14 +9,13 @@ from socket import socket
 
 import uvicorn
 
-from service.app import create_app
-from tests.service.world import World
+from tests.service.world import World, application
 
 
 @asynccontextmanager
 async def serving(world: World) -> AsyncIterator[int]:
     """Serve on a free port of this machine."""
-    app = create_app(world.parts.settings, {}, world.parts)
+    app = application(world.parts.settings, world.parts)
     config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False)
     server = StartedServer(config)
     running = asyncio.create_task(server.serve())

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import orjson
+from fastapi import FastAPI
+from starlette.datastructures import State
 
 from service.app import create_app
 from service.arms.configured import ArmList
@@ -111,6 +115,23 @@ class World:
         return {c["model"]: c["probability"] for c in response.json()["candidates"]}
 
 
+def application(settings: Settings, parts: Parts) -> FastAPI:
+    """The application around these parts.
+
+    FastAPI prepares each route at its first request, which takes longer than most tests: the routes are
+    shared by all applications. State and middleware are each application's own.
+    """
+    app = copy(_prepared(settings.cors_origins))
+    app.state = State({"parts": parts})
+    return app
+
+
+@cache
+def _prepared(origins: tuple[str, ...]) -> FastAPI:
+    """The origins are all that an application built around parts takes from the settings."""
+    return create_app(Settings(cors_origins=origins), {})
+
+
 @asynccontextmanager
 async def opened(
     folder: Path,
@@ -158,7 +179,7 @@ async def opened(
         rng=np.random.default_rng(0),
         clock=clock,
     )
-    app = create_app(settings, {}, parts)
+    app = application(settings, parts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
     await journal.start()
     await arm_registry.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
