@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import asyncpg
 import httpx
@@ -24,6 +25,15 @@ from service.store.connection.embedded import EmbeddedPostgres
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 30.0
 POLL_S = 0.02
+
+
+class _Plain(TypedDict):
+    verify: bool
+    timeout: float
+
+
+# Over plain HTTP there is nothing to verify, and to load certificates takes longer than most answers.
+PLAIN: _Plain = {"verify": False, "timeout": PATIENCE_S}
 
 
 @dataclass
@@ -130,16 +140,16 @@ class RunningRouter:
 
     def get(self, path: str) -> Json:
         """Get a JSON answer, on a new connection."""
-        answer: Json = httpx.get(self.url + path, timeout=PATIENCE_S).raise_for_status().json()
+        answer: Json = httpx.get(self.url + path, **PLAIN).raise_for_status().json()
         return answer
 
     def post(self, path: str, body: object) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=PATIENCE_S)
+        return httpx.post(self.url + path, json=body, **PLAIN)
 
     def ask(self, request_id: str, prompt: str, **options: object) -> httpx.Response:
         body = {"messages": [{"role": "user", "content": prompt}], **options}
         headers = {"X-Request-ID": request_id}
-        return httpx.post(f"{self.url}/chat/completions", json=body, headers=headers, timeout=PATIENCE_S)
+        return httpx.post(f"{self.url}/chat/completions", json=body, headers=headers, **PLAIN)
 
     def rate(self, request_id: str, score: float) -> httpx.Response:
         return self.post("/feedback", {"request_id": request_id, "score": score})
@@ -182,7 +192,7 @@ class RunningRouter:
         assert self.process is not None
         assert self.process.poll() is None, f"the router ended: {self.stderr}"
         with suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/ready", timeout=PATIENCE_S).status_code == 200
+            return httpx.get(f"{self.url}/ready", **PLAIN).status_code == 200
         return False
 
     def _command(self, *arguments: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 
 from service.domain.basics import Json
-from tests.e2e.running import PATIENCE_S, RunningRouter
+from tests.e2e.running import PLAIN, RunningRouter
 from tests.e2e.test_learning import CLEAN
 
 Serve = Callable[..., RunningRouter]
@@ -39,7 +39,7 @@ def _turn(router: RunningRouter, messages: list[Json], i: int) -> str:
         f"{router.url}/v1/chat/completions",
         json={"messages": messages},
         headers={"X-Request-ID": f"turn-{i}", "X-Router-Session-Id": "s-1"},
-        timeout=PATIENCE_S,
+        **PLAIN,
     ).raise_for_status()
     messages.append(answer.json()["choices"][0]["message"])
     return answer.headers["x-router-model"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 
 from service.domain.basics import Json
-from tests.e2e.running import PATIENCE_S, RunningRouter, eventually
+from tests.e2e.running import PLAIN, RunningRouter, eventually
 from tests.integration.postgres_server import PostgresServer
 
 Serve = Callable[..., RunningRouter]
@@ -64,7 +64,7 @@ def within_a_second(condition: Callable[[], object]) -> None:
 
 def admin(router: RunningRouter, method: str, path: str, body: Json | None = None) -> httpx.Response:
     url = f"{router.url}/admin/models{path}"
-    return httpx.request(method, url, json=body, headers=HEADERS, timeout=PATIENCE_S)
+    return httpx.request(method, url, json=body, headers=HEADERS, **PLAIN)
 
 
 def listed(router: RunningRouter) -> dict[str, Json]:

@@ -39,7 +39,7 @@ class PostgresServer:
         return f"postgresql://postgres@/postgres?host={self.directory}"
 
     def create(self) -> None:
-        options = ["-U", "postgres", "--encoding=UTF8", "--no-locale", "--auth=trust"]
+        options = ["-U", "postgres", "--encoding=UTF8", "--no-locale", "--auth=trust", "--no-sync"]
         self._run("initdb", "-D", str(self._data), *options)
 
     def start(self) -> None:
