@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from service.domain.basics import Json
 from service.store.connection.embedded import EmbeddedPostgres
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -206,13 +206,6 @@ class RunningRouter:
             "PORT": str(self.port),
             **self.environ,
         }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def eventually(condition: Callable[[], object], within_s: float = PATIENCE_S) -> None:

