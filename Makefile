@@ -24,9 +24,10 @@ demo: setup
 	@$(BIN)/router demo
 
 # What the Node clients need is fetched where there is npm; their tests say so where there is not.
+# In the order of the folders the end-to-end tests, which take longest, come early.
 NODE_CLIENTS := tests/clients/node/node_modules
 test: setup $(if $(shell command -v npm),$(NODE_CLIENTS)/installed)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff format --check .
