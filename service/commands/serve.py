@@ -13,7 +13,7 @@ def serve(
     workers: Annotated[int, typer.Option(help="Number of processes; more than one needs QDRANT_URL.")] = 1,
 ) -> None:
     """Run the service."""
-    settings, environ = read_settings()  # first: importing the service takes a second, and settings may be wrong
+    settings, environ = read_settings()  # before the slow import: the settings may be wrong
     from service.commands.jobs.server import serve
 
     serve(settings, environ, workers=workers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+import pytest_asyncio
 
 from bandit.knobs import Knobs
 from service.domain.arm import Arm, Price
@@ -78,6 +79,22 @@ async def judged(rounds: Sequence[LoggedRound], candidate: CandidateConfig) -> E
     return await evaluate(stream(), candidate, rounds[0].decided_at, rounds[-1].decided_at)
 
 
+@dataclass(frozen=True)
+class Log:
+    """What a world logged, and the configuration that it ran on. Tests share it, and only read it."""
+
+    rounds: tuple[LoggedRound, ...]
+    running: CandidateConfig
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    """The log of N requests on the default knobs."""
+    async with opened(tmp_path_factory.mktemp("log")) as world:
+        await use(world)
+        return Log(tuple(rounds_of(world)), candidate_of(world))
+
+
 @pytest.mark.parametrize(
     "knobs",
     [
@@ -122,15 +139,12 @@ async def test_without_the_budget_arms_that_it_barred_have_no_support(tmp_path: 
     assert all(unpaced.target.min() > 0 for _, unpaced in rounds)
 
 
-async def test_the_estimate_of_the_running_knobs_is_the_plain_mean(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await use(world)
-        rounds = rounds_of(world)
-        evaluation = await judged(rounds, candidate_of(world))
+async def test_the_estimate_of_the_running_knobs_is_the_plain_mean(log: Log) -> None:
+    evaluation = await judged(log.rounds, log.running)
 
     assert evaluation.refusal is None
     for name, measured in evaluation.measures.items():
-        mean = np.mean([getattr(logged, name) for logged in rounds])
+        mean = np.mean([getattr(logged, name) for logged in log.rounds])
         assert measured.effective_n == pytest.approx(N)
         for by in ("ips", "snips"):
             assert measured.by[by].candidate.value == pytest.approx(mean, rel=1e-12)
@@ -201,10 +215,8 @@ async def test_an_arm_that_was_free_costs_a_usual_answer_at_the_candidates_price
     assert evaluation.measures["cost_usd"].logged.value > np.mean([logged.cost_usd for logged in rounds])
 
 
-async def test_an_arm_that_never_existed_is_refused_by_name(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await use(world)
-        evaluation = await judged(rounds_of(world), candidate_of(world, [*ARMS, arm("huge", "9")]))
+async def test_an_arm_that_never_existed_is_refused_by_name(log: Log) -> None:
+    evaluation = await judged(log.rounds, replace(log.running, arms=(*ARMS, arm("huge", "9"))))
 
     assert evaluation.refusal is not None
     assert f"huge did not exist yet in {N} decisions" in evaluation.refusal
@@ -222,10 +234,10 @@ async def test_before_a_model_was_added_at_runtime_the_candidate_does_without_it
         assert judged_round.target.tolist() == judged_round.logged.tolist()
 
 
-async def test_choices_without_support_in_the_log_are_refused(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await use(world)
-        evaluation = await judged(rounds_of(world), candidate_of(world, exploration_rate=0.5))
+async def test_choices_without_support_in_the_log_are_refused(log: Log) -> None:
+    evaluation = await judged(
+        log.rounds, replace(log.running, knobs=replace(log.running.knobs, exploration_rate=0.5))
+    )
 
     assert evaluation.refusal is not None
     assert "never made in the log" in evaluation.refusal
@@ -241,25 +253,21 @@ async def test_too_few_decisions_are_refused(tmp_path: Path) -> None:
     assert "20 decisions are worth 20 of the candidate's own; 200 are needed" in evaluation.refusal
 
 
-async def test_decisions_of_an_early_version_are_counted_and_left_out(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await use(world)
-        rounds = rounds_of(world)
-        early = replace(rounds[0], explanation={**rounds[0].explanation, "candidates": [{"arm_id": "small"}]})
-        evaluation = await judged([early, *rounds], candidate_of(world))
+async def test_decisions_of_an_early_version_are_counted_and_left_out(log: Log) -> None:
+    early = replace(
+        log.rounds[0], explanation={**log.rounds[0].explanation, "candidates": [{"arm_id": "small"}]}
+    )
+    evaluation = await judged([early, *log.rounds], log.running)
 
     assert (evaluation.n_rounds, evaluation.n_incomplete) == (N + 1, 1)
     assert evaluation.measures["reward"].n == N
 
 
-async def test_rounds_without_a_score_count_for_dollars_and_seconds(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await use(world)
-        rounds = [
-            replace(logged, reward=None if i < 20 else logged.reward)
-            for i, logged in enumerate(rounds_of(world))
-        ]
-        evaluation = await judged(rounds, candidate_of(world))
+async def test_rounds_without_a_score_count_for_dollars_and_seconds(log: Log) -> None:
+    rounds = [
+        replace(logged, reward=None if i < 20 else logged.reward) for i, logged in enumerate(log.rounds)
+    ]
+    evaluation = await judged(rounds, log.running)
 
     assert {name: measured.n for name, measured in evaluation.measures.items()} == {
         "reward": N - 20,
@@ -268,10 +276,8 @@ async def test_rounds_without_a_score_count_for_dollars_and_seconds(tmp_path: Pa
     }
 
 
-async def test_the_report_has_every_estimate_with_its_interval(tmp_path: Path) -> None:
-    async with opened(tmp_path) as world:
-        await use(world)
-        evaluation = await judged(rounds_of(world), candidate_of(world))
+async def test_the_report_has_every_estimate_with_its_interval(log: Log) -> None:
+    evaluation = await judged(log.rounds, log.running)
 
     report = orjson.loads(as_json(evaluation))
     for measure in ("reward", "cost_usd", "latency_s"):
