@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-PIP_INSTALL := pip install --quiet --disable-pip-version-check
+# Python compiles each module at its first import, which is less work than compiling all of them here.
+PIP_INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: setup serve demo test check check-clients check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality
 
