@@ -50,6 +50,7 @@ async def test_twenty_kills_under_load_lose_nothing_that_was_acknowledged(
                     asyncio.create_task(_call(f"{kill}-{i}", client, plain, outcomes, rng, acknowledged))
                     for i in range(N_CLIENTS)
                 ]
+                await asyncio.to_thread(_rated, acknowledged, len(acknowledged.feedbacks) + kill % 4)
                 await asyncio.sleep(rng.uniform(0.0, 0.4))  # the test kills at a random moment
                 router.kill()
                 await asyncio.gather(*clients)
@@ -109,6 +110,10 @@ async def _ask(client: AsyncOpenAI, request_id: str, prompt: str, *, is_stream: 
     async for chunk in stream:
         finished = finished or any(choice.finish_reason for choice in chunk.choices)
     assert finished
+
+
+def _rated(acknowledged: Acknowledged, n_feedbacks: int) -> None:
+    eventually(lambda: len(acknowledged.feedbacks) >= n_feedbacks)
 
 
 def _caught_up(router: RunningRouter) -> None:
