@@ -191,17 +191,18 @@ def test_a_killed_server_is_restarted(postgres: EmbeddedPostgres) -> None:
 
 
 async def test_a_temporary_folder_of_a_killed_process_is_removed_at_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left, used = tmp_path / "llm-router-passing-left", tmp_path / "llm-router-passing-used"
-    (tmp_path / "llm-router-passing-begun").mkdir()
+    folder = tmp_path_factory.mktemp("t")  # a short name: the path of a socket is limited
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    left, used = folder / "llm-router-passing-left", folder / "llm-router-passing-used"
+    (folder / "llm-router-passing-begun").mkdir()
     killed, other = Holder(left), Holder(used)
     killed.kill()
 
     async with AsyncExitStack() as stack:
         own = await opening._data_dir(Settings(enable_persistence=False), stack)
-        folders = {entry.name.removeprefix("llm-router-passing-") for entry in os.scandir(tmp_path)}
+        folders = {entry.name.removeprefix("llm-router-passing-") for entry in os.scandir(folder)}
 
     assert folders == {"used", "begun", own.name.removeprefix("llm-router-passing-")}
     with pytest.raises(FileNotFoundError):
