@@ -21,11 +21,18 @@ class ModelName(NamedTuple):
 
 
 def read_settings() -> tuple[Settings, dict[str, str]]:
-    """The settings, and the environment that they were read from. Raises StartupError."""
+    """The settings, and the environment that they were read from; logs are set up by them.
+
+    Logs go to standard error, so that a report on standard output stays alone. Raises StartupError.
+    """
     from service.settings.load import config_path, load_settings, process_environment
 
     environ = process_environment()
-    return load_settings(config_path(environ), environ), environ
+    settings = load_settings(config_path(environ), environ)
+    from service.telemetry import set_up_logs  # after the settings, whose faults are then shown at once
+
+    set_up_logs(settings.log_level, settings.log_format)
+    return settings, environ
 
 
 def parse_time(text: str) -> datetime:

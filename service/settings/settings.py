@@ -263,7 +263,7 @@ class Settings(FrozenSettings):
         taken = {name for name in names if names.count(name) > 1} | (AUTO & set(names))
         if taken:
             raise ValueError(
-                f"models: ids and aliases must be unique and not `auto`, got {sorted(taken)} twice"
+                f"models: ids and aliases must be unique and not `auto`, got {sorted(taken)}"
             )
         return self
 

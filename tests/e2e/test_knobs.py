@@ -40,6 +40,17 @@ def test_each_request_is_a_line_of_json_or_text(
     assert not is_json or json.loads(line)["event"] == "answered"
 
 
+def test_a_command_reports_on_standard_output_and_logs_on_standard_error(new_router: NewRouter) -> None:
+    router = new_router(log_format="json")
+
+    migrated = router.run("migrate", "--json")
+
+    applied = json.loads(migrated.stdout)["applied"]
+    logged = [json.loads(line) for line in migrated.stderr.splitlines()]
+    assert applied
+    assert [line["migration"] for line in logged if line["event"] == "migrated"] == applied
+
+
 def test_lines_below_the_log_level_are_not_shown(new_router: NewRouter) -> None:
     router = new_router(log_level="warning", enable_persistence="false")
     router.start()

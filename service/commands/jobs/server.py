@@ -49,7 +49,6 @@ def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> No
     Raises:
         StartupError: something is missing or misconfigured, in one line.
     """
-    set_up_logs(settings.log_level, settings.log_format)
     if workers < 1:
         raise StartupError(f"--workers must be at least 1, got {workers}")
     if workers > 1:
