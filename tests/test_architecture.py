@@ -70,6 +70,7 @@ LAZY = {
     "onnxruntime",
     "openai",
     "pyarrow",
+    "qdrant_client",
 }
 
 
