@@ -262,9 +262,7 @@ class Settings(FrozenSettings):
         names = [name for m in self.models for name in (m.id, *m.aliases)]
         taken = {name for name in names if names.count(name) > 1} | (AUTO & set(names))
         if taken:
-            raise ValueError(
-                f"models: ids and aliases must be unique and not `auto`, got {sorted(taken)}"
-            )
+            raise ValueError(f"models: ids and aliases must be unique and not `auto`, got {sorted(taken)}")
         return self
 
     @model_validator(mode="after")

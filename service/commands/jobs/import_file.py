@@ -66,9 +66,9 @@ async def import_file(
     dry_run: bool,
     progress: Progress,
 ) -> Imported:
-    """Check every row of a file, then write all of them. Doing so again changes nothing.
+    """Check every row of a file, then write all of them. A second import changes nothing.
 
-    The memory is brought up to date by a running service within seconds, else by the next.
+    A running service updates the memory within seconds; otherwise the next one to start does.
 
     Args:
         same_as: the id or alias of an arm for each name of a model in the file.
@@ -76,7 +76,7 @@ async def import_file(
 
     Raises:
         StartupError: a row breaks a rule, `same_as` names no arm, or something cannot be opened.
-        StoreUnavailable: PostgreSQL went away; import the file again.
+        StoreUnavailable: PostgreSQL stopped answering; import the file again.
     """
     if not settings.enable_persistence and settings.database_url is None:
         raise StartupError("ENABLE_PERSISTENCE is false: imported rows would not be kept")
@@ -103,11 +103,11 @@ async def import_file(
             return Imported(
                 found, await _add_all(importer, read_rows(file, started_at), by_name, found, progress)
             )
-        except ExceptionGroup as errors:  # the workers fail alike
-            raise _told(errors.exceptions[0]) from errors
+        except ExceptionGroup as errors:  # the workers fail for the same reason
+            raise _startup_error(errors.exceptions[0]) from errors
 
 
-def _told(error: Exception) -> Exception:
+def _startup_error(error: Exception) -> Exception:
     return StartupError(f"the encoder failed: {error}") if isinstance(error, EncoderError) else error
 
 

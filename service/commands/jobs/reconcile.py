@@ -25,14 +25,14 @@ from service.store.evidence.rebuild import enqueue, evidence_differences, experi
 from service.store.log.journal import PostgresJournal
 
 BATCH = 500
-SAME_COSINE = 0.9999  # the index normalises vectors once more
+SAME_COSINE = 0.9999  # the index normalises vectors again
 
 Experiences = dict[UUID, Experience]
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How much differed from PostgreSQL when it began, and when it ended."""
+    """How many rows and points differed from PostgreSQL before and after."""
 
     n_experiences: int
     evidence_before: int
@@ -54,9 +54,9 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class MemoryDifferences:
-    """What the memory lacks or has otherwise, and what it should not have."""
+    """The decisions that the memory lacks or holds with other values, and those that it should not hold."""
 
-    n_due: int  # decisions it should have
+    n_due: int  # decisions that the memory should hold
     to_remember: list[UUID]
     to_forget: list[UUID]
 
@@ -69,7 +69,7 @@ async def rebuild(settings: Settings, *, check_only: bool) -> Rebuilt:
 
     Raises:
         StartupError: a store cannot be opened; the embedded memory belongs to a running service.
-        StoreUnavailable, MemoryUnavailable: a store went away meanwhile.
+        StoreUnavailable, MemoryUnavailable: a store stopped answering.
     """
     async with AsyncExitStack() as stack:
         database = await open_database(settings, settings.data_dir, stack, no_progress)
@@ -84,17 +84,17 @@ async def rebuild(settings: Settings, *, check_only: bool) -> Rebuilt:
 async def reconcile(
     database: Database, memory: Memory, encoder: str, points_per_arm: int, *, check_only: bool
 ) -> Rebuilt:
-    """Compare evidence and memory with what PostgreSQL's events say, and put right what differs.
+    """Compare evidence and memory with the events in PostgreSQL, and repair what differs.
 
-    Others may learn meanwhile.
+    Other processes may learn at the same time.
 
     Args:
-        encoder: whose vectors the memory holds.
-        points_per_arm: how many points of an arm and tenant the memory keeps.
+        encoder: name of the encoder whose vectors the memory holds.
+        points_per_arm: most points that the memory keeps for each arm and tenant.
         check_only: change nothing.
 
     Raises:
-        StoreUnavailable, MemoryUnavailable: a store went away meanwhile.
+        StoreUnavailable, MemoryUnavailable: a store stopped answering.
     """
 
     async def memory_differences() -> MemoryDifferences:
@@ -103,10 +103,10 @@ async def reconcile(
 
     found = await memory_differences()
     evidence_before = len(await evidence_differences(database))
-    if evidence_before and not check_only:  # learners wait for it
+    if evidence_before and not check_only:  # learning waits for it
         await rebuild_evidence(database)
     if not check_only:
-        await _mend(database, memory, encoder, found)
+        await _repair(database, memory, encoder, found)
     left = found if check_only else await memory_differences()
     return Rebuilt(
         n_experiences=left.n_due,
@@ -118,7 +118,7 @@ async def reconcile(
 
 
 async def _newest(experiences: AsyncIterator[Experience], per_arm: int) -> Experiences:
-    """What pruning leaves: the newest of every arm and tenant. Holds no more than these at any time."""
+    """The newest experiences of every arm and tenant, as pruning keeps them; no more are held at once."""
     newest: Experiences = {}
     by_age: defaultdict[tuple[str, str], list[tuple[datetime, UUID]]] = defaultdict(list)
     async for experience in experiences:
@@ -131,18 +131,20 @@ async def _newest(experiences: AsyncIterator[Experience], per_arm: int) -> Exper
     return newest
 
 
-def _differences(due: Experiences, held: Experiences) -> MemoryDifferences:
+def _differences(due: Experiences, stored: Experiences) -> MemoryDifferences:
     return MemoryDifferences(
         n_due=len(due),
-        to_remember=[i for i, experience in due.items() if i not in held or not _same(experience, held[i])],
-        to_forget=[decision_id for decision_id in held if decision_id not in due],
+        to_remember=[
+            i for i, experience in due.items() if i not in stored or not _same(experience, stored[i])
+        ],
+        to_forget=[decision_id for decision_id in stored if decision_id not in due],
     )
 
 
-async def _mend(database: Database, memory: Memory, encoder: str, differences: MemoryDifferences) -> None:
-    """Settle every decision that differed, by what PostgreSQL says of it now: it may know more since.
+async def _repair(database: Database, memory: Memory, encoder: str, differences: MemoryDifferences) -> None:
+    """Bring every decision that differed to its state in PostgreSQL, which may have changed since.
 
-    Those to forget first: they would push others over the cap.
+    Decisions to forget come first: they would push others over the cap.
     """
     learner = Learner(PostgresEvidence(database), memory, PostgresJournal(database), encoder)
     decision_ids = [*differences.to_forget, *differences.to_remember]
@@ -157,7 +159,9 @@ async def _mend(database: Database, memory: Memory, encoder: str, differences: M
 
 
 def _same(one: Experience, other: Experience) -> bool:
-    nowhere: Vector = np.zeros(0, dtype=np.float32)  # one object, so that comparing it is comparing nothing
+    nowhere: Vector = np.zeros(
+        0, dtype=np.float32
+    )  # the same object on both sides, so that contexts are not compared here
     if replace(one, context=nowhere) != replace(other, context=nowhere):
         return False
     lengths = float(np.linalg.norm(one.context) * np.linalg.norm(other.context))

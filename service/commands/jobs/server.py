@@ -80,13 +80,13 @@ async def _serve_alone(
 
 
 async def _try_out(settings: Settings, environ: Mapping[str, str]) -> Catalog:
-    """Open what every worker will open: whatever stops them stops here, told once. Returns their arms."""
+    """Open everything that a worker opens, so that an error is reported once. Returns the workers' arms."""
     async with open_parts(settings, environ) as parts:
         return parts.catalog
 
 
 def worker_app() -> FastAPI:
-    """The application of one of several worker processes, which read the settings anew."""
+    """The application of one of several worker processes, which read the settings themselves."""
     environ = process_environment()
     settings = load_settings(config_path(environ), environ)
     set_up_logs(settings.log_level, settings.log_format)
@@ -94,12 +94,12 @@ def worker_app() -> FastAPI:
 
 
 def say(text: str) -> None:
-    """Tell the operator something at the start."""
+    """Print a line for the operator at the start."""
     print(text, flush=True)  # noqa: T201
 
 
 def banner(settings: Settings, arms: ArmList, catalog: Catalog, listener: socket.socket) -> str:
-    """Where it listens, which models it uses as they stand now, where data is kept."""
+    """The start-up text: the address, the models with their prices and states, and where data is kept."""
     port = listener.getsockname()[1]
     lines = [f"LLM Router on http://{settings.host}:{port}  (API documentation at /docs)"]
     if arms.is_simulated:
@@ -121,14 +121,14 @@ def _line_of(arm: Arm, catalog: Catalog) -> str:
     price = f"${arm.price.input:f} in, ${arm.price.output:f} out per million tokens"
     if not (arm.price.input or arm.price.output):
         price = "price not known, counted as $0"
-    said = ["default"] if arm.arm_id == catalog.default_arm_id else []
-    said += [state] if (state := catalog.state(arm)) != "active" else []
-    return f"  {arm.arm_id}  {price}" + (f"  ({', '.join(said)})" if said else "")
+    notes = ["default"] if arm.arm_id == catalog.default_arm_id else []
+    notes += [state] if (state := catalog.state(arm)) != "active" else []
+    return f"  {arm.arm_id}  {price}" + (f"  ({', '.join(notes)})" if notes else "")
 
 
 @contextmanager
 def _interrupted_by_signals() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does: as an exception, so that what was opened is closed."""
+    """Treat SIGTERM as Ctrl-C: an exception, so that everything open is closed."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -143,7 +143,7 @@ def _interrupted_by_signals() -> Iterator[None]:
 
 @contextmanager
 def _bound(settings: Settings) -> Iterator[socket.socket]:
-    """The address, taken before anything slow is done; nobody can connect until the server listens."""
+    """Bind the address before anything slow is done; clients can connect once the server listens."""
     host = settings.host.strip("[]")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     with listener:
@@ -159,9 +159,9 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 @contextmanager
 def _prepared(settings: Settings) -> Iterator[None]:
-    """Build what must be built once, showing progress, and keep the embedded PostgreSQL up meanwhile.
+    """Build the encoder and start the embedded PostgreSQL, with progress, before any worker starts.
 
-    Worker processes attach to what is there already; the server stops when the last one has left.
+    Worker processes attach to the running PostgreSQL; it stops when the last process has left.
     """
 
     def progress(message: str) -> None:
@@ -191,7 +191,7 @@ def _require_shared_stores(settings: Settings) -> None:
             "--workers above 1 needs QDRANT_URL: the embedded Qdrant engine belongs to a single process"
         )
     if not settings.enable_persistence:
-        raise StartupError("--workers above 1 needs ENABLE_PERSISTENCE: workers share what is learned")
+        raise StartupError("--workers above 1 needs ENABLE_PERSISTENCE: workers share the evidence")
 
 
 def _uvicorn(settings: Settings) -> _Uvicorn:
