@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -169,6 +170,16 @@ class RunningRouter:
         with suppress(FileNotFoundError, IndexError):
             return int((self.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
         return None
+
+    @contextmanager
+    def without_postgres(self) -> Iterator[None]:
+        """Kill the embedded server; the router cannot start it again until this ends."""
+        pid = self.postgres_pid()
+        assert pid is not None
+        with (self.data_dir / "postgres.start.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.kill(pid, signal.SIGKILL)
+            yield
 
     def fetch(self, sql: str) -> int:
         """Fetch a number from the embedded PostgreSQL; 0 if the query returns none."""
