@@ -24,6 +24,7 @@ class Usage:
     reasoning_tokens: int = 0
     estimated: bool = False  # True: the provider reported none; the counts are bytes / 4
     cache_write_tokens: int = 0
+    stated_cost_usd: Decimal | None = None  # what the provider says that the call cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ outside `input_tokens`. `Usage` counts as OpenAI does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from service.domain.answer import Usage
 from service.domain.arm import Price
 from service.domain.basics import Json
+from service.domain.stated_cost import stated_cost_usd
 
 BYTES_PER_TOKEN = 4
 _MAX_TOKENS = 2**31 - 1  # more is a provider's mistake, and exceeds the journal's integers
@@ -24,7 +26,9 @@ def usage_from(reported: object) -> Usage | None:
         return None
     is_anthropic = "input_tokens" in reported or "output_tokens" in reported
     usage = _anthropic(reported) if is_anthropic else _openai(reported)
-    return usage if usage.prompt_tokens or usage.completion_tokens else None
+    if not (usage.prompt_tokens or usage.completion_tokens):
+        return None
+    return replace(usage, stated_cost_usd=stated_cost_usd(reported))
 
 
 def _openai(counts: Mapping[str, Any]) -> Usage:
@@ -101,7 +105,8 @@ def text_bytes(value: object) -> int:
 
 
 def reported(usage: Usage) -> Json:
-    """The usage as an OpenAI usage object."""
+    """The usage as an OpenAI usage object, with the cost that the provider stated, as OpenRouter names it."""
+    cost = {} if usage.stated_cost_usd is None else {"cost": float(usage.stated_cost_usd)}
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -111,6 +116,7 @@ def reported(usage: Usage) -> Json:
             "cache_write_tokens": usage.cache_write_tokens,
         },
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        **cost,
     }
 
 

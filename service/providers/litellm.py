@@ -147,8 +147,9 @@ class LiteLLMClient:
             raise ProviderBroken(f"{arm.model} stopped streaming before its answer was complete")
         if "usage" not in chunk:
             return chunk
+        chunk["usage"].pop("cost", None)  # LiteLLM's own estimate, which no provider stated
         usage = usage_from(chunk["usage"])
-        # To this chunk LiteLLM adds an empty delta, after the choice has finished, and its own dollars.
+        # To this chunk LiteLLM adds an empty delta, after the choice has finished.
         return chunk | {"choices": [], "usage": None if usage is None else reported(usage)}
 
     def _arguments(self, litellm: ModuleType, arm: Arm, body: Json, timeout_s: float) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def an_attempt(decision: Decision, position: int = 0, **changes: object) -> Atte
         started_at=NOW,
         latency_s=1.25,
         ttft_s=0.25,
-        usage=Usage(10, 2, 5, 1, cache_write_tokens=3),
+        usage=Usage(10, 2, 5, 1, cache_write_tokens=3, stated_cost_usd=Decimal("0.000123456")),
         cost_usd=Decimal("0.000123456"),
         finish_reason="stop",
     )
@@ -136,7 +136,7 @@ def an_outcome(decision: Decision, *, after_s: float = 2.0, **changes: object) -
         latency_s=1.25,
         ttft_s=0.25,
         overhead_s=0.01,
-        usage=Usage(10, 2, 5, 1, cache_write_tokens=3),
+        usage=Usage(10, 2, 5, 1, cache_write_tokens=3, stated_cost_usd=Decimal("0.000123456")),
         cost_usd=Decimal("0.000123456"),
         call_cost_usd=Decimal("0.000123456"),
         finish_reason="stop",

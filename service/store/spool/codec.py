@@ -151,10 +151,15 @@ def _attempt(data: Json) -> Attempt:
             "attempt_id": UUID(data["attempt_id"]),
             "decision_id": UUID(data["decision_id"]),
             "started_at": datetime.fromisoformat(data["started_at"]),
-            "usage": Usage(**data["usage"]),
+            "usage": _usage(data["usage"]),
             "cost_usd": Decimal(data["cost_usd"]),
         }
     )
+
+
+def _usage(data: Json) -> Usage:
+    stated = data.get("stated_cost_usd")
+    return Usage(**{**data, "stated_cost_usd": None if stated is None else Decimal(stated)})
 
 
 def _outcome(data: Json) -> Outcome:
@@ -164,7 +169,7 @@ def _outcome(data: Json) -> Outcome:
         **{
             **data,
             "decision_id": UUID(data["decision_id"]),
-            "usage": Usage(**data["usage"]),
+            "usage": _usage(data["usage"]),
             "cost_usd": Decimal(data["cost_usd"]),
             "call_cost_usd": Decimal(data["call_cost_usd" if "call_cost_usd" in data else "cost_usd"]),
             "answer_digest": None if digest is None else b64decode(digest),

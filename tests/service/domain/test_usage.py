@@ -136,3 +136,15 @@ def test_an_estimate_is_marked_and_counts_text_without_embedded_files() -> None:
     assert usage.estimated
     assert 200 <= usage.prompt_tokens < 220
     assert usage.completion_tokens == 11
+
+
+def test_the_cost_that_a_provider_states_is_read_with_its_tokens() -> None:
+    usage = usage_from({"prompt_tokens": 5, "completion_tokens": 2, "cost": 0.25})
+
+    assert usage == Usage(5, 0, 2, stated_cost_usd=Decimal("0.25"))
+    assert reported(usage)["cost"] == 0.25
+    assert usage_from(reported(usage)) == usage
+
+
+def test_a_usage_without_a_stated_cost_reports_none() -> None:
+    assert "cost" not in reported(Usage(5, 0, 2))
