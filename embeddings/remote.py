@@ -15,7 +15,7 @@ class RemoteEncoder:
     """Encodes by blocking HTTP calls. The constructor calls the endpoint once to find the dimension.
 
     Args:
-        base_url: URL before `/embeddings`, e.g. `https://api.openai.com/v1`.
+        base_url: URL before `/embeddings`, e.g. `https://api.openai.com/v1`, or with it.
         model: the endpoint's name of the model.
         api_key: sent as a bearer token, unless None or empty.
         timeout_s: limit for connecting, for sending and for receiving.
@@ -27,7 +27,7 @@ class RemoteEncoder:
     def __init__(self, base_url: str, model: str, api_key: str | None, timeout_s: float) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.Client(headers=headers, timeout=timeout_s)
-        self._url = base_url.rstrip("/") + "/embeddings"
+        self._url = base_url.rstrip("/").removesuffix("/embeddings") + "/embeddings"
         self._model = model
         try:
             self.dimension = self._embeddings(["dimension"]).shape[1]

@@ -21,6 +21,7 @@ from service.providers.keys import api_key
 from service.providers.streams import StreamNormaliser, ends_well
 from service.providers.tool_ids import with_nine_letters
 
+ENDPOINT = "/chat/completions"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 MISTRAL_HOST = "api.mistral.ai"
 
@@ -116,7 +117,7 @@ class OpenAICompatibleClient:
         key = api_key(arm, self._secrets)
         return Post(
             arm=arm,
-            url=f"{_base_url(arm)}/chat/completions",
+            url=f"{_base_url(arm)}{ENDPOINT}",
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
             body=body,
             timeout_s=timeout_s,
@@ -138,7 +139,8 @@ class OpenAICompatibleClient:
 
 
 def _base_url(arm: Arm) -> str:
-    return (arm.base_url or OPENAI_BASE_URL).rstrip("/")
+    """The base URL; one that ends with the endpoint is of a server that answers at its root."""
+    return (arm.base_url or OPENAI_BASE_URL).rstrip("/").removesuffix(ENDPOINT)
 
 
 def _upstream_body(arm: Arm, body: Json, *, stream: bool) -> Json:

@@ -17,6 +17,7 @@ from pydantic import (
 
 from service.dialects.chat_template import compiled
 from service.domain.arm import Price
+from service.settings.base_urls import base_url
 
 # Names of models go into headers, so they are visible ASCII.
 Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
@@ -77,7 +78,7 @@ class ModelSettings(FrozenSettings):
     provider: Literal["openai", "anthropic", "litellm", "simulator"] = Field(
         description="openai: any OpenAI-compatible server; litellm: any provider LiteLLM supports"
     )
-    base_url: str | None = Field(None, pattern=r"^https?://", description="base URL of the provider")
+    base_url: str | None = Field(None, description="base URL of the provider")
     model: str = Field(min_length=1, description="the provider's name for the model")
     api_key_env: str | None = Field(None, description="environment variable that holds the provider's key")
     aliases: tuple[Name, ...] = Field((), description="other names that a request may use for the model")
@@ -117,6 +118,12 @@ class ModelSettings(FrozenSettings):
         max_length=100_000,
         description="Jinja template of the model's prompts, as in `tokenizer_config.json`",
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _in_one_form(cls, url: str | None, field: ValidationInfo) -> str | None:
+        provider = field.data.get("provider", "litellm")
+        return url if url is None or provider == "simulator" else base_url(url, provider)
 
     @field_validator("chat_template")
     @classmethod

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from service.domain.basics import AUTO
+from service.settings.base_urls import base_url, http_url
 from service.settings.models import FrozenSettings, ModelSettings, Name
 
 
@@ -83,7 +84,6 @@ class Settings(FrozenSettings):
     )
     embedding_base_url: str | None = Field(
         None,
-        pattern=r"^https?://",
         description="base URL of an OpenAI-compatible embeddings endpoint, for EMBEDDING_BACKEND=http",
     )
     embedding_api_key: SecretStr | None = Field(None, description="key of the embeddings endpoint")
@@ -256,6 +256,16 @@ class Settings(FrozenSettings):
     @classmethod
     def _in_any_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("embedding_base_url")
+    @classmethod
+    def _in_one_form(cls, url: str | None) -> str | None:
+        return None if url is None else base_url(url, "openai")
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _is_a_server(cls, url: str | None) -> str | None:
+        return None if url is None else http_url(url).geturl().removesuffix("/dashboard")
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:
