@@ -15,7 +15,8 @@ from service.domain.answer import Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.nesting import MAX_ANSWER_DEPTH, is_deeper_than
-from service.domain.usage import reported_to_anthropic, usage_from
+from service.domain.usage import reported_to_anthropic
+from service.domain.usage_report import usage_from
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 

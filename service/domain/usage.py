@@ -1,4 +1,4 @@
-"""Tokens and dollars: the one place that turns providers' reports into `Usage`.
+"""Tokens and dollars of a call: estimated, written for clients, and billed.
 
 OpenAI includes tokens read from the cache, or written into it, in `prompt_tokens`. Anthropic counts them
 outside `input_tokens`. `Usage` counts as OpenAI does.
@@ -9,72 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 from service.domain.answer import Usage
 from service.domain.arm import Price
 from service.domain.basics import Json
-from service.domain.stated_cost import stated_cost_usd
 
 BYTES_PER_TOKEN = 4
-_MAX_TOKENS = 2**31 - 1  # more is a provider's mistake, and exceeds the journal's integers
-
-
-def usage_from(reported: object) -> Usage | None:
-    """Read a provider's usage object; None if it counts no token."""
-    if not isinstance(reported, Mapping):
-        return None
-    is_anthropic = "input_tokens" in reported or "output_tokens" in reported
-    usage = _anthropic(reported) if is_anthropic else _openai(reported)
-    if not (usage.prompt_tokens or usage.completion_tokens):
-        return None
-    return replace(usage, stated_cost_usd=stated_cost_usd(reported))
-
-
-def _openai(counts: Mapping[str, Any]) -> Usage:
-    prompt_tokens = _count(counts.get("prompt_tokens"))
-    completion_tokens = _count(counts.get("completion_tokens"))
-    cached = _detail(counts, "prompt_tokens_details", "cached_tokens")
-    # DeepSeek's name for cached tokens.
-    cached = cached or _count(counts.get("prompt_cache_hit_tokens"))
-    cached = min(cached, prompt_tokens)
-    written = _detail(counts, "prompt_tokens_details", "cache_write_tokens")
-    # The name that proxies for Anthropic use.
-    written = written or _count(counts.get("cache_creation_input_tokens"))
-    reasoning = _detail(counts, "completion_tokens_details", "reasoning_tokens")
-    return Usage(
-        prompt_tokens=prompt_tokens,
-        cached_tokens=cached,
-        cache_write_tokens=min(written, prompt_tokens - cached),
-        completion_tokens=completion_tokens,
-        reasoning_tokens=min(reasoning, completion_tokens),
-    )
-
-
-def _anthropic(counts: Mapping[str, Any]) -> Usage:
-    read = _count(counts.get("cache_read_input_tokens"))
-    created = _count(counts.get("cache_creation_input_tokens"))
-    prompt_tokens = min(_count(counts.get("input_tokens")) + read + created, _MAX_TOKENS)
-    return Usage(
-        prompt_tokens=prompt_tokens,
-        cached_tokens=read,
-        cache_write_tokens=min(created, prompt_tokens - read),
-        completion_tokens=_count(counts.get("output_tokens")),
-    )
-
-
-def _detail(counts: Mapping[str, Any], details: str, name: str) -> int:
-    found = counts.get(details)
-    return _count(found.get(name)) if isinstance(found, Mapping) else 0
-
-
-def _count(value: object) -> int:
-    """A whole number of tokens; 0 for any other value that a provider reports."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        return 0
-    return value if 0 <= value <= _MAX_TOKENS else 0
 
 
 def estimated_usage(body: Json, n_answer_bytes: int) -> Usage:
@@ -82,6 +22,21 @@ def estimated_usage(body: Json, n_answer_bytes: int) -> Usage:
     n_prompt_bytes = text_bytes([body.get("messages"), body.get("tools")])
     return Usage(
         prompt_tokens=_tokens(n_prompt_bytes), completion_tokens=_tokens(n_answer_bytes), estimated=True
+    )
+
+
+def settled(usage: Usage | None, body: Json, n_answer_bytes: int) -> Usage:
+    """The reported usage, with an estimate for every count that is missing or cannot be zero."""
+    if usage is None:
+        return estimated_usage(body, n_answer_bytes)
+    if usage.prompt_tokens and (usage.completion_tokens or not n_answer_bytes):
+        return usage
+    estimate = estimated_usage(body, n_answer_bytes)
+    return replace(
+        usage,
+        prompt_tokens=usage.prompt_tokens or estimate.prompt_tokens,
+        completion_tokens=usage.completion_tokens or estimate.completion_tokens,
+        estimated=True,
     )
 
 
@@ -118,6 +73,29 @@ def reported(usage: Usage) -> Json:
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         **cost,
     }
+
+
+def shown(report: Json | None, usage: Usage) -> Json:
+    """The provider's report for clients: unchanged if OpenAI's names give the usage, else corrected."""
+    if not report:
+        return reported(usage)
+    correct = reported(replace(usage, stated_cost_usd=None))  # the report states its cost already
+    wrong = {name: value for name, value in correct.items() if not _agrees(report.get(name), value)}
+    for name in ("prompt_tokens_details", "completion_tokens_details"):
+        if name in wrong:
+            wrong[name] = {**_object(report.get(name)), **wrong[name]}
+    return {**report, **wrong} if wrong else report
+
+
+def _agrees(value: object, correct: object) -> bool:
+    """Whether a report's value is correct; it may omit details that are zero."""
+    if isinstance(correct, dict):
+        return all((_object(value).get(name) or 0) == n for name, n in correct.items())
+    return type(value) is int and value == correct
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
 
 
 def reported_to_anthropic(usage: Usage) -> Json:

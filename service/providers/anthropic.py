@@ -9,12 +9,13 @@ from typing import TypeGuard
 
 import orjson
 
-from service.domain.answer import Answer, Chunk, Usage
+from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.query import Native
-from service.domain.usage import estimated_usage, text_bytes, usage_from
+from service.domain.usage import settled, text_bytes
+from service.domain.usage_report import merged, usage_from
 from service.errors import ProviderBroken, ProviderError
 from service.providers.failures import failure_in
 from service.providers.http import HttpClient, Post, drain, parsed
@@ -64,7 +65,7 @@ class AnthropicClient:
         message = await self._http.answer(self._post(arm, native, stream=False, timeout_s=timeout_s))
         if not isinstance(message, dict) or not isinstance(message.get("content"), list):
             raise self._refusal(arm, 200, message)
-        usage = usage_from(message.get("usage")) or _estimated(native, text_bytes(message["content"]))
+        usage = settled(usage_from(message.get("usage")), native.body, text_bytes(message["content"]))
         return Answer(_as_completion(message), usage, {**message, "model": arm.arm_id})
 
     async def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
@@ -139,7 +140,7 @@ class _StreamWatcher:
         usage = usage_from(self._counts) if "usage" in event or kind == "message_start" else None
         if kind == "message_stop":
             self.is_whole = True
-            usage = usage_from(self._counts) or _estimated(self._native, self._n_answer_bytes)
+            usage = settled(usage_from(self._counts), self._native.body, self._n_answer_bytes)
         return Chunk(body, usage, b"event: %s\ndata: %s\n\n" % (str(kind).encode(), data))
 
     def end(self) -> None:
@@ -152,9 +153,8 @@ class _StreamWatcher:
             raise ProviderBroken(f"{self._arm.model} stopped streaming before its answer was complete")
 
     def _count(self, event: Json) -> None:
-        """Update the usage. Counts are cumulative; a count that a later event omits keeps its value."""
-        counts = _object(event.get("usage"))
-        self._counts |= {name: count for name, count in counts.items() if count is not None}
+        """Update the usage. Counts are cumulative; a count that a later event omits or nulls stands."""
+        self._counts = merged(self._counts, _object(event.get("usage")), is_final=True)
 
 
 def _is_event(value: object) -> TypeGuard[Json]:
@@ -219,10 +219,6 @@ def _strings(blocks: list[Json], name: str) -> list[str]:
 def _finish_reason(stop_reason: object) -> str | None:
     """OpenAI's name of a stop reason; a stop reason without one stays unchanged."""
     return None if stop_reason is None else _FINISH_REASONS.get(str(stop_reason), str(stop_reason))
-
-
-def _estimated(native: Native, n_answer_bytes: int) -> Usage:
-    return estimated_usage(native.body, n_answer_bytes)
 
 
 def _object(value: object) -> Json:

@@ -19,7 +19,8 @@ from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
-from service.domain.usage import estimated_usage, reported, text_bytes, usage_from
+from service.domain.usage import reported, settled, text_bytes
+from service.domain.usage_report import usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
 from service.providers.failures import failure, failure_in, retry_after_s
 from service.providers.keys import api_key
@@ -93,7 +94,7 @@ class LiteLLMClient:
         answer = _answer(response.model_dump())
         if not answer.get("choices"):
             raise ProviderBroken(f"{arm.model} answered no choice")
-        usage = usage_from(answer.get("usage")) or estimated_usage(body, text_bytes(answer["choices"]))
+        usage = settled(usage_from(answer.get("usage")), body, text_bytes(answer["choices"]))
         return Answer(answer | {"usage": reported(usage)}, usage)
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:

@@ -13,7 +13,8 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.chunks import chunk_bodies
 from service.domain.ports import Clock
-from service.domain.usage import estimated_usage, text_bytes, usage_from
+from service.domain.usage import settled, shown, text_bytes
+from service.domain.usage_report import report_in, usage_from
 from service.errors import ProviderBroken, ProviderError
 from service.providers.failures import failure_in
 from service.providers.http import HttpClient, Post, drain, parsed
@@ -84,8 +85,9 @@ class OpenAICompatibleClient:
         answer = await self._http.answer(self._post(arm, _upstream_body(arm, body, stream=False), timeout_s))
         if not _is_completion(answer):
             raise self._refusal(arm, 200, answer)
-        usage = usage_from(answer.get("usage"))
-        return Answer(answer, usage or estimated_usage(body, text_bytes(answer["choices"])))
+        report = report_in(answer)
+        usage = settled(usage_from(report), body, text_bytes(answer["choices"]))
+        return Answer({**answer, "usage": shown(report, usage)}, usage)
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
         post = self._post(arm, _upstream_body(arm, body, stream=True), timeout_s)

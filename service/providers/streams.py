@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from codecs import BOM_UTF8
 
-from service.domain.answer import Chunk, Usage
+from service.domain.answer import Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.usage import estimated_usage, reported, text_bytes, usage_from
+from service.domain.usage import settled, shown, text_bytes
+from service.domain.usage_report import merged, report_in, usage_from
 from service.errors import ProviderBroken
 
 MAX_EVENT_BYTES = 8 * 2**20
@@ -69,8 +70,7 @@ class StreamNormaliser:
         self._arm = arm
         self._body = body
         self._frame: Json = {}
-        self._usage: Usage | None = None
-        self._reported: object = None
+        self._report: Json = {}
         self._n_answer_bytes = 0
         self._started: set[int] = set()
         self._finished: set[int] = set()
@@ -81,10 +81,10 @@ class StreamNormaliser:
         Raises:
             ProviderBroken: the upstream's JSON is no chat completion chunk.
         """
-        report = raw.pop("usage", None)
-        if (usage := usage_from(report)) is not None:
-            self._usage, self._reported = usage, report
         choices = raw.get("choices")
+        if (report := report_in(raw)) is not None:
+            self._report = merged(self._report, report, is_final=not choices)
+        raw.pop("usage", None)
         if not isinstance(choices, list) or not all(map(_is_choice, choices)):
             raise ProviderBroken(f"{self._arm.model} streamed something other than a chat completion")
         if not choices:
@@ -116,9 +116,8 @@ class StreamNormaliser:
             raise ProviderBroken(f"{self._arm.model} streamed nothing")
         if self._started != self._finished:
             raise ProviderBroken(f"{self._arm.model} stopped streaming before its answer was complete")
-        usage = self._usage or estimated_usage(self._body, self._n_answer_bytes)
-        report = self._reported if self._usage else reported(usage)
-        return Chunk({**self._frame, "choices": [], "usage": report}, usage)
+        usage = settled(usage_from(self._report), self._body, self._n_answer_bytes)
+        return Chunk({**self._frame, "choices": [], "usage": shown(self._report, usage)}, usage)
 
 
 def _is_choice(choice: object) -> bool:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,12 @@ from hypothesis import strategies as st
 
 from service.domain.answer import Usage
 from service.domain.arm import Price
-from service.domain.usage import cost_usd, estimated_usage, reported, reported_to_anthropic, usage_from
+from service.domain.basics import Json
+from service.domain.usage import cost_usd, estimated_usage, reported, reported_to_anthropic, settled, shown
+from service.domain.usage_report import merged, report_in, usage_from
+from tests.service.domain.usage_shapes import SHAPES, Shape, row
+
+USAGE_PAGE = Path(__file__).parents[3] / "docs" / "usage.md"
 
 counts = st.integers(0, 10**7)
 dollars = st.decimals(0, 1000, places=6)
@@ -79,21 +86,114 @@ def test_any_report_gives_valid_counts_or_none(report: object) -> None:
         assert usage.prompt_tokens + usage.completion_tokens > 0
 
 
-@pytest.mark.parametrize("report", [None, {}, [], {"total_tokens": 9}, {"prompt_tokens": None}])
-def test_a_report_that_counts_nothing_is_none(report: object) -> None:
-    assert usage_from(report) is None
+@pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
+def test_every_shape_of_a_report_is_read(shape: Shape) -> None:
+    assert usage_from(shape.report) == shape.usage
 
 
-def test_deepseeks_name_for_cached_tokens_is_read() -> None:
-    report = {"prompt_tokens": 10, "prompt_cache_hit_tokens": 8, "completion_tokens": 1}
+@pytest.mark.parametrize("shape", [s for s in SHAPES if s.usage], ids=lambda shape: shape.name)
+def test_clients_that_know_only_openais_names_read_the_same(shape: Shape) -> None:
+    assert shape.usage is not None
+    assert isinstance(shape.report, dict)
 
-    assert usage_from(report) == Usage(10, 8, 1)
+    seen = shown(shape.report, shape.usage)
+
+    assert seen.items() >= {n: v for n, v in shape.report.items() if n not in reported(shape.usage)}.items()
+    assert seen["total_tokens"] == seen["prompt_tokens"] + seen["completion_tokens"]
+    assert usage_from({name: seen.get(name) for name in reported(shape.usage)}) == shape.usage
 
 
-def test_a_proxys_name_for_tokens_written_into_the_cache_is_read() -> None:
-    report = {"prompt_tokens": 10, "cache_creation_input_tokens": 7, "completion_tokens": 1}
+def test_the_page_lists_every_shape() -> None:
+    table = USAGE_PAGE.read_text("utf-8").split("| shape | report |")[1].split("\n\n")[0]
+    rows = [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in table.splitlines()
+        if line.startswith("| ")
+    ]
 
-    assert usage_from(report) == Usage(10, 0, 1, cache_write_tokens=7)
+    assert rows == [row(shape) for shape in SHAPES]
+
+
+def test_a_correct_report_reaches_clients_unchanged() -> None:
+    report = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "cost": 0.1}
+
+    assert shown(report, Usage(9, 0, 2)) is report
+    assert shown(None, Usage(9, 0, 2)) == reported(Usage(9, 0, 2))
+
+
+def test_details_of_a_corrected_report_stay() -> None:
+    report = {
+        "prompt_tokens": 9,
+        "completion_tokens": 2,
+        "total_tokens": 11,
+        "cached_tokens": 4,
+        "prompt_tokens_details": {"audio_tokens": 1},
+    }
+
+    assert shown(report, Usage(9, 4, 2))["prompt_tokens_details"] == {
+        "audio_tokens": 1,
+        "cached_tokens": 4,
+        "cache_write_tokens": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"usage": {"prompt_tokens": 9, "completion_tokens": 2}},
+        {"choices": None, "usage": {"prompt_tokens": 9, "completion_tokens": 2}},
+        {"usage": None, "x_groq": {"id": "r", "usage": {"prompt_tokens": 9, "completion_tokens": 2}}},
+        {"choices": [{"index": 0, "usage": {"prompt_tokens": 9, "completion_tokens": 2}}]},
+        {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 2}},
+        {"usage": {}, "usage_metadata": {"prompt_token_count": 9, "candidates_token_count": 2}},
+        {"model": "llama", "prompt_eval_count": 9, "eval_count": 2},
+    ],
+)
+def test_a_report_is_found_wherever_its_provider_puts_it(body: Json) -> None:
+    assert usage_from(report_in(body)) == Usage(9, 0, 2)
+
+
+@pytest.mark.parametrize("body", [{}, {"usage": None, "x_groq": None, "choices": [None, {"usage": 1}]}])
+def test_an_answer_without_a_report_has_none(body: Json) -> None:
+    assert report_in(body) is None
+
+
+ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": None}
+
+
+@given(st.lists(st.tuples(counts, counts), min_size=1), st.booleans())
+def test_a_later_zero_or_null_erases_no_count(reports: list[tuple[int, int]], is_final: bool) -> None:
+    report = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
+
+    assert merged(report, ZERO, is_final=is_final) == report
+    assert merged(ZERO, report, is_final=is_final) == report
+    assert merged(report, {"prompt_tokens_details": None}, is_final=is_final).items() >= report.items()
+
+
+@given(st.lists(st.tuples(counts, counts), min_size=1))
+def test_of_several_reports_the_largest_count_stands_unless_the_last_is_final(
+    pairs: list[tuple[int, int]],
+) -> None:
+    reports: list[Json] = [
+        {"prompt_tokens": p, "prompt_tokens_details": {"cached_tokens": c}} for p, c in pairs
+    ]
+
+    largest = reduce(partial(merged, is_final=False), reports)
+    last = reduce(partial(merged, is_final=True), reports)
+
+    assert largest["prompt_tokens"] == max(p for p, _ in pairs)
+    assert largest["prompt_tokens_details"]["cached_tokens"] == max(c for _, c in pairs)
+    assert last["prompt_tokens"] == next((p for p, _ in reversed(pairs) if p), 0)
+
+
+def test_counts_that_cannot_be_zero_are_estimated() -> None:
+    body = {"messages": [{"role": "user", "content": "x" * 400}]}
+
+    assert settled(Usage(9, 0, 2), body, 40) == Usage(9, 0, 2)
+    assert settled(Usage(9), body, 0) == Usage(9)  # nothing was answered
+    assert settled(Usage(9), body, 40) == Usage(9, 0, 10, estimated=True)
+    assert settled(Usage(0, 0, 2), body, 40) == Usage(101, 0, 2, estimated=True)
+    assert settled(None, body, 40) == Usage(101, 0, 10, estimated=True)
 
 
 @given(usages, dollars, dollars, dollars, dollars)

@@ -44,7 +44,12 @@ from tests.service.providers.scripted import (
     text_of,
 )
 
-USAGE = {"prompt_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
+USAGE = {
+    "prompt_tokens": 12,
+    "completion_tokens": 3,
+    "total_tokens": 15,
+    "prompt_tokens_details": {"cached_tokens": 4},
+}
 DONE = b"data: [DONE]\n\n"
 
 

@@ -26,7 +26,7 @@ from tests.service.providers.scripted import (
 from tests.service.providers.scripted import serving as serving_upstream
 from tests.service.world import World, events_of, opened
 
-USAGE = {"prompt_tokens": 18, "completion_tokens": 4}
+USAGE = {"prompt_tokens": 18, "completion_tokens": 4, "total_tokens": 22}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 
 

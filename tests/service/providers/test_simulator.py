@@ -8,7 +8,7 @@ import pytest
 
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.usage import usage_from
+from service.domain.usage_report import usage_from
 from service.errors import ProviderBroken, ProviderRejected, ProviderTimeout
 from service.providers.simulator.simulator import (
     SIMULATED_ARMS,
