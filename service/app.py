@@ -10,12 +10,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import admin, chat, errors, feedback, messages, openapi, ops, records, stats
+from service.api.hosts import Hosts, OnlyHosts
 from service.api.origins import OnlyOrigins
 from service.api.request_id import RequestContext
 from service.bootstrap.open import open_parts
 from service.dialects.anthropic import CountTokensRequest, MessagesRequest
 from service.dialects.openai import ChatCompletionRequest
-from service.errors import ForbiddenOrigin
+from service.errors import ForbiddenHost, ForbiddenOrigin
 from service.parts import Parts
 from service.settings.settings import Settings
 
@@ -62,7 +63,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         app.state.parts = parts
     errors.install(app)
     for module in (chat, messages, feedback, records, stats, ops, admin):
-        app.include_router(module.endpoints, responses=openapi.failures(ForbiddenOrigin))
+        app.include_router(module.endpoints, responses=openapi.failures(ForbiddenHost, ForbiddenOrigin))
     openapi.install(
         app,
         [
@@ -79,9 +80,14 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
-    context = [Middleware(RequestContext), Middleware(OnlyOrigins, allowed=settings.cors_origins)]
+    """From the outermost inwards: a foreign page learns nothing, not even by its preflight."""
+    doors = [
+        Middleware(RequestContext),
+        Middleware(OnlyHosts, hosts=Hosts.of(settings)),
+        Middleware(OnlyOrigins, allowed=settings.cors_origins),
+    ]
     if not settings.cors_origins:
-        return context
+        return doors
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
@@ -89,4 +95,4 @@ def _middleware(settings: Settings) -> list[Middleware]:
         allow_headers=["*"],
         expose_headers=EXPOSED_HEADERS,
     )
-    return [context[0], cors, context[1]]
+    return [*doors, cors]

@@ -10,6 +10,7 @@
     │   ├── ModelConflict       the state of the models forbids the change  -> change another first
     │   ├── KeyRequired         no ADMIN_KEY, or a wrong one                -> send the right one
     │   ├── AdminClosed         /admin is closed to the network             -> set ADMIN_KEY
+    │   ├── ForbiddenHost       the router is called by an unknown name     -> set ALLOWED_HOSTS
     │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> set CORS_ORIGINS
     │   └── UnknownRequest      no request has that id                      -> check the id
     ├── Unavailable             a dependency is unavailable                 -> retry later
@@ -83,6 +84,10 @@ class KeyRequired(BadRequest):
 
 class AdminClosed(BadRequest):
     """/admin is closed: the service listens beyond loopback and has no ADMIN_KEY."""
+
+
+class ForbiddenHost(BadRequest):
+    """The `Host` header names neither the machine nor a name in ALLOWED_HOSTS."""
 
 
 class ForbiddenOrigin(BadRequest):

@@ -184,6 +184,8 @@ def test_prometheus_scrapes_the_router(compose: dict[str, Any]) -> None:
     configuration = yaml.safe_load(compose["configs"]["prometheus"]["content"])
 
     assert configuration["scrape_configs"][0]["static_configs"] == [{"targets": ["router:8080"]}]
+    names = interpolated(compose["services"]["router"]["environment"]["ALLOWED_HOSTS"])
+    assert load_settings(None, {"ALLOWED_HOSTS": names}).allowed_hosts == ("router",)
 
 
 def test_postgresqls_health_check_works(compose: dict[str, Any], postgres_server: PostgresServer) -> None:

@@ -18,6 +18,7 @@ from service.api.openapi import body_schema, failures
 from service.arms.lifecycle import ArmChange, ArmOverview
 from service.dialects.openai import field_path, invalid
 from service.domain.basics import Json
+from service.domain.hosts import is_loopback
 from service.domain.registration import ArmFigures, Shadow
 from service.errors import (
     AdminClosed,
@@ -29,7 +30,6 @@ from service.errors import (
     UnknownModel,
 )
 from service.settings.models import ModelSettings, PriceSettings
-from service.settings.settings import is_loopback
 
 _LOGIN = re.compile(r"//[^/]*@")  # the login in a base_url, which answers must not show
 

@@ -34,6 +34,7 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.ModelConflict: (409, "invalid_request_error", "model_conflict"),
     errors.KeyRequired: (401, "invalid_request_error", "invalid_api_key"),
     errors.AdminClosed: (403, "invalid_request_error", "admin_closed"),
+    errors.ForbiddenHost: (421, "invalid_request_error", "host_not_allowed"),
     errors.ForbiddenOrigin: (403, "invalid_request_error", "origin_not_allowed"),
     errors.UnknownRequest: (404, "invalid_request_error", "request_not_found"),
     errors.Unavailable: (503, "server_error", "unavailable"),

@@ -10,9 +10,10 @@ _SHARED = ("/v1/models", "/v1/files")  # paths of both dialects
 
 def uses_anthropic(request: Request) -> bool:
     """Whether this request is answered in Anthropic's dialect, errors included."""
-    if _is_within(request.url.path, _SHARED):
+    path: str = request.scope["path"]  # that of `request.url` contains what the client sent as Host
+    if _is_within(path, _SHARED):
         return "anthropic-version" in request.headers or "x-api-key" in request.headers
-    return _is_within(request.url.path, _OWN)
+    return _is_within(path, _OWN)
 
 
 def _is_within(path: str, places: tuple[str, ...]) -> bool:

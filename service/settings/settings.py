@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from service.domain.basics import AUTO
+from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
 from service.settings.models import FrozenSettings, ModelSettings, Name
 
@@ -29,6 +30,11 @@ class Settings(FrozenSettings):
     )
     admin_key: SecretStr | None = Field(
         None, min_length=16, description="key that /admin requires; absent: /admin works on loopback only"
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="comma-separated list of further names that clients may call the router by; "
+        "*.name: every name below it",
     )
     cors_origins: tuple[str, ...] = Field(
         (), description="comma-separated list of browser origins that may call the router"
@@ -245,12 +251,31 @@ class Settings(FrozenSettings):
     )
     cache_max_size: int = Field(1_000, ge=1, le=1_000_000, description="most cached answers per process")
 
-    @field_validator("cors_origins", "llm_models", "required_data_use", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", "llm_models", "required_data_use", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, value: str) -> str:
+        return parse_setting(value)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(
+            f"*.{parse_host(value[2:])}" if value.startswith("*.") else parse_setting(value)
+            for value in values
+        )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The origins as browsers write them."""
+        return tuple(value if value == "*" else str(parse_origin(value.rstrip("/"))) for value in values)
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -289,8 +314,3 @@ class Settings(FrozenSettings):
                 "set ALLOW_ANONYMOUS=true to allow it"
             )
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    return host in {"localhost", "::1", "[::1]"} or host.startswith("127.")

@@ -121,15 +121,16 @@ def application(settings: Settings, parts: Parts) -> FastAPI:
     FastAPI prepares each route at its first request, which takes longer than most tests: the routes are
     shared by all applications. State and middleware are each application's own.
     """
-    app = copy(_prepared(settings.cors_origins))
+    app = copy(_prepared(settings.host, settings.allowed_hosts, settings.cors_origins))
     app.state = State({"parts": parts})
     return app
 
 
 @cache
-def _prepared(origins: tuple[str, ...]) -> FastAPI:
-    """The origins are all that an application built around parts takes from the settings."""
-    return create_app(Settings(cors_origins=origins), {})
+def _prepared(host: str, allowed_hosts: tuple[str, ...], origins: tuple[str, ...]) -> FastAPI:
+    """These are all that an application built around parts takes from the settings."""
+    settings = Settings(host=host, allow_anonymous=True, allowed_hosts=allowed_hosts, cors_origins=origins)
+    return create_app(settings, {})
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
 from service.bootstrap.open import build_encoder, open_parts
 from service.domain.arm import Arm
+from service.domain.hosts import Origin
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.load import config_path, load_settings, process_environment
@@ -101,7 +102,8 @@ def say(text: str) -> None:
 def banner(settings: Settings, arms: ArmList, catalog: Catalog, listener: socket.socket) -> str:
     """The start-up text: the address, the models with their prices and states, and where data is kept."""
     port = listener.getsockname()[1]
-    lines = [f"LLM Router on http://{settings.host}:{port}  (API documentation at /docs)"]
+    url = Origin("http", settings.host, port)
+    lines = [f"LLM Router on {url}  (API documentation at /docs)"]
     if arms.is_simulated:
         lines.append(
             "Models: SIMULATED, no provider key is set; answers are made up. "
@@ -144,12 +146,11 @@ def _interrupted_by_signals() -> Iterator[None]:
 @contextmanager
 def _bound(settings: Settings) -> Iterator[socket.socket]:
     """Bind the address before anything slow is done; clients can connect once the server listens."""
-    host = settings.host.strip("[]")
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host, settings.port))
+            listener.bind((settings.host, settings.port))
         except OSError as error:
             raise StartupError(
                 f"cannot serve on {settings.host}:{settings.port}: {error.strerror}"
