@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import orjson
-
+from service.arms.model_names import is_free_variant
+from service.arms.price_table import listed
 from service.arms.priors import public_prior
-from service.domain.arm import Arm, Price
+from service.domain.arm import FREE, Arm, Price
 from service.errors import StartupError
 from service.settings.models import ModelSettings
 from service.settings.settings import Settings
@@ -24,18 +21,6 @@ OPENAI_URL = "https://api.openai.com/v1"
 # Price of writing to the cache for five minutes, in prices of input. Writing for an hour, at double the
 # price of input, is charged the same here.
 ANTHROPICS_CACHE_WRITE = Decimal("1.25")
-
-# LiteLLM's names of capabilities. Only its "no" is used: a missing entry says nothing.
-_CAPABILITIES = {
-    "supports_function_calling": "tools",
-    "supports_tool_choice": "tool_choice",
-    "supports_parallel_function_calling": "parallel_tools",
-    "supports_response_schema": "json_schema",
-    "supports_vision": "vision",
-    "supports_audio_input": "audio",
-    "supports_pdf_input": "files",
-    "supports_reasoning": "reasoning",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,42 +157,16 @@ def priced(arm: Arm, price: Price) -> Arm:
 
 
 def _listed(arm: Arm) -> Arm:
-    """The arm with price, limits and lacks from LiteLLM's price list; unchanged if it is not listed."""
-    prices = _price_list()
-    entry = prices.get(arm.model) or prices.get(arm.model.rpartition("/")[2]) or {}
-    lacks = {name for key, name in _CAPABILITIES.items() if entry.get(key) is False}
+    """The arm with price, limits and lacks from LiteLLM's table; unchanged if it is not listed."""
+    found = listed(arm)
     arm = replace(
         arm,
-        context_window=arm.context_window or _tokens(entry.get("max_input_tokens")),
-        max_output_tokens=arm.max_output_tokens or _tokens(entry.get("max_output_tokens")),
-        lacks=frozenset(lacks) - arm.capabilities,
+        context_window=arm.context_window or found.context_window,
+        max_output_tokens=arm.max_output_tokens or found.max_output_tokens,
+        lacks=found.lacks - arm.capabilities,
     )
-    return priced(arm, _listed_price(entry)) if "input_cost_per_token" in entry else arm
-
-
-def _listed_price(entry: Mapping[str, Any]) -> Price:
-    """The price of a listed model, per million tokens."""
-    per_million = {
-        name: Decimal(str(entry[key])) * 1_000_000
-        for name, key in (
-            ("input", "input_cost_per_token"),
-            ("output", "output_cost_per_token"),
-            ("cached_input", "cache_read_input_token_cost"),
-            ("cache_write", "cache_creation_input_token_cost"),
-        )
-        if entry.get(key) is not None
-    }
-    return Price(
-        per_million["input"],
-        per_million.get("output", Decimal(0)),
-        per_million.get("cached_input"),
-        per_million.get("cache_write"),
-    )
-
-
-def _tokens(listed: object) -> int | None:
-    """A limit in tokens; the list has text in some places."""
-    return listed if isinstance(listed, int) and listed > 0 else None
+    price = FREE if is_free_variant(arm.model) else found.price
+    return arm if price is None else priced(arm, price)
 
 
 def _with_public_prior(arm: Arm) -> Arm:
@@ -215,14 +174,3 @@ def _with_public_prior(arm: Arm) -> Arm:
     if arm.prior_quality is not None or (known := public_prior(arm.model)) is None:
         return arm
     return replace(arm, prior_quality=known.quality, prior_source=known.source)
-
-
-@cache
-def _price_list() -> Mapping[str, Any]:
-    """LiteLLM's price list, read as a file because importing the library takes seconds."""
-    spec = importlib.util.find_spec("litellm")
-    if spec is None or not spec.submodule_search_locations:
-        return {}
-    path = Path(spec.submodule_search_locations[0]) / "model_prices_and_context_window_backup.json"
-    prices: Mapping[str, Any] = orjson.loads(path.read_bytes())
-    return prices

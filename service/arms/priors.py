@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,15 +9,10 @@ from importlib.resources import files
 
 import yaml
 
+from service.arms.model_names import canonical, undated
+
 REFERENCE_RATING = 1100.0  # reward: the chance to beat an answer of a model with this rating
 RATING_SCALE = 400.0  # points of lead that mean odds of ten to one
-
-# A model's name may begin with its region, host or maker: `us.anthropic.`, `openai/`.
-_PREFIX = re.compile(r"^(.*/)?([a-z]+\.)*(meta-(?=llama))?")
-# Tags that say how a model is served, not which it is. Any other tag may name another model, so it stays.
-_SERVING_TAG = re.compile(r"(:free|:nitro|:floor|-v\d+:\d+)$")
-_DATE = re.compile(r"-(20\d{6}|20\d\d-\d\d-\d\d|latest)$")
-_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +31,7 @@ def public_prior(model: str) -> PublicPrior | None:
     """
     table = _table()
     name = canonical(model)
-    rating = table.ratings.get(name, table.ratings.get(_DATE.sub("", name)))
+    rating = table.ratings.get(name, table.ratings.get(undated(name)))
     return None if rating is None else PublicPrior(quality_of(rating), table.date)
 
 
@@ -48,11 +42,6 @@ def quality_of(rating: float) -> float:
     """
     odds: float = 10.0 ** ((rating - REFERENCE_RATING) / RATING_SCALE)
     return odds / (1.0 + odds)
-
-
-def canonical(model: str) -> str:
-    """A model's name without its prefix and serving tags; `3.5` is written `3-5`."""
-    return _POINT.sub("-", _SERVING_TAG.sub("", _PREFIX.sub("", model.lower()))).replace("@", "-")
 
 
 @dataclass(frozen=True, slots=True)

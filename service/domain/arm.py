@@ -17,6 +17,13 @@ class Price:
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None  # for prompt tokens that the provider writes into its cache
 
+    @property
+    def is_free(self) -> bool:
+        return not any((self.input, self.output, self.cached_input, self.cache_write))
+
+
+FREE = Price(Decimal(0), Decimal(0))
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
