@@ -32,7 +32,7 @@ HELP = """Route LLM requests and learn from feedback.
 
 Settings come from the environment, `.env` and the file that CONFIG_FILE names.
 
-An error is one line on standard error.
+An error is one line on standard error; faults of the settings are a line each.
 The exit code is 0 for success, 1 for an error, 2 for wrong arguments and 130 after Ctrl-C.
 """
 

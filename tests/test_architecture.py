@@ -39,7 +39,7 @@ MAY_USE = {
     "service.store": "asyncpg orjson numpy structlog",
     "service.telemetry": "structlog prometheus_client",
     "service.dialects": "pydantic orjson jinja2",
-    "service.settings": "pydantic yaml dotenv",
+    "service.settings": "pydantic pydantic_core yaml dotenv",
     "service.arms": "numpy orjson pydantic structlog yaml",
     "service.routing": "numpy structlog",
     "service.completion": "numpy orjson jsonschema referencing structlog",

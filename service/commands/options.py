@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 if TYPE_CHECKING:
+    from service.settings.environment import Environment
     from service.settings.settings import Settings
 
 
@@ -20,7 +21,7 @@ class ModelName(NamedTuple):
     in_router: str
 
 
-def read_settings() -> tuple[Settings, dict[str, str]]:
+def read_settings() -> tuple[Settings, Environment]:
     """The settings, and the environment that they were read from; logs are set up by them.
 
     Logs go to standard error, so that a report on standard output stays alone. Raises StartupError.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from service.domain.hosts import is_loopback, parse_setting
 
 Dialect = Literal["openai", "anthropic", "litellm", "ollama"]
 
@@ -84,12 +85,9 @@ def http_url(text: str) -> SplitResult:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether the name or address of a host is always this machine."""
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
+    """Whether the name or address of a host, as a URL has it, is always this machine."""
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return is_loopback(parse_setting(host))
     except ValueError:
         return False
 

@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
-import yaml
-from dotenv import dotenv_values
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from service.errors import StartupError
+from service.settings.environment import Environment, read_env_file
+from service.settings.faults import Fault, Location, got, is_secret, path_of, rule_of, startup_error
+from service.settings.models import FrozenSettings, ModelSettings, PriceSettings
 from service.settings.settings import Settings
+from service.settings.suggestions import closest
+from service.settings.yaml_file import YamlFile, read_yaml
 
 DEFAULT_CONFIG_FILE = "config.dev.yaml"
+ENV_FILE = Path(".env")
+LIKE_A_KEY = 0.6  # likeness of an unknown key that is a typo; every unknown key is a fault anyway
 
 
-def read_environment(environ: Mapping[str, str], env_file: Path) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable that sets a key of the settings."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, or every reason why there are none."""
+
+    settings: Settings | None
+    faults: tuple[Fault, ...] = ()
+
+
+def read_environment(process: Mapping[str, str], env_file: Path) -> Environment:
     """The environment on top of an optional `.env` file; empty values count as absent."""
-    merged = {**dotenv_values(env_file), **environ}
-    return {name: value for name, value in merged.items() if value}
+    return Environment(process, read_env_file(env_file))
 
 
-def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read a YAML file; environment variables override its values.
-
-    Args:
-        path: the YAML file; None: no file.
-        environ: environment variables, by their public names.
-
-    Raises:
-        StartupError: the file is missing or is not YAML, a key is unknown, or a value breaks its
-            rule; the message is one line and names the key.
-    """
-    values = {} if path is None else _read_yaml(path, "CONFIG_FILE")
-    if "admin_key" in values:
-        raise StartupError("configuration: admin_key (ADMIN_KEY) must be set in the environment, not in YAML")
-    values.update(_from_environment(environ))
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise StartupError(_one_line(error)) from error
-
-
-def overlaid(settings: Settings, path: Path) -> Settings:
-    """The settings, with the values that the YAML file of `--config` sets. Raises StartupError."""
-    values = {name: getattr(settings, name) for name in Settings.model_fields}
-    try:
-        return Settings.model_validate(values | _read_yaml(path, "--config"))
-    except ValidationError as error:
-        raise StartupError(_one_line(error)) from error
+def process_environment() -> Environment:
+    """The environment of the process, on top of `.env` in the working folder."""
+    return read_environment(os.environ, ENV_FILE)
 
 
 def config_path(environ: Mapping[str, str]) -> Path | None:
@@ -62,62 +58,110 @@ def config_path(environ: Mapping[str, str]) -> Path | None:
     return default if default.exists() else None
 
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """YAML that rejects a repeated key, whose first value would be lost silently."""
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read a YAML file; environment variables override its values.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if repeated := sorted({str(key) for key in keys if keys.count(key) > 1}):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key `{repeated[0]}` is repeated", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+    Args:
+        path: the YAML file; None: no file.
+        environ: environment variables, by their public names.
+
+    Raises:
+        StartupError: the file is missing or is not YAML, a key is unknown, or a value breaks its
+            rule; the message has a line for every fault, with the file and the line where it is.
+    """
+    loaded = read_settings(path, environ)
+    if loaded.settings is None:
+        raise startup_error(loaded.faults)
+    return loaded.settings
 
 
-def _read_yaml(path: Path, named_by: str) -> dict[str, Any]:
+def read_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
+    """Like `load_settings`, with the faults as values."""
+    environment = environ if isinstance(environ, Environment) else Environment(environ)
+    file = None if path is None else read_yaml(path, "CONFIG_FILE")
+    faults = [*environment.faults, *(file.faults if file else ())]
+    values = dict(file.values) if file else {}
+    if file and values.pop("admin_key", None) is not None:
+        where = file.where(("admin_key",))
+        faults.append(Fault("admin_key (ADMIN_KEY) must be set in the environment, not in YAML", where))
+    variables = _variables(environment)
+    values.update({key: variable.value for key, variable in variables.items()})
     try:
-        content = yaml.load(path.read_text("utf-8"), _EachKeyOnce)  # noqa: S506  # a SafeLoader
-    except OSError as error:
-        raise StartupError(f"{named_by}: cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StartupError(f"{named_by}: {path} is not YAML: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise StartupError(f"{named_by}: {path} must contain keys and values, got {type(content).__name__}")
-    return content
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        places = _Places(file, environment, variables)
+        # Rules between keys may hold of what could not be read.
+        details = [detail for detail in _details(error) if detail["loc"] or not faults]
+        return Loaded(None, (*faults, *map(places.fault, details)))
+    return Loaded(None if faults else settings, tuple(faults))
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def overlaid(settings: Settings, path: Path) -> Settings:
+    """The settings, with the values that the YAML file of `--config` sets. Raises StartupError."""
+    file = read_yaml(path, "--config")
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    try:
+        if file.faults:
+            raise startup_error(file.faults)
+        return Settings.model_validate(values | file.values)
+    except ValidationError as error:
+        places = _Places(file, Environment({}), {})
+        raise startup_error([places.fault(detail) for detail in _details(error)]) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the values of the settings come from."""
+
+    file: YamlFile | None
+    environment: Environment
+    variables: Mapping[str, Variable]
+
+    def fault(self, detail: ErrorDetails) -> Fault:
+        """The fault of a value, or of values that do not go together."""
+        location = detail["loc"] or tuple(str(detail["ctx"]["error"]).split(":")[:1])
+        rule = rule_of(detail)
+        if not detail["loc"]:
+            return Fault(rule, self._where(location))
+        variable = self.variables.get(str(location[0]))
+        if detail["type"] in ("extra_forbidden", "invalid_key"):
+            return Fault(f"unknown key `{path_of(location)}`{_meant(location)}", self._where(location))
+        name = path_of(location) if variable is None else variable.name
+        is_shown = not is_secret(location) and detail["type"] != "missing"
+        shown = f", got {got(detail['input'])}" if is_shown else ""
+        return Fault(f"{name} {rule}{shown}", self._where(location))
+
+    def _where(self, location: Location) -> str:
+        if (variable := self.variables.get(str(location[0]))) is not None:
+            return self.environment.where(variable.name)
+        return "" if self.file is None else self.file.where(location)
+
+
+def _meant(location: Location) -> str:
+    """The known key that an unknown one resembles."""
+    siblings: type[FrozenSettings] = Settings
+    if location[0] == "models":
+        siblings = PriceSettings if "price" in location[:-1] else ModelSettings
+    meant = closest(str(location[-1]), siblings.model_fields, likeness=LIKE_A_KEY)
+    return "" if meant is None else f"; did you mean `{meant}`?"
+
+
+def _details(error: ValidationError) -> Iterator[ErrorDetails]:
+    yield from error.errors(include_url=False)
+
+
+def _variables(environment: Environment) -> dict[str, Variable]:
+    """The keys that variables set."""
     scalars = Settings.model_fields.keys() - {"models"}
-    values: dict[str, Any] = {n: environ[n.upper()] for n in scalars if environ.get(n.upper())}
-    if "database_url" not in values and environ.get("DATABASE_HOST"):
-        values["database_url"] = _database_url(environ)
-    return values
+    variables = {n: Variable(n.upper(), environment[n.upper()]) for n in scalars if n.upper() in environment}
+    if "database_url" not in variables and "DATABASE_HOST" in environment:
+        variables["database_url"] = Variable("DATABASE_HOST", _database_url(environment))
+    return variables
 
 
 def _database_url(environ: Mapping[str, str]) -> str:
-    from urllib.parse import quote
-
     user = quote(environ.get("DATABASE_USER", "postgres"), safe="")
     password = quote(environ.get("DATABASE_PASSWORD", ""), safe="")
     login = f"{user}:{password}" if password else user
     port = environ.get("DATABASE_PORT", "5432")
     return f"postgresql://{login}@{environ['DATABASE_HOST']}:{port}/{environ.get('DATABASE_NAME', 'router')}"
-
-
-def _one_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"configuration: unknown key `{path}`"
-    if not path:
-        return f"configuration: {message}"
-    got = "" if "url" in path or "key" in path else f", got {first['input']!r}"
-    return f"configuration: {path} ({path.upper()}): {message}{got}"
-
-
-def process_environment() -> dict[str, str]:
-    """The environment of the process, on top of `.env` in the working folder."""
-    return read_environment(os.environ, Path(".env"))

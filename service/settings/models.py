@@ -45,7 +45,7 @@ class FrozenSettings(BaseModel):
         """Reject a boolean for a number: `exploration_rate: yes` would become 1."""
         kind = cls.model_fields[str(field.field_name)].annotation
         if isinstance(value, bool) and kind is not bool:
-            raise ValueError(f"must not be {str(value).lower()}")
+            raise ValueError("must not be true or false")
         return value
 
 

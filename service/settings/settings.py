@@ -18,6 +18,9 @@ from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_se
 from service.settings.base_urls import base_url, http_url
 from service.settings.models import FrozenSettings, ModelSettings, Name
 
+# What other programs call the severities.
+LEVELS_ELSEWHERE = {"warn": "warning", "fatal": "critical", "err": "error", "trace": "debug"}
+
 
 class Settings(FrozenSettings):
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
@@ -42,7 +45,7 @@ class Settings(FrozenSettings):
     max_body_bytes: int = Field(
         20_000_000, ge=1_000, le=1_000_000_000, description="largest request body, bytes"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
         "info", description="lowest severity that is logged"
     )
     log_format: Literal["auto", "json", "text"] = Field(
@@ -280,7 +283,9 @@ class Settings(FrozenSettings):
     @field_validator("log_level", mode="before")
     @classmethod
     def _in_any_case(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return LEVELS_ELSEWHERE.get(value.lower(), value.lower())
 
     @field_validator("embedding_base_url")
     @classmethod
