@@ -25,10 +25,15 @@ ANTHROPICS_CACHE_WRITE = Decimal("1.25")
 
 @dataclass(frozen=True, slots=True)
 class ArmList:
-    """The arms in use, and why other models were left out."""
+    """The arms in use, and why other models were left out.
+
+    Args:
+        unused: the other models of the configuration, the well-known ones included.
+    """
 
     arms: tuple[Arm, ...]
     left_out: tuple[str, ...] = ()
+    unused: tuple[Arm, ...] = ()
 
     @property
     def is_simulated(self) -> bool:
@@ -67,7 +72,9 @@ def choose_arms(
         raise StartupError("OLLAMA_BASE_URL is set: name its models in LLM_MODELS, as ollama/<name>")
     if settings.public_priors:
         arms = [_with_public_prior(arm) for arm in arms]
-    chosen = ArmList(tuple(arms or simulated), tuple(left_out))
+    in_use = {arm.arm_id for arm in arms}
+    unused = [arm_of(m) for m in (*settings.models, *known_arms) if m.id not in in_use]
+    chosen = ArmList(tuple(arms or simulated), tuple(left_out), tuple(unused))
     default_arm_id(settings, chosen.arms)
     return chosen
 

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from urllib.parse import urlsplit
 
 import structlog
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from bandit.budget import Pacer
 from service.arms.catalog import Catalog
 from service.arms.configured import arm_of, priced
+from service.arms.key_bindings import KeyBindings
 from service.domain.arm import Arm, Price
 from service.domain.basics import AUTO
 from service.domain.ports import ArmRegistry, Clock
 from service.domain.registration import ArmFigures, ArmRegistration, ArmState, Shadow, price_change
 from service.errors import BadRequest, ModelConflict, UnknownModel
 from service.settings.models import ModelSettings, PriceSettings
-from service.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-_KEY_NAME = re.compile(r"[A-Z0-9_]+_API_KEY")
-# An arm sends its key to its base_url, so an arm may use none of these.
-_OUR_SECRETS = {
-    n.upper() for n, f in Settings.model_fields.items() if SecretStr.__name__ in str(f.annotation)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +49,12 @@ class Lifecycle:
 
     Args:
         configured: the arms of the settings, in the operator's order; added arms come after them.
+        key_bindings: where an added arm may send a key; stored arms that break the rule are retired.
         environ: variables with the keys of providers.
     """
 
     configured: tuple[Arm, ...]
+    key_bindings: KeyBindings
     catalog: Catalog
     registry: ArmRegistry
     pacer: Pacer
@@ -70,13 +64,33 @@ class Lifecycle:
     def follow(self, registrations: Mapping[str, ArmRegistration]) -> None:
         """Apply the changes that this or another replica has committed."""
         before = self.catalog.registrations
-        self.catalog.put(current_arms(self.configured, registrations), registrations)
+        arms = current_arms(self.configured, registrations)
+        registrations = self._with_bound_keys(arms, registrations)
+        self.catalog.put(arms, registrations)
         if (state := self.catalog.default_state) != "active":
             log.error("default_model_not_active", model=self.catalog.default_arm_id, state=state)
         for arm_id, registration in registrations.items():
             n_seen = len(before[arm_id].price_changes) if arm_id in before else 0
             for change in registration.price_changes[n_seen:]:
                 self.pacer.reprice(arm_id, float(change.factor))
+
+    def _with_bound_keys(
+        self, arms: Sequence[Arm], registrations: Mapping[str, ArmRegistration]
+    ) -> Mapping[str, ArmRegistration]:
+        """The registrations, with every added arm retired that would send a key to a place of its own."""
+        retired = {}
+        for arm in arms:
+            problem = None if self._is_configured(arm) else self.key_bindings.problem(arm)
+            if problem is None:
+                continue
+            reason = f"{problem.field}: {problem.message}"
+            retired[arm.arm_id] = replace(registrations[arm.arm_id], state="retired", reason=reason)
+            if self.catalog.registrations.get(arm.arm_id) != retired[arm.arm_id]:
+                log.error("model_key_not_bound", model=arm.arm_id, reason=reason)
+        return {**registrations, **retired}
+
+    def _is_configured(self, arm: Arm) -> bool:
+        return any(arm.arm_id == configured.arm_id for configured in self.configured)
 
     async def listed(self) -> list[ArmOverview]:
         """Every arm, including retired ones. Raises StoreUnavailable."""
@@ -97,8 +111,8 @@ class Lifecycle:
             ModelConflict: its id or an alias is taken.
             StoreUnavailable: PostgreSQL is unreachable.
         """
-        self._check(model)
         arm, now = arm_of(model), self.clock()
+        self._check(model, arm)
         registration = ArmRegistration(
             arm_id=arm.arm_id,
             added_at=now,
@@ -127,7 +141,7 @@ class Lifecycle:
 
         Raises:
             UnknownModel: no arm has that id.
-            BadRequest: the arm is to go into shadow without a share and a cap.
+            BadRequest: the arm is to go into shadow without a share and a cap, or its key must not be used.
             ModelConflict: the default model and the last active model must stay active.
             StoreUnavailable: PostgreSQL is unreachable.
         """
@@ -137,6 +151,8 @@ class Lifecycle:
             arm = next((arm for arm in arms if arm.arm_id == arm_id), None)
             if arm is None:
                 raise UnknownModel(f"model {arm_id!r} does not exist", param="model_id")
+            if change.state not in (None, "retired") and not self._is_configured(arm):
+                self._require_bound_key(arm)
             if change.state not in (None, "active"):
                 self._require_dispensable(arm, [a for a in arms if _state(known, a) == "active"])
             now = self.clock()
@@ -154,23 +170,18 @@ class Lifecycle:
         if [a.arm_id for a in active] == [arm.arm_id]:
             raise ModelConflict(f"one model must stay active, and {arm.arm_id!r} is the last", param="state")
 
-    def _check(self, model: ModelSettings) -> None:
+    def _check(self, model: ModelSettings, arm: Arm) -> None:
         names = [model.id, *model.aliases]
         if len(set(names)) < len(names) or AUTO & set(names):
             raise BadRequest(f"id and aliases must differ and not be `auto`, got {names}", param="aliases")
-        if model.base_url is not None and "@" in urlsplit(model.base_url).netloc:
-            raise BadRequest("base_url: must not contain a user or a password", param="base_url")
+        self._require_bound_key(arm)
         key = model.api_key_env
-        if key is None:
-            return
-        if not _KEY_NAME.fullmatch(key) or key in _OUR_SECRETS:
-            raise BadRequest(
-                "api_key_env: must name a provider's key and end in _API_KEY, "
-                f"and not be one of {', '.join(sorted(_OUR_SECRETS))}; got {key!r}",
-                param="api_key_env",
-            )
-        if not self.environ.get(key):
+        if key is not None and not self.environ.get(key):
             raise BadRequest(f"api_key_env: {key} is not set where the service runs", param="api_key_env")
+
+    def _require_bound_key(self, arm: Arm) -> None:
+        if (problem := self.key_bindings.problem(arm)) is not None:
+            raise BadRequest(f"{problem.field}: {problem.message}", param=problem.field)
 
 
 def current_arms(configured: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> list[Arm]:

@@ -13,6 +13,7 @@ from embeddings.encoder import TextEncoder
 from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, default_arm_id
+from service.arms.key_bindings import KeyBindings
 from service.arms.lifecycle import Lifecycle
 from service.background import Background
 from service.completion.answer_cache import AnswerCache
@@ -136,7 +137,15 @@ def wire(
         completion=completion,
         tokens=TokenCounter(tokenizers),
         learner=learner,
-        lifecycle=Lifecycle(arms.arms, catalog, arm_registry, pacer, environ, clock),
+        lifecycle=Lifecycle(
+            arms.arms,
+            KeyBindings.of((*arms.arms, *arms.unused)),
+            catalog,
+            arm_registry,
+            pacer,
+            environ,
+            clock,
+        ),
         journal=journal,
         reports=reports,
         database=database,

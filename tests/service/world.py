@@ -66,6 +66,8 @@ SMALL = arm("small", "0.10", 4_000, "tools", aliases=("mini",))
 MEDIUM = arm("medium", "0.50", 16_000, "tools", "json_schema")
 LARGE = arm("large", "2.00", 100_000, "tools", "json_schema", "vision", aliases=("big",))
 ARMS = (SMALL, MEDIUM, LARGE)
+# A model of the configuration that is not in use: an added model may send its key to the same server.
+UNUSED = arm("unused", "1.00", api_key_env="NEW_API_KEY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ async def opened(
     arm_registry = FakeArmRegistry(store)
     parts = wire(
         settings,
-        ArmList(tuple(arms)),
+        ArmList(tuple(arms), unused=(UNUSED,)),
         encoder=encoder,
         memory=memory,
         evidence=FakeEvidence(store),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from fastapi.routing import iter_route_contexts
 
 from service.app import create_app
 from service.domain.basics import Json
+from service.domain.registration import ArmRegistration
 from service.errors import ProviderBroken
 from service.settings.settings import Settings
-from tests.fakes import Reply
+from tests.fakes import FakeStore, Reply
 from tests.service.world import World, error_of, opened
 
 KEY = "a key of the operator"
@@ -156,6 +158,51 @@ async def test_a_model_that_breaks_a_rule_is_refused_by_the_name_of_the_field(
     assert error_of(response)["param"] == param
     assert "verysecret" not in response.text
     assert "new" not in await listed(world)
+
+
+# --- keys
+
+
+@pytest.mark.parametrize(
+    ("changes", "param", "rule"),
+    [
+        ({"base_url": "http://evil.example/v1"}, "base_url", "http://127.0.0.1:9"),
+        ({"base_url": "https://127.0.0.1:9/v1"}, "base_url", "http://127.0.0.1:9"),
+        ({"base_url": "http://127.0.0.1:99/v1"}, "base_url", "http://127.0.0.1:9"),
+        ({"api_key_env": "OTHER_API_KEY"}, "api_key_env", "NEW_API_KEY"),
+        ({"provider": "litellm", "model": "openai/x"}, "base_url", "http://127.0.0.1:9"),
+        ({"provider": "litellm", "model": "openai/x", "api_key_env": None}, "api_key_env", "openai"),
+        ({"provider": "anthropic", "base_url": None}, "model", "http://127.0.0.1:9"),
+    ],
+)
+async def test_an_added_model_sends_a_key_only_where_the_configuration_sends_it(
+    world: World, changes: Json, param: str, rule: str
+) -> None:
+    response = await world.http.post("/admin/models", json=new(**changes))
+
+    assert response.status_code == 400
+    assert error_of(response)["param"] == param
+    assert rule in error_of(response)["message"]
+    assert "new" not in await listed(world)
+
+
+async def test_a_stored_model_that_would_send_a_key_elsewhere_is_retired(tmp_path: Path) -> None:
+    store, moment = FakeStore(), datetime(2026, 11, 20, tzinfo=UTC)
+    entry = new(base_url="http://evil.example/v1", price={"input": "0", "output": "0"})
+    store.registrations["new"] = ArmRegistration("new", moment, moment, entry=entry)
+
+    async with opened(tmp_path, store=store) as world:
+        asked, shown = await world.ask(model="new"), (await listed(world))["new"]
+        back = await change(world, "new", state="active")
+        kept = await change(world, "new", state="retired")
+        await world.ask()
+
+    assert asked.status_code == 404
+    assert shown["state"] == "retired"
+    assert shown["reason"].startswith("base_url: NEW_API_KEY may go only where")
+    assert (back.status_code, error_of(back)["param"]) == (400, "base_url")
+    assert kept.status_code == 200
+    assert "new" not in world.model_client.called
 
 
 async def test_the_login_in_a_configured_url_is_not_shown(tmp_path: Path) -> None:
