@@ -6,13 +6,11 @@ not have, or in the id after a mark, as LiteLLM writes them. Every client return
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from service.domain.basics import Json
 
 MARK = "__thought__"  # LiteLLM's
-SIGNED_ID = re.compile(rf"[A-Za-z0-9_-]+{MARK}[A-Za-z0-9_-]+")  # an id that Anthropic accepts
 
 _TO_ID, _FROM_ID = str.maketrans("+/", "-_"), str.maketrans("-_", "+/")
 

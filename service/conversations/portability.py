@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service.conversations.gemini_signatures import MARK, signature_in
+from service.conversations.repeated_ids import with_unique_ids
 from service.domain.arm import Arm
 from service.domain.basics import Json
 
@@ -48,7 +49,10 @@ def safe_history(body: Json, arm: Arm, n_messages_of_other_vendors: int) -> Json
     """
     messages, n_others = body["messages"], n_messages_of_other_vendors
     stripped = [m for message in messages[:n_others] if (m := _strip_thinking(message)) is not None]
-    safe = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in [*stripped, *messages[n_others:]]]
+    kept = [*stripped, *messages[n_others:]]
+    if vendor_of(arm) == "anthropic":
+        kept = with_unique_ids(kept)
+    safe = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in kept]
     is_unchanged = len(safe) == len(messages) and all(a is b for a, b in zip(safe, messages, strict=True))
     return body if is_unchanged else {**body, "messages": safe}
 

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import orjson
 
+from service.conversations.client_ids import encoded
 from service.conversations.gemini_signatures import signed_id
-from service.dialects.anthropic_to_openai import tool_id
 from service.domain.answer import Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -77,7 +77,7 @@ def _tool_use(call: Json) -> Json:
 
 def _tool_block(call: Json) -> Json:
     call_id = signed_id(call)
-    use_id = tool_id(call_id) if call_id else f"toolu_{uuid4().hex[:24]}"
+    use_id = encoded(call_id) if call_id else f"toolu_{uuid4().hex[:24]}"
     return {"type": "tool_use", "id": use_id, "name": str(_function(call).get("name") or ""), "input": {}}
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
-from service.conversations.gemini_signatures import SIGNED_ID
+from service.conversations.client_ids import decoded
 from service.dialects.client_markup import without_attribution
 from service.domain.basics import Json
 
@@ -19,7 +17,6 @@ _SAME = ("max_tokens", "model", "stream", "temperature", "top_p")
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 _BUDGETS = ((4_096, "low"), (16_384, "medium"))  # largest thinking budget of an effort, tokens
-_TOOL_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")  # what OpenAI accepts
 
 
 def translated(body: Json) -> tuple[Json, tuple[str, ...]]:
@@ -80,7 +77,7 @@ class _Translation:
                 text = "\n".join(self._texts([b for b in inner if b["type"] == "text"]))
                 parts.extend(p for b in inner if b["type"] != "text" and (p := self._part(b)))
                 content = f"Error: {text}" if block.get("is_error") else text
-                yield {"role": "tool", "tool_call_id": tool_id(block["tool_use_id"]), "content": content}
+                yield {"role": "tool", "tool_call_id": decoded(block["tool_use_id"]), "content": content}
             elif part := self._part(block):
                 parts.append(part)
         if len(parts) == 1 and parts[0]["type"] == "text":
@@ -159,17 +156,7 @@ def _system(system: str | list[Json] | None) -> str:
 def _call(block: Json) -> Json:
     arguments = orjson.dumps(block["input"]).decode()
     function = {"name": block["name"], "arguments": arguments}
-    return {"id": tool_id(block["id"]), "type": "function", "function": function}
-
-
-def tool_id(use_id: str) -> str:
-    """The id of a tool use. An id that other vendors reject is replaced by a digest of it.
-
-    An id that carries a signature stays, until the vendor of the called model is known.
-    """
-    if _TOOL_ID.fullmatch(use_id) or SIGNED_ID.fullmatch(use_id):
-        return use_id
-    return f"toolu_{hashlib.sha256(use_id.encode()).hexdigest()[:24]}"
+    return {"id": decoded(block["id"]), "type": "function", "function": function}
 
 
 def _function(tool: Json) -> Json:

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 
 from service.arms.capabilities import needs
 from service.dialects.anthropic import prompt_tokens, read_query
-from service.dialects.anthropic_to_openai import tool_id, translated
+from service.dialects.anthropic_to_openai import translated
 from service.domain.basics import Json
 from service.domain.query import Query
 from service.domain.tokens import FILE_TOKENS
@@ -462,14 +462,6 @@ def test_an_empty_field_excludes_no_vendor() -> None:
 
     assert native is not None
     assert native.needs == ()
-
-
-def test_tool_ids_that_other_vendors_reject_are_replaced_by_a_stable_id() -> None:
-    strange = "call_1__thought__CpcC+/=" + "x" * 50
-
-    assert tool_id("toolu_01A-b_c") == "toolu_01A-b_c"
-    assert tool_id(strange) == tool_id(strange) != tool_id(strange + "y")
-    assert tool_id(tool_id(strange)) == tool_id(strange)
 
 
 # --- tokens
