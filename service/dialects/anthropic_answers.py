@@ -14,7 +14,7 @@ from service.conversations.gemini_signatures import signed_id
 from service.domain.answer import Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.nesting import MAX_ANSWER_DEPTH, is_deeper_than
+from service.domain.bounded_json import ANSWER, bounded_json
 from service.domain.usage import reported_to_anthropic
 from service.domain.usage_report import usage_from
 
@@ -108,12 +108,10 @@ def _objects(value: object) -> list[Json]:
 def _input(arguments: str) -> Json:
     """The arguments as an object. Invalid arguments are wrapped, so that the tool sees and rejects them."""
     try:
-        value = orjson.loads(arguments or "{}")
-    except orjson.JSONDecodeError:
+        value = bounded_json(arguments.encode() or b"{}", ANSWER)
+    except ValueError:
         value = None
-    if not isinstance(value, dict) or is_deeper_than(MAX_ANSWER_DEPTH, value):
-        return {"arguments": arguments}
-    return value
+    return value if isinstance(value, dict) else {"arguments": arguments}
 
 
 def _stop_reason(finish_reason: str | None, *, has_tools: bool, is_refusal: bool) -> str:

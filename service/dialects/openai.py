@@ -22,7 +22,7 @@ from pydantic import (
 
 from service.dialects.turns import question_text, session_id_of, turn_of, with_housekeeping
 from service.domain.basics import AUTO, Json
-from service.domain.nesting import MAX_REQUEST_DEPTH, is_deeper_than
+from service.domain.bounded_json import REQUEST, OutOfBounds, bounded_json
 from service.domain.query import Options, Query
 from service.domain.tokens import FILE_PARTS, FILE_TOKENS
 from service.errors import BadRequest
@@ -196,16 +196,16 @@ def read_json(raw: bytes) -> Json:
     """A JSON object.
 
     Raises:
-        BadRequest: not UTF-8, not JSON, or not an object.
+        BadRequest: not UTF-8, not JSON, not an object, or larger than the bounds of a request.
     """
     try:
-        body = orjson.loads(raw)
+        body = bounded_json(raw, REQUEST)
+    except OutOfBounds as error:
+        raise BadRequest(f"body {error}") from error
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
     if not isinstance(body, dict):
         raise BadRequest(f"body must be a JSON object, got {type(body).__name__}")
-    if is_deeper_than(MAX_REQUEST_DEPTH, body):
-        raise BadRequest(f"body must be nested at most {MAX_REQUEST_DEPTH} levels deep")
     return body
 
 

@@ -14,7 +14,7 @@ import orjson
 
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.nesting import MAX_ANSWER_DEPTH, is_deeper_than
+from service.domain.bounded_json import ANSWER, bounded_json
 from service.domain.ports import Clock
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import retry_after_s
@@ -178,9 +178,8 @@ async def _read(response: aiohttp.ClientResponse, arm: Arm) -> bytes:
 
 
 def parsed(data: bytes) -> object:
-    """The JSON value; None if the data is not JSON, or is nested too deeply to be passed on."""
+    """The JSON value; None if the data is not JSON, or is too large or too deep to be passed on."""
     try:
-        value: object = orjson.loads(data.removeprefix(BOM_UTF8))
-    except orjson.JSONDecodeError:
+        return bounded_json(data.removeprefix(BOM_UTF8), ANSWER)
+    except ValueError:
         return None
-    return None if is_deeper_than(MAX_ANSWER_DEPTH, value) else value

@@ -21,41 +21,46 @@ class EventReader:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._data: list[bytes] = []
-        self._n_data_bytes = 0
-        self._has_begun = False
+        self._line = bytearray()  # the line that has not ended yet
+        self._data = bytearray()  # of the event that has not ended yet, each line with an LF
+        self._is_first_line = True
+        self._ended_with_cr = False
 
     def feed(self, block: bytes) -> list[bytes]:
-        """The data of the events that `block` completes; an empty block ends the stream."""
-        lines = self._without_mark(self._rest + block).splitlines(keepends=True)
-        # A line without LF is not complete yet; an LF may still follow its CR.
-        self._rest = lines.pop() if block and lines and not lines[-1].endswith(b"\n") else b""
-        events = [data for line in lines if (data := self._add(line.rstrip(b"\r\n"))) is not None]
+        """The data of the events that `block` completes; an empty block ends the stream.
+
+        The work is proportional to the bytes, however small the blocks are.
+        """
+        events = [data for line in self._lines(block) if (data := self._add(line)) is not None]
         if not block and (data := self._add(b"")) is not None:  # some upstreams omit the last empty line
             events.append(data)
-        if len(self._rest) + self._n_data_bytes > MAX_EVENT_BYTES:
+        if len(self._line) + len(self._data) > MAX_EVENT_BYTES:
             raise ProviderBroken(f"a streamed event has more than {MAX_EVENT_BYTES} bytes")
         return events
 
-    def _without_mark(self, block: bytes) -> bytes:
-        """The bytes without the byte order mark that a stream may begin with."""
-        if self._has_begun:
-            return block
-        self._has_begun = len(block) >= len(BOM_UTF8)
-        return block.removeprefix(BOM_UTF8)
+    def _lines(self, block: bytes) -> list[bytes]:
+        """The lines that `block` completes, without their ends."""
+        unread = block.removeprefix(b"\n") if self._ended_with_cr else block
+        self._ended_with_cr = block.endswith(b"\r")
+        self._line += unread
+        if block and b"\n" not in unread and b"\r" not in unread:
+            return []
+        lines = bytes(self._line).splitlines()
+        is_whole = not block or unread.endswith((b"\n", b"\r"))
+        self._line = bytearray() if is_whole else bytearray(lines.pop())
+        if lines and self._is_first_line:
+            lines[0] = lines[0].removeprefix(BOM_UTF8)
+            self._is_first_line = False
+        return lines
 
     def _add(self, line: bytes) -> bytes | None:
         """Add a line to the event and return its data if the line closes it. Only `data:` lines count."""
         if not line:
-            data = b"\n".join(self._data)
-            self._data, self._n_data_bytes = [], 0
+            data, self._data = bytes(self._data[:-1]), bytearray()
             return data or None
         name, _, value = line.partition(b":")
         if name == b"data":
-            value = value.removeprefix(b" ")
-            self._data.append(value)
-            self._n_data_bytes += len(value)
+            self._data += value.removeprefix(b" ") + b"\n"
         return None
 
 

@@ -52,7 +52,7 @@ def refused(body: object, **headers: str) -> BadRequest:
         (b"[]", "body must be a JSON object, got list"),
         (b'"Hi"', "body must be a JSON object, got str"),
         (b"null", "body must be a JSON object, got NoneType"),
-        (b"[" * 100_000, "body must be JSON in UTF-8"),
+        (b"[" * 100_000, "body must be nested at most 100 levels deep, got 100000"),
         (b'{"messages": ' + b"[" * 500 + b"]" * 500 + b"}", "body must be nested at most 100 levels deep"),
         (
             b'{"messages": ' + b'{"a":' * 500 + b"1" + b"}" * 501,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.errors import ProviderBroken
 from service.providers.streams import MAX_EVENT_BYTES, EventReader
+from tests.growth import assert_linear
 
 
 def read(*blocks: bytes) -> list[bytes]:
@@ -46,8 +48,34 @@ def test_a_byte_order_mark_is_no_part_of_the_first_event() -> None:
     assert read(b"data: b\n\n\xef\xbb\xbfdata: c\n\n") == [b"b"]  # only at the beginning
 
 
-def test_an_endless_event_is_cut_off() -> None:
-    reader = EventReader()
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_an_event_ends_with_any_line_end_however_it_is_split(end: bytes) -> None:
+    stream = b"data: a" + end + end + b"data: b" + end + b"data:" + end + end
 
+    for size in (1, 2, 3, len(stream)):
+        assert read(*(stream[i : i + size] for i in range(0, len(stream), size))) == [b"a", b"b\n"]
+
+
+@pytest.mark.parametrize("line", [b"x", b"data: x\n", b"data:\n"], ids=["one line", "lines", "empty lines"])
+def test_an_endless_event_is_cut_off(line: bytes) -> None:
+    reader = EventReader()
+    n_fed = 0
+
+    def feed_forever() -> None:
+        nonlocal n_fed
+        while n_fed < 1_000:
+            n_fed += 1
+            reader.feed(line * 100_000)
+
+    reader.feed(b"data: ")
     with pytest.raises(ProviderBroken, match="more than"):
-        reader.feed(b"data: " + b"x" * MAX_EVENT_BYTES)
+        feed_forever()
+    assert 100_000 * (n_fed - 1) <= MAX_EVENT_BYTES
+
+
+@pytest.mark.parametrize("piece", [b"x" * 64, b"data: x\n", b"\r", b"x\r", b"\r\n", b": x\n"])
+def test_small_blocks_of_a_large_event_are_read_in_linear_time(piece: bytes) -> None:
+    def work_of(n_blocks: int) -> Callable[[], object]:
+        return lambda: read(b"data: " + b"y" * 64 * n_blocks, *([piece] * n_blocks))
+
+    assert_linear(work_of, 1_000)

@@ -132,9 +132,7 @@ def test_the_form_of_an_address_stays(
     assert not once.endswith("/")
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST", "localhost.", "127.8.8.8", "[::1]", "::1"]
-)
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "127.8.8.8", "[::1]", "::1"])
 def test_loopback_hosts(host: str) -> None:
     assert is_loopback_host(host)
 
