@@ -7,7 +7,7 @@ COPY requirements.txt ./
 # pip installs the locked packages by hash and nothing else: --no-deps keeps torch out.
 RUN python -m venv /opt/router && \
     /opt/router/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml setup.py README.md ./
 COPY bandit ./bandit
 COPY embeddings ./embeddings
 COPY migrations ./migrations

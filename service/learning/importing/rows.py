@@ -110,7 +110,7 @@ def _parquet_records(path: Path) -> Iterator[tuple[str, Json]]:
         import pyarrow  # type: ignore[import-untyped]  # pyarrow has no types
         from pyarrow import parquet
     except ImportError as error:
-        raise StartupError("reading Parquet needs pyarrow: pip install 'llm-router[replay]'") from error
+        raise StartupError("reading Parquet needs pyarrow: pip install pyarrow") from error
     try:
         with parquet.ParquetFile(path) as file:
             models = [c.removeprefix("score:") for c in file.schema_arrow.names if c.startswith("score:")]

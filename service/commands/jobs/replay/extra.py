@@ -11,11 +11,11 @@ PACKAGES = ("matplotlib", "openai", "pyarrow")
 
 
 def require_extra(find: Callable[[str], object | None] = find_spec) -> None:
-    """Check that the extra is installed.
+    """Check that they are installed.
 
     Raises:
-        StartupError: packages are missing; the message names them and the extra.
+        StartupError: packages are missing; the message names them.
     """
     missing = [package for package in PACKAGES if find(package) is None]
     if missing:
-        raise StartupError(f"replaying needs {', '.join(missing)}: pip install 'llm-router[replay]'")
+        raise StartupError(f"replaying needs {', '.join(missing)}: pip install {' '.join(missing)}")
