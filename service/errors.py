@@ -141,8 +141,8 @@ class ProviderOutOfCredit(ProviderRateLimited):
     """The account has no credit: 402, or 429 with `insufficient_quota`."""
 
 
-# Statuses with which providers reject a request as faulty.
-REJECTING_STATUSES = (400, 413, 422)
+# Statuses of a request that a provider rejected as faulty, as clients get them.
+REJECTED_STATUSES = (400, 413)
 
 # Error codes of a request that one model rejects and another may accept.
 LIMITS_OF_ONE_MODEL = frozenset(
@@ -151,19 +151,30 @@ LIMITS_OF_ONE_MODEL = frozenset(
 
 
 class ProviderRejected(ProviderError):
-    """The provider rejected the request as faulty."""
+    """The provider rejected the request as faulty.
+
+    Args:
+        another_may_accept: whether the provider blames what this model cannot do, or nothing at all.
+    """
 
     def __init__(
-        self, message: str, *, status: int, param: str | None = None, code: str | None = None
+        self,
+        message: str,
+        *,
+        status: int,
+        param: str | None = None,
+        code: str | None = None,
+        another_may_accept: bool = False,
     ) -> None:
         super().__init__(message, status=status)
         self.param = param
         self.code = code
+        self._another_may_accept = another_may_accept
 
     @property
     def is_limit_of_one_model(self) -> bool:
-        """Whether the request exceeds what this model can do."""
-        return self.code in LIMITS_OF_ONE_MODEL
+        """Whether another model may accept the request."""
+        return self._another_may_accept or self.code in LIMITS_OF_ONE_MODEL
 
     @property
     def rejects_thinking(self) -> bool:

@@ -50,7 +50,7 @@ def problem(error: errors.RouterError) -> tuple[int, Json]:
     """Status and OpenAI error envelope of an error."""
     status, kind, code = next(PROBLEMS[c] for c in type(error).__mro__ if c in PROBLEMS)
     if isinstance(error, errors.ProviderRejected):
-        status, code = error.status or status, error.code
+        status, code = 413 if error.status == 413 else status, error.code
     return status, envelope(str(error), kind, getattr(error, "param", None), code)
 
 

@@ -14,7 +14,7 @@ from service.api.errors import PROBLEMS
 from service.dialects.anthropic_answers import error_status
 from service.domain.basics import Json
 from service.errors import (
-    REJECTING_STATUSES,
+    REJECTED_STATUSES,
     AllArmsFailed,
     AllArmsLimited,
     AllArmsUnpaid,
@@ -74,7 +74,7 @@ def _failures(
     meanings: defaultdict[int | str, list[str]] = defaultdict(list)
     for kind in kinds:
         status, _, code = PROBLEMS[kind]
-        statuses = REJECTING_STATUSES if kind is ProviderRejected else (status_of(status, code),)
+        statuses = REJECTED_STATUSES if kind is ProviderRejected else (status_of(status, code),)
         for documented in statuses:
             meanings[documented].append((kind.__doc__ or "").partition("\n")[0])
     return {status: {"description": " ".join(texts), "model": envelope} for status, texts in meanings.items()}

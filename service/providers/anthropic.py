@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from functools import partial
 from typing import TypeGuard
 
 import orjson
@@ -16,26 +15,12 @@ from service.domain.ports import Clock
 from service.domain.query import Native
 from service.domain.usage import settled, text_bytes
 from service.domain.usage_report import merged, usage_from
-from service.errors import ProviderBroken, ProviderError
-from service.providers.failures import failure_in
+from service.errors import ProviderBroken
 from service.providers.http import HttpClient, Post, drain, parsed
 from service.providers.keys import api_key
 
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 
-# The status of an error inside a stream, after a 200.
-_STATUSES = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
 _KNOWN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 _FINISH_REASONS = {
     "end_turn": "stop",
@@ -62,9 +47,10 @@ class AnthropicClient:
         self._http = HttpClient(clock)
 
     async def complete(self, arm: Arm, native: Native, *, timeout_s: float) -> Answer:
-        message = await self._http.answer(self._post(arm, native, stream=False, timeout_s=timeout_s))
+        post = self._post(arm, native, stream=False, timeout_s=timeout_s)
+        message = await self._http.answer(post)
         if not isinstance(message, dict) or not isinstance(message.get("content"), list):
-            raise self._refusal(arm, 200, message)
+            raise self._http.refusal(post, message)
         usage = settled(usage_from(message.get("usage")), native.body, text_bytes(message["content"]))
         return Answer(_as_completion(message), usage, {**message, "model": arm.arm_id})
 
@@ -75,7 +61,7 @@ class AnthropicClient:
             async for data in events:
                 event = parsed(data)
                 if not _is_event(event):
-                    raise self._refusal(arm, 200, event)
+                    raise self._http.refusal(post, event)
                 yield watcher.chunk(event, data)
                 if watcher.is_whole:
                     await drain(events)
@@ -93,21 +79,8 @@ class AnthropicClient:
             headers={**native.headers, **({} if key is None else {"x-api-key": key})},
             body={**native.body, "model": arm.model, "stream": stream},
             timeout_s=timeout_s,
-            refusal=partial(self._refusal, arm),
+            secret=key,
         )
-
-    def _refusal(self, arm: Arm, status: int, answer: object, wait_s: float | None = None) -> ProviderError:
-        error = answer.get("error") if isinstance(answer, dict) else None
-        if not isinstance(error, dict):
-            if status == 200:
-                return ProviderBroken(f"{arm.model} answered something other than a message", status=200)
-            return failure_in(arm, None, status, retry_after_s=wait_s)
-        if status == 200:
-            status = _STATUSES.get(str(error.get("type")), 502)
-        if str(error.get("message")).startswith("prompt is too long"):
-            error = {**error, "code": "context_length_exceeded"}  # another model's window may be longer
-        secret = api_key(arm, self._secrets)
-        return failure_in(arm, {"error": error}, status, secret=secret, retry_after_s=wait_s)
 
 
 class _StreamWatcher:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from codecs import BOM_UTF8
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from service.domain.basics import Json
 from service.domain.bounded_json import ANSWER, bounded_json
 from service.domain.ports import Clock
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
-from service.providers.failures import retry_after_s
+from service.providers.failures import failure_in
 from service.providers.streams import EventReader
 
 MAX_ANSWER_BYTES = 32 * 2**20
@@ -30,7 +30,7 @@ class Post:
     """One call of an arm's server.
 
     Args:
-        refusal: builds the error for an answer from its status, its body and its `Retry-After` in seconds.
+        secret: the key in the headers, which is masked in errors.
     """
 
     arm: Arm
@@ -38,7 +38,7 @@ class Post:
     headers: Mapping[str, str]
     body: Json
     timeout_s: float
-    refusal: Callable[[int, object, float | None], ProviderError]
+    secret: str | None = None
 
 
 class HttpClient:
@@ -96,8 +96,19 @@ class HttpClient:
         if response.status == 200:
             return response
         async with response:
-            refusal = parsed(await _read(response, post.arm))
-        raise post.refusal(response.status, refusal, retry_after_s(response.headers, self._clock()))
+            body = await _read(response, post.arm)
+        raise failure_in(
+            post.arm,
+            body,
+            response.status,
+            now=self._clock(),
+            headers=response.headers,
+            secret=post.secret,
+        )
+
+    def refusal(self, post: Post, answer: object) -> ProviderError:
+        """The error for something other than an answer, with status 200: alone, or inside a stream."""
+        return failure_in(post.arm, answer, 200, now=self._clock(), secret=post.secret)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:

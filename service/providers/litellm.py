@@ -6,10 +6,8 @@ LiteLLM takes two seconds and 170 MB to import, so the first call imports it.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-import re
 from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from types import ModuleType
@@ -21,10 +19,10 @@ from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.usage import reported, settled, text_bytes
 from service.domain.usage_report import usage_from
-from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
-from service.providers.failures import failure, failure_in, retry_after_s
+from service.errors import ProviderBroken, ProviderError, ProviderRejected
 from service.providers.keys import api_key
 from service.providers.litellm_anthropic import corrected
+from service.providers.litellm_errors import translated
 from service.providers.streams import StreamNormaliser
 
 # The fields that change the answer. A provider without one of them rejects the call, so that no field is
@@ -57,11 +55,6 @@ FIELDS = (
     "web_search_options",
 )
 _ANSWER_KEYS = ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier")
-_CODES = {
-    "ContextWindowExceededError": "context_length_exceeded",
-    "ContentPolicyViolationError": "content_policy_violation",
-    "UnsupportedParamsError": "unsupported_parameter",
-}
 
 _opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
 
@@ -182,23 +175,8 @@ class LiteLLMClient:
         return self._anthropic_http
 
     def _translated(self, arm: Arm, error: Exception, timeout_s: float) -> ProviderError:
-        """The router's error for LiteLLM's, without a cause: LiteLLM's error contains the key."""
-        error = getattr(error, "original_exception", None) or error
-        if isinstance(error, ProviderError):
-            return error
-        kind = type(error).__name__
-        if isinstance(error, TimeoutError) or kind == "Timeout":
-            return ProviderTimeout(f"{arm.model} gave no answer within {timeout_s:g} s")
-        status = getattr(error, "status_code", None)
-        if not isinstance(status, int) or kind == "APIConnectionError":
-            return ProviderBroken(f"the call of {arm.model} failed: {kind}")
-        headers = getattr(error, "litellm_response_headers", None) or {}
-        wait_s = retry_after_s(headers, self._clock())
-        if "LLM Provider NOT provided" in str(error):
-            return failure(arm, 404, message="LiteLLM knows no such provider")
-        envelope = {"error": {"message": _provider_message(str(error)), "code": _CODES.get(kind)}}
         secret = api_key(arm, self._secrets)
-        return failure_in(arm, envelope, status, secret=secret, retry_after_s=wait_s)
+        return translated(arm, error, timeout_s=timeout_s, secret=secret, now=self._clock())
 
 
 def _litellm() -> ModuleType:
@@ -249,15 +227,6 @@ def _tidy(message: Json) -> Json:
         for key, value in message.items()
         if (value is not None or key == "content") and key != "provider_specific_fields"
     }
-
-
-def _provider_message(text: str) -> str:
-    """The provider's own message in `litellm.X: YException - {"error": {"message": ...}}`."""
-    try:
-        body = json.loads(text[text.index("{") : text.rindex("}") + 1])
-        return str(body["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return re.sub(r"^litellm\.\w+: (\w+ - )?", "", text).partition(" To drop")[0]
 
 
 def _reject_remote_content(body: Json) -> None:

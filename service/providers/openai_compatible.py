@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from functools import partial
 from typing import TypeGuard
 from urllib.parse import urlsplit
 
@@ -15,10 +14,10 @@ from service.domain.chunks import chunk_bodies
 from service.domain.ports import Clock
 from service.domain.usage import settled, shown, text_bytes
 from service.domain.usage_report import report_in, usage_from
-from service.errors import ProviderBroken, ProviderError
-from service.providers.failures import failure_in
+from service.errors import ProviderError
 from service.providers.http import HttpClient, Post, drain, parsed
 from service.providers.keys import api_key
+from service.providers.refusals import is_error
 from service.providers.streams import StreamNormaliser, ends_well
 from service.providers.tool_ids import with_nine_letters
 
@@ -82,9 +81,10 @@ class OpenAICompatibleClient:
         self._http = HttpClient(clock)
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
-        answer = await self._http.answer(self._post(arm, _upstream_body(arm, body, stream=False), timeout_s))
+        post = self._post(arm, _upstream_body(arm, body, stream=False), timeout_s)
+        answer = await self._http.answer(post)
         if not _is_completion(answer):
-            raise self._refusal(arm, 200, answer)
+            raise self._http.refusal(post, answer)
         report = report_in(answer)
         usage = settled(usage_from(report), body, text_bytes(answer["choices"]))
         return Answer({**answer, "usage": shown(report, usage)}, usage)
@@ -97,7 +97,7 @@ class OpenAICompatibleClient:
                 if data.strip() == b"[DONE]":
                     await drain(events)
                     break
-                for raw in self._chunks(arm, data):
+                for raw in self._chunks(post, data):
                     if (chunk := normaliser.chunk(raw)) is not None:
                         yield chunk
         yield normaliser.end()
@@ -123,21 +123,15 @@ class OpenAICompatibleClient:
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
             body=body,
             timeout_s=timeout_s,
-            refusal=partial(self._refusal, arm),
+            secret=key,
         )
 
-    def _chunks(self, arm: Arm, data: bytes) -> Iterable[Json]:
+    def _chunks(self, post: Post, data: bytes) -> Iterable[Json]:
         """The chunks in an event: one, or all if the upstream does not stream and sends a whole answer."""
         body = parsed(data)
-        if not isinstance(body, dict) or body.get("error"):
-            raise self._refusal(arm, 200, body)
+        if not isinstance(body, dict) or is_error(body):
+            raise self._http.refusal(post, body)
         return chunk_bodies(body) if _is_completion(body) else (body,)
-
-    def _refusal(self, arm: Arm, status: int, answer: object, wait_s: float | None = None) -> ProviderError:
-        """The error for an answer that is no chat completion; some upstreams send errors with status 200."""
-        if status == 200 and not (isinstance(answer, dict) and answer.get("error")):
-            return ProviderBroken(f"{arm.model} answered something other than a chat completion", status=200)
-        return failure_in(arm, answer, status, secret=api_key(arm, self._secrets), retry_after_s=wait_s)
 
 
 def _base_url(arm: Arm) -> str:

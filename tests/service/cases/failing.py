@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 FAILING: dict[str, str] = {
-    "e01-list": "a list around the error envelope is not read",
-    "e02-list-429": "the waiting time in the body is not read",
-    "e04-detail": "`detail` is not read as a refusal",
-    "e06-bare-message": "a bare `message` is not read as a refusal",
-    "e07-overflow-vllm": "an overflow without OpenAI's code is the caller's error",
-    "e09-unsupported-no-code": "an unsupported parameter without a code is the caller's error",
     "e12-stop-sequence-told": "`stop_reason` of vLLM is not read",
-    "e13-one-bad-caller": "refusals that are not read count against the model",
     "r01-reasoning-back": "no reasoning_content stands for the thinking that is missing",
     "r02-reasoning-comes": "thinking of other vendors is left out of messages",
     "r05-content-in-parts": "content in parts is dropped",
@@ -39,8 +32,6 @@ FAILING: dict[str, str] = {
 
 # Cases whose answer the vendor's own library cannot read.
 UNREADABLE: dict[str, str] = {
-    "e07-overflow-vllm": "an overflow without OpenAI's code is the caller's error",
-    "e09-unsupported-no-code": "an unsupported parameter without a code is the caller's error",
     "r01-reasoning-back": "no reasoning_content stands for the thinking that is missing",
     "r05-content-in-parts": "content in parts is dropped",
     "r08-claude-thinks-for-openai": "thinking stays on in a tool loop without it",

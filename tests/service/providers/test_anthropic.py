@@ -396,7 +396,7 @@ async def test_an_answer_that_is_no_message_raises(
 ) -> None:
     upstream.script = answers(body)
 
-    with pytest.raises(ProviderBroken, match="something other than a message"):
+    with pytest.raises(ProviderBroken, match="something other than"):
         await call(model_client, claude(upstream), False)
 
 
@@ -409,7 +409,7 @@ async def test_an_answer_nested_too_deeply_to_be_passed_on_raises(
     first = b'event: message_start\ndata: {"type": "message_start", "message": ' + whole + b"}\n\n"
     upstream.script = streams(first) if stream else answers(whole)
 
-    with pytest.raises(ProviderBroken, match="something other than a message"):
+    with pytest.raises(ProviderBroken, match="something other than"):
         await call(model_client, claude(upstream), stream)
 
 
