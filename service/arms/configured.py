@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from service.arms.addresses import addressed, require_another, with_default_address
 from service.arms.model_names import is_free_variant
+from service.arms.named_arms import arm_named
 from service.arms.price_table import listed
 from service.arms.priors import public_prior
 from service.domain.arm import FREE, Arm, Price
 from service.errors import StartupError
+from service.settings.faults import Fault, startup_error
 from service.settings.models import ModelSettings
 from service.settings.settings import Settings
-
-OPENROUTER_URL = "https://openrouter.ai/api/v1"
-OPENAI_URL = "https://api.openai.com/v1"
+from service.settings.vendors import OLLAMA_HOST, VENDORS
 
 # Price of writing to the cache for five minutes, in prices of input. Writing for an hour, at double the
 # price of input, is charged the same here.
@@ -56,24 +58,28 @@ def choose_arms(
     Raises:
         StartupError: LLM_MODELS or DEFAULT_MODEL names an unknown model, or no arm is usable.
     """
-    known_arms = [ModelSettings.model_validate(entry) for entry in known]
-    if settings.models:
-        usable, left_out = _with_keys(settings.models, environ)
+    well_known = [addressed(ModelSettings.model_validate(entry), environ) for entry in known]
+    configured = [with_default_address(model, environ) for model in settings.models]
+    if configured:
+        usable, left_out = _with_keys(configured, environ)
     else:
-        usable, left_out = _with_keys(known_arms, environ)[0], []
+        usable, left_out = _with_keys(well_known, environ)[0], []
     arms = [arm_of(m) for m in usable]
     if settings.llm_models:
-        everything = [*arms, *(arm_of(m) for m in _with_keys(known_arms, environ)[0]), *simulated]
-        named = [_by_name(name, everything, environ) for name in settings.llm_models]
-        arms = list({arm.arm_id: arm for arm in named}.values())  # a model may be named twice, by an alias
+        everything = [*arms, *(arm_of(m) for m in _with_keys(well_known, environ)[0]), *simulated]
+        arms = _named(settings.llm_models, everything, environ)
     if not arms and settings.models:
         raise StartupError(f"models: none is usable: {'; '.join(left_out)}")
-    if not arms and environ.get("OLLAMA_BASE_URL"):
-        raise StartupError("OLLAMA_BASE_URL is set: name its models in LLM_MODELS, as ollama/<name>")
+    if not arms:
+        _require_no_address(settings, environ)
+    for arm in arms:
+        require_another(arm.base_url, f"the base URL of {arm.arm_id}", settings, environ)
+        _require_sendable(arm.api_key_env, environ)
+    require_another(settings.embedding_base_url, "EMBEDDING_BASE_URL", settings, environ)
     if settings.public_priors:
         arms = [_with_public_prior(arm) for arm in arms]
     in_use = {arm.arm_id for arm in arms}
-    unused = [arm_of(m) for m in (*settings.models, *known_arms) if m.id not in in_use]
+    unused = [arm_of(m) for m in (*configured, *well_known) if m.id not in in_use]
     chosen = ArmList(tuple(arms or simulated), tuple(left_out), tuple(unused))
     default_arm_id(settings, chosen.arms)
     return chosen
@@ -102,32 +108,37 @@ def _with_keys(
     return usable, [f"{m.id}: {m.api_key_env} is not set" for m in missing]
 
 
-def _by_name(name: str, candidates: Sequence[Arm], environ: Mapping[str, str]) -> Arm:
-    for arm in candidates:
-        if name in (arm.arm_id, *arm.aliases):
-            return arm
-    arm_of_vendor = _from_vendor_name(name, environ)
-    if arm_of_vendor is None:
-        raise StartupError(
-            f"LLM_MODELS: {name!r} is not a configured model, and no provider key is set that can reach it"
-        )
-    return arm_of_vendor
+def _named(names: Sequence[str], candidates: Sequence[Arm], environ: Mapping[str, str]) -> list[Arm]:
+    """The arms of those names. Raises StartupError with a line for every name that none has."""
+    by_name = {name: arm for arm in reversed(candidates) for name in (arm.arm_id, *arm.aliases)}
+    arms: dict[str, Arm] = {}  # a model may be named twice, by an alias
+    faults = []
+    for name in names:
+        try:
+            arm = by_name.get(name) or _priced_by_vendor(arm_named(name, environ))
+            arms[arm.arm_id] = arm
+        except StartupError as error:
+            faults.append(Fault(str(error)))
+    if faults:
+        raise startup_error(faults)
+    return list(arms.values())
 
 
-def _from_vendor_name(name: str, environ: Mapping[str, str]) -> Arm | None:
-    """An arm for `vendor/model`, reached by the key of the vendor or of OpenRouter."""
-    vendor, _, model = name.partition("/")
-    if vendor == "ollama" and (base := environ.get("OLLAMA_BASE_URL")):
-        return Arm(name, "openai", model, base_url=f"{base.rstrip('/')}/v1")
-    if vendor == "openai" and environ.get("OPENAI_API_KEY"):
-        return _listed(Arm(name, "openai", model, base_url=OPENAI_URL, api_key_env="OPENAI_API_KEY"))
-    if vendor == "anthropic" and environ.get("ANTHROPIC_API_KEY"):
-        return _listed(Arm(name, "anthropic", model, api_key_env="ANTHROPIC_API_KEY"))
-    if vendor == "gemini" and environ.get("GEMINI_API_KEY"):
-        return _listed(Arm(name, "litellm", name, api_key_env="GEMINI_API_KEY"))
-    if model and environ.get("OPENROUTER_API_KEY"):
-        return _listed(Arm(name, "openai", name, base_url=OPENROUTER_URL, api_key_env="OPENROUTER_API_KEY"))
-    return None
+def _require_sendable(variable: str | None, environ: Mapping[str, str]) -> None:
+    """Stop a start with a key that no HTTP header can hold."""
+    if variable and not re.fullmatch("[!-~]+", environ[variable]):
+        raise StartupError(f"{variable} must be visible ASCII characters without spaces")
+
+
+def _require_no_address(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Stop a start that would simulate models although a variable gives the address of some."""
+    for prefix, vendor in VENDORS.items():
+        for variable in vendor.addresses:
+            if vendor.provider == "litellm" or not environ.get(variable) or variable == OLLAMA_HOST:
+                continue
+            require_another(vendor.address_in(environ), variable, settings, environ)
+            key = "" if vendor.is_own_server else f", or set {vendor.keys[0]}"
+            raise StartupError(f"{variable} is set: name its models in LLM_MODELS, as {prefix}/<name>{key}")
 
 
 def arm_of(settings: ModelSettings) -> Arm:
@@ -161,6 +172,12 @@ def priced(arm: Arm, price: Price) -> Arm:
     if price.cache_write is None and arm.provider == "anthropic":
         price = replace(price, cache_write=price.input * ANTHROPICS_CACHE_WRITE)
     return replace(arm, price=price)
+
+
+def _priced_by_vendor(arm: Arm) -> Arm:
+    """The arm with its listed price; models on servers of one's own cost nothing."""
+    vendor = VENDORS.get(arm.arm_id.partition("/")[0])
+    return replace(arm, price=FREE) if vendor is not None and vendor.is_own_server else _listed(arm)
 
 
 def _listed(arm: Arm) -> Arm:

@@ -10,6 +10,7 @@ import structlog
 from pydantic import ValidationError
 
 from bandit.budget import Pacer
+from service.arms.addresses import with_default_address
 from service.arms.catalog import Catalog
 from service.arms.configured import arm_of, priced
 from service.arms.key_bindings import KeyBindings
@@ -111,6 +112,7 @@ class Lifecycle:
             ModelConflict: its id or an alias is taken.
             StoreUnavailable: PostgreSQL is unreachable.
         """
+        model = with_default_address(model, self.environ)
         arm, now = arm_of(model), self.clock()
         self._check(model, arm)
         registration = ArmRegistration(

@@ -219,9 +219,18 @@ def _tokens(listed: object) -> int | None:
 @cache
 def _table() -> Mapping[str, Any]:
     """LiteLLM's table, read as a file because importing the library takes seconds."""
+    folder = litellm_folder()
+    if folder is None:
+        return {}
+    table: Mapping[str, Any] = orjson.loads(
+        (folder / "model_prices_and_context_window_backup.json").read_bytes()
+    )
+    return table
+
+
+def litellm_folder() -> Path | None:
+    """Where LiteLLM is installed; None: it is not."""
     spec = importlib.util.find_spec("litellm")
     if spec is None or not spec.submodule_search_locations:
-        return {}
-    path = Path(spec.submodule_search_locations[0]) / "model_prices_and_context_window_backup.json"
-    table: Mapping[str, Any] = orjson.loads(path.read_bytes())
-    return table
+        return None
+    return Path(spec.submodule_search_locations[0])

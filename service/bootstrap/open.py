@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -29,6 +30,7 @@ from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClien
 from service.providers.tokenizers import ShippedTokenizers
 from service.routing.budget import N_PRICED, N_RESUMED, resume
 from service.settings.settings import Settings
+from service.settings.vendors import variables_of_litellm
 from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.embedded import EmbeddedPostgres, clear_abandoned
 from service.store.connection.migrate import migrate
@@ -282,6 +284,7 @@ async def open_memory(
 async def _open_provider_clients(
     arms: ArmList, environ: Mapping[str, str], stack: AsyncExitStack
 ) -> ProviderClients:
+    os.environ.update(variables_of_litellm(environ))
     clients = build_provider_clients(environ, now, simulator=SimulatedClient())
     stack.push_async_callback(clients.close)
     await clients.warm({arm.provider for arm in arms.arms})

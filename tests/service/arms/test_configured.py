@@ -230,10 +230,30 @@ def test_ollama_alone_requires_the_names_of_its_models() -> None:
         chosen({"OLLAMA_BASE_URL": "http://127.0.0.1:11434"})
 
 
-@pytest.mark.parametrize("name", ["gpt-0", "openai/gpt-4o-mini", "ollama/llama3", "/", "openrouter/"])
+@pytest.mark.parametrize("name", ["model-0", "nobody/gpt-4o-mini", "/", "openrouter/", "ollama/"])
 def test_a_model_that_no_key_reaches_is_rejected_by_name(name: str) -> None:
     with pytest.raises(StartupError, match=rf"LLM_MODELS: '{name}' is not a configured model"):
         chosen(llm_models=name)
+
+
+def test_every_model_that_cannot_be_reached_is_named() -> None:
+    with pytest.raises(StartupError) as stopped:
+        chosen({"OPENAI_API_KEY": "sk-1"}, llm_models="groq/a,openai/b,nobody/c,ollama/d")
+
+    assert str(stopped.value).split("\n  ") == [
+        "3 errors in the settings:",
+        "LLM_MODELS: 'groq/a' needs GROQ_API_KEY, which is not set",
+        "LLM_MODELS: 'nobody/c' is not a configured model, and no provider key is set that can reach it",
+        "LLM_MODELS: 'ollama/d' needs OLLAMA_BASE_URL, which is not set",
+    ]
+
+
+@pytest.mark.parametrize("key", ["sk-1\u200b", "sk 1", "sk-1\nX: y", "“sk-1”"])
+def test_a_key_that_no_header_can_hold_stops_the_start(key: str) -> None:
+    with pytest.raises(StartupError, match="OPENAI_API_KEY must be visible ASCII") as stopped:
+        chosen({"OPENAI_API_KEY": key})
+
+    assert "sk" not in str(stopped.value)
 
 
 # --- DEFAULT_MODEL
