@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import admin, chat, errors, feedback, messages, openapi, ops, records, stats
+from service.api.dependencies import json_only
 from service.api.hosts import Hosts, OnlyHosts
 from service.api.origins import OnlyOrigins
 from service.api.request_id import RequestContext
@@ -63,7 +64,11 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         app.state.parts = parts
     errors.install(app)
     for module in (chat, messages, feedback, records, stats, ops, admin):
-        app.include_router(module.endpoints, responses=openapi.failures(ForbiddenHost, ForbiddenOrigin))
+        app.include_router(
+            module.endpoints,
+            dependencies=[Depends(json_only)],
+            responses=openapi.failures(ForbiddenHost, ForbiddenOrigin),
+        )
     openapi.install(
         app,
         [

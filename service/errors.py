@@ -6,6 +6,7 @@
     │   ├── ContextTooLong      the prompt exceeds every arm's window       -> shorten it
     │   ├── NoEligibleArm       every arm was filtered out, with reasons    -> relax the request
     │   ├── BodyTooLarge        more bytes than MAX_BODY_BYTES              -> send less
+    │   ├── NotJson             a body that is not declared as JSON         -> set Content-Type
     │   ├── RequestConflict     the X-Request-ID was used for another body  -> use another id
     │   ├── ModelConflict       the state of the models forbids the change  -> change another first
     │   ├── KeyRequired         no ADMIN_KEY, or a wrong one                -> send the right one
@@ -68,6 +69,10 @@ class NoEligibleArm(BadRequest):
 
 class BodyTooLarge(BadRequest):
     """The body has more bytes than MAX_BODY_BYTES."""
+
+
+class NotJson(BadRequest):
+    """The body is not declared as JSON by `Content-Type`."""
 
 
 class RequestConflict(BadRequest):

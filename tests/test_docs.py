@@ -387,3 +387,10 @@ def test_the_glossary_lists_names_that_the_code_has() -> None:
 
     assert names == sorted(names, key=str.casefold)
     assert [name for name in names if not re.search(rf"^(class {name}\b|{name} = )", code, re.M)] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_curl_command_declares_its_body_as_json(path: Path) -> None:
+    commands = re.findall(r"^ *curl (?:.*\\\n)*.*", path.read_text("utf-8"), re.M)
+
+    assert not [c for c in commands if re.search(r" (-d|--data)\b", c) and "application/json" not in c]

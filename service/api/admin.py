@@ -26,6 +26,7 @@ from service.errors import (
     BodyTooLarge,
     KeyRequired,
     ModelConflict,
+    NotJson,
     Unavailable,
     UnknownModel,
 )
@@ -110,7 +111,7 @@ async def models(parts: PartsDep) -> Response:
     "/models",
     status_code=201,
     openapi_extra=body_schema("NewModel"),
-    responses=failures(BadRequest, ModelConflict, BodyTooLarge),
+    responses=failures(BadRequest, ModelConflict, BodyTooLarge, NotJson),
 )
 async def add(parts: PartsDep, body: BodyDep) -> Response:
     """Add a model, in all replicas."""
@@ -123,7 +124,7 @@ async def add(parts: PartsDep, body: BodyDep) -> Response:
 @endpoints.patch(
     "/models/{model_id:path}",
     openapi_extra=body_schema("ModelChange"),
-    responses=failures(BadRequest, UnknownModel, ModelConflict, BodyTooLarge),
+    responses=failures(BadRequest, UnknownModel, ModelConflict, BodyTooLarge, NotJson),
 )
 async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     """Change the price or the state of a model, in all replicas."""

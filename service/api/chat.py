@@ -27,6 +27,7 @@ from service.domain.query import Query
 from service.errors import (
     BadRequest,
     BodyTooLarge,
+    NotJson,
     ProviderError,
     ProviderRejected,
     RequestConflict,
@@ -40,7 +41,9 @@ endpoints = APIRouter(tags=["chat"])
 BODY = body_schema("ChatCompletionRequest")
 ANSWERS: Responses = {
     200: {"content": {"application/json": {}, "text/event-stream": {}}},
-    **failures(BadRequest, UnknownModel, RequestConflict, BodyTooLarge, ProviderRejected, *NO_ANSWER),
+    **failures(
+        BadRequest, UnknownModel, RequestConflict, BodyTooLarge, NotJson, ProviderRejected, *NO_ANSWER
+    ),
 }
 
 

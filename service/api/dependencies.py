@@ -8,10 +8,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.domain.basics import DEFAULT_TENANT
-from service.errors import BadRequest, BodyTooLarge, UnknownRequest
+from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownRequest
 from service.parts import Parts
 
 REQUEST_ID = re.compile(r"[!-~]{1,128}")
+WRITES = frozenset({"POST", "PUT", "PATCH"})
+JSON_TYPE = re.compile(r"application/([a-z0-9._-]+\+)?json")
 REQUEST_ID_RULE = "must be 1 to 128 visible ASCII characters"
 
 
@@ -66,6 +68,24 @@ async def path_request_id(request_id: str) -> str:
     if not REQUEST_ID.fullmatch(request_id):
         raise UnknownRequest(f"request ids {REQUEST_ID_RULE}", param="request_id")
     return request_id
+
+
+async def json_only(request: Request) -> None:
+    """Require that a body is declared as JSON: a browser sends any other type without asking first.
+
+    Raises:
+        NotJson: the `Content-Type` of the body is missing, repeated or another one.
+    """
+    if request.method not in WRITES or not _has_body(request):
+        return
+    given = request.headers.getlist("content-type")
+    if len(given) != 1 or not JSON_TYPE.fullmatch(given[0].partition(";")[0].strip().lower()):
+        got = repr(", ".join(given)[:100]) if given else "no such header"
+        raise NotJson(f"Content-Type: must be application/json, got {got}", param="Content-Type")
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 async def body_of(request: Request) -> bytes:

@@ -29,7 +29,7 @@ from service.dialects.openai import Location, field_path, invalid
 from service.dialects.turns import MAX_KEY_CHARS
 from service.domain.basics import Json
 from service.domain.feedback import ConversationFeedback, Feedback, Learned
-from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownRequest
+from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownRequest
 from service.parts import Parts
 
 endpoints = APIRouter(tags=["feedback"])
@@ -107,7 +107,7 @@ MANY: TypeAdapter[list[OneFeedback]] = TypeAdapter(
     "/feedback",
     status_code=202,
     openapi_extra=body_schema("FeedbackRequest", "ConversationFeedbackRequest", or_list=True),
-    responses=failures(BadRequest, UnknownRequest, BodyTooLarge, Unavailable),
+    responses=failures(BadRequest, UnknownRequest, BodyTooLarge, NotJson, Unavailable),
 )
 async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
     """Score an answer, a conversation, or a list of them. A newer score replaces an older one.

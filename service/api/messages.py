@@ -25,6 +25,7 @@ from service.domain.tokens import shared_tokenizer
 from service.errors import (
     BadRequest,
     BodyTooLarge,
+    NotJson,
     ProviderError,
     ProviderRejected,
     RequestConflict,
@@ -37,10 +38,10 @@ endpoints = APIRouter(tags=["messages"])
 ANSWERS: Responses = {
     200: {"content": {"application/json": {}, "text/event-stream": {}}},
     **anthropic_failures(
-        BadRequest, UnknownModel, RequestConflict, BodyTooLarge, ProviderRejected, *NO_ANSWER
+        BadRequest, UnknownModel, RequestConflict, BodyTooLarge, NotJson, ProviderRejected, *NO_ANSWER
     ),
 }
-INPUT_FAILURES = anthropic_failures(BadRequest, UnknownModel, BodyTooLarge)
+INPUT_FAILURES = anthropic_failures(BadRequest, UnknownModel, BodyTooLarge, NotJson)
 
 
 @endpoints.post("/v1/messages", openapi_extra=body_schema("MessagesRequest"), responses=ANSWERS)

@@ -11,7 +11,7 @@ from service.api.openapi import NO_ANSWER, body_schema, failures
 from service.dialects import openai
 from service.domain.basics import Json
 from service.domain.explanation import explanation_for_clients
-from service.errors import BadRequest, BodyTooLarge, Unavailable, UnknownModel, UnknownRequest
+from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownModel, UnknownRequest
 from service.parts import Parts
 
 endpoints = APIRouter(tags=["inspect"])
@@ -34,7 +34,7 @@ async def request_metrics(parts: PartsDep, tenant: TenantDep, request_id: PathRe
 @endpoints.post(
     "/v1/route",
     openapi_extra=body_schema("ChatCompletionRequest"),
-    responses=failures(BadRequest, UnknownModel, BodyTooLarge, *NO_ANSWER),
+    responses=failures(BadRequest, UnknownModel, BodyTooLarge, NotJson, *NO_ANSWER),
 )
 async def route(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep

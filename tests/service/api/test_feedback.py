@@ -8,6 +8,8 @@ from service.errors import ProviderBroken
 from tests.fakes import ANY, Reply
 from tests.service.world import World, error_of
 
+JSON = {"Content-Type": "application/json"}
+
 
 @pytest.fixture
 async def answered(world: World) -> World:
@@ -178,7 +180,7 @@ async def test_feedback_for_an_unknown_request_is_not_found(answered: World, met
 async def test_invalid_feedback_is_rejected_with_its_field_and_is_not_learned(
     answered: World, raw: str, param: str | None, message: str
 ) -> None:
-    response = await answered.http.post("/feedback", content=raw)
+    response = await answered.http.post("/feedback", content=raw, headers=JSON)
 
     error = error_of(response)
     assert response.status_code == 400
@@ -188,7 +190,9 @@ async def test_invalid_feedback_is_rejected_with_its_field_and_is_not_learned(
 
 
 async def test_feedback_in_other_bytes_than_utf_8_is_refused(answered: World) -> None:
-    response = await answered.http.post("/feedback", content=b'{"request_id": "\xff", "score": 1}')
+    response = await answered.http.post(
+        "/feedback", content=b'{"request_id": "\xff", "score": 1}', headers=JSON
+    )
 
     assert response.status_code == 400
     assert "body must be JSON in UTF-8" in error_of(response)["message"]

@@ -15,6 +15,7 @@ from service.errors import RouterError
 from service.settings.settings import Settings
 from tests.service.world import World, error_of, opened
 
+JSON = {"Content-Type": "application/json"}
 MEGABYTE = b"x" * 1_000_000
 
 
@@ -33,7 +34,7 @@ async def test_thirty_megabytes_are_refused_before_they_are_read(world: World, p
     sent: list[int] = []
 
     response = await world.http.post(
-        path, content=thirty_megabytes(sent), headers={"Content-Length": "30000000"}
+        path, content=thirty_megabytes(sent), headers={**JSON, "Content-Length": "30000000"}
     )
 
     assert response.status_code == 413
@@ -45,7 +46,7 @@ async def test_thirty_megabytes_are_refused_before_they_are_read(world: World, p
 async def test_thirty_megabytes_of_unknown_length_are_read_no_further_than_the_limit(world: World) -> None:
     sent: list[int] = []
 
-    response = await world.http.post("/v1/chat/completions", content=thirty_megabytes(sent))
+    response = await world.http.post("/v1/chat/completions", content=thirty_megabytes(sent), headers=JSON)
 
     assert response.status_code == 413
     assert len(sent) <= 21
@@ -63,7 +64,7 @@ async def test_the_limit_is_the_operators(tmp_path: Path) -> None:
     "content", [b"\xff\xfe\xfd", b'{"messages": [{"role": "user", "content": "\xc3\x28"}]}']
 )
 async def test_invalid_utf_8_is_refused(world: World, content: bytes) -> None:
-    response = await world.http.post("/v1/chat/completions", content=content)
+    response = await world.http.post("/v1/chat/completions", content=content, headers=JSON)
 
     assert response.status_code == 400
     assert "body must be JSON in UTF-8" in error_of(response)["message"]
@@ -74,7 +75,7 @@ async def test_any_depth_of_nesting_is_accepted_or_rejected(world: World, depth:
     tools = b"[" * depth + b"]" * depth
     content = b'{"messages": [{"role": "user", "content": "Hi", "x": ' + tools + b"}]}"
 
-    response = await world.http.post("/v1/chat/completions", content=content)
+    response = await world.http.post("/v1/chat/completions", content=content, headers=JSON)
 
     assert response.status_code == (200 if depth < 100 else 400)
 
