@@ -15,7 +15,8 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import NO_ANSWER, Responses, anthropic_failures, body_schema
 from service.api.respond import Writer, respond
 from service.completion.completion import Completed, Streaming
-from service.dialects import anthropic, anthropic_answers
+from service.dialects import anthropic, anthropic_answers, anthropic_events
+from service.dialects.anthropic_blocks import NO_EXTRAS, AnswerForm
 from service.dialects.anthropic_to_openai import translated
 from service.dialects.chat_template import rendered
 from service.domain.arm import Arm
@@ -58,7 +59,10 @@ async def messages(
         received_at=request.state.received_at,
     )
     writer = Writer(
-        _message, partial(_events, query=query), partial(_failure, query=query), anthropic_answers.PING
+        partial(_message, query=query),
+        partial(_events, query=query),
+        partial(_failure, query=query),
+        anthropic_events.PING,
     )
     return await respond(request, parts, query, writer)
 
@@ -97,21 +101,25 @@ def _named_arm(parts: Parts, request: Json) -> Arm | None:
     return None if name is None or name in AUTO else parts.catalog.find(name)
 
 
-def _message(completed: Completed) -> Json:
-    message = completed.native or anthropic_answers.message(completed.body)
+def _form(query: Query) -> AnswerForm:
+    return NO_EXTRAS if query.native is None else AnswerForm.requested_by(query.native.body)
+
+
+def _message(completed: Completed, query: Query) -> Json:
+    message = completed.native or anthropic_answers.message(completed.body, _form(query))
     return anthropic_answers.explained(message, completed.head.explanation)
 
 
 async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, None]:
     """The events of one message: as the model sent them, or written from an OpenAI stream."""
     explanation = streaming.head.explanation
-    writer = anthropic_answers.MessageEvents(query.n_prompt_tokens, explanation)
+    writer = anthropic_events.MessageEvents(query.n_prompt_tokens, explanation, _form(query))
     is_native = False
     try:
         async for chunk in streaming.chunks:
             if chunk.native is not None:
                 is_native = True
-                yield anthropic_answers.explained_event(chunk.native, explanation)
+                yield anthropic_events.explained_event(chunk.native, explanation)
             elif written := writer.take(chunk):
                 yield written
         if not is_native:
@@ -123,4 +131,4 @@ async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, N
 
 
 def _failure(error: RouterError, query: Query) -> bytes:
-    return anthropic_answers.error_event(errors.problem(error), query.request_id)
+    return anthropic_events.error_event(errors.problem(error), query.request_id)

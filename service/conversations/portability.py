@@ -9,6 +9,7 @@ from typing import Any
 
 from service.conversations.gemini_signatures import MARK, signature_in
 from service.conversations.repeated_ids import with_unique_ids
+from service.conversations.unsigned_thinking import without_unsigned_thinking
 from service.domain.arm import Arm
 from service.domain.basics import Json
 
@@ -49,7 +50,11 @@ def safe_history(body: Json, arm: Arm, n_messages_of_other_vendors: int) -> Json
     """
     messages, n_others = body["messages"], n_messages_of_other_vendors
     stripped = [m for message in messages[:n_others] if (m := _strip_thinking(message)) is not None]
-    kept = [*stripped, *messages[n_others:]]
+    kept = [
+        m
+        for message in [*stripped, *messages[n_others:]]
+        if (m := without_unsigned_thinking(message)) is not None
+    ]
     if vendor_of(arm) == "anthropic":
         kept = with_unique_ids(kept)
     safe = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in kept]

@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 
 from service.conversations.client_ids import decoded
+from service.conversations.unsigned_thinking import is_unsigned
 from service.dialects.client_markup import without_attribution
+from service.dialects.strict_schemas import is_strict
 from service.domain.basics import Json
 
 # Fields that change the answer and that Chat Completions lacks.
@@ -22,7 +24,7 @@ _BUDGETS = ((4_096, "low"), (16_384, "medium"))  # largest thinking budget of an
 def translated(body: Json) -> tuple[Json, tuple[str, ...]]:
     """Translate a Messages request.
 
-    Thinking is left out, because only its vendor can read it. Cache marks and `metadata` are left out too.
+    Signed thinking is left out, because only its vendor can read it; so are cache marks and `metadata`.
 
     Returns:
         The Chat Completions request, and the features of `body` that it cannot express.
@@ -80,15 +82,18 @@ class _Translation:
                 yield {"role": "tool", "tool_call_id": decoded(block["tool_use_id"]), "content": content}
             elif part := self._part(block):
                 parts.append(part)
-        if len(parts) == 1 and parts[0]["type"] == "text":
-            yield {"role": "user", "content": parts[0]["text"]}
+        if parts and all(part["type"] == "text" for part in parts):  # some servers accept only one string
+            yield {"role": "user", "content": "\n\n".join(part["text"] for part in parts)}
         elif parts:
             yield {"role": "user", "content": parts}
 
     def _assistant(self, blocks: list[Json]) -> Iterator[Json]:
+        thinking = "".join(block["thinking"] for block in blocks if is_unsigned(block))
         spoken = [b for b in blocks if b["type"] not in {"tool_use", "thinking", "redacted_thinking"}]
         message: Json = {"role": "assistant", "content": "".join(self._texts(spoken)) or None}
         calls = [_call(block) for block in blocks if block["type"] == "tool_use"]
+        if thinking:
+            message["reasoning_content"] = thinking
         if calls:
             message["tool_calls"] = calls
         if calls or message["content"]:
@@ -161,7 +166,10 @@ def _call(block: Json) -> Json:
 
 def _function(tool: Json) -> Json:
     function = {"name": tool["name"], "parameters": tool["input_schema"]}
-    function |= {name: tool[name] for name in ("description", "strict") if tool.get(name) is not None}
+    if tool.get("description") is not None:
+        function["description"] = tool["description"]
+    if tool.get("strict") is not None:
+        function["strict"] = bool(tool["strict"]) and is_strict(tool["input_schema"])
     return {"type": "function", "function": function}
 
 
@@ -183,5 +191,5 @@ def _format(body: Json) -> Json:
     schema = ((body.get("output_config") or {}).get("format") or {}).get("schema")
     if schema is None:
         return {}
-    json_schema = {"name": "answer", "schema": schema, "strict": True}
+    json_schema = {"name": "answer", "schema": schema, "strict": is_strict(schema)}
     return {"response_format": {"type": "json_schema", "json_schema": json_schema}}

@@ -394,7 +394,7 @@ def test_messages_are_translated(messages: list[Json], openai: list[Json]) -> No
             {
                 "response_format": {
                     "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
+                    "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": False},
                 }
             },
         ),
@@ -455,6 +455,52 @@ def test_a_feature_that_other_vendors_lack_is_named(fields: Json, what: str) -> 
 
     assert native is not None
     assert native.needs == (what,)
+
+
+CLOSED: Json = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (CLOSED, True),
+        ({"type": "object", "properties": {}, "additionalProperties": False}, True),
+        ({**CLOSED, "required": []}, False),
+        ({name: value for name, value in CLOSED.items() if name != "required"}, False),
+        ({**CLOSED, "additionalProperties": True}, False),
+        ({"type": "object"}, False),
+        ({"type": ["object", "null"]}, False),
+        ({"type": "array", "items": CLOSED}, True),
+        ({"type": "array", "items": {**CLOSED, "required": []}}, False),
+        ({**CLOSED, "properties": {"a": {**CLOSED, "required": []}}}, False),
+        ({**CLOSED, "$defs": {"b": {"type": "object"}}}, False),
+        ({"anyOf": [CLOSED, {"type": "object"}]}, False),
+        ({**CLOSED, "properties": "odd"}, False),
+    ],
+)
+def test_a_schema_is_strict_only_if_openai_accepts_it_so(schema: Json, strict: bool) -> None:
+    tool = {"name": "add", "input_schema": schema, "strict": True}
+
+    body, _ = translate(output_config={"format": {"type": "json_schema", "schema": schema}}, tools=[tool])
+
+    assert body["response_format"]["json_schema"]["strict"] is strict
+    assert body["tools"][0]["function"]["strict"] is strict
+
+
+def test_parts_of_text_become_one_string() -> None:
+    texts = [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]
+    image = {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}
+
+    of_text = translate(messages=[{"role": "user", "content": texts}])[0]["messages"]
+    mixed = translate(messages=[{"role": "user", "content": [*texts, image]}])[0]["messages"]
+
+    assert of_text == [{"role": "user", "content": "One.\n\nTwo."}]
+    assert [part["type"] for part in mixed[0]["content"]] == ["text", "text", "image_url"]
 
 
 def test_an_empty_field_excludes_no_vendor() -> None:

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.dialects import anthropic_answers
-from service.dialects.anthropic_answers import MessageEvents, message
+from service.dialects.anthropic_answers import message
+from service.dialects.anthropic_blocks import NO_EXTRAS, AnswerForm
+from service.dialects.anthropic_events import MessageEvents
 from service.domain.answer import Chunk, Usage
 from service.domain.basics import Json
 from service.domain.usage import reported
@@ -39,9 +41,9 @@ def chunk(finish_reason: str | None = None, **delta: object) -> Chunk:
     return Chunk({"id": "c-1", "model": "small", "choices": [choice]})
 
 
-def written(*chunks: Chunk, usage: Usage = USAGE) -> list[Json]:
+def written(*chunks: Chunk, usage: Usage = USAGE, form: AnswerForm = NO_EXTRAS) -> list[Json]:
     """The events of these chunks and of the closing chunk."""
-    writer = MessageEvents(n_prompt_tokens=90)
+    writer = MessageEvents(n_prompt_tokens=90, form=form)
     closing = Chunk({"choices": [], "usage": reported(usage)}, usage)
     raw = b"".join(writer.take(chunk) for chunk in [*chunks, closing]) + writer.end()
     events = []
@@ -51,6 +53,13 @@ def written(*chunks: Chunk, usage: Usage = USAGE) -> list[Json]:
         assert first == f"event: {data['type']}"
         events.append(data)
     return events
+
+
+DELTAS = {
+    "text": ("text_delta",),
+    "tool_use": ("input_json_delta",),
+    "thinking": ("thinking_delta", "signature_delta"),
+}
 
 
 def blocks_of(events: list[Json]) -> list[Json]:
@@ -72,9 +81,10 @@ def blocks_of(events: list[Json]) -> list[Json]:
             is_open = event["type"] != "content_block_stop"
             delta = event.get("delta", {})
             if delta:
-                kind = {"text": "text_delta", "tool_use": "input_json_delta"}[blocks[-1]["type"]]
-                assert delta["type"] == kind
-                blocks[-1]["json"] += delta.get("text", "") + delta.get("partial_json", "")
+                assert delta["type"] in DELTAS[blocks[-1]["type"]]
+                texts = [delta.get(name, "") for name in ("text", "partial_json", "thinking")]
+                blocks[-1]["json"] += "".join(texts)
+                blocks[-1] |= {"signature": delta["signature"]} if "signature" in delta else {}
     assert not is_open
     return blocks
 
@@ -215,10 +225,13 @@ def test_arguments_that_come_as_an_object_are_written_as_json() -> None:
     assert message(completion(tool_calls=[called]))["content"][0]["input"] == {"a": 1}
 
 
-def test_reasoning_without_a_signature_is_left_out() -> None:
+def test_thinking_that_the_client_did_not_enable_is_left_out() -> None:
     events = written(chunk(reasoning_content="hm"), chunk(content="Hi"), chunk("stop"))
 
     assert blocks_of(events) == [{"type": "text", "text": "", "json": "Hi"}]
+    assert message(completion(content="Hi", reasoning_content="hm"))["content"] == [
+        {"type": "text", "text": "Hi"}
+    ]
 
 
 def test_an_empty_answer_is_a_message_without_blocks() -> None:
@@ -257,6 +270,41 @@ def test_fragments_in_any_order_become_ordered_blocks_without_loss(
     calls = {block["name"]: block["json"] for block in blocks if block["type"] == "tool_use"}
     assert texts == seen.pop("text", "")
     assert calls == {f"tool_{key}": text for key, text in seen.items()}
+
+
+# --- stop sequences
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("told", "finish_reason", "stop_reason", "stop_sequence"),
+    [
+        ({"stop_reason": "END"}, "stop", "stop_sequence", "END"),
+        ({"matched_stop": "END"}, "stop", "stop_sequence", "END"),
+        ({"stop_reason": None, "matched_stop": "END"}, "stop", "stop_sequence", "END"),
+        ({"stop_reason": "\n\n"}, "stop", "stop_sequence", "\n\n"),
+        ({"stop_reason": 2}, "stop", "end_turn", None),  # vLLM: the id of a token
+        ({"stop_reason": "eos"}, "stop", "end_turn", None),  # not one of the request
+        ({"stop_reason": ["END"]}, "stop", "end_turn", None),
+        ({"stop_reason": "END"}, "length", "max_tokens", None),
+        ({"stop_reason": "END"}, "content_filter", "refusal", None),
+        ({}, "stop", "end_turn", None),
+    ],
+)
+def test_a_stop_sequence_that_the_server_names_is_told(
+    stream: bool, told: Json, finish_reason: str, stop_reason: str, stop_sequence: str | None
+) -> None:
+    form = AnswerForm(stop_sequences=("END", "\n\n"))
+    if stream:
+        last = chunk(finish_reason)
+        last.body["choices"][0] |= told
+        told_to_client = written(chunk(content="Hi"), last, form=form)[-2]["delta"]
+    else:
+        body = completion(finish_reason, content="Hi")
+        body["choices"][0] |= told
+        told_to_client = message(body, form)
+
+    assert (told_to_client["stop_reason"], told_to_client["stop_sequence"]) == (stop_reason, stop_sequence)
 
 
 # --- errors

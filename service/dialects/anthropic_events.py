@@ -1,0 +1,178 @@
+"""Writes streamed answers in the Anthropic dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from service.conversations.unsigned_thinking import SIGNATURE, thinking_in
+from service.dialects.anthropic_answers import error, explained
+from service.dialects.anthropic_blocks import (
+    NO_EXTRAS,
+    AnswerForm,
+    arguments,
+    frame,
+    objects,
+    stop,
+    text_of,
+    tool_block,
+)
+from service.domain.answer import Chunk, Usage
+from service.domain.basics import Json
+from service.domain.usage import reported_to_anthropic
+from service.domain.usage_report import usage_from
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+_PROSE = frozenset({"thinking", "text"})
+
+
+def event(type: str, **fields: Any) -> bytes:
+    """One server-sent event."""
+    return b"event: %s\ndata: %s\n\n" % (type.encode(), orjson.dumps({"type": type, **fields}))
+
+
+class MessageEvents:
+    """Writes the events of one message from the chunks of an OpenAI stream.
+
+    Only one block is open at a time, and a closed block cannot grow. Fragments of several tool calls can
+    come mixed, so all calls but the first wait until the end.
+
+    Args:
+        n_prompt_tokens: an estimate for the first event; the exact count comes with the last.
+        router: the explanation of the decision; None: the client did not request it.
+        form: what the request says about the form of the answer.
+    """
+
+    def __init__(
+        self, n_prompt_tokens: int, router: Json | None = None, form: AnswerForm = NO_EXTRAS
+    ) -> None:
+        self._n_prompt_tokens = n_prompt_tokens
+        self._router = router
+        self._form = form
+        self._is_started = False
+        self._n_blocks = 0
+        self._open: str | int | None = None  # "thinking", "text", or a tool call's number
+        self._waiting: dict[str | int, list[Json]] = {}
+        self._numbers: dict[int, int] = {}  # a tool call's index -> its number; some servers repeat an index
+        self._ids: list[str | None] = []  # by number
+        self._last: Json = {}  # the choice with the finish reason
+        self._is_refusal = False
+        self._usage = Usage()
+
+    def take(self, chunk: Chunk) -> bytes:
+        """The events of one chunk; often none."""
+        events = [] if self._is_started else [self._start(chunk)]
+        self._usage = usage_from(chunk.body.get("usage")) or self._usage
+        for choice in chunk.body.get("choices") or []:
+            if choice.get("finish_reason"):
+                self._last = choice
+            if isinstance(delta := choice.get("delta"), dict):
+                events += self._delta(delta)
+        return b"".join(events)
+
+    def end(self) -> bytes:
+        """The events that close the message."""
+        events = self._close()
+        for key, fragments in self._waiting.items():
+            for fragment in fragments:
+                events += self._write(key, fragment)
+            events += self._close()
+        stop_reason, stop_sequence = stop(
+            self._last, self._form, has_tools=bool(self._ids), is_refusal=self._is_refusal
+        )
+        delta = {"stop_reason": stop_reason, "stop_sequence": stop_sequence}
+        events.append(event("message_delta", delta=delta, usage=reported_to_anthropic(self._usage)))
+        return b"".join([*events, event("message_stop")])
+
+    def _start(self, chunk: Chunk) -> bytes:
+        self._is_started = True
+        usage = reported_to_anthropic(Usage(prompt_tokens=self._n_prompt_tokens))
+        started = {**frame(chunk.body), "content": [], "stop_reason": None, "stop_sequence": None}
+        return event("message_start", message=explained({**started, "usage": usage}, self._router))
+
+    def _delta(self, delta: Json) -> list[bytes]:
+        events = []
+        self._is_refusal |= bool(delta.get("refusal"))
+        if self._form.shows_thinking and (thinking := thinking_in(delta)):
+            events += self._fragment("thinking", {"text": thinking})
+        if text := text_of(delta):
+            events += self._fragment("text", {"text": text})
+        for call in objects(delta.get("tool_calls")):
+            events += self._fragment(self._number(call), call)
+        return events
+
+    def _number(self, call: Json) -> int:
+        """The number of the tool call that a fragment belongs to."""
+        index, call_id = call.get("index"), call.get("id")
+        index = index if isinstance(index, int) else 0
+        number = self._numbers.get(index)
+        if number is None or (call_id and self._ids[number] not in (None, call_id)):
+            self._numbers[index] = number = len(self._ids)
+            self._ids.append(call_id)
+        return number
+
+    def _fragment(self, key: str | int, fragment: Json) -> list[bytes]:
+        """The events of a fragment of a block; none while another block is open."""
+        closed: list[bytes] = []
+        if self._open in _PROSE and key != self._open and not self._waiting:
+            closed = self._close()  # another block ends thinking and text
+        if self._open in (None, key):
+            return closed + self._write(key, fragment)
+        self._waiting.setdefault(key, []).append(fragment)
+        return []
+
+    def _write(self, key: str | int, fragment: Json) -> list[bytes]:
+        """The events that add a fragment to the open block, or open it."""
+        text = fragment["text"] if key in _PROSE else arguments(fragment)
+        events = []
+        if self._open is None:
+            self._open = key
+            events.append(
+                event("content_block_start", index=self._n_blocks, content_block=_block(key, fragment))
+            )
+        if text:
+            events.append(event("content_block_delta", index=self._n_blocks, delta=_grown(key, text)))
+        return events
+
+    def _close(self) -> list[bytes]:
+        """The events that end the open block; a block of thinking ends with its signature."""
+        if self._open is None:
+            return []
+        index, is_thinking = self._n_blocks, self._open == "thinking"
+        self._open = None
+        self._n_blocks += 1
+        signature = {"type": "signature_delta", "signature": SIGNATURE}
+        signed = [event("content_block_delta", index=index, delta=signature)] if is_thinking else []
+        return [*signed, event("content_block_stop", index=index)]
+
+
+def _block(key: str | int, fragment: Json) -> Json:
+    """The empty block that a fragment opens."""
+    if key == "thinking":
+        return {"type": "thinking", "thinking": "", "signature": ""}
+    if key == "text":
+        return {"type": "text", "text": ""}
+    return tool_block(fragment)
+
+
+def _grown(key: str | int, text: str) -> Json:
+    """The delta that adds text to a block."""
+    if key == "thinking":
+        return {"type": "thinking_delta", "thinking": text}
+    if key == "text":
+        return {"type": "text_delta", "text": text}
+    return {"type": "input_json_delta", "partial_json": text}
+
+
+def explained_event(native: bytes, explanation: Json | None) -> bytes:
+    """A native event; the first event of a message gets the explanation."""
+    if explanation is None or not native.startswith(b"event: message_start\n"):
+        return native
+    data = orjson.loads(native.partition(b"data: ")[2])
+    return event("message_start", message=explained(data["message"], explanation))
+
+
+def error_event(problem: tuple[int, Json], request_id: str) -> bytes:
+    """The last event of a stream that fails."""
+    return event(**error(problem, request_id)[1])
