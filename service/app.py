@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -52,7 +53,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
             app.state.parts = built
             yield
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its /docs loads nothing from other servers
         title="LLM Router",
         version="0.1.0",
         description="Chooses a model for each request and learns from feedback which is worth its price.",

@@ -50,7 +50,7 @@ MAY_USE = {
     "service.parts": "",
     "service.api": "fastapi starlette pydantic orjson structlog",
     "service.bootstrap": "numpy structlog",
-    "service.app": "fastapi starlette",
+    "service.app": "fastapi fastapi_offline starlette",
     "service.commands": "orjson rich typer",
     "service.commands.jobs": "fastapi uvicorn numpy",
     "service.cli": "typer",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from typing import Any, Literal
 
+import orjson
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -105,9 +107,24 @@ def install(app: FastAPI, models: Sequence[type[Any]]) -> None:
         _without_unused(document)
         _, schemas = models_json_schema([(m, "validation") for m in models], ref_template=REF)
         document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+        _add_examples(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _add_examples(document: Json) -> None:
+    """Add a request and its answer to each operation, from a router with simulated models."""
+    examples = orjson.loads(files("service.api").joinpath("examples.json").read_bytes())
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            example = examples.get(f"{method.upper()} {path}", {})
+            if "body" in example and "requestBody" in operation:
+                operation["requestBody"]["content"]["application/json"]["example"] = example["body"]
+            success = next(status for status in operation["responses"] if status.startswith("2"))
+            answers = operation["responses"][success].get("content", {})
+            if "answer" in example and answers:
+                answers[next(iter(answers))]["example"] = example["answer"]
 
 
 def _without_unused(document: Json) -> None:

@@ -1,0 +1,100 @@
+"""Write `service/api/examples.json`, the examples of `/docs`: `python -m tests.api_examples`.
+
+The calls below run in their order against a router with simulated models, and their answers are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from tests.e2e.running import PATIENCE_S, RunningRouter
+
+FILE = Path(__file__).parents[1] / "service" / "api" / "examples.json"
+
+
+class Call(NamedTuple):
+    """A call, with the path of its documentation where that has a parameter."""
+
+    method: str
+    path: str
+    body: object = None
+    documented: str | None = None
+    request_id: str | None = None
+
+    @property
+    def operation(self) -> str:
+        return f"{self.method} {self.documented or self.path.partition('?')[0]}"
+
+
+CHAT = {"model": "auto", "messages": [{"role": "user", "content": "Write a haiku about rain."}]}
+MESSAGE = {"model": "auto", "max_tokens": 200, "messages": CHAT["messages"]}
+MODEL = {
+    "id": "local-llama",
+    "provider": "openai",
+    "base_url": "http://127.0.0.1:11434/v1",
+    "model": "llama3.2",
+    "price": {"input": 0, "output": 0},
+    "reason": "Try a local model.",
+}
+CALLS = (
+    Call("POST", "/chat/completions", CHAT, request_id="example-1"),
+    Call("POST", "/v1/chat/completions", CHAT, request_id="example-2"),
+    Call("POST", "/v1/messages", MESSAGE, request_id="example-3"),
+    Call("POST", "/v1/messages/count_tokens", {"model": "auto", "messages": CHAT["messages"]}),
+    Call("POST", "/v1/messages/chat-template", {"model": "auto", "messages": CHAT["messages"]}),
+    Call("POST", "/v1/route", CHAT),
+    Call("POST", "/feedback", {"request_id": "example-1", "score": 0.9}),
+    Call("GET", "/requests/example-1", documented="/requests/{request_id}"),
+    Call("GET", "/metrics/example-1", documented="/metrics/{request_id}"),
+    Call("DELETE", "/feedback/example-1", documented="/feedback/{request_id}"),
+    Call("POST", "/v1/chat/completions", {**CHAT, "router": {"session_id": "tour"}}, "", "example-4"),
+    Call("DELETE", "/feedback?session_id=tour"),
+    Call("GET", "/v1/stats?days=7"),
+    Call("GET", "/health"),
+    Call("GET", "/ready"),
+    Call("GET", "/metrics"),
+    Call("GET", "/backends/status"),
+    Call("GET", "/cache/stats"),
+    Call("POST", "/cache/clear"),
+    Call("GET", "/v1/models"),
+    Call("GET", "/v1/models/sim-small", documented="/v1/models/{model_id}"),
+    Call("POST", "/admin/models", MODEL),
+    Call("PATCH", "/admin/models/local-llama", {"state": "draining"}, "/admin/models/{model_id}"),
+    Call("GET", "/admin/models"),
+    Call("DELETE", "/admin/models/local-llama", documented="/admin/models/{model_id}"),
+)
+N_LINES_OF_TEXT = 12
+
+
+def examples(url: str) -> dict[str, dict[str, Any]]:
+    """The request and the answer of each operation. Every call must succeed."""
+    found: dict[str, dict[str, Any]] = {}
+    with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+        for call in CALLS:
+            headers = {} if call.request_id is None else {"X-Request-ID": call.request_id}
+            response = client.request(call.method, call.path, json=call.body, headers=headers)
+            assert response.is_success, f"{call.method} {call.path}: {response.text}"
+            is_json = response.headers["content-type"].startswith("application/json")
+            text = "".join(response.text.splitlines(keepends=True)[:N_LINES_OF_TEXT])
+            example: dict[str, Any] = {} if call.body is None else {"body": call.body}
+            found.setdefault(call.operation, example | {"answer": response.json() if is_json else text})
+    return found
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="router-examples-") as folder:
+        router = RunningRouter(Path(folder), {"DATA_DIR": f"{folder}/data"})
+        try:
+            router.start()
+            FILE.write_text(json.dumps(examples(router.url), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        finally:
+            router.clean_up()
+
+
+if __name__ == "__main__":
+    main()
