@@ -16,8 +16,7 @@ from service.domain.usage import estimated_usage
 from service.errors import ProviderBroken, ProviderRejected
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; bounds the stream of a broken model that never ends
-THINKING_FIELDS = ("reasoning_content", "reasoning")  # names differ by provider
-BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "blocks")  # fields of a message
+BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "parts", "blocks")  # fields of a message
 
 
 @dataclass(slots=True)
@@ -121,9 +120,7 @@ class ModelCall:
         )
         if choice.get("index", 0) == 0:
             self._record_tool_calls(message.get("tool_calls"))
-        self.n_thinking_bytes += sum(
-            len(_text_of(message.get(name)).encode(errors="replace")) for name in THINKING_FIELDS
-        )
+        self.n_thinking_bytes += len(_text_of(message.get("reasoning_content")).encode(errors="replace"))
         self._append(texts_of(message))
 
     def _record_tool_calls(self, calls: object) -> None:

@@ -29,7 +29,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of a model: an OpenAI `chat.completion` object as the upstream sent it.
+    """A whole answer of a model: an OpenAI `chat.completion` object.
 
     `native` is the message of an arm that speaks the client's dialect; `body` is then its translation.
     """
@@ -37,6 +37,7 @@ class Answer:
     body: Json
     usage: Usage
     native: Json | None = None
+    notes: tuple[str, ...] = ()  # what the router had to guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Chunk:
     body: Json
     usage: Usage | None = None
     native: bytes | None = None
+    notes: tuple[str, ...] = ()  # what the router had to guess; on the last chunk
 
 
 @dataclass(frozen=True, slots=True)

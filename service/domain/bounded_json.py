@@ -46,11 +46,16 @@ def bounded_json(data: bytes, bounds: Shape) -> object:
         OutOfBounds: the document is larger than `bounds`; no object was built.
         orjson.JSONDecodeError: the data is not JSON.
     """
+    check_bounds(data, bounds)
+    return orjson.loads(data)
+
+
+def check_bounds(data: bytes, bounds: Shape) -> None:
+    """Raises OutOfBounds: the document is larger than `bounds`."""
     n_brackets = data.count(b"[") + data.count(b"{")
     # Most documents need no exact measure: brackets and commas in strings count too.
     if n_brackets > bounds.depth or n_brackets + data.count(b",") >= bounds.n_values:
         _check(shape_of(data), bounds)
-    return orjson.loads(data)
 
 
 def _check(shape: Shape, bounds: Shape) -> None:

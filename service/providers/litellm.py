@@ -17,13 +17,15 @@ from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
-from service.domain.usage import reported, settled, text_bytes
+from service.domain.usage import reported
 from service.domain.usage_report import usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected
 from service.providers.keys import api_key
 from service.providers.litellm_anthropic import corrected
 from service.providers.litellm_errors import translated
-from service.providers.streams import StreamNormaliser
+from service.providers.normaliser.asked import Asked
+from service.providers.normaliser.stream import StreamNormaliser
+from service.providers.normaliser.whole import normalised
 
 # The fields that change the answer. A provider without one of them rejects the call, so that no field is
 # ignored silently. Bookkeeping fields (`store`, `metadata`, ...) mean nothing to other providers.
@@ -84,11 +86,7 @@ class LiteLLMClient:
                 response = await litellm.acompletion(**arguments)
         except Exception as error:  # LiteLLM passes on any error of its hundred adapters
             raise self._translated(arm, error, timeout_s) from None
-        answer = _answer(response.model_dump())
-        if not answer.get("choices"):
-            raise ProviderBroken(f"{arm.model} answered no choice")
-        usage = settled(usage_from(answer.get("usage")), body, text_bytes(answer["choices"]))
-        return Answer(answer | {"usage": reported(usage)}, usage)
+        return normalised(_asked(arm, body), _answer(response.model_dump()))
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
         litellm = await asyncio.to_thread(_litellm)
@@ -98,14 +96,12 @@ class LiteLLMClient:
         raw_chunks = None
         try:
             raw_chunks = await self._open(litellm, arm, arguments, opened, timeout_s)
-            normaliser = StreamNormaliser(arm, body)
-            first_id = None
+            normaliser = StreamNormaliser(_asked(arm, body))
             while (raw := await self._next(arm, raw_chunks, timeout_s)) is not None:
-                first_id = first_id or raw["id"]
-                # Some adapters give each chunk another id.
-                if (chunk := normaliser.chunk({**raw, "id": first_id})) is not None:
+                for chunk in normaliser.chunks(raw):
                     yield chunk
-            yield normaliser.end()
+            for chunk in normaliser.end():
+                yield chunk
         finally:
             await _end(raw_chunks, opened)
 
@@ -135,16 +131,14 @@ class LiteLLMClient:
             return None
         except Exception as error:
             raise self._translated(arm, error, timeout_s) from None
-        chunk = _answer(raw.model_dump(exclude_none=True))
+        dumped = raw.model_dump(exclude_none=True)
+        dumped.get("usage", {}).pop("cost", None)  # LiteLLM's own estimate, which no provider stated
+        chunk = _answer(dumped)
         choices = chunk["choices"]
         if any(choice.get("finish_reason") for choice in choices) and not _has_finished(raw_chunks):
             raise ProviderBroken(f"{arm.model} stopped streaming before its answer was complete")
-        if "usage" not in chunk:
-            return chunk
-        chunk["usage"].pop("cost", None)  # LiteLLM's own estimate, which no provider stated
-        usage = usage_from(chunk["usage"])
-        # To this chunk LiteLLM adds an empty delta, after the choice has finished.
-        return chunk | {"choices": [], "usage": None if usage is None else reported(usage)}
+        # To a chunk with usage LiteLLM adds an empty delta, after the choice has finished.
+        return chunk | {"choices": []} if "usage" in chunk else chunk
 
     def _arguments(self, litellm: ModuleType, arm: Arm, body: Json, timeout_s: float) -> dict[str, Any]:
         """The call's keyword arguments, by allow-list: some of LiteLLM's decide where the key is sent."""
@@ -177,6 +171,12 @@ class LiteLLMClient:
     def _translated(self, arm: Arm, error: Exception, timeout_s: float) -> ProviderError:
         secret = api_key(arm, self._secrets)
         return translated(arm, error, timeout_s=timeout_s, secret=secret, now=self._clock())
+
+
+def _asked(arm: Arm, body: Json) -> Asked:
+    return Asked(
+        arm, body, lambda _: ProviderBroken(f"{arm.model} answered something other than a chat completion")
+    )
 
 
 def _litellm() -> ModuleType:
@@ -212,12 +212,13 @@ def _has_finished(raw_chunks: Any) -> bool:
 def _answer(dumped: Json) -> Json:
     """The fields that an OpenAI client knows."""
     answer = {key: dumped[key] for key in _ANSWER_KEYS if key in dumped}
+    if answer.get("usage"):
+        usage = usage_from(answer["usage"])
+        answer["usage"] = None if usage is None else reported(usage)
     for choice in answer.get("choices", []):
         for part in ("message", "delta"):
             if part in choice:
                 choice[part] = _tidy(choice[part])
-        for call in (choice.get("message") or {}).get("tool_calls") or []:
-            call.pop("index", None)  # only chunks of a stream have it
     return answer
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TypeGuard
+from functools import partial
 from urllib.parse import urlsplit
 
 from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.chunks import chunk_bodies
 from service.domain.ports import Clock
-from service.domain.usage import settled, shown, text_bytes
-from service.domain.usage_report import report_in, usage_from
 from service.errors import ProviderError
-from service.providers.http import HttpClient, Post, drain, parsed
+from service.providers.http import HttpClient, Post, drain
 from service.providers.keys import api_key
-from service.providers.refusals import is_error
-from service.providers.streams import StreamNormaliser, ends_well
+from service.providers.normaliser.asked import Asked
+from service.providers.normaliser.stream import StreamNormaliser
+from service.providers.normaliser.whole import normalised
 from service.providers.tool_ids import with_nine_letters
 
 ENDPOINT = "/chat/completions"
@@ -82,25 +80,20 @@ class OpenAICompatibleClient:
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
         post = self._post(arm, _upstream_body(arm, body, stream=False), timeout_s)
-        answer = await self._http.answer(post)
-        if not _is_completion(answer):
-            raise self._http.refusal(post, answer)
-        report = report_in(answer)
-        usage = settled(usage_from(report), body, text_bytes(answer["choices"]))
-        return Answer({**answer, "usage": shown(report, usage)}, usage)
+        return normalised(self._asked(post, body), await self._http.answer(post))
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
         post = self._post(arm, _upstream_body(arm, body, stream=True), timeout_s)
-        normaliser = StreamNormaliser(arm, body)
+        normaliser = StreamNormaliser(self._asked(post, body))
         async with aclosing(self._events(post, normaliser)) as events:
             async for data in events:
-                if data.strip() == b"[DONE]":
+                for chunk in normaliser.event(data):
+                    yield chunk
+                if normaliser.is_done:
                     await drain(events)
                     break
-                for raw in self._chunks(post, data):
-                    if (chunk := normaliser.chunk(raw)) is not None:
-                        yield chunk
-        yield normaliser.end()
+        for chunk in normaliser.end():
+            yield chunk
 
     async def close(self) -> None:
         await self._http.close()
@@ -126,12 +119,8 @@ class OpenAICompatibleClient:
             secret=key,
         )
 
-    def _chunks(self, post: Post, data: bytes) -> Iterable[Json]:
-        """The chunks in an event: one, or all if the upstream does not stream and sends a whole answer."""
-        body = parsed(data)
-        if not isinstance(body, dict) or is_error(body):
-            raise self._http.refusal(post, body)
-        return chunk_bodies(body) if _is_completion(body) else (body,)
+    def _asked(self, post: Post, body: Json) -> Asked:
+        return Asked(post.arm, body, partial(self._http.refusal, post))
 
 
 def _base_url(arm: Arm) -> str:
@@ -153,12 +142,3 @@ def _upstream_body(arm: Arm, body: Json, *, stream: bool) -> Json:
         # Many other servers know only the old name.
         upstream.setdefault("max_completion_tokens", upstream.pop("max_tokens"))
     return upstream
-
-
-def _is_completion(answer: object) -> TypeGuard[Json]:
-    choices = answer.get("choices") if isinstance(answer, dict) else None
-    return isinstance(choices, list) and bool(choices) and all(map(_is_complete, choices))
-
-
-def _is_complete(choice: object) -> bool:
-    return isinstance(choice, dict) and isinstance(choice.get("message"), dict) and ends_well(choice)

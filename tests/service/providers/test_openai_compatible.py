@@ -207,8 +207,8 @@ async def test_unreported_usage_is_estimated(
             {"choices": [{"index": 0}]},
             {"choices": "many"},
         ),
-        {"choices": [{"message": {"content": "hi"}, "finish_reason": 7}]},
-        {"choices": [{"message": {"content": "hi"}, "finish_reason": {"type": "stop"}}]},
+        {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}, "more"]},
+        {"choices": [{"message": 7, "finish_reason": "stop"}]},
     ],
 )
 async def test_a_200_that_is_no_completion_is_a_broken_provider(
@@ -576,7 +576,7 @@ async def test_variants_of_done_end_the_stream(
         [DONE],
         [b": ping\n\n"],
         [event(chunk_body("hi"))],
-        [event(chunk_body("hi")), DONE],
+        [event(chunk_body("")), DONE],
         [event(chunk_body("hi")), event(chunk_body(finish_reason="stop"))[:40]],
         [event(chunk_body("hi")), b"data: {nonsense\n\n"],
         [event(chunk_body("hi")), event([1])],
@@ -584,7 +584,7 @@ async def test_variants_of_done_end_the_stream(
         [event(chunk_body("hi")), event(chunk_body(finish_reason="error"))],
         [
             event(chunk_body("hi")),
-            event(chunk_body() | {"choices": [{"delta": {}, "finish_reason": {"type": "stop"}}]}),
+            event(chunk_body() | {"choices": [{"delta": {}, "finish_reason": {"type": "abort"}}]}),
         ],
         [event(chunk_body("hi")), event({"error": {"message": "overloaded"}})],
     ],
@@ -701,7 +701,7 @@ async def test_an_account_without_credit_is_distinguished_from_a_rate_limit(
 async def test_the_answer_of_an_upstream_that_does_not_stream_is_split_into_chunks(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     whole = completion("hi", usage=USAGE, service_tier="flex")
     whole["choices"][0]["message"]["tool_calls"] = [call]
     upstream.script = answers(whole)
@@ -711,7 +711,7 @@ async def test_the_answer_of_an_upstream_that_does_not_stream_is_split_into_chun
     assert text_of(chunks) == "hi"
     deltas = [choice["delta"] for chunk in chunks for choice in chunk.body["choices"]]
     assert deltas[0] == {"role": "assistant", "content": "hi", "tool_calls": [{"index": 0, **call}]}
-    assert chunks[-2].body["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-2].body["choices"][0]["finish_reason"] == "tool_calls"
     assert chunks[-1].usage == Usage(prompt_tokens=12, cached_tokens=4, completion_tokens=3)
     assert {(c.body["object"], c.body["service_tier"]) for c in chunks} == {("chat.completion.chunk", "flex")}
 

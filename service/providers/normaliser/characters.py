@@ -1,0 +1,61 @@
+"""Half characters: a surrogate pair that a provider splits over two events, and halves without the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.domain.basics import Json
+from service.providers.normaliser.content import TEXTS
+
+REPLACEMENT = "\ufffd"
+
+
+def without_halves(value: Any) -> Any:
+    """The JSON value with pairs joined and every lone half replaced; orjson writes no half."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [without_halves(item) for item in value]
+    if isinstance(value, dict):
+        return {without_halves(name): without_halves(item) for name, item in value.items()}
+    return value
+
+
+class HalfCharacters:
+    """The first halves at the end of a choice's texts, which wait for their second half."""
+
+    def __init__(self) -> None:
+        self._halves: dict[str | int, str] = {}  # by the text's name, or by the tool call's index
+
+    def __bool__(self) -> bool:
+        return bool(self._halves)
+
+    def joined(self, delta: Json) -> Json:
+        """The delta with whole characters only."""
+        whole: Json = {
+            name: self._whole(name, value) if name in TEXTS and isinstance(value, str) else value
+            for name, value in delta.items()
+        }
+        for call in whole.get("tool_calls") or []:
+            function = call.get("function")
+            if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+                function["arguments"] = self._whole(call["index"], function["arguments"])
+        return without_halves(whole)  # type: ignore[no-any-return]
+
+    def end(self) -> Json:
+        """A delta of replacements for the halves whose other half never came."""
+        texts = {name: REPLACEMENT for name in self._halves if isinstance(name, str)}
+        calls = [
+            {"index": index, "function": {"arguments": REPLACEMENT}}
+            for index in self._halves
+            if isinstance(index, int)
+        ]
+        self._halves = {}
+        return texts | ({"tool_calls": calls} if calls else {})
+
+    def _whole(self, name: str | int, text: str) -> str:
+        text = self._halves.pop(name, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._halves[name] = text[-1]
+            text = text[:-1]
+        return text
