@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal
 
 import structlog
@@ -17,11 +19,14 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from structlog.typing import EventDict
 
 from service.domain.answer import Attempt, Outcome
 from service.domain.feedback import ImplicitSignal, Learned
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SIGNIFICANT_DIGITS = 3
+MAX_TEXT = 80  # characters of a text in a log line
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -30,13 +35,14 @@ def set_up_logs(level: str, form: Literal["auto", "json", "text"]) -> None:
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        shortened,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with_time,
     ]
     last: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if as_text
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(separators=(",", ":"))]
     )
     structlog.configure(
         processors=[*shared, *last],
@@ -45,6 +51,25 @@ def set_up_logs(level: str, form: Literal["auto", "json", "text"]) -> None:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def shortened(_: object, __: str, event: EventDict) -> EventDict:
+    """Keep a line short: round numbers to three digits, cut long texts, leave out what says nothing."""
+    return {name: _short(value) for name, value in event.items() if value not in (None, "", [], {}, ())}
+
+
+def _short(value: object) -> object:
+    if isinstance(value, float | Decimal):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return f"{value[: MAX_TEXT - 1]}…"
+    return value
+
+
+def _with_time(_: object, __: str, event: EventDict) -> EventDict:
+    """Add the time in UTC, to the millisecond."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {**event, "timestamp": time}
 
 
 class Metrics:

@@ -79,7 +79,14 @@ def response(request: Request, error: errors.RouterError) -> Response:
     # The time of the next payment is unknown.
     can_retry = status in {429, 503} and not isinstance(error, errors.AllArmsUnpaid)
     wait_s = getattr(error, "retry_after_s", None)
+    _log_refusal(request, status, str(error))
     return _in_dialect(request, status, body, retry_after(wait_s) if can_retry else {})
+
+
+def _log_refusal(request: Request, status: int, reason: str) -> None:
+    request_id = getattr(request.state, "request_id", None)
+    path = f"{request.method} {request.url.path}"
+    log.info("refused", path=path, status=status, reason=reason, request_id=request_id)
 
 
 def _in_dialect(request: Request, status: int, body: Json, headers: Mapping[str, str]) -> Response:
@@ -109,6 +116,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     phrase = HTTPStatus(error.status_code).phrase.lower()
     message = f"{request.method} {request.url.path}: {phrase}"
     body = envelope(message, "invalid_request_error", None, phrase.replace(" ", "_"))
+    _log_refusal(request, error.status_code, phrase)
     return _in_dialect(request, error.status_code, body, error.headers or {})
 
 

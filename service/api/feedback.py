@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
+import structlog
 from fastapi import APIRouter, Query
 from pydantic import (
     AfterValidator,
@@ -32,6 +33,7 @@ from service.domain.feedback import ConversationFeedback, Feedback, Learned
 from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownRequest
 from service.parts import Parts
 
+log = structlog.get_logger(__name__)
 endpoints = APIRouter(tags=["feedback"])
 MAX_FEEDBACKS = 1_000
 VERDICTS = (("good", 1.0), ("bad", 0.0))
@@ -147,19 +149,32 @@ async def _learn(parts: Parts, tenant: str, item: OneFeedback) -> Json:
 
 async def _teach(parts: Parts, feedback: Feedback) -> Json:
     learned = await parts.learner.learn(feedback)
-    parts.metrics.learned(learned)
+    _record(parts, learned)
     return _as_json(learned)
 
 
 async def _teach_conversation(parts: Parts, feedback: ConversationFeedback) -> Json:
     learned_all = await parts.learner.learn_conversation(feedback)
     for learned in learned_all.learned:
-        parts.metrics.learned(learned)
+        _record(parts, learned, session_id=learned_all.session_id)
     return {
         "session_id": learned_all.session_id,
         "weight": learned_all.weight,
         "requests": [_as_json(learned) for learned in learned_all.learned],
     }
+
+
+def _record(parts: Parts, learned: Learned, session_id: str | None = None) -> None:
+    """Count the feedback, and log it in one line."""
+    parts.metrics.learned(learned)
+    log.info(
+        "feedback",
+        request_id=learned.request_id,
+        session_id=session_id,
+        status=learned.status,
+        model=learned.arm_id,
+        reward=learned.reward,
+    )
 
 
 async def _learn_if_known(parts: Parts, tenant: str, item: OneFeedback) -> Json:

@@ -150,7 +150,10 @@ async def test_a_disconnect_while_the_body_is_sent_is_not_logged_as_a_bug(
     with capture_logs() as events:
         async with serving(world) as port:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"POST /feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{")
+            writer.write(
+                b"POST /feedback HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+            )
             await writer.drain()
             await hang_up(writer)
 

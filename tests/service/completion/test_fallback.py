@@ -201,7 +201,8 @@ async def test_a_request_refused_because_every_arm_is_cooling_down_is_logged(
     assert (record["outcome"]["status"], record["attempts"]) == ("failed", [])
     assert record["decision"] == ("pinned" if model == "large" else "default")
     assert record["rejected"][-1]["reason"] == "cooling down for 60 s more: its provider asked to wait"
-    assert [(line["event"], line["status"]) for line in logs] == [("not_answered", "failed")]
+    logged = [(line["event"], line["status"]) for line in logs]
+    assert logged == [("not_answered", "failed"), ("refused", 429)]
     assert world.model_client.calls == []
     metrics = (await world.http.get("/metrics")).text
     assert 'status="failed"} 1.0' in metrics
