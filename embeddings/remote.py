@@ -19,14 +19,19 @@ class RemoteEncoder:
         model: the endpoint's name of the model.
         api_key: sent as a bearer token, unless None or empty.
         timeout_s: limit for connecting, for sending and for receiving.
+        proxy: URL of the proxy to call the endpoint through; None: it is called directly.
 
     Raises:
         EncoderUnavailable: the endpoint does not answer with embeddings.
     """
 
-    def __init__(self, base_url: str, model: str, api_key: str | None, timeout_s: float) -> None:
+    def __init__(
+        self, base_url: str, model: str, api_key: str | None, timeout_s: float, proxy: str | None = None
+    ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._client = httpx.Client(headers=headers, timeout=timeout_s)
+        # With a transport of its own, the client reads no proxy from the environment.
+        transport = httpx.HTTPTransport(proxy=proxy)
+        self._client = httpx.Client(headers=headers, timeout=timeout_s, transport=transport)
         self._url = base_url.rstrip("/").removesuffix("/embeddings") + "/embeddings"
         self._model = model
         try:

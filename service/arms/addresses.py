@@ -6,12 +6,15 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from service.domain.arm import Arm
+from service.domain.proxies import Proxies
 from service.errors import StartupError
 from service.settings.base_urls import DEFAULT_PORTS, is_loopback_host
 from service.settings.models import ModelSettings
 from service.settings.settings import Settings
 from service.settings.vendors import VENDORS, Vendor, vendor_of_key
 
+_SOME_VENDOR = "https://vendor.example"  # stands for an address that only the adapter knows
 _EVERY_ADDRESS = {"0.0.0.0", "::", "[::]"}  # noqa: S104  # compared, not listened on
 
 
@@ -56,6 +59,14 @@ def require_another(url: str | None, name: str, settings: Settings, environ: Map
     names = [v for vendor in VENDORS.values() for v in vendor.addresses if _gives(vendor, v, url, environ)]
     reason = f"; unset {names[0]}, which is for clients, where the router starts" if names else ""
     raise StartupError(f"{name} is the address of this router itself, {url}{reason}")
+
+
+def require_proxy(arm: Arm, environ: Mapping[str, str]) -> None:
+    """Stop a start with a proxy that the arm cannot be called through. Raises StartupError."""
+    try:
+        Proxies.of(environ).proxy_for(arm.base_url or _SOME_VENDOR)
+    except ValueError as error:
+        raise StartupError(str(error)) from error
 
 
 def _address(vendor: Vendor, environ: Mapping[str, str]) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from service.arms.addresses import addressed, require_another, with_default_address
+from service.arms.addresses import addressed, require_another, require_proxy, with_default_address
 from service.arms.model_names import is_free_variant
 from service.arms.named_arms import arm_named
 from service.arms.price_table import listed
@@ -75,6 +75,7 @@ def choose_arms(
     for arm in arms:
         require_another(arm.base_url, f"the base URL of {arm.arm_id}", settings, environ)
         _require_sendable(arm.api_key_env, environ)
+        require_proxy(arm, environ)
     require_another(settings.embedding_base_url, "EMBEDDING_BASE_URL", settings, environ)
     if settings.public_priors:
         arms = [_with_public_prior(arm) for arm in arms]

@@ -22,6 +22,7 @@ from service.background import Background
 from service.bootstrap.wire import wire
 from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import Memory, ModelClient
+from service.domain.proxies import Proxies
 from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.parts import Parts
@@ -82,8 +83,8 @@ async def open_parts(
         data_dir = await _data_dir(settings, stack)
         database = await open_database(settings, data_dir, stack, progress)
         await _migrate(database, settings, stack)
-        encoder = await open_encoder(settings, stack, progress)
-        memory = await open_memory(settings, data_dir, encoder, stack)
+        encoder = await open_encoder(settings, environ, stack, progress)
+        memory = await open_memory(settings, environ, data_dir, encoder, stack)
         if model_client is None:
             model_client = await _open_provider_clients(arms, environ, stack)
         evidence = PostgresEvidence(database)
@@ -219,9 +220,11 @@ async def _migrate_when_available(dsn: str) -> None:
         await database.close()
 
 
-async def open_encoder(settings: Settings, stack: AsyncExitStack, progress: Progress) -> TextEncoder:
+async def open_encoder(
+    settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack, progress: Progress
+) -> TextEncoder:
     try:
-        encoder = await asyncio.to_thread(build_encoder, settings, progress)
+        encoder = await asyncio.to_thread(build_encoder, settings, environ, progress)
         batching = BatchingEncoder(encoder)
         stack.push_async_callback(batching.close)
         await batching.encode("warm up before the first request")
@@ -230,7 +233,7 @@ async def open_encoder(settings: Settings, stack: AsyncExitStack, progress: Prog
     return CachedEncoder(batching, settings.embedding_cache_size)
 
 
-def build_encoder(settings: Settings, progress: Progress) -> Encoder:
+def build_encoder(settings: Settings, environ: Mapping[str, str], progress: Progress) -> Encoder:
     """The encoder that the settings name. Blocks while the encoder is built or loaded."""
     if settings.embedding_backend == "http":
         from embeddings.remote import RemoteEncoder
@@ -241,6 +244,7 @@ def build_encoder(settings: Settings, progress: Progress) -> Encoder:
             settings.embedding_model or "",
             key.get_secret_value() if key else None,
             settings.embedding_timeout_s,
+            proxy=_proxy_for(settings.embedding_base_url, environ),
         )
     if settings.embedding_backend == "sentence-transformers":
         from embeddings.transformer import SentenceTransformerEncoder
@@ -255,7 +259,11 @@ def build_encoder(settings: Settings, progress: Progress) -> Encoder:
 
 
 async def open_memory(
-    settings: Settings, data_dir: Path, encoder: TextEncoder, stack: AsyncExitStack
+    settings: Settings,
+    environ: Mapping[str, str],
+    data_dir: Path,
+    encoder: TextEncoder,
+    stack: AsyncExitStack,
 ) -> Memory:
     memory: Memory
     if settings.qdrant_url is None:
@@ -276,15 +284,25 @@ async def open_memory(
             dimension=encoder.dimension,
             max_points_per_arm=settings.memory_points_per_arm,
             timeout_s=settings.memory_timeout_s,
+            proxy=_proxy_for(settings.qdrant_url, environ),
         )
     stack.push_async_callback(memory.close)
     return memory
+
+
+def _proxy_for(url: str | None, environ: Mapping[str, str]) -> str | None:
+    """The proxy to a dependency. Raises StartupError."""
+    try:
+        return Proxies.of(environ).proxy_for(url or "")
+    except ValueError as error:
+        raise StartupError(str(error)) from error
 
 
 async def _open_provider_clients(
     arms: ArmList, environ: Mapping[str, str], stack: AsyncExitStack
 ) -> ProviderClients:
     os.environ.update(variables_of_litellm(environ))
+    os.environ.update(Proxies.of(environ).variables(arm.base_url for arm in arms.arms if arm.base_url))
     clients = build_provider_clients(environ, now, simulator=SimulatedClient())
     stack.push_async_callback(clients.close)
     await clients.warm({arm.provider for arm in arms.arms})

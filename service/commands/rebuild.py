@@ -22,8 +22,8 @@ def rebuild(
     """
     from service.commands.jobs.reconcile import rebuild
 
-    settings, _ = read_settings()
-    rebuilt = asyncio.run(rebuild(settings, check_only=check))
+    settings, environ = read_settings()
+    rebuilt = asyncio.run(rebuild(settings, environ, check_only=check))
     print_report(rebuilt, rebuilt.text(), as_json=as_json)
     if not rebuilt.is_clean:
         raise typer.Exit(1)

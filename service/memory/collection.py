@@ -105,22 +105,26 @@ class Collection:
         return f"{error.code().name}, {error.details()}"
 
 
-def client_of(url: str, *, api_key: str | None, timeout_s: float) -> AsyncQdrantClient:
+def client_of(url: str, *, api_key: str | None, timeout_s: float, proxy: str | None) -> AsyncQdrantClient:
     """A client that has not connected yet.
 
     Without a port, or with the REST port, it uses the default gRPC port.
+    Without a proxy it is called directly, whatever the environment of the process says.
 
     Raises StartupError if `url` is not the URL of an HTTP server.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StartupError("QDRANT_URL must look like http://host or https://host:6334")
+    options: dict[str, int | str] = {**CHANNEL_OPTIONS, "grpc.enable_http_proxy": int(proxy is not None)}
+    if proxy is not None:
+        options["grpc.http_proxy"] = proxy
     return AsyncQdrantClient(
         host=parts.hostname,
         https=parts.scheme == "https",
         grpc_port=GRPC_PORT if parts.port in (None, REST_PORT) else parts.port,
         prefer_grpc=True,
-        grpc_options=dict(CHANNEL_OPTIONS),
+        grpc_options=options,
         api_key=api_key,
         timeout=math.ceil(timeout_s),
         check_compatibility=False,  # the check uses REST, which may not be reachable

@@ -64,6 +64,7 @@ class QdrantMemory:
         dimension: int,
         max_points_per_arm: int,
         timeout_s: float,
+        proxy: str | None = None,
     ) -> QdrantMemory:
         """Connect to the server if it is available; otherwise the first call that succeeds connects.
 
@@ -71,13 +72,14 @@ class QdrantMemory:
             url: `http://host[:port]` or `https://...`; without a port, or with the REST port 6333,
                 the gRPC port is 6334.
             timeout_s: limit of every call.
+            proxy: URL of the proxy to the server; None: it is called directly.
 
         Raises:
             StartupError: the URL is not that of an HTTP server.
         """
         cap = Cap(max_points_per_arm)
         collection = Collection(
-            client_of(url, api_key=api_key, timeout_s=timeout_s),
+            client_of(url, api_key=api_key, timeout_s=timeout_s, proxy=proxy),
             name=f"router_{space_name(encoder, dimension)}",
             dimension=dimension,
             timeout_s=timeout_s,

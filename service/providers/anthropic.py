@@ -12,6 +12,7 @@ from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
+from service.domain.proxies import Proxies
 from service.domain.query import Native
 from service.domain.usage import settled, text_bytes
 from service.domain.usage_report import merged, usage_from
@@ -38,13 +39,13 @@ class AnthropicClient:
     The client changes only the name of the model. It reads the answer for usage and log.
 
     Args:
-        secrets: where `api_key_env` is looked up, usually the environment.
+        secrets: where `api_key_env` and the proxies are looked up, usually the environment.
         clock: the current time, to read dates in `Retry-After`.
     """
 
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
         self._secrets = secrets
-        self._http = HttpClient(clock)
+        self._http = HttpClient(clock, Proxies.of(secrets))
 
     async def complete(self, arm: Arm, native: Native, *, timeout_s: float) -> Answer:
         post = self._post(arm, native, stream=False, timeout_s=timeout_s)

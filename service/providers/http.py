@@ -16,12 +16,14 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.bounded_json import ANSWER, bounded_json
 from service.domain.ports import Clock
+from service.domain.proxies import Proxies
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import failure_in
 from service.providers.streams import EventReader
 
 MAX_ANSWER_BYTES = 32 * 2**20
 CONNECT_TIMEOUT_S = 10.0
+PROXY_LOGIN_REQUIRED = 407
 DRAIN_S = 0.25  # longest wait for the end of a response after its last event
 
 
@@ -46,10 +48,12 @@ class HttpClient:
 
     Args:
         clock: the current time, to read dates in `Retry-After`.
+        proxies: the proxies between this machine and the servers.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, proxies: Proxies) -> None:
         self._clock = clock
+        self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
 
     async def answer(self, post: Post) -> object:
@@ -87,14 +91,19 @@ class HttpClient:
 
     async def _send(self, post: Post) -> aiohttp.ClientResponse:
         """The response, if its status is 200."""
+        proxy = self._proxy_for(post.url)
         response = await self._open_session().post(
             post.url,
             data=orjson.dumps(post.body),
             headers={"Content-Type": "application/json", "User-Agent": "llm-router", **post.headers},
             allow_redirects=False,
+            proxy=proxy,
         )
         if response.status == 200:
             return response
+        if proxy is not None and response.status == PROXY_LOGIN_REQUIRED:
+            response.release()
+            raise ProviderBroken(f"the proxy between the router and {post.arm.model} demands a login (407)")
         async with response:
             body = await _read(response, post.arm)
         raise failure_in(
@@ -105,6 +114,13 @@ class HttpClient:
             headers=response.headers,
             secret=post.secret,
         )
+
+    def _proxy_for(self, url: str) -> str | None:
+        # Not by aiohttp's own reading of the environment, which would also send the logins of `.netrc`.
+        try:
+            return self._proxies.proxy_for(url)
+        except ValueError as error:
+            raise ProviderBroken(str(error)) from error
 
     def refusal(self, post: Post, answer: object) -> ProviderError:
         """The error for something other than an answer, with status 200: alone, or inside a stream."""
@@ -174,6 +190,9 @@ def _translated(post: Post) -> Iterator[None]:
         raise ProviderTimeout(f"{model} accepted no connection within {CONNECT_TIMEOUT_S:g} s") from None
     except TimeoutError:
         raise ProviderTimeout(f"{model} gave no answer within {post.timeout_s:g} s") from None
+    except (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError) as error:
+        status = f" ({error.status})" if isinstance(error, aiohttp.ClientHttpProxyError) else ""
+        raise ProviderBroken(f"the proxy between the router and {model} failed{status}") from None
     except (aiohttp.ClientError, OSError) as error:
         raise ProviderBroken(f"the connection to {model} failed: {type(error).__name__}") from None
 

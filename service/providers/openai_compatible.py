@@ -11,6 +11,7 @@ from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
+from service.domain.proxies import Proxies
 from service.errors import ProviderError
 from service.providers.http import HttpClient, Post, drain
 from service.providers.keys import api_key
@@ -70,13 +71,13 @@ class OpenAICompatibleClient:
     """The direct adapter: the client's body goes up and the upstream's comes back.
 
     Args:
-        secrets: where `api_key_env` is looked up, usually the environment.
+        secrets: where `api_key_env` and the proxies are looked up, usually the environment.
         clock: the current time, to read dates in `Retry-After`.
     """
 
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
         self._secrets = secrets
-        self._http = HttpClient(clock)
+        self._http = HttpClient(clock, Proxies.of(secrets))
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
         post = self._post(arm, _upstream_body(arm, body, stream=False), timeout_s)

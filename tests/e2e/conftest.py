@@ -44,7 +44,7 @@ def workplace() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def encoder_folder(workplace: Path) -> Path:
     """The encoder, built once for all routers."""
-    build_encoder(Settings(data_dir=workplace), no_progress)
+    build_encoder(Settings(data_dir=workplace), {}, no_progress)
     return workplace / "encoder"
 
 

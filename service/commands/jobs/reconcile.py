@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -64,7 +64,7 @@ class MemoryDifferences:
         return len(self.to_remember) + len(self.to_forget)
 
 
-async def rebuild(settings: Settings, *, check_only: bool) -> Rebuilt:
+async def rebuild(settings: Settings, environ: Mapping[str, str], *, check_only: bool) -> Rebuilt:
     """Open the stores and `reconcile` them.
 
     Raises:
@@ -74,8 +74,8 @@ async def rebuild(settings: Settings, *, check_only: bool) -> Rebuilt:
     async with AsyncExitStack() as stack:
         database = await open_database(settings, settings.data_dir, stack, no_progress)
         await migrate(database)
-        encoder = await open_encoder(settings, stack, no_progress)
-        memory = await open_memory(settings, settings.data_dir, encoder, stack)
+        encoder = await open_encoder(settings, environ, stack, no_progress)
+        memory = await open_memory(settings, environ, settings.data_dir, encoder, stack)
         return await reconcile(
             database, memory, encoder.name, settings.memory_points_per_arm, check_only=check_only
         )

@@ -55,7 +55,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> No
     if workers > 1:
         _require_shared_stores(settings)
     arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
-    with _interrupted_by_signals(), _bound(settings) as listener, _prepared(settings):
+    with _interrupted_by_signals(), _bound(settings) as listener, _prepared(settings, environ):
         if workers == 1:
             config = uvicorn.Config("", **_uvicorn(settings))
             with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
@@ -159,7 +159,7 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def _prepared(settings: Settings) -> Iterator[None]:
+def _prepared(settings: Settings, environ: Mapping[str, str]) -> Iterator[None]:
     """Build the encoder and start the embedded PostgreSQL, with progress, before any worker starts.
 
     Worker processes attach to the running PostgreSQL; it stops when the last process has left.
@@ -170,7 +170,7 @@ def _prepared(settings: Settings) -> Iterator[None]:
 
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        build_encoder(settings, progress)
+        build_encoder(settings, environ, progress)
     except OSError as error:
         raise StartupError(f"DATA_DIR: cannot write {settings.data_dir}: {error.strerror}") from error
     except EncoderError as error:

@@ -109,3 +109,13 @@ def test_litellm_gets_what_it_reads_itself() -> None:
     environ = {"AZURE_API_VERSION": "1", "AWS_SECRET_ACCESS_KEY": "s", "OPENAI_API_KEY": "k", "HOME": "/"}
 
     assert dict(variables_of_litellm(environ)) == {"AZURE_API_VERSION": "1", "AWS_SECRET_ACCESS_KEY": "s"}
+
+
+def test_a_proxy_that_no_model_can_be_called_through_stops_the_start() -> None:
+    socks = {"ALL_PROXY": "socks5://me:hush@proxy:1080"}
+
+    with pytest.raises(StartupError, match=r"^ALL_PROXY must be http://host:port"):
+        chosen({**OPENAI, **socks})
+    assert chosen(socks).is_simulated
+    assert chosen({**OPENAI, **socks, "NO_PROXY": "*"}).arms
+    assert chosen({"OLLAMA_BASE_URL": "http://localhost:1", **socks}, llm_models="ollama/m").arms

@@ -81,4 +81,15 @@ def test_the_http_backend_encodes_with_the_endpoint() -> None:
     )
 
     with pytest.raises(EncoderError, match=r"127\.0\.0\.1:9"):
-        opening.build_encoder(settings, opening.no_progress)
+        opening.build_encoder(settings, {}, opening.no_progress)
+
+
+def test_the_http_backend_is_called_through_the_proxy() -> None:
+    settings = Settings(
+        embedding_backend="http", embedding_base_url="http://vectors.example", embedding_model="tiny"
+    )
+
+    with pytest.raises(EncoderError, match=r"Connection refused"):  # by the proxy: the name is not known
+        opening.build_encoder(settings, {"HTTP_PROXY": "http://127.0.0.1:1"}, opening.no_progress)
+    with pytest.raises(StartupError, match=r"^HTTP_PROXY must be"):
+        opening.build_encoder(settings, {"HTTP_PROXY": "socks5://127.0.0.1:1"}, opening.no_progress)
