@@ -116,7 +116,8 @@ class PriorState:
         prior_mean, prior_mass: of the reward; after a change the mass is the part that is kept.
         n, reward_sum: rated requests that count, and their rewards minus their ease.
         deviation: standard deviation of a reward around its prediction.
-        cost_usd, latency_s: mean over finished calls and prior.
+        cost_usd: mean over finished calls of known cost and prior.
+        latency_s: mean over finished calls and prior.
         epoch_age_s: seconds since the arm last changed; infinite if it never did.
         n_changes: changes detected so far.
         expert_weights: shape (n_experts,).
@@ -138,13 +139,14 @@ class PriorState:
     @classmethod
     def of(cls, prior: Prior, sums: Sums, records: ArmRecords, ease: float = 0.0) -> "PriorState":
         n_outcomes = PRIOR_OUTCOMES + sums.n_outcomes
+        n_priced = n_outcomes - sums.n_unpriced
         return cls(
             prior_mean=prior.mean,
             prior_mass=prior.mass * records.prior_kept,
             n=records.n,
             reward_sum=records.reward_sum,
             deviation=np.sqrt(residual_variance(records.squared_errors[-1], records.n_predicted)),
-            cost_usd=(PRIOR_OUTCOMES * prior.cost_usd + sums.cost_usd_sum) / n_outcomes,
+            cost_usd=(PRIOR_OUTCOMES * prior.cost_usd + sums.cost_usd_sum) / n_priced,
             latency_s=(PRIOR_OUTCOMES * prior.latency_s + sums.latency_s_sum) / n_outcomes,
             epoch_age_s=records.epoch_age_s,
             n_changes=records.n_changes,
@@ -196,7 +198,7 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     queries does not look better than it is.
 
     Dollars and seconds are the arm's own means, shrunk to the prior, plus the neighbours' deviation from
-    them, shrunk with 20 pseudo-observations.
+    them, shrunk with 20 pseudo-observations. Calls whose dollars nobody knows say nothing about dollars.
     """
     global_mean, global_mass = prior_state.global_mean, prior_state.global_mass
     similar = kernel(neighbours, knobs)
@@ -218,13 +220,19 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     ease = prior_state.ease + local_ease
 
     finished = _enough(similar, knobs.min_similar_requests)
+    is_priced = ~np.isnan(neighbours.cost_usd)
     return Beliefs(
         prior_state=prior_state,
         posterior=Beta.from_mean(mean, sharpness(mean, prior_state.deviation**2) * mass),
         local_mass=local_mass,
         local_deviation=deviation,
         ease=ease,
-        expected_cost_usd=_local_mean(prior_state.cost_usd, neighbours, neighbours.cost_usd, finished),
+        expected_cost_usd=_local_mean(
+            prior_state.cost_usd,
+            neighbours,
+            np.nan_to_num(neighbours.cost_usd),
+            np.where(is_priced, finished, 0.0),
+        ),
         expected_latency_s=_local_mean(prior_state.latency_s, neighbours, neighbours.latency_s, finished),
         bonus=_bonus(prior_state.n, knobs),
         predicted=np.clip(np.vstack([global_mean, global_mean + expert_deviations, mean]) + ease, 0.0, 1.0),

@@ -13,7 +13,8 @@ SECONDS_PER_DAY = 86_400.0
 # dollars, per arm.
 MICRO_GRAIN = 2.0**-20
 NANO_GRAIN = 2.0**-30
-GRAINS = np.array([[MICRO_GRAIN], [MICRO_GRAIN], [MICRO_GRAIN], [NANO_GRAIN], [MICRO_GRAIN]])  # of `Sums`
+_GRAIN_OF_EACH = (MICRO_GRAIN, MICRO_GRAIN, MICRO_GRAIN, NANO_GRAIN, MICRO_GRAIN, MICRO_GRAIN)
+GRAINS = np.array([_GRAIN_OF_EACH]).T  # of `Sums`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,8 +25,9 @@ class Sums:
         n: shape (n_arms,), rated requests, each with the weight of its reward.
         reward_sum: shape (n_arms,), weight times reward.
         n_outcomes: shape (n_arms,), finished calls, rated or not.
-        cost_usd_sum: shape (n_arms,), dollars of these calls.
+        cost_usd_sum: shape (n_arms,), dollars of these calls, where known.
         latency_s_sum: shape (n_arms,), seconds of these calls.
+        n_unpriced: shape (n_arms,), finished calls whose dollars nobody knows.
     """
 
     n: Floats
@@ -33,16 +35,17 @@ class Sums:
     n_outcomes: Floats
     cost_usd_sum: Floats
     latency_s_sum: Floats
+    n_unpriced: Floats
 
     def __post_init__(self) -> None:
-        columns = self.n, self.reward_sum, self.n_outcomes, self.cost_usd_sum, self.latency_s_sum
+        columns = [getattr(self, field.name) for field in fields(self)]
         grained = np.rint(np.array(columns, dtype=np.float64) / GRAINS) * GRAINS
         for field, values in zip(fields(self), grained, strict=True):
             object.__setattr__(self, field.name, values)
 
     @classmethod
     def zeros(cls, n_arms: int) -> "Sums":
-        return cls(*np.zeros((5, n_arms)))
+        return cls(*np.zeros((6, n_arms)))
 
     @classmethod
     def rating(cls, n_arms: int, arm: int, reward: float, weight: float = 1.0) -> "Sums":
@@ -51,16 +54,17 @@ class Sums:
             raise ValueError(f"reward must be in [0, 1] and weight at least 0, got {reward} and {weight}")
         one_hot = _one_hot(n_arms, arm)
         zeros = np.zeros(n_arms)
-        return cls(weight * one_hot, weight * reward * one_hot, zeros, zeros, zeros)
+        return cls(weight * one_hot, weight * reward * one_hot, zeros, zeros, zeros, zeros)
 
     @classmethod
-    def outcome(cls, n_arms: int, arm: int, cost_usd: float, latency_s: float) -> "Sums":
-        """Return the sums of one finished call."""
-        if not (cost_usd >= 0 and latency_s >= 0):
+    def outcome(cls, n_arms: int, arm: int, cost_usd: float | None, latency_s: float) -> "Sums":
+        """Return the sums of one finished call; `cost_usd=None`: nobody knows its dollars."""
+        if not ((cost_usd is None or cost_usd >= 0) and latency_s >= 0):
             raise ValueError(f"cost_usd and latency_s must be at least 0, got {cost_usd} and {latency_s}")
         one_hot = _one_hot(n_arms, arm)
         zeros = np.zeros(n_arms)
-        return cls(zeros, zeros, one_hot, cost_usd * one_hot, latency_s * one_hot)
+        n_unpriced = one_hot if cost_usd is None else zeros
+        return cls(zeros, zeros, one_hot, (cost_usd or 0.0) * one_hot, latency_s * one_hot, n_unpriced)
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -82,7 +86,8 @@ class Neighbours:
         similarity: cosine to the query, in [-1, 1].
         age_s: seconds since the past request.
         reward: in [0, 1]; any finite number where the weight is 0.
-        cost_usd, latency_s: of the answer.
+        cost_usd: of the answer; NaN where nobody knows it.
+        latency_s: of the answer.
         weight: of the reward; 0 for a request without a rating.
         ease: of the past request, by today's fit, in reward; 0 where unknown.
     """

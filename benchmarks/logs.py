@@ -214,7 +214,7 @@ def _state(world: World, histories: Sequence[ArmHistory], memory: Memory, fittin
     return State(
         world.quality,
         world.mean_costs,
-        Sums(zeros, zeros, n_calls, spent, zeros),
+        Sums(zeros, zeros, n_calls, spent, zeros, zeros),
         ArmRecords.of(histories, float(t), float(t), fitting.sums_of(histories)),
         float(fitting.of_requests[t]),
     )

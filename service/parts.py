@@ -10,6 +10,7 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList
 from service.arms.lifecycle import Lifecycle
+from service.arms.unknown_prices import price_warnings
 from service.completion.completion import Completion
 from service.domain.basics import Json
 from service.domain.ports import (
@@ -75,7 +76,7 @@ class Parts:
         """The state of every dependency.
 
         The status is `degraded` if a dependency is unavailable, the default model is not active, or every
-        model is cooling down.
+        model is cooling down. Warnings, such as of unknown prices, do not degrade it.
         """
         dependencies = {
             "postgresql": await self._postgresql(),
@@ -96,6 +97,7 @@ class Parts:
             "default_model_state": default_state,
             "prior_sources": {arm.arm_id: arm.prior_source for arm in arms},
             "dependencies": dependencies,
+            "warnings": price_warnings(self.catalog.unpriced),
             "cooling_down_models": cooling_down,
         }
 

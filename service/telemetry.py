@@ -84,6 +84,9 @@ class Metrics:
         )
         self.attempts = self._counter("router_attempts", "Model calls", ["model", "status"])
         self.cost_usd = self._counter("router_cost_usd", "US dollars spent", ["model"])
+        self.calls_of_unknown_cost = self._counter(
+            "router_calls_of_unknown_cost", "Model calls whose cost nobody knows", ["model"]
+        )
         self.tokens = self._counter("router_tokens", "Tokens used", ["model", "kind"])
         self.feedback = self._counter("router_feedback", "Feedback events", ["status"])
         self.signals = self._counter("router_signals", "Implicit signals learned from", ["signal"])
@@ -111,7 +114,10 @@ class Metrics:
         self.requests.labels(model, outcome.kind, outcome.status).inc()
         for attempt in attempts:
             self.attempts.labels(attempt.arm_id, attempt.status).inc()
-            self.cost_usd.labels(attempt.arm_id).inc(float(attempt.cost_usd))
+            if attempt.cost_usd is None:
+                self.calls_of_unknown_cost.labels(attempt.arm_id).inc()
+            else:
+                self.cost_usd.labels(attempt.arm_id).inc(float(attempt.cost_usd))
         self.tokens.labels(model, "prompt").inc(outcome.usage.prompt_tokens)
         self.tokens.labels(model, "completion").inc(outcome.usage.completion_tokens)
         for dependency in dict.fromkeys(degraded):

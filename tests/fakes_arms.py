@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
 from service.domain.arm import ArmSums
 from service.domain.registration import ArmFigures, ArmRegistration, PriceChange, ShadowAnswer
-from service.store.evidence.sums import nine_places, outcome_sums, six_places
+from service.store.evidence.sums import nine_places, nine_places_or_zero, outcome_sums, six_places
 from tests.fakes_store import FakeStore
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -59,8 +59,8 @@ class FakeArmRegistry:
         for by_arm in self.store.sums.values():
             if arm_id in by_arm:
                 s = by_arm[arm_id]
-                usd = s.cost_usd_sum * change.factor + s.n_outcomes * change.added_usd
-                by_arm[arm_id] = ArmSums(s.n, s.reward_sum, s.n_outcomes, s.latency_s_sum, usd)
+                usd = s.cost_usd_sum * change.factor + s.n_priced * change.added_usd
+                by_arm[arm_id] = replace(s, cost_usd_sum=usd)
 
     def _figures(self, arm_id: str) -> ArmFigures:
         answers = [a for (_, arm), a in self.store.shadow_answers.items() if arm == arm_id]
@@ -70,7 +70,8 @@ class FakeArmRegistry:
             sums=sum(sums, ArmSums()),
             n_shadow_calls=len(answers),
             n_shadow_errors=len(answers) - len(latencies),
-            shadow_usd=sum((nine_places(a.attempt.cost_usd) for a in answers), Decimal(0)),
+            n_shadow_unpriced=sum(a.attempt.cost_usd is None for a in answers),
+            shadow_usd=sum((nine_places_or_zero(a.attempt.cost_usd) for a in answers), Decimal(0)),
             shadow_latency_s=sum(latencies) / len(latencies) if latencies else None,
         )
 
@@ -101,10 +102,11 @@ class FakeShadowLog:
         if attempt.decision_id not in self.store.decisions:
             return
         self.store.shadow_answers[key] = answer
-        cost_usd = nine_places(attempt.cost_usd)
+        cost_usd = nine_places_or_zero(attempt.cost_usd)
         day = (attempt.arm_id, attempt.started_at.date())
-        if day in self.store.shadow_usd:
+        if day in self.store.shadow_usd and attempt.cost_usd is not None:
             self.store.shadow_usd[day] += cost_usd - nine_places(answer.reserved_usd)
-        new = outcome_sums(attempt.status, "explore", six_places(attempt.latency_s), cost_usd)
+        latency_s = six_places(attempt.latency_s)
+        new = outcome_sums(attempt.status, "explore", latency_s, cost_usd, attempt.cost_source)
         new = self.store.in_todays_prices(attempt.arm_id, new, answer.price_version)
         self.store.add(answer.tenant, {attempt.arm_id: new})

@@ -10,7 +10,7 @@ from decimal import Decimal
 from service.domain.answer import Outcome
 from service.domain.decision import Decision
 from service.domain.traffic import Group, TrafficTotals
-from service.store.evidence.sums import nine_places, six_places
+from service.store.evidence.sums import nine_places_or_zero, six_places
 from tests.fakes_store import FakeStore
 
 
@@ -33,12 +33,16 @@ class FakeReports:
 
     def _group(self, decision: Decision) -> Group:
         last = self.store.outcomes.get(decision.decision_id, decision)
-        return Group(decision.decided_at.astimezone(UTC).date(), last.arm_id, last.kind, decision.holdout)
+        is_priced = all(a.cost_usd is not None for a in self.store.attempts_of(decision.decision_id))
+        day = decision.decided_at.astimezone(UTC).date()
+        return Group(day, last.arm_id, last.kind, decision.holdout, is_priced)
 
     def _totals(self, decision: Decision) -> TrafficTotals:
-        calls = [nine_places(a.cost_usd) for a in self.store.attempts_of(decision.decision_id)]
+        attempts = self.store.attempts_of(decision.decision_id)
+        calls = [nine_places_or_zero(a.cost_usd) for a in attempts]
         spent = TrafficTotals(
             n_requests=1,
+            n_unpriced=int(any(a.cost_usd is None for a in attempts)),
             cost_usd=sum(calls, Decimal(0)),
             cost_usd_squares=sum(calls, Decimal(0)) ** 2,
         )

@@ -32,7 +32,14 @@ from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
 from service.store.connection.values import storable
 from service.store.evidence.histories import RecordedFeedback, folded
 from service.store.evidence.standing_feedback import Event, StandingFeedback
-from service.store.evidence.sums import differences, nine_places, outcome_sums, six_places, standing_sums
+from service.store.evidence.sums import (
+    differences,
+    nine_places,
+    nine_places_or_zero,
+    outcome_sums,
+    six_places,
+    standing_sums,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +121,7 @@ class FakeStore:
     def in_todays_prices(self, arm_id: str, sums: ArmSums, price_version: int) -> ArmSums:
         registration, usd = self.registrations.get(arm_id), sums.cost_usd_sum
         for change in registration.price_changes[price_version:] if registration else ():
-            usd = usd * change.factor + sums.n_outcomes * change.added_usd
+            usd = usd * change.factor + sums.n_priced * change.added_usd
         return replace(sums, cost_usd_sum=usd)
 
     def outcome_sums(self, outcome: Outcome) -> dict[str, ArmSums]:
@@ -416,15 +423,19 @@ class FakeEvidence:
             reward=float(reward.value),
             weight=float(reward.weight),
             latency_s=0.0 if outcome is None else float(six_places(outcome.latency_s)),
-            cost_usd=0.0 if outcome is None else float(nine_places(outcome.call_cost_usd)),
+            cost_usd=0.0 if outcome is None else _dollars(outcome.call_cost_usd),
             decided_at=decision.decided_at,
             task=decision.query.options.task,
         )
 
 
 def _sums(outcome: Outcome) -> ArmSums:
-    latency_s, cost_usd = six_places(outcome.latency_s), nine_places(outcome.call_cost_usd)
-    return outcome_sums(outcome.status, outcome.kind, latency_s, cost_usd)
+    latency_s, cost_usd = six_places(outcome.latency_s), nine_places_or_zero(outcome.call_cost_usd)
+    return outcome_sums(outcome.status, outcome.kind, latency_s, cost_usd, outcome.cost_source)
+
+
+def _dollars(cost_usd: Decimal | None) -> float | None:
+    return None if cost_usd is None else float(nine_places(cost_usd))
 
 
 def _is_repeated(earlier: Sequence[StoredEvent], feedback: Feedback, reward: Reward | None) -> bool:
@@ -472,7 +483,8 @@ def _call(call: Attempt | Outcome) -> Json:
         "latency_s": float(six_places(call.latency_s)),
         "ttft_s": None if call.ttft_s is None else float(six_places(call.ttft_s)),
         "usage": _usage(call.usage),
-        "cost_usd": float(nine_places(call.cost_usd)),
+        "cost_usd": _dollars(call.cost_usd),
+        "cost_source": call.cost_source,
         "finish_reason": storable(call.finish_reason),
     }
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.responses import Response
 
 from service.api.dependencies import BodyDep, PartsDep, parts_at
@@ -30,7 +30,7 @@ from service.errors import (
     Unavailable,
     UnknownModel,
 )
-from service.settings.models import ModelSettings, PriceSettings
+from service.settings.models import FREE_PRICE, ModelSettings, PriceSettings
 
 _LOGIN = re.compile(r"//[^/]*@")  # the login in a base_url, which answers must not show
 
@@ -64,9 +64,14 @@ class ModelChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: Literal["active", "shadow", "draining", "retired"] | None = None
-    price: PriceSettings | None = None
+    price: PriceSettings | None = Field(None, description="`free`, or US dollars per million tokens")
     shadow: ShadowBody | None = None
     reason: Reason | None = None
+
+    @field_validator("price", mode="before")
+    @classmethod
+    def _free_is_a_price(cls, price: object) -> object:
+        return FREE_PRICE if price == "free" else price
 
     @model_validator(mode="after")
     def _changes_something(self) -> ModelChange:
@@ -174,12 +179,7 @@ def _as_json(overview: ArmOverview) -> Json:
         "base_url": None if arm.base_url is None else _LOGIN.sub("//", arm.base_url),
         "api_key_env": arm.api_key_env,
         "aliases": list(arm.aliases),
-        "price": {
-            "input": arm.price.input,
-            "output": arm.price.output,
-            "cached_input": arm.price.cached_input,
-            "cache_write": arm.price.cache_write,
-        },
+        "price": None if arm.price is None else PriceSettings.of(arm.price).model_dump(),
         "context_window": arm.context_window,
         "max_output_tokens": arm.max_output_tokens,
         "capabilities": sorted(arm.capabilities),
@@ -204,9 +204,17 @@ def _shadow_as_json(overview: ArmOverview) -> Json | None:
         "usd_per_day": shadow.usd_per_day,
         "calls": figures.n_shadow_calls if figures else 0,
         "errors": figures.n_shadow_errors if figures else 0,
-        "cost_usd": figures.shadow_usd if figures else 0,
+        "cost_usd": _shadow_usd(figures) if figures else 0,
+        "calls_of_unknown_cost": figures.n_shadow_unpriced if figures else 0,
         "mean_latency_s": figures.shadow_latency_s if figures else None,
     }
+
+
+def _shadow_usd(figures: ArmFigures) -> Decimal | None:
+    """The known dollars; None if no call's are known."""
+    if figures.n_shadow_unpriced and figures.n_shadow_unpriced == figures.n_shadow_calls:
+        return None
+    return figures.shadow_usd
 
 
 def _evidence_as_json(figures: ArmFigures) -> Json:
@@ -217,5 +225,6 @@ def _evidence_as_json(figures: ArmFigures) -> Json:
         "mean_reward": sums.reward_sum / sums.n if sums.n else None,
         "n_outcomes": sums.n_outcomes,
         "mean_latency_s": sums.latency_s_sum / sums.n_outcomes if sums.n_outcomes else None,
-        "mean_cost_usd": sums.cost_usd_sum / sums.n_outcomes if sums.n_outcomes else None,
+        "n_outcomes_of_unknown_cost": sums.n_unpriced,
+        "mean_cost_usd": sums.cost_usd_sum / sums.n_priced if sums.n_priced else None,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -70,7 +72,7 @@ async def _record(parts: Parts, tenant: str, request_id: str) -> Json:
 
 
 def numbers(record: Json) -> Json:
-    """The numbers in a request's record; null before the outcome is known.
+    """The numbers in a request's record; null where they are not known.
 
     Latency and tokens are those of the newest outcome; the cost is that of all calls, retries included.
     """
@@ -89,9 +91,15 @@ def numbers(record: Json) -> Json:
         "cache_write_tokens": usage.get("cache_write_tokens"),
         "completion_tokens": usage.get("completion_tokens"),
         "reasoning_tokens": usage.get("reasoning_tokens"),
-        "cost_usd": sum(attempt["cost_usd"] for attempt in record["attempts"]) if outcome else None,
+        "cost_usd": _total_usd(record["attempts"]) if outcome else None,
         "reward": record["reward"],
     }
+
+
+def _total_usd(attempts: Sequence[Json]) -> float | None:
+    """Dollars of all calls; None: nobody knows those of one."""
+    costs = [attempt["cost_usd"] for attempt in attempts]
+    return None if None in costs else sum(costs)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -25,8 +25,10 @@ from service.evaluation.savings import (
     CONFIDENCE,
     HoldoutDifference,
     assumed_savings,
+    cost_difference,
     costs_of,
     holdout_difference,
+    known_cost_usd,
     rewards_of,
 )
 from service.parts import Parts
@@ -119,7 +121,8 @@ def _numbers(totals: TrafficTotals) -> Json:
         "ok": totals.n_ok,
         "failed": totals.n_failed,
         "cancelled": totals.n_cancelled,
-        "cost_usd": totals.cost_usd,
+        "cost_usd": known_cost_usd(totals),
+        "requests_of_unknown_cost": totals.n_unpriced,
         "prompt_tokens": totals.prompt_tokens,
         "cached_tokens": totals.cached_tokens,
         "cache_write_tokens": totals.cache_write_tokens,
@@ -137,15 +140,19 @@ def _mean_ms(seconds: Decimal, n: int) -> float | None:
 
 
 def _assumed(traffic: Mapping[Group, TrafficTotals], baseline: Arm) -> Json:
-    routed = total(totals for group, totals in traffic.items() if group.kind not in NOT_ROUTED)
-    savings = assumed_savings(routed, baseline.price)
+    """The savings of the requests whose cost is known."""
+    routed = {group: totals for group, totals in traffic.items() if group.kind not in NOT_ROUTED}
+    priced = total(totals for group, totals in routed.items() if group.is_priced)
+    savings = None if baseline.price is None else assumed_savings(priced, baseline.price)
     return {
         "baseline": baseline.arm_id,
-        "requests": routed.n_requests,
-        "cost_usd": savings.spent_usd,
-        "baseline_cost_usd": savings.baseline_usd,
-        "saved_usd": savings.saved_usd,
-        "saved_share": savings.saved_share,
+        "requests": priced.n_requests,
+        "requests_of_unknown_cost": total(routed.values()).n_unpriced,
+        "cost_usd": priced.cost_usd,
+        "baseline_cost_usd": None if savings is None else savings.baseline_usd,
+        "saved_usd": None if savings is None else savings.saved_usd,
+        "saved_share": None if savings is None else savings.saved_share,
+        "reason": f"the price of {baseline.arm_id} is not known" if savings is None else None,
     }
 
 
@@ -154,7 +161,7 @@ def _measured(traffic: Mapping[Group, TrafficTotals], parts: Parts) -> Json:
     routed = total(totals for group, totals in traffic.items() if group.holdout is False)
     held_out = total(totals for group, totals in traffic.items() if group.holdout)
     is_off = share == 0 and held_out.n_requests == 0
-    cost = OFF if is_off else holdout_difference(costs_of(routed), costs_of(held_out))
+    cost = OFF if is_off else cost_difference(routed, held_out)
     reward = OFF if is_off else holdout_difference(rewards_of(routed), rewards_of(held_out))
     return {
         "default_model": parts.catalog.default_arm_id,
@@ -169,7 +176,12 @@ def _measured(traffic: Mapping[Group, TrafficTotals], parts: Parts) -> Json:
 
 def _side(totals: TrafficTotals) -> Json:
     cost, reward = costs_of(totals), rewards_of(totals)
-    return {"requests": cost.n, "mean_cost_usd": cost.mean, "rated": reward.n, "mean_reward": reward.mean}
+    return {
+        "requests": cost.n,
+        "mean_cost_usd": None if totals.n_unpriced else cost.mean,
+        "rated": reward.n,
+        "mean_reward": reward.mean,
+    }
 
 
 def _difference(found: HoldoutDifference) -> Json:

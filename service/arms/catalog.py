@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from service.arms.breaker import Breaker
 from service.arms.capabilities import lacking, needs
+from service.arms.unknown_prices import with_assumed_prices
 from service.domain.arm import Arm
+from service.domain.basics import plain
 from service.domain.decision import Rejection
 from service.domain.neighbours import NeighbourColumns
 from service.domain.query import Query
@@ -47,12 +49,23 @@ class Catalog:
     registrations: Mapping[str, ArmRegistration] = field(default_factory=dict)
     required_data_use: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        self.put((*self.arms, *self.aside), self.registrations)
+
     def put(self, arms: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> None:
         """Replace all arms and registrations at once."""
         states = {arm.arm_id: _state(registrations, arm) for arm in arms}
+        arms = with_assumed_prices(arms, [arm for arm in arms if states[arm.arm_id] != "retired"])
         self.registrations = registrations
         self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _NOT_ANSWERING)
         self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _NOT_ANSWERING)
+
+    @property
+    def unpriced(self) -> tuple[Arm, ...]:
+        """The arms in use whose price nobody knows."""
+        return tuple(
+            arm for arm in (*self.arms, *self.aside) if arm.price is None and self.state(arm) != "retired"
+        )
 
     def state(self, arm: Arm) -> ArmState:
         return _state(self.registrations, arm)
@@ -240,9 +253,13 @@ def _reason_of_ability(arm: Arm, query: Query, needed: frozenset[str]) -> str | 
 
 def _reason_of_cost(arm: Arm, query: Query) -> str | None:
     max_cost_usd = query.options.max_cost_usd
-    if max_cost_usd is None or (expected := list_cost_usd(arm, query)) <= max_cost_usd:
+    if max_cost_usd is None:
         return None
-    return f"expected cost of {expected:.6f} USD exceeds max_cost_usd {max_cost_usd}"
+    if arm.price is None:
+        return "its price is not known, so it may exceed max_cost_usd"
+    if (expected := list_cost_usd(arm, query)) <= max_cost_usd:
+        return None
+    return f"expected cost of {plain(expected)} USD exceeds max_cost_usd {plain(max_cost_usd)}"
 
 
 def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:
@@ -258,9 +275,10 @@ def fits(arm: Arm, query: Query) -> bool:
 
 
 def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKENS) -> Decimal:
-    """Expected cost of the query at the arm's prices, US dollars."""
+    """Expected cost of the query at the arm's prices, or at those assumed for it, US dollars."""
     n_output = min(answer_tokens, query.max_output_tokens or answer_tokens) * (query.body.get("n") or 1)
-    return (query.n_prompt_tokens * arm.price.input + n_output * arm.price.output) / 1_000_000
+    price = arm.expected_price
+    return (query.n_prompt_tokens * price.input + n_output * price.output) / 1_000_000
 
 
 def _none_eligible(

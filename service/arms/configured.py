@@ -165,7 +165,7 @@ def arm_of(settings: ModelSettings) -> Arm:
     arm = _listed(arm)
     if settings.lacks is not None:
         arm = replace(arm, lacks=frozenset(settings.lacks))
-    return priced(arm, arm.price if settings.price is None else settings.price.to_price())
+    return arm if settings.price is None else priced(arm, settings.price.to_price())
 
 
 def priced(arm: Arm, price: Price) -> Arm:

@@ -14,6 +14,7 @@ from service.arms.addresses import with_default_address
 from service.arms.catalog import Catalog
 from service.arms.configured import arm_of, priced
 from service.arms.key_bindings import KeyBindings
+from service.arms.unknown_prices import HOW_TO_SET
 from service.domain.arm import Arm, Price
 from service.domain.basics import AUTO
 from service.domain.ports import ArmRegistry, Clock
@@ -115,6 +116,8 @@ class Lifecycle:
         model = with_default_address(model, self.environ)
         arm, now = arm_of(model), self.clock()
         self._check(model, arm)
+        if arm.price is None and self.pacer.budget_usd is not None:
+            raise BadRequest(f"price: is not known, and the budget needs it: set {HOW_TO_SET}", param="price")
         registration = ArmRegistration(
             arm_id=arm.arm_id,
             added_at=now,
@@ -215,12 +218,7 @@ def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:
 
 def _complete(model: ModelSettings, arm: Arm) -> ModelSettings:
     """The entry completed with price and window, since the price lists of replicas may differ."""
-    price = PriceSettings(
-        input=arm.price.input,
-        output=arm.price.output,
-        cached_input=arm.price.cached_input,
-        cache_write=arm.price.cache_write,
-    )
+    price = None if arm.price is None else PriceSettings.of(arm.price)
     return model.model_copy(update={"price": price, "context_window": arm.context_window})
 
 
@@ -229,7 +227,8 @@ def _changed(before: ArmRegistration, arm: Arm, change: ArmChange, now: datetime
     if state == "shadow" and shadow is None:
         raise BadRequest("shadow: field is required for state `shadow`", param="shadow")
     price = change.price or before.price
-    new_change = None if price is None else price_change(arm.price, price, now)
+    # Answers of unknown cost are in no sum of dollars, so the first known price converts nothing.
+    new_change = None if price is None or arm.price is None else price_change(arm.price, price, now)
     return replace(
         before,
         changed_at=now,

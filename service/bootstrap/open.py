@@ -18,6 +18,7 @@ from embeddings.cache import CachedEncoder
 from embeddings.encoder import Encoder, EncoderError, TextEncoder
 from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
+from service.arms.unknown_prices import require_known_prices
 from service.background import Background
 from service.bootstrap.wire import wire
 from service.domain.basics import DEFAULT_TENANT
@@ -80,6 +81,7 @@ async def open_parts(
     """
     async with AsyncExitStack() as stack:
         arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
+        require_known_prices(arms.arms, settings.budget_usd_per_request)
         data_dir = await _data_dir(settings, stack)
         database = await open_database(settings, data_dir, stack, progress)
         await _migrate(database, settings, stack)
@@ -116,6 +118,8 @@ async def open_parts(
         )
         await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(arm_registry.close)
+        for arm in parts.catalog.unpriced:
+            log.warning("price_not_known", model=arm.arm_id)
         await _resume_budget(parts, database)
         for endless in (parts.learner.sweep_forever(), parts.router.affinity.prune_forever()):
             stack.push_async_callback(_cancel, asyncio.create_task(endless))

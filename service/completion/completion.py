@@ -261,7 +261,7 @@ class Completion:
             degraded=run.degraded,
             latency_s=outcome.latency_s,
             overhead_s=outcome.overhead_s,
-            cost_usd=float(outcome.cost_usd),
+            cost_usd=None if outcome.cost_usd is None else float(outcome.cost_usd),
         )
         if run.is_lost:
             return

@@ -279,7 +279,10 @@ class FallbackChain:
         if self.catalog.reason_against(arm, run.query) is not None:
             return False
         max_cost_usd = run.query.options.max_cost_usd
-        return max_cost_usd is None or run.cost_usd + list_cost_usd(arm, run.query) <= max_cost_usd
+        if max_cost_usd is None:
+            return True
+        spent = run.cost_usd
+        return spent is not None and spent + list_cost_usd(arm, run.query) <= max_cost_usd
 
     def _find(self, arm_id: str) -> Arm | None:
         """The arm with exactly this id; None if it has left the catalogue since the decision."""

@@ -31,6 +31,7 @@ def outcome_of(run: RequestRun, status: AttemptStatus, now: datetime, *, store_t
         usage=final.usage,
         cost_usd=run.cost_usd,
         call_cost_usd=final.cost_usd,
+        cost_source=final.cost_source,
         finish_reason=final.finish_reason,
         completed_at=now,
         price_version=run.last.arm.price_version,

@@ -17,7 +17,7 @@ from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.feedback import Signal
 from service.domain.query import Native, Query
-from service.domain.usage import cost_usd
+from service.domain.usage import cost_of
 from service.errors import ProviderError
 
 
@@ -85,9 +85,14 @@ class RequestRun:
         return self.probabilities.keys() - failed - self.passed_over.keys()
 
     @property
-    def cost_usd(self) -> Decimal:
-        """Cost of all calls, US dollars."""
-        return sum((attempt.cost_usd for attempt in self.attempts), Decimal(0))
+    def cost_usd(self) -> Decimal | None:
+        """Cost of all calls, US dollars; None: nobody knows that of one."""
+        total = Decimal(0)
+        for attempt in self.attempts:
+            if attempt.cost_usd is None:
+                return None
+            total += attempt.cost_usd
+        return total
 
     @property
     def answering_arm_id(self) -> str:
@@ -178,7 +183,7 @@ class RequestRun:
         error: ProviderError | None = None,
     ) -> None:
         """Record the result of a call, replacing any earlier record of the same call."""
-        before = self.attempt_of(call)
+        before, cost = self.attempt_of(call), cost_of(usage, call.arm.price)
         attempt = Attempt(
             attempt_id=call.attempt_id,
             decision_id=self.decision_id,
@@ -191,7 +196,8 @@ class RequestRun:
             latency_s=max(0.0, ((call.answered_at or now) - call.started_at).total_seconds()),
             ttft_s=call.ttft_s,
             usage=usage,
-            cost_usd=cost_usd(usage, call.arm.price),
+            cost_usd=cost.usd,
+            cost_source=cost.source,
             finish_reason=call.finish_reason,
             error_type=None if error is None else type(error).__name__,
             error_message=None if error is None else str(error)[:500],

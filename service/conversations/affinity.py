@@ -113,7 +113,7 @@ def cache_loss_usd(query: Query, arm: Arm) -> float:
 
     The cache has what was sent before: the prompt without the new message.
     """
-    if arm.price.cached_input is None:
+    if arm.price is None or arm.price.cached_input is None:
         return 0.0
     n_before = max(
         0, query.n_prompt_tokens - len(query.text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN

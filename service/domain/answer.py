@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from service.domain.basics import AttemptStatus, DecisionKind, Json
+from service.domain.basics import AttemptStatus, CostSource, DecisionKind, Json
 from service.domain.conversation import ConversationState
 
 
@@ -68,7 +68,8 @@ class Attempt:
     latency_s: float
     ttft_s: float | None = None
     usage: Usage = Usage()
-    cost_usd: Decimal = Decimal(0)
+    cost_usd: Decimal | None = Decimal(0)  # None: nobody knows it
+    cost_source: CostSource = "price"
     finish_reason: str | None = None
     error_type: str | None = None
     error_message: str | None = None
@@ -88,12 +89,13 @@ class Outcome:
     ttft_s: float | None
     overhead_s: float  # the router's own time, without the calls
     usage: Usage
-    cost_usd: Decimal  # of all attempts
-    call_cost_usd: Decimal  # of the answering call
+    cost_usd: Decimal | None  # of all attempts; None: that of one is not known
+    call_cost_usd: Decimal | None  # of the answering call
     finish_reason: str | None
     answer_chars: int
     answer_digest: bytes | None
     answer_text: str | None  # only where texts are stored
     completed_at: datetime
+    cost_source: CostSource = "price"  # of `call_cost_usd`
     price_version: int = 0  # of the price that the answer was billed at
     conversation: ConversationState | None = None  # set if it differs from the decision's

@@ -23,6 +23,8 @@ class Price:
 
 
 FREE = Price(Decimal(0), Decimal(0))
+# What an arm of unknown price is assumed to cost while no arm's price is known: as much as a strong model.
+DEAR = Price(Decimal(10), Decimal(50))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Arm:
     base_url: str | None = None
     api_key_env: str | None = None
     aliases: tuple[str, ...] = ()
-    price: Price = Price(Decimal(0), Decimal(0))
+    price: Price | None = None  # None: nobody knows it
+    assumed_price: Price = DEAR  # for choosing, while `price` is not known
     context_window: int | None = None
     max_output_tokens: int | None = None
     capabilities: frozenset[str] = frozenset()  # empty: not known
@@ -48,6 +51,11 @@ class Arm:
     chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
     prior_source: str | None = None  # of prior_quality: "configured", or the date of the public table
     price_version: int = 0  # number of price changes at runtime
+
+    @property
+    def expected_price(self) -> Price:
+        """The price to choose by: the arm's own, or the assumed one if nobody knows it."""
+        return self.assumed_price if self.price is None else self.price
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,11 @@ class ArmSums:
     n_outcomes: int = 0  # answers that arrived
     latency_s_sum: Decimal = Decimal(0)
     cost_usd_sum: Decimal = Decimal(0)
+    n_unpriced: int = 0  # answers whose dollars nobody knows; the sum is without them
+
+    @property
+    def n_priced(self) -> int:
+        return self.n_outcomes - self.n_unpriced
 
     def __add__(self, other: ArmSums) -> ArmSums:
         return ArmSums(
@@ -70,6 +83,7 @@ class ArmSums:
             self.n_outcomes + other.n_outcomes,
             EXACT.add(self.latency_s_sum, other.latency_s_sum),
             EXACT.add(self.cost_usd_sum, other.cost_usd_sum),
+            self.n_unpriced + other.n_unpriced,
         )
 
     def __neg__(self) -> ArmSums:
@@ -80,4 +94,5 @@ class ArmSums:
             -self.n_outcomes,
             self.latency_s_sum.copy_negate(),
             self.cost_usd_sum.copy_negate(),
+            -self.n_unpriced,
         )

@@ -24,7 +24,7 @@ class Neighbour:
     reward: float
     weight: float  # of the reward, in (0, 1]
     latency_s: float
-    cost_usd: float
+    cost_usd: float | None  # None: nobody knows it
     task: str | None = None  # as its client tagged it
 
 
@@ -159,6 +159,6 @@ class Spend:
 
     decided_at: datetime
     arm_id: str
-    cost_usd: float | None  # None: its outcome was not logged
+    cost_usd: float | None  # None: its outcome was not logged, or the cost of a call is not known
     arms: tuple[PacedArm, ...]  # the candidates; empty: not known
     feedback_weight: float | None  # None: the operator's setting

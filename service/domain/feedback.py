@@ -93,7 +93,7 @@ class Experience:
     reward: float
     weight: float
     latency_s: float
-    cost_usd: float
+    cost_usd: float | None  # None: nobody knows it
     decided_at: datetime
     task: str | None = None  # as its client tagged it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,6 +65,7 @@ class NeighbourColumns(Collection[Neighbour]):
         keys: `key_of` of each decision.
         arm_ids: the arms that `arm` refers to.
         arm: each neighbour's index into `arm_ids`.
+        cost_usd: NaN where nobody knows it.
     """
 
     points: tuple[Point, ...]
@@ -107,7 +109,7 @@ class NeighbourColumns(Collection[Neighbour]):
                 reward,
                 weight,
                 latency_s,
-                cost_usd,
+                None if math.isnan(cost_usd) else cost_usd,
                 point.task,
             )
 

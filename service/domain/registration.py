@@ -85,6 +85,7 @@ class ArmFigures:
     sums: ArmSums
     n_shadow_calls: int = 0
     n_shadow_errors: int = 0
+    n_shadow_unpriced: int = 0  # calls whose dollars nobody knows
     shadow_usd: Decimal = Decimal(0)
     shadow_latency_s: float | None = None  # mean over answers; None: no answers
 

@@ -18,6 +18,7 @@ class Group:
     arm_id: str  # the arm that answered, or else the last one tried
     kind: DecisionKind  # `fallback`: another arm than the decided one answered
     holdout: bool | None
+    is_priced: bool = True  # whether the cost of every call is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class TrafficTotals:
     n_ok: int = 0
     n_failed: int = 0
     n_cancelled: int = 0
-    cost_usd: Decimal = Decimal(0)  # of all calls, retries included
+    n_unpriced: int = 0  # requests with a call whose cost nobody knows
+    cost_usd: Decimal = Decimal(0)  # of all calls of known cost, retries included
     cost_usd_squares: Decimal = Decimal(0)
     prompt_tokens: int = 0  # of the last call of each request, as are all tokens below
     cached_tokens: int = 0

@@ -7,12 +7,12 @@ outside `input_tokens`. `Usage` counts as OpenAI does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from service.domain.answer import Usage
 from service.domain.arm import Price
-from service.domain.basics import Json
+from service.domain.basics import CostSource, Json
 
 BYTES_PER_TOKEN = 4
 
@@ -106,6 +106,29 @@ def reported_to_anthropic(usage: Usage) -> Json:
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.completion_tokens,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The dollars of one call, and who says so."""
+
+    usd: Decimal | None  # None: nobody knows them
+    source: CostSource
+
+
+def cost_of(usage: Usage, price: Price | None) -> Cost:
+    """The cost of a call: what the provider states, else its tokens at the price.
+
+    A stated zero is no statement: gateways send it for every model whose price they do not know. A call
+    without tokens costs nothing at any price.
+    """
+    if usage.stated_cost_usd:
+        return Cost(usage.stated_cost_usd, "provider")
+    if price is not None:
+        return Cost(cost_usd(usage, price), "price")
+    if not (usage.prompt_tokens or usage.completion_tokens):
+        return Cost(Decimal(0), "price")
+    return Cost(None, "unknown")
 
 
 def cost_usd(usage: Usage, price: Price) -> Decimal:

@@ -108,7 +108,10 @@ class CandidateConfig:
             for n in logged_decision["neighbours"][: self.knobs.max_similar_requests]
         ]
         recalled = [
-            replace(n, cost_usd=repriced.get(n.arm_id, Repriced()).of(n.cost_usd)) for n in logged_neighbours
+            n
+            if n.cost_usd is None
+            else replace(n, cost_usd=repriced.get(n.arm_id, Repriced()).of(n.cost_usd))
+            for n in logged_neighbours
         ]
         known = [prior_states[arm.arm_id] for arm in arms]
         prior_state = self._prior_state(arms, known, logged_decision)
@@ -175,14 +178,15 @@ class CandidateConfig:
         """The ratio of the cost of a usual answer at the candidate's price to that at the log's."""
         now = next((arm for arm in self.arms if arm.arm_id == arm_id), None)
         before = self.priced.get(arm_id)
-        if now is None or before is None or now.price == before.price:
+        if now is None or before is None or now.expected_price == before.expected_price:
             return Repriced()
         new, old = _usual_cost_usd(now, logged), _usual_cost_usd(before, logged)
         return Repriced(factor=new / old) if old > 0 else Repriced(added_usd=new)
 
 
 def _usual_cost_usd(arm: Arm, logged: LoggedRound) -> float:
-    tokens = logged.n_prompt_tokens * arm.price.input + USUAL_ANSWER_TOKENS * arm.price.output
+    price = arm.expected_price
+    tokens = logged.n_prompt_tokens * price.input + USUAL_ANSWER_TOKENS * price.output
     return float(tokens) / 1_000_000
 
 

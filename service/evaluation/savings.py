@@ -63,6 +63,13 @@ class Moments:
         return Sample(self.n, float(mean), float(variance))
 
 
+def known_cost_usd(totals: TrafficTotals) -> Decimal | None:
+    """The known dollars; None if nobody knows those of any request."""
+    if totals.n_unpriced and totals.n_unpriced == totals.n_finished:
+        return None
+    return totals.cost_usd
+
+
 def costs_of(totals: TrafficTotals) -> Moments:
     """Dollars per finished request."""
     return Moments(totals.n_finished, totals.cost_usd, totals.cost_usd_squares)
@@ -90,3 +97,14 @@ def holdout_difference(routed: Moments, held_out: Moments) -> HoldoutDifference:
     if first.variance == second.variance == 0:
         return HoldoutDifference(None, "neither side varies, so no interval can be computed")
     return HoldoutDifference(difference(first, second, CONFIDENCE))
+
+
+def cost_difference(routed: TrafficTotals, held_out: TrafficTotals) -> HoldoutDifference:
+    """Compare the dollars per request.
+
+    The requests of known cost alone would compare requests that one side chose, so one unknown cost is
+    enough to say nothing.
+    """
+    if n_unpriced := routed.n_unpriced + held_out.n_unpriced:
+        return HoldoutDifference(None, f"the cost of {n_unpriced} requests is not known")
+    return holdout_difference(costs_of(routed), costs_of(held_out))

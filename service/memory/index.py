@@ -124,7 +124,7 @@ class Rows:
             experience.reward,
             experience.weight,
             experience.latency_s,
-            experience.cost_usd,
+            np.nan if experience.cost_usd is None else experience.cost_usd,
         )
         self._decided_at[row] = to_micros(experience.decided_at)
         self._tasks[row] = hash(experience.task)

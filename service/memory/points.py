@@ -18,6 +18,7 @@ TENANT = "tenant"
 ARM_ID = "arm_id"
 TASK = "task"
 DECIDED_AT = "decided_at"
+UNPRICED = "unpriced"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,6 +48,8 @@ def to_payload(experience: Experience) -> dict[str, Any]:
     Numbers that no filter uses are stored as text: the engine's JSON numbers lose the last bit of one
     float in six, and a recalled number must equal the journal's.
     """
+    # Replicas of earlier versions need a number; they count an unknown cost as 0.
+    unpriced = {UNPRICED: True} if experience.cost_usd is None else {}
     return {
         TENANT: experience.tenant,
         ARM_ID: experience.arm_id,
@@ -56,7 +59,8 @@ def to_payload(experience: Experience) -> dict[str, Any]:
         "reward": repr(float(experience.reward)),
         "weight": repr(float(experience.weight)),
         "latency_s": repr(float(experience.latency_s)),
-        "cost_usd": repr(float(experience.cost_usd)),
+        "cost_usd": repr(float(experience.cost_usd or 0)),
+        **unpriced,
     }
 
 
@@ -71,7 +75,7 @@ def to_experience(decision_id: UUID, payload: Mapping[str, Any], vector: Any, *,
         reward=float(payload["reward"]),
         weight=float(payload["weight"]),
         latency_s=float(payload["latency_s"]),
-        cost_usd=float(payload["cost_usd"]),
+        cost_usd=_cost_usd(payload),
         decided_at=from_micros(payload[DECIDED_AT]),
         task=payload.get(TASK),  # points older than tasks have none
     )
@@ -89,9 +93,13 @@ def to_neighbour(
         reward=float(payload["reward"]),
         weight=float(payload["weight"]),
         latency_s=float(payload["latency_s"]),
-        cost_usd=float(payload["cost_usd"]),
+        cost_usd=_cost_usd(payload),
         task=payload.get(TASK),
     )
+
+
+def _cost_usd(payload: Mapping[str, Any]) -> float | None:
+    return None if payload.get(UNPRICED) else float(payload["cost_usd"])
 
 
 def score_threshold(min_similarity: float) -> float | None:

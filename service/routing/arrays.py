@@ -21,7 +21,7 @@ def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
     """The evidence on these arms, in their order."""
     nothing = ArmSums()
     sums = [known.get(arm.arm_id, nothing) for arm in arms]
-    rows = [(s.n, s.reward_sum, s.n_outcomes, s.cost_usd_sum, s.latency_s_sum) for s in sums]
+    rows = [(s.n, s.reward_sum, s.n_outcomes, s.cost_usd_sum, s.latency_s_sum, s.n_unpriced) for s in sums]
     return Sums(*np.array(rows, dtype=np.float64).T)
 
 

@@ -177,17 +177,17 @@ class Router:
         conversation: ConversationState | None,
         *,
         reserved_usd: float,
-        cost_usd: Decimal,
+        cost_usd: Decimal | None,
     ) -> None:
         """Charge the budget, once, with the cost of a decided request, unless the client named the model.
 
         Args:
             conversation: its state if the answer left it differently than decided.
             reserved_usd: dollars that the decision reserved.
-            cost_usd: cost of all calls, US dollars.
+            cost_usd: cost of all calls, US dollars; None: not known, and the reservation stands.
         """
         self.affinity.put(query, conversation)
-        if kind != "pinned":
+        if kind != "pinned" and cost_usd is not None:
             self.pacer.settle(reserved_usd, float(cost_usd))
 
     async def _recall_with_conversation(

@@ -67,8 +67,20 @@ class PriceSettings(FrozenSettings):
         description="US dollars per million prompt tokens written to the provider's cache",
     )
 
+    @classmethod
+    def of(cls, price: Price) -> PriceSettings:
+        return cls(
+            input=price.input,
+            output=price.output,
+            cached_input=price.cached_input,
+            cache_write=price.cache_write,
+        )
+
     def to_price(self) -> Price:
         return Price(self.input, self.output, self.cached_input, self.cache_write)
+
+
+FREE_PRICE = {"input": 0, "output": 0}  # what `price: free` means
 
 
 class ModelSettings(FrozenSettings):
@@ -82,7 +94,10 @@ class ModelSettings(FrozenSettings):
     model: str = Field(min_length=1, description="the provider's name for the model")
     api_key_env: str | None = Field(None, description="environment variable that holds the provider's key")
     aliases: tuple[Name, ...] = Field((), description="other names that a request may use for the model")
-    price: PriceSettings | None = Field(None, description="absent: the price in LiteLLM's price list")
+    price: PriceSettings | None = Field(
+        None,
+        description="`free`, or US dollars per million tokens; absent: the price in LiteLLM's price list",
+    )
     context_window: int | None = Field(None, gt=0, description="largest prompt and answer together, tokens")
     capabilities: tuple[Capability, ...] | None = Field(
         None,
@@ -124,6 +139,11 @@ class ModelSettings(FrozenSettings):
     def _in_one_form(cls, url: str | None, field: ValidationInfo) -> str | None:
         provider = field.data.get("provider", "litellm")
         return url if url is None or provider == "simulator" else base_url(url, provider)
+
+    @field_validator("price", mode="before")
+    @classmethod
+    def _free_is_a_price(cls, price: object) -> object:
+        return FREE_PRICE if price == "free" else price
 
     @field_validator("chat_template")
     @classmethod

@@ -150,7 +150,7 @@ INSERT INTO price_changes (arm_id, version, changed_at, factor, added_usd) VALUE
 """
 _REPRICE = """
 UPDATE evidence
-SET cost_usd_sum = cost_usd_sum * $2 + n_outcomes * $3::numeric, version = version + 1,
+SET cost_usd_sum = cost_usd_sum * $2 + (n_outcomes - n_unpriced) * $3::numeric, version = version + 1,
     changed_in = pg_current_xact_id()
 WHERE arm_id = $1
 RETURNING pg_notify('evidence', '')
@@ -159,18 +159,20 @@ RETURNING pg_notify('evidence', '')
 _FIGURES = """
 WITH learned AS (
     SELECT arm_id, sum(n) AS n, sum(reward_sum) AS reward_sum, sum(n_outcomes) AS n_outcomes,
-        sum(latency_s_sum) AS latency_s_sum, sum(cost_usd_sum) AS cost_usd_sum
+        sum(latency_s_sum) AS latency_s_sum, sum(cost_usd_sum) AS cost_usd_sum, sum(n_unpriced) AS n_unpriced
     FROM evidence
     GROUP BY arm_id
 ), shadowed AS (
     SELECT arm_id, count(*) AS calls, count(*) FILTER (WHERE status = 'failed') AS errors,
-        sum(cost_usd) AS usd, avg(latency_s) FILTER (WHERE status = 'ok') AS latency_s
+        count(*) FILTER (WHERE cost_source = 'unknown') AS unpriced, sum(cost_usd) AS usd,
+        avg(latency_s) FILTER (WHERE status = 'ok') AS latency_s
     FROM shadow_answers
     GROUP BY arm_id
 )
 SELECT arm_id, coalesce(n, 0) AS n, coalesce(reward_sum, 0) AS reward_sum,
     coalesce(n_outcomes, 0) AS n_outcomes, coalesce(latency_s_sum, 0) AS latency_s_sum,
-    coalesce(cost_usd_sum, 0) AS cost_usd_sum, coalesce(calls, 0) AS calls, coalesce(errors, 0) AS errors,
+    coalesce(cost_usd_sum, 0) AS cost_usd_sum, coalesce(n_unpriced, 0) AS n_unpriced,
+    coalesce(unpriced, 0) AS unpriced, coalesce(calls, 0) AS calls, coalesce(errors, 0) AS errors,
     coalesce(usd, 0) AS usd, latency_s
 FROM learned FULL JOIN shadowed USING (arm_id)
 """
@@ -240,6 +242,7 @@ def _figures(row: Record) -> ArmFigures:
         sums=sums_of(row),
         n_shadow_calls=row["calls"],
         n_shadow_errors=row["errors"],
+        n_shadow_unpriced=row["unpriced"],
         shadow_usd=row["usd"],
         shadow_latency_s=None if latency_s is None else float(latency_s),
     )

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -76,6 +76,35 @@ def test_nearby_dollars_and_seconds_pull_the_expectation_by_twenty_pseudo_observ
     assert beliefs.expected_latency_s.tolist() == pytest.approx([1.5, 1.0])
 
 
+def test_calls_of_unknown_cost_say_nothing_about_dollars() -> None:
+    prior = a_prior(2)
+    known = [Sums.outcome(2, 0, cost_usd=0.5, latency_s=3.0)] * 4
+    unknown = [Sums.outcome(2, 0, cost_usd=None, latency_s=3.0)] * 6
+    priced = believe(prior_state_of(prior, sum(known, Sums.zeros(2))), Neighbours.none(), Knobs())
+
+    both = believe(prior_state_of(prior, sum(known + unknown, Sums.zeros(2))), Neighbours.none(), Knobs())
+    none = believe(prior_state_of(prior, sum(unknown, Sums.zeros(2))), Neighbours.none(), Knobs())
+
+    assert both.expected_cost_usd == pytest.approx(priced.expected_cost_usd)
+    assert none.expected_cost_usd == pytest.approx(prior.cost_usd)
+    assert both.expected_latency_s[0] != pytest.approx(priced.expected_latency_s[0])
+
+
+def test_neighbours_of_unknown_cost_say_nothing_about_dollars() -> None:
+    neighbours = some_neighbours([0, 0, 0, 1], [1.0, 0.9, 0.8, 0.7])
+    dollars = np.array([0.4, 0.2, 0.9, 0.1])
+    state = prior_state_of(a_prior(2), Sums.zeros(2))
+    knobs = Knobs(min_similar_requests=1)
+
+    unknown = believe(state, replace(neighbours, cost_usd=np.where(dollars == 0.9, np.nan, dollars)), knobs)
+
+    others = np.array([0, 1, 3])
+    rest = Neighbours(*(getattr(neighbours, f.name)[others] for f in fields(Neighbours)))
+    without = believe(state, replace(rest, cost_usd=dollars[others]), knobs)
+    assert unknown.expected_cost_usd == pytest.approx(without.expected_cost_usd)
+    assert np.isfinite(unknown.posterior.alpha).all()
+
+
 def test_unrated_neighbours_change_expected_dollars_but_not_reward() -> None:
     unrated = replace(some_neighbours([0] * 20, [1.0] * 20), weight=np.zeros(20))
 
@@ -102,6 +131,7 @@ def test_relabelling_arms_permutes_beliefs(n_arms: int, seed: int) -> None:
                 sums.n_outcomes[order],
                 sums.cost_usd_sum[order],
                 sums.latency_s_sum[order],
+                sums.n_unpriced[order],
             ),
         ),
         replace(neighbours, arm=new_label[neighbours.arm]),

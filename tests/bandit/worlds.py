@@ -42,6 +42,7 @@ def random_sums(n_arms: int, rng: np.random.Generator) -> Sums:
         n_outcomes=2 * n,
         cost_usd_sum=2 * n * rng.uniform(0.0, 0.1, n_arms),
         latency_s_sum=2 * n * rng.uniform(0.0, 10.0, n_arms),
+        n_unpriced=np.floor(n * rng.uniform(size=n_arms)),
     )
 
 

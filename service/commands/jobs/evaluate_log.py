@@ -9,6 +9,7 @@ from datetime import datetime
 from service.arms.configured import choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
+from service.arms.unknown_prices import with_assumed_prices
 from service.bootstrap.open import no_progress, open_database
 from service.bootstrap.wire import knobs_of
 from service.domain.arm import Arm
@@ -67,4 +68,5 @@ async def evaluate_log(
 
 def _arms(settings: Settings, environ: Mapping[str, str], known: Mapping[str, ArmRegistration]) -> list[Arm]:
     """The arms of the settings, and what was changed of them at runtime."""
-    return current_arms(choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms, known)
+    arms = current_arms(choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms, known)
+    return list(with_assumed_prices(arms, arms))

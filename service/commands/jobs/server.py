@@ -20,8 +20,10 @@ from service.app import create_app
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
+from service.arms.unknown_prices import price_warnings
 from service.bootstrap.open import build_encoder, open_parts
-from service.domain.arm import Arm
+from service.domain.arm import Arm, Price
+from service.domain.basics import plain
 from service.domain.hosts import Origin
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS
@@ -110,6 +112,7 @@ def banner(settings: Settings, arms: ArmList, catalog: Catalog, listener: socket
             "Set OPENROUTER_API_KEY, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, here or in .env."
         )
     lines += [_line_of(arm, catalog) for arm in (*catalog.arms, *catalog.aside)]
+    lines += [f"  WARNING: {warning}" for warning in price_warnings(catalog.unpriced)]
     lines += [f"  left out: {reason}" for reason in arms.left_out]
     kept = settings.data_dir.resolve() if settings.enable_persistence else "a temporary folder"
     lines.append(
@@ -120,12 +123,18 @@ def banner(settings: Settings, arms: ArmList, catalog: Catalog, listener: socket
 
 
 def _line_of(arm: Arm, catalog: Catalog) -> str:
-    price = f"${arm.price.input:f} in, ${arm.price.output:f} out per million tokens"
-    if not (arm.price.input or arm.price.output):
-        price = "price not known, counted as $0"
+    price = _shown_price(arm.price)
     notes = ["default"] if arm.arm_id == catalog.default_arm_id else []
     notes += [state] if (state := catalog.state(arm)) != "active" else []
     return f"  {arm.arm_id}  {price}" + (f"  ({', '.join(notes)})" if notes else "")
+
+
+def _shown_price(price: Price | None) -> str:
+    if price is None:
+        return "price UNKNOWN"
+    if price.is_free:
+        return "free"
+    return f"${plain(price.input)} in, ${plain(price.output)} out per million tokens"
 
 
 @contextmanager

@@ -109,7 +109,7 @@ class Importer:
         has the kind `cache`, which the means leave out.
         """
         is_recorded = row.cost_usd is not None and row.latency_s is not None
-        cost_usd = list_cost_usd(arm, query) if row.cost_usd is None else row.cost_usd
+        cost_usd = _expected_usd(arm, query) if row.cost_usd is None else row.cost_usd
         return Outcome(
             decision_id=decision_id,
             tenant=self.tenant,
@@ -122,6 +122,7 @@ class Importer:
             usage=Usage(prompt_tokens=query.n_prompt_tokens, estimated=True),
             cost_usd=cost_usd,
             call_cost_usd=cost_usd,
+            cost_source="unknown" if cost_usd is None else "price",
             finish_reason=None,
             answer_chars=0,
             answer_digest=None,
@@ -163,6 +164,10 @@ class Importer:
         )
 
 
+def _expected_usd(arm: Arm, query: Query) -> Decimal | None:
+    return None if arm.price is None else list_cost_usd(arm, query)
+
+
 def _attempt(row: Row, outcome: Outcome) -> Attempt:
     return Attempt(
         attempt_id=outcome.decision_id,
@@ -175,6 +180,7 @@ def _attempt(row: Row, outcome: Outcome) -> Attempt:
         latency_s=outcome.latency_s,
         usage=outcome.usage,
         cost_usd=outcome.cost_usd,
+        cost_source=outcome.cost_source,
     )
 
 

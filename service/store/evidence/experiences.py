@@ -14,7 +14,8 @@ _SELECT = """
 SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at, d.task,
     v.arm_id, v.reward, v.weight, v.signal_arms, v.signal_weights,
     coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
-    coalesce(o.call_cost_usd, o.cost_usd, 0) AS cost_usd"""
+    CASE WHEN o.cost_source = 'unknown' THEN NULL ELSE coalesce(o.call_cost_usd, o.cost_usd, 0) END
+        AS cost_usd"""
 _JOINS = """
 JOIN verdicts v ON v.decision_id = d.decision_id
 LEFT JOIN outcomes o ON o.decision_id = d.decision_id
@@ -70,7 +71,7 @@ def experience_of(row: Record) -> Experience | None:
         reward=float(reward.value),
         weight=float(reward.weight),
         latency_s=float(row["latency_s"]),
-        cost_usd=float(row["cost_usd"]),
+        cost_usd=None if row["cost_usd"] is None else float(row["cost_usd"]),
         decided_at=row["decided_at"],
         task=row["task"],
     )

@@ -76,15 +76,17 @@ LOCK TABLE histories, feedback_events, outcomes, shadow_answers, evidence IN SHA
 _OUTCOME_SUMS = """
 SELECT a.tenant, a.arm_id, 0::numeric AS n, 0::numeric AS reward_sum, count(*) AS n_outcomes,
     sum(a.latency_s) AS latency_s_sum,
-    sum(todays_usd(a.arm_id, a.price_version, 1, a.cost_usd)) AS cost_usd_sum
+    coalesce(sum(todays_usd(a.arm_id, a.price_version, 1, a.cost_usd))
+        FILTER (WHERE a.cost_source <> 'unknown'), 0) AS cost_usd_sum,
+    count(*) FILTER (WHERE a.cost_source = 'unknown') AS n_unpriced
 FROM (
     SELECT o.tenant, o.arm_id, o.price_version, o.latency_s,
-        coalesce(o.call_cost_usd, o.cost_usd) AS cost_usd
+        coalesce(o.call_cost_usd, o.cost_usd) AS cost_usd, o.cost_source
     FROM outcomes o
     JOIN decisions d ON d.decision_id = o.decision_id
     WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
     UNION ALL
-    SELECT s.tenant, s.arm_id, s.price_version, s.latency_s, s.cost_usd
+    SELECT s.tenant, s.arm_id, s.price_version, s.latency_s, s.cost_usd, s.cost_source
     FROM shadow_answers s
     WHERE s.status = 'ok'
 ) a

@@ -10,7 +10,7 @@ from typing import TypeVar
 from asyncpg import Record
 
 from service.domain.arm import ArmSums
-from service.domain.basics import AttemptStatus, DecisionKind
+from service.domain.basics import AttemptStatus, CostSource, DecisionKind
 from service.domain.feedback import Reward
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback
@@ -43,10 +43,19 @@ def nine_places(value: Decimal) -> Decimal:
     return value.quantize(_NINE_PLACES)
 
 
-def outcome_sums(status: AttemptStatus, kind: DecisionKind, latency_s: Decimal, cost_usd: Decimal) -> ArmSums:
+def nine_places_or_zero(value: Decimal | None) -> Decimal:
+    """Dollars as stored beside their source, which tells a cost that nobody knows from no cost."""
+    return nine_places(Decimal(0) if value is None else value)
+
+
+def outcome_sums(
+    status: AttemptStatus, kind: DecisionKind, latency_s: Decimal, cost_usd: Decimal, source: CostSource
+) -> ArmSums:
     """The sums of one outcome; zero unless the arm itself answered."""
     if status != "ok" or kind == "cache":
         return ArmSums()
+    if source == "unknown":
+        return ArmSums(n_outcomes=1, latency_s_sum=latency_s, n_unpriced=1)
     return ArmSums(n_outcomes=1, latency_s_sum=latency_s, cost_usd_sum=cost_usd)
 
 
@@ -71,10 +80,10 @@ def differences(before: Mapping[Key, ArmSums], after: Mapping[Key, ArmSums]) -> 
 _ADD = """
 UPDATE evidence
 SET n = n + $3, reward_sum = reward_sum + $4, n_outcomes = n_outcomes + $5,
-    latency_s_sum = latency_s_sum + $6, cost_usd_sum = cost_usd_sum + todays_usd($2, $8, $5, $7),
-    version = version + 1, changed_in = pg_current_xact_id()
+    latency_s_sum = latency_s_sum + $6, cost_usd_sum = cost_usd_sum + todays_usd($2, $8, $5 - $9, $7),
+    n_unpriced = n_unpriced + $9, version = version + 1, changed_in = pg_current_xact_id()
 WHERE tenant = $1 AND arm_id = $2
-RETURNING arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum, version
+RETURNING arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum, n_unpriced, version
 """
 _CREATE = """
 INSERT INTO evidence
@@ -101,11 +110,12 @@ async def add_billed(connection: Connection, tenant: str, answers: Sequence[Bill
     for a in sorted(answers, key=lambda answer: answer.arm_id):
         s = a.sums
         values = (tenant, a.arm_id, s.n, s.reward_sum, s.n_outcomes, s.latency_s_sum, s.cost_usd_sum)
-        row = await connection.fetchrow(_ADD, *values, a.price_version)
+        added = (*values, a.price_version, s.n_unpriced)
+        row = await connection.fetchrow(_ADD, *added)
         if row is None:
             # Not an upsert: its CHECKs would test the change, which may be negative, instead of the sum.
             await connection.execute(_CREATE, tenant, a.arm_id)
-            row = await connection.fetchrow(_ADD, *values, a.price_version)
+            row = await connection.fetchrow(_ADD, *added)
         assert row is not None
         changed[a.arm_id] = (row["version"], sums_of(row))
     return changed
@@ -114,5 +124,10 @@ async def add_billed(connection: Connection, tenant: str, answers: Sequence[Bill
 def sums_of(row: Record) -> ArmSums:
     """A row of `evidence`, or of a query with its columns."""
     return ArmSums(
-        row["n"], row["reward_sum"], int(row["n_outcomes"]), row["latency_s_sum"], row["cost_usd_sum"]
+        row["n"],
+        row["reward_sum"],
+        int(row["n_outcomes"]),
+        row["latency_s_sum"],
+        row["cost_usd_sum"],
+        int(row["n_unpriced"]),
     )

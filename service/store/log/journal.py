@@ -16,7 +16,7 @@ from service.errors import RequestConflict, UnknownRequest
 from service.store.connection.pool import Connection, Database
 from service.store.connection.values import storable, to_bytes
 from service.store.evidence.snapshot import Snapshot
-from service.store.evidence.sums import Billed, add_billed, nine_places, outcome_sums, six_places
+from service.store.evidence.sums import Billed, add_billed, nine_places_or_zero, outcome_sums, six_places
 from service.store.log.conversations import move_conversation
 from service.store.log.record import request_record
 
@@ -181,17 +181,17 @@ SELECT learn FROM decisions WHERE decision_id = $1 AND tenant = $2 FOR NO KEY UP
 # decision is queued, so that the memory gets the new numbers.
 _INSERT_OUTCOME = """
 WITH before AS (
-    SELECT arm_id, kind, status, latency_s, coalesce(call_cost_usd, cost_usd) AS call_cost_usd, completed_at,
-        price_version
+    SELECT arm_id, kind, status, latency_s, coalesce(call_cost_usd, cost_usd) AS call_cost_usd, cost_source,
+        completed_at, price_version
     FROM outcomes WHERE decision_id = $1
 ), written AS (
     INSERT INTO outcomes
         (decision_id, tenant, arm_id, kind, status, latency_s, ttft_s, overhead_s, prompt_tokens,
          cached_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason,
          answer_chars, answer_digest, answer_text, completed_at, price_version, cache_write_tokens,
-         call_cost_usd)
+         call_cost_usd, cost_source)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-        $22)
+        $22, $23)
     ON CONFLICT (decision_id) DO UPDATE SET
         arm_id = excluded.arm_id, kind = excluded.kind, status = excluded.status,
         latency_s = excluded.latency_s, ttft_s = excluded.ttft_s, overhead_s = excluded.overhead_s,
@@ -201,7 +201,8 @@ WITH before AS (
         finish_reason = excluded.finish_reason, answer_chars = excluded.answer_chars,
         answer_digest = excluded.answer_digest, answer_text = excluded.answer_text,
         completed_at = excluded.completed_at, price_version = excluded.price_version,
-        cache_write_tokens = excluded.cache_write_tokens, call_cost_usd = excluded.call_cost_usd
+        cache_write_tokens = excluded.cache_write_tokens, call_cost_usd = excluded.call_cost_usd,
+        cost_source = excluded.cost_source
     WHERE outcomes.completed_at <= excluded.completed_at
 ), rated AS (
     INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
@@ -232,7 +233,7 @@ def _outcome_values(outcome: Outcome, text: str | None) -> tuple[object, ...]:
         outcome.usage.completion_tokens,
         outcome.usage.reasoning_tokens,
         outcome.usage.estimated,
-        nine_places(outcome.cost_usd),
+        nine_places_or_zero(outcome.cost_usd),
         storable(outcome.finish_reason),
         outcome.answer_chars,
         outcome.answer_digest,
@@ -240,7 +241,8 @@ def _outcome_values(outcome: Outcome, text: str | None) -> tuple[object, ...]:
         outcome.completed_at,
         outcome.price_version,
         outcome.usage.cache_write_tokens,
-        nine_places(outcome.call_cost_usd),
+        nine_places_or_zero(outcome.call_cost_usd),
+        outcome.cost_source,
     )
 
 
@@ -248,8 +250,8 @@ _INSERT_ATTEMPT = """
 INSERT INTO attempts
     (attempt_id, decision_id, tenant, position, arm_id, propensity, status, started_at, latency_s, ttft_s,
      prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd,
-     finish_reason, error_type, error_message, upstream_status, cache_write_tokens)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+     finish_reason, error_type, error_message, upstream_status, cache_write_tokens, cost_source)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 ON CONFLICT (attempt_id) DO NOTHING
 """
 
@@ -271,12 +273,13 @@ def _attempt_values(tenant: str, attempt: Attempt) -> tuple[object, ...]:
         attempt.usage.completion_tokens,
         attempt.usage.reasoning_tokens,
         attempt.usage.estimated,
-        nine_places(attempt.cost_usd),
+        nine_places_or_zero(attempt.cost_usd),
         storable(attempt.finish_reason),
         attempt.error_type,
         storable(attempt.error_message),
         attempt.upstream_status,
         attempt.usage.cache_write_tokens,
+        attempt.cost_source,
     )
 
 
@@ -293,7 +296,11 @@ def _evidence_changes(before: Record | None, outcome: Outcome) -> list[Billed]:
     if before is not None and before["completed_at"] > outcome.completed_at:
         return []
     new = outcome_sums(
-        outcome.status, outcome.kind, six_places(outcome.latency_s), nine_places(outcome.call_cost_usd)
+        outcome.status,
+        outcome.kind,
+        six_places(outcome.latency_s),
+        nine_places_or_zero(outcome.call_cost_usd),
+        outcome.cost_source,
     )
     changes = [] if before is None else [_subtracted(before)]
     changes.append(Billed(outcome.arm_id, new, outcome.price_version))
@@ -301,5 +308,11 @@ def _evidence_changes(before: Record | None, outcome: Outcome) -> list[Billed]:
 
 
 def _subtracted(before: Record) -> Billed:
-    old = outcome_sums(before["status"], before["kind"], before["latency_s"], before["call_cost_usd"])
+    old = outcome_sums(
+        before["status"],
+        before["kind"],
+        before["latency_s"],
+        before["call_cost_usd"],
+        before["cost_source"],
+    )
     return Billed(before["arm_id"], -old, before["price_version"])

@@ -22,22 +22,22 @@ WHERE tenant = $1 AND request_id = $2
 _ATTEMPTS = """
 SELECT attempt_id, position, arm_id, propensity, status, started_at, latency_s, ttft_s, prompt_tokens,
     cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd,
-    finish_reason, error_type, error_message, upstream_status
+    cost_source, finish_reason, error_type, error_message, upstream_status
 FROM attempts
 WHERE decision_id = $1
 ORDER BY position, started_at
 """
 _OUTCOME = """
 SELECT arm_id, kind, status, latency_s, ttft_s, overhead_s, prompt_tokens, cached_tokens,
-    cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason,
-    answer_chars, answer_digest, answer_text, completed_at
+    cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, cost_source,
+    finish_reason, answer_chars, answer_digest, answer_text, completed_at
 FROM outcomes
 WHERE decision_id = $1
 """
 _SHADOW = """
 SELECT arm_id, status, started_at, latency_s, NULL AS ttft_s, prompt_tokens, cached_tokens,
-    cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, finish_reason,
-    error_type, error_message, upstream_status, answer_text
+    cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd, cost_source,
+    finish_reason, error_type, error_message, upstream_status, answer_text
 FROM shadow_answers
 WHERE decision_id = $1
 ORDER BY started_at, arm_id
@@ -64,7 +64,7 @@ async def request_record(connection: Connection, tenant: str, request_id: str) -
         **_decision(decision),
         "model": decision["arm_id"] if outcome is None else outcome["arm_id"],
         "attempts": [_attempt(row) for row in attempts],
-        "outcome": None if outcome is None else _outcome(outcome),
+        "outcome": None if outcome is None else _outcome(outcome, attempts),
         "shadow": [_shadow(row) for row in shadows],
         "feedback": feedback,
         "signals": _signals(decision["learn"], events),
@@ -127,12 +127,15 @@ def _shadow(row: Record) -> Json:
     }
 
 
-def _outcome(row: Record) -> Json:
+def _outcome(row: Record, attempts: Sequence[Record]) -> Json:
+    """The outcome; its dollars are those of all calls, and not known if those of one are not."""
+    is_known = all(attempt["cost_source"] != "unknown" for attempt in attempts)
     return {
         "model": row["arm_id"],
         "decision": row["kind"],
         "status": row["status"],
         **_call(row),
+        "cost_usd": float(row["cost_usd"]) if is_known else None,
         "overhead_s": float(row["overhead_s"]),
         "answer_chars": row["answer_chars"],
         "answer_digest": None if row["answer_digest"] is None else row["answer_digest"].hex(),
@@ -153,7 +156,8 @@ def _call(row: Record) -> Json:
             "reasoning_tokens": row["reasoning_tokens"],
             "estimated": row["usage_estimated"],
         },
-        "cost_usd": float(row["cost_usd"]),
+        "cost_usd": None if row["cost_source"] == "unknown" else float(row["cost_usd"]),
+        "cost_source": row["cost_source"],
         "finish_reason": row["finish_reason"],
     }
 

@@ -17,7 +17,10 @@ _TIMEOUT_S = 3600.0  # a statement may read the whole log
 # Decisions without candidates are excluded: all arms were cooling down. So are decisions in a conversation
 # that already had an arm: not every arm could be drawn.
 _ROUNDS = """
-SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, d.explanation, e.reward, o.cost_usd, o.latency_s
+SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, d.explanation, e.reward, o.latency_s,
+    CASE WHEN NOT EXISTS (
+        SELECT FROM attempts a WHERE a.decision_id = d.decision_id AND a.cost_source = 'unknown'
+    ) THEN o.cost_usd END AS cost_usd
 FROM decisions d
 LEFT JOIN LATERAL (
     SELECT reward

@@ -12,7 +12,14 @@ from service.domain.registration import ShadowAnswer
 from service.store.connection.pool import Database
 from service.store.connection.values import storable
 from service.store.evidence.snapshot import Snapshot
-from service.store.evidence.sums import Billed, add_billed, nine_places, outcome_sums, six_places
+from service.store.evidence.sums import (
+    Billed,
+    add_billed,
+    nine_places,
+    nine_places_or_zero,
+    outcome_sums,
+    six_places,
+)
 
 
 class PostgresShadowLog:
@@ -37,12 +44,12 @@ class PostgresShadowLog:
 
     async def keep(self, answer: ShadowAnswer) -> None:
         attempt, tenant = answer.attempt, answer.tenant
-        latency_s, cost_usd = six_places(attempt.latency_s), nine_places(attempt.cost_usd)
-        new = outcome_sums(attempt.status, "explore", latency_s, cost_usd)
+        latency_s, cost_usd = six_places(attempt.latency_s), nine_places_or_zero(attempt.cost_usd)
+        new = outcome_sums(attempt.status, "explore", latency_s, cost_usd, attempt.cost_source)
         try:
             async with self._database.transaction() as connection:
                 # Lock the arm's row before the answer's, as a price change does.
-                correction = cost_usd - nine_places(answer.reserved_usd)
+                correction = _correction(answer)
                 await connection.execute(_SETTLE, attempt.arm_id, correction, _day(attempt.started_at))
                 await connection.execute(_INSERT, *self._values(answer))
                 added = [] if new == ArmSums() else [Billed(attempt.arm_id, new, answer.price_version)]
@@ -65,7 +72,7 @@ class PostgresShadowLog:
             attempt.usage.completion_tokens,
             attempt.usage.reasoning_tokens,
             attempt.usage.estimated,
-            nine_places(attempt.cost_usd),
+            nine_places_or_zero(attempt.cost_usd),
             answer.price_version,
             storable(attempt.finish_reason),
             attempt.error_type,
@@ -73,7 +80,14 @@ class PostgresShadowLog:
             attempt.upstream_status,
             storable(answer.text) if self._store_texts else None,
             attempt.usage.cache_write_tokens,
+            attempt.cost_source,
         )
+
+
+def _correction(answer: ShadowAnswer) -> Decimal:
+    """Dollars to add to those reserved; a reservation for a cost that nobody knows stands."""
+    cost_usd = answer.attempt.cost_usd
+    return Decimal(0) if cost_usd is None else nine_places(cost_usd) - nine_places(answer.reserved_usd)
 
 
 def _day(moment: datetime) -> date:
@@ -95,6 +109,6 @@ _INSERT = """
 INSERT INTO shadow_answers
     (decision_id, tenant, arm_id, status, started_at, latency_s, prompt_tokens, cached_tokens,
      completion_tokens, reasoning_tokens, usage_estimated, cost_usd, price_version, finish_reason, error_type,
-     error_message, upstream_status, answer_text, cache_write_tokens)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+     error_message, upstream_status, answer_text, cache_write_tokens, cost_source)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 """

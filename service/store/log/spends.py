@@ -20,7 +20,8 @@ SELECT d.decided_at, d.arm_id,
     CASE WHEN d.age <= $3 THEN (d.explanation ->> 'housekeeping')::boolean END AS is_housekeeping,
     CASE WHEN d.age <= $3 THEN (d.explanation -> 'own_weights' ->> 'feedback_weight')::float8 END
         AS feedback_weight,
-    (SELECT sum(cost_usd) FROM attempts a WHERE a.decision_id = d.decision_id)::float8 AS cost_usd
+    (SELECT CASE WHEN NOT bool_or(cost_source = 'unknown') THEN sum(cost_usd) END
+        FROM attempts a WHERE a.decision_id = d.decision_id)::float8 AS cost_usd
 FROM (
     SELECT decision_id, decided_at, arm_id, explanation, row_number() OVER (ORDER BY decided_at DESC) AS age
     FROM decisions

@@ -38,7 +38,7 @@ class PostgresReports:
                 message = f"counting took longer than {self._timeout_s:g} s: ask for fewer days"
                 raise StoreUnavailable(message) from error
         return {
-            Group(row["day"], row["arm_id"], row["kind"], row["holdout"]): TrafficTotals(
+            Group(row["day"], row["arm_id"], row["kind"], row["holdout"], row["is_priced"]): TrafficTotals(
                 *(row[n] for n in _TOTALS)
             )
             for row in rows
@@ -72,10 +72,12 @@ SELECT (d.decided_at AT TIME ZONE 'UTC')::date AS day,
     coalesce(o.arm_id, d.arm_id) AS arm_id,
     coalesce(o.kind, d.kind) AS kind,
     d.holdout,
+    coalesce(a.n_unpriced, 0) = 0 AS is_priced,
     count(*) AS n_requests,
     count(*) FILTER (WHERE o.status = 'ok') AS n_ok,
     count(*) FILTER (WHERE o.status = 'failed') AS n_failed,
     count(*) FILTER (WHERE o.status = 'cancelled') AS n_cancelled,
+    count(*) FILTER (WHERE a.n_unpriced > 0) AS n_unpriced,
     coalesce(sum(a.cost_usd), 0) AS cost_usd,
     coalesce(sum(a.cost_usd * a.cost_usd), 0) AS cost_usd_squares,
     coalesce(sum(o.prompt_tokens), 0) AS prompt_tokens,
@@ -93,7 +95,9 @@ SELECT (d.decided_at AT TIME ZONE 'UTC')::date AS day,
 FROM decisions d
 LEFT JOIN outcomes o ON o.decision_id = d.decision_id
 LEFT JOIN LATERAL (
-    SELECT sum(cost_usd) AS cost_usd FROM attempts WHERE decision_id = d.decision_id
+    SELECT sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE cost_source = 'unknown') AS n_unpriced
+    FROM attempts
+    WHERE decision_id = d.decision_id
 ) a ON true
 LEFT JOIN LATERAL (
     SELECT reward
@@ -103,5 +107,5 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) f ON true
 WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3 AND d.dialect <> 'import'
-GROUP BY 1, 2, 3, 4
+GROUP BY 1, 2, 3, 4, 5
 """

@@ -152,14 +152,17 @@ def _attempt(data: Json) -> Attempt:
             "decision_id": UUID(data["decision_id"]),
             "started_at": datetime.fromisoformat(data["started_at"]),
             "usage": _usage(data["usage"]),
-            "cost_usd": Decimal(data["cost_usd"]),
+            "cost_usd": _decimal(data["cost_usd"]),
         }
     )
 
 
 def _usage(data: Json) -> Usage:
-    stated = data.get("stated_cost_usd")
-    return Usage(**{**data, "stated_cost_usd": None if stated is None else Decimal(stated)})
+    return Usage(**{**data, "stated_cost_usd": _decimal(data.get("stated_cost_usd"))})
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
 
 
 def _outcome(data: Json) -> Outcome:
@@ -170,8 +173,8 @@ def _outcome(data: Json) -> Outcome:
             **data,
             "decision_id": UUID(data["decision_id"]),
             "usage": _usage(data["usage"]),
-            "cost_usd": Decimal(data["cost_usd"]),
-            "call_cost_usd": Decimal(data["call_cost_usd" if "call_cost_usd" in data else "cost_usd"]),
+            "cost_usd": _decimal(data["cost_usd"]),
+            "call_cost_usd": _decimal(data["call_cost_usd" if "call_cost_usd" in data else "cost_usd"]),
             "answer_digest": None if digest is None else b64decode(digest),
             "completed_at": datetime.fromisoformat(data["completed_at"]),
             "conversation": None if conversation is None else _conversation(conversation),

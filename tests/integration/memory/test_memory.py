@@ -148,6 +148,16 @@ async def test_a_remembered_decision_is_recalled_at_once_with_all_its_numbers(me
     ]
 
 
+async def test_an_unknown_cost_is_recalled_as_unknown(memory: Memory) -> None:
+    experience = make_experience(cost_usd=None)
+    await memory.remember([experience])
+
+    [neighbour] = await recall_east(memory)
+
+    assert neighbour.cost_usd is None
+    assert [comparable(e) async for e in memory.all()] == [comparable(experience)]
+
+
 async def test_all_returns_every_remembered_experience(memory: Memory) -> None:
     rng = np.random.default_rng(7)
     contexts = rng.normal(size=(1_200, DIMENSION)).astype(np.float32)
@@ -371,6 +381,10 @@ def test_a_point_older_than_tasks_has_no_task() -> None:
 
     assert to_experience(experience.decision_id, old, EAST, encoder=ENCODER).task is None
     assert to_neighbour(experience.decision_id, old, 1.0, now=NOW).task is None
+
+
+def test_replicas_of_earlier_versions_read_a_number_for_an_unknown_cost() -> None:
+    assert float(to_payload(make_experience(cost_usd=None))["cost_usd"]) == 0.0
 
 
 # --- the embedded engine ----------------------------------------------------------------------------------

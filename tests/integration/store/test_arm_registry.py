@@ -457,3 +457,31 @@ async def test_a_replica_started_without_postgresql_registers_its_arms_later(
     await wait_until(received, lambda known: "small" in known)
     await replica.close()
     await database.close()
+
+
+async def test_a_reservation_in_shadow_for_an_unknown_cost_stands(deployment: Deployment) -> None:
+    await deployment.put(registration("new", state="shadow", entry=ENTRY, shadow=A_SHADOW))
+    decision = a_decision()
+    await deployment.journal.log_decision(decision)
+    attempt = an_attempt(decision, arm_id="new", cost_usd=None, cost_source="unknown")
+    all_of_it = A_SHADOW.usd_per_day
+    assert await deployment.shadow_log.reserve("new", all_of_it, NOW)
+
+    await deployment.shadow_log.keep(replace(shadowed(attempt), reserved_usd=all_of_it))
+
+    figures = (await deployment.arm_registry.figures())["new"]
+    assert (figures.n_shadow_calls, figures.n_shadow_unpriced) == (1, 1)
+    assert (figures.sums.n_outcomes, figures.sums.n_unpriced) == (1, 1)
+    assert figures.shadow_usd == figures.sums.cost_usd_sum == Decimal(0)
+    assert not await deployment.shadow_log.reserve("new", Decimal("0.000001"), NOW)
+
+
+async def test_a_price_change_leaves_answers_of_unknown_cost_out(deployment: Deployment) -> None:
+    await deployment.put(registration("small"))
+    await write(deployment, "r1")
+    await write(deployment, "r2", cost_usd=None, cost_source="unknown")
+
+    change = PriceChange(NOW, Decimal(1), Decimal("0.5"))
+    await deployment.put(registration("small", price_changes=(change,)))
+
+    assert await deployment.cost_usd("small") == Decimal("0.500123456")

@@ -31,6 +31,7 @@ async def test_without_traffic_there_are_zeros_and_no_means(world: World) -> Non
         "failed": 0,
         "cancelled": 0,
         "cost_usd": 0.0,
+        "requests_of_unknown_cost": 0,
         "prompt_tokens": 0,
         "cached_tokens": 0,
         "cache_write_tokens": 0,
@@ -82,10 +83,12 @@ async def test_savings_are_assumed_for_what_the_router_chose_against_any_model(w
     assert expensive == {
         "baseline": "large",
         "requests": 1,
+        "requests_of_unknown_cost": 0,
         "cost_usd": 0.00003,
         "baseline_cost_usd": 0.0006,
         "saved_usd": 0.00057,
         "saved_share": 0.95,
+        "reason": None,
     }
     assert (default["baseline"], default["saved_usd"]) == ("small", 0.0)
 

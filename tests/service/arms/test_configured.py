@@ -8,7 +8,7 @@ import pytest
 from service.arms.configured import ArmList, choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.priors import public_prior
-from service.domain.arm import Price
+from service.domain.arm import FREE
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
@@ -48,7 +48,7 @@ def test_a_provider_key_brings_that_providers_models_and_no_others(key: str) -> 
     assert len(arms.arms) >= 2
     assert {arm.api_key_env for arm in arms.arms} == {key}
     assert not arms.is_simulated
-    assert all(arm.price.input > 0 and arm.context_window for arm in arms.arms)
+    assert all(arm.expected_price.input > 0 and arm.context_window for arm in arms.arms)
 
 
 def test_several_keys_bring_the_models_of_all() -> None:
@@ -91,7 +91,7 @@ def test_a_configured_price_is_used() -> None:
 
     arm = chosen(models=[configured("mine", model="gpt-4o-mini", price=price)]).arms[0]
 
-    assert (arm.price.input, arm.price.output, arm.price.cached_input) == (
+    assert (arm.expected_price.input, arm.expected_price.output, arm.expected_price.cached_input) == (
         Decimal("1.5"),
         Decimal(2),
         Decimal("0.5"),
@@ -107,20 +107,23 @@ def test_writing_to_anthropics_cache_costs_a_quarter_more_unless_configured() ->
     ).arms[0]
     other = chosen(models=[configured("a", model="home-made", price={"input": 4, "output": 20})]).arms[0]
 
-    assert (default.price.cache_write, own_price.price.cache_write) == (Decimal(5), Decimal(8))
-    assert other.price.cache_write is None
+    assert (default.expected_price.cache_write, own_price.expected_price.cache_write) == (
+        Decimal(5),
+        Decimal(8),
+    )
+    assert other.expected_price.cache_write is None
 
 
 def test_a_missing_price_comes_from_the_shipped_list() -> None:
     arm = chosen(models=[configured("mine", model="openai/gpt-4o-mini")]).arms[0]
 
-    assert arm.price.input == Decimal("0.15")
-    assert arm.price.output == Decimal("0.6")
-    assert arm.price.cached_input == Decimal("0.075")
-    assert arm.price.cache_write is None
-    assert chosen(models=[configured("luna", model="gpt-6-luna")]).arms[0].price.cache_write == Decimal(
-        "0.125"
-    )
+    assert arm.expected_price.input == Decimal("0.15")
+    assert arm.expected_price.output == Decimal("0.6")
+    assert arm.expected_price.cached_input == Decimal("0.075")
+    assert arm.expected_price.cache_write is None
+    assert chosen(models=[configured("luna", model="gpt-6-luna")]).arms[
+        0
+    ].expected_price.cache_write == Decimal("0.125")
     assert arm.context_window == 128_000
 
 
@@ -143,10 +146,10 @@ def test_the_shipped_list_gives_limits_and_lacks_even_with_a_configured_price() 
     assert no_lacks.lacks == frozenset()
 
 
-def test_a_model_that_is_not_listed_is_free_and_without_a_limit() -> None:
+def test_a_model_that_is_not_listed_has_no_known_price_and_no_limit() -> None:
     arm = chosen(models=[configured("mine", model="home-made")]).arms[0]
 
-    assert arm.price == Price(Decimal(0), Decimal(0))
+    assert arm.price is None
     assert arm.context_window is None
 
 
@@ -213,7 +216,7 @@ def test_a_vendors_own_key_goes_before_openrouters() -> None:
     arm = chosen(keys, llm_models="openai/gpt-4o-mini").arms[0]
 
     assert arm.api_key_env == "OPENAI_API_KEY"
-    assert arm.price.input == Decimal("0.15")
+    assert arm.expected_price.input == Decimal("0.15")
 
 
 @pytest.mark.parametrize("base", ["http://127.0.0.1:11434", "http://127.0.0.1:11434/"])
@@ -222,7 +225,7 @@ def test_ollama_needs_no_key(base: str) -> None:
 
     assert (arm.arm_id, arm.model) == ("ollama/llama3.2:1b", "llama3.2:1b")
     assert (arm.base_url, arm.api_key_env) == ("http://127.0.0.1:11434/v1", None)
-    assert arm.price.input == 0
+    assert arm.price == FREE
 
 
 def test_ollama_alone_requires_the_names_of_its_models() -> None:

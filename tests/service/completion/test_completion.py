@@ -230,7 +230,7 @@ async def test_a_client_that_disconnects_mid_stream_pays_for_the_tokens_written(
     assert world.model_client.cancelled == [attempt.arm_id]
     assert attempt.status == "cancelled"
     assert attempt.usage.completion_tokens == 4  # of 14 bytes
-    assert attempt.cost_usd > 0
+    assert (attempt.cost_usd or 0) > 0
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ async def test_a_stream_closed_unread_is_cancelled_and_logged(world: World, comp
     [attempt] = attempts(world)
     assert world.model_client.cancelled == [attempt.arm_id]
     assert attempt.status == "cancelled"
-    assert attempt.cost_usd > 0
+    assert (attempt.cost_usd or 0) > 0
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -289,7 +289,7 @@ async def test_a_client_that_disconnects_while_the_decision_is_committed_is_logg
     assert len(world.store.decisions) == 1
     [attempt] = attempts(world)
     assert attempt.status == "cancelled"
-    assert attempt.cost_usd > 0
+    assert (attempt.cost_usd or 0) > 0
     assert world.model_client.cancelled == ([attempt.arm_id] if stream else [])
 
 
@@ -568,7 +568,7 @@ async def test_a_stream_that_never_ends_is_cancelled(world: World, completion: C
     [attempt] = attempts(world)
     assert world.model_client.cancelled == ["large"]
     assert attempt.status == "failed"
-    assert attempt.cost_usd > 0
+    assert (attempt.cost_usd or 0) > 0
 
 
 # --- retries after a change of the configuration
@@ -635,7 +635,7 @@ async def test_the_calls_of_the_second_of_two_equal_requests_are_logged_under_th
     assert {attempt.decision_id for attempt in logged} == {decision.decision_id}
     assert [attempt.position for attempt in logged] == list(range(len(world.model_client.calls)))
     assert logged[1].status == ends
-    assert outcome.cost_usd == sum(attempt.cost_usd for attempt in logged[1:])
+    assert outcome.cost_usd == sum(attempt.cost_usd or 0 for attempt in logged[1:])
 
 
 async def test_a_stream_that_came_second_is_logged_as_cancelled(
@@ -667,7 +667,7 @@ def paid_usd(world: World, n_requests: int) -> float:
 
 def spent_usd(world: World) -> float:
     """Cost of all completed calls, US dollars."""
-    prices = {arm.arm_id: arm.price for arm in world.parts.catalog.arms}
+    prices = {arm.arm_id: arm.expected_price for arm in world.parts.catalog.arms}
     return float(sum(cost_usd(USAGE, prices[arm_id]) for arm_id in world.model_client.called))
 
 

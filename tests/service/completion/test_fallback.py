@@ -367,7 +367,7 @@ async def test_escalation_never_calls_an_arm_that_the_budget_bars(tmp_path: Path
         for _ in range(n):
             await world.ask()
         arms = Counter(outcome.arm_id for outcome in world.store.outcomes.values())
-        spent = sum((outcome.cost_usd for outcome in world.store.outcomes.values()), Decimal(0))
+        spent = sum((outcome.cost_usd or 0 for outcome in world.store.outcomes.values()), Decimal(0))
 
     assert arms.keys() == {"first", "strong"}
     assert spent <= budget * (n + 16)

@@ -67,7 +67,7 @@ def test_arms_may_be_added_and_removed_and_have_other_prices_and_priors() -> Non
 
 
 def test_every_field_of_an_arm_is_evaluated_or_refused_or_without_effect() -> None:
-    evaluated = {"arm_id", "price", "price_version", "prior_quality", "prior_mass"}
+    evaluated = {"arm_id", "price", "assumed_price", "price_version", "prior_quality", "prior_mass"}
     without_effect = {"api_key_env", "aliases", "chat_template", "prior_source"}
 
     assert sorted([*evaluated, *ARM_FIELDS_NOT_IN_LOG, *without_effect]) == sorted(

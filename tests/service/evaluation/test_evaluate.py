@@ -55,7 +55,7 @@ def _round(world: World, decision: Decision) -> LoggedRound:
         n_prompt_tokens=decision.query.n_prompt_tokens,
         explanation=orjson.loads(orjson.dumps(explanation(decision))),
         reward=None if reward is None else float(reward.value),
-        cost_usd=None if outcome is None else float(outcome.cost_usd),
+        cost_usd=None if outcome is None or outcome.cost_usd is None else float(outcome.cost_usd),
         latency_s=None if outcome is None else outcome.latency_s,
     )
 
@@ -186,9 +186,8 @@ async def test_priors_are_the_candidates_own(tmp_path: Path) -> None:
 
 
 async def test_prices_are_the_candidates_own(tmp_path: Path) -> None:
-    pricier = replace(
-        SMALL, price=replace(SMALL.price, input=3 * SMALL.price.input, output=3 * SMALL.price.output)
-    )
+    price = SMALL.expected_price
+    pricier = replace(SMALL, price=replace(price, input=3 * price.input, output=3 * price.output))
     async with opened(tmp_path) as world:
         await use(world, 20)
         last = rounds_of(world)[-1]

@@ -11,8 +11,9 @@ from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList
 from service.arms.lifecycle import current_arms
+from service.arms.unknown_prices import price_warnings
 from service.commands.jobs.server import _uvicorn, banner
-from service.domain.arm import Price
+from service.domain.arm import FREE, Arm, Price
 from service.domain.registration import ArmRegistration, ArmState
 from service.settings.settings import Settings
 from tests.fakes import FixedClock
@@ -33,8 +34,9 @@ def test_the_start_up_text_shows_the_models_as_they_stand_now() -> None:
             registration("added", "draining"), entry={"id": "added", "provider": "simulator", "model": "m"}
         ),
     }
-    catalog = Catalog(ARMS, "medium", Breaker(FixedClock()))
-    catalog.put(current_arms(ARMS, known), known)
+    local = Arm("local", "openai", "llama", price=FREE)
+    catalog = Catalog((*ARMS, local), "medium", Breaker(FixedClock()))
+    catalog.put(current_arms((*ARMS, local), known), known)
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -42,10 +44,13 @@ def test_the_start_up_text_shows_the_models_as_they_stand_now() -> None:
 
     assert [line for line in text.splitlines() if line.startswith("  ")] == [
         "  small  $0.2 in, $0 out per million tokens",
-        "  large  $2.00 in, $8.00 out per million tokens",
-        "  added  price not known, counted as $0  (draining)",
-        "  medium  $0.50 in, $2.00 out per million tokens  (default, retired)",
+        "  large  $2 in, $8 out per million tokens",
+        "  local  free",
+        "  added  price UNKNOWN  (draining)",
+        "  medium  $0.5 in, $2 out per million tokens  (default, retired)",
+        *(f"  WARNING: {warning}" for warning in price_warnings(catalog.unpriced)),
     ]
+    assert [arm.arm_id for arm in catalog.unpriced] == ["added"]
 
 
 def test_idle_connections_are_left_to_clients_and_proxies_to_close() -> None:
