@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import typer
 
@@ -11,14 +13,18 @@ from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.import_outcomes import import_outcomes
 from service.commands.migrate import migrate
+from service.commands.models import models
 from service.commands.rebuild import rebuild
 from service.commands.replay import replay
 from service.commands.serve import serve
+from service.commands.stats import stats
 from service.commands.upstream import upstream
 from service.errors import RouterError
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "serve": serve,
+    "models": models,
+    "stats": stats,
     "migrate": migrate,
     "rebuild": rebuild,
     "import": import_outcomes,
@@ -41,6 +47,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,  # plain help starts faster, and other programs can read it
 )
+
+
+@app.callback(invoke_without_command=True, help=HELP)
+def router(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Print the version, or the help if no command is given."""
+    if version:
+        typer.echo(f"llm-router {importlib.metadata.version('llm-router')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 for name, command in COMMANDS.items():
     app.command(name)(command)
 

@@ -63,6 +63,9 @@ def parse_model_name(text: str) -> ModelName:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+RouterUrl = Annotated[
+    str | None, typer.Option("--url", help="Address of the router (default: HOST and PORT of the settings).")
+]
 OutcomesFile = Annotated[
     Path,
     typer.Argument(metavar="FILE", help="Parquet file of prompts with the score and the cost of each model."),

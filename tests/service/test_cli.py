@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from service.cli import COMMANDS, main
 from service.domain.basics import DEFAULT_TENANT
 
 ROOT = Path(__file__).parents[2]
-REPORTING = {"migrate", "rebuild", "import", "evaluate", "replay", "demo"}
+REPORTING = {"models", "stats", "migrate", "rebuild", "import", "evaluate", "replay", "demo"}
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +39,20 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     assert printed.out.startswith(f"Usage: router {command} ")
     assert ("--json" in printed.out) == (command in REPORTING)
     assert printed.err == ""
+
+
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+
+    bare = capsys.readouterr()
+    main(["--help"])
+    assert bare == capsys.readouterr()
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+
+    assert capsys.readouterr().out == f"llm-router {importlib.metadata.version('llm-router')}\n"
 
 
 def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +104,6 @@ def test_a_shell_completes_commands_and_options() -> None:
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ([], "Missing command."),
         (["nonsense"], "No such command 'nonsense'."),
         (["rebuild", "--nonsense"], "No such option: --nonsense"),
         (["evaluate"], "Missing option '--config'."),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.commands.output import progress_bar
+from service.commands.output import number, progress_bar, table
 
 
 def test_a_progress_bar_is_shown_on_a_terminal_only(
@@ -20,3 +20,23 @@ def test_a_progress_bar_is_shown_on_a_terminal_only(
     assert silent.err == ""
     assert "2/2" in shown.err
     assert silent.out == shown.out == ""
+
+
+def test_a_table_has_aligned_columns() -> None:
+    assert table(("model", "n"), [["a", "1"], ["longer", "12"]]) == "model    n\na        1\nlonger  12"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (0, "0"),
+        (0.0, "0"),
+        (3.0, "3"),
+        (0.123456, "0.123"),
+        (1234.5, "1234"),
+        (1.5e-7, "1.5e-07"),
+    ],
+)
+def test_numbers_are_short(value: float | None, shown: str) -> None:
+    assert number(value) == shown

@@ -1,0 +1,55 @@
+"""`router stats`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from service.commands.options import AsJson, RouterUrl, read_settings
+from service.commands.output import number, print_report, table
+
+
+def stats(
+    days: Annotated[int, typer.Option(help="Number of days to count.")] = 7,
+    baseline: Annotated[
+        str | None, typer.Option(help="Model to compare the cost with (default: the default model).")
+    ] = None,
+    url: RouterUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show requests, cost and savings of a running router."""
+    from service.commands.jobs.running_router import ask
+
+    settings, _ = read_settings()
+    counted = ask(settings, url, "/v1/stats", days=days, baseline=baseline)
+    rows = [_row(each["model"], each) for each in counted["per_model"]]
+    text = table(HEADINGS, [*rows, _row("all", counted["total"])])
+    print_report(counted, f"{text}\n{_savings(counted['savings'])}", as_json=as_json)
+
+
+HEADINGS = "model", "requests", "failed", "cost $", "latency", "rated", "reward"
+
+
+def _row(name: str, counts: dict[str, Any]) -> list[str]:
+    return [
+        name,
+        number(counts["requests"]),
+        number(counts["failed"]),
+        number(counts["cost_usd"]),
+        number(counts["mean_latency_ms"], " ms"),
+        number(counts["rated"]),
+        number(counts["mean_reward"]),
+    ]
+
+
+def _savings(savings: dict[str, Any]) -> str:
+    assumed, measured = savings["assumed"], savings["measured"]["cost_usd_per_request"]
+    lines = [
+        f"Saved against always {assumed['baseline']}, at its list price: ${number(assumed['saved_usd'])} "
+        f"of ${number(assumed['baseline_cost_usd'])}"
+    ]
+    if measured["difference"] is None:
+        return f"{lines[0]}\nMeasured savings: {measured['reason']}"
+    low, high = number(measured["low"]), number(measured["high"])
+    return f"{lines[0]}\nMeasured difference per request: ${number(measured['difference'])} ({low} to {high})"
