@@ -15,6 +15,7 @@ from service.api.dependencies import json_only
 from service.api.hosts import Hosts, OnlyHosts
 from service.api.origins import OnlyOrigins
 from service.api.request_id import RequestContext
+from service.api.unread_bodies import UnreadBodies
 from service.bootstrap.open import open_parts
 from service.dialects.anthropic import CountTokensRequest, MessagesRequest
 from service.dialects.openai import ChatCompletionRequest
@@ -88,6 +89,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
 def _middleware(settings: Settings) -> list[Middleware]:
     """From the outermost inwards: a foreign page learns nothing, not even by its preflight."""
     doors = [
+        Middleware(UnreadBodies),
         Middleware(RequestContext),
         Middleware(OnlyHosts, hosts=Hosts.of(settings)),
         Middleware(OnlyOrigins, allowed=settings.cors_origins),

@@ -19,10 +19,8 @@ JSON = {"Content-Type": "application/json"}
 MEGABYTE = b"x" * 1_000_000
 
 
-async def thirty_megabytes(sent: list[int] | None = None) -> AsyncIterator[bytes]:
+async def thirty_megabytes() -> AsyncIterator[bytes]:
     for _ in range(30):
-        if sent is not None:
-            sent.append(len(MEGABYTE))
         yield MEGABYTE
 
 
@@ -30,26 +28,40 @@ async def thirty_megabytes(sent: list[int] | None = None) -> AsyncIterator[bytes
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/feedback", "/v1/route"])
-async def test_thirty_megabytes_are_refused_before_they_are_read(world: World, path: str) -> None:
-    sent: list[int] = []
-
+async def test_an_announced_size_above_the_limit_is_refused(world: World, path: str) -> None:
     response = await world.http.post(
-        path, content=thirty_megabytes(sent), headers={**JSON, "Content-Length": "30000000"}
+        path, content=thirty_megabytes(), headers={**JSON, "Content-Length": "30000000"}
     )
 
     assert response.status_code == 413
     assert error_of(response)["code"] == "request_too_large"
     assert "body must have at most 20000000 bytes, got 30000000" in error_of(response)["message"]
-    assert sent == []
 
 
-async def test_thirty_megabytes_of_unknown_length_are_read_no_further_than_the_limit(world: World) -> None:
-    sent: list[int] = []
-
-    response = await world.http.post("/v1/chat/completions", content=thirty_megabytes(sent), headers=JSON)
+async def test_a_size_above_the_limit_that_is_not_announced_is_refused(world: World) -> None:
+    response = await world.http.post("/v1/chat/completions", content=thirty_megabytes(), headers=JSON)
 
     assert response.status_code == 413
-    assert len(sent) <= 21
+    assert "body must have at most 20000000 bytes, got more" in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/route"])
+@pytest.mark.parametrize("is_announced", [True, False], ids=["announced", "chunked"])
+async def test_the_limit_is_exact(tmp_path: Path, path: str, is_announced: bool) -> None:
+    question = b'{"max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}'
+    longest = question.ljust(1_000)
+
+    async def sent(body: bytes) -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 300):
+            yield body[start : start + 300]
+
+    async with opened(tmp_path, max_body_bytes=len(longest)) as world:
+        answers = [
+            await world.http.post(path, content=body if is_announced else sent(body), headers=JSON)
+            for body in (longest, longest + b" ")
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, 413]
 
 
 async def test_the_limit_is_the_operators(tmp_path: Path) -> None:
