@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from service.domain.arm import Arm
 from service.domain.basics import Json
+from service.domain.reasoning import effort_of
 
 # An arm that lists capabilities lacks the LISTED ones that it does not list. If it lists none, none is known.
 # The other capabilities exclude an arm only if it is known to lack them.
@@ -42,7 +43,7 @@ def _fields(body: Json) -> Iterator[str]:
     response_format = body.get("response_format")
     if isinstance(response_format, dict) and response_format.get("type") == "json_schema":
         yield "json_schema"
-    if body.get("reasoning_effort") not in (None, "none"):
+    if body.get("reasoning_effort", effort_of(body.get("reasoning"))) not in (None, "none"):
         yield "reasoning"
     if (body.get("n") or 1) > 1:
         yield "n"

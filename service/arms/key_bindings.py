@@ -9,7 +9,7 @@ from typing import NamedTuple
 from service.domain.arm import Arm
 from service.domain.hosts import Origin, origin_of_url
 from service.providers.anthropic import ANTHROPIC_BASE_URL
-from service.providers.openai_compatible import OPENAI_BASE_URL
+from service.providers.openai_request import OPENAI_BASE_URL
 
 _DEFAULT_URLS = {"openai": OPENAI_BASE_URL, "anthropic": ANTHROPIC_BASE_URL}
 # Through LiteLLM, a call without a key carries the key that LiteLLM finds in the environment.

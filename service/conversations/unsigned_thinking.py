@@ -11,14 +11,7 @@ from typing import Any
 
 from service.domain.basics import Json
 
-FIELDS = ("reasoning_content", "reasoning")  # of a message in OpenAI's form; names differ by provider
 SIGNATURE = "bGxtLXJvdXRlcg=="  # "llm-router" in base64, as clients expect of a signature
-
-
-def thinking_in(message: Json) -> str:
-    """The thinking in a message or a delta in OpenAI's form."""
-    texts = [message.get(name) for name in FIELDS]
-    return next((text for text in texts if isinstance(text, str) and text), "")
 
 
 def thinking_block(text: str) -> Json:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from service.conversations.unsigned_thinking import thinking_block, thinking_in
+from service.conversations.unsigned_thinking import thinking_block
 from service.dialects.anthropic_blocks import NO_EXTRAS, AnswerForm, frame, objects, stop, text_of, tool_use
 from service.domain.answer import Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
+from service.domain.reasoning import reasoning_in
 from service.domain.usage import reported_to_anthropic
 from service.domain.usage_report import usage_from
 
@@ -32,7 +33,7 @@ def message(body: Json, form: AnswerForm = NO_EXTRAS) -> Json:
     """Translate an OpenAI `chat.completion` into a message."""
     choice = body["choices"][0]
     answer = choice["message"]
-    thinking = thinking_in(answer) if form.shows_thinking else ""
+    thinking = reasoning_in(answer) if form.shows_thinking else ""
     text = text_of(answer)
     calls = [tool_use(call) for call in objects(answer.get("tool_calls"))]
     prose = [

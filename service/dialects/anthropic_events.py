@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from service.conversations.unsigned_thinking import SIGNATURE, thinking_in
+from service.conversations.unsigned_thinking import SIGNATURE
 from service.dialects.anthropic_answers import error, explained
 from service.dialects.anthropic_blocks import (
     NO_EXTRAS,
@@ -20,6 +20,7 @@ from service.dialects.anthropic_blocks import (
 )
 from service.domain.answer import Chunk, Usage
 from service.domain.basics import Json
+from service.domain.reasoning import reasoning_in
 from service.domain.usage import reported_to_anthropic
 from service.domain.usage_report import usage_from
 
@@ -94,7 +95,7 @@ class MessageEvents:
     def _delta(self, delta: Json) -> list[bytes]:
         events = []
         self._is_refusal |= bool(delta.get("refusal"))
-        if self._form.shows_thinking and (thinking := thinking_in(delta)):
+        if self._form.shows_thinking and (thinking := reasoning_in(delta)):
             events += self._fragment("thinking", {"text": thinking})
         if text := text_of(delta):
             events += self._fragment("text", {"text": text})

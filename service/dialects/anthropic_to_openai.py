@@ -12,13 +12,13 @@ from service.conversations.unsigned_thinking import is_unsigned
 from service.dialects.client_markup import without_attribution
 from service.dialects.strict_schemas import is_strict
 from service.domain.basics import Json
+from service.domain.reasoning import EFFORTS, effort_of_budget
 
 # Fields that change the answer and that Chat Completions lacks.
 _ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "output_format", "top_k")
 _SAME = ("max_tokens", "model", "stream", "temperature", "top_p")
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
-_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
-_BUDGETS = ((4_096, "low"), (16_384, "medium"))  # largest thinking budget of an effort, tokens
+_EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
 
 def translated(body: Json) -> tuple[Json, tuple[str, ...]]:
@@ -183,8 +183,8 @@ def _reasoning(body: Json) -> Json:
     thinking = body.get("thinking") or {}
     budget = thinking.get("budget_tokens")
     if effort is None and thinking.get("type") == "enabled" and isinstance(budget, int):
-        effort = next((name for limit, name in _BUDGETS if budget <= limit), "high")
-    return {"reasoning_effort": _EFFORTS[effort]} if effort in _EFFORTS else {}
+        effort = effort_of_budget(budget)
+    return {"reasoning_effort": EFFORTS[effort]} if effort in _EFFORTS else {}
 
 
 def _format(body: Json) -> Json:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
 from typing import TypeGuard
 
 import orjson
@@ -19,6 +21,8 @@ from service.domain.usage_report import merged, usage_from
 from service.errors import ProviderBroken
 from service.providers.http import HttpClient, Post, drain, parsed
 from service.providers.keys import api_key
+from service.providers.repairs import Repairs
+from service.providers.thinking_repairs import NATIVE_REPAIRS
 
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 
@@ -46,8 +50,21 @@ class AnthropicClient:
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
         self._secrets = secrets
         self._http = HttpClient(clock, Proxies.of(secrets))
+        self._repairs = Repairs(NATIVE_REPAIRS)
 
     async def complete(self, arm: Arm, native: Native, *, timeout_s: float) -> Answer:
+        call = partial(self._answer, arm, native)
+        return await self._repairs.complete(arm, native.body, call, timeout_s=timeout_s)
+
+    async def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+        call = partial(self._answer_in_events, arm, native, timeout_s)
+        async with aclosing(self._repairs.stream(arm, native.body, call)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _answer(self, arm: Arm, native: Native, body: Json, timeout_s: float) -> Answer:
+        """The answer to the client's request with this body."""
+        native = replace(native, body=body)
         post = self._post(arm, native, stream=False, timeout_s=timeout_s)
         message = await self._http.answer(post)
         if not isinstance(message, dict) or not isinstance(message.get("content"), list):
@@ -55,7 +72,10 @@ class AnthropicClient:
         usage = settled(usage_from(message.get("usage")), native.body, text_bytes(message["content"]))
         return Answer(_as_completion(message), usage, {**message, "model": arm.arm_id})
 
-    async def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    async def _answer_in_events(
+        self, arm: Arm, native: Native, timeout_s: float, body: Json
+    ) -> AsyncGenerator[Chunk, None]:
+        native = replace(native, body=body)
         post = self._post(arm, native, stream=True, timeout_s=timeout_s)
         watcher = _StreamWatcher(arm, native)
         async with aclosing(self._http.events(post)) as events:

@@ -9,7 +9,9 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from contextvars import ContextVar
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +28,9 @@ from service.providers.litellm_errors import translated
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.whole import normalised
+from service.providers.openai_repairs import REPAIRS
+from service.providers.openai_request import with_effort, with_properties
+from service.providers.repairs import Repairs
 
 # The fields that change the answer. A provider without one of them rejects the call, so that no field is
 # ignored silently. Bookkeeping fields (`store`, `metadata`, ...) mean nothing to other providers.
@@ -73,30 +78,43 @@ class LiteLLMClient:
         self._secrets = secrets
         self._clock = clock
         self._anthropic_http: Any = None
+        self._repairs = Repairs(REPAIRS)
 
     async def warm(self) -> None:
         """Load the library. Loading takes seconds and blocks the whole process."""
         await asyncio.to_thread(_litellm)
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
+        call = partial(self._answer, arm)
+        return await self._repairs.complete(arm, with_effort(body), call, timeout_s=timeout_s)
+
+    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+        call = partial(self._answer_in_chunks, arm, timeout_s)
+        async with aclosing(self._repairs.stream(arm, with_effort(body), call)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _answer(self, arm: Arm, request: Json, timeout_s: float) -> Answer:
         litellm = await asyncio.to_thread(_litellm)
-        arguments = self._arguments(litellm, arm, body, timeout_s)
+        arguments = self._arguments(litellm, arm, request, timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
                 response = await litellm.acompletion(**arguments)
         except Exception as error:  # LiteLLM passes on any error of its hundred adapters
             raise self._translated(arm, error, timeout_s) from None
-        return normalised(_asked(arm, body), _answer(response.model_dump()))
+        return normalised(_asked(arm, request), _answer(response.model_dump()))
 
-    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    async def _answer_in_chunks(
+        self, arm: Arm, timeout_s: float, request: Json
+    ) -> AsyncGenerator[Chunk, None]:
         litellm = await asyncio.to_thread(_litellm)
-        arguments = self._arguments(litellm, arm, body, timeout_s)
+        arguments = self._arguments(litellm, arm, request, timeout_s)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
         opened: list[Any] = []
         raw_chunks = None
         try:
             raw_chunks = await self._open(litellm, arm, arguments, opened, timeout_s)
-            normaliser = StreamNormaliser(_asked(arm, body))
+            normaliser = StreamNormaliser(_asked(arm, request))
             while (raw := await self._next(arm, raw_chunks, timeout_s)) is not None:
                 for chunk in normaliser.chunks(raw):
                     yield chunk
@@ -147,6 +165,8 @@ class LiteLLMClient:
         if is_anthropic:
             body = corrected(body)
         arguments = {name: body[name] for name in FIELDS if body.get(name) is not None}
+        if "tools" in arguments:
+            arguments["tools"] = [with_properties(tool) for tool in arguments["tools"]]
         if is_anthropic:
             arguments["client"] = self._open_anthropic_http(litellm)
         return arguments | {

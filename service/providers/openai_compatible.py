@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
-from urllib.parse import urlsplit
 
 from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
@@ -18,53 +17,9 @@ from service.providers.keys import api_key
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.whole import normalised
-from service.providers.tool_ids import with_nine_letters
-
-ENDPOINT = "/chat/completions"
-OPENAI_BASE_URL = "https://api.openai.com/v1"
-MISTRAL_HOST = "api.mistral.ai"
-
-# Every documented field of the request; other fields go up only if the arm lists them.
-# The router sets `stream` and `model`.
-FIELDS = frozenset(
-    {
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "metadata",
-        "modalities",
-        "moderation",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-        "verbosity",
-        "web_search_options",
-    }
-)
+from service.providers.openai_repairs import REPAIRS
+from service.providers.openai_request import ENDPOINT, base_url, upstream_body
+from service.providers.repairs import Repairs
 
 
 class OpenAICompatibleClient:
@@ -78,14 +33,28 @@ class OpenAICompatibleClient:
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
         self._secrets = secrets
         self._http = HttpClient(clock, Proxies.of(secrets))
+        self._repairs = Repairs(REPAIRS)
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
-        post = self._post(arm, _upstream_body(arm, body, stream=False), timeout_s)
-        return normalised(self._asked(post, body), await self._http.answer(post))
+        request = upstream_body(arm, body, stream=False)
+        return await self._repairs.complete(arm, request, partial(self._answer, arm), timeout_s=timeout_s)
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
-        post = self._post(arm, _upstream_body(arm, body, stream=True), timeout_s)
-        normaliser = StreamNormaliser(self._asked(post, body))
+        request = upstream_body(arm, body, stream=True)
+        call = partial(self._answer_in_chunks, arm, timeout_s)
+        async with aclosing(self._repairs.stream(arm, request, call)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _answer(self, arm: Arm, request: Json, timeout_s: float) -> Answer:
+        post = self._post(arm, request, timeout_s)
+        return normalised(self._asked(post), await self._http.answer(post))
+
+    async def _answer_in_chunks(
+        self, arm: Arm, timeout_s: float, request: Json
+    ) -> AsyncGenerator[Chunk, None]:
+        post = self._post(arm, request, timeout_s)
+        normaliser = StreamNormaliser(self._asked(post))
         async with aclosing(self._events(post, normaliser)) as events:
             async for data in events:
                 for chunk in normaliser.event(data):
@@ -113,33 +82,12 @@ class OpenAICompatibleClient:
         key = api_key(arm, self._secrets)
         return Post(
             arm=arm,
-            url=f"{_base_url(arm)}{ENDPOINT}",
+            url=f"{base_url(arm)}{ENDPOINT}",
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
             body=body,
             timeout_s=timeout_s,
             secret=key,
         )
 
-    def _asked(self, post: Post, body: Json) -> Asked:
-        return Asked(post.arm, body, partial(self._http.refusal, post))
-
-
-def _base_url(arm: Arm) -> str:
-    """The base URL; one that ends with the endpoint is of a server that answers at its root."""
-    return (arm.base_url or OPENAI_BASE_URL).rstrip("/").removesuffix(ENDPOINT)
-
-
-def _upstream_body(arm: Arm, body: Json, *, stream: bool) -> Json:
-    upstream = {name: value for name, value in body.items() if name in FIELDS | arm.extra_fields}
-    upstream["model"] = arm.model
-    upstream["stream"] = stream
-    upstream.pop("stream_options", None)
-    if stream:
-        upstream["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-    if urlsplit(_base_url(arm)).hostname == MISTRAL_HOST:
-        upstream["messages"] = with_nine_letters(body["messages"])
-    if _base_url(arm) == OPENAI_BASE_URL and "max_tokens" in upstream:
-        # OpenAI's reasoning models reject the old name, and all its models know the new one.
-        # Many other servers know only the old name.
-        upstream.setdefault("max_completion_tokens", upstream.pop("max_tokens"))
-    return upstream
+    def _asked(self, post: Post) -> Asked:
+        return Asked(post.arm, post.body, partial(self._http.refusal, post))

@@ -22,8 +22,8 @@ from service.errors import (
     ProviderRejected,
     ProviderTimeout,
 )
-from service.providers import openai_compatible
-from service.providers.openai_compatible import FIELDS, OpenAICompatibleClient
+from service.providers.openai_compatible import OpenAICompatibleClient
+from service.providers.openai_request import FIELDS, upstream_body
 from tests.service.provider_faults import plainly
 from tests.service.providers.scripted import (
     BODY,
@@ -123,7 +123,7 @@ async def test_a_stream_always_asks_for_usage(
 def test_openai_itself_gets_the_new_name_of_max_tokens() -> None:
     arm = Arm("a", "openai", "gpt", base_url="https://api.openai.com/v1/")
 
-    body = openai_compatible._upstream_body(arm, BODY | {"max_tokens": 5}, stream=False)
+    body = upstream_body(arm, BODY | {"max_tokens": 5}, stream=False)
 
     assert body["max_completion_tokens"] == 5
     assert "max_tokens" not in body
@@ -135,7 +135,7 @@ def test_mistral_gets_tool_ids_of_nine_letters_that_still_belong_together() -> N
     messages = [*BODY["messages"], {"role": "assistant", "tool_calls": calls}, *results]
     arm = Arm("a", "openai", "mistral", base_url="https://api.mistral.ai/v1")
 
-    sent = openai_compatible._upstream_body(arm, {"messages": messages}, stream=False)["messages"]
+    sent = upstream_body(arm, {"messages": messages}, stream=False)["messages"]
 
     ids = [call["id"] for call in sent[1]["tool_calls"]]
     assert ids == [message["tool_call_id"] for message in sent[2:]]

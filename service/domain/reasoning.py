@@ -1,0 +1,45 @@
+"""Reasoning of models: where a message has it, and how much of it a request asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.domain.basics import Json
+
+FIELDS = ("reasoning_content", "reasoning")  # of a message in OpenAI's form; names differ by provider
+
+EFFORTS = {
+    "none": "none",
+    "minimal": "minimal",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+}
+_BUDGETS = ((4_096, "low"), (16_384, "medium"))  # largest thinking budget of an effort, tokens
+
+
+def reasoning_in(message: Json) -> str:
+    """The reasoning in a message or a delta in OpenAI's form."""
+    texts = [message.get(name) for name in FIELDS]
+    return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def effort_of_budget(n_tokens: int) -> str:
+    """OpenAI's effort for a budget of thinking tokens."""
+    return next((effort for limit, effort in _BUDGETS if n_tokens <= limit), "high")
+
+
+def effort_of(reasoning: Any) -> str | None:
+    """OpenAI's effort for OpenRouter's `reasoning` object; None: it sets none."""
+    if not isinstance(reasoning, dict):
+        return None
+    effort, budget = reasoning.get("effort"), reasoning.get("max_tokens")
+    if isinstance(effort, str) and effort in EFFORTS:
+        return EFFORTS[effort]
+    if isinstance(budget, int) and not isinstance(budget, bool):
+        return effort_of_budget(budget)
+    if reasoning.get("enabled") is False:
+        return "none"
+    return "medium" if reasoning.get("enabled") is True else None

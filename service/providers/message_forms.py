@@ -1,0 +1,111 @@
+"""Other forms of a Chat Completions request with the same meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from service.domain.basics import Json
+from service.domain.reasoning import FIELDS, reasoning_in
+
+Change: TypeAlias = Callable[[Json], Json]
+REASONING_FIELDS = frozenset({*FIELDS, "reasoning_details", "thinking_blocks"})
+
+
+def without(name: str, body: Json) -> Json:
+    return {key: value for key, value in body.items() if key != name} if name in body else body
+
+
+def renamed(old: str, new: str, body: Json) -> Json:
+    return {new: body[old]} | without(old, body) if old in body and new not in body else without(old, body)
+
+
+def each_message(change: Change, body: Json) -> Json:
+    """The body with changed messages; the same object if none changes."""
+    messages = [change(message) for message in body["messages"]]
+    is_same = all(a is b for a, b in zip(messages, body["messages"], strict=True))
+    return body if is_same else {**body, "messages": messages}
+
+
+def as_system(message: Json) -> Json:
+    return {**message, "role": "system"} if message.get("role") == "developer" else message
+
+
+def with_one_string(message: Json) -> Json:
+    """The message with its parts of text, or with no content, as one string."""
+    content = message.get("content")
+    if content is None and "content" in message:
+        return {**message, "content": ""}
+    if not isinstance(content, list) or not all(_is_text(part) for part in content):
+        return message
+    return {**message, "content": "\n\n".join(part["text"] for part in content)}
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+
+
+def with_reasoning(message: Json) -> Json:
+    """A turn that calls tools, with its reasoning where the server looks for it; empty if it is not known."""
+    if not message.get("tool_calls") or isinstance(message.get("reasoning_content"), str):
+        return message
+    return {**message, "reasoning_content": reasoning_in(message)}
+
+
+def without_reasoning(message: Json) -> Json:
+    if REASONING_FIELDS.isdisjoint(message):
+        return message
+    return {name: value for name, value in message.items() if name not in REASONING_FIELDS}
+
+
+def without_cache_marks(body: Json) -> Json:
+    """The body without `cache_control` at messages, their parts and tools."""
+    unmarked = each_message(_without_marks_in_parts, body)
+    tools = body.get("tools")
+    if not isinstance(tools, list) or not any(isinstance(t, dict) and "cache_control" in t for t in tools):
+        return unmarked
+    return {**unmarked, "tools": [without("cache_control", tool) for tool in tools]}
+
+
+def _without_marks_in_parts(message: Json) -> Json:
+    content = message.get("content")
+    message = without("cache_control", message)
+    if not isinstance(content, list) or not any("cache_control" in part for part in content):
+        return message
+    return {**message, "content": [without("cache_control", part) for part in content]}
+
+
+def system_first(body: Json) -> Json:
+    """The body with later system messages as the user's, in their place."""
+    messages, has_begun = [], False
+    for message in body["messages"]:
+        is_system = message.get("role") in ("system", "developer")
+        messages.append({**message, "role": "user"} if has_begun and is_system else message)
+        has_begun |= not is_system
+    is_same = all(a is b for a, b in zip(messages, body["messages"], strict=True))
+    return body if is_same else {**body, "messages": messages}
+
+
+def not_strict(body: Json) -> Json:
+    """The body whose schemas are followed as well as the model can."""
+    json_schema = (body.get("response_format") or {}).get("json_schema")
+    changed = body
+    if isinstance(json_schema, dict) and json_schema.get("strict"):
+        loose = {**json_schema, "strict": False}
+        changed = {**changed, "response_format": {**body["response_format"], "json_schema": loose}}
+    tools = body.get("tools")
+    if isinstance(tools, list) and any((tool.get("function") or {}).get("strict") for tool in tools):
+        changed = {**changed, "tools": [_loose(tool) for tool in tools]}
+    return changed
+
+
+def _loose(tool: Json) -> Json:
+    function = tool.get("function")
+    if not isinstance(function, dict) or "strict" not in function:
+        return tool
+    return {**tool, "function": without("strict", function)}
+
+
+def changing(change: Callable[[list[Json]], list[Json]], body: Json) -> Json:
+    messages = change(body["messages"])
+    return body if messages == body["messages"] else {**body, "messages": messages}

@@ -1,0 +1,97 @@
+"""The repairs of Chat Completions requests: what servers refuse, in their words, and the form they accept."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from service.providers.message_forms import (
+    REASONING_FIELDS,
+    as_system,
+    changing,
+    each_message,
+    not_strict,
+    renamed,
+    system_first,
+    with_one_string,
+    with_reasoning,
+    without,
+    without_cache_marks,
+    without_reasoning,
+)
+from service.providers.openai_request import with_effort
+from service.providers.repairs import Repair
+from service.providers.thinking_repairs import THINKING_OFF
+from service.providers.tool_ids import with_ids_of_functions, with_nine_letters
+from service.providers.tool_names import with_short_names
+
+_UNKNOWN = (
+    r"(?:unsupported|not (?:currently )?support|n't support|unknown|unrecogni[sz]ed|unexpected|extra|no such"
+    r"|(?:not|n't) (?:permitted|allowed|accepted|available|recogni[sz]ed)|forbidden|不支持"
+    r"|invalid (?:argument|parameter|field))"
+)
+# Fields that concern the client's books and not the answer.
+_BOOKKEEPING = (
+    "metadata",
+    "moderation",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "user",
+)
+
+
+def _refused(name: str) -> str:
+    """What a refusal of a field says: its name, as the blamed parameter or quoted, as one not known."""
+    blamed = rf"\A(?:[\w.\[\]]{{0,200}}[.\]])?{name}:"
+    mark = r"[`'\"\[ .]" if "_" in name else r"[`'\"]"  # a plain word may mean something else
+    quoted = rf"{mark}{name}\b"
+    return rf"{blamed}.{{0,300}}{_UNKNOWN}|{quoted}.{{0,200}}{_UNKNOWN}|{_UNKNOWN}.{{0,200}}{quoted}"
+
+
+# Some refuse `max_tokens` and name the other one as the right one.
+_NEW_NAME_REFUSED = (
+    rf"\A(?!.*\buse\b.{{0,5}}max_completion_tokens)(?:.*?)(?:{_refused('max_completion_tokens')})"
+)
+_ROLE = r"\bdeveloper\b|\broles?\b"
+_REASONING_MISSING = (
+    r"reasoning[_ ]content.{0,200}(?:missing|must|required?|back|absent|expected|need|provid|includ)"
+    r"|(?:missing|must|requires?|expected|provid|includ).{0,200}reasoning[_ ]content"
+)
+_NO_STRING = (
+    r"(?:valid|a|be|expected|type) str(?:ing)?\b|str(?:ing)?[ _]type|not a string"
+    r"|invalid type: (?:sequence|null|map)|(?:array|list|parts).{0,80}content"
+    r"|content.{0,80}(?:array|list|null|parts|must not be empty|required)"
+)
+_NAME = r"name.{0,300}(?:long|length|\b64\b|pattern|match|character|invalid)|(?:invalid|long).{0,80}name"
+_ID_OF_FUNCTION = r"\bids?\b.{0,200}functions\.|functions\..{0,200}\bids?\b"
+_ID_OF_NINE = r"length of 9\b|\b9 (?:characters|letters)"
+_SYSTEM_LATER = r"system message.{0,80}(?:begin|first|start)|(?:first|only).{0,40}system message"
+_STRICT = r"\bstrict\b|required.{0,80}every key|additionalproperties.{0,80}(?:false|supplied)"
+_THINKING_BUDGET = r"budget_tokens|thinking budget"
+
+
+REPAIRS = (
+    Repair(_refused("stream_options"), partial(without, "stream_options")),
+    Repair(_ROLE, partial(each_message, as_system)),
+    Repair(_REASONING_MISSING, partial(each_message, with_reasoning)),
+    *(Repair(_refused(name), partial(each_message, without_reasoning)) for name in sorted(REASONING_FIELDS)),
+    Repair(_refused("reasoning"), with_effort),
+    Repair(_NO_STRING, partial(each_message, with_one_string)),
+    Repair(_refused("max_tokens"), partial(renamed, "max_tokens", "max_completion_tokens")),
+    Repair(
+        _NEW_NAME_REFUSED,
+        partial(renamed, "max_completion_tokens", "max_tokens"),
+    ),
+    Repair(_NAME, with_short_names),
+    Repair(_ID_OF_FUNCTION, partial(changing, with_ids_of_functions)),
+    Repair(_ID_OF_NINE, partial(changing, with_nine_letters)),
+    Repair(_refused("cache_control"), without_cache_marks),
+    Repair(_SYSTEM_LATER, system_first),
+    Repair(_STRICT, not_strict),
+    THINKING_OFF,
+    Repair(_THINKING_BUDGET, partial(without, "reasoning_effort"), is_remembered=False),
+    *(Repair(_refused(name), partial(without, name)) for name in _BOOKKEEPING),
+)

@@ -1,0 +1,128 @@
+"""Repairs a request whose form a server refuses, asks once more, and remembers the repair for the arm.
+
+Servers that implement OpenAI's API differ in the fields, roles and forms that they accept, and say so only by
+refusing. A repair changes the form of a request and not its meaning, so the client need not know of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from service.domain.answer import Answer, Chunk
+from service.domain.arm import Arm
+from service.domain.basics import Json
+from service.errors import ProviderRejected
+from service.providers.tool_names import own_names, with_own_names
+
+MAX_REPAIRS = 4  # of one request: a server names one fault at a time
+_MAX_CHARS = 1500  # of a refusal that is compared
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One change of requests.
+
+    Args:
+        wording: a pattern of what a refusal says that asks for it, read as `param: message` in lower case.
+        repaired: the changed request; the same object if the request does not have the refused form.
+        is_remembered: whether the arm's later requests are changed before they are sent.
+    """
+
+    wording: str
+    repaired: Callable[[Json], Json]
+    is_remembered: bool = True
+
+    def is_asked_for_by(self, said: str) -> bool:
+        return re.search(self.wording, said[:_MAX_CHARS].lower(), re.DOTALL) is not None
+
+
+class Repairs:
+    """The repairs that an adapter knows, and those that each arm turned out to need.
+
+    Args:
+        table: in the order in which they are tried.
+    """
+
+    def __init__(self, table: Sequence[Repair]) -> None:
+        self._table = table
+        self._needed: dict[tuple[str, str, str | None], list[Repair]] = {}
+
+    async def complete(
+        self, arm: Arm, body: Json, call: Callable[[Json, float], Awaitable[Answer]], *, timeout_s: float
+    ) -> Answer:
+        """The answer of `call`, which is given a request and its time."""
+        clock = asyncio.get_running_loop().time
+        until, left_s = clock() + timeout_s, timeout_s
+        fitting = self._begin(arm, body)
+        while True:
+            try:
+                answer = await call(fitting.body, left_s)
+            except ProviderRejected as refusal:
+                left_s = until - clock()
+                if left_s <= 0 or not fitting.repair(refusal):
+                    raise
+            else:
+                self._worked(arm, fitting)
+                names = own_names(asked=body, sent=fitting.body)
+                return replace(answer, body=with_own_names(answer.body, names)) if names else answer
+
+    async def stream(
+        self, arm: Arm, body: Json, call: Callable[[Json], AsyncGenerator[Chunk, None]]
+    ) -> AsyncGenerator[Chunk, None]:
+        """The chunks of `call`; after the first one nothing is repaired."""
+        fitting, has_begun = self._begin(arm, body), False
+        names: dict[str, str] = {}
+        while True:
+            try:
+                async with aclosing(call(fitting.body)) as chunks:
+                    async for chunk in chunks:
+                        if not has_begun:
+                            has_begun, names = True, own_names(asked=body, sent=fitting.body)
+                            self._worked(arm, fitting)
+                        yield replace(chunk, body=with_own_names(chunk.body, names)) if names else chunk
+                return
+            except ProviderRejected as refusal:
+                if has_begun or not fitting.repair(refusal):
+                    raise
+
+    def _begin(self, arm: Arm, body: Json) -> _Fitting:
+        for repair in self._needed.get(_server(arm), ()):
+            body = repair.repaired(body)
+        return _Fitting(self._table, body)
+
+    def _worked(self, arm: Arm, fitting: _Fitting) -> None:
+        """Remember the repairs of a request that was accepted."""
+        needed = self._needed.setdefault(_server(arm), [])
+        needed += [r for r in fitting.made if r.is_remembered and r not in needed]
+
+
+def _server(arm: Arm) -> tuple[str, str, str | None]:
+    return arm.arm_id, arm.model, arm.base_url
+
+
+class _Fitting:
+    """One request on its way to a form that the server accepts."""
+
+    def __init__(self, table: Sequence[Repair], body: Json) -> None:
+        self.body = body
+        self.made: list[Repair] = []
+        self._table = table
+
+    def repair(self, refusal: ProviderRejected) -> bool:
+        """Repair what the refusal blames; False: nothing that it blames can be repaired."""
+        if len(self.made) == MAX_REPAIRS:
+            return False
+        said = str(refusal) if refusal.param is None else f"{refusal.param}: {refusal}"
+        for repair in self._table:
+            if repair in self.made or not repair.is_asked_for_by(said):
+                continue
+            repaired = repair.repaired(self.body)
+            if repaired is not self.body:
+                self.body = repaired
+                self.made.append(repair)
+                return True
+        return False

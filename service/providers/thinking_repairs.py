@@ -1,0 +1,49 @@
+"""Turns thinking off in a tool loop that was begun without it: Claude then demands none or all of it.
+
+A loop lacks thinking if another vendor's model began it, or if its client cannot bring thinking back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.domain.basics import Json
+from service.providers.repairs import Repair
+
+_WORDING = r"expected .{0,5}thinking|must start with a thinking block|thinking.{0,80}found .{0,5}tool_use"
+_THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+def _without_effort(body: Json) -> Json:
+    """A Chat Completions request without an effort, if its loop lacks thinking."""
+    turn = _last_turn(body)
+    if "reasoning_effort" not in body or not turn.get("tool_calls") or turn.get("thinking_blocks"):
+        return body
+    return {name: value for name, value in body.items() if name != "reasoning_effort"}
+
+
+def _without_thinking(body: Json) -> Json:
+    """A Messages request without thinking, and without clearing it, if its loop lacks thinking."""
+    content = _last_turn(body).get("content")
+    kinds = [block.get("type") for block in content] if isinstance(content, list) else []
+    if "thinking" not in body or "tool_use" not in kinds or kinds[0] in _THINKING:
+        return body
+    rest = {name: value for name, value in body.items() if name not in ("thinking", "context_management")}
+    edits = _edits(body.get("context_management"))
+    return {**rest, "context_management": {**body["context_management"], "edits": edits}} if edits else rest
+
+
+def _last_turn(body: Json) -> Json:
+    return next((m for m in reversed(body["messages"]) if m.get("role") == "assistant"), {})
+
+
+def _edits(management: Any) -> list[Any]:
+    """The edits of the context that work without thinking."""
+    edits = management.get("edits") if isinstance(management, dict) else None
+    if not isinstance(edits, list):
+        return []
+    return [edit for edit in edits if not str(edit.get("type")).startswith("clear_thinking")]
+
+
+THINKING_OFF = Repair(_WORDING, _without_effort)
+NATIVE_REPAIRS = (Repair(_WORDING, _without_thinking),)
