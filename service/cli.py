@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from service.commands.check import check
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.import_outcomes import import_outcomes
@@ -23,6 +24,7 @@ from service.errors import RouterError
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "serve": serve,
+    "check": check,
     "models": models,
     "stats": stats,
     "migrate": migrate,

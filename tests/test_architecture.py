@@ -52,7 +52,7 @@ MAY_USE = {
     "service.bootstrap": "numpy structlog",
     "service.app": "fastapi fastapi_offline starlette",
     "service.commands": "orjson rich typer",
-    "service.commands.jobs": "fastapi httpx uvicorn numpy",
+    "service.commands.jobs": "fastapi httpx uvicorn numpy structlog",
     "service.cli": "typer",
     "benchmarks": "numpy httpx pyarrow matplotlib orjson",
     "benchmarks.rivals.paretobandit": "numpy pareto_bandit",

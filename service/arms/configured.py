@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from service.arms.addresses import addressed, require_another, require_proxy, with_default_address
@@ -15,7 +16,7 @@ from service.arms.price_table import listed
 from service.arms.priors import public_prior
 from service.domain.arm import FREE, Arm, Price
 from service.errors import StartupError
-from service.settings.faults import Fault, startup_error
+from service.settings.faults import Fault, FaultySettings, faults_of
 from service.settings.models import ModelSettings
 from service.settings.settings import Settings
 from service.settings.vendors import OLLAMA_HOST, VENDORS
@@ -72,11 +73,7 @@ def choose_arms(
         raise StartupError(f"models: none is usable: {'; '.join(left_out)}")
     if not arms:
         _require_no_address(settings, environ)
-    for arm in arms:
-        require_another(arm.base_url, f"the base URL of {arm.arm_id}", settings, environ)
-        _require_sendable(arm.api_key_env, environ)
-        require_proxy(arm, environ)
-    require_another(settings.embedding_base_url, "EMBEDDING_BASE_URL", settings, environ)
+    _require_reachable(arms, settings, environ)
     if settings.public_priors:
         arms = [_with_public_prior(arm) for arm in arms]
     in_use = {arm.arm_id for arm in arms}
@@ -113,16 +110,37 @@ def _named(names: Sequence[str], candidates: Sequence[Arm], environ: Mapping[str
     """The arms of those names. Raises StartupError with a line for every name that none has."""
     by_name = {name: arm for arm in reversed(candidates) for name in (arm.arm_id, *arm.aliases)}
     arms: dict[str, Arm] = {}  # a model may be named twice, by an alias
-    faults = []
+    faults: list[Fault] = []
     for name in names:
         try:
             arm = by_name.get(name) or _priced_by_vendor(arm_named(name, environ))
             arms[arm.arm_id] = arm
         except StartupError as error:
-            faults.append(Fault(str(error)))
+            faults += faults_of(error)
     if faults:
-        raise startup_error(faults)
+        raise FaultySettings(faults)
     return list(arms.values())
+
+
+def _require_reachable(arms: Sequence[Arm], settings: Settings, environ: Mapping[str, str]) -> None:
+    """Raises StartupError with a line for everything that would keep requests from the models."""
+    requirements = [
+        partial(require_another, settings.embedding_base_url, "EMBEDDING_BASE_URL", settings, environ),
+        *(
+            partial(require_another, a.base_url, f"the base URL of {a.arm_id}", settings, environ)
+            for a in arms
+        ),
+        *(partial(_require_sendable, arm.api_key_env, environ) for arm in arms),
+        *(partial(require_proxy, arm, environ) for arm in arms),
+    ]
+    faults: list[Fault] = []
+    for require in requirements:
+        try:
+            require()
+        except StartupError as error:
+            faults += faults_of(error)
+    if faults:
+        raise FaultySettings([*dict.fromkeys(faults)])
 
 
 def _require_sendable(variable: str | None, environ: Mapping[str, str]) -> None:

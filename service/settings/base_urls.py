@@ -84,6 +84,13 @@ def http_url(text: str) -> SplitResult:
     return SplitResult(parts.scheme, _netloc(parts), path, "", "")
 
 
+def without_login(url: str) -> str:
+    """The URL as it may be shown."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
 def is_loopback_host(host: str) -> bool:
     """Whether the name or address of a host, as a URL has it, is always this machine."""
     try:

@@ -65,11 +65,22 @@ class Fault:
         return f"{self.where}: {self.message}" if self.where else self.message
 
 
-def startup_error(faults: Sequence[Fault]) -> StartupError:
-    """The error that stops the start: one line, or a line for each of several faults."""
-    if len(faults) == 1:
-        return StartupError(str(faults[0]))
-    return StartupError("\n  ".join([f"{len(faults)} errors in the settings:", *map(str, faults)]))
+class FaultySettings(StartupError):
+    """The settings prevent the start; the message is one line, or a line for each of several faults."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        lines = [*map(str, faults)] if len(faults) == 1 else [_title(faults), *map(str, faults)]
+        super().__init__("\n  ".join(lines))
+        self.faults = tuple(faults)
+
+
+def faults_of(error: StartupError) -> tuple[Fault, ...]:
+    """The faults behind an error that stops the start."""
+    return error.faults if isinstance(error, FaultySettings) else (Fault(str(error)),)
+
+
+def _title(faults: Sequence[Fault]) -> str:
+    return f"{len(faults)} errors in the settings:"
 
 
 def path_of(location: Location) -> str:

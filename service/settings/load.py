@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from service.settings.environment import Environment, read_env_file
-from service.settings.faults import Fault, Location, got, is_secret, path_of, rule_of, startup_error
+from service.settings.faults import Fault, FaultySettings, Location, got, is_secret, path_of, rule_of
 from service.settings.models import FrozenSettings, ModelSettings, PriceSettings
 from service.settings.settings import Settings
 from service.settings.suggestions import closest
@@ -71,7 +71,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     loaded = read_settings(path, environ)
     if loaded.settings is None:
-        raise startup_error(loaded.faults)
+        raise FaultySettings(loaded.faults)
     return loaded.settings
 
 
@@ -102,11 +102,11 @@ def overlaid(settings: Settings, path: Path) -> Settings:
     values = {name: getattr(settings, name) for name in Settings.model_fields}
     try:
         if file.faults:
-            raise startup_error(file.faults)
+            raise FaultySettings(file.faults)
         return Settings.model_validate(values | file.values)
     except ValidationError as error:
         places = _Places(file, Environment({}), {})
-        raise startup_error([places.fault(detail) for detail in _details(error)]) from error
+        raise FaultySettings([places.fault(detail) for detail in _details(error)]) from error
 
 
 @dataclass(frozen=True, slots=True)

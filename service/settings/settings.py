@@ -292,6 +292,16 @@ class Settings(FrozenSettings):
     def _in_one_form(cls, url: str | None) -> str | None:
         return None if url is None else base_url(url, "openai")
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_dsn(cls, dsn: SecretStr | None) -> SecretStr | None:
+        if dsn is None:
+            return None
+        scheme, found, rest = dsn.get_secret_value().partition("://")
+        if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ValueError("must look like postgresql://user:password@host:5432/name")
+        return SecretStr(f"postgresql://{rest}")  # SQLAlchemy adds its driver: postgresql+asyncpg
+
     @field_validator("qdrant_url")
     @classmethod
     def _is_a_server(cls, url: str | None) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TypedDict
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
@@ -22,15 +23,19 @@ from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
 from service.arms.unknown_prices import price_warnings
 from service.bootstrap.open import build_encoder, open_parts
-from service.domain.arm import Arm, Price
-from service.domain.basics import plain
+from service.commands.jobs.price_text import price_text
+from service.domain.arm import Arm
 from service.domain.hosts import Origin
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS
+from service.settings.environment import Environment
 from service.settings.load import config_path, load_settings, process_environment
 from service.settings.settings import Settings
+from service.settings.unknown_variables import unknown_variables
 from service.store.connection.embedded import EmbeddedPostgres
 from service.telemetry import MULTIPROCESS_DIR, set_up_logs
+
+log = structlog.get_logger(__name__)
 
 GRACE_S = 10
 IDLE_S = 75  # longer than clients and most proxies keep idle connections: who closes first must be they
@@ -46,7 +51,7 @@ class _Uvicorn(TypedDict):
     timeout_graceful_shutdown: int
 
 
-def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> None:
+def serve(settings: Settings, environ: Environment, *, workers: int) -> None:
     """Serve until told to stop, by Ctrl-C or SIGTERM.
 
     Raises:
@@ -57,6 +62,8 @@ def serve(settings: Settings, environ: Mapping[str, str], *, workers: int) -> No
     if workers > 1:
         _require_shared_stores(settings)
     arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
+    for unknown in unknown_variables(environ, settings):
+        log.warning("variable_unknown", name=unknown.name, did_you_mean=unknown.meant, where=unknown.where)
     with _interrupted_by_signals(), _bound(settings) as listener, _prepared(settings, environ):
         if workers == 1:
             config = uvicorn.Config("", **_uvicorn(settings))
@@ -123,18 +130,10 @@ def banner(settings: Settings, arms: ArmList, catalog: Catalog, listener: socket
 
 
 def _line_of(arm: Arm, catalog: Catalog) -> str:
-    price = _shown_price(arm.price)
+    price = price_text(arm.price)
     notes = ["default"] if arm.arm_id == catalog.default_arm_id else []
     notes += [state] if (state := catalog.state(arm)) != "active" else []
     return f"  {arm.arm_id}  {price}" + (f"  ({', '.join(notes)})" if notes else "")
-
-
-def _shown_price(price: Price | None) -> str:
-    if price is None:
-        return "price UNKNOWN"
-    if price.is_free:
-        return "free"
-    return f"${plain(price.input)} in, ${plain(price.output)} out per million tokens"
 
 
 @contextmanager

@@ -233,6 +233,23 @@ def test_a_whole_database_url_overrides_its_parts() -> None:
     assert settings.database_url.get_secret_value() == "postgresql://a/b"
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg2"])
+def test_a_database_url_of_other_libraries_is_read(scheme: str) -> None:
+    settings = load_settings(None, {"DATABASE_URL": f"{scheme}://me:p@a:1,b:2/c?x=y"})
+
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == "postgresql://me:p@a:1,b:2/c?x=y"
+
+
+@pytest.mark.parametrize(
+    "dsn", ["nonsense", "mysql://me:hush@db/router", "//me:hush@db", "host=db password=hush"]
+)
+def test_a_database_url_of_another_kind_is_rejected_without_its_password(tmp_path: Path, dsn: str) -> None:
+    assert error_of(tmp_path, DATABASE_URL=dsn) == (
+        "environment: DATABASE_URL must look like postgresql://user:password@host:5432/name"
+    )
+
+
 # --- secrets
 
 

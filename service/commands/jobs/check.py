@@ -1,0 +1,122 @@
+"""The command `check`: what a start would use, and what is wrong or looks wrong; nothing is started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.arms.configured import ArmList, choose_arms, default_arm_id
+from service.arms.known_models import known_models
+from service.arms.unknown_prices import price_warnings, require_known_prices
+from service.commands.jobs.price_text import price_text
+from service.domain.arm import Arm
+from service.errors import StartupError
+from service.providers.simulator.simulator import SIMULATED_ARMS
+from service.settings.base_urls import without_login
+from service.settings.environment import Environment
+from service.settings.faults import Fault, faults_of
+from service.settings.load import config_path, read_settings
+from service.settings.settings import Settings
+from service.settings.unknown_variables import unknown_variables
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModel:
+    """A model that a start would use; its key is not shown."""
+
+    id: str
+    provider: str
+    model: str
+    base_url: str | None
+    api_key_env: str | None
+    price: str
+    is_default: bool
+
+    def text(self) -> str:
+        key = f"key in {self.api_key_env}" if self.api_key_env else "no key"
+        where = f"{self.provider} at {self.base_url}" if self.base_url else self.provider
+        return f"  {self.id}  {self.price}  ({where}, {key}{', default' if self.is_default else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a start would use, and every error that would stop it."""
+
+    config_file: str | None
+    env_file: str | None
+    models: tuple[CheckedModel, ...]
+    left_out: tuple[str, ...]
+    stores: Mapping[str, str]
+    warnings: tuple[Fault, ...]
+    errors: tuple[Fault, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.errors
+
+    def text(self) -> str:
+        lines = [f"YAML file: {self.config_file or 'none'}", f".env: {self.env_file or 'none'}"]
+        lines += [f"{name}: {place}" for name, place in self.stores.items()]
+        lines += ["models:", *(model.text() for model in self.models)] if self.models else []
+        lines += [f"  left out: {reason}" for reason in self.left_out]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += [f"error: {error}" for error in self.errors]
+        return "\n".join([*lines, *(["the settings are sound"] if self.is_sound else [])])
+
+
+def check(environment: Environment) -> Check:
+    """Read the settings as a start would, and choose the models; no file is written, and nobody is called."""
+    path = config_path(environment)
+    loaded = read_settings(path, environment)
+    errors = list(loaded.faults)
+    arms = ArmList(())
+    if loaded.settings is not None:
+        try:
+            arms = choose_arms(loaded.settings, environment, known_models(), SIMULATED_ARMS)
+            require_known_prices(arms.arms, loaded.settings.budget_usd_per_request)
+        except StartupError as error:
+            errors += faults_of(error)
+    return Check(
+        config_file=None if path is None else str(path),
+        env_file=None if environment.env_file is None else str(environment.env_file.path),
+        models=_models(loaded.settings, arms),
+        left_out=arms.left_out,
+        stores={} if loaded.settings is None else _stores(loaded.settings),
+        warnings=tuple(_warnings(environment, loaded.settings, arms)),
+        errors=tuple(errors),
+    )
+
+
+def _models(settings: Settings | None, arms: ArmList) -> tuple[CheckedModel, ...]:
+    if settings is None or not arms.arms:
+        return ()
+    default = default_arm_id(settings, arms.arms)
+    return tuple(_checked(arm, is_default=arm.arm_id == default) for arm in arms.arms)
+
+
+def _checked(arm: Arm, *, is_default: bool) -> CheckedModel:
+    return CheckedModel(
+        id=arm.arm_id,
+        provider=arm.provider,
+        model=arm.model,
+        base_url=None if arm.base_url is None else without_login(arm.base_url),
+        api_key_env=arm.api_key_env,
+        price=price_text(arm.price),
+        is_default=is_default,
+    )
+
+
+def _stores(settings: Settings) -> dict[str, str]:
+    folder = str(Path(settings.data_dir).resolve()) if settings.enable_persistence else "a temporary folder"
+    return {
+        "PostgreSQL": "server at DATABASE_URL" if settings.database_url else f"embedded, in {folder}",
+        "Qdrant": "server at QDRANT_URL" if settings.qdrant_url else f"embedded, in {folder}",
+    }
+
+
+def _warnings(environment: Environment, settings: Settings | None, arms: ArmList) -> Iterator[Fault]:
+    yield from (unknown.fault for unknown in unknown_variables(environment, settings))
+    yield from map(Fault, price_warnings(arm for arm in arms.arms if arm.price is None))
+    if arms.is_simulated:
+        yield Fault("no provider key is set: the models are simulated, and their answers are made up")
