@@ -21,14 +21,11 @@ THINKING_FIELDS = frozenset(
 THINKING_PARTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 
 # The ids of tool calls that a vendor accepts; other vendors accept any.
-TOOL_IDS: dict[str, tuple[re.Pattern[str], Callable[[str], str]]] = {
-    "anthropic": (re.compile(r"[A-Za-z0-9_-]{1,64}"), lambda digest: f"toolu_{digest[:24]}"),
-    "openai": (re.compile(r".{1,40}", re.DOTALL), lambda digest: f"call_{digest[:24]}"),
+TOOL_IDS: dict[str, tuple[Callable[[str], object], Callable[[str], str]]] = {
+    "anthropic": (re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch, lambda digest: f"toolu_{digest[:24]}"),
+    "openai": (re.compile(r".{1,40}", re.DOTALL).fullmatch, lambda digest: f"call_{digest[:24]}"),
 }
-UNSIGNED = (
-    re.compile(rf"(?!.*{MARK}).*", re.DOTALL),
-    TOOL_IDS["openai"][1],
-)  # without Google's signatures
+UNSIGNED = (lambda tool_id: MARK not in tool_id, TOOL_IDS["openai"][1])  # without Google's signatures
 VENDORS = {"claude": "anthropic", "gemini": "google", "gpt": "openai", "mistral": "mistralai"}
 
 
@@ -120,8 +117,8 @@ def _with_ids(message: Json, vendor: str) -> Json:
 
 
 def _with_id(holder: Any, name: str, vendor: str) -> Any:
-    pattern, make = TOOL_IDS.get(vendor, UNSIGNED)
+    accepts, make = TOOL_IDS.get(vendor, UNSIGNED)
     tool_id = holder.get(name) if isinstance(holder, dict) else None
-    if not isinstance(tool_id, str) or pattern.fullmatch(tool_id):
+    if not isinstance(tool_id, str) or accepts(tool_id):
         return holder
     return {**holder, name: make(hashlib.sha256(tool_id.encode("utf-8", "surrogatepass")).hexdigest())}

@@ -22,6 +22,7 @@ class _Renaming:
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
+        self._n_calls: dict[str, int] = {}
         self._names: dict[str, deque[str]] = {}
 
     def message(self, message: Json) -> Json:
@@ -42,10 +43,11 @@ class _Renaming:
         call_id = call.get("id") if isinstance(call, dict) else None
         if not isinstance(call_id, str):
             return call
-        name, n = call_id, 1
+        name, n = call_id, self._n_calls.get(call_id, 1)
         while name in self._seen:
             n += 1
             name = f"{call_id}_{n}"
+        self._n_calls[call_id] = n
         self._seen.add(name)
         self._names.setdefault(call_id, deque()).append(name)
         return call if name == call_id else {**call, "id": name}

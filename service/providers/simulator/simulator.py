@@ -125,7 +125,7 @@ class SimulatedClient:
             raise ProviderRejected("a simulated model gives one choice: n must be 1", status=400, param="n")
         prompt = prompt_of(body)
         text, was_stopped = _until_stop(self._text(arm.model, prompt, body), body.get("stop"))
-        words = re.findall(r"\s*\S+", text)
+        words = [word for word in re.split(r"(?<=\S)(?=\s)", text) if word.strip()]
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or len(words)
         is_cut = limit < len(words) and not was_stopped
         skills = MODELS[arm.model]

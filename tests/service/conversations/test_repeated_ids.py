@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from service.conversations.portability import safe_history
 from service.conversations.repeated_ids import with_unique_ids
 from service.domain.basics import Json
+from tests.growth import assert_linear
 from tests.service.conversations.test_portability import CLAUDE, GPT
 
 
@@ -70,3 +72,11 @@ def test_only_anthropic_gets_new_ids() -> None:
 
     assert ids(safe_history(body, CLAUDE, 0)["messages"]) == [["a"], "a", ["a_2"], "a_2"]
     assert safe_history(body, GPT, 0) is body
+
+
+def test_many_calls_with_one_id_take_linear_time() -> None:
+    def work_of(n_calls: int) -> Callable[[], object]:
+        history = [message for _ in range(n_calls) for message in (calling("a"), result("a"))]
+        return lambda: with_unique_ids(history)
+
+    assert_linear(work_of, 500)

@@ -35,7 +35,7 @@ class RecordedAnswer:
         head = self._head("chat.completion.chunk")
         if include_usage:
             head["usage"] = None
-        words = re.findall(r"\s*\S+", self.text)
+        words = [word for word in re.split(r"(?<=\S)(?=\s)", self.text) if word.strip()]
         deltas: list[Json] = [{"role": "assistant", "content": ""}, *({"content": word} for word in words)]
         chunks = [{**head, "choices": [_choice(delta, None)]} for delta in deltas]
         chunks.append({**head, "choices": [_choice({}, "stop")]})
