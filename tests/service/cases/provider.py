@@ -86,6 +86,7 @@ CONDITIONS: Mapping[str, Callable[[Json], bool]] = {
     "long_tool_name": lambda body: any(len(function["name"]) > 64 for function in _functions(body)),
     "many_stops": lambda body: isinstance(body.get("stop"), list) and len(body["stop"]) > 4,
     "max_tokens": lambda body: "max_tokens" in body,
+    "no_calls": lambda body: not _calls(body),
     "pdf_as_file": _has_pdf,
     "schema_without_properties": _has_schema_without_properties,
     "stream_options": lambda body: "stream_options" in body,
