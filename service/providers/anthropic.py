@@ -66,7 +66,7 @@ class AnthropicClient:
         """The answer to the client's request with this body."""
         native = replace(native, body=body)
         post = self._post(arm, native, stream=False, timeout_s=timeout_s)
-        message = await self._http.answer(post)
+        message = parsed(await self._http.answer(post))
         if not isinstance(message, dict) or not isinstance(message.get("content"), list):
             raise self._http.refusal(post, message)
         usage = settled(usage_from(message.get("usage")), native.body, text_bytes(message["content"]))

@@ -19,9 +19,8 @@ from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import failure_in
-from service.providers.streams import EventReader
+from service.providers.streams import MAX_ANSWER_BYTES, BodyReader
 
-MAX_ANSWER_BYTES = 32 * 2**20
 CONNECT_TIMEOUT_S = 10.0
 PROXY_LOGIN_REQUIRED = 407
 DRAIN_S = 0.25  # longest wait for the end of a response after its last event
@@ -56,13 +55,13 @@ class HttpClient:
         self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
 
-    async def answer(self, post: Post) -> object:
-        """The JSON value of the answer; None if the answer is not JSON."""
+    async def answer(self, post: Post) -> bytes:
+        """The body of the answer."""
         with _translated(post):
             async with asyncio.timeout(post.timeout_s):
                 response = await self._send(post)
                 async with response:
-                    return parsed(await _read(response, post.arm))
+                    return await _read(response, post.arm)
 
     async def events(self, post: Post) -> AsyncGenerator[bytes, None]:
         """The data of each server-sent event; `timeout_s` limits each wait for the next event.
@@ -73,7 +72,7 @@ class HttpClient:
             async with asyncio.timeout(post.timeout_s):
                 response = await self._send(post)
         try:
-            events = _Document(response, post.arm) if _is_json(response) else _Events(response)
+            events = _Events(response)
             while True:
                 with _translated(post):
                     async with asyncio.timeout(post.timeout_s):
@@ -144,27 +143,12 @@ async def drain(events: AsyncGenerator[bytes, None]) -> None:
                 pass
 
 
-def _is_json(response: aiohttp.ClientResponse) -> bool:
-    return response.content_type == "application/json"
-
-
-class _Document:
-    """A response that is a single event."""
-
-    def __init__(self, response: aiohttp.ClientResponse, arm: Arm) -> None:
-        self._response = response
-        self._arm = arm
-
-    async def next(self) -> bytes | None:
-        return await _read(self._response, self._arm) or None
-
-
 class _Events:
     """The data of a response's events, one at a time."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._content = response.content
-        self._reader = EventReader()
+        self._reader = BodyReader()
         self._ready: deque[bytes] = deque()
 
     async def next(self) -> bytes | None:

@@ -16,7 +16,7 @@ from service.providers.http import HttpClient, Post, drain
 from service.providers.keys import api_key
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.stream import StreamNormaliser
-from service.providers.normaliser.whole import normalised
+from service.providers.normaliser.whole import read
 from service.providers.openai_repairs import REPAIRS
 from service.providers.openai_request import ENDPOINT, base_url, upstream_body
 from service.providers.repairs import Repairs
@@ -48,7 +48,7 @@ class OpenAICompatibleClient:
 
     async def _answer(self, arm: Arm, request: Json, timeout_s: float) -> Answer:
         post = self._post(arm, request, timeout_s)
-        return normalised(self._asked(post), await self._http.answer(post))
+        return read(self._asked(post), await self._http.answer(post))
 
     async def _answer_in_chunks(
         self, arm: Arm, timeout_s: float, request: Json

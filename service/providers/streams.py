@@ -1,4 +1,4 @@
-"""Reads the server-sent events of a streamed answer."""
+"""Reads the body of an answer: server-sent events, or one JSON document; the body itself says which."""
 
 from __future__ import annotations
 
@@ -6,7 +6,57 @@ from codecs import BOM_UTF8
 
 from service.errors import ProviderBroken
 
+MAX_ANSWER_BYTES = 32 * 2**20
 MAX_EVENT_BYTES = 8 * 2**20
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")  # that a line of events begins with
+
+
+class BodyReader:
+    """Splits the bytes of an answer into the data of its events; a JSON document counts as one event.
+
+    Servers and proxies send either under the content type of the other.
+    """
+
+    def __init__(self) -> None:
+        self._start = b""  # until its first character tells what the body is
+        self._document: bytearray | None = None
+        self._events: EventReader | None = None
+
+    def feed(self, block: bytes) -> list[bytes]:
+        """The data of the events that `block` completes; an empty block ends the body."""
+        if self._events is not None:
+            return self._events.feed(block)
+        if self._document is None:
+            self._start += block
+            start = without_mark(self._start)
+            if block and (not start or BOM_UTF8.startswith(start)):
+                return []
+            if start.startswith((b"{", b"[")):
+                self._document = bytearray(self._start)
+            else:
+                self._events = EventReader()
+                return [*self._events.feed(self._start), *(self._events.feed(b"") if not block else ())]
+        else:
+            self._document += block
+        if len(self._document) > MAX_ANSWER_BYTES:
+            raise ProviderBroken(f"an answer has more than {MAX_ANSWER_BYTES} bytes")
+        if block:
+            return []
+        self._events = EventReader()  # nothing comes any more
+        return [bytes(self._document)]
+
+
+def events_in(body: bytes) -> list[bytes] | None:
+    """The data of the events in a whole body; None if it has none."""
+    if not without_mark(body).startswith(_FIELDS):
+        return None
+    reader = EventReader()
+    return [*reader.feed(body), *reader.feed(b"")]
+
+
+def without_mark(body: bytes) -> bytes:
+    """The bytes without a byte order mark and white space at the beginning."""
+    return body.lstrip().removeprefix(BOM_UTF8).lstrip()
 
 
 class EventReader:
@@ -49,10 +99,15 @@ class EventReader:
         return lines
 
     def _add(self, line: bytes) -> bytes | None:
-        """Add a line to the event and return its data if the line closes it. Only `data:` lines count."""
+        """Add a line to the event and return its data if the line closes it.
+
+        Only `data:` lines count, and lines that are JSON without it.
+        """
         if not line:
             data, self._data = bytes(self._data[:-1]), bytearray()
             return data or None
+        if line.startswith(b"{") and not self._data:
+            return line
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data += value.removeprefix(b" ") + b"\n"

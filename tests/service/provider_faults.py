@@ -7,6 +7,7 @@ from typing import Literal
 
 from aiohttp import web
 
+from service.domain.basics import Json
 from tests.service.providers.scripted import (
     Script,
     answers,
@@ -25,6 +26,18 @@ Moment = Literal["whole", "before", "after"]
 ROLE = event(chunk_body(""))
 HALF = event(chunk_body("Half an"))
 HTML = b"<html><body>Welcome to the proxy</body></html>"
+
+
+NAMELESS = {"index": 0, "id": "call_1", "function": {"arguments": '{"a": 1}'}}
+NAMELESS_CHOICE = {"index": 0, "delta": {"tool_calls": [NAMELESS]}, "finish_reason": "tool_calls"}
+
+
+def finished(reason: str, **message: object) -> Json:
+    """A whole answer with this finish reason."""
+    answer = completion("")
+    answer["choices"][0] |= {"finish_reason": reason}
+    answer["choices"][0]["message"] |= message
+    return answer
 
 
 def begins(body: bytes, content_type: str, then: Script) -> Script:
@@ -105,6 +118,27 @@ FAULTS = (
     Fault("HTML with status 200", raw(HTML, "text/html"), raw(HTML, "text/html"), None, "ProviderBroken"),
     Fault("empty body", answers(b""), streams(), None, "ProviderBroken"),
     Fault(
+        "end marker without an answer",
+        answers(b"data: [DONE]\n\n"),
+        streams(ROLE, b"data: [DONE]\n\n"),
+        None,
+        "ProviderBroken",
+    ),
+    Fault(
+        "finish reason that says the answer broke off",
+        answers(finished("abort")),
+        streams(ROLE, event(chunk_body(finish_reason="abort"))),
+        streams(HALF, event(chunk_body(finish_reason="abort"))),
+        "ProviderBroken",
+    ),
+    Fault(
+        "tool call without a name",
+        answers(finished("tool_calls", tool_calls=[NAMELESS])),
+        streams(ROLE, event(chunk_body() | {"choices": [NAMELESS_CHOICE]})),
+        streams(HALF, event(chunk_body() | {"choices": [NAMELESS_CHOICE]})),
+        "ProviderBroken",
+    ),
+    Fault(
         "connection lost in the middle of a chunk",
         plainly(b'{"choices": [{"mess', drop),
         streams(ROLE, HALF[:20], then=drop),
@@ -118,7 +152,13 @@ FAULTS = (
         streams(HALF, then=drop),
         "ProviderBroken",
     ),
-    Fault("end without a finish reason", None, streams(ROLE), streams(HALF), "ProviderBroken"),
+    Fault(
+        "end without a finish reason or an end marker",
+        answers(HALF),
+        streams(ROLE),
+        streams(HALF),
+        "ProviderBroken",
+    ),
     Fault(
         "error in place of an answer or event",
         answers({"error": {"message": "overloaded", "code": 503}}),

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from service.domain.answer import Answer
+from collections.abc import Iterator
+
+from service.domain.answer import Answer, Chunk
 from service.domain.basics import Json
 from service.domain.usage import settled, shown, text_bytes
 from service.domain.usage_report import report_in, usage_from
 from service.errors import ProviderBroken
+from service.providers.http import parsed
 from service.providers.normaliser.asked import Asked
+from service.providers.normaliser.assembly import assembled
+from service.providers.normaliser.characters import without_halves
 from service.providers.normaliser.content import said, tidied
 from service.providers.normaliser.envelope import Frame, choices_in, states_error
 from service.providers.normaliser.finish import finish_reason, with_calls
+from service.providers.normaliser.json_values import lenient_values
+from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.tool_calls import function_call, whole_calls, whole_number
+from service.providers.streams import events_in
+
+
+def read(asked: Asked, body: bytes) -> Answer:
+    """The answer for the body that a provider sent: JSON, or a stream in place of it.
+
+    Raises:
+        ProviderError: the body is an error, or no answer of a model.
+    """
+    if (value := parsed(body)) is not None:
+        return normalised(asked, value)
+    events = events_in(body)
+    values = lenient_values(body) if events is None else []
+    if events is not None or len(values) > 1:
+        return assembled(_chunks(asked, events or [body]))
+    return normalised(asked, without_halves(values[0]) if values else body)
+
+
+def _chunks(asked: Asked, events: list[bytes]) -> Iterator[Chunk]:
+    normaliser = StreamNormaliser(asked)
+    for data in events:
+        if not normaliser.is_done:
+            yield from normaliser.event(data)
+    yield from normaliser.end()
 
 
 def normalised(asked: Asked, raw: object) -> Answer:
