@@ -25,6 +25,7 @@ from service.settings.settings import Settings
 
 EXPOSED_HEADERS = (
     "X-Request-ID",
+    "X-Router-Reused-Request-Id",
     "X-Router-Model",
     "X-Router-Decision",
     "X-Router-Decision-Id",

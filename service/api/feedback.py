@@ -72,7 +72,7 @@ class _ScoreFields(BaseModel):
 class FeedbackRequest(_ScoreFields):
     """Feedback on one answer."""
 
-    request_id: str = Field(description="the X-Request-ID of the request")
+    request_id: str = Field(description="the X-Request-ID of the answer")
 
     @field_validator("request_id")
     @classmethod

@@ -60,8 +60,8 @@ async def messages(
     )
     writer = Writer(
         partial(_message, query=query),
-        partial(_events, query=query),
-        partial(_failure, query=query),
+        partial(_events, request=request, query=query),
+        partial(_failure, request=request),
         anthropic_events.PING,
     )
     return await respond(request, parts, query, writer)
@@ -110,7 +110,7 @@ def _message(completed: Completed, query: Query) -> Json:
     return anthropic_answers.explained(message, completed.head.explanation)
 
 
-async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, None]:
+async def _events(streaming: Streaming, request: Request, query: Query) -> AsyncGenerator[bytes, None]:
     """The events of one message: as the model sent them, or written from an OpenAI stream."""
     explanation = streaming.head.explanation
     writer = anthropic_events.MessageEvents(query.n_prompt_tokens, explanation, _form(query))
@@ -125,10 +125,10 @@ async def _events(streaming: Streaming, query: Query) -> AsyncGenerator[bytes, N
         if not is_native:
             yield writer.end()
     except ProviderError as error:
-        yield _failure(error, query)
+        yield _failure(error, request)
     finally:
         await streaming.chunks.aclose()
 
 
-def _failure(error: RouterError, query: Query) -> bytes:
-    return anthropic_events.error_event(errors.problem(error), query.request_id)
+def _failure(error: RouterError, request: Request) -> bytes:
+    return anthropic_events.error_event(errors.problem(error), request.state.request_id)

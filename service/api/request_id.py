@@ -30,6 +30,8 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 request_id = state["request_id"].encode()
                 named = [(b"x-request-id", request_id), (b"request-id", request_id)]  # OpenAI's, Anthropic's
+                if reused := state.get("reused_request_id"):
+                    named.append((b"x-router-reused-request-id", reused.encode()))
                 message["headers"] = [*message["headers"], *named]
             await send(message)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -37,11 +38,18 @@ class Writer:
 async def respond(request: Request, parts: Parts, query: Query, writer: Writer) -> Response:
     """Answer a query over HTTP; cancel the work as soon as the client disconnects."""
     query = await parts.tokens.counted(query, parts.catalog.arms)
+    query = query.observed(partial(_rename, request))
     if query.stream:
         pending_stream = asyncio.create_task(parts.completion.stream(query))
         return await _streamed(request, pending_stream, writer, parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
     return JsonAnswer(writer.whole(completed), headers=headers(completed.head))
+
+
+def _rename(request: Request, request_id: str) -> None:
+    """Give the response, be it an answer or an error, the id of the decision, by which feedback names it."""
+    request.state.reused_request_id = request.state.request_id
+    request.state.request_id = request_id
 
 
 async def _streamed(

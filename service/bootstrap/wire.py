@@ -127,6 +127,7 @@ def wire(
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
+        allows_reused_request_ids=settings.reused_request_id == "new",
         lookahead_s=settings.escalation_hold_s if settings.escalation else 0.0,
     )
     return Parts(

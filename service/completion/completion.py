@@ -90,6 +90,7 @@ class Completion:
     clock: Clock
     store_texts: bool
     cache: AnswerCache | None
+    allows_reused_request_ids: bool  # another body under a used id is decided under an id of its own
     lookahead_s: float  # how long a stream is read ahead after its first content, to judge it
 
     async def complete(self, query: Query) -> Completed:
@@ -100,7 +101,7 @@ class Completion:
             ProviderRejected: the provider rejected the client's request.
             AllArmsFailed: no arm gave an answer.
         """
-        logged = await deduplication.find(self.journal, query)
+        query, logged = await self._identified(query)
         if (cached := self._cached_answer(query, logged)) is not None:
             return Completed(await self._answer_from_cache(query, logged, cached), cached.body)
         run, call, answer = await self._answer(query, logged, self._complete)
@@ -113,13 +114,18 @@ class Completion:
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query chunk by chunk; returns at the first content. Raises as `complete` does."""
-        logged = await deduplication.find(self.journal, query)
+        query, logged = await self._identified(query)
         if (cached := self._cached_answer(query, logged)) is not None:
             return Streaming(await self._answer_from_cache(query, logged, cached), as_chunks(cached.body))
         run, call, stream = await self._answer(query, logged, self._open)
         chunks = self._relay(run, call, stream)
         await anext(chunks)  # starts the generator: closing one that has not started would not end the call
         return Streaming(self._head(run), chunks)
+
+    async def _identified(self, query: Query) -> tuple[Query, LoggedDecision | None]:
+        return await deduplication.identified(
+            self.journal, query, allows_reuse=self.allows_reused_request_ids
+        )
 
     async def _answer(
         self, query: Query, logged: LoggedDecision | None, ask: Ask[T]
@@ -131,8 +137,8 @@ class Completion:
             try:
                 call, answered = await self.fallback.call_until_answered(run, budget, ask)
             except AnsweredElsewhere:
-                first = await deduplication.first_decision(self.journal, query)
-                second, run = run, await self._begin(query, first)
+                first = await deduplication.first_decision(self.journal, run.query)
+                second, run = run, await self._begin(run.query, first)
                 run.adopt(second)
                 call, answered = await self.fallback.call_until_answered(run, budget, ask)
         except RouterError:
@@ -159,7 +165,7 @@ class Completion:
             await self._committed(run)
         except AnsweredElsewhere:
             # Raises RequestConflict unless it is the same request at the same time.
-            run.decision_id = (await deduplication.first_decision(self.journal, query)).decision_id
+            run.decision_id = (await deduplication.first_decision(self.journal, run.query)).decision_id
             return self._head(run)
         outcome = outcome_of_cached_answer(run, cached.body, self.clock(), store_texts=self.store_texts)
         await self._finish(self._log(run, outcome))
@@ -190,7 +196,11 @@ class Completion:
             run.position = logged.n_attempts
             return run
         run = RequestRun.of(decision)
-        run.logging = asyncio.create_task(self.journal.log_decision(decision))
+        run.logging = asyncio.create_task(
+            deduplication.log_decision(
+                self.journal, run, decision, allows_reuse=self.allows_reused_request_ids
+            )
+        )
         return run
 
     # --- calling

@@ -2,16 +2,20 @@
 
 A retry finds the logged decision. If two requests with one id run at the same time, the decision that is
 committed first counts, and the calls of both requests are logged under it.
+
+Another body under the id is decided under an id of its own, which is made from the id and the body, or is a
+conflict (REUSED_REQUEST_ID).
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
 from service.completion.request_run import RequestRun
-from service.domain.decision import LoggedDecision
+from service.domain.decision import Decision, LoggedDecision
 from service.domain.ports import Journal
 from service.domain.query import Query
 from service.errors import RequestConflict, StoreUnavailable
@@ -43,6 +47,50 @@ async def find(journal: Journal, query: Query) -> LoggedDecision | None:
             param="X-Request-ID",
         )
     return logged
+
+
+async def identified(
+    journal: Journal, query: Query, *, allows_reuse: bool
+) -> tuple[Query, LoggedDecision | None]:
+    """The query under the id that belongs to its body, and the decision of an earlier request with both.
+
+    Args:
+        allows_reuse: whether a query whose id belongs to another body gets an id of its own.
+
+    Raises:
+        RequestConflict: the id was used with another body.
+    """
+    try:
+        return query, await find(journal, query)
+    except RequestConflict:
+        if not allows_reuse:
+            raise
+    own = _under_own_id(query)
+    return own, await find(journal, own)
+
+
+def _under_own_id(query: Query) -> Query:
+    own = query.under_own_id()
+    log.info("request_id_reused", given_request_id=query.request_id, request_id=own.request_id)
+    return own
+
+
+async def log_decision(journal: Journal, run: RequestRun, decision: Decision, *, allows_reuse: bool) -> None:
+    """Log the decision of a run; if its id was given to another body meanwhile, under an id of its own.
+
+    Raises:
+        RequestConflict: another decision was committed first under the id.
+        StoreUnavailable: it cannot be logged.
+    """
+    try:
+        await journal.log_decision(decision)
+    except RequestConflict:
+        if not allows_reuse:
+            raise
+        run.query, logged = await identified(journal, run.query, allows_reuse=True)
+        if logged is not None or run.query.request_id == decision.query.request_id:
+            raise
+        await journal.log_decision(replace(decision, query=run.query))
 
 
 async def first_decision(journal: Journal, query: Query) -> LoggedDecision:

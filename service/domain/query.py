@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
 from bandit.knobs import Knobs
 from service.domain.basics import Json
+
+OWN_ID_PREFIX = 95  # characters of the given id at the start of a query's own one, which has at most 128
+
+
+def _ignore(request_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,22 @@ class Query:
     turn: Turn = Turn()
     # Counted tokens of the prompt, by tokenizer.
     counts: Mapping[str, int] = field(default_factory=dict)
+    # Not part of the value, and not spooled: orjson leaves out names that begin with an underscore.
+    _on_new_id: Callable[[str], None] = field(default=_ignore, compare=False, repr=False)
+
+    def observed(self, on_new_id: Callable[[str], None]) -> Query:
+        """The query, which calls this with every id that it gets in place of the given one."""
+        return replace(self, _on_new_id=on_new_id)
+
+    def under_own_id(self) -> Query:
+        """The query under an id that belongs to its body, in place of a given id that belongs to another.
+
+        The id is the same in every replica and for every retry.
+        """
+        digest = hashlib.sha256(self.request_id.encode() + b"\0" + self.body_digest).hexdigest()
+        own = replace(self, request_id=f"{self.request_id[:OWN_ID_PREFIX]}-{digest[:32]}")
+        self._on_new_id(own.request_id)
+        return own
 
     @property
     def n_messages(self) -> int:

@@ -42,6 +42,10 @@ class Settings(FrozenSettings):
     cors_origins: tuple[str, ...] = Field(
         (), description="comma-separated list of browser origins that may call the router"
     )
+    reused_request_id: Literal["new", "reject"] = Field(
+        "new",
+        description="an X-Request-ID that was used with another body: decide under a new id, or reject it",
+    )
     max_body_bytes: int = Field(
         20_000_000, ge=1_000, le=1_000_000_000, description="largest request body, bytes"
     )

@@ -232,8 +232,11 @@ class SpoolingJournal:
             await self._journal.log_decision(entry)
         except RequestConflict:
             first = await self._journal.find(entry.query.tenant, entry.query.request_id)
-            if first is None or first.body_digest != entry.query.body_digest:
+            if first is None:
                 raise
+            if first.body_digest != entry.query.body_digest:  # another replica used the id during the outage
+                await self._journal.log_decision(replace(entry, query=entry.query.under_own_id()))
+                return
             # A retry of a request logged before the outage: its calls belong to the earlier decision.
             self._first_decisions[entry.decision_id] = first
 

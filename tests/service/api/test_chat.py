@@ -173,27 +173,6 @@ async def test_a_retry_is_a_further_attempt_of_the_same_decision_on_the_same_arm
     assert world.store.sums["default"][record["model"]].n_outcomes == 1
 
 
-async def test_a_retry_with_stream_changed_needs_another_request_id(world: World) -> None:
-    await world.ask("Hi", request_id="r-1")
-
-    response = await world.ask("Hi", request_id="r-1", stream=True)
-
-    assert response.status_code == 409
-
-
-async def test_another_body_under_a_known_request_id_is_a_conflict(world: World) -> None:
-    await world.ask("Hi", request_id="r-1")
-
-    response = await world.ask("Something else", request_id="r-1")
-
-    assert response.status_code == 409
-    error = error_of(response)
-    assert error["code"] == "request_id_conflict"
-    assert error["param"] == "X-Request-ID"
-    assert "'r-1' was used before with another body" in error["message"]
-    assert len(world.model_client.calls) == 1
-
-
 async def test_a_retry_falls_back_when_its_arm_fails(world: World) -> None:
     first = await world.ask("Hi", request_id="r-1")
     world.model_client.will(first.headers["X-Router-Model"], Reply(error=BROKEN))

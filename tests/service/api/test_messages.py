@@ -111,11 +111,9 @@ async def test_options_are_read_from_the_body_and_from_headers(world: World) -> 
 async def test_a_retry_is_another_attempt_of_the_same_decision(world: World) -> None:
     first = await ask(world, headers={"X-Request-ID": "r-1"})
     second = await ask(world, headers={"X-Request-ID": "r-1"})
-    other = await ask(world, headers={"X-Request-ID": "r-1"}, max_tokens=51)
 
     assert first.headers["X-Router-Model"] == second.headers["X-Router-Model"]
     assert len((await world.record("r-1"))["attempts"]) == 2
-    assert (other.status_code, error_of(other)["type"]) == (409, "conflict_error")
 
 
 async def test_the_cache_answers_the_same_message_again_and_no_other(tmp_path: Path) -> None:

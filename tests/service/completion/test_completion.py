@@ -154,7 +154,8 @@ async def test_two_streams_with_the_same_id_leave_no_call_behind(
 async def test_of_two_different_requests_with_the_same_id_one_is_a_conflict(
     world: World, slow: Completion, gated: GatedJournal
 ) -> None:
-    asking = [asyncio.create_task(slow.complete(query(seed=seed))) for seed in (1, 2)]
+    strict = replace(slow, allows_reused_request_ids=False)
+    asking = [asyncio.create_task(strict.complete(query(seed=seed))) for seed in (1, 2)]
     await gated.deciding.wait()
     gated.decisions.set()
 
@@ -162,6 +163,27 @@ async def test_of_two_different_requests_with_the_same_id_one_is_a_conflict(
 
     assert [type(result) for result in results].count(RequestConflict) == 1
     assert len(world.store.decisions) == len(world.store.outcomes) == 1
+
+
+async def test_of_different_requests_with_the_same_id_at_the_same_time_each_has_its_own_decision(
+    world: World, slow: Completion, gated: GatedJournal
+) -> None:
+    renamed: list[str] = []
+    queries = [query(seed=seed).observed(renamed.append) for seed in (1, 1, 2, 2, 3)]
+    asking = [asyncio.create_task(slow.complete(one)) for one in queries]
+    await gated.deciding.wait()
+    gated.decisions.set()
+
+    results = await asyncio.gather(*asking)
+
+    by_body = [result.head.decision_id for result in results]
+    assert by_body[0] == by_body[1] != by_body[2] == by_body[3] != by_body[4]
+    ids = {decision.query.request_id for decision in world.store.decisions.values()}
+    assert len(ids) == len(world.store.decisions) == len(world.store.outcomes) == 3
+    assert set(renamed) < ids
+    assert [result.head.request_id for result in results] == [
+        world.store.decisions[decision_id].query.request_id for decision_id in by_body
+    ]
 
 
 async def test_two_requests_with_the_same_id_may_both_be_answered_from_the_cache(
@@ -704,7 +726,7 @@ async def test_the_purse_pays_for_the_calls_of_a_request_whose_id_was_taken(
 ) -> None:
     gated = GatedJournal(thrifty.store)
     gated.outcomes.set()
-    slow = replace(thrifty.parts.completion, journal=gated)
+    slow = replace(thrifty.parts.completion, journal=gated, allows_reused_request_ids=False)
     second = asyncio.create_task(slow.complete(query(seed=1)))
     await gated.deciding.wait()
     await thrifty.parts.completion.complete(query(seed=seed))

@@ -223,13 +223,33 @@ async def test_an_entry_that_cannot_be_written_is_rejected_and_does_not_block_th
         await journal.log_decision(a_decision("r1"))
         await journal.log_decision(a_decision("r2"))
         store.is_down = False
+        own_id = a_decision("r1").query.under_own_id().request_id
+        for taken in ("r1", own_id):
+            await FakeJournal(store).log_decision(a_decision(taken, text="Another question"))
+
+        await journal.drain()
+
+        assert {d.query.request_id for d in store.decisions.values()} == {"r1", own_id, "r2"}
+        assert not journal.is_degraded
+    assert len((tmp_path / "rejected").read_bytes().splitlines()) == 1
+
+
+async def test_a_decision_whose_id_another_replica_used_meanwhile_is_kept_under_an_id_of_its_own(
+    store: FakeStore, tmp_path: Path
+) -> None:
+    decision = a_decision("r1")
+    async with spooling(store, tmp_path) as journal:
+        store.is_down = True
+        await journal.log_decision(decision)
+        store.is_down = False
         await FakeJournal(store).log_decision(a_decision("r1", text="Another question"))
 
         await journal.drain()
 
-        assert {d.query.request_id for d in store.decisions.values()} == {"r1", "r2"}
-        assert not journal.is_degraded
-    assert len((tmp_path / "rejected").read_bytes().splitlines()) == 1
+    kept = store.decisions[decision.decision_id]
+    assert kept.query.request_id == decision.query.under_own_id().request_id
+    assert len(store.decisions) == 2
+    assert not (tmp_path / "rejected").exists()
 
 
 async def test_a_retry_answered_during_an_outage_joins_the_earlier_decision(
