@@ -20,6 +20,7 @@ from service.providers.message_forms import (
 )
 from service.providers.openai_request import with_effort
 from service.providers.repairs import Repair
+from service.providers.stop_sequences import with_four_stops
 from service.providers.thinking_repairs import THINKING_OFF
 from service.providers.tool_ids import with_ids_of_functions, with_nine_letters
 from service.providers.tool_names import with_short_names
@@ -70,6 +71,10 @@ _ID_OF_FUNCTION = r"\bids?\b.{0,200}functions\.|functions\..{0,200}\bids?\b"
 _ID_OF_NINE = r"length of 9\b|\b9 (?:characters|letters)"
 _SYSTEM_LATER = r"system message.{0,80}(?:begin|first|start)|(?:first|only).{0,40}system message"
 _STRICT = r"\bstrict\b|required.{0,80}every key|additionalproperties.{0,80}(?:false|supplied)"
+_STOPS = (
+    r"\bstop.{0,200}(?:long|most|maximum|limit|\b4\b|up to|few)"
+    r"|(?:more than|at most|too many|maximum|up to).{0,80}\bstop"
+)
 _THINKING_BUDGET = r"budget_tokens|thinking budget"
 
 
@@ -91,6 +96,7 @@ REPAIRS = (
     Repair(_refused("cache_control"), without_cache_marks),
     Repair(_SYSTEM_LATER, system_first),
     Repair(_STRICT, not_strict),
+    Repair(_STOPS, with_four_stops),
     THINKING_OFF,
     Repair(_THINKING_BUDGET, partial(without, "reasoning_effort"), is_remembered=False),
     *(Repair(_refused(name), partial(without, name)) for name in _BOOKKEEPING),

@@ -10,13 +10,13 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.errors import ProviderRejected
-from service.providers.tool_names import own_names, with_own_names
+from service.providers.restored import Restored
 
 MAX_REPAIRS = 4  # of one request: a server names one fault at a time
 _MAX_CHARS = 1500  # of a refusal that is compared
@@ -67,26 +67,27 @@ class Repairs:
                     raise
             else:
                 self._worked(arm, fitting)
-                names = own_names(asked=body, sent=fitting.body)
-                return replace(answer, body=with_own_names(answer.body, names)) if names else answer
+                return Restored(body, fitting.body).answer(answer)
 
     async def stream(
         self, arm: Arm, body: Json, call: Callable[[Json], AsyncGenerator[Chunk, None]]
     ) -> AsyncGenerator[Chunk, None]:
         """The chunks of `call`; after the first one nothing is repaired."""
-        fitting, has_begun = self._begin(arm, body), False
-        names: dict[str, str] = {}
+        fitting, restored = self._begin(arm, body), None
         while True:
             try:
                 async with aclosing(call(fitting.body)) as chunks:
-                    async for chunk in chunks:
-                        if not has_begun:
-                            has_begun, names = True, own_names(asked=body, sent=fitting.body)
+                    async for raw in chunks:
+                        if restored is None:
+                            restored = Restored(body, fitting.body)
                             self._worked(arm, fitting)
-                        yield replace(chunk, body=with_own_names(chunk.body, names)) if names else chunk
+                        for chunk in restored.chunks(raw):
+                            yield chunk
+                        if restored.is_done:
+                            return
                 return
             except ProviderRejected as refusal:
-                if has_begun or not fitting.repair(refusal):
+                if restored is not None or not fitting.repair(refusal):
                     raise
 
     def _begin(self, arm: Arm, body: Json) -> _Fitting:

@@ -350,6 +350,7 @@ async def test_any_id_of_a_model_comes_back_to_it(tmp_path: Path, call_id: str, 
                 }
             },
         ),
+        ("many_stops", "Invalid 'stop': array too long. Maximum length 4.", {"stop": list("12345")}),
         ("field:user", "property 'user' is unsupported", {"user": "u"}),
         ("stream_options", "stream_options: Extra inputs are not permitted", {}),
     ],
@@ -381,3 +382,19 @@ async def test_a_form_that_stays_refused_is_the_clients_error(tmp_path: Path, pa
         assert "unknown role developer" in answered.error["message"]
         assert len(stage.asked()) == (2 if "chat" in path else 1)
         assert not stage.is_blamed()
+
+
+async def test_a_client_of_anthropic_may_have_more_stop_sequences_than_the_server_takes(
+    tmp_path: Path,
+) -> None:
+    body = messages(ASK, stop_sequences=["1", "2", "3", "4", " And"])
+    refusal = {
+        "when": "many_stops",
+        "status": 400,
+        "json": {"error": {"message": "stop: at most 4 sequences"}},
+    }
+    answer = {"json": completion({"content": "Sunny. And warm."})}
+    async with staged(case("/v1/messages", body, refusal, answer), tmp_path) as stage:
+        answered = await stage.ask()
+
+        assert (answered.spoken, answered.stop) == ("Sunny.", ("stop_sequence", " And"))
