@@ -131,7 +131,23 @@ class ProviderError(RouterError):
 
 
 class ProviderTimeout(ProviderError):
-    """The model sent no answer, or no further part of it, in time."""
+    """The model sent no answer, or no further part of it, in time.
+
+    Args:
+        has_begun: whether the request had reached the model, whose provider then bills what it has read and
+            written.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        has_begun: bool = False,
+    ) -> None:
+        super().__init__(message, status=status, retry_after_s=retry_after_s)
+        self.has_begun = has_begun
 
 
 class ProviderCutShort(ProviderTimeout):

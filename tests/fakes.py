@@ -54,6 +54,10 @@ class FixedClock:
     def advance(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep on this clock, which takes no time."""
+        self.advance(seconds)
+
 
 class FakeTokenizers:
     """Counts words as tokens; only the tokenizers in `at_hand` are available."""

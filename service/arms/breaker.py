@@ -112,6 +112,11 @@ class Breaker:
         state = self._state(arm)
         return _CAUSE_OF.get(state.reason, ProviderError) if self._remaining_s(state) > 0 else ProviderError
 
+    def asks_to_wait(self, arm: Arm) -> bool:
+        """Whether the arm cools down because its provider asked to wait."""
+        state = self._state(arm)
+        return state.reason == "rate_limited" and self._remaining_s(state) > 0
+
     def reopens_in_s(self, arm: Arm) -> float:
         """How much longer the arm cools down, seconds; an estimate during a trial."""
         state = self._state(arm)
@@ -138,8 +143,14 @@ class Breaker:
         if state.reason != "rate_limited":
             state.until = _LONG_AGO
 
-    def failed(self, arm: Arm, error: ProviderError, *, is_trial: bool = False) -> None:
-        """Record that the call ended with this error."""
+    def failed(
+        self, arm: Arm, error: ProviderError, *, is_trial: bool = False, is_retry: bool = False
+    ) -> None:
+        """Record that the call ended with this error.
+
+        Args:
+            is_retry: an earlier call of the same request failed too; together they count as one failure.
+        """
         state = self._state(arm)
         if isinstance(error, ProviderRejected):  # the client's fault
             state.counts["rejected"] += 1
@@ -152,8 +163,10 @@ class Breaker:
             self._cool_down(state, "out_of_credit", self._long_rest_s, is_trial=is_trial)
         elif isinstance(error, ProviderRateLimited):
             state.counts["rate_limited"] += 1
-            state.n_limits += 1
+            state.n_limits += not is_retry
             self._cool_down(state, "rate_limited", self._wait_s(state, error), is_trial=is_trial)
+        elif is_retry:
+            state.counts["failed"] += 1
         else:
             self._count_failure(state, is_trial=is_trial)
 

@@ -134,20 +134,17 @@ class Catalog:
             UnknownModel: the client names an arm that does not exist.
             ContextTooLong: the prompt is longer than the window of every requested arm.
             NoEligibleArm: no arm is left; the message says why for each.
-            AllArmsFailed: every arm that could answer is cooling down.
+            AllArmsFailed: every arm that could answer is cooling down. An arm that alone could answer is
+                refused only while its provider asks to wait.
         """
-        requested = query.requested_model
-        arms = [*self.arms, *self.aside] if requested is None else [self.find(requested)]
-        demands = self._demands(query)
-        reasons = {
-            arm.arm_id: self._state_against(arm, requested is not None or arm.arm_id == loop_arm_id)
-            or _reason_against(arm, demands)
-            for arm in arms
-        }
+        arms = self._asked_for(query)
+        reasons = self._reasons(arms, query, loop_arm_id)
         rejected = [Rejection(arm_id, reason) for arm_id, reason in reasons.items() if reason is not None]
         able = [arm for arm in arms if reasons[arm.arm_id] is None]
         if not able:
             raise _none_eligible(arms, rejected, query)
+        if len(able) == 1 and not self.breaker.asks_to_wait(able[0]):
+            return able, rejected  # nothing else could answer: to call it is better than to refuse
         cooling_down = [
             Rejection(arm.arm_id, why)
             for arm in able
@@ -157,6 +154,24 @@ class Catalog:
             raise self._all_cooling_down(able, cooling_down)
         unavailable = {rejection.arm_id for rejection in cooling_down}
         return [arm for arm in able if arm.arm_id not in unavailable], [*rejected, *cooling_down]
+
+    def has_no_alternative(self, query: Query) -> bool:
+        """Whether only one arm could answer, whether or not it is cooling down."""
+        reasons = self._reasons(self._asked_for(query), query, None)
+        return sum(reason is None for reason in reasons.values()) <= 1
+
+    def _asked_for(self, query: Query) -> list[Arm]:
+        requested = query.requested_model
+        return [*self.arms, *self.aside] if requested is None else [self.find(requested)]
+
+    def _reasons(self, arms: Sequence[Arm], query: Query, loop_arm_id: str | None) -> dict[str, str | None]:
+        """Why each arm may not answer, cooling down aside; None: it may."""
+        is_named, demands = query.requested_model is not None, self._demands(query)
+        return {
+            arm.arm_id: self._state_against(arm, is_named or arm.arm_id == loop_arm_id)
+            or _reason_against(arm, demands)
+            for arm in arms
+        }
 
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 
 import numpy as np
@@ -66,6 +67,7 @@ def wire(
     background: Background,
     rng: np.random.Generator,
     clock: Clock,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Parts:
     """Connect the opened parts; start nothing and wait for nothing."""
     metrics = Metrics()
@@ -77,7 +79,16 @@ def wire(
     )
     knobs = knobs_of(settings)
     pacer = Pacer(knobs.budget_usd_per_request)
-    shadows = Shadows(catalog, model_client, shadow_log, background, rng, clock, settings.store_texts)
+    shadows = Shadows(
+        catalog,
+        model_client,
+        shadow_log,
+        background,
+        rng,
+        clock,
+        settings.request_deadline_s,
+        settings.store_texts,
+    )
 
     def observe(run: RequestRun, outcome: Outcome) -> None:
         metrics.completed(outcome, run.attempts, run.degraded)
@@ -118,6 +129,7 @@ def wire(
             settings.max_attempts,
             settings.request_deadline_s,
             Escalation(settings.escalation),
+            sleep,
         ),
         journal=journal,
         model_client=model_client,

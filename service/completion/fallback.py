@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import numpy as np
 
 from bandit.policy import draw, without
 from service.arms.catalog import Catalog, list_cost_usd
+from service.completion.backoff import wait_before_retry_s
 from service.completion.deduplication import AnsweredElsewhere
 from service.completion.escalation import Escalation
 from service.completion.model_call import ModelCall
@@ -61,6 +63,7 @@ class FallbackChain:
     Args:
         max_attempts: most calls for one request.
         deadline_s: longest time from the request to its answer, or to the first content of a stream.
+        sleep: waits before a model is called again.
     """
 
     catalog: Catalog
@@ -69,6 +72,7 @@ class FallbackChain:
     max_attempts: int
     deadline_s: float
     escalation: Escalation
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def budget(self, query: Query, logged: LoggedDecision | None) -> RequestBudget:
         """The calls and the time that the request may use from now on.
@@ -83,7 +87,7 @@ class FallbackChain:
     async def call_until_answered(
         self, run: RequestRun, budget: RequestBudget, ask: Ask[T]
     ) -> tuple[ModelCall, T]:
-        """Call the decided arm, and on failure the next one by probability.
+        """Call the decided arm, and on failure the next one by probability, or a lone arm again.
 
         A faulty answer is returned only if no better one comes. The returned call may still be
         streaming: report its end by `succeeded`, `failed` or `cancelled`.
@@ -118,7 +122,9 @@ class FallbackChain:
                 call.fault = await self.escalation.fault(call)
                 return call, answer
             except ProviderError as error:
-                next_arm = self._after_failure(run, budget, call, next_arm, error)
+                next_arm, wait_s = self._after_failure(run, budget, call, next_arm, error)
+                if wait_s > 0:
+                    await self.sleep(wait_s)
             except AnsweredElsewhere:
                 if call.answered_at is None:
                     self.cancelled(run, call)
@@ -134,30 +140,45 @@ class FallbackChain:
         arm = self._find(next_arm.arm_id)
         why = "no longer exists" if arm is None else self.catalog.reason_against(arm, run.query)
         entry = "refused" if arm is None or why is not None else self.catalog.breaker.begin(arm)
-        must_stay = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
-        if why is None and entry == "refused" and not must_stay:
+        if why is None and entry == "refused" and not self._must_stay(run, next_arm):
             why = "is cooling down"
         if arm is None or why is not None:
             run.passed_over[next_arm.arm_id] = str(why)
             return None
         call = run.call(arm, next_arm.propensity, self.clock())
-        call.timeout_s = min(arm.timeout_s, self._left_s(budget))
+        call.timeout_s = self._share_s(run, budget, arm)
+        call.gap_s = max(self.deadline_s, arm.patience_s(stream=True) or 0.0)
         call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
         return call
 
+    def _must_stay(self, run: RequestRun, next_arm: NextArm) -> bool:
+        """Whether the arm is called even while it cools down: no other arm could take its place."""
+        is_in_loop = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
+        return is_in_loop or (run.has_no_choice and self.catalog.has_no_alternative(run.query))
+
     def _after_failure(
         self, run: RequestRun, budget: RequestBudget, call: ModelCall, failed: NextArm, error: ProviderError
-    ) -> NextArm:
-        """Record the failure; returns the arm to call next, or raises if there is none."""
+    ) -> tuple[NextArm, float]:
+        """Record the failure; returns the arm to call next and the wait before, or raises without one."""
         self.failed(run, call, self._blamed(call, error))
         if self._may_strip_thinking(run, call, error, budget):
             run.stripped_thinking.add(call.arm.arm_id)
-            return failed
+            return failed, 0.0
         if isinstance(error, ProviderRejected) and not (
             error.is_limit_of_one_model and self._callable_ids(run, budget)
         ):
             raise error
-        return self._next(run, budget, error)
+        wait_s = self._wait_before_retry_s(run, budget, error)
+        return (self._next(run, budget, error), 0.0) if wait_s is None else (failed, wait_s)
+
+    def _wait_before_retry_s(
+        self, run: RequestRun, budget: RequestBudget, error: ProviderError
+    ) -> float | None:
+        """The wait before the only arm that can answer is called again; None: it is not."""
+        if not run.has_no_choice or self._is_spent(run, budget):
+            return None
+        wait_s = wait_before_retry_s(error, len(run.attempts), self.rng)
+        return wait_s if wait_s is not None and wait_s < self._left_s(budget) else None
 
     def succeeded(self, run: RequestRun, call: ModelCall) -> None:
         """Record that the answer is complete."""
@@ -169,7 +190,8 @@ class FallbackChain:
         if isinstance(error, ProviderCutShort):
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
         else:
-            self.catalog.breaker.failed(call.arm, error, is_trial=call.is_trial)
+            is_retry = any(a.arm_id == call.arm.arm_id and a.status == "failed" for a in run.attempts)
+            self.catalog.breaker.failed(call.arm, error, is_trial=call.is_trial, is_retry=is_retry)
         run.failed(call, error, self.clock())
 
     def cancelled(self, run: RequestRun, call: ModelCall) -> None:
@@ -231,6 +253,8 @@ class FallbackChain:
         if self._left_s(budget) == 0:
             reasons.append(f"the time for a request is over ({self.deadline_s:g} s)")
         arms = [arm for arm_id in run.probabilities if (arm := self._find(arm_id)) is not None]
+        if run.has_no_choice and self.catalog.has_no_alternative(run.query):  # called while it cools down too
+            arms = [arm for arm in arms if self.catalog.breaker.asks_to_wait(arm)]
         wait_s = min((self.catalog.breaker.reopens_in_s(arm) for arm in arms), default=0.0)
         message = f"no model answered: {'; '.join(reasons)}"
         return no_answer(self._causes(run), message, retry_after_s=wait_s or None)
@@ -267,10 +291,21 @@ class FallbackChain:
 
     def _blamed(self, call: ModelCall, error: ProviderError) -> ProviderError:
         """The error to record: ProviderCutShort if the deadline left the arm under half of its time."""
-        fair_s = min(call.arm.timeout_s, self.deadline_s) / 2
+        patience_s = call.arm.patience_s(stream=call.query.stream) or self.deadline_s
+        fair_s = min(patience_s, self.deadline_s / 2) / 2
         if isinstance(error, ProviderTimeout) and call.timeout_s < fair_s:
-            return ProviderCutShort(str(error))
+            return ProviderCutShort(str(error), has_begun=error.has_begun)
         return error
+
+    def _share_s(self, run: RequestRun, budget: RequestBudget, arm: Arm) -> float:
+        """The time for this call: all that is left, or half of it while another arm could still answer.
+
+        A model whose `timeout_s` is longer than that half keeps its `timeout_s`.
+        """
+        left_s = self._left_s(budget)
+        has_others = bool(self._callable_ids(run, budget) - {arm.arm_id})
+        is_last = len(run.attempts) + 1 >= budget.n_attempts
+        return left_s if is_last or not has_others else min(left_s, max(left_s / 2, arm.timeout_s or 0.0))
 
     def _may_be_called(self, run: RequestRun, arm_id: str) -> bool:
         arm = self._find(arm_id)

@@ -30,8 +30,12 @@ _REFUSAL = re.compile(
 
 
 def failed_arms(attempts: Iterable[Attempt]) -> list[str]:
-    """The arms whose calls failed by their own fault, each once."""
-    failed = [a.arm_id for a in attempts if a.status == "failed" and _is_arms_fault(a)]
+    """The arms whose calls failed by their own fault, each once, without those that then answered."""
+    attempts = list(attempts)
+    answered = {a.arm_id for a in attempts if a.status == "ok"}
+    failed = [
+        a.arm_id for a in attempts if a.status == "failed" and a.arm_id not in answered and _is_arms_fault(a)
+    ]
     return list(dict.fromkeys(failed))
 
 

@@ -36,6 +36,7 @@ class ModelCall:
     propensity: float
     started_at: datetime
     timeout_s: float = math.inf  # until the whole answer; of a stream, until its first content
+    gap_s: float = math.inf  # of a stream: longest time between two pieces of content
     is_trial: bool = False  # the trial call of a half-open breaker
     is_escalation: bool = False
     is_whole: bool = False  # the answer is complete

@@ -18,7 +18,7 @@ from service.domain.decision import Decision, LoggedDecision
 from service.domain.feedback import Signal
 from service.domain.query import Native, Query
 from service.domain.usage import cost_of
-from service.errors import ProviderError
+from service.errors import ProviderError, ProviderTimeout
 
 
 @dataclass(slots=True)
@@ -83,6 +83,11 @@ class RequestRun:
         """The weighed arms that have neither failed nor been passed over."""
         failed = {attempt.arm_id for attempt in self.attempts if attempt.status == "failed"}
         return self.probabilities.keys() - failed - self.passed_over.keys()
+
+    @property
+    def has_no_choice(self) -> bool:
+        """Whether one arm was left to answer: the client named it, or the others cannot or may not now."""
+        return len(self.probabilities) == 1
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -166,8 +171,10 @@ class RequestRun:
         self._record(call, "ok", now, call.counted())
 
     def failed(self, call: ModelCall, error: ProviderError, now: datetime) -> None:
-        has_answered = call.is_whole or call.ttft_s is not None
-        spent = call.counted() if has_answered else Usage()
+        """Providers bill what a model read and wrote, also if its answer stopped or came too late."""
+        has_begun = isinstance(error, ProviderTimeout) and error.has_begun
+        is_billed = has_begun or call.is_whole or call.ttft_s is not None or call.usage is not None
+        spent = call.counted() if is_billed else Usage()
         self._record(call, "failed", now, spent, error)
 
     def cancelled(self, call: ModelCall, now: datetime) -> None:

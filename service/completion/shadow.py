@@ -16,7 +16,7 @@ from service.domain.answer import Outcome
 from service.domain.arm import Arm
 from service.domain.ports import Clock, ModelClient, ShadowLog
 from service.domain.registration import ShadowAnswer
-from service.errors import ProviderError, ProviderTimeout, StoreUnavailable
+from service.errors import ProviderError, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ class Shadows:
     background: Background
     rng: np.random.Generator
     clock: Clock
+    deadline_s: float  # longest time of one call
     store_texts: bool
     _n_under_way: int = field(default=0, init=False)
 
@@ -75,12 +76,10 @@ class Shadows:
         """Call the arm and record the result as the only attempt of `shadow_run`."""
         call = shadow_run.call(arm, shadow_run.propensity, self.clock())
         try:
-            async with asyncio.timeout(arm.timeout_s):
-                body, native = shadow_run.request_for(arm)
-                answer = await self.model_client.complete(arm, body, timeout_s=arm.timeout_s, native=native)
+            body, native = shadow_run.request_for(arm)
+            answer = await self.model_client.complete(arm, body, timeout_s=self.deadline_s, native=native)
             call.received(answer, self.clock())
-        except (ProviderError, TimeoutError) as failure:
-            error = failure if isinstance(failure, ProviderError) else ProviderTimeout("no answer in time")
+        except ProviderError as error:
             self.catalog.breaker.failed(arm, error)
             shadow_run.failed(call, error, self.clock())
         except asyncio.CancelledError:

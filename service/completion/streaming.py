@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -35,14 +36,43 @@ class OpenStream:
         """
         for chunk in self.first:
             yield _named(chunk, call.arm)
-        async for chunk in self.rest:
-            call.received_chunk(chunk, clock())
-            yield _named(chunk, call.arm)
+        gap = _Gap(call)
+        while (late := await gap.next(self.rest)) is not None:
+            if call.received_chunk(late, clock()):
+                gap.closed()
+            yield _named(late, call.arm)
         call.require_every_choice()
 
     async def aclose(self) -> None:
         """End the call of the model."""
         await self.rest.aclose()
+
+
+class _Gap:
+    """The time since the last content of a stream, without that in which nobody waited for the model.
+
+    Pings show that the model works, but not forever.
+    """
+
+    def __init__(self, call: ModelCall) -> None:
+        self._call = call
+        self._waited_s = 0.0
+
+    def closed(self) -> None:
+        self._waited_s = 0.0
+
+    async def next(self, stream: LookaheadStream) -> Chunk | None:
+        """The next chunk; None: the stream ended."""
+        limit_s, loop = self._call.gap_s, asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with asyncio.timeout(max(0.0, limit_s - self._waited_s) if limit_s < math.inf else None):
+                return await anext(stream, None)
+        except TimeoutError:
+            message = f"{self._call.arm.model} gave no content for {limit_s:g} s"
+            raise ProviderTimeout(message, has_begun=True) from None
+        finally:
+            self._waited_s += loop.time() - started
 
 
 async def open_stream(
@@ -60,8 +90,8 @@ async def open_stream(
         lookahead_s: how long the stream is read ahead after its first content, to judge it.
     """
     body, native = run.request_for(call.arm)
-    # The deadline covers the first content; after it, each chunk has the arm's own timeout.
-    stream = LookaheadStream(model_client.stream(call.arm, body, timeout_s=call.arm.timeout_s, native=native))
+    # The deadline covers the first content; after it, only the time between two pieces is bounded.
+    stream = LookaheadStream(model_client.stream(call.arm, body, timeout_s=call.gap_s, native=native))
     try:
         first = await _until_content(call, stream, clock)
         await commit(run)
@@ -84,7 +114,8 @@ async def _until_content(call: ModelCall, stream: LookaheadStream, clock: Clock)
                 if len(first) > MAX_EMPTY_CHUNKS:
                     raise ProviderBroken(f"{call.arm.model} sent {len(first)} chunks without content")
     except TimeoutError:
-        raise ProviderTimeout(f"{call.arm.model} gave no content within {call.timeout_s:g} s") from None
+        message = f"{call.arm.model} gave no content within {call.timeout_s:g} s"
+        raise ProviderTimeout(message, has_begun=True) from None
     call.ended(clock())
     return first
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from service.domain.basics import EXACT
 
+STREAM_SILENCE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -47,7 +49,7 @@ class Arm:
     extra_fields: frozenset[str] = frozenset()  # request fields that its server accepts beyond OpenAI's
     prior_quality: float | None = None
     prior_mass: float | None = None
-    timeout_s: float = 60.0
+    timeout_s: float | None = None  # longest silence of its provider; None: see `patience_s`
     chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
     prior_source: str | None = None  # of prior_quality: "configured", or the date of the public table
     price_version: int = 0  # number of price changes at runtime
@@ -56,6 +58,13 @@ class Arm:
     def expected_price(self) -> Price:
         """The price to choose by: the arm's own, or the assumed one if nobody knows it."""
         return self.assumed_price if self.price is None else self.price
+
+    def patience_s(self, *, stream: bool) -> float | None:
+        """Longest time in which its provider may send nothing, seconds; None: what the request has left.
+
+        A model that thinks for minutes sends nothing before a whole answer, but no stream is silent so long.
+        """
+        return STREAM_SILENCE_S if self.timeout_s is None and stream else self.timeout_s
 
 
 @dataclass(frozen=True, slots=True)

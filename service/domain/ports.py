@@ -227,6 +227,8 @@ class ModelClient(Protocol):
     ) -> AsyncGenerator[Chunk, None]:
         """Chunks as they arrive. `timeout_s` bounds each wait for the next chunk.
 
+        The arm's own patience bounds the time in which its provider sends nothing at all.
+
         A stream that ends normally has carried a finish_reason and one chunk with `usage`; any other
         end raises.
         """

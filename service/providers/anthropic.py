@@ -100,6 +100,7 @@ class AnthropicClient:
             headers={**native.headers, **({} if key is None else {"x-api-key": key})},
             body={**native.body, "model": arm.model, "stream": stream},
             timeout_s=timeout_s,
+            silence_s=arm.patience_s(stream=stream),
             secret=key,
         )
 

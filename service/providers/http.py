@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from codecs import BOM_UTF8
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -31,6 +31,8 @@ class Post:
     """One call of an arm's server.
 
     Args:
+        timeout_s: limit of a whole answer, or of each wait for the next event of a stream.
+        silence_s: longest time without a single byte; None: no limit beside `timeout_s`.
         secret: the key in the headers, which is masked in errors.
     """
 
@@ -39,6 +41,7 @@ class Post:
     headers: Mapping[str, str]
     body: Json
     timeout_s: float
+    silence_s: float | None = None
     secret: str | None = None
 
 
@@ -61,18 +64,19 @@ class HttpClient:
             async with asyncio.timeout(post.timeout_s):
                 response = await self._send(post)
                 async with response:
-                    return await _read(response, post.arm)
+                    return await _read(response, post)
 
     async def events(self, post: Post) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event; `timeout_s` limits each wait for the next event.
+        """The data of each server-sent event.
 
-        A whole JSON document in place of a stream counts as its only event.
+        Bytes that are no event, such as comments, break the silence too. A whole JSON document in place of a
+        stream counts as its only event.
         """
         with _translated(post):
             async with asyncio.timeout(post.timeout_s):
                 response = await self._send(post)
         try:
-            events = _Events(response)
+            events = _Events(response, post)
             while True:
                 with _translated(post):
                     async with asyncio.timeout(post.timeout_s):
@@ -91,20 +95,21 @@ class HttpClient:
     async def _send(self, post: Post) -> aiohttp.ClientResponse:
         """The response, if its status is 200."""
         proxy = self._proxy_for(post.url)
-        response = await self._open_session().post(
-            post.url,
-            data=orjson.dumps(post.body),
-            headers={"Content-Type": "application/json", "User-Agent": "llm-router", **post.headers},
-            allow_redirects=False,
-            proxy=proxy,
-        )
+        async with _heard(post):
+            response = await self._open_session().post(
+                post.url,
+                data=orjson.dumps(post.body),
+                headers={"Content-Type": "application/json", "User-Agent": "llm-router", **post.headers},
+                allow_redirects=False,
+                proxy=proxy,
+            )
         if response.status == 200:
             return response
         if proxy is not None and response.status == PROXY_LOGIN_REQUIRED:
             response.release()
             raise ProviderBroken(f"the proxy between the router and {post.arm.model} demands a login (407)")
         async with response:
-            body = await _read(response, post.arm)
+            body = await _read(response, post)
         raise failure_in(
             post.arm,
             body,
@@ -146,19 +151,38 @@ async def drain(events: AsyncGenerator[bytes, None]) -> None:
 class _Events:
     """The data of a response's events, one at a time."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, post: Post) -> None:
         self._content = response.content
+        self._post = post
         self._reader = BodyReader()
         self._ready: deque[bytes] = deque()
 
     async def next(self) -> bytes | None:
         """The next event's data; None: the upstream ended its stream."""
         while not self._ready:
-            block = await self._content.readany()
+            async with _heard(self._post):
+                block = await self._content.readany()
             self._ready.extend(self._reader.feed(block))
             if not block and not self._ready:
                 return None
         return self._ready.popleft()
+
+
+@asynccontextmanager
+async def _heard(post: Post) -> AsyncIterator[None]:
+    """A wait for the next bytes, of whatever kind.
+
+    Raises:
+        ProviderTimeout: none came in time.
+    """
+    try:
+        async with asyncio.timeout(post.silence_s):
+            yield
+    except aiohttp.ConnectionTimeoutError:
+        raise
+    except TimeoutError:
+        message = f"{post.arm.model} sent nothing for {post.silence_s:g} s"
+        raise ProviderTimeout(message, has_begun=True) from None
 
 
 @contextmanager
@@ -173,7 +197,8 @@ def _translated(post: Post) -> Iterator[None]:
     except aiohttp.ConnectionTimeoutError:
         raise ProviderTimeout(f"{model} accepted no connection within {CONNECT_TIMEOUT_S:g} s") from None
     except TimeoutError:
-        raise ProviderTimeout(f"{model} gave no answer within {post.timeout_s:g} s") from None
+        message = f"{model} gave no answer within {post.timeout_s:g} s"
+        raise ProviderTimeout(message, has_begun=True) from None
     except (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError) as error:
         status = f" ({error.status})" if isinstance(error, aiohttp.ClientHttpProxyError) else ""
         raise ProviderBroken(f"the proxy between the router and {model} failed{status}") from None
@@ -181,13 +206,17 @@ def _translated(post: Post) -> Iterator[None]:
         raise ProviderBroken(f"the connection to {model} failed: {type(error).__name__}") from None
 
 
-async def _read(response: aiohttp.ClientResponse, arm: Arm) -> bytes:
+async def _read(response: aiohttp.ClientResponse, post: Post) -> bytes:
     answer = bytearray()
-    async for block in response.content.iter_any():
+    while True:
+        async with _heard(post):
+            block = await response.content.readany()
+        if not block:
+            break
         answer += block
         if len(answer) > MAX_ANSWER_BYTES:
             response.close()
-            raise ProviderBroken(f"{arm.model} answered more than {MAX_ANSWER_BYTES} bytes")
+            raise ProviderBroken(f"{post.arm.model} answered more than {MAX_ANSWER_BYTES} bytes")
     return bytes(answer)
 
 

@@ -18,5 +18,5 @@ def api_key(arm: Arm, secrets: Mapping[str, str]) -> str | None:
         return None
     key = secrets.get(arm.api_key_env, "").strip()
     if not key:
-        raise ProviderBroken(f"{arm.model} needs a key, and {arm.api_key_env} is not set")
+        raise ProviderBroken(f"{arm.model} needs a key, and {arm.api_key_env} is not set", status=401)
     return key

@@ -96,6 +96,7 @@ class LiteLLMClient:
 
     async def _answer(self, arm: Arm, request: Json, timeout_s: float) -> Answer:
         litellm = await asyncio.to_thread(_litellm)
+        timeout_s = _limit_s(arm, timeout_s, stream=False)
         arguments = self._arguments(litellm, arm, request, timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
@@ -108,6 +109,7 @@ class LiteLLMClient:
         self, arm: Arm, timeout_s: float, request: Json
     ) -> AsyncGenerator[Chunk, None]:
         litellm = await asyncio.to_thread(_litellm)
+        timeout_s = _limit_s(arm, timeout_s, stream=True)
         arguments = self._arguments(litellm, arm, request, timeout_s)
         arguments |= {"stream": True, "stream_options": {"include_usage": True}}
         opened: list[Any] = []
@@ -197,6 +199,12 @@ def _asked(arm: Arm, body: Json) -> Asked:
     return Asked(
         arm, body, lambda _: ProviderBroken(f"{arm.model} answered something other than a chat completion")
     )
+
+
+def _limit_s(arm: Arm, timeout_s: float, *, stream: bool) -> float:
+    """Longest wait for the answer or the next chunk: LiteLLM drops comments, so that only chunks are life."""
+    silence_s = arm.patience_s(stream=stream)
+    return timeout_s if silence_s is None else min(silence_s, timeout_s)
 
 
 def _litellm() -> ModuleType:

@@ -11,6 +11,7 @@ from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import failure_in
 
 _MAX_CAUSES = 10
+_TIMEOUTS = frozenset({"ReadTimeout", "WriteTimeout", "PoolTimeout", "APITimeoutError"})
 
 
 def translated(
@@ -27,12 +28,12 @@ def translated(
         return own
     if "LLM Provider NOT provided" in str(error):
         return ProviderBroken(f"{arm.model} answered 404: LiteLLM knows no such provider", status=404)
+    if any(isinstance(cause, TimeoutError) or type(cause).__name__ in _TIMEOUTS for cause in chain):
+        return ProviderTimeout(f"{arm.model} gave no answer within {timeout_s:g} s", has_begun=True)
     if (response := _response(chain)) is not None:
         return failure_in(
             arm, response.content, response.status_code, now=now, headers=response.headers, secret=secret
         )
-    if any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in chain):
-        return ProviderTimeout(f"{arm.model} gave no answer within {timeout_s:g} s")
     kind = type(error).__name__
     statuses = [getattr(cause, "status_code", None) for cause in chain]
     status = next((status for status in statuses if isinstance(status, int)), None)
@@ -53,10 +54,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _response(chain: list[BaseException]) -> Any:
-    """The HTTP response that the provider refused with; LiteLLM's own errors have an empty one."""
+    """The HTTP response that the provider refused with; the errors of LiteLLM itself have invented ones."""
     for cause in reversed(chain):
         response = getattr(cause, "response", None)
-        status = getattr(response, "status_code", None)
-        if isinstance(status, int) and status >= 400 and getattr(response, "is_stream_consumed", False):
+        if not type(cause).__module__.startswith("litellm.") and hasattr(response, "status_code"):
             return response
     return None

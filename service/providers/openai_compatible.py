@@ -86,6 +86,7 @@ class OpenAICompatibleClient:
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
             body=body,
             timeout_s=timeout_s,
+            silence_s=arm.patience_s(stream=body["stream"]),
             secret=key,
         )
 

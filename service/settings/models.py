@@ -122,11 +122,12 @@ class ModelSettings(FrozenSettings):
     prior_mass: float | None = Field(
         None, gt=0, le=1000, description="number of rated answers that prior_quality is worth"
     )
-    timeout_s: float = Field(
-        60.0,
+    timeout_s: float | None = Field(
+        None,
         gt=0,
         le=3600,
-        description="longest wait for the answer, or for the next part of a stream, seconds",
+        description="longest silence of the provider, seconds; absent: 60 in a stream, and before a whole "
+        "answer what the request's deadline leaves",
     )
     chat_template: str | None = Field(
         None,

@@ -128,7 +128,7 @@ class Settings(FrozenSettings):
     )
     max_attempts: int = Field(3, ge=1, le=10, description="most model calls for one request")
     request_deadline_s: float = Field(
-        180.0,
+        600.0,
         gt=0,
         le=3600,
         description="longest wait for an answer, or for the first content of a stream, seconds",

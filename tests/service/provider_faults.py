@@ -25,6 +25,7 @@ Moment = Literal["whole", "before", "after"]
 
 ROLE = event(chunk_body(""))
 HALF = event(chunk_body("Half an"))
+COMMENT = b": processing\n\n"
 HTML = b"<html><body>Welcome to the proxy</body></html>"
 
 
@@ -71,6 +72,7 @@ class Fault:
         after: what it does to a stream after the first content; None: the fault cannot happen.
         error: the error of the attempt.
         breaker: the effect of one such failure on the circuit breaker.
+        is_repeated: whether a model without another is called again.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Fault:
     after: Script | None
     error: str
     breaker: str = "counts"
+    is_repeated: bool = True
 
     def scripts(self, moment: Moment) -> Script | Port | None:
         return {"whole": self.whole, "before": self.before, "after": self.after}[moment]
@@ -88,23 +91,71 @@ def row(fault: Fault) -> tuple[str, ...]:
     """The row of the fault in docs/faults.md."""
     before = ["another model answers" if script else "n/a" for script in (fault.whole, fault.before)]
     after = "error event, no clean ending" if fault.after else "n/a"
-    return (fault.name, f"`{fault.error}`", fault.breaker, *before, after)
+    again = "yes" if fault.is_repeated else "no"
+    return (fault.name, f"`{fault.error}`", fault.breaker, *before, after, again)
 
 
-def status(code: int, error: str, breaker: str = "counts", **headers: str) -> Fault:
+def status(
+    code: int,
+    error: str,
+    breaker: str = "counts",
+    *,
+    is_repeated: bool = True,
+    headers: dict[str, str] | None = None,
+) -> Fault:
     header = " with `Retry-After`" if headers else " without `Retry-After`" if code == 429 else ""
     script = refuses(code, headers=headers)
-    return Fault(f"status {code}{header}", script, script, None, error, breaker)
+    return Fault(f"status {code}{header}", script, script, None, error, breaker, is_repeated)
 
 
 FAULTS = (
     Fault("connection refused", "refuses", "refuses", None, "ProviderBroken"),
-    Fault("connection not accepted in time", "ignores", "ignores", None, "ProviderTimeout"),
-    Fault("no answer in time", hang, hang, streams(HALF, then=hang), "ProviderTimeout"),
-    Fault("slow first byte", plainly(b"", hang), streams(then=hang), None, "ProviderTimeout"),
-    status(429, "ProviderRateLimited", "cools down as asked", **{"Retry-After": "7"}),
+    Fault(
+        "connection not accepted in time", "ignores", "ignores", None, "ProviderTimeout", is_repeated=False
+    ),
+    Fault("no answer in time", hang, hang, streams(HALF, then=hang), "ProviderTimeout", is_repeated=False),
+    Fault(
+        "slow first byte", plainly(b"", hang), streams(then=hang), None, "ProviderTimeout", is_repeated=False
+    ),
+    Fault(
+        "a sign of life, then silence",
+        plainly(b"\n", hang),
+        streams(COMMENT, then=hang),
+        streams(HALF, COMMENT, then=hang),
+        "ProviderTimeout",
+        is_repeated=False,
+    ),
+    status(429, "ProviderRateLimited", "cools down as asked", headers={"Retry-After": "7"}),
+    Fault(
+        "status 429 with a time in the body",
+        refuses(429, "Please try again in 7s."),
+        refuses(429, "Please try again in 7s."),
+        None,
+        "ProviderRateLimited",
+        "cools down as asked",
+    ),
     status(429, "ProviderRateLimited", "cools down"),
-    status(402, "ProviderOutOfCredit", "cools down long"),
+    status(402, "ProviderOutOfCredit", "cools down long", is_repeated=False),
+    Fault(
+        "status 400 without a reason",
+        answers(b"", 400),
+        answers(b"", 400),
+        None,
+        "ProviderRejected",
+        "nothing",
+        is_repeated=False,
+    ),
+    Fault(
+        "status 400 of what only this model cannot do",
+        refuses(400, "tools are not supported by this model"),
+        refuses(400, "tools are not supported by this model"),
+        None,
+        "ProviderRejected",
+        "nothing",
+        is_repeated=False,
+    ),
+    status(401, "ProviderBroken", is_repeated=False),
+    status(404, "ProviderBroken", is_repeated=False),
     status(500, "ProviderBroken"),
     status(503, "ProviderBroken"),
     status(529, "ProviderBroken"),
@@ -172,5 +223,6 @@ FAULTS = (
         streams(ROLE, event(chunk_body(finish_reason="stop"))),
         None,
         "ProviderFellShort",
+        is_repeated=False,
     ),
 )

@@ -56,6 +56,7 @@ class OpenAI:
         "ProviderOutOfCredit": (429, "insufficient_quota"),
         "ProviderBroken": (503, "no_model_answered"),
         "ProviderTimeout": (503, "no_model_answered"),
+        "ProviderRejected": (400, "rejected"),
     }
     broken_off = "upstream_error"
 
@@ -70,7 +71,7 @@ class OpenAI:
 
     def error(self, response: httpx.Response) -> str:
         body = events(response)[-1] if is_stream(response) else response.json()
-        return str(body["error"]["code"])
+        return "rejected" if response.status_code == 400 else str(body["error"]["code"])
 
 
 class Anthropic:
@@ -80,6 +81,7 @@ class Anthropic:
         "ProviderOutOfCredit": (402, "billing_error"),
         "ProviderBroken": (529, "overloaded_error"),
         "ProviderTimeout": (529, "overloaded_error"),
+        "ProviderRejected": (400, "invalid_request_error"),
     }
     broken_off = "api_error"
 
@@ -256,9 +258,11 @@ async def test_without_another_model_a_failure_has_an_http_status(
         assert record["outcome"]["status"] == record["attempts"][0]["status"] == "ok"
     else:
         assert (response.status_code, dialect.error(response)) == dialect.unavailable[fault.error]
-        assert ("Retry-After" in response.headers) == (fault.error != "ProviderOutOfCredit")
+        may_pass = fault.error not in {"ProviderOutOfCredit", "ProviderRejected"}
+        assert ("Retry-After" in response.headers) == may_pass
         assert record["outcome"]["status"] == record["attempts"][0]["status"] == "failed"
-    assert len(record["attempts"]) == 1
+    assert len(record["attempts"]) == (3 if fault.is_repeated else 1)
+    assert {attempt["model"] for attempt in record["attempts"]} == {"bad"}
     assert state_of_bad(scene) == fault.breaker
 
 

@@ -181,6 +181,7 @@ async def opened(
         background=background,
         rng=np.random.default_rng(0),
         clock=clock,
+        sleep=clock.sleep,
     )
     app = application(settings, parts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))

@@ -91,14 +91,14 @@ class SimulatedClient:
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
         script = self._script(arm, body)
-        await self._wait(script.duration_s, arm, timeout_s)
+        await self._wait(script.duration_s, arm, _patience_s(arm, timeout_s, stream=False))
         message = {"role": "assistant", "content": "".join(script.words), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": script.finish_reason}
         answer = _frame(script, arm, "chat.completion", [choice]) | {"usage": reported(script.usage)}
         return Answer(answer, script.usage)
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
-        script = self._script(arm, body)
+        script, timeout_s = self._script(arm, body), _patience_s(arm, timeout_s, stream=True)
         await self._wait(script.ttft_s, arm, timeout_s)
         yield _chunk(script, arm, {"role": "assistant", "content": ""})
         for word in script.words:
@@ -115,7 +115,7 @@ class SimulatedClient:
         wait_s = seconds * self._time_scale
         await asyncio.sleep(min(wait_s, timeout_s))
         if wait_s > timeout_s:
-            raise ProviderTimeout(f"{arm.model} gave no answer within {timeout_s:g} s")
+            raise ProviderTimeout(f"{arm.model} gave no answer within {timeout_s:g} s", has_begun=True)
 
     def _script(self, arm: Arm, body: Json) -> _Script:
         if arm.model not in MODELS:
@@ -236,3 +236,8 @@ def _instance(schema: Json, text: str, defs: Json, depth: int = 0) -> Any:
     if kind == "array":
         return [instance(schema.get("items", {"type": "string"}))]
     return {"string": text, "integer": 1, "number": 0.5, "boolean": True}.get(kind)
+
+
+def _patience_s(arm: Arm, timeout_s: float, *, stream: bool) -> float:
+    silence_s = arm.patience_s(stream=stream)
+    return timeout_s if silence_s is None else min(silence_s, timeout_s)

@@ -18,7 +18,6 @@ from service.domain.neighbours import NeighbourColumns
 from service.domain.query import Query
 from service.domain.registration import ArmRegistration, ArmState, PriceChange
 from service.errors import (
-    AllArmsFailed,
     AllArmsLimited,
     ContextTooLong,
     NoEligibleArm,
@@ -267,11 +266,19 @@ def test_when_all_arms_are_cooling_down_the_error_says_when_the_first_is_back(ca
     assert list(refused.value.cooling_down) == ["medium", "small", "large"]
 
 
-def test_an_arm_that_is_cooling_down_cannot_be_named(catalog: Catalog) -> None:
+def test_an_arm_that_fails_can_be_named_since_no_other_could_answer(catalog: Catalog) -> None:
     for _ in range(3):
         catalog.breaker.failed(LARGE, ProviderBroken("gone"))
 
-    with pytest.raises(AllArmsFailed, match="large: cooling down for 30 s more after 3 failures in a row"):
+    eligible, _ = catalog.eligible(query(model="large"))
+
+    assert eligible == [LARGE]
+
+
+def test_an_arm_whose_provider_asks_to_wait_cannot_be_named(catalog: Catalog) -> None:
+    catalog.breaker.failed(LARGE, ProviderRateLimited("slow down", retry_after_s=39))
+
+    with pytest.raises(AllArmsLimited, match="large: cooling down for 39 s more: its provider asked to wait"):
         catalog.eligible(query(model="large"))
 
 

@@ -250,4 +250,4 @@ def _arm(case: Case, name: str, provider: Provider) -> Arm:
     }
     more = {key: value for key, value in case.arm.items() if key != "model_name"}
     arm = arm_of(ModelSettings.model_validate(settings | more))
-    return replace(arm, timeout_s=arm.timeout_s * case.time_scale)
+    return replace(arm, timeout_s=None if arm.timeout_s is None else arm.timeout_s * case.time_scale)

@@ -29,6 +29,7 @@ from tests.fakes import ANY, USAGE, FakeEncoder, FakeJournal, FakeStore, Reply
 from tests.service.world import LARGE, MEDIUM, SMALL, World, opened
 
 BROKEN = ProviderBroken("gone", status=500)
+NOT_FOUND = ProviderBroken("no such model", status=404)  # which no second call mends
 BUDGET = Decimal("0.001")
 
 
@@ -499,35 +500,43 @@ async def test_the_fallback_never_calls_an_arm_that_may_not_answer(
     assert len(world.model_client.called) == 1
 
 
+def rest_all_but_large(world: World) -> None:
+    """Let every other model cool down, so that `large` is called."""
+    for each in (SMALL, MEDIUM):
+        world.parts.catalog.breaker.failed(each, ProviderRateLimited("wait", retry_after_s=300))
+
+
 async def test_an_arm_that_keeps_failing_cools_down_and_is_then_tried_once(
     world: World, completion: Completion
 ) -> None:
-    world.model_client.will("large", *[Reply(error=BROKEN)] * 4)
+    rest_all_but_large(world)
+    world.model_client.will("large", *[Reply(error=NOT_FOUND)] * 4)
     for i in range(3):
         with pytest.raises(AllArmsFailed):
-            await completion.complete(query(f"r-{i}", model="large"))
+            await completion.complete(query(f"r-{i}"))
 
     with pytest.raises(AllArmsFailed, match="is cooling down"):
-        await completion.complete(query("r-3", model="large"))
+        await completion.complete(query("r-3"))
     world.clock.advance(31)
-    with pytest.raises(AllArmsFailed, match="gone"):
-        await completion.complete(query("r-4", model="large"))
+    with pytest.raises(AllArmsFailed, match="no such model"):
+        await completion.complete(query("r-4"))
     world.clock.advance(31)
-    answered = await completion.complete(query("r-5", model="large"))
+    answered = await completion.complete(query("r-5"))
 
     assert answered.head.arm_id == "large"
     assert len(world.model_client.calls) == 5
 
 
 async def test_a_model_that_keeps_failing_mid_stream_cools_down(world: World, completion: Completion) -> None:
+    rest_all_but_large(world)
     world.model_client.will("large", *[Reply(words=("Half an",), error=BROKEN)] * 3)
     for i in range(3):
-        streaming = await completion.stream(query(f"r-{i}", model="large", stream=True))
+        streaming = await completion.stream(query(f"r-{i}", stream=True))
         with pytest.raises(ProviderBroken):
             await whole(streaming)
 
     with pytest.raises(AllArmsFailed, match="is cooling down"):
-        await completion.stream(query("r-3", model="large", stream=True))
+        await completion.stream(query("r-3", stream=True))
 
 
 async def test_a_completed_stream_resets_the_count_of_failures(world: World, completion: Completion) -> None:
@@ -542,18 +551,19 @@ async def test_a_completed_stream_resets_the_count_of_failures(world: World, com
 
 
 async def test_a_cancelled_trial_stream_allows_the_next_trial(world: World, completion: Completion) -> None:
-    world.model_client.will("large", *[Reply(error=BROKEN)] * 3)
+    rest_all_but_large(world)
+    world.model_client.will("large", *[Reply(error=NOT_FOUND)] * 3)
     for i in range(3):
         with pytest.raises(AllArmsFailed):
-            await completion.complete(query(f"r-{i}", model="large"))
+            await completion.complete(query(f"r-{i}"))
     world.clock.advance(31)
-    trial = await completion.stream(query("r-3", model="large", stream=True))
+    trial = await completion.stream(query("r-3", stream=True))
     with pytest.raises(AllArmsFailed, match="one call is testing it"):
-        await completion.stream(query("r-4", model="large", stream=True))
+        await completion.stream(query("r-4", stream=True))
     async with aclosing(trial.chunks):
         await anext(trial.chunks)
 
-    streaming = await completion.stream(query("r-5", model="large", stream=True))
+    streaming = await completion.stream(query("r-5", stream=True))
 
     assert len(await whole(streaming)) == 5
 
@@ -571,12 +581,13 @@ async def test_arms_of_probability_zero_are_called_when_the_others_failed(tmp_pa
 
 
 async def test_a_stream_that_never_has_content_is_cancelled(world: World, completion: Completion) -> None:
-    world.model_client.will("small", Reply(words=("",) * (MAX_EMPTY_CHUNKS + 1), until=asyncio.Event()))
+    endless = Reply(words=("",) * (MAX_EMPTY_CHUNKS + 1), until=asyncio.Event())
+    world.model_client.will("small", *[endless] * 3)
 
     with pytest.raises(AllArmsFailed, match="chunks without content"):
         await completion.stream(query(model="small", stream=True))
 
-    assert world.model_client.cancelled == ["small"]
+    assert world.model_client.cancelled == ["small"] * 3
 
 
 async def test_a_stream_that_never_ends_is_cancelled(world: World, completion: Completion) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,38 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from service.domain.answer import Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
+from service.domain.query import Native
 from service.errors import ProviderBroken, ProviderRateLimited, ProviderTimeout
-from tests.fakes import ANY, Reply
+from tests.fakes import ANY, FakeModelClient, FixedClock, Reply
 from tests.service.completion.test_completion import query
-from tests.service.world import LARGE, SMALL, World, arm, error_of, events_of, opened, text_of
+from tests.service.world import LARGE, MEDIUM, SMALL, World, arm, error_of, events_of, opened, text_of
 
 BROKEN = ProviderBroken("gone", status=500)
+NOT_FOUND = ProviderBroken("no such model", status=404)  # which no second call mends
 EMPTY = Reply(words=())
 REFUSAL = Reply(words=("I'm sorry, but I can't help with that.",))
 CUT_OFF = Reply(words=("It all began",), finish_reason="length")
 FORM = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "number", "schema": FORM}}
+
+
+class PingingClient(FakeModelClient):
+    """A model that says one word, and then only that it is alive."""
+
+    def __init__(self) -> None:
+        super().__init__(FixedClock())
+
+    async def stream(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        word = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finish_reason": None}
+        yield Chunk({"object": "chat.completion.chunk", "choices": [word]})
+        while True:
+            await asyncio.sleep(0.01)
+            yield Chunk({"object": "chat.completion.chunk", "choices": []})
 
 
 async def attempts(world: World, request_id: str = "r-1") -> list[tuple[str, str, str | None]]:
@@ -43,7 +63,47 @@ async def test_each_call_gets_what_the_deadline_has_left(tmp_path: Path) -> None
         response = await world.ask()
 
     assert response.status_code == 200
-    assert world.model_client.timeouts_s == [60, 55, 25]
+    assert world.model_client.timeouts_s == [50, 27.5, 25]  # half, while another model could still answer
+
+
+async def test_the_only_model_gets_all_that_the_deadline_has_left(tmp_path: Path) -> None:
+    async with opened(tmp_path, [SMALL], request_deadline_s=100) as world:
+        await world.ask()
+
+    assert world.model_client.timeouts_s == [100]
+
+
+async def test_a_model_with_a_longer_timeout_of_its_own_keeps_it(tmp_path: Path) -> None:
+    arms = [replace(each, timeout_s=80) for each in (SMALL, LARGE)]
+    async with opened(tmp_path, arms, request_deadline_s=100) as world:
+        await world.ask()
+
+    assert world.model_client.timeouts_s == [80]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_model_produced_before_it_was_late_is_billed(tmp_path: Path, stream: bool) -> None:
+    late = ProviderTimeout("late", has_begun=True)
+    async with opened(tmp_path, [SMALL], max_attempts=1) as world:
+        world.model_client.will(ANY, Reply(words=(), error=late))
+        response = await world.ask("word " * 400, request_id="r-1", stream=stream)
+        record = await world.record("r-1")
+
+    assert response.status_code == 503
+    [attempt] = record["attempts"]
+    assert attempt["usage"]["prompt_tokens"] > 100
+    assert attempt["usage"]["estimated"]
+    assert attempt["cost_usd"] > 0
+    assert record["outcome"]["cost_usd"] == attempt["cost_usd"]
+
+
+async def test_a_request_that_never_reached_the_model_is_not_billed(tmp_path: Path) -> None:
+    async with opened(tmp_path, [SMALL], max_attempts=1) as world:
+        world.model_client.will(ANY, Reply(error=ProviderTimeout("no connection")))
+        await world.ask("word " * 400, request_id="r-1")
+        record = await world.record("r-1")
+
+    assert record["attempts"][0]["cost_usd"] == 0
 
 
 async def test_no_model_is_called_after_the_deadline(tmp_path: Path) -> None:
@@ -83,6 +143,20 @@ async def test_a_stream_may_go_on_beyond_the_deadline(tmp_path: Path) -> None:
     assert text_of(events) == "Hello there."
     assert events[-1] == "[DONE]"
     assert world.model_client.timeouts_s == [60]  # for each further chunk
+
+
+async def test_pings_after_the_first_content_are_no_life_for_ever(tmp_path: Path) -> None:
+    """The model sends empty chunks and never ends."""
+    silent = replace(SMALL, timeout_s=0.05)
+    async with opened(tmp_path, [silent], request_deadline_s=0.2) as world:
+        world.parts.completion = replace(world.parts.completion, model_client=PingingClient())
+        response = await world.ask(stream=True, request_id="r-1")
+        record = await world.record("r-1")
+
+    assert '"content":"Hello"' in response.text
+    assert "gave no content for 0.2 s" in response.text
+    assert record["attempts"][0]["error_type"] == "ProviderTimeout"
+    assert record["attempts"][0]["usage"]["completion_tokens"] > 0
 
 
 @pytest.mark.parametrize(("taken_s", "n_failures"), [(80, 0), (45, 1)])
@@ -140,10 +214,12 @@ async def test_retry_after_names_the_time_until_the_first_model_is_back(world: W
 
 
 async def cool_down(world: World) -> None:
-    """Let `large` fail until it cools down, and wait until it may be tried again."""
-    world.model_client.will("large", *[Reply(words=(), error=BROKEN)] * 3)
+    """Let `large` fail until it cools down, and wait until it may be tried again, while the others rest."""
+    for each in (SMALL, MEDIUM):
+        world.parts.catalog.breaker.failed(each, ProviderRateLimited("wait", retry_after_s=300))
+    world.model_client.will("large", *[Reply(words=(), error=NOT_FOUND)] * 3)
     for _ in range(3):
-        await world.ask(model="large")
+        await world.ask()
     world.clock.advance(30)
     world.model_client.calls.clear()
 
@@ -153,10 +229,10 @@ async def test_of_many_requests_at_once_one_tries_a_half_open_arm(world: World, 
     await cool_down(world)
     goes_on = asyncio.Event()
     world.model_client.will("large", Reply(words=(), until=goes_on, error=ProviderTimeout("late")))
-    asking = [asyncio.create_task(world.ask(model="large", stream=stream)) for _ in range(5)]
+    asking = [asyncio.create_task(world.ask(stream=stream)) for _ in range(5)]
 
     await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
-    others = await asyncio.gather(*[world.ask(model="large") for _ in range(5)])
+    others = await asyncio.gather(*[world.ask() for _ in range(5)])
     goes_on.set()
     answers = await asyncio.gather(*asking)
 
@@ -166,7 +242,7 @@ async def test_of_many_requests_at_once_one_tries_a_half_open_arm(world: World, 
         "2"
     }  # not until a trial ends at the latest
     world.clock.advance(30)
-    assert (await world.ask(model="large")).status_code == 200
+    assert (await world.ask()).headers["X-Router-Model"] == "large"
 
 
 class Bug(Exception):
@@ -271,9 +347,11 @@ async def test_an_answer_without_text_is_not_always_empty(world: World, reply: R
 
 
 async def test_a_model_that_keeps_answering_nothing_cools_down(world: World) -> None:
+    for each in (SMALL, MEDIUM):
+        world.parts.catalog.breaker.failed(each, ProviderRateLimited("wait", retry_after_s=300))
     world.model_client.will("large", *[EMPTY] * 3)
 
-    answers = [await world.ask(model="large") for _ in range(4)]
+    answers = [await world.ask() for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [200, 200, 200, 503]
 

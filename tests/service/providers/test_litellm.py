@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -420,6 +421,22 @@ async def test_a_stream_that_falls_silent_times_out(model_client: LiteLLMClient,
         await collected(model_client.stream(claude(upstream), BODY, timeout_s=0.5))
 
     await upstream.was_left()
+
+
+@pytest.mark.parametrize(
+    "model", ["anthropic/claude-x", "gemini/gemini-x", "groq/llama-x", "openai/some-model"]
+)
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_provider_silent_for_longer_than_its_arm_allows_times_out(
+    model_client: LiteLLMClient, upstream: Upstream, model: str, is_stream: bool
+) -> None:
+    arm = replace(upstream.arm("litellm", model, path=""), timeout_s=0.5)
+
+    with pytest.raises(ProviderTimeout) as raised:
+        async with asyncio.timeout(20):
+            await call(model_client, arm, is_stream)
+
+    assert raised.value.has_begun
 
 
 @pytest.mark.parametrize("is_stream", [True, False])

@@ -9,6 +9,7 @@ from typing import get_args, get_type_hints
 
 import orjson
 import pytest
+from aiohttp import web
 from openai.types.chat import completion_create_params
 
 from service.domain.answer import Usage
@@ -655,16 +656,95 @@ async def test_a_connection_lost_before_every_choice_has_ended_is_a_broken_provi
         await collected(model_client.stream(upstream.arm(), {**BODY, "n": 2}, timeout_s=5))
 
 
-async def test_comments_do_not_keep_a_silent_stream_alive(
+async def answered(model_client: OpenAICompatibleClient, arm: Arm, is_stream: bool) -> None:
+    if is_stream:
+        await collected(model_client.stream(arm, BODY, timeout_s=20))
+    else:
+        await model_client.complete(arm, BODY, timeout_s=20)
+
+
+def later(
+    *blocks: bytes, every_s: float, then: Script | None = None, kind: str = "text/event-stream"
+) -> Script:
+    """Send each block after a pause."""
+
+    async def script(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        for block in blocks:
+            await asyncio.sleep(every_s)
+            await response.write(block)
+        return response if then is None else await then(request)
+
+    return script
+
+
+LIFE = {
+    "comments": b": OPENROUTER PROCESSING\n\n",
+    "bare comments": b":\n",
+    "blank lines": b"\n",
+    "named pings": b"event: ping\n\n",
+}
+
+
+@pytest.mark.parametrize("life", LIFE.values(), ids=LIFE)
+@pytest.mark.parametrize("before", [True, False], ids=["before the answer", "during the answer"])
+async def test_every_byte_of_the_provider_breaks_its_silence(
+    model_client: OpenAICompatibleClient, upstream: Upstream, life: bytes, before: bool
+) -> None:
+    arm = replace(upstream.arm(), timeout_s=0.5)
+    begin = [] if before else [event(chunk_body("hi"))]
+    end = [event(chunk_body("hi", finish_reason="stop")), DONE]
+    upstream.script = later(*begin, *[life] * 4, *end, every_s=0.25)
+
+    chunks = await collected(model_client.stream(arm, BODY, timeout_s=20))
+
+    assert text_of(chunks) == ("hi" if before else "hihi")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+async def test_white_space_before_a_whole_answer_breaks_the_silence(
+    model_client: OpenAICompatibleClient, upstream: Upstream, kind: str
+) -> None:
+    arm = replace(upstream.arm(), timeout_s=0.5)
+    upstream.script = later(*[b"\n"] * 4, orjson.dumps(completion("hi")), every_s=0.25, kind=kind)
+
+    answer = await model_client.complete(arm, BODY, timeout_s=20)
+
+    assert answer.body["choices"][0]["message"]["content"] == "hi"
+
+
+async def test_a_whole_answer_may_take_as_long_as_the_request(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
-    upstream.script = streams(event(chunk_body("hi")), b": ping\n\n", then=hang)
-    stream = model_client.stream(upstream.arm(), BODY, timeout_s=1.0)
+    assert upstream.arm().patience_s(stream=False) is None
+    assert upstream.arm().patience_s(stream=True) == 60
 
-    await anext(stream)
-    with pytest.raises(ProviderTimeout):
-        await anext(stream)
 
+async def test_signs_of_life_do_not_extend_the_time_for_the_whole_answer(
+    model_client: OpenAICompatibleClient, upstream: Upstream
+) -> None:
+    upstream.script = later(*[b" "] * 100, every_s=0.05, kind="application/json")
+
+    with pytest.raises(ProviderTimeout, match=r"gave no answer within 0\.5 s"):
+        await model_client.complete(upstream.arm(), BODY, timeout_s=0.5)
+
+    await upstream.was_left()
+
+
+@pytest.mark.parametrize("n_blocks", [0, 1], ids=["before the first byte", "after some"])
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_provider_that_falls_silent_times_out(
+    model_client: OpenAICompatibleClient, upstream: Upstream, is_stream: bool, n_blocks: int
+) -> None:
+    arm = replace(upstream.arm(), timeout_s=0.3)
+    kind = "text/event-stream" if is_stream else "application/json"
+    upstream.script = later(*[b" \n"] * n_blocks, every_s=0.01, then=hang, kind=kind) if n_blocks else hang
+
+    with pytest.raises(ProviderTimeout, match=r"sent nothing for 0\.3 s") as raised:
+        await answered(model_client, arm, is_stream)
+
+    assert raised.value.has_begun
     await upstream.was_left()
 
 
