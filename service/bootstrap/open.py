@@ -229,6 +229,8 @@ async def open_encoder(
 ) -> TextEncoder:
     try:
         encoder = await asyncio.to_thread(build_encoder, settings, environ, progress)
+        if (close := getattr(encoder, "close", None)) is not None:  # an endpoint's has connections
+            stack.callback(close)
         batching = BatchingEncoder(encoder)
         stack.push_async_callback(batching.close)
         await batching.encode("warm up before the first request")

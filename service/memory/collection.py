@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import structlog
 from grpc import RpcError, StatusCode  # type: ignore[import-untyped]  # ships no types
 from grpc.aio import AioRpcError, UsageError  # type: ignore[import-untyped]
 from qdrant_client import AsyncQdrantClient
@@ -23,6 +25,8 @@ from qdrant_client.models import (
 
 from service.errors import MemoryUnavailable, StartupError
 from service.memory.points import ARM_ID, DECIDED_AT, TASK, TENANT
+
+log = structlog.get_logger(__name__)
 
 REST_PORT = 6333
 GRPC_PORT = 6334
@@ -119,13 +123,17 @@ def client_of(url: str, *, api_key: str | None, timeout_s: float, proxy: str | N
     options: dict[str, int | str] = {**CHANNEL_OPTIONS, "grpc.enable_http_proxy": int(proxy is not None)}
     if proxy is not None:
         options["grpc.http_proxy"] = proxy
-    return AsyncQdrantClient(
-        host=parts.hostname,
-        https=parts.scheme == "https",
-        grpc_port=GRPC_PORT if parts.port in (None, REST_PORT) else parts.port,
-        prefer_grpc=True,
-        grpc_options=options,
-        api_key=api_key,
-        timeout=math.ceil(timeout_s),
-        check_compatibility=False,  # the check uses REST, which may not be reachable
-    )
+    if api_key and parts.scheme == "http":
+        log.warning("memory_key_unencrypted", host=parts.hostname)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # logged above
+        return AsyncQdrantClient(
+            host=parts.hostname,
+            https=parts.scheme == "https",
+            grpc_port=GRPC_PORT if parts.port in (None, REST_PORT) else parts.port,
+            prefer_grpc=True,
+            grpc_options=options,
+            api_key=api_key,
+            timeout=math.ceil(timeout_s),
+            check_compatibility=False,  # the check uses REST, which may not be reachable
+        )

@@ -10,7 +10,7 @@ from service.arms.configured import choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
 from service.arms.unknown_prices import with_assumed_prices
-from service.bootstrap.open import no_progress, open_database
+from service.bootstrap.existing import open_existing_database
 from service.bootstrap.wire import knobs_of
 from service.domain.arm import Arm
 from service.domain.registration import ArmRegistration
@@ -20,7 +20,6 @@ from service.evaluation.evaluate import Evaluation, evaluate, reason_against, re
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
 from service.store.arm_registry import PostgresArmRegistry
-from service.store.connection.migrate import migrate
 from service.store.log.rounds import rounds
 
 
@@ -36,15 +35,14 @@ async def evaluate_log(
     """What the candidate's knobs would have brought, from the log of the running ones.
 
     Raises:
-        StartupError: PostgreSQL cannot be opened, or a model's name means nothing.
+        StartupError: there is no database, or a model's name means nothing.
         StoreUnavailable: it went away meanwhile.
     """
     reason = reason_against(knobs_of(running), knobs_of(candidate)) or settings_apart(running, candidate)
     if reason is not None:
         return refused(since, until, reason)
     async with AsyncExitStack() as stack:
-        database = await open_database(running, running.data_dir, stack, no_progress)
-        await migrate(database)
+        database = await open_existing_database(running, stack)
         arm_registry = PostgresArmRegistry(database)
         await arm_registry.refresh()
         known = arm_registry.known

@@ -13,6 +13,7 @@ from embeddings.encoder import EncoderError
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
+from service.bootstrap.existing import has_data, open_existing_database
 from service.bootstrap.open import no_progress, now, open_database, open_encoder
 from service.domain.arm import Arm
 from service.errors import StartupError
@@ -72,7 +73,7 @@ async def import_file(
 
     Args:
         same_as: the id or alias of an arm for each name of a model in the file.
-        dry_run: only check and count.
+        dry_run: only check and count; nothing is created.
 
     Raises:
         StartupError: a row breaks a rule, `same_as` names no arm, or something cannot be opened.
@@ -82,11 +83,16 @@ async def import_file(
         raise StartupError("ENABLE_PERSISTENCE is false: imported rows would not be kept")
     started_at = now()
     async with AsyncExitStack() as stack:
-        database = await open_database(settings, settings.data_dir, stack, no_progress)
-        await migrate(database)
+        configured = choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms
+        if dry_run and not has_data(settings):
+            return Imported(survey(read_rows(file, started_at), _by_name(configured, same_as)))
+        if dry_run:
+            database = await open_existing_database(settings, stack)
+        else:
+            database = await open_database(settings, settings.data_dir, stack, no_progress)
+            await migrate(database)
         arm_registry = PostgresArmRegistry(database)
         await arm_registry.refresh()
-        configured = choose_arms(settings, environ, known_models(), SIMULATED_ARMS).arms
         by_name = _by_name(current_arms(configured, arm_registry.known), same_as)
         found = survey(read_rows(file, started_at), by_name)
         if dry_run or not found.n_rows:

@@ -12,16 +12,24 @@ from uuid import UUID
 
 import numpy as np
 
+from service.bootstrap.existing import open_existing_database, require_data
 from service.bootstrap.open import no_progress, open_database, open_encoder, open_memory
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
 from service.domain.ports import Memory
+from service.errors import StartupError
 from service.learning.learner import Learner
 from service.settings.settings import Settings
 from service.store.connection.migrate import migrate
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
-from service.store.evidence.rebuild import enqueue, evidence_differences, experiences, rebuild_evidence
+from service.store.evidence.rebuild import (
+    enqueue,
+    evidence_differences,
+    experiences,
+    has_decisions,
+    rebuild_evidence,
+)
 from service.store.log.journal import PostgresJournal
 
 BATCH = 500
@@ -64,20 +72,42 @@ class MemoryDifferences:
         return len(self.to_remember) + len(self.to_forget)
 
 
-async def rebuild(settings: Settings, environ: Mapping[str, str], *, check_only: bool) -> Rebuilt:
+async def rebuild(
+    settings: Settings, environ: Mapping[str, str], *, check_only: bool, force: bool = False
+) -> Rebuilt:
     """Open the stores and `reconcile` them.
 
+    Args:
+        force: go on if there is no data, and empty the memory.
+
     Raises:
-        StartupError: a store cannot be opened; the embedded memory belongs to a running service.
+        StartupError: there is no data, or PostgreSQL is not that of the memory; a store cannot be opened; the
+            embedded memory belongs to a running service.
         StoreUnavailable, MemoryUnavailable: a store stopped answering.
     """
     async with AsyncExitStack() as stack:
-        database = await open_database(settings, settings.data_dir, stack, no_progress)
-        await migrate(database)
+        if check_only:
+            database = await open_existing_database(settings, stack)
+        else:
+            if not force:
+                require_data(settings)
+            database = await open_database(settings, settings.data_dir, stack, no_progress)
+            await migrate(database)
         encoder = await open_encoder(settings, environ, stack, no_progress)
         memory = await open_memory(settings, environ, settings.data_dir, encoder, stack)
+        if not (check_only or force):
+            await _require_same_data(database, memory)
         return await reconcile(
             database, memory, encoder.name, settings.memory_points_per_arm, check_only=check_only
+        )
+
+
+async def _require_same_data(database: Database, memory: Memory) -> None:
+    """Raises StartupError: the memory would be emptied, because PostgreSQL is empty."""
+    if not await has_decisions(database) and (n_points := await memory.count()):
+        raise StartupError(
+            f"PostgreSQL has no decisions, but the memory has {n_points}: is DATABASE_URL the right one? "
+            "`--force` empties the memory"
         )
 
 

@@ -57,6 +57,11 @@ class EmbeddedPostgres:
         self._process: subprocess.Popen[bytes] | None = None  # None: another process started it
 
     @property
+    def is_created(self) -> bool:
+        """Whether it was started here before."""
+        return (self.cluster_dir / "PG_VERSION").exists()
+
+    @property
     def dsn(self) -> str:
         return f"postgresql://postgres@/postgres?host={quote(str(self._socket_dir), safe='')}"
 
@@ -110,7 +115,7 @@ class EmbeddedPostgres:
 
     def _ensure_running(self, progress: Progress) -> None:
         user = _server_user(self.cluster_dir)
-        if not (self.cluster_dir / "PG_VERSION").exists():
+        if not self.is_created:
             progress("preparing PostgreSQL (first start only)")
             self._create_cluster(user)
         self._make_socket_dir(user)

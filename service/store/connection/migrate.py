@@ -59,6 +59,23 @@ async def migrate(database: Database, migrations: Sequence[Migration] | None = N
     return applied
 
 
+async def require_schema(database: Database) -> None:
+    """Check, without changing anything, that every migration is applied.
+
+    Raises:
+        StartupError: some are missing, or as for `migrate`.
+        StoreUnavailable: PostgreSQL does not answer.
+    """
+    migrations = packaged_migrations()
+    async with database.transaction() as connection:
+        if await connection.fetchval("SELECT to_regclass('schema_migrations') IS NULL"):
+            raise StartupError("the database holds no data of the router: is DATABASE_URL the right one?")
+        known = {row["name"]: row["sha256"] for row in await connection.fetch(_READ)}
+    _check(known, migrations)
+    if missing := [migration.name for migration in migrations if migration.name not in known]:
+        raise StartupError(f"the schema of the database lacks {', '.join(missing)}: run `router migrate`")
+
+
 # One lock for all migrations of the database, until the transaction ends; the number is arbitrary.
 _LOCK = "SELECT pg_advisory_xact_lock(7065190213)"
 _CREATE = """

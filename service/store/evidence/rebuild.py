@@ -197,6 +197,12 @@ async def experiences(database: Database, encoder: str) -> AsyncIterator[Experie
                 yield experience
 
 
+async def has_decisions(database: Database) -> bool:
+    """Whether any decision is logged. Raises StoreUnavailable."""
+    async with database.transaction() as connection:
+        return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM decisions)"))
+
+
 # An entry that learning queues meanwhile is as new or newer.
 _ENQUEUE = """
 INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)

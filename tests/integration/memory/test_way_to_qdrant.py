@@ -1,4 +1,4 @@
-"""A Qdrant server beyond an HTTP proxy."""
+"""The way to a Qdrant server: beyond an HTTP proxy, and with a key."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tests.forward_proxy import forwarding
 from tests.integration.qdrant_server import QdrantServer
 
 
-async def connected(url: str, proxy: str | None) -> QdrantMemory:
+async def connected(url: str, proxy: str | None, api_key: str | None = None) -> QdrantMemory:
     return await QdrantMemory.connect(
         url,
-        api_key=None,
+        api_key=api_key,
         encoder="of the proxy",
         dimension=4,
         max_points_per_arm=10,
@@ -41,3 +41,14 @@ async def test_the_memory_is_called_directly_without_a_proxy_of_its_own(
 
     assert await memory.count() == 0
     await memory.close()
+
+
+async def test_a_key_over_http_is_one_line_of_the_log(
+    qdrant_server: QdrantServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = await connected(qdrant_server.url, None, api_key="hush")  # warnings are errors in tests
+    await memory.close()
+
+    [line] = capsys.readouterr().out.splitlines()
+    assert "memory_key_unencrypted" in line
+    assert "hush" not in line

@@ -1,0 +1,135 @@
+"""Commands that only read create nothing, and a rebuild does not empty the memory of another database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from service.cli import main
+from service.commands.jobs.reconcile import Rebuilt, rebuild
+from service.domain.feedback import Experience
+from service.errors import StartupError
+from service.memory.edge import EdgeMemory
+from service.settings.settings import Settings
+from service.store.connection.migrate import migrate, packaged_migrations, require_schema
+from service.store.connection.pool import Database
+from tests.integration.postgres_server import Cluster
+from tests.service.providers.scripted import Upstream, answers, serving
+
+ENCODER = "http-tiny-2"
+ROW = '{"prompt": "Why?", "model": "sim-small", "score": 1}\n'
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with serving() as upstream:
+        upstream.script = answers({"data": [{"index": 0, "embedding": [1, 0]}]})
+        yield upstream
+
+
+def settings_of(folder: Path, upstream: Upstream, dsn: str | None) -> Settings:
+    return Settings.model_validate(
+        {
+            "data_dir": folder / "data",
+            "database_url": dsn,
+            "embedding_backend": "http",
+            "embedding_model": "tiny",
+            "embedding_base_url": upstream.base_url,
+            "embedding_timeout_s": 30,
+        }
+    )
+
+
+async def remember_one(folder: Path) -> None:
+    memory = await EdgeMemory.open(
+        folder / "data" / "memory", encoder=ENCODER, dimension=2, max_points_per_arm=10
+    )
+    fields: dict[str, Any] = {"tenant": "default", "request_id": "r", "arm_id": "a", "encoder": ENCODER}
+    vector = np.array([1, 0], dtype=np.float32)
+    numbers: dict[str, Any] = {"reward": 1.0, "weight": 1.0, "latency_s": 1.0, "cost_usd": 0.1}
+    at = datetime(2026, 7, 1, tzinfo=UTC)
+    await memory.remember(
+        [Experience(decision_id=uuid4(), context=vector, decided_at=at, task=None, **fields, **numbers)]
+    )
+    await memory.close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["rebuild", "--check"], ["rebuild"], ["evaluate", "--config", "c.yaml"]],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_a_command_in_the_wrong_folder_creates_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    (tmp_path / "c.yaml").write_text("cost_weight: -0.3")
+    monkeypatch.chdir(tmp_path)
+
+    code = main(arguments)
+
+    assert code == 1
+    assert f"router: no data in DATA_DIR {tmp_path}/data" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
+
+
+def test_a_dry_run_counts_rows_without_any_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(ROW)
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["import", "rows.jsonl", "--dry-run"]) == 0
+
+    assert "sim-small: 1 rows" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+async def test_a_database_without_the_schema_stays_empty(tmp_path: Path, system_cluster: Cluster) -> None:
+    database = Database(await system_cluster.empty_database())
+
+    with pytest.raises(StartupError, match="holds no data of the router"):
+        await require_schema(database)
+    async with database.transaction() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+    await database.close()
+
+
+async def test_an_older_schema_is_not_changed_by_reading(system_cluster: Cluster) -> None:
+    database = Database(await system_cluster.empty_database())
+    *older, newest = packaged_migrations()
+    await migrate(database, older)
+
+    with pytest.raises(StartupError, match=rf"lacks {newest.name}: run `router migrate`"):
+        await require_schema(database)
+    await migrate(database)
+    await require_schema(database)
+    await database.close()
+
+
+async def test_a_rebuild_against_an_empty_database_keeps_the_memory(
+    tmp_path: Path, system_cluster: Cluster, upstream: Upstream
+) -> None:
+    settings = settings_of(tmp_path, upstream, await system_cluster.fresh_database())
+    await remember_one(tmp_path)
+
+    with pytest.raises(StartupError, match=r"no decisions, but the memory has 1: is DATABASE_URL.*`--force`"):
+        await rebuild(settings, {}, check_only=False)
+    checked = await rebuild(settings, {}, check_only=True)
+    forced = await rebuild(settings, {}, check_only=False, force=True)
+
+    assert (checked.memory_before, checked.memory_after) == (1, 1)
+    assert forced == Rebuilt(0, 0, 1, 0, 0)
+
+
+async def test_a_rebuild_of_nothing_is_no_fault(
+    tmp_path: Path, system_cluster: Cluster, upstream: Upstream
+) -> None:
+    settings = settings_of(tmp_path, upstream, await system_cluster.fresh_database())
+
+    assert await rebuild(settings, {}, check_only=False) == Rebuilt(0, 0, 0, 0, 0)
