@@ -97,7 +97,7 @@ class Parts:
             "default_model_state": default_state,
             "prior_sources": {arm.arm_id: arm.prior_source for arm in arms},
             "dependencies": dependencies,
-            "warnings": price_warnings(self.catalog.unpriced),
+            "warnings": [*self.arms.notes, *price_warnings(self.catalog.unpriced)],
             "cooling_down_models": cooling_down,
         }
 

@@ -180,6 +180,7 @@ def _as_json(overview: ArmOverview) -> Json:
         "api_key_env": arm.api_key_env,
         "aliases": list(arm.aliases),
         "price": None if arm.price is None else PriceSettings.of(arm.price).model_dump(),
+        "price_source": arm.price_source,
         "context_window": arm.context_window,
         "max_output_tokens": arm.max_output_tokens,
         "capabilities": sorted(arm.capabilities),

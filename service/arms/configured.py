@@ -14,7 +14,7 @@ from service.arms.model_names import is_free_variant
 from service.arms.named_arms import arm_named
 from service.arms.price_table import listed
 from service.arms.priors import public_prior
-from service.domain.arm import FREE, Arm, Price
+from service.domain.arm import FREE, Arm, Price, PriceSource
 from service.errors import StartupError
 from service.settings.faults import Fault, FaultySettings, faults_of
 from service.settings.models import ModelSettings
@@ -37,6 +37,7 @@ class ArmList:
     arms: tuple[Arm, ...]
     left_out: tuple[str, ...] = ()
     unused: tuple[Arm, ...] = ()
+    notes: tuple[str, ...] = ()  # what else the operator is told
 
     @property
     def is_simulated(self) -> bool:
@@ -183,20 +184,21 @@ def arm_of(settings: ModelSettings) -> Arm:
     arm = _listed(arm)
     if settings.lacks is not None:
         arm = replace(arm, lacks=frozenset(settings.lacks))
-    return arm if settings.price is None else priced(arm, settings.price.to_price())
+    return arm if settings.price is None else priced(arm, settings.price.to_price(), "configured")
 
 
-def priced(arm: Arm, price: Price) -> Arm:
+def priced(arm: Arm, price: Price, source: PriceSource) -> Arm:
     """The arm at that price; a missing price of cache writes is Anthropic's for its models."""
     if price.cache_write is None and arm.provider == "anthropic":
         price = replace(price, cache_write=price.input * ANTHROPICS_CACHE_WRITE)
-    return replace(arm, price=price)
+    return replace(arm, price=price, price_source=source)
 
 
 def _priced_by_vendor(arm: Arm) -> Arm:
     """The arm with its listed price; models on servers of one's own cost nothing."""
     vendor = VENDORS.get(arm.arm_id.partition("/")[0])
-    return replace(arm, price=FREE) if vendor is not None and vendor.is_own_server else _listed(arm)
+    is_own_server = vendor is not None and vendor.is_own_server
+    return priced(arm, FREE, "name") if is_own_server else _listed(arm)
 
 
 def _listed(arm: Arm) -> Arm:
@@ -208,8 +210,9 @@ def _listed(arm: Arm) -> Arm:
         max_output_tokens=arm.max_output_tokens or found.max_output_tokens,
         lacks=found.lacks - arm.capabilities,
     )
-    price = FREE if is_free_variant(arm.model) else found.price
-    return arm if price is None else priced(arm, price)
+    if is_free_variant(arm.model):
+        return priced(arm, FREE, "name")
+    return arm if found.price is None else priced(arm, found.price, "table")
 
 
 def _with_public_prior(arm: Arm) -> Arm:

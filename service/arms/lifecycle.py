@@ -14,10 +14,11 @@ from service.arms.addresses import with_default_address
 from service.arms.catalog import Catalog
 from service.arms.configured import arm_of, priced
 from service.arms.key_bindings import KeyBindings
+from service.arms.provider_prices import with_provider_prices
 from service.arms.unknown_prices import HOW_TO_SET
 from service.domain.arm import Arm, Price
 from service.domain.basics import AUTO
-from service.domain.ports import ArmRegistry, Clock
+from service.domain.ports import ArmRegistry, Clock, PriceLists
 from service.domain.registration import ArmFigures, ArmRegistration, ArmState, Shadow, price_change
 from service.errors import BadRequest, ModelConflict, UnknownModel
 from service.settings.models import ModelSettings, PriceSettings
@@ -53,6 +54,7 @@ class Lifecycle:
         configured: the arms of the settings, in the operator's order; added arms come after them.
         key_bindings: where an added arm may send a key; stored arms that break the rule are retired.
         environ: variables with the keys of providers.
+        price_lists: where the prices of added arms are looked up; None: nowhere.
     """
 
     configured: tuple[Arm, ...]
@@ -62,6 +64,7 @@ class Lifecycle:
     pacer: Pacer
     environ: Mapping[str, str]
     clock: Clock
+    price_lists: PriceLists | None = None
 
     def follow(self, registrations: Mapping[str, ArmRegistration]) -> None:
         """Apply the changes that this or another replica has committed."""
@@ -116,6 +119,7 @@ class Lifecycle:
         model = with_default_address(model, self.environ)
         arm, now = arm_of(model), self.clock()
         self._check(model, arm)
+        arm = await self._with_providers_price(arm)
         if arm.price is None and self.pacer.budget_usd is not None:
             raise BadRequest(f"price: is not known, and the budget needs it: set {HOW_TO_SET}", param="price")
         registration = ArmRegistration(
@@ -166,6 +170,14 @@ class Lifecycle:
 
         await self.registry.change(decide)
 
+    async def _with_providers_price(self, arm: Arm) -> Arm:
+        if self.price_lists is None:
+            return arm
+        priced_arms = await with_provider_prices([arm], self.price_lists)
+        for note in priced_arms.notes:
+            log.warning("price_list_not_read", reason=note)
+        return priced_arms.arms[0]
+
     def _overview(self, arm: Arm, figures: ArmFigures | None) -> ArmOverview:
         return ArmOverview(arm, self.catalog.state(arm), self.catalog.registrations.get(arm.arm_id), figures)
 
@@ -208,7 +220,8 @@ def _added(registration: ArmRegistration) -> Arm | None:
 def _priced(arm: Arm, registration: ArmRegistration | None) -> Arm:
     if registration is None or registration.price is None:
         return arm
-    return replace(priced(arm, registration.price), price_version=len(registration.price_changes))
+    arm = priced(arm, registration.price, "configured")
+    return replace(arm, price_version=len(registration.price_changes))
 
 
 def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:

@@ -7,8 +7,10 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import structlog
@@ -18,6 +20,7 @@ from embeddings.cache import CachedEncoder
 from embeddings.encoder import Encoder, EncoderError, TextEncoder
 from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
+from service.arms.provider_prices import with_provider_prices
 from service.arms.unknown_prices import require_known_prices
 from service.background import Background
 from service.bootstrap.wire import wire
@@ -28,6 +31,7 @@ from service.errors import StartupError, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.parts import Parts
 from service.providers.clients import ProviderClients, build_provider_clients
+from service.providers.price_lists import HttpPriceLists
 from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
 from service.providers.tokenizers import ShippedTokenizers
 from service.routing.budget import N_PRICED, N_RESUMED, resume
@@ -51,6 +55,7 @@ Progress = Callable[[str], None]
 RETRY_S = 2.0
 _TEMPORARY = "llm-router-passing-"  # prefix of the folders that are deleted when their process ends
 DRAIN_TIMEOUT_S = 5.0
+PRICE_LIST_TIMEOUT_S = 5.0  # a start waits no longer for the prices of providers
 
 
 def no_progress(message: str) -> None:
@@ -81,7 +86,9 @@ async def open_parts(
     """
     async with AsyncExitStack() as stack:
         arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
-        require_known_prices(arms.arms, settings.budget_usd_per_request)
+        price_lists = _open_price_lists(settings, environ, stack)
+        pricing = asyncio.create_task(_priced(arms, price_lists))  # while the stores open
+        stack.push_async_callback(_cancel, pricing)
         data_dir = await _data_dir(settings, stack)
         database = await open_database(settings, data_dir, stack, progress)
         await _migrate(database, settings, stack)
@@ -93,6 +100,8 @@ async def open_parts(
         await evidence.start()
         stack.push_async_callback(evidence.close)
         journal = await _open_journal(settings, data_dir, database, evidence, stack)
+        arms = await pricing
+        require_known_prices(arms.arms, settings.budget_usd_per_request)
         arm_registry = PostgresArmRegistry(database)
         background = Background()
         parts = wire(
@@ -110,6 +119,7 @@ async def open_parts(
             reports=PostgresReports(database),
             database=database,
             environ=environ,
+            price_lists=price_lists,
             tokenizers=ShippedTokenizers(),
             model_client=model_client,
             background=background,
@@ -125,6 +135,27 @@ async def open_parts(
             stack.push_async_callback(_cancel, asyncio.create_task(endless))
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         yield parts
+
+
+def _open_price_lists(
+    settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack
+) -> HttpPriceLists | None:
+    """The reader of providers' price lists; None: it is switched off."""
+    if not settings.price_lists:
+        return None
+    price_lists = HttpPriceLists(environ, now, timeout_s=PRICE_LIST_TIMEOUT_S)
+    stack.push_async_callback(price_lists.close)
+    return price_lists
+
+
+async def _priced(arms: ArmList, price_lists: HttpPriceLists | None) -> ArmList:
+    """The arms at the prices in their providers' lists."""
+    if price_lists is None:
+        return arms
+    found = await with_provider_prices(arms.arms, price_lists)
+    for note in found.notes:
+        log.warning("price_list_not_read", reason=note)
+    return replace(arms, arms=found.arms, notes=(*arms.notes, *found.notes))
 
 
 async def _resume_budget(parts: Parts, database: Database) -> None:
@@ -331,7 +362,7 @@ async def _open_journal(
     return journal
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
 from service.domain.basics import EXACT
 
@@ -24,6 +25,9 @@ class Price:
         return not any((self.input, self.output, self.cached_input, self.cache_write))
 
 
+# configured: by the operator, in the file or at runtime; provider: its server's own list; table: LiteLLM's
+# table; name: that of a free variant or of a server of one's own.
+PriceSource = Literal["configured", "provider", "table", "name"]
 FREE = Price(Decimal(0), Decimal(0))
 # What an arm of unknown price is assumed to cost while no arm's price is known: as much as a strong model.
 DEAR = Price(Decimal(10), Decimal(50))
@@ -40,6 +44,7 @@ class Arm:
     api_key_env: str | None = None
     aliases: tuple[str, ...] = ()
     price: Price | None = None  # None: nobody knows it
+    price_source: PriceSource | None = None  # of `price`
     assumed_price: Price = DEAR  # for choosing, while `price` is not known
     context_window: int | None = None
     max_output_tokens: int | None = None

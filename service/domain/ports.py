@@ -16,6 +16,7 @@ from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.feedback import Experience, Feedback, ImplicitSignal, Learned, Pending, Reward
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
+from service.domain.price_list import ListedModel
 from service.domain.query import Native
 from service.domain.registration import ArmFigures, ArmRegistration, ShadowAnswer
 from service.domain.traffic import Group, TrafficTotals
@@ -207,6 +208,18 @@ class Tokenizers(Protocol):
 
     async def count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
         """The tokens of all texts together; None: the tokenizer is missing, or takes too long."""
+        ...
+
+
+class PriceLists(Protocol):
+    """Reads the prices that providers publish."""
+
+    async def read(self, arm: Arm) -> Mapping[str, ListedModel]:
+        """The models of the arm's server that have a price there, by the server's names.
+
+        Raises:
+            ProviderError: the server cannot be asked, or gives no list in time.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""POSTs JSON to models' servers, and translates every failure into an error of the router."""
+"""Exchanges JSON with models' servers, and translates every failure into an error of the router."""
 
 from __future__ import annotations
 
@@ -65,6 +65,21 @@ class HttpClient:
                 response = await self._send(post)
                 async with response:
                     return await _read(response, post)
+
+    async def document(self, post: Post) -> object:
+        """The JSON value at the post's URL, by GET; None if it is not JSON."""
+        with _translated(post):
+            async with asyncio.timeout(post.timeout_s):
+                response = await self._open_session().get(
+                    post.url,
+                    headers={"User-Agent": "llm-router", **post.headers},
+                    allow_redirects=False,
+                    proxy=self._proxy_for(post.url),
+                )
+                async with response:
+                    if response.status != 200:
+                        raise ProviderBroken(f"its answer had status {response.status}")
+                    return parsed(await _read(response, post))
 
     async def events(self, post: Post) -> AsyncGenerator[bytes, None]:
         """The data of each server-sent event.

@@ -120,6 +120,9 @@ class Settings(FrozenSettings):
     default_model: str | None = Field(
         None, description="model that answers when confidence is low; absent: the first model"
     )
+    price_lists: bool = Field(
+        True, description="at the start, read the price lists of OpenAI-compatible servers of unpriced models"
+    )
     public_priors: bool = Field(
         True, description="start well-known models that have no prior_quality from their published quality"
     )

@@ -80,6 +80,7 @@ ADDED_BESIDE: dict[str, Json] = {
     "finish_reason": {"cost_source": "price"},  # a call
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats
     "saved_usd": {"requests_of_unknown_cost": 0, "reason": None},
+    "is_newcomer": {"price_source": "configured"},  # a model in /admin/models
     "usd_per_day": {"calls_of_unknown_cost": 0},  # a model in shadow
     "n_outcomes": {"n_outcomes_of_unknown_cost": 0},  # evidence in /admin/models
 }

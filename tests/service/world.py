@@ -23,6 +23,7 @@ from service.background import Background
 from service.bootstrap.wire import wire
 from service.domain.arm import Arm, Price
 from service.domain.basics import Json
+from service.domain.ports import PriceLists
 from service.parts import Parts
 from service.settings.settings import Settings
 from service.store.spool.spool import Spool, SpoolingJournal
@@ -142,6 +143,7 @@ async def opened(
     *,
     spool_bytes: int = SPOOL_BYTES,
     store: FakeStore | None = None,
+    price_lists: PriceLists | None = None,
     **knobs: Any,
 ) -> AsyncIterator[World]:
     """Open the service with these settings.
@@ -150,6 +152,7 @@ async def opened(
         folder: the folder of its spool.
         spool_bytes: the size of its spool; 0: it cannot spool while the store is down.
         store: the store of another replica; None: its own.
+        price_lists: where added arms find their providers' prices.
     """
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
     store = FakeStore() if store is None else store
@@ -176,6 +179,7 @@ async def opened(
         reports=FakeReports(store),
         database=FakeDatabase(store),
         environ=ENVIRON,
+        price_lists=price_lists,
         tokenizers=tokenizers,
         model_client=model_client,
         background=background,

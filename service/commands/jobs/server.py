@@ -61,16 +61,16 @@ def serve(settings: Settings, environ: Environment, *, workers: int) -> None:
         raise StartupError(f"--workers must be at least 1, got {workers}")
     if workers > 1:
         _require_shared_stores(settings)
-    arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
+    choose_arms(settings, environ, known_models(), SIMULATED_ARMS)  # reports faults before anything is built
     for unknown in unknown_variables(environ, settings):
         log.warning("variable_unknown", name=unknown.name, did_you_mean=unknown.meant, where=unknown.where)
     with _interrupted_by_signals(), _bound(settings) as listener, _prepared(settings, environ):
         if workers == 1:
             config = uvicorn.Config("", **_uvicorn(settings))
             with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-                runner.run(_serve_alone(settings, environ, arms, listener))
+                runner.run(_serve_alone(settings, environ, listener))
             return
-        say(banner(settings, arms, asyncio.run(_try_out(settings, environ)), listener))
+        say(banner(settings, *asyncio.run(_try_out(settings, environ)), listener))
         with tempfile.TemporaryDirectory(prefix="llm-router-metrics-") as shared:
             os.environ[MULTIPROCESS_DIR] = shared
             config = uvicorn.Config(
@@ -79,20 +79,18 @@ def serve(settings: Settings, environ: Environment, *, workers: int) -> None:
             Multiprocess(config, [listener]).run()
 
 
-async def _serve_alone(
-    settings: Settings, environ: Mapping[str, str], arms: ArmList, listener: socket.socket
-) -> None:
+async def _serve_alone(settings: Settings, environ: Mapping[str, str], listener: socket.socket) -> None:
     async with open_parts(settings, environ) as parts:
         server = uvicorn.Server(uvicorn.Config(create_app(settings, environ, parts), **_uvicorn(settings)))
-        say(banner(settings, arms, parts.catalog, listener))
+        say(banner(settings, parts.arms, parts.catalog, listener))
         with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
             await server.serve([listener])
 
 
-async def _try_out(settings: Settings, environ: Mapping[str, str]) -> Catalog:
+async def _try_out(settings: Settings, environ: Mapping[str, str]) -> tuple[ArmList, Catalog]:
     """Open everything that a worker opens, so that an error is reported once. Returns the workers' arms."""
     async with open_parts(settings, environ) as parts:
-        return parts.catalog
+        return parts.arms, parts.catalog
 
 
 def worker_app() -> FastAPI:
@@ -119,7 +117,7 @@ def banner(settings: Settings, arms: ArmList, catalog: Catalog, listener: socket
             "Set OPENROUTER_API_KEY, OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, here or in .env."
         )
     lines += [_line_of(arm, catalog) for arm in (*catalog.arms, *catalog.aside)]
-    lines += [f"  WARNING: {warning}" for warning in price_warnings(catalog.unpriced)]
+    lines += [f"  WARNING: {warning}" for warning in (*arms.notes, *price_warnings(catalog.unpriced))]
     lines += [f"  left out: {reason}" for reason in arms.left_out]
     kept = settings.data_dir.resolve() if settings.enable_persistence else "a temporary folder"
     lines.append(

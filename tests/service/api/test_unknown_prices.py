@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from service.domain.answer import Usage
-from service.domain.arm import FREE, Arm
+from service.domain.arm import FREE, Arm, Price
 from service.domain.basics import Json
-from service.errors import ProviderBroken
+from service.domain.price_list import ListedModel
+from service.errors import ProviderBroken, ProviderTimeout
 from tests.fakes import Reply
 from tests.service.world import LARGE, SMALL, World, error_of, opened
 
@@ -26,6 +27,20 @@ STATED = Reply(usage=Usage(100, 0, 50, stated_cost_usd=Decimal("0.0321")))
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with opened(tmp_path, (SMALL, LARGE, UNPRICED)) as world:
         yield world
+
+
+class FakePriceLists:
+    """PriceLists of one server; `models=None`: it does not answer."""
+
+    def __init__(self, models: Mapping[str, ListedModel] | None) -> None:
+        self.models = models
+        self.n_reads = 0
+
+    async def read(self, arm: Arm) -> Mapping[str, ListedModel]:
+        self.n_reads += 1
+        if self.models is None:
+            raise ProviderTimeout("no answer within 5 s")
+        return self.models
 
 
 async def stats(world: World) -> dict[str, Any]:
@@ -281,3 +296,20 @@ async def test_what_is_not_known_teaches_nothing_about_cost(world: World) -> Non
 
     expected = {c["model"]: c["expected_cost_usd"] for c in response.json()["candidates"]}
     assert expected["unpriced"] == expected["large"]
+
+
+async def test_a_model_added_at_runtime_gets_its_providers_price(tmp_path: Path) -> None:
+    price = Price(Decimal(3), Decimal(4))
+    lists = FakePriceLists({"home-made": ListedModel(price, 8_000)})
+    entry = {"id": "new", "provider": "openai", "model": "home-made", "base_url": "http://127.0.0.1:9/v1"}
+    async with opened(tmp_path, (SMALL,), budget_usd_per_request=0.01, price_lists=lists) as world:
+        added = (await world.http.post("/admin/models", json=entry)).json()
+        own_price = await world.http.post("/admin/models", json={**entry, "id": "newer", "price": "free"})
+        lists.models = None
+        lost = await world.http.post("/admin/models", json={**entry, "id": "newest"})
+
+    assert (added["price"]["input"], added["price"]["output"]) == (3, 4)
+    assert added["context_window"] == 8_000
+    assert own_price.json()["price"]["input"] == 0
+    assert lists.n_reads == 2
+    assert error_of(lost)["param"] == "price"

@@ -45,7 +45,11 @@ def test_a_price_set_at_runtime_has_the_number_of_its_changes_as_version() -> No
 
     lined_up = current_arms(ARMS, {"small": registration})
 
-    assert lined_up == [replace(SMALL, price=price, price_version=3), MEDIUM, LARGE]
+    assert lined_up == [
+        replace(SMALL, price=price, price_source="configured", price_version=3),
+        MEDIUM,
+        LARGE,
+    ]
 
 
 def test_a_configured_arm_wins_over_an_added_one_of_its_name() -> None:

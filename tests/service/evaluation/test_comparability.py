@@ -12,7 +12,7 @@ from service.evaluation.comparability import ARM_FIELDS_NOT_IN_LOG, NOT_IN_LOG, 
 from service.settings.settings import Settings
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
-EVALUATED = {"models", "llm_models", "default_model", "public_priors", "holdout_share"}
+EVALUATED = {"models", "llm_models", "default_model", "price_lists", "public_priors", "holdout_share"}
 WITHOUT_EFFECT = {
     *("host", "port", "allow_anonymous", "admin_key", "cors_origins", "max_body_bytes", "log_level"),
     *("log_format", "data_dir", "enable_persistence", "database_url", "database_max_connections"),
@@ -68,7 +68,7 @@ def test_arms_may_be_added_and_removed_and_have_other_prices_and_priors() -> Non
 
 def test_every_field_of_an_arm_is_evaluated_or_refused_or_without_effect() -> None:
     evaluated = {"arm_id", "price", "assumed_price", "price_version", "prior_quality", "prior_mass"}
-    without_effect = {"api_key_env", "aliases", "chat_template", "prior_source"}
+    without_effect = {"api_key_env", "aliases", "chat_template", "prior_source", "price_source"}
 
     assert sorted([*evaluated, *ARM_FIELDS_NOT_IN_LOG, *without_effect]) == sorted(
         f.name for f in fields(Arm)
