@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 
 import numpy as np
+import structlog
 
 from bandit.policy import draw, without
 from service.arms.catalog import Catalog, list_cost_usd
@@ -34,6 +35,7 @@ from service.errors import (
     no_answer,
 )
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 LIMITS = {kind.__name__: kind for kind in (ProviderRateLimited, ProviderOutOfCredit)}
 Ask: TypeAlias = Callable[[RequestRun, ModelCall], Awaitable[T]]
@@ -193,6 +195,14 @@ class FallbackChain:
             is_retry = any(a.arm_id == call.arm.arm_id and a.status == "failed" for a in run.attempts)
             self.catalog.breaker.failed(call.arm, error, is_trial=call.is_trial, is_retry=is_retry)
         run.failed(call, error, self.clock())
+        log.info(
+            "call_failed",
+            request_id=run.query.request_id,
+            model=call.arm.arm_id,
+            error=type(error).__name__,
+            status=error.status,
+            reason=None if isinstance(error, ProviderRejected) else str(error),  # which may quote the prompt
+        )
 
     def cancelled(self, run: RequestRun, call: ModelCall) -> None:
         """Record that the router cancelled the call; this does not count against the arm."""

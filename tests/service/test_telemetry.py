@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 import structlog
 
-from service.errors import ProviderBroken
+from service.errors import ProviderBroken, ProviderRejected
 from service.telemetry import set_up_logs
 from tests.fakes import ANY, Reply
 from tests.service.world import World
@@ -52,8 +52,25 @@ async def test_a_failure_of_every_model_is_logged_with_its_reason(
 
     await world.ask(request_id="r-1")
 
-    refused = json.loads(logged(capsys)[-1])
+    *calls, unanswered, refused = [json.loads(line) for line in logged(capsys)]
+    assert {(line["event"], line["status"], line["reason"]) for line in calls} == {
+        ("call_failed", 500, "down")
+    }
+    assert len(calls) == unanswered["attempts"]
     assert (refused["event"], refused["status"], refused["request_id"]) == ("refused", 503, "r-1")
+
+
+async def test_a_rejected_call_is_logged_without_words_that_may_be_the_clients(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_logs("info", "json")
+    world.model_client.will(ANY, Reply(error=ProviderRejected("I dislike 'my secret prompt'", status=400)))
+
+    await world.ask("my secret prompt", model="large")
+
+    call = json.loads(logged(capsys)[0])
+    assert (call["event"], call["error"], call["status"]) == ("call_failed", "ProviderRejected", 400)
+    assert "reason" not in call
 
 
 def test_numbers_are_rounded_long_texts_cut_and_empty_fields_left_out(

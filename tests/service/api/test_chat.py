@@ -92,7 +92,7 @@ async def test_no_log_line_contains_a_prompt_or_an_answer(world: World) -> None:
         await world.ask("a hidden question", request_id="r-2", stream=True)
         await world.rate("r-1", 0.5, feedback_text="a hidden remark")
 
-    assert [event["event"] for event in events] == ["answered", "answered", "feedback"]
+    assert [event["event"] for event in events] == ["call_failed", "answered", "answered", "feedback"]
     assert {event["request_id"] for event in events} == {"r-1", "r-2"}
     assert "hidden" not in str(events)
 
@@ -219,7 +219,7 @@ async def test_an_unknown_model_is_not_found(world: World) -> None:
 
 
 async def test_a_pinned_model_that_fails_is_not_replaced_by_another(world: World) -> None:
-    world.model_client.will("large", Reply(error=BROKEN))
+    world.model_client.will("large", *[Reply(error=BROKEN)] * 3)
 
     response = await world.ask(model="large")
 
