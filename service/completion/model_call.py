@@ -12,6 +12,7 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.feedback import Signal
 from service.domain.query import Query
+from service.domain.reasoning import reasoning_in
 from service.domain.usage import estimated_usage
 from service.errors import ProviderBroken, ProviderRejected
 
@@ -121,7 +122,7 @@ class ModelCall:
         )
         if choice.get("index", 0) == 0:
             self._record_tool_calls(message.get("tool_calls"))
-        self.n_thinking_bytes += len(_text_of(message.get("reasoning_content")).encode(errors="replace"))
+        self.n_thinking_bytes += len(reasoning_in(message).encode(errors="replace"))
         self._append(texts_of(message))
 
     def _record_tool_calls(self, calls: object) -> None:
