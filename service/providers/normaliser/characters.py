@@ -8,6 +8,8 @@ from service.domain.basics import Json
 from service.providers.normaliser.content import TEXTS
 
 REPLACEMENT = "\ufffd"
+# The text in each type of delta of Anthropic's blocks.
+EVENT_TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
 
 def without_halves(value: Any) -> Any:
@@ -25,7 +27,8 @@ class HalfCharacters:
     """The first halves at the end of a choice's texts, which wait for their second half."""
 
     def __init__(self) -> None:
-        self._halves: dict[str | int, str] = {}  # by the text's name, or by the tool call's index
+        self._halves: dict[str | int, str] = {}  # by the text's name, or by the tool call's or block's index
+        self._types: dict[int, str] = {}  # of a block's delta
 
     def __bool__(self) -> bool:
         return bool(self._halves)
@@ -52,6 +55,23 @@ class HalfCharacters:
         ]
         self._halves = {}
         return texts | ({"tool_calls": calls} if calls else {})
+
+    def joined_delta(self, index: int, delta: Json) -> Json:
+        """The delta of one of Anthropic's blocks with whole characters only."""
+        field = EVENT_TEXTS.get(delta.get("type", ""))
+        if field is None:
+            return delta
+        text = self._whole(index, delta[field])
+        if index in self._halves:
+            self._types[index] = delta["type"]
+        return {**delta, field: text}
+
+    def flushed(self, index: int) -> Json | None:
+        """A delta of one replacement if a block ends with half of a character."""
+        if self._halves.pop(index, None) is None:
+            return None
+        kind = self._types[index]
+        return {"type": kind, EVENT_TEXTS[kind]: REPLACEMENT}
 
     def _whole(self, name: str | int, text: str) -> str:
         text = self._halves.pop(name, "") + text

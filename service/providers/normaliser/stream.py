@@ -19,7 +19,7 @@ from service.providers.normaliser.json_values import DONE, lenient_values
 from service.providers.normaliser.tool_calls import whole_number
 
 _DONE = DONE.encode()
-_KEEP_ALIVE = frozenset({b"", b"ping", b"PING", b"keep-alive", b"keepalive", b"heartbeat"})
+KEEP_ALIVE = frozenset({b"", b"ping", b"PING", b"keep-alive", b"keepalive", b"heartbeat"})
 
 
 class StreamNormaliser:
@@ -48,7 +48,7 @@ class StreamNormaliser:
             self.is_done = True
         elif isinstance(value := parsed(data), dict):
             yield from self.chunks(value)
-        elif data.strip() not in _KEEP_ALIVE:
+        elif data.strip() not in KEEP_ALIVE:
             values = lenient_values(data)
             if not values:
                 raise self._asked.refusal(None)
