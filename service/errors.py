@@ -88,7 +88,7 @@ class KeyRequired(BadRequest):
 
 
 class AdminClosed(BadRequest):
-    """/admin is closed: the service listens beyond loopback and has no ADMIN_KEY."""
+    """/admin is closed: the service answers the network or every page, and has no ADMIN_KEY."""
 
 
 class ForbiddenHost(BadRequest):

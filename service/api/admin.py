@@ -81,16 +81,18 @@ class ModelChange(BaseModel):
 
 
 async def admin_only(request: Request) -> None:
-    """Require the ADMIN_KEY; if none is set, require that the service listens on loopback only.
+    """Require the ADMIN_KEY; if none is set, require that only this machine and known pages can call.
 
     Raises:
         KeyRequired: the request carries no key, or a wrong one.
-        AdminClosed: ADMIN_KEY is not set, and the service listens beyond loopback.
+        AdminClosed: ADMIN_KEY is not set, and the service listens beyond loopback or to every page.
     """
     settings = parts_at(request).settings
     if settings.admin_key is None:
         if not is_loopback(settings.host):
             raise AdminClosed(f"/admin needs ADMIN_KEY when the service listens on {settings.host}")
+        if "*" in settings.cors_origins:
+            raise AdminClosed("/admin needs ADMIN_KEY when CORS_ORIGINS is *, which allows every page")
         return
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     key = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")

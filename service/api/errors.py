@@ -85,7 +85,7 @@ def response(request: Request, error: errors.RouterError) -> Response:
 
 def _log_refusal(request: Request, status: int, reason: str) -> None:
     request_id = getattr(request.state, "request_id", None)
-    path = f"{request.method} {request.url.path}"
+    path = f"{request.method} {request.scope['path']}"
     log.info("refused", path=path, status=status, reason=reason, request_id=request_id)
 
 
@@ -114,7 +114,7 @@ async def _invalid_parameter(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase.lower()
-    message = f"{request.method} {request.url.path}: {phrase}"
+    message = f"{request.method} {request.scope['path']}: {phrase}"
     body = envelope(message, "invalid_request_error", None, phrase.replace(" ", "_"))
     _log_refusal(request, error.status_code, phrase)
     return _in_dialect(request, error.status_code, body, error.headers or {})
@@ -125,7 +125,7 @@ async def _client_disconnected(request: Request, error: Exception) -> Response:
 
 
 async def _unhandled_error(request: Request, error: Exception) -> Response:
-    log.error("unhandled_error", path=request.url.path, exc_info=error)
+    log.error("unhandled_error", path=request.scope["path"], exc_info=error)
     body = envelope("internal error", "server_error", None, "internal_error")
     # RequestContext adds the id to every other answer; the middleware that calls this handler wraps it.
     request_id = getattr(request.state, "request_id", None)

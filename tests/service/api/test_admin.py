@@ -582,5 +582,16 @@ async def test_without_a_key_the_admin_is_closed_beyond_loopback(
     assert "ADMIN_KEY" in error_of(response)["message"]
 
 
+async def test_the_admin_api_is_closed_to_the_pages_of_everybody(tmp_path: Path) -> None:
+    async with opened(tmp_path, cors_origins="*") as world:
+        response = await world.http.post("/admin/models", json=NEW)
+        answered = await world.ask()
+
+    assert response.status_code == 403
+    assert error_of(response)["code"] == "admin_closed"
+    assert "CORS_ORIGINS" in error_of(response)["message"]
+    assert answered.status_code == 200
+
+
 def test_there_are_admin_routes_to_walk() -> None:
     assert len(list(admin_routes())) >= 4

@@ -73,6 +73,11 @@ async def test_loopback_under_any_name_is_allowed(world: World, host: str) -> No
         "localhost,evil.example",
         "::1",
         "evil.example/v1/messages",
+        "[",
+        "[]",
+        "[::1",
+        "]",
+        "\x7f",
         "\u00e9.example",
     ],
 )
