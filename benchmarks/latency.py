@@ -73,7 +73,7 @@ async def main(requests: int, concurrencies: list[int], *, profile: bool) -> Non
     with tempfile.TemporaryDirectory(prefix="router-latency-") as folder:
         async with RecordedUpstream(outcomes) as upstream:
             config = _config(Path(folder), router_settings(outcomes, upstream.base_url))
-            async with _router(Path(folder), config, profile=profile) as (pid, client):
+            async with started_router(Path(folder), config, profile=profile) as (pid, client):
                 prompts = sorted(outcomes.prompts, key=len)
                 await _teach(client, prompts[:N_NEIGHBOURS_TAUGHT])
                 await _drive(client, pid, "warm-up", prompts, N_WARM_UP, 8)
@@ -94,8 +94,8 @@ def _config(folder: Path, settings: Json) -> Path:
 
 
 @asynccontextmanager
-async def _router(
-    folder: Path, config: Path, *, profile: bool
+async def started_router(
+    folder: Path, config: Path, *, profile: bool = False
 ) -> AsyncIterator[tuple[int, httpx.AsyncClient]]:
     """Run a router in a process of its own; yield its pid and an HTTP client."""
     port = _free_port()
@@ -152,11 +152,11 @@ async def _drive(
             prompt = f"{prompts[number % 100]} ({name}, {number})"
             round_trips_s.append(await _ask(client, f"{name}-{number}", prompt))
 
-    cpu_s, start = _cpu_s(pid), time.perf_counter()
+    used_s, start = cpu_s(pid), time.perf_counter()
     await asyncio.gather(*(call() for _ in range(concurrency)))
-    took_s, cpu_s = time.perf_counter() - start, _cpu_s(pid) - cpu_s
+    took_s, used_s = time.perf_counter() - start, cpu_s(pid) - used_s
     overheads_s = [await _overhead_s(client, f"{name}-{number}") for number in range(n)]
-    return Timing(concurrency, round_trips_s, overheads_s, cpu_s, took_s)
+    return Timing(concurrency, round_trips_s, overheads_s, used_s, took_s)
 
 
 async def _ask(client: httpx.AsyncClient, request_id: str, prompt: str) -> float:
@@ -175,7 +175,7 @@ async def _overhead_s(client: httpx.AsyncClient, request_id: str) -> float:
     return float(record["outcome"]["overhead_s"])
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """CPU seconds of all threads of a process so far (the embedded PostgreSQL is another process)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S

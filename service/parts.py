@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from embeddings.encoder import EncoderError, TextEncoder
@@ -71,6 +71,7 @@ class Parts:
     encoder: TextEncoder
     metrics: Metrics
     started_at: int  # Unix time, seconds
+    big_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # read at a time
 
     async def health(self) -> Json:
         """The state of every dependency.

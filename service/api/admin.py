@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.responses import Response
 
+from service.api import big_bodies
 from service.api.dependencies import BodyDep, PartsDep, parts_at
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.arms.lifecycle import ArmChange, ArmOverview
-from service.dialects.openai import field_path, invalid
+from service.dialects.openai import field_path, invalid, read_form
 from service.domain.basics import Json
 from service.domain.hosts import is_loopback
 from service.domain.registration import ArmFigures, Shadow
@@ -122,7 +123,7 @@ async def models(parts: PartsDep) -> Response:
 )
 async def add(parts: PartsDep, body: BodyDep) -> Response:
     """Add a model, in all replicas."""
-    new = _read(NewModel, body)
+    new = await big_bodies.read(parts, body, partial(_read, NewModel))
     entry = ModelSettings.model_validate(new.model_dump(exclude={"shadow", "reason"}))
     await parts.lifecycle.add(entry, _shadow(new.shadow), new.reason)
     return JsonAnswer(_as_json(await parts.lifecycle.show(new.id)), 201)
@@ -135,7 +136,7 @@ async def add(parts: PartsDep, body: BodyDep) -> Response:
 )
 async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     """Change the price or the state of a model, in all replicas."""
-    wanted = _read(ModelChange, body)
+    wanted = await big_bodies.read(parts, body, partial(_read, ModelChange))
     price = None if wanted.price is None else wanted.price.to_price()
     arm_change = ArmChange(wanted.state, price, _shadow(wanted.shadow), wanted.reason)
     await parts.lifecycle.change(model_id, arm_change)
@@ -152,10 +153,7 @@ async def retire(parts: PartsDep, model_id: str) -> Response:
 def _read(kind: type[Body], body: bytes) -> Body:
     if b"\\u0000" in body:
         raise BadRequest("body must not contain NUL")
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
+    content = read_form(body)
     try:
         return kind.model_validate(content)
     except ValidationError as error:

@@ -9,7 +9,7 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.api import errors
+from service.api import big_bodies, errors
 from service.api.dependencies import (
     BodyDep,
     GivenRequestId,
@@ -66,14 +66,15 @@ async def v1_chat_completions(
 async def _answer(
     request: Request, parts: Parts, tenant: str, request_id: str | None, body: bytes
 ) -> Response:
-    query = openai.read_query(
-        body,
+    read_query = partial(
+        openai.read_query,
         headers=request.headers,
         tenant=tenant,
         request_id=request.state.request_id,
         request_id_given=request_id is not None,
         received_at=request.state.received_at,
     )
+    query = await big_bodies.read(parts, body, read_query)
     return await respond(request, parts, query, Writer(_completion, partial(_events, query=query), _failure))
 
 

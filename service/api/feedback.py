@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -23,10 +22,11 @@ from pydantic import (
 )
 from starlette.responses import Response
 
+from service.api import big_bodies
 from service.api.dependencies import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, PathRequestId, TenantDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
-from service.dialects.openai import Location, field_path, invalid
+from service.dialects.openai import Location, field_path, invalid, items, read_form
 from service.dialects.turns import MAX_KEY_CHARS
 from service.domain.basics import Json
 from service.domain.feedback import ConversationFeedback, Feedback, Learned
@@ -101,7 +101,7 @@ AnyFeedback = Annotated[
 ]
 ONE: TypeAdapter[OneFeedback] = TypeAdapter(AnyFeedback)
 MANY: TypeAdapter[list[OneFeedback]] = TypeAdapter(
-    Annotated[list[AnyFeedback], Field(min_length=1, max_length=MAX_FEEDBACKS)]
+    Annotated[list[AnyFeedback], items(MAX_FEEDBACKS, least=1)]
 )
 
 
@@ -116,10 +116,10 @@ async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Respons
 
     The response follows the commit.
     """
-    items = _read(body)
-    if isinstance(items, list):
-        return JsonAnswer([await _learn_if_known(parts, tenant, item) for item in items], 202)
-    return JsonAnswer(await _learn(parts, tenant, items), 202)
+    scores = await big_bodies.read(parts, body, _read)
+    if isinstance(scores, list):
+        return JsonAnswer([await _learn_if_known(parts, tenant, item) for item in scores], 202)
+    return JsonAnswer(await _learn(parts, tenant, scores), 202)
 
 
 @endpoints.delete("/feedback", status_code=202, responses=failures(BadRequest, UnknownRequest, Unavailable))
@@ -195,11 +195,7 @@ def _as_json(learned: Learned) -> Json:
 
 
 def _read(body: bytes) -> OneFeedback | list[OneFeedback]:
-    try:
-        # json instead of orjson: it reads NaN, so that the error names the field that must be finite
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"body must be JSON in UTF-8: {error}") from error
+    content = read_form(body)
     try:
         return MANY.validate_python(content) if isinstance(content, list) else ONE.validate_python(content)
     except ValidationError as error:

@@ -9,7 +9,7 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.api import errors
+from service.api import big_bodies, errors
 from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, TenantDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import NO_ANSWER, Responses, anthropic_failures, body_schema
@@ -17,7 +17,6 @@ from service.api.respond import Writer, respond
 from service.completion.completion import Completed, Streaming
 from service.dialects import anthropic, anthropic_answers, anthropic_events
 from service.dialects.anthropic_blocks import NO_EXTRAS, AnswerForm
-from service.dialects.anthropic_to_openai import translated
 from service.dialects.chat_template import rendered
 from service.domain.arm import Arm
 from service.domain.basics import AUTO, Json
@@ -50,14 +49,15 @@ async def messages(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
 ) -> Response:
     """Route a Messages request to a model and answer as Anthropic does."""
-    query = anthropic.read_query(
-        body,
+    read_query = partial(
+        anthropic.read_query,
         headers=request.headers,
         tenant=tenant,
         request_id=request.state.request_id,
         request_id_given=request_id is not None,
         received_at=request.state.received_at,
     )
+    query = await big_bodies.read(parts, body, read_query)
     writer = Writer(
         partial(_message, query=query),
         partial(_events, request=request, query=query),
@@ -72,12 +72,12 @@ async def messages(
 )
 async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
     """Count or estimate the tokens of a Messages request, without a model call, a reservation or learning."""
-    request = anthropic.read_input(body)
-    arm = _named_arm(parts, request)
+    read = await big_bodies.read(parts, body, anthropic.read_input)
+    arm = _named_arm(parts, read.model)
     tokenizer = shared_tokenizer(parts.catalog.arms if arm is None else [arm])
-    n_tokens = None if tokenizer is None else await parts.tokens.count(translated(request)[0], tokenizer)
+    n_tokens = None if tokenizer is None else await parts.tokens.count(read.translated, tokenizer)
     if tokenizer is None or n_tokens is None:
-        n_tokens, tokenizer = anthropic.prompt_tokens(request), "estimate"
+        n_tokens, tokenizer = read.n_prompt_tokens, "estimate"
     return JsonAnswer({"input_tokens": n_tokens}, headers={"X-Router-Token-Count": tokenizer})
 
 
@@ -86,18 +86,17 @@ async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
 )
 async def chat_template(parts: PartsDep, body: BodyDep) -> Response:
     """Write a Messages request as the one prompt that a model reads."""
-    request = anthropic.read_input(body)
-    arm = _named_arm(parts, request)
+    read = await big_bodies.read(parts, body, anthropic.read_input)
+    arm = _named_arm(parts, read.model)
     source = None if arm is None else arm.chat_template
-    chat, _ = translated(request)
+    chat = read.translated
     prompt = await asyncio.to_thread(rendered, chat["messages"], chat.get("tools"), source)
     template = "chatml" if arm is None or source is None else arm.arm_id
     return JsonAnswer({"prompt": prompt, "template": template})
 
 
-def _named_arm(parts: Parts, request: Json) -> Arm | None:
+def _named_arm(parts: Parts, name: str | None) -> Arm | None:
     """The arm that the request names; None: the router chooses. Raises UnknownModel."""
-    name = request.get("model")
     return None if name is None or name in AUTO else parts.catalog.find(name)
 
 

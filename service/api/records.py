@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from service.api import big_bodies
 from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, PathRequestId, TenantDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import NO_ANSWER, body_schema, failures
@@ -42,14 +44,15 @@ async def route(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
 ) -> Response:
     """Decide only: choose a model for a Chat Completions body, without a call, a log entry or learning."""
-    query = openai.read_query(
-        body,
+    read_query = partial(
+        openai.read_query,
         headers=request.headers,
         tenant=tenant,
         request_id=request.state.request_id,
         request_id_given=False,
         received_at=request.state.received_at,
     )
+    query = await big_bodies.read(parts, body, read_query)
     decision = await parts.router.preview(await parts.tokens.counted(query, parts.catalog.arms))
     return JsonAnswer(
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -13,11 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from service.dialects.anthropic_to_openai import translated
 from service.dialects.openai import (
     MAX_MESSAGES,
+    MAX_PARTS,
+    MAX_STOPS,
+    MAX_TOOLS,
     Name,
     RouterOptions,
     client_retries,
     field_path,
     invalid,
+    items,
     read_json,
     read_options,
     validated,
@@ -72,18 +77,21 @@ class Block(_Open):
         return self
 
 
+Blocks = Annotated[list[Block], items(MAX_PARTS)]
+
+
 class SystemBlock(_Open):
     type: Literal["text"]
     text: str
 
 
 class ToolResult(_Open):
-    content: str | list[Block] | None = None
+    content: str | Blocks | None = None
 
 
 class Turn(_Open):
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block]
+    content: str | Blocks
 
 
 class Tool(_Open):
@@ -124,9 +132,9 @@ class CountTokensRequest(_Open):
     """The fields of a Messages request that count as input."""
 
     model: Name | None = Field(None, description="absent, auto or router/auto: the router chooses")
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_MESSAGES)]
-    system: str | list[SystemBlock] | None = None
-    tools: list[Tool] | None = None
+    messages: Annotated[list[Turn], items(MAX_MESSAGES, least=1)]
+    system: str | Annotated[list[SystemBlock], items(MAX_PARTS)] | None = None
+    tools: Annotated[list[Tool], items(MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
@@ -143,7 +151,7 @@ class MessagesRequest(CountTokensRequest):
 
     max_tokens: Annotated[int, Field(ge=0)]
     stream: bool | None = None
-    stop_sequences: list[str] | None = None
+    stop_sequences: Annotated[list[str], items(MAX_STOPS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     router: RouterOptions | None = Field(None, strict=False)
@@ -195,12 +203,26 @@ def _conversation_hints(body: Json) -> Json:
     return {"metadata": body["metadata"]} if "metadata" in body else {}
 
 
-def read_input(raw: bytes) -> Json:
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A request about its input only.
+
+    Args:
+        translated: the request in OpenAI's form.
+        n_prompt_tokens: an estimate.
+    """
+
+    model: str | None
+    translated: Json
+    n_prompt_tokens: int
+
+
+def read_input(raw: bytes) -> Input:
     """Read the body of a request about its input only. Raises BadRequest."""
     body = read_json(raw)
     request = validated(CountTokensRequest, body)
     _check_tool_results(request.messages)
-    return body
+    return Input(request.model, translated(body)[0], prompt_tokens(body))
 
 
 def _forwarded(headers: Mapping[str, str]) -> Mapping[str, str]:

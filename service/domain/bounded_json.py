@@ -30,7 +30,8 @@ class Shape:
 
 
 # orjson reads about 1,000 levels, but writes only about 250.
-REQUEST = Shape(depth=100, n_containers=200_000, n_values=500_000)
+REQUEST = Shape(depth=100, n_containers=100_000, n_values=500_000)
+FORM = Shape(depth=20, n_containers=5_000, n_values=10_000)  # a request of a few fields, or a list of such
 # The router wraps an upstream's answer in a few more levels. Log probabilities take 150 values a token.
 ANSWER = Shape(depth=200, n_containers=500_000, n_values=2_000_000)
 
