@@ -47,7 +47,8 @@ _BOOKKEEPING = (
 def _refused(name: str) -> str:
     """What a refusal of a field says: its name, as the blamed parameter or quoted, as one not known."""
     blamed = rf"\A(?:[\w.\[\]]{{0,200}}[.\]])?{name}:"
-    mark = r"[`'\"\[ .]" if "_" in name else r"[`'\"]"  # a plain word may mean something else
+    # A plain word may mean something else, unless it is quoted or called a field.
+    mark = r"[`'\"\[ .]" if "_" in name else r"(?:[`'\"]|(?:supplied|argument|parameter|field|name): ?)"
     quoted = rf"{mark}{name}\b"
     return rf"{blamed}.{{0,300}}{_UNKNOWN}|{quoted}.{{0,200}}{_UNKNOWN}|{_UNKNOWN}.{{0,200}}{quoted}"
 
@@ -79,25 +80,32 @@ _THINKING_BUDGET = r"budget_tokens|thinking budget"
 
 
 REPAIRS = (
-    Repair(_refused("stream_options"), partial(without, "stream_options")),
-    Repair(_ROLE, partial(each_message, as_system)),
-    Repair(_REASONING_MISSING, partial(each_message, with_reasoning)),
-    *(Repair(_refused(name), partial(each_message, without_reasoning)) for name in sorted(REASONING_FIELDS)),
-    Repair(_refused("reasoning"), with_effort),
-    Repair(_NO_STRING, partial(each_message, with_one_string)),
-    Repair(_refused("max_tokens"), partial(renamed, "max_tokens", "max_completion_tokens")),
-    Repair(
-        _NEW_NAME_REFUSED,
-        partial(renamed, "max_completion_tokens", "max_tokens"),
+    Repair("stream_options", _refused("stream_options"), partial(without, "stream_options")),
+    Repair("developer", _ROLE, partial(each_message, as_system)),
+    Repair("no reasoning_content", _REASONING_MISSING, partial(each_message, with_reasoning)),
+    *(
+        Repair(name, _refused(name), partial(each_message, without_reasoning))
+        for name in sorted(REASONING_FIELDS)
     ),
-    Repair(_NAME, with_short_names),
-    Repair(_ID_OF_FUNCTION, partial(changing, with_ids_of_functions)),
-    Repair(_ID_OF_NINE, partial(changing, with_nine_letters)),
-    Repair(_refused("cache_control"), without_cache_marks),
-    Repair(_SYSTEM_LATER, system_first),
-    Repair(_STRICT, not_strict),
-    Repair(_STOPS, with_four_stops),
+    Repair("OpenRouter's reasoning", _refused("reasoning"), with_effort),
+    Repair("text in parts", _NO_STRING, partial(each_message, with_one_string)),
+    Repair("max_tokens", _refused("max_tokens"), partial(renamed, "max_tokens", "max_completion_tokens")),
+    Repair(
+        "max_completion_tokens", _NEW_NAME_REFUSED, partial(renamed, "max_completion_tokens", "max_tokens")
+    ),
+    Repair("names of tools", _NAME, with_short_names),
+    Repair("ids that are not functions.NAME:N", _ID_OF_FUNCTION, partial(changing, with_ids_of_functions)),
+    Repair("ids that are not of nine letters", _ID_OF_NINE, partial(changing, with_nine_letters)),
+    Repair("cache_control", _refused("cache_control"), without_cache_marks),
+    Repair("a later system message", _SYSTEM_LATER, system_first),
+    Repair("a strict schema", _STRICT, not_strict),
+    Repair("more than four stop sequences", _STOPS, with_four_stops),
     THINKING_OFF,
-    Repair(_THINKING_BUDGET, partial(without, "reasoning_effort"), is_remembered=False),
-    *(Repair(_refused(name), partial(without, name)) for name in _BOOKKEEPING),
+    Repair(
+        "a thinking budget above max_tokens",
+        _THINKING_BUDGET,
+        partial(without, "reasoning_effort"),
+        is_remembered=False,
+    ),
+    *(Repair(name, _refused(name), partial(without, name)) for name in _BOOKKEEPING),
 )

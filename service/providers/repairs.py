@@ -12,11 +12,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import structlog
+
 from service.domain.answer import Answer, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.errors import ProviderRejected
 from service.providers.restored import Restored
+
+log = structlog.get_logger(__name__)
 
 MAX_REPAIRS = 4  # of one request: a server names one fault at a time
 _MAX_CHARS = 1500  # of a refusal that is compared
@@ -27,11 +31,13 @@ class Repair:
     """One change of requests.
 
     Args:
+        form: what is refused, for the log.
         wording: a pattern of what a refusal says that asks for it, read as `param: message` in lower case.
         repaired: the changed request; the same object if the request does not have the refused form.
         is_remembered: whether the arm's later requests are changed before they are sent.
     """
 
+    form: str
     wording: str
     repaired: Callable[[Json], Json]
     is_remembered: bool = True
@@ -97,6 +103,8 @@ class Repairs:
 
     def _worked(self, arm: Arm, fitting: _Fitting) -> None:
         """Remember the repairs of a request that was accepted."""
+        for repair in fitting.made:
+            log.info("request_repaired", model=arm.arm_id, form=repair.form)
         needed = self._needed.setdefault(_server(arm), [])
         needed += [r for r in fitting.made if r.is_remembered and r not in needed]
 

@@ -45,5 +45,6 @@ def _edits(management: Any) -> list[Any]:
     return [edit for edit in edits if not str(edit.get("type")).startswith("clear_thinking")]
 
 
-THINKING_OFF = Repair(_WORDING, _without_effort)
-NATIVE_REPAIRS = (Repair(_WORDING, _without_thinking),)
+_FORM = "a tool loop without its thinking"
+THINKING_OFF = Repair(_FORM, _WORDING, _without_effort)
+NATIVE_REPAIRS = (Repair(_FORM, _WORDING, _without_thinking),)

@@ -29,7 +29,7 @@ from service.domain.basics import Json
 DATA = Path(__file__).parent / "data"
 
 # Cases about time run on a faster clock: every wait of the provider and every limit is multiplied by this.
-TIME_SCALES: Mapping[str, float] = {"s14-keepalives-hold": 0.2, "s17-whole-after-65s": 0.02}
+TIME_SCALES: Mapping[str, float] = {"s14-keepalives-hold": 0.4, "s17-whole-after-65s": 0.02}
 
 
 @dataclass(frozen=True, slots=True)

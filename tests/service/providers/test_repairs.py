@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from service.domain.basics import Json
 from service.domain.query import Native
@@ -136,6 +137,16 @@ REFUSED: dict[str, tuple[str, Json, Json]] = {
         "Unrecognized request argument supplied: max_completion_tokens",
         messages(HI, max_completion_tokens=5),
         messages(HI, max_tokens=5),
+    ),
+    "two fields at once": (
+        "Unrecognized request arguments supplied: max_completion_tokens, user",
+        messages(HI, max_completion_tokens=5),
+        messages(HI, max_tokens=5),
+    ),
+    "a field without quotes": (
+        "Unrecognized request argument supplied: store",
+        messages(HI, store=True),
+        messages(HI),
     ),
     "both names": (
         "max_tokens: Extra inputs are not permitted",
@@ -289,6 +300,19 @@ async def test_the_repair_is_remembered_for_the_arm(
     await model_client.complete(replace(arm, arm_id="another"), body, timeout_s=5)
 
     assert sent(upstream) == [body, repaired, repaired, repaired, body, repaired]
+
+
+async def test_a_repair_is_logged_once(model_client: OpenAICompatibleClient, upstream: Upstream) -> None:
+    message, body, _ = REFUSED["developer, DeepSeek"]
+    upstream.script = refuses_if(equals(body), message, WHOLE)
+
+    with capture_logs() as logs:
+        for _ in range(2):
+            await model_client.complete(upstream.arm(), body, timeout_s=5)
+
+    assert logs == [
+        {"event": "request_repaired", "log_level": "info", "model": "an-arm", "form": "developer"}
+    ]
 
 
 async def test_a_repair_that_did_not_help_is_not_remembered(
@@ -566,7 +590,7 @@ def test_an_effort_of_the_client_wins_over_openrouters_reasoning(upstream: Upstr
         messages(HI, response_format={"type": "json_schema", "json_schema": {"strict": "x"}}),
     ],
 )
-@pytest.mark.parametrize("repair", REPAIRS)
+@pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.form)
 def test_a_repair_fails_on_no_request(repair: Any, body: Json) -> None:
     before = orjson.dumps(body)
 
