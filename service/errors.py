@@ -16,6 +16,7 @@
     │   └── UnknownRequest      no request has that id                      -> check the id
     ├── Unavailable             a dependency is unavailable                 -> retry later
     │   ├── StoreUnavailable    PostgreSQL
+    │   │   └── StoreBusy       ... it answers, but not this call in time
     │   └── MemoryUnavailable   Qdrant
     ├── ProviderError           one call of a model failed                  -> try the next arm
     │   ├── ProviderTimeout     ... the model took too long
@@ -113,6 +114,10 @@ class Unavailable(RouterError):
 
 class StoreUnavailable(Unavailable):
     """PostgreSQL does not answer."""
+
+
+class StoreBusy(StoreUnavailable):
+    """PostgreSQL answers other calls, but had no time for this one: the service is overloaded."""
 
 
 class MemoryUnavailable(Unavailable):

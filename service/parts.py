@@ -19,7 +19,7 @@ from service.domain.ports import (
     Reports,
 )
 from service.domain.tokens import TokenCounter
-from service.errors import MemoryUnavailable, StoreUnavailable
+from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable
 from service.learning.learner import Learner
 from service.routing.router import Router
 from service.settings.settings import Settings
@@ -107,6 +107,8 @@ class Parts:
         spool = {"spooled": self.journal.n_spooled, "lost": self.journal.n_refused}
         try:
             await self.database.ping()
+        except StoreBusy as error:  # it answers others
+            return {"status": "ok", "kind": kind, "overload": str(error), **spool}
         except StoreUnavailable as error:
             return {"status": "unavailable", "kind": kind, "error": str(error), **spool}
         if not self.router.evidence.is_loaded:  # PostgreSQL has just become available again

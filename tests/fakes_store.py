@@ -28,7 +28,7 @@ from service.domain.feedback import (
     Reward,
 )
 from service.domain.registration import ArmRegistration, ShadowAnswer
-from service.errors import RequestConflict, StoreUnavailable, UnknownRequest
+from service.errors import RequestConflict, StoreBusy, StoreUnavailable, UnknownRequest
 from service.store.connection.values import storable
 from service.store.evidence.histories import RecordedFeedback, folded
 from service.store.evidence.standing_feedback import Event, StandingFeedback
@@ -68,10 +68,13 @@ class FakeStore:
     shadow_usd: dict[tuple[str, date], Decimal] = field(default_factory=dict)
     n_events: int = 0
     is_down: bool = False
+    is_busy: bool = False  # it answers, but none of these calls
 
     def check(self) -> None:
         if self.is_down:
             raise StoreUnavailable("PostgreSQL does not answer (FakeStore)")
+        if self.is_busy:
+            raise StoreBusy("the router is overloaded: all 10 connections are in use (FakeStore)")
 
     def decision(self, tenant: str, request_id: str) -> Decision | None:
         for decision in self.decisions.values():

@@ -39,6 +39,7 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.ForbiddenOrigin: (403, "invalid_request_error", "origin_not_allowed"),
     errors.UnknownRequest: (404, "invalid_request_error", "request_not_found"),
     errors.Unavailable: (503, "server_error", "unavailable"),
+    errors.StoreBusy: (503, "server_error", "overloaded"),
     errors.ProviderRejected: (400, "invalid_request_error", None),
     errors.ProviderError: (502, "server_error", "upstream_error"),
     errors.AllArmsFailed: (503, "server_error", "no_model_answered"),

@@ -27,7 +27,7 @@ from service.bootstrap.wire import wire
 from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import Memory, ModelClient
 from service.domain.proxies import Proxies
-from service.errors import StartupError, StoreUnavailable
+from service.errors import StartupError, StoreBusy, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.parts import Parts
 from service.providers.clients import ProviderClients, build_provider_clients
@@ -212,7 +212,8 @@ async def _keep_running(postgres: EmbeddedPostgres, database: Database) -> None:
         await asyncio.sleep(RETRY_S)
         try:
             with suppress(StoreUnavailable):
-                await database.ping()
+                with suppress(StoreBusy):
+                    await database.ping()
                 continue
             await asyncio.to_thread(postgres.start)
         except StartupError as error:

@@ -41,7 +41,7 @@ class ConversationAffinity:
     clock: Clock
     ttl_s: float
     switch_margin: float
-    timeout_s: float = 0.5
+    timeout_s: float = 2.0
     max_size: int = 10_000
     _local: OrderedDict[tuple[str, bytes], ConversationState] = field(default_factory=OrderedDict)
 

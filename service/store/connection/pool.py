@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -13,7 +14,7 @@ import orjson
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from service.errors import StoreUnavailable
+from service.errors import StoreBusy, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +43,12 @@ _UNAVAILABLE = (
 class Database:
     """A pool that opens connections on demand, so that it can be created while PostgreSQL is unavailable.
 
-    After a failure one call at a time tests whether the server answers; all others fail at once.
+    After a failure one call at a time tests whether the server answers; all others fail at once. A call that
+    finds no time while others are answered is no failure of the server, but an overload.
 
     Args:
-        acquire_timeout_s: longest wait for a connection, including the time to connect.
+        acquire_timeout_s: longest wait to connect.
+        busy_timeout_s: longest wait for a connection while others use them all.
         command_timeout_s: limit of one statement.
         retry_after_s: how long calls fail at once after a failure.
         statement_cache_size: must be 0 behind a pgbouncer that pools transactions.
@@ -57,6 +60,7 @@ class Database:
         *,
         max_connections: int = 10,
         acquire_timeout_s: float = 0.5,
+        busy_timeout_s: float = 5.0,
         command_timeout_s: float = 2.0,
         retry_after_s: float = 0.5,
         statement_cache_size: int = 100,
@@ -64,6 +68,7 @@ class Database:
         self._dsn = dsn
         self._max_connections = max_connections
         self._acquire_timeout_s = acquire_timeout_s
+        self._busy_timeout_s = busy_timeout_s
         self._command_timeout_s = command_timeout_s
         self._retry_after_s = retry_after_s
         self._statement_cache_size = statement_cache_size
@@ -71,6 +76,8 @@ class Database:
         self._opening = asyncio.Lock()
         self._failed = False
         self._retry_at = 0.0
+        self._answered_at = -math.inf  # when the last call ended well
+        self._releasing: set[asyncio.Future[None]] = set()  # keeps the tasks alive
 
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
@@ -82,7 +89,7 @@ class Database:
         self._admit()
         try:
             pool = await self._open()
-            connection = await self._acquired(pool, timeout_s or self._acquire_timeout_s)
+            connection = await self._acquired(pool, timeout_s)
             try:
                 yield connection
             finally:
@@ -90,7 +97,11 @@ class Database:
         except asyncio.CancelledError:
             self._retry_at = 0.0  # the server was not tested
             raise
+        except StoreUnavailable:  # no connection in time: nothing is known of the server
+            raise
         except Exception as error:
+            if isinstance(error, TimeoutError) and self._answers_others():
+                raise _busy("a statement took too long while others were answered") from error
             self._failed = _is_unavailable(error)
             if self._failed:
                 self._retry_at = time.monotonic() + self._retry_after_s
@@ -102,15 +113,52 @@ class Database:
                 raise _unavailable(error) from error
             raise
         self._failed = False
+        self._answered_at = time.monotonic()
 
-    async def _acquired(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float) -> Connection:
+    async def _acquired(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float | None) -> Connection:
+        """A connection: one that is idle or new, or the next that another call returns."""
+        if not self._is_exhausted(pool):
+            try:
+                return await pool.acquire(timeout=timeout_s or self._acquire_timeout_s)
+            except TimeoutError:
+                if not (self._is_exhausted(pool) or self._answers_others()):
+                    raise
+        return await self._returned(pool, timeout_s or self._busy_timeout_s)
+
+    def _answers_others(self) -> bool:
+        """Whether another call was answered a moment ago, so that a time-out is no failure of the server."""
+        return time.monotonic() - self._answered_at < self._acquire_timeout_s
+
+    def _is_exhausted(self, pool: asyncpg.Pool[asyncpg.Record]) -> bool:
+        return pool.get_size() == self._max_connections and pool.get_idle_size() == 0
+
+    async def _returned(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float) -> Connection:
+        """The next connection that another call returns.
+
+        Those calls see whether the server still answers; if it does not, nobody waits on.
+
+        Raises:
+            StoreBusy: none was returned in time.
+        """
+        acquiring = asyncio.ensure_future(pool.acquire(timeout=timeout_s))
         try:
-            return await pool.acquire(timeout=timeout_s)
+            while not (await asyncio.wait({acquiring}, timeout=self._acquire_timeout_s))[0]:
+                if self._failed:
+                    raise StoreUnavailable("PostgreSQL did not answer a moment ago")
+            return acquiring.result()
         except TimeoutError as error:
-            if pool.get_size() == self._max_connections and pool.get_idle_size() == 0:
-                # All connections are busy: their users will see whether the server still answers.
-                raise StoreUnavailable(f"all {self._max_connections} connections are in use") from error
+            raise _busy(f"all {self._max_connections} connections are in use") from error
+        except BaseException:  # also cancelled: the connection may come in this very moment
+            acquiring.cancel()
+            acquiring.add_done_callback(lambda done: self._give_back(pool, done))
             raise
+
+    def _give_back(self, pool: asyncpg.Pool[asyncpg.Record], acquired: asyncio.Future[Connection]) -> None:
+        """Return a connection that nobody waits for any more."""
+        if not acquired.cancelled() and acquired.exception() is None:
+            releasing = asyncio.ensure_future(pool.release(acquired.result()))
+            self._releasing.add(releasing)
+            releasing.add_done_callback(self._releasing.discard)
 
     @asynccontextmanager
     async def transaction(
@@ -146,8 +194,8 @@ class Database:
         return connection
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable if PostgreSQL does not answer."""
-        async with self.connection() as connection:
+        """Raises StoreUnavailable if PostgreSQL does not answer, and StoreBusy if it only has no time."""
+        async with self.connection(timeout_s=self._acquire_timeout_s) as connection:
             await connection.fetchval("SELECT 1")
 
     async def close(self) -> None:
@@ -195,6 +243,11 @@ def _is_unavailable(error: Exception) -> bool:
 def _unavailable(error: Exception) -> StoreUnavailable:
     log.warning("postgresql_unavailable", error=type(error).__name__, message=str(error))
     return StoreUnavailable(f"PostgreSQL does not answer ({type(error).__name__})")
+
+
+def _busy(why: str) -> StoreBusy:
+    log.warning("postgresql_busy", message=why)
+    return StoreBusy(f"the router is overloaded: {why}")
 
 
 async def _use_orjson(connection: Any) -> None:

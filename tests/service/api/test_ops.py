@@ -36,6 +36,19 @@ async def test_health_names_the_dependency_that_is_unavailable(world: World) -> 
     assert {d["status"] for d in response.json()["dependencies"].values()} == {"unavailable"}
 
 
+async def test_an_overload_of_postgresql_is_no_outage(world: World) -> None:
+    world.store.is_busy = True
+
+    health = (await world.http.get("/health")).json()
+    feedback = await world.rate("r-1", 1.0)
+
+    assert health["status"] == "ok"
+    assert health["dependencies"]["postgresql"]["status"] == "ok"
+    assert "connections are in use" in health["dependencies"]["postgresql"]["overload"]
+    assert (feedback.status_code, error_of(feedback)["code"]) == (503, "overloaded")
+    assert "Retry-After" in feedback.headers
+
+
 async def test_health_counts_the_decisions_and_outcomes_in_the_spool(world: World) -> None:
     world.store.is_down = True
     await world.ask()

@@ -163,7 +163,7 @@ async def test_a_request_costs_the_sum_of_its_attempts_by_the_prices_of_each(wor
 
 
 async def test_a_failed_request_has_no_cost_and_no_reward(world: World) -> None:
-    world.model_client.will("large", Reply(error=ProviderBroken("gone")))
+    world.model_client.will("large", Reply(error=ProviderBroken("gone", status=404)))
 
     await world.ask(request_id="r-1", model="large")
 

@@ -50,7 +50,7 @@ async def test_traffic_is_counted_in_total_and_by_decision_model_and_day(world: 
     await world.ask(request_id="r-1", model="large")
     await world.ask(request_id="r-2", model="small")
     world.clock.advance(86_400)
-    world.model_client.will("small", Reply(error=ProviderBroken("gone")))
+    world.model_client.will("small", Reply(error=ProviderBroken("gone", status=404)))
     await world.ask(request_id="r-3", model="small")
     await world.ask(request_id="r-4")
     await world.rate("r-1", 0.5)

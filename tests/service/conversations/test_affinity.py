@@ -276,7 +276,7 @@ async def test_in_a_tool_loop_an_arm_is_called_even_while_all_are_cooling_down(w
 
 async def test_a_tool_loop_does_not_replace_a_model_that_the_client_names(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="medium")
-    world.model_client.will("small", Reply(error=ProviderBroken("down")))
+    world.model_client.will("small", Reply(error=ProviderBroken("down", status=404)))
 
     response = await post(world, [user("Hi"), *called("call_1")], "r-2", model="small")
 
