@@ -160,14 +160,17 @@ def _is_better(known: object, value: object, is_final: bool) -> bool:
 
 def report_in(body: Mapping[str, Any]) -> Json | None:
     """The usage object of an answer or an event, wherever its provider put it."""
-    for place in (body, body.get("x_groq"), *_objects(body.get("choices"))):  # Moonshot: in the choice
-        if isinstance(place, Mapping):
-            for name in ("usage", "usageMetadata", "usage_metadata"):
-                if isinstance(report := place.get(name), dict) and report:
-                    return report
-    counts = {name: body[name] for name in _BARE if name in body}
-    return counts or None
+    if (report := _report_of(body)) is not None:
+        return report
+    if isinstance(groq := body.get("x_groq"), dict) and (report := _report_of(groq)) is not None:
+        return report
+    choices = body.get("choices")
+    for choice in choices if isinstance(choices, list) else ():  # Moonshot
+        if isinstance(choice, dict) and (report := _report_of(choice)) is not None:
+            return report
+    return {name: body[name] for name in _BARE if name in body} or None
 
 
-def _objects(value: object) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _report_of(place: Mapping[str, Any]) -> Json | None:
+    report = place.get("usage") or place.get("usageMetadata") or place.get("usage_metadata")
+    return report if isinstance(report, dict) else None

@@ -48,7 +48,9 @@ class ChoiceNormaliser:
             delta = self._delta(raw, has_halves=has_halves)
         if delta:
             self.n_bytes += text_bytes(said(delta))
-            self._said.update([name for name, value in delta.items() if value and name != "role"])
+            for name, value in delta.items():
+                if value and name not in self._said and name != "role":
+                    self._said.add(name)
         if reason is not None:
             reason, delta = self._finished(reason, delta)
         if delta is raw.get("delta") and reason == raw.get("finish_reason") and raw.get("index") == index:

@@ -26,13 +26,13 @@ def choices_in(raw: Json) -> list[Json] | None:
     return choices
 
 
-def states_error(raw: Json) -> bool:
+def states_error(raw: Json, choices: list[Json]) -> bool:
     """Whether an answer or an event says that the call failed; some providers send an empty error always."""
-    choices = raw.get("choices")
     if not choices:
         return is_error(raw)
-    places = [raw, *(choices if isinstance(choices, list) else [])]
-    return any(isinstance(place, dict) and _is_error(place.get("error")) for place in places)
+    if "error" in raw and _is_error(raw["error"]):
+        return True
+    return any("error" in choice and _is_error(choice["error"]) for choice in choices)
 
 
 def _is_error(error: object) -> bool:

@@ -27,6 +27,15 @@ class EventNormaliser:
         self._n_blocks = 0
         self._open: dict[int, None] = {}  # blocks that have not ended, in order
 
+    def continues(self, raw: Json) -> bool:
+        """Whether an event is sound and only adds text to a block that has begun."""
+        index, delta = raw.get("index"), raw.get("delta")
+        if raw.get("type") != "content_block_delta" or type(index) is not int or not isinstance(delta, dict):
+            return False
+        field = EVENT_TEXTS.get(delta.get("type", ""))
+        is_text = field is not None and isinstance(delta.get(field), str)
+        return is_text and self._indices.get(index) == index and not self.has_ended
+
     def events(self, raw: Json) -> Iterator[Json]:
         """The events for the client in place of the provider's. Raises ProviderBroken."""
         kind = raw["type"]

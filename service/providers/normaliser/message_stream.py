@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
 import orjson
@@ -82,20 +82,26 @@ class MessageStream:
         """Whether only the end of the message may be missing."""
         return self._events.stop_reason is not None
 
-    def event(self, data: bytes) -> Iterator[Chunk]:
+    def event(self, data: bytes) -> Sequence[Chunk]:
         """The chunks for the data of one event, often one.
 
         Raises:
             ProviderError: the event is an error, or no part of a message.
         """
-        for raw, event in self._read(data):
-            yield self._chunk(event, data if raw is event and b"\n" not in data else None)
+        value = parsed(data)
+        is_one_line = b"\n" not in data
+        if is_one_line and not self._halves and isinstance(value, dict) and self._events.continues(value):
+            return (self._chunk(value, data),)  # the most frequent event
+        return [
+            self._chunk(event, data if raw is event and is_one_line else None)
+            for raw, event in self._read(value, data)
+        ]
 
     def all_events(self, events: list[bytes]) -> Iterator[Json]:
         """The normalised events of a whole stream."""
         for data in events:
             if not self.is_done:
-                for _, event in self._read(data):
+                for _, event in self._read(parsed(data), data):
                     yield self._counted(event)
         for event in self._last():
             yield self._counted(event)
@@ -116,10 +122,14 @@ class MessageStream:
             raise ProviderBroken(f"{model} stopped streaming before its answer was complete")
         yield from self._events.end()
 
-    def _read(self, data: bytes) -> Iterator[tuple[Json, Json]]:
-        """Each normalised event beside the provider's."""
-        values, has_halves = [parsed(data)], False
-        if not isinstance(values[0], dict):
+    def _read(self, value: object, data: bytes) -> Iterator[tuple[Json, Json]]:
+        """Each normalised event beside the provider's.
+
+        Args:
+            value: the data as strict JSON; None: it is not.
+        """
+        values, has_halves = [value], False
+        if not isinstance(value, dict):
             if data.strip() in KEEP_ALIVE:
                 return
             values, has_halves = lenient_values(data), True

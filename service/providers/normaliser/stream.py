@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from service.domain.answer import Chunk
 from service.domain.basics import Json
@@ -38,7 +38,7 @@ class StreamNormaliser:
         self._report: Json = {}
         self._choices: dict[int, ChoiceNormaliser] = {}
 
-    def event(self, data: bytes) -> Iterator[Chunk]:
+    def event(self, data: bytes) -> Sequence[Chunk]:
         """The chunks for the data of one event, often none.
 
         Raises:
@@ -46,42 +46,41 @@ class StreamNormaliser:
         """
         if data.startswith(_DONE):
             self.is_done = True
-        elif isinstance(value := parsed(data), dict):
-            yield from self.chunks(value)
-        elif data.strip() not in KEEP_ALIVE:
-            values = lenient_values(data)
-            if not values:
-                raise self._asked.refusal(None)
-            for value in values:
-                yield from self.chunks(value, has_halves=True)
+            return ()
+        if isinstance(value := parsed(data), dict):
+            return self._chunks(value, has_halves=False)
+        if data.strip() in KEEP_ALIVE:
+            return ()
+        values = lenient_values(data)
+        if not values:
+            raise self._asked.refusal(None)
+        return self.chunks(values, has_halves=True)
 
-    def chunks(self, value: object, *, has_halves: bool = False) -> Iterator[Chunk]:
-        """The chunks for the JSON value of one event. Raises as `event` does."""
+    def chunks(self, value: object, *, has_halves: bool = False) -> Sequence[Chunk]:
+        """The chunks for the JSON value of one event, or for a list of them. Raises as `event` does."""
+        if isinstance(value, dict):
+            return self._chunks(value, has_halves=has_halves)
         if isinstance(value, list):
-            for item in value:
-                yield from self.chunks(item, has_halves=has_halves)
-        elif value == DONE:
+            return [chunk for item in value for chunk in self.chunks(item, has_halves=has_halves)]
+        if value == DONE:
             self.is_done = True
-        elif isinstance(value, dict):
-            yield from self._chunks(value, has_halves)
         elif value is not None:
             raise self._asked.refusal(value)
+        return ()
 
-    def _chunks(self, raw: Json, has_halves: bool) -> Iterator[Chunk]:
+    def _chunks(self, raw: Json, *, has_halves: bool) -> Sequence[Chunk]:
         choices = choices_in(raw)
-        if choices is None or states_error(raw):
+        if choices is None or states_error(raw, choices):
             raise self._asked.refusal(raw)
         if (report := report_in(raw)) is not None:
             self._report = merged(self._report, report, is_final=not choices)
         if not choices:
-            return
+            return ()
         if raw.get("object") == "chat.completion" and any("message" in choice for choice in choices):
             raw["choices"] = [self._unsaid(choice) for choice in choices]
-            for body in chunk_bodies(raw):
-                if body["choices"]:
-                    yield self._chunk(body, body["choices"], has_halves)
-        else:
-            yield self._chunk(raw, choices, has_halves)
+            bodies = [body for body in chunk_bodies(raw) if body["choices"]]
+            return [self._chunk(body, body["choices"], has_halves) for body in bodies]
+        return (self._chunk(raw, choices, has_halves),)
 
     def _chunk(self, raw: Json, choices: list[Json], has_halves: bool) -> Chunk:
         raw["choices"] = [

@@ -51,7 +51,8 @@ def normalised(asked: Asked, raw: object) -> Answer:
     Raises:
         ProviderError: the value is an error, or no answer of a model.
     """
-    if not isinstance(raw, dict) or states_error(raw) or not (choices := choices_in(raw)):
+    choices = choices_in(raw) if isinstance(raw, dict) else None
+    if not isinstance(raw, dict) or not choices or states_error(raw, choices):
         raise asked.refusal(raw)
     report = report_in(raw)
     notes: list[str] = []
