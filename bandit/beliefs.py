@@ -9,9 +9,11 @@ from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums, kernel
 from bandit.experts import LOCAL_SHRINKAGE, expert_weights, residual_variance, sharpness
 from bandit.knobs import Knobs
+from bandit.price_class import price_class
 from bandit.records import ArmRecords
 
 KNOWN_MASS = 20.0  # observations that a known prior quality is worth
+CLASS_MASS = 5.0  # observations that the level of an arm's price is worth
 LEVEL_PULL = 20.0  # observations at the shared level that each known prior quality gets
 NEWCOMER = 0.97, 5.0  # mean and mass of an arm that joins rated arms, high so that it is tried
 LEVEL_MASS = 5.0  # of the optimistic prior, in the level that arms of unknown quality share
@@ -49,30 +51,34 @@ class Prior:
         knobs: Knobs,
         records: ArmRecords | None = None,
         is_newcomer: Bools | None = None,
+        price: Floats | None = None,
     ) -> "Prior":
         """Fill in unknown values, which are NaN.
 
-        An arm of unknown quality starts a little above the level of all rewards so far. The level itself
-        starts at the optimistic prior, q0:
-
-            level = (5 q0 + sum_a c_a mean_a) / (5 + sum_a c_a),    c_a = min(N_a, 10),    q_a = level + 0.1
-
-        With a fixed start, a first guess that is far off would send many requests to unknown arms. Known
-        qualities are shrunk towards their shared level, as in `towards_level`.
+        Known qualities are shrunk towards their shared level, as in `towards_level`. Arms of unknown quality
+        start at a guess: beside known arms, `_guess_beside_known`; if no quality is known, `_guess_alone`.
 
         Args:
             records: of the same arms; None: nothing is rated yet.
-            is_newcomer: arms added after other arms already had ratings.
+            is_newcomer: arms added after other arms already had ratings; None: no arm.
+            price: in any unit; NaN, or None for all arms: not known.
         """
-        joined = np.zeros(quality.size, dtype=np.bool_) if is_newcomer is None else is_newcomer
-        level = knobs.optimistic_prior if records is None else _level(records, knobs.optimistic_prior)
-        guess = np.where(joined, NEWCOMER[0], min(level + HEAD_START, 1.0))
-        guess_mass = np.where(joined, NEWCOMER[1], knobs.optimistic_prior_mass)
         known = ~np.isnan(quality)
-        mean = np.where(known, quality, guess)
-        mass = np.where(np.isnan(mass), np.where(known, KNOWN_MASS, guess_mass), mass)
-        mean[known], mass[known] = towards_level(mean[known], mass[known])
-        return cls(mean=mean, mass=mass, cost_usd=cost_usd, latency_s=latency_s)
+        joined = np.zeros(quality.size, dtype=np.bool_) if is_newcomer is None else is_newcomer
+        seen = ArmRecords.from_sums(Sums.zeros(quality.size)) if records is None else records
+        mean, filled = quality.copy(), np.where(np.isnan(mass), KNOWN_MASS, mass)
+        if known.any():
+            mean[known], filled[known] = towards_level(mean[known], filled[known])
+            prices = np.full(quality.size, np.nan) if price is None else price
+            guess, guess_mass = _guess_beside_known(mean, filled, known, seen, joined, prices)
+        else:
+            guess, guess_mass = _guess_alone(seen, joined, knobs)
+        return cls(
+            mean=np.where(known, mean, guess),
+            mass=np.where(~known & np.isnan(mass), guess_mass, filled),
+            cost_usd=cost_usd,
+            latency_s=latency_s,
+        )
 
 
 def towards_level(quality: Floats, mass: Floats) -> tuple[Floats, Floats]:
@@ -99,10 +105,34 @@ def towards_level(quality: Floats, mass: Floats) -> tuple[Floats, Floats]:
     return own * quality + (1.0 - own) * level, mass / (own + (1.0 - own) * share)
 
 
-def _level(records: ArmRecords, start: float) -> float:
+def _guess_beside_known(
+    mean: Floats, mass: Floats, known: Bools, records: ArmRecords, joined: Bools, price: Floats
+) -> tuple[Floats, Floats]:
+    """Guess the mean and mass of arms beside known ones: never above the best of these.
+
+    An arm starts at the level of its price among the known arms' present means: with feedback their level
+    moves, and the guess with it. A newcomer starts at the present mean of the best known arm, so that it is
+    tried.
+    """
+    kept = mass * records.prior_kept
+    present = mean + (records.reward_sum - records.n * mean) / (kept + records.n)
+    guess = np.where(joined, present[known].max(), price_class(present, known, price))
+    return guess, np.where(joined, NEWCOMER[1], CLASS_MASS)
+
+
+def _guess_alone(records: ArmRecords, joined: Bools, knobs: Knobs) -> tuple[Floats, Floats]:
+    """Guess the mean and mass of arms where no quality is known: a little above all rewards so far.
+
+        level = (5 q0 + sum_a c_a mean_a) / (5 + sum_a c_a),    c_a = min(N_a, 10),    q_a = level + 0.1
+
+    q0 is the optimistic prior. With a fixed start, a first guess that is far off would send many requests to
+    untried arms.
+    """
     counted = LEVEL_SHARE / np.maximum(records.n, LEVEL_SHARE)
     rewards, n = float(counted @ records.reward_sum), float(counted @ records.n)
-    return (LEVEL_MASS * start + rewards) / (LEVEL_MASS + n)
+    level = (LEVEL_MASS * knobs.optimistic_prior + rewards) / (LEVEL_MASS + n)
+    guess = np.where(joined, NEWCOMER[0], min(level + HEAD_START, 1.0))
+    return guess, np.where(joined, NEWCOMER[1], knobs.optimistic_prior_mass)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -180,7 +180,16 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         if setting.has_context:
             fitting.refit_if_due(memory, rated, histories, n_rated)
         records = ArmRecords.of(histories, float(t), n_rated, fitting.sums_of(histories))
-        prior = Prior.of(setting.quality, mass, stream.price * factor, zeros, knobs, records, joins > 0)
+        prior = Prior.of(
+            setting.quality,
+            mass,
+            stream.price * factor,
+            zeros,
+            knobs,
+            records,
+            joins > 0,
+            stream.price * factor,
+        )
         sums = Sums(zeros, zeros, n_calls, cost_sum, zeros, zeros).repriced(factor)
         prior_state = PriorState.of(prior, sums, records, float(fitting.of_requests[t]))
         neighbours = _recall(stream, memory, fitting, t, factor) if setting.has_context else Neighbours.none()

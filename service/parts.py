@@ -21,6 +21,7 @@ from service.domain.ports import (
 from service.domain.tokens import TokenCounter
 from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable
 from service.learning.learner import Learner
+from service.routing.priors import prior_sources
 from service.routing.router import Router
 from service.settings.settings import Settings
 from service.telemetry import Metrics
@@ -85,6 +86,7 @@ class Parts:
             "encoder": await self._encoder(),
         }
         arms, breaker, default_state = self.catalog.arms, self.catalog.breaker, self.catalog.default_state
+        ids = [arm.arm_id for arm in arms]
         cooling_down = [
             {"model": a.arm_id, "open_reason": why} for a in arms if (why := breaker.open_reason(a))
         ]
@@ -93,10 +95,10 @@ class Parts:
         return {
             "status": "ok" if healthy else "degraded",
             "simulated": self.arms.is_simulated,
-            "models": [arm.arm_id for arm in self.catalog.arms],
+            "models": ids,
             "default_model": self.catalog.default_arm_id,
             "default_model_state": default_state,
-            "prior_sources": {arm.arm_id: arm.prior_source for arm in arms},
+            "prior_sources": dict(zip(ids, prior_sources(arms, self.catalog), strict=True)),
             "dependencies": dependencies,
             "warnings": [*self.arms.notes, *price_warnings(self.catalog.unpriced)],
             "cooling_down_models": cooling_down,

@@ -31,6 +31,8 @@ from service.errors import (
     Unavailable,
     UnknownModel,
 )
+from service.parts import Parts
+from service.routing.priors import starting_priors
 from service.settings.models import FREE_PRICE, ModelSettings, PriceSettings
 
 _LOGIN = re.compile(r"//[^/]*@")  # the login in a base_url, which answers must not show
@@ -112,7 +114,7 @@ endpoints = APIRouter(
 @endpoints.get("/models")
 async def models(parts: PartsDep) -> Response:
     """Every model, retired models included, with its state, its price and its evidence."""
-    return JsonAnswer({"data": [_as_json(overview) for overview in await parts.lifecycle.listed()]})
+    return JsonAnswer({"data": [_as_json(overview, parts) for overview in await parts.lifecycle.listed()]})
 
 
 @endpoints.post(
@@ -126,7 +128,7 @@ async def add(parts: PartsDep, body: BodyDep) -> Response:
     new = await big_bodies.read(parts, body, partial(_read, NewModel))
     entry = ModelSettings.model_validate(new.model_dump(exclude={"shadow", "reason"}))
     await parts.lifecycle.add(entry, _shadow(new.shadow), new.reason)
-    return JsonAnswer(_as_json(await parts.lifecycle.show(new.id)), 201)
+    return JsonAnswer(_as_json(await parts.lifecycle.show(new.id), parts), 201)
 
 
 @endpoints.patch(
@@ -140,14 +142,14 @@ async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     price = None if wanted.price is None else wanted.price.to_price()
     arm_change = ArmChange(wanted.state, price, _shadow(wanted.shadow), wanted.reason)
     await parts.lifecycle.change(model_id, arm_change)
-    return JsonAnswer(_as_json(await parts.lifecycle.show(model_id)))
+    return JsonAnswer(_as_json(await parts.lifecycle.show(model_id), parts))
 
 
 @endpoints.delete("/models/{model_id:path}", responses=failures(UnknownModel, ModelConflict))
 async def retire(parts: PartsDep, model_id: str) -> Response:
     """Retire a model, in all replicas. Its evidence stays."""
     await parts.lifecycle.change(model_id, ArmChange(state="retired"))
-    return JsonAnswer(_as_json(await parts.lifecycle.show(model_id)))
+    return JsonAnswer(_as_json(await parts.lifecycle.show(model_id), parts))
 
 
 def _read(kind: type[Body], body: bytes) -> Body:
@@ -168,7 +170,7 @@ def _shadow(body: ShadowBody | None) -> Shadow | None:
     return None if body is None else Shadow(body.share, body.usd_per_day)
 
 
-def _as_json(overview: ArmOverview) -> Json:
+def _as_json(overview: ArmOverview, parts: Parts) -> Json:
     arm, registration = overview.arm, overview.registration
     return {
         "id": arm.arm_id,
@@ -187,6 +189,7 @@ def _as_json(overview: ArmOverview) -> Json:
         "lacks": sorted(arm.lacks),
         "data_use": sorted(arm.data_use),
         "extra_fields": sorted(arm.extra_fields),
+        "prior": starting_priors(parts.catalog, parts.router.knobs).get(arm.arm_id),
         "is_newcomer": registration is not None and registration.is_newcomer,
         "reason": None if registration is None else registration.reason,
         "added_at": None if registration is None else registration.added_at.isoformat(),

@@ -41,6 +41,9 @@ class LoggedPriorState:
     latency_s: float
     epoch_age_s: float | None  # None: the arm never changed
     n_changes: int
+    prior_source: str | None = (
+        None  # of prior_mean; None: no quality was known, or an older version logged it
+    )
 
 
 @dataclass(slots=True)  # not frozen: each decision makes one per arm, and freezing would dominate the cost

@@ -20,7 +20,7 @@ from service.domain.basics import Json
 from service.domain.decision import LoggedRound, Neighbour
 from service.domain.neighbours import NeighbourColumns
 from service.domain.query import Options
-from service.routing.arrays import as_floats, neighbours_of
+from service.routing.arrays import as_floats, neighbours_of, prices_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,10 @@ class CandidateConfig:
         zeros = np.zeros(len(arms))
         n_changes = np.array([s["n_changes"] for s in known], dtype=np.int64)
         records = replace(
-            ArmRecords.from_sums(Sums.zeros(len(arms))), n=logged("n_rated"), reward_sum=logged("reward_sum")
+            ArmRecords.from_sums(Sums.zeros(len(arms))),
+            n=logged("n_rated"),
+            reward_sum=logged("reward_sum"),
+            prior_kept=np.where(n_changes > 0, PRIOR_KEPT, 1.0),
         )
         prior = Prior.of(
             quality=as_floats(arm.prior_quality for arm in arms),
@@ -140,10 +143,11 @@ class CandidateConfig:
             knobs=self.knobs,
             records=records,
             is_newcomer=np.array([arm.arm_id in self.newcomers for arm in arms], dtype=np.bool_),
+            price=prices_of(arms),
         )
         return PriorState(
             prior_mean=prior.mean,
-            prior_mass=prior.mass * np.where(n_changes > 0, PRIOR_KEPT, 1.0),
+            prior_mass=prior.mass * records.prior_kept,
             n=records.n,
             reward_sum=records.reward_sum,
             deviation=logged("deviation"),

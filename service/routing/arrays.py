@@ -57,13 +57,18 @@ def neighbours_of(arms: Sequence[Arm], columns: NeighbourColumns, neighbour_ease
 
 
 def candidates(
-    arms: Sequence[Arm], beliefs: Beliefs, terms: UtilityTerms, probabilities: Floats, barred: Bools
+    arms: Sequence[Arm],
+    prior_sources: Sequence[str | None],
+    beliefs: Beliefs,
+    terms: UtilityTerms,
+    probabilities: Floats,
+    barred: Bools,
 ) -> tuple[Candidate, ...]:
     """The weighed arms as they are logged, in their order."""
     columns = zip(
         arms,
         probabilities.tolist(),
-        prior_states(beliefs.prior_state),
+        prior_states(beliefs.prior_state, prior_sources),
         beliefs.predicted.T.tolist(),
         beliefs.posterior.alpha.tolist(),
         beliefs.posterior.beta.tolist(),
@@ -85,8 +90,8 @@ def candidates(
     )
 
 
-def prior_states(known: PriorState) -> list[types.LoggedPriorState]:
-    """The logged prior state of each arm."""
+def prior_states(known: PriorState, sources: Sequence[str | None]) -> list[types.LoggedPriorState]:
+    """The logged prior state of each arm; sources: of their prior means."""
     columns = zip(
         known.prior_mean.tolist(),
         known.prior_mass.tolist(),
@@ -97,9 +102,19 @@ def prior_states(known: PriorState) -> list[types.LoggedPriorState]:
         known.latency_s.tolist(),
         (age_s if age_s < np.inf else None for age_s in known.epoch_age_s.tolist()),
         known.n_changes.tolist(),
+        sources,
         strict=True,
     )
     return [types.LoggedPriorState(*column) for column in columns]
+
+
+def prices_of(arms: Sequence[Arm]) -> Floats:
+    """The arms' prices, US dollars per million tokens: three tokens of the prompt to one of the answer.
+
+    NaN where nobody knows the price: the one assumed for choosing says nothing about the arm.
+    """
+    prices = (arm.price for arm in arms)
+    return as_floats(None if p is None else (3 * float(p.input) + float(p.output)) / 4 for p in prices)
 
 
 def as_floats(values: Iterable[float | None]) -> Floats:

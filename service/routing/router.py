@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from bandit.arrays import Bools
-from bandit.beliefs import Prior, PriorState, believe
+from bandit.beliefs import PriorState, believe
 from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
@@ -30,13 +30,19 @@ from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.ports import Clock, Evidence, Memory
 from service.domain.query import Options, Query
 from service.errors import MemoryUnavailable
-from service.routing.arrays import as_floats, candidates, histories_of, n_rated, neighbours_of, sums_of
+from service.routing.arrays import (
+    candidates,
+    histories_of,
+    n_rated,
+    neighbours_of,
+    sums_of,
+)
 from service.routing.budget import charge
 from service.routing.ease import EaseFitter, FittedEase
+from service.routing.priors import prior_of, prior_sources
 from service.routing.selection import WeighedArms, select
 
 TASK_IS_KNOWN = 20  # rated requests of a task; from then on only these are its neighbours
-USUAL_LATENCY_S = 1.0  # of an arm that was never called
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,14 @@ class Router:
             arm_id=arms[selection.choice.index].arm_id,
             propensity=selection.choice.propensity,
             uniform=selection.choice.uniform,
-            candidates=candidates(arms, beliefs, terms, selection.probabilities, barred),
+            candidates=candidates(
+                arms,
+                prior_sources(arms, self.catalog),
+                beliefs,
+                terms,
+                selection.probabilities,
+                barred,
+            ),
             rejected=tuple(rejected),
             neighbours=recalled.neighbours,
             n_rated=rated,
@@ -241,15 +254,8 @@ class Router:
             n_rated=n_rated(sums),
             ease_sum=fitted.sums_of(arms, histories),
         )
-        prior = Prior.of(
-            quality=as_floats(arm.prior_quality for arm in arms),
-            mass=as_floats(arm.prior_mass for arm in arms),
-            cost_usd=np.array([float(list_cost_usd(arm, query)) for arm in arms]),
-            latency_s=np.full(len(arms), USUAL_LATENCY_S),
-            knobs=knobs,
-            records=records,
-            is_newcomer=self.catalog.newcomers(arms),
-        )
+        cost_usd = np.array([float(list_cost_usd(arm, query)) for arm in arms])
+        prior = prior_of(arms, self.catalog, knobs, cost_usd, records)
         return PriorState.of(prior, sums_of(arms, sums), records, ease)
 
     def _policy(self, arms: Sequence[Arm], knobs: Knobs, barred: Bools) -> ThompsonPolicy:

@@ -198,7 +198,7 @@ class Settings(FrozenSettings):
         description="share of requests that the default model answers, so that savings can be measured",
     )
     optimistic_prior: float = Field(
-        0.8, gt=0, lt=1, description="expected mean reward of a model of unknown quality"
+        0.8, gt=0, lt=1, description="expected mean reward of every model, if no model's quality is known"
     )
     exploration_bonus: float = Field(
         0.0, ge=0, le=1, description="bonus of a model with few ratings, in reward"

@@ -3,10 +3,12 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from bandit.beliefs import Prior, believe, towards_level
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
+from bandit.price_class import price_class
 from bandit.records import ArmRecords
 from tests.bandit.worlds import (
     a_prior,
@@ -174,19 +176,63 @@ def test_beliefs_are_always_proper(n_arms: int, seed: int) -> None:
     assert np.all(beliefs.expected_cost_usd >= 0)
 
 
-def test_an_unknown_quality_starts_optimistic_and_a_known_one_with_its_mass() -> None:
-    unknown = np.nan
+def test_without_any_known_quality_all_arms_start_optimistic() -> None:
+    unknown = np.full(2, np.nan)
+
+    prior = Prior.of(unknown, unknown, np.ones(2), np.ones(2), Knobs(), price=np.array([0.0, 9.0]))
+
+    assert prior.mean.tolist() == pytest.approx([0.9, 0.9])
+    assert prior.mass.tolist() == pytest.approx([10.0, 10.0])
+
+
+def test_an_unknown_quality_starts_at_the_level_of_its_price_among_known_ones() -> None:
+    quality = np.array([0.9, 0.5, np.nan, np.nan])
+    price = np.array([10.0, 1.0, 1.0, 0.0])
+
+    prior = Prior.of(quality, np.full(4, np.nan), np.ones(4), np.ones(4), Knobs(), price=price)
+
+    assert prior.mean[2:].tolist() == pytest.approx(price_class(prior.mean, ~np.isnan(quality), price)[2:])
+    assert prior.mass.tolist() == pytest.approx([80 / 3, 80 / 3, 5.0, 5.0])
+
+
+def test_the_masses_that_are_given_stay() -> None:
+    quality, mass = np.array([0.6, np.nan]), np.array([7.0, 3.0])
+
+    prior = Prior.of(quality, mass, np.ones(2), np.ones(2), Knobs())
+
+    assert prior.mean.tolist() == pytest.approx([0.6, 0.6])
+    assert prior.mass.tolist() == pytest.approx([7.0, 3.0])
+
+
+@given(seeds, arm_counts, st.booleans())
+def test_no_arm_of_unknown_quality_starts_above_every_known_one(
+    seed: int, n_arms: int, is_newcomer: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    quality = np.append(rng.uniform(size=n_arms), [np.nan] * 3)
+    size = quality.size
+    price = np.append(10.0 ** rng.uniform(-2.0, 2.0, n_arms), [0.0, 1000.0, np.nan])
+    joined = np.append(np.zeros(n_arms, dtype=np.bool_), [is_newcomer] * 3)
 
     prior = Prior.of(
-        quality=np.array([0.6, unknown]),
-        mass=np.array([unknown, unknown]),
-        cost_usd=np.ones(2),
-        latency_s=np.ones(2),
-        knobs=Knobs(),
+        quality, np.full(size, np.nan), np.ones(size), np.ones(size), Knobs(), None, joined, price
     )
 
-    assert prior.mean.tolist() == pytest.approx([0.6, 0.9])
-    assert prior.mass.tolist() == pytest.approx([20.0, 10.0])
+    assert np.all(prior.mean[n_arms:] <= prior.mean[:n_arms].max())
+
+
+def test_the_level_of_a_price_follows_the_known_arms_feedback() -> None:
+    quality, unknown = np.array([0.9, np.nan]), np.full(2, np.nan)
+    sums = replace(Sums.zeros(2), n=np.array([60.0, 0.0]), reward_sum=np.array([6.0, 0.0]))
+    changed = replace(ArmRecords.from_sums(sums), prior_kept=np.array([0.1, 1.0]))
+
+    calm, broken = (
+        Prior.of(quality, unknown, np.ones(2), np.ones(2), Knobs(), records, price=np.ones(2))
+        for records in (ArmRecords.from_sums(sums), changed)
+    )
+
+    assert calm.mean[1] == pytest.approx((20 * 0.9 + 6) / 80)
+    assert broken.mean[1] == pytest.approx((2 * 0.9 + 6) / 62)
 
 
 @given(seeds, arm_counts)
@@ -237,5 +283,17 @@ def test_a_newcomer_gets_a_head_start() -> None:
 
     prior = Prior.of(unknown, unknown, np.ones(2), np.ones(2), Knobs(), is_newcomer=np.array([False, True]))
 
-    assert prior.mean[1] > prior.mean[0]
-    assert prior.mass[1] < prior.mass[0]
+    assert prior.mean.tolist() == pytest.approx([0.9, 0.97])
+    assert prior.mass.tolist() == [10.0, 5.0]
+
+
+def test_a_newcomer_beside_known_arms_starts_level_with_the_best_of_them() -> None:
+    quality, unknown = np.array([0.9, 0.5, np.nan]), np.full(3, np.nan)
+    sums = replace(Sums.zeros(3), n=np.array([1000.0, 0.0, 0.0]), reward_sum=np.array([100.0, 0.0, 0.0]))
+    joined = np.array([False, False, True])
+    records = ArmRecords.from_sums(sums)
+
+    prior = Prior.of(quality, unknown, np.ones(3), np.ones(3), Knobs(), records, joined, np.ones(3))
+
+    assert prior.mean.tolist() == pytest.approx([0.8, 0.6, 0.6])
+    assert prior.mass[2] == 5.0

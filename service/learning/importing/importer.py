@@ -24,7 +24,7 @@ from service.domain.registration import ArmRegistration
 from service.errors import RequestConflict
 from service.learning.importing.rows import Row
 from service.learning.rewards import reward_of
-from service.routing.router import USUAL_LATENCY_S
+from service.routing.priors import USUAL_LATENCY_S
 
 DIALECT = "import"
 BYTES_PER_TOKEN = 4

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from service.domain.registration import ArmRegistration
 from service.errors import ProviderBroken
 from service.settings.settings import Settings
 from tests.fakes import FakeStore, Reply
-from tests.service.world import World, error_of, opened
+from tests.service.world import World, arm, error_of, opened
 
 KEY = "a key of the operator"
 NEW: Json = {
@@ -71,6 +72,42 @@ async def test_every_model_is_listed_with_its_state_price_and_evidence(world: Wo
     assert (small["evidence"]["n_rated"], small["evidence"]["mean_reward"]) == (1, 0.8)
     assert small["evidence"]["n_outcomes"] == 1
     assert small["shadow"] is None
+    assert small["prior"] == {"mean": pytest.approx(0.9), "mass": 10.0, "source": None}
+
+
+async def test_models_show_where_their_priors_come_from(tmp_path: Path) -> None:
+    arms = [
+        arm("good", "10", prior_quality=0.9, prior_source="configured"),
+        arm("bad", "1", prior_quality=0.5, prior_source="2026-10-02"),
+        arm("local", "1"),
+        replace(arm("obscure", "1"), price=None),
+    ]
+    async with opened(tmp_path, arms) as world:
+        await add(world)
+        models = {model_id: model["prior"] for model_id, model in (await listed(world)).items()}
+        health = (await world.http.get("/health")).json()
+
+    assert models["good"] == {
+        "mean": pytest.approx(0.8),
+        "mass": pytest.approx(80 / 3),
+        "source": "configured",
+    }
+    assert models["local"]["mean"] == pytest.approx(0.6)
+    assert models["obscure"]["mean"] == pytest.approx(0.7)
+    assert models["new"] == {"mean": pytest.approx(0.8), "mass": 5.0, "source": "best known model"}
+    assert health["prior_sources"] == {
+        "good": "configured",
+        "bad": "2026-10-02",
+        "local": "price class",
+        "obscure": "mean of known models",
+        "new": "best known model",
+    }
+
+
+async def test_a_model_that_does_not_answer_clients_has_no_prior(world: World) -> None:
+    added = await add(world, shadow={"share": 0.5, "usd_per_day": 1})
+
+    assert added["prior"] is None
 
 
 async def test_the_admin_api_answers_503_while_the_store_is_down(world: World) -> None:
@@ -206,8 +243,6 @@ async def test_a_stored_model_that_would_send_a_key_elsewhere_is_retired(tmp_pat
 
 
 async def test_the_login_in_a_configured_url_is_not_shown(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from tests.service.world import SMALL
 
     arm = replace(SMALL, base_url="https://me:verysecret@host/v1")

@@ -179,7 +179,8 @@ async def test_priors_are_the_candidates_own(tmp_path: Path) -> None:
     async with opened(tmp_path) as world:
         await use(world, 5)
         rounds = rounds_of(world)
-        praised = candidate_of(world, [SMALL, MEDIUM, replace(LARGE, prior_quality=0.99, prior_mass=900.0)])
+        others = [replace(arm, prior_quality=0.3) for arm in (SMALL, MEDIUM)]
+        praised = candidate_of(world, [*others, replace(LARGE, prior_quality=0.99, prior_mass=900.0)])
         before, after = (c.weigh(rounds[-1]).target for c in (candidate_of(world), praised))
 
     assert after[2] > before[2]

@@ -92,6 +92,34 @@ async def test_a_prior_quality_counts_before_any_feedback(tmp_path: Path) -> Non
     assert decision.candidates[0].probability > 0.95
 
 
+async def test_an_untried_model_starts_at_the_level_of_its_price_among_known_ones(tmp_path: Path) -> None:
+    known = [
+        arm("good", "10", prior_quality=0.9, prior_source="configured"),
+        arm("bad", "0.1", prior_quality=0.7, prior_source="2026-10-02"),
+    ]
+    async with opened(tmp_path, [*known, arm("dear", "50"), arm("local", "0")], **PLAIN) as world:
+        decision = await world.parts.router.preview(query())
+
+    priors = [c.prior_state for c in decision.candidates]
+    good, bad, dear, local = (prior.prior_mean for prior in priors)
+    assert bad == local < dear == good
+    assert [prior.prior_source for prior in priors] == [
+        "configured",
+        "2026-10-02",
+        "price class",
+        "price class",
+    ]
+
+
+async def test_without_any_known_quality_all_models_start_alike(tmp_path: Path) -> None:
+    async with opened(tmp_path, [arm("dear", "50"), arm("local", "0")], **PLAIN) as world:
+        decision = await world.parts.router.preview(query())
+
+    priors = [c.prior_state for c in decision.candidates]
+    assert priors[0].prior_mean == priors[1].prior_mean
+    assert [prior.prior_source for prior in priors] == [None, None]
+
+
 async def test_old_neighbours_do_not_count(world: World) -> None:
     await world.ask("What is a bandit?", request_id="r-1")
     await world.rate("r-1", 1.0)

@@ -17,7 +17,7 @@ from service.domain.registration import ArmRegistration, PriceChange
 from service.errors import StoreUnavailable
 from service.learning.importing.importer import Importer
 from service.learning.importing.rows import Row
-from service.routing.router import USUAL_LATENCY_S
+from service.routing.priors import USUAL_LATENCY_S
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import evidence_differences
