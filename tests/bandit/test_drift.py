@@ -110,6 +110,14 @@ def test_feedback_on_a_decision_from_before_a_change_no_longer_counts() -> None:
     assert late.epoch.rated == fallen.epoch.rated
 
 
+def test_late_feedback_on_an_older_decision_does_not_make_the_arm_look_idle_for_longer() -> None:
+    history = learn(ArmHistory(), a_rating(900, 0.5))
+
+    late = learn(history, a_rating(100, 0.5))
+
+    assert (late.newest, late.n_rated) == (history.newest, history.n_rated) == (900, 900)
+
+
 def test_a_prediction_made_before_a_change_does_not_move_the_statistic_after_it() -> None:
     fallen = after([a_rating(i, 0.0) for i in range(10)])
 

@@ -26,6 +26,15 @@ def test_the_fit_finds_the_ease_that_all_arms_share() -> None:
     assert np.corrcoef(found, truth)[0, 1] > 0.9
 
 
+def test_the_slope_is_shrunk_by_three_requests_of_ridge() -> None:
+    sign = np.tile([1.0, -1.0], 8)
+    contexts = np.outer(sign, [0.3, 0.4])
+
+    ease = Ease.fit(contexts, np.zeros(16, dtype=np.int64), 0.5 + 0.2 * sign, np.ones(16))
+
+    assert ease.at(contexts) == pytest.approx(0.2 * sign * 16 / (16 + 3))
+
+
 def test_differences_between_arms_do_not_change_the_slope() -> None:
     contexts, arm, rewards, weights, _ = rated()
 

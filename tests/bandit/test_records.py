@@ -27,8 +27,35 @@ def test_the_evidence_of_a_fallen_idle_arm_fades_and_no_other() -> None:
 
     records = ArmRecords.of([WORKED, fallen], now=600.0, n_rated=500.0)
 
-    assert records.n.tolist() == pytest.approx([100.0, 100.0 * (1 - FADE) ** 100])
+    fresh = (1 - FADE) ** 100
+    assert records.n.tolist() == pytest.approx([100.0, 100.0 * fresh])
+    assert records.reward_sum.tolist() == pytest.approx([80.0, 80.0 * fresh])
     assert records.prior_kept.tolist() == [1.0, PRIOR_KEPT]
+
+
+def test_the_ease_of_the_requests_fades_with_their_rewards() -> None:
+    fallen = replace(WORKED, n_changes=1, is_fallen=True)
+
+    records = ArmRecords.of([WORKED, fallen], now=600.0, n_rated=500.0, ease_sum=np.array([7.0, 7.0]))
+
+    assert records.reward_sum.tolist() == pytest.approx([73.0, 73.0 * (1 - FADE) ** 100])
+
+
+def test_an_arm_rated_after_the_others_were_counted_does_not_fade() -> None:
+    fallen = replace(WORKED, n_changes=1, is_fallen=True)
+
+    records = ArmRecords.of([fallen], now=600.0, n_rated=WORKED.n_rated - 50)
+
+    assert records.n.tolist() == [100.0]
+
+
+def test_an_epochs_age_counts_from_its_start() -> None:
+    changed = replace(WORKED, n_changes=1, epoch=Epoch(started_at=970.0))
+
+    records = ArmRecords.of([changed, WORKED], now=1000.0, n_rated=400.0)
+
+    assert records.epoch_age_s.tolist() == [30.0, np.inf]
+    assert records.n_changes.tolist() == [1, 0]
 
 
 def test_neighbours_from_before_a_change_do_not_count() -> None:
