@@ -8,6 +8,7 @@ from typing import Protocol
 
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.catalog import Catalog
+from service.arms.checked_keys import CheckedKeys
 from service.arms.configured import ArmList
 from service.arms.lifecycle import Lifecycle
 from service.arms.unknown_prices import price_warnings
@@ -60,6 +61,7 @@ class Parts:
     settings: Settings
     arms: ArmList
     catalog: Catalog
+    keys: CheckedKeys
     router: Router
     completion: Completion
     tokens: TokenCounter
@@ -100,7 +102,11 @@ class Parts:
             "default_model_state": default_state,
             "prior_sources": dict(zip(ids, prior_sources(arms, self.catalog), strict=True)),
             "dependencies": dependencies,
-            "warnings": [*self.arms.notes, *price_warnings(self.catalog.unpriced)],
+            "warnings": [
+                *self.arms.notes,
+                *price_warnings(self.catalog.unpriced),
+                *self.keys.warnings(arms),
+            ],
             "cooling_down_models": cooling_down,
         }
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -15,6 +15,7 @@ from embeddings.encoder import EncoderUnavailable
 from service.domain.answer import Answer, Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json, Vector
+from service.domain.key_check import KeyCheck
 from service.domain.query import Native
 from service.domain.usage import reported
 from tests.fakes_arms import FakeArmRegistry, FakeShadowLog
@@ -208,3 +209,15 @@ def _chunk(arm: Arm, delta: Json, finish_reason: str | None = None) -> Chunk:
 
 def _frame(kind: str, arm: Arm, choices: list[Json], **more: object) -> Json:
     return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": arm.model, "choices": choices} | more
+
+
+@dataclass
+class FakeKeyChecker:
+    """A KeyChecker whose providers answer as told; the others cannot be asked."""
+
+    checks: dict[str, KeyCheck] = field(default_factory=dict)  # by arm
+    checked: list[str] = field(default_factory=list)
+
+    async def check(self, arm: Arm) -> KeyCheck:
+        self.checked.append(arm.arm_id)
+        return self.checks.get(arm.arm_id, KeyCheck("unknown", "cannot be asked"))

@@ -14,6 +14,7 @@ from service.api.which_dialect import uses_anthropic
 from service.dialects import anthropic_answers
 from service.domain.arm import Arm
 from service.domain.basics import AUTO, Json
+from service.domain.key_check import KeyCheck
 from service.errors import UnknownModel
 from service.parts import Parts
 
@@ -40,8 +41,13 @@ async def metrics(parts: PartsDep) -> Response:
 
 
 @endpoints.get("/backends/status")
-async def backends_status(parts: PartsDep) -> Response:
-    """The circuit breaker of every model, in this process; replicas do not share it."""
+async def backends_status(parts: PartsDep, probe: bool = False) -> Response:
+    """The circuit breaker and the key of every model, in this process; replicas do not share it.
+
+    With `probe=1` each provider is asked first whether it accepts its key, which costs nothing.
+    """
+    if probe:
+        await parts.keys.check(parts.catalog.arms)
     return JsonAnswer({"scope": "process", "models": [_backend(parts, arm) for arm in parts.catalog.arms]})
 
 
@@ -95,7 +101,12 @@ def _backend(parts: Parts, arm: Arm) -> Json:
             {"error": last.error, "status": last.status, "at": _iso(last.at)} for last in state.last_errors
         ],
         "calls": dict(state.counts),
+        "key": _key(parts.keys.of(arm)),
     }
+
+
+def _key(check: KeyCheck) -> Json:
+    return {"state": check.state, "reason": check.reason, "checked_at": _iso(check.at)}
 
 
 def _iso(moment: datetime | None) -> str | None:

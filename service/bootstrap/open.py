@@ -31,6 +31,7 @@ from service.errors import StartupError, StoreBusy, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.parts import Parts
 from service.providers.clients import ProviderClients, build_provider_clients
+from service.providers.key_checks import HttpKeyChecks
 from service.providers.price_lists import HttpPriceLists
 from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
 from service.providers.tokenizers import ShippedTokenizers
@@ -55,6 +56,7 @@ Progress = Callable[[str], None]
 RETRY_S = 2.0
 _TEMPORARY = "llm-router-passing-"  # prefix of the folders that are deleted when their process ends
 DRAIN_TIMEOUT_S = 5.0
+KEY_CHECK_TIMEOUT_S = 10.0
 PRICE_LIST_TIMEOUT_S = 5.0  # a start waits no longer for the prices of providers
 
 
@@ -120,6 +122,7 @@ async def open_parts(
             database=database,
             environ=environ,
             price_lists=price_lists,
+            key_checker=_open_key_checker(environ, stack),
             tokenizers=ShippedTokenizers(),
             model_client=model_client,
             background=background,
@@ -131,10 +134,18 @@ async def open_parts(
         for arm in parts.catalog.unpriced:
             log.warning("price_not_known", model=arm.arm_id)
         await _resume_budget(parts, database)
+        if settings.check_keys:
+            background.spawn(parts.keys.check(parts.catalog.arms))  # without delaying the start
         for endless in (parts.learner.sweep_forever(), parts.router.affinity.prune_forever()):
             stack.push_async_callback(_cancel, asyncio.create_task(endless))
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         yield parts
+
+
+def _open_key_checker(environ: Mapping[str, str], stack: AsyncExitStack) -> HttpKeyChecks:
+    checker = HttpKeyChecks(environ, now, timeout_s=KEY_CHECK_TIMEOUT_S)
+    stack.push_async_callback(checker.close)
+    return checker
 
 
 def _open_price_lists(

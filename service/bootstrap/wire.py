@@ -13,6 +13,7 @@ from bandit.knobs import Knobs
 from embeddings.encoder import TextEncoder
 from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
+from service.arms.checked_keys import CheckedKeys
 from service.arms.configured import ArmList, default_arm_id
 from service.arms.key_bindings import KeyBindings
 from service.arms.lifecycle import Lifecycle
@@ -31,6 +32,7 @@ from service.domain.ports import (
     Clock,
     ConversationStates,
     Evidence,
+    KeyChecker,
     Memory,
     ModelClient,
     PriceLists,
@@ -64,6 +66,7 @@ def wire(
     database: Pingable,
     environ: Mapping[str, str],
     price_lists: PriceLists | None,
+    key_checker: KeyChecker,
     tokenizers: Tokenizers,
     model_client: ModelClient,
     background: Background,
@@ -148,6 +151,7 @@ def wire(
         settings=settings,
         arms=arms,
         catalog=catalog,
+        keys=CheckedKeys(key_checker, catalog.breaker),
         router=router,
         completion=completion,
         tokens=TokenCounter(tokenizers),

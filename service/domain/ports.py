@@ -15,6 +15,7 @@ from service.domain.basics import Json
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.feedback import Experience, Feedback, ImplicitSignal, Learned, Pending, Reward
+from service.domain.key_check import KeyCheck
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.price_list import ListedModel
 from service.domain.query import Native
@@ -221,6 +222,12 @@ class PriceLists(Protocol):
             ProviderError: the server cannot be asked, or gives no list in time.
         """
         ...
+
+
+class KeyChecker(Protocol):
+    """Asks providers whether they accept a key. Never raises."""
+
+    async def check(self, arm: Arm) -> KeyCheck: ...
 
 
 class ModelClient(Protocol):

@@ -77,9 +77,10 @@ class HttpClient:
                     proxy=self._proxy_for(post.url),
                 )
                 async with response:
-                    if response.status != 200:
-                        raise ProviderBroken(f"its answer had status {response.status}")
-                    return parsed(await _read(response, post))
+                    body = await _read(response, post)
+        if response.status != 200:
+            raise self._refused(post, response, body)
+        return parsed(body)
 
     async def events(self, post: Post) -> AsyncGenerator[bytes, None]:
         """The data of each server-sent event.
@@ -125,7 +126,10 @@ class HttpClient:
             raise ProviderBroken(f"the proxy between the router and {post.arm.model} demands a login (407)")
         async with response:
             body = await _read(response, post)
-        raise failure_in(
+        raise self._refused(post, response, body)
+
+    def _refused(self, post: Post, response: aiohttp.ClientResponse, body: bytes) -> ProviderError:
+        return failure_in(
             post.arm,
             body,
             response.status,

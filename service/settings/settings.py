@@ -120,6 +120,9 @@ class Settings(FrozenSettings):
     default_model: str | None = Field(
         None, description="model that answers when confidence is low; absent: the first model"
     )
+    check_keys: bool = Field(
+        True, description="ask each provider at the start whether it accepts its key, which costs nothing"
+    )
     price_lists: bool = Field(
         True, description="at the start, read the price lists of OpenAI-compatible servers of unpriced models"
     )

@@ -15,7 +15,7 @@ from service.bootstrap.open import build_encoder, no_progress
 from service.commands.jobs.replay.demo import DEMO_FILE
 from service.commands.jobs.replay.outcomes import Outcomes, read_outcomes
 from service.settings.settings import Settings
-from tests.e2e.running import RunningRouter, processes_of
+from tests.e2e.running import RunningRouter, eventually, processes_of
 from tests.integration.postgres_server import postgres_bin, postgres_server
 from tests.integration.qdrant_server import qdrant_binary, qdrant_server
 
@@ -36,9 +36,8 @@ def workplace() -> Iterator[Path]:
     """
     folder = Path(tempfile.mkdtemp(prefix="router-e2e-"))
     yield folder
-    left = processes_of(folder)
+    eventually(lambda: processes_of(folder) == [])
     shutil.rmtree(folder)
-    assert left == []
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
 
 from tests.e2e.conftest import NewRouter
-from tests.e2e.running import RunningRouter
+from tests.e2e.running import RunningRouter, eventually
+
+
+class Provider(HTTPServer):
+    """A provider that rejects every key."""
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class RejectsKeys(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'{"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}'
+        self.send_response(401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider(("127.0.0.1", 0), RejectsKeys) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
 
 Serve = Callable[..., RunningRouter]
 ADMIN_KEY = "a-key-for-administrators"
@@ -54,3 +87,20 @@ def test_a_router_serves_on_the_port_of_its_option(new_router: NewRouter) -> Non
     router.start()
 
     assert f"http://localhost:{router.port} " in router.stdout
+
+
+def test_a_wrong_provider_key_shows_in_check_and_in_health(serve: Serve, provider: Provider) -> None:
+    names = {"openai_base_url": provider.base_url, "llm_models": "openai/gpt-4o"}
+    router = serve(openai_api_key="sk-wrong", **names)
+
+    eventually(lambda: any("rejects the key" in text for text in router.get("/health")["warnings"]))
+    checked = router.run("check", "--probe")
+    unprobed = router.run("check")
+
+    assert router.get("/backends/status")["models"][0]["key"]["state"] == "rejected"
+    assert "key_rejected" in router.stderr
+    assert checked.returncode == 1
+    assert "error: openai/gpt-4o: the provider rejects the key" in checked.stdout
+    assert "key in OPENAI_API_KEY: rejected" in checked.stdout
+    assert unprobed.returncode == 0
+    assert "sk-wrong" not in checked.stdout + router.stderr

@@ -23,7 +23,7 @@ from service.background import Background
 from service.bootstrap.wire import wire
 from service.domain.arm import Arm, Price
 from service.domain.basics import Json
-from service.domain.ports import PriceLists
+from service.domain.ports import KeyChecker, PriceLists
 from service.parts import Parts
 from service.settings.settings import Settings
 from service.store.spool.spool import Spool, SpoolingJournal
@@ -34,6 +34,7 @@ from tests.fakes import (
     FakeEncoder,
     FakeEvidence,
     FakeJournal,
+    FakeKeyChecker,
     FakeMemory,
     FakeModelClient,
     FakeShadowLog,
@@ -144,6 +145,7 @@ async def opened(
     spool_bytes: int = SPOOL_BYTES,
     store: FakeStore | None = None,
     price_lists: PriceLists | None = None,
+    key_checker: KeyChecker | None = None,
     **knobs: Any,
 ) -> AsyncIterator[World]:
     """Open the service with these settings.
@@ -152,6 +154,7 @@ async def opened(
         folder: the folder of its spool.
         spool_bytes: the size of its spool; 0: it cannot spool while the store is down.
         store: the store of another replica; None: its own.
+        key_checker: what providers say of keys; None: they cannot be asked.
         price_lists: where added arms find their providers' prices.
     """
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
@@ -180,6 +183,7 @@ async def opened(
         database=FakeDatabase(store),
         environ=ENVIRON,
         price_lists=price_lists,
+        key_checker=key_checker or FakeKeyChecker(),
         tokenizers=tokenizers,
         model_client=model_client,
         background=background,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.arms.configured import ArmList, choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.unknown_prices import price_warnings, require_known_prices
+from service.bootstrap.open import KEY_CHECK_TIMEOUT_S, now
 from service.commands.jobs.price_text import price_text
 from service.domain.arm import Arm
+from service.domain.key_check import KeyCheck, KeyState
 from service.errors import StartupError
+from service.providers.key_checks import HttpKeyChecks
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.base_urls import without_login
 from service.settings.environment import Environment
@@ -31,10 +35,12 @@ class CheckedModel:
     base_url: str | None
     api_key_env: str | None
     price: str
+    key_state: KeyState | None  # None: not asked
     is_default: bool
 
     def text(self) -> str:
         key = f"key in {self.api_key_env}" if self.api_key_env else "no key"
+        key += f": {self.key_state}" if self.key_state else ""
         where = f"{self.provider} at {self.base_url}" if self.base_url else self.provider
         return f"  {self.id}  {self.price}  ({where}, {key}{', default' if self.is_default else ''})"
 
@@ -65,8 +71,12 @@ class Check:
         return "\n".join([*lines, *(["the settings are sound"] if self.is_sound else [])])
 
 
-def check(environment: Environment) -> Check:
-    """Read the settings as a start would, and choose the models; no file is written, and nobody is called."""
+def check(environment: Environment, *, probe: bool = False) -> Check:
+    """Read the settings as a start would, and choose the models; no file is written.
+
+    Args:
+        probe: ask each provider whether it accepts its key; otherwise nobody is called.
+    """
     path = config_path(environment)
     loaded = read_settings(path, environment)
     errors = list(loaded.faults)
@@ -77,10 +87,16 @@ def check(environment: Environment) -> Check:
             require_known_prices(arms.arms, loaded.settings.budget_usd_per_request)
         except StartupError as error:
             errors += faults_of(error)
+    keys = asyncio.run(_key_checks(arms.arms, environment)) if probe else {}
+    errors += [
+        Fault(f"{arm_id}: the provider rejects the key: {key.reason}")
+        for arm_id, key in keys.items()
+        if key.state == "rejected"
+    ]
     return Check(
         config_file=None if path is None else str(path),
         env_file=None if environment.env_file is None else str(environment.env_file.path),
-        models=_models(loaded.settings, arms),
+        models=_models(loaded.settings, arms, keys),
         left_out=arms.left_out,
         stores={} if loaded.settings is None else _stores(loaded.settings),
         warnings=tuple(_warnings(environment, loaded.settings, arms)),
@@ -88,14 +104,26 @@ def check(environment: Environment) -> Check:
     )
 
 
-def _models(settings: Settings | None, arms: ArmList) -> tuple[CheckedModel, ...]:
+async def _key_checks(arms: Sequence[Arm], environment: Environment) -> dict[str, KeyCheck]:
+    """What the provider of each arm says of its key."""
+    checker = HttpKeyChecks(environment, now, timeout_s=KEY_CHECK_TIMEOUT_S)
+    try:
+        checks = await asyncio.gather(*map(checker.check, arms))
+    finally:
+        await checker.close()
+    return {arm.arm_id: found for arm, found in zip(arms, checks, strict=True)}
+
+
+def _models(
+    settings: Settings | None, arms: ArmList, keys: Mapping[str, KeyCheck]
+) -> tuple[CheckedModel, ...]:
     if settings is None or not arms.arms:
         return ()
     default = default_arm_id(settings, arms.arms)
-    return tuple(_checked(arm, is_default=arm.arm_id == default) for arm in arms.arms)
+    return tuple(_checked(arm, keys.get(arm.arm_id), is_default=arm.arm_id == default) for arm in arms.arms)
 
 
-def _checked(arm: Arm, *, is_default: bool) -> CheckedModel:
+def _checked(arm: Arm, key: KeyCheck | None, *, is_default: bool) -> CheckedModel:
     return CheckedModel(
         id=arm.arm_id,
         provider=arm.provider,
@@ -103,6 +131,7 @@ def _checked(arm: Arm, *, is_default: bool) -> CheckedModel:
         base_url=None if arm.base_url is None else without_login(arm.base_url),
         api_key_env=arm.api_key_env,
         price=price_text(arm.price),
+        key_state=None if key is None else key.state,
         is_default=is_default,
     )
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from service.domain.key_check import KeyCheck
 from service.domain.registration import ArmRegistration
-from service.errors import ProviderOutOfCredit, ProviderRateLimited, ProviderTimeout
+from service.errors import ProviderBroken, ProviderOutOfCredit, ProviderRateLimited, ProviderTimeout
 from service.providers.simulator.simulator import SIMULATED_ARMS
-from tests.fakes import Reply
+from tests.fakes import FakeKeyChecker, Reply
+from tests.fakes_arms import NOW
 from tests.service.world import World, error_of, opened
 
 
@@ -196,3 +198,39 @@ async def test_the_api_is_described(world: World) -> None:
         document["paths"]
     )
     assert "ChatCompletionRequest" in document["components"]["schemas"]
+
+
+# --- keys
+
+
+async def test_a_rejected_key_shows_in_health_and_in_the_backends_after_a_probe(tmp_path: Path) -> None:
+    checker = FakeKeyChecker({"large": KeyCheck("rejected", "HTTP 401: no such key", NOW)})
+    async with opened(tmp_path, key_checker=checker) as world:
+        before = (await world.http.get("/backends/status")).json()["models"]
+        probed = (await world.http.get("/backends/status", params={"probe": "1"})).json()["models"]
+        health = (await world.http.get("/health")).json()
+
+    assert {model["key"]["state"] for model in before} == {"unknown"}
+    assert [model["key"]["state"] for model in probed] == ["rejected"] * 3  # they share server and key
+    assert checker.checked == ["large"]
+    assert probed[2]["key"] == {
+        "state": "rejected",
+        "reason": "HTTP 401: no such key",
+        "checked_at": NOW.isoformat(),
+    }
+    [warning] = [text for text in health["warnings"] if "key" in text]
+    assert warning.startswith("small, medium, large: the provider rejects the key in ")
+    assert health["status"] == "ok"
+
+
+async def test_a_call_that_fails_by_its_key_shows_until_a_call_succeeds(world: World) -> None:
+    world.model_client.will("large", Reply(error=ProviderBroken("wrong key", status=401)))
+    await world.ask(model="large")
+
+    failing = (await world.http.get("/health")).json()["warnings"]
+    world.clock.advance(3_600)
+    await world.ask(model="large")
+    recovered = (await world.http.get("/health")).json()["warnings"]
+
+    assert any("HTTP 401" in text for text in failing)
+    assert not any("HTTP 401" in text for text in recovered)

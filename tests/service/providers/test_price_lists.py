@@ -81,7 +81,7 @@ async def test_a_key_that_is_not_set_is_an_error(server: Server, price_lists: Ht
 async def test_any_other_status_is_an_error(server: Server, price_lists: HttpPriceLists, status: int) -> None:
     server.answer = web.Response(status=status, headers={"Location": f"{server.base_url}/elsewhere"})
 
-    with pytest.raises(ProviderBroken, match=f"status {status}"):
+    with pytest.raises(ProviderBroken, match=str(status)):
         await price_lists.read(server.arm())
 
     assert len(server.asked) == 1  # a redirect would take the key elsewhere
