@@ -31,6 +31,7 @@ from service.errors import StartupError, StoreBusy, StoreUnavailable
 from service.memory.edge import EdgeMemory
 from service.parts import Parts
 from service.providers.clients import ProviderClients, build_provider_clients
+from service.providers.default_options import DefaultOptions
 from service.providers.key_checks import HttpKeyChecks
 from service.providers.price_lists import HttpPriceLists
 from service.providers.simulator.simulator import SIMULATED_ARMS, SimulatedClient
@@ -97,7 +98,7 @@ async def open_parts(
         encoder = await open_encoder(settings, environ, stack, progress)
         memory = await open_memory(settings, environ, data_dir, encoder, stack)
         if model_client is None:
-            model_client = await _open_provider_clients(arms, environ, stack)
+            model_client = await _open_provider_clients(settings, arms, environ, stack)
         evidence = PostgresEvidence(database)
         await evidence.start()
         stack.push_async_callback(evidence.close)
@@ -348,11 +349,12 @@ def _proxy_for(url: str | None, environ: Mapping[str, str]) -> str | None:
 
 
 async def _open_provider_clients(
-    arms: ArmList, environ: Mapping[str, str], stack: AsyncExitStack
+    settings: Settings, arms: ArmList, environ: Mapping[str, str], stack: AsyncExitStack
 ) -> ProviderClients:
     os.environ.update(variables_of_litellm(environ))
     os.environ.update(Proxies.of(environ).variables(arm.base_url for arm in arms.arms if arm.base_url))
-    clients = build_provider_clients(environ, now, simulator=SimulatedClient())
+    defaults = DefaultOptions(settings.llm_temperature, settings.llm_max_tokens)
+    clients = build_provider_clients(environ, now, simulator=SimulatedClient(), defaults=defaults)
     stack.push_async_callback(clients.close)
     await clients.warm({arm.provider for arm in arms.arms})
     return clients

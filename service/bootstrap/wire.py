@@ -135,6 +135,7 @@ def wire(
             settings.request_deadline_s,
             Escalation(settings.escalation),
             sleep,
+            settings.llm_max_tokens,
         ),
         journal=journal,
         model_client=model_client,

@@ -66,6 +66,7 @@ class FallbackChain:
         max_attempts: most calls for one request.
         deadline_s: longest time from the request to its answer, or to the first content of a stream.
         sleep: waits before a model is called again.
+        default_max_tokens: limit of answers to requests that give none; None: the model's own.
     """
 
     catalog: Catalog
@@ -75,6 +76,7 @@ class FallbackChain:
     deadline_s: float
     escalation: Escalation
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    default_max_tokens: int | None = None
 
     def budget(self, query: Query, logged: LoggedDecision | None) -> RequestBudget:
         """The calls and the time that the request may use from now on.
@@ -149,6 +151,7 @@ class FallbackChain:
             return None
         call = run.call(arm, next_arm.propensity, self.clock())
         call.timeout_s = self._share_s(run, budget, arm)
+        call.default_max_tokens = self.default_max_tokens
         call.gap_s = max(self.deadline_s, arm.patience_s(stream=True) or 0.0)
         call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
         return call

@@ -64,7 +64,7 @@ def _is_refusal(call: ModelCall) -> bool:
 
 
 def _allows_long_answer(call: ModelCall) -> bool:
-    allowed = call.query.max_output_tokens
+    allowed = call.query.max_output_tokens or call.default_max_tokens
     return allowed is None or allowed >= LONG_ANSWER_TOKENS
 
 

@@ -38,6 +38,7 @@ class ModelCall:
     started_at: datetime
     timeout_s: float = math.inf  # until the whole answer; of a stream, until its first content
     gap_s: float = math.inf  # of a stream: longest time between two pieces of content
+    default_max_tokens: int | None = None  # what the router asks for if the request gives no limit
     is_trial: bool = False  # the trial call of a half-open breaker
     is_escalation: bool = False
     is_whole: bool = False  # the answer is complete

@@ -16,6 +16,8 @@ NOT_IN_LOG = (
     "embedding_timeout_s",
     "memory_timeout_s",
     "required_data_use",
+    "llm_temperature",
+    "llm_max_tokens",
     "max_attempts",
     "request_deadline_s",
     "breaker_failures",

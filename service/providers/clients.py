@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
 from typing import Protocol
 
 from service.domain.answer import Answer, Chunk
@@ -10,7 +12,9 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.query import Native
+from service.errors import ProviderRejected
 from service.providers.anthropic import AnthropicClient
+from service.providers.default_options import DefaultOptions
 from service.providers.litellm import LiteLLMClient
 from service.providers.openai_compatible import OpenAICompatibleClient
 from service.providers.simulator.simulator import SimulatedClient
@@ -42,11 +46,16 @@ class ProviderClients:
     Args:
         by_provider: `Arm.provider` -> its adapter; one adapter may serve several providers.
         native: `Arm.provider` -> its adapter for queries in the provider's own dialect.
+        defaults: values for options that a request leaves out.
     """
 
     def __init__(
-        self, by_provider: Mapping[str, Adapter], native: Mapping[str, NativeAdapter] | None = None
+        self,
+        by_provider: Mapping[str, Adapter],
+        native: Mapping[str, NativeAdapter] | None = None,
+        defaults: DefaultOptions | None = None,
     ) -> None:
+        self._defaults = DefaultOptions() if defaults is None else defaults
         self._by_provider = dict(by_provider)
         self._native = dict(native or {})
 
@@ -59,12 +68,54 @@ class ProviderClients:
     async def complete(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
     ) -> Answer:
+        clock = asyncio.get_running_loop().time
+        until = clock() + timeout_s
+        while True:
+            sent, sent_native = self._filled(arm, body, native)
+            try:
+                return await self._complete(arm, sent, until - clock(), sent_native)
+            except ProviderRejected as rejection:
+                if clock() >= until or not self._refuse(arm, (body, native), (sent, sent_native), rejection):
+                    raise
+
+    async def stream(
+        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        has_begun = False
+        while True:
+            sent, sent_native = self._filled(arm, body, native)
+            try:
+                async with aclosing(self._stream(arm, sent, timeout_s, sent_native)) as chunks:
+                    async for chunk in chunks:
+                        has_begun = True
+                        yield chunk
+                return
+            except ProviderRejected as rejection:
+                if has_begun or not self._refuse(arm, (body, native), (sent, sent_native), rejection):
+                    raise
+
+    def _filled(self, arm: Arm, body: Json, native: Native | None) -> tuple[Json, Native | None]:
+        return self._defaults.filled(arm, body), self._defaults.filled_native(arm, native)
+
+    def _refuse(
+        self,
+        arm: Arm,
+        asked: tuple[Json, Native | None],
+        sent: tuple[Json, Native | None],
+        rejection: ProviderRejected,
+    ) -> bool:
+        (body, native), (sent_body, sent_native) = asked, sent
+        if native is not None and sent_native is not None and arm.provider in self._native:
+            body, sent_body = native.body, sent_native.body
+        return self._defaults.refuse(arm, body, sent_body, rejection)
+
+    async def _complete(self, arm: Arm, body: Json, timeout_s: float, native: Native | None) -> Answer:
         if native is not None and arm.provider in self._native:
             return await self._native[arm.provider].complete(arm, native, timeout_s=timeout_s)
         return await self._by_provider[arm.provider].complete(arm, body, timeout_s=timeout_s)
 
-    def stream(
-        self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
+    def _stream(
+        self, arm: Arm, body: Json, timeout_s: float, native: Native | None
     ) -> AsyncGenerator[Chunk, None]:
         if native is not None and arm.provider in self._native:
             return self._native[arm.provider].stream(arm, native, timeout_s=timeout_s)
@@ -78,12 +129,17 @@ class ProviderClients:
 
 
 def build_provider_clients(
-    secrets: Mapping[str, str], clock: Clock, *, simulator: SimulatedClient
+    secrets: Mapping[str, str],
+    clock: Clock,
+    *,
+    simulator: SimulatedClient,
+    defaults: DefaultOptions | None = None,
 ) -> ProviderClients:
     """Build the client for every value of `Arm.provider`.
 
     Args:
         secrets: where an arm's `api_key_env` is looked up, usually the environment.
+        defaults: values for options that a request leaves out.
     """
     litellm = LiteLLMClient(secrets, clock)
     return ProviderClients(
@@ -94,4 +150,5 @@ def build_provider_clients(
             "simulator": simulator,
         },
         native={"anthropic": AnthropicClient(secrets, clock)},
+        defaults=defaults,
     )

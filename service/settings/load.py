@@ -25,10 +25,15 @@ LIKE_A_KEY = 0.6  # likeness of an unknown key that is a typo; every unknown key
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable that sets a key of the settings."""
+    """A variable that sets a key of the settings.
+
+    Args:
+        form: how the value is made of the variable's; empty: it is the same.
+    """
 
     name: str
     value: str
+    form: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ class _Places:
         variable = self.variables.get(str(location[0]))
         if detail["type"] in ("extra_forbidden", "invalid_key"):
             return Fault(f"unknown key `{path_of(location)}`{_meant(location)}", self._where(location))
-        name = path_of(location) if variable is None else variable.name
+        name = path_of(location) if variable is None else f"{variable.name}{variable.form}"
         is_shown = not is_secret(location) and detail["type"] != "missing"
         shown = f", got {got(detail['input'])}" if is_shown else ""
         return Fault(f"{name} {rule}{shown}", self._where(location))
@@ -151,11 +156,18 @@ def _details(error: ValidationError) -> Iterator[ErrorDetails]:
 
 
 def _variables(environment: Environment) -> dict[str, Variable]:
-    """The keys that variables set."""
+    """The keys that variables set, by their own names or by those that other programs use."""
     scalars = Settings.model_fields.keys() - {"models"}
     variables = {n: Variable(n.upper(), environment[n.upper()]) for n in scalars if n.upper() in environment}
-    if "database_url" not in variables and "DATABASE_HOST" in environment:
-        variables["database_url"] = Variable("DATABASE_HOST", _database_url(environment))
+    if "DATABASE_HOST" in environment:
+        variables.setdefault("database_url", Variable("DATABASE_HOST", _database_url(environment)))
+    if (model := environment.get("LLM_MODEL")) is not None:
+        others = environment.get("LLM_MODELS", "")
+        variables["llm_models"] = Variable("LLM_MODEL", f"{model},{others}")
+        variables.setdefault("default_model", Variable("LLM_MODEL", model))
+    if (retries := environment.get("LLM_RETRIES")) is not None:
+        calls = str(int(retries) + 1) if retries.isdecimal() else retries
+        variables.setdefault("max_attempts", Variable("LLM_RETRIES", calls, " + 1"))
     return variables
 
 

@@ -117,6 +117,15 @@ class Settings(FrozenSettings):
     llm_models: tuple[Name, ...] = Field(
         (), description="comma-separated list of models to use; all others are ignored"
     )
+    llm_temperature: float | None = Field(
+        None, ge=0, le=2, description="temperature of requests that give none; absent: the model's own"
+    )
+    llm_max_tokens: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="longest answer to requests that give no limit, tokens; absent: the model's own",
+    )
     default_model: str | None = Field(
         None, description="model that answers when confidence is low; absent: the first model"
     )

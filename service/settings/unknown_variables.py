@@ -14,6 +14,8 @@ from service.settings.vendors import VENDORS, vendor_variables
 OTHER_VARIABLES = frozenset(
     {
         "CONFIG_FILE",
+        "LLM_MODEL",
+        "LLM_RETRIES",
         "DATABASE_HOST",
         "DATABASE_PORT",
         "DATABASE_NAME",

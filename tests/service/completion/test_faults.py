@@ -93,7 +93,11 @@ def test_an_answer_has_one_fault_at_most(
 def test_truncation_is_no_fault_when_the_client_allows_few_tokens(
     allowed: int | None, signal: Signal | None
 ) -> None:
+    by_default = a_call()
+    by_default.default_max_tokens = allowed
+
     assert fault_of(answered(a_call(allowed), "Because it", "length")) == signal
+    assert fault_of(answered(by_default, "Because it", "length")) == signal
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,41 @@ def test_other_addresses_need_allow_anonymous(tmp_path: Path, host: str) -> None
     assert load_settings(None, {"HOST": host, "ALLOW_ANONYMOUS": "true"}).host == host
 
 
+# --- names that other programs use
+
+
+@pytest.mark.parametrize(
+    ("environ", "models", "default"),
+    [
+        ({"LLM_MODEL": "a"}, ("a",), "a"),
+        ({"LLM_MODEL": "a", "LLM_MODELS": "b, a"}, ("a", "b", "a"), "a"),
+        ({"LLM_MODEL": "a", "DEFAULT_MODEL": "b", "LLM_MODELS": "b"}, ("a", "b"), "b"),
+        ({"LLM_MODELS": "b"}, ("b",), None),
+    ],
+)
+def test_one_model_is_the_default_and_in_use(
+    environ: dict[str, str], models: tuple[str, ...], default: str | None
+) -> None:
+    settings = load_settings(None, environ)
+
+    assert (settings.llm_models, settings.default_model) == (models, default)
+
+
+@pytest.mark.parametrize(
+    ("environ", "attempts"),
+    [({"LLM_RETRIES": "0"}, 1), ({"LLM_RETRIES": "4"}, 5), ({"LLM_RETRIES": "4", "MAX_ATTEMPTS": "2"}, 2)],
+)
+def test_retries_are_attempts_less_one(environ: dict[str, str], attempts: int) -> None:
+    assert load_settings(None, environ).max_attempts == attempts
+
+
+def test_retries_that_break_the_rule_are_named(tmp_path: Path) -> None:
+    many = error_of(tmp_path, LLM_RETRIES="10")
+
+    assert many == "environment: LLM_RETRIES + 1 must be at most 10, got '11'"
+    assert "LLM_RETRIES + 1 must be a whole number, got 'some'" in error_of(tmp_path, LLM_RETRIES="some")
+
+
 # --- the database
 
 
