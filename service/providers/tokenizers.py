@@ -7,7 +7,7 @@ import importlib.util
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 
 import structlog
 
@@ -52,14 +52,17 @@ class ShippedTokenizers:
         self._counters: dict[str, Counter | None] = {}
 
     async def count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
+        gives_up = Event()
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await asyncio.to_thread(self._count, tokenizer, texts)
+                return await asyncio.to_thread(self._count, tokenizer, texts, gives_up)
         except TimeoutError:
             log.info("tokens_not_counted", tokenizer=tokenizer, error="no count in time")
             return None
+        finally:
+            gives_up.set()  # nobody waits for the thread any more
 
-    def _count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
+    def _count(self, tokenizer: str, texts: Sequence[str], gives_up: Event) -> int | None:
         with self._loading:
             if tokenizer not in self._counters:
                 self._counters[tokenizer] = self._loaded(tokenizer)
@@ -70,6 +73,7 @@ class ShippedTokenizers:
             counter(text[start : start + CHUNK_CHARS])
             for text in texts
             for start in range(0, len(text), CHUNK_CHARS)
+            if not gives_up.is_set()
         )
 
     def _loaded(self, tokenizer: str) -> Counter | None:

@@ -9,7 +9,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import NormalDist
@@ -27,6 +27,8 @@ from service.providers.simulator.skills import MODELS, topic_of, true_quality, u
 __all__ = ["SIMULATED_ARMS", "SimulatedClient", "prompt_of", "topic_of", "true_quality"]
 
 _MAX_DEPTH = 12
+_MAX_VALUES = 1_000  # references of a schema to one another could ask for 2^12 and many more
+_MAX_PROMPT_CHARS = 20_000  # are enough to tell a topic
 _SPREAD = 0.3  # standard deviation of the logarithm of latencies
 _FILLER = (
     "A real model would now weigh the question from several sides.",
@@ -148,7 +150,9 @@ class SimulatedClient:
         form = body.get("response_format") or {}
         if form.get("type") == "json_schema":
             schema = (form.get("json_schema") or {}).get("schema") or {}
-            return orjson.dumps(_instance(schema, summary, schema.get("$defs", {}))).decode()
+            return orjson.dumps(
+                _instance(schema, summary, schema.get("$defs", {}), iter(range(_MAX_VALUES)))
+            ).decode()
         if form.get("type") == "json_object":
             fields = {"simulated": True, "model": model, "topic": topic, "quality": round(quality, 2)}
             return orjson.dumps(fields | {"answer": summary}).decode()
@@ -164,10 +168,10 @@ class SimulatedClient:
 
 
 def prompt_of(body: Json) -> str:
-    """The text of the last user message."""
+    """The text of the last user message, up to _MAX_PROMPT_CHARS."""
     for message in reversed(body["messages"]):
         if message.get("role") == "user":
-            return _text_of(message.get("content"))
+            return _text_of(message.get("content"))[:_MAX_PROMPT_CHARS]
     return ""
 
 
@@ -211,9 +215,9 @@ def _chunk(script: _Script, arm: Arm, delta: Json, *, finish_reason: str | None 
     return Chunk(_frame(script, arm, "chat.completion.chunk", [choice]))
 
 
-def _instance(schema: Json, text: str, defs: Json, depth: int = 0) -> Any:
-    """A value that satisfies a common JSON schema; `depth` stops recursive schemas."""
-    if depth > _MAX_DEPTH:
+def _instance(schema: Json, text: str, defs: Json, left: Iterator[int], depth: int = 0) -> Any:
+    """A value that satisfies a common JSON schema; `depth` and the values `left` stop recursive schemas."""
+    if depth > _MAX_DEPTH or next(left, None) is None:
         return None
     if "const" in schema:
         return schema["const"]
@@ -221,7 +225,7 @@ def _instance(schema: Json, text: str, defs: Json, depth: int = 0) -> Any:
         return schema["enum"][0]
 
     def instance(part: Json) -> Any:
-        return _instance(part, text, defs, depth + 1)
+        return _instance(part, text, defs, left, depth + 1)
 
     if "$ref" in schema:
         return instance(defs.get(schema["$ref"].rpartition("/")[2], {}))

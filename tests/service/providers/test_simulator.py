@@ -168,6 +168,22 @@ async def test_a_slow_answer_times_out() -> None:
         await anext(slow.stream(LARGE, body(), timeout_s=0.01))
 
 
+async def test_an_answer_to_a_schema_whose_references_multiply_has_a_limit(
+    model_client: SimulatedClient,
+) -> None:
+    reference = [{"$ref": f"#/$defs/{level}"} for level in range(13)]
+    defs = {str(i): {"properties": {str(n): reference[i + 1] for n in range(5)}} for i in range(12)}
+    response_format = {"type": "json_schema", "json_schema": {"schema": {"$defs": defs} | defs["0"]}}
+
+    text = await text_answer(model_client, SMALL, body(response_format=response_format))
+
+    assert len(text) < 200_000  # 5^12 values would be a gigabyte
+
+
+def test_a_long_prompt_is_judged_by_its_beginning() -> None:
+    assert len(prompt_of(body("word " * 1_000_000))) == 20_000
+
+
 def test_the_last_user_message_is_the_prompt() -> None:
     parts = [{"type": "text", "text": "two"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
     messages = [

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,20 @@ async def test_a_missing_tokenizer_counts_nothing(tmp_path: Path) -> None:
 
 async def test_a_count_that_takes_too_long_is_none() -> None:
     assert await ShippedTokenizers(timeout_s=0).count("o200k_base", ["Hi"]) is None
+
+
+async def test_a_count_that_nobody_waits_for_ends() -> None:
+    tokenizers, may_go, counted = ShippedTokenizers(timeout_s=0.05), threading.Event(), []
+
+    def counter(text: str) -> int:
+        counted.append(text)
+        may_go.wait(30)
+        return 1
+
+    tokenizers._counters["slow"] = counter
+
+    assert await tokenizers.count("slow", ["Hi"] * 1_000) is None
+    may_go.set()
+    await asyncio.get_running_loop().shutdown_default_executor()  # waits for its threads
+
+    assert len(counted) <= 1
