@@ -40,6 +40,11 @@ def settled(usage: Usage | None, body: Json, n_answer_bytes: int) -> Usage:
     )
 
 
+def with_stated_cost(usage: Usage, stated_usd: Decimal | None) -> Usage:
+    """The usage with a cost that was stated beside it; one inside goes first."""
+    return usage if usage.stated_cost_usd else replace(usage, stated_cost_usd=stated_usd)
+
+
 def _tokens(n_bytes: int) -> int:
     return -(-n_bytes // BYTES_PER_TOKEN)
 

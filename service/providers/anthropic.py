@@ -13,6 +13,7 @@ from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.domain.query import Native
+from service.domain.usage import with_stated_cost
 from service.errors import ProviderError
 from service.providers.http import HttpClient, Post, drain
 from service.providers.keys import api_key
@@ -52,7 +53,9 @@ class AnthropicClient:
     async def _answer(self, arm: Arm, native: Native, body: Json, timeout_s: float) -> Answer:
         """The answer to the client's request with this body."""
         post = self._post(arm, replace(native, body=body), stream=False, timeout_s=timeout_s)
-        return read_message(self._asked(post), await self._http.answer(post))
+        reply = await self._http.answer(post)
+        answer = read_message(self._asked(post), reply.body)
+        return replace(answer, usage=with_stated_cost(answer.usage, reply.stated_cost_usd))
 
     async def _answer_in_events(
         self, arm: Arm, native: Native, timeout_s: float, body: Json

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 
 import aiohttp
 import orjson
@@ -17,6 +18,7 @@ from service.domain.basics import Json
 from service.domain.bounded_json import ANSWER, bounded_json
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
+from service.domain.stated_cost import COST_HEADER, dollars
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import failure_in
 from service.providers.streams import MAX_ANSWER_BYTES, BodyReader
@@ -45,6 +47,14 @@ class Post:
     secret: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The body of a whole answer, and what its headers say that it cost."""
+
+    body: bytes
+    stated_cost_usd: Decimal | None
+
+
 class HttpClient:
     """One pool of connections.
 
@@ -58,13 +68,14 @@ class HttpClient:
         self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
 
-    async def answer(self, post: Post) -> bytes:
-        """The body of the answer."""
+    async def answer(self, post: Post) -> Reply:
+        """The whole answer."""
         with _translated(post):
             async with asyncio.timeout(post.timeout_s):
                 response = await self._send(post)
                 async with response:
-                    return await _read(response, post)
+                    stated = dollars(response.headers.get(COST_HEADER))
+                    return Reply(await _read(response, post), stated)
 
     async def document(self, post: Post) -> object:
         """The JSON value at the post's URL, by GET; None if it is not JSON."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 
 from service.domain.answer import Answer, Chunk
@@ -11,6 +12,7 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
+from service.domain.usage import with_stated_cost
 from service.errors import ProviderError
 from service.providers.http import HttpClient, Post, drain
 from service.providers.keys import api_key
@@ -48,7 +50,9 @@ class OpenAICompatibleClient:
 
     async def _answer(self, arm: Arm, request: Json, timeout_s: float) -> Answer:
         post = self._post(arm, request, timeout_s)
-        return read(self._asked(post), await self._http.answer(post))
+        reply = await self._http.answer(post)
+        answer = read(self._asked(post), reply.body)
+        return replace(answer, usage=with_stated_cost(answer.usage, reply.stated_cost_usd))
 
     async def _answer_in_chunks(
         self, arm: Arm, timeout_s: float, request: Json
