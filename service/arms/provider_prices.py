@@ -27,7 +27,7 @@ async def with_provider_prices(arms: Sequence[Arm], price_lists: PriceLists) -> 
 
     All lists are read at once. A list that cannot be read is noted; its arms keep the price that they have.
     """
-    askable = [arm for arm in arms if _may_be_listed(arm)]
+    askable = [arm for arm in arms if may_be_listed(arm)]
     servers = {_server(arm): arm for arm in reversed(askable)}
     answers = await asyncio.gather(*(_read(price_lists, arm) for arm in servers.values()))
     found = dict(zip(servers, answers, strict=True))
@@ -37,7 +37,8 @@ async def with_provider_prices(arms: Sequence[Arm], price_lists: PriceLists) -> 
     return PricedArms(tuple(priced), notes)
 
 
-def _may_be_listed(arm: Arm) -> bool:
+def may_be_listed(arm: Arm) -> bool:
+    """Whether the arm's server may publish its price, and nobody configured it."""
     return arm.provider == "openai" and (arm.price is None or arm.price_source == "table")
 
 

@@ -45,11 +45,19 @@ def _row(name: str, counts: dict[str, Any]) -> list[str]:
 
 def _savings(savings: dict[str, Any]) -> str:
     assumed, measured = savings["assumed"], savings["measured"]["cost_usd_per_request"]
-    lines = [
-        f"Saved against always {assumed['baseline']}, at its list price: ${number(assumed['saved_usd'])} "
-        f"of ${number(assumed['baseline_cost_usd'])}"
-    ]
+    lines = [_assumed(assumed)]
     if measured["difference"] is None:
         return f"{lines[0]}\nMeasured savings: {measured['reason']}"
     low, high = number(measured["low"]), number(measured["high"])
     return f"{lines[0]}\nMeasured difference per request: ${number(measured['difference'])} ({low} to {high})"
+
+
+def _assumed(assumed: dict[str, Any]) -> str:
+    if assumed["reason"] is not None:
+        return f"Saved against always {assumed['baseline']}: {assumed['reason']}"
+    n_unknown = assumed["requests_of_unknown_cost"]
+    return (
+        f"Saved against always {assumed['baseline']}, at its list price: ${number(assumed['saved_usd'])} "
+        f"of ${number(assumed['baseline_cost_usd'])}"
+        + (f", without {number(n_unknown)} requests of unknown cost" if n_unknown else "")
+    )

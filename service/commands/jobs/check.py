@@ -9,6 +9,7 @@ from pathlib import Path
 
 from service.arms.configured import ArmList, choose_arms, default_arm_id
 from service.arms.known_models import known_models
+from service.arms.provider_prices import may_be_listed
 from service.arms.unknown_prices import price_warnings, require_known_prices
 from service.bootstrap.open import KEY_CHECK_TIMEOUT_S, now
 from service.commands.jobs.price_text import price_text
@@ -84,7 +85,9 @@ def check(environment: Environment, *, probe: bool = False) -> Check:
     if loaded.settings is not None:
         try:
             arms = choose_arms(loaded.settings, environment, known_models(), SIMULATED_ARMS)
-            require_known_prices(arms.arms, loaded.settings.budget_usd_per_request)
+            looked_up = _looked_up(arms, loaded.settings)
+            unlisted = [arm for arm in arms.arms if arm not in looked_up]
+            require_known_prices(unlisted, loaded.settings.budget_usd_per_request)
         except StartupError as error:
             errors += faults_of(error)
     keys = asyncio.run(_key_checks(arms.arms, environment)) if probe else {}
@@ -112,6 +115,11 @@ async def _key_checks(arms: Sequence[Arm], environment: Environment) -> dict[str
     finally:
         await checker.close()
     return {arm.arm_id: found for arm, found in zip(arms, checks, strict=True)}
+
+
+def _looked_up(arms: ArmList, settings: Settings) -> list[Arm]:
+    """The arms of unknown price that a start would find in the lists of their providers, perhaps."""
+    return [a for a in arms.arms if a.price is None and settings.price_lists and may_be_listed(a)]
 
 
 def _models(
@@ -146,6 +154,9 @@ def _stores(settings: Settings) -> dict[str, str]:
 
 def _warnings(environment: Environment, settings: Settings | None, arms: ArmList) -> Iterator[Fault]:
     yield from (unknown.fault for unknown in unknown_variables(environment, settings))
-    yield from map(Fault, price_warnings(arm for arm in arms.arms if arm.price is None))
+    looked_up = [] if settings is None else _looked_up(arms, settings)
+    yield from map(Fault, price_warnings(a for a in arms.arms if a.price is None and a not in looked_up))
+    for arm in looked_up:
+        yield Fault(f"the price of {arm.arm_id} is not known here: a start looks it up at its provider")
     if arms.is_simulated:
         yield Fault("no provider key is set: the models are simulated, and their answers are made up")

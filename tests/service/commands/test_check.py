@@ -107,7 +107,12 @@ def test_every_error_is_shown_with_exit_code_1(tmp_path: Path) -> None:
         ({"CONFIG_FILE": "nowhere.yaml"}, "cannot read nowhere.yaml"),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL must look like"),
         (
-            {"OPENAI_API_KEY": "k", "LLM_MODELS": "openai/nobody-knows", "BUDGET_USD_PER_REQUEST": "1"},
+            {
+                "OPENAI_API_KEY": "k",
+                "LLM_MODELS": "openai/nobody-knows",
+                "BUDGET_USD_PER_REQUEST": "1",
+                "PRICE_LISTS": "false",
+            },
             "needs the price of every model",
         ),
     ],
@@ -125,8 +130,17 @@ def test_names_that_cannot_be_reached_are_errors_of_their_own(tmp_path: Path) ->
     assert len(checked.errors) == 2
 
 
+def test_a_price_that_the_provider_may_publish_is_no_error_even_with_a_budget(tmp_path: Path) -> None:
+    environ = {"OPENAI_API_KEY": "k", "LLM_MODELS": "openai/nobody-knows", "BUDGET_USD_PER_REQUEST": "1"}
+
+    checked = check(read_environment(environ, tmp_path / ".env"))
+
+    assert checked.is_sound
+    assert "a start looks it up at its provider" in str(checked.warnings[0])
+
+
 def test_an_unknown_price_is_a_warning(tmp_path: Path) -> None:
-    environ = {"OPENAI_API_KEY": "k", "LLM_MODELS": "openai/nobody-knows"}
+    environ = {"OPENAI_API_KEY": "k", "LLM_MODELS": "openai/nobody-knows", "PRICE_LISTS": "false"}
 
     checked = check(read_environment(environ, tmp_path / ".env"))
 
