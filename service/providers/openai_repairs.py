@@ -28,7 +28,8 @@ from service.providers.tool_names import with_short_names
 _UNKNOWN = (
     r"(?:unsupported|not (?:currently )?support|n't support|unknown|unrecogni[sz]ed|unexpected|extra|no such"
     r"|(?:not|n't) (?:permitted|allowed|accepted|available|recogni[sz]ed)|forbidden|不支持"
-    r"|invalid (?:argument|parameter|field))"
+    r"|invalid (?:argument|parameter|field)"
+    r"|(?:should|must|can) ?not be (?:included|sent|passed|present|provided|specified|set|used))"
 )
 # Fields that concern the client's books and not the answer.
 _BOOKKEEPING = (

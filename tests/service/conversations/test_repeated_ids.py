@@ -39,6 +39,7 @@ def ids(messages: list[Json]) -> list[Any]:
         ([calling("a"), result("a"), calling("a_2", "a"), result("a"), result("a_2")], None),
         ([calling(*"aaa"), result("a"), result("a")], [["a", "a_2", "a_3"], "a", "a_2"]),
         ([calling("a"), result("a"), result("a")], [["a"], "a", "a"]),  # the second result has no call
+        ([calling("", ""), result(""), result("")], [["", "_2"], "", "_2"]),
         ([result("a"), calling("a")], ["a", ["a"]]),  # a result before its call
     ],
 )

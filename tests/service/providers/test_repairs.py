@@ -19,6 +19,7 @@ from service.providers.openai_compatible import OpenAICompatibleClient
 from service.providers.openai_repairs import REPAIRS
 from service.providers.openai_request import OPENAI_BASE_URL, upstream_body
 from service.providers.repairs import MAX_REPAIRS
+from service.providers.tool_ids import with_nine_letters
 from tests.service.providers.scripted import (
     BODY,
     NOW,
@@ -107,6 +108,11 @@ REFUSED: dict[str, tuple[str, Json, Json]] = {
         messages(HI, called(reasoning="I read."), result()),
         messages(*LOOP),
     ),
+    "reasoning that is not wanted, DeepSeek R1": (
+        "The reasoning_content field should not be included in the input messages",
+        messages(HI, {"role": "assistant", "content": "Hi.", "reasoning_content": "I greet."}, HI),
+        messages(HI, {"role": "assistant", "content": "Hi."}, HI),
+    ),
     "parts, vLLM": (
         "messages[0].content: Input should be a valid string",
         messages(text("One.", "Two.")),
@@ -170,6 +176,11 @@ REFUSED: dict[str, tuple[str, Json, Json]] = {
             called("functions.read:1"),
             result("functions.read:1"),
         ),
+    ),
+    "ids, Mistral": (
+        "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.",
+        messages(*LOOP),
+        messages(*with_nine_letters(LOOP)),
     ),
     "cache marks": (
         "messages[0].content[0].cache_control: Extra inputs are not permitted",
