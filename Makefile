@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 # Python compiles each module at its first import, which is less work than compiling all of them here.
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: setup serve demo test check check-clients check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality
+.PHONY: setup serve demo test check check-clients check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality mutation
 
 setup: $(INSTALLED)
 
@@ -111,6 +111,11 @@ fix: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Mutation tests of the learner and of the normaliser: a sample of 400 mutants, or every mutant with ALL=1.
+mutation: setup
+	@$(BIN)/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-mutation.txt
+	@$(BIN)/python -m tests.mutation $(if $(ALL),--all)
+
 # DATA is a folder of recorded outcomes, <set>.parquet; rivals that cannot be installed are left out.
 benchmark-quality: setup
 	@$(BIN)/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-rivals.txt || true
@@ -128,6 +133,7 @@ lock: setup
 	$(LOCK) --group rivals $(WITHIN) --output-file requirements-rivals.txt
 	$(LOCK) --group clients $(WITHIN) --output-file requirements-clients.txt
 	$(LOCK) --group docs $(WITHIN) --output-file requirements-docs.txt
+	$(LOCK) --group mutation $(WITHIN) --output-file requirements-mutation.txt
 
 clean:
 	rm -rf .venv $(REFERENCE) $(CLIENTS) $(DOCS) $(NODE_CLIENTS) build site
