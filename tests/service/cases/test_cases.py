@@ -14,27 +14,14 @@ import pytest
 from service.domain.basics import Json
 from tests.service.cases.case import Case, load, names
 from tests.service.cases.checks import CHECKS, READABLE
-from tests.service.cases.failing import FAILING, UNREADABLE
 from tests.service.cases.played import Stage, staged
-
-
-def cases(chosen: list[str], failing: dict[str, str]) -> list[object]:
-    """The cases as parameters; one that is known to fail has to fail until it is removed from its list."""
-    return [
-        pytest.param(name, marks=[pytest.mark.xfail(reason=failing[name], strict=True)])
-        if name in failing
-        else name
-        for name in chosen
-    ]
 
 
 def test_every_case_has_a_check() -> None:
     assert names() == sorted(CHECKS)
-    assert set(FAILING) <= set(CHECKS)
-    assert set(UNREADABLE) <= set(READABLE)
 
 
-@pytest.mark.parametrize("name", cases(names(), FAILING))
+@pytest.mark.parametrize("name", names())
 async def test_what_is_expected_comes(name: str, tmp_path: Path) -> None:
     async with staged(load(name), tmp_path, store_texts=True) as stage:
         raw = stage.changed().replace(b"%ID%", await _id_of_the_first_turn(tmp_path, stage.case))
@@ -53,7 +40,7 @@ async def _id_of_the_first_turn(folder: Path, case: Case) -> bytes:
         return str(use["id"]).encode()
 
 
-@pytest.mark.parametrize("name", cases(READABLE, UNREADABLE))
+@pytest.mark.parametrize("name", READABLE)
 async def test_the_vendors_library_reads_the_answer(name: str, tmp_path: Path) -> None:
     async with staged(load(name), tmp_path) as stage:
         body = orjson.loads(stage.changed())
