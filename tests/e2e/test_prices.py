@@ -87,6 +87,7 @@ def settings(provider: Provider, **more: str) -> dict[str, str]:
         "openrouter_api_key": "sk-none",
         "openrouter_base_url": provider.url,
         "llm_models": ",".join(COSTS),
+        "check_keys": "false",  # which would list the models too
         **more,
     }
 
@@ -148,7 +149,7 @@ async def test_a_start_without_the_list_works_and_says_so(serve: Serve) -> None:
         attempt = await asyncio.to_thread(asked, router, "r", "lab/listed")
 
     assert "the price list of 127.0.0.1 could not be read" in warnings[0]
-    assert "status 500" in warnings[0]
+    assert "500" in warnings[0]
     assert (attempt["cost_usd"], attempt["cost_source"]) == (None, "unknown")
 
 
