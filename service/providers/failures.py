@@ -186,6 +186,8 @@ def _meant(status: int, refusal: Refusal) -> int:
         return (
             401 if said.startswith(_WRONG_KEY) else max(_OVERRIDING_400.intersection(stated), default=status)
         )
+    if status >= 500 and 429 in (refusal.status, *stated):
+        return 429
     if status == 404 and said.startswith("no endpoints found that"):  # OpenRouter: none with this ability
         return 400
     return 400 if status == 403 and refusal.kinds & _MODERATED_KINDS else status

@@ -21,6 +21,7 @@ from service.domain.proxies import Proxies
 from service.domain.stated_cost import COST_HEADER, dollars
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import failure_in
+from service.providers.sockets import probed_socket
 from service.providers.streams import MAX_ANSWER_BYTES, BodyReader
 
 CONNECT_TIMEOUT_S = 10.0
@@ -163,7 +164,8 @@ class HttpClient:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the router's own limits bound the number of calls
+                # The router's own limits bound the number of calls.
+                connector=aiohttp.TCPConnector(limit=0, socket_factory=probed_socket),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             )

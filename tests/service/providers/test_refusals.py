@@ -103,6 +103,9 @@ BODIES: dict[str, Any] = {
     "XML with a name space": f'<a:Error xmlns:a="u"><a:Message>{SENTENCE}</a:Message></a:Error>'.encode(),
     "HTML": f"<html><head><title>400 Bad Request</title></head><body><h1>Bad Request</h1>"
     f"<p>{SENTENCE}</p></body></html>".encode(),
+    "a code page that is not UTF-8": b'{"error": {"message": "'
+    + SENTENCE.encode("latin-1")
+    + b'", "x": "\xfc"}}',
     "deep": {"error": {"error": {"error": {"message": SENTENCE}}}},
     "a null message beside a detail": {"error": {"message": None}, "detail": SENTENCE},
 }
@@ -205,6 +208,8 @@ def test_code_and_param_are_kept() -> None:
         (200, {"status": 500, "message": "boom"}, ProviderBroken),
         (200, {"error": "overloaded"}, ProviderBroken),
         (500, {"error": {"message": "bad field", "type": "invalid_request_error"}}, ProviderBroken),
+        (503, {"error": {"message": "slow", "status": "RESOURCE_EXHAUSTED"}}, ProviderRateLimited),
+        (500, {"error": {"message": "slow", "code": "429"}}, ProviderRateLimited),
     ],
 )
 def test_the_name_of_an_error_counts_where_the_status_says_too_little(
