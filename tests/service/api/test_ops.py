@@ -184,6 +184,9 @@ async def test_metrics_are_what_prometheus_reads(world: World) -> None:
     assert 'router_requests_total{decision="pinned",model="large",status="ok"} 1.0' in lines
     assert 'router_attempts_total{model="large",status="ok"} 1.0' in lines
     assert 'router_tokens_total{kind="prompt",model="large"} 100.0' in lines
+    n_completion = (await world.record("r-1"))["outcome"]["usage"]["completion_tokens"]
+    assert n_completion not in (0, 100)
+    assert f'router_tokens_total{{kind="completion",model="large"}} {n_completion:.1f}' in lines
     assert 'router_feedback_total{status="applied"} 1.0' in lines
     assert 'router_degraded_total{dependency="memory"} 1.0' in lines
     assert any(line.startswith('router_cost_usd_total{model="large"} 0.0006') for line in lines)

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from service.arms.breaker import Breaker
-from service.arms.catalog import Catalog
+from service.arms.catalog import Catalog, list_cost_usd
 from service.dialects.openai import read_query
 from service.domain.arm import Arm
 from service.domain.decision import Neighbour
@@ -221,6 +221,15 @@ def test_an_arm_that_would_cost_too_much_is_left_out(catalog: Catalog) -> None:
 
     assert names(catalog, restricted) == ["small"]
     assert reasons(catalog, restricted)["large"].endswith("USD exceeds max_cost_usd 0.0002")
+
+
+@pytest.mark.parametrize(("beyond", "eligible"), [(0, True), (1, False)])
+def test_the_cost_cap_is_exact(catalog: Catalog, beyond: int, eligible: bool) -> None:
+    cap = list_cost_usd(LARGE, query()) - beyond * Decimal("1e-30")
+
+    restricted = query(router={"max_cost_usd": f"{cap:f}"})
+
+    assert ("large" in names(catalog, restricted)) is eligible
 
 
 def test_a_short_answer_costs_less(catalog: Catalog) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from service.arms.catalog import list_cost_usd
 from service.domain.answer import Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -198,6 +199,36 @@ async def test_calls_under_the_same_id_share_one_budget(world: World) -> None:
         called.append(len(world.model_client.calls))
 
     assert called == [3, 4, 5]
+
+
+@pytest.mark.parametrize(("retries", "n_calls"), [("0", 2), ("1", 2), ("3", 2), ("4", 1)])
+async def test_of_reported_retries_and_logged_calls_the_larger_number_counts(
+    tmp_path: Path, retries: str, n_calls: int
+) -> None:
+    async with opened(tmp_path, max_attempts=5) as world:
+        world.model_client.will(ANY, *[Reply(error=BROKEN)] * 9)
+        await world.ask(request_id="r-1")
+        n_logged = len(world.model_client.calls)
+
+        await world.ask(request_id="r-1", headers={"X-Stainless-Retry-Count": retries})
+
+    assert n_logged == 3
+    assert len(world.model_client.calls) - n_logged == n_calls
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_clock_that_is_set_back_during_a_call_gives_no_negative_times(
+    world: World, stream: bool
+) -> None:
+    world.model_client.will(ANY, Reply(takes_s=-3_600.0))
+
+    answer = await world.ask(request_id="r-1", stream=stream)
+    record = await world.record("r-1")
+
+    assert answer.status_code == 200
+    assert record["attempts"][0]["latency_s"] == 0.0
+    assert record["outcome"]["latency_s"] == 0.0
+    assert record["outcome"]["overhead_s"] >= 0.0
 
 
 # --- when to come back
@@ -522,6 +553,23 @@ async def test_the_cost_cap_applies_to_all_calls_together(
         await world.ask(router={"max_cost_usd": cap_usd})
 
     assert world.model_client.called == called
+
+
+@pytest.mark.parametrize(("beyond", "called"), [(0, ["first", "strong"]), (1, ["first"])])
+async def test_the_cost_cap_is_exact_for_all_calls_together(
+    tmp_path: Path, beyond: int, called: list[str]
+) -> None:
+    async with escalating(tmp_path) as world:
+        world.model_client.will("first", REFUSAL, REFUSAL)
+        await world.ask("Hi", request_id="r-1", model="first")
+        spent = Decimal(str((await world.record("r-1"))["attempts"][0]["cost_usd"]))
+        strong = next(a for a in world.parts.catalog.arms if a.arm_id == "strong")
+        exact = spent + list_cost_usd(strong, query("r-2"))
+        cap = exact - beyond * Decimal("1e-30")
+
+        await world.ask("Hi", router={"max_cost_usd": f"{cap:f}"})
+
+    assert world.model_client.called[1:] == called
 
 
 @pytest.mark.parametrize("lookahead_s", [0.0, 0.05])
