@@ -16,6 +16,7 @@ from service.arms.price_table import listed
 from service.arms.priors import public_prior
 from service.domain.arm import FREE, Arm, Price, PriceSource
 from service.errors import StartupError
+from service.settings.environment import Environment
 from service.settings.faults import Fault, FaultySettings, faults_of
 from service.settings.models import ModelSettings
 from service.settings.settings import Settings
@@ -117,10 +118,18 @@ def _named(names: Sequence[str], candidates: Sequence[Arm], environ: Mapping[str
             arm = by_name.get(name) or _priced_by_vendor(arm_named(name, environ))
             arms[arm.arm_id] = arm
         except StartupError as error:
-            faults += faults_of(error)
+            faults += [Fault(fault.message, _where(environ)) for fault in faults_of(error)]
     if faults:
         raise FaultySettings(faults)
     return list(arms.values())
+
+
+def _where(environ: Mapping[str, str]) -> str:
+    """The place of the names of models, if it is a line of `.env`."""
+    if not isinstance(environ, Environment):
+        return ""
+    names = [name for name in ("LLM_MODEL", "LLM_MODELS") if environ.is_in_file(name)]
+    return environ.where(names[0]) if names else ""
 
 
 def _require_reachable(arms: Sequence[Arm], settings: Settings, environ: Mapping[str, str]) -> None:

@@ -139,6 +139,16 @@ def test_a_price_that_the_provider_may_publish_is_no_error_even_with_a_budget(tm
     assert "a start looks it up at its provider" in str(checked.warnings[0])
 
 
+def test_a_name_in_dot_env_is_found_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("# ours\nLLM_MODELS=groq/a\n")
+
+    [error] = check(read_environment({}, tmp_path / ".env")).errors
+
+    assert str(error) == (
+        f"{tmp_path}/.env, line 2: LLM_MODELS: 'groq/a' needs GROQ_API_KEY, which is not set"
+    )
+
+
 def test_an_unknown_price_is_a_warning(tmp_path: Path) -> None:
     environ = {"OPENAI_API_KEY": "k", "LLM_MODELS": "openai/nobody-knows", "PRICE_LISTS": "false"}
 
