@@ -118,6 +118,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 def seen_by_a_page(pages: PageServer, name: str) -> dict[str, str]:
     """Open the page under this name in a browser; return what each of its calls could read."""
+    with _browser(pages.url(name)):
+        return pages.seen.get(timeout=2 * PATIENCE_S)
+
+
+def shown_by(url: str) -> str:
+    """The elements of a page once its scripts have run."""
+    with _browser("--dump-dom", "--virtual-time-budget=20000", url) as browser:
+        return browser.communicate(timeout=2 * PATIENCE_S)[0].decode()
+
+
+@contextmanager
+def _browser(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     path = chromium()
     assert path is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -137,15 +149,15 @@ def seen_by_a_page(pages: PageServer, name: str) -> dict[str, str]:
                 "--disable-features=HttpsUpgrades",
                 f"--user-data-dir={profile}",
                 f"--host-resolver-rules=MAP *.example {ADDRESS}",
-                pages.url(name),
+                *arguments,
             ],
             env={"PATH": os.environ["PATH"], "HOME": profile},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        try:
-            return pages.seen.get(timeout=2 * PATIENCE_S)
-        finally:
-            browser.terminate()
-            browser.wait(PATIENCE_S)
+        with browser:
+            try:
+                yield browser
+            finally:
+                browser.terminate()

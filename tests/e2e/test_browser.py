@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import needs
-from tests.e2e.browser import chromium, page_server, seen_by_a_page
+from tests.e2e.browser import chromium, page_server, seen_by_a_page, shown_by
 from tests.e2e.running import RunningRouter
 from tests.ports import free_port
 
@@ -120,6 +120,13 @@ def test_a_page_whose_name_is_pointed_to_this_machine_reads_and_changes_nothing(
     assert [text for text in readable.values() if '"host_not_allowed"' not in text] == []
     assert state(router) == before
     assert keys == []
+
+
+def test_the_routers_own_page_reads_the_list_of_paths(router: RunningRouter) -> None:
+    page = shown_by(f"{router.url}/docs")
+
+    assert "/v1/chat/completions" in page
+    assert "Failed to load API definition" not in page
 
 
 def test_a_page_that_the_operator_allows_reads_and_rates(router: RunningRouter) -> None:
