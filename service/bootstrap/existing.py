@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from service.bootstrap.open import no_progress, open_database
+from service.bootstrap.basics import no_progress
+from service.bootstrap.database import open_database
 from service.errors import StartupError
 from service.settings.settings import Settings
 from service.store.connection.embedded import EmbeddedPostgres

@@ -19,7 +19,8 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 async def _migrate() -> list[str]:
-    from service.bootstrap.open import no_progress, open_database
+    from service.bootstrap.basics import no_progress
+    from service.bootstrap.database import open_database
     from service.store.connection.migrate import migrate
 
     settings, _ = read_settings()

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import pytest
 
-from service.bootstrap.open import build_encoder, no_progress
+from service.bootstrap.basics import no_progress
+from service.bootstrap.vectors import build_encoder
 from service.commands.jobs.replay.demo import DEMO_FILE
 from service.commands.jobs.replay.outcomes import Outcomes, read_outcomes
 from service.settings.settings import Settings

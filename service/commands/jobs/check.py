@@ -11,7 +11,8 @@ from service.arms.configured import ArmList, choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.provider_prices import may_be_listed
 from service.arms.unknown_prices import price_warnings, require_known_prices
-from service.bootstrap.open import KEY_CHECK_TIMEOUT_S, now
+from service.bootstrap.basics import now
+from service.bootstrap.providers import KEY_CHECK_TIMEOUT_S
 from service.commands.jobs.price_text import price_text
 from service.domain.arm import Arm
 from service.domain.key_check import KeyCheck, KeyState

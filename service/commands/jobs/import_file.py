@@ -13,8 +13,10 @@ from embeddings.encoder import EncoderError
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
+from service.bootstrap.basics import no_progress, now
+from service.bootstrap.database import open_database
 from service.bootstrap.existing import has_data, open_existing_database
-from service.bootstrap.open import no_progress, now, open_database, open_encoder
+from service.bootstrap.vectors import open_encoder
 from service.domain.arm import Arm
 from service.errors import StartupError
 from service.learning.importing.importer import Added, Importer

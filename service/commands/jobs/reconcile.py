@@ -12,8 +12,10 @@ from uuid import UUID
 
 import numpy as np
 
+from service.bootstrap.basics import no_progress
+from service.bootstrap.database import open_database
 from service.bootstrap.existing import open_existing_database, require_data
-from service.bootstrap.open import no_progress, open_database, open_encoder, open_memory
+from service.bootstrap.vectors import open_encoder, open_memory
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
 from service.domain.ports import Memory

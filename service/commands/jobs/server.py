@@ -22,7 +22,8 @@ from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
 from service.arms.unknown_prices import price_warnings
-from service.bootstrap.open import build_encoder, open_parts
+from service.bootstrap.open import open_parts
+from service.bootstrap.vectors import build_encoder
 from service.commands.jobs.price_text import price_text
 from service.domain.arm import Arm
 from service.domain.hosts import Origin

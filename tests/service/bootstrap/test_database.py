@@ -1,4 +1,4 @@
-"""The background tasks that restart PostgreSQL and migrate its schema; the encoder."""
+"""The background tasks that restart PostgreSQL and migrate its schema."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import cast
 
 import pytest
 
-from embeddings.encoder import EncoderError
-from service.bootstrap import open as opening
+from service.bootstrap import database as opening
 from service.errors import StartupError, StoreUnavailable
-from service.settings.settings import Settings
 from service.store.connection.embedded import EmbeddedPostgres
 from service.store.connection.pool import Database
 from tests.fakes import FakeDatabase, FakeStore
@@ -73,23 +71,3 @@ async def test_a_dead_server_is_restarted_after_any_error(
     logged = capsys.readouterr().out
     assert "no room" in logged
     assert "unexpected" in logged
-
-
-def test_the_http_backend_encodes_with_the_endpoint() -> None:
-    settings = Settings(
-        embedding_backend="http", embedding_base_url="http://127.0.0.1:9/v1", embedding_model="tiny"
-    )
-
-    with pytest.raises(EncoderError, match=r"127\.0\.0\.1:9"):
-        opening.build_encoder(settings, {}, opening.no_progress)
-
-
-def test_the_http_backend_is_called_through_the_proxy() -> None:
-    settings = Settings(
-        embedding_backend="http", embedding_base_url="http://vectors.example", embedding_model="tiny"
-    )
-
-    with pytest.raises(EncoderError, match=r"Connection refused"):  # by the proxy: the name is not known
-        opening.build_encoder(settings, {"HTTP_PROXY": "http://127.0.0.1:1"}, opening.no_progress)
-    with pytest.raises(StartupError, match=r"^HTTP_PROXY must be"):
-        opening.build_encoder(settings, {"HTTP_PROXY": "socks5://127.0.0.1:1"}, opening.no_progress)
