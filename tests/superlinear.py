@@ -16,7 +16,7 @@ from re import _compiler, _constants, _parser  # type: ignore[attr-defined]  # t
 from typing import Any, TypeAlias
 
 MAX_COPIES = 8  # a repeat up to this many times is analysed as so many copies, a longer one as a loop
-MAX_FACTOR = 128  # a loop up to this many times costs a constant factor, a longer one counts as endless
+MAX_FACTOR = 128  # of texts of any length
 ALPHABET = "".join(map(chr, [*range(0x250), 0x660, 0x2028, 0x3000, 0x4E00, 0x1F600]))
 
 Loops: TypeAlias = "tuple[str, str]"
@@ -44,7 +44,8 @@ class _Part:
 class _Automaton:
     """The positions of a pattern, without empty steps (Glushkov's construction)."""
 
-    def __init__(self, pattern: str, flags: int, *, is_search: bool) -> None:
+    def __init__(self, pattern: str, flags: int, *, is_search: bool, max_factor: int) -> None:
+        self._max_factor = max_factor
         tree = _parser.parse(pattern, flags)
         self.flags: int = tree.state.flags
         self.chars: list[int] = []  # by position, one bit for each character of the alphabet
@@ -129,7 +130,7 @@ class _Automaton:
             if number >= least:
                 part.n_empty, part.is_free = min(part.n_empty + 1, 2), True
             whole = self._then(whole, part)
-        if most > MAX_FACTOR:
+        if most > self._max_factor:
             self.endless.update(range(n_before, len(self.chars)))
         return whole
 
@@ -155,16 +156,19 @@ def _shown(item: Any) -> str:
     return repr(chr(argument)) if str(op) == "LITERAL" else f"{op} {argument}"
 
 
-def ambiguous_loops(pattern: str, flags: int = 0, *, is_search: bool = True) -> Loops | None:
+def ambiguous_loops(
+    pattern: str, flags: int = 0, *, is_search: bool = True, max_factor: int = MAX_FACTOR
+) -> Loops | None:
     """Two loops that can read the same text, which takes superlinear time; None: there are none.
 
     Args:
         is_search: the pattern may begin anywhere, as in `search`, `sub`, `split` and `findall`.
+        max_factor: a loop up to this many times costs a constant factor, a longer one counts as endless.
 
     Raises:
         NotImplementedError: the pattern has a construct that is not analysed, such as a back reference.
     """
-    nfa = _Automaton(pattern, flags, is_search=is_search)
+    nfa = _Automaton(pattern, flags, is_search=is_search, max_factor=max_factor)
     reached = [_reached(nfa, position) for position in range(len(nfa.chars))]
     loops = [p for p in range(len(nfa.chars)) if p in reached[p]]
     for p in loops:
