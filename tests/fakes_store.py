@@ -478,6 +478,7 @@ def _attempt(attempt: Attempt) -> Json:
         "error_type": attempt.error_type,
         "error_message": storable(attempt.error_message),
         "upstream_status": attempt.upstream_status,
+        "notes": [storable(note) for note in attempt.notes],
     }
 
 

@@ -49,6 +49,7 @@ class ModelCall:
     ttft_s: float | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
+    notes: tuple[str, ...] = ()  # what the router had to guess to read the answer
     written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
     n_thinking_bytes: int = 0  # where the provider shows its thinking
     is_refusal: bool = False  # the model marked its answer as a refusal
@@ -59,7 +60,7 @@ class ModelCall:
     def received(self, answer: Answer, now: datetime) -> None:
         """Record a whole answer. Raises as `received_chunk` does."""
         self.ended(now)
-        self.usage = answer.usage
+        self.usage, self.notes = answer.usage, answer.notes
         for position, choice in enumerate(answer.body.get("choices") or []):
             self.choices.add(position)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
@@ -76,7 +77,7 @@ class ModelCall:
         Raises:
             ProviderBroken: the answer is longer than MAX_TEXT_BYTES.
         """
-        self.usage = chunk.usage or self.usage
+        self.usage, self.notes = chunk.usage or self.usage, chunk.notes or self.notes
         has_content = False
         for choice in chunk.body.get("choices") or []:
             delta = _object(choice.get("delta"))

@@ -74,6 +74,7 @@ class Attempt:
     error_type: str | None = None
     error_message: str | None = None
     upstream_status: int | None = None
+    notes: tuple[str, ...] = ()  # what the router had to guess to read the answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ def an_attempt(decision: Decision, position: int = 0, **changes: object) -> Atte
         usage=Usage(10, 2, 5, 1, cache_write_tokens=3, stated_cost_usd=Decimal("0.000123456")),
         cost_usd=Decimal("0.000123456"),
         finish_reason="stop",
+        notes=("the stream ended without a finish reason",),
     )
     return replace(attempt, **changes)  # type: ignore[arg-type]
 

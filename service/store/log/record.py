@@ -22,7 +22,7 @@ WHERE tenant = $1 AND request_id = $2
 _ATTEMPTS = """
 SELECT attempt_id, position, arm_id, propensity, status, started_at, latency_s, ttft_s, prompt_tokens,
     cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd,
-    cost_source, finish_reason, error_type, error_message, upstream_status
+    cost_source, finish_reason, error_type, error_message, upstream_status, notes
 FROM attempts
 WHERE decision_id = $1
 ORDER BY position, started_at
@@ -111,6 +111,7 @@ def _attempt(row: Record) -> Json:
         "error_type": row["error_type"],
         "error_message": row["error_message"],
         "upstream_status": row["upstream_status"],
+        "notes": row["notes"],
     }
 
 

@@ -153,6 +153,7 @@ def _attempt(data: Json) -> Attempt:
             "started_at": datetime.fromisoformat(data["started_at"]),
             "usage": _usage(data["usage"]),
             "cost_usd": _decimal(data["cost_usd"]),
+            "notes": tuple(data.get("notes", ())),
         }
     )
 

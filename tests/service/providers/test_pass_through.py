@@ -27,6 +27,7 @@ from tests.service.providers.scripted import serving as serving_upstream
 from tests.service.world import World, events_of, opened
 
 USAGE = {"prompt_tokens": 18, "completion_tokens": 4, "total_tokens": 22}
+DONE = b"data: [DONE]\n\n"
 CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 
 
@@ -127,3 +128,18 @@ async def test_a_providers_rate_limit_headers_do_not_reach_the_client(
 
     assert response.status_code == 200
     assert not [name for name in response.headers if "ratelimit" in name]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_had_to_be_guessed_is_noted_in_the_record(
+    world: World, upstream: Upstream, stream: bool
+) -> None:
+    upstream.script = streams(event(chunk_body("Hi")), event(chunk_body(finish_reason="because")), DONE)
+    await world.ask(stream=stream, headers={"X-Request-ID": "odd"})
+    upstream.script = streams(event(chunk_body("Hi")), event(chunk_body(finish_reason="stop")), DONE)
+    await world.ask(stream=stream, headers={"X-Request-ID": "sound"})
+
+    [odd], [sound] = [(await world.record(name))["attempts"] for name in ("odd", "sound")]
+
+    assert odd["notes"] == ["finish_reason 'because' is unknown, and read as stop"]
+    assert sound["notes"] == []

@@ -386,3 +386,15 @@ async def test_a_call_to_a_hanging_server_fails(postgres_server: PostgresServer)
 
     postgres_server.thaw()
     await database.close()
+
+
+async def test_notes_of_an_attempt_are_in_the_record(stores: Stores) -> None:
+    decision = a_decision()
+    await stores.journal.log_decision(decision)
+    attempts = [an_attempt(decision, notes=()), an_attempt(decision, 1, notes=("guessed\0", "and again"))]
+
+    await stores.journal.log_outcome(an_outcome(decision), attempts)
+
+    record = await stores.journal.record(TENANT, "r1")
+    assert record is not None
+    assert [a["notes"] for a in record["attempts"]] == [[], ["guessed\ufffd", "and again"]]
