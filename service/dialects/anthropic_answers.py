@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from service.conversations.unsigned_thinking import thinking_block
-from service.dialects.anthropic_blocks import NO_EXTRAS, AnswerForm, frame, objects, stop, text_of, tool_use
+from service.dialects.anthropic_blocks import NO_EXTRAS, AnswerForm, frame, stop, text_of, tool_use
 from service.domain.answer import Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -35,14 +35,12 @@ def message(body: Json, form: AnswerForm = NO_EXTRAS) -> Json:
     answer = choice["message"]
     thinking = reasoning_in(answer) if form.shows_thinking else ""
     text = text_of(answer)
-    calls = [tool_use(call) for call in objects(answer.get("tool_calls"))]
+    calls = [tool_use(call) for call in answer.get("tool_calls") or []]
     prose = [
         *([thinking_block(thinking)] if thinking else []),
         *([{"type": "text", "text": text}] if text else []),
     ]
-    stop_reason, stop_sequence = stop(
-        choice, form, has_tools=bool(calls), is_refusal=bool(answer.get("refusal"))
-    )
+    stop_reason, stop_sequence = stop(choice, form, is_refusal=bool(answer.get("refusal")))
     return {
         **frame(body),
         "content": [*prose, *calls],

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import uuid4
 
-import orjson
-
 from service.conversations.client_ids import encoded
 from service.conversations.gemini_signatures import signed_id
 from service.domain.basics import Json
@@ -68,22 +66,14 @@ def _function(call: Json) -> Json:
 
 
 def arguments(call: Json) -> str:
-    """The JSON arguments of a tool call, or a fragment of them; some servers send an object."""
-    value = _function(call).get("arguments")
-    if isinstance(value, dict):
-        return orjson.dumps(value).decode()
-    return value if isinstance(value, str) else ""
+    """The JSON arguments of a tool call, or a fragment of them."""
+    return str(_function(call).get("arguments") or "")
 
 
 def text_of(message: Json) -> str:
     """The text of a message or a delta, or its refusal."""
     text = message.get("content") or message.get("refusal")
     return text if isinstance(text, str) else ""
-
-
-def objects(value: object) -> list[Json]:
-    """The objects of a list; some servers put other values there."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _input(arguments: str) -> Json:
@@ -95,15 +85,11 @@ def _input(arguments: str) -> Json:
     return value if isinstance(value, dict) else {"arguments": arguments}
 
 
-def stop(
-    choice: Json, form: AnswerForm, *, has_tools: bool = False, is_refusal: bool = False
-) -> tuple[str, str | None]:
+def stop(choice: Json, form: AnswerForm, *, is_refusal: bool = False) -> tuple[str, str | None]:
     """Anthropic's stop reason and stop sequence; a finish reason that it has none for stays unchanged."""
     reason = choice.get("finish_reason")
     if is_refusal:
         return "refusal", None
-    if has_tools and reason == "stop":  # some servers do so
-        return "tool_use", None
     if reason == "stop" and (sequence := _named_sequence(choice, form)) is not None:
         return "stop_sequence", sequence
     return _STOP_REASONS.get(reason or "stop", reason or "end_turn"), None

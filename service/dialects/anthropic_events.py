@@ -13,7 +13,6 @@ from service.dialects.anthropic_blocks import (
     AnswerForm,
     arguments,
     frame,
-    objects,
     stop,
     text_of,
     tool_block,
@@ -53,10 +52,8 @@ class MessageEvents:
         self._form = form
         self._is_started = False
         self._n_blocks = 0
-        self._open: str | int | None = None  # "thinking", "text", or a tool call's number
+        self._open: str | int | None = None  # "thinking", "text", or a tool call's index
         self._waiting: dict[str | int, list[Json]] = {}
-        self._numbers: dict[int, int] = {}  # a tool call's index -> its number; some servers repeat an index
-        self._ids: list[str | None] = []  # by number
         self._last: Json = {}  # the choice with the finish reason
         self._is_refusal = False
         self._usage = Usage()
@@ -79,9 +76,7 @@ class MessageEvents:
             for fragment in fragments:
                 events += self._write(key, fragment)
             events += self._close()
-        stop_reason, stop_sequence = stop(
-            self._last, self._form, has_tools=bool(self._ids), is_refusal=self._is_refusal
-        )
+        stop_reason, stop_sequence = stop(self._last, self._form, is_refusal=self._is_refusal)
         delta = {"stop_reason": stop_reason, "stop_sequence": stop_sequence}
         events.append(event("message_delta", delta=delta, usage=reported_to_anthropic(self._usage)))
         return b"".join([*events, event("message_stop")])
@@ -99,19 +94,9 @@ class MessageEvents:
             events += self._fragment("thinking", {"text": thinking})
         if text := text_of(delta):
             events += self._fragment("text", {"text": text})
-        for call in objects(delta.get("tool_calls")):
-            events += self._fragment(self._number(call), call)
+        for call in delta.get("tool_calls") or []:
+            events += self._fragment(call["index"], call)
         return events
-
-    def _number(self, call: Json) -> int:
-        """The number of the tool call that a fragment belongs to."""
-        index, call_id = call.get("index"), call.get("id")
-        index = index if isinstance(index, int) else 0
-        number = self._numbers.get(index)
-        if number is None or (call_id and self._ids[number] not in (None, call_id)):
-            self._numbers[index] = number = len(self._ids)
-            self._ids.append(call_id)
-        return number
 
     def _fragment(self, key: str | int, fragment: Json) -> list[bytes]:
         """The events of a fragment of a block; none while another block is open."""

@@ -109,7 +109,7 @@ def blocks_of(events: list[Json]) -> list[Json]:
             "tool_use",
         ),
         (
-            "stop",
+            "tool_calls",
             {"content": None, "tool_calls": [call("add", "", id="call_1")]},
             [{"type": "tool_use", "id": "call_1", "name": "add", "input": {}}],
             "tool_use",
@@ -206,23 +206,6 @@ def test_the_blocks_of_text_and_tools() -> None:
         {"type": "tool_use", "id": "call_2", "name": "sub", "input": {}, "json": '{"b":2}'},
     ]
     assert events[-2]["delta"]["stop_reason"] == "tool_use"
-
-
-def test_calls_that_share_an_index_are_distinguished_by_their_ids() -> None:
-    events = written(
-        chunk(tool_calls=[call("add", "{}", id="call_1"), call("sub", "{}", id="call_2")]), chunk("stop")
-    )
-
-    assert [block["name"] for block in blocks_of(events)] == ["add", "sub"]
-
-
-def test_arguments_that_come_as_an_object_are_written_as_json() -> None:
-    called = {"index": None, "function": {"name": "add", "arguments": {"a": 1}}}
-
-    [block] = blocks_of(written(chunk(tool_calls=[called, "nonsense"]), chunk("stop")))
-
-    assert (block["name"], block["json"]) == ("add", '{"a":1}')
-    assert message(completion(tool_calls=[called]))["content"][0]["input"] == {"a": 1}
 
 
 def test_thinking_that_the_client_did_not_enable_is_left_out() -> None:
