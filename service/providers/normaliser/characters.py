@@ -7,6 +7,7 @@ from typing import Any
 from service.domain.basics import Json
 from service.providers.normaliser.content import TEXTS
 
+_JOINED = TEXTS | {"reasoning"}
 REPLACEMENT = "\ufffd"
 # The text in each type of delta of Anthropic's blocks.
 EVENT_TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
@@ -36,7 +37,7 @@ class HalfCharacters:
     def joined(self, delta: Json) -> Json:
         """The delta with whole characters only."""
         whole: Json = {
-            name: self._whole(name, value) if name in TEXTS and isinstance(value, str) else value
+            name: self._whole(name, value) if name in _JOINED and isinstance(value, str) else value
             for name, value in delta.items()
         }
         for call in whole.get("tool_calls") or []:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.domain.basics import Json
 from service.providers.normaliser.json_values import lenient_values
-from tests.service.providers.normaliser.played import asked, calls_of, chunk, read, streamed
+from tests.service.providers.normaliser.played import asked, calls_of, chunk, deltas, read, streamed
 
 FIRST, SECOND = rb"\ud83d", rb"\udd25"  # of the fire
 
@@ -44,6 +44,15 @@ def said(*texts: bytes, field: bytes = b"content") -> str | None:
 @pytest.mark.parametrize("field", [b"content", b"reasoning_content", b"refusal"])
 def test_halves_are_joined_and_lone_ones_replaced(texts: list[bytes], text: str, field: bytes) -> None:
     assert said(*texts, field=field) == text
+
+
+def test_halves_are_joined_wherever_clients_read_thoughts() -> None:
+    events = [event(b'{"reasoning":"%s"}' % half) for half in (b"Hot " + FIRST, SECOND)]
+
+    sent = deltas(streamed(*events, chunk({"content": "hi"}, "stop")))
+
+    assert [delta.get("reasoning") for delta in sent] == ["Hot ", "🔥", None]
+    assert [delta.get("reasoning_content") for delta in sent] == ["Hot ", "🔥", None]
 
 
 def test_halves_in_arguments_are_joined_by_call() -> None:
