@@ -13,7 +13,7 @@ CALLS = ("tool_calls", "function_call")
 _SOUND = TEXTS | {"role"}
 # Where else providers put thoughts, the best place first. OpenRouter's clients read `reasoning`, so it stays.
 _THOUGHTS = ("reasoning", "thinking", "reasoning_details", "thinking_blocks")
-_TEXT_NAMES = ("text", "thinking", "reasoning", "summary", "content", "refusal")
+_TEXT_NAMES = ("text", "thinking", "reasoning", "summary", "content", "refusal", "value")
 _TEXT_TYPES = frozenset({"text", "output_text", "input_text", ""})
 _CALL_TYPES = frozenset({"tool_use", "tool_call", "function_call"})
 
@@ -77,8 +77,8 @@ def _taken_apart(parts: list[Any], message: Json) -> Json:
 
 def _sorted_out(part: object) -> tuple[str, Any]:
     """The field of a message that a part belongs to, and its value there."""
-    if isinstance(part, str):
-        return "content", part
+    if isinstance(part, str | list):
+        return "content", _text(part)
     if not isinstance(part, dict):
         return "parts", part
     kind = str(part.get("type") or "").lower()

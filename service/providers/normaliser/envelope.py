@@ -8,6 +8,7 @@ from uuid import uuid4
 from service.domain.basics import Json
 from service.providers.refusals import is_error
 
+_SUCCESS = (0, "0", 200, "200", "ok", "success")  # codes of an error that is none
 _OF_A_CHOICE = frozenset({"delta", "message", "text", "finish_reason"})
 
 
@@ -36,7 +37,9 @@ def states_error(raw: Json, choices: list[Json]) -> bool:
 
 
 def _is_error(error: object) -> bool:
-    return any(error.values()) if isinstance(error, dict) else bool(error)
+    if not isinstance(error, dict):
+        return bool(error)
+    return any(error.values()) and error.get("code") not in _SUCCESS
 
 
 class Frame:

@@ -14,17 +14,17 @@ class Nesting:
     def __init__(self) -> None:
         self.is_closed = False  # the first object or list has ended
         self._depth = 0
-        self._is_string = False
+        self.is_string = False  # the text has stopped inside a string
         self._is_escaped = False
 
     def add(self, text: str) -> None:
         position = 1 if self._is_escaped and text else 0
         self._is_escaped = self._is_escaped and not text
-        while found := (_INSIDE if self._is_string else _OUTSIDE).search(text, position):
+        while found := (_INSIDE if self.is_string else _OUTSIDE).search(text, position):
             position = found.end()
             match found[0]:
                 case '"':
-                    self._is_string = not self._is_string
+                    self.is_string = not self.is_string
                 case "\\":
                     self._is_escaped = position == len(text)
                     position += 1

@@ -37,6 +37,7 @@ class StreamNormaliser:
         self._last: Json = {}
         self._report: Json = {}
         self._choices: dict[int, ChoiceNormaliser] = {}
+        self._numbers: dict[int, int] = {}  # the index of a choice by the provider -> for the client
 
     def event(self, data: bytes) -> Sequence[Chunk]:
         """The chunks for the data of one event, often none.
@@ -93,6 +94,8 @@ class StreamNormaliser:
     def _choice(self, position: int, raw: Json, has_halves: bool) -> Json:
         index = whole_number(raw.get("index"))
         index = position if index is None else index
+        if self._asked.n_choices == 1:  # some servers count from 1
+            index = self._numbers.setdefault(index, len(self._numbers))
         if index not in self._choices:
             self._choices[index] = ChoiceNormaliser(self._tools)
         return self._choices[index].choice(index, raw, has_halves=has_halves)
@@ -100,7 +103,8 @@ class StreamNormaliser:
     def _unsaid(self, choice: Json) -> Json:
         """The choice of a whole answer at the end of a stream, without what the stream has said already."""
         index = whole_number(choice.get("index"))
-        known = self._choices.get(index or 0)
+        index = index or 0
+        known = self._choices.get(self._numbers.get(index, index))
         message = choice.get("message")
         message = message if isinstance(message, dict) else {"content": message}
         return {**choice, "message": message if known is None else known.unsaid(message)}

@@ -90,7 +90,7 @@ class ToolCalls:
         if raw.keys() != {"index", "function"} or function.keys() != {"arguments"}:
             return False
         text = function["arguments"]
-        if not isinstance(text, str) or not call.is_sent or call.is_complete or text in ("{}", ""):
+        if not isinstance(text, str) or not call.is_sent or call.is_complete or text[:1] in ("{", ""):
             return False
         call.add(text)
         return True
@@ -104,7 +104,7 @@ class ToolCalls:
             is_new = call is None and piece.index is not None
             if known is not None and not (is_new and piece.name):
                 call = known
-            elif piece.name:
+            elif piece.name and not (call is not None and call.is_continued_by(piece)):
                 call = None
         if call is not None and (call.is_followed_by(piece) or self._is_another(call, piece)):
             call = None
@@ -159,6 +159,7 @@ class _Call:
     name: str = ""
     n_chars: int = 0  # of the arguments so far
     nesting: Nesting = field(default_factory=Nesting)  # of the arguments
+    repeats_arguments: bool = False  # each piece has all that came before
     repeats_name: bool = False  # the provider sends the name with further pieces
     arguments: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)  # arguments before the first piece for the client
@@ -190,10 +191,27 @@ class _Call:
         """Add arguments; returns those that are new. After a whole object only a repetition can come."""
         if self.is_complete or not text or (text == "{}" and not self.arguments):
             return ""  # `{}` may be a place holder for pieces to come; `end` adds it if none has
+        text = self._new_in(text)
         self.arguments.append(text)
         self.n_chars += len(text)
         self.nesting.add(text)
         return text
+
+    def _new_in(self, text: str) -> str:
+        """What is new in arguments that may begin with all that came before, where no object can begin."""
+        if text[0] != "{" or len(text) < self.n_chars or self.n_chars < 2:
+            return text
+        before = "".join(self.arguments)
+        can_begin = before.rstrip().endswith((":", "[", ",")) and not self.nesting.is_string
+        if can_begin and not self.repeats_arguments:
+            return text
+        self.repeats_arguments = text.startswith(before)
+        return text.removeprefix(before)
+
+    def is_continued_by(self, piece: _Piece) -> bool:
+        """Whether a piece under the call's index goes on with its arguments, though it has another id."""
+        is_open = self.n_chars > 0 and not self.is_complete
+        return is_open and piece.name == self.name and piece.text[:1] not in ("{", "")
 
     def is_followed_by(self, piece: _Piece) -> bool:
         """Whether a piece under the call's index begins another call, as its name or its arguments tell.

@@ -96,6 +96,6 @@ def _message(raw: Json) -> Json:
 def _numbered(choices: list[Json]) -> list[Json]:
     """The choices with their own indices, or with their positions if an index is missing or occurs twice."""
     indices = [whole_number(choice.get("index")) for choice in choices]
-    if None in indices or len(set(indices)) < len(indices):
+    if len(indices) == 1 or None in indices or len(set(indices)) < len(indices):
         indices = list(range(len(choices)))
     return [{**choice, "index": index} for choice, index in zip(choices, indices, strict=True)]

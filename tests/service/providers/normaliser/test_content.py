@@ -35,6 +35,8 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}
         ([{"type": "refusal", "refusal": "No."}], {"content": None, "refusal": "No."}),
         (["hi", IMAGE], {"content": "hi", "images": [IMAGE]}),
         (["hi", {"type": "novel", "x": 1}], {"content": "hi", "parts": [{"type": "novel", "x": 1}]}),
+        ([["h"], [{"text": "i"}]], {"content": "hi"}),
+        ([{"type": "text", "text": {"value": "hi"}}], {"content": "hi"}),
         (["hi", 7, None], {"content": "hi", "parts": [7, None]}),
         ([{"type": "text", "text": ""}], {"content": ""}),
     ],

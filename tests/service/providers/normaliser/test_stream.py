@@ -60,8 +60,9 @@ def test_sound_chunks_pass_unchanged() -> None:
         chunk({"content": "hi"}, object="chat.completion"),
         chunk({"content": "hi"}, object=None, id=None, created=None),
         chunk({"content": "hi"}, created=1.5),
+        chunk({"content": "hi"}, error={"code": 0, "message": "success"}),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_an_odd_chunk_has_openais_form(odd: Json) -> None:
     chunks = streamed(odd, STOP)
@@ -81,6 +82,16 @@ def test_a_choice_without_a_delta_says_nothing(delta: object) -> None:
         {"content": "hi"},
         {},
     ]
+
+
+def test_a_provider_that_counts_choices_from_one_is_renumbered_unless_several_were_asked_for() -> None:
+    events = [chunk({"content": "hi"}, index=1), chunk({}, "stop", index=1)]
+
+    one = streamed(*copy.deepcopy(events))
+    two = streamed(*copy.deepcopy(events), copy.deepcopy(HI), copy.deepcopy(STOP), ask=asked(n=2))
+
+    assert [c.body["choices"][0]["index"] for c in one[:-1]] == [0, 0]
+    assert [c.body["choices"][0]["index"] for c in two[:-1]] == [1, 1, 0, 0]
 
 
 def test_the_first_id_of_a_stream_stays() -> None:

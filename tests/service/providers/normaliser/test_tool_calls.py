@@ -89,6 +89,26 @@ BOTH = [("weather", LISBON), ("weather", PORTO)]
         ([[piece(0, "a")], [piece(0, name="weather")], [piece(0, text=LISBON)]], BOTH[:1]),
         ([[piece(0, "a", "weath")], [piece(0, name="er")], [piece(0, text=LISBON)]], BOTH[:1]),
         ([[piece(0, "a", text=LISBON[:5])], [piece(0, name="weather", text=LISBON[5:])]], BOTH[:1]),
+        (
+            [
+                [piece(0, "a", "weather", LISBON[:5])],
+                [piece(0, "b", "weather", LISBON[5:9])],
+                [piece(0, "c", "weather", LISBON[9:])],
+            ],
+            BOTH[:1],
+        ),
+        (
+            [
+                [piece(0, "a", "weather", LISBON[:2])],
+                [piece(0, "a", text=LISBON[:9])],
+                [piece(0, "a", text=LISBON)],
+            ],
+            BOTH[:1],
+        ),
+        (
+            [[piece(0, "a", "weather", '{"a":')], [piece(0, text='{"a":')], [piece(0, text="1}}")]],
+            [("weather", '{"a":{"a":1}}')],
+        ),
         ([[piece(0, "a", "weather")]], [("weather", "{}")]),
         ([[piece(0, "a", "weather", None)], [piece(0, text=None)]], [("weather", "{}")]),
         ([[piece(0, 7, "weather", LISBON)]], BOTH[:1]),
