@@ -313,3 +313,15 @@ async def test_a_model_added_at_runtime_gets_its_providers_price(tmp_path: Path)
     assert own_price.json()["price"]["input"] == 0
     assert lists.n_reads == 2
     assert error_of(lost)["param"] == "price"
+
+
+async def test_a_budget_keeps_what_it_reserved_for_an_unknown_cost(tmp_path: Path) -> None:
+    async with opened(tmp_path, (SMALL, UNPRICED), budget_usd_per_request=0.0001) as world:
+        pacer = world.parts.router.pacer
+        before = pacer.purse
+        await world.ask(request_id="r-1", router={"models": ["unpriced"]})
+        record = await world.record("r-1")
+
+    [candidate] = record["candidates"]
+    assert candidate["expected_cost_usd"] > 0
+    assert pacer.purse == pytest.approx(before + 1 - candidate["expected_cost_usd"] / 0.0001)

@@ -108,6 +108,14 @@ async def test_values_that_a_row_omits_are_estimated_near_and_not_learned(stores
     assert stores.evidence.sums(TENANT)["small"].n_outcomes == 0
 
 
+async def test_a_cost_that_a_row_omits_is_not_estimated_for_a_model_of_unknown_price(stores: Stores) -> None:
+    await importer(stores).add(row(latency_s=3.0), replace(ARM, price=None), ONE)
+
+    [pending] = await stores.evidence.pending(10)
+    assert pending.experience is not None
+    assert (pending.experience.cost_usd, pending.experience.latency_s) == (None, 3.0)
+
+
 @pytest.mark.parametrize("given", [RECORDED, {}], ids=["with a request id", "without"])
 async def test_the_same_row_again_changes_nothing(stores: Stores, given: dict[str, object]) -> None:
     await importer(stores).add(row(**given), ARM, ONE)
