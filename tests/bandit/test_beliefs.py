@@ -297,3 +297,13 @@ def test_a_newcomer_beside_known_arms_starts_level_with_the_best_of_them() -> No
 
     assert prior.mean.tolist() == pytest.approx([0.8, 0.6, 0.6])
     assert prior.mass[2] == 5.0
+
+
+def test_neighbours_whose_rewards_their_ease_explains_change_no_belief() -> None:
+    prior_state = prior_state_of(a_prior(2), Sums.zeros(2))
+    easy = replace(some_neighbours([0] * 10, [0.95] * 10), ease=np.full(10, 0.15))
+
+    beliefs = believe(prior_state, easy, Knobs())
+
+    assert beliefs.local_deviation == pytest.approx([0.0, 0.0])
+    assert beliefs.ease == pytest.approx(0.0)

@@ -132,6 +132,16 @@ def test_the_statistic_moves_by_the_surprise_beyond_the_drift() -> None:
 
     assert history.fall.statistic == pytest.approx(1.0 - 0.5)
     assert history.rise.statistic == 0.0
+    assert history.fall.since.started_at == -np.inf  # not 0 again, however small
+    assert history.rise.since.started_at == 0.0
+
+
+def test_each_predictions_squared_error_is_added() -> None:
+    rating = replace(a_rating(0, 0.5), predicted=(0.0, 0.5, 0.9, 1.0), score=Score(0.5, 0.5))
+
+    history = learn(ArmHistory(), rating)
+
+    assert history.squared_errors == pytest.approx((0.125, 0.0, 0.08, 0.125), abs=1e-6)
 
 
 def test_one_outrageous_surprise_raises_no_alarm() -> None:
