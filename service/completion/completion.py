@@ -264,13 +264,11 @@ class Completion:
             "answered" if outcome.status == "ok" else "not_answered",
             request_id=run.query.request_id,
             model=outcome.arm_id,
-            decision=outcome.kind,
-            propensity=run.propensity,
+            decision=None if outcome.kind == "sampled" else outcome.kind,
             status=None if outcome.status == "ok" else outcome.status,
             attempts=None if len(run.attempts) == 1 else len(run.attempts),
             degraded=run.degraded,
             latency_s=outcome.latency_s,
-            overhead_s=outcome.overhead_s,
             cost_usd=None if outcome.cost_usd is None else float(outcome.cost_usd),
         )
         if run.is_lost:

@@ -26,7 +26,7 @@ async def test_a_request_and_its_feedback_leave_one_short_line_each(
 
     lines = logged(capsys)
     assert [json.loads(line)["event"] for line in lines] == ["answered", "feedback"]
-    assert [len(line) for line in lines if len(line) >= 250] == []
+    assert [len(line) for line in lines if len(line) >= 200] == []
     assert json.loads(lines[1])["reward"] == 0.333
 
 
