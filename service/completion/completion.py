@@ -264,7 +264,7 @@ class Completion:
             "answered" if outcome.status == "ok" else "not_answered",
             request_id=run.query.request_id,
             model=outcome.arm_id,
-            decision=None if outcome.kind == "sampled" else outcome.kind,
+            decision=None if outcome.kind == "exploit" else outcome.kind,
             status=None if outcome.status == "ok" else outcome.status,
             attempts=None if len(run.attempts) == 1 else len(run.attempts),
             degraded=run.degraded,
