@@ -409,7 +409,7 @@ async def test_an_embedded_image_goes_through(model_client: LiteLLMClient, upstr
 
 async def test_a_silent_provider_times_out(model_client: LiteLLMClient, upstream: Upstream) -> None:
     with pytest.raises(ProviderTimeout):
-        await model_client.complete(claude(upstream), BODY, timeout_s=0.5)
+        await model_client.complete(claude(upstream), BODY, timeout_s=3.0)  # the first call imports a lot
 
     await upstream.was_left()
 
@@ -418,7 +418,7 @@ async def test_a_stream_that_falls_silent_times_out(model_client: LiteLLMClient,
     upstream.script = streams(*text_events("hi"), then=hang)
 
     with pytest.raises(ProviderTimeout):
-        await collected(model_client.stream(claude(upstream), BODY, timeout_s=0.5))
+        await collected(model_client.stream(claude(upstream), BODY, timeout_s=3.0))
 
     await upstream.was_left()
 
