@@ -41,14 +41,14 @@ demo: setup
 # In the order of the folders the end-to-end tests, which take longest, come early.
 NODE_CLIENTS := tests/clients/node/node_modules
 test: setup $(if $(shell command -v npm),$(NODE_CLIENTS)/installed)
-	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(COVERAGE)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
+	$(MAKE) test COVERAGE='--cov --cov-report term'
 
 # Runs the commands of README.md and docs/first-hour.md, on ports 8080 and 8090, and compares the answers.
 check-docs-commands: setup
