@@ -15,7 +15,7 @@ from service.dialects import anthropic_answers
 from service.domain.arm import Arm
 from service.domain.basics import AUTO, Json
 from service.domain.key_check import KeyCheck
-from service.errors import UnknownModel
+from service.errors import BadRequest, UnknownModel
 from service.parts import Parts
 
 endpoints = APIRouter(tags=["operations"])
@@ -40,7 +40,7 @@ async def metrics(parts: PartsDep) -> Response:
     return Response(parts.metrics.exposition(), media_type=parts.metrics.media_type)
 
 
-@endpoints.get("/backends/status")
+@endpoints.get("/backends/status", responses=failures(BadRequest))
 async def backends_status(parts: PartsDep, probe: bool = False) -> Response:
     """The circuit breaker and the key of every model, in this process; replicas do not share it.
 
