@@ -14,7 +14,7 @@ setup: $(INSTALLED)
 
 # $(call locked,FILE): everything comes from the lock, by hash, and nothing else: --no-deps keeps torch out.
 locked = $(BIN)/pip install --disable-pip-version-check --no-compile --progress-bar off --no-deps --require-hashes \
-	-r $1 | awk -v all=$$(grep -c '^[^ #]' $1) '/^(Collecting|Requirement already|Ignoring)/ { printf "\r  package %d of %d", ++n, all; fflush() } \
+	-r $1 | awk -v all=$$(grep -c '==' $1) '/^(Collecting|Processing|Requirement already|Ignoring)/ { printf "\r  package %d of %d", ++n, all; fflush() } \
 	/^Installing/ { printf ", unpacking"; fflush() } END { print "" }'
 
 # What the service needs. The tools of developers come on top.
