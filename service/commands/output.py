@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 
 import typer
 
@@ -32,8 +33,14 @@ def number(value: float | None, unit: str = "") -> str:
     """A number with at most three significant digits after the point; a dash for none."""
     if value is None:
         return "-"
-    text = f"{value:.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+    is_whole = abs(value) >= 1000 or value == int(value)
+    text = f"{value:.0f}" if is_whole else f"{Decimal(f'{value:.3g}'):f}"  # without an exponent
     return f"{text}{unit}"
+
+
+def dollars(value: float | None) -> str:
+    """An amount of money; the sign stands before the dollar."""
+    return "-" if value is None else f"{'-' if value < 0 else ''}${number(abs(value))}"
 
 
 @contextmanager

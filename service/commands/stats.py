@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from service.commands.options import AsJson, RouterUrl, read_settings
-from service.commands.output import number, print_report, table
+from service.commands.output import dollars, number, print_report, table
 
 
 def stats(
@@ -49,7 +49,7 @@ def _savings(savings: dict[str, Any]) -> str:
     if measured["difference"] is None:
         return f"{lines[0]}\nMeasured savings: {measured['reason']}"
     low, high = number(measured["low"]), number(measured["high"])
-    return f"{lines[0]}\nMeasured difference per request: ${number(measured['difference'])} ({low} to {high})"
+    return f"{lines[0]}\nMeasured difference per request: {dollars(measured['difference'])} ({low} to {high})"
 
 
 def _assumed(assumed: dict[str, Any]) -> str:
@@ -57,7 +57,7 @@ def _assumed(assumed: dict[str, Any]) -> str:
         return f"Saved against always {assumed['baseline']}: {assumed['reason']}"
     n_unknown = assumed["requests_of_unknown_cost"]
     return (
-        f"Saved against always {assumed['baseline']}, at its list price: ${number(assumed['saved_usd'])} "
-        f"of ${number(assumed['baseline_cost_usd'])}"
+        f"Saved against always {assumed['baseline']}, at its list price: {dollars(assumed['saved_usd'])} "
+        f"of {dollars(assumed['baseline_cost_usd'])}"
         + (f", without {number(n_unknown)} requests of unknown cost" if n_unknown else "")
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.commands.output import number, progress_bar, table
+from service.commands.output import dollars, number, progress_bar, table
 
 
 def test_a_progress_bar_is_shown_on_a_terminal_only(
@@ -35,8 +35,15 @@ def test_a_table_has_aligned_columns() -> None:
         (3.0, "3"),
         (0.123456, "0.123"),
         (1234.5, "1234"),
-        (1.5e-7, "1.5e-07"),
+        (1.5e-7, "0.00000015"),
     ],
 )
 def test_numbers_are_short(value: float | None, shown: str) -> None:
     assert number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "-"), (0, "$0"), (0.00025, "$0.00025"), (-0.000234, "-$0.000234")]
+)
+def test_dollars_have_their_sign_in_front(value: float | None, shown: str) -> None:
+    assert dollars(value) == shown
