@@ -136,8 +136,8 @@ def listed(arm: Arm) -> Listed:
     """What the table says about the arm's model, under the best of the names that mean the same model.
 
     The exact name wins, then the same version, then the undated model. Among equals the arm's own host wins,
-    then the model's maker, then a gateway that passes on the maker's price, then the dearest other host.
-    Another host's limits may not be the arm's, and its price of zero makes no arm free.
+    then the model's maker, then a gateway that passes on the maker's price, then the most expensive other
+    host. Another host's limits may not be the arm's, and its price of zero makes no arm free.
     """
     host = _host(arm)
     if (entry := _best(arm.model, host)) is None:

@@ -68,6 +68,6 @@ def _listed(arm: Arm, models: Mapping[str, ListedModel]) -> Arm:
 
 
 def _by_other_name(name: str, models: Iterable[tuple[str, ListedModel]]) -> ListedModel | None:
-    """The dearest of the same model's entries; free ones are variants of their own."""
+    """The most expensive of the same model's entries; free ones are variants of their own."""
     same = [m for other, m in models if canonical(other) == canonical(name) and not m.price.is_free]
     return max(same, key=lambda m: (m.price.input + m.price.output, m.price.output), default=None)

@@ -13,22 +13,22 @@ HOW_TO_SET = "`price: {input: ..., output: ...}` in US dollars per million token
 
 
 def with_assumed_prices(arms: Iterable[Arm], in_use: Collection[Arm]) -> tuple[Arm, ...]:
-    """The arms, those of unknown price with the dearest known price of the arms in use.
+    """The arms, those of unknown price with the highest known price of the arms in use.
 
-    The dearest price has the highest price of input and the highest of output, so that an arm of unknown
+    The assumed price has the highest price of input and the highest of output, so that an arm of unknown
     price never wins by its cost, whatever the lengths of prompt and answer. Free arms do not count: beside
     them alone, an arm of unknown price is not free either.
     """
     known = [arm.price for arm in in_use if arm.price is not None and not arm.price.is_free]
-    dearest = Price(max(p.input for p in known), max(p.output for p in known)) if known else DEAR
-    return tuple(arm if arm.price is not None else replace(arm, assumed_price=dearest) for arm in arms)
+    highest = Price(max(p.input for p in known), max(p.output for p in known)) if known else DEAR
+    return tuple(arm if arm.price is not None else replace(arm, assumed_price=highest) for arm in arms)
 
 
 def price_warnings(unpriced: Iterable[Arm]) -> list[str]:
     """What the operator is told about each arm of unknown price."""
     return [
-        f"the price of {arm.arm_id} is not known: it is chosen as if it were the dearest model, and its cost "
-        f"is in no total; set {HOW_TO_SET}"
+        f"the price of {arm.arm_id} is not known: it is chosen as if it were the most expensive model, and "
+        f"its cost is in no total; set {HOW_TO_SET}"
         for arm in unpriced
     ]
 

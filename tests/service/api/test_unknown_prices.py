@@ -57,7 +57,7 @@ async def model(world: World, name: str) -> Json:
     return found
 
 
-async def test_it_is_weighed_as_if_it_cost_as_much_as_the_dearest(world: World) -> None:
+async def test_it_is_weighed_as_if_it_cost_as_much_as_the_most_expensive(world: World) -> None:
     response = await world.http.post(
         "/v1/route", json={"messages": [{"role": "user", "content": "Hi there"}]}
     )

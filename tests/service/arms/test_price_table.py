@@ -139,7 +139,7 @@ def test_the_exact_entry_wins_over_the_undated_one() -> None:
     assert prices(undated) == prices(openrouter("openai/gpt-4o")) == (Decimal("2.5"), Decimal(10))
 
 
-def test_of_several_hosts_the_dearest_counts() -> None:
+def test_of_several_hosts_the_most_expensive_counts() -> None:
     assert prices(openrouter("deepseek/deepseek-r1-0528")) == (Decimal(3), Decimal(8))
 
 

@@ -23,11 +23,11 @@ def assumed(*arms: Arm) -> Price:
     return with_assumed_prices([NEW, *arms], [NEW, *arms])[0].expected_price
 
 
-def test_an_unknown_price_is_assumed_to_be_the_dearest_known_one() -> None:
+def test_an_unknown_price_is_assumed_to_be_the_highest_known_one() -> None:
     assert assumed(*ARMS) == LARGE.price
 
 
-def test_the_dearest_price_is_the_highest_of_each_kind() -> None:
+def test_the_assumed_price_is_the_highest_of_each_kind() -> None:
     long_prompts = Arm("a", "openai", "a", price=Price(Decimal(9), Decimal(9)))
     long_answers = Arm("b", "openai", "b", price=Price(Decimal(1), Decimal(90), cached_input=Decimal(0)))
 
