@@ -5,7 +5,7 @@ from scipy import special
 
 from bandit.arrays import Floats
 from bandit.beta import Beta
-from bandit.thompson import probabilities, sample
+from bandit.thompson import _cubic, probabilities, sample
 from tests.bandit.worlds import arm_counts, seeds
 
 N_DRAWS = 200_000
@@ -154,3 +154,13 @@ def test_samples_follow_the_same_utilities() -> None:
     wins = np.bincount([sample(posterior, 0.6, offset, rng).argmax() for _ in range(10_000)])
 
     assert wins / 10_000 == pytest.approx(probabilities(posterior, 0.6, offset), abs=0.02)
+
+
+def test_the_matrix_of_cubics_gives_values_and_slopes_of_any_cubic() -> None:
+    nodes = np.array([0.0, 0.2, 0.7, 1.0])
+    cubic = np.polynomial.Polynomial([0.3, -1.2, 2.5, -0.8])
+    slope = cubic.deriv()
+
+    found = _cubic(nodes) @ [cubic(0), cubic(1) - cubic(0), slope(0), slope(1)]
+
+    np.testing.assert_allclose(found, np.concatenate([cubic(nodes), slope(nodes)]), atol=1e-12)

@@ -71,3 +71,14 @@ def test_dollars_without_weight_and_budget_take_nothing() -> None:
     knobs = Knobs(cost_weight=0.0)
 
     assert price_in_utility(1.0, beliefs_after(n=[1, 1], mean=[1, 1], knobs=knobs), knobs, price=5.0) == 0.0
+
+
+def test_extra_dollars_cost_nothing_where_no_arm_costs_anything_and_there_is_no_budget() -> None:
+    knobs = Knobs()
+    beliefs = beliefs_after(n=[1, 1], mean=[1, 1], knobs=knobs)
+    free = replace(beliefs, expected_cost_usd=np.zeros(2))
+    dear = replace(beliefs, expected_cost_usd=np.array([0.0, 0.5]))
+
+    assert price_in_utility(1.0, free, knobs) == 0.0
+    assert price_in_utility(1.0, dear, knobs) == pytest.approx(-knobs.cost_weight * 2.0)
+    assert price_in_utility(1.0, free, replace(knobs, budget_usd_per_request=0.5)) == 0.0
