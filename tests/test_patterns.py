@@ -111,7 +111,7 @@ def function_around(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> str | Non
 
 
 def runs_at_import(node: ast.AST, tree: ast.Module, parents: dict[ast.AST, ast.AST]) -> bool:
-    """Whether the node runs only while its module is loaded, so that the module shows what came of it."""
+    """Whether the node runs only while its module is loaded, so that the module contains its result."""
     function = function_around(node, parents)
     calls = [c for c in ast.walk(tree) if isinstance(c, ast.Call) and name_of(c.func) == function]
     return function is None or (bool(calls) and all(function_around(c, parents) is None for c in calls))

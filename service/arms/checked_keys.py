@@ -10,12 +10,11 @@ import structlog
 
 from service.arms.breaker import Breaker
 from service.domain.arm import Arm
-from service.domain.key_check import KeyCheck
+from service.domain.key_check import REJECTING_STATUSES, KeyCheck
 from service.domain.ports import KeyChecker
 
 log = structlog.get_logger(__name__)
 
-REJECTING = frozenset({401, 403})
 NOT_CHECKED = KeyCheck("unknown", "not checked")
 Server = tuple[str, str | None, str | None]  # provider, base_url, api_key_env
 
@@ -48,7 +47,7 @@ class CheckedKeys:
         if not state.last_errors or not state.n_failures:
             return check
         newest = state.last_errors[0]
-        if newest.status in REJECTING and (check.at is None or newest.at > check.at):
+        if newest.status in REJECTING_STATUSES and (check.at is None or newest.at > check.at):
             return KeyCheck("rejected", f"the last call got HTTP {newest.status}", newest.at)
         return check
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+REJECTING_STATUSES = frozenset({401, 403})
 KeyState = Literal["accepted", "rejected", "unknown"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from service.domain.arm import Arm
-from service.domain.key_check import KeyCheck
+from service.domain.key_check import REJECTING_STATUSES, KeyCheck
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.errors import ProviderError
@@ -15,7 +15,6 @@ from service.providers.http import HttpClient, Post
 from service.providers.keys import api_key
 from service.providers.openai_request import base_url
 
-REJECTING = frozenset({401, 403})
 OPENROUTER_HOST = "openrouter.ai"  # lists its models without a key, and tells about a key elsewhere
 ANTHROPIC_VERSION = "2023-06-01"
 
@@ -40,7 +39,7 @@ class HttpKeyChecks:
         try:
             await self._http.document(self._request(arm))
         except ProviderError as error:
-            is_rejected = error.status in REJECTING
+            is_rejected = error.status in REJECTING_STATUSES
             return KeyCheck("rejected" if is_rejected else "unknown", str(error), self._clock())
         return KeyCheck("accepted", at=self._clock())
 

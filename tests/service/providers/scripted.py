@@ -148,3 +148,16 @@ def text_of(chunks: list[Chunk]) -> str:
     return "".join(
         choice["delta"].get("content") or "" for chunk in chunks for choice in chunk.body["choices"]
     )
+
+
+@asynccontextmanager
+async def listening(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Serve every path with this handler; yields the address."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield f"http://{host}:{port}"
+    await runner.cleanup()

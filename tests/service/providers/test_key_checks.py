@@ -7,7 +7,7 @@ from aiohttp import web
 
 from service.domain.arm import Arm
 from service.providers.key_checks import HttpKeyChecks
-from tests.service.providers.scripted import KEY, NOW, SECRETS
+from tests.service.providers.scripted import KEY, NOW, SECRETS, listening
 
 
 class Server:
@@ -30,16 +30,8 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     server = Server()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", server.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    server.base_url = f"http://{host}:{port}"
-    yield server
-    await runner.cleanup()
+    async with listening(server.handle) as server.base_url:
+        yield server
 
 
 @pytest.fixture

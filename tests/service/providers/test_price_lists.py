@@ -9,7 +9,7 @@ from aiohttp import web
 from service.domain.arm import Arm
 from service.errors import ProviderBroken, ProviderTimeout
 from service.providers.price_lists import HttpPriceLists
-from tests.service.providers.scripted import KEY, NOW, SECRETS
+from tests.service.providers.scripted import KEY, NOW, SECRETS, listening
 
 LIST = {"data": [{"id": "lab/model", "pricing": {"prompt": "0.000001", "completion": "0.000002"}}]}
 
@@ -36,16 +36,8 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     server = Server()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    server.base_url = f"http://{host}:{port}"
-    yield server
-    await runner.cleanup()
+    async with listening(server.handle) as server.base_url:
+        yield server
 
 
 @pytest.fixture
