@@ -34,13 +34,17 @@ def addressed(model: ModelSettings, environ: Mapping[str, str]) -> ModelSettings
 
 
 def with_default_address(model: ModelSettings, environ: Mapping[str, str]) -> ModelSettings:
-    """A configured model; one of Anthropic's without a base URL is called where the variables say.
+    """A configured model; one of Anthropic's without a base URL is called where and as the variables say.
 
     Raises:
         StartupError: a variable holds no base URL.
     """
     vendor = VENDORS["anthropic"]
-    if model.provider != "anthropic" or model.base_url or not any(map(environ.get, vendor.addresses)):
+    if model.provider != "anthropic" or model.base_url:
+        return model
+    if model.api_key_env is None:
+        model = model.model_copy(update={"api_key_env": vendor.key_in(environ)})
+    if not any(map(environ.get, vendor.addresses)):
         return model
     return model.model_copy(update={"base_url": _address(vendor, environ)})
 

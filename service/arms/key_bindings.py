@@ -13,7 +13,7 @@ from service.providers.openai_request import OPENAI_BASE_URL
 
 _DEFAULT_URLS = {"openai": OPENAI_BASE_URL, "anthropic": ANTHROPIC_BASE_URL}
 # Through LiteLLM, a call without a key carries the key that LiteLLM finds in the environment.
-_FINDS_KEYS = frozenset({"litellm", "anthropic"})
+_FINDS_KEYS = frozenset({"litellm"})
 
 
 class Destination(NamedTuple):

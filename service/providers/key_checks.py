@@ -50,7 +50,7 @@ class HttpKeyChecks:
         key = api_key(arm, self._secrets)
         if arm.provider == "anthropic":
             url = f"{(arm.base_url or ANTHROPIC_BASE_URL).rstrip('/')}/v1/models"
-            headers = {"x-api-key": key or "", "anthropic-version": ANTHROPIC_VERSION}
+            headers = {"anthropic-version": ANTHROPIC_VERSION} | ({} if key is None else {"x-api-key": key})
         else:
             is_openrouter = urlsplit(base_url(arm)).hostname == OPENROUTER_HOST
             url = f"{base_url(arm)}{'/key' if is_openrouter else '/models'}"

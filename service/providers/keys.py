@@ -20,3 +20,31 @@ def api_key(arm: Arm, secrets: Mapping[str, str]) -> str | None:
     if not key:
         raise ProviderBroken(f"{arm.model} needs a key, and {arm.api_key_env} is not set", status=401)
     return key
+
+
+NO_KEY = "no-key"  # stands for the key of a server that needs none; LiteLLM refuses to call without a key
+# Providers that LiteLLM refuses to call without a key, and the variables in which it looks for one.
+_REQUIRED_BY_LITELLM: Mapping[str, tuple[str, ...]] = {
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
+    "openai": ("OPENAI_API_KEY",),
+    "custom_openai": ("OPENAI_API_KEY",),
+    "text-completion-openai": ("OPENAI_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+}
+
+
+def key_for_litellm(arm: Arm, secrets: Mapping[str, str]) -> str | None:
+    """The key to give to LiteLLM; None: it finds one itself, or needs none.
+
+    An arm of provider `anthropic` without `api_key_env` is called without a key, as in Anthropic's dialect.
+
+    Raises:
+        ProviderBroken: the variable that the arm names is not set.
+    """
+    if arm.api_key_env is not None:
+        return api_key(arm, secrets)
+    if arm.provider == "anthropic":
+        return NO_KEY
+    variables = _REQUIRED_BY_LITELLM.get(arm.model.partition("/")[0], ())
+    is_own_server = arm.base_url is not None and bool(variables)
+    return NO_KEY if is_own_server and not any(map(secrets.get, variables)) else None

@@ -22,7 +22,7 @@ from service.domain.ports import Clock
 from service.domain.usage import reported
 from service.domain.usage_report import usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected
-from service.providers.keys import api_key
+from service.providers.keys import NO_KEY, api_key, key_for_litellm
 from service.providers.litellm_anthropic import corrected
 from service.providers.litellm_errors import translated
 from service.providers.normaliser.asked import Asked
@@ -174,7 +174,7 @@ class LiteLLMClient:
         return arguments | {
             "model": f"anthropic/{arm.model.removeprefix('anthropic/')}" if is_anthropic else arm.model,
             "messages": body["messages"],
-            "api_key": api_key(arm, self._secrets),
+            "api_key": key_for_litellm(arm, self._secrets),
             "api_base": arm.base_url,
             # Longer than the router's own: LiteLLM reports its timeouts as lost connections.
             "timeout": timeout_s + 5,
@@ -186,7 +186,7 @@ class LiteLLMClient:
         """An HTTP client that records its responses, because LiteLLM cannot close an Anthropic stream."""
         if self._anthropic_http is None:
             handler = litellm.AsyncHTTPHandler
-            hooks = {"response": [_record_response]}
+            hooks = {"request": [_leave_out_no_key], "response": [_record_response]}
             self._anthropic_http = handler(event_hooks=hooks, follow_redirects=False)
         return self._anthropic_http
 
@@ -218,6 +218,11 @@ def _litellm() -> ModuleType:
     litellm.suppress_debug_info = True
     litellm.disable_token_counter = True  # it would fetch tokenizers from a model hub
     return litellm
+
+
+async def _leave_out_no_key(request: Any) -> None:
+    if request.headers.get("x-api-key") == NO_KEY:
+        del request.headers["x-api-key"]
 
 
 async def _record_response(response: Any) -> None:

@@ -55,6 +55,17 @@ def test_a_configured_anthropic_model_without_an_address_is_called_where_the_env
     assert base_urls(chosen({}, models=[entry])) == {None}
 
 
+def test_a_configured_anthropic_model_without_an_address_is_called_with_the_vendors_key() -> None:
+    entry = {"id": "a", "provider": "anthropic", "model": "m"}
+    own = entry | {"base_url": "http://mine"}
+
+    def keys(entry: dict[str, str]) -> set[str | None]:
+        return {arm.api_key_env for arm in chosen({"ANTHROPIC_API_KEY": "k"}, models=[entry]).arms}
+
+    assert keys(entry) == {"ANTHROPIC_API_KEY"}
+    assert keys(own) == {None}
+
+
 @pytest.mark.parametrize(
     ("url", "host"),
     [

@@ -35,6 +35,7 @@ BINDINGS = KeyBindings.of([OPENAI, CLAUDE, GEMINI, GATEWAY, LOCAL, OWN_KEYS, END
         replace(OWN_KEYS, model="groq/other"),
         ENDPOINT,
         Arm("ollama", "openai", "x", base_url="http://any.host:1234/v1"),
+        Arm("own", "anthropic", "claude", base_url="http://any.host:1234"),
         Arm("sim", "simulator", "sim-small"),
     ],
     ids=repr,
@@ -73,7 +74,6 @@ def test_a_model_may_send_a_key_where_the_configuration_sends_it(arm: Arm) -> No
         (Arm("x", "litellm", "openai/gpt", base_url="https://evil.example"), "api_key_env"),
         (Arm("x", "litellm", "huggingface/https://evil.example"), "api_key_env"),
         (replace(OWN_KEYS, base_url="https://evil.example"), "api_key_env"),
-        (Arm("x", "anthropic", "claude", base_url="https://evil.example"), "api_key_env"),
     ],
     ids=repr,
 )

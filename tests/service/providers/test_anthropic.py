@@ -443,3 +443,17 @@ async def test_the_key_is_in_no_error(model_client: AnthropicClient, upstream: U
         await call(model_client, claude(upstream), False)
 
     assert KEY not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_server_of_ones_own_is_called_without_a_key(
+    model_client: AnthropicClient, upstream: Upstream, is_stream: bool
+) -> None:
+    upstream.script = answers({"type": "error", "error": {"type": "teapot", "message": "no"}}, 418)
+    arm = replace(claude(upstream), api_key_env=None)
+
+    whole, stream = model_client.complete, model_client.stream
+    with pytest.raises(ProviderError, match="418"):
+        await (collected(stream(arm, NATIVE, timeout_s=5)) if is_stream else whole(arm, NATIVE, timeout_s=5))
+
+    assert not {"x-api-key", "authorization"} & {name.lower() for name in upstream.headers[0]}

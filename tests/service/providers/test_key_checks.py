@@ -80,3 +80,10 @@ async def test_a_key_is_unknown_without_an_answer_and_rejected_if_it_is_not_set(
 
     assert [check.state for check in (unreachable, other, without)] == ["unknown", "unknown", "rejected"]
     assert "NOT_SET is not set" in str(without.reason)
+
+
+async def test_a_keyless_arm_is_checked_without_a_key(server: Server, key_checks: HttpKeyChecks) -> None:
+    arm = Arm("b", "anthropic", "m", base_url=server.base_url)
+
+    assert (await key_checks.check(arm)).state == "accepted"
+    assert server.asked == [("/v1/models", None)]

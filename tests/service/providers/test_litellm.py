@@ -492,3 +492,59 @@ async def test_any_openai_style_provider_works_too(model_client: LiteLLMClient, 
 async def test_an_unknown_provider_is_a_broken_provider(model_client: LiteLLMClient) -> None:
     with pytest.raises(ProviderBroken, match="no such provider"):
         await model_client.complete(Arm("a", "litellm", "nowhere/some-model"), BODY, timeout_s=20)
+
+
+KEYLESS = [
+    ("anthropic", "claude-sonnet-5-5", ""),
+    ("litellm", "anthropic/claude-sonnet-5-5", ""),
+    ("litellm", "openai/some-model", "/v1"),
+    ("litellm", "custom_openai/some-model", "/v1"),
+    ("litellm", "gemini/gemini-2.5-flash", ""),
+]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(("provider", "model", "path"), KEYLESS)
+async def test_a_server_of_ones_own_is_called_without_a_key(
+    model_client: LiteLLMClient,
+    upstream: Upstream,
+    provider: str,
+    model: str,
+    path: str,
+    is_stream: bool,
+) -> None:
+    upstream.script = anthropic_refuses(418, "teapot")
+    arm = replace(upstream.arm(provider, model, path), api_key_env=None)
+
+    with pytest.raises(ProviderError) as raised:
+        await call(model_client, arm, is_stream)
+
+    assert raised.value.status == 418  # the server was asked
+    assert "x-api-key" not in {name.lower() for name in upstream.headers[0]}
+
+
+async def test_a_keyless_anthropic_arm_does_not_get_the_key_of_the_environment(
+    model_client: LiteLLMClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-of-the-operator")
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "of-the-operator")
+    upstream.script = answers(message({"type": "text", "text": "hi"}))
+
+    await model_client.complete(replace(claude(upstream), api_key_env=None), BODY, timeout_s=20)
+
+    assert "of-the-operator" not in str(upstream.headers)
+    assert not {"x-api-key", "authorization"} & {name.lower() for name in upstream.headers[0]}
+
+
+async def test_a_key_that_litellm_finds_itself_is_not_replaced(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-found")
+    model_client = LiteLLMClient({"OPENAI_API_KEY": "sk-found"}, lambda: NOW)
+    upstream.script = answers(completion())
+
+    arm = replace(upstream.arm("litellm", "openai/some-model"), api_key_env=None)
+    await model_client.complete(arm, BODY, timeout_s=20)
+    await model_client.close()
+
+    assert upstream.headers[0]["Authorization"] == "Bearer sk-found"
