@@ -29,7 +29,8 @@ from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog
 from service.background import Background
 from service.conversations.affinity import ConversationAffinity
-from service.dialects.openai import read_query
+from service.dialects.chat.requests import read_query
+from service.dialects.received import Received
 from service.domain.arm import Arm, ArmSums, Price
 from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourQuery
@@ -169,11 +170,13 @@ def _router(
 def _query() -> Query:
     return read_query(
         orjson.dumps({"messages": [{"role": "user", "content": "What is a bandit?"}]}),
-        headers={},
-        tenant="default",
-        request_id="benchmark",
-        request_id_given=False,
-        received_at=NOW,
+        Received(
+            headers={},
+            tenant="default",
+            request_id="benchmark",
+            request_id_given=False,
+            received_at=NOW,
+        ),
     )
 
 

@@ -10,15 +10,15 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from service.api import admin, chat, errors, feedback, messages, openapi, ops, records, stats
+from service.api import admin, errors, feedback, generation, messages, openapi, ops, records, stats
 from service.api.dependencies import json_only
 from service.api.hosts import Hosts, OnlyHosts
 from service.api.origins import OnlyOrigins
 from service.api.request_id import RequestContext
 from service.api.unread_bodies import UnreadBodies
 from service.bootstrap.open import open_parts
-from service.dialects.anthropic import CountTokensRequest, MessagesRequest
-from service.dialects.openai import ChatCompletionRequest
+from service.dialects.messages.requests import CountTokensRequest
+from service.dialects.offered import DIALECTS
 from service.errors import ForbiddenHost, ForbiddenOrigin
 from service.parts import Parts
 from service.settings.settings import Settings
@@ -66,7 +66,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     if parts is not None:
         app.state.parts = parts
     errors.install(app)
-    for module in (chat, messages, feedback, records, stats, ops, admin):
+    for module in (generation, messages, feedback, records, stats, ops, admin):
         app.include_router(
             module.endpoints,
             dependencies=[Depends(json_only)],
@@ -75,8 +75,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     openapi.install(
         app,
         [
-            ChatCompletionRequest,
-            MessagesRequest,
+            *(dialect.request_model for dialect in DIALECTS),
             CountTokensRequest,
             feedback.FeedbackRequest,
             feedback.ConversationFeedbackRequest,

@@ -18,7 +18,7 @@ from service.api.errors import PROBLEMS
 from service.api.respond import headers
 from service.app import EXPOSED_HEADERS, create_app
 from service.completion.completion import Head
-from service.dialects.openai import OPTION_HEADERS, RouterOptions
+from service.dialects.options import OPTION_HEADERS, RouterOptions
 from service.dialects.turns import CLIENT_HEADERS
 from service.settings.models import ModelSettings
 from service.settings.settings import Settings

@@ -17,7 +17,7 @@ from service.api.dependencies import BodyDep, PartsDep, parts_at
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.arms.lifecycle import ArmChange, ArmOverview
-from service.dialects.openai import field_path, invalid, read_form
+from service.dialects.json_body import field_path, invalid, read_form
 from service.domain.basics import Json
 from service.domain.hosts import is_loopback
 from service.domain.registration import ArmFigures, Shadow

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.dialects.received import Received
 from service.domain.basics import DEFAULT_TENANT
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownRequest
 from service.parts import Parts
@@ -104,6 +105,18 @@ async def body_of(request: Request) -> bytes:
         if len(received) > limit:
             raise BodyTooLarge(f"body must have at most {limit} bytes, got more")
     return bytes(received)
+
+
+def received_with(request: Request, tenant: str, *, request_id_given: bool) -> Received:
+    """What the client sent beside its body."""
+    return Received(
+        headers=request.headers,
+        tenant=tenant,
+        request_id=request.state.request_id,
+        request_id_given=request_id_given,
+        received_at=request.state.received_at,
+        path=request.path_params,
+    )
 
 
 PartsDep = Annotated[Parts, Depends(parts_of)]

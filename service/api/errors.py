@@ -15,8 +15,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.json_response import JsonAnswer
-from service.api.which_dialect import uses_anthropic
-from service.dialects import anthropic_answers
+from service.dialects.offered import dialect_of
 from service.domain.basics import Json
 
 log = structlog.get_logger(__name__)
@@ -91,10 +90,13 @@ def _log_refusal(request: Request, status: int, reason: str) -> None:
 
 
 def _in_dialect(request: Request, status: int, body: Json, headers: Mapping[str, str]) -> Response:
-    """The error in OpenAI's envelope, or translated to Anthropic's."""
-    if uses_anthropic(request):
-        request_id = getattr(request.state, "request_id", None)
-        status, body = anthropic_answers.error((status, body), request_id)
+    """The error in the client's dialect.
+
+    The path is that of the scope: that of `request.url` contains what the client sent as Host.
+    """
+    request_id = getattr(request.state, "request_id", None)
+    dialect = dialect_of(request.scope["path"], request.headers)
+    status, body = dialect.error((status, body), request_id)
     return JsonAnswer(body, status, headers=headers)
 
 

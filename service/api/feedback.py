@@ -26,7 +26,7 @@ from service.api import big_bodies
 from service.api.dependencies import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, PathRequestId, TenantDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
-from service.dialects.openai import Location, field_path, invalid, items, read_form
+from service.dialects.json_body import Location, field_path, invalid, items, read_form
 from service.dialects.turns import MAX_KEY_CHARS
 from service.domain.basics import Json
 from service.domain.feedback import ConversationFeedback, Feedback, Learned

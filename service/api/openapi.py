@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api.errors import PROBLEMS
-from service.dialects.anthropic_answers import error_status
+from service.api.errors import PROBLEMS, envelope
+from service.dialects.chat.dialect import CHAT
+from service.dialects.dialect import Dialect
 from service.domain.basics import Json
 from service.errors import (
     REJECTED_STATUSES,
@@ -32,54 +33,23 @@ Responses = dict[int | str, dict[str, Any]]
 NO_ANSWER = (AllArmsFailed, AllArmsLimited, AllArmsUnpaid)
 
 
-class ErrorBody(BaseModel):
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorEnvelope(BaseModel):
-    """The body of every error."""
-
-    error: ErrorBody
-
-
-class AnthropicErrorBody(BaseModel):
-    type: str
-    message: str
-
-
-class AnthropicErrorEnvelope(BaseModel):
-    """The body of every error in Anthropic's dialect."""
-
-    type: Literal["error"]
-    error: AnthropicErrorBody
-    request_id: str | None
-
-
 def failures(*kinds: type[RouterError]) -> Responses:
     """The documented errors of an endpoint: each status with its meanings."""
-    return _failures(kinds, ErrorEnvelope, lambda status, code: status)
+    return dialect_failures(CHAT, *kinds)
 
 
-def anthropic_failures(*kinds: type[RouterError]) -> Responses:
-    """The documented errors of an endpoint in Anthropic's dialect."""
-    return _failures(kinds, AnthropicErrorEnvelope, error_status)
-
-
-def _failures(
-    kinds: Sequence[type[RouterError]],
-    envelope: type[BaseModel],
-    status_of: Callable[[int, str | None], int],
-) -> Responses:
+def dialect_failures(dialect: Dialect, *kinds: type[RouterError]) -> Responses:
+    """The documented errors of an endpoint in a dialect."""
     meanings: defaultdict[int | str, list[str]] = defaultdict(list)
     for kind in kinds:
-        status, _, code = PROBLEMS[kind]
-        statuses = REJECTED_STATUSES if kind is ProviderRejected else (status_of(status, code),)
-        for documented in statuses:
+        status, error_type, code = PROBLEMS[kind]
+        problem = dialect.error((status, envelope("", error_type, None, code)), None)
+        for documented in REJECTED_STATUSES if kind is ProviderRejected else (problem[0],):
             meanings[documented].append((kind.__doc__ or "").partition("\n")[0])
-    return {status: {"description": " ".join(texts), "model": envelope} for status, texts in meanings.items()}
+    return {
+        status: {"description": " ".join(texts), "model": dialect.error_model}
+        for status, texts in meanings.items()
+    }
 
 
 def body_schema(*names: str, or_list: bool = False) -> Json:

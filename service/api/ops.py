@@ -10,8 +10,8 @@ from starlette.responses import PlainTextResponse, Response
 from service.api.dependencies import PartsDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures
-from service.api.which_dialect import uses_anthropic
-from service.dialects import anthropic_answers
+from service.dialects.messages import answers as anthropic_answers
+from service.dialects.messages.dialect import MESSAGES
 from service.domain.arm import Arm
 from service.domain.basics import AUTO, Json
 from service.domain.key_check import KeyCheck
@@ -70,7 +70,7 @@ async def cache_clear(parts: PartsDep) -> Response:
 @endpoints.get("/v1/models")
 async def models(request: Request, parts: PartsDep) -> Response:
     """`auto`, and every model that a request can name."""
-    if uses_anthropic(request):
+    if MESSAGES.owns(request.scope["path"], request.headers):
         return JsonAnswer(anthropic_answers.models(parts.catalog.arms, parts.started_at))
     names = ["auto", *(arm.arm_id for arm in parts.catalog.arms)]
     return JsonAnswer({"object": "list", "data": [_model(name, parts.started_at) for name in names]})
@@ -81,7 +81,7 @@ async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
     """One model."""
     arm = None if model_id in AUTO else parts.catalog.find(model_id)
     name = model_id if arm is None else arm.arm_id
-    if uses_anthropic(request):
+    if MESSAGES.owns(request.scope["path"], request.headers):
         return JsonAnswer(anthropic_answers.model(name, arm, parts.started_at))
     return JsonAnswer(_model(name, parts.started_at))
 

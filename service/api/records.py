@@ -9,10 +9,17 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api import big_bodies
-from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, PathRequestId, TenantDep
+from service.api.dependencies import (
+    BodyDep,
+    GivenRequestId,
+    PartsDep,
+    PathRequestId,
+    TenantDep,
+    received_with,
+)
 from service.api.json_response import JsonAnswer
 from service.api.openapi import NO_ANSWER, body_schema, failures
-from service.dialects import openai
+from service.dialects.chat.dialect import CHAT
 from service.domain.basics import Json
 from service.domain.explanation import explanation_for_clients
 from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownModel, UnknownRequest
@@ -44,15 +51,8 @@ async def route(
     request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
 ) -> Response:
     """Decide only: choose a model for a Chat Completions body, without a call, a log entry or learning."""
-    read_query = partial(
-        openai.read_query,
-        headers=request.headers,
-        tenant=tenant,
-        request_id=request.state.request_id,
-        request_id_given=False,
-        received_at=request.state.received_at,
-    )
-    query = await big_bodies.read(parts, body, read_query)
+    received = received_with(request, tenant, request_id_given=False)
+    query = await big_bodies.read(parts, body, partial(CHAT.read_query, received=received))
     decision = await parts.router.preview(await parts.tokens.counted(query, parts.catalog.arms))
     return JsonAnswer(
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -12,38 +12,31 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from service.api import errors
 from service.api.disconnects import unless_disconnected
 from service.api.json_response import JsonAnswer
 from service.api.sse_response import EventStream
-from service.completion.completion import Completed, Head, Streaming
+from service.completion.completion import Head, Streaming
 from service.dialects import sse
-from service.domain.basics import Json
+from service.dialects.dialect import Answered, Dialect, EventWriter
 from service.domain.query import Query
-from service.errors import RouterError
+from service.errors import ProviderError, RouterError
 from service.parts import Parts
 
 KEEPALIVE_EVERY_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """How a dialect writes answers."""
-
-    whole: Callable[[Completed], Json]
-    events: Callable[[Streaming], AsyncGenerator[bytes, None]]
-    failure: Callable[[RouterError], bytes]  # the last event of a stream that fails
-    ping: bytes = sse.PING
-
-
-async def respond(request: Request, parts: Parts, query: Query, writer: Writer) -> Response:
+async def respond(request: Request, parts: Parts, query: Query, dialect: Dialect) -> Response:
     """Answer a query over HTTP; cancel the work as soon as the client disconnects."""
     query = await parts.tokens.counted(query, parts.catalog.arms)
     query = query.observed(partial(_rename, request))
     if query.stream:
         pending_stream = asyncio.create_task(parts.completion.stream(query))
-        return await _streamed(request, pending_stream, writer, parts.settings.keepalive_after_s)
+        answer = StreamedAnswer(request, query, dialect, pending_stream)
+        return await answer.response(parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
-    return JsonAnswer(writer.whole(completed), headers=headers(completed.head))
+    answered = Answered(completed.body, completed.native, completed.head.explanation)
+    return JsonAnswer(dialect.answer(query, answered), headers=headers(completed.head))
 
 
 def _rename(request: Request, request_id: str) -> None:
@@ -52,48 +45,72 @@ def _rename(request: Request, request_id: str) -> None:
     request.state.request_id = request_id
 
 
-async def _streamed(
-    request: Request, pending_stream: asyncio.Task[Streaming], writer: Writer, keepalive_after_s: float
-) -> Response:
-    """Start the response with the first content, or with keep-alive comments if that takes too long."""
-    try:
-        # asyncio.timeout would cancel the stream.
-        await unless_disconnected(request, asyncio.wait({pending_stream}, timeout=keepalive_after_s))
-    except (ClientDisconnect, asyncio.CancelledError):
-        await _abandon(pending_stream)
-        raise
-    if not pending_stream.done():
-        return EventStream(
-            _events_with_keepalive(pending_stream, writer), headers=sse.HEADERS, ping=writer.ping
-        )
-    streaming = await pending_stream
-    return EventStream(
-        writer.events(streaming), headers=headers(streaming.head) | sse.HEADERS, ping=writer.ping
-    )
+@dataclass(frozen=True, slots=True)
+class StreamedAnswer:
+    """One answer as a stream of events.
 
-
-async def _events_with_keepalive(
-    pending_stream: asyncio.Task[Streaming], writer: Writer
-) -> AsyncGenerator[bytes, None]:
-    """Keep-alive comments until the stream has content, then its events.
-
-    They are comments, not the dialect's `ping`: clients expect no event before the first event of the answer.
+    Args:
+        pending_stream: the stream, from its first content on.
     """
-    try:
-        while not pending_stream.done():
-            yield sse.PING
-            await asyncio.wait({pending_stream}, timeout=KEEPALIVE_EVERY_S)
-    except BaseException:  # the client disconnected
-        await _abandon(pending_stream)
-        raise
-    try:
-        streaming = await pending_stream
-    except RouterError as error:
-        yield writer.failure(error)
-        return
-    async with aclosing(writer.events(streaming)) as events:
-        async for event in events:
-            yield event
+
+    request: Request
+    query: Query
+    dialect: Dialect
+    pending_stream: asyncio.Task[Streaming]
+
+    async def response(self, keepalive_after_s: float) -> Response:
+        """Start the response with the first content, or with keep-alive comments if that takes too long."""
+        try:
+            # asyncio.timeout would cancel the stream.
+            await unless_disconnected(
+                self.request, asyncio.wait({self.pending_stream}, timeout=keepalive_after_s)
+            )
+        except (ClientDisconnect, asyncio.CancelledError):
+            await _abandon(self.pending_stream)
+            raise
+        if not self.pending_stream.done():
+            return EventStream(self._events_with_keepalive(), headers=sse.HEADERS, ping=self.dialect.ping)
+        streaming = await self.pending_stream
+        fields = headers(streaming.head) | sse.HEADERS
+        return EventStream(self._events(streaming), headers=fields, ping=self.dialect.ping)
+
+    async def _events_with_keepalive(self) -> AsyncGenerator[bytes, None]:
+        """Keep-alive comments until the stream has content, then its events.
+
+        They are comments, not the dialect's `ping`: clients expect no event before the first event of the
+        answer.
+        """
+        try:
+            while not self.pending_stream.done():
+                yield sse.PING
+                await asyncio.wait({self.pending_stream}, timeout=KEEPALIVE_EVERY_S)
+        except BaseException:  # the client disconnected
+            await _abandon(self.pending_stream)
+            raise
+        try:
+            streaming = await self.pending_stream
+        except RouterError as error:
+            yield self._failure(self.dialect.event_writer(self.query, None), error)
+            return
+        async with aclosing(self._events(streaming)) as events:
+            async for event in events:
+                yield event
+
+    async def _events(self, streaming: Streaming) -> AsyncGenerator[bytes, None]:
+        writer = self.dialect.event_writer(self.query, streaming.head.explanation)
+        try:
+            async for chunk in streaming.chunks:
+                if events := writer.chunk(chunk):
+                    yield events
+            if events := writer.end():
+                yield events
+        except ProviderError as error:
+            yield self._failure(writer, error)
+        finally:
+            await streaming.chunks.aclose()
+
+    def _failure(self, writer: EventWriter, error: RouterError) -> bytes:
+        return writer.failure(errors.problem(error), self.request.state.request_id)
 
 
 async def _abandon(pending_stream: asyncio.Task[Streaming]) -> None:

@@ -16,7 +16,7 @@ from service.api.dependencies import PartsDep, TenantDep
 from service.api.disconnects import unless_disconnected
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures, query_parameters
-from service.dialects.openai import invalid
+from service.dialects.json_body import invalid
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.traffic import Group, TrafficTotals, total

@@ -27,7 +27,8 @@ from service.arms.lifecycle import current_arms
 from service.bootstrap.open import open_parts
 from service.bootstrap.wire import knobs_of
 from service.commands.jobs.reconcile import reconcile
-from service.dialects.openai import read_query
+from service.dialects.chat.requests import read_query
+from service.dialects.received import Received
 from service.domain.arm import ArmSums
 from service.domain.basics import Json
 from service.domain.decision import Decision
@@ -489,11 +490,13 @@ async def preview(parts: Parts, prompt: str, moment: datetime) -> Decision:
     body = orjson.dumps({"messages": [a_user_message(prompt)]})
     query = read_query(
         body,
-        headers={},
-        tenant=TENANT,
-        request_id=str(uuid4()),
-        request_id_given=False,
-        received_at=moment,
+        Received(
+            headers={},
+            tenant=TENANT,
+            request_id=str(uuid4()),
+            request_id_given=False,
+            received_at=moment,
+        ),
     )
     await router.preview(query)
     await background.drain(60.0)

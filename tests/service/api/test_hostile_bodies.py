@@ -13,7 +13,7 @@ import pytest
 from benchmarks.hostile import SHAPES
 from service.api import big_bodies
 from service.api.big_bodies import BIG_BODY_BYTES
-from service.dialects.openai import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
+from service.dialects.chat.requests import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
 from tests.service.world import World
 
 MEGABYTES_2 = 2_000_000

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,31 +8,13 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Scope
 
-from service.api.respond import Writer, respond
-from service.completion.completion import Completed, Streaming
-from service.domain.basics import Json
-from service.errors import RouterError
+from service.api.respond import respond
+from service.dialects.chat.dialect import CHAT
 from tests.fakes import ANY, Reply
 from tests.service.completion.test_completion import query
 from tests.service.world import opened
 
 SCOPE: Scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
-
-
-def whole(completed: Completed) -> Json:
-    return completed.body
-
-
-async def events(streaming: Streaming) -> AsyncGenerator[bytes, None]:
-    try:
-        async for chunk in streaming.chunks:
-            yield repr(chunk).encode()
-    finally:
-        await streaming.chunks.aclose()
-
-
-def failure(error: RouterError) -> bytes:
-    return str(error).encode()
 
 
 async def nothing(message: Message) -> None: ...
@@ -53,9 +34,7 @@ async def test_a_disconnect_at_any_moment_ends_the_models_call(
         world.model_client.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
 
         with suppress(ClientDisconnect):
-            response = await respond(
-                Request(SCOPE, receive), world.parts, query(stream=True), Writer(whole, events, failure)
-            )
+            response = await respond(Request(SCOPE, receive), world.parts, query(stream=True), CHAT)
             await response(SCOPE, receive, nothing)
 
         await world.background.drain(5.0)

@@ -11,7 +11,8 @@ import pytest
 
 from service.arms.breaker import Breaker
 from service.arms.catalog import Catalog, list_cost_usd
-from service.dialects.openai import read_query
+from service.dialects.chat.requests import read_query
+from service.dialects.received import Received
 from service.domain.arm import Arm
 from service.domain.decision import Neighbour
 from service.domain.neighbours import NeighbourColumns
@@ -41,11 +42,13 @@ def query(content: object = "Hi", **body: Any) -> Query:
     raw = orjson.dumps({"messages": [{"role": "user", "content": content}], **body})
     return read_query(
         raw,
-        headers={},
-        tenant="default",
-        request_id="r-1",
-        request_id_given=True,
-        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        Received(
+            headers={},
+            tenant="default",
+            request_id="r-1",
+            request_id_given=True,
+            received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        ),
     )
 
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.completion.answer_cache import AnswerCache
-from service.dialects import openai
+from service.dialects.chat.requests import read_query
+from service.dialects.received import Received
 from service.domain.basics import Json
 from service.domain.chunks import as_chunks
 from service.domain.query import Options, Query
@@ -36,8 +37,8 @@ def clock() -> Clock:
 
 
 def query(body: bytes = b'{"messages":[{"role":"user","content":"Is it?"}]}') -> Query:
-    return openai.read_query(
-        body, headers={}, tenant="default", request_id="r", request_id_given=False, received_at=NOON
+    return read_query(
+        body, Received(headers={}, tenant="default", request_id="r", request_id_given=False, received_at=NOON)
     )
 
 

@@ -17,7 +17,8 @@ from service.background import Background
 from service.completion.completion import Completion, Streaming
 from service.completion.model_call import MAX_TEXT_BYTES, ModelCall
 from service.completion.streaming import MAX_EMPTY_CHUNKS
-from service.dialects.openai import read_query
+from service.dialects.chat.requests import read_query
+from service.dialects.received import Received
 from service.domain.answer import Attempt, Chunk, Outcome, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json, Vector
@@ -71,11 +72,13 @@ class GatedEncoder(FakeEncoder):
 def query(request_id: str = "r-1", **body: Any) -> Query:
     return read_query(
         orjson.dumps({"messages": [{"role": "user", "content": "Hi"}], **body}),
-        headers={},
-        tenant="default",
-        request_id=request_id,
-        request_id_given=True,
-        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        Received(
+            headers={},
+            tenant="default",
+            request_id=request_id,
+            request_id_given=True,
+            received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        ),
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from service.conversations.portability import safe_history
-from service.dialects.anthropic_answers import message
-from service.dialects.anthropic_events import MessageEvents
-from service.dialects.anthropic_to_openai import translated
+from service.dialects.messages.answers import message
+from service.dialects.messages.events import MessageEvents
+from service.dialects.messages.translation import translated
 from service.domain.answer import Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from service.dialects.openai import read_query
+from service.dialects.chat.requests import read_query
+from service.dialects.received import Received
 from service.domain.query import Query
 from tests.service.world import World, arm, opened
 
@@ -21,11 +22,13 @@ PLAIN: dict[str, Any] = {"feedback_weight": 1.0, "latency_weight": 0.0, "cost_we
 def query(text: str = "What is a bandit?", **router: Any) -> Query:
     return read_query(
         orjson.dumps({"messages": [{"role": "user", "content": text}], "router": router}),
-        headers={},
-        tenant="default",
-        request_id="r-1",
-        request_id_given=False,
-        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        Received(
+            headers={},
+            tenant="default",
+            request_id="r-1",
+            request_id_given=False,
+            received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        ),
     )
 
 

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from service.dialects.anthropic_to_openai import translated
-from service.dialects.openai import (
-    MAX_MESSAGES,
-    MAX_PARTS,
-    MAX_STOPS,
-    MAX_TOOLS,
-    Name,
-    RouterOptions,
-    client_retries,
-    field_path,
-    invalid,
-    items,
-    read_json,
-    read_options,
-    validated,
-)
-from service.dialects.turns import question_text, turn_of, with_housekeeping
-from service.domain.basics import AUTO, Json
+from service.dialects.chat.requests import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
+from service.dialects.json_body import Name, Open, field_path, invalid, items, read_json, validated
+from service.dialects.messages.translation import translated
+from service.dialects.options import RouterOptions
+from service.dialects.received import Received
+from service.domain.basics import Json
 from service.domain.query import Native, Query
 from service.domain.tokens import FILE_TOKENS
 from service.errors import BadRequest
@@ -51,13 +37,7 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
 _NOT_TEXT = frozenset({"type", "role", "id", "tool_use_id", "signature", "cache_control"})
 
 
-class _Open(BaseModel):
-    """Checks its fields and keeps all other fields of the request."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class Block(_Open):
+class Block(Open):
     """One content block; blocks of unknown types are accepted."""
 
     type: str
@@ -80,21 +60,21 @@ class Block(_Open):
 Blocks = Annotated[list[Block], items(MAX_PARTS)]
 
 
-class SystemBlock(_Open):
+class SystemBlock(Open):
     type: Literal["text"]
     text: str
 
 
-class ToolResult(_Open):
+class ToolResult(Open):
     content: str | Blocks | None = None
 
 
-class Turn(_Open):
+class Turn(Open):
     role: Literal["user", "assistant", "system"]
     content: str | Blocks
 
 
-class Tool(_Open):
+class Tool(Open):
     type: str | None = None
     name: str | None = None
     input_schema: Json | None = None
@@ -106,7 +86,7 @@ class Tool(_Open):
         return self
 
 
-class ToolChoice(_Open):
+class ToolChoice(Open):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
     disable_parallel_tool_use: bool = False
@@ -118,17 +98,17 @@ class ToolChoice(_Open):
         return self
 
 
-class Thinking(_Open):
+class Thinking(Open):
     type: str
     budget_tokens: int | None = None
 
 
-class OutputConfig(_Open):
+class OutputConfig(Open):
     effort: str | None = None
     format: Json | None = None
 
 
-class CountTokensRequest(_Open):
+class CountTokensRequest(Open):
     """The fields of a Messages request that count as input."""
 
     model: Name | None = Field(None, description="absent, auto or router/auto: the router chooses")
@@ -157,15 +137,7 @@ class MessagesRequest(CountTokensRequest):
     router: RouterOptions | None = Field(None, strict=False)
 
 
-def read_query(
-    raw: bytes,
-    *,
-    headers: Mapping[str, str],
-    tenant: str,
-    request_id: str,
-    request_id_given: bool,
-    received_at: datetime,
-) -> Query:
+def read_query(raw: bytes, received: Received) -> Query:
     """Read a request body.
 
     Raises:
@@ -175,32 +147,18 @@ def read_query(
     request = validated(MessagesRequest, body)
     _check_tool_results(request.messages)
     forwarded = {name: value for name, value in body.items() if name != "router"}
-    openai_body, needs = translated(forwarded)
-    conversation_body = openai_body | _conversation_hints(body)
-    options = with_housekeeping(read_options(request.router, headers), conversation_body)
-    return Query(
-        tenant=tenant,
-        request_id=request_id,
-        request_id_given=request_id_given,
-        body=openai_body,
-        text=question_text(openai_body["messages"]),
-        body_digest=hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).digest(),
-        dialect="anthropic",
-        requested_model=None if request.model is None or request.model in AUTO else request.model,
+    chat, needs = translated(forwarded)
+    return received.query(
+        "anthropic",
+        body,
+        chat,
+        model=request.model,
         stream=bool(request.stream),
         n_prompt_tokens=prompt_tokens(body),
         max_output_tokens=request.max_tokens or None,
-        options=options,
-        received_at=received_at,
-        n_client_retries=client_retries(headers),
-        native=Native(forwarded, _forwarded(headers), needs),
-        turn=turn_of(tenant, conversation_body, options, headers),
+        router=request.router,
+        native=Native(forwarded, _forwarded(received.headers), needs),
     )
-
-
-def _conversation_hints(body: Json) -> Json:
-    """The fields that identify a conversation and are not translated."""
-    return {"metadata": body["metadata"]} if "metadata" in body else {}
 
 
 @dataclass(frozen=True, slots=True)

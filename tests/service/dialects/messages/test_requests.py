@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from service.arms.capabilities import needs
-from service.dialects.anthropic import prompt_tokens, read_query
-from service.dialects.anthropic_to_openai import translated
+from service.dialects.messages.requests import prompt_tokens, read_query
+from service.dialects.messages.translation import translated
+from service.dialects.received import Received
 from service.domain.basics import Json
 from service.domain.query import Query
 from service.domain.tokens import FILE_TOKENS
@@ -45,11 +46,13 @@ def read(body: object, **headers: str) -> Query:
     """The query in a body, and in headers written with underscores."""
     return read_query(
         body if isinstance(body, bytes) else orjson.dumps(body),
-        headers=Headers({name.replace("_", "-"): value for name, value in headers.items()}),
-        tenant="default",
-        request_id="r-1",
-        request_id_given=True,
-        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        Received(
+            headers=Headers({name.replace("_", "-"): value for name, value in headers.items()}),
+            tenant="default",
+            request_id="r-1",
+            request_id_given=True,
+            received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        ),
     )
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from service.arms.capabilities import needs
-from service.dialects.openai import read_query
+from service.dialects.chat.requests import read_query
+from service.dialects.received import Received
 from service.domain.query import Options, Query
 from service.errors import BadRequest
 
@@ -24,11 +25,13 @@ def read(body: object, **headers: str) -> Query:
     """The query in a body, and in headers written with underscores."""
     return read_query(
         body if isinstance(body, bytes) else orjson.dumps(body),
-        headers=Headers({name.replace("_", "-"): value for name, value in headers.items()}),
-        tenant="default",
-        request_id="r-1",
-        request_id_given=True,
-        received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        Received(
+            headers=Headers({name.replace("_", "-"): value for name, value in headers.items()}),
+            tenant="default",
+            request_id="r-1",
+            request_id_given=True,
+            received_at=datetime(2026, 11, 20, tzinfo=UTC),
+        ),
     )
 
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from service.conversations.portability import safe_history
 from service.conversations.unsigned_thinking import SIGNATURE
-from service.dialects.anthropic_answers import message
-from service.dialects.anthropic_blocks import AnswerForm
-from service.dialects.anthropic_to_openai import translated
+from service.dialects.messages.answers import message
+from service.dialects.messages.blocks import AnswerForm
+from service.dialects.messages.translation import translated
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from tests.service.conversations.test_portability import CLAUDE
-from tests.service.dialects.test_anthropic_answers import blocks_of, call, chunk, completion, written
+from tests.service.dialects.messages.test_answers import blocks_of, call, chunk, completion, written
 
 SHOWN = AnswerForm(shows_thinking=True)
 DEEPSEEK = Arm("deepseek", "openai", "deepseek/deepseek-reasoner", base_url="http://127.0.0.1:9/v1")

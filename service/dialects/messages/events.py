@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 
 from service.conversations.unsigned_thinking import SIGNATURE
-from service.dialects.anthropic_answers import error, explained
-from service.dialects.anthropic_blocks import (
+from service.dialects.dialect import Problem
+from service.dialects.messages.answers import explained
+from service.dialects.messages.blocks import (
     NO_EXTRAS,
     AnswerForm,
     arguments,
@@ -17,6 +18,7 @@ from service.dialects.anthropic_blocks import (
     text_of,
     tool_block,
 )
+from service.dialects.messages.errors import error
 from service.domain.answer import Chunk, Usage
 from service.domain.basics import Json
 from service.domain.reasoning import reasoning_in
@@ -151,14 +153,34 @@ def _grown(key: str | int, text: str) -> Json:
     return {"type": "input_json_delta", "partial_json": text}
 
 
+class NativeOrWritten:
+    """The events of one message: as the model sent them, or written from the chunks of an OpenAI stream.
+
+    Args:
+        written: writes the events of a model that does not speak this dialect.
+    """
+
+    def __init__(self, written: MessageEvents, explanation: Json | None) -> None:
+        self._written = written
+        self._explanation = explanation
+        self._is_native = False
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        if chunk.native is None:
+            return self._written.take(chunk)
+        self._is_native = True
+        return explained_event(chunk.native, self._explanation)
+
+    def end(self) -> bytes:
+        return b"" if self._is_native else self._written.end()
+
+    def failure(self, problem: Problem, request_id: str) -> bytes:
+        return event(**error(problem, request_id)[1])
+
+
 def explained_event(native: bytes, explanation: Json | None) -> bytes:
     """A native event; the first event of a message gets the explanation."""
     if explanation is None or not native.startswith(b"event: message_start\n"):
         return native
     data = orjson.loads(native.partition(b"data: ")[2])
     return event("message_start", message=explained(data["message"], explanation))
-
-
-def error_event(problem: tuple[int, Json], request_id: str) -> bytes:
-    """The last event of a stream that fails."""
-    return event(**error(problem, request_id)[1])

@@ -1,0 +1,46 @@
+"""Writes streamed answers as OpenAI's Chat Completions does."""
+
+from __future__ import annotations
+
+from service.dialects import sse
+from service.dialects.dialect import Problem
+from service.domain.answer import Chunk
+from service.domain.basics import Json
+
+
+def explained(body: Json, explanation: Json | None) -> Json:
+    """The body, with the explanation of the decision if the client requested it."""
+    return body if explanation is None else {**body, "router": explanation}
+
+
+class ChunkEvents:
+    """Writes the chunks of a stream; the first one carries the explanation.
+
+    Args:
+        include_usage: whether the client requested the usage; the router always requests it.
+    """
+
+    def __init__(self, explanation: Json | None, *, include_usage: bool) -> None:
+        self._explanation = explanation
+        self._include_usage = include_usage
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        body = self._as_requested(chunk)
+        if body is None:
+            return b""
+        explanation, self._explanation = self._explanation, None
+        return sse.event(explained(body, explanation))
+
+    def end(self) -> bytes:
+        return sse.DONE
+
+    def failure(self, problem: Problem, request_id: str) -> bytes:
+        return sse.event(problem[1])
+
+    def _as_requested(self, chunk: Chunk) -> Json | None:
+        """The chunk without its usage, unless the client requested it."""
+        if self._include_usage:
+            return {"usage": None, **chunk.body}
+        if chunk.usage is not None and not chunk.body.get("choices"):
+            return None
+        return {name: value for name, value in chunk.body.items() if name != "usage"}

@@ -1,0 +1,115 @@
+"""What makes a dialect: it reads requests into queries, and writes answers, events and errors.
+
+Inside the router a request is a Chat Completions body and an answer a `chat.completion`. A dialect translates
+at the rim, so that every dialect has the same choice of models, fallback, conversations and learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from pydantic import BaseModel
+
+from service.dialects.received import Received
+from service.domain.answer import Chunk
+from service.domain.basics import Json
+from service.domain.query import Query
+
+Problem: TypeAlias = tuple[int, Json]  # status and body of an error
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole answer to a query.
+
+    Args:
+        body: an OpenAI `chat.completion` object.
+        native: the answer of an arm that speaks the client's dialect, in that dialect.
+        explanation: the explanation of the decision, if the client requested it.
+    """
+
+    body: Json
+    native: Json | None = None
+    explanation: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path on which requests of a dialect are answered, all with POST.
+
+    Args:
+        summary: one sentence for the OpenAPI document.
+        needs_request_id: X-Request-ID is required.
+    """
+
+    path: str
+    summary: str
+    needs_request_id: bool = False
+
+
+class EventWriter(Protocol):
+    """Writes the server-sent events of one streamed answer."""
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        """The events of one chunk; often none."""
+        ...
+
+    def end(self) -> bytes:
+        """The events that end the answer."""
+        ...
+
+    def failure(self, problem: Problem, request_id: str) -> bytes:
+        """The last event of a stream that fails. `problem` is in OpenAI's form."""
+        ...
+
+
+class Dialect(Protocol):
+    """The format of one provider's API."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the log."""
+        ...
+
+    @property
+    def routes(self) -> tuple[Route, ...]: ...
+
+    @property
+    def tag(self) -> str:
+        """Its group in the OpenAPI document."""
+        ...
+
+    @property
+    def request_model(self) -> type[BaseModel]:
+        """The body of its requests."""
+        ...
+
+    @property
+    def error_model(self) -> type[BaseModel]:
+        """The body of its errors."""
+        ...
+
+    @property
+    def ping(self) -> bytes:
+        """What is sent in long pauses of a stream."""
+        ...
+
+    def owns(self, path: str, headers: Mapping[str, str]) -> bool:
+        """Whether requests for this path use this dialect, offered or not."""
+        ...
+
+    def read_query(self, raw: bytes, received: Received) -> Query:
+        """Read a request. Raises BadRequest."""
+        ...
+
+    def answer(self, query: Query, answered: Answered) -> Json:
+        """The body of a whole answer."""
+        ...
+
+    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter: ...
+
+    def error(self, problem: Problem, request_id: str | None) -> Problem:
+        """An error of OpenAI's form in this dialect."""
+        ...

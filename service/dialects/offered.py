@@ -1,0 +1,16 @@
+"""The dialects that the router speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.dialects.chat.dialect import CHAT
+from service.dialects.dialect import Dialect
+from service.dialects.messages.dialect import MESSAGES
+
+DIALECTS: tuple[Dialect, ...] = (CHAT, MESSAGES)
+
+
+def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
+    """The dialect of a request; errors on paths that no dialect owns are OpenAI's."""
+    return next((dialect for dialect in DIALECTS if dialect.owns(path, headers)), CHAT)

@@ -1,0 +1,76 @@
+"""What a client sent beside its body, and the query that both make."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import orjson
+
+from service.dialects.options import RouterOptions, client_retries, read_options
+from service.dialects.turns import question_text, turn_of, with_housekeeping
+from service.domain.basics import AUTO, Json
+from service.domain.query import Native, Query
+
+_HINTS = ("metadata", "prompt_cache_key")  # fields that identify a conversation in any dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The request around a body.
+
+    Args:
+        path: the names in its path.
+    """
+
+    headers: Mapping[str, str]
+    tenant: str
+    request_id: str
+    request_id_given: bool
+    received_at: datetime
+    path: Mapping[str, str] = field(default_factory=dict)
+
+    def query(
+        self,
+        dialect: str,
+        sent: Json,
+        chat: Json,
+        *,
+        model: str | None,
+        stream: bool,
+        n_prompt_tokens: int,
+        max_output_tokens: int | None,
+        router: RouterOptions | None,
+        native: Native | None = None,
+    ) -> Query:
+        """The query of a validated request.
+
+        Args:
+            sent: the body as received.
+            chat: the same as a Chat Completions request.
+
+        Raises:
+            BadRequest: an option in a header breaks its rule.
+        """
+        conversation = {name: sent[name] for name in _HINTS if name in sent} | chat
+        options = with_housekeeping(read_options(router, self.headers), conversation)
+        return Query(
+            tenant=self.tenant,
+            request_id=self.request_id,
+            request_id_given=self.request_id_given,
+            body=chat,
+            text=question_text(chat["messages"]),
+            body_digest=hashlib.sha256(orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)).digest(),
+            dialect=dialect,
+            requested_model=None if model is None or model in AUTO else model,
+            stream=stream,
+            n_prompt_tokens=n_prompt_tokens,
+            max_output_tokens=max_output_tokens,
+            options=options,
+            received_at=self.received_at,
+            native=native,
+            n_client_retries=client_retries(self.headers),
+            turn=turn_of(self.tenant, conversation, options, self.headers),
+        )
