@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from service.arms.addresses import addressed, require_another, require_proxy, with_default_address
-from service.arms.model_names import is_free_variant
 from service.arms.named_arms import arm_named
 from service.arms.price_table import listed
 from service.arms.priors import public_prior
 from service.domain.arm import FREE, Arm, Price, PriceSource
+from service.domain.model_names import is_free_variant
 from service.errors import StartupError
 from service.settings.environment import Environment
 from service.settings.faults import Fault, FaultySettings, faults_of

@@ -13,12 +13,12 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
-from service.arms.model_names import canonical, undated
 from service.domain.arm import Arm, Price
+from service.domain.model_hosts import host_of
+from service.domain.model_names import canonical, undated
 
 # LiteLLM's names of capabilities. Only its "no" is used: a missing entry says nothing.
 _CAPABILITIES = {
@@ -39,35 +39,6 @@ _PRICE_KEYS = {
 }
 _ANSWERING = {"chat", "responses", "completion"}  # modes; models of the others answer no chat
 
-# LiteLLM's names of hosts, by the end of their hosts' names.
-_HOSTS = {
-    "ai-gateway.vercel.sh": "vercel_ai_gateway",
-    "api.anthropic.com": "anthropic",
-    "api.cerebras.ai": "cerebras",
-    "api.cohere.com": "cohere",
-    "api.deepinfra.com": "deepinfra",
-    "api.deepseek.com": "deepseek",
-    "api.fireworks.ai": "fireworks_ai",
-    "api.groq.com": "groq",
-    "api.hyperbolic.xyz": "hyperbolic",
-    "api.minimax.io": "minimax",
-    "api.mistral.ai": "mistral",
-    "api.moonshot.ai": "moonshot",
-    "api.novita.ai": "novita",
-    "api.openai.com": "openai",
-    "api.perplexity.ai": "perplexity",
-    "api.sambanova.ai": "sambanova",
-    "api.together.xyz": "together_ai",
-    "api.x.ai": "xai",
-    "api.z.ai": "zai",
-    "aliyuncs.com": "dashscope",
-    "generativelanguage.googleapis.com": "gemini",
-    "inference.baseten.co": "baseten",
-    "integrate.api.nvidia.com": "nvidia_nim",
-    "nebius.com": "nebius",
-    "openai.azure.com": "azure",
-    "openrouter.ai": "openrouter",
-}
 # Hosts that serve models of their own: their price is the one that gateways pass on.
 _MAKERS = {
     "ai21",
@@ -139,7 +110,7 @@ def listed(arm: Arm) -> Listed:
     then the model's maker, then a gateway that passes on the maker's price, then the most expensive other
     host. Another host's limits may not be the arm's, and its price of zero makes no arm free.
     """
-    host = _host(arm)
+    host = host_of(arm)
     if (entry := _best(arm.model, host)) is None:
         return Listed()
     if not (entry.is_of(host) or entry.host in _MAKERS or entry.key == arm.model):
@@ -150,16 +121,6 @@ def listed(arm: Arm) -> Listed:
         max_output_tokens=_tokens(entry.fields.get("max_output_tokens")),
         lacks=frozenset(name for key, name in _CAPABILITIES.items() if entry.fields.get(key) is False),
     )
-
-
-def _host(arm: Arm) -> str | None:
-    """LiteLLM's name of the arm's host; None: no host that it lists."""
-    if arm.provider == "litellm":
-        return arm.model.partition("/")[0] if "/" in arm.model else None
-    if arm.provider == "anthropic":
-        return "anthropic"
-    name = (urlsplit(arm.base_url or "").hostname or "").lower()
-    return next((host for end, host in _HOSTS.items() if name == end or name.endswith(f".{end}")), None)
 
 
 def _best(model: str, host: str | None) -> _Entry | None:

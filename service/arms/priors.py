@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import yaml
 
-from service.arms.model_names import canonical, undated
+from service.domain.model_names import canonical, undated
 
 REFERENCE_RATING = 1100.0  # reward: the chance to beat an answer of a model with this rating
 RATING_SCALE = 400.0  # points of lead that mean odds of ten to one

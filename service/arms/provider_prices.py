@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from service.arms.model_names import canonical
 from service.domain.arm import Arm
+from service.domain.model_names import canonical
 from service.domain.ports import PriceLists
 from service.domain.price_list import ListedModel
 from service.errors import ProviderError

@@ -10,9 +10,9 @@ import orjson
 from service.conversations.client_ids import decoded
 from service.conversations.unsigned_thinking import is_unsigned
 from service.dialects.client_markup import without_attribution
-from service.dialects.strict_schemas import is_strict
 from service.domain.basics import Json
 from service.domain.reasoning import EFFORTS, effort_of_budget
+from service.domain.strict_schemas import is_strict
 
 # Fields that change the answer and that Chat Completions lacks.
 _ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "output_format", "top_k")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.arms.model_names import canonical
 from service.arms.priors import REFERENCE_RATING, public_prior, quality_of
+from service.domain.model_names import canonical
 
 
 def quality(model: str) -> float | None:

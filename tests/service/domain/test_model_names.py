@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.arms.model_names import canonical, is_free_variant, undated
+from service.domain.model_names import canonical, is_free_variant, undated
 
 
 @pytest.mark.parametrize(
