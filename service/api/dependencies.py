@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -107,15 +109,18 @@ async def body_of(request: Request) -> bytes:
     return bytes(received)
 
 
-def received_with(request: Request, tenant: str, *, request_id_given: bool) -> Received:
-    """What the client sent beside its body."""
+def received_with(
+    request: Request, tenant: str, *, request_id_given: bool, names: Mapping[str, str] = MappingProxyType({})
+) -> Received:
+    """What the client sent beside its body, and the `names` that its route stands for."""
     return Received(
         headers=request.headers,
         tenant=tenant,
         request_id=request.state.request_id,
         request_id_given=request_id_given,
         received_at=request.state.received_at,
-        path=request.path_params,
+        path={**names, **request.path_params},
+        params=request.query_params,
     )
 
 

@@ -20,6 +20,7 @@ from service.domain.basics import Json
 
 log = structlog.get_logger(__name__)
 
+DEFAULT_WAIT_S = 1.0  # before a retry, if nothing says how long
 CLIENT_CLOSED_REQUEST = 499  # the status nginx uses; only middleware sees it
 
 # error class -> status, `type`, `code`; a subclass that is not listed uses the entry of its parent
@@ -80,7 +81,10 @@ def response(request: Request, error: errors.RouterError) -> Response:
     can_retry = status in {429, 503} and not isinstance(error, errors.AllArmsUnpaid)
     wait_s = getattr(error, "retry_after_s", None)
     _log_refusal(request, status, str(error))
-    return _in_dialect(request, status, body, retry_after(wait_s) if can_retry else {})
+    if not can_retry:
+        return _in_dialect(request, status, body, {})
+    wait_s = DEFAULT_WAIT_S if wait_s is None else wait_s
+    return _in_dialect(request, status, body, retry_after(wait_s), wait_s)
 
 
 def _log_refusal(request: Request, status: int, reason: str) -> None:
@@ -89,20 +93,21 @@ def _log_refusal(request: Request, status: int, reason: str) -> None:
     log.info("refused", path=path, status=status, reason=reason, request_id=request_id)
 
 
-def _in_dialect(request: Request, status: int, body: Json, headers: Mapping[str, str]) -> Response:
+def _in_dialect(
+    request: Request, status: int, body: Json, headers: Mapping[str, str], wait_s: float | None = None
+) -> Response:
     """The error in the client's dialect.
 
     The path is that of the scope: that of `request.url` contains what the client sent as Host.
     """
     request_id = getattr(request.state, "request_id", None)
     dialect = dialect_of(request.scope["path"], request.headers)
-    status, body = dialect.error((status, body), request_id)
+    status, body = dialect.error((status, body), request_id, wait_s)
     return JsonAnswer(body, status, headers=headers)
 
 
-def retry_after(wait_s: float | None) -> dict[str, str]:
+def retry_after(wait_s: float) -> dict[str, str]:
     """The headers that give the wait before a retry, in whole seconds and in milliseconds."""
-    wait_s = 1.0 if wait_s is None else wait_s
     return {"Retry-After": str(max(1, math.ceil(wait_s))), "Retry-After-Ms": str(math.ceil(wait_s * 1000))}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -36,10 +36,16 @@ FAILURES = (BadRequest, UnknownModel, RequestConflict, BodyTooLarge, NotJson, Pr
 
 
 async def generate(
-    request: Request, parts: Parts, tenant: str, request_id: str | None, body: bytes, dialect: Dialect
+    request: Request,
+    parts: Parts,
+    tenant: str,
+    request_id: str | None,
+    body: bytes,
+    dialect: Dialect,
+    names: Mapping[str, str],
 ) -> Response:
     """Answer a request that asks for an answer of a model, in the dialect that it is written in."""
-    received = received_with(request, tenant, request_id_given=request_id is not None)
+    received = received_with(request, tenant, request_id_given=request_id is not None, names=names)
     query = await big_bodies.read(parts, body, partial(dialect.read_query, received=received))
     return await respond(request, parts, query, dialect)
 
@@ -48,12 +54,12 @@ def _endpoint(dialect: Dialect, route: Route) -> Callable[..., Awaitable[Respons
     async def with_given_id(
         request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
     ) -> Response:
-        return await generate(request, parts, tenant, request_id, body, dialect)
+        return await generate(request, parts, tenant, request_id, body, dialect, route.names)
 
     async def with_required_id(
         request: Request, parts: PartsDep, tenant: TenantDep, request_id: RequiredRequestId, body: BodyDep
     ) -> Response:
-        return await generate(request, parts, tenant, request_id, body, dialect)
+        return await generate(request, parts, tenant, request_id, body, dialect, route.names)
 
     return with_required_id if route.needs_request_id else with_given_id
 

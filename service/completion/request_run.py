@@ -209,7 +209,7 @@ class RequestRun:
             error_type=None if error is None else type(error).__name__,
             error_message=None if error is None else str(error)[:500],
             upstream_status=None if error is None else error.status,
-            notes=call.notes,
+            notes=(*self.query.notes, *call.notes),
         )
         if before is None:
             self.attempts.append(attempt)

@@ -7,7 +7,7 @@ at the rim, so that every dialect has the same choice of models, fallback, conve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from pydantic import BaseModel
@@ -42,11 +42,13 @@ class Route:
     Args:
         summary: one sentence for the OpenAPI document.
         needs_request_id: X-Request-ID is required.
+        names: what the path stands for, in addition to the names in it.
     """
 
     path: str
     summary: str
     needs_request_id: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class EventWriter(Protocol):
@@ -104,12 +106,16 @@ class Dialect(Protocol):
         """Read a request. Raises BadRequest."""
         ...
 
-    def answer(self, query: Query, answered: Answered) -> Json:
+    def answer(self, query: Query, answered: Answered) -> Json | list[Json]:
         """The body of a whole answer."""
         ...
 
     def event_writer(self, query: Query, explanation: Json | None) -> EventWriter: ...
 
-    def error(self, problem: Problem, request_id: str | None) -> Problem:
-        """An error of OpenAI's form in this dialect."""
+    def error(self, problem: Problem, request_id: str | None, wait_s: float | None = None) -> Problem:
+        """An error of OpenAI's form in this dialect.
+
+        Args:
+            wait_s: wait before a retry; None: the error gives none.
+        """
         ...

@@ -22,7 +22,8 @@ class Received:
     """The request around a body.
 
     Args:
-        path: the names in its path.
+        path: the names in its path, and those that its route stands for.
+        params: the parameters of its URL.
     """
 
     headers: Mapping[str, str]
@@ -31,6 +32,7 @@ class Received:
     request_id_given: bool
     received_at: datetime
     path: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
 
     def query(
         self,
@@ -44,12 +46,16 @@ class Received:
         max_output_tokens: int | None,
         router: RouterOptions | None,
         native: Native | None = None,
+        form: Json | None = None,
+        notes: tuple[str, ...] = (),
     ) -> Query:
         """The query of a validated request.
 
         Args:
             sent: the body as received.
             chat: the same as a Chat Completions request.
+            form: what it says about the form of its answer, for the dialect's own use.
+            notes: what of it `chat` leaves out.
 
         Raises:
             BadRequest: an option in a header breaks its rule.
@@ -73,4 +79,6 @@ class Received:
             native=native,
             n_client_retries=client_retries(self.headers),
             turn=turn_of(self.tenant, conversation, options, self.headers),
+            _form=form or {},
+            _notes=notes,
         )

@@ -96,6 +96,18 @@ class Query:
     counts: Mapping[str, int] = field(default_factory=dict)
     # Not part of the value, and not spooled: orjson leaves out names that begin with an underscore.
     _on_new_id: Callable[[str], None] = field(default=_ignore, compare=False, repr=False)
+    _form: Json = field(default_factory=dict, compare=False, repr=False)
+    _notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def form(self) -> Json:
+        """What the request says about the form of its answer, in the terms of its dialect."""
+        return self._form
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the dialect left out of the request."""
+        return self._notes
 
     def observed(self, on_new_id: Callable[[str], None]) -> Query:
         """The query, which calls this with every id that it gets in place of the given one."""

@@ -25,5 +25,5 @@ class OpenAIErrors:
 
     error_model = ErrorEnvelope
 
-    def error(self, problem: Problem, request_id: str | None) -> Problem:
+    def error(self, problem: Problem, request_id: str | None, wait_s: float | None = None) -> Problem:
         return problem

@@ -46,7 +46,7 @@ class Messages:
         written = MessageEvents(query.n_prompt_tokens, explanation, _form(query))
         return NativeOrWritten(written, explanation)
 
-    def error(self, problem: Problem, request_id: str | None) -> Problem:
+    def error(self, problem: Problem, request_id: str | None, wait_s: float | None = None) -> Problem:
         return error(problem, request_id)
 
 
