@@ -95,7 +95,13 @@ class FakeStore:
 
     def move_conversation(self, decision: Decision, outcome: Outcome) -> None:
         key = decision.query.turn.key
-        if outcome.conversation is None or key is None:
+        if outcome.conversation is None:
+            return
+        for name in outcome.answer_names:
+            named = self.conversation_states.get((outcome.tenant, name))
+            if named is None or named.updated_at <= outcome.conversation.updated_at:
+                self.conversation_states[outcome.tenant, name] = outcome.conversation
+        if key is None:
             return
         stored = self.conversation_states.get((decision.query.tenant, key))
         if stored is not None and stored.decision_id == outcome.decision_id:
@@ -273,10 +279,16 @@ class FakeConversationStates:
     def __init__(self, store: FakeStore | None = None) -> None:
         self.store = FakeStore() if store is None else store
 
-    async def find(self, tenant: str, key: bytes, since: datetime) -> ConversationState | None:
+    async def find(
+        self, tenant: str, keys: Sequence[bytes], since: datetime
+    ) -> Mapping[bytes, ConversationState]:
         self.store.check()
-        conversation = self.store.conversation_states.get((tenant, key))
-        return None if conversation is None or conversation.updated_at < since else conversation
+        found = {key: self.store.conversation_states.get((tenant, key)) for key in keys}
+        return {
+            key: conversation
+            for key, conversation in found.items()
+            if conversation is not None and conversation.updated_at >= since
+        }
 
     async def prune(self, before: datetime) -> int:
         self.store.check()

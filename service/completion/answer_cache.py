@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import orjson
 
 from service.domain.basics import Json
+from service.domain.conversation import ConversationState
 from service.domain.ports import Clock
 from service.domain.query import Query
 
@@ -23,6 +24,7 @@ class CachedAnswer:
     arm_id: str
     body: Json
     expires_at: datetime
+    conversation: ConversationState | None = None  # after the answer, if the conversation has no session id
 
 
 class AnswerCache:
@@ -59,11 +61,13 @@ class AnswerCache:
         self.hits += 1
         return answer
 
-    def keep(self, query: Query, arm_id: str, body: Json) -> None:
+    def keep(
+        self, query: Query, arm_id: str, body: Json, conversation: ConversationState | None = None
+    ) -> None:
         """Store an answer, an OpenAI `chat.completion`."""
         if any(choice.get("finish_reason") not in {"stop", "tool_calls"} for choice in body["choices"]):
             return
-        self._answers[_key(query)] = CachedAnswer(arm_id, body, self._clock() + self._ttl)
+        self._answers[_key(query)] = CachedAnswer(arm_id, body, self._clock() + self._ttl, conversation)
         if len(self._answers) > self._max_size:
             self._answers.popitem(last=False)
 

@@ -109,7 +109,8 @@ class Completion:
         await self._finish(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
         if self.cache is not None and answer.native is None and call.fault is None:
-            self.cache.keep(query, call.arm.arm_id, body)
+            conversation = None if query.turn.opening is None else run.conversation_after(self.clock())
+            self.cache.keep(query, call.arm.arm_id, body, conversation)
         return Completed(self._head(run), body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
@@ -167,7 +168,8 @@ class Completion:
             # Raises RequestConflict unless it is the same request at the same time.
             run.decision_id = (await deduplication.first_decision(self.journal, run.query)).decision_id
             return self._head(run)
-        outcome = outcome_of_cached_answer(run, cached.body, self.clock(), store_texts=self.store_texts)
+        outcome = outcome_of_cached_answer(run, cached, self.clock(), store_texts=self.store_texts)
+        self.router.affinity.put(run.query, outcome.conversation, outcome.answer_names)
         await self._finish(self._log(run, outcome))
         return self._head(run)
 
@@ -249,14 +251,9 @@ class Completion:
         await self._log_outcome(await deduplication.settled(self.journal, run), status)
 
     async def _log_outcome(self, run: RequestRun, status: AttemptStatus) -> None:
-        self.router.settle(
-            run.query,
-            run.kind,
-            run.moved_conversation(self.clock()),
-            reserved_usd=run.reserved_usd,
-            cost_usd=run.cost_usd,
-        )
-        await self._log(run, outcome_of(run, status, self.clock(), store_texts=self.store_texts))
+        outcome = outcome_of(run, status, self.clock(), store_texts=self.store_texts)
+        self.router.settle(run.query, run.kind, outcome, reserved_usd=run.reserved_usd, cost_usd=run.cost_usd)
+        await self._log(run, outcome)
 
     async def _log(self, run: RequestRun, outcome: Outcome) -> None:
         self.observe(run, outcome)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from service.conversations.answer_names import text_of
 from service.domain.answer import Answer, Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -26,6 +27,24 @@ class ToolCall:
 
     name: str = ""
     arguments: str = ""
+    id: str = ""
+
+
+@dataclass(slots=True)
+class ChoiceSoFar:
+    """What the client has received of one choice."""
+
+    texts: list[str] = field(default_factory=list)
+    tool_calls: dict[int, ToolCall] = field(default_factory=dict)
+
+    @property
+    def message(self) -> Json:
+        """The message that the client brings back."""
+        calls = [
+            {"id": call.id, "function": {"name": call.name, "arguments": call.arguments}}
+            for call in self.tool_calls.values()
+        ]
+        return {"role": "assistant", "content": "".join(self.texts), "tool_calls": calls}
 
 
 @dataclass(slots=True)
@@ -54,17 +73,15 @@ class ModelCall:
     n_thinking_bytes: int = 0  # where the provider shows its thinking
     is_refusal: bool = False  # the model marked its answer as a refusal
     has_other_content: bool = False  # beside text: tool calls, audio, images
-    tool_calls: dict[int, ToolCall] = field(default_factory=dict)  # of the first choice
-    choices: set[int] = field(default_factory=set)  # indices of the choices that have begun
+    choices: dict[int, ChoiceSoFar] = field(default_factory=dict)  # that have begun, by index
 
     def received(self, answer: Answer, now: datetime) -> None:
         """Record a whole answer. Raises as `received_chunk` does."""
         self.ended(now)
         self.usage, self.notes = answer.usage, answer.notes
         for position, choice in enumerate(answer.body.get("choices") or []):
-            self.choices.add(position)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self._record(_object(choice.get("message")), choice)
+            self._record(_object(choice.get("message")), position)
 
     def ended(self, now: datetime) -> None:
         """Record that the answer is complete."""
@@ -81,10 +98,9 @@ class ModelCall:
         has_content = False
         for choice in chunk.body.get("choices") or []:
             delta = _object(choice.get("delta"))
-            if isinstance(index := choice.get("index", 0), int):
-                self.choices.add(index)
+            index = choice.get("index", 0)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            self._record(delta, choice)
+            self._record(delta, index if isinstance(index, int) else 0)
             has_content |= _has_content(delta)
         if has_content and self.ttft_s is None:
             self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
@@ -117,30 +133,43 @@ class ModelCall:
         n_completion = max(self.usage.completion_tokens, estimated.completion_tokens)
         return replace(self.usage, completion_tokens=n_completion, estimated=True)
 
-    def _record(self, message: Json, choice: Json) -> None:
+    @property
+    def messages(self) -> list[Json]:
+        """The message of each choice, as far as it has arrived."""
+        return [choice.message for choice in self.choices.values()]
+
+    @property
+    def tool_calls(self) -> dict[int, ToolCall]:
+        """The tool calls of the first choice."""
+        return self.choices[0].tool_calls if 0 in self.choices else {}
+
+    def _record(self, message: Json, index: int) -> None:
+        choice = self.choices.setdefault(index, ChoiceSoFar())
         self.is_refusal |= bool(message.get("refusal"))
         self.has_other_content |= any(message.get(name) for name in BESIDE_TEXT) or isinstance(
             message.get("content"), list
         )
-        if choice.get("index", 0) == 0:
-            self._record_tool_calls(message.get("tool_calls"))
+        _record_tool_calls(choice, message.get("tool_calls"))
+        choice.texts += [text_of(message), _text_of(message.get("refusal"))]
         self.n_thinking_bytes += len(reasoning_in(message).encode(errors="replace"))
         self._append(texts_of(message))
-
-    def _record_tool_calls(self, calls: object) -> None:
-        """Record whole tool calls, or parts of them that name their call by index."""
-        for position, call in enumerate(calls if isinstance(calls, list) else []):
-            function = _object(_object(call).get("function"))
-            index = _object(call).get("index", position)
-            tool_call = self.tool_calls.setdefault(index if isinstance(index, int) else position, ToolCall())
-            tool_call.name = tool_call.name or _text_of(function.get("name"))  # some repeat it in every chunk
-            tool_call.arguments += _text_of(function.get("arguments"))
 
     def _append(self, texts: list[str]) -> None:
         for text in texts:
             self.written += text.encode("utf-8", "surrogatepass")
         if len(self.written) > MAX_TEXT_BYTES:
             raise ProviderBroken(f"{self.arm.model} answered more than {MAX_TEXT_BYTES} bytes")
+
+
+def _record_tool_calls(choice: ChoiceSoFar, calls: object) -> None:
+    """Record whole tool calls, or parts of them that name their call by index."""
+    for position, call in enumerate(calls if isinstance(calls, list) else []):
+        function = _object(_object(call).get("function"))
+        index = _object(call).get("index", position)
+        tool_call = choice.tool_calls.setdefault(index if isinstance(index, int) else position, ToolCall())
+        tool_call.name = tool_call.name or _text_of(function.get("name"))  # some repeat it in every chunk
+        tool_call.id = tool_call.id or _text_of(_object(call).get("id"))
+        tool_call.arguments += _text_of(function.get("arguments"))
 
 
 def texts_of(message: Json) -> list[str]:

@@ -8,10 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict
 
+from service.completion.answer_cache import CachedAnswer
 from service.completion.model_call import texts_of
 from service.completion.request_run import RequestRun
+from service.conversations.answer_names import names_of_messages
 from service.domain.answer import Outcome, Usage
-from service.domain.basics import AttemptStatus, Json
+from service.domain.basics import AttemptStatus
 
 
 def outcome_of(run: RequestRun, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome:
@@ -35,17 +37,24 @@ def outcome_of(run: RequestRun, status: AttemptStatus, now: datetime, *, store_t
         finish_reason=final.finish_reason,
         completed_at=now,
         price_version=run.last.arm.price_version,
-        conversation=run.moved_conversation(now),
+        conversation=run.conversation_after(now),
+        answer_names=run.answer_names(status),
         **_answered(run.last.text, store_texts=store_texts),
     )
 
 
-def outcome_of_cached_answer(run: RequestRun, body: Json, now: datetime, *, store_texts: bool) -> Outcome:
-    """The outcome of an answer from the cache, at no cost."""
-    message = body["choices"][0].get("message") or {}
+def outcome_of_cached_answer(
+    run: RequestRun, cached: CachedAnswer, now: datetime, *, store_texts: bool
+) -> Outcome:
+    """The outcome of an answer from the cache, at no cost; its conversation is where the answer left it."""
+    choices = cached.body["choices"]
+    message = choices[0].get("message") or {}
+    conversation, names = cached.conversation, names_of_messages(run.query, [c["message"] for c in choices])
     return replace(
         _without_call(run, "ok", now),
-        finish_reason=body["choices"][0].get("finish_reason"),
+        finish_reason=choices[0].get("finish_reason"),
+        conversation=None if conversation is None else replace(conversation, updated_at=now),
+        answer_names=() if conversation is None else names,
         **_answered("".join(texts_of(message)), store_texts=store_texts),
     )
 

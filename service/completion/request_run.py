@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from service.completion.model_call import ModelCall
+from service.conversations.answer_names import names_of_messages
 from service.conversations.portability import safe_history, vendor_of
 from service.domain.answer import Attempt, Usage
 from service.domain.arm import Arm
@@ -137,13 +138,15 @@ class RequestRun:
             native = replace(native, body=safe_history(native.body, arm, n_messages))
         return safe_history(self.query.body, arm, n_messages), native
 
-    def moved_conversation(self, now: datetime) -> ConversationState | None:
-        """The conversation's state after the answer if it differs from the decided one, else None."""
-        if self.step is None or self.last is None:
+    def conversation_after(self, now: datetime) -> ConversationState | None:
+        """The conversation's state after the answer if it has to be written, else None.
+
+        The decision has written the state of a conversation with a session id: it is None unless the answer
+        moved it.
+        """
+        if self.step is None or self.last is None or not self.attempts:
             return None
-        if self.answering_arm_id == self.arm_id and self.arm_id not in self.stripped_thinking:
-            return None
-        if not self.attempts or self.attempts[-1].status != "ok":
+        if self.query.turn.key is not None and not self._has_moved:
             return None
         return ConversationState(
             arm_id=self.answering_arm_id,
@@ -154,6 +157,17 @@ class RequestRun:
             decision_id=self.decision_id,
             updated_at=now,
         )
+
+    @property
+    def _has_moved(self) -> bool:
+        is_another_arm = self.answering_arm_id != self.arm_id or self.arm_id in self.stripped_thinking
+        return is_another_arm and self.attempts[-1].status == "ok"
+
+    def answer_names(self, status: AttemptStatus) -> tuple[bytes, ...]:
+        """The names that the answer gives to a conversation without a session id."""
+        if self.step is None or self.last is None or self.query.turn.key is not None:
+            return ()
+        return names_of_messages(self.query, self.last.messages, is_cut=status != "ok")
 
     def adopt(self, other: RequestRun) -> None:
         """Take over the calls of a run whose decision was committed second under the same request id."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -47,36 +48,45 @@ class ConversationAffinity:
 
     def has_affinity(self, query: Query) -> bool:
         """Whether the query's conversation stays on its arm."""
-        return self.ttl_s > 0 and query.turn.key is not None
+        return self.ttl_s > 0 and query.turn.is_in_conversation
 
     def is_continued(self, query: Query) -> bool:
-        """Whether the query continues a conversation that stays on its arm."""
-        return self.has_affinity(query) and query.turn.continues
+        """Whether the query may continue a conversation that stays on its arm."""
+        return self.ttl_s > 0 and bool(query.turn.keys)
 
     async def find(self, query: Query) -> tuple[ConversationState | None, tuple[str, ...]]:
         """The state of the query's conversation, and which dependencies were missing."""
-        key = query.turn.key
-        if key is None or not self.is_continued(query):
+        if not self.is_continued(query):
             return None, ()
-        since = self.clock() - timedelta(seconds=self.ttl_s)
-        local = self._local.get((query.tenant, key))
-        if local is not None and local.updated_at < since:
-            local = None
+        keys, since = query.turn.keys, self.clock() - timedelta(seconds=self.ttl_s)
+        local = {key: self._local.get((query.tenant, key)) for key in keys}
+        known = {
+            key: state for key, state in local.items() if state is not None and state.updated_at >= since
+        }
+        missing: tuple[str, ...] = ()
         try:
             async with asyncio.timeout(self.timeout_s):
-                logged = await self.conversation_states.find(query.tenant, key, since)
+                logged = await self.conversation_states.find(query.tenant, keys, since)
         except (StoreUnavailable, TimeoutError):
-            return local, ("store",)
-        known = [state for state in (logged, local) if state is not None]
-        return max(known, key=lambda state: state.updated_at, default=None), ()
+            logged, missing = {}, ("store",)
+        for key, state in logged.items():
+            if key not in known or state.updated_at >= known[key].updated_at:
+                known[key] = state
+        return next((known[key] for key in keys if key in known), None), missing
 
-    def put(self, query: Query, conversation: ConversationState | None) -> None:
-        """Remember the state of a conversation in this replica."""
-        if conversation is None or query.turn.key is None:
+    def put(self, query: Query, conversation: ConversationState | None, names: Sequence[bytes] = ()) -> None:
+        """Remember the state of a conversation in this replica.
+
+        Args:
+            names: its keys by its newest answer; none: its key is the session id's.
+        """
+        if conversation is None:
             return
-        self._local[query.tenant, query.turn.key] = conversation
-        self._local.move_to_end((query.tenant, query.turn.key))
-        if len(self._local) > self.max_size:
+        named = () if query.turn.key is None else (query.turn.key,)
+        for key in names or named:
+            self._local[query.tenant, key] = conversation
+            self._local.move_to_end((query.tenant, key))
+        while len(self._local) > self.max_size:
             self._local.popitem(last=False)
 
     async def prune_forever(self) -> None:

@@ -5,10 +5,10 @@ Pure. It reads messages in OpenAI's form, for both dialects.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from service.conversations.answer_names import Place, digest, names_of_result, possible_names, text_of
 from service.dialects.client_markup import is_housekeeping, user_text
 from service.domain.basics import Json
 from service.domain.query import Options, Turn
@@ -20,14 +20,7 @@ CLAUDE_CODE_AGENT = "X-Claude-Code-Agent-Id"  # each sub-agent has its own conve
 CLIENT_HEADERS = (CLAUDE_CODE_SESSION, CLAUDE_CODE_AGENT)
 INSTRUCTIONS = frozenset({"system", "developer"})
 
-
-def text_of(message: Json) -> str:
-    """The text of a message, whether it is one string or parts."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "\n".join(p["text"] for p in parts if p.get("type") == "text" and isinstance(p.get("text"), str))
+Question = tuple[int, str]
 
 
 def question_text(messages: Sequence[Json]) -> str:
@@ -39,12 +32,15 @@ def question_text(messages: Sequence[Json]) -> str:
     if not questions:
         texts = [text for m in messages if (text := text_of(m)).strip()]
         return texts[-1] if texts else ""
-    return "\n".join([questions[-1], *_window(questions[:-1])])
+    *earlier, newest = [text for _, text in questions]
+    return "\n".join([newest, *_window(earlier)])
 
 
-def _questions(messages: Sequence[Json]) -> list[str]:
-    """The user's own words of every message that has any."""
-    return [text for m in messages if m["role"] == "user" and (text := user_text(text_of(m)))]
+def _questions(messages: Sequence[Json]) -> list[Question]:
+    """The user's own words, of every message that has any, after the position of the message."""
+    return [
+        (i, text) for i, m in enumerate(messages) if m["role"] == "user" and (text := user_text(text_of(m)))
+    ]
 
 
 def _window(earlier: Sequence[str]) -> list[str]:
@@ -81,23 +77,62 @@ def with_housekeeping(options: Options, body: Json) -> Options:
 def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str]) -> Turn:
     """The place of a request in its conversation.
 
-    A session id names the conversation, which then has affinity from its first request. A key that several
-    conversations can share (`metadata.user_id`, `prompt_cache_key`) is combined with the conversation's
-    first message. Such a conversation has affinity from its second turn, because no cache is lost before.
+    A session id names the conversation, which then has affinity from its first request. Any other
+    conversation is named by its newest answer: the request continues it if this router gave the answer. A key
+    that several conversations can share (`metadata.user_id`, `prompt_cache_key`) counts together with the
+    first message.
     """
     messages: Sequence[Json] = body["messages"]
     if is_client_housekeeping(body):
         return Turn(is_housekeeping=True)
     questions = _questions(messages)
-    in_tool_loop, n_asked = _is_in_tool_loop(messages), len(questions[-1]) if questions else 0
+    turn = Turn(
+        in_tool_loop=_is_in_tool_loop(messages), n_asked_chars=len(questions[-1][1]) if questions else 0
+    )
     if options.session_id is not None:
         agent = _bounded(headers.get(CLAUDE_CODE_AGENT.lower())) or ""
-        return Turn(_digest(tenant, "named", options.session_id, agent), True, in_tool_loop, n_asked)
+        return replace(turn, key=digest(tenant, "named", options.session_id, agent))
     if not questions:
         return Turn()
-    key = _digest(tenant, "opened", _hint(body), _instructions(messages), questions[0])
-    continues = any(m["role"] == "assistant" for m in messages)
-    return Turn(key, continues, in_tool_loop, n_asked)
+    opening = digest(tenant, "opened", _hint(body), _instructions(messages), questions[0][1])
+    return replace(turn, opening=opening, answered=_names_of_newest_answer(opening, messages, questions))
+
+
+def _names_of_newest_answer(
+    opening: bytes, messages: Sequence[Json], questions: Sequence[Question]
+) -> tuple[bytes, ...]:
+    """The names that the newest answer has if this router gave it, the surest first.
+
+    A started answer at the end may be the client's own, so the answer before it counts too. The last name is
+    the one that versions up to 0.2 gave to the whole conversation: their rows are read until they expire.
+    """
+    names: dict[bytes, None] = {}
+    end = len(messages)
+    while end > 0:
+        start, stop = _newest_answer(messages[:end])
+        if stop == 0:
+            break
+        place = Place(opening, next((text for at, text in reversed(questions) if at < start), ""))
+        for result in messages[stop:end]:
+            names.update(dict.fromkeys(names_of_result(place, result.get("tool_call_id"))))
+        names.update(dict.fromkeys(possible_names(place, messages[start:stop])))
+        names.update(dict.fromkeys(possible_names(place, messages[stop - 1 : stop])))
+        is_started = stop == len(messages)
+        end = start if is_started else 0
+    if names:
+        names[opening] = None
+    return tuple(names)
+
+
+def _newest_answer(messages: Sequence[Json]) -> tuple[int, int]:
+    """Where the newest run of an assistant's messages starts and stops; (0, 0): there is none."""
+    stop = len(messages)
+    while stop > 0 and messages[stop - 1]["role"] != "assistant":
+        stop -= 1
+    start = stop
+    while start > 0 and messages[start - 1]["role"] == "assistant":
+        start -= 1
+    return start, stop
 
 
 def _is_in_tool_loop(messages: Sequence[Json]) -> bool:
@@ -127,12 +162,3 @@ def _hint(body: Json) -> str:
 def _bounded(value: object) -> str | None:
     """The value, if it is a valid name of a conversation."""
     return value if isinstance(value, str) and 0 < len(value) <= MAX_KEY_CHARS else None
-
-
-def _digest(*parts: str) -> bytes:
-    """One digest of all parts; different lists of parts have different digests."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.digest()

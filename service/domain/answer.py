@@ -100,3 +100,5 @@ class Outcome:
     cost_source: CostSource = "price"  # of `call_cost_usd`
     price_version: int = 0  # of the price that the answer was billed at
     conversation: ConversationState | None = None  # set if it differs from the decision's
+    # Keys of a conversation without a session id, by this answer; its state is `conversation`.
+    answer_names: tuple[bytes, ...] = ()

@@ -93,10 +93,12 @@ class Journal(Protocol):
 
 
 class ConversationStates(Protocol):
-    """The current arms of conversations, written by the journal with decisions. Raises StoreUnavailable."""
+    """The current arms of conversations, written by the journal. Raises StoreUnavailable."""
 
-    async def find(self, tenant: str, key: bytes, since: datetime) -> ConversationState | None:
-        """The state of a conversation whose newest request came at or after `since`."""
+    async def find(
+        self, tenant: str, keys: Sequence[bytes], since: datetime
+    ) -> Mapping[bytes, ConversationState]:
+        """The states under these keys, of conversations whose newest request came at or after `since`."""
         ...
 
     async def prune(self, before: datetime) -> int:

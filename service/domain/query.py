@@ -21,11 +21,22 @@ def _ignore(request_id: str) -> None: ...
 class Turn:
     """A request's place in its conversation."""
 
-    key: bytes | None = None  # of the conversation, within its tenant; None: it belongs to none
-    continues: bool = False  # the conversation may have had earlier requests
+    key: bytes | None = None  # of a conversation with a session id, within its tenant
+    opening: bytes | None = None  # digest of the first messages of a conversation without a session id
+    answered: tuple[bytes, ...] = ()  # keys of that conversation if the router gave its newest answer
     in_tool_loop: bool = False  # the newest messages are tool results; the user asks nothing new
     n_asked_chars: int = 0  # length of the current question; earlier ones follow it in the query's text
     is_housekeeping: bool = False  # the client's own request: a title, a summary, a probe
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys under which the state of its conversation can be, the surest first."""
+        return self.answered if self.key is None else (self.key,)
+
+    @property
+    def is_in_conversation(self) -> bool:
+        """Whether the request belongs to a conversation, or can start one."""
+        return self.key is not None or self.opening is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.catalog import Catalog, list_cost_usd
 from service.conversations.affinity import ConversationAffinity
 from service.domain import decision as types
+from service.domain.answer import Outcome
 from service.domain.arm import Arm
 from service.domain.basics import DecisionKind, Vector
 from service.domain.conversation import ConversationState
@@ -187,7 +188,7 @@ class Router:
         self,
         query: Query,
         kind: DecisionKind,
-        conversation: ConversationState | None,
+        outcome: Outcome,
         *,
         reserved_usd: float,
         cost_usd: Decimal | None,
@@ -195,11 +196,11 @@ class Router:
         """Charge the budget, once, with the cost of a decided request, unless the client named the model.
 
         Args:
-            conversation: its state if the answer left it differently than decided.
+            outcome: it has the conversation's state if the answer left it differently than decided.
             reserved_usd: dollars that the decision reserved.
             cost_usd: cost of all calls, US dollars; None: not known, and the reservation stands.
         """
-        self.affinity.put(query, conversation)
+        self.affinity.put(query, outcome.conversation, outcome.answer_names)
         if kind != "pinned" and cost_usd is not None:
             self.pacer.settle(reserved_usd, float(cost_usd))
 

@@ -146,8 +146,9 @@ def conversations_in(rows: list[Json]) -> dict[str, tuple[object, ...]]:
 async def conversations_of(database: Database) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     for row in EXPECTED["after"]["sessions"]:
-        state = await PostgresConversationStates(database).find(TENANT, bytes.fromhex(row["key"]), SINCE)
-        if state is not None:
+        key = bytes.fromhex(row["key"])
+        states = await PostgresConversationStates(database).find(TENANT, [key], SINCE)
+        if (state := states.get(key)) is not None:
             found[row["key"]] = (state.arm_id, state.vendor, state.n_messages_of_other_vendors, state.turns)
     return found
 

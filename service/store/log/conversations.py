@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from asyncpg import Record
@@ -17,10 +18,12 @@ class PostgresConversationStates:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, tenant: str, key: bytes, since: datetime) -> ConversationState | None:
+    async def find(
+        self, tenant: str, keys: Sequence[bytes], since: datetime
+    ) -> Mapping[bytes, ConversationState]:
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_FIND, tenant, key, since)
-        return None if row is None else _conversation(row)
+            rows = await connection.fetch(_FIND, tenant, list(keys), since)
+        return {row["key"]: _conversation(row) for row in rows}
 
     async def prune(self, before: datetime) -> int:
         pruned = 0
@@ -31,9 +34,9 @@ class PostgresConversationStates:
 
 
 async def move_conversation(connection: Connection, outcome: Outcome) -> None:
-    """Update the conversation to the state of an outcome, unless a newer request has changed it."""
+    """Update a named conversation to the state of an outcome, unless a newer request has changed it."""
     conversation = outcome.conversation
-    if conversation is not None:
+    if conversation is not None and not outcome.answer_names:
         values = (
             conversation.decision_id,
             outcome.tenant,
@@ -46,9 +49,9 @@ async def move_conversation(connection: Connection, outcome: Outcome) -> None:
 
 
 _FIND = """
-SELECT arm_id, vendor, n_foreign, turns, holdout, decision_id, updated_at
+SELECT key, arm_id, vendor, n_foreign, turns, holdout, decision_id, updated_at
 FROM sessions
-WHERE tenant = $1 AND key = $2 AND updated_at >= $3
+WHERE tenant = $1 AND key = ANY($2::bytea[]) AND updated_at >= $3
 """
 
 _PRUNE_BATCH = 1_000  # rows locked at a time

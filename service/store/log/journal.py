@@ -178,7 +178,8 @@ SELECT learn FROM decisions WHERE decision_id = $1 AND tenant = $2 FOR NO KEY UP
 """
 
 # Returns the outcome before. The outcome completed last counts, in whatever order they are written. A rated
-# decision is queued, so that the memory gets the new numbers.
+# decision is queued, so that the memory gets the new numbers. The answer names a conversation without a
+# session id, so that its next request finds the state.
 _INSERT_OUTCOME = """
 WITH before AS (
     SELECT arm_id, kind, status, latency_s, coalesce(call_cost_usd, cost_usd) AS call_cost_usd, cost_source,
@@ -213,6 +214,16 @@ WITH before AS (
     ) e ON true
     WHERE d.decision_id = $1 AND d.learn AND d.context IS NOT NULL
     ON CONFLICT (decision_id) DO NOTHING
+), named AS (
+    INSERT INTO sessions AS s
+        (tenant, key, arm_id, vendor, n_foreign, turns, holdout, decision_id, updated_at)
+    SELECT $2, key, $25::text, $26::text, $27::integer, $28::integer, $29::boolean, $1, $30::timestamptz
+    FROM unnest($24::bytea[]) AS key
+    ON CONFLICT (tenant, key) DO UPDATE SET
+        arm_id = excluded.arm_id, vendor = excluded.vendor, n_foreign = excluded.n_foreign,
+        turns = excluded.turns, holdout = excluded.holdout, decision_id = excluded.decision_id,
+        updated_at = excluded.updated_at
+    WHERE s.updated_at <= excluded.updated_at
 )
 SELECT * FROM before
 """
@@ -243,6 +254,23 @@ def _outcome_values(outcome: Outcome, text: str | None) -> tuple[object, ...]:
         outcome.usage.cache_write_tokens,
         nine_places_or_zero(outcome.call_cost_usd),
         outcome.cost_source,
+        *_answer_names(outcome),
+    )
+
+
+def _answer_names(outcome: Outcome) -> tuple[object, ...]:
+    """The names by the answer, and the state of the conversation; the same order for every transaction."""
+    conversation = outcome.conversation
+    if conversation is None or not outcome.answer_names:
+        return ([], *(None,) * 6)
+    return (
+        sorted(outcome.answer_names),
+        conversation.arm_id,
+        conversation.vendor,
+        conversation.n_messages_of_other_vendors,
+        conversation.turns,
+        conversation.holdout,
+        conversation.updated_at,
     )
 
 

@@ -123,8 +123,16 @@ def _query(data: Json, n_chars: int) -> Query:
 
 
 def _turn(data: Json) -> Turn:
-    key = data.get("key")
-    return Turn(**{**data, "key": None if key is None else b64decode(key)})
+    data.pop("continues", None)  # in lines of version 0.2
+    answered = tuple(map(b64decode, data.get("answered", ())))
+    return Turn(
+        **{**data, "key": _bytes(data.get("key")), "opening": _bytes(data.get("opening"))}
+        | {"answered": answered}
+    )
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text)
 
 
 def _options(data: Json) -> Options:
@@ -167,7 +175,6 @@ def _decimal(text: str | None) -> Decimal | None:
 
 
 def _outcome(data: Json) -> Outcome:
-    digest = data["answer_digest"]
     conversation = data.pop("pin", None) or data.get("conversation")  # `pin` in lines of version 0.1.0
     return Outcome(
         **{
@@ -176,7 +183,8 @@ def _outcome(data: Json) -> Outcome:
             "usage": _usage(data["usage"]),
             "cost_usd": _decimal(data["cost_usd"]),
             "call_cost_usd": _decimal(data["call_cost_usd" if "call_cost_usd" in data else "cost_usd"]),
-            "answer_digest": None if digest is None else b64decode(digest),
+            "answer_digest": _bytes(data["answer_digest"]),
+            "answer_names": tuple(map(b64decode, data.get("answer_names", ()))),
             "completed_at": datetime.fromisoformat(data["completed_at"]),
             "conversation": None if conversation is None else _conversation(conversation),
         }

@@ -113,6 +113,23 @@ async def test_a_disconnect_in_the_middle_of_a_stream_cancels_the_models_call(
     assert record["outcome"]["usage"]["completion_tokens"] > 0
 
 
+async def test_a_client_that_hung_up_continues_its_conversation_with_the_part_it_has(
+    world: World, upstream: RecordedUpstream, port: int, over: asyncio.Event
+) -> None:
+    upstream.script({MODEL: [HANGS_HALFWAY]})
+    reader, writer = await asking(port, stream=True)
+    await reader.readuntil(b'"content":')
+    await hang_up(writer)
+    await ended(world, over)
+
+    history = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": "a part"}]
+    messages = [*history, {"role": "user", "content": "Go on"}]
+    response = await world.http.post("/v1/chat/completions", json={"messages": messages})
+
+    record = await world.record(response.headers["x-request-id"])
+    assert record["conversation"]["turn"] == 2
+
+
 async def test_a_disconnect_does_not_disturb_other_clients(
     world: World, upstream: RecordedUpstream, port: int
 ) -> None:

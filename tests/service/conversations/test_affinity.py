@@ -118,7 +118,8 @@ async def test_a_conversation_without_a_session_id_has_affinity_from_its_second_
         first = [user("Hello")]
         first_turns = {await answered_by(world, first, f"o-{i}", None) for i in range(12)}
         last = (await world.record("o-11"))["chosen_model"]
-        later = [*first, ANSWER, user("And now?")]
+        own = {"role": "assistant", "content": "".join(Reply().words)}
+        later = [*first, own, user("And now?")]
         later_turns = {await answered_by(world, later, f"l-{i}", None) for i in range(12)}
 
     assert len(first_turns) > 1

@@ -105,7 +105,8 @@ def key(
     **body: Any,
 ) -> bytes | None:
     options = Options(session_id=session_id_of(session_id, headers or {}))
-    return turn_of(tenant, {"messages": messages, **body}, options, headers or {}).key
+    turn = turn_of(tenant, {"messages": messages, **body}, options, headers or {})
+    return turn.key or turn.opening
 
 
 SESSION_HEADER = {"x-claude-code-session-id": "s-1"}
@@ -158,7 +159,7 @@ def test_an_empty_or_too_long_name_is_ignored(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "messages", "continues"),
+    ("options", "messages", "may_continue"),
     [
         (Options(), CLAUDE_CODE, False),
         (Options(), [*CLAUDE_CODE, ANSWER, user("Commit it")], True),
@@ -166,10 +167,10 @@ def test_an_empty_or_too_long_name_is_ignored(name: str) -> None:
     ],
     ids=["first message", "second turn", "named"],
 )
-def test_a_first_message_alone_has_no_affinity(
-    options: Options, messages: list[Json], continues: bool
+def test_a_first_message_alone_continues_nothing(
+    options: Options, messages: list[Json], may_continue: bool
 ) -> None:
-    assert turn_of("t", {"messages": messages}, options, {}).continues is continues
+    assert bool(turn_of("t", {"messages": messages}, options, {}).keys) is may_continue
 
 
 def test_a_request_without_a_question_belongs_to_no_conversation() -> None:

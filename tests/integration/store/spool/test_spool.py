@@ -65,7 +65,8 @@ def comparable(decision: Decision) -> dict[str, object]:
 
 def test_a_decoded_decision_equals_the_original() -> None:
     decision = a_decision(text="naïve\n\0 text")
-    in_a_conversation = replace(decision.query, turn=Turn(b"key", True, True, 3), n_client_retries=2)
+    turn = Turn(b"key", b"opening", (b"by a call", b"by its text"), in_tool_loop=True, n_asked_chars=3)
+    in_a_conversation = replace(decision.query, turn=turn, n_client_retries=2)
     decision = replace(
         decision, query=in_a_conversation, step=ConversationStep(2, "acme", 1, True, "small", gain=0.1)
     )
@@ -92,9 +93,27 @@ def test_a_decision_spooled_before_holdouts_still_decodes() -> None:
 
 def test_a_decoded_outcome_equals_the_original() -> None:
     decision = a_decision()
-    run = CompletedRun(an_outcome(decision), (an_attempt(decision), an_attempt(decision, 1, ttft_s=None)))
+    outcome = an_outcome(decision, answer_names=(b"by a call", b"by its text"))
+    run = CompletedRun(outcome, (an_attempt(decision), an_attempt(decision, 1, ttft_s=None)))
 
     assert decode(encode(run, store_texts=True)) == run
+
+
+def test_entries_spooled_before_answers_named_conversations_still_decode() -> None:
+    decision, run = a_decision(), CompletedRun(an_outcome(a_decision()), ())
+    decision = replace(decision, query=replace(decision.query, turn=Turn(b"key", n_asked_chars=3)))
+    older = encode(decision, store_texts=False).replace(
+        b'"opening":null,"answered":[],', b'"continues":true,'
+    )
+    older_run = encode(run, store_texts=True).replace(b',"answer_names":[]', b"")
+
+    then = decode(older)
+
+    assert b"opening" not in older
+    assert b"answer_names" not in older_run
+    assert isinstance(then, Decision)
+    assert then.query.turn == decision.query.turn
+    assert decode(older_run) == run
 
 
 def test_an_outcome_spooled_before_the_cost_of_its_call_was_kept_still_decodes() -> None:
