@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from service.api.dependencies import PartsDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures
+from service.arms.refused_features import RefusedFeature
 from service.dialects.messages import answers as anthropic_answers
 from service.dialects.messages.dialect import MESSAGES
 from service.domain.arm import Arm
@@ -101,7 +102,17 @@ def _backend(parts: Parts, arm: Arm) -> Json:
             {"error": last.error, "status": last.status, "at": _iso(last.at)} for last in state.last_errors
         ],
         "calls": dict(state.counts),
+        "refused_features": [_refused(refused) for refused in parts.catalog.refused.of(arm)],
         "key": _key(parts.keys.of(arm)),
+    }
+
+
+def _refused(refused: RefusedFeature) -> Json:
+    return {
+        "feature": refused.name,
+        "since": _iso(refused.since),
+        "until": _iso(refused.until),
+        "reason": refused.words,
     }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.arms.breaker import Breaker
 from service.arms.capabilities import lacking, needs
+from service.arms.refused_features import RefusedFeatures
 from service.arms.unknown_prices import with_assumed_prices
 from service.domain.arm import Arm
 from service.domain.basics import plain
@@ -40,6 +41,7 @@ class Catalog:
         aside: those in shadow, and retired ones.
         registrations: what was set at runtime, by arm id.
         required_data_use: promises that the provider of every answer must give.
+        refused: what arms turned out to be unable to do.
     """
 
     arms: tuple[Arm, ...]
@@ -48,6 +50,7 @@ class Catalog:
     aside: tuple[Arm, ...] = ()
     registrations: Mapping[str, ArmRegistration] = field(default_factory=dict)
     required_data_use: frozenset[str] = frozenset()
+    refused: RefusedFeatures = field(default_factory=RefusedFeatures.forgetting)
 
     def __post_init__(self) -> None:
         self.put((*self.arms, *self.aside), self.registrations)
@@ -127,6 +130,8 @@ class Catalog:
     def eligible(self, query: Query, loop_arm_id: str | None = None) -> tuple[list[Arm], list[Rejection]]:
         """The arms that may answer, and why the others may not.
 
+        An arm that has lately refused a feature of the query may answer only if no other can.
+
         Args:
             loop_arm_id: the arm of a tool loop; it may answer even if it is cooling down or draining.
 
@@ -153,7 +158,17 @@ class Catalog:
         if len(cooling_down) == len(able):
             raise self._all_cooling_down(able, cooling_down)
         unavailable = {rejection.arm_id for rejection in cooling_down}
-        return [arm for arm in able if arm.arm_id not in unavailable], [*rejected, *cooling_down]
+        available = [arm for arm in able if arm.arm_id not in unavailable]
+        willing, unwilling = self._by_willingness(available, query)
+        return willing, [*rejected, *cooling_down, *unwilling]
+
+    def _by_willingness(self, arms: Sequence[Arm], query: Query) -> tuple[list[Arm], list[Rejection]]:
+        """The arms that have refused no feature of the query, and the others; all arms if none is left."""
+        refused = self.refused.against(arms, query)
+        if len(refused) == len(arms):
+            return list(arms), []
+        unwilling = [Rejection(arm_id, feature.reason) for arm_id, feature in refused.items()]
+        return [arm for arm in arms if arm.arm_id not in refused], unwilling
 
     def has_no_alternative(self, query: Query) -> bool:
         """Whether only one arm could answer, whether or not it is cooling down."""
@@ -178,7 +193,8 @@ class Catalog:
         shadows = [arm for arm in self.aside if self.state(arm) == "shadow"]
         demands = self._demands(query)
         able = [arm for arm in shadows if _reason_against(arm, demands) is None]
-        return [arm for arm in able if self.breaker.open_reason(arm) is None]
+        refused = self.refused.against(able, query)
+        return [arm for arm in able if arm.arm_id not in refused and self.breaker.open_reason(arm) is None]
 
     def _all_cooling_down(self, arms: Sequence[Arm], cooling_down: Sequence[Rejection]) -> AllArmsFailed:
         reasons = {rejection.arm_id: rejection.reason for rejection in cooling_down}

@@ -17,6 +17,7 @@ from service.arms.checked_keys import CheckedKeys
 from service.arms.configured import ArmList, default_arm_id
 from service.arms.key_bindings import KeyBindings
 from service.arms.lifecycle import Lifecycle
+from service.arms.refused_features import RefusedFeatures
 from service.background import Background
 from service.completion.answer_cache import AnswerCache
 from service.completion.completion import Completion
@@ -81,6 +82,7 @@ def wire(
         default_arm_id(settings, arms.arms),
         breaker_of(settings, clock),
         required_data_use=frozenset(settings.required_data_use),
+        refused=RefusedFeatures(clock, remember_s=settings.refused_feature_s),
     )
     knobs = knobs_of(settings)
     pacer = Pacer(knobs.budget_usd_per_request)

@@ -17,6 +17,7 @@ from service.completion.backoff import wait_before_retry_s
 from service.completion.deduplication import AnsweredElsewhere
 from service.completion.escalation import Escalation
 from service.completion.model_call import ModelCall
+from service.completion.refusal import Refusal, most_useful
 from service.completion.request_run import RequestRun
 from service.domain.arm import Arm
 from service.domain.decision import LoggedDecision
@@ -169,12 +170,18 @@ class FallbackChain:
         if self._may_strip_thinking(run, call, error, budget):
             run.stripped_thinking.add(call.arm.arm_id)
             return failed, 0.0
-        if isinstance(error, ProviderRejected) and not (
-            error.is_limit_of_one_model and self._callable_ids(run, budget)
-        ):
-            raise error
+        if isinstance(error, ProviderRejected):
+            self._note_refusal(run, call, error)
+            return self._next(run, budget, error), 0.0
         wait_s = self._wait_before_retry_s(run, budget, error)
         return (self._next(run, budget, error), 0.0) if wait_s is None else (failed, wait_s)
+
+    def _note_refusal(self, run: RequestRun, call: ModelCall, error: ProviderRejected) -> None:
+        """Remember what the arm cannot do; raises an error if the request is faulty for every arm."""
+        features = self.catalog.refused.learn(call.arm, run.query, error)
+        run.refusals.append(Refusal(error, features))
+        if not features and not error.is_limit_of_one_model:
+            raise error if error.param is not None else most_useful(run.refusals)
 
     def _wait_before_retry_s(
         self, run: RequestRun, budget: RequestBudget, error: ProviderError
@@ -188,6 +195,7 @@ class FallbackChain:
     def succeeded(self, run: RequestRun, call: ModelCall) -> None:
         """Record that the answer is complete."""
         self._inform_breaker(call)
+        self.catalog.refused.accepted(call.arm, run.query)
         run.finished(call, self.clock())
 
     def failed(self, run: RequestRun, call: ModelCall, error: ProviderError) -> None:
@@ -248,19 +256,37 @@ class FallbackChain:
 
     def _next(self, run: RequestRun, budget: RequestBudget, error: ProviderError | None = None) -> NextArm:
         """Draw one of the arms that may still be called, by their probabilities."""
-        callable_ids = self._callable_ids(run, budget)
-        if not callable_ids:
-            raise self._all_failed(run, budget) from error
-        return self._drawn(run, callable_ids)
+        if callable_ids := self._callable_ids(run, budget):
+            return self._drawn(run, callable_ids)
+        if (last_resort := self._last_resort(run, budget)) is not None:
+            return NextArm(last_resort, propensity=1.0)
+        raise self._all_failed(run, budget) from error
+
+    def _last_resort(self, run: RequestRun, budget: RequestBudget) -> str | None:
+        """The arm that was left out for a refused feature, the least recently refused one of several."""
+        if self._is_spent(run, budget):
+            return None
+        tried = {*run.probabilities, *run.passed_over, *(attempt.arm_id for attempt in run.attempts)}
+        others = [arm for arm in self.catalog.arms if arm.arm_id not in tried]
+        refused = self.catalog.refused.against(others, run.query)
+        callable_ids = [arm_id for arm_id in refused if self._may_be_called(run, arm_id)]
+        return min(callable_ids, key=lambda arm_id: refused[arm_id].until, default=None)
 
     def _drawn(self, run: RequestRun, callable_ids: set[str]) -> NextArm:
+        refused = self.catalog.refused.against(
+            [a for a in self.catalog.arms if a.arm_id in callable_ids], run.query
+        )
+        callable_ids = callable_ids - refused.keys() or callable_ids
         arm_ids = list(run.probabilities)
         excluded = [i for i, arm_id in enumerate(arm_ids) if arm_id not in callable_ids]
         probabilities = without(np.array(list(run.probabilities.values())), excluded)
         choice = draw(probabilities, self.rng)
         return NextArm(arm_ids[choice.index], choice.propensity)
 
-    def _all_failed(self, run: RequestRun, budget: RequestBudget) -> AllArmsFailed:
+    def _all_failed(self, run: RequestRun, budget: RequestBudget) -> AllArmsFailed | ProviderRejected:
+        failed = {attempt.error_type for attempt in run.attempts if attempt.status == "failed"}
+        if run.refusals and failed <= {ProviderRejected.__name__}:
+            return most_useful(run.refusals)
         reasons = [f"{a.arm_id}: {a.error_message}" for a in run.attempts if a.status == "failed"]
         reasons += [f"{arm_id}: {why}" for arm_id, why in run.passed_over.items()]
         if self._left_s(budget) == 0:

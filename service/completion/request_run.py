@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from service.completion.model_call import ModelCall
+from service.completion.refusal import Refusal
 from service.conversations.answer_names import names_of_messages
 from service.conversations.portability import safe_history, vendor_of
 from service.domain.answer import Attempt, Usage
@@ -41,6 +42,7 @@ class RequestRun:
     is_lost: bool = False  # its decision could not be logged, so its outcome cannot be either
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: dict[str, str] = field(default_factory=dict)  # arms drawn but not called, and why
+    refusals: list[Refusal] = field(default_factory=list)
     fell_short: dict[str, Signal] = field(
         default_factory=dict
     )  # arms whose answers were faulty, and the fault

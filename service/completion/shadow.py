@@ -16,7 +16,7 @@ from service.domain.answer import Outcome
 from service.domain.arm import Arm
 from service.domain.ports import Clock, ModelClient, ShadowLog
 from service.domain.registration import ShadowAnswer
-from service.errors import ProviderError, StoreUnavailable
+from service.errors import ProviderError, ProviderRejected, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +81,8 @@ class Shadows:
             call.received(answer, self.clock())
         except ProviderError as error:
             self.catalog.breaker.failed(arm, error)
+            if isinstance(error, ProviderRejected):
+                self.catalog.refused.learn(arm, shadow_run.query, error)
             shadow_run.failed(call, error, self.clock())
         except asyncio.CancelledError:
             self.catalog.breaker.released(arm)

@@ -23,6 +23,7 @@ NOT_IN_LOG = (
     "breaker_failures",
     "breaker_rest_s",
     "breaker_long_rest_s",
+    "refused_feature_s",
     "escalation",
     "escalation_hold_s",
     "session_ttl_s",

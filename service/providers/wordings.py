@@ -122,6 +122,12 @@ _WITH_ANY_STATUS = (
     r"exceeds the available context",
 )
 
+# A request that is faulty for every model, in words that look like a limit of one.
+_OF_EVERY_MODEL = re.compile(
+    r"is not of type|must be a json schema of|is not valid under|schema is invalid|must be unique"
+    r"|must be (?:greater than or equal to|at least) [01]\b|should be greater than or equal to [01]\b"
+)
+
 # The request is larger than the model's limit per minute: waiting does not help.
 _NEVER_FITS = re.compile(r"\brequest too large\b")
 
@@ -176,6 +182,8 @@ def limit_of_model(status: int, kinds: frozenset[str], sentence: str | None) -> 
         return "request_too_large" if _NEVER_FITS.search(told) else None
     if status >= 500 and not _SURE_WORDINGS.search(told):
         return next((_CODES[kind] for kind in kinds if _CODES.get(kind) == "context_length_exceeded"), None)
+    if _OF_EVERY_MODEL.search(told):
+        return None
     codes = {_CODES[kind] for kind in kinds if kind in _CODES}
     found = [code for code, wordings in _WORDINGS.items() if code in codes or wordings.search(told)]
     return found[0] if found else next(iter(codes), None)

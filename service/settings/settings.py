@@ -166,6 +166,12 @@ class Settings(FrozenSettings):
         le=86_400,
         description="cooldown of a model whose account has no credit or that keeps answering 429, seconds",
     )
+    refused_feature_s: float = Field(
+        3600.0,
+        ge=0,
+        le=604_800,
+        description="how long a model is not asked for a feature that its provider refused, seconds",
+    )
     escalation: bool = Field(
         False,
         description="call a stronger model when an answer is empty, refused, cut off or breaks its schema",

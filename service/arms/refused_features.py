@@ -1,0 +1,119 @@
+"""What each arm turned out to be unable to do: features of requests that its provider refused.
+
+An arm is not asked for such a feature again before the time is over, unless no other arm is left. The memory
+lives in the process and is bounded; the arm's first answer to such a request clears it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from service.arms.breaker import Upstream
+from service.arms.features import features_of
+from service.arms.named_features import refused_features
+from service.domain.arm import Arm
+from service.domain.ports import Clock
+from service.domain.query import Query
+from service.errors import ProviderRejected
+
+MAX_OF_ONE_ARM = 64
+_MAX_WORDS_CHARS = 300
+_QUOTATION = re.compile(r"\"[^\"]*\"|“[^”]*”|(?<!\w)'[^']*'(?!\w)")
+_IDENTIFIER = re.compile(r"[\"'“][\w.\[\]:/-]{0,60}[\"'”]")
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFeature:
+    """One feature, or a combination of features, that an arm refuses.
+
+    Args:
+        parts: the features; a request is concerned if it has all of them.
+        words: what the provider said, without quotations, which may be the client's text.
+    """
+
+    parts: frozenset[str]
+    since: datetime
+    until: datetime
+    words: str
+
+    @property
+    def name(self) -> str:
+        return " with ".join(sorted(self.parts))
+
+    @property
+    def reason(self) -> str:
+        """Why the arm may not answer a request with this feature."""
+        return f"refuses {self.name} (not asked until {self.until:%H:%M:%S} UTC): {self.words}"
+
+
+class RefusedFeatures:
+    """The refused features of all arms, in this process.
+
+    Args:
+        remember_s: how long a feature stays refused, seconds; 0: nothing is remembered.
+    """
+
+    def __init__(self, clock: Clock, *, remember_s: float = 3600.0) -> None:
+        self._clock = clock
+        self._remember_s = remember_s
+        # Oldest refusal first.
+        self._of_arm: defaultdict[Upstream, OrderedDict[frozenset[str], RefusedFeature]] = defaultdict(
+            OrderedDict
+        )
+
+    @classmethod
+    def forgetting(cls) -> RefusedFeatures:
+        """A memory that remembers nothing."""
+        return cls(lambda: datetime.max.replace(tzinfo=UTC), remember_s=0)
+
+    def learn(self, arm: Arm, query: Query, refusal: ProviderRejected) -> frozenset[str]:
+        """Remember what the refusal names; returns it, empty if it names no feature of the request."""
+        parts = refused_features(features_of(query), refusal)
+        if not parts or self._remember_s == 0:
+            return parts
+        now, of_arm = self._clock(), self._of(arm)
+        before = of_arm.pop(parts, None)
+        since = now if before is None or before.until <= now else before.since
+        until = now + timedelta(seconds=self._remember_s)
+        of_arm[parts] = RefusedFeature(parts, since, until, _words(refusal))
+        while len(of_arm) > MAX_OF_ONE_ARM:
+            of_arm.popitem(last=False)
+        return parts
+
+    def accepted(self, arm: Arm, query: Query) -> None:
+        """Forget what the arm has just answered."""
+        if of_arm := self._of(arm):
+            features = features_of(query)
+            for parts in [parts for parts in of_arm if parts <= features]:
+                del of_arm[parts]
+
+    def of(self, arm: Arm) -> tuple[RefusedFeature, ...]:
+        """What the arm refuses now, oldest refusal first."""
+        now, of_arm = self._clock(), self._of(arm)
+        for parts in [parts for parts, refused in of_arm.items() if refused.until <= now]:
+            del of_arm[parts]
+        return tuple(of_arm.values())
+
+    def against(self, arms: Sequence[Arm], query: Query) -> dict[str, RefusedFeature]:
+        """What the request asks of each arm that the arm refuses, by arm id."""
+        refused = {arm.arm_id: of_arm for arm in arms if (of_arm := self.of(arm))}
+        features = features_of(query) if refused else frozenset()
+        return {
+            arm_id: found
+            for arm_id, of_arm in refused.items()
+            if (found := next((one for one in of_arm if one.parts <= features), None)) is not None
+        }
+
+    def _of(self, arm: Arm) -> OrderedDict[frozenset[str], RefusedFeature]:
+        return self._of_arm[arm.provider, arm.base_url, arm.model, arm.api_key_env]
+
+
+def _words(refusal: ProviderRejected) -> str:
+    said = _QUOTATION.sub(
+        lambda quoted: quoted[0] if _IDENTIFIER.fullmatch(quoted[0]) else '"…"', str(refusal)
+    )
+    return said if len(said) <= _MAX_WORDS_CHARS else said[: _MAX_WORDS_CHARS - 1] + "…"

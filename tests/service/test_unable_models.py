@@ -1,0 +1,225 @@
+"""Models that cannot do what a request asks for, against the real service over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.domain.arm import Arm
+from service.domain.basics import Json
+from service.providers.anthropic import AnthropicClient
+from service.providers.clients import ProviderClients
+from service.providers.openai_compatible import OpenAICompatibleClient
+from tests.service.providers import scripted
+from tests.service.providers.scripted import (
+    Upstream,
+    answers,
+    chunk_body,
+    completion,
+    event,
+    refuses,
+    streams,
+)
+from tests.service.served import serving
+from tests.service.world import World, error_of, opened
+
+HI: list[Json] = [{"role": "user", "content": "Hi"}]
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+PICTURE = [
+    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}
+]
+WHOLE = answers(completion("All well."))
+STREAM = streams(event(chunk_body("All well.", finish_reason="stop")), b"data: [DONE]\n\n")
+MESSAGE = answers(
+    {
+        **{"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn"},
+        **{
+            "content": [{"type": "text", "text": "All well."}],
+            "usage": {"input_tokens": 1, "output_tokens": 2},
+        },
+    }
+)
+ASKS: dict[str, tuple[Json, str]] = {
+    "a field": ({"seed": 7}, "seed: this deployment has no such knob"),
+    "a value": ({"service_tier": "flex"}, "The flex tier isn't offered for this model (service_tier)"),
+    "an effort": ({"reasoning_effort": "high"}, "Reasoning effort can't be chosen on this model"),
+    "tools": ({"tools": TOOLS}, "Function calling has been switched off for this deployment"),
+    "images": ({"messages": PICTURE}, "This is a text-only model"),
+    "a schema": (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}},
+        "Structured outputs are unavailable in this region",
+    ),
+    "an unknown field": ({"logit_bias": {"1": 1}}, "logit_bias - unexpected"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    world: World
+    http: httpx.AsyncClient
+    upstream: Upstream
+
+    async def ask(self, **fields: Any) -> httpx.Response:
+        return await self.http.post("/v1/chat/completions", json={"messages": HI, **fields})
+
+    async def refused(self, model: str) -> list[Json]:
+        models = (await self.http.get("/backends/status")).json()["models"]
+        return next(m["refused_features"] for m in models if m["model"] == model)
+
+    @property
+    def called(self) -> list[str]:
+        return [body["model"] for body in self.upstream.bodies]
+
+
+@pytest.fixture(params=["openai"])
+async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    async with scripted.serving() as upstream:
+        arms = [Arm(f"m{i}", request.param, f"m{i}", base_url=upstream.base_url) for i in range(3)]
+        async with opened(tmp_path, arms) as world:
+            model_client = ProviderClients(
+                {"openai": OpenAICompatibleClient({}, world.clock)},
+                native={"anthropic": AnthropicClient({}, world.clock)},
+            )
+            world.parts.completion = replace(world.parts.completion, model_client=model_client)
+            async with (
+                serving(world) as port,
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
+            ):
+                yield Scene(world, http, upstream)
+            await model_client.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("asks", ASKS.values(), ids=ASKS)
+async def test_a_model_is_not_asked_again_for_what_it_refused(
+    scene: Scene, asks: tuple[Json, str], stream: bool
+) -> None:
+    fields, words = asks
+    scene.upstream.script = STREAM if stream else WHOLE
+    scene.upstream.by_model = {"m0": refuses(400, words), "m1": refuses(422, words)}
+
+    responses = [await scene.ask(**fields, stream=stream) for _ in range(12)]
+
+    assert {response.status_code for response in responses} == {200}
+    assert sorted(scene.called) == sorted(["m0", "m1"] + ["m2"] * 12)
+    route = (await scene.http.post("/v1/route", json={"messages": HI, **fields})).json()
+    assert [candidate["model"] for candidate in route["candidates"]] == ["m2"]
+    assert {rejected["model"] for rejected in route["rejected"]} == {"m0", "m1"}
+    assert all(words in rejected["reason"] for rejected in route["rejected"])
+    plain = (await scene.http.post("/v1/route", json={"messages": HI})).json()
+    assert len(plain["candidates"]) == 3
+    (refused,) = await scene.refused("m0")
+    assert refused["reason"] == words
+    assert (refused["since"], refused["until"]) == ("2026-11-20T12:00:00+00:00", "2026-11-20T13:00:00+00:00")
+    assert await scene.refused("m2") == []
+
+
+async def test_a_refused_feature_is_asked_for_again_after_its_time(scene: Scene) -> None:
+    scene.upstream.by_model = {"m0": refuses(400, "seed: not here"), "m1": WHOLE, "m2": WHOLE}
+    while not await scene.refused("m0"):
+        assert (await scene.ask(seed=1)).status_code == 200
+    scene.upstream.by_model["m0"] = WHOLE
+
+    scene.world.clock.advance(3600)
+
+    assert await scene.refused("m0") == []
+    route = (await scene.http.post("/v1/route", json={"messages": HI, "seed": 1})).json()
+    assert len(route["candidates"]) == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "messages.0.content.0.image: image exceeds 5 MB maximum",
+        "Invalid schema for function 'f': [] is not of type 'object', 'boolean'.",
+        "Missing required parameter: 'tools[0].function.name'.",
+        "No tool call found for tool output with tool_call_id call_9.",
+        "seed: Input should be a valid integer",
+    ],
+)
+async def test_a_request_that_is_faulty_for_every_model_goes_back_at_once(scene: Scene, words: str) -> None:
+    scene.upstream.script = refuses(400, words)
+
+    response = await scene.ask(messages=PICTURE, tools=TOOLS, seed=1)
+
+    assert response.status_code == 400
+    assert error_of(response)["message"] == words
+    assert len(scene.called) == 1
+    assert await scene.refused(scene.called[0]) == []
+
+
+async def test_the_client_gets_the_refusal_that_names_its_field(scene: Scene) -> None:
+    scene.upstream.by_model = {
+        "m0": refuses(400, "this model cannot do that"),
+        "m1": refuses(400, "seed is not one of my fields", param="seed"),
+        "m2": answers(b"", 400),
+    }
+    for _ in range(6):
+        response = await scene.ask(seed=1)
+
+        assert response.status_code == 400
+        assert error_of(response)["message"] == "seed is not one of my fields"
+        assert error_of(response)["param"] == "seed"
+
+
+async def test_a_feature_that_every_model_refused_is_asked_for_again(scene: Scene) -> None:
+    scene.upstream.script = refuses(400, "seed is not supported")
+    assert (await scene.ask(seed=1)).status_code == 400
+    assert all([await scene.refused(f"m{i}") for i in range(3)])
+
+    scene.upstream.by_model = {"m1": WHOLE}  # its server was updated
+    response = await scene.ask(seed=1)
+
+    assert response.status_code == 200
+    assert await scene.refused("m1") == []
+
+
+async def test_a_model_that_refused_is_the_last_resort_when_the_others_fail(scene: Scene) -> None:
+    scene.upstream.by_model = {"m0": refuses(400, "seed: not here"), "m1": WHOLE, "m2": WHOLE}
+    while not await scene.refused("m0"):
+        assert (await scene.ask(seed=1)).status_code == 200
+    scene.upstream.by_model = {"m0": WHOLE, "m1": refuses(500), "m2": refuses(500)}
+
+    response = await scene.ask(seed=1)
+
+    assert response.status_code == 200
+    assert response.headers["x-router-model"] == "m0"
+
+
+async def test_a_named_model_is_asked_and_its_refusal_goes_to_the_client(scene: Scene) -> None:
+    scene.upstream.script = WHOLE
+    scene.upstream.by_model = {"m0": refuses(400, "seed: not here", param="seed")}
+    for _ in range(2):
+        response = await scene.ask(model="m0", seed=1)
+        assert response.status_code == 400
+        assert error_of(response)["message"] == "seed: not here"
+
+    scene.upstream.by_model = {}
+
+    assert scene.called == ["m0", "m0"]
+    assert (await scene.ask(model="m0", seed=1)).status_code == 200
+
+
+@pytest.mark.parametrize("scene", ["anthropic"], indirect=True)
+async def test_thinking_and_effort_find_the_model_that_has_them(scene: Scene) -> None:
+    scene.upstream.by_model = {
+        "m0": refuses(400, "adaptive thinking is not supported on this model"),
+        "m1": refuses(400, "This model does not support the effort parameter."),
+        "m2": MESSAGE,
+    }
+    body = {"model": "auto", "max_tokens": 1000, "messages": HI}
+    thinking = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}
+
+    for _ in range(8):
+        response = await scene.http.post("/v1/messages", json=body | thinking)
+        assert response.status_code == 200
+        assert response.headers["x-router-model"] == "m2"
+
+    assert sorted(scene.called) == sorted(["m0", "m1"] + ["m2"] * 8)
+    assert [one["feature"] for one in await scene.refused("m0")] == ["thinking=adaptive"]
+    assert [one["feature"] for one in await scene.refused("m1")] == ["reasoning_effort"]
