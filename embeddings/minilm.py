@@ -16,6 +16,7 @@ from embeddings.encoder import CHARACTERS_PER_TOKEN, EncoderUnavailable, Vector,
 from embeddings.weights import packaged_weights
 
 MAX_TOKENS = 256
+MAX_CHARACTERS = MAX_TOKENS * CHARACTERS_PER_TOKEN
 MODEL, TOKENIZER, CHECKSUMS = "model.onnx", "tokenizer.json", "SHA256SUMS"
 
 
@@ -37,12 +38,19 @@ class MiniLM:
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
+        self._counter = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._counter.no_truncation()
+        self._counter.no_padding()
 
     def encode(self, texts: Sequence[str]) -> Vector:
         return normalise(np.concatenate([self._pooled(text) for text in texts]))
 
+    def count_tokens(self, text: str) -> int:
+        """The tokens of a text, those beyond the first 256 included."""
+        return len(self._counter.encode(cut(text, MAX_CHARACTERS)).ids)
+
     def _pooled(self, text: str) -> Vector:
-        ids = self._tokenizer.encode(cut(text, MAX_TOKENS * CHARACTERS_PER_TOKEN)).ids
+        ids = self._tokenizer.encode(cut(text, MAX_CHARACTERS)).ids
         pooled: Vector = self._session.run(None, {"ids": np.array([ids])})[0]
         return pooled
 

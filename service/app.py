@@ -10,13 +10,25 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from service.api import admin, errors, feedback, generation, messages, openapi, ops, records, stats
+from service.api import (
+    admin,
+    embeddings,
+    errors,
+    feedback,
+    generation,
+    messages,
+    openapi,
+    ops,
+    records,
+    stats,
+)
 from service.api.dependencies import json_only
 from service.api.hosts import Hosts, OnlyHosts
 from service.api.origins import OnlyOrigins
 from service.api.request_id import RequestContext
 from service.api.unread_bodies import UnreadBodies
 from service.bootstrap.open import open_parts
+from service.dialects.embeddings import EmbeddingsBody
 from service.dialects.messages.requests import CountTokensRequest
 from service.dialects.offered import DIALECTS
 from service.errors import ForbiddenHost, ForbiddenOrigin
@@ -32,6 +44,7 @@ EXPOSED_HEADERS = (
     "X-Router-Simulated",
     "X-Router-Degraded",
     "X-Router-Token-Count",
+    "X-Router-Cost-Usd",
     "Retry-After",
     "Retry-After-Ms",
 )
@@ -66,7 +79,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     if parts is not None:
         app.state.parts = parts
     errors.install(app)
-    for module in (generation, messages, feedback, records, stats, ops, admin):
+    for module in (generation, messages, embeddings, feedback, records, stats, ops, admin):
         app.include_router(
             module.endpoints,
             dependencies=[Depends(json_only)],
@@ -76,6 +89,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         app,
         [
             *(dialect.request_model for dialect in DIALECTS),
+            EmbeddingsBody,
             CountTokensRequest,
             feedback.FeedbackRequest,
             feedback.ConversationFeedbackRequest,

@@ -22,6 +22,7 @@ from service.domain.ports import (
 from service.domain.tokens import TokenCounter
 from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable
 from service.learning.learner import Learner
+from service.relay.embeddings import EmbeddingService
 from service.routing.priors import prior_sources
 from service.routing.router import Router
 from service.settings.settings import Settings
@@ -65,6 +66,7 @@ class Parts:
     router: Router
     completion: Completion
     tokens: TokenCounter
+    embeddings: EmbeddingService
     learner: Learner
     lifecycle: Lifecycle
     journal: ObservableJournal

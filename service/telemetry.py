@@ -23,6 +23,7 @@ from structlog.typing import EventDict
 
 from service.domain.answer import Attempt, Outcome
 from service.domain.feedback import ImplicitSignal, Learned
+from service.domain.relayed_model import Relayed
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SIGNIFICANT_DIGITS = 3
@@ -88,6 +89,9 @@ class Metrics:
             "router_calls_of_unknown_cost", "Model calls whose cost nobody knows", ["model"]
         )
         self.tokens = self._counter("router_tokens", "Tokens used", ["model", "kind"])
+        self.embedding_requests = self._counter(
+            "router_embedding_requests", "Requests for embeddings", ["model", "status"]
+        )
         self.feedback = self._counter("router_feedback", "Feedback events", ["status"])
         self.signals = self._counter("router_signals", "Implicit signals learned from", ["signal"])
         self.signals_dropped = self._counter(
@@ -127,6 +131,15 @@ class Metrics:
             self.latency_s.labels(model).observe(outcome.latency_s)
         if outcome.ttft_s is not None:
             self.ttft_s.labels(model).observe(outcome.ttft_s)
+
+    def embedded(self, relayed: Relayed) -> None:
+        """Count one request for embeddings."""
+        self.embedding_requests.labels(relayed.model_id, relayed.status).inc()
+        self.tokens.labels(relayed.model_id, "prompt").inc(relayed.n_tokens)
+        if relayed.cost_usd is not None:
+            self.cost_usd.labels(relayed.model_id).inc(float(relayed.cost_usd))
+        elif relayed.status == "ok":
+            self.calls_of_unknown_cost.labels(relayed.model_id).inc()
 
     def learned(self, learned: Learned) -> None:
         self.feedback.labels(learned.status).inc()

@@ -47,6 +47,11 @@ CALLS = (
     Call("POST", "/v1/messages", MESSAGE, request_id="example-3"),
     Call("POST", "/v1/messages/count_tokens", {"model": "auto", "messages": CHAT["messages"]}),
     Call("POST", "/v1/messages/chat-template", {"model": "auto", "messages": CHAT["messages"]}),
+    Call(
+        "POST",
+        "/v1/embeddings",
+        {"model": "router-minilm", "input": "Leek soup", "encoding_format": "base64"},
+    ),
     Call("POST", "/v1/route", CHAT),
     Call("POST", "/feedback", {"request_id": "example-1", "score": 0.9}),
     Call("GET", "/requests/example-1", documented="/requests/{request_id}"),

@@ -15,9 +15,11 @@ from embeddings.encoder import EncoderUnavailable
 from service.domain.answer import Answer, Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json, Vector
+from service.domain.embedding import EmbeddingRequest, Embeddings, as_row
 from service.domain.key_check import KeyCheck
 from service.domain.query import Native
 from service.domain.usage import reported
+from service.errors import ProviderError
 from tests.fakes_arms import FakeArmRegistry, FakeShadowLog
 from tests.fakes_memory import FakeMemory
 from tests.fakes_store import FakeConversationStates, FakeEvidence, FakeJournal, FakeStore
@@ -27,6 +29,7 @@ __all__ = [
     "FakeArmRegistry",
     "FakeConversationStates",
     "FakeDatabase",
+    "FakeEmbeddingClient",
     "FakeEncoder",
     "FakeEvidence",
     "FakeJournal",
@@ -58,6 +61,25 @@ class FixedClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep on this clock, which takes no time."""
         self.advance(seconds)
+
+
+class FakeEmbeddingClient:
+    """Deployments that give vectors of ones; `errors` are raised first, one by each call."""
+
+    def __init__(self) -> None:
+        self.errors: list[ProviderError] = []
+        self.called: list[Arm] = []
+        self.requests: list[EmbeddingRequest] = []
+
+    async def embed(
+        self, arm: Arm, request: EmbeddingRequest, *, n_dimensions: int | None, timeout_s: float
+    ) -> Embeddings:
+        self.called.append(arm)
+        self.requests.append(request)
+        if self.errors:
+            raise self.errors.pop(0)
+        row = as_row([1.0] * (n_dimensions or 3), request.encoding_format)
+        return Embeddings((row,) * len(request.inputs), prompt_tokens=10 * len(request.inputs))
 
 
 class FakeTokenizers:

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 import yaml
 from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
 
 from service.api.errors import PROBLEMS
 from service.api.respond import headers
@@ -21,6 +22,7 @@ from service.completion.completion import Head
 from service.dialects.options import OPTION_HEADERS, RouterOptions
 from service.dialects.turns import CLIENT_HEADERS
 from service.settings.models import ModelSettings
+from service.settings.relayed_models import EmbeddingModelSettings
 from service.settings.settings import Settings
 from service.telemetry import Metrics
 from tests.built_site import problems
@@ -33,7 +35,7 @@ from tests.doc_commands import SERVE, SERVERS, mismatch, steps, text_mismatch
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 SOURCES = sorted((ROOT / "service").rglob("*.py"))
-YAML_ONLY = {"MODELS"}
+YAML_ONLY = {"MODELS", "EMBEDDING_MODELS", "MODERATION_MODELS"}
 HOSTS_OF_REGISTRIES = r"(pypi|pythonhosted|npmjs|npmmirror|docker|ghcr|quay)\.(org|com|io)"
 MACHINE_PATHS = r"(?<![\w.])/(work|root|home|opt/pypi|opt/wheels)/"
 INDEX_OPTIONS = r"--(extra-)?index-url|--find-links|--registry"
@@ -65,10 +67,14 @@ def test_the_configuration_page_has_every_knob_with_its_default(defaults: dict[s
     assert len(rows) == len(defaults)
 
 
-def test_the_configuration_page_has_every_key_of_a_model() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \|", page("docs/configuration.md"), re.M)
+@pytest.mark.parametrize(
+    ("section", "entry"),
+    [("A model", ModelSettings), ("An embedding model", EmbeddingModelSettings)],
+)
+def test_the_configuration_page_has_every_key_of_a_model(section: str, entry: type[BaseModel]) -> None:
+    text = page("docs/configuration.md").split(f"\n### {section}\n")[1].split("\n### ")[0]
 
-    assert rows == list(ModelSettings.model_fields)
+    assert re.findall(r"^\| `([a-z_]+)` \|", text, re.M) == list(entry.model_fields)
 
 
 def test_the_example_environment_has_every_knob_with_its_default(defaults: dict[str, str]) -> None:

@@ -70,16 +70,22 @@ async def cache_clear(parts: PartsDep) -> Response:
 
 @endpoints.get("/v1/models")
 async def models(request: Request, parts: PartsDep) -> Response:
-    """`auto`, and every model that a request can name."""
+    """`auto`, and every model that a request can name; embedding models have the type `embedding`."""
     if MESSAGES.owns(request.scope["path"], request.headers):
         return JsonAnswer(anthropic_answers.models(parts.catalog.arms, parts.started_at))
     names = ["auto", *(arm.arm_id for arm in parts.catalog.arms)]
-    return JsonAnswer({"object": "list", "data": [_model(name, parts.started_at) for name in names]})
+    chat = [_model(name, parts.started_at) for name in names]
+    embedding = [_embedding_model(model.model_id, parts.started_at) for model in parts.embeddings.models]
+    return JsonAnswer({"object": "list", "data": [*chat, *embedding]})
 
 
 @endpoints.get("/v1/models/{model_id:path}", responses=failures(UnknownModel))
 async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
     """One model."""
+    if (found := parts.embeddings.named(model_id)) is not None and not MESSAGES.owns(
+        request.scope["path"], request.headers
+    ):
+        return JsonAnswer(_embedding_model(found.model_id, parts.started_at))
     arm = None if model_id in AUTO else parts.catalog.find(model_id)
     name = model_id if arm is None else arm.arm_id
     if MESSAGES.owns(request.scope["path"], request.headers):
@@ -126,3 +132,7 @@ def _iso(moment: datetime | None) -> str | None:
 
 def _model(name: str, created: int) -> Json:
     return {"id": name, "object": "model", "created": created, "owned_by": "llm-router"}
+
+
+def _embedding_model(name: str, created: int) -> Json:
+    return {**_model(name, created), "type": "embedding"}

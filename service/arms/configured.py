@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -134,8 +134,15 @@ def _where(environ: Mapping[str, str]) -> str:
 
 def _require_reachable(arms: Sequence[Arm], settings: Settings, environ: Mapping[str, str]) -> None:
     """Raises StartupError with a line for everything that would keep requests from the models."""
-    requirements = [
-        partial(require_another, settings.embedding_base_url, "EMBEDDING_BASE_URL", settings, environ),
+    encoder = partial(require_another, settings.embedding_base_url, "EMBEDDING_BASE_URL", settings, environ)
+    require_all([encoder, *requirements_of(arms, settings, environ)])
+
+
+def requirements_of(
+    arms: Sequence[Arm], settings: Settings, environ: Mapping[str, str]
+) -> list[Callable[[], None]]:
+    """What must hold before these arms can be called; each raises StartupError."""
+    return [
         *(
             partial(require_another, a.base_url, f"the base URL of {a.arm_id}", settings, environ)
             for a in arms
@@ -143,6 +150,10 @@ def _require_reachable(arms: Sequence[Arm], settings: Settings, environ: Mapping
         *(partial(_require_sendable, arm.api_key_env, environ) for arm in arms),
         *(partial(require_proxy, arm, environ) for arm in arms),
     ]
+
+
+def require_all(requirements: Sequence[Callable[[], None]]) -> None:
+    """Raises StartupError with a line for every requirement that does not hold."""
     faults: list[Fault] = []
     for require in requirements:
         try:

@@ -123,6 +123,15 @@ def listed(arm: Arm) -> Listed:
     )
 
 
+def listed_embedding_price(arm: Arm) -> Price | None:
+    """The price of an embedding model that the table lists under exactly its name; None: it does not."""
+    for key in (f"{host_of(arm)}/{arm.model}", arm.model):
+        fields = _table().get(key, {})
+        if fields.get("mode") == "embedding":
+            return _Entry(key, str(fields.get("litellm_provider")), fields).price
+    return None
+
+
 def _best(model: str, host: str | None) -> _Entry | None:
     own_key = f"{host}/{model}"
     name = canonical(model)

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ import structlog
 
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
+from service.arms.relayed_models import choose_relayed_models
 from service.arms.unknown_prices import require_known_prices
 from service.background import Background
 from service.bootstrap.basics import Progress, cancel, no_progress, now
 from service.bootstrap.database import open_database, open_schema
 from service.bootstrap.providers import (
+    open_embedding_client,
     open_key_checker,
     open_price_lists,
     open_provider_clients,
@@ -70,13 +73,16 @@ async def open_parts(
     """
     async with AsyncExitStack() as stack:
         arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
+        relayed = choose_relayed_models(settings, environ)
+        arms = replace(arms, left_out=(*arms.left_out, *relayed.left_out))
         price_lists = open_price_lists(settings, environ, stack)
         pricing = asyncio.create_task(priced(arms, price_lists))  # while the stores open
         stack.push_async_callback(cancel, pricing)
         data_dir = await _data_dir(settings, stack)
         database = await open_database(settings, data_dir, stack, progress)
         await open_schema(database, settings, stack)
-        encoder = await open_encoder(settings, environ, stack, progress)
+        encoders = await open_encoder(settings, environ, stack, progress)
+        encoder = encoders.decisions
         memory = await open_memory(settings, environ, data_dir, encoder, stack)
         if model_client is None:
             model_client = await open_provider_clients(settings, arms, environ, stack)
@@ -107,6 +113,9 @@ async def open_parts(
             key_checker=open_key_checker(environ, stack),
             tokenizers=ShippedTokenizers(),
             model_client=model_client,
+            relayed=relayed,
+            embedding_client=open_embedding_client(environ, stack),
+            own_encoder=encoders.clients,
             background=background,
             rng=np.random.default_rng(),
             clock=now,

@@ -15,6 +15,7 @@ from service.bootstrap.basics import now
 from service.domain.proxies import Proxies
 from service.providers.clients import ProviderClients, build_provider_clients
 from service.providers.default_options import DefaultOptions
+from service.providers.embeddings import HttpEmbeddings
 from service.providers.key_checks import HttpKeyChecks
 from service.providers.price_lists import HttpPriceLists
 from service.providers.simulator.simulator import SimulatedClient
@@ -37,6 +38,12 @@ async def open_provider_clients(
     stack.push_async_callback(clients.close)
     await clients.warm({arm.provider for arm in arms.arms})
     return clients
+
+
+def open_embedding_client(environ: Mapping[str, str], stack: AsyncExitStack) -> HttpEmbeddings:
+    client = HttpEmbeddings(environ, now)
+    stack.push_async_callback(client.close)
+    return client
 
 
 def open_key_checker(environ: Mapping[str, str], stack: AsyncExitStack) -> HttpKeyChecks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from embeddings.batching import BatchingEncoder
@@ -15,12 +16,25 @@ from service.domain.ports import Memory
 from service.domain.proxies import Proxies
 from service.errors import StartupError
 from service.memory.edge import EdgeMemory
+from service.relay.own_encoder import OwnEncoder
 from service.settings.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEncoder:
+    """The encoder for decisions, and the same one as an embedding model for clients.
+
+    Args:
+        clients: None: the encoder is not the default one.
+    """
+
+    decisions: TextEncoder
+    clients: OwnEncoder | None
 
 
 async def open_encoder(
     settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack, progress: Progress
-) -> TextEncoder:
+) -> OpenedEncoder:
     try:
         encoder = await asyncio.to_thread(build_encoder, settings, environ, progress)
         if (close := getattr(encoder, "close", None)) is not None:  # an endpoint's has connections
@@ -30,7 +44,17 @@ async def open_encoder(
         await batching.encode("warm up before the first request")
     except EncoderError as error:
         raise StartupError(f"EMBEDDING_BACKEND {settings.embedding_backend}: {error}") from error
-    return CachedEncoder(batching, settings.embedding_cache_size)
+    cached = CachedEncoder(batching, settings.embedding_cache_size)
+    return OpenedEncoder(cached, _for_clients(encoder, batching))
+
+
+def _for_clients(encoder: Encoder, batching: TextEncoder) -> OwnEncoder | None:
+    """The default encoder for clients, whose texts stay out of the cache of decisions."""
+    from embeddings.minilm import MAX_CHARACTERS, MAX_TOKENS, MiniLM
+
+    if not isinstance(encoder, MiniLM):
+        return None
+    return OwnEncoder(batching, encoder.count_tokens, MAX_TOKENS, MAX_CHARACTERS)
 
 
 def build_encoder(settings: Settings, environ: Mapping[str, str], progress: Progress) -> Encoder:

@@ -32,6 +32,7 @@ from service.domain.ports import (
     ArmRegistry,
     Clock,
     ConversationStates,
+    EmbeddingClient,
     Evidence,
     KeyChecker,
     Memory,
@@ -41,11 +42,15 @@ from service.domain.ports import (
     ShadowLog,
     Tokenizers,
 )
+from service.domain.relayed_model import RelayedModels
 from service.domain.tokens import TokenCounter
 from service.learning.implicit import ImplicitFeedback
 from service.learning.learner import Learner
 from service.learning.repeats import RecentQuestions
 from service.parts import ObservableJournal, Parts, Pingable
+from service.relay.deployments import Deployments
+from service.relay.embeddings import EmbeddingService
+from service.relay.own_encoder import OwnEncoder
 from service.routing.ease import EaseFitter
 from service.routing.router import Router
 from service.settings.settings import Settings
@@ -70,6 +75,9 @@ def wire(
     key_checker: KeyChecker,
     tokenizers: Tokenizers,
     model_client: ModelClient,
+    relayed: RelayedModels,
+    embedding_client: EmbeddingClient,
+    own_encoder: OwnEncoder | None,
     background: Background,
     rng: np.random.Generator,
     clock: Clock,
@@ -150,6 +158,7 @@ def wire(
         allows_reused_request_ids=settings.reused_request_id == "new",
         lookahead_s=settings.escalation_hold_s if settings.escalation else 0.0,
     )
+    deployments = Deployments(catalog.breaker, clock, settings.request_deadline_s)
     return Parts(
         settings=settings,
         arms=arms,
@@ -158,6 +167,9 @@ def wire(
         router=router,
         completion=completion,
         tokens=TokenCounter(tokenizers),
+        embeddings=EmbeddingService(
+            relayed.embedding, embedding_client, own_encoder, deployments, metrics.embedded
+        ),
         learner=learner,
         lifecycle=Lifecycle(
             arms.arms,

@@ -14,6 +14,7 @@ from service.domain.arm import Arm, ArmSums
 from service.domain.basics import Json
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
+from service.domain.embedding import EmbeddingRequest, Embeddings
 from service.domain.feedback import Experience, Feedback, ImplicitSignal, Learned, Pending, Reward
 from service.domain.key_check import KeyCheck
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
@@ -59,6 +60,16 @@ class Memory(Protocol):
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+class EmbeddingClient(Protocol):
+    """Calls the deployments of embedding models."""
+
+    async def embed(
+        self, arm: Arm, request: EmbeddingRequest, *, n_dimensions: int | None, timeout_s: float
+    ) -> Embeddings:
+        """The vectors, each of `n_dimensions` numbers unless that is None. Raises ProviderError."""
+        ...
 
 
 class Journal(Protocol):

@@ -14,12 +14,19 @@ from pydantic_core import ErrorDetails
 from service.settings.environment import Environment, read_env_file
 from service.settings.faults import Fault, FaultySettings, Location, got, is_secret, path_of, rule_of
 from service.settings.models import FrozenSettings, ModelSettings, PriceSettings
+from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings
 from service.settings.settings import Settings
 from service.settings.suggestions import closest
 from service.settings.yaml_file import YamlFile, read_yaml
 
 DEFAULT_CONFIG_FILE = "config.dev.yaml"
 ENV_FILE = Path(".env")
+# The lists of the YAML file, which no variable can hold, and what their entries are.
+ENTRIES: Mapping[str, type[FrozenSettings]] = {
+    "models": ModelSettings,
+    "embedding_models": EmbeddingModelSettings,
+    "moderation_models": RelayedModelSettings,
+}
 LIKE_A_KEY = 0.6  # likeness of an unknown key that is a typo; every unknown key is a fault anyway
 
 
@@ -145,8 +152,8 @@ class _Places:
 def _meant(location: Location) -> str:
     """The known key that an unknown one resembles."""
     siblings: type[FrozenSettings] = Settings
-    if location[0] == "models":
-        siblings = PriceSettings if "price" in location[:-1] else ModelSettings
+    if (entry := ENTRIES.get(str(location[0]))) is not None:
+        siblings = PriceSettings if "price" in location[:-1] else entry
     meant = closest(str(location[-1]), siblings.model_fields, likeness=LIKE_A_KEY)
     return "" if meant is None else f"; did you mean `{meant}`?"
 
@@ -157,7 +164,7 @@ def _details(error: ValidationError) -> Iterator[ErrorDetails]:
 
 def _variables(environment: Environment) -> dict[str, Variable]:
     """The keys that variables set, by their own names or by those that other programs use."""
-    scalars = Settings.model_fields.keys() - {"models"}
+    scalars = Settings.model_fields.keys() - ENTRIES.keys()
     variables = {n: Variable(n.upper(), environment[n.upper()]) for n in scalars if n.upper() in environment}
     if "DATABASE_HOST" in environment:
         variables.setdefault("database_url", Variable("DATABASE_HOST", _database_url(environment)))

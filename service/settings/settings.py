@@ -17,6 +17,7 @@ from service.domain.basics import AUTO
 from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
 from service.settings.models import FrozenSettings, ModelSettings, Name
+from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
 
 # What other programs call the severities.
 LEVELS_ELSEWHERE = {"warn": "warning", "fatal": "critical", "err": "error", "trace": "debug"}
@@ -113,6 +114,13 @@ class Settings(FrozenSettings):
     # --- models
     models: tuple[ModelSettings, ...] = Field(
         (), description="the models; absent: the well-known models whose provider key is set"
+    )
+    embedding_models: tuple[EmbeddingModelSettings, ...] = Field(
+        (),
+        description="the models of /v1/embeddings; absent: OpenAI's if its key is set, and the router's own",
+    )
+    moderation_models: tuple[RelayedModelSettings, ...] = Field(
+        (), description="the models of /v1/moderations; absent: OpenAI's if its key is set"
     )
     llm_models: tuple[Name, ...] = Field(
         (), description="comma-separated list of models to use; all others are ignored"
@@ -334,10 +342,18 @@ class Settings(FrozenSettings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:
-        names = [name for m in self.models for name in (m.id, *m.aliases)]
-        taken = {name for name in names if names.count(name) > 1} | (AUTO & set(names))
+        chat = [name for m in self.models for name in (m.id, *m.aliases)]
+        taken = {name for name in chat if chat.count(name) > 1} | (AUTO & set(chat))
         if taken:
             raise ValueError(f"models: ids and aliases must be unique and not `auto`, got {sorted(taken)}")
+        for key, models in (
+            ("embedding_models", self.embedding_models),
+            ("moderation_models", self.moderation_models),
+        ):
+            names = names_of(models)
+            taken = {name for name in names if names.count(name) > 1} | (set(chat) & set(names))
+            if taken:
+                raise ValueError(f"{key}: ids and aliases must be unique, got {sorted(taken)}")
         return self
 
     @model_validator(mode="after")

@@ -56,6 +56,13 @@ def test_int8_stays_near_the_float_model(minilm: MiniLM, prompts: list[str]) -> 
     assert cosines.min() > 0.975
 
 
+@pytest.mark.parametrize(
+    ("text", "n_tokens"), [("", 2), ("one two", 4), ("word " * 300, 302), ("x" * 99_999, 3), ("\ud800", 3)]
+)
+def test_tokens_are_counted_beyond_what_is_read(minilm: MiniLM, text: str, n_tokens: int) -> None:
+    assert minilm.count_tokens(text) == n_tokens
+
+
 def test_vectors_are_float32_unit_rows(minilm: MiniLM) -> None:
     vectors = minilm.encode(["one", "two, and a longer text", ""])
 

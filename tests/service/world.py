@@ -24,13 +24,16 @@ from service.bootstrap.wire import wire
 from service.domain.arm import Arm, Price
 from service.domain.basics import Json
 from service.domain.ports import KeyChecker, PriceLists
+from service.domain.relayed_model import RelayedModel, RelayedModels
 from service.parts import Parts
+from service.relay.own_encoder import OwnEncoder
 from service.settings.settings import Settings
 from service.store.spool.spool import Spool, SpoolingJournal
 from tests.fakes import (
     FakeArmRegistry,
     FakeConversationStates,
     FakeDatabase,
+    FakeEmbeddingClient,
     FakeEncoder,
     FakeEvidence,
     FakeJournal,
@@ -68,6 +71,15 @@ SMALL = arm("small", "0.10", 4_000, "tools", aliases=("mini",))
 MEDIUM = arm("medium", "0.50", 16_000, "tools", "json_schema")
 LARGE = arm("large", "2.00", 100_000, "tools", "json_schema", "vision", aliases=("big",))
 ARMS = (SMALL, MEDIUM, LARGE)
+SMALL_SERVER, OTHER_SERVER = (
+    Arm("embed", "openai", "upstream-embed", base_url=place, price=Price(Decimal("0.02"), Decimal(0)))
+    for place in ("http://127.0.0.1:9/v1", "http://127.0.0.1:10/v1")
+)
+EMBEDDING_MODELS = (
+    RelayedModel("embed", (SMALL_SERVER, OTHER_SERVER), ("texts",), dimensions=4, max_input_tokens=20),
+    RelayedModel("router-minilm"),
+    RelayedModel("unpriced", (Arm("unpriced", "openai", "unpriced", base_url="http://127.0.0.1:9/v1"),)),
+)
 # A model of the configuration that is not in use: an added model may send its key to the same server.
 UNUSED = arm("unused", "1.00", api_key_env="NEW_API_KEY")
 
@@ -80,6 +92,7 @@ class World:
     memory: FakeMemory
     encoder: FakeEncoder
     model_client: FakeModelClient
+    embedding_client: FakeEmbeddingClient
     tokenizers: FakeTokenizers
     clock: FixedClock
     background: Background
@@ -165,6 +178,7 @@ async def opened(
         FakeModelClient(clock),
         FakeTokenizers(),
     )
+    embedding_client = FakeEmbeddingClient()
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
@@ -186,6 +200,9 @@ async def opened(
         key_checker=key_checker or FakeKeyChecker(),
         tokenizers=tokenizers,
         model_client=model_client,
+        relayed=RelayedModels(embedding=EMBEDDING_MODELS),
+        embedding_client=embedding_client,
+        own_encoder=OwnEncoder(encoder, lambda text: len(text.split()), 8, 100),
         background=background,
         rng=np.random.default_rng(0),
         clock=clock,
@@ -197,7 +214,18 @@ async def opened(
     await arm_registry.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
-            yield World(store, memory, encoder, model_client, tokenizers, clock, background, parts, http)
+            yield World(
+                store,
+                memory,
+                encoder,
+                model_client,
+                embedding_client,
+                tokenizers,
+                clock,
+                background,
+                parts,
+                http,
+            )
         await background.drain(5.0)
     finally:
         await journal.close()

@@ -10,12 +10,14 @@ from pathlib import Path
 from service.arms.configured import ArmList, choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.provider_prices import may_be_listed
+from service.arms.relayed_models import choose_relayed_models
 from service.arms.unknown_prices import price_warnings, require_known_prices
 from service.bootstrap.basics import now
 from service.bootstrap.providers import KEY_CHECK_TIMEOUT_S
 from service.commands.jobs.price_text import price_text
 from service.domain.arm import Arm
 from service.domain.key_check import KeyCheck, KeyState
+from service.domain.relayed_model import RelayedModels
 from service.errors import StartupError
 from service.providers.key_checks import HttpKeyChecks
 from service.providers.simulator.simulator import SIMULATED_ARMS
@@ -82,13 +84,17 @@ def check(environment: Environment, *, probe: bool = False) -> Check:
     path = config_path(environment)
     loaded = read_settings(path, environment)
     errors = list(loaded.faults)
-    arms = ArmList(())
+    arms, relayed = ArmList(()), RelayedModels()
     if loaded.settings is not None:
         try:
             arms = choose_arms(loaded.settings, environment, known_models(), SIMULATED_ARMS)
             looked_up = _looked_up(arms, loaded.settings)
             unlisted = [arm for arm in arms.arms if arm not in looked_up]
             require_known_prices(unlisted, loaded.settings.budget_usd_per_request)
+        except StartupError as error:
+            errors += faults_of(error)
+        try:
+            relayed = choose_relayed_models(loaded.settings, environment)
         except StartupError as error:
             errors += faults_of(error)
     keys = asyncio.run(_key_checks(arms.arms, environment)) if probe else {}
@@ -101,7 +107,7 @@ def check(environment: Environment, *, probe: bool = False) -> Check:
         config_file=None if path is None else str(path),
         env_file=None if environment.env_file is None else str(environment.env_file.path),
         models=_models(loaded.settings, arms, keys),
-        left_out=arms.left_out,
+        left_out=(*arms.left_out, *relayed.left_out),
         stores={} if loaded.settings is None else _stores(loaded.settings),
         warnings=tuple(_warnings(environment, loaded.settings, arms)),
         errors=tuple(errors),

@@ -102,7 +102,7 @@ async def import_file(
         importer = Importer(
             journal=PostgresJournal(database, store_texts=settings.store_texts),
             evidence=PostgresEvidence(database),
-            encoder=await open_encoder(settings, environ, stack, no_progress),
+            encoder=(await open_encoder(settings, environ, stack, no_progress)).decisions,
             tenant=tenant,
             now=started_at,
             registrations=arm_registry.known,

@@ -95,7 +95,7 @@ async def rebuild(
                 require_data(settings)
             database = await open_database(settings, settings.data_dir, stack, no_progress)
             await migrate(database)
-        encoder = await open_encoder(settings, environ, stack, no_progress)
+        encoder = (await open_encoder(settings, environ, stack, no_progress)).decisions
         memory = await open_memory(settings, environ, settings.data_dir, encoder, stack)
         if not (check_only or force):
             await _require_same_data(database, memory)

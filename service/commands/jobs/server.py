@@ -21,6 +21,7 @@ from service.app import create_app
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
+from service.arms.relayed_models import choose_relayed_models
 from service.arms.unknown_prices import price_warnings
 from service.bootstrap.open import open_parts
 from service.bootstrap.vectors import build_encoder
@@ -63,6 +64,7 @@ def serve(settings: Settings, environ: Environment, *, workers: int) -> None:
     if workers > 1:
         _require_shared_stores(settings)
     choose_arms(settings, environ, known_models(), SIMULATED_ARMS)  # reports faults before anything is built
+    choose_relayed_models(settings, environ)
     for unknown in unknown_variables(environ, settings):
         log.warning("variable_unknown", name=unknown.name, did_you_mean=unknown.meant, where=unknown.where)
     with _interrupted_by_signals(), _bound(settings) as listener, _prepared(settings, environ):

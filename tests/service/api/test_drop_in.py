@@ -65,7 +65,10 @@ async def test_the_routers_options_go_into_extra_body_and_its_answers_into_heade
 
 
 async def test_models_are_listed(client: AsyncOpenAI) -> None:
-    assert [model.id async for model in client.models.list()] == ["auto", "small", "medium", "large"]
+    assert [model.id async for model in client.models.list()] == [
+        *("auto", "small", "medium", "large"),
+        *("embed", "router-minilm", "unpriced"),
+    ]
     assert (await client.models.retrieve("big")).id == "large"
 
 
@@ -134,3 +137,16 @@ async def test_the_clients_own_retries_share_the_budget_of_calls(world: World, c
         await client.with_options(max_retries=1).chat.completions.create(model="auto", messages=HI)
 
     assert len(world.model_client.calls) == 3 + 2
+
+
+async def test_embeddings_read_like_openais(client: AsyncOpenAI) -> None:
+    answer = await client.embeddings.create(model="router-minilm", input=["one two", "three"])
+
+    assert [row.index for row in answer.data] == [0, 1]
+    assert sum(number * number for number in answer.data[0].embedding) == pytest.approx(1.0)
+    assert answer.usage.prompt_tokens == 3
+
+
+async def test_an_unknown_embedding_model_raises_what_openai_raises(client: AsyncOpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="router-minilm"):
+        await client.embeddings.create(model="text-embedding-3-small", input="one")

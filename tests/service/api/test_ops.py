@@ -152,17 +152,21 @@ async def test_models_are_listed_as_openai_does(world: World) -> None:
     listed = (await world.http.get("/v1/models")).json()
 
     assert listed["object"] == "list"
-    assert [model["id"] for model in listed["data"]] == ["auto", "small", "medium", "large"]
+    assert [model["id"] for model in listed["data"]] == [
+        *("auto", "small", "medium", "large"),
+        *("embed", "router-minilm", "unpriced"),
+    ]
+    assert [model.get("type") for model in listed["data"]] == [None] * 4 + ["embedding"] * 3
     assert {model["object"] for model in listed["data"]} == {"model"}
     assert all(isinstance(model["created"], int) for model in listed["data"])
 
 
 async def test_one_model_is_found_by_id_and_alias(world: World) -> None:
-    names = ["auto", "router/auto", "large", "big"]
+    names = ["auto", "router/auto", "large", "big", "embed", "texts"]
 
     found = [(await world.http.get(f"/v1/models/{name}")).json()["id"] for name in names]
 
-    assert found == ["auto", "router/auto", "large", "large"]
+    assert found == ["auto", "router/auto", "large", "large", "embed", "embed"]
 
 
 async def test_an_unknown_model_is_not_found(world: World) -> None:

@@ -66,6 +66,29 @@ def test_models_are_shown_with_prices_and_the_names_of_their_keys(tmp_path: Path
     assert done.returncode == 0
 
 
+def test_faults_of_chat_and_embedding_models_are_reported_together(tmp_path: Path) -> None:
+    place = "base_url: http://vllm:8000/v1, model: e"
+    (tmp_path / "config.dev.yaml").write_text(
+        f"{MODELS}default_model: nobody\nembedding_models:\n"
+        f"  - {{id: e, {place}, dimensions: 3}}\n  - {{id: e, {place}, dimensions: 4}}\n"
+        f"moderation_models:\n  - {{id: m, {place}, api_key_env: M_KEY}}\n"
+    )
+
+    done = run(tmp_path, MY_API_KEY="sk-hush")
+
+    assert done.returncode != 0
+    assert "DEFAULT_MODEL: 'nobody'" in done.stdout
+    assert "entries of e have different dimensions, [3, 4]" in done.stdout
+
+
+def test_an_embedding_model_without_its_key_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "config.dev.yaml").write_text(
+        "embedding_models:\n  - {id: e, base_url: http://e/v1, model: e, api_key_env: E_KEY}\n"
+    )
+
+    assert "left out: e: E_KEY is not set" in run(tmp_path).stdout
+
+
 def test_json_has_everything(tmp_path: Path) -> None:
     (tmp_path / "config.dev.yaml").write_text(MODELS)
     (tmp_path / ".env").write_text("MY_API_KEY=sk-hush\nLOGLEVEL=debug\n")

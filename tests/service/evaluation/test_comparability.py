@@ -18,7 +18,7 @@ WITHOUT_EFFECT = {
     *("log_format", "data_dir", "enable_persistence", "database_url", "database_max_connections"),
     *("database_statement_cache_size", "qdrant_url", "qdrant_api_key", "spool_max_bytes", "store_texts"),
     *("embedding_api_key", "embedding_cache_size", "keepalive_after_s", "allowed_hosts", "reused_request_id"),
-    "check_keys",
+    *("check_keys", "embedding_models", "moderation_models"),
 }
 RUNNING = {arm.arm_id: arm for arm in ARMS}
 

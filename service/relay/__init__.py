@@ -1,0 +1,1 @@
+"""Answers requests for embeddings and moderations by configured models, in their order."""
