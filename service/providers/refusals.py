@@ -66,6 +66,7 @@ _SUFFIX = re.compile(
 _INTERNAL = re.compile(
     r"<[\w. ]{1,100}(?: object)? at 0x[0-9a-f]{1,16}>|<(?:httpx\.)?Response \[[^\]<>]{1,60}\]>"
 )
+_MIN_SECRET_CHARS = 8  # a shorter key is a placeholder, such as `none`, and may be part of any word
 _KEY = re.compile(
     r"\b(?:sk|pk|gsk|xai|hf|r8|key|nvapi|pplx|fw|csk)[-_][\w-]{12,200}\*{0,60}\w{0,8}"
     r"|\bAIza[\w-]{20,60}|Bearer \S{1,300}"
@@ -104,7 +105,8 @@ def read(body: object, *, secret: str | None = None) -> Refusal:
     refusal = _read(body, _MAX_DEPTH)
     if refusal.sentence is None:
         return refusal
-    sentence = refusal.sentence.replace(secret, "***") if secret else refusal.sentence
+    is_secret = secret is not None and len(secret) >= _MIN_SECRET_CHARS
+    sentence = refusal.sentence.replace(secret, "***") if secret and is_secret else refusal.sentence
     return replace(refusal, sentence=_KEY.sub("***", sentence))
 
 

@@ -226,6 +226,13 @@ def test_a_wrong_key_or_model_is_no_fault_of_the_client(status: int) -> None:
     assert KEY not in str(error)
 
 
+@pytest.mark.parametrize("placeholder", ["k", "x", "none", "dummy", "EMPTY"])
+def test_a_placeholder_for_a_key_is_not_masked(placeholder: str) -> None:
+    sentence = f"thinking budget {placeholder} is not one of none, low"
+
+    assert read({"error": {"message": sentence}}, secret=placeholder).sentence == sentence
+
+
 @pytest.mark.parametrize(
     "quoted",
     [
