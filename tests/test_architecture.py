@@ -34,7 +34,7 @@ MAY_USE = {
     "service.domain": "numpy orjson",
     "service.conversations": "structlog",
     "service.memory": "qdrant_client qdrant_edge grpc numpy structlog",
-    "service.providers": "aiohttp litellm orjson",
+    "service.providers": "aiohttp litellm orjson yaml",
     "service.providers.repairs": "structlog",
     "service.providers.tokenizers": "tiktoken tokenizers structlog",  # tiktoken comes with LiteLLM
     "service.commands.jobs.replay": "numpy pydantic aiohttp httpx openai pyarrow matplotlib yaml",

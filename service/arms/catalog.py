@@ -22,8 +22,10 @@ from service.domain.query import Query
 from service.domain.registration import ArmRegistration, ArmState
 from service.domain.tokens import prompt_tokens, tokenizer_of
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer
+from service.providers.fitting import reason_against as reason_against_body
 
 USUAL_ANSWER_TOKENS = 300  # assumed length of an answer if neither request nor log says
+LEAST_ANSWER_TOKENS = 4_096  # for which a window must have room, if the request allows as many
 
 
 _NOT_ANSWERING: dict[ArmState, str] = {
@@ -264,14 +266,11 @@ def _reason_against(arm: Arm, demands: _Demands) -> str | None:
 
 
 def _reason_of_size(arm: Arm, query: Query) -> str | None:
-    n_answer = query.max_output_tokens
-    if n_answer is not None and arm.max_output_tokens is not None and n_answer > arm.max_output_tokens:
-        return f"an answer of {n_answer} tokens exceeds its limit of {arm.max_output_tokens}"
     if fits(arm, query):
         return None
-    wanted = f" with an answer of {n_answer}" if n_answer else ""
     n_prompt = prompt_tokens(arm, query)
     about = "" if tokenizer_of(arm) in query.counts else "about "
+    wanted = f" with an answer of {n_least}" if (n_least := _least_answer(arm, query)) else ""
     return f"prompt of {about}{n_prompt} tokens{wanted} exceeds its window of {arm.context_window}"
 
 
@@ -279,7 +278,9 @@ def _reason_of_ability(arm: Arm, query: Query, needed: frozenset[str]) -> str | 
     if query.native is not None and query.native.needs and arm.provider != query.dialect:
         return f"only {query.dialect} models can do {', '.join(query.native.needs)}"
     missing = lacking(arm, needed)
-    return f"cannot do {', '.join(sorted(missing))}" if missing else None
+    if missing:
+        return f"cannot do {', '.join(sorted(missing))}"
+    return reason_against_body(arm, query.body, query.native)
 
 
 def _reason_of_cost(arm: Arm, query: Query) -> str | None:
@@ -299,10 +300,31 @@ def _state(registrations: Mapping[str, ArmRegistration], arm: Arm) -> ArmState:
 
 
 def fits(arm: Arm, query: Query) -> bool:
-    """Whether the prompt and the requested answer length fit the arm's context window."""
+    """Whether the prompt fits the arm's context window, and an answer of some length after it."""
     if arm.context_window is None:
         return True
-    return prompt_tokens(arm, query) + (query.max_output_tokens or 0) <= arm.context_window
+    return prompt_tokens(arm, query) + _least_answer(arm, query) <= arm.context_window
+
+
+def limited(arm: Arm, query: Query) -> Arm:
+    """The arm with the longest answer that it can give to this query, to which `max_tokens` is clamped."""
+    if arm.context_window is None or query.max_output_tokens is None:
+        return arm
+    n_prompt = prompt_tokens(arm, query)
+    if tokenizer_of(arm) not in query.counts:
+        n_prompt = n_prompt * 5 // 4  # an estimate, which is seldom too low by more
+    n_left = arm.context_window - n_prompt
+    if n_left >= query.max_output_tokens:
+        return arm
+    n_most = max(n_left, _least_answer(arm, query))
+    return replace(arm, max_output_tokens=min(n_most, arm.max_output_tokens or n_most))
+
+
+def _least_answer(arm: Arm, query: Query) -> int:
+    """Tokens that must be left in the window for the answer: `max_tokens` is a limit and no wish."""
+    limits = [query.max_output_tokens or 0, LEAST_ANSWER_TOKENS]
+    limits += [limit for limit in (arm.max_output_tokens, (arm.context_window or 0) // 4) if limit]
+    return min(limits)
 
 
 def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKENS) -> Decimal:

@@ -16,6 +16,7 @@ from service.arms.priors import public_prior
 from service.domain.arm import FREE, Arm, Price, PriceSource
 from service.domain.model_names import is_free_variant
 from service.errors import StartupError
+from service.providers import fitting
 from service.settings.environment import Environment
 from service.settings.faults import Fault, FaultySettings, faults_of
 from service.settings.models import ModelSettings
@@ -59,8 +60,10 @@ def choose_arms(
         simulated: the arms of the simulator, used if nothing else is configured.
 
     Raises:
-        StartupError: LLM_MODELS or DEFAULT_MODEL names an unknown model, or no arm is usable.
+        StartupError: LLM_MODELS or DEFAULT_MODEL names an unknown model, no arm is usable, or the table of
+            what fits them has a fault.
     """
+    fitting.table()
     well_known = [addressed(ModelSettings.model_validate(entry), environ) for entry in known]
     configured = [with_default_address(model, environ) for model in settings.models]
     if configured:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from service.arms.catalog import Catalog
+from service.arms.catalog import Catalog, limited
 from service.background import Background
 from service.completion import deduplication
 from service.completion.answer_cache import AnswerCache, CachedAnswer
@@ -209,7 +209,8 @@ class Completion:
 
     async def _complete(self, run: RequestRun, call: ModelCall) -> Answer:
         body, native = run.request_for(call.arm)
-        answer = await self.model_client.complete(call.arm, body, timeout_s=call.timeout_s, native=native)
+        arm = limited(call.arm, run.query)
+        answer = await self.model_client.complete(arm, body, timeout_s=call.timeout_s, native=native)
         call.received(answer, self.clock())
         call.require_every_choice()
         await self._committed(run)

@@ -68,7 +68,7 @@ class ModelCall:
     ttft_s: float | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
-    notes: tuple[str, ...] = ()  # what the router had to guess to read the answer
+    notes: tuple[str, ...] = ()  # what was changed in the request, and guessed to read the answer
     written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
     n_thinking_bytes: int = 0  # where the provider shows its thinking
     is_refusal: bool = False  # the model marked its answer as a refusal
@@ -94,7 +94,7 @@ class ModelCall:
         Raises:
             ProviderBroken: the answer is longer than MAX_TEXT_BYTES.
         """
-        self.usage, self.notes = chunk.usage or self.usage, chunk.notes or self.notes
+        self.usage, self.notes = chunk.usage or self.usage, (*self.notes, *chunk.notes)
         has_content = False
         for choice in chunk.body.get("choices") or []:
             delta = _object(choice.get("delta"))

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from service.arms.catalog import limited
 from service.completion.model_call import ModelCall
 from service.completion.readahead import LookaheadStream
 from service.completion.request_run import RequestRun
@@ -91,7 +92,8 @@ async def open_stream(
     """
     body, native = run.request_for(call.arm)
     # The deadline covers the first content; after it, only the time between two pieces is bounded.
-    stream = LookaheadStream(model_client.stream(call.arm, body, timeout_s=call.gap_s, native=native))
+    arm = limited(call.arm, run.query)
+    stream = LookaheadStream(model_client.stream(arm, body, timeout_s=call.gap_s, native=native))
     try:
         first = await _until_content(call, stream, clock)
         await commit(run)

@@ -37,7 +37,7 @@ class Answer:
     body: Json
     usage: Usage
     native: Json | None = None
-    notes: tuple[str, ...] = ()  # what the router had to guess
+    notes: tuple[str, ...] = ()  # what was changed in the request, and guessed to read the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Chunk:
     body: Json
     usage: Usage | None = None
     native: bytes | None = None
-    notes: tuple[str, ...] = ()  # what the router had to guess; on the last chunk
+    notes: tuple[str, ...] = ()  # the same; those on the request come first, those on the answer last
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Attempt:
     error_type: str | None = None
     error_message: str | None = None
     upstream_status: int | None = None
-    notes: tuple[str, ...] = ()  # what the router had to guess to read the answer
+    notes: tuple[str, ...] = ()  # what was changed in the request, and guessed to read the answer
 
 
 @dataclass(frozen=True, slots=True)

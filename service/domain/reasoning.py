@@ -18,6 +18,14 @@ EFFORTS = {
     "max": "high",
 }
 _BUDGETS = ((4_096, "low"), (16_384, "medium"))  # largest thinking budget of an effort, tokens
+_BUDGET_OF = {
+    "minimal": 1_024,
+    "low": 4_096,
+    "medium": 16_384,
+    "high": 24_576,
+    "xhigh": 32_768,
+    "max": 48_000,
+}
 
 
 def reasoning_in(message: Json) -> str:
@@ -29,6 +37,11 @@ def reasoning_in(message: Json) -> str:
 def effort_of_budget(n_tokens: int) -> str:
     """OpenAI's effort for a budget of thinking tokens."""
     return next((effort for limit, effort in _BUDGETS if n_tokens <= limit), "high")
+
+
+def budget_of_effort(effort: str) -> int:
+    """A budget of thinking tokens for an effort of OpenAI or Anthropic; that of `high` for unknown ones."""
+    return _BUDGET_OF.get(effort, _BUDGET_OF["high"])
 
 
 def effort_of(reasoning: Any) -> str | None:

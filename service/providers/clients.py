@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol
 
 from service.domain.answer import Answer, Chunk
@@ -15,8 +16,10 @@ from service.domain.query import Native
 from service.errors import ProviderRejected
 from service.providers.anthropic import AnthropicClient
 from service.providers.default_options import DefaultOptions
+from service.providers.fitting import Fitted, fitted
 from service.providers.litellm import LiteLLMClient
 from service.providers.openai_compatible import OpenAICompatibleClient
+from service.providers.restored import Restored
 from service.providers.simulator.simulator import SimulatedClient
 
 
@@ -110,16 +113,35 @@ class ProviderClients:
         return self._defaults.refuse(arm, body, sent_body, rejection)
 
     async def _complete(self, arm: Arm, body: Json, timeout_s: float, native: Native | None) -> Answer:
-        if native is not None and arm.provider in self._native:
-            return await self._native[arm.provider].complete(arm, native, timeout_s=timeout_s)
-        return await self._by_provider[arm.provider].complete(arm, body, timeout_s=timeout_s)
+        fit = fitted(arm, body, native)
+        if (adapter := self._native_adapter(arm, fit.native)) is not None and fit.native is not None:
+            answer = await adapter.complete(arm, fit.native, timeout_s=timeout_s)
+        else:
+            answer = await self._by_provider[arm.provider].complete(arm, fit.body, timeout_s=timeout_s)
+        answer = Restored(body, fit.body).answer(answer)
+        return replace(answer, notes=(*fit.notes, *answer.notes)) if fit.notes else answer
 
-    def _stream(
+    async def _stream(
         self, arm: Arm, body: Json, timeout_s: float, native: Native | None
     ) -> AsyncGenerator[Chunk, None]:
-        if native is not None and arm.provider in self._native:
-            return self._native[arm.provider].stream(arm, native, timeout_s=timeout_s)
-        return self._by_provider[arm.provider].stream(arm, body, timeout_s=timeout_s)
+        """The chunks, the first of which has the notes on what was fitted."""
+        fit = fitted(arm, body, native)
+        restored, notes = Restored(body, fit.body), fit.notes
+        async with aclosing(self._opened(arm, fit, timeout_s)) as chunks:
+            async for raw in chunks:
+                for chunk in restored.chunks(raw):
+                    yield replace(chunk, notes=(*notes, *chunk.notes)) if notes else chunk
+                    notes = ()
+                if restored.is_done:
+                    return
+
+    def _opened(self, arm: Arm, fit: Fitted, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+        if (adapter := self._native_adapter(arm, fit.native)) is not None and fit.native is not None:
+            return adapter.stream(arm, fit.native, timeout_s=timeout_s)
+        return self._by_provider[arm.provider].stream(arm, fit.body, timeout_s=timeout_s)
+
+    def _native_adapter(self, arm: Arm, native: Native | None) -> NativeAdapter | None:
+        return None if native is None else self._native.get(arm.provider)
 
     async def close(self) -> None:
         for adapter in set(self._by_provider.values()):

@@ -22,6 +22,7 @@ from service.domain.ports import Clock
 from service.domain.usage import reported
 from service.domain.usage_report import usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected
+from service.providers.fitting import table
 from service.providers.keys import NO_KEY, api_key, key_for_litellm
 from service.providers.litellm_anthropic import corrected
 from service.providers.litellm_errors import translated
@@ -29,38 +30,8 @@ from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.whole import normalised
 from service.providers.openai_repairs import REPAIRS
-from service.providers.openai_request import with_effort, with_properties
 from service.providers.repairs import Repairs
 
-# The fields that change the answer. A provider without one of them rejects the call, so that no field is
-# ignored silently. Bookkeeping fields (`store`, `metadata`, ...) mean nothing to other providers.
-FIELDS = (
-    "audio",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "modalities",
-    "n",
-    "parallel_tool_calls",
-    "prediction",
-    "presence_penalty",
-    "reasoning_effort",
-    "response_format",
-    "seed",
-    "stop",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
-    "web_search_options",
-)
 _ANSWER_KEYS = ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier")
 
 _opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
@@ -86,11 +57,11 @@ class LiteLLMClient:
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
         call = partial(self._answer, arm)
-        return await self._repairs.complete(arm, with_effort(body), call, timeout_s=timeout_s)
+        return await self._repairs.complete(arm, body, call, timeout_s=timeout_s)
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
         call = partial(self._answer_in_chunks, arm, timeout_s)
-        async with aclosing(self._repairs.stream(arm, with_effort(body), call)) as chunks:
+        async with aclosing(self._repairs.stream(arm, body, call)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -166,9 +137,7 @@ class LiteLLMClient:
         is_anthropic = arm.provider == "anthropic" or arm.model.startswith("anthropic/")
         if is_anthropic:
             body = corrected(body)
-        arguments = {name: body[name] for name in FIELDS if body.get(name) is not None}
-        if "tools" in arguments:
-            arguments["tools"] = [with_properties(tool) for tool in arguments["tools"]]
+        arguments = {name: body[name] for name in (*table().fields, "thinking") if body.get(name) is not None}
         if is_anthropic:
             arguments["client"] = self._open_anthropic_http(litellm)
         return arguments | {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from service.domain.basics import Json
-from service.domain.reasoning import FIELDS, reasoning_in
+from service.domain.reasoning import FIELDS, effort_of, reasoning_in
 
 Change: TypeAlias = Callable[[Json], Json]
 REASONING_FIELDS = frozenset({*FIELDS, "reasoning_details", "thinking_blocks"})
@@ -109,3 +109,34 @@ def _loose(tool: Json) -> Json:
 def changing(change: Callable[[list[Json]], list[Json]], body: Json) -> Json:
     messages = change(body["messages"])
     return body if messages == body["messages"] else {**body, "messages": messages}
+
+
+def with_effort(body: Json) -> Json:
+    """The body with OpenAI's effort in place of OpenRouter's `reasoning`; the same object if it has none."""
+    if "reasoning" not in body:
+        return body
+    rest = {name: value for name, value in body.items() if name != "reasoning"}
+    effort = effort_of(body["reasoning"])
+    return rest if effort is None or "reasoning_effort" in rest else {**rest, "reasoning_effort": effort}
+
+
+def with_properties(body: Json) -> Json:
+    """The body with `properties` in the schema of every tool: OpenAI demands them, Anthropic does not."""
+    tools = body.get("tools")
+    if not isinstance(tools, list):
+        return body
+    completed = [_with_properties(tool) for tool in tools]
+    is_same = all(a is b for a, b in zip(completed, tools, strict=True))
+    return body if is_same else {**body, "tools": completed}
+
+
+def _with_properties(tool: Any) -> Any:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if not isinstance(function, dict):
+        return tool
+    schema = function.get("parameters")
+    if not isinstance(schema, dict) or "properties" in schema or schema.get("type", "object") != "object":
+        return tool
+    if schema.keys() & {"anyOf", "oneOf", "allOf", "$ref"}:
+        return tool
+    return {**tool, "function": {**function, "parameters": {"type": "object", "properties": {}} | schema}}

@@ -12,13 +12,13 @@ from service.providers.message_forms import (
     not_strict,
     renamed,
     system_first,
+    with_effort,
     with_one_string,
     with_reasoning,
     without,
     without_cache_marks,
     without_reasoning,
 )
-from service.providers.openai_request import with_effort
 from service.providers.repairs import Repair
 from service.providers.stop_sequences import with_four_stops
 from service.providers.thinking_repairs import THINKING_OFF

@@ -5,10 +5,9 @@ A loop lacks thinking if another vendor's model began it, or if its client canno
 
 from __future__ import annotations
 
-from typing import Any
-
 from service.domain.basics import Json
 from service.providers.repairs import Repair
+from service.providers.thinking import without_thinking
 
 _WORDING = r"expected .{0,5}thinking|must start with a thinking block|thinking.{0,80}found .{0,5}tool_use"
 _THINKING = frozenset({"thinking", "redacted_thinking"})
@@ -23,26 +22,14 @@ def _without_effort(body: Json) -> Json:
 
 
 def _without_thinking(body: Json) -> Json:
-    """A Messages request without thinking, and without clearing it, if its loop lacks thinking."""
+    """A Messages request without thinking, if its loop lacks thinking."""
     content = _last_turn(body).get("content")
     kinds = [block.get("type") for block in content] if isinstance(content, list) else []
-    if "thinking" not in body or "tool_use" not in kinds or kinds[0] in _THINKING:
-        return body
-    rest = {name: value for name, value in body.items() if name not in ("thinking", "context_management")}
-    edits = _edits(body.get("context_management"))
-    return {**rest, "context_management": {**body["context_management"], "edits": edits}} if edits else rest
+    return body if "tool_use" not in kinds or kinds[0] in _THINKING else without_thinking(body)
 
 
 def _last_turn(body: Json) -> Json:
     return next((m for m in reversed(body["messages"]) if m.get("role") == "assistant"), {})
-
-
-def _edits(management: Any) -> list[Any]:
-    """The edits of the context that work without thinking."""
-    edits = management.get("edits") if isinstance(management, dict) else None
-    if not isinstance(edits, list):
-        return []
-    return [edit for edit in edits if not str(edit.get("type")).startswith("clear_thinking")]
 
 
 _FORM = "a tool loop without its thinking"

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from service.arms.breaker import Breaker
-from service.arms.catalog import Catalog, list_cost_usd
+from service.arms.catalog import Catalog, limited, list_cost_usd
 from service.dialects.chat.requests import read_query
 from service.dialects.received import Received
 from service.domain.arm import Arm
@@ -77,11 +77,32 @@ def test_a_prompt_goes_only_where_it_fits(catalog: Catalog) -> None:
     assert "tokens exceeds its window of 4000" in reasons(catalog, long)["small"]
 
 
-def test_the_requested_answer_must_fit_too(catalog: Catalog) -> None:
-    restricted = query(max_tokens=10_000)
+def test_an_answer_must_have_room_after_the_prompt(catalog: Catalog) -> None:
+    short, long = query("x" * 4 * 2_900, max_tokens=64_000), query("x" * 4 * 3_100, max_tokens=64_000)
 
-    assert names(catalog, restricted) == ["medium", "large"]
-    assert "with an answer of 10000 exceeds its window of 4000" in reasons(catalog, restricted)["small"]
+    assert names(catalog, short) == ["small", "medium", "large"]
+    assert names(catalog, long) == ["medium", "large"]
+    assert "with an answer of 1000 exceeds its window of 4000" in reasons(catalog, long)["small"]
+    assert names(catalog, query("x" * 4 * 3_100, max_tokens=500)) == ["small", "medium", "large"]
+
+
+@pytest.mark.parametrize(
+    ("n_prompt", "max_tokens", "own_limit", "limit"),
+    [
+        (100, None, 8_000, 8_000),
+        (100, 5_000, None, None),
+        (4_000, 64_000, None, 10_997),  # an estimate of the prompt, with a quarter more
+        (4_000, 64_000, 8_000, 8_000),
+        (12_000, 64_000, None, 4_000),
+    ],
+)
+def test_the_longest_answer_is_what_the_window_leaves(
+    n_prompt: int, max_tokens: int | None, own_limit: int | None, limit: int | None
+) -> None:
+    arm = replace(MEDIUM, max_output_tokens=own_limit)
+    asked = query("x" * 4 * n_prompt, **({} if max_tokens is None else {"max_tokens": max_tokens}))
+
+    assert limited(arm, asked).max_output_tokens == limit
 
 
 def test_a_prompt_that_fits_nowhere_is_too_long(catalog: Catalog) -> None:
@@ -144,14 +165,19 @@ def test_a_known_lack_excludes_an_arm_and_an_unknown_capability_does_not(
     assert names(catalog, query()) == ["anything", "lacking"]
 
 
-def test_an_arm_whose_output_limit_is_too_small_is_left_out() -> None:
+def test_an_arm_whose_output_limit_is_smaller_stays() -> None:
     terse = replace(ANYTHING, arm_id="terse", max_output_tokens=100)
     catalog = Catalog((ANYTHING, terse), "anything", Breaker(FixedClock()))
 
-    assert names(catalog, query(max_tokens=100)) == ["anything", "terse"]
-    assert reasons(catalog, query(max_tokens=101)) == {
-        "terse": "an answer of 101 tokens exceeds its limit of 100"
-    }
+    assert names(catalog, query(max_tokens=101)) == ["anything", "terse"]
+
+
+def test_an_arm_that_knows_no_such_field_is_left_out() -> None:
+    o3 = replace(ANYTHING, arm_id="o3", provider="openai", model="o3", base_url="https://api.openai.com/v1")
+    catalog = Catalog((ANYTHING, o3), "anything", Breaker(FixedClock()))
+
+    assert reasons(catalog, query(logit_bias={"1": 2})) == {"o3": "does not accept logit_bias"}
+    assert reasons(catalog, query(logit_bias={})) == {}
 
 
 def test_a_client_may_exclude_arms_by_id_or_alias(catalog: Catalog) -> None:

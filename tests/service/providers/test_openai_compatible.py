@@ -5,12 +5,10 @@ import json
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import get_args, get_type_hints
 
 import orjson
 import pytest
 from aiohttp import web
-from openai.types.chat import completion_create_params
 
 from service.domain.answer import Usage
 from service.domain.arm import Arm
@@ -24,7 +22,6 @@ from service.errors import (
     ProviderTimeout,
 )
 from service.providers.openai_compatible import OpenAICompatibleClient
-from service.providers.openai_request import FIELDS, upstream_body
 from tests.service.provider_faults import plainly
 from tests.service.providers.scripted import (
     BODY,
@@ -76,39 +73,6 @@ async def test_the_upstream_gets_its_own_model_name_and_the_key(
     assert upstream.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
-async def test_only_documented_fields_go_up(model_client: OpenAICompatibleClient, upstream: Upstream) -> None:
-    upstream.script = answers(completion())
-    body = BODY | {"seed": 7, "tools": [], "api_base": "http://evil", "extra_headers": {"a": "b"}}
-
-    await model_client.complete(upstream.arm(), body, timeout_s=5)
-
-    assert upstream.bodies[0].keys() == {"model", "messages", "stream", "seed", "tools"}
-
-
-async def test_further_fields_go_up_to_a_server_that_knows_them(
-    model_client: OpenAICompatibleClient, upstream: Upstream
-) -> None:
-    upstream.script = answers(completion())
-    arm = replace(upstream.arm(), extra_fields=frozenset({"top_k", "min_p", "model"}))
-
-    await model_client.complete(arm, BODY | {"top_k": 40, "model": "another", "top_a": 1}, timeout_s=5)
-
-    assert upstream.bodies[0] == {
-        "model": arm.model,
-        "messages": BODY["messages"],
-        "stream": False,
-        "top_k": 40,
-    }
-
-
-def test_every_field_of_the_official_client_is_known() -> None:
-    official: set[str] = set()
-    for variant in get_args(completion_create_params.CompletionCreateParams):
-        official |= get_type_hints(variant).keys()
-
-    assert official - {"model", "stream"} == FIELDS
-
-
 async def test_a_stream_always_asks_for_usage(
     model_client: OpenAICompatibleClient, upstream: Upstream
 ) -> None:
@@ -119,31 +83,6 @@ async def test_a_stream_always_asks_for_usage(
 
     assert upstream.bodies[0]["stream"] is True
     assert upstream.bodies[0]["stream_options"] == {"include_usage": True, "include_obfuscation": False}
-
-
-def test_openai_itself_gets_the_new_name_of_max_tokens() -> None:
-    arm = Arm("a", "openai", "gpt", base_url="https://api.openai.com/v1/")
-
-    body = upstream_body(arm, BODY | {"max_tokens": 5}, stream=False)
-
-    assert body["max_completion_tokens"] == 5
-    assert "max_tokens" not in body
-
-
-def test_mistral_gets_tool_ids_of_nine_letters_that_still_belong_together() -> None:
-    calls: list[Json] = [{"id": i, "type": "function", "function": {}} for i in ("toolu_01A", "a1B2c3D4e")]
-    results = [{"role": "tool", "tool_call_id": call["id"], "content": "3"} for call in calls]
-    messages = [*BODY["messages"], {"role": "assistant", "tool_calls": calls}, *results]
-    arm = Arm("a", "openai", "mistral", base_url="https://api.mistral.ai/v1")
-
-    sent = upstream_body(arm, {"messages": messages}, stream=False)["messages"]
-
-    ids = [call["id"] for call in sent[1]["tool_calls"]]
-    assert ids == [message["tool_call_id"] for message in sent[2:]]
-    assert [len(i) for i in ids] == [9, 9]
-    assert ids[0].isalnum()
-    assert ids[1] == "a1B2c3D4e"
-    assert messages[1]["tool_calls"][0]["id"] == "toolu_01A"
 
 
 async def test_an_arm_without_a_key_variable_sends_none(

@@ -15,9 +15,10 @@ from service.domain.basics import Json
 from service.domain.query import Native
 from service.errors import ProviderRejected
 from service.providers.anthropic import AnthropicClient
+from service.providers.fitting import fitted
 from service.providers.openai_compatible import OpenAICompatibleClient
 from service.providers.openai_repairs import REPAIRS
-from service.providers.openai_request import OPENAI_BASE_URL, upstream_body
+from service.providers.openai_request import OPENAI_BASE_URL
 from service.providers.repairs import MAX_REPAIRS
 from service.providers.tool_ids import with_nine_letters
 from tests.service.providers.scripted import (
@@ -543,7 +544,7 @@ def test_every_schema_of_a_tool_has_properties(
 ) -> None:
     body = messages(HI, tools=[tool(parameters=schema), tool("no_parameters"), {"type": "custom"}])
 
-    tools = upstream_body(upstream.arm(), body, stream=False)["tools"]
+    tools = fitted(upstream.arm(), body, None).body["tools"]
 
     assert tools[0]["function"]["parameters"] == (schema if wanted is None else wanted)
     assert tools[1:] == body["tools"][1:]
@@ -572,7 +573,7 @@ def test_openai_itself_gets_an_effort_for_openrouters_reasoning(
 ) -> None:
     arm = replace(upstream.arm(), base_url=OPENAI_BASE_URL)
 
-    request = upstream_body(arm, {**BODY, "reasoning": reasoning}, stream=False)
+    request = fitted(arm, {**BODY, "reasoning": reasoning}, None).body
 
     assert "reasoning" not in request
     assert request.get("reasoning_effort") == effort
@@ -582,7 +583,7 @@ def test_an_effort_of_the_client_wins_over_openrouters_reasoning(upstream: Upstr
     arm = replace(upstream.arm(), base_url=OPENAI_BASE_URL)
     body = {**BODY, "reasoning": {"effort": "high"}, "reasoning_effort": "low"}
 
-    assert upstream_body(arm, body, stream=False)["reasoning_effort"] == "low"
+    assert fitted(arm, body, None).body["reasoning_effort"] == "low"
 
 
 # --- odd requests
