@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 # Python compiles each module at its first import, which is less work than compiling all of them here.
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: setup serve demo test check check-clients check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality mutation
+.PHONY: setup serve demo test check check-clients check-clients-all check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality mutation
 
 setup: $(INSTALLED)
 
@@ -59,16 +59,34 @@ check-image: setup
 	@$(BIN)/python -m tests.image
 
 # Other people's clients against the service: their packages for Python in a venv of their own, those for Node beside.
-CLIENTS := .venv-clients
-clients: $(CLIENTS)/installed $(if $(shell command -v npm),$(NODE_CLIENTS)/installed)
+CLIENTS_VENV := .venv-clients
+clients: $(CLIENTS_VENV)/installed $(if $(shell command -v npm),$(NODE_CLIENTS)/installed)
 
 check-clients: setup clients
 	@CI=true $(BIN)/python -m pytest tests/clients
 
-$(CLIENTS)/installed: requirements-clients.txt
-	@echo "Installing other people's clients into $(CLIENTS) ..."
-	@$(PYTHON) -m venv $(CLIENTS)
-	@$(CLIENTS)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-clients.txt
+# Also the clients that are too heavy for every run, each in an environment of its own; the results go into the docs.
+# CLIENTS=NAME,... runs only clients whose names contain one of these.
+AGENTS := tests/clients/agents
+check-clients-all: setup clients $(patsubst %,%/installed,$(wildcard $(AGENTS)/*))
+	@CI=true CLIENTS=$(or $(CLIENTS),all) RECORD_CLIENTS=1 $(BIN)/python -m pytest tests/clients/test_clients.py; \
+	status=$$?; $(BIN)/python -m tests.clients.matrix; exit $$status
+
+$(AGENTS)/%/installed: $(AGENTS)/%/package-lock.json
+	@echo "Installing $* ..."
+	@npm ci --prefix $(@D) --silent --no-audit --no-fund
+	@touch $@
+
+$(AGENTS)/%/installed: $(AGENTS)/%/requirements.txt
+	@echo "Installing $* ..."
+	@$(PYTHON) -m venv $(@D)/.venv
+	@$(@D)/.venv/bin/$(PIP_INSTALL) --no-deps --require-hashes -r $<
+	@touch $@
+
+$(CLIENTS_VENV)/installed: requirements-clients.txt
+	@echo "Installing other people's clients into $(CLIENTS_VENV) ..."
+	@$(PYTHON) -m venv $(CLIENTS_VENV)
+	@$(CLIENTS_VENV)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-clients.txt
 	@touch $@
 
 $(NODE_CLIENTS)/installed: tests/clients/node/package-lock.json
@@ -136,4 +154,4 @@ lock: setup
 	$(LOCK) --group mutation $(WITHIN) --output-file requirements-mutation.txt
 
 clean:
-	rm -rf .venv $(REFERENCE) $(CLIENTS) $(DOCS) $(NODE_CLIENTS) build site
+	rm -rf .venv $(REFERENCE) $(CLIENTS_VENV) $(DOCS) $(NODE_CLIENTS) $(AGENTS)/*/{installed,.venv,node_modules} build site

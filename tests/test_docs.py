@@ -27,8 +27,9 @@ from service.settings.settings import Settings
 from service.telemetry import Metrics
 from tests.built_site import problems
 from tests.cli_reference import reference
-from tests.clients.features import SEEN
-from tests.clients.test_clients import MATRIX
+from tests.clients import matrix
+from tests.clients.registry import CLIENTS, Client
+from tests.clients.results import stored
 from tests.compatibility import located, proofs, rendered
 from tests.doc_commands import SERVE, SERVERS, mismatch, steps, text_mismatch
 
@@ -141,18 +142,13 @@ def test_the_api_page_has_every_error_with_its_status_and_code() -> None:
     }
 
 
-def test_the_api_page_has_every_client_with_its_features() -> None:
-    table = page("docs/api.md").split("\n## Clients\n")[1].split("\n## ")[0]
-    heading, _, *rows = [line.strip("| ").split(" | ") for line in re.findall(r"^\|.*\|$", table, re.M)]
-    verified = {
-        (client, row[0])
-        for row in rows
-        for client, cell in zip(heading[1:], row[1:], strict=True)
-        if cell == "✓"
-    }
+def test_the_page_of_clients_shows_the_last_results() -> None:
+    assert page("docs/clients.md") == matrix.rendered()
 
-    assert verified == set(MATRIX)
-    assert [row[0] for row in rows] == list(SEEN)
+
+@pytest.mark.parametrize("client", CLIENTS.values(), ids=lambda client: client.name)
+def test_each_client_passed_all_that_it_is_said_to_pass(client: Client) -> None:
+    assert set(stored()[client.name]["passed"]) == set(client.features) - set(client.fails)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

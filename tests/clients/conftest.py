@@ -12,12 +12,17 @@ from typing import Any
 
 import pytest
 
+from service.domain.basics import Json
+from tests.clients.arms import KEY_VARIABLE, configured, models_of
 from tests.clients.registry import CLIENTS
+from tests.clients.results import record
 from tests.clients.upstream import ScriptedUpstream, scripted_upstream
 from tests.e2e.conftest import encoder_folder, workplace
 from tests.e2e.running import RunningRouter
 
 __all__ = ["encoder_folder", "workplace"]
+
+StartRouter = Callable[[list[Json]], RunningRouter]
 
 
 @pytest.fixture(scope="session")
@@ -27,35 +32,52 @@ def upstream() -> Iterator[ScriptedUpstream]:
 
 
 @pytest.fixture(scope="session")
-def router(workplace: Path, encoder_folder: Path, upstream: ScriptedUpstream) -> Iterator[RunningRouter]:
-    """One router for all clients, with two models for each client."""
-    folder = Path(tempfile.mkdtemp(dir=workplace))
-    (folder / "data").mkdir()
-    (folder / "data" / "encoder").symlink_to(encoder_folder)
-    models = [_arm(name, upstream.base_url) for client in CLIENTS.values() for name in client.models]
-    config = folder / "clients.json"  # JSON is YAML
-    config.write_text(json.dumps({"models": models}))
-    running = RunningRouter(folder, {"DATA_DIR": str(folder / "data"), "CONFIG_FILE": str(config)})
-    running.start()
-    yield running
-    running.clean_up()
+def start_router(workplace: Path, encoder_folder: Path) -> Iterator[StartRouter]:
+    routers: list[RunningRouter] = []
 
+    def start(models: list[Json]) -> RunningRouter:
+        folder = Path(tempfile.mkdtemp(dir=workplace))
+        (folder / "data").mkdir()
+        (folder / "data" / "encoder").symlink_to(encoder_folder)
+        config = folder / "clients.json"  # JSON is YAML
+        config.write_text(json.dumps({"models": models}))
+        environ = {"DATA_DIR": str(folder / "data"), "CONFIG_FILE": str(config), KEY_VARIABLE: "any"}
+        routers.append(RunningRouter(folder, environ))
+        routers[-1].start()
+        return routers[-1]
 
-def _arm(name: str, base_url: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "provider": "openai",
-        "base_url": base_url,
-        "model": name,
-        "price": {"input": 1, "output": 2},
-        "capabilities": ["tools", "json_schema"],
-    }
+    yield start
+    for router in routers:
+        router.clean_up()
 
 
 @pytest.fixture(scope="session")
-def seen(router: RunningRouter) -> Callable[[str], dict[str, Any]]:
+def shared_router(start_router: StartRouter, upstream: ScriptedUpstream) -> RunningRouter:
+    """One router for the clients of every run, with models of its own for each."""
+    clients = [client for client in CLIENTS.values() if client.every_run]
+    return start_router([model for client in clients for model in configured(client.key, upstream)])
+
+
+@pytest.fixture(scope="session")
+def seen(
+    request: pytest.FixtureRequest, start_router: StartRouter, upstream: ScriptedUpstream
+) -> Callable[[str], dict[str, Any]]:
     """Runs a client's program once, and returns what it saw."""
-    return cache(lambda name: CLIENTS[name].run(router.url))
+
+    @cache
+    def run(name: str) -> dict[str, Any]:
+        client = CLIENTS[name]
+        if client.every_run:
+            router: RunningRouter = request.getfixturevalue("shared_router")
+        else:
+            router = start_router(configured(client.key, upstream))
+        seen = client.run(router.url, models_of(client.key))
+        record(client, seen)
+        if not client.every_run:
+            router.clean_up()
+        return seen
+
+    return run
 
 
 def needs(missing: str | None) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 HELLO = "Hello there."
 TOOL_ANSWER = "The tool says: sunny in Paris"
+WEATHER = 'What is the weather? call weather {"city": "Paris"}'
+UNKNOWN = "no-such-model"
 
 SEEN: dict[str, Any] = {
     "plain": HELLO,
@@ -18,8 +20,14 @@ SEEN: dict[str, Any] = {
     "streamed usage": [11, 7],
     "bad field": {"status": 400, "named": True},
     "unknown model": {"status": 404, "named": True},
-    "upstream 500": HELLO,
+    "upstream 400": {"status": 400, "named": True},
     "upstream 429": HELLO,
+    "upstream 500": HELLO,
     "comes back": HELLO,
     "broken stream": "error",
+    "conversation": 1,
+    "every model": {},
 }
+
+# `every model` tries these once for each model; it reports the results that differ.
+ON_EVERY_MODEL = ("plain", "stream", "tools", "streamed tools", "structured output")

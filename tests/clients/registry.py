@@ -1,80 +1,46 @@
-"""The clients, how to start each one, and what it needs to run."""
+"""The clients: what each one is, how its program starts, and which features it lacks."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from tests.clients.features import SEEN
+from tests.clients.environments import NodeProgram, Program, PythonProgram
+from tests.clients.features import ON_EVERY_MODEL, SEEN, UNKNOWN, WEATHER
 from tests.e2e.running import REPOSITORY
 
-NODE = REPOSITORY / "tests" / "clients" / "node"
-VENV = REPOSITORY / ".venv-clients"
-TIMEOUT_S = 120.0
-
-
-class Program(Protocol):
-    """A client's program."""
-
-    def missing(self) -> str | None:
-        """What must be installed first; None: nothing."""
-        ...
-
-    @property
-    def command(self) -> list[str]: ...
-
-
-@dataclass(frozen=True)
-class PythonProgram:
-    """A module of `programs`, run by an interpreter that has the package."""
-
-    module: str
-    interpreter: Path = VENV / "bin" / "python"
-
-    def missing(self) -> str | None:
-        return None if self.interpreter.exists() else "`make clients` installs the Python clients"
-
-    @property
-    def command(self) -> list[str]:
-        return [str(self.interpreter), "-m", f"tests.clients.programs.{self.module}"]
-
-
-@dataclass(frozen=True)
-class NodeProgram:
-    """A script beside the packages for Node."""
-
-    script: str
-
-    def missing(self) -> str | None:
-        if shutil.which("node") is None:
-            return "there is no Node on this machine"
-        return (
-            None
-            if (NODE / "node_modules" / "installed").exists()
-            else "`make clients` installs the packages for Node"
-        )
-
-    @property
-    def command(self) -> list[str]:
-        return ["node", str(NODE / self.script)]
+TIMEOUT_S = 600.0
+# features.py, for programs that cannot import it
+FEATURES = json.dumps(
+    {"SEEN": SEEN, "ON_EVERY_MODEL": ON_EVERY_MODEL, "WEATHER": WEATHER, "UNKNOWN": UNKNOWN}
+)
 
 
 @dataclass(frozen=True)
 class Client:
-    """A package, and the features that its program tries."""
+    """A package, and the features that its program tries.
+
+    Args:
+        package: its name in the registry.
+        without: features that are not tried, and why.
+        fails: features that fail, and why.
+        every_run: False: only `make check-clients-all` runs it, with a router of its own.
+    """
 
     name: str
+    package: str
     program: Program
-    without: frozenset[str] = frozenset()  # features that the package does not have
+    without: Mapping[str, str] = field(default_factory=dict)
+    fails: Mapping[str, str] = field(default_factory=dict)
+    every_run: bool = True
 
-    @cached_property
+    @property
     def features(self) -> list[str]:
         return [feature for feature in SEEN if feature not in self.without]
 
@@ -84,16 +50,21 @@ class Client:
         return "".join(c if c.isalnum() else "-" for c in self.name.lower())
 
     @property
-    def models(self) -> list[str]:
-        """Two models of its own, so that other clients' failures do not open their circuit breakers."""
-        return [f"{self.key}-a", f"{self.key}-b"]
+    def version(self) -> str:
+        return self.program.version(self.package)
 
-    def run(self, url: str) -> dict[str, Any]:
+    def run(self, url: str, models: list[str]) -> dict[str, Any]:
         """Run the program, and return the package's result of every feature."""
         done = subprocess.run(
             self.program.command,
             cwd=REPOSITORY,
-            env={"PATH": os.environ["PATH"], "ROUTER_URL": url, "ROUTER_MODELS": ",".join(self.models)},
+            env={
+                "PATH": os.environ["PATH"],
+                "ROUTER_URL": url,
+                "ROUTER_MODELS": ",".join(models),
+                "FEATURES": FEATURES,
+            },
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
@@ -104,17 +75,26 @@ class Client:
         return seen
 
 
-NO_ASYNC = frozenset({"async"})
-CLIENTS = {
-    client.name: client
-    for client in (
-        Client("openai (Python)", PythonProgram("openai_python", Path(sys.executable))),
-        Client("openai (Node)", NodeProgram("openai.mjs"), NO_ASYNC),
-        Client("anthropic (Python)", PythonProgram("anthropic_python", Path(sys.executable))),
-        Client("@anthropic-ai/sdk (Node)", NodeProgram("anthropic.mjs"), NO_ASYNC),
-        Client("LangChain ChatOpenAI", PythonProgram("langchain_openai_chat")),
-        Client("LangChain ChatAnthropic", PythonProgram("langchain_anthropic_chat")),
-        Client("litellm", PythonProgram("litellm_client")),
-        Client("llm", PythonProgram("llm_command"), NO_ASYNC),
-    )
+OURS: Any = {
+    "interpreter": Path(sys.executable),
+    "lock": REPOSITORY / "requirements-dev.txt",
 }
+NO_ASYNC = {"async": "it has one way of calling"}
+SDKS = (
+    Client("openai (Python)", "openai", PythonProgram("openai_python", **OURS)),
+    Client("openai (Node)", "openai", NodeProgram("openai.mjs"), NO_ASYNC),
+    Client("anthropic (Python)", "anthropic", PythonProgram("anthropic_python", **OURS)),
+    Client("@anthropic-ai/sdk (Node)", "@anthropic-ai/sdk", NodeProgram("anthropic.mjs"), NO_ASYNC),
+)
+FRAMEWORKS = (
+    Client("LangChain ChatOpenAI", "langchain-openai", PythonProgram("langchain_chat", "chat")),
+    Client("LangChain ChatAnthropic", "langchain-anthropic", PythonProgram("langchain_chat", "messages")),
+    Client("litellm", "litellm", PythonProgram("litellm_client")),
+    Client(
+        "llm",
+        "llm",
+        PythonProgram("llm_command"),
+        NO_ASYNC | {"every model": "it calls the `openai` package, and each prompt starts a process"},
+    ),
+)
+CLIENTS = {client.name: client for client in (*SDKS, *FRAMEWORKS)}

@@ -1,7 +1,8 @@
-"""Every feature of every client."""
+"""Every feature of every client: of those of every run, or of those that CLIENTS names."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,31 @@ import pytest
 
 from tests.clients.conftest import needs
 from tests.clients.features import SEEN
-from tests.clients.registry import CLIENTS
+from tests.clients.registry import CLIENTS, Client
 
-MATRIX = [(client.name, feature) for client in CLIENTS.values() for feature in client.features]
+
+def chosen(names: str) -> list[Client]:
+    """The clients of every run (names: empty), all, or those whose names contain one of the names."""
+    parts = [part.strip().lower() for part in names.split(",")]
+    return [
+        client
+        for client in CLIENTS.values()
+        if names == "all"
+        or (client.every_run if not names else any(part in client.name.lower() for part in parts))
+    ]
+
+
+MATRIX = [
+    pytest.param(
+        client.name,
+        feature,
+        marks=[pytest.mark.xfail(reason=client.fails[feature], strict=True)]
+        if feature in client.fails
+        else [],
+    )
+    for client in chosen(os.environ.get("CLIENTS", ""))
+    for feature in client.features
+]
 
 
 @pytest.mark.parametrize(("name", "feature"), MATRIX, ids=lambda value: value)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.clients.conftest import needs
-from tests.clients.registry import VENV
+from tests.clients.environments import VENV
 from tests.e2e.conftest import encoder_folder, new_router, serve, workplace
 from tests.e2e.running import RunningRouter
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from tests.clients.features import ON_EVERY_MODEL, SEEN
+
 URL = os.environ["ROUTER_URL"]
-MODELS = os.environ["ROUTER_MODELS"]  # used by this client only
-HEADERS = {"X-Router-Models": MODELS}
+MODELS = os.environ["ROUTER_MODELS"].split(",")  # used by this client only
+HEADERS = {"X-Router-Models": ",".join(MODELS)}
 KEY = "any"
+AUTO = "auto"
+TRIES, PAUSE_S = 100, 0.1
 CITY_SCHEMA = {
     "title": "city",
     "description": "A city.",
@@ -20,10 +27,25 @@ CITY_SCHEMA = {
     "additionalProperties": False,
 }
 
+Features = dict[str, Callable[[], Any]]
 
-def report(features: dict[str, Callable[[], Any]]) -> None:
-    """Try every feature, and print the results as JSON."""
-    print(json.dumps({name: _seen(feature) for name, feature in features.items()}))
+
+def report(features: Callable[[str], Features], models: Sequence[str] = MODELS) -> None:
+    """Try every feature, and print the results as JSON.
+
+    Args:
+        features: the features of the package when it asks for a model of this name.
+        models: try the features of `every model` on each of these too.
+    """
+    seen = {name: _seen(feature) for name, feature in features(AUTO).items()}
+    print(json.dumps({**seen, "every model": dict(_differing(features, models))}))
+
+
+def _differing(features: Callable[[str], Features], models: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for model in models:
+        for name, feature in features(model).items():
+            if name in ON_EVERY_MODEL and (seen := _seen(feature)) != SEEN[name]:
+                yield f"{name} on {model}", seen
 
 
 def refused(call: Callable[[], Any], error: type[Exception], *named: str) -> Any:
@@ -40,6 +62,29 @@ def raises(call: Callable[[], Any], error: type[Exception]) -> Any:
         return call()
     except error:
         return "error"
+
+
+def rated(answer_id: str) -> Any:
+    """Rate an answer by the id that the package shows, and find its cost."""
+    effect = _json("/feedback", {"request_id": answer_id, "score": 1})
+    if "error" in effect:
+        return effect
+    for _ in range(TRIES):  # the log is written behind the answer
+        record = _json(f"/requests/{answer_id}")
+        if (record.get("outcome") or {}).get("cost_usd"):
+            return {"accepted": True, "cost": True}
+        time.sleep(PAUSE_S)
+    return record
+
+
+def _json(path: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(URL + path, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return json.load(error)
 
 
 def _seen(feature: Callable[[], Any]) -> Any:

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.clients.programs.harness import CITY_SCHEMA, HEADERS, KEY, URL, report
+from tests.clients.features import UNKNOWN, WEATHER
+from tests.clients.programs.harness import AUTO, CITY_SCHEMA, HEADERS, KEY, URL, rated, report
 
 FOLDER = Path(tempfile.mkdtemp())
 MODEL = {
@@ -21,14 +22,15 @@ MODEL = {
     "supports_schema": True,
 }
 FOLDER.joinpath("extra-openai-models.yaml").write_text(  # JSON is YAML
-    json.dumps([MODEL | {"model_id": f"my-{name}", "model_name": name} for name in ("auto", "gpt-0")])
+    json.dumps([MODEL | {"model_id": f"my-{name}", "model_name": name} for name in (AUTO, UNKNOWN)])
 )
-WEATHER = 'def weather(city: str) -> str:\n    "The weather in a city."\n    return f"sunny in {city}"\n'
+WEATHER_TOOL = 'def weather(city: str) -> str:\n    "The weather in a city."\n    return f"sunny in {city}"\n'
 
 
-def llm(*arguments: str, model: str = "my-auto") -> subprocess.CompletedProcess[str]:
+def llm(*arguments: str, model: str = f"my-{AUTO}") -> subprocess.CompletedProcess[str]:
+    named = [] if "-c" in arguments or "logs" in arguments else ["-m", model, "--key", KEY]
     return subprocess.run(
-        [str(Path(sys.executable).parent / "llm"), "-m", model, "--key", KEY, *arguments],
+        [str(Path(sys.executable).parent / "llm"), *named, *arguments],
         env={**os.environ, "LLM_USER_PATH": str(FOLDER), "OPENAI_API_KEY": KEY},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -43,7 +45,7 @@ def output(*arguments: str) -> str:
 
 
 def tools(*arguments: str) -> Any:
-    done = llm("--functions", WEATHER, "--tools-debug", *arguments, "What is the weather?")
+    done = llm("--functions", WEATHER_TOOL, "--tools-debug", *arguments, WEATHER)
     called = re.search(r"Tool call: (\w+)\((.*)\)", done.stderr)
     assert called, done.stderr
     return {
@@ -68,8 +70,25 @@ def broken() -> str:
     return "error" if done.returncode == 1 and "Error" in done.stderr else done.stdout
 
 
+def newest(n: int) -> Any:
+    """The newest answers of the command's own log."""
+    return [entry["response_json"] for entry in json.loads(llm("logs", "-n", str(n), "--json").stdout)]
+
+
+def conversation() -> int:
+    llm("--no-stream", "I am Bob.")
+    for text in ("Who am I?", "And now?"):
+        llm("-c", "--no-stream", text)
+    return len({answer["model"] for answer in newest(3)})
+
+
+def feedback() -> Any:
+    llm("--no-stream", "Hi")
+    return rated(newest(1)[0]["id"])
+
+
 report(
-    {
+    lambda _: {
         "plain": lambda: output("--no-stream", "Hi"),
         "stream": lambda: output("Hi"),
         "tools": lambda: tools("--no-stream"),
@@ -80,10 +99,14 @@ report(
         "usage": lambda: usage("--no-stream"),
         "streamed usage": usage,
         "bad field": lambda: refused(llm("-o", "max_tokens", "0", "Hi"), "max_tokens"),
-        "unknown model": lambda: refused(llm("Hi", model="my-gpt-0"), "gpt-0"),
-        "upstream 500": lambda: output("--no-stream", "fail 1 time with 500"),
+        "unknown model": lambda: refused(llm("Hi", model=f"my-{UNKNOWN}"), UNKNOWN),
+        "upstream 400": lambda: refused(llm("fail 9 times with 400"), "as the prompt said"),
         "upstream 429": lambda: output("--no-stream", "fail 1 time with 429"),
-        "comes back": lambda: output("--no-stream", "fail 2 times with 500"),
+        "upstream 500": lambda: output("--no-stream", "fail 1 time with 500"),
+        "comes back": lambda: output("--no-stream", "fail 3 times with 500"),
         "broken stream": broken,
-    }
+        "conversation": conversation,
+        "feedback": feedback,
+    },
+    models=[],
 )
