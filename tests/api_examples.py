@@ -33,6 +33,7 @@ class Call(NamedTuple):
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "Write a haiku about rain."}]}
 MESSAGE = {"model": "auto", "max_tokens": 200, "messages": CHAT["messages"]}
+RESPONSE = {"model": "auto", "input": "Write a haiku about rain."}
 MODEL = {
     "id": "local-llama",
     "provider": "openai",
@@ -44,6 +45,8 @@ MODEL = {
 CALLS = (
     Call("POST", "/chat/completions", CHAT, request_id="example-1"),
     Call("POST", "/v1/chat/completions", CHAT, request_id="example-2"),
+    Call("POST", "/v1/responses", RESPONSE, request_id="example-5"),
+    Call("POST", "/responses", RESPONSE, request_id="example-6"),
     Call("POST", "/v1/messages", MESSAGE, request_id="example-3"),
     Call("POST", "/v1/messages/count_tokens", {"model": "auto", "messages": CHAT["messages"]}),
     Call("POST", "/v1/messages/chat-template", {"model": "auto", "messages": CHAT["messages"]}),

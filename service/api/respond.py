@@ -36,7 +36,8 @@ async def respond(request: Request, parts: Parts, query: Query, dialect: Dialect
         return await answer.response(parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
     answered = Answered(completed.body, completed.native, completed.head.explanation)
-    return JsonAnswer(dialect.answer(query, answered), headers=headers(completed.head))
+    body = dialect.answer(query.decided(completed.head.decision_id), answered)
+    return JsonAnswer(body, headers=headers(completed.head))
 
 
 def _rename(request: Request, request_id: str) -> None:
@@ -97,7 +98,8 @@ class StreamedAnswer:
                 yield event
 
     async def _events(self, streaming: Streaming) -> AsyncGenerator[bytes, None]:
-        writer = self.dialect.event_writer(self.query, streaming.head.explanation)
+        head = streaming.head
+        writer = self.dialect.event_writer(self.query.decided(head.decision_id), head.explanation)
         try:
             async for chunk in streaming.chunks:
                 if events := writer.chunk(chunk):

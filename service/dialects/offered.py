@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from service.dialects.chat.dialect import CHAT
 from service.dialects.dialect import Dialect
 from service.dialects.messages.dialect import MESSAGES
+from service.dialects.responses.dialect import RESPONSES
 
-DIALECTS: tuple[Dialect, ...] = (CHAT, MESSAGES)
+DIALECTS: tuple[Dialect, ...] = (CHAT, MESSAGES, RESPONSES)
 
 
 def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from bandit.knobs import Knobs
 from service.domain.basics import Json
@@ -109,6 +110,7 @@ class Query:
     _on_new_id: Callable[[str], None] = field(default=_ignore, compare=False, repr=False)
     _form: Json = field(default_factory=dict, compare=False, repr=False)
     _notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    _decision_id: UUID | None = field(default=None, compare=False, repr=False)
 
     @property
     def form(self) -> Json:
@@ -119,6 +121,15 @@ class Query:
     def notes(self) -> tuple[str, ...]:
         """What the dialect left out of the request."""
         return self._notes
+
+    @property
+    def decision_id(self) -> UUID | None:
+        """The decision that the answer follows; None: there is no answer yet."""
+        return self._decision_id
+
+    def decided(self, decision_id: UUID) -> Query:
+        """The query, for the dialect that writes its answer."""
+        return replace(self, _decision_id=decision_id)
 
     def observed(self, on_new_id: Callable[[str], None]) -> Query:
         """The query, which calls this with every id that it gets in place of the given one."""

@@ -1,0 +1,43 @@
+"""The dialect of OpenAI's Responses API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.dialects import sse
+from service.dialects.chat.errors import OpenAIErrors
+from service.dialects.dialect import Answered, EventWriter, Route
+from service.dialects.paths import is_within
+from service.dialects.received import Received
+from service.dialects.responses.answers import ResponseForm
+from service.dialects.responses.events import ResponseEvents, whole_response
+from service.dialects.responses.requests import ResponsesRequest, read_query
+from service.domain.basics import Json
+from service.domain.query import Query
+
+_SUMMARY = "Route a Responses request to a model and answer as OpenAI does."
+
+
+class Responses(OpenAIErrors):
+    """OpenAI's Responses."""
+
+    name = "responses"
+    tag = "responses"
+    request_model = ResponsesRequest
+    ping = sse.PING
+    routes = (Route("/v1/responses", _SUMMARY), Route("/responses", _SUMMARY))
+
+    def owns(self, path: str, headers: Mapping[str, str]) -> bool:
+        return is_within(path, (route.path for route in self.routes))
+
+    def read_query(self, raw: bytes, received: Received) -> Query:
+        return read_query(raw, received)
+
+    def answer(self, query: Query, answered: Answered) -> Json:
+        return whole_response(answered.body, ResponseForm.of(query, answered.explanation))
+
+    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter:
+        return ResponseEvents(ResponseForm.of(query, explanation))
+
+
+RESPONSES = Responses()

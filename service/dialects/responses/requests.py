@@ -1,0 +1,250 @@
+"""Reads the body of a Responses request, and translates it into one of Chat Completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from service.dialects.chat.requests import BYTES_PER_TOKEN, MAX_TOOLS
+from service.dialects.json_body import Name, Open, items, read_json, validated
+from service.dialects.options import RouterOptions
+from service.dialects.received import Received
+from service.dialects.responses.answers import form_of
+from service.dialects.responses.history import chat_messages
+from service.dialects.responses.items import LEFT_OUT, checked
+from service.dialects.responses.tools import Toolbox
+from service.domain.basics import Json
+from service.domain.query import Query
+from service.domain.tokens import FILE_PARTS, FILE_TOKENS
+from service.domain.usage import text_bytes
+from service.errors import BadRequest
+
+MAX_ITEMS = 10_000
+MAX_METADATA = 16
+
+# What the router does not do, and what to do instead.
+_REFUSED = {
+    "background": "the router answers while the client waits; leave it out",
+    "conversation": "the router keeps no conversations; send the whole input",
+    "moderation": "the router does not moderate; leave it out",
+    "previous_response_id": "the router stores no responses; send the whole input",
+    "prompt": "the router keeps no prompt templates; send instructions and input",
+}
+# The same in both dialects.
+_SAME = (
+    "model",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "stream",
+    "temperature",
+    "top_p",
+    "user",
+)
+_NOT_ABOUT_THE_ANSWER = frozenset({"client_metadata", "context_management", "include", "metadata", "store"})
+# Fields of Chat Completions that this dialect has other words for, or that it answers once.
+_OTHER_WORDS = frozenset({"messages", "n", "functions", "function_call", "response_format", "max_tokens"})
+
+
+class TextFormat(Open):
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    rules: Json | None = Field(None, alias="schema")
+    strict: bool | None = None
+    description: str | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> TextFormat:
+        if self.type == "json_schema" and (self.name is None or self.rules is None):
+            raise ValueError("name and schema are required for type json_schema")
+        return self
+
+
+class Text(Open):
+    format: TextFormat | None = None
+    verbosity: str | None = None
+
+
+class ReasoningOptions(Open):
+    effort: str | None = None
+    summary: str | None = None
+
+
+class ResponsesRequest(Open):
+    """A Responses request, with the router's own options."""
+
+    model: Name | None = Field(None, description="absent, auto or router/auto: the router chooses")
+    input: str | Annotated[list[Json], items(MAX_ITEMS)] | None = None
+    instructions: str | Annotated[list[Json], items(MAX_ITEMS)] | None = None
+    previous_response_id: Name | None = None
+    stream: bool | None = None
+    store: bool | None = None
+    background: bool | None = None
+    tools: Annotated[list[Json], items(MAX_TOOLS)] | None = None
+    tool_choice: str | Json | None = None
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    reasoning: ReasoningOptions | None = None
+    text: Text | None = None
+    include: list[str] | None = None
+    metadata: Annotated[dict[str, str], Field(max_length=MAX_METADATA)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    user: str | None = None
+    stream_options: Json | None = None
+    client_metadata: Json | None = None
+    router: RouterOptions | None = Field(None, strict=False)
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> ResponsesRequest:
+        if self.input is None and self.previous_response_id is None:
+            raise ValueError("input is required")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A Responses request as one of Chat Completions.
+
+    Args:
+        notes: what of the request it leaves out.
+    """
+
+    body: Json
+    notes: tuple[str, ...]
+
+
+def read_query(raw: bytes, received: Received, earlier: Sequence[Json] = ()) -> Query:
+    """Read a request body.
+
+    Args:
+        earlier: the items of the responses that the request continues.
+
+    Raises:
+        BadRequest: the body is not JSON, or a field breaks its rule; the message names both.
+    """
+    body = read_json(raw)
+    request = validated(ResponsesRequest, body)
+    _refuse_what_is_not_offered(body)
+    translation = translated(body, [*earlier, *own_items(body)])
+    return received.query(
+        "responses",
+        body,
+        translation.body,
+        model=request.model,
+        stream=bool(request.stream),
+        n_prompt_tokens=_prompt_tokens(translation.body),
+        max_output_tokens=request.max_output_tokens,
+        router=request.router,
+        form=form_of(body),
+        notes=translation.notes,
+    )
+
+
+def _prompt_tokens(chat: Json) -> int:
+    """Estimate the prompt tokens: UTF-8 bytes / 4, tools and formats included, FILE_TOKENS per file."""
+    n_bytes = text_bytes([chat["messages"], chat.get("tools"), chat.get("response_format")])
+    contents = [message["content"] for message in chat["messages"]]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    n_files = sum(part["type"] in FILE_PARTS for part in parts)
+    return -(-n_bytes // BYTES_PER_TOKEN) + n_files * FILE_TOKENS
+
+
+def own_items(body: Json) -> list[Json]:
+    """The checked items of the input; a text is one message of the user. Raises BadRequest."""
+    given = body.get("input")
+    if isinstance(given, str):
+        return [{"type": "message", "role": "user", "content": given}]
+    return checked(given or [])
+
+
+def _refuse_what_is_not_offered(body: Json) -> None:
+    """Raises BadRequest: the request wants something of OpenAI's service that the router does not do."""
+    for name, instead in _REFUSED.items():
+        if body.get(name) not in (None, False):
+            raise BadRequest(f"{name}: {instead}", param=name)
+
+
+def translated(body: Json, conversation: Sequence[Json]) -> Translation:
+    """Translate a validated request.
+
+    Args:
+        conversation: the items of the earlier responses and those of the input, checked.
+
+    Raises:
+        BadRequest: an item, a tool or the choice of one breaks a rule.
+    """
+    later = [tool for item in conversation if item["type"] == "additional_tools" for tool in item["tools"]]
+    toolbox = Toolbox([*(body.get("tools") or []), *later])
+    said = [item for item in conversation if item["type"] != "additional_tools"]
+    messages = [*_instructions(body), *chat_messages(said, toolbox)]
+    if not messages:
+        raise BadRequest("input: must have at least one message", param="input")
+    chat = _unknown(body) | {name: body[name] for name in _SAME if body.get(name) is not None}
+    chat |= {"messages": messages, **toolbox.choice(body.get("tool_choice")), **_options(body)}
+    if body.get("parallel_tool_calls") is False and "tools" in chat:
+        chat["parallel_tool_calls"] = False  # true is what every model does without it
+    kinds = dict.fromkeys([*toolbox.left_out, *(i["type"] for i in said if i["type"] in LEFT_OUT)])
+    return Translation(chat, (*(f"left out: {kind}" for kind in kinds), *_ignored(body)))
+
+
+def _unknown(body: Json) -> Json:
+    """The fields of neither dialect, for arms that know them."""
+    known = ResponsesRequest.model_fields.keys() | _REFUSED.keys() | _NOT_ABOUT_THE_ANSWER | _OTHER_WORDS
+    return {name: value for name, value in body.items() if name not in known}
+
+
+def _instructions(body: Json) -> list[Json]:
+    instructions = body.get("instructions")
+    if isinstance(instructions, list):
+        return chat_messages(checked(instructions, "instructions"), Toolbox([]), "instructions")
+    return [{"role": "system", "content": instructions}] if instructions else []
+
+
+def _options(body: Json) -> Json:
+    """The fields that have another name or place in Chat Completions."""
+    text, reasoning = body.get("text") or {}, body.get("reasoning") or {}
+    logprobs = body.get("top_logprobs")
+    options = {
+        "max_tokens": body.get("max_output_tokens"),
+        "reasoning_effort": reasoning.get("effort"),
+        "verbosity": text.get("verbosity"),
+        "response_format": _response_format(text.get("format") or {}),
+        "top_logprobs": logprobs,
+        "logprobs": True
+        if logprobs or "message.output_text.logprobs" in (body.get("include") or [])
+        else None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _response_format(form: Json) -> Json | None:
+    match form.get("type"):
+        case "json_schema":
+            named = ("name", "schema", "strict", "description")
+            json_schema = {name: form[name] for name in named if form.get(name) is not None}
+            return {"type": "json_schema", "json_schema": json_schema}
+        case "json_object":
+            return {"type": "json_object"}
+    return None
+
+
+def _ignored(body: Json) -> list[str]:
+    """Wishes that the router does not follow, for the log."""
+    wishes: dict[str, Any] = {"truncation": "auto"}
+    ignored = [f"ignored: {name} {value}" for name, value in wishes.items() if body.get(name) == value]
+    return [
+        *ignored,
+        *(f"ignored: {name}" for name in ("context_management", "max_tool_calls") if body.get(name)),
+    ]

@@ -1,0 +1,102 @@
+"""A model's reasoning as the `encrypted_content` of a reasoning item, which clients send back unread.
+
+It is sealed, not secret: a client could send the same reasoning in a Chat Completions request. The router
+recognises its own by a mark; any other comes from a vendor that alone can read it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+
+import orjson
+
+from service.domain.basics import Json
+from service.domain.bounded_json import ANSWER, bounded_json
+
+MARK = "llm-router.1."
+MAX_CHARS = 2**20  # of sealed reasoning; longer reasoning is not sealed
+MAX_BYTES = 2**23  # of reasoning that is opened
+_LISTS = ("thinking_blocks", "reasoning_details")
+_TEXTS = ("thinking", "text", "summary", "data")  # of a block that arrives in fragments
+
+
+class Reasoning:
+    """The reasoning of one answer, in the fields of an assistant's message, as far as it has arrived."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self._blocks: dict[str, list[Json]] = {}
+
+    def add(self, text: str, delta: Json) -> None:
+        """Add the text and the vendor's own blocks of a message or a delta."""
+        self.text += text
+        for name in _LISTS:
+            for block in blocks_of(delta, name):
+                _grow(self._blocks.setdefault(name, []), block)
+
+    def sealed(self) -> str | None:
+        """The reasoning for `encrypted_content`; None: there is none, or too much."""
+        fields: Json = {"reasoning_content": self.text} if self.text else {}
+        fields |= self._blocks
+        if not fields:
+            return None
+        sealed = MARK + urlsafe_b64encode(zlib.compress(orjson.dumps(fields))).decode()
+        return sealed if len(sealed) <= MAX_CHARS else None
+
+
+def has_blocks(delta: Json) -> bool:
+    """Whether a delta has blocks of reasoning that only their vendor can read."""
+    return any(blocks_of(delta, name) for name in _LISTS)
+
+
+def blocks_of(delta: Json, name: str) -> list[Json]:
+    blocks = delta.get(name)
+    return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+
+
+def opened(sealed: object) -> Json:
+    """The fields of an assistant's message that hold the reasoning; empty if the router did not seal it."""
+    if not isinstance(sealed, str) or not sealed.startswith(MARK) or len(sealed) > MAX_CHARS:
+        return {}
+    try:
+        compressed = urlsafe_b64decode(sealed.removeprefix(MARK).encode())
+        reader = zlib.decompressobj()
+        fields = bounded_json(reader.decompress(compressed, MAX_BYTES), ANSWER)
+    except (ValueError, zlib.error):
+        return {}
+    return _known(fields) if isinstance(fields, dict) else {}
+
+
+def _known(fields: Json) -> Json:
+    known: Json = {name: blocks for name in _LISTS if (blocks := blocks_of(fields, name))}
+    if isinstance(text := fields.get("reasoning_content"), str) and text:
+        known["reasoning_content"] = text
+    return known
+
+
+def _grow(blocks: list[Json], fragment: Json) -> None:
+    """Add a fragment to the last block if it continues it, else as a block of its own."""
+    if blocks and _continues(blocks[-1], fragment):
+        blocks[-1] = _joined(blocks[-1], fragment)
+    else:
+        blocks.append(dict(fragment))
+
+
+def _continues(block: Json, fragment: Json) -> bool:
+    """A signature ends a block; a block without an index is one of Anthropic's, which come in order."""
+    is_same = all(block.get(name) == fragment.get(name) for name in ("type", "index"))
+    return is_same and block.get("type") != "redacted_thinking" and not block.get("signature")
+
+
+def _joined(block: Json, fragment: Json) -> Json:
+    joined: Json = {**block, **{name: value for name, value in fragment.items() if value is not None}}
+    for name in _TEXTS:
+        if isinstance(block.get(name), str) or isinstance(fragment.get(name), str):
+            joined[name] = _string(block.get(name)) + _string(fragment.get(name))
+    return joined
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
