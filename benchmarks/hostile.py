@@ -21,6 +21,7 @@ import httpx
 from benchmarks.latency import cpu_s, started_router
 
 CHAT, MESSAGES, FEEDBACK, ADMIN = "/v1/chat/completions", "/v1/messages", "/feedback", "/admin/models"
+COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"
 USER = b'{"role":"user","content":"Hi"}'
 
 
@@ -95,6 +96,11 @@ SHAPES: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "logit_bias": (CHAT, _keys(b"logit_bias")),
     "router options": (CHAT, _keys(b"router")),
     "fields of the body": (CHAT, _wide_body),
+    "tokens of a prompt": (COMPLETIONS, _filled(b'{"prompt":[', b"7,", b"7", b"]}")),
+    "texts of a prompt": (COMPLETIONS, _filled(b'{"prompt":[', b'"x",', b'"x"', b"]}")),
+    "texts to embed": (EMBEDDINGS, _filled(b'{"model":"router-minilm","input":[', b'"x",', b'"x"', b"]}")),
+    "tokens to embed": (EMBEDDINGS, _filled(b'{"model":"router-minilm","input":[', b"7,", b"7", b"]}")),
+    "a word to embed": (EMBEDDINGS, _filled(b'{"model":"router-minilm","input":"', b"w", b"", b'"}')),
     "wrong messages": (CHAT, _turns(b"0")),
     "empty messages": (CHAT, _turns(b"{}")),
     "small messages": (CHAT, _turns(b'{"role":"user","content":"x"}')),

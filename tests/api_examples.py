@@ -47,6 +47,7 @@ CALLS = (
     Call("POST", "/v1/chat/completions", CHAT, request_id="example-2"),
     Call("POST", "/v1/responses", RESPONSE, request_id="example-5"),
     Call("POST", "/responses", RESPONSE, request_id="example-6"),
+    Call("POST", "/v1/completions", {"model": "auto", "prompt": "Say hello."}),
     Call("POST", "/v1/messages", MESSAGE, request_id="example-3"),
     Call("POST", "/v1/messages/count_tokens", {"model": "auto", "messages": CHAT["messages"]}),
     Call("POST", "/v1/messages/chat-template", {"model": "auto", "messages": CHAT["messages"]}),

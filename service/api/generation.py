@@ -77,6 +77,7 @@ def _endpoints() -> APIRouter:
                 route.path,
                 _endpoint(dialect, route),
                 methods=["POST"],
+                include_in_schema=route.is_documented,
                 tags=[dialect.tag],
                 name=route.path.strip("/").replace("/", "_"),
                 description=route.summary,

@@ -42,12 +42,14 @@ class Route:
     Args:
         summary: one sentence for the OpenAPI document.
         needs_request_id: X-Request-ID is required.
+        is_documented: it is in the OpenAPI document; false for a second path of the same.
         names: what the path stands for, in addition to the names in it.
     """
 
     path: str
     summary: str
     needs_request_id: bool = False
+    is_documented: bool = True
     names: Mapping[str, str] = field(default_factory=dict)
 
 

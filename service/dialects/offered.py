@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.dialects.chat.dialect import CHAT
+from service.dialects.completions.dialect import COMPLETIONS
 from service.dialects.dialect import Dialect
 from service.dialects.messages.dialect import MESSAGES
 from service.dialects.responses.dialect import RESPONSES
 
-DIALECTS: tuple[Dialect, ...] = (CHAT, MESSAGES, RESPONSES)
+DIALECTS: tuple[Dialect, ...] = (CHAT, MESSAGES, RESPONSES, COMPLETIONS)
 
 
 def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:

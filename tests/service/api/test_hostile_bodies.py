@@ -14,6 +14,7 @@ from benchmarks.hostile import SHAPES
 from service.api import big_bodies
 from service.api.big_bodies import BIG_BODY_BYTES
 from service.dialects.chat.requests import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
+from service.dialects.embeddings import MAX_INPUTS
 from tests.service.world import World
 
 MEGABYTES_2 = 2_000_000
@@ -59,6 +60,8 @@ async def test_a_hostile_body_takes_bounded_memory(world: World, shape: str) -> 
         ("/v1/chat/completions", {"stop": ["x"] * (MAX_STOPS + 1)}, "stop", MAX_STOPS),
         ("/v1/chat/completions", {"router": {"models": ["a"] * 101}}, "router.models", 100),
         ("/v1/chat/completions", {"router": {f"a{i}": 1 for i in range(101)}}, "router", 100),
+        ("/v1/completions", {"prompt": "Hi", "stop": ["x"] * (MAX_STOPS + 1)}, "stop", MAX_STOPS),
+        ("/v1/embeddings", {"model": "embed", "input": ["x"] * (MAX_INPUTS + 1)}, "input", MAX_INPUTS),
         ("/v1/messages", {"messages": [USER] * (MAX_MESSAGES + 1)}, "messages", MAX_MESSAGES),
         (
             "/v1/messages",

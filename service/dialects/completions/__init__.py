@@ -1,0 +1,1 @@
+"""OpenAI's older Completions: requests, answers, events."""
