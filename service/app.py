@@ -15,6 +15,7 @@ from service.api import (
     embeddings,
     errors,
     feedback,
+    gemini,
     generation,
     messages,
     openapi,
@@ -29,6 +30,7 @@ from service.api.request_id import RequestContext
 from service.api.unread_bodies import UnreadBodies
 from service.bootstrap.open import open_parts
 from service.dialects.embeddings import EmbeddingsBody
+from service.dialects.gemini.requests import GeminiCountTokensRequest
 from service.dialects.messages.requests import CountTokensRequest
 from service.dialects.offered import DIALECTS
 from service.errors import ForbiddenHost, ForbiddenOrigin
@@ -79,7 +81,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     if parts is not None:
         app.state.parts = parts
     errors.install(app)
-    for module in (generation, messages, embeddings, feedback, records, stats, ops, admin):
+    for module in (generation, messages, gemini, embeddings, feedback, records, stats, ops, admin):
         app.include_router(
             module.endpoints,
             dependencies=[Depends(json_only)],
@@ -91,6 +93,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
             *(dialect.request_model for dialect in DIALECTS),
             EmbeddingsBody,
             CountTokensRequest,
+            GeminiCountTokensRequest,
             feedback.FeedbackRequest,
             feedback.ConversationFeedbackRequest,
             admin.NewModel,

@@ -34,6 +34,7 @@ class Call(NamedTuple):
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "Write a haiku about rain."}]}
 MESSAGE = {"model": "auto", "max_tokens": 200, "messages": CHAT["messages"]}
 RESPONSE = {"model": "auto", "input": "Write a haiku about rain."}
+GEMINI = {"contents": [{"role": "user", "parts": [{"text": "Write a haiku about rain."}]}]}
 MODEL = {
     "id": "local-llama",
     "provider": "openai",
@@ -56,6 +57,19 @@ CALLS = (
         "/v1/embeddings",
         {"model": "router-minilm", "input": "Leek soup", "encoding_format": "base64"},
     ),
+    *(
+        Call("POST", f"{version}/models/auto:{method}", GEMINI, f"{version}/models/{{model}}:{method}")
+        for version in ("/v1beta", "/v1")
+        for method in ("generateContent", "streamGenerateContent")
+    ),
+    *(
+        Call(
+            "POST", f"{version}/models/auto:countTokens", GEMINI, f"{version}/models/{{model_id}}:countTokens"
+        )
+        for version in ("/v1beta", "/v1")
+    ),
+    Call("GET", "/v1beta/models"),
+    Call("GET", "/v1beta/models/sim-small", documented="/v1beta/models/{model_id}"),
     Call("POST", "/v1/route", CHAT),
     Call("POST", "/feedback", {"request_id": "example-1", "score": 0.9}),
     Call("GET", "/requests/example-1", documented="/requests/{request_id}"),

@@ -32,7 +32,7 @@ MAY_USE = {
     "service.errors": "",
     "service.background": "structlog",
     "service.domain": "numpy orjson",
-    "service.conversations": "structlog",
+    "service.conversations": "orjson structlog",
     "service.memory": "qdrant_client qdrant_edge grpc numpy structlog",
     "service.providers": "aiohttp litellm orjson yaml",
     "service.providers.repairs": "structlog",

@@ -18,8 +18,16 @@ _TO_ID, _FROM_ID = str.maketrans("+/", "-_"), str.maketrans("-_", "+/")
 def signed_id(call: Json) -> str:
     """The id of a call in OpenAI's form, with the signature in it or beside it, if there is one."""
     call_id, _, signature = str(call.get("id") or "").partition(MARK)
-    signature = signature or _beside(call)
+    return with_signature(call_id, signature or _beside(call))
+
+
+def with_signature(call_id: str, signature: str) -> str:
+    """The id with the signature in it; unchanged if one of the two is empty."""
     return f"{call_id}{MARK}{signature.translate(_TO_ID).rstrip('=')}" if call_id and signature else call_id
+
+
+def without_signature(call_id: str) -> str:
+    return call_id.partition(MARK)[0]
 
 
 def signature_in(call_id: object) -> str | None:

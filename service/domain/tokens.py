@@ -13,6 +13,7 @@ from service.domain.query import Query
 
 FILE_TOKENS = 1_600  # of an image, audio or a document; Anthropic's count for a large image
 FILE_PARTS = frozenset({"image_url", "input_audio", "file"})
+BYTES_PER_TOKEN = 4
 MESSAGE_TOKENS = 4  # the framing of a message
 
 # An estimate is bytes / 4: prose has up to 6 bytes in a token, digits and code down to 1.5.
@@ -33,6 +34,12 @@ def shared_tokenizer(arms: Iterable[Arm]) -> str | None:
     """The tokenizer that all these arms share; None: they share none."""
     names = {tokenizer_of(arm) for arm in arms}
     return names.pop() if len(names) == 1 else None
+
+
+def estimated_tokens(body: Json) -> int:
+    """Estimate the tokens of a request in OpenAI's form: UTF-8 bytes / 4, FILE_TOKENS per file."""
+    n_bytes = sum(len(text.encode(errors="replace")) for text in _texts(body))
+    return -(-n_bytes // BYTES_PER_TOKEN) + FILE_TOKENS * _n_files(body)
 
 
 def prompt_tokens(arm: Arm, query: Query) -> int:

@@ -113,6 +113,20 @@ def reported_to_anthropic(usage: Usage) -> Json:
     }
 
 
+def reported_to_google(usage: Usage) -> Json:
+    """The usage as Google's `usageMetadata`, which counts thoughts apart from the answer."""
+    report = {
+        "promptTokenCount": usage.prompt_tokens,
+        "candidatesTokenCount": max(0, usage.completion_tokens - usage.reasoning_tokens),
+        "totalTokenCount": usage.prompt_tokens + usage.completion_tokens,
+    }
+    if usage.reasoning_tokens:
+        report["thoughtsTokenCount"] = min(usage.reasoning_tokens, usage.completion_tokens)
+    if usage.cached_tokens:
+        report["cachedContentTokenCount"] = usage.cached_tokens
+    return report
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """The dollars of one call, and who says so."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from service.conversations.sealed_reasoning import opened
 from service.dialects.responses.client_tools import CALL_ITEMS
 from service.dialects.responses.content import chat_content, chat_parts, files_in, text_in
 from service.dialects.responses.items import CALLS, LEFT_OUT, OUTPUTS, call_id_of
-from service.dialects.responses.sealed_reasoning import opened
 from service.dialects.responses.tools import Toolbox, joined_name
 from service.domain.basics import Json
 from service.errors import BadRequest

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from service.conversations.gemini_signatures import signed_id
+from service.conversations.sealed_reasoning import Reasoning, has_blocks
 from service.dialects.responses.annotations import annotations_in
-from service.dialects.responses.sealed_reasoning import Reasoning, has_blocks
 from service.dialects.responses.tools import OfferedTool, Toolbox
 from service.domain.basics import Json
 from service.domain.reasoning import reasoning_in

@@ -11,9 +11,9 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from service.conversations.sealed_reasoning import opened
 from service.dialects.responses.answers import ResponseForm, form_of
 from service.dialects.responses.events import ResponseEvents, whole_response
-from service.dialects.responses.sealed_reasoning import opened
 from service.domain.answer import Chunk
 from service.domain.basics import Json
 from tests.service.dialects.responses.shared import NOW, WEATHER

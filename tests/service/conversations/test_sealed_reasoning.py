@@ -7,8 +7,8 @@ from base64 import urlsafe_b64encode
 
 import pytest
 
-from service.dialects.responses import sealed_reasoning
-from service.dialects.responses.sealed_reasoning import MARK, Reasoning, opened
+from service.conversations import sealed_reasoning
+from service.conversations.sealed_reasoning import MARK, Reasoning, opened
 from service.domain.basics import Json
 
 

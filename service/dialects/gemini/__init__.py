@@ -1,0 +1,1 @@
+"""Google's Gemini API: requests, answers, events, errors, lists of models."""
