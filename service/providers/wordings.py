@@ -55,6 +55,7 @@ UNSUPPORTED_PARAMETER = (
     r"additional properties are not allowed",
     r"extraneous key",
     r"is not enabled for",
+    r"\b(?:this|the) (?:model|deployment|endpoint|backend) (?:cannot|can not|can't|is not able|is unable)",
     r"no endpoints found that (?:support|can handle)",
     r"(?:requires?|needs?|without) (?:the )?--[a-z]",
     r"(?:not|n't|cannot) (?:currently )?(?:be )?support(?:ed|s)?\b",
