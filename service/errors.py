@@ -181,6 +181,7 @@ class ProviderRejected(ProviderError):
 
     Args:
         another_may_accept: whether the provider blames what this model cannot do, or nothing at all.
+        is_local: whether the router itself knew it before any call.
     """
 
     def __init__(
@@ -191,8 +192,10 @@ class ProviderRejected(ProviderError):
         param: str | None = None,
         code: str | None = None,
         another_may_accept: bool = False,
+        is_local: bool = False,
     ) -> None:
         super().__init__(message, status=status)
+        self.is_local = is_local
         self.param = param
         self.code = code
         self._another_may_accept = another_may_accept

@@ -176,6 +176,10 @@ class Breaker:
         state.counts["cancelled"] += 1
         self._release_trial(state, is_trial=is_trial)
 
+    def not_called(self, arm: Arm, *, is_trial: bool) -> None:
+        """Record that a call was begun and not made; a trial that was not made allows the next one."""
+        self._release_trial(self._state(arm), is_trial=is_trial)
+
     def state_of(self, arm: Arm) -> BreakerState:
         """The state of the arm's breaker now."""
         state = self._state(arm)

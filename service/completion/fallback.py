@@ -19,6 +19,7 @@ from service.completion.escalation import Escalation
 from service.completion.model_call import ModelCall
 from service.completion.refusal import Refusal, most_useful
 from service.completion.request_run import RequestRun
+from service.completion.unanswered import unanswered
 from service.domain.arm import Arm
 from service.domain.decision import LoggedDecision
 from service.domain.feedback import Signal
@@ -29,16 +30,12 @@ from service.errors import (
     ProviderCutShort,
     ProviderError,
     ProviderFellShort,
-    ProviderOutOfCredit,
-    ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
-    no_answer,
 )
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-LIMITS = {kind.__name__: kind for kind in (ProviderRateLimited, ProviderOutOfCredit)}
 Ask: TypeAlias = Callable[[RequestRun, ModelCall], Awaitable[T]]
 
 
@@ -119,6 +116,7 @@ class FallbackChain:
     ) -> tuple[ModelCall, T]:
         """Call arms until one answers; the answer may be faulty."""
         while True:
+            previous = run.last
             if (call := self._begin(run, budget, next_arm)) is None:
                 next_arm = self._next(run, budget)
                 continue
@@ -127,6 +125,10 @@ class FallbackChain:
                 call.fault = await self.escalation.fault(call)
                 return call, answer
             except ProviderError as error:
+                if isinstance(error, ProviderRejected) and error.is_local:
+                    run.last = previous
+                    next_arm = self._after_local_refusal(run, budget, call, error)
+                    continue
                 next_arm, wait_s = self._after_failure(run, budget, call, next_arm, error)
                 if wait_s > 0:
                     await self.sleep(wait_s)
@@ -176,10 +178,19 @@ class FallbackChain:
         wait_s = self._wait_before_retry_s(run, budget, error)
         return (self._next(run, budget, error), 0.0) if wait_s is None else (failed, wait_s)
 
+    def _after_local_refusal(
+        self, run: RequestRun, budget: RequestBudget, call: ModelCall, error: ProviderRejected
+    ) -> NextArm:
+        """The arm to call after one whose adapter refused the request: no call was made, so none counts."""
+        self.catalog.breaker.not_called(call.arm, is_trial=call.is_trial)
+        run.refusals.append(Refusal(call.arm.arm_id, error, frozenset()))
+        log.info("not_called", request_id=run.query.request_id, model=call.arm.arm_id, param=error.param)
+        return self._next(run, budget, error)
+
     def _note_refusal(self, run: RequestRun, call: ModelCall, error: ProviderRejected) -> None:
         """Remember what the arm cannot do; raises an error if the request is faulty for every arm."""
         features = self.catalog.refused.learn(call.arm, run.query, error)
-        run.refusals.append(Refusal(error, features))
+        run.refusals.append(Refusal(call.arm.arm_id, error, features))
         if not features and not error.is_limit_of_one_model:
             raise error if error.param is not None else most_useful(run.refusals)
 
@@ -260,13 +271,14 @@ class FallbackChain:
             return self._drawn(run, callable_ids)
         if (last_resort := self._last_resort(run, budget)) is not None:
             return NextArm(last_resort, propensity=1.0)
-        raise self._all_failed(run, budget) from error
+        is_late = self._left_s(budget) == 0
+        raise unanswered(run, self.catalog, deadline_s=self.deadline_s if is_late else None) from error
 
     def _last_resort(self, run: RequestRun, budget: RequestBudget) -> str | None:
         """The arm that was left out for a refused feature, the least recently refused one of several."""
         if self._is_spent(run, budget):
             return None
-        tried = {*run.probabilities, *run.passed_over, *(attempt.arm_id for attempt in run.attempts)}
+        tried = run.tried | run.probabilities.keys()
         others = [arm for arm in self.catalog.arms if arm.arm_id not in tried]
         refused = self.catalog.refused.against(others, run.query)
         callable_ids = [arm_id for arm_id in refused if self._may_be_called(run, arm_id)]
@@ -282,32 +294,6 @@ class FallbackChain:
         probabilities = without(np.array(list(run.probabilities.values())), excluded)
         choice = draw(probabilities, self.rng)
         return NextArm(arm_ids[choice.index], choice.propensity)
-
-    def _all_failed(self, run: RequestRun, budget: RequestBudget) -> AllArmsFailed | ProviderRejected:
-        failed = {attempt.error_type for attempt in run.attempts if attempt.status == "failed"}
-        if run.refusals and failed <= {ProviderRejected.__name__}:
-            return most_useful(run.refusals)
-        reasons = [f"{a.arm_id}: {a.error_message}" for a in run.attempts if a.status == "failed"]
-        reasons += [f"{arm_id}: {why}" for arm_id, why in run.passed_over.items()]
-        if self._left_s(budget) == 0:
-            reasons.append(f"the time for a request is over ({self.deadline_s:g} s)")
-        arms = [arm for arm_id in run.probabilities if (arm := self._find(arm_id)) is not None]
-        if run.has_no_choice and self.catalog.has_no_alternative(run.query):  # called while it cools down too
-            arms = [arm for arm in arms if self.catalog.breaker.asks_to_wait(arm)]
-        wait_s = min((self.catalog.breaker.reopens_in_s(arm) for arm in arms), default=0.0)
-        message = f"no model answered: {'; '.join(reasons)}"
-        return no_answer(self._causes(run), message, retry_after_s=wait_s or None)
-
-    def _causes(self, run: RequestRun) -> list[type[ProviderError]]:
-        """Why each drawn arm failed or is cooling down."""
-        of_failures = [
-            LIMITS.get(str(a.error_type), ProviderError) for a in run.attempts if a.status == "failed"
-        ]
-        passed_over = [self._find(arm_id) for arm_id in run.passed_over]
-        of_passed_over = [
-            ProviderError if arm is None else self.catalog.breaker.open_cause(arm) for arm in passed_over
-        ]
-        return [*of_failures, *of_passed_over]
 
     def _may_strip_thinking(
         self, run: RequestRun, call: ModelCall, error: ProviderError, budget: RequestBudget

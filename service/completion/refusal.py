@@ -13,16 +13,19 @@ class Refusal:
     """An arm's refusal of a request.
 
     Args:
+        error: of its provider, or of the router's own adapter before any call.
         features: of the request, which the refusal names; empty: it names none.
     """
 
+    arm_id: str
     error: ProviderRejected
     features: frozenset[str]
 
     @property
-    def usefulness(self) -> tuple[bool, bool, bool]:
+    def usefulness(self) -> tuple[bool, ...]:
         """The larger, the better the client knows what to change."""
-        return bool(self.features), self.error.param is not None, self.error.code is not None
+        error = self.error
+        return not error.is_local, bool(self.features), error.param is not None, error.code is not None
 
 
 def most_useful(refusals: Sequence[Refusal]) -> ProviderRejected:

@@ -84,8 +84,18 @@ class RequestRun:
     @property
     def untried(self) -> set[str]:
         """The weighed arms that have neither failed nor been passed over."""
+        return self.probabilities.keys() - self.tried
+
+    @property
+    def tried(self) -> set[str]:
+        """The arms that failed, refused the request or were passed over."""
         failed = {attempt.arm_id for attempt in self.attempts if attempt.status == "failed"}
-        return self.probabilities.keys() - failed - self.passed_over.keys()
+        return failed | self.refusing | self.passed_over.keys()
+
+    @property
+    def refusing(self) -> set[str]:
+        """The arms that refused the request."""
+        return {refusal.arm_id for refusal in self.refusals}
 
     @property
     def has_no_choice(self) -> bool:

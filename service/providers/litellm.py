@@ -258,4 +258,4 @@ def _is_embedded(part: Json) -> bool:
 
 
 def _refusal(param: str, message: str) -> ProviderRejected:
-    return ProviderRejected(message, status=400, param=param, code="unsupported_parameter")
+    return ProviderRejected(message, status=400, param=param, code="unsupported_parameter", is_local=True)

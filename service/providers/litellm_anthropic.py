@@ -23,6 +23,7 @@ def corrected(body: Json) -> Json:
                 status=400,
                 param=f"messages[{position}]",
                 code="unsupported_parameter",
+                is_local=True,
             )
     form = body.get("response_format") or {}
     if form.get("type") in ("json_object", "json_schema") and not (form.get("json_schema") or {}).get(
@@ -33,6 +34,7 @@ def corrected(body: Json) -> Json:
             status=400,
             param="response_format",
             code="unsupported_parameter",
+            is_local=True,
         )
     return {**body, "messages": list(_in_place(messages))}
 

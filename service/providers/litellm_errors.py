@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from service.domain.arm import Arm
-from service.errors import ProviderBroken, ProviderError, ProviderTimeout
+from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
 from service.providers.failures import failure_in
 
 _MAX_CAUSES = 10
+_BEFORE_THE_CALL = frozenset({"UnsupportedParamsError"})  # errors of LiteLLM's own translation
 _TIMEOUTS = frozenset({"ReadTimeout", "WriteTimeout", "PoolTimeout", "APITimeoutError"})
 
 
@@ -40,7 +41,10 @@ def translated(
     if status is None or kind == "APIConnectionError":
         return ProviderBroken(f"the call of {arm.model} failed: {kind}")
     body = {"message": str(getattr(error, "message", None) or error), "type": kind}
-    return failure_in(arm, body, status, now=now, secret=secret)
+    failure = failure_in(arm, body, status, now=now, secret=secret)
+    if isinstance(failure, ProviderRejected):
+        failure.is_local = kind in _BEFORE_THE_CALL
+    return failure
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

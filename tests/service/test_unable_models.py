@@ -14,9 +14,12 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.providers.anthropic import AnthropicClient
 from service.providers.clients import ProviderClients
+from service.providers.litellm import LiteLLMClient
 from service.providers.openai_compatible import OpenAICompatibleClient
 from tests.service.providers import scripted
 from tests.service.providers.scripted import (
+    SECRETS,
+    Script,
     Upstream,
     answers,
     chunk_body,
@@ -28,6 +31,8 @@ from tests.service.providers.scripted import (
 from tests.service.served import serving
 from tests.service.world import World, error_of, opened
 
+# LiteLLM loads its parts at their first use, and some of them warn.
+pytestmark = pytest.mark.filterwarnings("ignore")
 HI: list[Json] = [{"role": "user", "content": "Hi"}]
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 PICTURE = [
@@ -223,3 +228,96 @@ async def test_thinking_and_effort_find_the_model_that_has_them(scene: Scene) ->
     assert sorted(scene.called) == sorted(["m0", "m1"] + ["m2"] * 8)
     assert [one["feature"] for one in await scene.refused("m0")] == ["thinking=adaptive"]
     assert [one["feature"] for one in await scene.refused("m1")] == ["reasoning_effort"]
+
+
+@pytest.fixture
+async def with_claude(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    """One OpenAI-compatible model, two Claude models that LiteLLM calls, and so many calls a request."""
+    async with scripted.serving() as upstream:
+        arms = [Arm("gpt", "openai", "gpt", base_url=upstream.base_url)]
+        claude = Arm("", "anthropic", "", base_url=upstream.base_url, api_key_env="UPSTREAM_KEY")
+        arms += [replace(claude, arm_id=name, model=name) for name in ("claude-1", "claude-2")]
+        async with opened(tmp_path, arms, max_attempts=getattr(request, "param", 1)) as world:
+            model_client = ProviderClients(
+                {
+                    "openai": OpenAICompatibleClient({}, world.clock),
+                    "anthropic": LiteLLMClient(SECRETS, world.clock),
+                }
+            )
+            world.parts.completion = replace(world.parts.completion, model_client=model_client)
+            async with (
+                serving(world) as port,
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
+            ):
+                yield Scene(world, http, upstream)
+            await model_client.close()
+
+
+# What the router or LiteLLM knows without a call: an address for the provider to fetch, an unknown field.
+REFUSED_BEFORE_THE_CALL: list[Json] = [
+    {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}]},
+    {"logit_bias": {"1": 1}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("fields", REFUSED_BEFORE_THE_CALL)
+async def test_a_refusal_before_the_call_uses_up_no_attempt(
+    with_claude: Scene, fields: Json, stream: bool
+) -> None:
+    with_claude.upstream.script = STREAM if stream else WHOLE
+
+    for _ in range(8):
+        response = await with_claude.ask(**fields, stream=stream)
+        assert response.status_code == 200
+
+    assert with_claude.called == ["gpt"] * 8
+    record = await with_claude.world.record(response.headers["x-request-id"])
+    assert [attempt["model"] for attempt in record["attempts"]] == ["gpt"]
+    models = (await with_claude.http.get("/backends/status")).json()["models"]
+    assert [model["calls"] for model in models] == [{"succeeded": 8}, {}, {}]
+
+
+@pytest.mark.parametrize("with_claude", [2], indirect=True)
+@pytest.mark.parametrize("fields", REFUSED_BEFORE_THE_CALL)
+@pytest.mark.parametrize(
+    ("script", "status", "code"),
+    [
+        (refuses(429, headers={"Retry-After": "7"}), 429, "rate_limit_exceeded"),
+        (refuses(500), 503, "no_model_answered"),
+        (refuses(400, "no such seed", param="seed"), 400, None),
+    ],
+)
+async def test_a_refusal_before_the_call_hides_no_earlier_error(
+    with_claude: Scene, fields: Json, script: Script, status: int, code: str | None
+) -> None:
+    with_claude.upstream.script = script
+
+    response = await with_claude.ask(**fields)
+
+    assert response.status_code == status
+    assert error_of(response)["code"] == code
+    if status == 429:
+        assert response.headers["Retry-After"] == "7"
+
+
+async def test_a_request_that_no_adapter_can_send_gets_the_reason(with_claude: Scene) -> None:
+    response = await with_claude.ask(model="claude-1", **REFUSED_BEFORE_THE_CALL[0])
+
+    assert response.status_code == 400
+    assert error_of(response)["param"] == "messages[0].content"
+    assert with_claude.called == []
+    record = await with_claude.world.record(response.headers["x-request-id"])
+    assert (record["attempts"], record["outcome"]["status"]) == ([], "failed")
+
+
+async def test_a_real_failure_is_told_though_another_model_refuses(scene: Scene) -> None:
+    scene.upstream.by_model = {
+        "m0": refuses(429, headers={"Retry-After": "7"}),
+        "m1": refuses(400, "seed: not here"),
+        "m2": refuses(400, "seed is unavailable", param="seed"),
+    }
+    response = await scene.ask(seed=1)
+
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "7"

@@ -124,7 +124,8 @@ class SimulatedClient:
             known = ", ".join(MODELS)
             raise ProviderBroken(f"no simulated model is called {arm.model}, only {known}", status=404)
         if body.get("n", 1) not in (1, None):
-            raise ProviderRejected("a simulated model gives one choice: n must be 1", status=400, param="n")
+            message, code = "a simulated model gives one choice: n must be 1", "unsupported_parameter"
+            raise ProviderRejected(message, status=400, param="n", code=code, is_local=True)
         prompt = prompt_of(body)
         text, was_stopped = _until_stop(self._text(arm.model, prompt, body), body.get("stop"))
         words = [word for word in re.split(r"(?<=\S)(?=\s)", text) if word.strip()]
