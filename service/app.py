@@ -18,6 +18,7 @@ from service.api import (
     gemini,
     generation,
     messages,
+    moderations,
     openapi,
     ops,
     records,
@@ -32,6 +33,7 @@ from service.bootstrap.open import open_parts
 from service.dialects.embeddings import EmbeddingsBody
 from service.dialects.gemini.requests import GeminiCountTokensRequest
 from service.dialects.messages.requests import CountTokensRequest
+from service.dialects.moderations import ModerationBody
 from service.dialects.offered import DIALECTS
 from service.errors import ForbiddenHost, ForbiddenOrigin
 from service.parts import Parts
@@ -81,7 +83,18 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     if parts is not None:
         app.state.parts = parts
     errors.install(app)
-    for module in (generation, messages, gemini, embeddings, feedback, records, stats, ops, admin):
+    for module in (
+        generation,
+        messages,
+        gemini,
+        embeddings,
+        moderations,
+        feedback,
+        records,
+        stats,
+        ops,
+        admin,
+    ):
         app.include_router(
             module.endpoints,
             dependencies=[Depends(json_only)],
@@ -92,6 +105,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         [
             *(dialect.request_model for dialect in DIALECTS),
             EmbeddingsBody,
+            ModerationBody,
             CountTokensRequest,
             GeminiCountTokensRequest,
             feedback.FeedbackRequest,

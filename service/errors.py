@@ -13,6 +13,7 @@
     │   ├── AdminClosed         /admin is closed to the network             -> set ADMIN_KEY
     │   ├── ForbiddenHost       the router is called by an unknown name     -> set ALLOWED_HOSTS
     │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> set CORS_ORIGINS
+    │   ├── NotConfigured       what the path does needs a model of its own -> the operator adds one
     │   └── UnknownRequest      no request has that id                      -> check the id
     ├── Unavailable             a dependency is unavailable                 -> retry later
     │   ├── StoreUnavailable    PostgreSQL
@@ -98,6 +99,10 @@ class ForbiddenHost(BadRequest):
 
 class ForbiddenOrigin(BadRequest):
     """A browser page whose origin is not in CORS_ORIGINS sent the request."""
+
+
+class NotConfigured(BadRequest):
+    """No model is configured that could do what the path is for; a retry does not help."""
 
 
 class UnknownRequest(BadRequest):

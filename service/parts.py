@@ -23,6 +23,7 @@ from service.domain.tokens import TokenCounter
 from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable
 from service.learning.learner import Learner
 from service.relay.embeddings import EmbeddingService
+from service.relay.moderations import ModerationService
 from service.routing.priors import prior_sources
 from service.routing.router import Router
 from service.settings.settings import Settings
@@ -67,6 +68,7 @@ class Parts:
     completion: Completion
     tokens: TokenCounter
     embeddings: EmbeddingService
+    moderations: ModerationService
     learner: Learner
     lifecycle: Lifecycle
     journal: ObservableJournal

@@ -89,8 +89,10 @@ class Metrics:
             "router_calls_of_unknown_cost", "Model calls whose cost nobody knows", ["model"]
         )
         self.tokens = self._counter("router_tokens", "Tokens used", ["model", "kind"])
-        self.embedding_requests = self._counter(
-            "router_embedding_requests", "Requests for embeddings", ["model", "status"]
+        self.relayed_requests = self._counter(
+            "router_relayed_requests",
+            "Requests for embeddings and moderations",
+            ["what", "model", "status"],
         )
         self.feedback = self._counter("router_feedback", "Feedback events", ["status"])
         self.signals = self._counter("router_signals", "Implicit signals learned from", ["signal"])
@@ -132,9 +134,9 @@ class Metrics:
         if outcome.ttft_s is not None:
             self.ttft_s.labels(model).observe(outcome.ttft_s)
 
-    def embedded(self, relayed: Relayed) -> None:
-        """Count one request for embeddings."""
-        self.embedding_requests.labels(relayed.model_id, relayed.status).inc()
+    def relayed(self, what: str, relayed: Relayed) -> None:
+        """Count one request for embeddings or moderations."""
+        self.relayed_requests.labels(what, relayed.model_id, relayed.status).inc()
         self.tokens.labels(relayed.model_id, "prompt").inc(relayed.n_tokens)
         if relayed.cost_usd is not None:
             self.cost_usd.labels(relayed.model_id).inc(float(relayed.cost_usd))

@@ -91,12 +91,30 @@ CALLS = (
     Call("GET", "/admin/models"),
     Call("DELETE", "/admin/models/local-llama", documented="/admin/models/{model_id}"),
 )
+# What the router cannot answer without a provider: an example of the provider's own answer.
+OF_PROVIDERS: dict[str, dict[str, Any]] = {
+    "POST /v1/moderations": {
+        "body": {"model": "omni-moderation-latest", "input": "Write a haiku about rain."},
+        "answer": {
+            "id": "modr-1",
+            "model": "omni-moderation-latest",
+            "results": [
+                {
+                    "flagged": False,
+                    "categories": {"violence": False},
+                    "category_scores": {"violence": 0.0001},
+                    "category_applied_input_types": {"violence": ["text"]},
+                }
+            ],
+        },
+    },
+}
 N_LINES_OF_TEXT = 12
 
 
 def examples(url: str) -> dict[str, dict[str, Any]]:
     """The request and the answer of each operation. Every call must succeed."""
-    found: dict[str, dict[str, Any]] = {}
+    found = dict(OF_PROVIDERS)
     with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         for call in CALLS:
             headers = {} if call.request_id is None else {"X-Request-ID": call.request_id}

@@ -35,6 +35,7 @@ __all__ = [
     "FakeJournal",
     "FakeMemory",
     "FakeModelClient",
+    "FakeModerationClient",
     "FakeShadowLog",
     "FakeStore",
     "FakeTokenizers",
@@ -80,6 +81,20 @@ class FakeEmbeddingClient:
             raise self.errors.pop(0)
         row = as_row([1.0] * (n_dimensions or 3), request.encoding_format)
         return Embeddings((row,) * len(request.inputs), prompt_tokens=10 * len(request.inputs))
+
+
+class FakeModerationClient:
+    """Deployments that flag nothing; `errors` are raised first, one by each call."""
+
+    def __init__(self) -> None:
+        self.errors: list[ProviderError] = []
+        self.called: list[tuple[Arm, object]] = []
+
+    async def moderate(self, arm: Arm, content: object, *, timeout_s: float) -> Json:
+        self.called.append((arm, content))
+        if self.errors:
+            raise self.errors.pop(0)
+        return {"id": "modr-1", "model": arm.model, "results": [{"flagged": False}]}
 
 
 class FakeTokenizers:

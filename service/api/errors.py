@@ -21,6 +21,7 @@ from service.domain.basics import Json
 log = structlog.get_logger(__name__)
 
 DEFAULT_WAIT_S = 1.0  # before a retry, if nothing says how long
+NO_RETRY = {"X-Should-Retry": "false"}  # official clients try again after every other 5xx
 CLIENT_CLOSED_REQUEST = 499  # the status nginx uses; only middleware sees it
 
 # error class -> status, `type`, `code`; a subclass that is not listed uses the entry of its parent
@@ -37,6 +38,7 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.AdminClosed: (403, "invalid_request_error", "admin_closed"),
     errors.ForbiddenHost: (421, "invalid_request_error", "host_not_allowed"),
     errors.ForbiddenOrigin: (403, "invalid_request_error", "origin_not_allowed"),
+    errors.NotConfigured: (501, "invalid_request_error", "endpoint_not_configured"),
     errors.UnknownRequest: (404, "invalid_request_error", "request_not_found"),
     errors.Unavailable: (503, "server_error", "unavailable"),
     errors.StoreBusy: (503, "server_error", "overloaded"),
@@ -82,7 +84,7 @@ def response(request: Request, error: errors.RouterError) -> Response:
     wait_s = getattr(error, "retry_after_s", None)
     _log_refusal(request, status, str(error))
     if not can_retry:
-        return _in_dialect(request, status, body, {})
+        return _in_dialect(request, status, body, NO_RETRY if status == 501 else {})
     wait_s = DEFAULT_WAIT_S if wait_s is None else wait_s
     return _in_dialect(request, status, body, retry_after(wait_s), wait_s)
 

@@ -22,6 +22,7 @@ from service.bootstrap.database import open_database, open_schema
 from service.bootstrap.providers import (
     open_embedding_client,
     open_key_checker,
+    open_moderation_client,
     open_price_lists,
     open_provider_clients,
     priced,
@@ -115,6 +116,7 @@ async def open_parts(
             model_client=model_client,
             relayed=relayed,
             embedding_client=open_embedding_client(environ, stack),
+            moderation_client=open_moderation_client(environ, stack),
             own_encoder=encoders.clients,
             background=background,
             rng=np.random.default_rng(),

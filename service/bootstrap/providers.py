@@ -17,6 +17,7 @@ from service.providers.clients import ProviderClients, build_provider_clients
 from service.providers.default_options import DefaultOptions
 from service.providers.embeddings import HttpEmbeddings
 from service.providers.key_checks import HttpKeyChecks
+from service.providers.moderations import HttpModerations
 from service.providers.price_lists import HttpPriceLists
 from service.providers.simulator.simulator import SimulatedClient
 from service.settings.settings import Settings
@@ -42,6 +43,12 @@ async def open_provider_clients(
 
 def open_embedding_client(environ: Mapping[str, str], stack: AsyncExitStack) -> HttpEmbeddings:
     client = HttpEmbeddings(environ, now)
+    stack.push_async_callback(client.close)
+    return client
+
+
+def open_moderation_client(environ: Mapping[str, str], stack: AsyncExitStack) -> HttpModerations:
+    client = HttpModerations(environ, now)
     stack.push_async_callback(client.close)
     return client
 

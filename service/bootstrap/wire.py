@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from service.domain.ports import (
     KeyChecker,
     Memory,
     ModelClient,
+    ModerationClient,
     PriceLists,
     Reports,
     ShadowLog,
@@ -50,6 +52,7 @@ from service.learning.repeats import RecentQuestions
 from service.parts import ObservableJournal, Parts, Pingable
 from service.relay.deployments import Deployments
 from service.relay.embeddings import EmbeddingService
+from service.relay.moderations import ModerationService
 from service.relay.own_encoder import OwnEncoder
 from service.routing.ease import EaseFitter
 from service.routing.router import Router
@@ -77,6 +80,7 @@ def wire(
     model_client: ModelClient,
     relayed: RelayedModels,
     embedding_client: EmbeddingClient,
+    moderation_client: ModerationClient,
     own_encoder: OwnEncoder | None,
     background: Background,
     rng: np.random.Generator,
@@ -168,7 +172,14 @@ def wire(
         completion=completion,
         tokens=TokenCounter(tokenizers),
         embeddings=EmbeddingService(
-            relayed.embedding, embedding_client, own_encoder, deployments, metrics.embedded
+            relayed.embedding,
+            embedding_client,
+            own_encoder,
+            deployments,
+            partial(metrics.relayed, "embeddings"),
+        ),
+        moderations=ModerationService(
+            relayed.moderation, moderation_client, deployments, partial(metrics.relayed, "moderations")
         ),
         learner=learner,
         lifecycle=Lifecycle(

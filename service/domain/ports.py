@@ -72,6 +72,14 @@ class EmbeddingClient(Protocol):
         ...
 
 
+class ModerationClient(Protocol):
+    """Calls the deployments of moderation models."""
+
+    async def moderate(self, arm: Arm, content: object, *, timeout_s: float) -> Json:
+        """The answer of the server: an object with `results`. Raises ProviderError."""
+        ...
+
+
 class Journal(Protocol):
     """The log of decisions and their outcomes. Raises StoreUnavailable."""
 

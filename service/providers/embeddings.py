@@ -14,9 +14,8 @@ from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.domain.stated_cost import stated_cost_usd
 from service.errors import ProviderBroken
-from service.providers.http import HttpClient, Post
-from service.providers.keys import api_key
-from service.providers.openai_request import base_url
+from service.providers.http import HttpClient
+from service.providers.relayed_calls import call
 
 ENDPOINT = "/embeddings"
 # 2,048 vectors of 3,072 numbers, which is what OpenAI answers at most.
@@ -39,7 +38,7 @@ class HttpEmbeddings:
     async def embed(
         self, arm: Arm, request: EmbeddingRequest, *, n_dimensions: int | None, timeout_s: float
     ) -> Embeddings:
-        post = self._post(arm, request, timeout_s)
+        post = call(arm, self._secrets, ENDPOINT, _upstream_body(arm, request), timeout_s)
         reply = await self._http.answer(post)
         # Thousands of vectors take long enough to read to be noticed on the event loop.
         document = await asyncio.to_thread(_parsed, reply.body)
@@ -58,18 +57,6 @@ class HttpEmbeddings:
 
     async def close(self) -> None:
         await self._http.close()
-
-    def _post(self, arm: Arm, request: EmbeddingRequest, timeout_s: float) -> Post:
-        key = api_key(arm, self._secrets)
-        return Post(
-            arm=arm,
-            url=f"{base_url(arm)}{ENDPOINT}",
-            headers={} if key is None else {"Authorization": f"Bearer {key}"},
-            body=_upstream_body(arm, request),
-            timeout_s=timeout_s,
-            silence_s=arm.timeout_s,
-            secret=key,
-        )
 
 
 def _upstream_body(arm: Arm, request: EmbeddingRequest) -> Json:

@@ -40,6 +40,7 @@ from tests.fakes import (
     FakeKeyChecker,
     FakeMemory,
     FakeModelClient,
+    FakeModerationClient,
     FakeShadowLog,
     FakeStore,
     FakeTokenizers,
@@ -93,6 +94,7 @@ class World:
     encoder: FakeEncoder
     model_client: FakeModelClient
     embedding_client: FakeEmbeddingClient
+    moderation_client: FakeModerationClient
     tokenizers: FakeTokenizers
     clock: FixedClock
     background: Background
@@ -159,6 +161,7 @@ async def opened(
     store: FakeStore | None = None,
     price_lists: PriceLists | None = None,
     key_checker: KeyChecker | None = None,
+    moderation_models: tuple[RelayedModel, ...] = (),
     **knobs: Any,
 ) -> AsyncIterator[World]:
     """Open the service with these settings.
@@ -168,6 +171,7 @@ async def opened(
         spool_bytes: the size of its spool; 0: it cannot spool while the store is down.
         store: the store of another replica; None: its own.
         key_checker: what providers say of keys; None: they cannot be asked.
+        moderation_models: those of the configuration.
         price_lists: where added arms find their providers' prices.
     """
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
@@ -178,7 +182,7 @@ async def opened(
         FakeModelClient(clock),
         FakeTokenizers(),
     )
-    embedding_client = FakeEmbeddingClient()
+    embedding_client, moderation_client = FakeEmbeddingClient(), FakeModerationClient()
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
@@ -200,8 +204,9 @@ async def opened(
         key_checker=key_checker or FakeKeyChecker(),
         tokenizers=tokenizers,
         model_client=model_client,
-        relayed=RelayedModels(embedding=EMBEDDING_MODELS),
+        relayed=RelayedModels(EMBEDDING_MODELS, moderation_models),
         embedding_client=embedding_client,
+        moderation_client=moderation_client,
         own_encoder=OwnEncoder(encoder, lambda text: len(text.split()), 8, 100),
         background=background,
         rng=np.random.default_rng(0),
@@ -220,6 +225,7 @@ async def opened(
                 encoder,
                 model_client,
                 embedding_client,
+                moderation_client,
                 tokenizers,
                 clock,
                 background,

@@ -78,8 +78,10 @@ async def test_tokens_and_dollars_are_counted(world: World) -> None:
 
     lines = (await world.http.get("/metrics")).text.splitlines()
 
-    assert 'router_embedding_requests_total{model="embed",status="ok"} 1.0' in lines
-    assert 'router_embedding_requests_total{model="embed",status="AllArmsFailed"} 1.0' in lines
+    assert 'router_relayed_requests_total{model="embed",status="ok",what="embeddings"} 1.0' in lines
+    assert (
+        'router_relayed_requests_total{model="embed",status="AllArmsFailed",what="embeddings"} 1.0' in lines
+    )
     assert 'router_tokens_total{kind="prompt",model="embed"} 10.0' in lines
     assert 'router_cost_usd_total{model="embed"} 2e-07' in lines
 
