@@ -23,36 +23,79 @@ from service.domain.query import Native
 from service.errors import StartupError
 from service.providers import thinking
 from service.providers.message_blocks import with_four_cache_marks, with_one_sampler, without_system_turns
-from service.providers.message_forms import Change, changing, renamed, with_effort, with_properties, without
+from service.providers.message_forms import (
+    Change,
+    as_system,
+    changing,
+    each_message,
+    renamed,
+    with_effort,
+    with_json_in_words,
+    with_one_string,
+    without,
+    without_cache_marks,
+)
+from service.providers.stop_sequences import with_four_stops, without_blank_stops, without_stops
 from service.providers.tool_ids import with_nine_letters
+from service.providers.tool_names import with_short_names
+from service.providers.tool_schemas import (
+    strict_only_if_complete,
+    with_properties,
+    without_choices,
+    without_rare_keywords,
+)
 
 Form: TypeAlias = Literal["chat", "messages"]
 
 UNLISTED = "unlisted"
-_THROUGH_LITELLM = frozenset({"anthropic", "litellm"})  # providers; LiteLLM gets no bookkeeping
-_ROW_KEYS = {"name", "form", "hosts", "not_hosts", "models", "rules", "unknown"}
+_ROW_KEYS = {"name", "form", "providers", "hosts", "not_hosts", "models", "rules", "unknown"}
 _BESIDE_FIELDS = frozenset({"messages", "model", "stream", "stream_options", "reasoning"})
 
 # What a rule may call a condition, beside the name of a field.
 CONDITIONS: Mapping[str, Callable[[Json], bool]] = {
     "budget": lambda body: (body.get("thinking") or {}).get("type") == "enabled",
     "forced tool": thinking.is_forced,
+    "free choice": lambda body: body.get("tool_choice") in ("auto", "none"),
+    "no tools": lambda body: not body.get("tools"),
 }
 # Changes that the rules name, by the part that they change.
 CHANGES: Mapping[tuple[str, str], Change] = {
-    ("cache_control", "four marks"): with_four_cache_marks,
+    ("cache marks", "drop"): without_cache_marks,
+    ("cache marks", "four"): with_four_cache_marks,
+    ("developer turns", "to system"): partial(each_message, as_system),
     ("reasoning", "as an effort"): with_effort,
+    ("reasoning_effort", "as a budget"): thinking.budget_for_effort,
+    ("response_format", "in words"): with_json_in_words,
+    ("stop", "ended by the router"): without_stops,
+    ("stop", "four, then by the router"): with_four_stops,
+    ("stop", "blank ones by the router"): without_blank_stops,
+    ("strict", "if complete"): strict_only_if_complete,
     ("system turns", "into the user's"): without_system_turns,
+    ("text parts", "in one string"): partial(each_message, with_one_string),
     ("thinking", "as a budget"): thinking.with_budget,
     ("thinking", "as adaptive"): thinking.adaptive,
-    ("thinking", "within the answer"): thinking.with_fitting_budget,
     ("thinking", "drop"): thinking.without_thinking,
-    ("top_p", "or temperature"): with_one_sampler,
+    ("thinking", "within the answer"): thinking.with_fitting_budget,
     ("tool ids", "of nine letters"): partial(changing, with_nine_letters),
-    ("tools", "with properties in every schema"): with_properties,
+    ("tool names", "short"): with_short_names,
+    ("tool schemas", "of common keywords"): without_rare_keywords,
+    ("tool schemas", "without choices"): without_choices,
+    ("tool schemas", "with properties"): with_properties,
+    ("top_p", "or temperature"): with_one_sampler,
 }
 # Changes after which the request means the same.
-_SILENT = frozenset({"cache_control", "reasoning", "system turns", "tool ids", "tools"})
+_SILENT = frozenset(
+    {
+        "cache marks",
+        "developer turns",
+        "reasoning",
+        "stop",
+        "system turns",
+        "text parts",
+        "tool ids",
+        "tool names",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +132,39 @@ class Row:
 
     name: str
     form: Form | None
+    providers: frozenset[str] | None
     hosts: frozenset[str] | None
     not_hosts: frozenset[str]
     models: re.Pattern[str] | None
     rules: tuple[Rule, ...]
 
-    def matches(self, host: str, model: str, form: Form) -> bool:
-        if self.form not in (None, form) or host in self.not_hosts:
-            return False
-        if self.hosts is not None and host not in self.hosts:
-            return False
-        return self.models is None or self.models.fullmatch(model) is not None
+    def matches(self, provider: str, host: str, model: str, form: Form) -> bool:
+        return (
+            self.form in (None, form)
+            and (self.providers is None or provider in self.providers)
+            and (self.hosts is None or host in self.hosts)
+            and host not in self.not_hosts
+            and (self.models is None or self.models.fullmatch(model) is not None)
+        )
+
+    def applied(self, arm: Arm, body: Json, notes: list[str] | None = None) -> Json:
+        """The body after the rules; the same object if none changes it. Adds to the notes."""
+        for rule in self.rules:
+            if rule.part in arm.extra_fields or not _applies(rule, body):
+                continue
+            before, body = body, _changed(rule, body, arm)
+            if notes is not None and body is not before and (what := _told(rule, before, body)):
+                notes.append(f"{rule.part}: {what} ({self.name})")
+        return body
+
+    def rules_out(self, arm: Arm, body: Json) -> str | None:
+        """What of the request the arm cannot do; None: nothing."""
+        for rule in self.rules:
+            if rule.verb != "cannot" or rule.part in arm.extra_fields:
+                continue
+            if not _is_neutral(rule.part, body.get(rule.part)) and _applies(rule, body):
+                return rule.part
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,55 +199,36 @@ def fitted(arm: Arm, body: Json, native: Native | None) -> Fitted:
         body: in the form of Chat Completions.
         native: in Anthropic's, if the client speaks it; of both only the one that the arm gets is fitted.
     """
-    form = form_of(arm, native)
-    asked = native.body if native is not None and form == "messages" else body
-    fitting = _Fitting(arm, asked)
-    if form == "chat":
-        fitting.leave_out_unknown()
-    for row in _rows(arm, form):
-        fitting.apply(row)
-    if native is not None and form == "messages":
-        return Fitted(body, replace(native, body=fitting.body), tuple(fitting.notes))
-    return Fitted(fitting.body, native, tuple(fitting.notes))
+    notes: list[str] = []
+    if native is not None and form_of(arm, native) == "messages":
+        for row in rows(arm, "messages"):
+            native = replace(native, body=row.applied(arm, native.body, notes))
+        return Fitted(body, native, tuple(notes))
+    body = _without_unknown(arm, _without_empty(body), notes)
+    for row in rows(arm, "chat"):
+        body = row.applied(arm, body, notes)
+    return Fitted(body, native, tuple(notes))
 
 
 def reason_against(arm: Arm, body: Json, native: Native | None) -> str | None:
     """Why the arm cannot answer the request, by the table; None: it can."""
     form = form_of(arm, native)
     asked = native.body if native is not None and form == "messages" else body
-    for row in _rows(arm, form):
-        for rule in row.rules:
-            is_ruled_out = rule.verb == "cannot" and rule.part not in arm.extra_fields
-            if is_ruled_out and not _is_neutral(rule.part, asked.get(rule.part)) and _applies(rule, asked):
-                return f"does not accept {rule.part}"
-    return None
+    reasons = (row.rules_out(arm, asked) for row in rows(arm, form))
+    return next((f"does not accept {part}" for part in reasons if part is not None), None)
 
 
-class _Fitting:
-    """One request on its way to one arm."""
+def _without_empty(body: Json) -> Json:
+    """The body without fields that are null or empty: they ask for nothing, and some servers refuse them."""
+    empty = {name for name, value in body.items() if value in (None, [], {})} - {"messages"}
+    return {name: value for name, value in body.items() if name not in empty} if empty else body
 
-    def __init__(self, arm: Arm, body: Json) -> None:
-        self.body = body
-        self.notes: list[str] = []
-        self._arm = arm
 
-    def leave_out_unknown(self) -> None:
-        """Leave out the fields that neither OpenAI documents nor the model lists in `extra_fields`."""
-        known = table().fields if self._arm.provider in _THROUGH_LITELLM else table().all_fields
-        unknown = self.body.keys() - known.keys() - _BESIDE_FIELDS - self._arm.extra_fields
-        for name in sorted(unknown):
-            if not _is_neutral(name, self.body[name]):
-                self.notes.append(f"{name}: left out (not in extra_fields of the model)")
-        if unknown:
-            self.body = {name: value for name, value in self.body.items() if name not in unknown}
-
-    def apply(self, row: Row) -> None:
-        for rule in row.rules:
-            if rule.part in self._arm.extra_fields or not _applies(rule, self.body):
-                continue
-            before, self.body = self.body, _changed(rule, self.body, self._arm)
-            if self.body is not before and (what := _told(rule, before, self.body)):
-                self.notes.append(f"{rule.part}: {what} ({row.name})")
+def _without_unknown(arm: Arm, body: Json, notes: list[str]) -> Json:
+    """The body without fields that neither OpenAI documents nor the arm lists in `extra_fields`."""
+    unknown = body.keys() - table().all_fields.keys() - _BESIDE_FIELDS - arm.extra_fields
+    notes += [f"{name}: left out (not in extra_fields of the model)" for name in sorted(unknown)]
+    return {name: value for name, value in body.items() if name not in unknown} if unknown else body
 
 
 def _applies(rule: Rule, body: Json) -> bool:
@@ -221,18 +267,23 @@ def _changed(rule: Rule, body: Json, arm: Arm) -> Json:
 def _told(rule: Rule, before: Json, after: Json) -> str | None:
     """What is noted of a change; None: the request means the same."""
     was, now = _value(before, rule.part), _value(after, rule.part)
-    if (
-        was == now
-        or rule.part in _SILENT
-        or (rule.verb.startswith("as ") and (rule.part, rule.verb) not in CHANGES)
-    ):
+    if (rule.part, rule.verb) in CHANGES:
+        return _told_of_change(rule, before, after)
+    if was == now or _is_neutral(rule.part, was) or rule.verb.startswith("as "):
         return None
-    if rule.part == "thinking" and not thinking.is_on(before):
+    return "left out" if now is None else f"{was} sent as {now}"
+
+
+def _told_of_change(rule: Rule, before: Json, after: Json) -> str | None:
+    if rule.part in _SILENT or (rule.part, rule.verb) == ("tool schemas", "with properties"):
         return None
-    if now is None:
-        return None if _is_neutral(rule.part, was) else "left out"
-    if isinstance(now, str | int):
-        return f"{was} sent as {now}"
+    was, now = _value(before, rule.part), _value(after, rule.part)
+    if rule.part == "thinking":
+        return None if not thinking.is_on(before) else rule.verb if thinking.is_on(after) else "left out"
+    if rule.part == "reasoning_effort":
+        return None if _is_neutral(rule.part, was) else rule.verb if thinking.is_on(after) else "left out"
+    if rule.part == "top_p":
+        return "left out" if now is None and not _is_neutral(rule.part, was) else None
     return rule.verb
 
 
@@ -263,14 +314,15 @@ def _without(body: Json, path: str) -> Json:
 # --- the table
 
 
-def _rows(arm: Arm, form: Form) -> tuple[Row, ...]:
-    return _rows_of(host_of(arm) or UNLISTED, arm.model, form)
+def rows(arm: Arm, form: Form) -> tuple[Row, ...]:
+    """The rows that are for the arm."""
+    return _rows_of(arm.provider, host_of(arm) or UNLISTED, arm.model, form)
 
 
 @cache
-def _rows_of(host: str, model: str, form: Form) -> tuple[Row, ...]:
+def _rows_of(provider: str, host: str, model: str, form: Form) -> tuple[Row, ...]:
     name = undated(canonical(model))
-    return tuple(row for row in table().rows if row.matches(host, name, form))
+    return tuple(row for row in table().rows if row.matches(provider, host, name, form))
 
 
 @cache
@@ -314,15 +366,20 @@ def _row(written: Mapping[str, Any], fields: Mapping[str, Field]) -> Row:
         if part not in fields:
             raise ValueError(f"{name}: {part} is not one of `fields` and `bookkeeping`")
         rules.append(Rule(part, fields[part].unknown))
-    hosts, models = written.get("hosts"), written.get("models")
+    models = written.get("models")
     return Row(
         name=name,
         form=written.get("form"),
-        hosts=None if hosts is None else frozenset(hosts),
+        providers=_set_or_all(written.get("providers")),
+        hosts=_set_or_all(written.get("hosts")),
         not_hosts=frozenset(written.get("not_hosts", ())),
         models=None if models is None else re.compile(models),
         rules=tuple(rules),
     )
+
+
+def _set_or_all(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
 
 
 def _rule(row: str, part: str, written: Any) -> Rule:

@@ -120,23 +120,19 @@ def with_effort(body: Json) -> Json:
     return rest if effort is None or "reasoning_effort" in rest else {**rest, "reasoning_effort": effort}
 
 
-def with_properties(body: Json) -> Json:
-    """The body with `properties` in the schema of every tool: OpenAI demands them, Anthropic does not."""
-    tools = body.get("tools")
-    if not isinstance(tools, list):
+JSON_IN_WORDS = "Answer with one JSON object and nothing else: no explanation and no Markdown."
+
+
+def with_json_in_words(body: Json) -> Json:
+    """The body that asks for JSON without a schema in its system prompt, not by `response_format`."""
+    form = body.get("response_format")
+    kind = form.get("type") if isinstance(form, dict) else None
+    schema = ((form or {}).get("json_schema") or {}).get("schema") if kind == "json_schema" else None
+    if kind not in ("json_object", "json_schema") or schema:
         return body
-    completed = [_with_properties(tool) for tool in tools]
-    is_same = all(a is b for a, b in zip(completed, tools, strict=True))
-    return body if is_same else {**body, "tools": completed}
-
-
-def _with_properties(tool: Any) -> Any:
-    function = tool.get("function") if isinstance(tool, dict) else None
-    if not isinstance(function, dict):
-        return tool
-    schema = function.get("parameters")
-    if not isinstance(schema, dict) or "properties" in schema or schema.get("type", "object") != "object":
-        return tool
-    if schema.keys() & {"anyOf", "oneOf", "allOf", "$ref"}:
-        return tool
-    return {**tool, "function": {**function, "parameters": {"type": "object", "properties": {}} | schema}}
+    messages = [*body["messages"]]
+    n_leading = next(
+        (i for i, m in enumerate(messages) if m.get("role") not in ("system", "developer")), len(messages)
+    )
+    messages.insert(n_leading, {"role": "system", "content": JSON_IN_WORDS})
+    return {**without("response_format", body), "messages": messages}

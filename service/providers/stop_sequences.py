@@ -1,8 +1,9 @@
-"""Stop sequences beyond the four that OpenAI allows: the router ends the answer at them itself."""
+"""Stop sequences that a server does not accept: the router ends the answer at them itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from service.domain.answer import Chunk
 from service.domain.basics import Json
@@ -15,17 +16,38 @@ _LONGEST = 256  # characters; a request beyond these bounds is not changed
 
 def with_four_stops(body: Json) -> Json:
     """The body with its first four stop sequences; the same object if there are no more."""
-    stops = body.get("stop")
-    if not isinstance(stops, list) or not ALLOWED < len(stops) <= _MOST:
+    return _with(body, _stops(body)[:ALLOWED])
+
+
+def without_stops(body: Json) -> Json:
+    return _with(body, [])
+
+
+def without_blank_stops(body: Json) -> Json:
+    """The body with only those stop sequences that are more than white space."""
+    return _with(body, [stop for stop in _stops(body) if not isinstance(stop, str) or not stop.isspace()])
+
+
+def _with(body: Json, kept: list[Any]) -> Json:
+    """The body with these stop sequences, if the router can end the answer at the others."""
+    stops = _stops(body)
+    if len(kept) == len(stops) or len(stops) > _MOST:
         return body
     if not all(isinstance(stop, str) and 0 < len(stop) <= _LONGEST for stop in stops):
         return body
-    return {**body, "stop": stops[:ALLOWED]}
+    rest = {name: value for name, value in body.items() if name != "stop"}
+    return {**rest, "stop": kept} if kept else rest
 
 
 def left_out(asked: Json, sent: Json) -> tuple[str, ...]:
     """The stop sequences that the server did not get."""
-    return () if sent.get("stop") == asked.get("stop") else tuple(asked["stop"][ALLOWED:])
+    kept = _stops(sent)
+    return tuple(stop for stop in _stops(asked) if stop not in kept)
+
+
+def _stops(body: Json) -> list[Any]:
+    stops = body.get("stop")
+    return stops if isinstance(stops, list) else [] if stops is None else [stops]
 
 
 def cut_off(answer: Json, stops: Sequence[str]) -> Json:

@@ -33,7 +33,7 @@ def with_budget(body: Json) -> Json:
         budget = body["thinking"]["budget_tokens"]
     else:
         return body
-    return _thinking_within(body, budget, body["max_tokens"])
+    return _thinking_within(body, budget, _answer_tokens(body))
 
 
 def with_fitting_budget(body: Json) -> Json:
@@ -61,8 +61,7 @@ def budget_for_effort(body: Json) -> Json:
     rest = {name: value for name, value in body.items() if name != "reasoning_effort"}
     if effort == "none":
         return rest
-    n_answer = body.get("max_completion_tokens") or body.get("max_tokens")
-    return _thinking_within(rest, budget_of_effort(effort), n_answer)
+    return _thinking_within(rest, budget_of_effort(effort), _answer_tokens(body))
 
 
 def without_thinking(body: Json) -> Json:
@@ -88,8 +87,14 @@ def _kind(body: Json) -> object:
 
 
 def _exceeds(body: Json) -> bool:
-    budget = body["thinking"].get("budget_tokens")
-    return isinstance(budget, int) and budget >= body["max_tokens"]
+    budget, n_answer = body["thinking"].get("budget_tokens"), _answer_tokens(body)
+    return isinstance(budget, int) and n_answer is not None and budget >= n_answer
+
+
+def _answer_tokens(body: Json) -> int | None:
+    """The limit of the answer and its thinking together; None: the model's own."""
+    n_answer = body.get("max_completion_tokens") or body.get("max_tokens")
+    return n_answer if isinstance(n_answer, int) else None
 
 
 def _edits(management: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from service.domain.basics import Json
 from service.domain.query import Native
 from service.errors import StartupError
 from service.providers import fitting
-from service.providers.fitting import fitted, reason_against, table
+from service.providers.fitting import Form, Row, Rule, fitted, reason_against, rows, table
 from tests.service.providers.scripted import BODY
 
 OPENAI = "https://api.openai.com/v1"
@@ -83,6 +83,130 @@ def test_a_broken_table_stops_the_start(change: Json, message: str) -> None:
 
     with pytest.raises(StartupError, match=message):
         fitting.read(document | change)
+
+
+# For each row an arm that it is for.
+EXAMPLES: dict[str, Arm] = {
+    "every model": gpt("qwen3", max_output_tokens=10),
+    "every model through LiteLLM": Arm("a", "litellm", "groq/llama"),
+    "every model in Anthropic's form": claude("glm-4.6", max_output_tokens=10),
+    "models of other makers than OpenAI": gpt("qwen3"),
+    "hosts without cache marks": gpt("llama", "https://api.groq.com/openai/v1"),
+    "hosts with OpenAI's limits of names": Arm("a", "litellm", "gemini/gemini-3"),
+    "hosts with text in one string": gpt("deepseek-chat", "https://api.deepseek.com"),
+    "OpenAI and Azure": gpt("gpt-4.1", "https://eu.api.openai.com/v1"),
+    "every GPT": gpt("gpt-4.1"),
+    "GPT-4.1 and earlier": gpt("gpt-4o-mini"),
+    "GPT-5 and later, o-series": gpt("o4-mini"),
+    "GPT-5 and later, o-series at OpenAI and Azure": gpt("gpt-5.4", OPENAI),
+    "GPT-5": gpt("gpt-5-mini-2025-08-07"),
+    "GPT-5.1 and later": gpt("gpt-5.1"),
+    "GPT-5.4": gpt("gpt-5.4-mini"),
+    "o-series": gpt("o3"),
+    "Claude in OpenAI's form": Arm("a", "litellm", "bedrock/us.anthropic.claude-opus-4-6-v1:0"),
+    "Claude 3.5 and earlier": claude("claude-3-5-haiku-20241022"),
+    "Claude 3.7 to 4.5": claude("claude-haiku-4-5"),
+    "Claude 3.7 to 4.5 but Opus 4.5": claude("claude-sonnet-4-5"),
+    "Claude Opus 4.5": claude("claude-opus-4-5-20251101"),
+    "Claude 4.6": claude("claude-sonnet-4-6"),
+    "Claude 4.7 and later": claude("claude-opus-4-8"),
+    "Claude before 4.6": claude("claude-opus-4-1"),
+    "every Claude": claude("claude-opus-4-6"),
+    "Gemini through LiteLLM": Arm("a", "litellm", "gemini/gemini-3.8-flash"),
+    "Gemini in OpenAI's form": gpt(
+        "gemini-3.8-flash", "https://generativelanguage.googleapis.com/v1beta/openai"
+    ),
+    "Mistral": gpt("mistral-large-latest", "https://api.mistral.ai/v1"),
+    "Groq": gpt("llama", "https://api.groq.com/openai/v1"),
+    "Grok 4": gpt("grok-4", "https://api.x.ai/v1"),
+    "DeepSeek's reasoner": gpt("deepseek-reasoner", "https://api.deepseek.com"),
+    "Bedrock": Arm("a", "litellm", "bedrock/amazon.nova-pro-v1:0"),
+}
+_MARKED: Json = {"type": "text", "text": "Hi.", "cache_control": {"type": "ephemeral"}}
+_USE: Json = {"id": "toolu_1", "type": "function", "function": {"name": "x" * 70, "arguments": "{}"}}
+_CHOICE: Json = {"type": "object", "anyOf": [{"properties": {"a": {"const": 1}}}]}
+# A request with everything that a rule may be about.
+EVERYTHING: dict[str, Json] = {
+    "chat": {
+        "messages": [
+            {"role": "developer", "content": [_MARKED] * 5},
+            HI,
+            {"role": "assistant", "content": None, "tool_calls": [_USE]},
+            {"role": "tool", "tool_call_id": "toolu_1", "content": "1"},
+        ],
+        **dict.fromkeys(("audio", "function_call", "functions", "prediction", "seed", "user"), "x"),
+        **dict.fromkeys(table().bookkeeping, "x"),
+        **dict.fromkeys(("frequency_penalty", "presence_penalty", "temperature", "top_p"), 0.5),
+        **dict.fromkeys(("max_tokens", "max_completion_tokens"), 20000),
+        "logit_bias": {"1": 1},
+        "logprobs": True,
+        "modalities": ["audio"],
+        "n": 2,
+        "parallel_tool_calls": False,
+        "reasoning": {"effort": "high"},
+        "reasoning_effort": "max",
+        "response_format": {"type": "json_object"},
+        "stop": ["\n", "a", "b", "c", "d"],
+        "tool_choice": "required",
+        "tools": [
+            {"type": "function", "function": {"name": "x" * 70, "strict": True, "parameters": _CHOICE}}
+        ],
+        "top_logprobs": 2,
+        "verbosity": "low",
+        "web_search_options": {"user_location": {}},
+    },
+    "messages": {
+        "messages": [{"role": "user", "content": [_MARKED] * 5}, {"role": "system", "content": "s"}],
+        "max_tokens": 20_000,
+        "thinking": {"type": "enabled", "budget_tokens": 30_000},
+        "output_config": {"effort": "xhigh"},
+        "temperature": 0.5,
+        "top_p": 0.5,
+        "top_k": 5,
+        "tools": [{"name": "read", "input_schema": {}}],
+    },
+}
+# Variants of it, for rules that wait for something else.
+VARIANTS: tuple[Json, ...] = (
+    {},
+    {"tool_choice": "auto", "tools": None},
+    {"tool_choice": {"type": "any"}},
+    {"tools": [{"type": "function", "function": {"name": "read"}, "parameters": {}}]},
+    {"tools": [{"type": "function", "function": {"name": "read", "parameters": {}}}]},
+    {"reasoning_effort": "minimal"},
+    {"reasoning_effort": None, "thinking": {"type": "enabled", "budget_tokens": 2_000}},
+    {"max_completion_tokens": None},
+    {"thinking": {"type": "adaptive"}},
+)
+
+
+def variants(form: Form) -> list[Json]:
+    changed = [{**EVERYTHING[form], **variant} for variant in VARIANTS]
+    return [{name: value for name, value in body.items() if value is not None} for body in changed]
+
+
+def forms(row: Row) -> list[Form]:
+    return [row.form] if row.form is not None else ["chat", "messages"]
+
+
+def does_something(row: Row, rule: Rule, arm: Arm) -> bool:
+    alone = replace(row, rules=(rule,))
+    bodies = [body for form in forms(row) for body in variants(form)]
+    return any(alone.applied(arm, body) is not body or alone.rules_out(arm, body) for body in bodies)
+
+
+def test_every_row_has_an_example() -> None:
+    assert [row.name for row in table().rows] == list(EXAMPLES)
+
+
+@pytest.mark.parametrize("row", table().rows, ids=lambda row: row.name)
+def test_every_row_is_for_its_example_and_every_rule_of_it_does_something(row: Row) -> None:
+    arm = EXAMPLES[row.name]
+
+    assert all(
+        row in rows(arm, form) for form in forms(row) if form == row.form or arm.provider == "anthropic"
+    )
+    assert [rule for rule in row.rules if not does_something(row, rule, arm)] == []
 
 
 # --- every model
@@ -178,7 +302,8 @@ def test_values_that_ask_for_nothing_are_left_out_without_a_word(asked: Json, le
     assert sent(arm, **asked) == left
     assert told(arm, **asked) == ()
     assert cannot(arm, **asked) is None
-    assert sent(gpt("qwen3"), **asked) == asked
+    left_as_it_is = {name: value for name, value in asked.items() if value != {}}
+    assert sent(gpt("qwen3"), **asked) == left_as_it_is
 
 
 @pytest.mark.parametrize(
