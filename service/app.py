@@ -22,6 +22,7 @@ from service.api import (
     openapi,
     ops,
     records,
+    responses,
     stats,
 )
 from service.api.dependencies import json_only
@@ -85,6 +86,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
     errors.install(app)
     for module in (
         generation,
+        responses,
         messages,
         gemini,
         embeddings,

@@ -14,7 +14,9 @@
     │   ├── ForbiddenHost       the router is called by an unknown name     -> set ALLOWED_HOSTS
     │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> set CORS_ORIGINS
     │   ├── NotConfigured       what the path does needs a model of its own -> the operator adds one
-    │   └── UnknownRequest      no request has that id                      -> check the id
+    │   ├── UnknownRequest      no request has that id                      -> check the id
+    │   ├── UnknownResponse     no stored response has that id              -> check the id
+    │   └── UnknownPreviousResponse ... that the request continues          -> send the whole input
     ├── Unavailable             a dependency is unavailable                 -> retry later
     │   ├── StoreUnavailable    PostgreSQL
     │   │   └── StoreBusy       ... it answers, but not this call in time
@@ -107,6 +109,14 @@ class NotConfigured(BadRequest):
 
 class UnknownRequest(BadRequest):
     """No request has that X-Request-ID."""
+
+
+class UnknownResponse(BadRequest):
+    """No stored response has that id."""
+
+
+class UnknownPreviousResponse(BadRequest):
+    """A response that the request continues is not stored."""
 
 
 class Unavailable(RouterError):

@@ -13,6 +13,7 @@ from service.arms.configured import ArmList
 from service.arms.lifecycle import Lifecycle
 from service.arms.unknown_prices import price_warnings
 from service.completion.completion import Completion
+from service.conversations.stored_responses import StoredResponses
 from service.domain.basics import Json
 from service.domain.ports import (
     Journal,
@@ -72,6 +73,7 @@ class Parts:
     learner: Learner
     lifecycle: Lifecycle
     journal: ObservableJournal
+    responses: StoredResponses
     reports: Reports
     database: Pingable
     memory: Memory

@@ -34,6 +34,7 @@ class Call(NamedTuple):
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "Write a haiku about rain."}]}
 MESSAGE = {"model": "auto", "max_tokens": 200, "messages": CHAT["messages"]}
 RESPONSE = {"model": "auto", "input": "Write a haiku about rain."}
+NEWEST = "{newest}"  # in a path: the id of the newest response
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": "Write a haiku about rain."}]}]}
 MODEL = {
     "id": "local-llama",
@@ -43,11 +44,25 @@ MODEL = {
     "price": {"input": 0, "output": 0},
     "reason": "Try a local model.",
 }
+
+
+def _stored(path: str) -> tuple[Call, ...]:
+    """The calls that read the newest response, and delete it."""
+    one, documented = f"{path}/{NEWEST}", f"{path}/{{response_id}}"
+    return (
+        Call("GET", one, documented=documented),
+        Call("GET", f"{one}/input_items", documented=f"{documented}/input_items"),
+        Call("DELETE", one, documented=documented),
+    )
+
+
 CALLS = (
     Call("POST", "/chat/completions", CHAT, request_id="example-1"),
     Call("POST", "/v1/chat/completions", CHAT, request_id="example-2"),
     Call("POST", "/v1/responses", RESPONSE, request_id="example-5"),
+    *_stored("/v1/responses"),
     Call("POST", "/responses", RESPONSE, request_id="example-6"),
+    *_stored("/responses"),
     Call("POST", "/v1/completions", {"model": "auto", "prompt": "Say hello."}),
     Call("POST", "/v1/messages", MESSAGE, request_id="example-3"),
     Call("POST", "/v1/messages/count_tokens", {"model": "auto", "messages": CHAT["messages"]}),
@@ -115,11 +130,16 @@ N_LINES_OF_TEXT = 12
 def examples(url: str) -> dict[str, dict[str, Any]]:
     """The request and the answer of each operation. Every call must succeed."""
     found = dict(OF_PROVIDERS)
+    newest = ""
     with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         for call in CALLS:
             headers = {} if call.request_id is None else {"X-Request-ID": call.request_id}
-            response = client.request(call.method, call.path, json=call.body, headers=headers)
+            response = client.request(
+                call.method, call.path.replace(NEWEST, newest), json=call.body, headers=headers
+            )
             assert response.is_success, f"{call.method} {call.path}: {response.text}"
+            if response.text.startswith('{"id":"resp_'):
+                newest = response.json()["id"]
             is_json = response.headers["content-type"].startswith("application/json")
             text = "".join(response.text.splitlines(keepends=True)[:N_LINES_OF_TEXT])
             example: dict[str, Any] = {} if call.body is None else {"body": call.body}
@@ -129,7 +149,7 @@ def examples(url: str) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="router-examples-") as folder:
-        router = RunningRouter(Path(folder), {"DATA_DIR": f"{folder}/data"})
+        router = RunningRouter(Path(folder), {"DATA_DIR": f"{folder}/data", "STORE_TEXTS": "true"})
         try:
             router.start()
             FILE.write_text(json.dumps(examples(router.url), indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -22,7 +22,7 @@ from service.domain.usage import reported
 from service.errors import ProviderError
 from tests.fakes_arms import FakeArmRegistry, FakeShadowLog
 from tests.fakes_memory import FakeMemory
-from tests.fakes_store import FakeConversationStates, FakeEvidence, FakeJournal, FakeStore
+from tests.fakes_store import FakeConversationStates, FakeEvidence, FakeJournal, FakeResponseStore, FakeStore
 
 __all__ = [
     "ANY",
@@ -36,6 +36,7 @@ __all__ = [
     "FakeMemory",
     "FakeModelClient",
     "FakeModerationClient",
+    "FakeResponseStore",
     "FakeShadowLog",
     "FakeStore",
     "FakeTokenizers",

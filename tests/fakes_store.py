@@ -28,6 +28,7 @@ from service.domain.feedback import (
     Reward,
 )
 from service.domain.registration import ArmRegistration, ShadowAnswer
+from service.domain.stored_response import StoredResponse
 from service.errors import RequestConflict, StoreBusy, StoreUnavailable, UnknownRequest
 from service.store.connection.values import storable
 from service.store.evidence.histories import RecordedFeedback, folded
@@ -64,6 +65,7 @@ class FakeStore:
     queue: dict[UUID, int] = field(default_factory=dict)  # decision_id -> event_id, oldest first
     registrations: dict[str, ArmRegistration] = field(default_factory=dict)
     conversation_states: dict[tuple[str, bytes], ConversationState] = field(default_factory=dict)
+    responses: dict[tuple[str, str], StoredResponse] = field(default_factory=dict)
     shadow_answers: dict[tuple[UUID, str], ShadowAnswer] = field(default_factory=dict)
     shadow_usd: dict[tuple[str, date], Decimal] = field(default_factory=dict)
     n_events: int = 0
@@ -299,6 +301,37 @@ class FakeConversationStates:
         ]
         for key in old:
             del self.store.conversation_states[key]
+        return len(old)
+
+
+class FakeResponseStore:
+    """A ResponseStore in memory."""
+
+    def __init__(self, store: FakeStore | None = None) -> None:
+        self.store = FakeStore() if store is None else store
+
+    async def keep(self, response: StoredResponse) -> None:
+        self.store.check()
+        self.store.responses[response.tenant, response.response_id] = response
+
+    async def chain(self, tenant: str, response_id: str, limit: int) -> Sequence[StoredResponse]:
+        self.store.check()
+        chain: list[StoredResponse] = []
+        next_id: str | None = response_id
+        while len(chain) < limit and (found := self.store.responses.get((tenant, next_id or ""))):
+            chain.insert(0, found)
+            next_id = found.previous_id
+        return chain
+
+    async def delete(self, tenant: str, response_id: str) -> bool:
+        self.store.check()
+        return self.store.responses.pop((tenant, response_id), None) is not None
+
+    async def prune(self, before: datetime) -> int:
+        self.store.check()
+        old = [key for key, response in self.store.responses.items() if response.created_at < before]
+        for key in old:
+            del self.store.responses[key]
         return len(old)
 
 

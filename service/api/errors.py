@@ -40,6 +40,8 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.ForbiddenOrigin: (403, "invalid_request_error", "origin_not_allowed"),
     errors.NotConfigured: (501, "invalid_request_error", "endpoint_not_configured"),
     errors.UnknownRequest: (404, "invalid_request_error", "request_not_found"),
+    errors.UnknownResponse: (404, "invalid_request_error", "response_not_found"),
+    errors.UnknownPreviousResponse: (400, "invalid_request_error", "previous_response_not_found"),
     errors.Unavailable: (503, "server_error", "unavailable"),
     errors.StoreBusy: (503, "server_error", "overloaded"),
     errors.ProviderRejected: (400, "invalid_request_error", None),

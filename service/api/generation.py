@@ -28,6 +28,7 @@ from service.errors import (
     NotJson,
     ProviderRejected,
     RequestConflict,
+    RouterError,
     UnknownModel,
 )
 from service.parts import Parts
@@ -64,9 +65,10 @@ def _endpoint(dialect: Dialect, route: Route) -> Callable[..., Awaitable[Respons
     return with_required_id if route.needs_request_id else with_given_id
 
 
-def _documented(dialect: Dialect) -> Responses:
+def documented(dialect: Dialect, *more: type[RouterError]) -> Responses:
+    """The answers of a path that generates one."""
     content: dict[str, Any] = {"content": {"application/json": {}, "text/event-stream": {}}}
-    return {200: content, **dialect_failures(dialect, *FAILURES)}
+    return {200: content, **dialect_failures(dialect, *FAILURES, *more)}
 
 
 def _endpoints() -> APIRouter:
@@ -81,7 +83,7 @@ def _endpoints() -> APIRouter:
                 tags=[dialect.tag],
                 name=route.path.strip("/").replace("/", "_"),
                 description=route.summary,
-                responses=_documented(dialect),
+                responses=documented(dialect),
                 openapi_extra=body_schema(dialect.request_model.__name__),
             )
     return router

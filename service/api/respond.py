@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -19,6 +20,7 @@ from service.api.sse_response import EventStream
 from service.completion.completion import Head, Streaming
 from service.dialects import sse
 from service.dialects.dialect import Answered, Dialect, EventWriter
+from service.domain.basics import Json
 from service.domain.query import Query
 from service.errors import ProviderError, RouterError
 from service.parts import Parts
@@ -26,17 +28,45 @@ from service.parts import Parts
 KEEPALIVE_EVERY_S = 10.0
 
 
-async def respond(request: Request, parts: Parts, query: Query, dialect: Dialect) -> Response:
+class Ending(Protocol):
+    """What is done with an answer before its last part is sent."""
+
+    async def whole(self, query: Query, body: Json | list[Json]) -> Json | list[Json]:
+        """The body to send."""
+        ...
+
+    async def streamed(self, query: Query, writer: EventWriter) -> bytes:
+        """The events that end the answer."""
+        ...
+
+
+class OnlySent:
+    """Nothing is done with the answer."""
+
+    async def whole(self, query: Query, body: Json | list[Json]) -> Json | list[Json]:
+        return body
+
+    async def streamed(self, query: Query, writer: EventWriter) -> bytes:
+        return writer.end()
+
+
+ONLY_SENT = OnlySent()
+
+
+async def respond(
+    request: Request, parts: Parts, query: Query, dialect: Dialect, ending: Ending = ONLY_SENT
+) -> Response:
     """Answer a query over HTTP; cancel the work as soon as the client disconnects."""
     query = await parts.tokens.counted(query, parts.catalog.arms)
     query = query.observed(partial(_rename, request))
     if query.stream:
         pending_stream = asyncio.create_task(parts.completion.stream(query))
-        answer = StreamedAnswer(request, query, dialect, pending_stream)
+        answer = StreamedAnswer(request, query, dialect, pending_stream, ending)
         return await answer.response(parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
     answered = Answered(completed.body, completed.native, completed.head.explanation)
-    body = dialect.answer(query.decided(completed.head.decision_id), answered)
+    query = query.decided(completed.head.decision_id)
+    body = await ending.whole(query, dialect.answer(query, answered))
     return JsonAnswer(body, headers=headers(completed.head))
 
 
@@ -58,6 +88,7 @@ class StreamedAnswer:
     query: Query
     dialect: Dialect
     pending_stream: asyncio.Task[Streaming]
+    ending: Ending = ONLY_SENT
 
     async def response(self, keepalive_after_s: float) -> Response:
         """Start the response with the first content, or with keep-alive comments if that takes too long."""
@@ -99,12 +130,13 @@ class StreamedAnswer:
 
     async def _events(self, streaming: Streaming) -> AsyncGenerator[bytes, None]:
         head = streaming.head
-        writer = self.dialect.event_writer(self.query.decided(head.decision_id), head.explanation)
+        query = self.query.decided(head.decision_id)
+        writer = self.dialect.event_writer(query, head.explanation)
         try:
             async for chunk in streaming.chunks:
                 if events := writer.chunk(chunk):
                     yield events
-            if events := writer.end():
+            if events := await self.ending.streamed(query, writer):
                 yield events
         except ProviderError as error:
             yield self._failure(writer, error)

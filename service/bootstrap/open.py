@@ -43,6 +43,7 @@ from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.log.conversations import PostgresConversationStates
 from service.store.log.journal import PostgresJournal
+from service.store.log.responses import PostgresResponseStore
 from service.store.log.shadow import PostgresShadowLog
 from service.store.log.spends import newest_spends
 from service.store.log.traffic import PostgresReports
@@ -107,6 +108,7 @@ async def open_parts(
                 database, store_texts=settings.store_texts, snapshot=evidence.snapshot
             ),
             conversation_states=PostgresConversationStates(database),
+            response_store=PostgresResponseStore(database),
             reports=PostgresReports(database),
             database=database,
             environ=environ,
@@ -129,7 +131,11 @@ async def open_parts(
         await _resume_budget(parts, database)
         if settings.check_keys:
             background.spawn(parts.keys.check(parts.catalog.arms))  # without delaying the start
-        for endless in (parts.learner.sweep_forever(), parts.router.affinity.prune_forever()):
+        for endless in (
+            parts.learner.sweep_forever(),
+            parts.router.affinity.prune_forever(),
+            parts.responses.prune_forever(),
+        ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         yield parts

@@ -27,6 +27,7 @@ from service.completion.fallback import FallbackChain
 from service.completion.request_run import RequestRun
 from service.completion.shadow import Shadows
 from service.conversations.affinity import ConversationAffinity
+from service.conversations.stored_responses import RecentItems, StoredResponses
 from service.domain.answer import Outcome
 from service.domain.feedback import Signal
 from service.domain.ports import (
@@ -41,6 +42,7 @@ from service.domain.ports import (
     ModerationClient,
     PriceLists,
     Reports,
+    ResponseStore,
     ShadowLog,
     Tokenizers,
 )
@@ -71,6 +73,7 @@ def wire(
     arm_registry: ArmRegistry,
     shadow_log: ShadowLog,
     conversation_states: ConversationStates,
+    response_store: ResponseStore,
     reports: Reports,
     database: Pingable,
     environ: Mapping[str, str],
@@ -193,6 +196,9 @@ def wire(
             price_lists,
         ),
         journal=journal,
+        responses=StoredResponses(
+            response_store, clock, settings.store_texts, settings.response_ttl_s, RecentItems(clock)
+        ),
         reports=reports,
         database=database,
         memory=memory,

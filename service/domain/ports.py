@@ -21,6 +21,7 @@ from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.price_list import ListedModel
 from service.domain.query import Native
 from service.domain.registration import ArmFigures, ArmRegistration, ShadowAnswer
+from service.domain.stored_response import StoredResponse
 from service.domain.traffic import Group, TrafficTotals
 
 Clock = Callable[[], datetime]  # aware UTC
@@ -122,6 +123,26 @@ class ConversationStates(Protocol):
 
     async def prune(self, before: datetime) -> int:
         """Delete conversations whose newest request came before; returns how many."""
+        ...
+
+
+class ResponseStore(Protocol):
+    """The stored responses of the Responses dialect. Raises StoreUnavailable."""
+
+    async def keep(self, response: StoredResponse) -> None:
+        """Commit a response; a retry of its request replaces it."""
+        ...
+
+    async def chain(self, tenant: str, response_id: str, limit: int) -> Sequence[StoredResponse]:
+        """The response and those that it continues, the oldest first and at most `limit`; none if unknown."""
+        ...
+
+    async def delete(self, tenant: str, response_id: str) -> bool:
+        """Delete a response; False: there is none."""
+        ...
+
+    async def prune(self, before: datetime) -> int:
+        """Delete the responses created before; returns how many."""
         ...
 
 

@@ -87,6 +87,12 @@ class Settings(FrozenSettings):
         description="largest spool of decisions on disk while PostgreSQL is unavailable, bytes",
     )
     store_texts: bool = Field(False, description="store the text of requests and answers in PostgreSQL")
+    response_ttl_s: float = Field(
+        2_592_000.0,
+        gt=0,
+        le=315_360_000,
+        description="with STORE_TEXTS: how long a response can be read and continued by its id, seconds",
+    )
 
     # --- embeddings and memory
     embedding_backend: Literal["minilm", "sentence-transformers", "http"] = Field(

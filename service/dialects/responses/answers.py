@@ -100,7 +100,7 @@ class ResponseForm:
         return {
             **echoed,
             "reasoning": {"effort": None, "summary": None, **reasoning},
-            "store": False,
+            "store": bool(body.get("store")),
             "text": {"format": {"type": "text"}, "verbosity": "medium", **text},
             "tools": [_shown(tool) for tool in body.get("tools") or []],
         }

@@ -11,11 +11,11 @@ from service.dialects.paths import is_within
 from service.dialects.received import Received
 from service.dialects.responses.answers import ResponseForm
 from service.dialects.responses.events import ResponseEvents, whole_response
-from service.dialects.responses.requests import ResponsesRequest, read_query
+from service.dialects.responses.requests import ResponsesRequest, query_of, read_request
 from service.domain.basics import Json
 from service.domain.query import Query
 
-_SUMMARY = "Route a Responses request to a model and answer as OpenAI does."
+_PATHS = ("/v1/responses", "/responses")
 
 
 class Responses(OpenAIErrors):
@@ -25,13 +25,13 @@ class Responses(OpenAIErrors):
     tag = "responses"
     request_model = ResponsesRequest
     ping = sse.PING
-    routes = (Route("/v1/responses", _SUMMARY), Route("/responses", _SUMMARY))
+    routes: tuple[Route, ...] = ()  # those of `service.api.responses`
 
     def owns(self, path: str, headers: Mapping[str, str]) -> bool:
-        return is_within(path, (route.path for route in self.routes))
+        return is_within(path, _PATHS)
 
     def read_query(self, raw: bytes, received: Received) -> Query:
-        return read_query(raw, received)
+        return query_of(read_request(raw), received)
 
     def answer(self, query: Query, answered: Answered) -> Json:
         return whole_response(answered.body, ResponseForm.of(query, answered.explanation))

@@ -26,12 +26,23 @@ class ResponseEvents:
         self._n_events = 0
         self._usage = Usage()
         self._finish_reason: str | None = None
+        self._is_ended = False
+        self._unsent: list[Json] = []  # events before the last one
 
     def chunk(self, chunk: Chunk) -> bytes:
         return b"".join(map(event, self.events_of(chunk.body)))
 
-    def end(self) -> bytes:
-        return b"".join(map(event, self.last_events()))
+    def end(self, *, stored: bool | None = None) -> bytes:
+        """The last events.
+
+        Args:
+            stored: whether the response is stored; None: as the first event said.
+        """
+        response = self.ended()
+        if stored is not None:
+            response = {**response, "store": stored}
+        last = {"type": f"response.{response['status']}", "response": response}
+        return b"".join(map(event, [*self._unsent, *self._numbered([last])]))
 
     def failure(self, problem: Problem, request_id: str) -> bytes:
         """An `error`, at which OpenAI's own clients raise, and the failed response, for all others."""
@@ -48,15 +59,12 @@ class ResponseEvents:
         """The events of one `chat.completion.chunk`; often none."""
         return self._numbered([*self._started(body), *self._grown(body)])
 
-    def last_events(self) -> Iterator[Json]:
-        """The events that close the response."""
-        status = status_of(self._finish_reason)
-        events = list(self._output.ended(status))
-        last = {"type": f"response.{status}", "response": self.response()}
-        return self._numbered([*self._started({}), *events, last])
-
-    def response(self) -> Json:
-        """The response, once it has ended."""
+    def ended(self) -> Json:
+        """The response as it is at its end."""
+        if not self._is_ended:
+            self._is_ended = True
+            status = status_of(self._finish_reason)
+            self._unsent += self._numbered([*self._started({}), *self._output.ended(status)])
         return self._form.response(
             status_of(self._finish_reason),
             model=self._model,
@@ -92,9 +100,7 @@ def whole_response(body: Json, form: ResponseForm) -> Json:
     for chunk in chunk_bodies(body):
         for _ in events.events_of(chunk):
             pass
-    for _ in events.last_events():
-        pass
-    return events.response()
+    return events.ended()
 
 
 def event(fields: Json) -> bytes:

@@ -45,15 +45,21 @@ class _Turn:
         return [answer, *self.results, *seen]
 
 
-def chat_messages(items: Sequence[Json], toolbox: Toolbox, path: str = "input") -> list[Json]:
+def chat_messages(
+    items: Sequence[Json], toolbox: Toolbox, path: str = "input", *, n_earlier: int = 0
+) -> list[Json]:
     """The messages of checked items.
+
+    Args:
+        path: the name of their list in the body.
+        n_earlier: how many of the first items are not in the body.
 
     Raises:
         BadRequest: a part breaks a rule, a result has no call, or a call has no result.
     """
     history = _History(toolbox, path)
     for position, item in enumerate(items):
-        history.add(item, f"{path}[{position}]")
+        history.add(item, f"{path}[{max(0, position - n_earlier)}]")
     return history.messages()
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -28,9 +28,8 @@ MAX_METADATA = 16
 # What the router does not do, and what to do instead.
 _REFUSED = {
     "background": "the router answers while the client waits; leave it out",
-    "conversation": "the router keeps no conversations; send the whole input",
+    "conversation": "the router keeps no conversations; use previous_response_id, or send the whole input",
     "moderation": "the router does not moderate; leave it out",
-    "previous_response_id": "the router stores no responses; send the whole input",
     "prompt": "the router keeps no prompt templates; send instructions and input",
 }
 # The same in both dialects.
@@ -125,11 +124,45 @@ class Translation:
     notes: tuple[str, ...]
 
 
-def read_query(raw: bytes, received: Received, earlier: Sequence[Json] = ()) -> Query:
-    """Read a request body.
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """A request whose fields and items keep their rules.
 
     Args:
-        earlier: the items of the responses that the request continues.
+        items: its own items, in full as far as they are known.
+        earlier: the items of the responses that it continues.
+    """
+
+    body: Json
+    request: ResponsesRequest
+    items: tuple[Json, ...]
+    earlier: tuple[Json, ...] = ()
+
+    @property
+    def previous_id(self) -> str | None:
+        """The response that it continues."""
+        return self.request.previous_response_id
+
+    @property
+    def wants_storage(self) -> bool:
+        return self.request.store is not False
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The ids of items that it does not send."""
+        return tuple(item["id"] for item in self.items if item["type"] == "item_reference")
+
+    def continuing(self, earlier: Sequence[Json], referenced: Mapping[str, Json]) -> ReadRequest:
+        """The request with the earlier items, and with the items that its references stand for."""
+        items = (
+            referenced.get(item["id"], item) if item["type"] == "item_reference" else item
+            for item in self.items
+        )
+        return replace(self, items=tuple(items), earlier=tuple(earlier))
+
+
+def read_request(raw: bytes) -> ReadRequest:
+    """Read a request body.
 
     Raises:
         BadRequest: the body is not JSON, or a field breaks its rule; the message names both.
@@ -137,7 +170,20 @@ def read_query(raw: bytes, received: Received, earlier: Sequence[Json] = ()) -> 
     body = read_json(raw)
     request = validated(ResponsesRequest, body)
     _refuse_what_is_not_offered(body)
-    translation = translated(body, [*earlier, *own_items(body)])
+    return ReadRequest(body, request, tuple(_own_items(body)))
+
+
+def query_of(read: ReadRequest, received: Received, *, stores: bool = False) -> Query:
+    """The query of a request.
+
+    Args:
+        stores: the response will be stored.
+
+    Raises:
+        BadRequest: a part, a tool or the choice of one breaks a rule, or an item is not known.
+    """
+    body, request = read.body, read.request
+    translation = translated(body, [*read.earlier, *read.items], n_earlier=len(read.earlier))
     return received.query(
         "responses",
         body,
@@ -147,7 +193,7 @@ def read_query(raw: bytes, received: Received, earlier: Sequence[Json] = ()) -> 
         n_prompt_tokens=_prompt_tokens(translation.body),
         max_output_tokens=request.max_output_tokens,
         router=request.router,
-        form=form_of(body),
+        form=form_of(body) | {"store": stores},
         notes=translation.notes,
     )
 
@@ -161,7 +207,7 @@ def _prompt_tokens(chat: Json) -> int:
     return -(-n_bytes // BYTES_PER_TOKEN) + n_files * FILE_TOKENS
 
 
-def own_items(body: Json) -> list[Json]:
+def _own_items(body: Json) -> list[Json]:
     """The checked items of the input; a text is one message of the user. Raises BadRequest."""
     given = body.get("input")
     if isinstance(given, str):
@@ -176,11 +222,12 @@ def _refuse_what_is_not_offered(body: Json) -> None:
             raise BadRequest(f"{name}: {instead}", param=name)
 
 
-def translated(body: Json, conversation: Sequence[Json]) -> Translation:
+def translated(body: Json, conversation: Sequence[Json], *, n_earlier: int = 0) -> Translation:
     """Translate a validated request.
 
     Args:
         conversation: the items of the earlier responses and those of the input, checked.
+        n_earlier: how many are not of the input.
 
     Raises:
         BadRequest: an item, a tool or the choice of one breaks a rule.
@@ -188,7 +235,7 @@ def translated(body: Json, conversation: Sequence[Json]) -> Translation:
     later = [tool for item in conversation if item["type"] == "additional_tools" for tool in item["tools"]]
     toolbox = Toolbox([*(body.get("tools") or []), *later])
     said = [item for item in conversation if item["type"] != "additional_tools"]
-    messages = [*_instructions(body), *chat_messages(said, toolbox)]
+    messages = [*_instructions(body), *chat_messages(said, toolbox, n_earlier=n_earlier)]
     if not messages:
         raise BadRequest("input: must have at least one message", param="input")
     chat = _unknown(body) | {name: body[name] for name in _SAME if body.get(name) is not None}

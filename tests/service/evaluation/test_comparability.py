@@ -17,6 +17,7 @@ WITHOUT_EFFECT = {
     *("host", "port", "allow_anonymous", "admin_key", "cors_origins", "max_body_bytes", "log_level"),
     *("log_format", "data_dir", "enable_persistence", "database_url", "database_max_connections"),
     *("database_statement_cache_size", "qdrant_url", "qdrant_api_key", "spool_max_bytes", "store_texts"),
+    "response_ttl_s",
     *("embedding_api_key", "embedding_cache_size", "keepalive_after_s", "allowed_hosts", "reused_request_id"),
     *("check_keys", "embedding_models", "moderation_models"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from service.dialects.received import Received
-from service.dialects.responses.requests import read_query
+from service.dialects.responses.requests import query_of, read_request
 from service.domain.basics import Json
 from service.domain.query import Query
 
@@ -18,7 +18,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def read(**body: Any) -> Query:
     """The query of a request body."""
     received = Received({}, "t", "r-1", request_id_given=True, received_at=NOW)
-    return read_query(orjson.dumps({"input": "Hi", **body}), received)
+    return query_of(read_request(orjson.dumps({"input": "Hi", **body})), received)
 
 
 def chat_of(**body: Any) -> Json:

@@ -319,7 +319,6 @@ def test_a_faulty_item_is_named(item: Json, param: str) -> None:
     [
         ({"background": True}, "background"),
         ({"conversation": "conv_1"}, "conversation"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"moderation": {"model": "omni-moderation-latest"}}, "moderation"),
         ({"input": 5}, "input"),

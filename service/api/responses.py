@@ -1,0 +1,126 @@
+"""POST /v1/responses, and what becomes of a stored response: GET, DELETE and its input items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service.api import big_bodies
+from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, TenantDep, received_with
+from service.api.generation import documented
+from service.api.json_response import JsonAnswer
+from service.api.openapi import body_schema, failures
+from service.api.respond import respond
+from service.conversations.stored_responses import StoredResponses
+from service.dialects.dialect import EventWriter
+from service.dialects.responses.dialect import RESPONSES
+from service.dialects.responses.events import ResponseEvents
+from service.dialects.responses.input_items import MAX_PAGE, page, with_ids
+from service.dialects.responses.requests import ReadRequest, query_of, read_request
+from service.domain import query as domain
+from service.domain.basics import Json
+from service.domain.stored_response import StoredResponse
+from service.errors import BadRequest, Unavailable, UnknownPreviousResponse, UnknownResponse
+from service.parts import Parts
+
+endpoints = APIRouter(tags=[RESPONSES.tag])
+PATHS = ("/v1/responses", "/responses")
+STORED_FAILURES = failures(BadRequest, UnknownResponse, Unavailable)
+
+
+async def create(
+    request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
+) -> Response:
+    """Route a Responses request to a model and answer as OpenAI does."""
+    received = received_with(request, tenant, request_id_given=request_id is not None)
+    read = await big_bodies.read(parts, body, read_request)
+    read = read.continuing(*await _earlier(parts, tenant, read))
+    stores = parts.responses.is_on and read.wants_storage
+    query = await big_bodies.read(parts, body, lambda _: query_of(read, received, stores=stores))
+    return await respond(request, parts, query, RESPONSES, KeptResponse(parts.responses, read))
+
+
+async def _earlier(parts: Parts, tenant: str, read: ReadRequest) -> tuple[list[Json], dict[str, Json]]:
+    """The items of the responses that the request continues, and those that it refers to."""
+    previous, items = read.previous_id, read.references
+    earlier = [] if previous is None else await parts.responses.conversation(tenant, previous)
+    return earlier, dict(await parts.responses.items(tenant, items)) if items else {}
+
+
+async def retrieve(parts: PartsDep, tenant: TenantDep, response_id: str, stream: bool = False) -> Response:
+    """Read a stored response again."""
+    if stream:
+        raise BadRequest("stream: a stored response is whole; leave it out", param="stream")
+    return JsonAnswer((await parts.responses.find(tenant, response_id)).response)
+
+
+async def delete(parts: PartsDep, tenant: TenantDep, response_id: str) -> Response:
+    """Delete a stored response."""
+    await parts.responses.delete(tenant, response_id)
+    return JsonAnswer({"id": response_id, "object": "response", "deleted": True})
+
+
+async def input_items(
+    parts: PartsDep,
+    tenant: TenantDep,
+    response_id: str,
+    order: Literal["asc", "desc"] = "desc",
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
+    after: str | None = None,
+) -> Response:
+    """List the items of a stored response's request."""
+    stored = await parts.responses.find(tenant, response_id)
+    previous = stored.previous_id
+    earlier = [] if previous is None else await parts.responses.conversation(tenant, previous)
+    return JsonAnswer(page([*earlier, *stored.input], order=order, limit=limit, after=after))
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResponse:
+    """Stores a response before its last part is sent."""
+
+    responses: StoredResponses
+    read: ReadRequest
+
+    async def whole(self, query: domain.Query, body: Json | list[Json]) -> Json:
+        assert isinstance(body, dict)
+        return body if await self._is_kept(query, body) else {**body, "store": False}
+
+    async def streamed(self, query: domain.Query, writer: EventWriter) -> bytes:
+        assert isinstance(writer, ResponseEvents)
+        response = writer.ended()
+        return writer.end(stored=await self._is_kept(query, response))
+
+    async def _is_kept(self, query: domain.Query, response: Json) -> bool:
+        if not self.read.wants_storage:
+            return False
+        stem = response["id"].partition("_")[2]
+        return await self.responses.keep(
+            StoredResponse(
+                tenant=query.tenant,
+                response_id=response["id"],
+                previous_id=self.read.previous_id,
+                input=tuple(with_ids(self.read.items, stem)),
+                response=response,
+                created_at=query.received_at,
+            )
+        )
+
+
+def _add_endpoints() -> None:
+    for path in PATHS:
+        name = path.strip("/").replace("/", "_")
+        add = partial(endpoints.add_api_route, name=name)
+        body = body_schema(RESPONSES.request_model.__name__)
+        answers = documented(RESPONSES, UnknownPreviousResponse, Unavailable)
+        add(path, create, methods=["POST"], responses=answers, openapi_extra=body)
+        add(f"{path}/{{response_id}}", retrieve, methods=["GET"], responses=STORED_FAILURES)
+        add(f"{path}/{{response_id}}", delete, methods=["DELETE"], responses=STORED_FAILURES)
+        add(f"{path}/{{response_id}}/input_items", input_items, methods=["GET"], responses=STORED_FAILURES)
+
+
+_add_endpoints()
