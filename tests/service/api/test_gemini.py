@@ -10,12 +10,14 @@ import httpx
 import orjson
 import pytest
 
+from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.errors import ProviderBroken, ProviderError, ProviderOutOfCredit, ProviderRateLimited
 from tests.fakes import ANY, Reply
 from tests.service.world import ARMS, World, arm, opened
 
 HI: Json = {"role": "user", "parts": [{"text": "Hi"}]}
+SIGNATURE = 40 * "EqQB" + "+/8="
 BROKEN = ProviderBroken("gone", status=500)
 STREAM = "streamGenerateContent?alt=sse"
 CALL: Json = {"id": "toolu_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -187,6 +189,35 @@ async def test_a_tool_loop_keeps_its_model_and_its_thinking(
     assert answer["reasoning_content"] == "Add them."
     assert answer["tool_calls"][0]["id"] == said["tool_call_id"]
     assert (said["tool_call_id"] == "toolu_1") is keeps_ids
+
+
+@pytest.mark.parametrize("method", ["generateContent", STREAM])
+@pytest.mark.parametrize(
+    ("google", "field"),
+    [
+        (Arm("g", "openai", "gemini-3.8-flash", base_url="http://127.0.0.1:9/v1"), "extra_content"),
+        (Arm("g", "litellm", "gemini/gemini-3.8-flash"), "provider_specific_fields"),
+    ],
+    ids=["direct", "litellm"],
+)
+async def test_googles_signature_comes_back_to_google_in_a_tool_loop(
+    tmp_path: Path, method: str, google: Arm, field: str
+) -> None:
+    signed = {"index": 0, **CALL, "extra_content": {"google": {"thought_signature": SIGNATURE}}}
+    async with opened(tmp_path, [google]) as world:
+        reply = Reply(words=(), message={"tool_calls": [signed]}, finish_reason="tool_calls")
+        world.model_client.will(ANY, reply)
+        first = await ask(world, method, tools=[ADD])
+        answers = events_of(first) if method == STREAM else [first.json()]
+        [part] = [p for a in answers for p in a["candidates"][0]["content"]["parts"] if "functionCall" in p]
+        result = {"functionResponse": {"id": "toolu_1", "name": "add", "response": {"sum": 1}}}
+        turns = [HI, {"role": "model", "parts": [part]}, {"role": "user", "parts": [result]}]
+
+        await ask(world, method, tools=[ADD], contents=turns)
+
+    assert part["thoughtSignature"] == SIGNATURE
+    _, body = world.model_client.calls[-1]
+    assert SIGNATURE in orjson.dumps(body["messages"][1]["tool_calls"][0][field]).decode()
 
 
 async def test_a_conversation_keeps_its_model(world: World) -> None:
