@@ -85,6 +85,7 @@ SDKS = (
     Client("openai (Node)", "openai", NodeProgram("openai.mjs"), NO_ASYNC),
     Client("anthropic (Python)", "anthropic", PythonProgram("anthropic_python", **OURS)),
     Client("@anthropic-ai/sdk (Node)", "@anthropic-ai/sdk", NodeProgram("anthropic.mjs"), NO_ASYNC),
+    Client("google-genai (Python)", "google-genai", PythonProgram("google_genai")),
 )
 FRAMEWORKS = (
     Client("LangChain ChatOpenAI", "langchain-openai", PythonProgram("langchain_chat", "chat")),

@@ -125,7 +125,7 @@ class Translation:
             yield {"role": "user", "content": parts}
 
     def _response(self, response: FunctionResponse, where: str) -> Json:
-        content = orjson.dumps(response.response or {}).decode()
+        content = _output(response.response or {})
         return {"role": "tool", "tool_call_id": self._answered(response, where), "content": content}
 
     def _answered(self, response: FunctionResponse, where: str) -> str:
@@ -138,6 +138,17 @@ class Translation:
                     call.is_answered = True
                     return call.call_id
         _refuse(f"{where}.name", f"must answer an earlier functionCall, got {response.name[:100]!r}")
+
+
+def _output(response: Json) -> str:
+    """What a function said. Google's name for it is `output`, its SDK for Python writes `result`."""
+    match list(response.items()):
+        case [("output" | "result", str(text))]:
+            return text
+        case [("error", str(text))]:
+            return f"Error: {text}"
+        case _:
+            return orjson.dumps(response).decode()
 
 
 def _own_id(call_id: str, name: str) -> str:

@@ -166,6 +166,24 @@ def test_responses_come_before_the_users_text_and_their_files_after(role: str) -
     assert [part["type"] for part in found[3]["content"]] == ["text", "image_url"]
 
 
+@pytest.mark.parametrize(
+    ("response", "content"),
+    [
+        ({"output": "sunny"}, "sunny"),
+        ({"result": "sunny"}, "sunny"),
+        ({"error": "no such city"}, "Error: no such city"),
+        ({"output": {"sky": "sunny"}}, '{"output":{"sky":"sunny"}}'),
+        ({"output": "sunny", "more": 1}, '{"output":"sunny","more":1}'),
+        ({"sky": "sunny"}, '{"sky":"sunny"}'),
+        ({}, "{}"),
+    ],
+)
+def test_what_a_function_said_is_its_text_or_its_json(response: Json, content: str) -> None:
+    found = messages(HI, model(call("f")), user(result("f", response)))
+
+    assert found[2]["content"] == content
+
+
 def test_calls_without_ids_get_their_own_which_never_change() -> None:
     turns = [HI, model(call("add", {"a": 1}), call("add", {"a": 1})), user(result("add"), result("add"))]
 
