@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.json_response import JsonAnswer
-from service.dialects.offered import dialect_of
+from service.dialects.offered import absence, dialect_of
 from service.domain.basics import Json
 
 log = structlog.get_logger(__name__)
@@ -125,9 +125,12 @@ async def _invalid_parameter(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    phrase = HTTPStatus(error.status_code).phrase.lower()
-    message = f"{request.method} {request.scope['path']}: {phrase}"
-    body = envelope(message, "invalid_request_error", None, phrase.replace(" ", "_"))
+    path, phrase = request.scope["path"], HTTPStatus(error.status_code).phrase.lower()
+    reason, code = phrase, phrase.replace(" ", "_")
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        found = absence(path)
+        reason, code = found.reason, found.code
+    body = envelope(f"{request.method} {path}: {reason}", "invalid_request_error", None, code)
     _log_refusal(request, error.status_code, phrase)
     return _in_dialect(request, error.status_code, body, error.headers or {})
 

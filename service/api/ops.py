@@ -22,6 +22,12 @@ from service.parts import Parts
 endpoints = APIRouter(tags=["operations"])
 
 
+@endpoints.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+async def root() -> Response:
+    """What this server is, for clients that look whether somebody is there."""
+    return JsonAnswer({"service": "LLM Router", "documentation": "/docs", "health": "/health"})
+
+
 @endpoints.get("/health")
 @endpoints.get("/v1/health", include_in_schema=False)
 async def health(parts: PartsDep) -> Response:
@@ -69,6 +75,7 @@ async def cache_clear(parts: PartsDep) -> Response:
 
 
 @endpoints.get("/v1/models")
+@endpoints.get("/models", include_in_schema=False)
 async def models(request: Request, parts: PartsDep) -> Response:
     """`auto`, and every model that a request can name; embedding models have the type `embedding`."""
     if MESSAGES.owns(request.scope["path"], request.headers):
@@ -80,6 +87,7 @@ async def models(request: Request, parts: PartsDep) -> Response:
 
 
 @endpoints.get("/v1/models/{model_id:path}", responses=failures(UnknownModel))
+@endpoints.get("/models/{model_id:path}", include_in_schema=False)
 async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
     """One model."""
     if (found := parts.embeddings.named(model_id)) is not None and not MESSAGES.owns(

@@ -16,7 +16,7 @@ from service.domain.basics import Json
 from service.domain.query import Query
 
 _OWN = ("/v1/messages", "/v1/complete")  # paths of Anthropic only, offered or not
-_SHARED = ("/v1/models", "/v1/files")  # paths of Anthropic and OpenAI
+_SHARED = ("/v1/models", "/models", "/v1/files")  # paths of Anthropic and OpenAI
 _HEADERS = ("anthropic-version", "x-api-key")  # sent by Anthropic's clients
 
 

@@ -95,13 +95,12 @@ async def test_any_depth_of_nesting_is_accepted_or_rejected(world: World, depth:
 # --- paths and methods
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/v1/files"])
-async def test_an_unknown_path_is_answered_in_the_envelope(world: World, path: str) -> None:
-    response = await world.http.post(path, json={})
+async def test_an_unknown_path_is_answered_in_the_envelope(world: World) -> None:
+    response = await world.http.post("/nowhere", json={})
 
     assert response.status_code == 404
     assert error_of(response) == {
-        "message": f"POST {path}: not found",
+        "message": "POST /nowhere: not found",
         "type": "invalid_request_error",
         "param": None,
         "code": "not_found",
