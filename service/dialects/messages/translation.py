@@ -10,6 +10,7 @@ import orjson
 from service.conversations.client_ids import decoded
 from service.conversations.unsigned_thinking import is_unsigned
 from service.dialects.client_markup import without_attribution
+from service.dialects.messages.block_texts import as_text, is_of_server_tool, result_text, search_text
 from service.domain.basics import Json
 from service.domain.reasoning import EFFORTS, effort_of_budget
 from service.domain.strict_schemas import is_strict
@@ -18,6 +19,7 @@ from service.domain.strict_schemas import is_strict
 _ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "output_format", "top_k")
 _SAME = ("max_tokens", "model", "stream", "temperature", "top_p")
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_TOOL_SEARCH = "tool_search_tool"  # other vendors' models get all tools at once, so that none is searched
 _EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
 
@@ -76,8 +78,9 @@ class _Translation:
         for block in blocks:
             if block["type"] == "tool_result":
                 inner = _blocks(block.get("content") or "")
-                text = "\n".join(self._texts([b for b in inner if b["type"] == "text"]))
-                parts.extend(p for b in inner if b["type"] != "text" and (p := self._part(b)))
+                told = [(b, b["text"] if b["type"] == "text" else result_text(b)) for b in inner]
+                text = "\n".join(said for _, said in told if said is not None)
+                parts.extend(p for b, said in told if said is None and (p := self._part(b)))
                 content = f"Error: {text}" if block.get("is_error") else text
                 yield {"role": "tool", "tool_call_id": decoded(block["tool_use_id"]), "content": content}
             elif part := self._part(block):
@@ -89,7 +92,11 @@ class _Translation:
 
     def _assistant(self, blocks: list[Json]) -> Iterator[Json]:
         thinking = "".join(block["thinking"] for block in blocks if is_unsigned(block))
-        spoken = [b for b in blocks if b["type"] not in {"tool_use", "thinking", "redacted_thinking"}]
+        spoken = [
+            {"type": "text", "text": f"\n{as_text(block)}\n"} if is_of_server_tool(block) else block
+            for block in blocks
+            if block["type"] not in {"tool_use", "thinking", "redacted_thinking"}
+        ]
         message: Json = {"role": "assistant", "content": "".join(self._texts(spoken)) or None}
         calls = [_call(block) for block in blocks if block["type"] == "tool_use"]
         if thinking:
@@ -119,6 +126,10 @@ class _Translation:
                 return {"type": "image_url", "image_url": {"url": _data_url(source)}}
             case "image", "url":
                 return {"type": "image_url", "image_url": {"url": source["url"]}}
+            case "document", "content":
+                return self._document(source["content"])
+            case "search_result", _ if (text := search_text(block)) is not None:
+                return {"type": "text", "text": text}
             case "document", "base64":
                 name = block.get("title") or "document.pdf"
                 return {"type": "file", "file": {"filename": name, "file_data": _data_url(source)}}
@@ -128,12 +139,20 @@ class _Translation:
                 self.needs[f"{kind} blocks"] = None
         return None
 
+    def _document(self, content: Any) -> Json | None:
+        """A document of texts, which may be one string."""
+        blocks = _blocks(content) if isinstance(content, str | list) else []
+        if not blocks or any(block.get("type") != "text" for block in blocks):
+            self.needs["document from content"] = None
+            return None
+        return {"type": "text", "text": "\n".join(str(block.get("text") or "") for block in blocks)}
+
     def _tools(self, body: Json) -> Json:
         functions = []
         for tool in body.get("tools") or []:
             if tool.get("type") in (None, "custom"):
                 functions.append(_function(tool))
-            else:
+            elif not str(tool["type"]).startswith(_TOOL_SEARCH):
                 self.needs[f"tool {tool['type']}"] = None
         if not functions:
             return {}

@@ -35,8 +35,8 @@ async def test_each_arm_is_called_by_its_provider() -> None:
     first, second = Recorder(), Recorder()
     provider_clients = ProviderClients({"openai": first, "simulator": second})
 
-    await provider_clients.complete(Arm("a", "openai", "m"), {}, timeout_s=1)
-    await anext(provider_clients.stream(Arm("b", "simulator", "m"), {}, timeout_s=1))
+    await provider_clients.complete(Arm("a", "openai", "m"), BODY, timeout_s=1)
+    await anext(provider_clients.stream(Arm("b", "simulator", "m"), BODY, timeout_s=1))
 
     assert (first.called, second.called) == (["a"], ["b"])
 

@@ -447,17 +447,129 @@ def test_text_after_the_line_that_names_the_client_stays() -> None:
             "image from file",
         ),
         (
-            {"messages": [{"role": "assistant", "content": [{"type": "server_tool_use"}]}, USER]},
-            "server_tool_use blocks",
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "search_result", "content": [text("a")], "citations": {"enabled": True}}
+                        ],
+                    }
+                ]
+            },
+            "search_result blocks",
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {
+                                "type": "document",
+                                "source": {"type": "content", "content": [{"type": "image"}]},
+                            }
+                        ],
+                    }
+                ]
+            },
+            "document from content",
         ),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_a_feature_that_other_vendors_lack_is_named(fields: Json, what: str) -> None:
     native = read({**asking(), **fields}).native
 
     assert native is not None
     assert native.needs == (what,)
+
+
+SEARCH: Json = {"type": "tool_use", "id": "t", "name": "search", "input": {}}
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"type": "tool_reference", "tool_name": "mcp__files__read"}, "Tool: mcp__files__read"),
+        (
+            {"type": "search_result", "title": "Rivers", "source": "https://r", "content": [text("Long.")]},
+            "Rivers https://r\nLong.",
+        ),
+        (
+            {"type": "web_page", "url": "https://r", "cache_control": {}},
+            '{"type":"web_page","url":"https://r"}',
+        ),
+        ({"type": "tool_reference"}, '{"type":"tool_reference"}'),
+    ],
+    ids=lambda value: value.get("type") if isinstance(value, dict) else "",
+)
+def test_blocks_that_only_anthropic_knows_are_text_in_the_result_of_a_tool(block: Json, told: str) -> None:
+    content = [text("Found:"), block]
+    returned = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": content}]}
+
+    body, needs = translate(messages=[USER, {"role": "assistant", "content": [SEARCH]}, returned])
+
+    assert body["messages"][-1] == {"role": "tool", "tool_call_id": "t", "content": f"Found:\n{told}"}
+    assert needs == ()
+
+
+def test_an_image_in_the_result_of_a_tool_stays_an_image() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
+    returned = {
+        "type": "tool_result",
+        "tool_use_id": "t",
+        "content": [image, {"type": "tool_reference", "tool_name": "a"}],
+    }
+
+    body, _ = translate(
+        messages=[USER, {"role": "assistant", "content": [SEARCH]}, {"role": "user", "content": [returned]}]
+    )
+
+    assert body["messages"][-2]["content"] == "Tool: a"
+    assert body["messages"][-1]["content"][0]["type"] == "image_url"
+
+
+def test_calls_of_tools_that_anthropic_runs_are_text_in_the_history() -> None:
+    used = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+    found = {
+        "type": "web_search_tool_result",
+        "tool_use_id": "srvtoolu_1",
+        "content": [{"type": "web_search_result", "url": "https://r", "encrypted_content": "Eo8C"}],
+    }
+
+    body, needs = translate(
+        messages=[USER, {"role": "assistant", "content": [used, found, text("So.")]}, USER]
+    )
+
+    said = body["messages"][1]["content"]
+    assert '"name":"web_search","input":{"query":"x"}' in said
+    assert '"url":"https://r"' in said
+    assert said.endswith("So.")
+    assert "Eo8C" not in said
+    assert needs == ()
+
+
+def test_a_search_for_tools_is_left_out_because_other_vendors_get_all_tools() -> None:
+    tools = [
+        {"type": "tool_search_tool_regex_20251119", "name": "s"},
+        {"name": "a", "input_schema": {}, "defer_loading": True},
+    ]
+
+    body, needs = translate(tools=tools)
+
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["a"]
+    assert needs == ()
+
+
+def test_a_document_of_texts_and_a_search_result_are_texts() -> None:
+    document = {"type": "document", "source": {"type": "content", "content": [text("a"), text("b")]}}
+    result = {"type": "search_result", "title": "T", "source": "s", "content": [text("c")]}
+
+    body, needs = translate(messages=[{"role": "user", "content": [document, result]}])
+
+    assert body["messages"][0]["content"] == "a\nb\n\nT s\nc"
+    assert needs == ()
 
 
 CLOSED: Json = {
