@@ -46,6 +46,7 @@ EXPOSED_HEADERS = (
     "X-Router-Model",
     "X-Router-Decision",
     "X-Router-Decision-Id",
+    "X-Router-Side-Call",
     "X-Router-Simulated",
     "X-Router-Degraded",
     "X-Router-Token-Count",

@@ -20,7 +20,7 @@ from service.api.respond import headers
 from service.app import EXPOSED_HEADERS, create_app
 from service.completion.completion import Head
 from service.dialects.options import OPTION_HEADERS, RouterOptions
-from service.dialects.turns import CLIENT_HEADERS
+from service.dialects.session_names import PART_HEADERS, SESSION_HEADERS
 from service.settings.models import ModelSettings
 from service.settings.relayed_models import EmbeddingModelSettings
 from service.settings.settings import Settings
@@ -113,7 +113,16 @@ def test_the_api_page_has_every_route() -> None:
 
 
 def test_the_api_page_has_every_header() -> None:
-    head = Head("id", uuid4(), "arm", "exploit", simulated=True, degraded=("memory",), explanation=None)
+    head = Head(
+        "id",
+        uuid4(),
+        "arm",
+        "exploit",
+        simulated=True,
+        degraded=("memory",),
+        explanation=None,
+        side_call="title",
+    )
     said = headers(head)
 
     documented = set(re.findall(r"`(X-[A-Za-z-]+|Retry-After(?:-Ms)?)`", page("docs/api.md")))
@@ -122,7 +131,7 @@ def test_the_api_page_has_every_header() -> None:
         *EXPOSED_HEADERS,
         *said,
         *OPTION_HEADERS.values(),
-        *CLIENT_HEADERS,
+        *(name for name in (*SESSION_HEADERS, *PART_HEADERS) if name.startswith("X-")),
         "Retry-After-Ms",
     }
 

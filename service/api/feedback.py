@@ -27,7 +27,7 @@ from service.api.dependencies import REQUEST_ID, REQUEST_ID_RULE, BodyDep, Parts
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.dialects.json_body import Location, field_path, invalid, items, read_form
-from service.dialects.turns import MAX_KEY_CHARS
+from service.dialects.session_names import MAX_KEY_CHARS
 from service.domain.basics import Json
 from service.domain.feedback import ConversationFeedback, Feedback, Learned
 from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownRequest

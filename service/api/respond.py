@@ -162,6 +162,8 @@ def headers(head: Head) -> dict[str, str]:
         "X-Router-Decision": head.kind,
         "X-Router-Decision-Id": str(head.decision_id),
     }
+    if head.side_call is not None:
+        fields["X-Router-Side-Call"] = head.side_call
     if head.simulated:
         fields["X-Router-Simulated"] = "true"
     if head.degraded:

@@ -27,7 +27,7 @@ from service.domain.chunks import as_chunks
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.explanation import explanation_for_clients
 from service.domain.ports import Clock, Journal, ModelClient
-from service.domain.query import Query
+from service.domain.query import Query, SideCall
 from service.errors import (
     AllArmsFailed,
     ProviderError,
@@ -52,6 +52,7 @@ class Head:
     simulated: bool  # no model was called
     degraded: tuple[str, ...]
     explanation: Json | None
+    side_call: SideCall | None = None  # what the client asked for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,4 +288,5 @@ class Completion:
             simulated=self.catalog.known(run.answering_arm_id).provider == "simulator",
             degraded=tuple(dict.fromkeys(run.degraded)),
             explanation=None if decision is None else explanation_for_clients(decision),
+            side_call=run.query.turn.side_call,
         )

@@ -136,7 +136,8 @@ class RequestRun:
         if arm.arm_id in self.stripped_thinking:
             return self.query.n_messages
         if self.step is None:
-            return 0 if arm.arm_id == self.arm_id else self.query.n_messages
+            is_first = self.query.turn.side_call is None and arm.arm_id == self.arm_id
+            return 0 if is_first else self.query.n_messages
         return (
             self.step.n_messages_of_other_vendors
             if vendor_of(arm) == self.step.vendor
@@ -158,6 +159,8 @@ class RequestRun:
         """
         if self.step is None or self.last is None or not self.attempts:
             return None
+        if not self.query.turn.moves_conversation:
+            return None
         if self.query.turn.key is not None and not self._has_moved:
             return None
         return ConversationState(
@@ -177,7 +180,8 @@ class RequestRun:
 
     def answer_names(self, status: AttemptStatus) -> tuple[bytes, ...]:
         """The names that the answer gives to a conversation without a session id."""
-        if self.step is None or self.last is None or self.query.turn.key is not None:
+        turn = self.query.turn
+        if self.step is None or self.last is None or turn.key is not None or not turn.moves_conversation:
             return ()
         return names_of_messages(self.query, self.last.messages, is_cut=status != "ok")
 

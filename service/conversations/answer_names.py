@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.conversations.gemini_signatures import MARK
 from service.domain.basics import Json
 from service.domain.query import Query
 
@@ -82,7 +83,8 @@ def started_answer(messages: Sequence[Json]) -> Sequence[Json]:
 def names_of_result(place: Place, call_id: object) -> Iterator[bytes]:
     """The name that a tool call gives, found by the id in its result."""
     if isinstance(call_id, str) and call_id:
-        yield digest("call", call_id) if _is_random(call_id) else digest(place.opening, "call", call_id)
+        plain = call_id.partition(MARK)[0]
+        yield digest("call", plain) if _is_random(plain) else digest(place.opening, "call", plain)
 
 
 def possible_names(place: Place, answer: Sequence[Json]) -> tuple[bytes, ...]:

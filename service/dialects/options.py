@@ -10,7 +10,6 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from service.dialects.json_body import Location, Name, invalid, items
-from service.dialects.turns import session_id_of
 from service.domain.basics import Json
 from service.domain.query import Options
 
@@ -102,7 +101,7 @@ def read_options(in_body: RouterOptions | None, headers: Mapping[str, str]) -> O
         feedback_weight=options.weights.feedback,
         latency_weight=options.weights.latency,
         cost_weight=options.weights.cost,
-        session_id=session_id_of(options.session_id, headers),
+        session_id=options.session_id,
         task=options.task,
         learn=options.learn,
         explain=options.explain,

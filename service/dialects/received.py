@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import orjson
 
 from service.dialects.options import RouterOptions, client_retries, read_options
-from service.dialects.turns import question_text, turn_of, with_housekeeping
+from service.dialects.request_shape import shape_of, with_hints
+from service.dialects.session_names import session_id_of
+from service.dialects.side_calls import side_call_of
+from service.dialects.turns import question_text, side_turn_of, turn_of
 from service.domain.basics import AUTO, Json
 from service.domain.query import Native, Query
-
-_HINTS = ("metadata", "prompt_cache_key")  # fields that identify a conversation in any dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +61,30 @@ class Received:
         Raises:
             BadRequest: an option in a header breaks its rule.
         """
-        conversation = {name: sent[name] for name in _HINTS if name in sent} | chat
-        options = with_housekeeping(read_options(router, self.headers), conversation)
+        options = read_options(router, self.headers)
+        request, messages = with_hints(sent, chat), chat["messages"]
+        shape = shape_of(request, self.headers)
+        session_id = session_id_of(options.session_id, self.headers, request)
+        turn = turn_of(self.tenant, request, session_id, self.headers, is_agents=shape.may_be_agents)
+        if options.task is None and (side_call := side_call_of(shape, messages)) is not None:
+            turn, options = side_turn_of(turn, side_call), replace(options, learn=False)
         return Query(
             tenant=self.tenant,
             request_id=self.request_id,
             request_id_given=self.request_id_given,
             body=chat,
-            text=question_text(chat["messages"]),
+            text=question_text(messages, is_agents=shape.may_be_agents),
             body_digest=hashlib.sha256(orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)).digest(),
             dialect=dialect,
             requested_model=None if model is None or model in AUTO else model,
             stream=stream,
             n_prompt_tokens=n_prompt_tokens,
             max_output_tokens=max_output_tokens,
-            options=options,
+            options=replace(options, session_id=session_id),
             received_at=self.received_at,
             native=native,
             n_client_retries=client_retries(self.headers),
-            turn=turn_of(self.tenant, conversation, options, self.headers),
+            turn=turn,
             _form=form or {},
             _notes=notes,
         )

@@ -9,26 +9,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from service.conversations.answer_names import Place, digest, names_of_result, possible_names, text_of
-from service.dialects.client_markup import is_housekeeping, user_text
+from service.dialects.client_markup import user_text, users_words
+from service.dialects.request_shape import INSTRUCTIONS, continues_thread
+from service.dialects.session_names import part_of_session, shared_key
 from service.domain.basics import Json
-from service.domain.query import Options, Turn
+from service.domain.query import SideCall, Turn
 
-MAX_KEY_CHARS = 256  # longest name of a conversation; a longer one is ignored
 WINDOW_CHARS = 500  # of the user's earlier questions, as context of the newest
-CLAUDE_CODE_SESSION = "X-Claude-Code-Session-Id"
-CLAUDE_CODE_AGENT = "X-Claude-Code-Agent-Id"  # each sub-agent has its own conversation
-CLIENT_HEADERS = (CLAUDE_CODE_SESSION, CLAUDE_CODE_AGENT)
-INSTRUCTIONS = frozenset({"system", "developer"})
 
 Question = tuple[int, str]
 
 
-def question_text(messages: Sequence[Json]) -> str:
+def question_text(messages: Sequence[Json], *, is_agents: bool = False) -> str:
     """The user's newest question, followed by the questions shortly before it.
 
     If no message has a user's own words, it is the text of the last message that has any.
     """
-    questions = _questions(messages)
+    questions = _questions(messages, is_agents)
     if not questions:
         texts = [text for m in messages if (text := text_of(m)).strip()]
         return texts[-1] if texts else ""
@@ -36,11 +33,10 @@ def question_text(messages: Sequence[Json]) -> str:
     return "\n".join([newest, *_window(earlier)])
 
 
-def _questions(messages: Sequence[Json]) -> list[Question]:
+def _questions(messages: Sequence[Json], is_agents: bool) -> list[Question]:
     """The user's own words, of every message that has any, after the position of the message."""
-    return [
-        (i, text) for i, m in enumerate(messages) if m["role"] == "user" and (text := user_text(text_of(m)))
-    ]
+    own = users_words if is_agents else user_text
+    return [(i, text) for i, m in enumerate(messages) if m["role"] == "user" and (text := own(text_of(m)))]
 
 
 def _window(earlier: Sequence[str]) -> list[str]:
@@ -54,48 +50,33 @@ def _window(earlier: Sequence[str]) -> list[str]:
     return window
 
 
-def session_id_of(option: str | None, headers: Mapping[str, str]) -> str | None:
-    """The client's name of the conversation: the router's option, otherwise Claude Code's header."""
-    return option if option is not None else _bounded(headers.get(CLAUDE_CODE_SESSION.lower()))
-
-
-def is_client_housekeeping(body: Json) -> bool:
-    """Whether the client sends the request for itself; see `client_markup`."""
-    messages: Sequence[Json] = body["messages"]
-    if body.get("tools"):
-        return False
-    instructions = [text_of(m) for m in messages if m["role"] in INSTRUCTIONS]
-    max_tokens = body.get("max_completion_tokens") or body.get("max_tokens")
-    return is_housekeeping([*instructions, text_of(messages[-1])], max_tokens)
-
-
-def with_housekeeping(options: Options, body: Json) -> Options:
-    """The options; a request that a client sends for itself is not learned from."""
-    return replace(options, learn=False) if is_client_housekeeping(body) else options
-
-
-def turn_of(tenant: str, body: Json, options: Options, headers: Mapping[str, str]) -> Turn:
+def turn_of(
+    tenant: str, body: Json, session_id: str | None, headers: Mapping[str, str], *, is_agents: bool = False
+) -> Turn:
     """The place of a request in its conversation.
 
     A session id names the conversation, which then has affinity from its first request. Any other
     conversation is named by its newest answer: the request continues it if this router gave the answer. A key
-    that several conversations can share (`metadata.user_id`, `prompt_cache_key`) counts together with the
-    first message.
+    that several conversations can share counts together with the first message.
     """
     messages: Sequence[Json] = body["messages"]
-    if is_client_housekeeping(body):
-        return Turn(is_housekeeping=True)
-    questions = _questions(messages)
+    questions = _questions(messages, is_agents)
     turn = Turn(
-        in_tool_loop=_is_in_tool_loop(messages), n_asked_chars=len(questions[-1][1]) if questions else 0
+        in_tool_loop=_is_in_tool_loop(messages) or continues_thread(body),
+        n_asked_chars=len(questions[-1][1]) if questions else 0,
     )
-    if options.session_id is not None:
-        agent = _bounded(headers.get(CLAUDE_CODE_AGENT.lower())) or ""
-        return replace(turn, key=digest(tenant, "named", options.session_id, agent))
+    if session_id is not None:
+        return replace(turn, key=digest(tenant, "named", session_id, part_of_session(session_id, headers)))
     if not questions:
         return Turn()
-    opening = digest(tenant, "opened", _hint(body), _instructions(messages), questions[0][1])
+    opening = digest(tenant, "opened", shared_key(body), _instructions(messages), questions[0][1])
     return replace(turn, opening=opening, answered=_names_of_newest_answer(opening, messages, questions))
+
+
+def side_turn_of(turn: Turn, side_call: SideCall) -> Turn:
+    """The place of a side call: outside of the conversation, unless it is about its whole history."""
+    outside = Turn(n_asked_chars=turn.n_asked_chars) if side_call != "summary" else turn
+    return replace(outside, side_call=side_call)
 
 
 def _names_of_newest_answer(
@@ -151,14 +132,3 @@ def _is_in_tool_loop(messages: Sequence[Json]) -> bool:
 def _instructions(messages: Sequence[Json]) -> str:
     """The text of the first system or developer message."""
     return next((user_text(text_of(m)) for m in messages if m["role"] in INSTRUCTIONS), "")
-
-
-def _hint(body: Json) -> str:
-    metadata = body.get("metadata")
-    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
-    return _bounded(user_id) or _bounded(body.get("prompt_cache_key")) or ""
-
-
-def _bounded(value: object) -> str | None:
-    """The value, if it is a valid name of a conversation."""
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_KEY_CHARS else None

@@ -104,8 +104,8 @@ class Decision:
 
     @property
     def conversation(self) -> ConversationState | None:
-        """The state of its conversation after this decision."""
-        if self.step is None:
+        """The state of its conversation after this decision; None: it does not change."""
+        if self.step is None or not self.query.turn.moves_conversation:
             return None
         return ConversationState(
             arm_id=self.arm_id,

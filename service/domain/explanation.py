@@ -42,7 +42,8 @@ def explanation(decision: Decision) -> Json:
         "confidence": decision.confidence,
         "budget_price": decision.budget_price,
         "conversation": decision.step,
-        "housekeeping": decision.query.turn.is_housekeeping,
+        "housekeeping": decision.query.turn.side_call is not None,
+        "side_call": decision.query.turn.side_call,
         "own_weights": decision.query.options.own_weights,
     }
 
@@ -76,6 +77,7 @@ def for_clients(explained: Json) -> Json:
     """A logged explanation as clients see it: an arm is a `model`, and the switching cost is one object."""
     conversation = explained.get("conversation")
     return {
+        "side_call": None,  # older versions did not log what it was
         **explained,
         "candidates": [_renamed(c, _SHOWN_TO_CLIENTS) for c in explained["candidates"]],
         "rejected": [_renamed(r, _SHOWN_TO_CLIENTS) for r in explained["rejected"]],

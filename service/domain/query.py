@@ -7,12 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
 from bandit.knobs import Knobs
 from service.domain.basics import Json
 
 OWN_ID_PREFIX = 95  # characters of the given id at the start of a query's own one, which has at most 128
+
+
+# What clients ask for themselves, beside the user's conversation.
+SideCall = Literal["title", "tags", "follow_ups", "search", "summary", "check", "probe"]
 
 
 def _ignore(request_id: str) -> None: ...
@@ -27,7 +32,7 @@ class Turn:
     answered: tuple[bytes, ...] = ()  # keys of that conversation if the router gave its newest answer
     in_tool_loop: bool = False  # the newest messages are tool results; the user asks nothing new
     n_asked_chars: int = 0  # length of the current question; earlier ones follow it in the query's text
-    is_housekeeping: bool = False  # the client's own request: a title, a summary, a probe
+    side_call: SideCall | None = None  # what the client asks for itself; None: the request is the user's
 
     @property
     def keys(self) -> tuple[bytes, ...]:
@@ -38,6 +43,11 @@ class Turn:
     def is_in_conversation(self) -> bool:
         """Whether the request belongs to a conversation, or can start one."""
         return self.key is not None or self.opening is not None
+
+    @property
+    def moves_conversation(self) -> bool:
+        """Whether the request changes the state of its conversation."""
+        return self.is_in_conversation and self.side_call is None
 
 
 @dataclass(frozen=True, slots=True)

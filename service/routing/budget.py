@@ -21,7 +21,7 @@ def charge(pacer: Pacer, decision: Decision, feedback_weight: float, rng: np.ran
     """Reserve the expected cost of a decision, and count it in the price."""
     considered = decision.candidates
     is_drawn = decision.step is None or decision.step.is_drawn
-    if not is_drawn or decision.query.turn.is_housekeeping:  # no price could change it
+    if not is_drawn or decision.query.turn.side_call is not None:  # no price could change it
         considered = tuple(c for c in considered if c.arm_id == decision.arm_id)
     arms = [
         PacedArm(c.arm_id, c.alpha, c.beta, c.bonus + c.speed + c.cost, c.expected_cost_usd)

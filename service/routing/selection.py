@@ -69,15 +69,12 @@ def select(
 
 
 def _fixed(weighed: WeighedArms) -> tuple[int, DecisionKind] | None:
-    """The arm that the client names, that is in a tool loop, or that the conversation's holdout fixes.
-
-    Housekeeping requests of a client go to the cheapest arm.
-    """
+    """The arm that the client names, that a side call or a tool loop goes to, or that the holdout fixes."""
     query, conversation = weighed.query, weighed.conversation
     if query.requested_model is not None:
         return 0, "pinned"
-    if query.turn.is_housekeeping:
-        return int(np.argmin(weighed.beliefs.expected_cost_usd)), "default"
+    if query.turn.side_call is not None:
+        return _for_side_call(weighed)
     if conversation is None:
         return None
     if query.turn.in_tool_loop:
@@ -86,6 +83,20 @@ def _fixed(weighed: WeighedArms) -> tuple[int, DecisionKind] | None:
     if conversation.holdout and weighed.policy.default_arm is not None:
         return weighed.policy.default_arm, "default"
     return None
+
+
+def _for_side_call(weighed: WeighedArms) -> tuple[int, DecisionKind]:
+    """The cheapest arm; for a summary, the arm whose cache has the conversation, else the best one.
+
+    A summary is read in place of the conversation from then on, so it is worth a good model.
+    """
+    conversation = weighed.conversation
+    incumbent = None if conversation is None else weighed.index_of(conversation.arm_id)
+    if incumbent is not None:
+        return incumbent, "sticky"
+    if weighed.query.turn.side_call == "summary":
+        return int(np.argmax(weighed.terms.total)), "default"
+    return int(np.argmin(weighed.beliefs.expected_cost_usd)), "default"
 
 
 def _incumbent(weighed: WeighedArms) -> int | None:

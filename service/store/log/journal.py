@@ -163,9 +163,9 @@ def _decision_values(decision: Decision, text: str | None) -> tuple[object, ...]
 
 
 def _conversation_values(decision: Decision) -> tuple[object, ...]:
-    """The key, vendor, n_foreign, turns and holdout of its conversation; NULL if it has none."""
+    """The key, vendor, n_foreign, turns and holdout of its conversation; NULL if it changes none."""
     step = decision.step
-    if step is None:
+    if step is None or not decision.query.turn.moves_conversation:
         return (None,) * 5
     return decision.query.turn.key, step.vendor, step.n_messages_of_other_vendors, step.turn, step.holdout
 

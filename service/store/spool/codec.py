@@ -123,11 +123,16 @@ def _query(data: Json, n_chars: int) -> Query:
 
 
 def _turn(data: Json) -> Turn:
-    data.pop("continues", None)  # in lines of version 0.2
-    answered = tuple(map(b64decode, data.get("answered", ())))
+    data.pop("continues", None)  # in lines of version 0.2, as the next
+    if data.pop("is_housekeeping", False):
+        data["side_call"] = "title"
     return Turn(
-        **{**data, "key": _bytes(data.get("key")), "opening": _bytes(data.get("opening"))}
-        | {"answered": answered}
+        **{
+            **data,
+            "key": _bytes(data.get("key")),
+            "opening": _bytes(data.get("opening")),
+            "answered": tuple(map(b64decode, data.get("answered", ()))),
+        }
     )
 
 

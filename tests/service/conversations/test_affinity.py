@@ -158,7 +158,7 @@ async def test_a_conversation_moves_to_the_model_that_the_client_names(world: Wo
     assert await answered_by(world, [user("Hi"), *called("call_1")], "r-3") == "large"
 
 
-async def test_housekeeping_neither_moves_a_conversation_nor_teaches(world: World) -> None:
+async def test_a_title_neither_moves_a_conversation_nor_teaches(world: World) -> None:
     await answered_by(world, [user("Hi")], "r-1", model="small")
     title = [user("Please write a 5-10 word title for the following conversation: Hi")]
     await answered_by(world, title, "title", model="large", max_tokens=100)
@@ -441,7 +441,7 @@ async def test_claude_code_stays_on_its_arm_through_a_tool_loop(tmp_path: Path) 
     assert world.encoder.texts == ["Fix it"] * 6
 
 
-async def test_claude_codes_housekeeping_belongs_to_no_conversation(world: World) -> None:
+async def test_claude_codes_topic_belongs_to_no_conversation(world: World) -> None:
     topic = "Analyze if this message indicates a new conversation topic. If it does, extract a title"
     body = {
         "max_tokens": 512,
@@ -457,7 +457,7 @@ async def test_claude_codes_housekeeping_belongs_to_no_conversation(world: World
     assert world.store.conversation_states == {}
 
 
-async def test_housekeeping_goes_to_the_cheapest_model_that_can_answer_it(tmp_path: Path) -> None:
+async def test_a_title_goes_to_the_cheapest_model_that_can_answer_it(tmp_path: Path) -> None:
     async with opened(tmp_path, **BY_CHANCE) as world:
         title = [user("Please write a 5-10 word title for the following conversation: Hi")]
         schema = {"type": "json_schema", "json_schema": {"name": "title", "schema": {}}}  # small has none
@@ -467,3 +467,100 @@ async def test_housekeeping_goes_to_the_cheapest_model_that_can_answer_it(tmp_pa
 
     assert (usual, in_form) == ({"small"}, "medium")
     assert (record["decision"], record["propensity"], record["holdout"]) == ("default", 1.0, None)
+
+
+SEARCH: Json = {
+    "model": "auto",
+    "max_tokens": 32_000,
+    "system": "You are an assistant for performing a web search tool use",
+    "tools": [{"type": "web_search_20250305", "name": "web_search"}],
+    "messages": [user("Perform a web search for the query: rust")],
+}
+
+
+async def test_a_side_call_within_a_tool_loop_does_not_move_it(tmp_path: Path) -> None:
+    claude = replace(DEAR, arm_id="claude", provider="anthropic")
+    cheaper = replace(CHEAP, arm_id="cheaper", provider="anthropic")
+    tools = [{"name": "WebSearch", "input_schema": {"type": "object"}}]
+    use = {"type": "tool_use", "id": "toolu_1", "name": "WebSearch", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "1.90"}
+    ask: Json = {"max_tokens": 32_000, "tools": tools, "messages": [user("Which rust is it?")]}
+    loop = [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+    async with opened(tmp_path, [claude, cheaper]) as world:
+
+        async def sent(name: str, body: Json) -> httpx.Response:
+            headers = {"X-Request-ID": name, "X-Claude-Code-Session-Id": "cc-1"}
+            response = await world.http.post("/v1/messages", json=body, headers=headers)
+            assert response.status_code == 200, response.text
+            world.clock.advance(1.0)
+            return response
+
+        await sent("ask", {**ask, "model": "claude"})
+        search = await sent("search", SEARCH)
+        after = await sent("loop", {**ask, "messages": [*ask["messages"], *loop]})
+        record = await world.record("search")
+        step_after = await step(world, "loop")
+
+    assert search.headers["x-router-side-call"] == record["side_call"] == "search"
+    assert (search.headers["x-router-model"], record["decision"], record["propensity"]) == (
+        "cheaper",
+        "default",
+        1.0,
+    )
+    assert (record["learn"], record["conversation"]) == (False, None)
+    assert after.headers["x-router-model"] == "claude"
+    assert "x-router-side-call" not in after.headers
+    assert step_after["turn"] == 2
+
+
+COMPACTION = "Your task is to create a detailed summary of the conversation so far."
+AGENT = {"x-session-affinity": "s"}
+
+
+async def summarised(world: World, *, session_id: str | None, answer: str = "Hello there.") -> httpx.Response:
+    """An agent asks for a summary of a conversation whose first question was answered so."""
+    own = {"role": "assistant", "content": answer}
+    headers = AGENT if session_id is None else {**AGENT, "x-session-id": session_id}
+    response = await world.http.post(
+        "/v1/chat/completions",
+        json={"messages": [user("Hi"), own, user(COMPACTION)]},
+        headers={**headers, "X-Request-ID": "summary"},
+    )
+    world.clock.advance(1.0)
+    return response
+
+
+@pytest.mark.parametrize("session_id", ["s", None])
+async def test_a_summary_stays_on_the_conversations_model_without_a_draw(
+    world: World, session_id: str | None
+) -> None:
+    await answered_by(world, [user("Hi")], "r-1", session_id, model="large")
+    summary = await summarised(world, session_id=session_id)
+    record = await world.record("summary")
+    own = {"role": "assistant", "content": "Hello there."}
+    await answered_by(world, [user("Hi"), own, user("And now?")], "r-2", session_id)
+
+    assert summary.headers["x-router-model"] == "large"
+    assert (record["side_call"], record["decision"], record["learn"]) == ("summary", "sticky", False)
+    assert record["conversation"]["is_drawn"] is False
+    assert (await step(world, "r-2"))["turn"] == 2  # the summary was none
+
+
+async def test_a_summary_of_an_unknown_conversation_goes_to_the_best_model(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], **BY_CHANCE) as world:
+        await rate(world, "cheap", 0.1)
+        await rate(world, "dear", 0.9)
+        answering = [(await summarised(world, session_id=None, answer=f"Some {i}")) for i in range(1)]
+        record = await world.record("summary")
+
+    assert {response.headers["x-router-model"] for response in answering} == {"dear"}
+    assert (record["decision"], record["propensity"]) == ("default", 1.0)
+
+
+async def test_a_summary_that_another_model_gives_does_not_move_the_conversation(world: World) -> None:
+    await answered_by(world, [user("Hi")], "r-1", "s", model="large")
+    world.model_client.will("large", Reply(error=ProviderBroken("down")))
+    summary = await summarised(world, session_id="s")
+
+    assert summary.headers["x-router-model"] != "large"
+    assert await answered_by(world, [user("Hi"), *called("call_1")], "r-2", "s") == "large"

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from service.dialects.client_markup import user_text
-from service.dialects.turns import is_client_housekeeping, question_text, session_id_of, turn_of
+from service.conversations.answer_names import text_of
+from service.dialects.client_markup import user_text, users_words
+from service.dialects.session_names import session_id_of
+from service.dialects.turns import question_text, turn_of
 from service.domain.basics import Json
-from service.domain.query import Options
 
 REMINDER = "<system-reminder>\nAs you answer, use the following context:\n# claudeMd\n</system-reminder>"
 BILLING = "x-anthropic-billing-header: cc_version=2.1.156; cch=1f2e;"
@@ -59,6 +60,50 @@ def test_text_that_a_program_put_into_a_message_is_removed(text: str, own: str) 
 
 
 @pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("<current_datetime>2026-11-30T19:00:00Z</current_datetime>\n\nFix it", "Fix it"),
+        ("<mode-reminder>\nPlan only.\n</mode-reminder>\nFix it", "Fix it"),
+        ("Fix it\n\n<format_reminder>\nUse diffs.\n</format_reminder>", "Fix it"),
+        ("<a-b>1</a-b>\n<editorContext n=1>\nx\n</editorContext>\nFix it\n<x_y>\n2\n</x_y>", "Fix it"),
+        ("<env>\ncwd: /src\n</env>\nFix <b>it</b>\nnow", "Fix <b>it</b>\nnow"),
+        ("<notes-1>\na\n</notes-1>", ""),
+        ("<task>\nFix it\n</task>", "<task>\nFix it\n</task>"),
+        ("<user_query>\nFix it\n</user_query>", "<user_query>\nFix it\n</user_query>"),
+        ("<userRequest>\nFix it\n</userRequest>", "<userRequest>\nFix it\n</userRequest>"),
+        ("<div>\n1\n</div>\nWhy is it left?", "<div>\n1\n</div>\nWhy is it left?"),
+        ("Render this:\n<ul>\n<li>1</li>\n</ul>", "Render this:\n<ul>\n<li>1</li>\n</ul>"),
+        ("<a-b>1</a-b> is what I see", "<a-b>1</a-b> is what I see"),
+        ("What is <a-b>1</a-b>", "What is <a-b>1</a-b>"),
+        ("<a-b>\nnever closed\nFix it", "<a-b>\nnever closed\nFix it"),
+        ("Fix it\nnever opened\n</a-b>", "Fix it\nnever opened\n</a-b>"),
+        ("List<string> x;\nFix it", "List<string> x;\nFix it"),
+        ("", ""),
+        ("</a-b>", "</a-b>"),
+        ("<a-b></a-b>" * 3, "<a-b></a-b>" * 3),
+        ("<a-b>\n1\n</a-b>\n" * 100 + "Fix it", "<a-b>\n1\n</a-b>\n" * 50 + "Fix it"),
+    ],
+    ids=range(20),
+)  # fmt: skip
+def test_blocks_before_and_after_the_users_words_are_an_agents(text: str, own: str) -> None:
+    assert users_words(text) == own
+
+
+def test_blocks_are_left_out_only_of_an_agents_requests() -> None:
+    asked = user("<context>\nRome\n</context>\nWhich city?")
+
+    assert question_text([asked], is_agents=True) == "Which city?"
+    assert question_text([asked]) == text_of(asked)
+
+
+def test_a_message_of_blocks_alone_is_kept_if_it_is_all_there_is() -> None:
+    block = user("<my-notes>\nRome\n</my-notes>")
+
+    assert question_text([block], is_agents=True) == text_of(block)
+    assert question_text([user("Why?"), ANSWER, block], is_agents=True) == "Why?"
+
+
+@pytest.mark.parametrize(
     ("messages", "text"),
     [
         (CLAUDE_CODE, "Fix the failing test"),
@@ -90,7 +135,7 @@ def test_the_context_is_the_users_newest_questions(messages: list[Json], text: s
     ids=range(7),
 )
 def test_a_tool_loop_lasts_until_the_model_has_answered(messages: list[Json], loops: bool) -> None:
-    assert turn_of("t", {"messages": messages}, Options(), {}).in_tool_loop is loops
+    assert turn_of("t", {"messages": messages}, None, {}).in_tool_loop is loops
 
 
 # --- the key
@@ -104,8 +149,9 @@ def key(
     headers: dict[str, str] | None = None,
     **body: Any,
 ) -> bytes | None:
-    options = Options(session_id=session_id_of(session_id, headers or {}))
-    turn = turn_of(tenant, {"messages": messages, **body}, options, headers or {})
+    request = {"messages": messages, **body}
+    name = session_id_of(session_id, headers or {}, request)
+    turn = turn_of(tenant, request, name, headers or {})
     return turn.key or turn.opening
 
 
@@ -125,6 +171,41 @@ def test_the_routers_session_id_overrides_claude_codes() -> None:
 
 def test_a_sub_agent_has_its_own_conversation() -> None:
     assert key(headers=AGENT_HEADERS) != key(headers=SESSION_HEADER)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-session-id": "s-1"},
+        {"session-id": "s-1", "thread-id": "s-1"},
+        {"thread-id": "s-1"},
+        {"conversation_id": "s-1"},
+        {"x-session-id": "s-1", "session-id": "s-2"},
+    ],
+)
+def test_session_headers_of_clients_name_one_conversation(headers: dict[str, str]) -> None:
+    assert key([user("One")], headers=headers) == key([user("Two")], session_id="s-1")
+
+
+@pytest.mark.parametrize(
+    "body", [{"conversation_id": "c-1"}, {"metadata": {"conversation_id": "c-1", "user_id": "u"}}]
+)
+def test_a_conversation_id_in_the_body_names_one_conversation(body: dict[str, Any]) -> None:
+    assert key([user("One")], **body) == key([user("Two")], session_id="c-1")
+    assert key([user("One")], headers={"x-session-id": "s-1"}, **body) == key(session_id="s-1")
+
+
+def test_each_thread_of_a_session_is_a_conversation() -> None:
+    session, thread = {"session-id": "s-1"}, {"thread-id": "t-1"}
+
+    assert key(headers=session | thread) != key(headers=session)
+    assert key(headers=session | thread) != key(headers=thread)
+
+
+@pytest.mark.parametrize("value", [3, None, {"id": "x"}, ["c"], "c" * 257, ""])
+def test_a_conversation_id_of_another_kind_is_ignored(value: object) -> None:
+    assert key(conversation_id=value, metadata={"conversation_id": value}) == key()
+    assert key(metadata=value, prompt_cache_key=value) == key()
 
 
 def test_tenants_never_share_a_conversation() -> None:
@@ -159,54 +240,19 @@ def test_an_empty_or_too_long_name_is_ignored(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "messages", "may_continue"),
+    ("session_id", "messages", "may_continue"),
     [
-        (Options(), CLAUDE_CODE, False),
-        (Options(), [*CLAUDE_CODE, ANSWER, user("Commit it")], True),
-        (Options(session_id="s-1"), CLAUDE_CODE, True),
+        (None, CLAUDE_CODE, False),
+        (None, [*CLAUDE_CODE, ANSWER, user("Commit it")], True),
+        ("s-1", CLAUDE_CODE, True),
     ],
     ids=["first message", "second turn", "named"],
 )
 def test_a_first_message_alone_continues_nothing(
-    options: Options, messages: list[Json], may_continue: bool
+    session_id: str | None, messages: list[Json], may_continue: bool
 ) -> None:
-    assert bool(turn_of("t", {"messages": messages}, options, {}).keys) is may_continue
+    assert bool(turn_of("t", {"messages": messages}, session_id, {}).keys) is may_continue
 
 
 def test_a_request_without_a_question_belongs_to_no_conversation() -> None:
     assert key([{"role": "system", "content": "Be brief."}]) is None
-
-
-# --- housekeeping
-
-TOPIC = "Analyze if this message indicates a new conversation topic. If it does, extract a 2-3 word title"
-TITLE = "Please write a 5-10 word title for the following conversation:\n\nUser: fix it"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"messages": [{"role": "system", "content": TOPIC}, user("fix it")], "max_tokens": 512},
-        {"messages": [*CLAUDE_CODE, ANSWER, user(TITLE)], "max_completion_tokens": 512, "tools": []},
-        {"messages": [user("quota")], "max_tokens": 1},
-    ],
-    ids=["topic", "title", "probe"],
-)
-def test_a_request_that_a_client_sends_for_itself_belongs_to_no_conversation(body: Json) -> None:
-    assert is_client_housekeeping(body)
-    assert turn_of("t", body, Options(session_id="s-1"), {}).key is None
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"messages": [user("Write a title for my novel")], "max_tokens": 20},
-        {"messages": [user(TITLE)]},
-        {"messages": [user(TITLE)], "max_tokens": 8_000},
-        {"messages": [user(TITLE)], "max_tokens": 512, "tools": [{"type": "function"}]},
-        {"messages": [user(TITLE), ANSWER, user("Now fix it")], "max_tokens": 512},
-    ],
-    ids=["another title", "no bound", "a large bound", "with tools", "earlier"],
-)
-def test_a_request_that_only_resembles_housekeeping_is_the_users(body: Json) -> None:
-    assert not is_client_housekeeping(body)

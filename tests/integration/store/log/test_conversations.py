@@ -38,7 +38,7 @@ def in_conversation(
 ) -> Decision:
     decision = a_decision(request_id)
     step = ConversationStep(turn=turn, vendor="acme", n_messages_of_other_vendors=0, holdout=None)
-    query = replace(decision.query, turn=Turn(key=key))
+    query = replace(decision.query, turn=Turn(key=key, opening=b"opening"))
     decided_at = NOW + timedelta(seconds=after_s)
     return replace(decision, query=query, step=step, decided_at=decided_at, **changes)
 

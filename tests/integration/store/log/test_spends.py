@@ -59,7 +59,7 @@ async def test_the_clients_weights_are_read_and_arms_that_were_not_drawn_are_lef
     step = ConversationStep(2, "openai", 0, None, previous_arm_id="small", is_drawn=False)
     title = later(a_decision("r2"), 1)
     await journal.log_decision(replace(stays, query=replace(stays.query, options=options), step=step))
-    await journal.log_decision(replace(title, query=replace(title.query, turn=Turn(is_housekeeping=True))))
+    await journal.log_decision(replace(title, query=replace(title.query, turn=Turn(side_call="title"))))
 
     first, second = await newest_spends(database, TENANT, 10, 10)
 

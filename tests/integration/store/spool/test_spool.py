@@ -102,9 +102,12 @@ def test_a_decoded_outcome_equals_the_original() -> None:
 def test_entries_spooled_before_answers_named_conversations_still_decode() -> None:
     decision, run = a_decision(), CompletedRun(an_outcome(a_decision()), ())
     decision = replace(decision, query=replace(decision.query, turn=Turn(b"key", n_asked_chars=3)))
-    older = encode(decision, store_texts=False).replace(
-        b'"opening":null,"answered":[],', b'"continues":true,'
+    older = (
+        encode(decision, store_texts=False)
+        .replace(b'"opening":null,"answered":[],', b'"continues":true,')
+        .replace(b'"side_call":null', b'"is_housekeeping":false')
     )
+    housekeeping = older.replace(b'"is_housekeeping":false', b'"is_housekeeping":true')
     older_run = encode(run, store_texts=True).replace(b',"answer_names":[]', b"")
 
     then = decode(older)
@@ -114,6 +117,8 @@ def test_entries_spooled_before_answers_named_conversations_still_decode() -> No
     assert isinstance(then, Decision)
     assert then.query.turn == decision.query.turn
     assert decode(older_run) == run
+    assert isinstance(title := decode(housekeeping), Decision)
+    assert title.query.turn.side_call == "title"
 
 
 def test_an_outcome_spooled_before_the_cost_of_its_call_was_kept_still_decodes() -> None:
