@@ -1,5 +1,6 @@
-"""A model's reasoning as the `encrypted_content` of a reasoning item, which clients send back unread.
+"""A model's reasoning in one string, which clients send back unread.
 
+It is the `encrypted_content` of a reasoning item, and the signature of a thinking block or of Gemini's call.
 It is sealed, not secret: a client could send the same reasoning in a Chat Completions request. The router
 recognises its own by a mark; any other comes from a vendor that alone can read it.
 """
@@ -7,7 +8,7 @@ recognises its own by a mark; any other comes from a vendor that alone can read 
 from __future__ import annotations
 
 import zlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 import orjson
@@ -29,21 +30,67 @@ class Reasoning:
         self.text = ""
         self._blocks: dict[str, list[Json]] = {}
 
+    @classmethod
+    def whole(cls, text: str, message: Json) -> Reasoning:
+        """The reasoning of a whole message, whose blocks are no fragments."""
+        reasoning = cls()
+        reasoning.text = text
+        reasoning._blocks = {name: blocks for name in _LISTS if (blocks := blocks_of(message, name))}
+        return reasoning
+
     def add(self, text: str, delta: Json) -> None:
-        """Add the text and the vendor's own blocks of a message or a delta."""
+        """Add the text and the vendor's own blocks of a delta."""
         self.text += text
         for name in _LISTS:
             for block in blocks_of(delta, name):
                 _grow(self._blocks.setdefault(name, []), block)
 
+    def append(self, text: str, fields: Json) -> None:
+        """Add what was sealed apart; a block that was cut off in between is joined again."""
+        self.text += text
+        for name in _LISTS:
+            known, blocks = self._blocks.setdefault(name, []), blocks_of(fields, name)
+            for block in blocks[:1]:
+                _grow(known, block)
+            known += blocks[1:]
+
+    @property
+    def fields(self) -> Json:
+        """The fields of an assistant's message that hold the reasoning."""
+        return ({"reasoning_content": self.text} if self.text else {}) | self._lists
+
     def sealed(self) -> str | None:
         """The reasoning for `encrypted_content`; None: there is none, or too much."""
-        fields: Json = {"reasoning_content": self.text} if self.text else {}
-        fields |= self._blocks
-        if not fields:
-            return None
-        sealed = MARK + urlsafe_b64encode(zlib.compress(orjson.dumps(fields))).decode()
-        return sealed if len(sealed) <= MAX_CHARS else None
+        return _sealed(self.fields)
+
+    def sealed_blocks(self) -> str | None:
+        """The vendor's own blocks alone; None: there are none, or too many."""
+        return _sealed(self._lists)
+
+    @property
+    def _lists(self) -> Json:
+        return {name: blocks for name, blocks in self._blocks.items() if blocks}
+
+
+def _sealed(fields: Json) -> str | None:
+    if not fields:
+        return None
+    sealed = MARK + urlsafe_b64encode(zlib.compress(orjson.dumps(fields))).decode()
+    return sealed if len(sealed) <= MAX_CHARS else None
+
+
+def as_signature(sealed: str) -> str:
+    """Sealed reasoning in base64, as every signature."""
+    return b64encode(sealed.encode()).decode()
+
+
+def carried_thinking(signature: str | None) -> Json:
+    """The fields of the message that a signature carries; empty if it is a vendor's own."""
+    data = (signature or "").replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return opened(b64decode(data + "=" * (-len(data) % 4)).decode())
+    except ValueError:
+        return {}
 
 
 def has_blocks(delta: Json) -> bool:
@@ -85,9 +132,10 @@ def _grow(blocks: list[Json], fragment: Json) -> None:
 
 
 def _continues(block: Json, fragment: Json) -> bool:
-    """A signature ends a block; a block without an index is one of Anthropic's, which come in order."""
+    """A signature ends a block, and encrypted ones come whole; Anthropic's have no index, but an order."""
     is_same = all(block.get(name) == fragment.get(name) for name in ("type", "index"))
-    return is_same and block.get("type") != "redacted_thinking" and not block.get("signature")
+    is_same &= fragment.get("id") in (None, block.get("id"))
+    return is_same and "data" not in fragment and not block.get("signature")
 
 
 def _joined(block: Json, fragment: Json) -> Json:

@@ -31,6 +31,7 @@ from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.whole import normalised
 from service.providers.openai_repairs import REPAIRS
 from service.providers.repairs import Repairs
+from service.providers.think_tags import TagCutter
 
 _ANSWER_KEYS = ("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier")
 
@@ -74,7 +75,7 @@ class LiteLLMClient:
                 response = await litellm.acompletion(**arguments)
         except Exception as error:  # LiteLLM passes on any error of its hundred adapters
             raise self._translated(arm, error, timeout_s) from None
-        return normalised(_asked(arm, request), _answer(response.model_dump()))
+        return TagCutter(request).answer(normalised(_asked(arm, request), _answer(response.model_dump())))
 
     async def _answer_in_chunks(
         self, arm: Arm, timeout_s: float, request: Json
@@ -87,12 +88,12 @@ class LiteLLMClient:
         raw_chunks = None
         try:
             raw_chunks = await self._open(litellm, arm, arguments, opened, timeout_s)
-            normaliser = StreamNormaliser(_asked(arm, request))
+            normaliser, cutter = StreamNormaliser(_asked(arm, request)), TagCutter(request)
             while (raw := await self._next(arm, raw_chunks, timeout_s)) is not None:
                 for chunk in normaliser.chunks(raw):
-                    yield chunk
+                    yield cutter.chunk(chunk)
             for chunk in normaliser.end():
-                yield chunk
+                yield cutter.chunk(chunk)
         finally:
             await _end(raw_chunks, opened)
 

@@ -52,6 +52,11 @@ def with_reasoning(message: Json) -> Json:
     return {**message, "reasoning_content": reasoning_in(message)}
 
 
+def with_one_reasoning(message: Json) -> Json:
+    """The message without `reasoning_content` if it has the same under the other name."""
+    return without("reasoning_content", message) if message.get("reasoning") else message
+
+
 def without_reasoning(message: Json) -> Json:
     if REASONING_FIELDS.isdisjoint(message):
         return message

@@ -21,7 +21,9 @@ from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.whole import read
 from service.providers.openai_repairs import REPAIRS
 from service.providers.openai_request import ENDPOINT, base_url, upstream_body
+from service.providers.reasoning_forms import ReasoningForms
 from service.providers.repairs import Repairs
+from service.providers.think_tags import TagCutter
 
 
 class OpenAICompatibleClient:
@@ -36,13 +38,14 @@ class OpenAICompatibleClient:
         self._secrets = secrets
         self._http = HttpClient(clock, Proxies.of(secrets))
         self._repairs = Repairs(REPAIRS)
+        self._reasoning = ReasoningForms()
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:
-        request = upstream_body(arm, body, stream=False)
+        request = self._reasoning.sent(arm, upstream_body(arm, body, stream=False))
         return await self._repairs.complete(arm, request, partial(self._answer, arm), timeout_s=timeout_s)
 
     async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
-        request = upstream_body(arm, body, stream=True)
+        request = self._reasoning.sent(arm, upstream_body(arm, body, stream=True))
         call = partial(self._answer_in_chunks, arm, timeout_s)
         async with aclosing(self._repairs.stream(arm, request, call)) as chunks:
             async for chunk in chunks:
@@ -51,23 +54,26 @@ class OpenAICompatibleClient:
     async def _answer(self, arm: Arm, request: Json, timeout_s: float) -> Answer:
         post = self._post(arm, request, timeout_s)
         reply = await self._http.answer(post)
-        answer = read(self._asked(post), reply.body)
+        cutter = TagCutter(request)
+        answer = cutter.answer(read(self._asked(post), reply.body))
+        self._reasoning.saw(arm, cutter.form)
         return replace(answer, usage=with_stated_cost(answer.usage, reply.stated_cost_usd))
 
     async def _answer_in_chunks(
         self, arm: Arm, timeout_s: float, request: Json
     ) -> AsyncGenerator[Chunk, None]:
         post = self._post(arm, request, timeout_s)
-        normaliser = StreamNormaliser(self._asked(post))
+        normaliser, cutter = StreamNormaliser(self._asked(post)), TagCutter(request)
         async with aclosing(self._events(post, normaliser)) as events:
             async for data in events:
                 for chunk in normaliser.event(data):
-                    yield chunk
+                    yield cutter.chunk(chunk)
                 if normaliser.is_done:
                     await drain(events)
                     break
         for chunk in normaliser.end():
-            yield chunk
+            yield cutter.chunk(chunk)
+        self._reasoning.saw(arm, cutter.form)
 
     async def close(self) -> None:
         await self._http.close()

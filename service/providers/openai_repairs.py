@@ -13,6 +13,7 @@ from service.providers.message_forms import (
     renamed,
     system_first,
     with_effort,
+    with_one_reasoning,
     with_one_string,
     with_reasoning,
     without,
@@ -84,6 +85,9 @@ REPAIRS = (
     Repair("stream_options", _refused("stream_options"), partial(without, "stream_options")),
     Repair("developer", _ROLE, partial(each_message, as_system)),
     Repair("no reasoning_content", _REASONING_MISSING, partial(each_message, with_reasoning)),
+    Repair(
+        "reasoning under two names", _refused("reasoning_content"), partial(each_message, with_one_reasoning)
+    ),
     *(
         Repair(name, _refused(name), partial(each_message, without_reasoning))
         for name in sorted(REASONING_FIELDS)

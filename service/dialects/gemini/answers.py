@@ -31,8 +31,7 @@ def response(body: Json, *, shows_thoughts: bool) -> Json:
 
 def _candidate(choice: Json, *, shows_thoughts: bool) -> Json:
     message = choice["message"]
-    reasoning = Reasoning()
-    reasoning.add(reasoning_in(message), message)
+    reasoning = Reasoning.whole(reasoning_in(message), message)
     parts = [
         *([thought_part(reasoning.text)] if reasoning.text and shows_thoughts else []),
         *([text_part(text)] if (text := text_of(message)) else []),

@@ -7,8 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from service.conversations.gemini_signatures import signature_in, signed_id, without_signature
-from service.conversations.sealed_reasoning import Reasoning
-from service.dialects.gemini.thoughts import as_signature
+from service.conversations.sealed_reasoning import Reasoning, as_signature
 from service.domain.basics import Json
 from service.domain.bounded_json import ANSWER, bounded_json
 

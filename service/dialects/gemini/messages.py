@@ -12,8 +12,8 @@ from typing import NoReturn
 import orjson
 
 from service.conversations.gemini_signatures import with_signature, without_signature
+from service.conversations.sealed_reasoning import carried_thinking
 from service.dialects.gemini.contents import Blob, Content, FileData, FunctionCall, FunctionResponse, Part
-from service.dialects.gemini.thoughts import carried_thinking
 from service.domain.basics import Json
 from service.errors import BadRequest
 

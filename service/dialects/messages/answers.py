@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from service.conversations.sealed_reasoning import has_blocks
 from service.conversations.unsigned_thinking import thinking_block
 from service.dialects.messages.blocks import NO_EXTRAS, AnswerForm, frame, stop, text_of, tool_use
 from service.domain.answer import Usage
@@ -19,11 +20,11 @@ def message(body: Json, form: AnswerForm = NO_EXTRAS) -> Json:
     """Translate an OpenAI `chat.completion` into a message."""
     choice = body["choices"][0]
     answer = choice["message"]
-    thinking = reasoning_in(answer) if form.shows_thinking else ""
-    text = text_of(answer)
+    thinking, text = reasoning_in(answer), text_of(answer)
+    is_shown = form.shows_thinking and (thinking or has_blocks(answer))
     calls = [tool_use(call) for call in answer.get("tool_calls") or []]
     prose = [
-        *([thinking_block(thinking)] if thinking else []),
+        *([thinking_block(thinking, answer)] if is_shown else []),
         *([{"type": "text", "text": text}] if text else []),
     ]
     stop_reason, stop_sequence = stop(choice, form, is_refusal=bool(answer.get("refusal")))

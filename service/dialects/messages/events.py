@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from service.conversations.unsigned_thinking import SIGNATURE
+from service.conversations.sealed_reasoning import Reasoning, has_blocks
+from service.conversations.unsigned_thinking import signature_of
 from service.dialects.dialect import Problem
 from service.dialects.messages.answers import explained
 from service.dialects.messages.blocks import (
@@ -56,6 +57,7 @@ class MessageEvents:
         self._n_blocks = 0
         self._open: str | int | None = None  # "thinking", "text", or a tool call's index
         self._waiting: dict[str | int, list[Json]] = {}
+        self._reasoning = Reasoning()  # of the open block of thinking
         self._last: Json = {}  # the choice with the finish reason
         self._is_refusal = False
         self._usage = Usage()
@@ -92,13 +94,21 @@ class MessageEvents:
     def _delta(self, delta: Json) -> list[bytes]:
         events = []
         self._is_refusal |= bool(delta.get("refusal"))
-        if self._form.shows_thinking and (thinking := reasoning_in(delta)):
-            events += self._fragment("thinking", {"text": thinking})
+        if self._form.shows_thinking:
+            events += self._thinking(reasoning_in(delta), delta)
         if text := text_of(delta):
             events += self._fragment("text", {"text": text})
         for call in delta.get("tool_calls") or []:
             events += self._fragment(call["index"], call)
         return events
+
+    def _thinking(self, text: str, delta: Json) -> list[bytes]:
+        """The events of reasoning; what has no text waits rather than end another block."""
+        if text or (has_blocks(delta) and self._open in (None, "thinking")):
+            return self._fragment("thinking", {"text": text, "delta": delta})
+        if has_blocks(delta):
+            self._waiting.setdefault("thinking", []).append({"text": "", "delta": delta})
+        return []
 
     def _fragment(self, key: str | int, fragment: Json) -> list[bytes]:
         """The events of a fragment of a block; none while another block is open."""
@@ -114,6 +124,8 @@ class MessageEvents:
         """The events that add a fragment to the open block, or open it."""
         text = fragment["text"] if key in _PROSE else arguments(fragment)
         events = []
+        if key == "thinking":
+            self._reasoning.add(text, fragment["delta"])
         if self._open is None:
             self._open = key
             events.append(
@@ -130,9 +142,12 @@ class MessageEvents:
         index, is_thinking = self._n_blocks, self._open == "thinking"
         self._open = None
         self._n_blocks += 1
-        signature = {"type": "signature_delta", "signature": SIGNATURE}
-        signed = [event("content_block_delta", index=index, delta=signature)] if is_thinking else []
-        return [*signed, event("content_block_stop", index=index)]
+        ended = event("content_block_stop", index=index)
+        if not is_thinking:
+            return [ended]
+        signature = {"type": "signature_delta", "signature": signature_of(self._reasoning)}
+        self._reasoning = Reasoning()
+        return [event("content_block_delta", index=index, delta=signature), ended]
 
 
 def _block(key: str | int, fragment: Json) -> Json:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from service.conversations.client_ids import decoded
-from service.conversations.unsigned_thinking import is_unsigned
+from service.conversations.unsigned_thinking import reasoning_of
 from service.dialects.client_markup import without_attribution
 from service.dialects.messages.block_texts import as_text, is_of_server_tool, result_text, search_text
 from service.domain.basics import Json
@@ -91,16 +91,14 @@ class _Translation:
             yield {"role": "user", "content": parts}
 
     def _assistant(self, blocks: list[Json]) -> Iterator[Json]:
-        thinking = "".join(block["thinking"] for block in blocks if is_unsigned(block))
         spoken = [
             {"type": "text", "text": f"\n{as_text(block)}\n"} if is_of_server_tool(block) else block
             for block in blocks
             if block["type"] not in {"tool_use", "thinking", "redacted_thinking"}
         ]
         message: Json = {"role": "assistant", "content": "".join(self._texts(spoken)) or None}
+        message |= reasoning_of(blocks)
         calls = [_call(block) for block in blocks if block["type"] == "tool_use"]
-        if thinking:
-            message["reasoning_content"] = thinking
         if calls:
             message["tool_calls"] = calls
         if calls or message["content"]:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from service.conversations.sealed_reasoning import carried_thinking
 from service.dialects.gemini.answers import response
-from service.dialects.gemini.thoughts import carried_thinking
 from service.domain.basics import Json
 
 SIGNATURE = 40 * "EqQB" + "+/8="

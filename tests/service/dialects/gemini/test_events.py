@@ -4,8 +4,8 @@ from typing import Any
 
 import orjson
 
+from service.conversations.sealed_reasoning import carried_thinking
 from service.dialects.gemini.events import ResponseEvents
-from service.dialects.gemini.thoughts import carried_thinking
 from service.domain.answer import Chunk
 from service.domain.basics import Json
 

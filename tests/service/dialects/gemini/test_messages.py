@@ -7,10 +7,9 @@ from base64 import b64encode
 import orjson
 import pytest
 
-from service.conversations.sealed_reasoning import Reasoning
+from service.conversations.sealed_reasoning import Reasoning, as_signature
 from service.dialects.gemini.contents import Content
 from service.dialects.gemini.messages import Translation
-from service.dialects.gemini.thoughts import as_signature
 from service.domain.basics import Json
 from service.errors import BadRequest
 from tests.growth import Work, assert_linear
