@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from service.domain.basics import EXACT
 
@@ -51,7 +52,14 @@ class Arm:
     capabilities: frozenset[str] = frozenset()  # empty: not known
     lacks: frozenset[str] = frozenset()  # capabilities that it is known to lack
     data_use: frozenset[str] = frozenset()  # what its provider promises
-    extra_fields: frozenset[str] = frozenset()  # request fields that its server accepts beyond OpenAI's
+    extra_fields: frozenset[str] = (
+        frozenset()
+    )  # request fields that its server accepts, whatever the tables say
+    drop: frozenset[str] = frozenset()  # request fields that its server does not get
+    rename: Mapping[str, str] = field(
+        default_factory=dict, hash=False
+    )  # request fields, by the client's name
+    set_fields: Mapping[str, Any] = field(default_factory=dict, hash=False)  # in every request
     prior_quality: float | None = None
     prior_mass: float | None = None
     timeout_s: float | None = None  # longest silence of its provider; None: see `patience_s`

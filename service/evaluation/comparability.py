@@ -50,6 +50,9 @@ ARM_FIELDS_NOT_IN_LOG = (
     "lacks",
     "data_use",
     "extra_fields",
+    "set_fields",
+    "drop",
+    "rename",
     "timeout_s",
 )
 

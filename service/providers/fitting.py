@@ -203,11 +203,11 @@ def fitted(arm: Arm, body: Json, native: Native | None) -> Fitted:
     if native is not None and form_of(arm, native) == "messages":
         for row in rows(arm, "messages"):
             native = replace(native, body=row.applied(arm, native.body, notes))
-        return Fitted(body, native, tuple(notes))
+        return Fitted(body, replace(native, body=_as_configured(arm, native.body, notes)), tuple(notes))
     body = _without_unknown(arm, _without_empty(body), notes)
     for row in rows(arm, "chat"):
         body = row.applied(arm, body, notes)
-    return Fitted(body, native, tuple(notes))
+    return Fitted(_as_configured(arm, body, notes), native, tuple(notes))
 
 
 def reason_against(arm: Arm, body: Json, native: Native | None) -> str | None:
@@ -216,6 +216,16 @@ def reason_against(arm: Arm, body: Json, native: Native | None) -> str | None:
     asked = native.body if native is not None and form == "messages" else body
     reasons = (row.rules_out(arm, asked) for row in rows(arm, form))
     return next((f"does not accept {part}" for part in reasons if part is not None), None)
+
+
+def _as_configured(arm: Arm, body: Json, notes: list[str]) -> Json:
+    """The body with what the operator says of the arm: it comes last, so that it counts most."""
+    for old, new in arm.rename.items():
+        body = renamed(old, new, body)
+    for name in sorted(arm.drop & body.keys()):
+        notes.append(f"{name}: left out (drop of the model)")
+        body = without(name, body)
+    return {**body, **arm.set_fields} if arm.set_fields else body
 
 
 def _without_empty(body: Json) -> Json:

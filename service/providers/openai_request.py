@@ -18,6 +18,6 @@ def upstream_body(arm: Arm, body: Json, *, stream: bool) -> Json:
     """The body with what the router itself sets: the model's name, and usage at the end of a stream."""
     upstream = {**body, "model": arm.model, "stream": stream}
     upstream.pop("stream_options", None)
-    if stream:
+    if stream and "stream_options" not in arm.drop:
         upstream["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return upstream

@@ -38,6 +38,7 @@ _RULES: Mapping[str, str] = MappingProxyType(
         "string_pattern_mismatch": "must be 1 to 128 visible ASCII characters without spaces",
         "path_type": "must be a path",
         "tuple_type": "must be a list",
+        "dict_type": "must be keys and values",
         "model_type": "must be keys and values",
         "model_attributes_type": "must be keys and values",
         "literal_error": "must be {expected}",

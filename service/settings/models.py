@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,7 @@ from pydantic import (
 
 from service.dialects.chat_template import compiled
 from service.domain.arm import Price
+from service.providers.fitting import table
 from service.settings.base_urls import base_url
 
 # Names of models go into headers, so they are visible ASCII.
@@ -80,6 +81,7 @@ class PriceSettings(FrozenSettings):
         return Price(self.input, self.output, self.cached_input, self.cache_write)
 
 
+_NEEDED = frozenset({"messages", "model", "stream"})  # fields of every request
 FREE_PRICE = {"input": 0, "output": 0}  # what `price: free` means
 
 
@@ -110,9 +112,13 @@ class ModelSettings(FrozenSettings):
     data_use: tuple[Name, ...] = Field(
         (), description="data-use promises of the provider, in the operator's words"
     )
-    extra_fields: tuple[Name, ...] = Field(
-        (), description="request fields beyond OpenAI's that are passed on to the provider"
+    extra_fields: dict[Name, Any] = Field(
+        {},
+        description="request fields that the provider accepts, whatever the router knows of it; a field with "
+        "a value is set to it in every request",
     )
+    drop: tuple[Name, ...] = Field((), description="request fields that are left out")
+    rename: dict[Name, Name] = Field({}, description="other names of request fields, by the client's")
     prior_quality: float | None = Field(
         None,
         ge=0,
@@ -140,6 +146,35 @@ class ModelSettings(FrozenSettings):
     def _in_one_form(cls, url: str | None, field: ValidationInfo) -> str | None:
         provider = field.data.get("provider", "litellm")
         return url if url is None or provider == "simulator" else base_url(url, provider)
+
+    @property
+    def set_fields(self) -> dict[str, Any]:
+        """The fields that are set in every request."""
+        return {name: value for name, value in self.extra_fields.items() if value is not None}
+
+    @field_validator("extra_fields", mode="before")
+    @classmethod
+    def _names_need_no_values(cls, fields: object) -> object:
+        if isinstance(fields, list | tuple) and all(isinstance(name, str) for name in fields):
+            return dict.fromkeys(fields)
+        if not isinstance(fields, dict):
+            raise ValueError("must be a list of names, or keys and values")
+        return fields
+
+    @model_validator(mode="after")
+    def _leaves_the_request_to_the_client(self) -> ModelSettings:
+        renamed = {*self.rename, *self.rename.values()}
+        for key, names in (("extra_fields", self.set_fields), ("drop", self.drop), ("rename", renamed)):
+            if taken := sorted(_NEEDED & {*names}):
+                raise ValueError(f"{key} must not change {', '.join(taken)}")
+        known = {*table().fields}
+        if self.provider == "litellm" and (
+            unknown := sorted({*self.set_fields, *self.rename.values()} - known)
+        ):
+            raise ValueError(
+                f"LiteLLM passes on fields of Chat Completions only, and not {', '.join(unknown)}"
+            )
+        return self
 
     @field_validator("price", mode="before")
     @classmethod

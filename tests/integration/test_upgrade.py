@@ -83,7 +83,8 @@ ADDED_BESIDE: dict[str, Json] = {
     "own_weights": {"side_call": None},  # an explanation
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats
     "saved_usd": {"requests_of_unknown_cost": 0, "reason": None},
-    "is_newcomer": {"price_source": "configured"},  # a model in /admin/models
+    # a model in /admin/models
+    "is_newcomer": {"price_source": "configured", "set_fields": {}, "drop": [], "rename": {}},
     "usd_per_day": {"calls_of_unknown_cost": 0},  # a model in shadow
     "n_outcomes": {"n_outcomes_of_unknown_cost": 0},  # evidence in /admin/models
 }

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from service.arms.configured import ArmList, choose_arms, default_arm_id
+from service.arms.configured import ArmList, arm_of, choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.priors import public_prior
 from service.domain.arm import FREE
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS
+from service.settings.models import ModelSettings
 from service.settings.settings import Settings
 
 KEYS = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY"]
@@ -319,3 +320,21 @@ def test_public_priors_can_be_switched_off() -> None:
     arms = chosen(models=[configured("a", model="gpt-4o")], public_priors=False).arms
 
     assert [(arm.prior_quality, arm.prior_source) for arm in arms] == [(None, None)]
+
+
+def test_extra_fields_with_values_are_accepted_and_set() -> None:
+    fields = {"extra_fields": {"top_k": None, "min_p": 0.1}, "drop": ["seed"], "rename": {"user": "end_user"}}
+
+    arm = arm_of(ModelSettings.model_validate(configured("a", **fields)))
+
+    assert arm.extra_fields == {"top_k", "min_p"}
+    assert arm.set_fields == {"min_p": 0.1}
+    assert arm.drop == {"seed"}
+    assert arm.rename == {"user": "end_user"}
+
+
+def test_extra_fields_without_values_are_accepted_and_not_set() -> None:
+    arm = arm_of(ModelSettings.model_validate(configured("a", extra_fields=["top_k"])))
+
+    assert arm.extra_fields == {"top_k"}
+    assert arm.set_fields == {}

@@ -245,6 +245,34 @@ def test_what_the_arm_lists_in_extra_fields_is_left_as_it_is() -> None:
     assert cannot(arm, logit_bias={"1": 1}) is None
 
 
+def test_what_the_operator_sets_comes_last() -> None:
+    arm = gpt(
+        "gpt-5",
+        OPENAI,
+        extra_fields=frozenset({"top_k", "chat_template_kwargs"}),
+        drop=frozenset({"seed", "user"}),
+        rename={"max_completion_tokens": "n_predict"},
+        set_fields={"chat_template_kwargs": {"enable_thinking": False}, "temperature": 0.7},
+    )
+    asked: Json = {"seed": 1, "max_tokens": 5, "top_k": 3, "temperature": 0, "chat_template_kwargs": {"a": 1}}
+
+    assert sent(arm, **asked) == {
+        "top_k": 3,
+        "n_predict": 5,
+        "temperature": 0.7,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
+    assert told(arm, **asked)[-1] == "seed: left out (drop of the model)"
+
+
+def test_what_the_operator_sets_applies_to_anthropics_form_too() -> None:
+    arm = claude(drop=frozenset({"metadata"}), rename={"speed": "pace"}, set_fields={"service_tier": "auto"})
+
+    got = native(arm, metadata={"user_id": "u"}, speed="fast")
+
+    assert got == {"max_tokens": 32_000, "messages": [HI], "pace": "fast", "service_tier": "auto"}
+
+
 # --- OpenAI's models
 
 

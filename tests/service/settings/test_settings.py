@@ -115,6 +115,23 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
         ("models: [{id: a, provider: simulator}]", "models[0].model is required"),
         ("models: [{id: a, provider: openai, model: a}]", "provider openai needs base_url"),
         (
+            "models: [{id: a, provider: anthropic, model: a, extra_fields: {model: b, top_k: 1}}]",
+            "extra_fields must not change model",
+        ),
+        (
+            "models: [{id: a, provider: anthropic, model: a, drop: [stream, messages]}]",
+            "drop must not change messages, stream",
+        ),
+        (
+            "models: [{id: a, provider: anthropic, model: a, rename: {user: model}}]",
+            "rename must not change model",
+        ),
+        (
+            "models: [{id: a, provider: litellm, model: a, extra_fields: {api_base: x}, rename: {n: m}}]",
+            "LiteLLM passes on fields of Chat Completions only, and not api_base, m",
+        ),
+        ("models: [{id: a, provider: simulator, model: a, extra_fields: top_k}]", "must be a list of names"),
+        (
             "models: [{id: a, provider: unknown, model: a}]",
             "models[0].provider must be openai, anthropic, litellm or simulator, got 'unknown'",
         ),
