@@ -36,7 +36,7 @@ from tests.doc_commands import SERVE, SERVERS, mismatch, steps, text_mismatch
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 SOURCES = sorted((ROOT / "service").rglob("*.py"))
-YAML_ONLY = {"MODELS", "EMBEDDING_MODELS", "MODERATION_MODELS"}
+YAML_ONLY = {"ALIASES", "MODELS", "EMBEDDING_MODELS", "MODERATION_MODELS"}
 HOSTS_OF_REGISTRIES = r"(pypi|pythonhosted|npmjs|npmmirror|docker|ghcr|quay)\.(org|com|io)"
 MACHINE_PATHS = r"(?<![\w.])/(work|root|home|opt/pypi|opt/wheels)/"
 INDEX_OPTIONS = r"--(extra-)?index-url|--find-links|--registry"
@@ -51,6 +51,8 @@ def shown(default: object) -> str:
     """A default as one writes it in the environment."""
     if default is None or default == ():
         return ""
+    if isinstance(default, dict):
+        return ", ".join(f"{name}: {meant}" for name, (meant,) in default.items())
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
@@ -122,6 +124,7 @@ def test_the_api_page_has_every_header() -> None:
         degraded=("memory",),
         explanation=None,
         side_call="title",
+        substituted_model="gpt-9",
     )
     said = headers(head)
 

@@ -14,7 +14,6 @@ from service.api.openapi import body_schema, dialect_failures
 from service.dialects.gemini.dialect import GEMINI
 from service.dialects.gemini.models import model, models
 from service.dialects.gemini.requests import read_input
-from service.domain.basics import AUTO
 from service.domain.tokens import shared_tokenizer
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownModel
 
@@ -36,7 +35,7 @@ async def list_models(
 @endpoints.get("/v1beta/models/{model_id:path}", responses=dialect_failures(GEMINI, UnknownModel))
 async def get_model(parts: PartsDep, model_id: str) -> Response:
     """One model in Google's form."""
-    arm = None if model_id in AUTO else parts.catalog.find(model_id)
+    arm = parts.catalog.one_arm(model_id)
     return JsonAnswer(model(model_id if arm is None else arm.arm_id, arm))
 
 
@@ -47,7 +46,7 @@ async def get_model(parts: PartsDep, model_id: str) -> Response:
 async def count_tokens(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     """Count or estimate the tokens of a Gemini request, without a model call, a reservation or learning."""
     read = await big_bodies.read(parts, body, read_input)
-    arm = None if model_id in AUTO else parts.catalog.find(model_id)
+    arm = parts.catalog.one_arm(model_id)
     tokenizer = shared_tokenizer(parts.catalog.arms if arm is None else [arm])
     n_tokens = None if tokenizer is None else await parts.tokens.count(read.translated, tokenizer)
     if tokenizer is None or n_tokens is None:

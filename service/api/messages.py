@@ -14,11 +14,8 @@ from service.api.openapi import body_schema, dialect_failures
 from service.dialects.chat_template import rendered
 from service.dialects.messages.dialect import MESSAGES
 from service.dialects.messages.requests import read_input
-from service.domain.arm import Arm
-from service.domain.basics import AUTO
 from service.domain.tokens import shared_tokenizer
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownModel
-from service.parts import Parts
 
 endpoints = APIRouter(tags=["messages"])
 INPUT_FAILURES = dialect_failures(MESSAGES, BadRequest, UnknownModel, BodyTooLarge, NotJson)
@@ -30,7 +27,7 @@ INPUT_FAILURES = dialect_failures(MESSAGES, BadRequest, UnknownModel, BodyTooLar
 async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
     """Count or estimate the tokens of a Messages request, without a model call, a reservation or learning."""
     read = await big_bodies.read(parts, body, read_input)
-    arm = _named_arm(parts, read.model)
+    arm = parts.catalog.one_arm(read.model)
     tokenizer = shared_tokenizer(parts.catalog.arms if arm is None else [arm])
     n_tokens = None if tokenizer is None else await parts.tokens.count(read.translated, tokenizer)
     if tokenizer is None or n_tokens is None:
@@ -44,14 +41,9 @@ async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
 async def chat_template(parts: PartsDep, body: BodyDep) -> Response:
     """Write a Messages request as the one prompt that a model reads."""
     read = await big_bodies.read(parts, body, read_input)
-    arm = _named_arm(parts, read.model)
+    arm = parts.catalog.one_arm(read.model)
     source = None if arm is None else arm.chat_template
     chat = read.translated
     prompt = await asyncio.to_thread(rendered, chat["messages"], chat.get("tools"), source)
     template = "chatml" if arm is None or source is None else arm.arm_id
     return JsonAnswer({"prompt": prompt, "template": template})
-
-
-def _named_arm(parts: Parts, name: str | None) -> Arm | None:
-    """The arm that the request names; None: the router chooses. Raises UnknownModel."""
-    return None if name is None or name in AUTO else parts.catalog.find(name)

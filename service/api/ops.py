@@ -1,22 +1,20 @@
-"""Health, readiness, models, circuit breakers, the answer cache, Prometheus metrics."""
+"""Health, readiness, circuit breakers, the answer cache, Prometheus metrics."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
 from service.api.dependencies import PartsDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures
 from service.arms.refused_features import RefusedFeature
-from service.dialects.messages import answers as anthropic_answers
-from service.dialects.messages.dialect import MESSAGES
 from service.domain.arm import Arm
-from service.domain.basics import AUTO, Json
+from service.domain.basics import Json
 from service.domain.key_check import KeyCheck
-from service.errors import BadRequest, UnknownModel
+from service.errors import BadRequest
 from service.parts import Parts
 
 endpoints = APIRouter(tags=["operations"])
@@ -74,33 +72,6 @@ async def cache_clear(parts: PartsDep) -> Response:
     return JsonAnswer({"cleared": 0 if cache is None else cache.clear()})
 
 
-@endpoints.get("/v1/models")
-@endpoints.get("/models", include_in_schema=False)
-async def models(request: Request, parts: PartsDep) -> Response:
-    """`auto`, and every model that a request can name; embedding models have the type `embedding`."""
-    if MESSAGES.owns(request.scope["path"], request.headers):
-        return JsonAnswer(anthropic_answers.models(parts.catalog.arms, parts.started_at))
-    names = ["auto", *(arm.arm_id for arm in parts.catalog.arms)]
-    chat = [_model(name, parts.started_at) for name in names]
-    embedding = [_embedding_model(model.model_id, parts.started_at) for model in parts.embeddings.models]
-    return JsonAnswer({"object": "list", "data": [*chat, *embedding]})
-
-
-@endpoints.get("/v1/models/{model_id:path}", responses=failures(UnknownModel))
-@endpoints.get("/models/{model_id:path}", include_in_schema=False)
-async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
-    """One model."""
-    if (found := parts.embeddings.named(model_id)) is not None and not MESSAGES.owns(
-        request.scope["path"], request.headers
-    ):
-        return JsonAnswer(_embedding_model(found.model_id, parts.started_at))
-    arm = None if model_id in AUTO else parts.catalog.find(model_id)
-    name = model_id if arm is None else arm.arm_id
-    if MESSAGES.owns(request.scope["path"], request.headers):
-        return JsonAnswer(anthropic_answers.model(name, arm, parts.started_at))
-    return JsonAnswer(_model(name, parts.started_at))
-
-
 def _backend(parts: Parts, arm: Arm) -> Json:
     state = parts.catalog.breaker.state_of(arm)
     return {
@@ -136,11 +107,3 @@ def _key(check: KeyCheck) -> Json:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _model(name: str, created: int) -> Json:
-    return {"id": name, "object": "model", "created": created, "owned_by": "llm-router"}
-
-
-def _embedding_model(name: str, created: int) -> Json:
-    return {**_model(name, created), "type": "embedding"}

@@ -53,7 +53,8 @@ async def route(
     """Decide only: choose a model for a Chat Completions body, without a call, a log entry or learning."""
     received = received_with(request, tenant, request_id_given=False)
     query = await big_bodies.read(parts, body, partial(CHAT.read_query, received=received))
-    decision = await parts.router.preview(await parts.tokens.counted(query, parts.catalog.arms))
+    query = await parts.tokens.counted(parts.catalog.resolved(query), parts.catalog.arms)
+    decision = await parts.router.preview(query)
     return JsonAnswer(
         {
             "request_id": query.request_id,

@@ -26,6 +26,7 @@ from service.errors import ProviderError, RouterError
 from service.parts import Parts
 
 KEEPALIVE_EVERY_S = 10.0
+SUBSTITUTED = "X-Router-Model-Substituted"  # the requested name, which no model has
 
 
 class Ending(Protocol):
@@ -57,7 +58,7 @@ async def respond(
     request: Request, parts: Parts, query: Query, dialect: Dialect, ending: Ending = ONLY_SENT
 ) -> Response:
     """Answer a query over HTTP; cancel the work as soon as the client disconnects."""
-    query = await parts.tokens.counted(query, parts.catalog.arms)
+    query = await parts.tokens.counted(parts.catalog.resolved(query), parts.catalog.arms)
     query = query.observed(partial(_rename, request))
     if query.stream:
         pending_stream = asyncio.create_task(parts.completion.stream(query))
@@ -164,6 +165,8 @@ def headers(head: Head) -> dict[str, str]:
     }
     if head.side_call is not None:
         fields["X-Router-Side-Call"] = head.side_call
+    if head.substituted_model is not None:
+        fields[SUBSTITUTED] = head.substituted_model
     if head.simulated:
         fields["X-Router-Simulated"] = "true"
     if head.degraded:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from service.arms.breaker import Breaker
 from service.arms.capabilities import lacking, needs
 from service.arms.refused_features import RefusedFeatures
+from service.arms.requested_names import Meaning, RequestedNames
 from service.arms.unknown_prices import with_assumed_prices
 from service.domain.arm import Arm
-from service.domain.basics import plain
+from service.domain.basics import AUTO, plain
 from service.domain.decision import Rejection
 from service.domain.neighbours import NeighbourColumns
 from service.domain.query import Query
@@ -44,6 +45,7 @@ class Catalog:
         registrations: what was set at runtime, by arm id.
         required_data_use: promises that the provider of every answer must give.
         refused: what arms turned out to be unable to do.
+        names: what requests may call the arms beside their ids and aliases.
     """
 
     arms: tuple[Arm, ...]
@@ -53,6 +55,7 @@ class Catalog:
     registrations: Mapping[str, ArmRegistration] = field(default_factory=dict)
     required_data_use: frozenset[str] = frozenset()
     refused: RefusedFeatures = field(default_factory=RefusedFeatures.forgetting)
+    names: RequestedNames = field(default_factory=RequestedNames)
 
     def __post_init__(self) -> None:
         self.put((*self.arms, *self.aside), self.registrations)
@@ -112,11 +115,13 @@ class Catalog:
         Raises:
             UnknownModel: no arm has that name.
         """
-        for arm in (*self.arms, *self.aside):
-            if name == arm.arm_id or name in arm.aliases:
-                return arm
-        known = ", ".join(["auto", *(arm.arm_id for arm in self.arms)])
-        raise UnknownModel(f"model {name!r} does not exist; there are: {known}", param=param)
+        if (arm := self._arm(name)) is None:
+            raise self.names.unknown(name, self.arms, param=param)
+        return arm
+
+    def _arm(self, name: str) -> Arm | None:
+        every_arm = (*self.arms, *self.aside)
+        return next((arm for arm in every_arm if name == arm.arm_id or name in arm.aliases), None)
 
     def find(self, name: str) -> Arm:
         """The arm with that id or alias, if it answers clients.
@@ -128,6 +133,39 @@ class Catalog:
         if (why := _NOT_ANSWERING.get(self.state(arm))) is not None:
             raise UnknownModel(f"model {name!r} {why}", param="model")
         return arm
+
+    def meaning(self, name: str) -> Meaning:
+        """What the name of a model in a request stands for.
+
+        Raises:
+            UnknownModel: nothing, or one arm that does not answer clients.
+        """
+        if name in AUTO:
+            return Meaning()
+        if self._arm(name) is not None:
+            return Meaning(frozenset({self.find(name).arm_id}))
+        meaning = self.names.meaning(name, self.arms)
+        if meaning.arm_ids is not None and len(meaning.arm_ids) == 1:
+            self.find(*meaning.arm_ids)
+        return meaning
+
+    def one_arm(self, name: str | None) -> Arm | None:
+        """The one arm that a name stands for; None: the router chooses. Raises UnknownModel."""
+        meant = None if name is None else self.meaning(name).arm_ids
+        return self.find(*meant) if meant is not None and len(meant) == 1 else None
+
+    def resolved(self, query: Query) -> Query:
+        """The query with the arm, or the arms, that its name of a model stands for. Raises UnknownModel."""
+        if (name := query.requested_model) is None:
+            return query
+        meaning = self.meaning(name)
+        if meaning.arm_ids is None:
+            substituted = name if meaning.is_substitute else None
+            return replace(query, requested_model=None, substituted_model=substituted)
+        if len(meaning.arm_ids) == 1:
+            (arm_id,) = meaning.arm_ids
+            return query if self._arm(name) is not None else replace(query, requested_model=arm_id)
+        return replace(query, requested_model=None, requested_among=meaning.arm_ids)
 
     def eligible(self, query: Query, loop_arm_id: str | None = None) -> tuple[list[Arm], list[Rejection]]:
         """The arms that may answer, and why the others may not.
@@ -220,7 +258,14 @@ class Catalog:
         )
 
     def _ids(self, names: Iterable[str], param: str) -> frozenset[str]:
-        return frozenset(self.known(name, param=param).arm_id for name in names)
+        return frozenset(arm_id for name in names for arm_id in self._ids_of(name, param))
+
+    def _ids_of(self, name: str, param: str) -> Iterable[str]:
+        """The arms that a name in an option stands for, whatever their state."""
+        if (arm := self._arm(name)) is not None:
+            return (arm.arm_id,)
+        ids = self.names.meaning(name, self.arms, param=param).arm_ids
+        return (arm.arm_id for arm in (*self.arms, *self.aside)) if ids is None else ids
 
     def _state_against(self, arm: Arm, is_wanted: bool) -> str | None:
         state = self.state(arm)
@@ -251,6 +296,9 @@ class _Demands:
 
 
 def _reason_against(arm: Arm, demands: _Demands) -> str | None:
+    among = demands.query.requested_among
+    if among is not None and arm.arm_id not in among:
+        return "not among the models that the requested name stands for"
     if demands.allowed is not None and arm.arm_id not in demands.allowed:
         return "not among router.models"
     if arm.arm_id in demands.excluded:

@@ -13,6 +13,7 @@ from service.arms.addresses import addressed, require_another, require_proxy, wi
 from service.arms.named_arms import arm_named
 from service.arms.price_table import listed
 from service.arms.priors import public_prior
+from service.arms.requested_names import RequestedNames
 from service.domain.arm import FREE, Arm, Price, PriceSource
 from service.domain.model_names import is_free_variant
 from service.errors import StartupError
@@ -60,8 +61,8 @@ def choose_arms(
         simulated: the arms of the simulator, used if nothing else is configured.
 
     Raises:
-        StartupError: LLM_MODELS or DEFAULT_MODEL names an unknown model, no arm is usable, or the table of
-            what fits them has a fault.
+        StartupError: LLM_MODELS, DEFAULT_MODEL or an alias names an unknown model, no arm is usable, or the
+            table of what fits them has a fault.
     """
     fitting.table()
     well_known = [addressed(ModelSettings.model_validate(entry), environ) for entry in known]
@@ -85,6 +86,7 @@ def choose_arms(
     unused = [arm_of(m) for m in (*configured, *well_known) if m.id not in in_use]
     chosen = ArmList(tuple(arms or simulated), tuple(left_out), tuple(unused))
     default_arm_id(settings, chosen.arms)
+    RequestedNames.of(settings, chosen.arms, environ)
     return chosen
 
 

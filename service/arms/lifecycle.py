@@ -136,6 +136,7 @@ class Lifecycle:
         def decide(known: Mapping[str, ArmRegistration]) -> ArmRegistration:
             arms = current_arms(self.configured, known)
             taken = {name for other in arms for name in (other.arm_id, *other.aliases)}
+            taken |= self.catalog.names.aliases.keys()
             if clash := sorted((taken | known.keys()) & {arm.arm_id, *arm.aliases}):
                 raise ModelConflict(
                     f"id and aliases must be new, {clash[0]!r} exists; change it with PATCH, even if retired",

@@ -53,6 +53,7 @@ class Head:
     degraded: tuple[str, ...]
     explanation: Json | None
     side_call: SideCall | None = None  # what the client asked for itself
+    substituted_model: str | None = None  # the requested name, which no model has
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,4 +290,5 @@ class Completion:
             degraded=tuple(dict.fromkeys(run.degraded)),
             explanation=None if decision is None else explanation_for_clients(decision),
             side_call=run.query.turn.side_call,
+            substituted_model=run.query.substituted_model,
         )

@@ -45,6 +45,7 @@ def explanation(decision: Decision) -> Json:
         "housekeeping": decision.query.turn.side_call is not None,
         "side_call": decision.query.turn.side_call,
         "own_weights": decision.query.options.own_weights,
+        "substituted_model": decision.query.substituted_model,
     }
 
 

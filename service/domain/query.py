@@ -114,6 +114,8 @@ class Query:
     native: Native | None = None  # None: `body` is the request as received
     n_client_retries: int = 0  # the number of earlier tries that the client reports
     turn: Turn = Turn()
+    requested_among: frozenset[str] | None = None  # arms that the client's name stands for; None: any
+    substituted_model: str | None = None  # the client's name, which no arm has: the router chooses instead
     # Counted tokens of the prompt, by tokenizer.
     counts: Mapping[str, int] = field(default_factory=dict)
     # Not part of the value, and not spooled: orjson leaves out names that begin with an underscore.

@@ -16,6 +16,8 @@ NOT_IN_LOG = (
     "embedding_timeout_s",
     "memory_timeout_s",
     "required_data_use",
+    "aliases",
+    "unknown_models",
     "llm_temperature",
     "llm_max_tokens",
     "max_attempts",

@@ -21,6 +21,8 @@ from service.settings.relayed_models import EmbeddingModelSettings, RelayedModel
 
 # What other programs call the severities.
 LEVELS_ELSEWHERE = {"warn": "warning", "fatal": "critical", "err": "error", "trace": "debug"}
+# Claude Code lists only models whose names begin with `claude` or `anthropic`.
+DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
 class Settings(FrozenSettings):
@@ -139,6 +141,14 @@ class Settings(FrozenSettings):
         ge=1,
         le=10_000_000,
         description="longest answer to requests that give no limit, tokens; absent: the model's own",
+    )
+    aliases: dict[Name, tuple[Name, ...]] = Field(
+        DEFAULT_ALIASES,
+        description="further names in requests, each for `auto`, for a model, or for several to choose among",
+    )
+    unknown_models: Literal["auto", "reject"] = Field(
+        "auto",
+        description="names of well-known vendors that no model has: the router chooses, or rejects them",
     )
     default_model: str | None = Field(
         None, description="model that answers when confidence is low; absent: the first model"
@@ -299,6 +309,15 @@ class Settings(FrozenSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("aliases", mode="before")
+    @classmethod
+    def _with_default_aliases(cls, value: object) -> object:
+        """Each alias with the list of what it stands for; an alias without a value is removed."""
+        if not isinstance(value, dict):
+            return value
+        given = {name: (meant,) if isinstance(meant, str) else meant for name, meant in value.items()}
+        return {name: meant for name, meant in (DEFAULT_ALIASES | given).items() if meant is not None}
 
     @field_validator("host")
     @classmethod

@@ -42,9 +42,9 @@ def explained(body: Json, explanation: Json | None) -> Json:
     return body if explanation is None else {**body, "router": explanation}
 
 
-def models(arms: Sequence[Arm], started_at: int) -> Json:
-    """`auto` and every arm, on one page."""
-    listed = [model("auto", None, started_at), *(model(arm.arm_id, arm, started_at) for arm in arms)]
+def models(named: Sequence[tuple[str, Arm | None]], started_at: int) -> Json:
+    """Every name, with its arm if it is one's id, on one page."""
+    listed = [model(name, arm, started_at) for name, arm in named]
     return {
         "data": listed,
         "has_more": False,

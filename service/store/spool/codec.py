@@ -110,6 +110,7 @@ def _candidate(data: Json) -> Candidate:
 
 
 def _query(data: Json, n_chars: int) -> Query:
+    among = data.get("requested_among")
     return Query(
         **{
             **data,
@@ -118,6 +119,7 @@ def _query(data: Json, n_chars: int) -> Query:
             "options": _options(data["options"]),
             "received_at": datetime.fromisoformat(data["received_at"]),
             "turn": _turn(data.get("turn", {})),
+            "requested_among": None if among is None else frozenset(among),
         }
     )
 

@@ -207,11 +207,11 @@ async def test_these_names_leave_the_choice_to_the_router(world: World, name: st
 
 
 async def test_an_unknown_model_is_not_found(world: World) -> None:
-    response = await world.ask(model="gpt-0")
+    response = await world.ask(model="acme-0")
 
     assert response.status_code == 404
     assert error_of(response) == {
-        "message": "model 'gpt-0' does not exist; there are: auto, small, medium, large",
+        "message": "model 'acme-0' does not exist; there are: auto, small, medium, large",
         "type": "invalid_request_error",
         "param": "model",
         "code": "model_not_found",

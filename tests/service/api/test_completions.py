@@ -81,7 +81,7 @@ async def test_another_model_answers_if_one_fails(world: World) -> None:
 
 async def test_errors_have_openais_envelope(world: World) -> None:
     refused = await complete(world, suffix="end")
-    unknown = await complete(world, model="gpt-0")
+    unknown = await complete(world, model="acme-0")
     wrong_method = await world.http.get("/v1/completions")
 
     assert (refused.status_code, error_of(refused)["param"]) == (400, "suffix")

@@ -66,7 +66,7 @@ async def test_the_routers_options_go_into_extra_body_and_its_answers_into_heade
 
 async def test_models_are_listed(client: AsyncOpenAI) -> None:
     assert [model.id async for model in client.models.list()] == [
-        *("auto", "small", "medium", "large"),
+        *("auto", "claude-router", "small", "medium", "large"),
         *("embed", "router-minilm", "unpriced"),
     ]
     assert (await client.models.retrieve("big")).id == "large"
@@ -74,7 +74,7 @@ async def test_models_are_listed(client: AsyncOpenAI) -> None:
 
 async def test_an_unknown_model_raises_what_openai_raises(client: AsyncOpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as error:
-        await client.chat.completions.create(model="gpt-0", messages=HI)
+        await client.chat.completions.create(model="acme-0", messages=HI)
 
     assert (error.value.code, error.value.param) == ("model_not_found", "model")
 

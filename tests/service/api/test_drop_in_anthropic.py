@@ -351,7 +351,7 @@ async def test_a_stream_that_breaks_raises_rather_than_ends(
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"model": "gpt-0"}, anthropic.NotFoundError),
+        ({"model": "acme-0"}, anthropic.NotFoundError),
         ({"messages": []}, anthropic.BadRequestError),
         ({"max_tokens": -1}, anthropic.BadRequestError),
     ],

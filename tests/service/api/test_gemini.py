@@ -245,8 +245,8 @@ async def test_broken_rules_are_named_in_googles_envelope(world: World) -> None:
 @pytest.mark.parametrize(
     ("request_of", "status", "word"),
     [
-        ({"model": "gpt-0"}, 404, "NOT_FOUND"),
-        ({"model": "gpt-0", "version": "v1"}, 404, "NOT_FOUND"),
+        ({"model": "acme-0"}, 404, "NOT_FOUND"),
+        ({"model": "acme-0", "version": "v1"}, 404, "NOT_FOUND"),
         ({"contents": [{"parts": [{"text": "x" * 1_000_000}]}]}, 400, "INVALID_ARGUMENT"),
         ({"headers": {"X-Request-ID": "a b"}}, 400, "INVALID_ARGUMENT"),
         ({"headers": {"Origin": "https://evil.example"}}, 403, "PERMISSION_DENIED"),
@@ -374,7 +374,7 @@ async def test_a_page_that_does_not_exist_is_a_bad_request(world: World, params:
 
 async def test_one_model_is_shown_by_its_id_or_its_alias(world: World) -> None:
     shown = [(await world.http.get(f"/v1beta/models/{name}")).json() for name in ("auto", "large", "big")]
-    unknown = await world.http.get("/v1beta/models/gpt-0")
+    unknown = await world.http.get("/v1beta/models/acme-0")
 
     assert [model["name"] for model in shown] == ["models/auto", "models/large", "models/large"]
     assert (unknown.status_code, error_of(unknown)["status"]) == (404, "NOT_FOUND")
@@ -397,4 +397,4 @@ async def test_tokens_are_counted_by_the_models_tokenizer(tmp_path: Path) -> Non
 
 
 async def test_counting_for_an_unknown_model_is_not_found(world: World) -> None:
-    assert (await ask(world, "countTokens", model="gpt-0")).status_code == 404
+    assert (await ask(world, "countTokens", model="acme-0")).status_code == 404

@@ -161,7 +161,7 @@ async def test_broken_rules_are_named_in_anthropics_envelope(world: World) -> No
 @pytest.mark.parametrize(
     ("request_of", "status", "kind"),
     [
-        ({"model": "gpt-0"}, 404, "not_found_error"),
+        ({"model": "acme-0"}, 404, "not_found_error"),
         ({"messages": [{"role": "user", "content": "x" * 1_000_000}]}, 400, "invalid_request_error"),
         ({"headers": {"X-Request-ID": "a b"}}, 400, "invalid_request_error"),
         ({"headers": {"Origin": "https://evil.example"}}, 403, "permission_error"),
@@ -288,7 +288,7 @@ async def test_tokens_are_counted_with_system_and_tools_and_leave_no_trace(world
 
 
 async def test_an_unknown_model_has_no_count(world: World) -> None:
-    response = await world.http.post("/v1/messages/count_tokens", json={"model": "gpt-0", "messages": HI})
+    response = await world.http.post("/v1/messages/count_tokens", json={"model": "acme-0", "messages": HI})
 
     assert (response.status_code, error_of(response)["type"]) == (404, "not_found_error")
 
@@ -367,5 +367,5 @@ async def test_models_are_listed_in_the_clients_dialect(world: World, header: st
     assert [model["id"] for model in listed["data"]] == ["auto", "small", "medium", "large"]
     assert (listed["first_id"], listed["last_id"], listed["has_more"]) == ("auto", "large", False)
     assert (one["id"], one["type"], one["max_input_tokens"]) == ("large", "model", 100_000)
-    missing = await world.http.get("/v1/models/gpt-0", headers={header: "x"})
+    missing = await world.http.get("/v1/models/acme-0", headers={header: "x"})
     assert (missing.status_code, error_of(missing)["type"]) == (404, "not_found_error")

@@ -153,10 +153,10 @@ async def test_models_are_listed_as_openai_does(world: World) -> None:
 
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]] == [
-        *("auto", "small", "medium", "large"),
+        *("auto", "claude-router", "small", "medium", "large"),
         *("embed", "router-minilm", "unpriced"),
     ]
-    assert [model.get("type") for model in listed["data"]] == [None] * 4 + ["embedding"] * 3
+    assert [model.get("type") for model in listed["data"]] == [None] * 5 + ["embedding"] * 3
     assert {model["object"] for model in listed["data"]} == {"model"}
     assert all(isinstance(model["created"], int) for model in listed["data"])
 
@@ -170,7 +170,7 @@ async def test_one_model_is_found_by_id_and_alias(world: World) -> None:
 
 
 async def test_an_unknown_model_is_not_found(world: World) -> None:
-    response = await world.http.get("/v1/models/openai/gpt-0")
+    response = await world.http.get("/v1/models/openai/acme-0")
 
     assert response.status_code == 404
     assert error_of(response)["code"] == "model_not_found"

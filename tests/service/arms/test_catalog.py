@@ -270,16 +270,16 @@ def test_a_short_answer_costs_less(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"model": "gpt-0"}, "model"),
-        ({"router": {"models": ["gpt-0"]}}, "router.models"),
-        ({"router": {"exclude": ["gpt-0"]}}, "router.exclude"),
+        ({"model": "acme-0"}, "model"),
+        ({"router": {"models": ["acme-0"]}}, "router.models"),
+        ({"router": {"exclude": ["acme-0"]}}, "router.exclude"),
     ],
 )
 def test_the_error_of_an_unknown_model_lists_the_models(
     catalog: Catalog, body: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(
-        UnknownModel, match="'gpt-0' does not exist; there are: auto, small, medium, large"
+        UnknownModel, match="'acme-0' does not exist; there are: auto, small, medium, large"
     ) as e:
         catalog.eligible(query(**body))
 

@@ -280,9 +280,9 @@ def test_the_default_may_be_named_by_its_alias() -> None:
 
 def test_an_unknown_default_stops_the_start_and_lists_the_models() -> None:
     with pytest.raises(
-        StartupError, match=r"DEFAULT_MODEL: 'gpt-0' is not one of the models in use: one, two"
+        StartupError, match=r"DEFAULT_MODEL: 'acme-0' is not one of the models in use: one, two"
     ):
-        chosen(models=[configured("one"), configured("two")], default_model="gpt-0")
+        chosen(models=[configured("one"), configured("two")], default_model="acme-0")
 
 
 # --- public priors

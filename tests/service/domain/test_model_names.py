@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from service.domain.model_names import canonical, is_free_variant, undated
+from service.domain.model_names import (
+    canonical,
+    is_free_variant,
+    is_same_model,
+    is_well_known,
+    undated,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +90,62 @@ def test_a_free_variant_says_so(name: str) -> None:
 )
 def test_the_word_alone_makes_no_variant_free(name: str) -> None:
     assert not is_free_variant(name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("claude-haiku-4-5", "claude-haiku-4-5-20251001"),
+        ("claude-haiku-4-5", "claude-haiku-4.5"),
+        ("claude-haiku-4-5-latest", "claude-haiku-4-5-20251001"),
+        ("anthropic/claude-haiku-4-5", "claude-haiku-4-5@20251001"),
+        ("gpt-4.1", "gpt-4.1-2025-04-14"),
+        ("openai/gpt-4.1", "openrouter/openai/gpt-4.1"),
+        ("models/gemini-2.5-flash", "gemini/gemini-2.5-flash"),
+        ("claude-opus-4-8[1m]", "claude-opus-4-8"),
+        ("anthropic/claude-opus-4-8[1m]", "claude-opus-4-8-20260301"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5"),
+    ],
+)
+def test_names_of_one_model_are_recognised_in_both_directions(one: str, other: str) -> None:
+    assert is_same_model(one, other)
+    assert is_same_model(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("gpt-4.1-2025-04-14", "gpt-4.1-2026-01-01"),  # two versions of one model
+        ("gpt-4.1", "gpt-4.1-mini-2025-04-14"),
+        ("claude-haiku-4-5", "claude-haiku-4"),
+        ("claude-haiku-4-5", "claude-sonnet-4-5-20250929"),
+    ],
+)
+def test_another_version_is_another_model(one: str, other: str) -> None:
+    assert not is_same_model(one, other)
+    assert not is_same_model(other, one)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("claude-opus-5-5", "claude-haiku-4-5-20251001", "anthropic/claude-opus-9[1m]", "gpt-5.9-codex"),
+        *("chatgpt-4o-latest", "o1", "o3-mini", "o5-pro", "codex-mini-latest", "models/gemini-4-pro", "opus"),
+        *("openai/gpt-oss-120b", "qwen3-coder-plus", "deepseek/deepseek-v4", "grok-5", "sonnet"),
+        *("bedrock/us.anthropic.claude-sonnet-9-20270101-v1:0", "x-ai/grok-code-fast-1", "GPT-6"),
+    ],
+)
+def test_names_of_well_known_vendors_are_known(name: str) -> None:
+    assert is_well_known(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("acme-0", "my-model", "small", "o", "o10x", "omega", "gptx", "claudette", "ft:gpt-4o:org::1"),
+        *("gpt-image-2", "gemini-embedding-001", "gpt-4o-transcribe", "gpt-4o-mini-tts", "gpt-realtime"),
+        *("text-embedding-3-small", "whisper-1", "dall-e-3", "gpt-5\n", "claude-\u00e9", "claude-x y", ""),
+    ],
+)
+def test_other_names_and_models_of_other_kinds_are_not(name: str) -> None:
+    assert not is_well_known(name)

@@ -207,7 +207,7 @@ def test_these_models_leave_the_choice_to_the_router(name: str | None) -> None:
 
 
 def test_any_other_model_is_requested_by_name() -> None:
-    assert read({"messages": [USER], "model": "gpt-0"}).requested_model == "gpt-0"
+    assert read({"messages": [USER], "model": "acme-0"}).requested_model == "acme-0"
 
 
 def test_null_counts_as_absent() -> None:
