@@ -47,6 +47,7 @@ class Shape:
     max_tokens: int | None
     is_tiny: bool  # the answer has a form of a few plain fields
     thinks: bool  # the answer may think, as an agent's own requests do
+    is_in_thread: bool  # of the user's; its tools can be those of the thread
 
     @property
     def may_be_agents(self) -> bool:
@@ -86,12 +87,14 @@ def shape_of(body: Json, headers: Mapping[str, str]) -> Shape:
         is_tiny=_is_tiny(body.get("response_format")),
         thinks=_object(body.get("thinking")).get("type") in {"enabled", "adaptive"}
         or body.get("context_management") is not None,
+        is_in_thread=body.get("thread") is not None,
     )
 
 
 def continues_thread(body: Json) -> bool:
     """Whether the provider has the messages before these (beta `message-threads`)."""
-    return _object(body.get("thread")).get("type") == "continue"
+    thread = body.get("thread")
+    return thread == "continue" or _object(thread).get("type") == "continue"
 
 
 def _is_agents(headers: Mapping[str, str]) -> bool:

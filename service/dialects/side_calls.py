@@ -68,6 +68,8 @@ def side_call_of(shape: Shape, messages: Sequence[Json]) -> SideCall | None:
     spoken = [m for m in messages if m["role"] not in INSTRUCTIONS]
     if not spoken or spoken[-1]["role"] != "user" or not users_words(text_of(spoken[-1])):
         return None  # a tool's result, an answer to continue, or only a reminder
+    if shape.is_in_thread:
+        return None
     texts = _texts(messages)
     if shape.is_agents:
         return _probe(shape, texts) or (
@@ -104,7 +106,7 @@ def _of_agent(shape: Shape, texts: _Texts) -> SideCall | None:
     says = texts.asked[0] if shape.n_asked > 1 else ""  # instructions in the place of the user's words
     if task := _task(texts.prompt) or _task(says):
         return task
-    if _guards(texts.prompt) or shape.has_little_room:
+    if _guards(texts.prompt):
         return "check"
     if len(texts.prompt) <= BARE_PROMPT_CHARS and len(_RULER.findall(texts.asked[0])) > 1:
         return "search"  # a page that the agent has fetched

@@ -61,8 +61,10 @@ def turn_of(
     """
     messages: Sequence[Json] = body["messages"]
     questions = _questions(messages, is_agents)
+    is_thread = continues_thread(body)
     turn = Turn(
-        in_tool_loop=_is_in_tool_loop(messages) or continues_thread(body),
+        in_tool_loop=_is_in_tool_loop(messages) or is_thread,
+        continues_thread=is_thread,
         n_asked_chars=len(questions[-1][1]) if questions else 0,
     )
     if session_id is not None:

@@ -16,6 +16,10 @@ from service.domain.basics import Json
 OWN_ID_PREFIX = 95  # characters of the given id at the start of a query's own one, which has at most 128
 
 
+# Of a request that continues a thread, whose earlier messages only Anthropic has. Clients that find these
+# words in an error send the whole conversation.
+THREAD_REFUSED = "thread: continue (capability_rejected: beta_header:message-threads-2026-08-12)"
+
 # What clients ask for themselves, beside the user's conversation.
 SideCall = Literal["title", "tags", "follow_ups", "search", "summary", "check", "probe"]
 
@@ -31,6 +35,7 @@ class Turn:
     opening: bytes | None = None  # digest of the first messages of a conversation without a session id
     answered: tuple[bytes, ...] = ()  # keys of that conversation if the router gave its newest answer
     in_tool_loop: bool = False  # the newest messages are tool results; the user asks nothing new
+    continues_thread: bool = False  # the provider of the conversation's arm has the messages before these
     n_asked_chars: int = 0  # length of the current question; earlier ones follow it in the query's text
     side_call: SideCall | None = None  # what the client asks for itself; None: the request is the user's
 

@@ -29,8 +29,8 @@ from service.domain.conversation import ConversationState
 from service.domain.decision import Decision
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.ports import Clock, Evidence, Memory
-from service.domain.query import Options, Query
-from service.errors import MemoryUnavailable
+from service.domain.query import THREAD_REFUSED, Options, Query
+from service.errors import MemoryUnavailable, NoEligibleArm
 from service.routing.arrays import (
     candidates,
     histories_of,
@@ -98,6 +98,8 @@ class Router:
             arms, rejected = self.catalog.eligible(
                 query, None if conversation is None else conversation.arm_id
             )
+        if query.turn.continues_thread and conversation is not None:
+            _require_thread(arms, conversation)
         knobs = query.options.narrow(self.knobs)
         rated = n_rated(self.evidence.sums(query.tenant))
         fitted = self.ease_fitter.of(query.tenant, rated)
@@ -273,3 +275,13 @@ class Router:
         if self.holdout_share == 0 or policy.default_arm is None or not options.learn:
             return None
         return Holdout(self.holdout_share, policy.default_arm)
+
+
+def _require_thread(arms: Sequence[Arm], conversation: ConversationState) -> None:
+    """Check that the arm whose provider has the conversation's thread may answer. Raises NoEligibleArm."""
+    if all(arm.arm_id != conversation.arm_id for arm in arms):
+        raise NoEligibleArm(
+            f"{THREAD_REFUSED}: the conversation is on {conversation.arm_id}, which has no such thread or "
+            "cannot answer; send all messages",
+            param="thread",
+        )

@@ -11,7 +11,9 @@ from service.conversations.client_ids import decoded
 from service.conversations.unsigned_thinking import reasoning_of
 from service.dialects.client_markup import without_attribution
 from service.dialects.messages.block_texts import as_text, is_of_server_tool, result_text, search_text
+from service.dialects.request_shape import continues_thread
 from service.domain.basics import Json
+from service.domain.query import THREAD_REFUSED
 from service.domain.reasoning import EFFORTS, effort_of_budget
 from service.domain.strict_schemas import is_strict
 
@@ -46,6 +48,8 @@ class _Translation:
         for name in _ANTHROPIC_ONLY:
             if body.get(name) not in (None, []):
                 self.needs[name] = None
+        if continues_thread(body):
+            self.needs[THREAD_REFUSED] = None
         if body.get("max_tokens") == 0:
             self.needs["max_tokens 0"] = None
         request = {name: body[name] for name in _SAME if body.get(name) is not None}

@@ -283,6 +283,10 @@ OF_USERS = {
     "Claude Code: bash as typed by the provider": claude(
         user("List files"), tools=[{"type": "bash_20250124", "name": "bash"}]
     ),
+    "Claude Code: continued thread": claude(
+        user("Commit it"), thread={"type": "continue", "previous_message_id": "msg_1"}, max_tokens=1_000
+    ),
+    "Claude Code: nothing but a question": claude(user("What is a bandit?"), max_tokens=100),
     "Claude Code: second turn": claude(*HISTORY, user("Commit it"), tools=TOOLS, **THINKS),
     "Claude Code: tool loop of a summary": claude(
         *HISTORY,
