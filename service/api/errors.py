@@ -84,14 +84,15 @@ def response(request: Request, error: errors.RouterError) -> Response:
     # The time of the next payment is unknown.
     can_retry = status in {429, 503} and not isinstance(error, errors.AllArmsUnpaid)
     wait_s = getattr(error, "retry_after_s", None)
-    _log_refusal(request, status, str(error))
+    log_refusal(request, status, str(error))
     if not can_retry:
         return _in_dialect(request, status, body, NO_RETRY if status == 501 else {})
     wait_s = DEFAULT_WAIT_S if wait_s is None else wait_s
     return _in_dialect(request, status, body, retry_after(wait_s), wait_s)
 
 
-def _log_refusal(request: Request, status: int, reason: str) -> None:
+def log_refusal(request: Request, status: int, reason: str) -> None:
+    """Leave a line about a request that gets an error."""
     request_id = getattr(request.state, "request_id", None)
     path = f"{request.method} {request.scope['path']}"
     log.info("refused", path=path, status=status, reason=reason, request_id=request_id)
@@ -131,7 +132,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         found = absence(path)
         reason, code = found.reason, found.code
     body = envelope(f"{request.method} {path}: {reason}", "invalid_request_error", None, code)
-    _log_refusal(request, error.status_code, phrase)
+    log_refusal(request, error.status_code, phrase)
     return _in_dialect(request, error.status_code, body, error.headers or {})
 
 

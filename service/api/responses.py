@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
@@ -11,11 +12,14 @@ from starlette.responses import Response
 
 from service.api import big_bodies
 from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, TenantDep, received_with
+from service.api.errors import log_refusal, problem
 from service.api.generation import documented
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.api.respond import respond
+from service.api.sse_response import EventStream
 from service.conversations.stored_responses import StoredResponses
+from service.dialects import sse
 from service.dialects.dialect import EventWriter
 from service.dialects.responses.dialect import RESPONSES
 from service.dialects.responses.events import ResponseEvents
@@ -24,11 +28,12 @@ from service.dialects.responses.requests import ReadRequest, query_of, read_requ
 from service.domain import query as domain
 from service.domain.basics import Json
 from service.domain.stored_response import StoredResponse
-from service.errors import BadRequest, Unavailable, UnknownPreviousResponse, UnknownResponse
+from service.errors import BadRequest, RouterError, Unavailable, UnknownPreviousResponse, UnknownResponse
 from service.parts import Parts
 
 endpoints = APIRouter(tags=[RESPONSES.tag])
 PATHS = ("/v1/responses", "/responses")
+OVERFLOW = "context_length_exceeded"
 STORED_FAILURES = failures(BadRequest, UnknownResponse, Unavailable)
 
 
@@ -41,7 +46,23 @@ async def create(
     read = read.continuing(*await _earlier(parts, tenant, read))
     stores = parts.responses.is_on and read.wants_storage
     query = await big_bodies.read(parts, body, lambda _: query_of(read, received, stores=stores))
-    return await respond(request, parts, query, RESPONSES, KeptResponse(parts.responses, read))
+    try:
+        return await respond(request, parts, query, RESPONSES, KeptResponse(parts.responses, read))
+    except RouterError as error:
+        if not query.stream or problem(error)[1]["error"]["code"] != OVERFLOW:
+            raise
+        return _failed_stream(request, query, error)
+
+
+def _failed_stream(request: Request, query: domain.Query, error: RouterError) -> Response:
+    """A stream that only fails, as OpenAI streams a prompt that is too long: Codex then shortens it."""
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        writer = RESPONSES.event_writer(query, None)
+        yield writer.failure(problem(error), request.state.request_id)
+
+    log_refusal(request, 200, str(error))
+    return EventStream(events(), headers=sse.HEADERS)
 
 
 async def _earlier(parts: Parts, tenant: str, read: ReadRequest) -> tuple[list[Json], dict[str, Json]]:

@@ -11,7 +11,7 @@ from openai import AsyncOpenAI
 from openai.types.responses import Response
 from pydantic import BaseModel
 
-from service.errors import ProviderBroken, ProviderRateLimited
+from service.errors import ProviderBroken, ProviderRateLimited, ProviderRejected
 from tests.fakes import ANY, Reply
 from tests.service.dialects.responses.shared import WEATHER
 from tests.service.world import World
@@ -189,6 +189,25 @@ async def test_an_unknown_model_raises_what_openai_raises(client: AsyncOpenAI) -
         await client.responses.create(model="nonsense-0", input="Hi")
 
     assert error.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize("overflow", ["router", "provider"])
+async def test_a_prompt_that_is_too_long_fails_in_a_stream_as_openais_does(
+    world: World, client: AsyncOpenAI, overflow: str
+) -> None:
+    """Codex shortens its prompt only if the failed response says so; it takes a 400 for the end."""
+    text = "Hi" if overflow == "provider" else "word " * 500_000
+    too_long = ProviderRejected("too long", status=400, code="context_length_exceeded")
+    world.model_client.will(ANY, *[Reply(words=(), error=too_long)] * 9)
+    response = await post(world, stream=True, input=text)
+
+    assert response.status_code == 200
+    events = [line for line in response.text.split("\n") if line.startswith("event: ")]
+    assert events[-2:] == ["event: error", "event: response.failed"]
+    assert response.text.count('"code":"context_length_exceeded"') >= 2
+    with pytest.raises(openai.BadRequestError) as error:
+        await client.responses.create(model="auto", input=text)
+    assert error.value.code == "context_length_exceeded"
 
 
 # --- real clients
