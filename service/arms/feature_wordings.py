@@ -20,10 +20,11 @@ def _token_of(*words: str) -> re.Pattern[str]:
 
 CANNOT = _any_of(
     r"\bnot\b|n't\b|\bcannot\b|\bunable\b|\bnever\b|\bno\b|\bonly\b|\bwithout\b|\black(?:s|ing)?\b",
-    r"\bun(?:supported|available|known|recogni[sz]ed|expected)\b|\bextra(?:neous)?\b|extra_forbidden",
+    r"\bun(?:supported|available|known|recogni[sz]ed|expected|implemented|handled|usable)\b|extra_forbidden",
+    r"\bextra(?:neous)?\b|\bnewer\b|\bpredates?\b|\bmeaningless\b|\bpreview\b|\bignore[sd]?\b|\bdrop\b",
     r"\bdisabled?\b|\bdisallow|\bforbid|\bprohibit|\bincompatible\b|\bdeprecated\b|\bremoved?\b",
     r"\bomit(?:ted)?\b|\breject(?:s|ed)?\b|\b(?:turned|switched) off\b|\bmust be verified\b|\brequires? --",
-    r"\bat most (?:0\b|1\W*$)|\bmust be 1\b",
+    r"\bat most (?:0\b|1\W*$)|\bmust be (?:1|false|none|off|auto|unset|absent)\b",
     r"不支持|不被支持|无法|不能|尚未支持",
 )
 # The request is faulty for every model, or too large for this one: that says nothing of other requests.
@@ -41,7 +42,9 @@ FAULTY = _any_of(
     r"\bm(?:ax|in)imum\b|\bduplicate|\bempty\b|\bblank\b|\bwhitespace\b|\bnull\b|\bunique\b|\bpattern\b",
     r"\bexpected (?:an?|the|type|str|int|obj|arr)\b|\bof type\b.{0,30}\bgot\b|\bnot of type\b",
     r"is not valid under|\bdo(?:es)?(?: not|n't) match\b(?! any of the expected tags)",
-    r"\b(?:following|supported) formats",
+    r"(?<!response )\bformats?\b|\bmedia[ _]type|\bmime\b|\d ?(?:[kmg]i?b|px|pixels|bytes|tokens)\b",
+    r"\bnegative\b|(?:allowed|permitted) to\b|\bnot (?:in|among|listed|defined|declared|provided)\b",
+    r"only (?:be )?(?:allowed|specified|valid|permitted|used) (?:when|while|if)\b",
     r"\bsafety\b|\bpolic(?:y|ies)\b|\bmoderat|\bflagged\b|\bsignature|\bencrypted",
 )
 # What follows says what to send instead.
@@ -58,6 +61,8 @@ ONE_VALUE = _any_of(
 )
 # Values that some models know; any other value may be the client's mistake.
 KNOWN_VALUE = _token_of(*EFFORTS, "adaptive", "enabled", "required", "flex")
+# Values that name their field.
+TELLING_VALUES = frozenset({"adaptive", "flex", "minimal", "priority", "xhigh"})
 
 _TEXT_ONLY = r"text[- ]only|only (?:\w+ ){0,4}text\b"
 # Kinds of content, and fields that vendors do not call by their name.
@@ -71,7 +76,7 @@ KINDS = {
     "parallel_tool_calls": r"parallel",
     "json_schema": r"json[_ ]schema|structured[_ ]outputs?|response[_ ](?:schema|format)|output.format",
     "json_object": r"json[_ ]object|json[_ -]mode|response[_ ]format",
-    "reasoning_effort": r"reasoning|effort|thinking",
+    "reasoning_effort": r"reasoning(?! models)|effort|thinking",
     "thinking": r"thinking|thought",
     "stream": r"stream(?:ing|ed|s)?\b",
     "logprobs": r"log[ _]?prob",

@@ -90,7 +90,8 @@ def _of_body(body: Json) -> set[str]:
 
 
 def _is_neutral(name: str, value: Any) -> bool:
-    return not value or any(value == neutral for neutral in _NEUTRAL.get(name, ()))
+    is_zero = isinstance(value, int | float) and not isinstance(value, bool)  # which `temperature` may be
+    return (not value and not is_zero) or any(value == neutral for neutral in _NEUTRAL.get(name, ()))
 
 
 def _of_field(name: str, value: Any) -> Iterator[str]:
@@ -155,8 +156,8 @@ def _inside(top: str, value: Any, depth: int = _MAX_DEPTH) -> Iterator[str]:
     if isinstance(kind, str) and kind not in _USUAL_KINDS and top in ("messages", "tools", "system"):
         yield from [_KINDS[kind]] if kind in _KINDS else _with_value(f"{top}.type", kind)
     for name, inner in value.items():
-        if name not in _FORM and not _is_neutral(name, inner) and f"{top}.{name}" not in _NAMED_ALREADY:
-            yield f"{top}.{name}"
+        if name not in (kind, *_FORM) and not _is_neutral(name, inner):
+            yield from {f"{top}.{name}"} - _NAMED_ALREADY
         if name in _SCHEMAS:
             yield from _of_schema(inner, depth - 1)
         elif name not in _CONTENT:

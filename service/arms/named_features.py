@@ -17,6 +17,7 @@ from service.arms.feature_wordings import (
     KNOWN_VALUE,
     ONE_VALUE,
     PLAIN_WORDS,
+    TELLING_VALUES,
     TOGETHER,
 )
 from service.errors import ProviderRejected
@@ -93,16 +94,25 @@ def _drop_vaguer(found: dict[str, int], text: str) -> None:
 
 def _place(feature: str, text: str) -> int | None:
     """Where the text names a feature of the request itself; None: it does not."""
-    if "=" in feature or ("." in feature and feature not in KINDS):
+    value = feature.partition("=")[2]
+    if value in TELLING_VALUES:
+        wordings = [value + r"(?![\w-])"]
+    elif feature not in KINDS and ("=" in feature or "." in feature or feature not in text):
         return None
+    else:
+        wordings = _wordings(feature)
+    found = re.search(rf"(?<![a-z\d_-])(?:{'|'.join(wordings)})", text)
+    return None if found is None else found.start()
+
+
+def _wordings(feature: str) -> list[str]:
     wordings = [rf"(?:{KINDS[feature]})"] if feature in KINDS else []
     name = re.escape(feature)
     if feature in PLAIN_WORDS:
-        wordings.append(rf"(?:[`'\"]{name}[`'\"]|(?:supplied|argument|parameter|field):? {name}\b|\A{name}:)")
-    else:
-        wordings.append(rf"{name}(?![\w-])")
-    found = re.search(rf"(?<![a-z\d_-])(?:{'|'.join(wordings)})", text)
-    return None if found is None else found.start()
+        labelled = rf"(?:argument|parameter|field|property|keyword|supplied|permitted)s?(?:\(s\))?:? {name}\b"
+        listed = rf"(?:(?<=\A: )|(?<=: )|(?<=, )){name}(?= is\b| field| not\b|,|:|$)"
+        return [*wordings, rf"[`'\"]{name}[`'\"]", labelled, listed, rf"{name} ?[=>]", rf"\A{name}:"]
+    return [*wordings, rf"{name}(?![\w-])"]
 
 
 def _of_identifiers(features: frozenset[str], text: str) -> Iterator[str]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
 from service.arms.breaker import Upstream
 from service.arms.features import features_of
 from service.arms.named_features import refused_features
@@ -19,6 +21,8 @@ from service.domain.arm import Arm
 from service.domain.ports import Clock
 from service.domain.query import Query
 from service.errors import ProviderRejected
+
+log = structlog.get_logger(__name__)
 
 MAX_OF_ONE_ARM = 64
 _MAX_WORDS_CHARS = 300
@@ -79,7 +83,8 @@ class RefusedFeatures:
         before = of_arm.pop(parts, None)
         since = now if before is None or before.until <= now else before.since
         until = now + timedelta(seconds=self._remember_s)
-        of_arm[parts] = RefusedFeature(parts, since, until, _words(refusal))
+        of_arm[parts] = refused = RefusedFeature(parts, since, until, _words(refusal))
+        log.info("feature_refused", model=arm.arm_id, feature=refused.name)
         while len(of_arm) > MAX_OF_ONE_ARM:
             of_arm.popitem(last=False)
         return parts
