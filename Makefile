@@ -67,17 +67,17 @@ check-clients: setup clients
 
 # Also the clients that are too heavy for every run, each in an environment of its own; the results go into the docs.
 # CLIENTS=NAME,... runs only clients whose names contain one of these.
-AGENTS := tests/clients/agents
-check-clients-all: setup clients $(patsubst %,%/installed,$(wildcard $(AGENTS)/*))
+APART := tests/clients/apart
+check-clients-all: setup clients $(patsubst %,%/installed,$(wildcard $(APART)/*))
 	@CI=true CLIENTS=$(or $(CLIENTS),all) RECORD_CLIENTS=1 $(BIN)/python -m pytest tests/clients/test_clients.py; \
 	status=$$?; $(BIN)/python -m tests.clients.matrix; exit $$status
 
-$(AGENTS)/%/installed: $(AGENTS)/%/package-lock.json
+$(APART)/%/installed: $(APART)/%/package-lock.json
 	@echo "Installing $* ..."
 	@npm ci --prefix $(@D) --silent --no-audit --no-fund
 	@touch $@
 
-$(AGENTS)/%/installed: $(AGENTS)/%/requirements.txt
+$(APART)/%/installed: $(APART)/%/requirements.txt
 	@echo "Installing $* ..."
 	@$(PYTHON) -m venv $(@D)/.venv
 	@$(@D)/.venv/bin/$(PIP_INSTALL) --no-deps --require-hashes -r $<
@@ -149,9 +149,11 @@ lock: setup
 	printf 'sentence-transformers\nsympy\nnetworkx\n' | \
 		$(LOCK) - $(WITHIN) --excludes .venv/excluded.txt --output-file requirements-reference.txt
 	$(LOCK) --group rivals $(WITHIN) --output-file requirements-rivals.txt
-	$(LOCK) --group clients $(WITHIN) --output-file requirements-clients.txt
+	$(LOCK) --group clients --output-file requirements-clients.txt
+	for folder in $(dir $(wildcard $(APART)/*/requirements.in)); do \
+		$(LOCK) $$folder/requirements.in --output-file $$folder/requirements.txt || exit 1; done
 	$(LOCK) --group docs $(WITHIN) --output-file requirements-docs.txt
 	$(LOCK) --group mutation $(WITHIN) --output-file requirements-mutation.txt
 
 clean:
-	rm -rf .venv $(REFERENCE) $(CLIENTS_VENV) $(DOCS) $(NODE_CLIENTS) $(AGENTS)/*/{installed,.venv,node_modules} build site
+	rm -rf .venv $(REFERENCE) $(CLIENTS_VENV) $(DOCS) $(NODE_CLIENTS) $(APART)/*/{installed,.venv,node_modules} build site

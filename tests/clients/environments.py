@@ -14,7 +14,7 @@ from tests.e2e.running import REPOSITORY
 
 FOLDER = REPOSITORY / "tests" / "clients"
 NODE = FOLDER / "node"
-AGENTS = FOLDER / "agents"
+APART = FOLDER / "apart"
 VENV = REPOSITORY / ".venv-clients"
 NO_NODE = "there is no Node on this machine"
 
@@ -43,8 +43,14 @@ class PythonProgram:
     interpreter: Path = VENV / "bin" / "python"
     lock: Path = REPOSITORY / "requirements-clients.txt"
 
+    @classmethod
+    def apart(cls, module: str, folder: str, argument: str = "") -> PythonProgram:
+        """A module whose package does not fit beside the others, and has an environment of its own."""
+        home = APART / folder
+        return cls(module, argument, home / ".venv" / "bin" / "python", home / "requirements.txt")
+
     def missing(self) -> str | None:
-        return None if self.interpreter.exists() else "`make clients` installs the Python clients"
+        return None if self.interpreter.exists() else "`make clients` or `make check-clients-all` installs it"
 
     def version(self, package: str) -> str:
         return locked_for_python(self.lock, package)
@@ -76,7 +82,7 @@ class NodeProgram:
 
 
 @dataclass(frozen=True)
-class AgentProgram:
+class CommandProgram:
     """A module of `programs` that runs a package's command, installed in a folder of its own."""
 
     module: str
@@ -85,11 +91,11 @@ class AgentProgram:
 
     @property
     def home(self) -> Path:
-        return AGENTS / self.folder
+        return APART / self.folder
 
     def missing(self) -> str | None:
         there = (self.home / "installed").exists()
-        return None if there else f"`make tests/clients/agents/{self.folder}/installed` installs it"
+        return None if there else f"`make tests/clients/apart/{self.folder}/installed` installs it"
 
     def version(self, package: str) -> str:
         lock = self.home / "package-lock.json"

@@ -90,6 +90,9 @@ SDKS = (
 FRAMEWORKS = (
     Client("LangChain ChatOpenAI", "langchain-openai", PythonProgram("langchain_chat", "chat")),
     Client("LangChain ChatAnthropic", "langchain-anthropic", PythonProgram("langchain_chat", "messages")),
+    Client(
+        "LangChain ChatOpenAI, responses", "langchain-openai", PythonProgram("langchain_chat", "responses")
+    ),
     Client("litellm", "litellm", PythonProgram("litellm_client")),
     Client(
         "llm",
@@ -98,4 +101,68 @@ FRAMEWORKS = (
         NO_ASYNC | {"every model": "it calls the `openai` package, and each prompt starts a process"},
     ),
 )
-CLIENTS = {client.name: client for client in (*SDKS, *FRAMEWORKS)}
+OPENAI_AGENTS_LACKS = NO_ASYNC | {"conversation": "its results do not name the model"}
+INSTRUCTOR_LACKS = {
+    "tools": "it uses tools for structured output only",
+    "streamed tools": "it uses tools for structured output only",
+    "streamed usage": "its partial objects have no usage",
+    "broken stream": "an object that ends early is its validation's error",
+    "conversation": "each call is one request",
+}
+AGENT_FRAMEWORKS = (
+    Client(
+        "instructor from_openai", "instructor", PythonProgram("instructor_client", "chat"), INSTRUCTOR_LACKS
+    ),
+    Client(
+        "instructor from_anthropic",
+        "instructor",
+        PythonProgram("instructor_client", "messages"),
+        INSTRUCTOR_LACKS,
+    ),
+    Client(
+        "openai-agents, chat completions",
+        "openai-agents",
+        PythonProgram("openai_agents", "chat"),
+        OPENAI_AGENTS_LACKS,
+    ),
+    Client(
+        "LlamaIndex OpenAILike",
+        "llama-index-llms-openai-like",
+        PythonProgram("llama_index_llm"),
+        {"usage": "it hands out the raw answer only", "streamed usage": "it hands out raw chunks only"},
+    ),
+    Client(
+        "DSPy",
+        "dspy",
+        PythonProgram("dspy_module"),
+        {
+            "stream": "it streams within programs that listen",
+            "tools": "its agents write calls as text",
+            "streamed tools": "its agents write calls as text",
+            "streamed usage": "it streams within programs that listen",
+            "broken stream": "it streams within programs that listen",
+            "conversation": "each call is one request",
+        },
+    ),
+)
+AI_SDK = (
+    Client("AI SDK openai", "@ai-sdk/openai", NodeProgram("ai-sdk.mjs", "openai-responses"), NO_ASYNC),
+    Client("AI SDK openai.chat", "@ai-sdk/openai", NodeProgram("ai-sdk.mjs", "openai-chat"), NO_ASYNC),
+    Client(
+        "AI SDK openai-compatible",
+        "@ai-sdk/openai-compatible",
+        NodeProgram("ai-sdk.mjs", "compatible"),
+        NO_ASYNC,
+    ),
+    Client("AI SDK anthropic", "@ai-sdk/anthropic", NodeProgram("ai-sdk.mjs", "anthropic"), NO_ASYNC),
+)
+PYDANTIC_AI = {
+    name: PythonProgram.apart("pydantic_ai_agent", "pydantic-ai", name)
+    for name in ("chat", "messages", "responses")
+}
+APART = (
+    Client("pydantic-ai OpenAIChatModel", "pydantic-ai-slim", PYDANTIC_AI["chat"], every_run=False),
+    Client("pydantic-ai OpenAIResponsesModel", "pydantic-ai-slim", PYDANTIC_AI["responses"], every_run=False),
+    Client("pydantic-ai AnthropicModel", "pydantic-ai-slim", PYDANTIC_AI["messages"], every_run=False),
+)
+CLIENTS = {client.name: client for client in (*SDKS, *FRAMEWORKS, *AGENT_FRAMEWORKS, *AI_SDK, *APART)}

@@ -2,6 +2,7 @@
 
 export const ROUTER_URL = process.env.ROUTER_URL;
 export const MODELS = process.env.ROUTER_MODELS; // used by this client only
+export const KEY = "any";
 export const HEADERS = { "X-Router-Models": MODELS };
 // features.py, which Python programs import
 const { SEEN, ON_EVERY_MODEL, WEATHER, UNKNOWN } = JSON.parse(process.env.FEATURES);

@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from service.domain.basics import Json
-from tests.clients.upstream.samples import sample, schema_in
+from tests.clients.upstream.samples import INTEGER, STRING, sample, schema_in
 
 HELLO = "Hello there."
 INPUT_TOKENS, OUTPUT_TOKENS = 11, 7
@@ -30,6 +30,7 @@ CALL = re.compile(r"call ([\w.-]+) (?=\\?\{)")
 LONG = re.compile(r"write (\d+) words")
 INSTRUCTION = re.compile(f"{FAILURE.pattern}|{CALL.pattern}|{LONG.pattern}|think first|stop short|break off")
 DSPY_FIELD = re.compile(r"\[\[ ## (\w+) ## \]\]")
+DSPY_KEY = re.compile(r"`(\w+)`( \(must be formatted as a valid Python int)?")
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,24 @@ def _text(asked: Asked) -> str:
     everything = "\n".join(turn.text for turn in asked.turns if turn.role in ("system", "user"))
     if asked.schema is not None:
         return json.dumps(sample(asked.schema))
+    if fields := _dspy_fields(asked.prompt):
+        return fields
     if asked.json_mode:
         return json.dumps(sample(schema_in(everything)))
     if asked.results:
         return f"The tool says: {asked.results[-1]}"
-    if fields := DSPY_FIELD.findall(asked.prompt.rpartition("Respond with")[2]):
-        return "\n\n".join(f"[[ ## {name} ## ]]\n{'' if name == 'completed' else HELLO}" for name in fields)
     if long := LONG.search(asked.prompt):
         return " ".join(f"word{i}" for i in range(int(long[1])))
     return HELLO
+
+
+def _dspy_fields(prompt: str) -> str | None:
+    """DSPy says at the end of a prompt which fields it wants, in its own markup or as JSON."""
+    wanted = prompt.rpartition("Respond with ")[2]
+    if wanted.startswith("a JSON object in the following order of fields"):
+        fields = {name: INTEGER if integer else STRING for name, integer in DSPY_KEY.findall(wanted)}
+        return json.dumps(fields)
+    fields = dict.fromkeys(DSPY_FIELD.findall(wanted), HELLO) if wanted != prompt else {}
+    return "\n\n".join(
+        f"[[ ## {name} ## ]]\n{'' if name == 'completed' else text}" for name, text in fields.items()
+    )
