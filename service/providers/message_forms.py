@@ -81,14 +81,29 @@ def _without_marks_in_parts(message: Json) -> Json:
 
 
 def system_first(body: Json) -> Json:
-    """The body with later system messages as the user's, in their place."""
-    messages, has_begun = [], False
-    for message in body["messages"]:
-        is_system = message.get("role") in ("system", "developer")
-        messages.append({**message, "role": "user"} if has_begun and is_system else message)
-        has_begun |= not is_system
+    """The body with one system message at its start, and later ones as the user's, in their place."""
+    body = with_one_system(body)
+    messages = [
+        {**message, "role": "user"} if i > 0 and _is_system(message) else message
+        for i, message in enumerate(body["messages"])
+    ]
     is_same = all(a is b for a, b in zip(messages, body["messages"], strict=True))
     return body if is_same else {**body, "messages": messages}
+
+
+def with_one_system(body: Json) -> Json:
+    """The body with the system messages at its start as one, if they are texts."""
+    messages = body["messages"]
+    n_leading = next((i for i, m in enumerate(messages) if not _is_system(m)), len(messages))
+    leading = [with_one_string(message) for message in messages[:n_leading]]
+    if n_leading < 2 or not all(isinstance(message.get("content"), str) for message in leading):
+        return body
+    joined = {**leading[0], "content": "\n\n".join(message["content"] for message in leading)}
+    return {**body, "messages": [joined, *messages[n_leading:]]}
+
+
+def _is_system(message: Json) -> bool:
+    return message.get("role") in ("system", "developer")
 
 
 def not_strict(body: Json) -> Json:
@@ -136,8 +151,6 @@ def with_json_in_words(body: Json) -> Json:
     if kind not in ("json_object", "json_schema") or schema:
         return body
     messages = [*body["messages"]]
-    n_leading = next(
-        (i for i, m in enumerate(messages) if m.get("role") not in ("system", "developer")), len(messages)
-    )
+    n_leading = next((i for i, m in enumerate(messages) if not _is_system(m)), len(messages))
     messages.insert(n_leading, {"role": "system", "content": JSON_IN_WORDS})
     return {**without("response_format", body), "messages": messages}

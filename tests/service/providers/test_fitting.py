@@ -91,6 +91,7 @@ EXAMPLES: dict[str, Arm] = {
     "every model through LiteLLM": Arm("a", "litellm", "groq/llama"),
     "every model in Anthropic's form": claude("glm-4.6", max_output_tokens=10),
     "models of other makers than OpenAI": gpt("qwen3"),
+    "Qwen on servers of one's own": gpt("Qwen/Qwen3-32B"),
     "hosts without cache marks": gpt("llama", "https://api.groq.com/openai/v1"),
     "hosts with OpenAI's limits of names": Arm("a", "litellm", "gemini/gemini-3"),
     "hosts with text in one string": gpt("deepseek-chat", "https://api.deepseek.com"),
@@ -101,7 +102,7 @@ EXAMPLES: dict[str, Arm] = {
     "GPT-5 and later, o-series at OpenAI and Azure": gpt("gpt-5.4", OPENAI),
     "GPT-5": gpt("gpt-5-mini-2025-08-07"),
     "GPT-5.1 and later": gpt("gpt-5.1"),
-    "GPT-5.4": gpt("gpt-5.4-mini"),
+    "GPT-5.4 and later of GPT-5": gpt("gpt-5.4-mini"),
     "o-series": gpt("o3"),
     "Claude in OpenAI's form": Arm("a", "litellm", "bedrock/us.anthropic.claude-opus-4-6-v1:0"),
     "Claude 3.5 and earlier": claude("claude-3-5-haiku-20241022"),
@@ -130,6 +131,7 @@ EVERYTHING: dict[str, Json] = {
     "chat": {
         "messages": [
             {"role": "developer", "content": [_MARKED] * 5},
+            {"role": "system", "content": "Be brief."},
             HI,
             {"role": "assistant", "content": None, "tool_calls": [_USE]},
             {"role": "tool", "tool_call_id": "toolu_1", "content": "1"},
@@ -354,6 +356,24 @@ def test_gpt_5_4_uses_tools_without_an_effort() -> None:
 
 
 # --- other vendors
+
+
+def test_models_of_other_makers_get_system_messages_of_the_role_system_at_the_start_as_one() -> None:
+    turns = [
+        {"role": "developer", "content": [{"type": "text", "text": "a"}]},
+        {"role": "system", "content": "b"},
+        HI,
+    ]
+    later = {"role": "system", "content": "c"}
+    first = {"role": "system", "content": "a\n\nb"}
+
+    def got(model: str) -> list[Json]:
+        messages: list[Json] = fitted(gpt(model), {"messages": [*turns, later]}, None).body["messages"]
+        return messages
+
+    assert got("llama-4") == [first, HI, later]
+    assert got("qwen3-32b") == [first, HI, {"role": "user", "content": "c"}]
+    assert got("gpt-4.1") == [*turns, later]
 
 
 def test_mistral_gets_tool_ids_of_nine_letters_that_still_belong_together() -> None:
