@@ -15,12 +15,12 @@ from service.domain.proxies import Proxies
 from service.domain.query import Native
 from service.domain.usage import with_stated_cost
 from service.errors import ProviderError
+from service.providers.anthropic_repairs import NATIVE_REPAIRS
 from service.providers.http import HttpClient, Post, drain
 from service.providers.keys import api_key
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.message_stream import MessageStream, read_message
 from service.providers.repairs import Repairs
-from service.providers.thinking_repairs import NATIVE_REPAIRS
 
 ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 
@@ -28,7 +28,8 @@ ANTHROPIC_BASE_URL = "https://api.anthropic.com"
 class AnthropicClient:
     """Anthropic's Messages API, for requests in Anthropic's dialect.
 
-    The client changes only the name of the model. It reads the answer for usage and log.
+    The client changes the name of the model and the forms that the server refuses. It reads the answer for
+    usage and log.
 
     Args:
         secrets: where `api_key_env` and the proxies are looked up, usually the environment.

@@ -301,6 +301,11 @@ def _told_of_change(rule: Rule, before: Json, after: Json) -> str | None:
     return rule.verb
 
 
+def without_neutral(name: str, body: Json) -> Json:
+    """The body without the field, if it asks for nothing."""
+    return without(name, body) if _is_neutral(name, body.get(name)) else body
+
+
 def _is_neutral(name: str, value: object) -> bool:
     known = table().all_fields.get(name)
     return Field("drop").is_neutral(value) if known is None else known.is_neutral(value)

@@ -29,7 +29,7 @@ from service.providers.litellm_errors import translated
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.whole import normalised
-from service.providers.openai_repairs import REPAIRS
+from service.providers.openai_repairs import openai_repairs
 from service.providers.repairs import Repairs
 from service.providers.think_tags import TagCutter
 
@@ -50,7 +50,7 @@ class LiteLLMClient:
         self._secrets = secrets
         self._clock = clock
         self._anthropic_http: Any = None
-        self._repairs = Repairs(REPAIRS)
+        self._repairs = Repairs(openai_repairs())
 
     async def warm(self) -> None:
         """Load the library. Loading takes seconds and blocks the whole process."""

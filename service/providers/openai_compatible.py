@@ -19,7 +19,7 @@ from service.providers.keys import api_key
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.whole import read
-from service.providers.openai_repairs import REPAIRS
+from service.providers.openai_repairs import openai_repairs
 from service.providers.openai_request import ENDPOINT, base_url, upstream_body
 from service.providers.reasoning_forms import ReasoningForms
 from service.providers.repairs import Repairs
@@ -37,7 +37,7 @@ class OpenAICompatibleClient:
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
         self._secrets = secrets
         self._http = HttpClient(clock, Proxies.of(secrets))
-        self._repairs = Repairs(REPAIRS)
+        self._repairs = Repairs(openai_repairs())
         self._reasoning = ReasoningForms()
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+import re
+from functools import cache, partial
 
+from service.providers.fitting import table, without_neutral
 from service.providers.message_forms import (
     REASONING_FIELDS,
     as_system,
@@ -25,6 +27,7 @@ from service.providers.stop_sequences import with_four_stops
 from service.providers.thinking_repairs import THINKING_OFF
 from service.providers.tool_ids import with_ids_of_functions, with_nine_letters
 from service.providers.tool_names import with_short_names
+from service.providers.tool_schemas import RARE, without_choices, without_rare_keywords
 
 _UNKNOWN = (
     r"(?:unsupported|not (?:currently )?support|n't support|unknown|unrecogni[sz]ed|unexpected|extra|no such"
@@ -32,18 +35,11 @@ _UNKNOWN = (
     r"|invalid (?:argument|parameter|field)"
     r"|(?:should|must|can) ?not be (?:included|sent|passed|present|provided|specified|set|used))"
 )
-# Fields that concern the client's books and not the answer.
-_BOOKKEEPING = (
-    "metadata",
-    "moderation",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "user",
-)
+
+
+# Keywords of schemas that no sentence about something else has.
+_WORDS = frozenset({"contains", "deprecated", "else", "examples", "if", "not", "then"})
+_KEYWORDS = "|".join(re.escape(name.lower()) for name in sorted(RARE - _WORDS))
 
 
 def _refused(name: str) -> str:
@@ -78,10 +74,14 @@ _STOPS = (
     r"\bstop.{0,200}(?:long|most|maximum|limit|\b4\b|up to|few)"
     r"|(?:more than|at most|too many|maximum|up to).{0,80}\bstop"
 )
+_RARE_KEYWORD = (
+    rf"{_UNKNOWN}.{{0,200}}(?<![\w$])(?:{_KEYWORDS})\b|(?<![\w$])(?:{_KEYWORDS})\b.{{0,200}}{_UNKNOWN}"
+)
+_CHOICE = r"(?:oneof|anyof|allof).{0,80}top[ -]level|top[ -]level.{0,80}(?:oneof|anyof|allof)"
 _THINKING_BUDGET = r"budget_tokens|thinking budget"
 
 
-REPAIRS = (
+_FORMS = (
     Repair("stream_options", _refused("stream_options"), partial(without, "stream_options")),
     Repair("developer", _ROLE, partial(each_message, as_system)),
     Repair("no reasoning_content", _REASONING_MISSING, partial(each_message, with_reasoning)),
@@ -112,5 +112,20 @@ REPAIRS = (
         partial(without, "reasoning_effort"),
         is_remembered=False,
     ),
-    *(Repair(name, _refused(name), partial(without, name)) for name in _BOOKKEEPING),
+    Repair("rare keywords of schemas", _RARE_KEYWORD, without_rare_keywords),
+    Repair("a choice at the top of a schema", _CHOICE, without_choices),
 )
+
+
+@cache
+def openai_repairs() -> tuple[Repair, ...]:
+    """All repairs: those of forms, fields of bookkeeping, and fields that ask for nothing."""
+    names = (*table().bookkeeping, "user")
+    return (
+        *_FORMS,
+        *(Repair(name, _refused(name), partial(without, name)) for name in names),
+        *(
+            Repair(f"a neutral {name}", _refused(name), partial(without_neutral, name))
+            for name in table().fields
+        ),
+    )

@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -73,22 +73,24 @@ class Repairs:
                     raise
             else:
                 self._worked(arm, fitting)
-                return Restored(body, fitting.body).answer(answer)
+                answer = Restored(body, fitting.body).answer(answer)
+                return replace(answer, notes=(*fitting.notes, *answer.notes)) if fitting.notes else answer
 
     async def stream(
         self, arm: Arm, body: Json, call: Callable[[Json], AsyncGenerator[Chunk, None]]
     ) -> AsyncGenerator[Chunk, None]:
-        """The chunks of `call`; after the first one nothing is repaired."""
-        fitting, restored = self._begin(arm, body), None
+        """The chunks of `call`, with notes in the first one, after which nothing is repaired."""
+        fitting, restored, notes = self._begin(arm, body), None, tuple[str, ...]()
         while True:
             try:
                 async with aclosing(call(fitting.body)) as chunks:
                     async for raw in chunks:
                         if restored is None:
-                            restored = Restored(body, fitting.body)
+                            restored, notes = Restored(body, fitting.body), fitting.notes
                             self._worked(arm, fitting)
                         for chunk in restored.chunks(raw):
-                            yield chunk
+                            yield replace(chunk, notes=(*notes, *chunk.notes)) if notes else chunk
+                            notes = ()
                         if restored.is_done:
                             return
                 return
@@ -97,9 +99,10 @@ class Repairs:
                     raise
 
     def _begin(self, arm: Arm, body: Json) -> _Fitting:
+        fitting = _Fitting(self._table, body)
         for repair in self._needed.get(_server(arm), ()):
-            body = repair.repaired(body)
-        return _Fitting(self._table, body)
+            fitting.foresee(repair)
+        return fitting
 
     def _worked(self, arm: Arm, fitting: _Fitting) -> None:
         """Remember the repairs of a request that was accepted."""
@@ -118,8 +121,21 @@ class _Fitting:
 
     def __init__(self, table: Sequence[Repair], body: Json) -> None:
         self.body = body
-        self.made: list[Repair] = []
+        self.made: list[Repair] = []  # after refusals of this request
+        self._foreseen: list[Repair] = []  # after refusals of earlier ones
         self._table = table
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        repairs = (*self._foreseen, *self.made)
+        return tuple(f"{repair.form}: refused by the server, and repaired" for repair in repairs)
+
+    def foresee(self, repair: Repair) -> None:
+        """Make a repair that an earlier request turned out to need."""
+        repaired = repair.repaired(self.body)
+        if repaired is not self.body:
+            self.body = repaired
+            self._foreseen.append(repair)
 
     def repair(self, refusal: ProviderRejected) -> bool:
         """Repair what the refusal blames; False: nothing that it blames can be repaired."""

@@ -14,11 +14,12 @@ _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
 def _without_effort(body: Json) -> Json:
-    """A Chat Completions request without an effort, if its loop lacks thinking."""
+    """A Chat Completions request without an effort, or its thinking, if its loop lacks thinking."""
     turn = _last_turn(body)
-    if "reasoning_effort" not in body or not turn.get("tool_calls") or turn.get("thinking_blocks"):
+    asked = body.keys() & {"reasoning_effort", "thinking"}
+    if not asked or not turn.get("tool_calls") or turn.get("thinking_blocks"):
         return body
-    return {name: value for name, value in body.items() if name != "reasoning_effort"}
+    return {name: value for name, value in body.items() if name not in asked}
 
 
 def _without_thinking(body: Json) -> Json:
@@ -34,4 +35,4 @@ def _last_turn(body: Json) -> Json:
 
 _FORM = "a tool loop without its thinking"
 THINKING_OFF = Repair(_FORM, _WORDING, _without_effort)
-NATIVE_REPAIRS = (Repair(_FORM, _WORDING, _without_thinking),)
+NATIVE_THINKING_OFF = Repair(_FORM, _WORDING, _without_thinking)

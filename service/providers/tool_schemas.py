@@ -11,7 +11,7 @@ from service.providers.message_forms import without
 
 _CHOICES = ("anyOf", "oneOf", "allOf")
 # Keywords that some servers do not know. Without them a schema only allows more.
-_RARE = frozenset(
+RARE = frozenset(
     {"$anchor", "$comment", "$id", "$schema", "contains", "contentEncoding", "contentMediaType", "deprecated"}
     | {"dependentRequired", "dependentSchemas", "else", "examples", "exclusiveMaximum", "exclusiveMinimum"}
     | {"if", "maxContains", "minContains", "multipleOf", "not", "patternProperties", "propertyNames"}
@@ -110,7 +110,7 @@ def _without_rare_keywords(schema: Json) -> Json:
     """The schema without rare keywords, at any depth; the same object if it has none."""
     changed: Json = {}
     for name, value in schema.items():
-        if name in _RARE:
+        if name in RARE:
             continue
         if name == "const":
             changed["enum"] = [value]

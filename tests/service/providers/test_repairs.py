@@ -17,7 +17,7 @@ from service.errors import ProviderRejected
 from service.providers.anthropic import AnthropicClient
 from service.providers.fitting import fitted
 from service.providers.openai_compatible import OpenAICompatibleClient
-from service.providers.openai_repairs import REPAIRS
+from service.providers.openai_repairs import openai_repairs
 from service.providers.openai_request import OPENAI_BASE_URL
 from service.providers.repairs import MAX_REPAIRS
 from service.providers.tool_ids import with_nine_letters
@@ -227,6 +227,60 @@ REFUSED: dict[str, tuple[str, Json, Json]] = {
         messages(HI, reasoning_effort="high", max_tokens=100),
         messages(HI, max_tokens=100),
     ),
+    "a keyword of schemas, Gemini": (
+        'Invalid JSON payload received. Unknown name "exclusiveMinimum" at '
+        "'tools[0].function_declarations[0].parameters.properties[0].value': Cannot find field.",
+        messages(HI, tools=[tool(parameters={"properties": {"a": {"exclusiveMinimum": 1, "minimum": 0}}})]),
+        messages(HI, tools=[tool(parameters={"properties": {"a": {"minimum": 0}}})]),
+    ),
+    "a keyword of schemas, a template": (
+        "The schema keyword $schema is not supported",
+        messages(HI, tools=[tool(parameters={"$schema": "x", "properties": {"$schema": {"const": 1}}})]),
+        messages(HI, tools=[tool(parameters={"properties": {"$schema": {"enum": [1]}}})]),
+    ),
+    "a choice at the top, Anthropic": (
+        "tools.0.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
+        messages(
+            HI,
+            tools=[
+                tool(
+                    parameters={
+                        "anyOf": [
+                            {"properties": {"a": {}, "b": {}}, "required": ["a", "b"]},
+                            {"properties": {"b": {}}, "required": ["b"]},
+                        ]
+                    }
+                )
+            ],
+        ),
+        messages(
+            HI,
+            tools=[tool(parameters={"type": "object", "properties": {"b": {}, "a": {}}, "required": ["b"]})],
+        ),
+    ),
+    "two system messages": (
+        "System message must be at the beginning.",
+        messages({"role": "system", "content": "A"}, {"role": "system", "content": "B"}, HI),
+        messages({"role": "system", "content": "A\n\nB"}, HI),
+    ),
+    **{
+        f"a neutral {name}": (
+            f"property '{name}' is unsupported",
+            messages(HI, **{name: value}),
+            messages(HI),
+        )
+        for name, value in {
+            "frequency_penalty": 0,
+            "logit_bias": {},
+            "logprobs": False,
+            "modalities": ["text"],
+            "n": 1,
+            "parallel_tool_calls": True,
+            "response_format": {"type": "text"},
+            "temperature": 1,
+            "top_logprobs": 0,
+        }.items()
+    },
     **{
         f"bookkeeping: {name}": (
             f"property '{name}' is unsupported",
@@ -380,6 +434,7 @@ async def test_several_faults_are_repaired_one_after_the_other(
     [
         "temperature is too high",
         "property 'reasoning_effort' is unsupported",
+        "property 'temperature' is unsupported",
         "max_tokens is too large: 5. This model supports at most 4 completion tokens",
         "This model's maximum context length is 8192 tokens.",
         'Invalid JSON payload received. Unknown name "x": Cannot find field.',
@@ -602,7 +657,7 @@ def test_an_effort_of_the_client_wins_over_openrouters_reasoning(upstream: Upstr
         messages(HI, response_format={"type": "json_schema", "json_schema": {"strict": "x"}}),
     ],
 )
-@pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.form)
+@pytest.mark.parametrize("repair", openai_repairs(), ids=lambda repair: repair.form)
 def test_a_repair_fails_on_no_request(repair: Any, body: Json) -> None:
     before = orjson.dumps(body)
 
@@ -661,3 +716,115 @@ async def test_a_loop_with_thinking_keeps_it(upstream: Upstream) -> None:
     await client.close()
 
     assert len(upstream.bodies) == 1
+
+
+ADAPTIVE: Json = {"type": "adaptive"}
+BUDGET: Json = {"type": "enabled", "budget_tokens": 4_000}
+MARK = {"cache_control": {"type": "ephemeral"}}
+
+
+def marked(*marks: Json) -> list[Json]:
+    return [{"role": "user", "content": [{"type": "text", "text": "a", **mark}]} for mark in marks]
+
+
+REFUSED_BY_ANTHROPIC: dict[str, tuple[str, Json, Json]] = {
+    "adaptive": (
+        "adaptive thinking is not supported on this model",
+        {"messages": [HI], "max_tokens": 9_000, "thinking": ADAPTIVE},
+        {"messages": [HI], "max_tokens": 9_000, "thinking": {"type": "enabled", "budget_tokens": 6_750}},
+    ),
+    "adaptive, pydantic": (
+        "thinking: Input tag 'adaptive' found using 'type' does not match any of the expected tags: "
+        "'enabled'",
+        {"messages": [HI], "max_tokens": 9_000, "thinking": ADAPTIVE},
+        {"messages": [HI], "max_tokens": 9_000, "thinking": {"type": "enabled", "budget_tokens": 6_750}},
+    ),
+    "a budget": (
+        '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
+        '"output_config.effort" to control thinking behavior.',
+        {"messages": [HI], "max_tokens": 9_000, "thinking": BUDGET},
+        {
+            "messages": [HI],
+            "max_tokens": 9_000,
+            "thinking": {"type": "adaptive", "display": "summarized"},
+            "output_config": {"effort": "low"},
+        },
+    ),
+    "a system turn": (
+        'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not '
+        '"system" as an input message role.',
+        {"messages": [HI, {"role": "system", "content": "b"}], "max_tokens": 9},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": t} for t in ("Say hi.", "b")]}
+            ],
+            "max_tokens": 9,
+        },
+    ),
+    "a small limit": (
+        "`max_tokens` must be greater than `thinking.budget_tokens`.",
+        {"messages": [HI], "max_tokens": 4_000, "thinking": BUDGET},
+        {"messages": [HI], "max_tokens": 4_000, "thinking": {**BUDGET, "budget_tokens": 3_000}},
+    ),
+    "a forced tool": (
+        "Thinking may not be enabled when tool_choice forces tool use.",
+        {"messages": [HI], "max_tokens": 9, "thinking": ADAPTIVE, "tool_choice": {"type": "any"}},
+        {"messages": [HI], "max_tokens": 9, "tool_choice": {"type": "any"}},
+    ),
+    "a temperature beside thinking": (
+        "`temperature` may only be set to 1 when thinking is enabled.",
+        {"messages": [HI], "max_tokens": 9, "thinking": ADAPTIVE, "temperature": 0, "top_k": 5},
+        {"messages": [HI], "max_tokens": 9, "thinking": ADAPTIVE},
+    ),
+    "two samplers": (
+        "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
+        {"messages": [HI], "max_tokens": 9, "temperature": 0, "top_p": 0.9},
+        {"messages": [HI], "max_tokens": 9, "temperature": 0},
+    ),
+    "a field of Claude Code's": (
+        "safeguards: Extra inputs are not permitted",
+        {"messages": [HI], "max_tokens": 9, "safeguards": [1], "metadata": {"user_id": "u"}},
+        {"messages": [HI], "max_tokens": 9, "metadata": {"user_id": "u"}},
+    ),
+    "five marks": (
+        "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+        {"messages": marked(MARK, MARK, MARK, MARK, MARK), "max_tokens": 9},
+        {"messages": marked(MARK, {}, MARK, MARK, MARK), "max_tokens": 9},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "body", "repaired"), REFUSED_BY_ANTHROPIC.values(), ids=REFUSED_BY_ANTHROPIC
+)
+async def test_a_form_that_a_server_of_anthropics_dialect_refuses_is_repaired(
+    upstream: Upstream, message: str, body: Json, repaired: Json
+) -> None:
+    whole = {"type": "message", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn"}
+    upstream.script = refuses_if(equals(body), message, answers(whole))
+    client = AnthropicClient(SECRETS, lambda: NOW)
+
+    answer = await client.complete(upstream.arm("anthropic"), Native(body, {}), timeout_s=5)
+    await client.close()
+
+    assert answer.native is not None
+    assert sent(upstream) == [body, repaired]
+    assert [note.partition(": ")[2] for note in answer.notes] == ["refused by the server, and repaired"]
+
+
+async def test_a_repair_is_noted_in_the_answers_that_needed_it(
+    model_client: OpenAICompatibleClient, upstream: Upstream
+) -> None:
+    upstream.script = refuses_if(lambda body: "store" in body, "property 'store' is unsupported", WHOLE)
+    note = ("store: refused by the server, and repaired",)
+
+    answers_ = [
+        await model_client.complete(upstream.arm(), messages(HI, **fields), timeout_s=5)
+        for fields in ({"store": True}, {"store": True}, {})
+    ]
+    upstream.script = STREAM
+    body = messages(HI, store=True)
+    chunks = await collected(model_client.stream(upstream.arm(), body, timeout_s=5))
+
+    assert [answer.notes for answer in answers_] == [note, note, ()]
+    assert [chunk.notes for chunk in chunks if chunk.notes] == [note]
