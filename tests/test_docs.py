@@ -123,6 +123,7 @@ def test_the_api_page_has_every_header() -> None:
         simulated=True,
         degraded=("memory",),
         explanation=None,
+        vendor_mark="",
         side_call="title",
         substituted_model="gpt-9",
     )

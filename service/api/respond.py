@@ -66,7 +66,7 @@ async def respond(
         return await answer.response(parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
     answered = Answered(completed.body, completed.native, completed.head.explanation)
-    query = query.decided(completed.head.decision_id)
+    query = query.decided(completed.head.decision_id, completed.head.vendor_mark)
     body = await ending.whole(query, dialect.answer(query, answered))
     return JsonAnswer(body, headers=headers(completed.head))
 
@@ -131,7 +131,7 @@ class StreamedAnswer:
 
     async def _events(self, streaming: Streaming) -> AsyncGenerator[bytes, None]:
         head = streaming.head
-        query = self.query.decided(head.decision_id)
+        query = self.query.decided(head.decision_id, head.vendor_mark)
         writer = self.dialect.event_writer(query, head.explanation)
         try:
             async for chunk in streaming.chunks:

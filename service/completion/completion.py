@@ -21,6 +21,7 @@ from service.completion.model_call import ModelCall
 from service.completion.outcome import outcome_of, outcome_of_cached_answer
 from service.completion.request_run import RequestRun
 from service.completion.streaming import OpenStream, open_stream
+from service.conversations.portability import vendor_mark
 from service.domain.answer import Answer, Chunk, Outcome
 from service.domain.basics import AttemptStatus, DecisionKind, Json
 from service.domain.chunks import as_chunks
@@ -52,6 +53,7 @@ class Head:
     simulated: bool  # no model was called
     degraded: tuple[str, ...]
     explanation: Json | None
+    vendor_mark: str  # of the model that answers
     side_call: SideCall | None = None  # what the client asked for itself
     substituted_model: str | None = None  # the requested name, which no model has
 
@@ -281,14 +283,16 @@ class Completion:
 
     def _head(self, run: RequestRun) -> Head:
         decision = run.decision if run.query.options.explain else None
+        arm = self.catalog.known(run.answering_arm_id)
         return Head(
             request_id=run.query.request_id,
             decision_id=run.decision_id,
             arm_id=run.answering_arm_id,
             kind=run.answered_kind,
-            simulated=self.catalog.known(run.answering_arm_id).provider == "simulator",
+            simulated=arm.provider == "simulator",
             degraded=tuple(dict.fromkeys(run.degraded)),
             explanation=None if decision is None else explanation_for_clients(decision),
+            vendor_mark=vendor_mark(arm),
             side_call=run.query.turn.side_call,
             substituted_model=run.query.substituted_model,
         )

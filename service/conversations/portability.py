@@ -9,6 +9,7 @@ from typing import Any
 
 from service.conversations.gemini_signatures import MARK, signature_in
 from service.conversations.repeated_ids import with_unique_ids
+from service.conversations.sealed_reasoning import VENDOR_FIELD
 from service.conversations.unsigned_thinking import without_unsigned_thinking
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -37,6 +38,11 @@ def vendor_of(arm: Arm) -> str:
     return VENDORS.get(name.split("-")[0]) or arm.base_url or arm.provider
 
 
+def vendor_mark(arm: Arm) -> str:
+    """Distinguishes the vendors of reasoning that clients keep, without naming the operator's servers."""
+    return hashlib.sha256(vendor_of(arm).encode()).hexdigest()[:12]
+
+
 def safe_history(body: Json, arm: Arm, n_messages_of_other_vendors: int) -> Json:
     """The body that the arm's vendor accepts; the same object if nothing changes.
 
@@ -50,13 +56,21 @@ def safe_history(body: Json, arm: Arm, n_messages_of_other_vendors: int) -> Json
     kept = [
         m
         for message in [*stripped, *messages[n_others:]]
-        if (m := without_unsigned_thinking(message)) is not None
+        if (m := without_unsigned_thinking(_of_vendor(message, arm))) is not None
     ]
     if vendor_of(arm) == "anthropic":
         kept = with_unique_ids(kept)
     safe = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in kept]
     is_unchanged = len(safe) == len(messages) and all(a is b for a, b in zip(safe, messages, strict=True))
     return body if is_unchanged else {**body, "messages": safe}
+
+
+def _of_vendor(message: Json, arm: Arm) -> Json:
+    """The message without reasoning whose mark is another vendor's, and without the mark."""
+    if VENDOR_FIELD not in message:
+        return message
+    bare = {name: value for name, value in message.items() if name != VENDOR_FIELD}
+    return bare if message[VENDOR_FIELD] == vendor_mark(arm) else _without_fields(bare)
 
 
 def _strip_thinking(message: Json) -> Json | None:

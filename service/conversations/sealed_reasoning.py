@@ -17,8 +17,9 @@ from service.domain.basics import Json
 from service.domain.bounded_json import ANSWER, bounded_json
 
 MARK = "llm-router.1."
+VENDOR_FIELD = "reasoning_vendor"  # of a message, until it is sent: whose reasoning it has
 MAX_CHARS = 2**20  # of sealed reasoning; longer reasoning is not sealed
-MAX_BYTES = 2**23  # of reasoning that is opened
+MAX_RATIO = 30  # of the bytes that a seal opens to; a request can have thousands of seals
 _LISTS = ("thinking_blocks", "reasoning_details")
 _TEXTS = ("thinking", "text", "summary", "data")  # of a block that arrives in fragments
 
@@ -59,9 +60,14 @@ class Reasoning:
         """The fields of an assistant's message that hold the reasoning."""
         return ({"reasoning_content": self.text} if self.text else {}) | self._lists
 
-    def sealed(self) -> str | None:
-        """The reasoning for `encrypted_content`; None: there is none, or too much."""
-        return _sealed(self.fields)
+    def sealed(self, vendor_mark: str | None = None) -> str | None:
+        """The reasoning for `encrypted_content`; None: there is none, or too much.
+
+        Args:
+            vendor_mark: of the vendor that alone gets it back; None: the conversation decides.
+        """
+        marked = {} if vendor_mark is None or not self.fields else {VENDOR_FIELD: vendor_mark}
+        return _sealed(self.fields | marked)
 
     def sealed_blocks(self) -> str | None:
         """The vendor's own blocks alone; None: there are none, or too many."""
@@ -75,7 +81,11 @@ class Reasoning:
 def _sealed(fields: Json) -> str | None:
     if not fields:
         return None
-    sealed = MARK + urlsafe_b64encode(zlib.compress(orjson.dumps(fields))).decode()
+    data = orjson.dumps(fields)
+    compressed = zlib.compress(data)
+    if len(data) > MAX_RATIO * len(compressed):
+        compressed = zlib.compress(data, level=0)
+    sealed = MARK + urlsafe_b64encode(compressed).decode()
     return sealed if len(sealed) <= MAX_CHARS else None
 
 
@@ -110,7 +120,7 @@ def opened(sealed: object) -> Json:
     try:
         compressed = urlsafe_b64decode(sealed.removeprefix(MARK).encode())
         reader = zlib.decompressobj()
-        fields = bounded_json(reader.decompress(compressed, MAX_BYTES), ANSWER)
+        fields = bounded_json(reader.decompress(compressed, MAX_RATIO * len(compressed)), ANSWER)
     except (ValueError, zlib.error):
         return {}
     return _known(fields) if isinstance(fields, dict) else {}
@@ -120,6 +130,8 @@ def _known(fields: Json) -> Json:
     known: Json = {name: blocks for name in _LISTS if (blocks := blocks_of(fields, name))}
     if isinstance(text := fields.get("reasoning_content"), str) and text:
         known["reasoning_content"] = text
+    if known and isinstance(mark := fields.get(VENDOR_FIELD), str):
+        known[VENDOR_FIELD] = mark
     return known
 
 

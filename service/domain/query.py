@@ -128,6 +128,7 @@ class Query:
     _form: Json = field(default_factory=dict, compare=False, repr=False)
     _notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     _decision_id: UUID | None = field(default=None, compare=False, repr=False)
+    _vendor_mark: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def form(self) -> Json:
@@ -144,9 +145,14 @@ class Query:
         """The decision that the answer follows; None: there is no answer yet."""
         return self._decision_id
 
-    def decided(self, decision_id: UUID) -> Query:
+    @property
+    def vendor_mark(self) -> str | None:
+        """The mark of the vendor that answers; None: there is no answer yet."""
+        return self._vendor_mark
+
+    def decided(self, decision_id: UUID, vendor_mark: str) -> Query:
         """The query, for the dialect that writes its answer."""
-        return replace(self, _decision_id=decision_id)
+        return replace(self, _decision_id=decision_id, _vendor_mark=vendor_mark)
 
     def observed(self, on_new_id: Callable[[str], None]) -> Query:
         """The query, which calls this with every id that it gets in place of the given one."""

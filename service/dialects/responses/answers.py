@@ -46,16 +46,19 @@ class ResponseForm:
     Args:
         body: the request without its input.
         stem: what the ids of the response and of its items have in common.
+        vendor_mark: of the vendor that answers.
     """
 
     body: Json
     stem: str
     created_at: datetime
     explanation: Json | None = None
+    vendor_mark: str | None = None
 
     @classmethod
     def of(cls, query: Query, explanation: Json | None) -> ResponseForm:
-        return cls(query.form, (query.decision_id or uuid4()).hex, query.received_at, explanation)
+        stem = (query.decision_id or uuid4()).hex
+        return cls(query.form, stem, query.received_at, explanation, query.vendor_mark)
 
     @property
     def response_id(self) -> str:

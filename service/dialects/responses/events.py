@@ -21,7 +21,7 @@ class ResponseEvents:
 
     def __init__(self, form: ResponseForm) -> None:
         self._form = form
-        self._output = Output(form.stem, form.toolbox())
+        self._output = Output(form.stem, form.toolbox(), form.vendor_mark)
         self._model = ""
         self._n_events = 0
         self._usage = Usage()

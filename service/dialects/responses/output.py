@@ -37,19 +37,24 @@ class Item(Protocol):
 
 
 class ReasoningItem:
-    """What the model thought: its text as a summary, and all of it sealed for its vendor."""
+    """What the model thought: its text as a summary, and all of it sealed for its vendor.
+
+    Args:
+        vendor_mark: of the vendor.
+    """
 
     prefix = "rs"
 
-    def __init__(self) -> None:
+    def __init__(self, vendor_mark: str | None) -> None:
         self._reasoning = Reasoning()
+        self._vendor_mark = vendor_mark
 
     def body(self, status: str) -> Json:
         is_done = status != "in_progress"
         return {
             "type": "reasoning",
             "summary": [self._part()] if is_done and self._reasoning.text else [],
-            "encrypted_content": self._reasoning.sealed() if is_done else None,
+            "encrypted_content": self._reasoning.sealed(self._vendor_mark) if is_done else None,
         }
 
     def grown(self, fragment: Json) -> Iterator[Json]:
@@ -185,12 +190,14 @@ class Output:
 
     Args:
         stem: the common part of the ids of its items.
+        vendor_mark: of the vendor that answers.
     """
 
-    def __init__(self, stem: str, toolbox: Toolbox) -> None:
+    def __init__(self, stem: str, toolbox: Toolbox, vendor_mark: str | None = None) -> None:
         self.items: list[Json] = []  # that are done
         self._stem = stem
         self._toolbox = toolbox
+        self._vendor_mark = vendor_mark
         self._open: tuple[str | int, Item] | None = None
         self._waiting: dict[str | int, list[Json]] = {}
 
@@ -244,7 +251,7 @@ class Output:
 
     def _item(self, key: str | int, fragment: Json) -> Item:
         if key == "reasoning":
-            return ReasoningItem()
+            return ReasoningItem(self._vendor_mark)
         if key == "message":
             return MessageItem()
         tool = self._toolbox.called(str(_function(fragment).get("name") or ""))

@@ -60,6 +60,7 @@ class Toolbox:
         self.left_out: list[str] = []  # the types of tools that no model is offered
         self._by_function: dict[str, OfferedTool] = {}
         self._by_name: dict[tuple[str | None, str], OfferedTool] = {}
+        self._of_any_namespace: dict[str, list[OfferedTool]] = {}
         for position, tool in enumerate(tools):
             self._add(tool, f"{path}[{position}]", None)
 
@@ -72,7 +73,7 @@ class Toolbox:
             kind.check(tool, path)
             self._offer(tool, kind, namespace)
         elif plain in OPTIONAL:
-            self.left_out.append(kind_name)
+            self.left_out.append(plain)
         elif plain in REQUIRED:
             raise BadRequest(f"{path}.type: no model here can use {kind_name}", param=f"{path}.type")
         else:
@@ -95,6 +96,7 @@ class Toolbox:
             function = _with_digest(function, f"{namespace}\0{name}\0{len(self.functions)}")
         offered = OfferedTool(kind, name, namespace, function)
         self._by_function[function] = self._by_name[namespace, name] = offered
+        self._of_any_namespace.setdefault(name, []).append(offered)
         self.functions.append({"type": "function", "function": {"name": function, **kind.function(tool)}})
 
     def called(self, function: str) -> OfferedTool:
@@ -152,7 +154,7 @@ class Toolbox:
         """The tool of that name; without a namespace, also the only one of any namespace."""
         if (offered := self._by_name.get((namespace, name))) is not None or namespace is not None:
             return offered
-        same = [tool for (_, other), tool in self._by_name.items() if other == name]
+        same = self._of_any_namespace.get(name, [])
         return same[0] if len(same) == 1 else None
 
     def _allowed(self, allowed: Sequence[Any]) -> Iterator[Json]:

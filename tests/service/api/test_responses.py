@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -13,8 +15,8 @@ from pydantic import BaseModel
 
 from service.errors import ProviderBroken, ProviderRateLimited, ProviderRejected
 from tests.fakes import ANY, Reply
-from tests.service.dialects.responses.shared import WEATHER
-from tests.service.world import World
+from tests.service.dialects.responses.shared import WEATHER, result
+from tests.service.world import World, arm, opened
 
 BROKEN = ProviderBroken("gone", status=500)
 PNG = "data:image/png;base64,iVBORw0KGgo="
@@ -134,6 +136,24 @@ async def test_reasoning_comes_back_to_its_model_in_a_loop(
 
     assert first.output[0].type == "reasoning"
     assert world.model_client.calls[1][1]["messages"][1]["reasoning_content"] == "Hm."
+
+
+async def test_reasoning_goes_to_no_other_vendor_in_a_conversation_that_nobody_knows(tmp_path: Path) -> None:
+    arms = [replace(arm(name, "1", 100_000, "tools"), model=name) for name in ("claude-haiku-4-5", "gpt-4.1")]
+    async with opened(tmp_path / "one", arms) as one:
+        message = {"reasoning_content": "Hm.", "thinking_blocks": [{"type": "thinking", "signature": "s"}]}
+        reply = Reply(words=(), message=message | (calling().message or {}), finish_reason="tool_calls")
+        one.model_client.will(ANY, reply)
+        body = {"model": "claude-haiku-4-5", "input": "Weather?", "tools": [WEATHER]}
+        first = (await one.http.post("/v1/responses", json=body)).json()
+    items = [{"role": "user", "content": "Weather?"}, *first["output"], result()]
+    async with opened(tmp_path / "other", arms) as other:
+        for model in ("gpt-4.1", "claude-haiku-4-5"):
+            await other.http.post("/v1/responses", json={**body, "model": model, "input": items})
+        foreign, own = (call[1]["messages"][1] for call in other.model_client.calls)
+
+    assert foreign.keys() == {"role", "content", "tool_calls"}
+    assert own.keys() == {"role", "content", "tool_calls", "reasoning_content", "thinking_blocks"}
 
 
 # --- failures

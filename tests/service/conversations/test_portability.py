@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.conversations.portability import safe_history, vendor_of
+from service.conversations.portability import safe_history, vendor_mark, vendor_of
 from service.domain.arm import Arm
 from service.domain.basics import Json
 
@@ -49,6 +49,24 @@ def test_a_history_of_the_same_vendor_is_unchanged() -> None:
     body = {"messages": [QUESTION, answer, *calls("toolu_01")]}
 
     assert safe_history(body, CLAUDE, 0) is body
+
+
+def test_reasoning_with_the_mark_of_its_vendor_goes_nowhere_else() -> None:
+    (answer, result) = calls("toolu_01")
+    thinking = {"reasoning_content": "Hm.", "thinking_blocks": [{"type": "thinking"}]}
+    marked = {**answer, **thinking, "reasoning_vendor": vendor_mark(CLAUDE)}
+    body = {"messages": [QUESTION, marked, result]}
+
+    assert safe_history(body, CLAUDE, 0)["messages"] == [QUESTION, {**answer, **thinking}, result]
+    assert safe_history(body, GPT, 0)["messages"] == [QUESTION, answer, result]
+    assert safe_history(body, MISTRAL, 3)["messages"] == [QUESTION, answer, result]
+
+
+def test_the_mark_of_a_vendor_names_no_server() -> None:
+    own = Arm("own", "openai", "llama3:8b", base_url="http://10.0.0.7:8000/v1")
+
+    assert "10.0.0.7" not in vendor_mark(own)
+    assert vendor_mark(own) != vendor_mark(CLAUDE)
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,21 @@ def test_anything_else_opens_to_nothing(foreign: object) -> None:
     assert opened(foreign) == {}
 
 
-def test_a_small_seal_of_much_data_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealed_reasoning, "MAX_BYTES", 1_000)
+def test_a_small_seal_of_much_data_is_not_opened() -> None:
     bomb = (
-        MARK + urlsafe_b64encode(zlib.compress(b'{"reasoning_content": "' + b"x" * 10_000 + b'"}')).decode()
+        MARK + urlsafe_b64encode(zlib.compress(b'{"reasoning_content": "' + b"x" * 100_000 + b'"}')).decode()
     )
 
     assert opened(bomb) == {}
+
+
+def test_reasoning_that_repeats_itself_comes_back() -> None:
+    assert opened(sealed({"reasoning_content": "x" * 100_000})) == {"reasoning_content": "x" * 100_000}
+
+
+def test_the_mark_of_a_vendor_comes_back() -> None:
+    reasoning = Reasoning()
+    reasoning.add("Hm.", {})
+
+    assert opened(reasoning.sealed("abc")) == {"reasoning_content": "Hm.", "reasoning_vendor": "abc"}
+    assert Reasoning().sealed("abc") is None

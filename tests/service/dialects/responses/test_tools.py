@@ -123,12 +123,19 @@ def test_tools_of_the_input_are_offered_too() -> None:
     assert chat["messages"] == [{"role": "user", "content": "Hi"}]
 
 
-@pytest.mark.parametrize("kind", ["web_search", "web_search_preview_2025_03_11", "image_generation"])
-def test_a_tool_that_a_model_can_do_without_is_left_out_with_a_note(kind: str) -> None:
-    query = read(tools=[WEATHER, {"type": kind}])
+@pytest.mark.parametrize(
+    ("kind", "noted"),
+    [
+        ("web_search", "web_search"),
+        ("web_search_preview_2025_03_11", "web_search_preview"),
+        ("image_generation", "image_generation"),
+    ],
+)
+def test_a_tool_that_a_model_can_do_without_is_left_out_with_a_note(kind: str, noted: str) -> None:
+    query = read(tools=[WEATHER, {"type": kind}, {"type": kind}])
 
     assert names(query.body) == ["weather"]
-    assert query.notes == (f"left out: {kind}",)
+    assert query.notes == (f"left out: {noted}",)
 
 
 @pytest.mark.parametrize(
