@@ -228,13 +228,81 @@ class MessagesClient:
         return "".join(b["text"] for b in turn["content"] if b["type"] == "text")
 
 
-CLIENTS = {"chat": ChatClient(), "messages": MessagesClient()}
-Client = ChatClient | MessagesClient
+class ResponsesClient:
+    """A client of the Responses API that stores nothing and brings all items back."""
+
+    path = "/v1/responses"
+    tools: ClassVar = [{"type": "function", "name": "add", "parameters": {"type": "object"}}]
+
+    def body(self, turn: Json | None) -> Json:
+        items: list[Json] = [{"role": "user", "content": "1 + 2?"}]
+        if turn is not None:
+            call = next(item for item in turn["output"] if item["type"] == "function_call")
+            result = {"type": "function_call_output", "call_id": call["call_id"], "output": "3"}
+            items += [*turn["output"], result]
+        return {"input": items, "store": False, "tools": self.tools}
+
+    def turn(self, response: httpx.Response) -> Json:
+        if not response.headers["content-type"].startswith("text/event-stream"):
+            return {"output": response.json()["output"]}
+        last = [line for line in response.text.splitlines() if line.startswith("data: {")][-1]
+        return {"output": orjson.loads(last.removeprefix("data: "))["response"]["output"]}
+
+    def thought(self, turn: Json) -> str:
+        items = [item for item in turn["output"] if item["type"] == "reasoning"]
+        return "".join(part["text"] for item in items for part in item["summary"])
+
+    def text(self, turn: Json) -> str:
+        items = [item for item in turn["output"] if item["type"] == "message"]
+        return "".join(part["text"] for item in items for part in item["content"])
+
+
+class GeminiClient:
+    """A client of Google's Gemini API that asks for thoughts and brings all parts back."""
+
+    path = "/v1beta/models"
+    tools: ClassVar = [{"functionDeclarations": [{"name": "add", "parameters": {"type": "OBJECT"}}]}]
+
+    def body(self, turn: Json | None) -> Json:
+        contents: list[Json] = [{"role": "user", "parts": [{"text": "1 + 2?"}]}]
+        if turn is not None:
+            call = next(part["functionCall"] for part in turn["parts"] if "functionCall" in part)
+            result = {"id": call["id"], "name": "add", "response": {"output": "3"}}
+            contents += [turn, {"role": "user", "parts": [{"functionResponse": result}]}]
+        thinking = {"thinkingConfig": {"includeThoughts": True}}
+        return {"contents": contents, "tools": self.tools, "generationConfig": thinking}
+
+    def turn(self, response: httpx.Response) -> Json:
+        if response.headers["content-type"].startswith("text/event-stream"):
+            bodies = [
+                orjson.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")
+            ]
+        else:
+            bodies = [response.json()]
+        parts = [part for body in bodies for part in body["candidates"][0]["content"]["parts"]]
+        return {"role": "model", "parts": parts}
+
+    def thought(self, turn: Json) -> str:
+        return "".join(part["text"] for part in turn["parts"] if part.get("thought"))
+
+    def text(self, turn: Json) -> str:
+        return "".join(part.get("text", "") for part in turn["parts"] if not part.get("thought"))
+
+
+CLIENTS = {
+    **{"chat": ChatClient(), "messages": MessagesClient()},
+    **{"responses": ResponsesClient(), "gemini": GeminiClient()},
+}
+Client = ChatClient | MessagesClient | ResponsesClient | GeminiClient
 
 
 async def ask(scene: Scene, client: Client, turn: Json | None = None, **fields: Any) -> httpx.Response:
     body = {"model": "kimi", **client.body(turn), **fields}
-    response = await scene.http.post(client.path, json=body, headers={"X-Session-Id": "s-1"})
+    path = client.path
+    if isinstance(client, GeminiClient):
+        method = "streamGenerateContent?alt=sse" if body.pop("stream", False) else "generateContent"
+        path = f"{path}/{body.pop('model')}:{method}"
+    response = await scene.http.post(path, json=body, headers={"X-Session-Id": "s-1"})
     assert response.status_code == 200, response.text
     return response
 
