@@ -86,7 +86,19 @@ def _of_body(body: Json) -> set[str]:
             features |= set(_inside(name, value))
         elif not _is_neutral(name, value):
             features |= set(_of_field(_SAME.get(name, name), value))
+            features |= set(_inside(_SAME.get(name, name), value))
     return features
+
+
+def outer_features_of(query: Query) -> frozenset[str]:
+    """The features that need no look inside fields, schemas and tools: cheap enough for every answer."""
+    features: set[str] = set()
+    for body in (query.body, *([] if query.native is None else [query.native.body])):
+        features.update(_of_messages(body.get("messages")), _of_parts(body.get("messages")))
+        for name, value in body.items():
+            if name not in _NOT_FEATURES and not _is_neutral(name, value):
+                features.update(_of_field(_SAME.get(name, name), value))
+    return frozenset(sorted(features)[:_MAX_FEATURES])
 
 
 def _is_neutral(name: str, value: Any) -> bool:
@@ -109,7 +121,6 @@ def _of_field(name: str, value: Any) -> Iterator[str]:
         yield from _of_effort(value.get("effort"))
     elif name == "system":
         yield "system message"
-    yield from _inside(name, value)
 
 
 def _with_value(name: str, value: object) -> Iterator[str]:
@@ -141,6 +152,15 @@ def _of_messages(messages: object) -> Iterator[str]:
             yield "system message in mid-conversation"
     if roles and roles[-1] == "assistant":
         yield "prefilled answer"
+
+
+def _of_parts(messages: object) -> Iterator[str]:
+    """The kinds of content in the messages."""
+    for message in messages if isinstance(messages, list) else []:
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else []:
+            if isinstance(part, dict) and part.get("type") in _KINDS:
+                yield _KINDS[part["type"]]
 
 
 def _inside(top: str, value: Any, depth: int = _MAX_DEPTH) -> Iterator[str]:

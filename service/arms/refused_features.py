@@ -2,6 +2,9 @@
 
 An arm is not asked for such a feature again before the time is over, unless no other arm is left. The memory
 lives in the process and is bounded; the arm's first answer to such a request clears it.
+
+A refusal of what the arm has lately done may be about the one request, whose client chose its content: it
+counts from the second in a row on.
 """
 
 from __future__ import annotations
@@ -9,13 +12,13 @@ from __future__ import annotations
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from service.arms.breaker import Upstream
-from service.arms.features import features_of
+from service.arms.features import features_of, outer_features_of
 from service.arms.named_features import refused_features
 from service.domain.arm import Arm
 from service.domain.ports import Clock
@@ -54,6 +57,23 @@ class RefusedFeature:
         return f"refuses {self.name} (not asked until {self.until:%H:%M:%S} UTC): {self.words}"
 
 
+@dataclass(slots=True)
+class _Arm:
+    """What is known of one upstream.
+
+    Args:
+        refused: oldest refusal first.
+        done: when it last answered a request with each feature.
+    """
+
+    refused: OrderedDict[frozenset[str], RefusedFeature] = field(default_factory=OrderedDict)
+    done: dict[str, datetime] = field(default_factory=dict)
+
+    def has_done(self, parts: frozenset[str], since: datetime) -> bool:
+        """Whether it lately did the feature; of a combination nobody knows."""
+        return len(parts) == 1 and all(self.done.get(part, since) > since for part in parts)
+
+
 class RefusedFeatures:
     """The refused features of all arms, in this process.
 
@@ -64,10 +84,7 @@ class RefusedFeatures:
     def __init__(self, clock: Clock, *, remember_s: float = 3600.0) -> None:
         self._clock = clock
         self._remember_s = remember_s
-        # Oldest refusal first.
-        self._of_arm: defaultdict[Upstream, OrderedDict[frozenset[str], RefusedFeature]] = defaultdict(
-            OrderedDict
-        )
+        self._arms: defaultdict[Upstream, _Arm] = defaultdict(_Arm)
 
     @classmethod
     def forgetting(cls) -> RefusedFeatures:
@@ -79,7 +96,11 @@ class RefusedFeatures:
         parts = refused_features(features_of(query), refusal)
         if not parts or self._remember_s == 0:
             return parts
-        now, of_arm = self._clock(), self._of(arm)
+        now, known = self._clock(), self._of(arm)
+        of_arm = known.refused
+        if parts not in of_arm and known.has_done(parts, since=now - timedelta(seconds=self._remember_s)):
+            known.done = {done: at for done, at in known.done.items() if done not in parts}
+            return parts
         before = of_arm.pop(parts, None)
         since = now if before is None or before.until <= now else before.since
         until = now + timedelta(seconds=self._remember_s)
@@ -90,15 +111,20 @@ class RefusedFeatures:
         return parts
 
     def accepted(self, arm: Arm, query: Query) -> None:
-        """Forget what the arm has just answered."""
-        if of_arm := self._of(arm):
+        """Note what the arm has just answered, which it does not refuse any more."""
+        known, now = self._of(arm), self._clock()
+        for feature in outer_features_of(query):
+            known.done[feature] = now
+        if len(known.done) > MAX_OF_ONE_ARM:
+            known.done = dict(sorted(known.done.items(), key=lambda done: done[1])[-MAX_OF_ONE_ARM:])
+        if known.refused:
             features = features_of(query)
-            for parts in [parts for parts in of_arm if parts <= features]:
-                del of_arm[parts]
+            for parts in [parts for parts in known.refused if parts <= features]:
+                del known.refused[parts]
 
     def of(self, arm: Arm) -> tuple[RefusedFeature, ...]:
         """What the arm refuses now, oldest refusal first."""
-        now, of_arm = self._clock(), self._of(arm)
+        now, of_arm = self._clock(), self._of(arm).refused
         for parts in [parts for parts, refused in of_arm.items() if refused.until <= now]:
             del of_arm[parts]
         return tuple(of_arm.values())
@@ -113,8 +139,8 @@ class RefusedFeatures:
             if (found := next((one for one in of_arm if one.parts <= features), None)) is not None
         }
 
-    def _of(self, arm: Arm) -> OrderedDict[frozenset[str], RefusedFeature]:
-        return self._of_arm[arm.provider, arm.base_url, arm.model, arm.api_key_env]
+    def _of(self, arm: Arm) -> _Arm:
+        return self._arms[arm.provider, arm.base_url, arm.model, arm.api_key_env]
 
 
 def _words(refusal: ProviderRejected) -> str:

@@ -76,6 +76,34 @@ def test_an_answer_clears_the_feature(memory: RefusedFeatures) -> None:
     assert memory.of(SMALL) == ()
 
 
+def test_one_odd_request_says_nothing_of_what_the_arm_has_just_done(
+    memory: RefusedFeatures, clock: FixedClock
+) -> None:
+    memory.accepted(SMALL, asking(reasoning_effort="high"))
+
+    assert refuse(memory, asking(reasoning_effort="low")) == {"reasoning_effort"}
+    assert memory.of(SMALL) == ()
+    refuse(memory, asking(reasoning_effort="low"))
+    assert [refused.name for refused in memory.of(SMALL)] == ["reasoning_effort"]
+
+
+def test_what_the_arm_did_long_ago_does_not_excuse_it(memory: RefusedFeatures, clock: FixedClock) -> None:
+    memory.accepted(SMALL, asking(reasoning_effort="high"))
+    clock.advance(60)
+
+    refuse(memory, asking(reasoning_effort="low"))
+
+    assert memory.of(SMALL)
+
+
+def test_what_an_arm_has_done_is_bounded(memory: RefusedFeatures, clock: FixedClock) -> None:
+    for i in range(3 * MAX_OF_ONE_ARM):
+        clock.advance(0.001)
+        memory.accepted(SMALL, asking(**{f"field_{i}": 1}))
+
+    assert len(memory._of(SMALL).done) == MAX_OF_ONE_ARM
+
+
 def test_a_combination_concerns_requests_with_all_of_it(memory: RefusedFeatures) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     refuse(memory, asking(tools=tools, reasoning_effort="high"), "tools with reasoning_effort: not supported")
