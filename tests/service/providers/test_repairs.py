@@ -718,7 +718,6 @@ async def test_a_loop_with_thinking_keeps_it(upstream: Upstream) -> None:
     assert len(upstream.bodies) == 1
 
 
-ADAPTIVE: Json = {"type": "adaptive"}
 BUDGET: Json = {"type": "enabled", "budget_tokens": 4_000}
 MARK = {"cache_control": {"type": "ephemeral"}}
 
@@ -728,28 +727,6 @@ def marked(*marks: Json) -> list[Json]:
 
 
 REFUSED_BY_ANTHROPIC: dict[str, tuple[str, Json, Json]] = {
-    "adaptive": (
-        "adaptive thinking is not supported on this model",
-        {"messages": [HI], "max_tokens": 9_000, "thinking": ADAPTIVE},
-        {"messages": [HI], "max_tokens": 9_000, "thinking": {"type": "enabled", "budget_tokens": 6_750}},
-    ),
-    "adaptive, pydantic": (
-        "thinking: Input tag 'adaptive' found using 'type' does not match any of the expected tags: "
-        "'enabled'",
-        {"messages": [HI], "max_tokens": 9_000, "thinking": ADAPTIVE},
-        {"messages": [HI], "max_tokens": 9_000, "thinking": {"type": "enabled", "budget_tokens": 6_750}},
-    ),
-    "a budget": (
-        '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
-        '"output_config.effort" to control thinking behavior.',
-        {"messages": [HI], "max_tokens": 9_000, "thinking": BUDGET},
-        {
-            "messages": [HI],
-            "max_tokens": 9_000,
-            "thinking": {"type": "adaptive", "display": "summarized"},
-            "output_config": {"effort": "low"},
-        },
-    ),
     "a system turn": (
         'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not '
         '"system" as an input message role.',
@@ -765,21 +742,6 @@ REFUSED_BY_ANTHROPIC: dict[str, tuple[str, Json, Json]] = {
         "`max_tokens` must be greater than `thinking.budget_tokens`.",
         {"messages": [HI], "max_tokens": 4_000, "thinking": BUDGET},
         {"messages": [HI], "max_tokens": 4_000, "thinking": {**BUDGET, "budget_tokens": 3_000}},
-    ),
-    "a forced tool": (
-        "Thinking may not be enabled when tool_choice forces tool use.",
-        {"messages": [HI], "max_tokens": 9, "thinking": ADAPTIVE, "tool_choice": {"type": "any"}},
-        {"messages": [HI], "max_tokens": 9, "tool_choice": {"type": "any"}},
-    ),
-    "a temperature beside thinking": (
-        "`temperature` may only be set to 1 when thinking is enabled.",
-        {"messages": [HI], "max_tokens": 9, "thinking": ADAPTIVE, "temperature": 0, "top_k": 5},
-        {"messages": [HI], "max_tokens": 9, "thinking": ADAPTIVE},
-    ),
-    "two samplers": (
-        "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
-        {"messages": [HI], "max_tokens": 9, "temperature": 0, "top_p": 0.9},
-        {"messages": [HI], "max_tokens": 9, "temperature": 0},
     ),
     "a field of Claude Code's": (
         "safeguards: Extra inputs are not permitted",
