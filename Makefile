@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 # Python compiles each module at its first import, which is less work than compiling all of them here.
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: setup serve demo test check check-clients check-clients-all check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality mutation
+.PHONY: setup serve demo test check check-clients check-clients-all check-sdk-suites check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality mutation
 
 setup: $(INSTALLED)
 
@@ -93,6 +93,17 @@ $(NODE_CLIENTS)/installed: tests/clients/node/package-lock.json
 	@if npm ci --prefix tests/clients/node --silent; then touch $@; \
 	else echo "The packages of the Node clients cannot be fetched: their tests are skipped."; fi
 
+# The test suites of the vendors' own packages against a router with permissive models. RECORD=1 writes the page.
+SUITES := .venv-sdk-suites
+check-sdk-suites: setup $(SUITES)/installed
+	@$(BIN)/python -m tests.sdk_suites $(if $(RECORD),--record)
+
+$(SUITES)/installed: requirements-sdk-suites.txt
+	@echo "Installing what the vendors' test suites need into $(SUITES) ..."
+	@$(PYTHON) -m venv $(SUITES)
+	@$(SUITES)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-sdk-suites.txt
+	@touch $@
+
 # The default encoder against the library that defines the model, in a venv of its own because of torch.
 REFERENCE := .venv-reference
 check-encoder: $(REFERENCE)/installed
@@ -152,8 +163,9 @@ lock: setup
 	$(LOCK) --group clients --output-file requirements-clients.txt
 	for folder in $(dir $(wildcard $(APART)/*/requirements.in)); do \
 		$(LOCK) $$folder/requirements.in --output-file $$folder/requirements.txt || exit 1; done
+	$(LOCK) --group sdk-suites $(WITHIN) --output-file requirements-sdk-suites.txt
 	$(LOCK) --group docs $(WITHIN) --output-file requirements-docs.txt
 	$(LOCK) --group mutation $(WITHIN) --output-file requirements-mutation.txt
 
 clean:
-	rm -rf .venv $(REFERENCE) $(CLIENTS_VENV) $(DOCS) $(NODE_CLIENTS) $(APART)/*/{installed,.venv,node_modules} build site
+	rm -rf .venv $(SUITES) $(REFERENCE) $(CLIENTS_VENV) $(DOCS) $(NODE_CLIENTS) $(APART)/*/{installed,.venv,node_modules} build site
