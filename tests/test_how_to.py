@@ -23,7 +23,8 @@ PAGES = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
-NOT_SETTINGS = {"CONFIG_FILE", "POSTGRES_PASSWORD", "SSL_CERT_FILE", *PROXIES, *vendor_variables()}
+CLIENTS = {"ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_SMALL_FAST_MODEL"}
+NOT_SETTINGS = {"CONFIG_FILE", "POSTGRES_PASSWORD", "SSL_CERT_FILE", *PROXIES, *CLIENTS, *vendor_variables()}
 
 each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 
@@ -80,7 +81,7 @@ def test_variables_that_are_set_exist(path: Path) -> None:
 
 
 def test_there_are_examples_of_every_kind() -> None:
-    assert len(PAGES) == 19
+    assert len(PAGES) == 21
     assert sum(1 for path in PAGES for _ in blocks(path, "yaml")) >= 7
     assert sum(1 for path in PAGES for _ in commands(path)) >= 20
     assert sum(1 for path in PAGES for _ in bodies(path)) >= 10
