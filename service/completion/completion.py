@@ -113,7 +113,7 @@ class Completion:
         await self._finish(self._log_outcome(run, "ok"))
         body = {**answer.body, "model": call.arm.arm_id}
         if self.cache is not None and answer.native is None and call.fault is None:
-            conversation = None if query.turn.opening is None else run.conversation_after(self.clock())
+            conversation = None if query.turn.place is None else run.conversation_after(self.clock())
             self.cache.keep(query, call.arm.arm_id, body, conversation)
         return Completed(self._head(run), body, answer.native)
 

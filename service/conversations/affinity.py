@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 PRUNE_EVERY_S = 60.0
 BYTES_PER_TOKEN = 4
+MAX_BRANCHES = 4  # questions that continue one answer; more share it as an example
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class ConversationAffinity:
     timeout_s: float = 2.0
     max_size: int = 10_000
     _local: OrderedDict[tuple[str, bytes], ConversationState] = field(default_factory=OrderedDict)
+    _branches: OrderedDict[tuple[str, bytes], list[bytes]] = field(default_factory=OrderedDict)
 
     def has_affinity(self, query: Query) -> bool:
         """Whether the query's conversation stays on its arm."""
@@ -52,7 +54,7 @@ class ConversationAffinity:
 
     def is_continued(self, query: Query) -> bool:
         """Whether the query may continue a conversation that stays on its arm."""
-        return self.ttl_s > 0 and bool(query.turn.keys)
+        return self.ttl_s > 0 and bool(query.turn.keys) and not self._is_branch_too_many(query)
 
     async def find(self, query: Query) -> tuple[ConversationState | None, tuple[str, ...]]:
         """The state of the query's conversation, and which dependencies were missing."""
@@ -88,6 +90,26 @@ class ConversationAffinity:
             self._local.move_to_end((query.tenant, key))
         while len(self._local) > self.max_size:
             self._local.popitem(last=False)
+
+    def continued(self, query: Query) -> None:
+        """Remember that the query continues the answer before it."""
+        place = query.turn.place
+        if place is None or not query.turn.answered:
+            return
+        branches = self._branches.setdefault((query.tenant, query.turn.answered[0]), [])
+        if place.asked not in branches and len(branches) < MAX_BRANCHES:
+            branches.append(place.asked)
+        self._branches.move_to_end((query.tenant, query.turn.answered[0]))
+        if len(self._branches) > self.max_size:
+            self._branches.popitem(last=False)
+
+    def _is_branch_too_many(self, query: Query) -> bool:
+        """Whether so many other questions continue the same answer that it is rather an example of all."""
+        place = query.turn.place
+        if place is None or not query.turn.answered:
+            return False
+        branches = self._branches.get((query.tenant, query.turn.answered[0]), [])
+        return len(branches) >= MAX_BRANCHES and place.asked not in branches
 
     async def prune_forever(self) -> None:
         """Delete conversations whose affinity has expired, every minute, until cancelled."""

@@ -13,11 +13,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from service.conversations.gemini_signatures import MARK
 from service.domain.basics import Json
+from service.domain.conversation import Place
 from service.domain.query import Query
 
 START_CHARS = 100  # of an answer; clients shorten long ones, or add a note at the end
@@ -31,14 +31,6 @@ _THINKING = re.compile(
 )
 _RUN = re.compile(r"[A-Za-z0-9]{12,64}")
 _ID_CHARS = 128  # of an id, that are searched for a run
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an answer stands: a conversation's opening, and the question before the answer."""
-
-    opening: bytes
-    question: str
 
 
 def names_of_answer(place: Place, answer: Sequence[Json], *, is_cut: bool = False) -> tuple[bytes, ...]:
@@ -60,15 +52,14 @@ def names_of_messages(query: Query, choices: Sequence[Json], *, is_cut: bool = F
     Args:
         choices: the message of each choice; clients continue one of them.
     """
-    if query.turn.opening is None:
+    if query.turn.place is None:
         return ()
-    place = Place(query.turn.opening, query.text[: query.turn.n_asked_chars])
     started = started_answer(query.body["messages"])
     names: dict[bytes, None] = {}
     for choice in choices[:MAX_CHOICES]:
-        names |= dict.fromkeys(names_of_answer(place, [choice], is_cut=is_cut))
+        names |= dict.fromkeys(names_of_answer(query.turn.place, [choice], is_cut=is_cut))
         if started:  # clients bring it back with its start or without
-            names |= dict.fromkeys(names_of_answer(place, [*started, choice], is_cut=is_cut))
+            names |= dict.fromkeys(names_of_answer(query.turn.place, [*started, choice], is_cut=is_cut))
     return tuple(names)
 
 
@@ -119,11 +110,11 @@ def _names(place: Place, answer: Sequence[Json]) -> Iterator[bytes]:
     for call in calls:
         yield from names_of_result(place, call.get("id"))
     if calls:
-        yield digest(place.opening, place.question, "calls", *sorted(map(_written, calls)))
+        yield digest(place.opening, place.asked, "calls", *sorted(map(_written, calls)))
     if text := _text(answer):
-        yield digest(place.opening, place.question, "text", text[:START_CHARS])
+        yield digest(place.opening, place.asked, "text", text[:START_CHARS])
     if len(text) >= WHOLE_CHARS:
-        yield digest(place.opening, "text", text)
+        yield digest(place.opening, place.earlier, "text", text)
 
 
 def _is_random(call_id: str) -> bool:
@@ -132,7 +123,7 @@ def _is_random(call_id: str) -> bool:
 
 
 def _cut(place: Place) -> bytes:
-    return digest(place.opening, place.question, "cut")
+    return digest(place.opening, place.asked, "cut")
 
 
 def _text(answer: Sequence[Json]) -> str:

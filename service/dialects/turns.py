@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from service.conversations.answer_names import Place, digest, names_of_result, possible_names, text_of
+from service.conversations.answer_names import digest, names_of_result, possible_names, text_of
 from service.dialects.client_markup import user_text, users_words
 from service.dialects.request_shape import INSTRUCTIONS, continues_thread
 from service.dialects.session_names import part_of_session, shared_key
 from service.domain.basics import Json
+from service.domain.conversation import Place
 from service.domain.query import SideCall, Turn
 
 WINDOW_CHARS = 500  # of the user's earlier questions, as context of the newest
@@ -72,7 +73,14 @@ def turn_of(
     if not questions:
         return Turn()
     opening = digest(tenant, "opened", shared_key(body), _instructions(messages), questions[0][1])
-    return replace(turn, opening=opening, answered=_names_of_newest_answer(opening, messages, questions))
+    place = _place(opening, questions, len(messages))
+    return replace(turn, place=place, answered=_names_of_newest_answer(opening, messages, questions))
+
+
+def _place(opening: bytes, questions: Sequence[Question], end: int) -> Place:
+    """The place of an answer before the message at `end`."""
+    asked = ["".join(text.split()) for at, text in questions if at < end][-2:]
+    return Place(opening, asked=digest(*asked), earlier=digest(*asked[:-1]))
 
 
 def side_turn_of(turn: Turn, side_call: SideCall) -> Turn:
@@ -95,7 +103,7 @@ def _names_of_newest_answer(
         start, stop = _newest_answer(messages[:end])
         if stop == 0:
             break
-        place = Place(opening, next((text for at, text in reversed(questions) if at < start), ""))
+        place = _place(opening, questions, start)
         for result in messages[stop:end]:
             names.update(dict.fromkeys(names_of_result(place, result.get("tool_call_id"))))
         names.update(dict.fromkeys(possible_names(place, messages[start:stop])))

@@ -21,6 +21,22 @@ class ConversationState:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer stands in a conversation without a session id, in digests.
+
+    Args:
+        opening: of the conversation's first words.
+        asked: of the user's question before the answer, and the one before that. A question alone can also
+            be the last example of its own prompt.
+        earlier: of the question before that one alone.
+    """
+
+    opening: bytes
+    asked: bytes
+    earlier: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationStep:
     """A decision's place in its conversation; gain, margin and loss are in units of utility."""
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from bandit.knobs import Knobs
 from service.domain.basics import Json
+from service.domain.conversation import Place
 
 OWN_ID_PREFIX = 95  # characters of the given id at the start of a query's own one, which has at most 128
 
@@ -32,7 +33,7 @@ class Turn:
     """A request's place in its conversation."""
 
     key: bytes | None = None  # of a conversation with a session id, within its tenant
-    opening: bytes | None = None  # digest of the first messages of a conversation without a session id
+    place: Place | None = None  # of the answer, in a conversation without a session id
     answered: tuple[bytes, ...] = ()  # keys of that conversation if the router gave its newest answer
     in_tool_loop: bool = False  # the newest messages are tool results; the user asks nothing new
     continues_thread: bool = False  # the provider of the conversation's arm has the messages before these
@@ -47,7 +48,7 @@ class Turn:
     @property
     def is_in_conversation(self) -> bool:
         """Whether the request belongs to a conversation, or can start one."""
-        return self.key is not None or self.opening is not None
+        return self.key is not None or self.place is not None
 
     @property
     def moves_conversation(self) -> bool:

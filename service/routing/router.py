@@ -85,6 +85,8 @@ class Router:
         """
         decision = await self.preview(query)
         self.affinity.put(query, decision.conversation)
+        if decision.step is not None and decision.step.previous_arm_id is not None:
+            self.affinity.continued(query)
         if self.pacer.budget_usd is not None and decision.kind != "pinned":
             weight = query.options.narrow(self.knobs).feedback_weight
             charge(self.pacer, decision, weight, self.rng)

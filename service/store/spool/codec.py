@@ -18,7 +18,7 @@ import orjson
 
 from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.basics import Json
-from service.domain.conversation import ConversationState, ConversationStep
+from service.domain.conversation import ConversationState, ConversationStep, Place
 from service.domain.decision import Candidate, Decision, LoggedPriorState, Neighbour, Rejection
 from service.domain.explanation import in_current_words, in_current_words_of_conversation
 from service.domain.query import Options, Query, Turn
@@ -128,11 +128,12 @@ def _turn(data: Json) -> Turn:
     data.pop("continues", None)  # in lines of version 0.2, as the next
     if data.pop("is_housekeeping", False):
         data["side_call"] = "title"
+    place = data.get("place")
     return Turn(
         **{
             **data,
             "key": _bytes(data.get("key")),
-            "opening": _bytes(data.get("opening")),
+            "place": None if place is None else Place(**{n: b64decode(d) for n, d in place.items()}),
             "answered": tuple(map(b64decode, data.get("answered", ()))),
         }
     )

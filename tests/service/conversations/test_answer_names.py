@@ -11,8 +11,9 @@ import httpx
 import orjson
 import pytest
 
-from service.conversations.answer_names import Place, names_of_answer, possible_names
+from service.conversations.answer_names import names_of_answer, possible_names
 from service.domain.basics import Json
+from service.domain.conversation import Place
 from service.errors import ProviderBroken
 from tests.fakes import ANY, Reply
 from tests.service.world import World, arm, opened
@@ -23,6 +24,7 @@ BY_CHANCE: dict[str, Any] = {
     "latency_weight": 0.0,
     "cost_weight": 0.0,
 }
+PLACE = Place(b"opening", b"asked", b"earlier")
 SYSTEM: Json = {"role": "system", "content": "Answer in the style of the examples."}
 LONG = "The capital of Italy is Rome, on the Tiber. " * 10
 
@@ -92,6 +94,35 @@ async def test_examples_made_of_the_routers_own_answers_are_no_conversation(worl
         examples += [user(f"Question {i}"), assistant(LONG + str(i))]
 
     assert await turn(world, await post(world, [SYSTEM, *examples, user("A new question")])) == 1
+
+
+@pytest.mark.parametrize("answer", ["positive", LONG])
+@pytest.mark.parametrize("n_examples", [1, 2, 3])
+async def test_a_prompt_that_asks_its_own_last_example_starts_no_conversation(
+    world: World, answer: str, n_examples: int
+) -> None:
+    world.model_client.will(ANY, *[Reply((answer,))] * 9)
+    examples = [
+        message
+        for i in range(n_examples)
+        for message in (user(f"Text {i}"), assistant("negative" if i < n_examples - 1 else answer))
+    ]
+    await post(world, [SYSTEM, *examples, user(f"Text {n_examples - 1}")])
+
+    assert await turn(world, await post(world, [SYSTEM, *examples, user("Another text")])) == 1
+
+
+async def test_one_answer_is_not_the_start_of_many_conversations(tmp_path: Path) -> None:
+    async with opened(tmp_path, **BY_CHANCE) as world:
+        example = [user("Question 0"), assistant("Hello there.")]
+        await post(world, example[:1])
+        answers = [await post(world, [*example, user(f"Question {i}")]) for i in range(1, 41)]
+        again = await post(world, [*example, user("Question 2")])
+        turns = [await turn(world, answer) for answer in answers]
+
+        assert turns == [2] * 4 + [1] * 36
+        assert await turn(world, again) == 2  # the client repeats one that continued it
+    assert len({answer.headers["x-router-model"] for answer in answers[4:]}) == 3
 
 
 async def test_an_example_that_the_router_answered_in_another_place_is_no_conversation(world: World) -> None:
@@ -199,7 +230,7 @@ async def test_a_long_answer_is_found_under_a_question_that_the_client_rewrote(w
 
 
 async def test_every_choice_of_an_answer_can_be_continued(world: World) -> None:
-    names = [names_of_answer(Place(b"opening", "Hi"), [assistant(text)]) for text in ("One", "Two", "Three")]
+    names = [names_of_answer(PLACE, [assistant(text)]) for text in ("One", "Two", "Three")]
 
     assert len({name for each in names for name in each}) == 3
 
@@ -272,10 +303,10 @@ async def test_two_clients_that_open_with_the_same_words_keep_their_own_models(t
 
 
 async def test_tenants_do_not_continue_each_others_conversations() -> None:
-    place = Place(b"opening of one tenant", "Hi")
     answer = [assistant("Hello there.")]
+    another = replace(PLACE, opening=b"of another tenant")
 
-    assert not set(names_of_answer(place, answer)) & set(possible_names(Place(b"of another", "Hi"), answer))
+    assert not set(names_of_answer(PLACE, answer)) & set(possible_names(another, answer))
 
 
 async def test_another_replica_continues_a_conversation_by_its_answer(tmp_path: Path) -> None:
@@ -315,8 +346,8 @@ async def test_a_state_that_an_earlier_version_keyed_by_the_first_message_is_rea
     world.store.conversation_states.clear()
     world.parts.router.affinity._local.clear()
     first = next(iter(world.store.decisions.values()))
-    assert first.query.turn.opening is not None
-    world.store.conversation_states["default", first.query.turn.opening] = replace(state, turns=4)
+    assert first.query.turn.place is not None
+    world.store.conversation_states["default", first.query.turn.place.opening] = replace(state, turns=4)
 
     assert await turn(world, await post(world, [user("Hi"), assistant("Any."), user("And?")])) == 5
     assert await turn(world, await post(world, [user("Hi")])) == 1
@@ -361,9 +392,8 @@ async def test_an_answer_in_anthropics_form_continues_its_conversation(tmp_path:
     ["{not json", '{"a": ' * 400, '"' + "\ud800" + '"', '{"n": 1e300}', "[" * 2_000, "null", " "],
 )
 def test_any_arguments_give_names(arguments: str) -> None:
-    place = Place(b"", "")
-    names = names_of_answer(place, [assistant(None, tool_calls=[call("", arguments=arguments)])])
-    again = possible_names(place, [assistant(None, tool_calls=[call("", arguments=f" {arguments}\n")])])
+    names = names_of_answer(PLACE, [assistant(None, tool_calls=[call("", arguments=arguments)])])
+    again = possible_names(PLACE, [assistant(None, tool_calls=[call("", arguments=f" {arguments}\n")])])
 
     assert len(names) == 1
     assert set(names) <= set(again)
@@ -371,22 +401,21 @@ def test_any_arguments_give_names(arguments: str) -> None:
 
 @pytest.mark.parametrize("calls", [None, {}, [None], ["x"], [{"function": None}], [{"id": 3}]])
 def test_calls_of_any_form_are_read(calls: object) -> None:
-    assert len(possible_names(Place(b"", ""), [assistant(None, tool_calls=calls)])) in {1, 2}
+    assert len(possible_names(PLACE, [assistant(None, tool_calls=calls)])) in {1, 2}
 
 
 def test_many_calls_give_few_names() -> None:
     calls = [call(f"call_{i:012d}") for i in range(1_000)]
 
-    assert len(names_of_answer(Place(b"", ""), [assistant(None, tool_calls=calls)])) < 20
+    assert len(names_of_answer(PLACE, [assistant(None, tool_calls=calls)])) < 20
 
 
 def test_the_same_words_in_another_order_are_another_call() -> None:
-    place = Place(b"", "")
     one = names_of_answer(
-        place, [assistant(None, tool_calls=[call("", arguments=orjson.dumps([1, 2]).decode())])]
+        PLACE, [assistant(None, tool_calls=[call("", arguments=orjson.dumps([1, 2]).decode())])]
     )
     two = names_of_answer(
-        place, [assistant(None, tool_calls=[call("", arguments=orjson.dumps([2, 1]).decode())])]
+        PLACE, [assistant(None, tool_calls=[call("", arguments=orjson.dumps([2, 1]).decode())])]
     )
 
     assert not set(one) & set(two)

@@ -152,7 +152,7 @@ def key(
     request = {"messages": messages, **body}
     name = session_id_of(session_id, headers or {}, request)
     turn = turn_of(tenant, request, name, headers or {})
-    return turn.key or turn.opening
+    return turn.key or (None if turn.place is None else turn.place.opening)
 
 
 SESSION_HEADER = {"x-claude-code-session-id": "s-1"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.domain.answer import Outcome
-from service.domain.conversation import ConversationState, ConversationStep
+from service.domain.conversation import ConversationState, ConversationStep, Place
 from service.domain.decision import Decision
 from service.domain.ports import ConversationStates
 from service.domain.query import Turn
@@ -38,7 +38,7 @@ def in_conversation(
 ) -> Decision:
     decision = a_decision(request_id)
     step = ConversationStep(turn=turn, vendor="acme", n_messages_of_other_vendors=0, holdout=None)
-    query = replace(decision.query, turn=Turn(key=key, opening=b"opening"))
+    query = replace(decision.query, turn=Turn(key=key, place=Place(b"opening", b"asked", b"earlier")))
     decided_at = NOW + timedelta(seconds=after_s)
     return replace(decision, query=query, step=step, decided_at=decided_at, **changes)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.domain.answer import Attempt, Outcome
-from service.domain.conversation import ConversationStep
+from service.domain.conversation import ConversationStep, Place
 from service.domain.decision import Decision
 from service.domain.query import Turn
 from service.errors import RequestConflict, StoreUnavailable
@@ -54,6 +54,9 @@ def begin_a_line(folder: Path) -> None:
         file.write(b'{"kind": "decision", "torn')
 
 
+PLACE = Place(b"opening", b"asked", b"earlier")
+
+
 def comparable(decision: Decision) -> dict[str, object]:
     """The decision with its array as bytes, since arrays compare element by element."""
     assert decision.context is not None
@@ -65,7 +68,7 @@ def comparable(decision: Decision) -> dict[str, object]:
 
 def test_a_decoded_decision_equals_the_original() -> None:
     decision = a_decision(text="naïve\n\0 text")
-    turn = Turn(b"key", b"opening", (b"by a call", b"by its text"), in_tool_loop=True, n_asked_chars=3)
+    turn = Turn(b"key", PLACE, (b"by a call", b"by its text"), in_tool_loop=True, n_asked_chars=3)
     in_a_conversation = replace(decision.query, turn=turn, n_client_retries=2)
     decision = replace(
         decision, query=in_a_conversation, step=ConversationStep(2, "acme", 1, True, "small", gain=0.1)
@@ -104,7 +107,7 @@ def test_entries_spooled_before_answers_named_conversations_still_decode() -> No
     decision = replace(decision, query=replace(decision.query, turn=Turn(b"key", n_asked_chars=3)))
     older = (
         encode(decision, store_texts=False)
-        .replace(b'"opening":null,"answered":[],', b'"continues":true,')
+        .replace(b'"place":null,"answered":[],', b'"continues":true,')
         .replace(b'"side_call":null', b'"is_housekeeping":false')
     )
     housekeeping = older.replace(b'"is_housekeeping":false', b'"is_housekeeping":true')
@@ -112,7 +115,7 @@ def test_entries_spooled_before_answers_named_conversations_still_decode() -> No
 
     then = decode(older)
 
-    assert b"opening" not in older
+    assert b"answered" not in older
     assert b"answer_names" not in older_run
     assert isinstance(then, Decision)
     assert then.query.turn == decision.query.turn
