@@ -16,7 +16,9 @@ from starlette.responses import Response
 from service import errors
 from service.api.json_response import JsonAnswer
 from service.dialects.offered import absence, dialect_of
+from service.domain import context_overflow
 from service.domain.basics import Json
+from service.domain.context_overflow import ContextOverflow
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +59,10 @@ def problem(error: errors.RouterError) -> tuple[int, Json]:
     status, kind, code = next(PROBLEMS[c] for c in type(error).__mro__ if c in PROBLEMS)
     if isinstance(error, errors.ProviderRejected):
         status, code = 413 if error.status == 413 else status, error.code
-    return status, envelope(str(error), kind, getattr(error, "param", None), code)
+    message = str(error)
+    if isinstance(error, errors.ProviderRejected) and code == context_overflow.CODE:
+        status, message = 400, ContextOverflow.read(message).in_openais_words
+    return status, envelope(message, kind, getattr(error, "param", None), code)
 
 
 def envelope(message: str, kind: str, param: str | None, code: str | None) -> Json:

@@ -17,6 +17,7 @@ from service.arms.requested_names import Meaning, RequestedNames
 from service.arms.unknown_prices import with_assumed_prices
 from service.domain.arm import Arm
 from service.domain.basics import AUTO, plain
+from service.domain.context_overflow import ContextOverflow
 from service.domain.decision import Rejection
 from service.domain.neighbours import NeighbourColumns
 from service.domain.query import Query
@@ -187,7 +188,7 @@ class Catalog:
         rejected = [Rejection(arm_id, reason) for arm_id, reason in reasons.items() if reason is not None]
         able = [arm for arm in arms if reasons[arm.arm_id] is None]
         if not able:
-            raise _none_eligible(arms, rejected, query)
+            raise self._none_eligible(arms, rejected, query)
         if len(able) == 1 and not self.breaker.asks_to_wait(able[0]):
             return able, rejected  # nothing else could answer: to call it is better than to refuse
         cooling_down = [
@@ -196,7 +197,7 @@ class Catalog:
             if arm.arm_id != loop_arm_id and (why := self.breaker.open_reason(arm))
         ]
         if len(cooling_down) == len(able):
-            raise self._all_cooling_down(able, cooling_down)
+            raise self.too_long(query) or self._all_cooling_down(able, cooling_down)
         unavailable = {rejection.arm_id for rejection in cooling_down}
         available = [arm for arm in able if arm.arm_id not in unavailable]
         willing, unwilling = self._by_willingness(available, query)
@@ -227,6 +228,31 @@ class Catalog:
             or _reason_against(arm, demands)
             for arm in arms
         }
+
+    def too_long(self, query: Query) -> ContextTooLong | None:
+        """The error if an arm could answer a shorter prompt now; None: there is none."""
+        arms = [arm for arm in self._too_small(query) if self.breaker.open_reason(arm) is None]
+        return _too_long(arms, query) if arms else None
+
+    def _too_small(self, query: Query) -> list[Arm]:
+        """The arms that could answer a shorter prompt, cooling down or not."""
+        demands, is_named = self._demands(query), query.requested_model is not None
+        return [
+            arm
+            for arm in self._asked_for(query)
+            if self._state_against(arm, is_named) is None
+            and not fits(arm, query)
+            and _reason_but_size(arm, demands) is None
+        ]
+
+    def _none_eligible(
+        self, arms: Sequence[Arm], rejected: Sequence[Rejection], query: Query
+    ) -> NoEligibleArm | ContextTooLong:
+        too_small = self._too_small(query)
+        if too_small or (arms and not any(fits(arm, query) for arm in arms)):
+            return _too_long(too_small or arms, query)
+        reasons = "; ".join(f"{r.arm_id}: {r.reason}" for r in rejected)
+        return NoEligibleArm(f"no model can answer this request: {reasons}")
 
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""
@@ -296,6 +322,19 @@ class _Demands:
 
 
 def _reason_against(arm: Arm, demands: _Demands) -> str | None:
+    return _reason_of_options(arm, demands) or (
+        _reason_of_size(arm, demands.query)
+        or _reason_of_ability(arm, demands.query, demands.abilities)
+        or _reason_of_cost(arm, demands.query)
+    )
+
+
+def _reason_but_size(arm: Arm, demands: _Demands) -> str | None:
+    """Why the arm may not answer, the length of the prompt aside."""
+    return _reason_of_options(arm, demands) or _reason_of_ability(arm, demands.query, demands.abilities)
+
+
+def _reason_of_options(arm: Arm, demands: _Demands) -> str | None:
     among = demands.query.requested_among
     if among is not None and arm.arm_id not in among:
         return "not among the models that the requested name stands for"
@@ -305,12 +344,7 @@ def _reason_against(arm: Arm, demands: _Demands) -> str | None:
         return "among router.exclude"
     if unpromised := demands.data_use - arm.data_use:
         return f"its provider does not promise {', '.join(sorted(unpromised))}"
-    query = demands.query
-    return (
-        _reason_of_size(arm, query)
-        or _reason_of_ability(arm, query, demands.abilities)
-        or _reason_of_cost(arm, query)
-    )
+    return None
 
 
 def _reason_of_size(arm: Arm, query: Query) -> str | None:
@@ -382,10 +416,12 @@ def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKE
     return (query.n_prompt_tokens * price.input + n_output * price.output) / 1_000_000
 
 
-def _none_eligible(
-    arms: Sequence[Arm], rejected: Sequence[Rejection], query: Query
-) -> NoEligibleArm | ContextTooLong:
-    reasons = "; ".join(f"{r.arm_id}: {r.reason}" for r in rejected)
-    if not any(fits(arm, query) for arm in arms):
-        return ContextTooLong(f"messages are too long: {reasons}", param="messages")
-    return NoEligibleArm(f"no model can answer this request: {reasons}")
+def _too_long(arms: Sequence[Arm], query: Query) -> ContextTooLong:
+    """The error of a prompt that is too long for these arms: in the words by which clients know it."""
+    largest = max(arms, key=lambda arm: arm.context_window or 0)
+    n_tokens, window = prompt_tokens(largest, query), largest.context_window or 0
+    if n_tokens <= window:
+        n_tokens += _least_answer(largest, query)
+    reasons = "; ".join(f"{arm.arm_id}: {_reason_of_size(arm, query)}" for arm in arms)
+    detail = f"it exceeds the context window of every model that could answer: {reasons}"
+    return ContextTooLong(ContextOverflow(n_tokens, window, detail).in_openais_words, param="messages")

@@ -27,6 +27,7 @@ from service.domain.ports import Clock
 from service.domain.query import Query
 from service.errors import (
     AllArmsFailed,
+    ContextTooLong,
     ProviderCutShort,
     ProviderError,
     ProviderFellShort,
@@ -106,7 +107,7 @@ class FallbackChain:
                 break
             try:
                 call, answer = await self._until_any(run, budget, ask, next_arm)
-            except (ProviderRejected, AllArmsFailed):
+            except (ProviderRejected, ContextTooLong, AllArmsFailed):
                 break
         run.last = call
         return call, answer

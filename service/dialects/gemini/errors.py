@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.dialects.dialect import Problem
+from service.domain import context_overflow
 from service.domain.basics import Json
+from service.domain.context_overflow import ContextOverflow
 
 _STATUSES = {
     401: "UNAUTHENTICATED",
@@ -44,11 +46,18 @@ def error(problem: Problem, request_id: str | None, wait_s: float | None = None)
     status, fields = _GOOGLES.get(problem[0], problem[0]), problem[1]["error"]
     body = {
         "code": status,
-        "message": fields["message"],
+        "message": _message(fields),
         "status": _STATUSES.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL"),
         "details": _details(status, fields, request_id, wait_s),
     }
     return status, {"error": body}
+
+
+def _message(fields: Json) -> str:
+    message = str(fields["message"])
+    if fields.get("code") != context_overflow.CODE:
+        return message
+    return ContextOverflow.read(message).in_googles_words
 
 
 def _details(status: int, fields: Json, request_id: str | None, wait_s: float | None) -> list[Json]:

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from service.dialects.dialect import Problem
+from service.domain import context_overflow
+from service.domain.context_overflow import ContextOverflow
 
 _ERROR_TYPES = {
     401: "authentication_error",
@@ -41,7 +43,10 @@ def error(problem: Problem, request_id: str | None) -> Problem:
     fields = problem[1]["error"]
     status = error_status(problem[0], fields["code"])
     kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-    body = {"type": "error", "error": {"type": kind, "message": fields["message"]}, "request_id": request_id}
+    message = fields["message"]
+    if fields["code"] == context_overflow.CODE:
+        message = ContextOverflow.read(message).in_anthropics_words
+    body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
     return status, body
 
 

@@ -195,7 +195,7 @@ def test_the_synchronous_client_works_as_well(tmp_path: Path) -> None:
 
 
 async def test_models_and_token_counts_read_like_anthropics(client: AsyncAnthropic) -> None:
-    assert [model.id async for model in client.models.list()] == ["auto", "gpt", "claude"]
+    assert [model.id async for model in client.models.list()] == ["auto", "claude-router", "gpt", "claude"]
     assert (await client.models.retrieve("claude")).type == "model"
     counted = await client.messages.count_tokens(model="auto", messages=HI, system="x" * 398)
     assert counted.input_tokens == 100
