@@ -44,7 +44,7 @@ def _part(part: Any, path: str) -> Json:
     if not isinstance(part, dict):
         raise BadRequest(f"{path}: must be an object, got {type(part).__name__}", param=path)
     kind = part.get("type")
-    if kind in _TEXTS:
+    if isinstance(kind, str) and kind in _TEXTS:
         return {"type": "text", "text": _string(part, "text", path)}
     if kind == "refusal":
         return {"type": "text", "text": _string(part, "refusal", path)}

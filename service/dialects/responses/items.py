@@ -147,7 +147,7 @@ def _checked(item: Any, path: str) -> Json:
     kind = item.get("type") or _unnamed(item)
     if kind is None:
         raise BadRequest(f"{path}.type: field is required", param=f"{path}.type")
-    if kind in REFUSED:
+    if isinstance(kind, str) and kind in REFUSED:
         raise BadRequest(f"{path}.type: no model here can use {kind}", param=f"{path}.type")
     rule = RULES.get(kind) if isinstance(kind, str) else None
     if rule is None:

@@ -105,12 +105,6 @@ class ResponsesRequest(Open):
     client_metadata: Json | None = None
     router: RouterOptions | None = Field(None, strict=False)
 
-    @model_validator(mode="after")
-    def _asks_something(self) -> ResponsesRequest:
-        if self.input is None and self.previous_response_id is None:
-            raise ValueError("input is required")
-        return self
-
 
 @dataclass(frozen=True, slots=True)
 class Translation:
@@ -170,6 +164,8 @@ def read_request(raw: bytes) -> ReadRequest:
     body = read_json(raw)
     request = validated(ResponsesRequest, body)
     _refuse_what_is_not_offered(body)
+    if request.input is None and request.previous_response_id is None:
+        raise BadRequest("input: field is required", param="input")
     return ReadRequest(body, request, tuple(_own_items(body)))
 
 

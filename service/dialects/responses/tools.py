@@ -122,7 +122,7 @@ class Toolbox:
             case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": [*allowed]}:
                 return self._mode(mode, list(self._allowed(allowed)))
             case {"type": "function" | "custom" as kind, "name": str(name)}:
-                return self._one(kind, name, choice.get("namespace"))
+                return self._one(kind, name, _named(choice)[2])
             case {"type": "shell" | "local_shell" | "apply_patch" as kind}:
                 return self._one(kind, kind, None)
             case {"type": str(kind)} if _DATED.sub("", kind) in {*OPTIONAL, *REQUIRED}:
@@ -161,15 +161,21 @@ class Toolbox:
         """The functions of the allowed tools, in the order of the request."""
         names = set()
         for position, tool in enumerate(allowed):
-            kind = str(tool.get("type")) if isinstance(tool, dict) else ""
-            name = str(tool.get("name") or kind) if isinstance(tool, dict) else ""
-            offered = self._find(name, tool.get("namespace") if isinstance(tool, dict) else None)
+            kind, name, namespace = _named(tool)
+            offered = self._find(name, namespace)
             if offered is not None:
                 names.add(offered.function)
             elif _DATED.sub("", kind) not in OPTIONAL:
                 path = f"tool_choice.tools[{position}]"
                 raise BadRequest(f"{path}: {kind} {name!r} is not in tools", param=path)
         return (function for function in self.functions if function["function"]["name"] in names)
+
+
+def _named(tool: Any) -> tuple[str, str, str | None]:
+    """Type, name and namespace of an allowed tool; a tool without a name has that of its type."""
+    tool = tool if isinstance(tool, dict) else {}
+    kind, namespace = str(tool.get("type")), tool.get("namespace")
+    return kind, str(tool.get("name") or kind), None if namespace is None else str(namespace)
 
 
 def joined_name(namespace: str | None, name: str) -> str:

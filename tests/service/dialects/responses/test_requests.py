@@ -343,7 +343,9 @@ def test_a_field_of_responses_that_breaks_its_rule_is_named(body: Json, param: s
 
 
 def test_a_request_without_input_is_refused() -> None:
-    assert "input is required" in str(refusal_of(input=None))
+    error = refusal_of(input=None)
+
+    assert (error.param, str(error)) == ("input", "input: field is required")
 
 
 def test_wishes_that_the_router_ignores_are_noted() -> None:
