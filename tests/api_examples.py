@@ -62,6 +62,8 @@ CALLS = (
     Call("POST", "/v1/responses", RESPONSE, request_id="example-5"),
     *_stored("/v1/responses"),
     Call("POST", "/responses", RESPONSE, request_id="example-6"),
+    Call("POST", "/v1/responses/input_tokens", RESPONSE),
+    Call("POST", "/responses/input_tokens", RESPONSE),
     *_stored("/responses"),
     Call("POST", "/v1/completions", {"model": "auto", "prompt": "Say hello."}),
     Call("POST", "/v1/messages", MESSAGE, request_id="example-3"),

@@ -11,10 +11,10 @@ from service.api import big_bodies
 from service.api.dependencies import BodyDep, PartsDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, dialect_failures
+from service.api.token_counts import counted
 from service.dialects.gemini.dialect import GEMINI
 from service.dialects.gemini.models import model, models
 from service.dialects.gemini.requests import read_input
-from service.domain.tokens import shared_tokenizer
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownModel
 
 endpoints = APIRouter(tags=["gemini"])
@@ -46,11 +46,7 @@ async def get_model(parts: PartsDep, model_id: str) -> Response:
 async def count_tokens(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
     """Count or estimate the tokens of a Gemini request, without a model call, a reservation or learning."""
     read = await big_bodies.read(parts, body, read_input)
-    arm = parts.catalog.one_arm(model_id)
-    tokenizer = shared_tokenizer(parts.catalog.arms if arm is None else [arm])
-    n_tokens = None if tokenizer is None else await parts.tokens.count(read.translated, tokenizer)
-    if tokenizer is None or n_tokens is None:
-        n_tokens, tokenizer = read.n_prompt_tokens, "estimate"
+    n_tokens, headers = await counted(parts, model_id, read.translated, read.n_prompt_tokens)
     details = [{"modality": "TEXT", "tokenCount": n_tokens}]
     body_of_answer = {"totalTokens": n_tokens, "promptTokensDetails": details}
-    return JsonAnswer(body_of_answer, headers={"X-Router-Token-Count": tokenizer})
+    return JsonAnswer(body_of_answer, headers=headers)

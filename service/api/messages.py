@@ -11,10 +11,10 @@ from service.api import big_bodies
 from service.api.dependencies import BodyDep, PartsDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, dialect_failures
+from service.api.token_counts import counted
 from service.dialects.chat_template import rendered
 from service.dialects.messages.dialect import MESSAGES
 from service.dialects.messages.requests import read_input
-from service.domain.tokens import shared_tokenizer
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownModel
 
 endpoints = APIRouter(tags=["messages"])
@@ -27,12 +27,8 @@ INPUT_FAILURES = dialect_failures(MESSAGES, BadRequest, UnknownModel, BodyTooLar
 async def count_tokens(parts: PartsDep, body: BodyDep) -> Response:
     """Count or estimate the tokens of a Messages request, without a model call, a reservation or learning."""
     read = await big_bodies.read(parts, body, read_input)
-    arm = parts.catalog.one_arm(read.model)
-    tokenizer = shared_tokenizer(parts.catalog.arms if arm is None else [arm])
-    n_tokens = None if tokenizer is None else await parts.tokens.count(read.translated, tokenizer)
-    if tokenizer is None or n_tokens is None:
-        n_tokens, tokenizer = read.n_prompt_tokens, "estimate"
-    return JsonAnswer({"input_tokens": n_tokens}, headers={"X-Router-Token-Count": tokenizer})
+    n_tokens, headers = await counted(parts, read.model, read.translated, read.n_prompt_tokens)
+    return JsonAnswer({"input_tokens": n_tokens}, headers=headers)
 
 
 @endpoints.post(

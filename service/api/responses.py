@@ -18,17 +18,27 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.api.respond import respond
 from service.api.sse_response import EventStream
+from service.api.token_counts import counted
 from service.conversations.stored_responses import StoredResponses
 from service.dialects import sse
 from service.dialects.dialect import EventWriter
 from service.dialects.responses.dialect import RESPONSES
 from service.dialects.responses.events import ResponseEvents
 from service.dialects.responses.input_items import MAX_PAGE, page, with_ids
-from service.dialects.responses.requests import ReadRequest, query_of, read_request
+from service.dialects.responses.requests import ReadRequest, input_of, query_of, read_request
 from service.domain import query as domain
 from service.domain.basics import Json
 from service.domain.stored_response import StoredResponse
-from service.errors import BadRequest, RouterError, Unavailable, UnknownPreviousResponse, UnknownResponse
+from service.errors import (
+    BadRequest,
+    BodyTooLarge,
+    NotJson,
+    RouterError,
+    Unavailable,
+    UnknownModel,
+    UnknownPreviousResponse,
+    UnknownResponse,
+)
 from service.parts import Parts
 
 endpoints = APIRouter(tags=[RESPONSES.tag])
@@ -70,6 +80,15 @@ async def _earlier(parts: Parts, tenant: str, read: ReadRequest) -> tuple[list[J
     previous, items = read.previous_id, read.references
     earlier = [] if previous is None else await parts.responses.conversation(tenant, previous)
     return earlier, dict(await parts.responses.items(tenant, items)) if items else {}
+
+
+async def input_tokens(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
+    """Count or estimate the tokens of a Responses request, without a model call or learning."""
+    read = await big_bodies.read(parts, body, read_request)
+    read = read.continuing(*await _earlier(parts, tenant, read))
+    chat, n_estimated = await big_bodies.read(parts, body, lambda _: input_of(read))
+    n_tokens, headers = await counted(parts, read.request.model, chat, n_estimated)
+    return JsonAnswer({"object": "response.input_tokens", "input_tokens": n_tokens}, headers=headers)
 
 
 async def retrieve(parts: PartsDep, tenant: TenantDep, response_id: str, stream: bool = False) -> Response:
@@ -139,6 +158,10 @@ def _add_endpoints() -> None:
         body = body_schema(RESPONSES.request_model.__name__)
         answers = documented(RESPONSES, UnknownPreviousResponse, Unavailable)
         add(path, create, methods=["POST"], responses=answers, openapi_extra=body)
+        counts = failures(
+            BadRequest, UnknownPreviousResponse, UnknownModel, BodyTooLarge, NotJson, Unavailable
+        )
+        add(f"{path}/input_tokens", input_tokens, methods=["POST"], responses=counts, openapi_extra=body)
         add(f"{path}/{{response_id}}", retrieve, methods=["GET"], responses=STORED_FAILURES)
         add(f"{path}/{{response_id}}", delete, methods=["DELETE"], responses=STORED_FAILURES)
         add(f"{path}/{{response_id}}/input_items", input_items, methods=["GET"], responses=STORED_FAILURES)

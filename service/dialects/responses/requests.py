@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import Field, model_validator
 
 from service.dialects.chat.requests import BYTES_PER_TOKEN, MAX_TOOLS
@@ -169,6 +170,12 @@ def read_request(raw: bytes) -> ReadRequest:
     return ReadRequest(body, request, tuple(_own_items(body)))
 
 
+def input_of(read: ReadRequest) -> tuple[Json, int]:
+    """The input of a request in OpenAI's form, and the estimate of its tokens. Raises as `query_of` does."""
+    chat = translated(read.body, [*read.earlier, *read.items], n_earlier=len(read.earlier)).body
+    return chat, _prompt_tokens(chat)
+
+
 def query_of(read: ReadRequest, received: Received, *, stores: bool = False) -> Query:
     """The query of a request.
 
@@ -196,7 +203,8 @@ def query_of(read: ReadRequest, received: Received, *, stores: bool = False) -> 
 
 def _prompt_tokens(chat: Json) -> int:
     """Estimate the prompt tokens: UTF-8 bytes / 4, tools and formats included, FILE_TOKENS per file."""
-    n_bytes = text_bytes([chat["messages"], chat.get("tools"), chat.get("response_format")])
+    schemas = [chat.get("tools") or [], chat.get("response_format") or {}]
+    n_bytes = text_bytes(chat["messages"]) + len(orjson.dumps(schemas))
     contents = [message["content"] for message in chat["messages"]]
     parts = [part for content in contents if isinstance(content, list) for part in content]
     n_files = sum(part["type"] in FILE_PARTS for part in parts)

@@ -156,6 +156,19 @@ async def test_reasoning_goes_to_no_other_vendor_in_a_conversation_that_nobody_k
     assert own.keys() == {"role", "content", "tool_calls", "reasoning_content", "thinking_blocks"}
 
 
+@pytest.mark.parametrize("path", ["/v1/responses/input_tokens", "/responses/input_tokens"])
+async def test_the_tokens_of_a_request_are_counted_without_a_model(world: World, path: str) -> None:
+    response = await world.http.post(path, json={"input": "How many?", "tools": [WEATHER]})
+
+    assert response.json() == {"object": "response.input_tokens", "input_tokens": 50}
+    assert response.headers["X-Router-Token-Count"] == "estimate"
+    assert world.model_client.calls == []
+
+
+async def test_openais_client_counts_tokens(client: AsyncOpenAI) -> None:
+    assert (await client.responses.input_tokens.count(model="auto", input="How many?")).input_tokens > 0
+
+
 # --- failures
 
 
