@@ -13,11 +13,12 @@ from service.domain.embedding import EmbeddingRequest, Embeddings, Row, as_row, 
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.domain.stated_cost import stated_cost_usd
-from service.errors import ProviderBroken
+from service.errors import ProviderBroken, ProviderRejected
 from service.providers.http import HttpClient
 from service.providers.relayed_calls import call
 
 ENDPOINT = "/embeddings"
+FORMAT = "encoding_format"
 # 2,048 vectors of 3,072 numbers, which is what OpenAI answers at most.
 ANSWER = Shape(depth=20, n_containers=20_000, n_values=8_000_000)
 BYTES_PER_TOKEN = 4
@@ -34,11 +35,28 @@ class HttpEmbeddings:
     def __init__(self, secrets: Mapping[str, str], clock: Clock) -> None:
         self._secrets = secrets
         self._http = HttpClient(clock, Proxies.of(secrets))
+        self._without_format: set[tuple[str | None, str]] = set()  # base URL and model that refused one
 
     async def embed(
         self, arm: Arm, request: EmbeddingRequest, *, n_dimensions: int | None, timeout_s: float
     ) -> Embeddings:
-        post = call(arm, self._secrets, ENDPOINT, _upstream_body(arm, request), timeout_s)
+        clock = asyncio.get_running_loop().time
+        until, body = clock() + timeout_s, _upstream_body(arm, request)
+        if (arm.base_url, arm.model) in self._without_format:
+            body.pop(FORMAT, None)
+        try:
+            return await self._embedded(arm, request, body, n_dimensions, timeout_s)
+        except ProviderRejected as refusal:
+            if FORMAT not in body or FORMAT not in f"{refusal.param} {refusal}":
+                raise
+            self._without_format.add((arm.base_url, arm.model))
+            del body[FORMAT]  # numbers come unasked, and become what the client asked for
+            return await self._embedded(arm, request, body, n_dimensions, until - clock())
+
+    async def _embedded(
+        self, arm: Arm, request: EmbeddingRequest, body: Json, n_dimensions: int | None, timeout_s: float
+    ) -> Embeddings:
+        post = call(arm, self._secrets, ENDPOINT, body, timeout_s)
         reply = await self._http.answer(post)
         # Thousands of vectors take long enough to read to be noticed on the event loop.
         document = await asyncio.to_thread(_parsed, reply.body)
@@ -63,7 +81,9 @@ def _upstream_body(arm: Arm, request: EmbeddingRequest) -> Json:
     known = {"user", *arm.extra_fields}
     body: Json = {name: value for name, value in request.others.items() if name in known}
     inputs = [item if isinstance(item, str) else list(item) for item in request.inputs]
-    body |= {"model": arm.model, "input": inputs, "encoding_format": request.encoding_format}
+    body |= {"model": arm.model, "input": inputs}
+    if request.encoding_format == "base64":  # numbers are what every server sends unasked, and some know only
+        body[FORMAT] = "base64"
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
     return body

@@ -66,8 +66,10 @@ class OwnEncoder:
         return item
 
     def _counted(self, texts: Sequence[str]) -> list[int]:
-        counts = [self.count_tokens(text) for text in texts]
-        for index, count in enumerate(counts):
+        """The tokens of each text. It ends at the first that is too long, because counting takes time."""
+        counts = []
+        for index, text in enumerate(texts):
+            counts.append(count := self.count_tokens(text))
             if count > self.max_tokens:
                 raise ContextTooLong(
                     f"{_param(index)}: this model's maximum context length is {self.max_tokens} tokens, "

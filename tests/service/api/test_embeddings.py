@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 
 from service.dialects.embeddings import MAX_INPUTS
+from service.domain.embedding import EmbeddingRequest
 from service.errors import (
+    ContextTooLong,
     ProviderBroken,
     ProviderOutOfCredit,
     ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
 )
+from service.relay.own_encoder import OwnEncoder
+from tests.fakes import FakeEncoder
 from tests.service.world import OTHER_SERVER, SMALL_SERVER, World, error_of, opened
 
 
@@ -312,6 +316,21 @@ async def test_what_the_own_encoder_cannot_read_is_refused(
     assert (error_of(response)["param"], error_of(response)["code"]) == (param, code)
     assert rule in error_of(response)["message"]
     assert world.encoder.texts == []
+
+
+async def test_counting_ends_at_the_first_text_that_is_too_long() -> None:
+    counted = []
+
+    def count(text: str) -> int:
+        counted.append(text)
+        return len(text)
+
+    own = OwnEncoder(FakeEncoder(), count, max_tokens=2, max_characters=100)
+
+    with pytest.raises(ContextTooLong, match=r"input\[1\]"):
+        await own.embed(EmbeddingRequest("router-minilm", ("a", "abc", "a", "a")))
+
+    assert counted == ["a", "abc"]
 
 
 async def test_the_own_dimensions_may_be_requested(world: World) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import web
 
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -76,6 +77,44 @@ async def test_the_server_gets_its_own_name_of_the_model_and_the_operators_key(
             "input_type": "query",
         }
     ]
+
+
+async def test_numbers_are_not_asked_for_because_every_server_sends_them(
+    upstream: Upstream, client: HttpEmbeddings
+) -> None:
+    upstream.script = answers(vectors([1.0], [2.0]))
+
+    await embed(client, upstream.arm(), TWO)
+
+    assert upstream.bodies == [{"model": "some-model", "input": ["one", "two"]}]
+
+
+async def test_a_server_that_refuses_a_format_is_asked_without_it_from_then_on(
+    upstream: Upstream, client: HttpEmbeddings
+) -> None:
+    async def script(request: web.Request) -> web.StreamResponse:
+        if "encoding_format" in upstream.bodies[-1]:
+            return await refuses(400, "Extra inputs are not permitted", param="encoding_format")(request)
+        return await answers(vectors([0.25, -2]))(request)
+
+    upstream.script = script
+    request = EmbeddingRequest("embed", ("one",), "base64")
+
+    first, second = [await embed(client, upstream.arm(), request) for _ in range(2)]
+
+    assert first.rows == second.rows == (in_base64(0.25, -2),)
+    assert ["encoding_format" in body for body in upstream.bodies] == [True, False, False]
+
+
+async def test_another_refusal_of_a_request_with_a_format_is_the_clients(
+    upstream: Upstream, client: HttpEmbeddings
+) -> None:
+    upstream.script = refuses(400, "input is too long", param="input")
+
+    with pytest.raises(ProviderRejected, match="input is too long"):
+        await embed(client, upstream.arm(), EmbeddingRequest("embed", ("one",), "base64"))
+
+    assert len(upstream.bodies) == 1
 
 
 @pytest.mark.parametrize("sent", [[0.25, -2], in_base64(0.25, -2)])
