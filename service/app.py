@@ -33,6 +33,7 @@ from service.api.request_id import RequestContext
 from service.api.unread_bodies import UnreadBodies
 from service.bootstrap.open import open_parts
 from service.dialects.embeddings import EmbeddingsBody
+from service.dialects.gemini.embeddings import BatchEmbedContentsRequest, EmbedContentRequest
 from service.dialects.gemini.requests import GeminiCountTokensRequest
 from service.dialects.messages.requests import CountTokensRequest
 from service.dialects.moderations import ModerationBody
@@ -114,6 +115,8 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
             ModerationBody,
             CountTokensRequest,
             GeminiCountTokensRequest,
+            EmbedContentRequest,
+            BatchEmbedContentsRequest,
             feedback.FeedbackRequest,
             feedback.ConversationFeedbackRequest,
             admin.NewModel,

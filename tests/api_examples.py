@@ -85,6 +85,19 @@ CALLS = (
         )
         for version in ("/v1beta", "/v1")
     ),
+    *(
+        Call(
+            "POST",
+            f"{version}/models/router-minilm:{method}",
+            body,
+            f"{version}/models/{{model_id}}:{method}",
+        )
+        for version in ("/v1beta", "/v1")
+        for method, body in (
+            ("embedContent", {"content": GEMINI["contents"][0]}),
+            ("batchEmbedContents", {"requests": [{"content": GEMINI["contents"][0]}]}),
+        )
+    ),
     Call("GET", "/v1beta/models"),
     Call("GET", "/v1beta/models/sim-small", documented="/v1beta/models/{model_id}"),
     Call("POST", "/v1/route", CHAT),
@@ -127,6 +140,7 @@ OF_PROVIDERS: dict[str, dict[str, Any]] = {
     },
 }
 N_LINES_OF_TEXT = 12
+N_NUMBERS = 4  # of a vector
 
 
 def examples(url: str) -> dict[str, dict[str, Any]]:
@@ -145,8 +159,20 @@ def examples(url: str) -> dict[str, dict[str, Any]]:
             is_json = response.headers["content-type"].startswith("application/json")
             text = "".join(response.text.splitlines(keepends=True)[:N_LINES_OF_TEXT])
             example: dict[str, Any] = {} if call.body is None else {"body": call.body}
-            found.setdefault(call.operation, example | {"answer": response.json() if is_json else text})
+            found.setdefault(
+                call.operation, example | {"answer": _short(response.json()) if is_json else text}
+            )
     return found
+
+
+def _short(value: Any) -> Any:
+    """The value with the first numbers of each vector."""
+    if isinstance(value, dict):
+        return {name: _short(item) for name, item in value.items()}
+    if isinstance(value, list):
+        is_vector = len(value) > N_NUMBERS and all(isinstance(item, float) for item in value)
+        return value[:N_NUMBERS] if is_vector else [_short(item) for item in value]
+    return value
 
 
 def main() -> None:

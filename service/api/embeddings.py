@@ -22,6 +22,7 @@ from service.errors import (
     ProviderRejected,
     UnknownModel,
 )
+from service.relay.embeddings import EmbeddingAnswer
 
 endpoints = APIRouter(tags=["embeddings"])
 ANSWERS: Responses = {
@@ -38,10 +39,16 @@ async def v1_embeddings(
     """Turn texts into vectors, by the embedding model that the request names."""
     wanted = await big_bodies.read(parts, body, embeddings.read_request)
     answer = await unless_disconnected(request, parts.embeddings.embed(wanted))
-    headers = {"X-Router-Model": answer.model_id}
-    if answer.cost_usd is not None:
-        headers["X-Router-Cost-Usd"] = plain(answer.cost_usd)
+    headers = headers_of(answer)
     # Thousands of vectors take long enough to write to be noticed on the event loop.
     return await asyncio.to_thread(
         JsonAnswer, embeddings.answer(answer.model_id, answer.embeddings), headers=headers
     )
+
+
+def headers_of(answer: EmbeddingAnswer) -> dict[str, str]:
+    """The model that answered, and its cost where that is known."""
+    headers = {"X-Router-Model": answer.model_id}
+    if answer.cost_usd is not None:
+        headers["X-Router-Cost-Usd"] = plain(answer.cost_usd)
+    return headers

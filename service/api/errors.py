@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.json_response import JsonAnswer
+from service.dialects.gemini.dialect import GEMINI
 from service.dialects.offered import absence, dialect_of
 from service.domain import context_overflow
 from service.domain.basics import Json
@@ -133,7 +134,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, phrase = request.scope["path"], HTTPStatus(error.status_code).phrase.lower()
     reason, code = phrase, phrase.replace(" ", "_")
-    if error.status_code == HTTPStatus.NOT_FOUND:
+    # Google's paths end with a method of its own, so that a wrong one is a path that does not exist.
+    is_googles = dialect_of(path, request.headers) is GEMINI
+    if error.status_code == HTTPStatus.NOT_FOUND or is_googles:
         found = absence(path)
         reason, code = found.reason, found.code
     body = envelope(f"{request.method} {path}: {reason}", "invalid_request_error", None, code)

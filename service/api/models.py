@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.api.dependencies import PartsDep
+from service.api.gemini import one_model, page_of_models
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures
 from service.api.respond import SUBSTITUTED
+from service.dialects.gemini.dialect import GEMINI
 from service.dialects.messages import answers as anthropic_answers
 from service.dialects.messages.dialect import MESSAGES
 from service.domain.basics import Json
@@ -19,11 +23,18 @@ endpoints = APIRouter(tags=["operations"])
 
 @endpoints.get("/v1/models")
 @endpoints.get("/models", include_in_schema=False)
-async def models(request: Request, parts: PartsDep) -> Response:
+async def models(
+    request: Request,
+    parts: PartsDep,
+    page_size: Annotated[int, Query(alias="pageSize")] = 0,
+    page_token: Annotated[str, Query(alias="pageToken")] = "",
+) -> Response:
     """`auto`, the router's aliases, and every model that a request can name.
 
-    Embedding models have the type `embedding`.
+    Embedding models have the type `embedding`. Only Google's clients get pages.
     """
+    if GEMINI.owns(request.scope["path"], request.headers):
+        return page_of_models(parts, page_size, page_token)
     arms = {arm.arm_id: arm for arm in parts.catalog.arms}
     names = parts.catalog.names.offered(parts.catalog.arms)
     if _is_anthropics(request):
@@ -38,6 +49,8 @@ async def models(request: Request, parts: PartsDep) -> Response:
 @endpoints.get("/models/{model_id:path}", include_in_schema=False)
 async def model(request: Request, parts: PartsDep, model_id: str) -> Response:
     """One model, by any name that a request may use for it."""
+    if GEMINI.owns(request.scope["path"], request.headers):
+        return one_model(parts, model_id)
     embedding = None if _is_anthropics(request) else parts.embeddings.named(model_id)
     if embedding is not None:
         return JsonAnswer(_embedding_model(embedding.model_id, parts.started_at))

@@ -9,6 +9,7 @@ from service.dialects.chat.dialect import CHAT
 from service.dialects.completions.dialect import COMPLETIONS
 from service.dialects.dialect import Dialect
 from service.dialects.gemini.dialect import GEMINI
+from service.dialects.gemini.requests import GENERATE, STREAM
 from service.dialects.messages.dialect import MESSAGES
 from service.dialects.paths import is_within
 from service.dialects.responses.dialect import RESPONSES
@@ -46,6 +47,13 @@ OFFERED = (
     "/v1/embeddings",
     "/v1/moderations",
     "/v1/models",
+)
+GOOGLES = (
+    "/v1beta/models",
+    *(
+        f"/v1beta/models/{{model}}:{method}"
+        for method in (GENERATE, STREAM, "countTokens", "embedContent", "batchEmbedContents")
+    ),
 )
 _PLAIN = tuple(path for path in OFFERED if "{" not in path)
 
@@ -86,6 +94,8 @@ def absence(path: str) -> Absence:
             f"not found; {offered} is offered: the client's base URL should be without the extra {surplus!r}",
             "not_found",
         )
+    if GEMINI.owns(path, {}):
+        return Absence(f"not offered by this router; it offers {', '.join(GOOGLES)}", "endpoint_not_offered")
     if is_within(path, (VERSION, *_OF_VENDORS)):
         return Absence(f"not offered by this router; it offers {', '.join(_PLAIN)}", "endpoint_not_offered")
     return Absence("not found", "not_found")

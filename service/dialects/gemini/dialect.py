@@ -18,6 +18,8 @@ from service.domain.query import Query
 
 VERSIONS = ("/v1beta", "/v1")
 _OWN = ("/v1beta", "/v1alpha", "/upload/v1beta")  # paths of Google only, offered or not
+_SHARED = ("/v1/models",)
+_HEADERS = ("x-goog-api-key", "x-goog-api-client")  # sent by Google's clients
 _METHOD = re.compile(r"/v1/models/.+:[A-Za-z]+")  # Google's methods follow a colon
 
 _SUMMARIES = {
@@ -41,6 +43,8 @@ class Gemini:
     )
 
     def owns(self, path: str, headers: Mapping[str, str]) -> bool:
+        if is_within(path, _SHARED) and any(name in headers for name in _HEADERS):
+            return True
         return is_within(path, _OWN) or _METHOD.fullmatch(path) is not None
 
     def read_query(self, raw: bytes, received: Received) -> Query:

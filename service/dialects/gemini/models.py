@@ -10,13 +10,15 @@ from service.errors import BadRequest
 
 PREFIX = "models/"
 METHODS = ("generateContent", "streamGenerateContent", "countTokens")
+EMBEDDING_METHODS = ("embedContent", "batchEmbedContents")
 DEFAULT_PAGE, LARGEST_PAGE = 50, 1_000
 
 
-def models(arms: Sequence[Arm], page_size: int, page_token: str) -> Json:
-    """One page of `auto` and every arm.
+def page(models: Sequence[Json], page_size: int, page_token: str) -> Json:
+    """One page of the models.
 
     Args:
+        page_size: 0: the usual one.
         page_token: the place of the page's first model; empty: the first page.
 
     Raises:
@@ -28,9 +30,8 @@ def models(arms: Sequence[Arm], page_size: int, page_token: str) -> Json:
         raise BadRequest(f"pageToken: is not one of the router's, got {page_token[:40]!r}", param="pageToken")
     start = int(page_token or 0)
     end = start + (min(page_size, LARGEST_PAGE) or DEFAULT_PAGE)
-    listed = [model("auto", None), *(model(arm.arm_id, arm) for arm in arms)]
-    page: Json = {"models": listed[start:end]}
-    return page if end >= len(listed) else {**page, "nextPageToken": str(end)}
+    found: Json = {"models": list(models[start:end])}
+    return found if end >= len(models) else {**found, "nextPageToken": str(end)}
 
 
 def model(name: str, arm: Arm | None) -> Json:
@@ -38,11 +39,18 @@ def model(name: str, arm: Arm | None) -> Json:
         "inputTokenLimit": None if arm is None else arm.context_window,
         "outputTokenLimit": None if arm is None else arm.max_output_tokens,
     }
+    return _named(name, METHODS) | {field: value for field, value in limits.items() if value is not None}
+
+
+def embedding_model(name: str) -> Json:
+    return _named(name, EMBEDDING_METHODS)
+
+
+def _named(name: str, methods: Sequence[str]) -> Json:
     return {
         "name": f"{PREFIX}{name}",
         "baseModelId": name,
         "version": "1",
         "displayName": name,
-        "supportedGenerationMethods": list(METHODS),
-        **{field: value for field, value in limits.items() if value is not None},
+        "supportedGenerationMethods": list(methods),
     }

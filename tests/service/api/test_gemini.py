@@ -17,6 +17,8 @@ from tests.fakes import ANY, Reply
 from tests.service.world import ARMS, World, arm, opened
 
 HI: Json = {"role": "user", "parts": [{"text": "Hi"}]}
+GOOGLES = {"x-goog-api-key": "any"}
+NAMES = ("auto", "large", "big", "texts")
 SIGNATURE = 40 * "EqQB" + "+/8="
 BROKEN = ProviderBroken("gone", status=500)
 STREAM = "streamGenerateContent?alt=sse"
@@ -278,7 +280,9 @@ async def test_each_fault_has_googles_status(
 async def test_googles_other_paths_are_not_found(world: World, path: str) -> None:
     response = await world.http.post(path, json={})
 
-    assert (response.status_code, error_of(response)["status"]) == (404, "NOT_FOUND")
+    error = error_of(response)
+    assert (response.status_code, error["status"]) == (404, "NOT_FOUND")
+    assert "it offers /v1beta/models, /v1beta/models/{model}:generateContent" in error["message"]
 
 
 @pytest.mark.parametrize("method", ["generateContent", STREAM])
@@ -338,31 +342,31 @@ async def test_a_key_is_accepted_in_the_header_and_in_the_url_and_is_not_logged(
 # --- models and counting
 
 
-async def test_models_are_listed_in_googles_form(world: World) -> None:
-    body = (await world.http.get("/v1beta/models")).json()
+@pytest.mark.parametrize("path", ["/v1beta/models", "/v1/models"])
+async def test_models_are_listed_in_googles_form(world: World, path: str) -> None:
+    body = (await world.http.get(path, headers=GOOGLES)).json()
 
-    assert [model["name"] for model in body["models"]] == [
-        "models/auto",
-        "models/small",
-        "models/medium",
-        "models/large",
-    ]
+    by_name = {model["name"]: model for model in body["models"]}
+    assert {"models/auto", "models/small", "models/medium", "models/large", "models/embed"} <= by_name.keys()
     assert "nextPageToken" not in body
-    small = body["models"][1]
-    assert small["inputTokenLimit"] == 4_000
-    assert "generateContent" in small["supportedGenerationMethods"]
+    assert by_name["models/small"]["inputTokenLimit"] == 4_000
+    assert "generateContent" in by_name["models/small"]["supportedGenerationMethods"]
+    assert by_name["models/embed"]["supportedGenerationMethods"] == ["embedContent", "batchEmbedContents"]
 
 
-async def test_models_are_listed_in_pages(world: World) -> None:
-    names, token = [], ""
+@pytest.mark.parametrize("path", ["/v1beta/models", "/v1/models"])
+async def test_models_are_listed_in_pages(world: World, path: str) -> None:
+    whole = (await world.http.get(path, headers=GOOGLES)).json()["models"]
+    pages, token = [], ""
     while True:
         params: dict[str, str | int] = {"pageSize": 3, "pageToken": token}
-        page = (await world.http.get("/v1beta/models", params=params)).json()
-        names += [model["baseModelId"] for model in page["models"]]
+        page = (await world.http.get(path, params=params, headers=GOOGLES)).json()
+        pages.append(page["models"])
         if not (token := page.get("nextPageToken", "")):
             break
 
-    assert names == ["auto", "small", "medium", "large"]
+    assert [model for page in pages for model in page] == whole
+    assert all(len(page) == 3 for page in pages[:-1])
 
 
 @pytest.mark.parametrize("params", [{"pageSize": -1}, {"pageSize": "x"}, {"pageToken": "x"}])
@@ -372,11 +376,17 @@ async def test_a_page_that_does_not_exist_is_a_bad_request(world: World, params:
     assert (response.status_code, error_of(response)["status"]) == (400, "INVALID_ARGUMENT")
 
 
-async def test_one_model_is_shown_by_its_id_or_its_alias(world: World) -> None:
-    shown = [(await world.http.get(f"/v1beta/models/{name}")).json() for name in ("auto", "large", "big")]
+@pytest.mark.parametrize("path", ["/v1beta/models", "/v1/models"])
+async def test_one_model_is_shown_by_its_id_or_its_alias(world: World, path: str) -> None:
+    shown = [(await world.http.get(f"{path}/{name}", headers=GOOGLES)).json() for name in NAMES]
     unknown = await world.http.get("/v1beta/models/acme-0")
 
-    assert [model["name"] for model in shown] == ["models/auto", "models/large", "models/large"]
+    assert [model["name"] for model in shown] == [
+        "models/auto",
+        "models/large",
+        "models/large",
+        "models/embed",
+    ]
     assert (unknown.status_code, error_of(unknown)["status"]) == (404, "NOT_FOUND")
 
 
@@ -398,3 +408,63 @@ async def test_tokens_are_counted_by_the_models_tokenizer(tmp_path: Path) -> Non
 
 async def test_counting_for_an_unknown_model_is_not_found(world: World) -> None:
     assert (await ask(world, "countTokens", model="acme-0")).status_code == 404
+
+
+# --- embeddings
+
+
+@pytest.mark.parametrize("version", ["v1beta", "v1"])
+async def test_contents_are_embedded_by_the_model_in_the_path(world: World, version: str) -> None:
+    contents = [{"parts": [{"text": text}]} for text in ("one", "two")]
+    path = f"/{version}/models/embed"
+
+    one = await world.http.post(f"{path}:embedContent", json={"content": contents[0]})
+    many = await world.http.post(
+        f"{path}:batchEmbedContents",
+        json={"requests": [{"model": "models/embed", "content": content} for content in contents]},
+    )
+
+    vector = {"values": [1.0, 1.0, 1.0, 1.0]}
+    assert one.json() == {"embedding": vector}
+    assert many.json() == {"embeddings": [vector, vector]}
+    assert one.headers["X-Router-Model"] == "embed"
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "field"),
+    [
+        ("embedContent", {}, "content"),
+        ("embedContent", {"content": {"parts": [{"text": ""}]}}, "content"),
+        ("embedContent", {"content": HI, "outputDimensionality": 0}, "outputDimensionality"),
+        (
+            "embedContent",
+            {"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": "aGk="}}]}},
+            "content.parts[0]",
+        ),
+        ("batchEmbedContents", {"requests": []}, "requests"),
+        (
+            "batchEmbedContents",
+            {"requests": [{"content": HI}, {"content": {"parts": []}}]},
+            "requests[1].content",
+        ),
+        (
+            "batchEmbedContents",
+            {"requests": [{"content": HI}, {"content": HI, "outputDimensionality": 2}]},
+            "requests[0].outputDimensionality",
+        ),
+    ],
+)
+async def test_a_broken_rule_of_embeddings_is_named(
+    world: World, method: str, body: Json, field: str
+) -> None:
+    response = await world.http.post(f"/v1beta/models/embed:{method}", json=body)
+
+    error = error_of(response)
+    assert (response.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
+    assert details_of(error)["BadRequest"]["fieldViolations"][0]["field"] == field
+
+
+async def test_a_model_that_embeds_nothing_is_not_found(world: World) -> None:
+    response = await world.http.post("/v1beta/models/large:embedContent", json={"content": HI})
+
+    assert (response.status_code, error_of(response)["status"]) == (404, "NOT_FOUND")
