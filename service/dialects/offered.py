@@ -44,6 +44,8 @@ DIALECTS: tuple[Dialect, ...] = (CHAT, MESSAGES, RESPONSES, COMPLETIONS, GEMINI)
 OFFERED = (
     *(route.path for d in DIALECTS for route in d.routes if is_within(route.path, (VERSION,))),
     "/v1/messages/count_tokens",
+    "/v1/responses",
+    "/v1/responses/input_tokens",
     "/v1/embeddings",
     "/v1/moderations",
     "/v1/models",
