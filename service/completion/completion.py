@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from service.arms.catalog import Catalog, limited
+from service.arms.catalog import Catalog
 from service.background import Background
 from service.completion import deduplication
 from service.completion.answer_cache import AnswerCache, CachedAnswer
@@ -213,7 +213,7 @@ class Completion:
 
     async def _complete(self, run: RequestRun, call: ModelCall) -> Answer:
         body, native = run.request_for(call.arm)
-        arm = limited(call.arm, run.query)
+        arm = run.arm_to_call(call.arm)
         answer = await self.model_client.complete(arm, body, timeout_s=call.timeout_s, native=native)
         call.received(answer, self.clock())
         call.require_every_choice()

@@ -34,9 +34,11 @@ from service.errors import (
     ProviderRejected,
     ProviderTimeout,
 )
+from service.providers.fitting import may_be_left_out
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+MOST_WITHOUT = 2  # calls of one request without fields that every arm refuses
 Ask: TypeAlias = Callable[[RequestRun, ModelCall], Awaitable[T]]
 
 
@@ -153,6 +155,8 @@ class FallbackChain:
         if arm is None or why is not None:
             run.passed_over[next_arm.arm_id] = str(why)
             return None
+        if (refused := self.catalog.refused.against([arm], run.query).get(arm.arm_id)) is not None:
+            self._leave_out(run, arm, refused.parts)
         call = run.call(arm, next_arm.propensity, self.clock())
         call.timeout_s = self._share_s(run, budget, arm)
         call.default_max_tokens = self.default_max_tokens
@@ -174,7 +178,9 @@ class FallbackChain:
             run.stripped_thinking.add(call.arm.arm_id)
             return failed, 0.0
         if isinstance(error, ProviderRejected):
-            self._note_refusal(run, call, error)
+            features = self._note_refusal(run, call, error)
+            if self._may_leave_out(run, budget, call, features):
+                return failed, 0.0
             return self._next(run, budget, error), 0.0
         wait_s = self._wait_before_retry_s(run, budget, error)
         return (self._next(run, budget, error), 0.0) if wait_s is None else (failed, wait_s)
@@ -188,12 +194,34 @@ class FallbackChain:
         log.info("not_called", request_id=run.query.request_id, model=call.arm.arm_id, param=error.param)
         return self._next(run, budget, error)
 
-    def _note_refusal(self, run: RequestRun, call: ModelCall, error: ProviderRejected) -> None:
+    def _note_refusal(self, run: RequestRun, call: ModelCall, error: ProviderRejected) -> frozenset[str]:
         """Remember what the arm cannot do; raises an error if the request is faulty for every arm."""
         features = self.catalog.refused.learn(call.arm, run.query, error)
         run.refusals.append(Refusal(call.arm.arm_id, error, features))
         if not features and not error.is_limit_of_one_model:
             raise error if error.param is not None else most_useful(run.refusals)
+        return features
+
+    def _may_leave_out(
+        self, run: RequestRun, budget: RequestBudget, call: ModelCall, features: frozenset[str]
+    ) -> bool:
+        """Whether to call the same arm once more without fields that it refuses: no other arm takes them.
+
+        Refusals come at once and cost nothing, so a few such calls go beyond the request's.
+        """
+        is_spent = len(run.attempts) >= budget.n_attempts + MOST_WITHOUT or self._left_s(budget) == 0
+        if is_spent or self._callable_ids(run, budget):
+            return False
+        return self._leave_out(run, call.arm, features)
+
+    def _leave_out(self, run: RequestRun, arm: Arm, features: frozenset[str]) -> bool:
+        """Leave out fields that the arm refuses, if they are a translation of what the client wrote."""
+        before = run.left_out.get(arm.arm_id, frozenset[str]())
+        left_out = before | may_be_left_out(features)
+        if run.query.dialect == "openai" or left_out == before:
+            return False
+        run.left_out[arm.arm_id] = left_out
+        return True
 
     def _wait_before_retry_s(
         self, run: RequestRun, budget: RequestBudget, error: ProviderError
@@ -207,7 +235,8 @@ class FallbackChain:
     def succeeded(self, run: RequestRun, call: ModelCall) -> None:
         """Record that the answer is complete."""
         self._inform_breaker(call)
-        self.catalog.refused.accepted(call.arm, run.query)
+        if call.arm.arm_id not in run.left_out:
+            self.catalog.refused.accepted(call.arm, run.query)
         run.finished(call, self.clock())
 
     def failed(self, run: RequestRun, call: ModelCall, error: ProviderError) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from service.arms.catalog import limited
 from service.completion.model_call import ModelCall
 from service.completion.refusal import Refusal
 from service.conversations.answer_names import names_of_messages
@@ -47,6 +48,7 @@ class RequestRun:
         default_factory=dict
     )  # arms whose answers were faulty, and the fault
     stripped_thinking: set[str] = field(default_factory=set)  # arms that rejected earlier thinking
+    left_out: dict[str, frozenset[str]] = field(default_factory=dict)  # by arm: fields that it refuses
     last: ModelCall | None = None
 
     @classmethod
@@ -143,6 +145,12 @@ class RequestRun:
             if vendor_of(arm) == self.step.vendor
             else self.query.n_messages
         )
+
+    def arm_to_call(self, arm: Arm) -> Arm:
+        """The arm with what this request may ask of it."""
+        arm = limited(arm, self.query)
+        left_out = self.left_out.get(arm.arm_id)
+        return arm if left_out is None else replace(arm, drop=arm.drop | left_out)
 
     def request_for(self, arm: Arm) -> tuple[Json, Native | None]:
         """The request body that the arm's vendor accepts, and the native one if there is one."""

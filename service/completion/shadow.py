@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import structlog
 
-from service.arms.catalog import Catalog, limited, list_cost_usd
+from service.arms.catalog import Catalog, list_cost_usd
 from service.background import Background
 from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun
@@ -78,7 +78,7 @@ class Shadows:
         try:
             body, native = shadow_run.request_for(arm)
             answer = await self.model_client.complete(
-                limited(arm, shadow_run.query), body, timeout_s=self.deadline_s, native=native
+                shadow_run.arm_to_call(arm), body, timeout_s=self.deadline_s, native=native
             )
             call.received(answer, self.clock())
         except ProviderError as error:

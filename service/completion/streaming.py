@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from service.arms.catalog import limited
 from service.completion.model_call import ModelCall
 from service.completion.readahead import LookaheadStream
 from service.completion.request_run import RequestRun
@@ -92,7 +91,7 @@ async def open_stream(
     """
     body, native = run.request_for(call.arm)
     # The deadline covers the first content; after it, only the time between two pieces is bounded.
-    arm = limited(call.arm, run.query)
+    arm = run.arm_to_call(call.arm)
     stream = LookaheadStream(model_client.stream(arm, body, timeout_s=call.gap_s, native=native))
     try:
         first = await _until_content(call, stream, clock)

@@ -7,7 +7,7 @@ The table is the first line: it knows vendors and families. What it does not kno
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.resources import files
@@ -222,13 +222,34 @@ def reason_against(arm: Arm, body: Json, native: Native | None) -> str | None:
     return next((f"does not accept {part}" for part in reasons if part is not None), None)
 
 
+def may_be_left_out(features: Iterable[str]) -> frozenset[str]:
+    """Which of these features of a request are fields without which an answer is still of use."""
+    names = {feature.partition("=")[0] for feature in features}
+    fields = table().all_fields
+    return frozenset(n for n in names if n == "thinking" or (n in fields and fields[n].unknown == "drop"))
+
+
+def _without_effort(body: Json) -> Json:
+    """A request of either form without an effort."""
+    config = body.get("output_config")
+    has_effort = isinstance(config, dict) and "effort" in config
+    return without("reasoning_effort", _without(body, "output_config.effort") if has_effort else body)
+
+
+# Fields that other fields depend on, or that Anthropic's form has elsewhere.
+_DROPS: Mapping[str, Change] = {
+    "reasoning_effort": _without_effort,
+    "thinking": thinking.without_thinking,
+}
+
+
 def _as_configured(arm: Arm, body: Json, notes: list[str]) -> Json:
     """The body with what the operator says of the arm: it comes last, so that it counts most."""
     for old, new in arm.rename.items():
         body = renamed(old, new, body)
-    for name in sorted(arm.drop & body.keys()):
-        notes.append(f"{name}: left out (drop of the model)")
-        body = without(name, body)
+    for name in sorted(arm.drop):
+        before, body = body, _DROPS.get(name, partial(without, name))(body)
+        notes += [f"{name}: left out (not for this model)"] if body is not before else []
     return {**body, **arm.set_fields} if arm.set_fields else body
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from aiohttp import web
 
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -61,6 +63,20 @@ ASKS: dict[str, tuple[Json, str]] = {
     ),
     "an unknown field": ({"logit_bias": {"1": 1}}, "logit_bias - unexpected"),
 }  # fmt: skip
+
+
+def accepting(
+    fits: Callable[[Json], bool],
+    script: Script,
+    words: str = "Reasoning effort can't be chosen on this model",
+) -> Script:
+    """Refuse the bodies that do not fit."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        is_fitting = fits(orjson.loads(await request.read()))
+        return await (script if is_fitting else refuses(400, words))(request)
+
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +257,51 @@ async def test_thinking_and_effort_find_the_model_that_has_them(scene: Scene) ->
     assert scene.called[-6:] == ["m2"] * 6
     assert "thinking=adaptive" in [one["feature"] for one in await scene.refused("m0")]
     assert [one["feature"] for one in await scene.refused("m1")] == ["reasoning_effort"]
+
+
+AGENT: Json = {
+    "model": "auto",
+    "max_tokens": 9000,
+    "messages": HI,
+    "thinking": {"type": "adaptive"},
+    "output_config": {"effort": "high"},
+}
+
+
+@pytest.mark.parametrize("scene", ["openai"], indirect=True)
+async def test_an_effort_that_only_the_translation_named_is_left_out_if_every_model_refuses_it(
+    scene: Scene,
+) -> None:
+    for name in ("m0", "m1", "m2"):
+        scene.upstream.by_model[name] = accepting(lambda body: "reasoning_effort" not in body, WHOLE)
+    scene.upstream.script = WHOLE
+
+    first = await scene.http.post("/v1/messages", json=AGENT)
+    n_first = len(scene.called)
+    second = await scene.http.post("/v1/messages", json=AGENT)
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert n_first == 4, "each model refuses once, and the last one is asked once more"
+    assert len(scene.called) == 5, "what is known is left out at once"
+    noted = (await scene.http.get(f"/requests/{second.headers['x-request-id']}")).json()
+    assert noted["attempts"][0]["notes"] == ["reasoning_effort: left out (not for this model)"]
+    assert (await scene.ask(reasoning_effort="high")).status_code == 400
+
+
+@pytest.mark.parametrize("scene", ["anthropic"], indirect=True)
+async def test_thinking_that_every_model_refuses_is_left_out(scene: Scene) -> None:
+    def fits(body: Json) -> bool:
+        return not body.keys() & {"thinking", "output_config"}
+
+    for name in ("m0", "m1", "m2"):
+        scene.upstream.by_model[name] = accepting(fits, MESSAGE, "adaptive thinking is not supported")
+
+    agent = {name: value for name, value in AGENT.items() if name != "output_config"}
+    response = await scene.http.post("/v1/messages", json=agent)
+
+    assert response.status_code == 200
+    record = (await scene.http.get(f"/requests/{response.headers['x-request-id']}")).json()
+    assert record["attempts"][-1]["notes"] == ["thinking: left out (not for this model)"]
 
 
 @pytest.fixture

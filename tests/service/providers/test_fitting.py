@@ -13,7 +13,7 @@ from service.domain.basics import Json
 from service.domain.query import Native
 from service.errors import StartupError
 from service.providers import fitting
-from service.providers.fitting import Form, Row, Rule, fitted, reason_against, rows, table
+from service.providers.fitting import Form, Row, Rule, fitted, may_be_left_out, reason_against, rows, table
 from tests.service.providers.scripted import BODY
 
 OPENAI = "https://api.openai.com/v1"
@@ -264,7 +264,7 @@ def test_what_the_operator_sets_comes_last() -> None:
         "temperature": 0.7,
         "chat_template_kwargs": {"enable_thinking": False},
     }
-    assert told(arm, **asked)[-1] == "seed: left out (drop of the model)"
+    assert told(arm, **asked)[-1] == "seed: left out (not for this model)"
 
 
 def test_what_the_operator_sets_applies_to_anthropics_form_too() -> None:
@@ -273,6 +273,27 @@ def test_what_the_operator_sets_applies_to_anthropics_form_too() -> None:
     got = native(arm, metadata={"user_id": "u"}, speed="fast")
 
     assert got == {"max_tokens": 32_000, "messages": [HI], "pace": "fast", "service_tier": "auto"}
+
+
+@pytest.mark.parametrize("name", ["thinking", "reasoning_effort"])
+def test_what_is_dropped_takes_what_depends_on_it_along(name: str) -> None:
+    asked: Json = {"thinking": ADAPTIVE, "output_config": HIGH, "context_management": CLEAR}
+
+    got = native(claude("some-model", drop=frozenset({name})), **asked)
+
+    gone = {"thinking": {"thinking", "context_management"}, "reasoning_effort": {"output_config"}}[name]
+    assert got.keys() == {"max_tokens", "messages", *asked} - gone
+
+
+def test_fields_without_which_an_answer_is_of_use_may_be_left_out() -> None:
+    soft = {"seed", "reasoning_effort=xhigh", "thinking=adaptive", "store"}
+
+    assert may_be_left_out({*soft, "tools", "logit_bias", "n", "images", "top_k"}) == {
+        "seed",
+        "reasoning_effort",
+        "thinking",
+        "store",
+    }
 
 
 # --- OpenAI's models
@@ -396,6 +417,7 @@ def test_mistral_gets_tool_ids_of_nine_letters_that_still_belong_together() -> N
 
 ADAPTIVE: Json = {"type": "adaptive"}
 HIGH: Json = {"effort": "high"}
+CLEAR: Json = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
 BUDGETED = ["claude-3-7-sonnet-latest", "claude-sonnet-4-20250514", "claude-opus-4-1", "claude-haiku-4-5"]
 ADAPTIVE_ONLY = [
     "claude-opus-4-7",
@@ -466,9 +488,7 @@ def test_an_effort_of_the_client_stays_when_its_budget_becomes_adaptive() -> Non
 @pytest.mark.parametrize("model", ["claude-3-5-sonnet-latest", "claude-3-haiku-20240307", "claude-2.1"])
 @pytest.mark.parametrize("thinking", [ADAPTIVE, {"type": "enabled", "budget_tokens": 2_000}], ids=str)
 def test_models_that_cannot_think_get_no_thinking(model: str, thinking: Json) -> None:
-    clear = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
-
-    got = native(claude(model), thinking=thinking, context_management=clear)
+    got = native(claude(model), thinking=thinking, context_management=CLEAR)
 
     assert not got.keys() & {"thinking", "context_management"}
 
