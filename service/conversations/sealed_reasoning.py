@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from typing import Any
 
 import orjson
 
@@ -28,37 +27,49 @@ class Reasoning:
     """The reasoning of one answer, in the fields of an assistant's message, as far as it has arrived."""
 
     def __init__(self) -> None:
-        self.text = ""
-        self._blocks: dict[str, list[Json]] = {}
+        self._texts: list[str] = []
+        self._blocks: dict[str, list[_Block]] = {}
 
     @classmethod
     def whole(cls, text: str, message: Json) -> Reasoning:
         """The reasoning of a whole message, whose blocks are no fragments."""
         reasoning = cls()
-        reasoning.text = text
-        reasoning._blocks = {name: blocks for name in _LISTS if (blocks := blocks_of(message, name))}
+        reasoning._texts = [text] if text else []
+        reasoning._blocks = {name: [*map(_Block, blocks_of(message, name))] for name in _LISTS}
         return reasoning
+
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
+
+    @property
+    def has_text(self) -> bool:
+        return bool(self._texts)
 
     def add(self, text: str, delta: Json) -> None:
         """Add the text and the vendor's own blocks of a delta."""
-        self.text += text
+        self._add_text(text)
         for name in _LISTS:
             for block in blocks_of(delta, name):
                 _grow(self._blocks.setdefault(name, []), block)
 
     def append(self, text: str, fields: Json) -> None:
         """Add what was sealed apart; a block that was cut off in between is joined again."""
-        self.text += text
+        self._add_text(text)
         for name in _LISTS:
             known, blocks = self._blocks.setdefault(name, []), blocks_of(fields, name)
             for block in blocks[:1]:
                 _grow(known, block)
-            known += blocks[1:]
+            known += map(_Block, blocks[1:])
+
+    def _add_text(self, text: str) -> None:
+        if text:
+            self._texts.append(text)
 
     @property
     def fields(self) -> Json:
         """The fields of an assistant's message that hold the reasoning."""
-        return ({"reasoning_content": self.text} if self.text else {}) | self._lists
+        return ({"reasoning_content": self.text} if self.has_text else {}) | self._lists
 
     def sealed(self, vendor_mark: str | None = None) -> str | None:
         """The reasoning for `encrypted_content`; None: there is none, or too much.
@@ -75,7 +86,7 @@ class Reasoning:
 
     @property
     def _lists(self) -> Json:
-        return {name: blocks for name, blocks in self._blocks.items() if blocks}
+        return {name: [block.whole() for block in blocks] for name, blocks in self._blocks.items() if blocks}
 
 
 def _sealed(fields: Json) -> str | None:
@@ -135,28 +146,35 @@ def _known(fields: Json) -> Json:
     return known
 
 
-def _grow(blocks: list[Json], fragment: Json) -> None:
+class _Block:
+    """A vendor's block, as far as its fragments have arrived."""
+
+    def __init__(self, fragment: Json) -> None:
+        self._fields: Json = {}
+        self._texts: dict[str, list[str]] = {}
+        self.add(fragment)
+
+    def continues_with(self, fragment: Json) -> bool:
+        """Whether it does: a signature ends a block, encrypted ones come whole, Anthropic's have no index."""
+        fields = self._fields
+        is_same = all(fields.get(name) == fragment.get(name) for name in ("type", "index"))
+        is_same &= fragment.get("id") in (None, fields.get("id"))
+        return is_same and "data" not in fragment and not fields.get("signature")
+
+    def add(self, fragment: Json) -> None:
+        for name, value in fragment.items():
+            if name in _TEXTS and isinstance(value, str):
+                self._texts.setdefault(name, []).append(value)
+            elif value is not None or name not in self._fields:
+                self._fields[name] = value
+
+    def whole(self) -> Json:
+        return self._fields | {name: "".join(texts) for name, texts in self._texts.items()}
+
+
+def _grow(blocks: list[_Block], fragment: Json) -> None:
     """Add a fragment to the last block if it continues it, else as a block of its own."""
-    if blocks and _continues(blocks[-1], fragment):
-        blocks[-1] = _joined(blocks[-1], fragment)
+    if blocks and blocks[-1].continues_with(fragment):
+        blocks[-1].add(fragment)
     else:
-        blocks.append(dict(fragment))
-
-
-def _continues(block: Json, fragment: Json) -> bool:
-    """A signature ends a block, and encrypted ones come whole; Anthropic's have no index, but an order."""
-    is_same = all(block.get(name) == fragment.get(name) for name in ("type", "index"))
-    is_same &= fragment.get("id") in (None, block.get("id"))
-    return is_same and "data" not in fragment and not block.get("signature")
-
-
-def _joined(block: Json, fragment: Json) -> Json:
-    joined: Json = {**block, **{name: value for name, value in fragment.items() if value is not None}}
-    for name in _TEXTS:
-        if isinstance(block.get(name), str) or isinstance(fragment.get(name), str):
-            joined[name] = _string(block.get(name)) + _string(fragment.get(name))
-    return joined
-
-
-def _string(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+        blocks.append(_Block(fragment))

@@ -10,8 +10,9 @@ from service.dialects.dialect import Answered, EventWriter, Route
 from service.dialects.paths import is_within
 from service.dialects.received import Received
 from service.dialects.responses.answers import ResponseForm
+from service.dialects.responses.body import ResponsesRequest
 from service.dialects.responses.events import ResponseEvents, whole_response
-from service.dialects.responses.requests import ResponsesRequest, query_of, read_request
+from service.dialects.responses.requests import query_of, read_request
 from service.domain.basics import Json
 from service.domain.query import Query
 

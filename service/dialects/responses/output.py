@@ -53,13 +53,13 @@ class ReasoningItem:
         is_done = status != "in_progress"
         return {
             "type": "reasoning",
-            "summary": [self._part()] if is_done and self._reasoning.text else [],
+            "summary": [self._part()] if is_done and self._reasoning.has_text else [],
             "encrypted_content": self._reasoning.sealed(self._vendor_mark) if is_done else None,
         }
 
     def grown(self, fragment: Json) -> Iterator[Json]:
         text = reasoning_in(fragment)
-        if text and not self._reasoning.text:
+        if text and not self._reasoning.has_text:
             part = {"type": "summary_text", "text": ""}
             yield {"type": "response.reasoning_summary_part.added", "summary_index": 0, "part": part}
         self._reasoning.add(text, fragment)
@@ -67,7 +67,8 @@ class ReasoningItem:
             yield {"type": "response.reasoning_summary_text.delta", "summary_index": 0, "delta": text}
 
     def ended(self) -> Iterator[Json]:
-        if text := self._reasoning.text:
+        if self._reasoning.has_text:
+            text = self._reasoning.text
             yield {"type": "response.reasoning_summary_text.done", "summary_index": 0, "text": text}
             yield {"type": "response.reasoning_summary_part.done", "summary_index": 0, "part": self._part()}
 
@@ -81,7 +82,8 @@ class MessageItem:
     prefix = "msg"
 
     def __init__(self) -> None:
-        self._parts: list[Json] = []
+        self._parts: list[Json] = []  # the last one without its text
+        self._texts: list[str] = []  # of the last one
 
     def body(self, status: str) -> Json:
         parts = self._parts if status != "in_progress" else []
@@ -99,6 +101,7 @@ class MessageItem:
         if not self._parts:
             return
         part, place = self._parts[-1], {"content_index": len(self._parts) - 1}
+        part["refusal" if part["type"] == "refusal" else "text"] = "".join(self._texts)
         if part["type"] == "refusal":
             yield {"type": "response.refusal.done", "refusal": part["refusal"], **place}
         else:
@@ -111,17 +114,16 @@ class MessageItem:
         if not self._parts or self._parts[-1]["type"] != kind:
             yield from self.ended()
             self._parts.append(_empty_part(kind))
+            self._texts = []
             part = _empty_part(kind)
             yield {"type": "response.content_part.added", "part": part, "content_index": len(self._parts) - 1}
         place = {"content_index": len(self._parts) - 1}
-        part = self._parts[-1]
+        self._texts.append(text)
         if kind == "refusal":
-            part["refusal"] += text
             if text:
                 yield {"type": "response.refusal.delta", "delta": text, **place}
             return
-        part["text"] += text
-        part["logprobs"] += logprobs
+        self._parts[-1]["logprobs"] += logprobs
         if text:
             yield {"type": "response.output_text.delta", "delta": text, "logprobs": logprobs, **place}
 
@@ -150,7 +152,7 @@ class CallItem:
     def __init__(self, tool: OfferedTool, call_id: str) -> None:
         self._tool = tool
         self._call_id = call_id
-        self._arguments = ""
+        self._fragments: list[str] = []
         self.prefix = tool.kind.prefix
 
     def body(self, status: str) -> Json:
@@ -162,10 +164,14 @@ class CallItem:
             item["namespace"] = tool.namespace
         return item | tool.kind.fields(self._arguments if status != "in_progress" else "")
 
+    @property
+    def _arguments(self) -> str:
+        return "".join(self._fragments)
+
     def grown(self, fragment: Json) -> Iterator[Json]:
         arguments = _function(fragment).get("arguments")
         if isinstance(arguments, str) and arguments:
-            self._arguments += arguments
+            self._fragments.append(arguments)
             if self._tool.kind.streams:
                 yield {"type": "response.function_call_arguments.delta", "delta": arguments}
 

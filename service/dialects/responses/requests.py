@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import orjson
-from pydantic import Field, model_validator
 
-from service.dialects.chat.requests import BYTES_PER_TOKEN, MAX_TOOLS
-from service.dialects.json_body import Name, Open, items, read_json, validated
-from service.dialects.options import RouterOptions
+from service.dialects.chat.requests import BYTES_PER_TOKEN
+from service.dialects.json_body import read_json, validated
 from service.dialects.received import Received
 from service.dialects.responses.answers import form_of
+from service.dialects.responses.body import ResponsesRequest
 from service.dialects.responses.history import chat_messages
 from service.dialects.responses.items import LEFT_OUT, checked
 from service.dialects.responses.tools import Toolbox
@@ -23,14 +22,11 @@ from service.domain.tokens import FILE_PARTS, FILE_TOKENS
 from service.domain.usage import text_bytes
 from service.errors import BadRequest
 
-MAX_ITEMS = 10_000
-MAX_METADATA = 16
-
 # What the router does not do, and what to do instead.
 _REFUSED = {
     "background": "the router answers while the client waits; leave it out",
     "conversation": "the router keeps no conversations; use previous_response_id, or send the whole input",
-    "moderation": "the router does not moderate; leave it out",
+    "moderation": "the router moderates no response; call /v1/moderations instead",
     "prompt": "the router keeps no prompt templates; send instructions and input",
 }
 # The same in both dialects.
@@ -49,62 +45,6 @@ _SAME = (
 _NOT_ABOUT_THE_ANSWER = frozenset({"client_metadata", "context_management", "include", "metadata", "store"})
 # Fields of Chat Completions that this dialect has other words for, or that it answers once.
 _OTHER_WORDS = frozenset({"messages", "n", "functions", "function_call", "response_format", "max_tokens"})
-
-
-class TextFormat(Open):
-    type: Literal["text", "json_object", "json_schema"]
-    name: str | None = None
-    rules: Json | None = Field(None, alias="schema")
-    strict: bool | None = None
-    description: str | None = None
-
-    @model_validator(mode="after")
-    def _is_complete(self) -> TextFormat:
-        if self.type == "json_schema" and (self.name is None or self.rules is None):
-            raise ValueError("name and schema are required for type json_schema")
-        return self
-
-
-class Text(Open):
-    format: TextFormat | None = None
-    verbosity: str | None = None
-
-
-class ReasoningOptions(Open):
-    effort: str | None = None
-    summary: str | None = None
-
-
-class ResponsesRequest(Open):
-    """A Responses request, with the router's own options."""
-
-    model: Name | None = Field(None, description="absent, auto or router/auto: the router chooses")
-    input: str | Annotated[list[Json], items(MAX_ITEMS)] | None = None
-    instructions: str | Annotated[list[Json], items(MAX_ITEMS)] | None = None
-    previous_response_id: Name | None = None
-    stream: bool | None = None
-    store: bool | None = None
-    background: bool | None = None
-    tools: Annotated[list[Json], items(MAX_TOOLS)] | None = None
-    tool_choice: str | Json | None = None
-    parallel_tool_calls: bool | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    reasoning: ReasoningOptions | None = None
-    text: Text | None = None
-    include: list[str] | None = None
-    metadata: Annotated[dict[str, str], Field(max_length=MAX_METADATA)] | None = None
-    truncation: Literal["auto", "disabled"] | None = None
-    prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
-    service_tier: str | None = None
-    user: str | None = None
-    stream_options: Json | None = None
-    client_metadata: Json | None = None
-    router: RouterOptions | None = Field(None, strict=False)
 
 
 @dataclass(frozen=True, slots=True)

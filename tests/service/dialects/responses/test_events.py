@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from service.dialects.responses.answers import ResponseForm, form_of
 from service.dialects.responses.events import ResponseEvents, whole_response
 from service.domain.answer import Chunk
 from service.domain.basics import Json
+from tests.growth import assert_linear
 from tests.service.dialects.responses.shared import NOW, WEATHER
 from tests.service.dialects.responses.test_tools import AGENTS, PATCH
 
@@ -438,6 +439,30 @@ def test_any_chunking_of_an_answer_gives_the_same_response(seed: int) -> None:
     assert_one_item_is_open_at_a_time(events)
     done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     assert done == events[-1]["response"]["output"]
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        {"content": "word " * 20},
+        {"refusal": "word " * 20},
+        {"reasoning_content": "word " * 20},
+        {"thinking_blocks": [{"type": "thinking", "thinking": "word " * 20}]},
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "weather", "arguments": "word " * 20}}]},
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "patch", "arguments": "word " * 20}}]},
+    ],
+)
+def test_the_work_of_a_stream_grows_with_its_length(fragment: Json) -> None:
+    def work_of(n: int) -> Callable[[], object]:
+        def work() -> None:
+            writer = ResponseEvents(form(tools=[WEATHER, PATCH]))
+            for _ in range(n):
+                writer.chunk(Chunk(chunk(fragment)))
+            writer.end()
+
+        return work
+
+    assert_linear(work_of, 300)
 
 
 # --- the response says what the request set
