@@ -13,6 +13,7 @@ import orjson
 
 from bandit.drift import ArmHistory
 from service.domain.answer import Attempt, Outcome, Usage
+from service.domain.answer_ids import decision_named_by
 from service.domain.arm import ArmSums
 from service.domain.basics import Json
 from service.domain.conversation import ConversationState
@@ -191,6 +192,14 @@ class FakeJournal:
         if decision.query.options.learn:
             old = {} if before is None else self.store.outcome_sums(before)
             self.store.add(outcome.tenant, differences(old, self.store.outcome_sums(outcome)))
+
+    async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
+        self.store.check()
+        named = decision_named_by(answer_id)
+        given = {o.decision_id for o in self.store.outcomes.values() if o.answer_id == answer_id}
+        found = [self.store.decisions[i] for i in given | {named} if i in self.store.decisions]
+        ids = [decision.query.request_id for decision in found if decision.query.tenant == tenant]
+        return ids[0] if len(ids) == 1 else None
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
         self.store.check()

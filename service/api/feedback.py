@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -72,7 +73,7 @@ class _ScoreFields(BaseModel):
 class FeedbackRequest(_ScoreFields):
     """Feedback on one answer."""
 
-    request_id: str = Field(description="the X-Request-ID of the answer")
+    request_id: str = Field(description="the X-Request-ID of the answer, or the answer's own id")
 
     @field_validator("request_id")
     @classmethod
@@ -148,7 +149,13 @@ async def _learn(parts: Parts, tenant: str, item: OneFeedback) -> Json:
 
 
 async def _teach(parts: Parts, feedback: Feedback) -> Json:
-    learned = await parts.learner.learn(feedback)
+    try:
+        learned = await parts.learner.learn(feedback)
+    except UnknownRequest:
+        named = await parts.journal.request_named_by(feedback.tenant, feedback.request_id)
+        if named is None:
+            raise
+        learned = await parts.learner.learn(replace(feedback, request_id=named))
     _record(parts, learned)
     return _as_json(learned)
 

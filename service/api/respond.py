@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -20,7 +20,8 @@ from service.api.sse_response import EventStream
 from service.completion.completion import Head, Streaming
 from service.dialects import sse
 from service.dialects.dialect import Answered, Dialect, EventWriter
-from service.domain.basics import Json
+from service.domain.answer_ids import answer_id_of
+from service.domain.basics import Json, plain
 from service.domain.query import Query
 from service.errors import ProviderError, RouterError
 from service.parts import Parts
@@ -65,10 +66,11 @@ async def respond(
         answer = StreamedAnswer(request, query, dialect, pending_stream, ending)
         return await answer.response(parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
-    answered = Answered(completed.body, completed.native, completed.head.explanation)
+    body = completed.body | {"id": answer_id_of(completed.head.decision_id)}
+    answered = Answered(body, completed.native, completed.head.explanation)
     query = query.decided(completed.head.decision_id, completed.head.vendor_mark)
-    body = await ending.whole(query, dialect.answer(query, answered))
-    return JsonAnswer(body, headers=headers(completed.head))
+    sent = await ending.whole(query, dialect.answer(query, answered))
+    return JsonAnswer(sent, headers=headers(completed.head))
 
 
 def _rename(request: Request, request_id: str) -> None:
@@ -133,10 +135,13 @@ class StreamedAnswer:
         head = streaming.head
         query = self.query.decided(head.decision_id, head.vendor_mark)
         writer = self.dialect.event_writer(query, head.explanation)
+        answer_id = {"id": answer_id_of(head.decision_id)}
         try:
             async for chunk in streaming.chunks:
-                if events := writer.chunk(chunk):
+                if events := writer.chunk(replace(chunk, body={**chunk.body, **answer_id})):
                     yield events
+            if self.query.options.cost and (events := writer.totals(totals(streaming))):
+                yield events
             if events := await self.ending.streamed(query, writer):
                 yield events
         except ProviderError as error:
@@ -156,6 +161,17 @@ async def _abandon(pending_stream: asyncio.Task[Streaming]) -> None:
         await pending_stream.result().chunks.aclose()
 
 
+def totals(streaming: Streaming) -> Json:
+    """What a stream states at its end if asked for its cost."""
+    head, cost_usd = streaming.head, streaming.cost_usd()
+    return {
+        "model": head.arm_id,
+        "decision": head.kind,
+        "decision_id": str(head.decision_id),
+        "cost_usd": None if cost_usd is None else float(cost_usd),
+    }
+
+
 def headers(head: Head) -> dict[str, str]:
     """The headers of every completion."""
     fields = {
@@ -167,6 +183,8 @@ def headers(head: Head) -> dict[str, str]:
         fields["X-Router-Side-Call"] = head.side_call
     if head.substituted_model is not None:
         fields[SUBSTITUTED] = head.substituted_model
+    if head.cost_usd is not None:
+        fields["X-Router-Cost-Usd"] = plain(head.cost_usd)
     if head.simulated:
         fields["X-Router-Simulated"] = "true"
     if head.degraded:

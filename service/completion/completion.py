@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TypeVar
 from uuid import UUID
 
@@ -56,6 +57,7 @@ class Head:
     vendor_mark: str  # of the model that answers
     side_call: SideCall | None = None  # what the client asked for itself
     substituted_model: str | None = None  # the requested name, which no model has
+    cost_usd: Decimal | None = None  # of all calls; None: not known, or not known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Streaming:
 
     head: Head
     chunks: AsyncGenerator[Chunk, None]
+    cost_usd: Callable[[], Decimal | None] = lambda: Decimal(0)  # once the stream has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ class Completion:
         if self.cache is not None and answer.native is None and call.fault is None:
             conversation = None if query.turn.place is None else run.conversation_after(self.clock())
             self.cache.keep(query, call.arm.arm_id, body, conversation)
-        return Completed(self._head(run), body, answer.native)
+        return Completed(replace(self._head(run), cost_usd=run.cost_usd), body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query chunk by chunk; returns at the first content. Raises as `complete` does."""
@@ -125,7 +128,7 @@ class Completion:
         run, call, stream = await self._answer(query, logged, self._open)
         chunks = self._relay(run, call, stream)
         await anext(chunks)  # starts the generator: closing one that has not started would not end the call
-        return Streaming(self._head(run), chunks)
+        return Streaming(self._head(run), chunks, lambda: run.cost_usd)
 
     async def _identified(self, query: Query) -> tuple[Query, LoggedDecision | None]:
         return await deduplication.identified(
@@ -171,11 +174,11 @@ class Completion:
         except AnsweredElsewhere:
             # Raises RequestConflict unless it is the same request at the same time.
             run.decision_id = (await deduplication.first_decision(self.journal, run.query)).decision_id
-            return self._head(run)
+            return replace(self._head(run), cost_usd=Decimal(0))
         outcome = outcome_of_cached_answer(run, cached, self.clock(), store_texts=self.store_texts)
         self.router.affinity.put(run.query, outcome.conversation, outcome.answer_names)
         await self._finish(self._log(run, outcome))
-        return self._head(run)
+        return replace(self._head(run), cost_usd=Decimal(0))
 
     # --- deciding
 

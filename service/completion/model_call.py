@@ -18,6 +18,7 @@ from service.domain.usage import estimated_usage
 from service.errors import ProviderBroken, ProviderRejected
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; bounds the stream of a broken model that never ends
+MAX_ID_CHARS = 128
 BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "parts", "blocks")  # fields of a message
 
 
@@ -68,6 +69,7 @@ class ModelCall:
     ttft_s: float | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
+    native_id: str | None = None  # of a message in the client's own dialect, whose bytes are passed on
     notes: tuple[str, ...] = ()  # what was changed in the request, and guessed to read the answer
     written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
     n_thinking_bytes: int = 0  # where the provider shows its thinking
@@ -79,6 +81,8 @@ class ModelCall:
         """Record a whole answer. Raises as `received_chunk` does."""
         self.ended(now)
         self.usage, self.notes = answer.usage, answer.notes
+        if answer.native is not None:
+            self._keep_id(answer.native)
         for position, choice in enumerate(answer.body.get("choices") or []):
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self._record(_object(choice.get("message")), position)
@@ -95,6 +99,8 @@ class ModelCall:
             ProviderBroken: the answer is longer than MAX_TEXT_BYTES.
         """
         self.usage, self.notes = chunk.usage or self.usage, (*self.notes, *chunk.notes)
+        if chunk.native is not None and self.native_id is None:
+            self._keep_id(chunk.body)
         has_content = False
         for choice in chunk.body.get("choices") or []:
             delta = _object(choice.get("delta"))
@@ -142,6 +148,10 @@ class ModelCall:
     def tool_calls(self) -> dict[int, ToolCall]:
         """The tool calls of the first choice."""
         return self.choices[0].tool_calls if 0 in self.choices else {}
+
+    def _keep_id(self, answer: Json) -> None:
+        given = answer.get("id")
+        self.native_id = given if isinstance(given, str) and 0 < len(given) <= MAX_ID_CHARS else None
 
     def _record(self, message: Json, index: int) -> None:
         choice = self.choices.setdefault(index, ChoiceSoFar())

@@ -37,6 +37,7 @@ def outcome_of(run: RequestRun, status: AttemptStatus, now: datetime, *, store_t
         finish_reason=final.finish_reason,
         completed_at=now,
         price_version=run.last.arm.price_version,
+        answer_id=run.last.native_id,
         conversation=run.conversation_after(now),
         answer_names=run.answer_names(status),
         **_answered(run.last.text, store_texts=store_texts),

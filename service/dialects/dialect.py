@@ -60,6 +60,10 @@ class EventWriter(Protocol):
         """The events of one chunk; often none."""
         ...
 
+    def totals(self, router: Json) -> bytes:
+        """The event with what the whole answer cost, before its end; often the dialect has none."""
+        ...
+
     def end(self) -> bytes:
         """The events that end the answer."""
         ...

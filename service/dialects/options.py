@@ -68,6 +68,7 @@ class RouterOptions(_Closed):
     explain: bool = Field(
         False, description="whether the answer explains the decision, in its field `router`"
     )
+    cost: bool = Field(False, description="whether a stream states what it cost, in an event before its end")
 
 
 # Options for clients that cannot change the body; options in the body override them.
@@ -83,6 +84,7 @@ OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
     ("task",): "X-Router-Task",
     ("learn",): "X-Router-Learn",
     ("explain",): "X-Router-Explain",
+    ("cost",): "X-Router-Cost",
 }
 
 
@@ -105,6 +107,7 @@ def read_options(in_body: RouterOptions | None, headers: Mapping[str, str]) -> O
         task=options.task,
         learn=options.learn,
         explain=options.explain,
+        cost=options.cost,
     )
 
 

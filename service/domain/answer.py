@@ -99,6 +99,7 @@ class Outcome:
     completed_at: datetime
     cost_source: CostSource = "price"  # of `call_cost_usd`
     price_version: int = 0  # of the price that the answer was billed at
+    answer_id: str | None = None  # the provider's, if its message went to the client as it was
     conversation: ConversationState | None = None  # set if it differs from the decision's
     # Keys of a conversation without a session id, by this answer; its state is `conversation`.
     answer_names: tuple[bytes, ...] = ()

@@ -107,6 +107,10 @@ class Journal(Protocol):
         """
         ...
 
+    async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
+        """The id of the request that has an answer of this id; None: there is none, or there are several."""
+        ...
+
     async def record(self, tenant: str, request_id: str) -> Json | None:
         """Everything about one request, in the shape of GET /requests/{request_id}."""
         ...

@@ -71,6 +71,7 @@ class Options:
     task: str | None = None  # the kind of request, as the client tags it
     learn: bool = True
     explain: bool = False
+    cost: bool = False  # a stream states its cost at its end
 
     @property
     def own_weights(self) -> Json:

@@ -7,6 +7,8 @@ from service.dialects.dialect import Problem
 from service.domain.answer import Chunk
 from service.domain.basics import Json
 
+_FRAME = ("id", "object", "created", "model")
+
 
 def explained(body: Json, explanation: Json | None) -> Json:
     """The body, with the explanation of the decision if the client requested it."""
@@ -23,13 +25,18 @@ class ChunkEvents:
     def __init__(self, explanation: Json | None, *, include_usage: bool) -> None:
         self._explanation = explanation
         self._include_usage = include_usage
+        self._frame: Json = {}
 
     def chunk(self, chunk: Chunk) -> bytes:
+        self._frame = self._frame or {name: chunk.body[name] for name in _FRAME if name in chunk.body}
         body = self._as_requested(chunk)
         if body is None:
             return b""
         explanation, self._explanation = self._explanation, None
         return sse.event(explained(body, explanation))
+
+    def totals(self, router: Json) -> bytes:
+        return sse.event({**self._frame, "choices": [], "router": router})
 
     def end(self) -> bytes:
         return sse.DONE

@@ -37,10 +37,12 @@ class TextEvents:
         self._echo = echo
         self._explanation = explanation
         self._include_usage = include_usage
+        self._frame: Json = {}
         self._begun: set[int] = set()  # choices whose text has been echoed
         self._lengths: dict[int, int] = {}
 
     def chunk(self, chunk: Chunk) -> bytes:
+        self._frame = self._frame or _head(chunk.body)
         choices = [c for choice in chunk.body.get("choices") or [] if (c := self._choice(choice))]
         reports_usage = self._include_usage and chunk.usage is not None and not chunk.body.get("choices")
         if not choices and not reports_usage:
@@ -50,6 +52,9 @@ class TextEvents:
             body["usage"] = chunk.body.get("usage")
         explanation, self._explanation = self._explanation, None
         return sse.event(explained(body, explanation))
+
+    def totals(self, router: Json) -> bytes:
+        return sse.event({**self._frame, "choices": [], "router": router})
 
     def end(self) -> bytes:
         return sse.DONE

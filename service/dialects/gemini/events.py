@@ -70,6 +70,9 @@ class ResponseEvents:
         candidates = [candidate for candidate in written if candidate is not None]
         return self._event({"candidates": candidates}) if candidates else b""
 
+    def totals(self, router: Json) -> bytes:
+        return b""
+
     def end(self) -> bytes:
         candidates = [_ended(index, candidate) for index, candidate in sorted(self._candidates.items())]
         return self._event({"candidates": candidates, "usageMetadata": reported_to_google(self._usage)})

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from service.conversations.client_ids import encoded
 from service.conversations.gemini_signatures import signed_id
+from service.domain.answer_ids import PREFIX
 from service.domain.basics import Json
 from service.domain.bounded_json import ANSWER, bounded_json
 
@@ -44,7 +45,7 @@ NO_EXTRAS = AnswerForm()
 
 
 def frame(body: Json) -> Json:
-    message_id = str(body.get("id") or uuid4().hex)
+    message_id = str(body.get("id") or uuid4().hex).removeprefix(PREFIX)
     if not message_id.startswith("msg_"):
         message_id = f"msg_{message_id}"
     return {"id": message_id, "type": "message", "role": "assistant", "model": body["model"]}

@@ -186,6 +186,9 @@ class NativeOrWritten:
         self._is_native = True
         return explained_event(chunk.native, self._explanation)
 
+    def totals(self, router: Json) -> bytes:
+        return event("router", router=router)
+
     def end(self) -> bytes:
         return b"" if self._is_native else self._written.end()
 

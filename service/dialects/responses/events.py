@@ -32,6 +32,9 @@ class ResponseEvents:
     def chunk(self, chunk: Chunk) -> bytes:
         return b"".join(map(event, self.events_of(chunk.body)))
 
+    def totals(self, router: Json) -> bytes:
+        return b""
+
     def end(self, *, stored: bool | None = None) -> bytes:
         """The last events.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from asyncpg import Record
 
 from service.domain.answer import Attempt, Outcome
+from service.domain.answer_ids import decision_named_by
 from service.domain.arm import ArmSums
 from service.domain.basics import Json
 from service.domain.conversation import ConversationStep
@@ -64,12 +65,20 @@ class PostgresJournal:
             before = await connection.fetchrow(
                 _INSERT_OUTCOME, *_outcome_values(outcome, self._text(outcome.answer_text))
             )
+            if outcome.answer_id is not None:
+                await connection.execute(_KEEP_ANSWER_ID, outcome.decision_id, storable(outcome.answer_id))
             await move_conversation(connection, outcome)
             if attempts:
                 await _insert_attempts(connection, outcome.tenant, attempts)
             changes = _evidence_changes(before, outcome) if learns else []
             changed = await add_billed(connection, outcome.tenant, changes)
         self._snapshot.put(outcome.tenant, changed)
+
+    async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
+        decision_id = decision_named_by(answer_id)
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_NAMED_BY_ANSWER, tenant, storable(answer_id), decision_id)
+        return rows[0]["request_id"] if len(rows) == 1 else None
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
         async with self._database.connection() as connection:
@@ -180,6 +189,17 @@ SELECT learn FROM decisions WHERE decision_id = $1 AND tenant = $2 FOR NO KEY UP
 # Returns the outcome before. The outcome completed last counts, in whatever order they are written. A rated
 # decision is queued, so that the memory gets the new numbers. The answer names a conversation without a
 # session id, so that its next request finds the state.
+_KEEP_ANSWER_ID = "UPDATE outcomes SET answer_id = $2 WHERE decision_id = $1"
+
+# Providers might give one id to two answers: then it names neither.
+_NAMED_BY_ANSWER = """
+SELECT request_id FROM decisions WHERE decision_id = $3 AND tenant = $1
+UNION
+SELECT d.request_id FROM outcomes o JOIN decisions d ON d.decision_id = o.decision_id
+WHERE o.tenant = $1 AND o.answer_id = $2
+LIMIT 2
+"""
+
 _INSERT_OUTCOME = """
 WITH before AS (
     SELECT arm_id, kind, status, latency_s, coalesce(call_cost_usd, cost_usd) AS call_cost_usd, cost_source,

@@ -198,6 +198,12 @@ class SpoolingJournal:
         except StoreUnavailable:
             await self._append(run)
 
+    async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
+        found = await self._journal.request_named_by(tenant, answer_id)
+        if found is None and self.is_degraded:
+            raise StoreUnavailable("some requests are not written to PostgreSQL yet")
+        return found
+
     async def record(self, tenant: str, request_id: str) -> Json | None:
         if self._spool.find(tenant, request_id) is not None:
             raise StoreUnavailable(f"request {request_id!r} is not written to PostgreSQL yet")

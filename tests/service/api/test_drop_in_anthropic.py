@@ -214,6 +214,23 @@ async def test_a_native_stream_is_passed_on_byte_for_byte(url: str, upstream: Up
     assert response.content == START.replace(b'"claude-5"', b'"claude"') + b"".join(SAID + ENDING)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_native_answers_own_id_names_its_request(url: str, upstream: Upstream, stream: bool) -> None:
+    upstream.script = streams(START, *SAID, *ENDING) if stream else answers(message())
+    body = {"model": "claude", "max_tokens": 50, "messages": HI, "stream": stream}
+
+    async with httpx.AsyncClient(base_url=url) as http:
+        sent = await http.post("/v1/messages", json=body)
+        rated = await http.post("/feedback", json={"request_id": "msg_1", "score": 1.0})
+        record = (await http.get("/requests/msg_1")).json()
+        await http.post("/v1/messages", json=body)
+        ambiguous = await http.get("/requests/msg_1")
+
+    assert b"msg_1" in sent.content
+    assert rated.json()["request_id"] == record["request_id"] == sent.headers["X-Request-ID"]
+    assert ambiguous.status_code == 404  # two answers have this id
+
+
 async def test_thinking_is_streamed_and_returned_to_its_vendor_unchanged(
     client: AsyncAnthropic, upstream: Upstream
 ) -> None:

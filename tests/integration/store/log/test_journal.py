@@ -398,3 +398,34 @@ async def test_notes_of_an_attempt_are_in_the_record(stores: Stores) -> None:
     record = await stores.journal.record(TENANT, "r1")
     assert record is not None
     assert [a["notes"] for a in record["attempts"]] == [[], ["guessed\ufffd", "and again"]]
+
+
+# --- answers -------------------------------------------------------------------------------------------
+
+
+async def test_an_answers_id_names_its_request(stores: Stores) -> None:
+    decision = a_decision()
+    await stores.journal.log_decision(decision)
+    found = [
+        await stores.journal.request_named_by(TENANT, f"{prefix}{decision.decision_id.hex}")
+        for prefix in ("chatcmpl-", "msg_", "resp_", "")
+    ]
+
+    assert found == ["r1"] * 4  # before there is an outcome: a stream has the id in its first chunk
+    assert await stores.journal.request_named_by(TENANT, str(decision.decision_id)) == "r1"
+    assert await stores.journal.request_named_by("another", f"msg_{decision.decision_id.hex}") is None
+
+
+async def test_a_providers_id_names_the_request_of_its_only_answer(stores: Stores) -> None:
+    decision = a_decision()
+    await stores.journal.log_decision(decision)
+    await stores.journal.log_outcome(replace(an_outcome(decision), answer_id="msg_01"), [])
+    alone = await stores.journal.request_named_by(TENANT, "msg_01")
+    foreign = await stores.journal.request_named_by("another", "msg_01")
+    second = a_decision(request_id="r2")
+    await stores.journal.log_decision(second)
+    await stores.journal.log_outcome(replace(an_outcome(second), answer_id="msg_01"), [])
+
+    assert (alone, foreign) == ("r1", None)
+    assert await stores.journal.request_named_by(TENANT, "msg_01") is None  # two answers have it
+    assert await stores.journal.request_named_by(TENANT, "msg_02") is None
