@@ -355,3 +355,15 @@ def test_no_cool_down_is_longer_than_the_longest(
     clock.forward(300)
     assert breaker.open_reason(ARM) is None
     assert breaker.begin(ARM) != "refused"
+
+
+def test_a_trial_that_was_not_made_leaves_the_next_call_to_be_it(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 3)
+    clock.forward(30)
+    before = breaker.state_of(ARM)
+    assert breaker.begin(ARM) == "trial"
+
+    breaker.not_called(ARM, is_trial=True)
+
+    assert breaker.state_of(ARM).counts == before.counts
+    assert breaker.begin(ARM) == "trial"
