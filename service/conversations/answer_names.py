@@ -26,9 +26,7 @@ MAX_CALLS = 16  # of one answer, that name the conversation
 MAX_CHOICES = 8
 MAX_WHOLE = 2**53  # a larger number is not exact in other languages
 
-_THINKING = re.compile(
-    r"\s*<(think|thinking|thought|reasoning|details)\b(?: [^>]*)?>.*?</\1>", re.DOTALL | re.IGNORECASE
-)
+_THINKING = re.compile(r"<(think|thinking|thought|reasoning|details)(?: [^<>]{0,200})?>", re.IGNORECASE)
 _RUN = re.compile(r"[A-Za-z0-9]{12,64}")
 _ID_CHARS = 128  # of an id, that are searched for a run
 
@@ -129,8 +127,15 @@ def _cut(place: Place) -> bytes:
 def _text(answer: Sequence[Json]) -> str:
     """What the answer says, without thinking and white space."""
     said = "".join(f"{text_of(message)}{message.get('refusal') or ''}" for message in answer)
-    thinking = _THINKING.match(said)
-    return "".join(said[thinking.end() if thinking else 0 :].split())
+    return "".join(_without_thinking(said.lstrip()).split())
+
+
+def _without_thinking(said: str) -> str:
+    """The text without the thinking that it starts with."""
+    opening = _THINKING.match(said)
+    closing = f"</{opening[1]}>" if opening else ""
+    end = said.find(closing) if closing else -1
+    return said[end + len(closing) :] if end >= 0 else said
 
 
 def _calls(message: Json) -> list[Json]:

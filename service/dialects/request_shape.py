@@ -20,10 +20,10 @@ TOOLS_AS_SENT = "tools_as_sent"  # a translation leaves out the tools that a pro
 
 # Headers that only coding agents send, and starts of their user agents. Lower case.
 AGENT_HEADERS = (
-    "x-claude-code-session-id",
-    "x-session-affinity",  # opencode
-    "x-codex-turn-metadata",
-    "x-initiator",  # Copilot CLI
+    ("x-claude-code-session-id",),
+    ("x-session-affinity", "x-session-id"),  # opencode
+    ("x-codex-turn-metadata",),
+    ("x-initiator",),  # Copilot CLI
 )
 # Types of tools that a provider runs start like these; an agent runs all others, such as `bash_20250124`.
 SERVER_TOOLS = (
@@ -45,7 +45,7 @@ class Shape:
     n_asked: int  # messages of the user
     n_answers: int
     max_tokens: int | None
-    is_tiny: bool  # the answer has a form of a few plain fields
+    fields: tuple[str, ...]  # of the answer, if its form has only a few plain ones
     thinks: bool  # the answer may think, as an agent's own requests do
     is_in_thread: bool  # of the user's; its tools can be those of the thread
 
@@ -53,6 +53,10 @@ class Shape:
     def may_be_agents(self) -> bool:
         """Whether a program may have put its own blocks into the user's messages."""
         return self.is_agents or self.n_functions > 0
+
+    @property
+    def is_tiny(self) -> bool:
+        return bool(self.fields)
 
     @property
     def is_small(self) -> bool:
@@ -75,16 +79,17 @@ def shape_of(body: Json, headers: Mapping[str, str]) -> Shape:
     sent = body.get(TOOLS_AS_SENT) or body.get("tools")
     tools = [tool for tool in sent if isinstance(tool, dict)] if isinstance(sent, list) else []
     n_server_tools = sum(map(_is_server_tool, tools))
+    n_functions = sum(map(_n_functions, tools)) - n_server_tools
     roles = [message["role"] for message in messages]
     return Shape(
         is_agents=_is_agents(headers),
-        n_functions=len(tools) - n_server_tools,
+        n_functions=n_functions,
         n_server_tools=n_server_tools + (body.get("web_search_options") is not None),
-        is_forced=len(tools) == 1 and not n_server_tools and _is_forced(body.get("tool_choice")),
+        is_forced=n_functions == 1 and not n_server_tools and _is_forced(body.get("tool_choice")),
         n_asked=roles.count("user"),
         n_answers=roles.count("assistant"),
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
-        is_tiny=_is_tiny(body.get("response_format")),
+        fields=_plain_fields(body.get("response_format")),
         thinks=_object(body.get("thinking")).get("type") in {"enabled", "adaptive"}
         or body.get("context_management") is not None,
         is_in_thread=body.get("thread") is not None,
@@ -99,7 +104,14 @@ def continues_thread(body: Json) -> bool:
 
 def _is_agents(headers: Mapping[str, str]) -> bool:
     user_agent = headers.get("user-agent", "").lower()
-    return any(name in headers for name in AGENT_HEADERS) or user_agent.startswith(AGENTS)
+    is_marked = any(all(name in headers for name in names) for names in AGENT_HEADERS)
+    return is_marked or user_agent.startswith(AGENTS)
+
+
+def _n_functions(tool: Json) -> int:
+    """One, or as many as a tool of Gemini's declares."""
+    declared = tool.get("functionDeclarations", tool.get("function_declarations"))
+    return len(declared) if isinstance(declared, list) else 1
 
 
 def _is_server_tool(tool: Json) -> bool:
@@ -111,8 +123,8 @@ def _is_forced(choice: object) -> bool:
     return choice == "required" or _object(choice).get("type") in {"function", "tool", "any"}
 
 
-def _is_tiny(form: object) -> bool:
-    """Whether every field is a string, a number, a flag or a list of strings."""
+def _plain_fields(form: object) -> tuple[str, ...]:
+    """The fields of a form with only a few, each a string, a number, a flag or a list of such."""
     schema = _object(_object(_object(form).get("json_schema")).get("schema"))
     properties = _object(schema.get("properties"))
     plain = {"string", "boolean", "number", "integer"}
@@ -120,7 +132,8 @@ def _is_tiny(form: object) -> bool:
         _object(field.get("items")).get("type") if field.get("type") == "array" else field.get("type")
         for field in map(_object, properties.values())
     ]
-    return 0 < len(kinds) <= TINY_PROPERTIES and all(kind in plain for kind in kinds if isinstance(kind, str))
+    is_tiny = len(kinds) <= TINY_PROPERTIES and all(kind in plain for kind in kinds if isinstance(kind, str))
+    return tuple(properties) if is_tiny else ()
 
 
 def _object(value: Any) -> Json:

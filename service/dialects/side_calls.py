@@ -34,13 +34,14 @@ _CONVERSATION = re.compile(
 )
 _TASKS: Mapping[SideCall, re.Pattern[str]] = {
     "title": re.compile(r"\b(?:titles?|headlines?|headings?|topics?)\b"),
-    "tags": re.compile(r"\b(?:tags?|categories|categori[sz]\w+|emojis?)\b"),
-    "follow_ups": re.compile(r"\b(?:follow[- ]?ups?|suggest\w*|autocomplet\w+|next speaker|speak next)\b"),
+    "tags": re.compile(r"\b(?:tags?|categories|categori[sz](?:e|ing)|emojis?)\b"),
+    "follow_ups": re.compile(r"\b(?:follow[- ]?ups?\b|suggest|autocomplet|next speaker\b|speak next\b)"),
     "search": re.compile(r"\b(?:search|retrieval) quer(?:y|ies)\b"),
-    "summary": re.compile(r"\b(?:summar(?:y|ies|i[sz]\w*)|compact\w*|condens\w+|recap|hand-?off)\b"),
+    "summary": re.compile(r"\b(?:summar(?:y|ies|i[sz])|compact|condens|recap|hand-?off)"),
 }
 _THIS_CONVERSATION = re.compile(
-    r"\b(?:this|our|the|above|following|new) (?:\w+ )?(?:conversation|discussion|dialogue|chat history)\b"
+    r"\b(?:this|our|the|above|following|new) (?:\w+ )?(?:conversation|discussion|dialogue|chat history)\b|"
+    r"\b(?:this|our|the) chat(?: that\b|[.,:;\n]|$)"
 )
 _OF_FRONT_ENDS: tuple[SideCall, ...] = ("title", "tags", "follow_ups", "search")
 _ASKS = re.compile(
@@ -48,10 +49,10 @@ _ASKS = re.compile(
     r"extract|summar|analy[sz]|determin|categori|compact|condens|nam|want|task|perform)\w*"
 )
 _NEXT_WORDS = re.compile(r"\buser (?:might|may|would|could) (?:\w+ )?(?:type|ask|say|write) next\b")
-_GUARDS = re.compile(r"\b(?:polic(?:y|ies)|security|safety|unsafe|malicious|classif\w+|prefix|hooks?)\b")
+_GUARDS = re.compile(r"\b(?:polic(?:y|ies)|security|safety|unsafe|malicious|classifier|prefix|hooks?)\b")
 _GUARDED = re.compile(r"\b(?:commands?|agents?|actions?)\b")
 _TRANSCRIPT = re.compile(r"<(?:chat_history|chat|conversation|transcript|history|messages|dialogue)>")
-_RULER = re.compile(r"^---+$", re.MULTILINE)
+_RULER = re.compile(r"^-{3,80}$", re.MULTILINE)
 _HEADING = re.compile(r"^#{1,4} \w", re.MULTILINE)
 
 
@@ -104,10 +105,12 @@ def _of_agent(shape: Shape, texts: _Texts) -> SideCall | None:
     if len(texts.prompt) > TASK_PROMPT_CHARS:
         return None
     says = texts.asked[0] if shape.n_asked > 1 else ""  # instructions in the place of the user's words
-    if task := _task(texts.prompt) or _task(says):
+    if task := _task(texts.prompt) or _task(says) or _task_of_form(shape):
         return task
     if _guards(texts.prompt):
         return "check"
+    if texts.prompt and shape.n_asked > 1:
+        return "title"  # a task and what it is about, in two messages
     if len(texts.prompt) <= BARE_PROMPT_CHARS and len(_RULER.findall(texts.asked[0])) > 1:
         return "search"  # a page that the agent has fetched
     return "check" if shape.is_small and _CONVERSATION.search(texts.prompt[:TASK_CHARS]) else None
@@ -154,6 +157,12 @@ def _task(text: str, among: Collection[SideCall] = tuple(_TASKS)) -> SideCall | 
                 if _TASKS[task].search(sentence):
                     return task
     return None
+
+
+def _task_of_form(shape: Shape) -> SideCall | None:
+    """The task that the fields of the answer name."""
+    names = " ".join(shape.fields).replace("_", " ").lower()
+    return next((task for task, words in _TASKS.items() if words.search(names)), None)
 
 
 def _guards(prompt: str) -> bool:

@@ -514,7 +514,7 @@ async def test_a_side_call_within_a_tool_loop_does_not_move_it(tmp_path: Path) -
 
 
 COMPACTION = "Your task is to create a detailed summary of the conversation so far."
-AGENT = {"x-session-affinity": "s"}
+AGENT = {"user-agent": "opencode/1.2"}
 
 
 async def summarised(world: World, *, session_id: str | None, answer: str = "Hello there.") -> httpx.Response:

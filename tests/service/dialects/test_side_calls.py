@@ -141,6 +141,10 @@ SIDE_CALLS = {
             output_config=title_form("headline"),
         ),
     ),
+    "Claude Code: title by its form": (
+        "title",
+        claude(user("fix the test"), system="Name it in three words.", output_config=title_form("title")),
+    ),
     "Claude Code: topic": (
         "title",
         claude(
@@ -183,6 +187,10 @@ SIDE_CALLS = {
         opencode(
             system(OPENCODE_TITLE), user("Generate a title for this conversation:\n"), user("fix the test")
         ),
+    ),
+    "opencode: title in other words": (
+        "title",
+        opencode(system("Name what the text below is about."), user("The text:"), user("fix the test")),
     ),
     "opencode: compaction": (
         "summary",
@@ -246,6 +254,13 @@ SIDE_CALLS = {
             max_tokens=75,
         ),
     ),
+    "Continue: title": (
+        "title",
+        openai(
+            user("Please reply with a title for the chat that is 3-4 words in length.\n\nDone."),
+            max_tokens=12,
+        ),
+    ),
     "crush: title": (
         "title",
         openai(
@@ -298,6 +313,12 @@ OF_USERS = {
     "Claude Code: summary of a file": claude(*HISTORY, user("Summarize README.md"), tools=TOOLS),
     "opencode: first request": opencode(system(LONG_PROMPT), user("Generate a title"), tools=FUNCTIONS),
     "opencode: without tools": opencode(system(LONG_PROMPT), user("Generate a title for my talk")),
+    "application with an affinity header": openai(
+        system("You are a helpful assistant. Suggest follow-up questions in each conversation."),
+        user("What is a bandit?"),
+        headers={"x-session-affinity": "a"},
+    ),
+    "chat: title of a feature": openai(user("Write a title for the chat feature of my app"), max_tokens=50),
     "chat: essay": openai(user("Write a title for my essay")),
     "chat: essay, limited": openai(user("Write a title for my essay"), max_tokens=20),
     "chat: essay, in JSON": openai(
