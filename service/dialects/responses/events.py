@@ -27,12 +27,15 @@ class ResponseEvents:
         self._usage = Usage()
         self._finish_reason: str | None = None
         self._is_ended = False
+        self._totals: Json = {}
         self._unsent: list[Json] = []  # events before the last one
 
     def chunk(self, chunk: Chunk) -> bytes:
         return b"".join(map(event, self.events_of(chunk.body)))
 
     def totals(self, router: Json) -> bytes:
+        """They are in the last event, as `router` of the response."""
+        self._totals = router
         return b""
 
     def end(self, *, stored: bool | None = None) -> bytes:
@@ -68,13 +71,14 @@ class ResponseEvents:
             self._is_ended = True
             status = status_of(self._finish_reason)
             self._unsent += self._numbered([*self._started({}), *self._output.ended(status)])
-        return self._form.response(
+        response = self._form.response(
             status_of(self._finish_reason),
             model=self._model,
             output=self._output.items,
             usage=self._usage,
             finish_reason=self._finish_reason,
         )
+        return response | {"router": response.get("router", {}) | self._totals} if self._totals else response
 
     def _started(self, body: Json) -> Iterator[Json]:
         if self._n_events:

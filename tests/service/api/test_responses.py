@@ -169,6 +169,17 @@ async def test_openais_client_counts_tokens(client: AsyncOpenAI) -> None:
     assert (await client.responses.input_tokens.count(model="auto", input="How many?")).input_tokens > 0
 
 
+async def test_a_stream_states_its_cost_in_the_last_event(client: AsyncOpenAI) -> None:
+    options = {"router": {"cost": True, "explain": True}}
+    async with client.responses.stream(model="auto", input="Hi", extra_body=options) as stream:
+        response = await stream.get_final_response()
+
+    router = response.to_dict()["router"]
+    assert isinstance(router, dict)
+    assert router["cost_usd"] > 0
+    assert router["candidates"]
+
+
 # --- failures
 
 
