@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from service.providers import thinking
+from service.providers.answer_limits import limit_repair
 from service.providers.message_blocks import with_four_cache_marks, without_system_turns
 from service.providers.message_forms import without
 from service.providers.repairs import Repair
@@ -30,6 +31,7 @@ _NO_SYSTEM_TURN = (
 
 NATIVE_REPAIRS = (
     NATIVE_THINKING_OFF,
+    limit_repair(),
     Repair("system turns", _NO_SYSTEM_TURN, without_system_turns),
     Repair("more than four cache marks", r"maximum of 4 blocks with cache_control", with_four_cache_marks),
     Repair(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache, partial
 
+from service.providers.answer_limits import limit_repair
 from service.providers.fitting import table, without_neutral
 from service.providers.message_forms import (
     REASONING_FIELDS,
@@ -123,6 +124,7 @@ def openai_repairs() -> tuple[Repair, ...]:
     names = (*table().bookkeeping, "user")
     return (
         *_FORMS,
+        limit_repair(),
         *(Repair(name, _refused(name), partial(without, name)) for name in names),
         *(
             Repair(f"a neutral {name}", _refused(name), partial(without_neutral, name))

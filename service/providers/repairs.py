@@ -35,15 +35,20 @@ class Repair:
         wording: a pattern of what a refusal says that asks for it, read as `param: message` in lower case.
         repaired: the changed request; the same object if the request does not have the refused form.
         is_remembered: whether the arm's later requests are changed before they are sent.
+        reads: makes the repair from what the refusal says, in lower case, of the request; None: it cannot.
     """
 
     form: str
     wording: str
     repaired: Callable[[Json], Json]
     is_remembered: bool = True
+    reads: Callable[[str, Json], Repair | None] | None = None
 
     def is_asked_for_by(self, said: str) -> bool:
-        return re.search(self.wording, said[:_MAX_CHARS].lower(), re.DOTALL) is not None
+        return re.search(self.wording, said, re.DOTALL) is not None
+
+    def after(self, said: str, body: Json) -> Repair | None:
+        return self if self.reads is None else self.reads(said, body)
 
 
 class Repairs:
@@ -142,8 +147,12 @@ class _Fitting:
         if len(self.made) == MAX_REPAIRS:
             return False
         said = str(refusal) if refusal.param is None else f"{refusal.param}: {refusal}"
-        for repair in self._table:
-            if repair in self.made or not repair.is_asked_for_by(said):
+        said = said[:_MAX_CHARS].lower()
+        tried = {repair.form for repair in self.made}
+        for known in self._table:
+            if known.form in tried or not known.is_asked_for_by(said):
+                continue
+            if (repair := known.after(said, self.body)) is None:
                 continue
             repaired = repair.repaired(self.body)
             if repaired is not self.body:
