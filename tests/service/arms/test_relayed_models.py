@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from service.arms.relayed_models import choose_relayed_models
 from service.domain.relayed_model import RelayedModels
 from service.errors import StartupError
 from service.settings.settings import Settings
 
+DOCS = Path(__file__).parents[3] / "docs"
 SERVER = {"base_url": "http://vllm:8000/v1", "model": "bge"}
 
 
@@ -180,3 +185,25 @@ def test_a_key_that_no_header_can_hold_stops_the_start() -> None:
 def test_faulty_entries_are_refused(settings: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Settings.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("page", "n_deployments"),
+    [
+        ("configuration.md", {"text-embedding-3-small": 2, "router-minilm": 0}),
+        ("how-to/serve-embeddings.md", {"bge-m3": 2, "router-minilm": 0}),
+    ],
+)
+def test_the_documented_entries_are_sound(page: str, n_deployments: dict[str, int]) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text("utf-8"), re.S)
+    entries = [
+        entry
+        for block in map(textwrap.dedent, blocks)
+        if "base_url" in block
+        for loaded in [yaml.safe_load(block)]
+        for entry in (loaded if isinstance(loaded, list) else loaded.get("embedding_models", []))
+    ]
+
+    models = chosen({"OPENAI_API_KEY": "k", "AZURE_API_KEY": "k"}, embedding_models=entries).embedding
+
+    assert {model.model_id: len(model.deployments) for model in models} == n_deployments
