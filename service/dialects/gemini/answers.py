@@ -13,6 +13,7 @@ from service.dialects.gemini.candidates import (
     text_part,
     thought_part,
 )
+from service.dialects.gemini.wrapped_schemas import Unwrapping, unwrapped
 from service.domain.answer import Usage
 from service.domain.basics import Json
 from service.domain.reasoning import reasoning_in
@@ -20,21 +21,21 @@ from service.domain.usage import reported_to_google
 from service.domain.usage_report import usage_from
 
 
-def response(body: Json, *, shows_thoughts: bool) -> Json:
+def response(body: Json, *, shows_thoughts: bool, unwrapping: Unwrapping | None = None) -> Json:
     """Translate an OpenAI `chat.completion` into a GenerateContentResponse."""
     return {
-        "candidates": [_candidate(choice, shows_thoughts=shows_thoughts) for choice in body["choices"]],
+        "candidates": [_candidate(choice, shows_thoughts, unwrapping) for choice in body["choices"]],
         "usageMetadata": reported_to_google(usage_from(body.get("usage")) or Usage()),
         **frame(body),
     }
 
 
-def _candidate(choice: Json, *, shows_thoughts: bool) -> Json:
+def _candidate(choice: Json, shows_thoughts: bool, unwrapping: Unwrapping | None) -> Json:
     message = choice["message"]
     reasoning = Reasoning.whole(reasoning_in(message), message)
     parts = [
         *([thought_part(reasoning.text)] if reasoning.text and shows_thoughts else []),
-        *([text_part(text)] if (text := text_of(message)) else []),
+        *([text_part(text)] if (text := unwrapped(text_of(message), unwrapping)) else []),
         *image_parts(message),
         *call_parts(message.get("tool_calls") or [], reasoning),
     ]

@@ -51,12 +51,20 @@ class Gemini:
         return read_query(raw, received)
 
     def answer(self, query: Query, answered: Answered) -> Json | list[Json]:
-        written = response(answered.body, shows_thoughts=query.form["shows_thoughts"])
+        written = response(
+            answered.body,
+            shows_thoughts=query.form["shows_thoughts"],
+            unwrapping=query.form["unwrapping"],
+        )
         body = explained(written, answered.explanation)
         return [body] if query.form["is_list"] else body
 
     def event_writer(self, query: Query, explanation: Json | None) -> EventWriter:
-        return ResponseEvents(explanation, shows_thoughts=query.form["shows_thoughts"])
+        return ResponseEvents(
+            explanation,
+            shows_thoughts=query.form["shows_thoughts"],
+            unwrapping=query.form["unwrapping"],
+        )
 
     def error(self, problem: Problem, request_id: str | None, wait_s: float | None = None) -> Problem:
         return error(problem, request_id, wait_s)

@@ -21,6 +21,7 @@ from service.dialects.gemini.candidates import (
     thought_part,
 )
 from service.dialects.gemini.errors import error
+from service.dialects.gemini.wrapped_schemas import Unwrapping, unwrapped
 from service.domain.answer import Chunk, Usage
 from service.domain.basics import Json
 from service.domain.reasoning import reasoning_in
@@ -34,6 +35,7 @@ class _Candidate:
 
     reasoning: Reasoning = field(default_factory=Reasoning)
     calls: dict[int, _Call] = field(default_factory=dict)  # by OpenAI's index
+    wrapped: list[str] = field(default_factory=list)  # pieces of a text that waits
     reason: object = None
     is_refusal: bool = False
 
@@ -54,11 +56,15 @@ class ResponseEvents:
     Args:
         explanation: the explanation of the decision; None: the client did not request it.
         shows_thoughts: the request asks for thoughts.
+        unwrapping: how the answer is taken out of an object; such an answer waits until it is whole.
     """
 
-    def __init__(self, explanation: Json | None, *, shows_thoughts: bool) -> None:
+    def __init__(
+        self, explanation: Json | None, *, shows_thoughts: bool, unwrapping: Unwrapping | None = None
+    ) -> None:
         self._explanation = explanation
         self._shows_thoughts = shows_thoughts
+        self._unwrapping = unwrapping
         self._candidates: dict[int, _Candidate] = {}
         self._frame: Json = {}
         self._usage = Usage()
@@ -74,7 +80,7 @@ class ResponseEvents:
         return b""
 
     def end(self) -> bytes:
-        candidates = [_ended(index, candidate) for index, candidate in sorted(self._candidates.items())]
+        candidates = [self._ended(index, candidate) for index, candidate in sorted(self._candidates.items())]
         return self._event({"candidates": candidates, "usageMetadata": reported_to_google(self._usage)})
 
     def failure(self, problem: Problem, request_id: str) -> bytes:
@@ -95,15 +101,30 @@ class ResponseEvents:
         candidate.is_refusal |= bool(delta.get("refusal"))
         for piece in delta.get("tool_calls") or []:
             _add(candidate.calls, piece)
+        text = text_of(delta)
+        if self._unwrapping is not None:
+            candidate.wrapped.append(text)
+            text = ""
         parts = [
             *([thought_part(thought)] if thought and self._shows_thoughts else []),
-            *([text_part(text)] if (text := text_of(delta)) else []),
+            *([text_part(text)] if text else []),
             *image_parts(delta),
         ]
         logprobs = logprobs_result(choice.get("logprobs"))
         if not parts and not logprobs:
             return None
         return {"content": {"role": "model", "parts": parts or [text_part("")]}, "index": index, **logprobs}
+
+    def _ended(self, index: int, candidate: _Candidate) -> Json:
+        """The last piece of a candidate."""
+        text = unwrapped("".join(candidate.wrapped), self._unwrapping)
+        calls = [call.whole() for _, call in sorted(candidate.calls.items())]
+        parts = [*([text_part(text)] if text else []), *call_parts(calls, candidate.reasoning)]
+        return {
+            "content": {"role": "model", "parts": parts or [text_part("")]},
+            "finishReason": finish_reason(candidate.reason, is_refusal=candidate.is_refusal),
+            "index": index,
+        }
 
 
 def _add(calls: dict[int, _Call], piece: Json) -> None:
@@ -112,16 +133,6 @@ def _add(calls: dict[int, _Call], piece: Json) -> None:
     call.arguments.append(str(_object(piece.get("function")).get("arguments") or ""))
     if piece is not call.first and "extra_content" in piece:  # where Google's signature comes
         call.first = {**call.first, "extra_content": piece["extra_content"]}
-
-
-def _ended(index: int, candidate: _Candidate) -> Json:
-    """The last piece of a candidate."""
-    calls = [call.whole() for _, call in sorted(candidate.calls.items())]
-    return {
-        "content": {"role": "model", "parts": call_parts(calls, candidate.reasoning) or [text_part("")]},
-        "finishReason": finish_reason(candidate.reason, is_refusal=candidate.is_refusal),
-        "index": index,
-    }
 
 
 def _object(value: Any) -> Json:

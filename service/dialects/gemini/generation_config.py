@@ -10,13 +10,14 @@ from pydantic import Field
 from service.dialects.chat.requests import MAX_STOPS
 from service.dialects.gemini.fields import Message, has_value
 from service.dialects.gemini.schemas import json_schema
+from service.dialects.gemini.wrapped_schemas import Unwrapping, is_object, wrapped
 from service.dialects.json_body import items
 from service.domain.basics import Json
 from service.domain.reasoning import EFFORTS, effort_of_budget
 from service.domain.strict_schemas import is_strict
 from service.errors import BadRequest
 
-JSON_TYPE = "application/json"
+JSON_TYPE, ENUM_TYPE = "application/json", "text/x.enum"
 # Settings that ask for another answer than text; the others that the router does not know are left out.
 _REFUSED = (
     "audioTranscriptionConfig",
@@ -105,15 +106,32 @@ def _fault(name: str, rule: str) -> BadRequest:
 
 def _format(config: GenerationConfig) -> Json:
     """The format of the answer; a schema means JSON, whatever the media type."""
-    schema = config.response_json_schema or config.response_schema
-    kind = (config.response_mime_type or "").lower()
-    if kind not in ("", "text/plain", JSON_TYPE):
-        raise _fault("responseMimeType", f"must be text/plain or {JSON_TYPE}, got {kind[:100]!r}")
+    kind, schema = (config.response_mime_type or "").lower(), _schema(config)
+    if kind not in ("", "text/plain", JSON_TYPE, ENUM_TYPE):
+        raise _fault(
+            "responseMimeType", f"must be text/plain, {JSON_TYPE} or {ENUM_TYPE}, got {kind[:100]!r}"
+        )
+    if kind == ENUM_TYPE and "enum" not in (schema or {}):
+        raise _fault("responseMimeType", f"{ENUM_TYPE} needs a responseSchema with enum")
     if schema:
-        translated = json_schema(schema)
-        answer: Json = {"name": "answer", "schema": translated, "strict": is_strict(translated)}
+        shape = schema if is_object(schema) else wrapped(schema)
+        answer: Json = {"name": "answer", "schema": shape, "strict": is_strict(shape)}
         return {"response_format": {"type": "json_schema", "json_schema": answer}}
     return {"response_format": {"type": "json_object"}} if kind == JSON_TYPE else {}
+
+
+def _schema(config: GenerationConfig) -> Json | None:
+    schema = config.response_json_schema or config.response_schema
+    translated: Json | None = json_schema(schema) if schema else None
+    return translated
+
+
+def unwrapping(config: GenerationConfig) -> Unwrapping | None:
+    """How the answer is taken out of the object that wraps it; None: nothing wraps it."""
+    schema = _schema(config)
+    if schema is None or is_object(schema):
+        return None
+    return "text" if (config.response_mime_type or "").lower() == ENUM_TYPE else "json"
 
 
 def _effort(thinking: ThinkingConfig | None) -> Json:

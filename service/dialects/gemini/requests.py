@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.dialects.gemini.contents import Contents, Instruction
 from service.dialects.gemini.fields import Message, has_value
-from service.dialects.gemini.generation_config import GenerationConfig, setting_fields
+from service.dialects.gemini.generation_config import GenerationConfig, setting_fields, unwrapping
 from service.dialects.gemini.generation_config import left_out as settings_left_out
 from service.dialects.gemini.messages import Translation, instructions
 from service.dialects.gemini.tools import ToolConfig, Tools, tool_fields
@@ -73,7 +73,11 @@ def read_query(raw: bytes, received: Received) -> Query:
         n_prompt_tokens=estimated_tokens(chat),
         max_output_tokens=chat.get("max_tokens"),
         router=request.router,
-        form={"shows_thoughts": _shows_thoughts(request), "is_list": is_stream and not is_sse},
+        form={
+            "shows_thoughts": _shows_thoughts(request),
+            "is_list": is_stream and not is_sse,
+            "unwrapping": unwrapping(request.generation_config or GenerationConfig()),
+        },
         notes=tuple(f"{name} is left out: no model is sent it" for name in left_out(request)),
     )
 

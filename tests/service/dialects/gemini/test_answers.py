@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -161,3 +162,21 @@ def test_log_probabilities_are_those_of_tokens() -> None:
         ],
         "topCandidates": [{"candidates": [{"token": "H", "logProbability": -0.5}]}, {"candidates": []}],
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "unwrapping", "text"),
+    [
+        ('{"answer": [1, 2]}', "json", "[1,2]"),
+        ('{"answer": "yes"}', "json", '"yes"'),
+        ('{"answer": "yes"}', "text", "yes"),
+        ('{"answer": "yes"}', None, '{"answer": "yes"}'),
+        ("[1, 2]", "json", "[1, 2]"),
+        ('{"other": 1}', "json", '{"other": 1}'),
+        ('{"answer": [1', "json", '{"answer": [1'),
+    ],
+)
+def test_an_answer_is_taken_out_of_the_object_that_wraps_it(content: str, unwrapping: Any, text: str) -> None:
+    body = response(completion(content=content), shows_thoughts=False, unwrapping=unwrapping)
+
+    assert body["candidates"][0]["content"]["parts"] == [{"text": text}]

@@ -148,3 +148,13 @@ def test_a_failure_is_an_error_in_the_stream() -> None:
     assert written.startswith(b"data: ")
     error = orjson.loads(written.removeprefix(b"data: "))["error"]
     assert (error["code"], error["status"]) == (503, "UNAVAILABLE")
+
+
+def test_a_wrapped_answer_comes_whole_at_the_end() -> None:
+    writer = ResponseEvents(None, shows_thoughts=False, unwrapping="json")
+    chunks = [delta(content=piece) for piece in ('{"answ', 'er": [1,', " 2]}")]
+
+    assert [writer.chunk(chunk) for chunk in [*chunks, delta("stop")]] == 4 * [b""]
+    last = orjson.loads(writer.end().removeprefix(b"data: "))
+    assert parts(last) == [{"text": "[1,2]"}]
+    assert last["candidates"][0]["finishReason"] == "STOP"

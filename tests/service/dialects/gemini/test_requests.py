@@ -125,9 +125,14 @@ def settings(**config: object) -> Json:
         ({"generationConfig": {"maxOutputTokens": 0}}, "generationConfig.maxOutputTokens", "got 0"),
         ({"generationConfig": {"stopSequences": "END"}}, "generationConfig.stopSequences", "got 'END'"),
         (
+            {"generationConfig": {"responseMimeType": "text/html"}},
+            "generationConfig.responseMimeType",
+            "must be text/plain, application/json or text/x.enum, got 'text/html'",
+        ),
+        (
             {"generationConfig": {"responseMimeType": "text/x.enum"}},
             "generationConfig.responseMimeType",
-            "must be text/plain or application/json",
+            "text/x.enum needs a responseSchema with enum",
         ),
         (
             {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}},
@@ -246,7 +251,8 @@ def test_both_cases_of_names_mean_the_same() -> None:
     )
 
     assert read(camel).body == read(snake).body
-    assert read(camel).form == read(snake).form == {"shows_thoughts": True, "is_list": False}
+    assert read(camel).form == read(snake).form
+    assert read(camel).form["shows_thoughts"]
 
 
 def test_one_message_stands_for_a_list_of_one() -> None:
@@ -344,6 +350,41 @@ def test_a_schema_is_the_format_of_the_answer(name: str) -> None:
             "strict": False,
         },
     }
+
+
+WORDS: Json = {"type": "STRING", "enum": ["yes", "no"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "inner", "unwrapping"),
+    [
+        ({"responseSchema": {"type": "ARRAY", "items": WORDS}}, "array", "json"),
+        ({"responseSchema": WORDS, "responseMimeType": "application/json"}, "string", "json"),
+        ({"responseSchema": WORDS, "responseMimeType": "text/x.enum"}, "string", "text"),
+        ({"responseJsonSchema": {"type": "integer"}}, "integer", "json"),
+    ],
+)
+def test_an_answer_that_is_no_object_is_asked_for_as_the_property_of_one(
+    config: Json, inner: str, unwrapping: str
+) -> None:
+    query = read(asking(generationConfig=config))
+
+    json_schema = query.body["response_format"]["json_schema"]
+    assert json_schema["strict"]
+    assert json_schema["schema"]["type"] == "object"
+    assert json_schema["schema"]["properties"]["answer"]["type"] == inner
+    assert query.form["unwrapping"] == unwrapping
+
+
+def test_definitions_stay_at_the_root_of_a_wrapped_schema() -> None:
+    schema = {"type": "array", "items": {"$ref": "#/$defs/City"}, "$defs": {"City": {"type": "object"}}}
+
+    wrapped = chat(generationConfig={"responseJsonSchema": schema})["response_format"]["json_schema"][
+        "schema"
+    ]
+
+    assert wrapped["$defs"] == {"City": {"type": "object"}}
+    assert wrapped["properties"]["answer"] == {"type": "array", "items": {"$ref": "#/$defs/City"}}
 
 
 # --- counting
