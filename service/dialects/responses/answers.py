@@ -33,6 +33,7 @@ _ECHOED: Json = {
     "truncation": "disabled",
     "user": None,
 }
+ADDED_TOOLS = "added_tools"  # of the form: tools that items of the input add
 # Which OpenAI's clients expect of every function in an answer.
 _FUNCTION: Json = {"description": None, "parameters": None, "strict": False}
 # What OpenAI calls the failure of a response that has begun.
@@ -65,7 +66,7 @@ class ResponseForm:
         return f"resp_{self.stem}"
 
     def toolbox(self) -> Toolbox:
-        return Toolbox(self.body.get("tools") or [])
+        return Toolbox([*(self.body.get("tools") or []), *(self.body.get(ADDED_TOOLS) or [])])
 
     def response(
         self,

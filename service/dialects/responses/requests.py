@@ -11,7 +11,7 @@ import orjson
 from service.dialects.chat.requests import BYTES_PER_TOKEN
 from service.dialects.json_body import read_json, validated
 from service.dialects.received import Received
-from service.dialects.responses.answers import form_of
+from service.dialects.responses.answers import ADDED_TOOLS, form_of
 from service.dialects.responses.body import ResponsesRequest
 from service.dialects.responses.history import chat_messages
 from service.dialects.responses.items import LEFT_OUT, checked
@@ -125,8 +125,8 @@ def query_of(read: ReadRequest, received: Received, *, stores: bool = False) -> 
     Raises:
         BadRequest: a part, a tool or the choice of one breaks a rule, or an item is not known.
     """
-    body, request = read.body, read.request
-    translation = translated(body, [*read.earlier, *read.items], n_earlier=len(read.earlier))
+    body, request, conversation = read.body, read.request, [*read.earlier, *read.items]
+    translation = translated(body, conversation, n_earlier=len(read.earlier))
     return received.query(
         "responses",
         body,
@@ -136,7 +136,7 @@ def query_of(read: ReadRequest, received: Received, *, stores: bool = False) -> 
         n_prompt_tokens=_prompt_tokens(translation.body),
         max_output_tokens=request.max_output_tokens,
         router=request.router,
-        form=form_of(body) | {"store": stores},
+        form=form_of(body) | {"store": stores, ADDED_TOOLS: _tools_in(conversation)},
         notes=translation.notes,
     )
 
@@ -176,8 +176,7 @@ def translated(body: Json, conversation: Sequence[Json], *, n_earlier: int = 0) 
     Raises:
         BadRequest: an item, a tool or the choice of one breaks a rule.
     """
-    later = [tool for item in conversation if item["type"] == "additional_tools" for tool in item["tools"]]
-    toolbox = Toolbox([*(body.get("tools") or []), *later])
+    toolbox = Toolbox([*(body.get("tools") or []), *_tools_in(conversation)])
     said = [item for item in conversation if item["type"] != "additional_tools"]
     messages = [*_instructions(body), *chat_messages(said, toolbox, n_earlier=n_earlier)]
     if not messages:
@@ -188,6 +187,11 @@ def translated(body: Json, conversation: Sequence[Json], *, n_earlier: int = 0) 
         chat["parallel_tool_calls"] = False  # true is what every model does without it
     kinds = dict.fromkeys([*toolbox.left_out, *(i["type"] for i in said if i["type"] in LEFT_OUT)])
     return Translation(chat, (*(f"left out: {kind}" for kind in kinds), *_ignored(body)))
+
+
+def _tools_in(conversation: Sequence[Json]) -> list[Json]:
+    """The tools that items add to those of the request."""
+    return [tool for item in conversation if item["type"] == "additional_tools" for tool in item["tools"]]
 
 
 def _unknown(body: Json) -> Json:

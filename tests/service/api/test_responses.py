@@ -112,6 +112,15 @@ async def test_a_loop_of_tools(client: AsyncOpenAI, world: World, streams: bool)
     assert roles == ["user", "assistant", "tool"]
 
 
+async def test_a_tool_of_the_input_is_called_as_the_tool_that_it_is(world: World) -> None:
+    tool = {"type": "custom", "name": "patch"}
+    world.model_client.will(ANY, calling("patch", '{"input":"x"}'))
+    items = [{"type": "additional_tools", "tools": [tool]}, {"role": "user", "content": "Hi"}]
+    item = (await post(world, input=items)).json()["output"][0]
+
+    assert (item["type"], item["input"]) == ("custom_tool_call", "x")
+
+
 async def answered(client: AsyncOpenAI, streams: bool, **body: Any) -> Response:
     if not streams:
         response: Response = await client.responses.create(model="auto", **body)
