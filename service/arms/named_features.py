@@ -25,6 +25,7 @@ from service.providers.wordings import compared
 
 _MAX_PARTS = 3  # of a feature that is a combination
 _SIZES = frozenset({"context_length_exceeded", "request_too_large"})
+_UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 # Named as a part of the other: an inner feature says more than the field that holds it.
 _VAGUER = (
     ("system message", "system message in mid-conversation"),
@@ -48,17 +49,18 @@ def refused_features(features: frozenset[str], refusal: ProviderRejected) -> fro
         features: of the request that was refused.
     """
     text = f"{(refusal.param or '').lower()}: {compared(str(refusal))}"
-    blamed = _before_advice(text)
-    if refusal.code in _SIZES or not _blames_ability(text, blamed):
+    blamed, param = _before_advice(text), _last_name(refusal.param)
+    is_told = refusal.code in _UNSUPPORTED and param in features
+    if refusal.code in _SIZES or not (is_told or _blames_ability(text, blamed)) or FAULTY.search(text):
         return frozenset()
-    named = _named(features, blamed, _last_name(refusal.param))[:_MAX_PARTS]
+    named = _named(features, blamed, param)[:_MAX_PARTS]
     return frozenset(named) if len(named) > 1 else frozenset(_narrowed(n, features, text) for n in named)
 
 
 def _blames_ability(text: str, blamed: str) -> bool:
     """Whether the sentence says what the model cannot do, rather than what is wrong with the request."""
     is_one_value = ONE_VALUE.search(text) and KNOWN_VALUE.search(blamed)
-    return bool(is_one_value or CANNOT.search(text)) and not FAULTY.search(text)
+    return bool(is_one_value or CANNOT.search(text))
 
 
 def _before_advice(text: str) -> str:

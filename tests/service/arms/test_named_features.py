@@ -131,6 +131,13 @@ def test_a_refused_value_is_not_the_whole_field(effort: str) -> None:
     assert named(asked, listed, param="reasoning_effort") == {f"reasoning_effort={effort}"}
 
 
+def test_a_code_and_a_parameter_say_it_without_a_word() -> None:
+    asked = chat({"n": 2})
+
+    assert named(asked, "n: m0 gave 1 of 2 choices", param="n", code="unsupported_parameter") == {"n"}
+    assert named(asked, "n: m0 gave 1 of 2 choices", param="n", code="invalid_value") == set()
+
+
 def test_what_to_send_instead_is_not_refused() -> None:
     asked = chat(EFFORT | TOOLS)
     words = "Unknown parameter: 'reasoning_effort'. Supported parameters: model, messages, tools."
