@@ -79,6 +79,7 @@ def for_clients(explained: Json) -> Json:
     conversation = explained.get("conversation")
     return {
         "side_call": None,  # older versions did not log what it was
+        "substituted_model": None,
         **explained,
         "candidates": [_renamed(c, _SHOWN_TO_CLIENTS) for c in explained["candidates"]],
         "rejected": [_renamed(r, _SHOWN_TO_CLIENTS) for r in explained["rejected"]],

@@ -80,7 +80,7 @@ SWITCHING_COST = ("switch_margin", "cache_loss")  # one object in answers
 ADDED_BESIDE: dict[str, Json] = {
     "finish_reason": {"cost_source": "price"},  # a call
     "attempt_id": {"notes": []},
-    "own_weights": {"side_call": None},  # an explanation
+    "own_weights": {"side_call": None, "substituted_model": None},  # an explanation
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats
     "saved_usd": {"requests_of_unknown_cost": 0, "reason": None},
     # a model in /admin/models
