@@ -16,13 +16,16 @@ from typing import Any
 
 import pytest
 
-from service.providers.repairs import Repair
+from service.providers.anthropic_repairs import NATIVE_REPAIRS
+from service.providers.fitting import table
+from service.providers.openai_repairs import openai_repairs
 from tests.growth import MOST, growth
 from tests.superlinear import MAX_FACTOR, Loops, ambiguous_loops
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("service", "bandit", "embeddings")
 ANCHORED = {"match", "fullmatch"}
+LISTED = {"self.wording", "models"}  # patterns that `repairs` and `families` list
 FUNCTIONS = {"compile", "search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn"}
 
 
@@ -78,7 +81,7 @@ def uses_in(file: str, tree: ast.Module) -> Iterator[Use]:
             try:
                 pattern = value_of(node.args[0], file)
             except NameError:
-                if ast.unparse(node.args[0]) == "self.wording":  # of a Repair, which `repairs` lists
+                if ast.unparse(node.args[0]) in LISTED:
                     continue
                 assert runs_at_import(node, tree, parents), f"{place}: make it a constant of the module"
                 continue  # the loaded module shows the pattern
@@ -134,7 +137,7 @@ def all_uses() -> list[Use]:
         for compiled in patterns_in(module)
         if compiled.pattern not in known
     ]
-    return [*written, *loaded, *repairs()]
+    return [*written, *loaded, *repairs(), *families()]
 
 
 def loops_of(use: Use) -> Loops | None:
@@ -144,11 +147,17 @@ def loops_of(use: Use) -> Loops | None:
 def repairs() -> list[Use]:
     """The patterns that the tables of repairs hold as text. They read 1,500 characters at most."""
     return [
-        Use(f"{module.__name__}: {repair.form}", repair.wording, re.DOTALL, is_search=True, max_factor=500)
-        for module in modules()
-        for value in vars(module).values()
-        for repair in (value if isinstance(value, tuple) else (value,))
-        if isinstance(repair, Repair)
+        Use(f"the repair of {repair.form}", repair.wording, re.DOTALL, is_search=True, max_factor=500)
+        for repair in (*openai_repairs(), *NATIVE_REPAIRS)
+    ]
+
+
+def families() -> list[Use]:
+    """The patterns of families of models in fitting.yaml."""
+    return [
+        Use(f"fitting.yaml: {row.name}", row.models.pattern, 0, is_search=False)
+        for row in table().rows
+        if row.models is not None
     ]
 
 
