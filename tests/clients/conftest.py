@@ -71,7 +71,7 @@ def seen(
             router: RunningRouter = request.getfixturevalue("shared_router")
         else:
             router = start_router(configured(client.key, upstream))
-        seen = client.run(router.url, models_of(client.key))
+        seen = client.run(router.url, models_of(client.key), upstream.url)
         record(client, seen)
         if not client.every_run:
             router.clean_up()

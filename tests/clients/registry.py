@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.clients.environments import NodeProgram, Program, PythonProgram
+from tests.clients.environments import CommandProgram, NodeProgram, Program, PythonProgram
 from tests.clients.features import ON_EVERY_MODEL, SEEN, UNKNOWN, WEATHER
 from tests.e2e.running import REPOSITORY
 
-TIMEOUT_S = 600.0
+TIMEOUT_S = 1200.0
 # features.py, for programs that cannot import it
 FEATURES = json.dumps(
     {"SEEN": SEEN, "ON_EVERY_MODEL": ON_EVERY_MODEL, "WEATHER": WEATHER, "UNKNOWN": UNKNOWN}
@@ -53,7 +53,7 @@ class Client:
     def version(self) -> str:
         return self.program.version(self.package)
 
-    def run(self, url: str, models: list[str]) -> dict[str, Any]:
+    def run(self, url: str, models: list[str], upstream: str) -> dict[str, Any]:
         """Run the program, and return the package's result of every feature."""
         done = subprocess.run(
             self.program.command,
@@ -62,6 +62,7 @@ class Client:
                 "PATH": os.environ["PATH"],
                 "ROUTER_URL": url,
                 "ROUTER_MODELS": ",".join(models),
+                "UPSTREAM_URL": f"{upstream}/{self.key}",
                 "FEATURES": FEATURES,
             },
             stdin=subprocess.DEVNULL,
@@ -165,4 +166,44 @@ APART = (
     Client("pydantic-ai OpenAIResponsesModel", "pydantic-ai-slim", PYDANTIC_AI["responses"], every_run=False),
     Client("pydantic-ai AnthropicModel", "pydantic-ai-slim", PYDANTIC_AI["messages"], every_run=False),
 )
-CLIENTS = {client.name: client for client in (*SDKS, *FRAMEWORKS, *AGENT_FRAMEWORKS, *AI_SDK, *APART)}
+OF_AGENTS = NO_ASYNC | {
+    "streamed tools": "it streams always",
+    "streamed usage": "it streams always",
+    "bad field": "it sends no field that a user chooses",
+    "broken stream": "it asks again",
+}
+NO_SCHEMA = {"structured output": "it has no schema for its answers"}
+NO_USAGE = {"usage": "it prints no tokens"}
+
+
+def agent(name: str, package: str, module: str, argument: str = "", **more: Any) -> Client:
+    """An agent of the command line, in the folder of its module."""
+    return Client(name, package, CommandProgram(module, module, argument), every_run=False, **more)
+
+
+AGENTS = (
+    agent("Claude Code", "@anthropic-ai/claude-code", "claude_code", without=OF_AGENTS),
+    agent("Codex", "@openai/codex", "codex", without=OF_AGENTS),
+    agent("opencode", "opencode-ai", "opencode", "openai-compatible", without=OF_AGENTS | NO_SCHEMA),
+    agent("opencode, messages", "opencode-ai", "opencode", "anthropic", without=OF_AGENTS | NO_SCHEMA),
+    agent("Qwen Code", "@qwen-code/qwen-code", "qwen_code", without=OF_AGENTS | NO_SCHEMA),
+    agent("Copilot CLI", "@github/copilot", "copilot", "chat", without=OF_AGENTS | NO_SCHEMA | NO_USAGE),
+    agent(
+        "Copilot CLI, messages",
+        "@github/copilot",
+        "copilot",
+        "messages",
+        without=OF_AGENTS | NO_SCHEMA | NO_USAGE,
+    ),
+    agent(
+        "Copilot CLI, responses",
+        "@github/copilot",
+        "copilot",
+        "responses",
+        without=OF_AGENTS | NO_SCHEMA | NO_USAGE,
+    ),
+    agent("Continue CLI", "@continuedev/cli", "continue_cli", without=OF_AGENTS | NO_SCHEMA | NO_USAGE),
+)
+CLIENTS = {
+    client.name: client for client in (*SDKS, *FRAMEWORKS, *AGENT_FRAMEWORKS, *AI_SDK, *APART, *AGENTS)
+}

@@ -30,21 +30,28 @@ CITY_SCHEMA = {
 Features = dict[str, Callable[[], Any]]
 
 
-def report(features: Callable[[str], Features], models: Sequence[str] = MODELS) -> None:
+def report(
+    features: Callable[[str], Features],
+    models: Sequence[str] = MODELS,
+    on_every_model: Sequence[str] = ON_EVERY_MODEL,
+) -> None:
     """Try every feature, and print the results as JSON.
 
     Args:
         features: the features of the package when it asks for a model of this name.
-        models: try the features of `every model` on each of these too.
+        models: the models that `every model` tries.
+        on_every_model: the features that it tries on each.
     """
     seen = {name: _seen(feature) for name, feature in features(AUTO).items()}
-    print(json.dumps({**seen, "every model": dict(_differing(features, models))}))
+    print(json.dumps({**seen, "every model": dict(_differing(features, models, on_every_model))}))
 
 
-def _differing(features: Callable[[str], Features], models: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _differing(
+    features: Callable[[str], Features], models: Sequence[str], names: Sequence[str]
+) -> Iterator[tuple[str, Any]]:
     for model in models:
         for name, feature in features(model).items():
-            if name in ON_EVERY_MODEL and (seen := _seen(feature)) != SEEN[name]:
+            if name in names and (seen := _seen(feature)) != SEEN[name]:
                 yield f"{name} on {model}", seen
 
 

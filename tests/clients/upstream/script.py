@@ -57,6 +57,13 @@ class Asked:
         return self.turns[self._index].text if self.turns else ""
 
     @property
+    def news(self) -> str:
+        """All that the user says since the model's last answer, the surroundings that agents add included."""
+        answers = [i for i, turn in enumerate(self.turns) if turn.role == "assistant"]
+        newest = self.turns[answers[-1] + 1 if answers else 0 :]
+        return "\n".join(turn.text for turn in newest if turn.role == "user")
+
+    @property
     def results(self) -> list[str]:
         """The tools' results since that text."""
         return [turn.text for turn in self.turns[self._index + 1 :] if turn.role == "tool"]

@@ -33,6 +33,7 @@ class Call:
     path: str
     body: Json
     refused: str | None = None
+    prompt: str = ""
 
     @property
     def model(self) -> str:
@@ -61,7 +62,11 @@ class ScriptedUpstream(ThreadingHTTPServer):
     def address(self, client: str, provider: str) -> str:
         """The base URL of a client's models at a provider: openai or anthropic."""
         version = "" if provider == "anthropic" else "/v1"
-        return f"http://127.0.0.1:{self.server_port}/{client}/{provider}{version}"
+        return f"{self.url}/{client}/{provider}{version}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
 
     @property
     def bodies(self) -> list[Json]:
@@ -95,13 +100,26 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self._send(404, chat.error(404, Refusal(f"no such path: {path}")))
 
+    def do_GET(self) -> None:
+        """`/<client>/answered`: the calls that no model refused, for programs that cannot see them."""
+        client = self.path.split("/")[1]
+        self._send(
+            200,
+            [
+                {"model": call.model, "prompt": call.prompt, "stream": bool(call.body.get("stream"))}
+                for call in self.server.calls
+                if call.client == client and call.refused is None
+            ],
+        )
+
     def _answer(self, client: str, body: Json, dialect: ModuleType) -> None:
         refused = refusal(body["model"], body)
-        self.server.calls.append(Call(client, self.path, body, refused.message if refused else None))
+        asked = dialect.asked(body)
+        message = refused.message if refused else None
+        self.server.calls.append(Call(client, self.path, body, message, asked.news))
         if refused is not None:
             self._send(refused.status, dialect.error(refused.status, refused))
             return
-        asked = dialect.asked(body)
         if (status := self.server.failure(client, asked)) is not None:
             self._send(status, dialect.error(status, FAILED))
             return
@@ -111,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(200, dialect.whole(body, reply(asked), answer_id))
 
-    def _send(self, status: int, body: Json) -> None:
+    def _send(self, status: int, body: object) -> None:
         raw = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
