@@ -79,8 +79,8 @@ $(APART)/%/installed: $(APART)/%/package-lock.json
 
 $(APART)/%/installed: $(APART)/%/requirements.txt
 	@echo "Installing $* ..."
-	@$(PYTHON) -m venv $(@D)/.venv
-	@$(@D)/.venv/bin/$(PIP_INSTALL) --no-deps --require-hashes -r $<
+	@$(PYTHON) -m venv .venv-apart/$*
+	@.venv-apart/$*/bin/$(PIP_INSTALL) --no-deps --require-hashes -r $<
 	@touch $@
 
 $(CLIENTS_VENV)/installed: requirements-clients.txt
@@ -168,4 +168,4 @@ lock: setup
 	$(LOCK) --group mutation $(WITHIN) --output-file requirements-mutation.txt
 
 clean:
-	rm -rf .venv $(SUITES) $(REFERENCE) $(CLIENTS_VENV) $(DOCS) $(NODE_CLIENTS) $(APART)/*/{installed,.venv,node_modules} build site
+	rm -rf .venv $(SUITES) $(REFERENCE) $(CLIENTS_VENV) $(DOCS) $(NODE_CLIENTS) .venv-apart $(APART)/*/{installed,node_modules} build site

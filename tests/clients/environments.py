@@ -16,6 +16,7 @@ FOLDER = REPOSITORY / "tests" / "clients"
 NODE = FOLDER / "node"
 APART = FOLDER / "apart"
 VENV = REPOSITORY / ".venv-clients"
+VENVS_APART = REPOSITORY / ".venv-apart"  # outside of tests/, where tests of packages would be found
 NO_NODE = "there is no Node on this machine"
 
 
@@ -47,7 +48,7 @@ class PythonProgram:
     def apart(cls, module: str, folder: str, argument: str = "") -> PythonProgram:
         """A module whose package does not fit beside the others, and has an environment of its own."""
         home = APART / folder
-        return cls(module, argument, home / ".venv" / "bin" / "python", home / "requirements.txt")
+        return cls(module, argument, VENVS_APART / folder / "bin" / "python", home / "requirements.txt")
 
     def missing(self) -> str | None:
         return None if self.interpreter.exists() else "`make clients` or `make check-clients-all` installs it"
@@ -106,7 +107,7 @@ class CommandProgram:
     @property
     def command(self) -> list[str]:
         node = self.home / "node_modules" / ".bin"
-        bin_folder = node if (self.home / "package-lock.json").exists() else self.home / ".venv" / "bin"
+        bin_folder = node if (self.home / "package-lock.json").exists() else VENVS_APART / self.folder / "bin"
         return [sys.executable, "-m", f"tests.clients.programs.{self.module}", str(bin_folder), self.argument]
 
 

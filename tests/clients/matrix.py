@@ -29,13 +29,16 @@ def rendered() -> str:
 
 
 def _row(client: Client) -> list[str]:
-    result = stored().get(client.name, {"version": client.version, "date": "never", "passed": []})
-    marks = [
-        NOT_TRIED if feature in client.without else PASSED if feature in result["passed"] else FAILED
-        for feature in SEEN
-    ]
+    result = stored().get(client.name, {"version": client.version, "date": "not yet", "passed": None})
+    marks = [_mark(client, feature, result["passed"]) for feature in SEEN]
     name = client.name if client.every_run else f"{client.name} (not in every run)"
     return [name, f"`{client.package}`", result["version"], result["date"], *marks]
+
+
+def _mark(client: Client, feature: str, passed: list[str] | None) -> str:
+    if feature in client.without or passed is None:
+        return NOT_TRIED
+    return PASSED if feature in passed else FAILED
 
 
 def _reasons(client: Client) -> Iterator[str]:

@@ -94,6 +94,12 @@ FRAMEWORKS = (
     Client(
         "LangChain ChatOpenAI, responses", "langchain-openai", PythonProgram("langchain_chat", "responses")
     ),
+    Client(
+        "LangGraph",
+        "langgraph",
+        PythonProgram("langgraph_agent"),
+        {"streamed tools": "it calls tools itself", "streamed usage": "its last state has the usage"},
+    ),
     Client("litellm", "litellm", PythonProgram("litellm_client")),
     Client(
         "llm",
@@ -146,6 +152,24 @@ AGENT_FRAMEWORKS = (
         },
     ),
 )
+INSPECT_LACKS = {
+    "stream": "its models answer whole",
+    "async": "it has no other interface",
+    "streamed tools": "its models answer whole",
+    "streamed usage": "its models answer whole",
+    "broken stream": "its models answer whole",
+}
+NO_TOP_P = {"bad field": "it sends no `top_p` to Anthropic"}
+INSPECT = tuple(
+    Client(
+        f"inspect {provider}",
+        "inspect-ai",
+        PythonProgram.apart("inspect_model", "inspect", api),
+        INSPECT_LACKS | lacks,
+        every_run=False,
+    )
+    for provider, api, lacks in (("openai", "chat", {}), ("anthropic", "messages", NO_TOP_P))
+)
 AI_SDK = (
     Client("AI SDK openai", "@ai-sdk/openai", NodeProgram("ai-sdk.mjs", "openai-responses"), NO_ASYNC),
     Client("AI SDK openai.chat", "@ai-sdk/openai", NodeProgram("ai-sdk.mjs", "openai-chat"), NO_ASYNC),
@@ -182,11 +206,22 @@ def agent(name: str, package: str, module: str, argument: str = "", **more: Any)
 
 
 AGENTS = (
-    agent("Claude Code", "@anthropic-ai/claude-code", "claude_code", without=OF_AGENTS),
+    agent(
+        "Claude Code",
+        "@anthropic-ai/claude-code",
+        "claude_code",
+        without=OF_AGENTS,
+        fails={"every model": "`mistral-large` refuses `reasoning_effort`, which the router does not drop"},
+    ),
     agent("Codex", "@openai/codex", "codex", without=OF_AGENTS),
     agent("opencode", "opencode-ai", "opencode", "openai-compatible", without=OF_AGENTS | NO_SCHEMA),
     agent("opencode, messages", "opencode-ai", "opencode", "anthropic", without=OF_AGENTS | NO_SCHEMA),
-    agent("Qwen Code", "@qwen-code/qwen-code", "qwen_code", without=OF_AGENTS | NO_SCHEMA),
+    agent(
+        "Qwen Code",
+        "@qwen-code/qwen-code",
+        "qwen_code",
+        without=OF_AGENTS | NO_SCHEMA | {"usage": "it adds the tokens of its side calls"},
+    ),
     agent("Copilot CLI", "@github/copilot", "copilot", "chat", without=OF_AGENTS | NO_SCHEMA | NO_USAGE),
     agent(
         "Copilot CLI, messages",
@@ -202,8 +237,51 @@ AGENTS = (
         "responses",
         without=OF_AGENTS | NO_SCHEMA | NO_USAGE,
     ),
+    agent(
+        "aider",
+        "aider-chat",
+        "aider",
+        without=OF_AGENTS
+        | NO_SCHEMA
+        | {"tools": "it reads edits from the text", "usage": "it rounds tokens"},
+    ),
     agent("Continue CLI", "@continuedev/cli", "continue_cli", without=OF_AGENTS | NO_SCHEMA | NO_USAGE),
 )
+SAMPLES_ONLY = "it has samples and scores only"
+HARNESSES = (
+    Client(
+        "claude-agent-sdk (Python)",
+        "claude-agent-sdk",
+        PythonProgram.apart("claude_agent_sdk_query", "claude_agent_sdk"),
+        OF_AGENTS | {"stream": "it streams always", "async": "it has no other interface"},
+        every_run=False,
+    ),
+    Client(
+        "litellm proxy",
+        "litellm",
+        CommandProgram("litellm_proxy", "litellm_proxy"),
+        NO_ASYNC
+        | {
+            "streamed tools": "it passes the events of the router on",
+            "streamed usage": "it passes the events of the router on",
+            "broken stream": "it passes the events of the router on",
+            "conversation": "it passes messages on, and its answers name its own model",
+        },
+        every_run=False,
+    ),
+    Client(
+        "lm-eval",
+        "lm-eval",
+        CommandProgram("lm_eval_task", "lm_eval"),
+        {
+            feature: SAMPLES_ONLY
+            for feature in SEEN
+            if feature not in ("plain", "upstream 429", "upstream 500", "every model")
+        },
+        every_run=False,
+    ),
+)
 CLIENTS = {
-    client.name: client for client in (*SDKS, *FRAMEWORKS, *AGENT_FRAMEWORKS, *AI_SDK, *APART, *AGENTS)
+    client.name: client
+    for client in (*SDKS, *FRAMEWORKS, *AGENT_FRAMEWORKS, *INSPECT, *AI_SDK, *APART, *AGENTS, *HARNESSES)
 }

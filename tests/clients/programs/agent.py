@@ -30,7 +30,7 @@ class Agent:
 
     Args:
         command: the command line for a prompt, a model, and whether the last conversation goes on.
-        tool: its tool that runs a command of the shell, with the tool's arguments.
+        tool: its tool that runs a command of the shell, with the tool's arguments; None: it has none.
         environ: what it reads of the environment besides HOME and PATH.
         files: the files of its home, by path.
         usage: the tokens that it prints, read from its output; None: it prints none.
@@ -38,7 +38,7 @@ class Agent:
     """
 
     command: Callable[[str, str, bool], list[str]]
-    tool: tuple[str, dict[str, Any]]
+    tool: tuple[str, dict[str, Any]] | None
     environ: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     usage: Callable[[str], Any] | None = None
@@ -48,7 +48,7 @@ class Agent:
         for path, text in self.files.items():
             (HOME / path).parent.mkdir(parents=True, exist_ok=True)
             (HOME / path).write_text(text, "utf-8")
-        report(self.features, models=MODELS, on_every_model=("tools",))
+        report(self.features, models=MODELS, on_every_model=("tools",) if self.tool else ("plain",))
 
     def features(self, model: str) -> Features:
         def prompted(prompt: str = "Hi", name: str = model, resumed: bool = False) -> str:
@@ -62,8 +62,7 @@ class Agent:
             output = hello("Good morning")
             return output if any(c["stream"] for c in answered("Good morning")) else "not streamed"
 
-        def tools() -> Any:
-            name, arguments = self.tool
+        def tools(name: str, arguments: dict[str, Any]) -> Any:
             output = prompted(f"Use a tool: call {name} {json.dumps(arguments)}")
             there = "sunny in Paris" in output.partition(SAYS)[2]
             return SEEN["tools"] if there else output
@@ -80,7 +79,6 @@ class Agent:
         features: Features = {
             "plain": hello,
             "stream": streamed,
-            "tools": tools,
             "unknown model": lambda: shows(prompted(name=UNKNOWN), 404, UNKNOWN),
             "upstream 400": lambda: shows(prompted("fail 9 times with 400"), 400, "as the prompt said"),
             "upstream 429": lambda: hello("fail 1 time with 429"),
@@ -88,6 +86,8 @@ class Agent:
             "comes back": lambda: hello("fail 3 times with 500"),
             "conversation": conversation,
         }
+        if (tool := self.tool) is not None:
+            features["tools"] = lambda: tools(*tool)
         if (usage := self.usage) is not None:
             features["usage"] = lambda: usage(prompted())
         if (structured := self.structured) is not None:
