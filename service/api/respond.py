@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -20,7 +20,6 @@ from service.api.sse_response import EventStream
 from service.completion.completion import Head, Streaming
 from service.dialects import sse
 from service.dialects.dialect import Answered, Dialect, EventWriter
-from service.domain.answer_ids import answer_id_of
 from service.domain.basics import Json, plain
 from service.domain.query import Query
 from service.errors import ProviderError, RouterError
@@ -66,8 +65,7 @@ async def respond(
         answer = StreamedAnswer(request, query, dialect, pending_stream, ending)
         return await answer.response(parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
-    body = completed.body | {"id": answer_id_of(completed.head.decision_id)}
-    answered = Answered(body, completed.native, completed.head.explanation)
+    answered = Answered(completed.body, completed.native, completed.head.explanation)
     query = query.decided(completed.head.decision_id, completed.head.vendor_mark)
     sent = await ending.whole(query, dialect.answer(query, answered))
     return JsonAnswer(sent, headers=headers(completed.head))
@@ -135,10 +133,9 @@ class StreamedAnswer:
         head = streaming.head
         query = self.query.decided(head.decision_id, head.vendor_mark)
         writer = self.dialect.event_writer(query, head.explanation)
-        answer_id = {"id": answer_id_of(head.decision_id)}
         try:
             async for chunk in streaming.chunks:
-                if events := writer.chunk(replace(chunk, body={**chunk.body, **answer_id})):
+                if events := writer.chunk(chunk):
                     yield events
             if self.query.options.cost and (events := writer.totals(totals(streaming))):
                 yield events

@@ -24,6 +24,7 @@ from service.completion.request_run import RequestRun
 from service.completion.streaming import OpenStream, open_stream
 from service.conversations.portability import vendor_mark
 from service.domain.answer import Answer, Chunk, Outcome
+from service.domain.answer_ids import answer_id_of
 from service.domain.basics import AttemptStatus, DecisionKind, Json
 from service.domain.chunks import as_chunks
 from service.domain.decision import Decision, LoggedDecision
@@ -114,7 +115,7 @@ class Completion:
         run, call, answer = await self._answer(query, logged, self._complete)
         self.fallback.succeeded(run, call)
         await self._finish(self._log_outcome(run, "ok"))
-        body = {**answer.body, "model": call.arm.arm_id}
+        body = {**answer.body, "id": answer_id_of(run.decision_id), "model": call.arm.arm_id}
         if self.cache is not None and answer.native is None and call.fault is None:
             conversation = None if query.turn.place is None else run.conversation_after(self.clock())
             self.cache.keep(query, call.arm.arm_id, body, conversation)
@@ -233,11 +234,12 @@ class Completion:
         self, run: RequestRun, call: ModelCall, stream: OpenStream
     ) -> AsyncGenerator[Chunk, None]:
         """The chunks of a stream; the outcome is logged before the stream ends."""
+        answer_id = answer_id_of(run.decision_id)
         try:
             async with aclosing(stream), aclosing(stream.chunks(call, self.clock)) as chunks:
                 yield Chunk({})  # read by `stream`, never sent
                 async for chunk in chunks:
-                    yield chunk
+                    yield replace(chunk, body={**chunk.body, "id": answer_id})
         except ProviderError as error:
             self.fallback.failed(run, call, error)
             await self._finish(self._log_outcome(run, "failed"))

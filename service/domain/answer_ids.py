@@ -1,7 +1,8 @@
 """Ids of answers: each carries the id of the decision that it answers, so that it names its request.
 
-Nothing is stored for it, and it is unique even if two providers give the same id or an answer comes from the
-cache. Only a message that an arm wrote in the client's own dialect keeps its provider's id, with its bytes.
+Nothing is stored for it, and it is unique even if two providers give the same id. An answer from the cache
+keeps the id that it was written with. Only a message that an arm wrote in the client's own dialect keeps its
+provider's id, with its bytes.
 """
 
 from __future__ import annotations

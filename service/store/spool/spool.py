@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from service.domain.answer import Attempt, Outcome
+from service.domain.answer_ids import decision_named_by
 from service.domain.basics import Json
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.ports import Journal
@@ -200,8 +201,9 @@ class SpoolingJournal:
 
     async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
         found = await self._journal.request_named_by(tenant, answer_id)
-        if found is None and self.is_degraded:
-            raise StoreUnavailable("some requests are not written to PostgreSQL yet")
+        decision_id = decision_named_by(answer_id)
+        if found is None and decision_id is not None and self._spool.contains(decision_id):
+            raise StoreUnavailable(f"the request of answer {answer_id!r} is not written to PostgreSQL yet")
         return found
 
     async def record(self, tenant: str, request_id: str) -> Json | None:

@@ -81,7 +81,7 @@ async def test_every_chunk_of_a_stream_has_one_id(world: World) -> None:
     assert {chunk["id"] for chunk in chunks} == {id_in(response)}
 
 
-async def test_an_answer_from_the_cache_names_its_own_request(tmp_path: Path) -> None:
+async def test_an_answer_from_the_cache_names_the_request_that_it_was_made_for(tmp_path: Path) -> None:
     async with opened(tmp_path, cache_enabled=True) as world:
         first, second = [
             await ask(world, "/v1/chat/completions", f"r-{n}", model="small", temperature=0) for n in (1, 2)
@@ -89,8 +89,8 @@ async def test_an_answer_from_the_cache_names_its_own_request(tmp_path: Path) ->
         record = await world.record(id_in(second))
 
     assert second.headers["X-Router-Decision"] == "cache"
-    assert record["request_id"] == "r-2"
-    assert id_in(first) != id_in(second)
+    assert record["request_id"] == "r-1"
+    assert id_in(first) == id_in(second)
 
 
 async def test_an_id_of_no_answer_is_unknown(world: World) -> None:
@@ -152,3 +152,13 @@ async def test_a_stream_states_its_cost_at_its_end_when_asked(world: World, path
     }
     assert '"router"' not in plain.text
     assert "X-Router-Cost-Usd" not in plain.headers
+
+
+async def test_an_answer_whose_request_is_not_written_yet_is_not_unknown(world: World) -> None:
+    world.store.is_down = True
+    answer_id = id_in(await ask(world, "/v1/chat/completions", "r-1"))
+    world.store.is_down = False
+
+    assert (await world.rate(answer_id, 1.0)).status_code == 503
+    assert (await world.http.get(f"/requests/{answer_id}")).status_code == 503
+    assert (await world.rate("msg_unknown", 1.0)).status_code == 404

@@ -364,7 +364,7 @@ async def test_models_are_listed_in_the_clients_dialect(world: World, header: st
     listed = (await world.http.get("/v1/models", headers={header: "x"})).json()
     one = (await world.http.get("/v1/models/big", headers={header: "x"})).json()
 
-    assert [model["id"] for model in listed["data"]] == ["auto", "small", "medium", "large"]
+    assert [model["id"] for model in listed["data"]] == ["auto", "claude-router", "small", "medium", "large"]
     assert (listed["first_id"], listed["last_id"], listed["has_more"]) == ("auto", "large", False)
     assert (one["id"], one["type"], one["max_input_tokens"]) == ("large", "model", 100_000)
     missing = await world.http.get("/v1/models/acme-0", headers={header: "x"})
