@@ -47,7 +47,7 @@ OF_DOCUMENTS = frozenset(
         "tr", "ul", "video",
     }
 )  # fmt: skip
-MAX_BLOCKS = 50  # at each end of a message
+MAX_BLOCKS = 20  # at each end of a message
 _OPENING = re.compile(r"<([a-z][A-Za-z0-9_-]{0,80})(?: [^<>\n]{0,200})?>")
 _CLOSING = re.compile(r"</([a-z][A-Za-z0-9_-]{0,80})>$")
 

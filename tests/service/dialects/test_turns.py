@@ -81,7 +81,7 @@ def test_text_that_a_program_put_into_a_message_is_removed(text: str, own: str) 
         ("", ""),
         ("</a-b>", "</a-b>"),
         ("<a-b></a-b>" * 3, "<a-b></a-b>" * 3),
-        ("<a-b>\n1\n</a-b>\n" * 100 + "Fix it", "<a-b>\n1\n</a-b>\n" * 50 + "Fix it"),
+        ("<a-b>\n1\n</a-b>\n" * 100 + "Fix it", "<a-b>\n1\n</a-b>\n" * 80 + "Fix it"),
     ],
     ids=range(20),
 )  # fmt: skip
