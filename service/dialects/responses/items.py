@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from service.dialects.chat.requests import MAX_PARTS
 from service.dialects.json_body import Location, Open, field_path, invalid, items
@@ -64,7 +64,7 @@ class PatchOutput(Open):
 
 
 class Reasoning(Open):
-    summary: list[Json] = Field(default_factory=list)
+    summary: list[Json] | None = None
     encrypted_content: str | None = None
 
 

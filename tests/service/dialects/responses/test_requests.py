@@ -190,6 +190,25 @@ def test_foreign_reasoning_is_left_out() -> None:
     assert "reasoning_content" not in messages_of(user("Hi"), item, call(), result())[1]
 
 
+def test_items_with_nulls_are_those_without() -> None:
+    nulls: Json = {"id": None, "status": None, "namespace": None}
+    reasoning = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": None,
+        "content": None,
+        "encrypted_content": None,
+    }
+    items = [
+        {"role": "user", "content": "Hi", "type": None},
+        reasoning,
+        {**call(), **nulls},
+        {**result(), **nulls},
+    ]
+
+    assert messages_of(*items) == messages_of(user("Hi"), call(), result())
+
+
 # --- options
 
 
