@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from service.providers.anthropic_repairs import NATIVE_REPAIRS
-from service.providers.fitting import table
+from service.providers.fitting_table import table
 from service.providers.openai_repairs import openai_repairs
 from tests.growth import MOST, growth
 from tests.superlinear import MAX_FACTOR, Loops, ambiguous_loops

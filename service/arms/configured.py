@@ -17,7 +17,7 @@ from service.arms.requested_names import RequestedNames
 from service.domain.arm import FREE, Arm, Price, PriceSource
 from service.domain.model_names import is_free_variant
 from service.errors import StartupError
-from service.providers import fitting
+from service.providers.fitting_table import table
 from service.settings.environment import Environment
 from service.settings.faults import Fault, FaultySettings, faults_of
 from service.settings.models import ModelSettings
@@ -64,7 +64,7 @@ def choose_arms(
         StartupError: LLM_MODELS, DEFAULT_MODEL or an alias names an unknown model, no arm is usable, or the
             table of what fits them has a fault.
     """
-    fitting.table()
+    table()
     well_known = [addressed(ModelSettings.model_validate(entry), environ) for entry in known]
     configured = [with_default_address(model, environ) for model in settings.models]
     if configured:

@@ -22,7 +22,7 @@ from service.domain.ports import Clock
 from service.domain.usage import reported
 from service.domain.usage_report import usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected
-from service.providers.fitting import table
+from service.providers.fitting_table import table
 from service.providers.keys import NO_KEY, api_key, key_for_litellm
 from service.providers.litellm_anthropic import corrected
 from service.providers.litellm_errors import translated

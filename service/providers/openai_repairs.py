@@ -6,7 +6,7 @@ import re
 from functools import cache, partial
 
 from service.providers.answer_limits import limit_repair
-from service.providers.fitting import table, without_neutral
+from service.providers.fitting_table import table, without_neutral
 from service.providers.message_forms import (
     REASONING_FIELDS,
     as_system,

@@ -13,7 +13,7 @@ _DEFAULT_EFFORT = "high"  # Anthropic's, where thinking is adaptive
 
 
 def is_on(body: Json) -> bool:
-    return _kind(body) in ("enabled", "adaptive")
+    return kind(body) in ("enabled", "adaptive")
 
 
 def is_forced(body: Json) -> bool:
@@ -26,10 +26,10 @@ def is_forced(body: Json) -> bool:
 
 def with_budget(body: Json) -> Json:
     """A Messages request whose adaptive thinking has a budget; one that leaves no room for it has none."""
-    if _kind(body) == "adaptive":
+    if kind(body) == "adaptive":
         effort = (body.get("output_config") or {}).get("effort")
         budget = budget_of_effort(effort if isinstance(effort, str) else _DEFAULT_EFFORT)
-    elif _kind(body) == "enabled" and _exceeds(body):
+    elif kind(body) == "enabled" and _exceeds(body):
         budget = body["thinking"]["budget_tokens"]
     else:
         return body
@@ -38,12 +38,12 @@ def with_budget(body: Json) -> Json:
 
 def with_fitting_budget(body: Json) -> Json:
     """A Messages request whose thinking leaves room for the answer."""
-    return with_budget(body) if _kind(body) == "enabled" else body
+    return with_budget(body) if kind(body) == "enabled" else body
 
 
 def adaptive(body: Json) -> Json:
     """A Messages request that states the effort of its thinking instead of a budget."""
-    if _kind(body) != "enabled":
+    if kind(body) != "enabled":
         return body
     thinking = {"type": "adaptive", "display": body["thinking"].get("display", "summarized")}
     config = body.get("output_config") or {}
@@ -81,7 +81,7 @@ def _thinking_within(body: Json, budget: int, n_answer: int | None) -> Json:
     return {**body, "thinking": {"type": "enabled", "budget_tokens": budget}}
 
 
-def _kind(body: Json) -> object:
+def kind(body: Json) -> object:
     thinking = body.get("thinking")
     return thinking.get("type") if isinstance(thinking, dict) else None
 

@@ -17,7 +17,7 @@ from pydantic import (
 
 from service.dialects.chat_template import compiled
 from service.domain.arm import Price
-from service.providers.fitting import table
+from service.providers.fitting_table import table
 from service.settings.base_urls import base_url
 
 # Names of models go into headers, so they are visible ASCII.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
@@ -12,8 +13,8 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.query import Native
 from service.errors import StartupError
-from service.providers import fitting
-from service.providers.fitting import Form, Row, Rule, fitted, may_be_left_out, reason_against, rows, table
+from service.providers.fitting import applied, fitted, may_be_left_out, reason_against, rows, ruled_out_by
+from service.providers.fitting_table import Form, Row, Rule, read, table
 from tests.service.providers.scripted import BODY
 
 OPENAI = "https://api.openai.com/v1"
@@ -70,6 +71,8 @@ def test_every_field_of_the_official_client_is_known() -> None:
     [
         ({"rows": [{"name": "x", "rules": {"seed": "forget"}}]}, "seed: 'forget' is neither"),
         ({"rows": [{"name": "x", "unknown": ["seeds"]}]}, "seeds is not one of"),
+        ({"rows": [{"name": "x", "rules": {"seed": "drop if rain"}}]}, "'rain' is neither a condition"),
+        ({"rows": [{"name": "x", "form": "mail"}]}, "form must be chat or messages"),
         ({"rows": [{"name": "x", "modles": "a"}]}, "unknown keys"),
         ({"rows": [{"name": "x", "models": "("}]}, "unterminated"),
         ({"rows": [{"rules": {}}]}, "name"),
@@ -82,7 +85,7 @@ def test_a_broken_table_stops_the_start(change: Json, message: str) -> None:
     document: Json = {"fields": {"seed": {"unknown": "drop"}}, "bookkeeping": {}, "rows": []}
 
     with pytest.raises(StartupError, match=message):
-        fitting.read(document | change)
+        read(document | change)
 
 
 # For each row an arm that it is for.
@@ -194,7 +197,7 @@ def forms(row: Row) -> list[Form]:
 def does_something(row: Row, rule: Rule, arm: Arm) -> bool:
     alone = replace(row, rules=(rule,))
     bodies = [body for form in forms(row) for body in variants(form)]
-    return any(alone.applied(arm, body) is not body or alone.rules_out(arm, body) for body in bodies)
+    return any(applied(alone, arm, body) is not body or ruled_out_by(alone, arm, body) for body in bodies)
 
 
 def test_every_row_has_an_example() -> None:
@@ -209,6 +212,30 @@ def test_every_row_is_for_its_example_and_every_rule_of_it_does_something(row: R
         row in rows(arm, form) for form in forms(row) if form == row.form or arm.provider == "anthropic"
     )
     assert [rule for rule in row.rules if not does_something(row, rule, arm)] == []
+
+
+ODD: list[Json] = [
+    {"messages": [{"role": "assistant", "content": None, "tool_calls": [None, 1, {}, {"id": [1]}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "text"}, {"text": 1}]}], "reasoning": [1]},
+    {
+        "messages": [HI],
+        "tools": [{"type": "x"}, {"function": 1}, {"function": {"parameters": []}}],
+        "tool_choice": 7,
+    },
+    {"messages": [HI], "reasoning_effort": {"effort": "high"}, "stop": {"a": 1}, "thinking": "x"},
+    {"messages": [HI], "response_format": {"type": {}}, "metadata": 1, "modalities": {"a": [1]}, "n": "x"},
+]
+
+
+@pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_odd_request_is_left_to_its_server(name: str, body: Json) -> None:
+    before = deepcopy(body)
+
+    fitted(EXAMPLES[name], body, None)
+    cannot(EXAMPLES[name], **body)
+
+    assert body == before
 
 
 # --- every model
