@@ -18,7 +18,7 @@ from service.api.dependencies import (
     TenantDep,
     received_with,
 )
-from service.api.openapi import NO_ANSWER, Responses, body_schema, dialect_failures
+from service.api.openapi import NO_ANSWER, Responses, body_schema, dialect_failures, path_parameters
 from service.api.respond import respond
 from service.dialects.dialect import Dialect, Route
 from service.dialects.offered import DIALECTS
@@ -84,7 +84,7 @@ def _endpoints() -> APIRouter:
                 name=route.path.strip("/").replace("/", "_"),
                 description=route.summary,
                 responses=documented(dialect),
-                openapi_extra=body_schema(dialect.request_model.__name__),
+                openapi_extra=body_schema(dialect.request_model.__name__) | path_parameters(route.path),
             )
     return router
 

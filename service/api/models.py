@@ -16,12 +16,12 @@ from service.dialects.gemini.dialect import GEMINI
 from service.dialects.messages import answers as anthropic_answers
 from service.dialects.messages.dialect import MESSAGES
 from service.domain.basics import Json
-from service.errors import UnknownModel
+from service.errors import BadRequest, UnknownModel
 
 endpoints = APIRouter(tags=["operations"])
 
 
-@endpoints.get("/v1/models")
+@endpoints.get("/v1/models", responses=failures(BadRequest))
 @endpoints.get("/models", include_in_schema=False)
 async def models(
     request: Request,

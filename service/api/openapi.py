@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from importlib.resources import files
@@ -58,6 +59,13 @@ def body_schema(*names: str, or_list: bool = False) -> Json:
     item = refs[0] if len(refs) == 1 else {"anyOf": refs}
     schema = {"anyOf": [*refs, {"type": "array", "items": item, "minItems": 1}]} if or_list else item
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def path_parameters(path: str) -> Json:
+    """The documented names in the path of an endpoint that does not declare them."""
+    names = re.findall(r"{(\w+)(?::path)?}", path)
+    parameters = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names]
+    return {"parameters": parameters} if parameters else {}
 
 
 def query_parameters(model: type[BaseModel]) -> Json:

@@ -28,3 +28,12 @@ async def test_every_operation_has_an_example_of_its_request_and_of_its_answer(w
             assert shown, f"{method} {path}: no example of an answer"
             body = operation.get("requestBody")
             assert body is None or "example" in body["content"]["application/json"], f"{method} {path}"
+
+
+async def test_every_name_in_a_path_is_documented(world: World) -> None:
+    document = (await world.http.get("/openapi.json")).json()
+
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            named = [p["name"] for p in operation.get("parameters", []) if p["in"] == "path"]
+            assert sorted(named) == sorted(re.findall(r"{(\w+)}", path)), path
