@@ -216,6 +216,7 @@ AGENTS = (
     agent("Codex", "@openai/codex", "codex", without=OF_AGENTS),
     agent("opencode", "opencode-ai", "opencode", "openai-compatible", without=OF_AGENTS | NO_SCHEMA),
     agent("opencode, messages", "opencode-ai", "opencode", "anthropic", without=OF_AGENTS | NO_SCHEMA),
+    agent("Gemini CLI", "@google/gemini-cli", "gemini_cli", without=OF_AGENTS | NO_SCHEMA),
     agent(
         "Qwen Code",
         "@qwen-code/qwen-code",
