@@ -110,12 +110,11 @@ class StreamedAnswer:
     async def _events_with_keepalive(self) -> AsyncGenerator[bytes, None]:
         """Keep-alive comments until the stream has content, then its events.
 
-        They are comments, not the dialect's `ping`: clients expect no event before the first event of the
-        answer.
+        They are not the dialect's `ping`: clients expect no event before the first event of the answer.
         """
         try:
             while not self.pending_stream.done():
-                yield sse.PING
+                yield self.dialect.keep_alive
                 await asyncio.wait({self.pending_stream}, timeout=KEEPALIVE_EVERY_S)
         except BaseException:  # the client disconnected
             await _abandon(self.pending_stream)

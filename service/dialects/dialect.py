@@ -104,6 +104,11 @@ class Dialect(Protocol):
         """What is sent in long pauses of a stream."""
         ...
 
+    @property
+    def keep_alive(self) -> bytes:
+        """What is sent before the first event, where clients expect no other event."""
+        ...
+
     def owns(self, path: str, headers: Mapping[str, str]) -> bool:
         """Whether requests for this path use this dialect, offered or not."""
         ...

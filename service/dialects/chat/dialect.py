@@ -24,6 +24,7 @@ class Chat(OpenAIErrors):
     tag = "chat"
     request_model = ChatCompletionRequest
     ping = sse.PING
+    keep_alive = sse.PING
     routes = (
         Route("/chat/completions", f"{_SUMMARY} `X-Request-ID` is required.", needs_request_id=True),
         Route("/v1/chat/completions", _SUMMARY),

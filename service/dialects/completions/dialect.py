@@ -23,6 +23,7 @@ class Completions(OpenAIErrors):
     tag = "completions"
     request_model = CompletionRequest
     ping = sse.PING
+    keep_alive = sse.PING
     routes = (
         Route("/v1/completions", "Route a prompt to a model and answer as OpenAI's older API does."),
         Route("/completions", "The same as /v1/completions.", is_documented=False),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from service.dialects import sse
 from service.dialects.dialect import Answered, EventWriter, Problem, Route
 from service.dialects.gemini.answers import explained, response
 from service.dialects.gemini.errors import GoogleErrorEnvelope, error
@@ -16,6 +15,7 @@ from service.dialects.received import Received
 from service.domain.basics import Json
 from service.domain.query import Query
 
+BLANK = b"\n"  # Google's clients take a comment for a part of an event
 VERSIONS = ("/v1beta", "/v1")
 _OWN = ("/v1beta", "/v1alpha", "/upload/v1beta")  # paths of Google only, offered or not
 _SHARED = ("/v1/models",)
@@ -35,7 +35,7 @@ class Gemini:
     tag = "gemini"
     request_model = GenerateContentRequest
     error_model = GoogleErrorEnvelope
-    ping = sse.PING
+    ping = keep_alive = BLANK
     routes = tuple(
         Route(f"{version}/models/{{model:path}}:{method}", summary, names={"method": method})
         for version in VERSIONS

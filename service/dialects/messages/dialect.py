@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from service.dialects import sse
 from service.dialects.dialect import Answered, EventWriter, Problem, Route
 from service.dialects.messages.answers import explained, message
 from service.dialects.messages.blocks import NO_EXTRAS, AnswerForm
@@ -28,6 +29,7 @@ class Messages:
     request_model = MessagesRequest
     error_model = AnthropicErrorEnvelope
     ping = PING
+    keep_alive = sse.PING
     routes = (Route("/v1/messages", "Route a Messages request to a model and answer as Anthropic does."),)
 
     def owns(self, path: str, headers: Mapping[str, str]) -> bool:

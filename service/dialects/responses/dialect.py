@@ -26,6 +26,7 @@ class Responses(OpenAIErrors):
     tag = "responses"
     request_model = ResponsesRequest
     ping = sse.PING
+    keep_alive = sse.PING
     routes: tuple[Route, ...] = ()  # those of `service.api.responses`
 
     def owns(self, path: str, headers: Mapping[str, str]) -> bool:

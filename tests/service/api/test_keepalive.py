@@ -145,3 +145,29 @@ async def test_anthropics_client_ignores_keepalive_comments(world: World, url: s
         message = await stream.get_final_message()
 
     assert message.content[0].text == "Fine."  # type: ignore[union-attr]
+
+
+async def test_googles_clients_get_blank_lines_because_a_comment_breaks_their_streams(
+    world: World, url: str
+) -> None:
+    answers = asyncio.Event()
+    world.model_client.will(
+        ANY, Reply(words=(), until=answers, error=ProviderBroken("gone")), Reply(("Fine.",))
+    )
+    path, body = (
+        "/v1beta/models/auto:streamGenerateContent?alt=sse",
+        {"contents": [{"parts": [{"text": "Hi"}]}]},
+    )
+
+    async with (
+        httpx.AsyncClient(base_url=url) as http,
+        http.stream("POST", path, json=body) as response,
+    ):
+        lines = response.aiter_lines()
+        assert await anext(lines) == ""
+        answers.set()
+        rest = [line async for line in lines]
+
+    assert response.status_code == 200
+    assert all(not line or line.startswith("data: ") for line in rest)
+    assert '"finishReason":"STOP"' in rest[-2]
