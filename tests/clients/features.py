@@ -26,6 +26,7 @@ SEEN: dict[str, Any] = {
     "comes back": HELLO,
     "broken stream": "error",
     "conversation": 1,
+    "feedback": {"accepted": True, "cost": True},
     "every model": {},
 }
 

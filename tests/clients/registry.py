@@ -108,6 +108,7 @@ FRAMEWORKS = (
         NO_ASYNC | {"every model": "it calls the `openai` package, and each prompt starts a process"},
     ),
 )
+NO_ID = {"feedback": "it shows no id of an answer"}
 OPENAI_AGENTS_LACKS = NO_ASYNC | {"conversation": "its results do not name the model"}
 INSTRUCTOR_LACKS = {
     "tools": "it uses tools for structured output only",
@@ -127,10 +128,16 @@ AGENT_FRAMEWORKS = (
         INSTRUCTOR_LACKS,
     ),
     Client(
+        "openai-agents",
+        "openai-agents",
+        PythonProgram("openai_agents", "responses"),
+        OPENAI_AGENTS_LACKS,
+    ),
+    Client(
         "openai-agents, chat completions",
         "openai-agents",
         PythonProgram("openai_agents", "chat"),
-        OPENAI_AGENTS_LACKS,
+        OPENAI_AGENTS_LACKS | NO_ID,
     ),
     Client(
         "LlamaIndex OpenAILike",
@@ -191,6 +198,7 @@ APART = (
     Client("pydantic-ai AnthropicModel", "pydantic-ai-slim", PYDANTIC_AI["messages"], every_run=False),
 )
 OF_AGENTS = NO_ASYNC | {
+    "feedback": "it shows no id of an answer",
     "streamed tools": "it streams always",
     "streamed usage": "it streams always",
     "bad field": "it sends no field that a user chooses",

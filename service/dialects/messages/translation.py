@@ -18,7 +18,7 @@ from service.domain.reasoning import EFFORTS, effort_of_budget
 from service.domain.strict_schemas import is_strict
 
 # Fields that change the answer and that Chat Completions lacks.
-_ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "output_format", "top_k")
+_ANTHROPIC_ONLY = ("container", "inference_geo", "mcp_servers", "top_k")
 _SAME = ("max_tokens", "model", "stream", "temperature", "top_p")
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TOOL_SEARCH = "tool_search_tool"  # other vendors' models get all tools at once, so that none is searched
@@ -48,6 +48,8 @@ class _Translation:
         for name in _ANTHROPIC_ONLY:
             if body.get(name) not in (None, []):
                 self.needs[name] = None
+        if body.get("output_format") is not None and _older_schema(body) is None:
+            self.needs["output_format"] = None
         if continues_thread(body):
             self.needs[THREAD_REFUSED] = None
         if body.get("max_tokens") == 0:
@@ -208,8 +210,15 @@ def _reasoning(body: Json) -> Json:
     return {"reasoning_effort": EFFORTS[effort]} if effort in _EFFORTS else {}
 
 
+def _older_schema(body: Json) -> Json | None:
+    """The schema of `output_format`, the older name of `output_config.format`, which nothing has checked."""
+    form = body.get("output_format")
+    schema = form.get("schema") if isinstance(form, dict) else None
+    return schema if isinstance(schema, dict) else None
+
+
 def _format(body: Json) -> Json:
-    schema = ((body.get("output_config") or {}).get("format") or {}).get("schema")
+    schema = ((body.get("output_config") or {}).get("format") or {}).get("schema") or _older_schema(body)
     if schema is None:
         return {}
     json_schema = {"name": "answer", "schema": schema, "strict": is_strict(schema)}

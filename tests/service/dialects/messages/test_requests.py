@@ -607,6 +607,23 @@ def test_a_schema_is_strict_only_if_openai_accepts_it_so(schema: Json, strict: b
     assert body["tools"][0]["function"]["strict"] is strict
 
 
+def test_the_older_name_of_the_answers_format_is_translated_too() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+    body, needs = translate(output_format={"type": "json_schema", "schema": schema})
+
+    assert body["response_format"]["json_schema"]["schema"] == schema
+    assert "output_format" not in needs
+
+
+@pytest.mark.parametrize("form", ["odd", ["odd"], {"type": "grammar"}, {"schema": "odd"}])
+def test_an_older_format_without_a_schema_needs_anthropic(form: object) -> None:
+    body, needs = translate(output_format=form)
+
+    assert "response_format" not in body
+    assert needs == ("output_format",)
+
+
 def test_parts_of_text_become_one_string() -> None:
     texts = [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]
     image = {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}
