@@ -14,6 +14,10 @@ def _any_of(*wordings: str) -> re.Pattern[str]:
     return re.compile("|".join(wordings))
 
 
+def _naming(wording: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![a-z\d_-])(?:{wording})")
+
+
 def _token_of(*words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![a-z\d_-])(?:{'|'.join(words)})(?![\w-])")
 
@@ -53,7 +57,8 @@ ADVICE = _any_of(
     r"\bplease\b|\binstead\b|\btry\b|[.;] ?use\b|\bexpected one of\b|\bhint\b|\bdid you mean\b",
 )
 TOGETHER = _any_of(
-    r"\b(?:with|together|both|and|when|while|if|simultaneous\w*|same time|incompatible|alongside)\b|\bcombin",
+    r"\b(?:with|together|both|and|when|while|if|simultaneous(?:ly)?|same time|incompatible|alongside)\b",
+    r"\bcombin",
 )
 ONE_VALUE = _any_of(
     r"unsupported value|invalid value|one of\b|input should be '",
@@ -67,27 +72,39 @@ TELLING_VALUES = frozenset({"adaptive", "flex", "minimal", "priority", "xhigh"})
 _TEXT_ONLY = r"text[- ]only|only (?:\w+ ){0,4}text\b"
 # Kinds of content, and fields that vendors do not call by their name.
 KINDS = {
-    "images": rf"images?\b|image_url|vision\b|visual|multi-?modal|pictures?\b|{_TEXT_ONLY}|图",
-    "audio": rf"audio|sound|speech|{_TEXT_ONLY}|音频",
-    "files": rf"files?\b|pdfs?\b|documents?\b|attachments?\b|{_TEXT_ONLY}|文件",
-    "video": rf"videos?\b|{_TEXT_ONLY}|视频",
-    "tools": r"tools?\b|tool[ -]?(?:use|call)|functions?\b|function[ _-]?call|工具|函数",
-    "tool_choice": r"tool[_ ]choice|forc\w{0,4} (?:a |the )?(?:tool|function)",
-    "parallel_tool_calls": r"parallel",
-    "json_schema": r"json[_ ]schema|structured[_ ]outputs?|response[_ ](?:schema|format)|output.format",
-    "json_object": r"json[_ ]object|json[_ -]mode|response[_ ]format",
-    "reasoning_effort": r"reasoning(?! models)|effort|thinking",
-    "thinking": r"thinking|thought",
-    "stream": r"stream(?:ing|ed|s)?\b",
-    "logprobs": r"log[ _]?prob",
-    "n": r"multiple (?:choices|completions|candidates)|only (?:one|1|a single) (?:choice|candidate|compl)",
-    "developer message": r"developer",
-    "system message in mid-conversation": r"system",
-    "system message": r"system",
-    "prefilled answer": r"pre-?fill|last (?:role|message)|assistant message|conversation must end",
-    "stop": r"stop[ _-]?sequences?",
-    "messages.cache_control": r"cache_control|prompt cach",
-    "tools.strict": r"strict",
+    "images": _naming(rf"images?\b|image_url|vision\b|visual|multi-?modal|pictures?\b|{_TEXT_ONLY}|图"),
+    "audio": _naming(rf"audio|sound|speech|{_TEXT_ONLY}|音频"),
+    "files": _naming(rf"files?\b|pdfs?\b|documents?\b|attachments?\b|{_TEXT_ONLY}|文件"),
+    "video": _naming(rf"videos?\b|{_TEXT_ONLY}|视频"),
+    "tools": _naming(r"tools?\b|tool[ -]?(?:use|call)|functions?\b|function[ _-]?call|工具|函数"),
+    "tool_choice": _naming(r"tool[_ ]choice|forc\w{0,4} (?:a |the )?(?:tool|function)"),
+    "parallel_tool_calls": _naming(r"parallel"),
+    "json_schema": _naming(
+        r"json[_ ]schema|structured[_ ]outputs?|response[_ ](?:schema|format)|output.format"
+    ),
+    "json_object": _naming(r"json[_ ]object|json[_ -]mode|response[_ ]format"),
+    "reasoning_effort": _naming(r"reasoning(?! models)|effort|thinking"),
+    "thinking": _naming(r"thinking|thought"),
+    "stream": _naming(r"stream(?:ing|ed|s)?\b"),
+    "logprobs": _naming(r"log[ _]?prob"),
+    "n": _naming(
+        r"multiple (?:choices|completions|candidates)|only (?:one|1|a single) (?:choice|candidate|compl)"
+    ),
+    "developer message": _naming(r"developer"),
+    "system message in mid-conversation": _naming(r"system"),
+    "system message": _naming(r"system"),
+    "prefilled answer": _naming(r"pre-?fill|last (?:role|message)|assistant message|conversation must end"),
+    "stop": _naming(r"stop[ _-]?sequences?"),
+    "messages.cache_control": _naming(r"cache_control|prompt cach"),
+    "tools.strict": _naming(r"strict"),
 }
 # Words that also stand for other things than the field of this name.
 PLAIN_WORDS = frozenset({"n", "name", "store", "stop", "system", "user", "k"})
+# Where a text uses such a word as the name of a field.
+AS_A_NAME = (
+    re.compile(r"[`'\"](\w{1,40})[`'\"]"),
+    re.compile(r"(?:argument|parameter|field|property|word|supplied|permitted)(?:s|\(s\))?:? (\w{1,40})\b"),
+    re.compile(r"[:,] (\w{1,40})(?= is\b| field| not\b|,|:|$)"),
+    re.compile(r"\b(\w{1,40}) ?[=>]"),
+    re.compile(r"\A(\w{1,40}):"),
+)

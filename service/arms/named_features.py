@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from service.arms.feature_wordings import (
     ADVICE,
+    AS_A_NAME,
     CANNOT,
     FAULTY,
     KINDS,
@@ -38,7 +39,8 @@ _VAGUER = (
     *(("output_config", inner) for inner in ("json_schema", "reasoning_effort")),
 )
 _IDENTIFIER = re.compile(
-    r"[`'\"]([\w.\[\]-]{1,120})[`'\"]|\b([a-z]+(?:_[a-z]+)+)\b|(?:\A|: |; )([a-z][\w.\[\]-]{1,120}):"
+    r"[`'\"]([\w.\[\]-]{1,120})[`'\"]|\b([a-z]{1,30}(?:_[a-z]{1,30}){1,6})\b"
+    r"|(?:\A|: |; )([a-z][\w.\[\]-]{1,120}):"
 )
 
 
@@ -90,31 +92,41 @@ def _drop_vaguer(found: dict[str, int], text: str) -> None:
         if specific in found:
             found.pop(vague, None)
     for feature in list(found):
-        if outer := re.match(r"(.+?)[.=]", feature):
-            found.pop(outer[1], None)
+        if (outer := feature.partition("=")[0].partition(".")[0]) != feature:
+            found.pop(outer, None)
 
 
 def _place(feature: str, text: str) -> int | None:
     """Where the text names a feature of the request itself; None: it does not."""
     value = feature.partition("=")[2]
     if value in TELLING_VALUES:
-        wordings = [value + r"(?![\w-])"]
-    elif feature not in KINDS and ("=" in feature or "." in feature or feature not in text):
+        return _token_at(value, text)
+    if feature in KINDS and (found := KINDS[feature].search(text)) is not None:
+        return found.start()
+    if "=" in feature or "." in feature:
         return None
-    else:
-        wordings = _wordings(feature)
-    found = re.search(rf"(?<![a-z\d_-])(?:{'|'.join(wordings)})", text)
-    return None if found is None else found.start()
+    return _name_at(feature, text) if feature in PLAIN_WORDS else _token_at(feature, text)
 
 
-def _wordings(feature: str) -> list[str]:
-    wordings = [rf"(?:{KINDS[feature]})"] if feature in KINDS else []
-    name = re.escape(feature)
-    if feature in PLAIN_WORDS:
-        labelled = rf"(?:argument|parameter|field|property|keyword|supplied|permitted)s?(?:\(s\))?:? {name}\b"
-        listed = rf"(?:(?<=\A: )|(?<=: )|(?<=, )){name}(?= is\b| field| not\b|,|:|$)"
-        return [*wordings, rf"[`'\"]{name}[`'\"]", labelled, listed, rf"{name} ?[=>]", rf"\A{name}:"]
-    return [*wordings, rf"{name}(?![\w-])"]
+def _token_at(word: str, text: str) -> int | None:
+    """Where the text has the word, not as a part of a longer one."""
+    at = text.find(word)
+    while at >= 0:
+        before, behind = text[at - 1 : at] if at else "", text[at + len(word) : at + len(word) + 1]
+        if not _is_of_word(before) and not _is_of_word(behind):
+            return at
+        at = text.find(word, at + 1)
+    return None
+
+
+def _is_of_word(character: str) -> bool:
+    return character.isascii() and (character.isalnum() or character in ("_", "-"))
+
+
+def _name_at(word: str, text: str) -> int | None:
+    """Where the text has the word as the name of a field."""
+    places = [found.start(1) for form in AS_A_NAME for found in form.finditer(text) if found[1] == word]
+    return min(places, default=None)
 
 
 def _of_identifiers(features: frozenset[str], text: str) -> Iterator[str]:
@@ -141,11 +153,7 @@ def _last_name(path: str | None) -> str | None:
 def _narrowed(feature: str, features: frozenset[str], text: str) -> str:
     """The one value of the feature if only that is refused, else the feature."""
     values = sorted(name for name in features if name.startswith(f"{feature}="))
-    quoted = [
-        v
-        for v in values
-        if re.search(rf"(?<![a-z\d_-]){re.escape(v.partition('=')[2].lower())}(?![\w-])", text)
-    ]
+    quoted = [value for value in values if _token_at(value.partition("=")[2].lower(), text) is not None]
     if quoted:
         return quoted[0]
     return values[0] if values and ONE_VALUE.search(text) else feature

@@ -125,7 +125,7 @@ _WITH_ANY_STATUS = (
 
 # A request that is faulty for every model, in words that look like a limit of one.
 _OF_EVERY_MODEL = re.compile(
-    r"(?:invalid schema for|input_schema).{0,300}(?:field required|input should be|must be an? )"
+    r"(?:invalid schema for|input_schema).{0,80}(?:field required|input should be|must be an? )"
     r"|is not of type|must be a json schema of|is not valid under|schema is invalid|must be unique"
     r"|must be (?:greater than or equal to|at least) [01]\b|should be greater than or equal to [01]\b"
 )
