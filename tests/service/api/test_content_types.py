@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from service.dialects.chat.errors import OpenAIErrors
+from service.dialects.offered import dialect_of
 from tests.service.api.test_hosts import every_route
 from tests.service.world import World, error_of
 
@@ -34,9 +36,9 @@ async def test_every_write_refuses_what_a_form_sends(
     )
 
     assert response.status_code == 415
-    if path.startswith("/v1/messages"):
-        assert response.json()["error"]["type"] == "invalid_request_error"
-    else:
+    dialect = dialect_of(path, {})
+    dialect.error_model.model_validate(response.json())
+    if isinstance(dialect, OpenAIErrors):
         error = error_of(response)
         assert (error["code"], error["param"]) == ("unsupported_media_type", "Content-Type")
         assert error["message"] == f"Content-Type: must be application/json, got {content_type!r}"
