@@ -160,6 +160,7 @@ AGENT_FRAMEWORKS = (
     ),
 )
 INSPECT_LACKS = {
+    "feedback": "it shows ids of its own",
     "stream": "its models answer whole",
     "async": "it has no other interface",
     "streamed tools": "its models answer whole",

@@ -13,7 +13,7 @@ from inspect_ai.util import json_schema
 from pydantic import BaseModel
 
 from tests.clients.features import UNKNOWN, WEATHER
-from tests.clients.programs.harness import HEADERS, KEY, URL, Features, rated, report
+from tests.clients.programs.harness import HEADERS, KEY, URL, Features, report
 
 API = sys.argv[1]
 
@@ -94,7 +94,6 @@ def features(name: str) -> Features:
         "upstream 500": lambda: plain("fail 1 time with 500"),
         "comes back": lambda: plain("fail 3 times with 500"),
         "conversation": conversation,
-        "feedback": lambda: rated(generate().message.id or ""),
     }
 
 
