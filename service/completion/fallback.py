@@ -12,7 +12,8 @@ import numpy as np
 import structlog
 
 from bandit.policy import draw, without
-from service.arms.catalog import Catalog, list_cost_usd
+from service.arms.catalog import Catalog
+from service.arms.eligibility import list_cost_usd
 from service.completion.backoff import wait_before_retry_s
 from service.completion.deduplication import AnsweredElsewhere
 from service.completion.escalation import Escalation

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from service.arms.catalog import limited
+from service.arms.eligibility import limited
 from service.completion.model_call import ModelCall
 from service.completion.refusal import Refusal
 from service.conversations.answer_names import names_of_messages

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import structlog
 
-from service.arms.catalog import Catalog, list_cost_usd
+from service.arms.catalog import Catalog
+from service.arms.eligibility import list_cost_usd
 from service.background import Background
 from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun

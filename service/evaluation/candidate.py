@@ -14,7 +14,7 @@ from bandit.evidence import Sums
 from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
 from bandit.records import PRIOR_KEPT, ArmRecords
-from service.arms.catalog import USUAL_ANSWER_TOKENS
+from service.arms.eligibility import USUAL_ANSWER_TOKENS
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.decision import LoggedRound, Neighbour

@@ -19,7 +19,8 @@ from bandit.policy import Holdout, ThompsonPolicy
 from bandit.records import ArmRecords
 from bandit.utility import utility_terms
 from embeddings.encoder import EncoderError, TextEncoder
-from service.arms.catalog import Catalog, list_cost_usd
+from service.arms.catalog import Catalog
+from service.arms.eligibility import list_cost_usd
 from service.conversations.affinity import ConversationAffinity
 from service.domain import decision as types
 from service.domain.answer import Outcome

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 import orjson
 
 from embeddings.encoder import TextEncoder
-from service.arms.catalog import list_cost_usd
+from service.arms.eligibility import list_cost_usd
 from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.arm import Arm
 from service.domain.decision import Decision

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from service.arms.breaker import Breaker
-from service.arms.catalog import Catalog, limited, list_cost_usd
+from service.arms.catalog import Catalog
+from service.arms.eligibility import limited, list_cost_usd
 from service.dialects.chat.requests import read_query
 from service.dialects.received import Received
 from service.domain.arm import Arm

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from service.arms.catalog import list_cost_usd
+from service.arms.eligibility import list_cost_usd
 from service.domain.answer import Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from service.arms.breaker import Breaker
-from service.arms.catalog import Catalog, limited
+from service.arms.catalog import Catalog
+from service.arms.eligibility import limited
 from service.arms.price_table import listed
 from service.dialects.chat.dialect import CHAT
 from service.dialects.dialect import Dialect
