@@ -61,7 +61,8 @@ def features(model: str) -> Features:
         blocks = [block for m in messages if isinstance(m, AssistantMessage) for block in m.content]
         [call] = [block for block in blocks if isinstance(block, ToolUseBlock)]
         name = call.name.removeprefix("mcp__w__")
-        return {"name": name, "arguments": call.input, "answer": result(messages).result}
+        answer = result(messages).result.partition("\n")[0]  # reminders of the SDK follow the tool's result
+        return {"name": name, "arguments": call.input, "answer": answer}
 
     def structured() -> Any:
         city = json.dumps({"city": "Paris", "population": 2})
