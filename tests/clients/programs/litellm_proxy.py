@@ -69,6 +69,7 @@ def started() -> tuple[subprocess.Popen[bytes], str]:
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "HOME": str(FOLDER),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # only this program calls it
     }
     output = (FOLDER / "output").open("wb")
     proxy = subprocess.Popen(command, cwd=FOLDER, env=environ, stdout=output, stderr=output)
