@@ -220,7 +220,6 @@ AGENTS = (
         "@anthropic-ai/claude-code",
         "claude_code",
         without=OF_AGENTS,
-        fails={"every model": "`mistral-large` refuses `reasoning_effort`, which the router does not drop"},
     ),
     agent("Codex", "@openai/codex", "codex", without=OF_AGENTS),
     agent("opencode", "opencode-ai", "opencode", "openai-compatible", without=OF_AGENTS | NO_SCHEMA),
