@@ -14,8 +14,6 @@ const provider = {
     createOpenAICompatible({ ...options, name: "router", includeUsage: true, supportsStructuredOutputs: true }),
   anthropic: () => createAnthropic(options),
 }[process.argv[2]]();
-// What the router has not stored cannot be referred to, so the package must send it again.
-const providerOptions = { openai: { store: false } };
 const city = z.object({ city: z.string(), population: z.number() });
 const weather = tool({
   description: "The weather in a city.",
@@ -39,7 +37,7 @@ async function refused(call, named) {
 }
 
 function features(model) {
-  const ask = (prompt = "Hi", more) => generateText({ model: provider(model), prompt, providerOptions, ...more });
+  const ask = (prompt = "Hi", more) => generateText({ model: provider(model), prompt, ...more });
   const plain = async (prompt, more) => (await ask(prompt, more)).text;
 
   async function streamed(prompt = "Hi", more) {
@@ -47,7 +45,6 @@ function features(model) {
     const result = streamText({
       model: provider(model),
       prompt,
-      providerOptions,
       onError: ({ error }) => (failure = error),
       ...more,
     });
@@ -61,7 +58,7 @@ function features(model) {
     let messages = [{ role: "user", content: "I am Bob." }];
     const models = new Set();
     for (const content of ["Who am I?", "And now?", "And then?"]) {
-      const answer = await generateText({ model: provider(model), messages, providerOptions });
+      const answer = await generateText({ model: provider(model), messages });
       models.add(answer.response.modelId);
       messages = [...messages, ...answer.response.messages, { role: "user", content }];
     }
