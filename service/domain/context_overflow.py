@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 CODE = "context_length_exceeded"
 
-_NUMBER = re.compile(r"(?<![\w.-])\d[\d,_]*(?![\w-])")
+_WORD = re.compile(r"[\w.,-]+")
+_NUMBER = re.compile(r"\d[\d,_]*")
 _WINDOW = re.compile(r"maximum (?:context|prompt) length is (\d[\d,_]*)", re.IGNORECASE)
 _USED = re.compile(r"(?:resulted in|requested) (?:about )?(\d[\d,_]*) tokens", re.IGNORECASE)
 _SUM = re.compile(r"exceed context limit: (\d+) \+ (\d+) > (\d+)", re.IGNORECASE)
@@ -36,7 +37,7 @@ class ContextOverflow:
         if found := _SUM.search(sentence):
             n_prompt, n_answer, window = map(int, found.groups())
             return cls(n_prompt + n_answer, window, sentence)
-        numbers = sorted({n for each in _NUMBER.findall(sentence) if (n := _number(each)) >= _LEAST})
+        numbers = sorted({n for word in _numbers(sentence) if (n := _number(word)) >= _LEAST})
         if found := _WINDOW.search(sentence):
             window, used = _number(found[1]), _USED.search(sentence)
             more = [_number(used[1])] if used else [n for n in numbers if n > window]
@@ -85,6 +86,12 @@ class ContextOverflow:
             f"The input token count ({self.n_tokens}) exceeds the maximum number of tokens allowed "
             f"({self.window})."
         )
+
+
+def _numbers(sentence: str) -> list[str]:
+    """The whole numbers, without those that are parts of names and dates."""
+    words = (word.strip(".,") for word in _WORD.findall(sentence))
+    return [word for word in words if _NUMBER.fullmatch(word)]
 
 
 def _number(digits: str) -> int:

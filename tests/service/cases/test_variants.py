@@ -373,13 +373,13 @@ async def test_a_refused_form_is_answered_and_blames_nobody(
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 async def test_a_form_that_stays_refused_is_the_clients_error(tmp_path: Path, path: str) -> None:
-    refusal = {"status": 400, "json": {"error": {"message": "messages[0].role: unknown role developer"}}}
-    body = {"messages": [{"role": "developer", "content": "x"}, ASK]} if "chat" in path else messages(ASK)
+    refusal = {"status": 400, "json": {"error": {"message": "property 'user' is unsupported"}}}
+    body = {"messages": [ASK], "user": "u"} if "chat" in path else messages(ASK)
     async with staged(case(path, body, refusal), tmp_path) as stage:
         answered = await stage.ask()
 
         assert answered.status == 400
-        assert "unknown role developer" in answered.error["message"]
+        assert "property 'user' is unsupported" in answered.error["message"]
         assert len(stage.asked()) == (2 if "chat" in path else 1)
         assert not stage.is_blamed()
 
