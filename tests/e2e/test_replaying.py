@@ -18,9 +18,9 @@ def test_replay_reports_on_every_row(new_router: NewRouter) -> None:
     out_dir = router.folder / "report"
 
     done = router.run("replay", str(DEMO_FILE), "--rows", "60", "--out", str(out_dir), LOG_LEVEL="error")
-    report: Json = json.loads((out_dir / "report.json").read_text())
 
     assert done.returncode == 0, done.stderr
+    report: Json = json.loads((out_dir / "report.json").read_text())
     assert (out_dir / "report.txt").read_text().strip() in done.stdout
     assert (out_dir / "report.png").read_bytes().startswith(b"\x89PNG")
     assert (report["n"], report["n_failed"]) == (60, 0)

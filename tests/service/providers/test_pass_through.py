@@ -68,7 +68,7 @@ async def test_a_completion_keeps_every_field_of_its_model(world: World, upstrea
 
     response = await world.ask(n=2, logprobs=True)
 
-    assert response.json() == {**sent, "model": "gpt"}
+    assert response.json() == {**sent, "model": "gpt", "id": response.json()["id"]}
     assert (upstream.bodies[0]["n"], upstream.bodies[0]["logprobs"]) == (2, True)
 
 
@@ -86,7 +86,8 @@ async def test_a_stream_keeps_the_chunks_of_every_choice_and_call(world: World, 
 
     events = events_of(await world.ask(stream=True, n=2))
 
-    assert events == [*({**chunk, "model": "gpt"} for chunk in sent), "[DONE]"]
+    [answer_id] = {event["id"] for event in events if isinstance(event, dict)}
+    assert events == [*({**chunk, "model": "gpt", "id": answer_id} for chunk in sent), "[DONE]"]
 
 
 async def test_the_clients_key_and_organisation_do_not_reach_the_provider(

@@ -60,11 +60,10 @@ class RouterClient:
         Raises:
             StartupError: no router answers at the URL, or it has other arms.
         """
-        from openai import OpenAIError
-
         try:
-            arms = {model.id async for model in self._openai.models.list()} - {"auto", "router/auto"}
-        except OpenAIError as error:
+            status = (await self._http.get("/backends/status")).raise_for_status().json()
+            arms = {model["model"] for model in status["models"]}
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
             raise StartupError(f"no router answers at {self._url}: {error}") from error
         unrecorded = sorted(arms - set(models))
         if unrecorded or not arms:

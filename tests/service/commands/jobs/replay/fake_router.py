@@ -37,7 +37,7 @@ class FakeRouter:
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
         app = web.Application()
-        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/backends/status", self._status)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_post("/feedback", self._feedback)
         app.router.add_get("/metrics/{request_id}", self._metrics)
@@ -49,10 +49,8 @@ class FakeRouter:
         finally:
             await runner.cleanup()
 
-    async def _models(self, _: web.Request) -> web.Response:
-        ids = ["auto", *(arm["id"] for arm in self.settings["models"])]
-        rows = [{"id": i, "object": "model", "created": 0, "owned_by": "router"} for i in ids]
-        return web.json_response({"object": "list", "data": rows})
+    async def _status(self, _: web.Request) -> web.Response:
+        return web.json_response({"models": [{"model": arm["id"]} for arm in self.settings["models"]]})
 
     async def _complete(self, request: web.Request) -> web.Response:
         body = await request.json()
