@@ -47,7 +47,7 @@ def _refused(name: str) -> str:
     """What a refusal of a field says: its name, as the blamed parameter or quoted, as one not known."""
     blamed = rf"\A(?:[\w.\[\]]{{0,200}}[.\]])?{name}:"
     # A plain word may mean something else, unless it is quoted or called a field.
-    mark = r"[`'\"\[ .]" if "_" in name else r"(?:[`'\"]|(?:supplied|argument|parameter|field|name): ?)"
+    mark = r"[`'\"\[ .]" if "_" in name else r"(?:[`'\"]|(?:supplied|argument|parameter|field|name): ?|body\.)"
     quoted = rf"{mark}{name}\b"
     return rf"{blamed}.{{0,300}}{_UNKNOWN}|{quoted}.{{0,200}}{_UNKNOWN}|{_UNKNOWN}.{{0,200}}{quoted}"
 
@@ -81,6 +81,9 @@ _RARE_KEYWORD = (
 _CHOICE = r"(?:oneof|anyof|allof).{0,80}top[ -]level|top[ -]level.{0,80}(?:oneof|anyof|allof)"
 _THINKING_BUDGET = r"budget_tokens|thinking budget"
 
+
+# Fields whose loss a client would hardly notice.
+_WISHES = ("prediction", "seed", "user", "verbosity")
 
 _FORMS = (
     Repair("stream_options", _refused("stream_options"), partial(without, "stream_options")),
@@ -121,7 +124,7 @@ _FORMS = (
 @cache
 def openai_repairs() -> tuple[Repair, ...]:
     """All repairs: those of forms, fields of bookkeeping, and fields that ask for nothing."""
-    names = (*table().bookkeeping, "user")
+    names = (*table().bookkeeping, *_WISHES)
     return (
         *_FORMS,
         limit_repair(),

@@ -52,7 +52,7 @@ MESSAGE = answers(
     }
 )
 ASKS: dict[str, tuple[Json, str]] = {
-    "a field": ({"seed": 7}, "seed: this deployment has no such knob"),
+    "a field": ({"presence_penalty": 1}, "presence_penalty: this deployment has no such knob"),
     "a value": ({"service_tier": "flex"}, "The flex tier isn't offered for this model (service_tier)"),
     "an effort": ({"reasoning_effort": "high"}, "Reasoning effort can't be chosen on this model"),
     "tools": ({"tools": TOOLS}, "Function calling has been switched off for this deployment"),
@@ -141,26 +141,26 @@ async def test_a_model_is_not_asked_again_for_what_it_refused(
 
 
 async def test_a_refusal_inside_a_stream_of_status_200_is_one_too(scene: Scene) -> None:
-    error = {"error": {"message": "seed: this deployment has no such knob", "code": 400}}
+    error = {"error": {"message": "presence_penalty: this deployment has no such knob", "code": 400}}
     scene.upstream.script = STREAM
     scene.upstream.by_model = {"m0": streams(event(error)), "m1": streams(event(error))}
 
-    responses = [await scene.ask(seed=7, stream=True) for _ in range(6)]
+    responses = [await scene.ask(presence_penalty=1, stream=True) for _ in range(6)]
 
     assert {response.status_code for response in responses} == {200}
     assert sorted(scene.called) == sorted(["m0", "m1"] + ["m2"] * 6)
 
 
 async def test_a_refused_feature_is_asked_for_again_after_its_time(scene: Scene) -> None:
-    scene.upstream.by_model = {"m0": refuses(400, "seed: not here"), "m1": WHOLE, "m2": WHOLE}
+    scene.upstream.by_model = {"m0": refuses(400, "presence_penalty: not here"), "m1": WHOLE, "m2": WHOLE}
     while not await scene.refused("m0"):
-        assert (await scene.ask(seed=1)).status_code == 200
+        assert (await scene.ask(presence_penalty=1)).status_code == 200
     scene.upstream.by_model["m0"] = WHOLE
 
     scene.world.clock.advance(3600)
 
     assert await scene.refused("m0") == []
-    route = (await scene.http.post("/v1/route", json={"messages": HI, "seed": 1})).json()
+    route = (await scene.http.post("/v1/route", json={"messages": HI, "presence_penalty": 1})).json()
     assert len(route["candidates"]) == 3
 
 
@@ -171,13 +171,13 @@ async def test_a_refused_feature_is_asked_for_again_after_its_time(scene: Scene)
         "Invalid schema for function 'f': [] is not of type 'object', 'boolean'.",
         "Missing required parameter: 'tools[0].function.name'.",
         "No tool call found for tool output with tool_call_id call_9.",
-        "seed: Input should be a valid integer",
+        "presence_penalty: Input should be a valid integer",
     ],
 )
 async def test_a_request_that_is_faulty_for_every_model_goes_back_at_once(scene: Scene, words: str) -> None:
     scene.upstream.script = refuses(400, words)
 
-    response = await scene.ask(messages=PICTURE, tools=TOOLS, seed=1)
+    response = await scene.ask(messages=PICTURE, tools=TOOLS, presence_penalty=1)
 
     assert response.status_code == 400
     assert error_of(response)["message"] == words
@@ -188,36 +188,36 @@ async def test_a_request_that_is_faulty_for_every_model_goes_back_at_once(scene:
 async def test_the_client_gets_the_refusal_that_names_its_field(scene: Scene) -> None:
     scene.upstream.by_model = {
         "m0": refuses(400, "this model cannot do that"),
-        "m1": refuses(400, "seed is not one of my fields", param="seed"),
+        "m1": refuses(400, "presence_penalty is not one of my fields", param="presence_penalty"),
         "m2": answers(b"", 400),
     }
     for _ in range(6):
-        response = await scene.ask(seed=1)
+        response = await scene.ask(presence_penalty=1)
 
         assert response.status_code == 400
-        assert error_of(response)["message"] == "seed is not one of my fields"
-        assert error_of(response)["param"] == "seed"
+        assert error_of(response)["message"] == "presence_penalty is not one of my fields"
+        assert error_of(response)["param"] == "presence_penalty"
 
 
 async def test_a_feature_that_every_model_refused_is_asked_for_again(scene: Scene) -> None:
-    scene.upstream.script = refuses(400, "seed is not supported")
-    assert (await scene.ask(seed=1)).status_code == 400
+    scene.upstream.script = refuses(400, "presence_penalty is not supported")
+    assert (await scene.ask(presence_penalty=1)).status_code == 400
     assert all([await scene.refused(f"m{i}") for i in range(3)])
 
     scene.upstream.by_model = {"m1": WHOLE}  # its server was updated
-    response = await scene.ask(seed=1)
+    response = await scene.ask(presence_penalty=1)
 
     assert response.status_code == 200
     assert await scene.refused("m1") == []
 
 
 async def test_a_model_that_refused_is_the_last_resort_when_the_others_fail(scene: Scene) -> None:
-    scene.upstream.by_model = {"m0": refuses(400, "seed: not here"), "m1": WHOLE, "m2": WHOLE}
+    scene.upstream.by_model = {"m0": refuses(400, "presence_penalty: not here"), "m1": WHOLE, "m2": WHOLE}
     while not await scene.refused("m0"):
-        assert (await scene.ask(seed=1)).status_code == 200
+        assert (await scene.ask(presence_penalty=1)).status_code == 200
     scene.upstream.by_model = {"m0": WHOLE, "m1": refuses(500), "m2": refuses(500)}
 
-    response = await scene.ask(seed=1)
+    response = await scene.ask(presence_penalty=1)
 
     assert response.status_code == 200
     assert response.headers["x-router-model"] == "m0"
@@ -225,16 +225,16 @@ async def test_a_model_that_refused_is_the_last_resort_when_the_others_fail(scen
 
 async def test_a_named_model_is_asked_and_its_refusal_goes_to_the_client(scene: Scene) -> None:
     scene.upstream.script = WHOLE
-    scene.upstream.by_model = {"m0": refuses(400, "seed: not here", param="seed")}
+    scene.upstream.by_model = {"m0": refuses(400, "presence_penalty: not here", param="presence_penalty")}
     for _ in range(2):
-        response = await scene.ask(model="m0", seed=1)
+        response = await scene.ask(model="m0", presence_penalty=1)
         assert response.status_code == 400
-        assert error_of(response)["message"] == "seed: not here"
+        assert error_of(response)["message"] == "presence_penalty: not here"
 
     scene.upstream.by_model = {}
 
     assert scene.called == ["m0", "m0"]
-    assert (await scene.ask(model="m0", seed=1)).status_code == 200
+    assert (await scene.ask(model="m0", presence_penalty=1)).status_code == 200
 
 
 @pytest.mark.parametrize("scene", ["anthropic"], indirect=True)
@@ -359,7 +359,7 @@ async def test_a_refusal_before_the_call_uses_up_no_attempt(
     [
         (refuses(429, headers={"Retry-After": "7"}), 429, "rate_limit_exceeded"),
         (refuses(500), 503, "no_model_answered"),
-        (refuses(400, "no such seed", param="seed"), 400, None),
+        (refuses(400, "no such presence_penalty", param="presence_penalty"), 400, None),
     ],
 )
 async def test_a_refusal_before_the_call_hides_no_earlier_error(
@@ -405,10 +405,10 @@ async def test_a_request_that_no_adapter_can_send_gets_the_reason(with_claude: S
 async def test_a_real_failure_is_told_though_another_model_refuses(scene: Scene) -> None:
     scene.upstream.by_model = {
         "m0": refuses(429, headers={"Retry-After": "7"}),
-        "m1": refuses(400, "seed: not here"),
-        "m2": refuses(400, "seed is unavailable", param="seed"),
+        "m1": refuses(400, "presence_penalty: not here"),
+        "m2": refuses(400, "presence_penalty is unavailable", param="presence_penalty"),
     }
-    response = await scene.ask(seed=1)
+    response = await scene.ask(presence_penalty=1)
 
     assert response.status_code == 429
     assert response.headers["Retry-After"] == "7"

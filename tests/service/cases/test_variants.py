@@ -352,6 +352,8 @@ async def test_any_id_of_a_model_comes_back_to_it(tmp_path: Path, call_id: str, 
         ),
         ("many_stops", "Invalid 'stop': array too long. Maximum length 4.", {"stop": list("12345")}),
         ("field:user", "property 'user' is unsupported", {"user": "u"}),
+        ("field:seed", "Extra inputs are not permitted: body.seed", {"seed": 7}),
+        ("field:verbosity", "Unrecognized request argument supplied: verbosity", {"verbosity": "low"}),
         ("stream_options", "stream_options: Extra inputs are not permitted", {}),
     ],
 )
