@@ -287,7 +287,6 @@ HARNESSES = (
             for feature in SEEN
             if feature not in ("plain", "upstream 429", "upstream 500", "every model")
         },
-        {"every model": "at least one of the models answers 400; which field it refuses is not known"},
         every_run=False,
     ),
 )
