@@ -67,19 +67,28 @@ class NodeProgram:
 
     script: str
     argument: str = ""
+    home: Path = NODE
+    marker: Path = NODE / "node_modules" / "installed"
+
+    @classmethod
+    def apart(cls, script: str, folder: str) -> NodeProgram:
+        """A script whose package is too heavy for every run, in a folder of its own."""
+        home = APART / folder
+        return cls(script, home=home, marker=home / "installed")
 
     def missing(self) -> str | None:
         if shutil.which("node") is None:
             return NO_NODE
-        there = (NODE / "node_modules" / "installed").exists()
-        return None if there else "`make clients` installs the packages for Node"
+        if self.marker.exists():
+            return None
+        return "`make clients` or `make check-clients-all` installs the packages for Node"
 
     def version(self, package: str) -> str:
-        return locked_for_node(NODE / "package-lock.json", package)
+        return locked_for_node(self.home / "package-lock.json", package)
 
     @property
     def command(self) -> list[str]:
-        return ["node", str(NODE / self.script), self.argument]
+        return ["node", str(self.home / self.script), self.argument]
 
 
 @dataclass(frozen=True)

@@ -257,12 +257,20 @@ AGENTS = (
     agent("Continue CLI", "@continuedev/cli", "continue_cli", without=OF_AGENTS | NO_SCHEMA | NO_USAGE),
 )
 SAMPLES_ONLY = "it has samples and scores only"
+AGENT_SDK_LACKS = OF_AGENTS | {"stream": "it streams always", "async": "it has no other interface"}
 HARNESSES = (
     Client(
         "claude-agent-sdk (Python)",
         "claude-agent-sdk",
         PythonProgram.apart("claude_agent_sdk_query", "claude_agent_sdk"),
-        OF_AGENTS | {"stream": "it streams always", "async": "it has no other interface"},
+        AGENT_SDK_LACKS,
+        every_run=False,
+    ),
+    Client(
+        "claude-agent-sdk (Node)",
+        "@anthropic-ai/claude-agent-sdk",
+        NodeProgram.apart("query.mjs", "claude_agent_sdk_node"),
+        AGENT_SDK_LACKS,
         every_run=False,
     ),
     Client(

@@ -7,6 +7,14 @@ export const HEADERS = { "X-Router-Models": MODELS };
 // features.py, which Python programs import
 const { SEEN, ON_EVERY_MODEL, WEATHER, UNKNOWN } = JSON.parse(process.env.FEATURES);
 export { WEATHER, UNKNOWN };
+export const CITY_SCHEMA = {
+  title: "city",
+  description: "A city.",
+  type: "object",
+  properties: { city: { type: "string" }, population: { type: "integer" } },
+  required: ["city", "population"],
+  additionalProperties: false,
+};
 
 const same = (a, b) => JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
 const sorted = (value) =>
@@ -22,14 +30,14 @@ async function seenBy(feature) {
   }
 }
 
-// Try every feature, those of every model once for each, and print the results as JSON.
-export async function report(features) {
+// Try every feature, those named once on each model, and print the results as JSON.
+export async function report(features, onEveryModel = ON_EVERY_MODEL) {
   const seen = {};
   for (const [name, feature] of Object.entries(features("auto"))) seen[name] = await seenBy(feature);
   const differing = {};
   for (const model of MODELS.split(","))
     for (const [name, feature] of Object.entries(features(model))) {
-      if (!ON_EVERY_MODEL.includes(name)) continue;
+      if (!onEveryModel.includes(name)) continue;
       const got = await seenBy(feature);
       if (!same(got, SEEN[name])) differing[`${name} on ${model}`] = got;
     }
