@@ -47,7 +47,9 @@ def _refused(name: str) -> str:
     """What a refusal of a field says: its name, as the blamed parameter or quoted, as one not known."""
     blamed = rf"\A(?:[\w.\[\]]{{0,200}}[.\]])?{name}:"
     # A plain word may mean something else, unless it is quoted or called a field.
-    mark = r"[`'\"\[ .]" if "_" in name else r"(?:[`'\"]|(?:supplied|argument|parameter|field|name): ?|body\.)"
+    mark = (
+        r"[`'\"\[ .]" if "_" in name else r"(?:[`'\"]|(?:supplied|argument|parameter|field|name): ?|body\.)"
+    )
     quoted = rf"{mark}{name}\b"
     return rf"{blamed}.{{0,300}}{_UNKNOWN}|{quoted}.{{0,200}}{_UNKNOWN}|{_UNKNOWN}.{{0,200}}{quoted}"
 
