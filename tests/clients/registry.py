@@ -209,6 +209,11 @@ NO_SCHEMA = {"structured output": "it has no schema for its answers"}
 NO_USAGE = {"usage": "it prints no tokens"}
 
 
+def all_but(*tried: str, reason: str) -> dict[str, str]:
+    """The features that are not tried, all for the same reason."""
+    return {feature: reason for feature in SEEN if feature not in tried}
+
+
 def agent(name: str, package: str, module: str, argument: str = "", **more: Any) -> Client:
     """An agent of the command line, in the folder of its module."""
     return Client(name, package, CommandProgram(module, module, argument), every_run=False, **more)
@@ -256,7 +261,6 @@ AGENTS = (
     ),
     agent("Continue CLI", "@continuedev/cli", "continue_cli", without=OF_AGENTS | NO_SCHEMA | NO_USAGE),
 )
-SAMPLES_ONLY = "it has samples and scores only"
 AGENT_SDK_LACKS = OF_AGENTS | {"stream": "it streams always", "async": "it has no other interface"}
 HARNESSES = (
     Client(
@@ -290,15 +294,39 @@ HARNESSES = (
         "lm-eval",
         "lm-eval",
         CommandProgram("lm_eval_task", "lm_eval"),
-        {
-            feature: SAMPLES_ONLY
-            for feature in SEEN
-            if feature not in ("plain", "upstream 429", "upstream 500", "every model")
-        },
+        all_but(
+            *("plain", "upstream 429", "upstream 500", "every model"), reason="it has samples and scores only"
+        ),
         every_run=False,
     ),
 )
-CLIENTS = {
-    client.name: client
-    for client in (*SDKS, *FRAMEWORKS, *AGENT_FRAMEWORKS, *INSPECT, *AI_SDK, *APART, *AGENTS, *HARNESSES)
-}
+NO_STATUS = dict.fromkeys(("unknown model", "upstream 400"), "its error has no status")
+PROMPTFOO = tuple(
+    Client(
+        f"promptfoo {api}",
+        "promptfoo",
+        CommandProgram("promptfoo_eval", "promptfoo", api),
+        lacks
+        | all_but(
+            *(
+                "plain",
+                "usage",
+                "unknown model",
+                "upstream 400",
+                "upstream 429",
+                "upstream 500",
+                "every model",
+            ),
+            reason="it compares whole answers",
+        ),
+        every_run=False,
+    )
+    for api, lacks in (
+        ("openai:chat", {}),
+        ("openai:responses", {}),
+        ("openai:completion", NO_STATUS),
+        ("anthropic:messages", {}),
+    )
+)
+GROUPS = (SDKS, FRAMEWORKS, AGENT_FRAMEWORKS, INSPECT, AI_SDK, APART, AGENTS, HARNESSES, PROMPTFOO)
+CLIENTS = {client.name: client for group in GROUPS for client in group}
