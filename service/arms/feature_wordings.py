@@ -31,7 +31,7 @@ CANNOT = _any_of(
     r"\bat most (?:0\b|1\W*$)|\bmust be (?:1|false|none|off|auto|unset|absent)\b",
     r"不支持|不被支持|无法|不能|尚未支持",
 )
-# The request is faulty for every model, or too large for this one: that says nothing of other requests.
+# The request is faulty for every model, or too large for this one: other requests are not affected.
 FAULTY = _any_of(
     r"input should be(?! ')|\bvalid (?:dictionary|list|string|number|integer|boolean|json|url|base64|image)",
     r"\binvalid (?:type|json|base64|url|uri|schema|format|image|id)\b|\bschema is invalid",

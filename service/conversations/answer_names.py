@@ -1,7 +1,7 @@
 """Names that answers give to a conversation without a session id.
 
 The next request brings the newest answer back, as its client keeps it: in one string or in parts, without
-thinking, trimmed, cut off, with the arguments of tool calls written anew or their ids replaced. An answer
+thinking, trimmed, cut off, with the arguments of tool calls reformatted or their ids replaced. An answer
 has several names, so that one of them is left. A few-shot example is not an answer of the router.
 
 Pure. It reads messages in OpenAI's form.

@@ -41,7 +41,7 @@ class EmbeddingService:
 
     Args:
         own_encoder: answers for the model that has no deployments.
-        observe: told what came of each request.
+        observe: called with the result of each request.
     """
 
     models: Sequence[RelayedModel]

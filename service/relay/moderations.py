@@ -31,7 +31,7 @@ class ModerationService:
     Like embeddings, verdicts of different models cannot be compared: no model stands in for another.
 
     Args:
-        observe: told what came of each request.
+        observe: called with the result of each request.
     """
 
     models: Sequence[RelayedModel]

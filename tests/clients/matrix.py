@@ -44,8 +44,6 @@ def _mark(client: Client, feature: str, passed: list[str] | None) -> str:
 def _reasons(client: Client) -> Iterator[str]:
     for feature, reason in client.without.items():
         yield f"{client.name}, {feature}: not tried, {reason}."
-    for feature, reason in client.fails.items():
-        yield f"{client.name}, {feature}: fails, {reason}."
 
 
 if __name__ == "__main__":

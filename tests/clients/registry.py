@@ -29,7 +29,6 @@ class Client:
     Args:
         package: its name in the registry.
         without: features that are not tried, and why.
-        fails: features that fail, and why.
         every_run: False: only `make check-clients-all` runs it, with a router of its own.
     """
 
@@ -37,7 +36,6 @@ class Client:
     package: str
     program: Program
     without: Mapping[str, str] = field(default_factory=dict)
-    fails: Mapping[str, str] = field(default_factory=dict)
     every_run: bool = True
 
     @property

@@ -1,6 +1,6 @@
 """Run the test suites of the vendors' own packages against a router: `python -m tests.sdk_suites [--record]`.
 
-It prints what came of each file, and fails if less than 95 % of the claimed tests pass. With `--record` it
+It prints the results of each file, and fails if less than 95 % of the claimed tests pass. With `--record` it
 writes docs/sdk-suites.md.
 """
 

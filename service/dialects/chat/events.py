@@ -15,25 +15,12 @@ def explained(body: Json, explanation: Json | None) -> Json:
     return body if explanation is None else {**body, "router": explanation}
 
 
-class ChunkEvents:
-    """Writes the chunks of a stream; the first one carries the explanation.
+class DataEvents:
+    """The parts that the streams of OpenAI's completions APIs share: the explanation, once, and the end."""
 
-    Args:
-        include_usage: whether the client requested the usage; the router always requests it.
-    """
-
-    def __init__(self, explanation: Json | None, *, include_usage: bool) -> None:
+    def __init__(self, explanation: Json | None) -> None:
         self._explanation = explanation
-        self._include_usage = include_usage
         self._frame: Json = {}
-
-    def chunk(self, chunk: Chunk) -> bytes:
-        self._frame = self._frame or {name: chunk.body[name] for name in _FRAME if name in chunk.body}
-        body = self._as_requested(chunk)
-        if body is None:
-            return b""
-        explanation, self._explanation = self._explanation, None
-        return sse.event(explained(body, explanation))
 
     def totals(self, router: Json) -> bytes:
         return sse.event({**self._frame, "choices": [], "router": router})
@@ -43,6 +30,27 @@ class ChunkEvents:
 
     def failure(self, problem: Problem, request_id: str) -> bytes:
         return sse.event(problem[1])
+
+    def _written(self, body: Json) -> bytes:
+        explanation, self._explanation = self._explanation, None
+        return sse.event(explained(body, explanation))
+
+
+class ChunkEvents(DataEvents):
+    """Writes the chunks of a stream.
+
+    Args:
+        include_usage: whether the client requested the usage; the router always requests it.
+    """
+
+    def __init__(self, explanation: Json | None, *, include_usage: bool) -> None:
+        super().__init__(explanation)
+        self._include_usage = include_usage
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        self._frame = self._frame or {name: chunk.body[name] for name in _FRAME if name in chunk.body}
+        body = self._as_requested(chunk)
+        return b"" if body is None else self._written(body)
 
     def _as_requested(self, chunk: Chunk) -> Json | None:
         """The chunk without its usage, unless the client requested it."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.dialects import sse
-from service.dialects.chat.events import explained
-from service.dialects.dialect import Problem
+from service.dialects.chat.events import DataEvents
 from service.domain.answer import Chunk
 from service.domain.basics import Json
 
@@ -25,8 +23,8 @@ def text_completion(body: Json, echo: str) -> Json:
     return {**_head(body), "choices": choices, **usage}
 
 
-class TextEvents:
-    """Writes the chunks of a stream; the first one carries the explanation.
+class TextEvents(DataEvents):
+    """Writes the chunks of a stream.
 
     Args:
         echo: what the client wants before each text.
@@ -34,10 +32,9 @@ class TextEvents:
     """
 
     def __init__(self, echo: str, explanation: Json | None, *, include_usage: bool) -> None:
+        super().__init__(explanation)
         self._echo = echo
-        self._explanation = explanation
         self._include_usage = include_usage
-        self._frame: Json = {}
         self._begun: set[int] = set()  # choices whose text has been echoed
         self._lengths: dict[int, int] = {}
 
@@ -50,17 +47,7 @@ class TextEvents:
         body = {**_head(chunk.body), "choices": choices}
         if self._include_usage:
             body["usage"] = chunk.body.get("usage")
-        explanation, self._explanation = self._explanation, None
-        return sse.event(explained(body, explanation))
-
-    def totals(self, router: Json) -> bytes:
-        return sse.event({**self._frame, "choices": [], "router": router})
-
-    def end(self) -> bytes:
-        return sse.DONE
-
-    def failure(self, problem: Problem, request_id: str) -> bytes:
-        return sse.event(problem[1])
+        return self._written(body)
 
     def _choice(self, choice: Json) -> Json | None:
         """The text of a chunk; None: it has neither text nor end, but a role or thinking."""

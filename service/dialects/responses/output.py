@@ -1,4 +1,4 @@
-"""The items of an answer, as they grow, and the events that tell of it.
+"""The items of an answer, as they grow, and the events that report their growth.
 
 One item is open at a time, as OpenAI does, because clients add every delta to the item that was added last.
 Fragments of several tool calls can come mixed, so all calls but the first wait until the end.

@@ -200,7 +200,7 @@ async def test_models_without_v1_are_listed_for_anthropics_clients_too(world: Wo
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_the_root_answers_whoever_looks_for_a_server(world: World, method: str) -> None:
+async def test_the_root_answers_clients_that_look_for_a_server(world: World, method: str) -> None:
     response: httpx.Response = await world.http.request(method, "/")
 
     assert response.status_code == 200
