@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measures import Row
+from benchmarks.measures.task import Row
 
 SHOWN = (
     "ours, registry",
@@ -23,7 +23,8 @@ def draw_charts(rows: list[Row], n: int, folder: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    _curves([r for r in rows if r["measure"] == "stationary"], n, folder / "learning-curves.png")
+    if stationary := [r for r in rows if r["measure"] == "stationary"]:
+        _curves(stationary, n, folder / "learning-curves.png")
     if budget := [r for r in rows if r["measure"] == "budget"]:
         _frontier([r for r in budget if r["pool"] == budget[0]["pool"]], folder / "cost-quality.png")
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from bandit.arrays import Floats
 from benchmarks.learner import Setting, registry, replay, unknown
-from benchmarks.measures import LAMBDAS, Row, Task, gaps
+from benchmarks.measures.task import LAMBDAS, Row, Task, gaps
 from benchmarks.quality import SMALL_POOL
 from benchmarks.streams import Stream, read_set, set_names
-from benchmarks.tables import mean_over
+from benchmarks.summary import mean_over
 from service.arms.priors import public_prior
 
 FIRST_SEED = 100  # the learner was tuned on earlier seeds

@@ -20,11 +20,13 @@ from pathlib import Path
 
 from benchmarks.charts import draw_charts
 from benchmarks.decision import decision_cpu
-from benchmarks.measures import MEASURES, Row, Task, measure
+from benchmarks.measures.table import MEASURES, measure
+from benchmarks.measures.task import Row, Task
 from benchmarks.rivals.table import missing
 from benchmarks.smoke import faults
 from benchmarks.streams import N_REQUESTS, read_set, set_names
-from benchmarks.tables import summarise, text
+from benchmarks.summary import summarise
+from benchmarks.tables import text
 from service.commands.jobs.replay.demo import DEMO_FILE
 from service.commands.output import progress_bar
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from bandit.arrays import Bools, Floats
 from benchmarks.learner import Setting, registry, replay, unknown
-from benchmarks.measures import gaps
+from benchmarks.measures.task import gaps
 from benchmarks.streams import N_REQUESTS, Stream, open_stream, set_names
 
 LAM = 1 / 3  # price of dollars

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from bandit.budget import PURSE_LIMIT
-from benchmarks.measures import Row
+from benchmarks.measures.task import Row
 
 SHARE_OF_RANDOM = 0.6  # largest gap of the learner, as a share of the gap of random choice
 DRAWS_Z = 4.5  # standard errors
+KEPT = 0.5  # least utility after an arm's recovery, relative to that before its failure
 
 
 def faults(rows: list[Row]) -> list[str]:
@@ -29,6 +30,8 @@ def faults(rows: list[Row]) -> list[str]:
         if abs(r["draws_z"]) > DRAWS_Z:
             found.append(f"{r['policy']}, λ = {r['lam']:.2f}: arms are not drawn by their propensities")
     for r in rows:
+        if r["measure"] == "recovery" and r["kept"] < KEPT:
+            found.append(f"{r['policy']}, λ = {r['lam']:.2f}: keeps {r['kept']:.2f} after a recovery")
         if (r["measure"], r["policy"]) == ("budget", "plain"):
             most = 1 + PURSE_LIMIT / (r["n"] // 3)
             if r["worst_phase"] > most:

@@ -179,8 +179,8 @@ def tagged(stream: Stream, tags: Ints) -> Stream:
     return replace(stream, neighbours=neighbours, similarity=similarity)
 
 
-def failing(stream: Stream, arm: int, factor: float = 0.4) -> Stream:
-    """In the second half this arm's scores are multiplied by a factor, without an announcement."""
+def failing(stream: Stream, arm: int, part: slice | None = None, factor: float = 0.4) -> Stream:
+    """In this part, by default the second half, the arm's scores are multiplied by a factor, unannounced."""
     scores = stream.scores.copy()
-    scores[stream.shape[0] // 2 :, arm] *= factor
+    scores[slice(stream.shape[0] // 2, None) if part is None else part, arm] *= factor
     return replace(stream, scores=scores)

@@ -22,10 +22,10 @@ from bandit.arrays import Bools, Floats
 from bandit.knobs import Knobs
 from bandit.records import ArmRecords
 from benchmarks.learner import Setting, registry, replay
-from benchmarks.measures import Row, Task, gaps
+from benchmarks.measures.task import Row, Task, gaps
 from benchmarks.priors import public, tasks
 from benchmarks.streams import Stream
-from benchmarks.tables import mean_over
+from benchmarks.summary import mean_over
 
 FIRST_SEED = 400
 N_REQUESTS = 1000

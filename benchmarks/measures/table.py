@@ -1,0 +1,25 @@
+"""The measures: each function plays one stream by one seed and returns rows of plain numbers."""
+
+from __future__ import annotations
+
+from benchmarks.measures.budget import budget
+from benchmarks.measures.changes import recovery, silent_failure
+from benchmarks.measures.newcomer import newcomer
+from benchmarks.measures.plain import long, sparse, stationary, task_tags
+from benchmarks.measures.task import Row, Task
+
+MEASURES = {
+    "stationary": stationary,
+    "long": long,
+    "task tags": task_tags,
+    "silent failure": silent_failure,
+    "recovery": recovery,
+    "sparse and late": sparse,
+    "budget": budget,
+    "newcomer": newcomer,
+}
+
+
+def measure(task: Task) -> list[Row]:
+    rows = MEASURES[task.measure](task)
+    return [{"measure": task.measure, "pool": task.pool, "seed": task.seed, **row} for row in rows]
