@@ -43,6 +43,7 @@ from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.log.conversations import PostgresConversationStates
 from service.store.log.journal import PostgresJournal
+from service.store.log.request_bodies import PostgresRequestBodies
 from service.store.log.responses import PostgresResponseStore
 from service.store.log.shadow import PostgresShadowLog
 from service.store.log.spends import newest_spends
@@ -135,6 +136,7 @@ async def open_parts(
             parts.learner.sweep_forever(),
             parts.router.affinity.prune_forever(),
             parts.responses.prune_forever(),
+            PostgresRequestBodies(database).prune_forever(now, settings.response_ttl_s),
         ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)

@@ -93,7 +93,7 @@ class Settings(FrozenSettings):
         2_592_000.0,
         gt=0,
         le=315_360_000,
-        description="with STORE_TEXTS: how long a response can be read and continued by its id, seconds",
+        description="with STORE_TEXTS: how long request bodies and responses to continue are kept, seconds",
     )
 
     # --- embeddings and memory

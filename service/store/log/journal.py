@@ -20,6 +20,7 @@ from service.store.evidence.snapshot import Snapshot
 from service.store.evidence.sums import Billed, add_billed, nine_places_or_zero, outcome_sums, six_places
 from service.store.log.conversations import move_conversation
 from service.store.log.record import request_record
+from service.store.log.request_bodies import body_to_store
 
 
 class PostgresJournal:
@@ -47,7 +48,9 @@ class PostgresJournal:
     async def log_decision(self, decision: Decision) -> None:
         async with self._database.connection() as connection:
             first = await connection.fetchval(
-                _INSERT_DECISION, *_decision_values(decision, self._text(decision.query.text))
+                _INSERT_DECISION,
+                *_decision_values(decision, self._text(decision.query.text)),
+                body_to_store(decision.query) if self._store_texts else None,
             )
             if first is None:  # the request id was logged before
                 query = decision.query
@@ -114,7 +117,8 @@ def _step(logged: Json | None) -> ConversationStep | None:
     return ConversationStep(**in_current_words_of_conversation(logged)) if logged else None
 
 
-# Inserts the decision and the state of its conversation. A decision from the spool replaces no newer state.
+# Inserts the decision, its body and the state of its conversation.
+# A decision from the spool replaces no newer state.
 _INSERT_DECISION = """
 WITH decided AS (
     INSERT INTO decisions
@@ -137,6 +141,9 @@ WITH decided AS (
         turns = excluded.turns, holdout = excluded.holdout, decision_id = excluded.decision_id,
         updated_at = excluded.updated_at
     WHERE s.updated_at <= excluded.updated_at
+), kept AS (
+    INSERT INTO request_bodies (decision_id, body, stored_at)
+    SELECT decision_id, $28::json, decided_at FROM decided WHERE $28 IS NOT NULL
 )
 SELECT decision_id FROM decided
 """

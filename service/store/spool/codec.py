@@ -1,7 +1,7 @@
 """Decisions and outcomes as lines of JSON, for the spool.
 
 A line has everything that the journal writes. It omits what the journal does not write: the body of the
-query, and the texts of query and answer unless texts are stored.
+query and the texts of query and answer, unless texts are stored.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from service.domain.decision import Candidate, Decision, LoggedPriorState, Neigh
 from service.domain.explanation import in_current_words, in_current_words_of_conversation
 from service.domain.query import Options, Query, Turn
 from service.store.connection.values import from_bytes, to_bytes
+from service.store.log.request_bodies import body_to_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ def encode(entry: Entry, *, store_texts: bool) -> bytes:
     if isinstance(entry, Decision):
         n_chars = len(entry.query.text)
         text = entry.query.text if store_texts else ""
-        query = replace(entry.query, body={}, text=text, native=None)
+        is_kept = store_texts and body_to_store(entry.query) is not None
+        query = replace(entry.query, body=entry.query.body if is_kept else {}, text=text, native=None)
         bare = replace(entry, query=query, neighbours=list(entry.neighbours))
         return _line({"kind": "decision", "n_chars": n_chars, "decision": bare})
     answer_text = entry.outcome.answer_text if store_texts else None
