@@ -42,7 +42,7 @@ def utility_terms(beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> Utility
     return UtilityTerms(
         quality=knobs.feedback_weight * beliefs.posterior.mean,
         bonus=knobs.feedback_weight * beliefs.bonus,
-        speed=knobs.latency_weight * _speed(beliefs.expected_latency_s),
+        speed=knobs.latency_weight * speed(beliefs.expected_latency_s),
         cost=knobs.cost_weight * _share_of_largest(dollars),
         spend=np.zeros_like(dollars) if budget is None else -price * dollars / budget,
     )
@@ -55,7 +55,8 @@ def price_in_utility(usd: float, beliefs: Beliefs, knobs: Knobs, price: float = 
     return by_weight + (0.0 if budget is None else price * usd / budget)
 
 
-def _speed(latency_s: Floats) -> Floats:
+def speed(latency_s: Floats) -> Floats:
+    """Compute the speed of each arm, in [0, 1], from its seconds beside those of the other arms."""
     return 1.0 - _share_of_largest(latency_s) if latency_s.max() > 0 else np.zeros_like(latency_s)
 
 

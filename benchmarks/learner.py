@@ -18,10 +18,13 @@ from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
 from bandit.records import ArmRecords
+from bandit.utility import utility_terms
 from benchmarks.streams import Stream
+from service.arms.priors import public_prior
+from service.routing.priors import USUAL_LATENCY_S
 
 REGISTRY_NOISE = 0.1
-# The sets have no latencies, and each run has its own price of dollars: with a budget of 1, per unit of cost.
+# Few sets have latencies, and each run has its own price of dollars: with a budget of 1, per unit of cost.
 BASE = Knobs(feedback_weight=1.0, latency_weight=0.0, cost_weight=0.0, budget_usd_per_request=1.0)
 
 
@@ -76,6 +79,7 @@ class Memory:
     arm: Ints
     reward: Floats
     cost: Floats
+    latency: Floats
     predicted: Floats
     deviation: Floats
     n_rated: Floats
@@ -83,14 +87,15 @@ class Memory:
 
     @classmethod
     def blank(cls, n: int) -> Memory:
-        positions, numbers = np.zeros((2, n), dtype=np.int64), np.zeros((4, n))
+        positions, numbers = np.zeros((2, n), dtype=np.int64), np.zeros((5, n))
         return cls(
             arm=positions[0],
             reward=numbers[0],
             cost=numbers[1],
             predicted=np.zeros((n, N_PREDICTIONS)),
-            deviation=numbers[2],
-            n_rated=numbers[3],
+            latency=numbers[2],
+            deviation=numbers[3],
+            n_rated=numbers[4],
             n_changes=positions[1],
         )
 
@@ -151,6 +156,12 @@ def registry(stream: Stream, seed: int) -> Floats:
     return np.clip(stream.quality + noise, 0.02, 0.98)
 
 
+def public(stream: Stream) -> Floats:
+    """Prior means of the shipped table; NaN for an arm that is not in it."""
+    known = [public_prior(arm) for arm in stream.arms]
+    return np.array([np.nan if prior is None else prior.quality for prior in known])
+
+
 def unknown(stream: Stream) -> Floats:
     return np.full(stream.quality.size, np.nan)
 
@@ -164,8 +175,9 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     joins = np.zeros(n_arms, dtype=np.int64) if setting.joins is None else setting.joins
     factors = np.ones((n, n_arms)) if setting.price_factors is None else setting.price_factors
     histories = [ArmHistory() for _ in range(n_arms)]
-    sums, cost_sum, n_calls = Sums.zeros(n_arms), np.zeros(n_arms), np.zeros(n_arms)
+    sums, cost_sum, latency_sum, n_calls = Sums.zeros(n_arms), *np.zeros((3, n_arms))
     zeros = np.zeros(n_arms)
+    usual_latency = np.full(n_arms, USUAL_LATENCY_S) if stream.latencies.any() else zeros
     mass = np.where(np.isnan(setting.quality), np.nan, setting.mass)
     n_rated = 0.0
     memory = Memory.blank(n)
@@ -184,13 +196,13 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             setting.quality,
             mass,
             stream.price * factor,
-            zeros,
+            usual_latency,
             knobs,
             records,
             joins > 0,
             stream.price * factor,
         )
-        sums = Sums(zeros, zeros, n_calls, cost_sum, zeros, zeros).repriced(factor)
+        sums = Sums(zeros, zeros, n_calls, cost_sum, latency_sum, zeros).repriced(factor)
         prior_state = PriorState.of(prior, sums, records, float(fitting.of_requests[t]))
         neighbours = _recall(stream, memory, fitting, t, factor) if setting.has_context else Neighbours.none()
         beliefs = believe(prior_state, neighbours, knobs)
@@ -200,13 +212,13 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         choice = draw(probabilities, rng)
         arm = choice.index
         if setting.budget is not None:
-            drawn = thompson.sample(
-                beliefs.posterior, knobs.feedback_weight, -setting.lam * beliefs.expected_cost_usd, rng
-            )
+            offset = utility_terms(beliefs, knobs, setting.lam).offset
+            drawn = thompson.sample(beliefs.posterior, knobs.feedback_weight, offset, rng)
             pacer.record(np.where(absent, -np.inf, drawn), beliefs.expected_cost_usd, arm, names)
             pacer.settle(float(beliefs.expected_cost_usd[arm]), float(stream.costs[t, arm] * factor[arm]))
 
-        memory.arm[t], memory.reward[t], memory.cost[t] = arm, stream.scores[t, arm], stream.costs[t, arm]
+        memory.arm[t], memory.reward[t] = arm, stream.scores[t, arm]
+        memory.cost[t], memory.latency[t] = stream.costs[t, arm], stream.latencies[t, arm]
         memory.predicted[t] = beliefs.predicted[:, arm]
         memory.deviation[t] = beliefs.prior_state.deviation[arm]
         memory.n_rated[t], memory.n_changes[t] = n_rated, records.n_changes[arm]
@@ -215,6 +227,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         run.spent[t] = stream.costs[t, arm] * factor[arm]
         n_calls[arm] += 1
         cost_sum[arm] += stream.costs[t, arm]
+        latency_sum[arm] += stream.latencies[t, arm]
 
         if setting.signals is not None and not stream.is_rated[t] and setting.signals[t, arm] > 0:
             weight = float(setting.signals[t, arm])
@@ -244,7 +257,7 @@ def _recall(stream: Stream, memory: Memory, fitting: Fitting, t: int, factor: Fl
         age_s=(t - positions).astype(np.float64),
         reward=memory.reward[positions],
         cost_usd=memory.cost[positions] * factor[arm],
-        latency_s=np.zeros(positions.size),
+        latency_s=memory.latency[positions],
         weight=np.ones(positions.size),
         ease=fitting.of_requests[positions],
     )

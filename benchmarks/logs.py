@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bandit.arrays import Floats, Ints
+from bandit.arrays import Floats, Ints, Vectors
 from bandit.beliefs import Beliefs, Prior, PriorState, believe
 from bandit.drift import ArmHistory, learn
 from bandit.evidence import Neighbours, Sums
@@ -18,7 +18,8 @@ from bandit.policy import ThompsonPolicy, draw
 from bandit.records import ArmRecords
 from bandit.utility import utility_terms
 from benchmarks.learner import Fitting, Memory, rating_at
-from benchmarks.streams import N_NEIGHBOURS, Recorded
+from benchmarks.sets import Recorded
+from benchmarks.streams import N_NEIGHBOURS
 
 REGISTRY_NOISE = 0.1
 FRESH_EVERY = 3  # rounds between fresh requests, which give the truth on requests like these
@@ -220,7 +221,7 @@ def _state(world: World, histories: Sequence[ArmHistory], memory: Memory, fittin
     )
 
 
-def _recall(contexts: Floats, context: Floats, memory: Memory, fitting: Fitting) -> Neighbours:
+def _recall(contexts: Vectors, context: Vectors, memory: Memory, fitting: Fitting) -> Neighbours:
     cosine = contexts @ context
     positions = np.flatnonzero(cosine > 0)
     if positions.size > N_NEIGHBOURS:

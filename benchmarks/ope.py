@@ -23,7 +23,7 @@ from bandit.arrays import Floats, Ints
 from bandit.knobs import Knobs
 from bandit.ope import NORMAL_975, Estimate, Forecast, Overlap, compare
 from benchmarks.logs import Candidate, Log, World, write_log
-from benchmarks.streams import Recorded, read_set, set_names
+from benchmarks.sets import Recorded, read_set, set_names
 
 N_ROUNDS = 1500
 N_LOGS = 400

@@ -12,25 +12,16 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from bandit.arrays import Floats
-from benchmarks.learner import Setting, registry, replay, unknown
+from benchmarks.learner import Setting, public, registry, replay, unknown
 from benchmarks.measures.task import LAMBDAS, Row, Task, gaps
 from benchmarks.quality import SMALL_POOL
-from benchmarks.streams import Stream, read_set, set_names
+from benchmarks.sets import read_set, set_names
+from benchmarks.streams import Stream
 from benchmarks.summary import mean_over
-from service.arms.priors import public_prior
 
 FIRST_SEED = 100  # the learner was tuned on earlier seeds
 MASSES = (2.0, 5.0, 10.0, 20.0)
 N_REQUESTS = 1500
-
-
-def public(stream: Stream) -> Floats:
-    """Prior means of the shipped table; NaN for an arm that is not in it."""
-    known = [public_prior(arm) for arm in stream.arms]
-    return np.array([np.nan if prior is None else prior.quality for prior in known])
 
 
 def settings(stream: Stream, seed: int) -> dict[str, Setting]:

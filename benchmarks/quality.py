@@ -23,8 +23,9 @@ from benchmarks.decision import decision_cpu
 from benchmarks.measures.table import MEASURES, measure
 from benchmarks.measures.task import Row, Task
 from benchmarks.rivals.table import missing
+from benchmarks.sets import all_set_names, read_set, set_names
 from benchmarks.smoke import faults
-from benchmarks.streams import N_REQUESTS, read_set, set_names
+from benchmarks.streams import N_REQUESTS
 from benchmarks.summary import summarise
 from benchmarks.tables import text
 from service.commands.jobs.replay.demo import DEMO_FILE
@@ -35,22 +36,32 @@ FRESH = 8000  # seeds from here on were not used during the learner's developmen
 RESULTS = Path(__file__).parent / "results"
 # Slow measures use one informative set; if BUDGET_SET is missing, `budget` uses every set.
 LONG_SET, BUDGET_SET = "llmrouter", "judged"
+TASK_SET = "coderouter"
 
 
 def tasks_of(folder: Path, seeds: range, n: int, measures: list[str], rivals: bool) -> list[Task]:
-    """Every set with all its arms, and with five of them if it has more."""
+    """Every measure on its pools: all arms of a set, five of them if it has more, or its hard version."""
     names = set_names(folder)
-    limited = {"long": {LONG_SET}, "task tags": {LONG_SET}, "budget": {BUDGET_SET} & set(names) or set(names)}
+    limited = {
+        "long": {LONG_SET},
+        "task tags": {LONG_SET},
+        "budget": {BUDGET_SET} & set(names) or set(names),
+        "coderouter": {TASK_SET},
+    }
     tasks = []
-    for name in names:
-        n_arms = len(read_set(folder, name).arms)
-        pools = [None, SMALL_POOL] if n_arms > SMALL_POOL else [None]
-        for seed in seeds:
-            for pool in pools:
-                for measure_name in measures:
-                    if name in limited.get(measure_name, names) and not (measure_name == "budget" and pool):
-                        tasks.append(Task(measure_name, folder, name, pool, seed, n, rivals))
+    for name in all_set_names(folder):
+        for measure_name in measures:
+            if name not in limited.get(measure_name, names):
+                continue
+            for n_arms in _pool_sizes(folder, name) if measure_name != "budget" else [None]:
+                tasks += [Task(measure_name, folder, name, n_arms, seed, n, rivals) for seed in seeds]
     return tasks
+
+
+def _pool_sizes(folder: Path, name: str) -> list[int | None]:
+    """None: all arms."""
+    has_more = len(read_set(folder, name).arms) > SMALL_POOL and name != TASK_SET
+    return [None, SMALL_POOL] if has_more else [None]
 
 
 def run(tasks: list[Task], n_jobs: int) -> list[Row]:

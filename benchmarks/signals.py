@@ -18,7 +18,8 @@ import numpy as np
 from bandit.arrays import Bools, Floats
 from benchmarks.learner import Setting, registry, replay, unknown
 from benchmarks.measures.task import gaps
-from benchmarks.streams import N_REQUESTS, Stream, open_stream, set_names
+from benchmarks.sets import set_names
+from benchmarks.streams import N_REQUESTS, Stream, open_stream
 
 LAM = 1 / 3  # price of dollars
 DELAY = 50  # requests until feedback arrives

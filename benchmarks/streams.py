@@ -7,32 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from pyarrow import parquet  # type: ignore[import-untyped]  # pyarrow has no types
 
-from bandit.arrays import Bools, Floats, Ints
-from benchmarks.contexts import encoded
+from bandit.arrays import Bools, Floats, Ints, Vectors
+from bandit.utility import speed
+from benchmarks.sets import read_set
 from service.routing.router import TASK_IS_KNOWN
 
 N_NEIGHBOURS = 100
 N_REQUESTS = 2500
 BLOCK = 500
-MOST_ENCODED = 4000  # rows of a set without vectors
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recorded:
-    """One set: the score and the dollars of every arm on every prompt."""
-
-    arms: tuple[str, ...]
-    prompts: tuple[str, ...]
-    scores: Floats  # (n, n_arms)
-    costs: Floats  # (n, n_arms), dollars
-    contexts: Floats  # (n, d), unit rows
-    tags: Ints  # (n,), each prompt's category, numbered
-
-    @property
-    def n(self) -> int:
-        return int(self.scores.shape[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +24,7 @@ class Stream:
 
     Args:
         scores, costs: shape (n, n_arms).
+        latencies: shape (n, n_arms), seconds; 0 where none were recorded.
         neighbours: shape (n, k), positions of the most similar earlier requests whose feedback has arrived.
         similarity: shape (n, k), cosines to these; at most 0 where there are fewer than k.
         is_rated: shape (n,), requests that get feedback.
@@ -55,13 +39,14 @@ class Stream:
 
     scores: Floats
     costs: Floats
+    latencies: Floats
     neighbours: Ints
     similarity: Floats
     is_rated: Bools
     delay: int
     quality: Floats
     price: Floats
-    contexts: Floats
+    contexts: Vectors
     prompts: tuple[str, ...]
     arms: tuple[str, ...]
     unit_usd: float
@@ -72,56 +57,29 @@ class Stream:
         n, n_arms = self.scores.shape
         return n, n_arms
 
-    def utilities(self, lam: float) -> Floats:
-        return self.scores - lam * self.costs
-
-
-def set_names(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.parquet"))
-
-
-@lru_cache(maxsize=2)
-def read_set(folder: Path, name: str) -> Recorded:
-    """Read `<name>.parquet`, and its vectors from `<name>.emb.npz` if there is one, in the same order.
-
-    Rows without a vector are left out. Without that file, at most MOST_ENCODED rows, drawn with a fixed seed,
-    are encoded.
-    """
-    table = parquet.read_table(folder / f"{name}.parquet")
-    vectors = folder / f"{name}.emb.npz"
-    if vectors.exists():
-        contexts = np.load(vectors)["emb"].astype(np.float32)
-        table = table.slice(0, contexts.shape[0])
-        prompts = tuple(table["prompt"].to_pylist())
-    else:
-        rows = np.random.default_rng(0).permutation(table.num_rows)[:MOST_ENCODED]
-        table = table.take(np.sort(rows))
-        prompts = tuple(table["prompt"].to_pylist())
-        contexts = encoded(prompts, name)
-    arms = tuple(c.removeprefix("score:") for c in table.column_names if c.startswith("score:"))
-
-    def columns(kind: str) -> Floats:
-        return np.column_stack([np.asarray(table[f"{kind}:{arm}"], dtype=np.float64) for arm in arms])
-
-    categories = table["category"].to_pylist() if "category" in table.column_names else [""] * table.num_rows
-    tags = np.unique(categories, return_inverse=True)[1].astype(np.int64)
-    return Recorded(arms, prompts, columns("score"), columns("cost"), contexts, tags)
+    def utilities(self, lam: float, latency_weight: float = 0.0) -> Floats:
+        """The utility of every answer, shape (n, n_arms): speed is the learner's, of the recorded seconds."""
+        utilities = self.scores - lam * self.costs
+        if latency_weight:
+            utilities = utilities + latency_weight * np.array([speed(seconds) for seconds in self.latencies])
+        return utilities
 
 
 @lru_cache(maxsize=4)
 def _order(
-    folder: Path, name: str, seed: int, n: int, share: float, delay: int
+    folder: Path, name: str, is_hard: bool, seed: int, n: int, share: float, delay: int
 ) -> tuple[Ints, Ints, Floats, Bools]:
-    recorded = read_set(folder, name)
+    recorded = read_set(folder, name, is_hard=is_hard)
     rng = np.random.default_rng(seed)
     rows = rng.permutation(recorded.n)[:n]
     is_rated = rng.random(rows.size) < share
-    neighbours, similarity = _neighbours(recorded.contexts[rows], is_rated, delay)
+    tags = recorded.tags[rows] if recorded.is_tagged else None
+    neighbours, similarity = _neighbours(recorded.contexts[rows], is_rated, delay, tags)
     return rows, neighbours, similarity, is_rated
 
 
 def _neighbours(
-    contexts: Floats, is_rated: Bools, delay: int, tags: Ints | None = None
+    contexts: Vectors, is_rated: Bools, delay: int, tags: Ints | None = None
 ) -> tuple[Ints, Floats]:
     n = contexts.shape[0]
     neighbours, similarity = np.zeros((n, N_NEIGHBOURS), np.int64), np.full((n, N_NEIGHBOURS), -1.0)
@@ -145,13 +103,14 @@ def open_stream(
     seed: int,
     *,
     n_arms: int | None = None,
+    is_hard: bool = False,
     n: int = N_REQUESTS,
     share: float = 1.0,
     delay: int = 1,
 ) -> Stream:
     """Shuffle one set by a seed; `n_arms` draws a pool of that many arms by the same seed."""
-    recorded = read_set(folder, name)
-    rows, neighbours, similarity, is_rated = _order(folder, name, seed, n, share, delay)
+    recorded = read_set(folder, name, is_hard=is_hard)
+    rows, neighbours, similarity, is_rated = _order(folder, name, is_hard, seed, n, share, delay)
     pool = np.arange(len(recorded.arms))
     if n_arms is not None:
         pool = np.sort(np.random.default_rng(1000 + seed).permutation(pool)[:n_arms])
@@ -159,6 +118,7 @@ def open_stream(
     return Stream(
         scores=recorded.scores[rows][:, pool],
         costs=recorded.costs[rows][:, pool] / mean_cost.max(),
+        latencies=recorded.latencies[rows][:, pool],
         neighbours=neighbours,
         similarity=similarity,
         is_rated=is_rated,

@@ -26,7 +26,7 @@ def mean_over(rows: list[Row], key: str) -> tuple[float, float]:
 
 def summarise(rows: list[Row], cpu: Row) -> list[Row]:
     summary = Summary(rows)
-    for part in (_plain, _failures, _recoveries, _sparse, _budget, _newcomers):
+    for part in (_plain, _failures, _recoveries, _sparse, _budget, _newcomers, _tasks):
         part(summary)
     for name, milliseconds in cpu.items():
         summary.single(f"CPU ms, p50: {name}", milliseconds)
@@ -148,6 +148,17 @@ def _newcomers(summary: Summary) -> None:
         if dear := summary.of("newcomer", "dear", pool):
             name = f"newcomer, dear: worst phase, spend / ceiling, {pool or 'any set'}"
             summary.single(name, max(r["worst_phase"] for r in dear))
+
+
+def _tasks(summary: Summary) -> None:
+    for label in ("none", "public", "registry"):
+        own = [r for r in summary.of("coderouter", f"ours, {label}") if r["latency_weight"] == 0.0]
+        for lam in dict.fromkeys(r["lam"] for r in own):
+            at_price = [r for r in own if r["lam"] == lam]
+            name = f"coderouter, λ = {lam:.2f}, {label}"
+            summary.line(f"{name}: utility", at_price, "utility")
+            summary.line("  reward of the last third", at_price, "reward_of_last_third")
+            summary.line("  dollars", at_price, "usd")
 
 
 def _worst_mean(rows: list[Row]) -> float | None:

@@ -16,16 +16,30 @@ def text(rows: list[Row], lines: list[Row], command: str) -> str:
         error = "" if r["error"] is None else f"{r['error']:.2g}"
         first = "" if r["first_system"] is None else f"{r['first_system']:.1f}"
         out.append(f"{r['measure']:<58}{r['value']:>10.4g}{error:>8}{first:>14}")
-    stationary = [r for r in rows if r["measure"] == "stationary"]
-    if not stationary:
-        return "\n".join(out) + "\n"
-    out += ["", "gap x 1000 by set, mean over λ and seeds", *_cross(stationary, lambda r: str(r["pool"]))]
-    out += [
-        "",
-        "gap x 1000 by λ, mean over sets and seeds",
-        *_cross(stationary, lambda r: f"λ = {r['lam']:.2f}"),
-    ]
+    if stationary := [r for r in rows if r["measure"] == "stationary"]:
+        out += ["", "gap x 1000 by set, mean over λ and seeds", *_cross(stationary, lambda r: str(r["pool"]))]
+        out += [
+            "",
+            "gap x 1000 by λ, mean over sets and seeds",
+            *_cross(stationary, lambda r: f"λ = {r['lam']:.2f}"),
+        ]
+    out += _coderouter([r for r in rows if r["measure"] == "coderouter"])
     return "\n".join(out) + "\n"
+
+
+def _coderouter(rows: list[Row]) -> list[str]:
+    """One table for each pair of weights."""
+    keys = ("utility", "utility_of_last_third", "reward", "reward_of_last_third", "usd", "seconds")
+    heads = ("utility", "its last third", "reward", "its last third", "dollars", "seconds")
+    out = []
+    for lam, latency_weight in dict.fromkeys((r["lam"], r["latency_weight"]) for r in rows):
+        own = [r for r in rows if (r["lam"], r["latency_weight"]) == (lam, latency_weight)]
+        out += ["", f"coderouter, λ = {lam:.2f}, weight of speed {latency_weight:.2f}"]
+        out.append(" " * 28 + "".join(f"{head:>16}" for head in heads))
+        for policy in dict.fromkeys(r["policy"] for r in own):
+            means = [mean_over([r for r in own if r["policy"] == policy], key)[0] for key in keys]
+            out.append(f"{policy:<28}" + "".join(f"{mean:>16.4g}" for mean in means))
+    return out
 
 
 def _cross(rows: list[Row], column: Callable[[Row], str]) -> list[str]:

@@ -21,9 +21,9 @@ from bandit import beliefs
 from bandit.arrays import Bools, Floats
 from bandit.knobs import Knobs
 from bandit.records import ArmRecords
-from benchmarks.learner import Setting, registry, replay
+from benchmarks.learner import Setting, public, registry, replay
 from benchmarks.measures.task import Row, Task, gaps
-from benchmarks.priors import public, tasks
+from benchmarks.priors import tasks
 from benchmarks.streams import Stream
 from benchmarks.summary import mean_over
 

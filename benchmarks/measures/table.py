@@ -7,6 +7,7 @@ from benchmarks.measures.changes import recovery, silent_failure
 from benchmarks.measures.newcomer import newcomer
 from benchmarks.measures.plain import long, sparse, stationary, task_tags
 from benchmarks.measures.task import Row, Task
+from benchmarks.measures.tasks import coderouter
 
 MEASURES = {
     "stationary": stationary,
@@ -17,6 +18,7 @@ MEASURES = {
     "sparse and late": sparse,
     "budget": budget,
     "newcomer": newcomer,
+    "coderouter": coderouter,
 }
 
 

@@ -28,15 +28,17 @@ class Task:
     seed: int
     n: int = N_REQUESTS
     rivals: bool = True
+    is_hard: bool = False
 
     @property
     def pool(self) -> str:
+        if self.is_hard:
+            return f"{self.name}, hard"
         return self.name if self.n_arms is None else f"{self.name}, {self.n_arms} arms"
 
     def open(self, **changes: Any) -> Stream:
-        return open_stream(
-            self.folder, self.name, self.seed, n_arms=self.n_arms, n=changes.pop("n", self.n), **changes
-        )
+        pool = {"n_arms": self.n_arms, "is_hard": self.is_hard, "n": self.n}
+        return open_stream(self.folder, self.name, self.seed, **{**pool, **changes})
 
 
 def gaps(utilities: Floats, chosen: Ints) -> Row:

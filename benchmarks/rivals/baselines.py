@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bandit.arrays import Floats, Ints
+from bandit.arrays import Floats, Ints, Vectors
 from benchmarks.rivals.playing import Rival, play
 from benchmarks.streams import Stream
 
@@ -118,7 +118,7 @@ def lin_ucb(stream: Stream, lam: float, seed: int, width: float = 0.3) -> Ints:
     return play(stream, choose, learn)
 
 
-def features_of(contexts: Floats) -> Floats:
+def features_of(contexts: Vectors) -> Floats:
     """A constant and the first principal components, scaled by the first 500 requests."""
     centre = contexts[:500].mean(axis=0)
     _, _, axes = np.linalg.svd(contexts[:500] - centre, full_matrices=False)
