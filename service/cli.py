@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from service.commands.calibrate import calibrate
 from service.commands.check import check
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
@@ -30,6 +31,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "migrate": migrate,
     "rebuild": rebuild,
     "import": import_outcomes,
+    "calibrate": calibrate,
     "evaluate": evaluate,
     "replay": replay,
     "demo": demo,

@@ -50,6 +50,7 @@ MAY_USE = {
     "service.learning": "structlog",
     "service.learning.importing": "pydantic orjson pyarrow",
     "service.calibration": "numpy orjson",
+    "service.calibration.grading": "jsonschema orjson referencing",
     "service.parts": "",
     "service.api": "fastapi starlette pydantic orjson structlog",
     "service.bootstrap": "numpy structlog",

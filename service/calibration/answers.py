@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from service.calibration.prompts import CalibrationPrompt
@@ -17,6 +18,7 @@ class GradedAnswer:
         cost_usd: dollars of the answer; None: its price is not known.
         latency_s: seconds of the answering call.
         problem: why there is no score.
+        answered_at: when the model answered; None: it did not.
     """
 
     prompt: CalibrationPrompt
@@ -26,3 +28,4 @@ class GradedAnswer:
     latency_s: float
     answer_text: str | None
     problem: str | None = None
+    answered_at: datetime | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from typing import Protocol
 
 import typer
 
@@ -43,17 +44,24 @@ def dollars(value: float | None) -> str:
     return "-" if value is None else f"{'-' if value < 0 else ''}${number(abs(value))}"
 
 
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on standard error if that is a terminal.
+class ShowProgress(Protocol):
+    """Shows the steps done, the steps in all, and a note beside them."""
 
-    Yields a function that takes the steps done and the steps in all.
-    """
+    def __call__(self, done: int, in_all: int, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress_bar() -> Iterator[ShowProgress]:
+    """Show a progress bar with the time left on standard error if that is a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, in_all: bar.update(task, completed=done, total=in_all)
+        task = bar.add_task("", total=None, note="")
+
+        def show(done: int, in_all: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=in_all, note=note)
+
+        yield show

@@ -16,7 +16,9 @@ FIRST_WAIT_S = 0.5  # before the second call; doubled for each further one
 LONGEST_WAIT_S = 10.0  # a client waits longer by itself, with Retry-After
 
 
-def wait_before_retry_s(error: ProviderError, n_failures: int, rng: np.random.Generator) -> float | None:
+def wait_before_retry_s(
+    error: ProviderError, n_failures: int, rng: np.random.Generator, *, longest_s: float = LONGEST_WAIT_S
+) -> float | None:
     """Seconds to wait before the same model is called again; None: the same call would fail again.
 
     The wait is as long as the provider asks, or doubles from call to call, with jitter, so that clients
@@ -24,12 +26,13 @@ def wait_before_retry_s(error: ProviderError, n_failures: int, rng: np.random.Ge
 
     Args:
         n_failures: failed calls of this request so far, at least 1.
+        longest_s: the longest wait.
     """
     if not _may_pass(error):
         return None
     if error.retry_after_s is not None:
-        return error.retry_after_s if error.retry_after_s <= LONGEST_WAIT_S else None
-    return float(min(FIRST_WAIT_S * 2 ** (n_failures - 1), LONGEST_WAIT_S) * rng.uniform(0.5, 1.0))
+        return error.retry_after_s if error.retry_after_s <= longest_s else None
+    return float(min(FIRST_WAIT_S * 2 ** (n_failures - 1), longest_s) * rng.uniform(0.5, 1.0))
 
 
 def _may_pass(error: ProviderError) -> bool:

@@ -13,7 +13,18 @@ from service.cli import COMMANDS, main
 from service.domain.basics import DEFAULT_TENANT
 
 ROOT = Path(__file__).parents[2]
-REPORTING = {"check", "models", "stats", "migrate", "rebuild", "import", "evaluate", "replay", "demo"}
+REPORTING = {
+    "calibrate",
+    "check",
+    "models",
+    "stats",
+    "migrate",
+    "rebuild",
+    "import",
+    "evaluate",
+    "replay",
+    "demo",
+}
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

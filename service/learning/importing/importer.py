@@ -108,7 +108,8 @@ class Importer:
         Neighbours need both values, but the arm's own means must not include expected ones. Such an outcome
         has the kind `cache`, which the means leave out.
         """
-        is_recorded = row.cost_usd is not None and row.latency_s is not None
+        has_no_price = arm.price is None  # and so no expected dollars either
+        is_recorded = row.latency_s is not None and (row.cost_usd is not None or has_no_price)
         cost_usd = _expected_usd(arm, query) if row.cost_usd is None else row.cost_usd
         return Outcome(
             decision_id=decision_id,
@@ -157,11 +158,17 @@ class Importer:
             dialect=DIALECT,
             requested_model=arm.arm_id,
             stream=False,
-            n_prompt_tokens=-(-len(row.prompt.encode()) // BYTES_PER_TOKEN),
+            n_prompt_tokens=_prompt_tokens(row),
             max_output_tokens=None,
-            options=Options(),
+            options=Options(task=row.task),
             received_at=row.at or self.now,
         )
+
+
+def _prompt_tokens(row: Row) -> int:
+    if row.prompt_tokens is not None:
+        return row.prompt_tokens
+    return -(-len(row.prompt.encode()) // BYTES_PER_TOKEN)
 
 
 def _expected_usd(arm: Arm, query: Query) -> Decimal | None:

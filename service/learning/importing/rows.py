@@ -47,6 +47,8 @@ class Row(BaseModel):
     latency_s: Number | None = Field(None, ge=0, le=86_400)
     propensity: Number | None = Field(None, gt=0, le=1)  # of the model for this prompt
     at: AwareDatetime | None = None
+    task: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")] | None = None
+    prompt_tokens: int | None = Field(None, ge=0)  # absent: estimated from the prompt
     request_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")] | None = None
 
 
@@ -63,7 +65,7 @@ def read_rows(path: Path, now: datetime) -> Iterator[Row]:
     Raises:
         StartupError: the file cannot be read, or a row breaks a rule; the message names line, field and rule.
     """
-    records = _parquet_records if path.suffix == ".parquet" else _json_records
+    records = _parquet_records if path.suffix == ".parquet" else json_records
     try:
         for place, record in records(path):
             row = _row(record, f"{path} {place}")
@@ -91,7 +93,8 @@ def _shown(value: object) -> str:
     return shown if len(shown) <= 40 else f"{type(value).__name__} of {len(shown)} characters"
 
 
-def _json_records(path: Path) -> Iterator[tuple[str, object]]:
+def json_records(path: Path) -> Iterator[tuple[str, object]]:
+    """The values of a JSON Lines file, each after its place. Raises StartupError: a line is not JSON."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -128,4 +131,5 @@ def _of_each_model(record: Json, models: list[str]) -> Iterator[Json]:
     for model in models:
         if (score := record[f"score:{model}"]) is not None:
             cost = record.get(f"cost:{model}")
-            yield {"prompt": record.get("prompt"), "model": model, "score": score, "cost_usd": cost}
+            shared = {name: record.get(name) for name in ("prompt", "task", "prompt_tokens")}
+            yield {**shared, "model": model, "score": score, "cost_usd": cost}

@@ -31,7 +31,8 @@ def in_parquet(folder: Path, columns: Mapping[str, object]) -> Path:
 def test_json_lines_are_read_with_all_fields(tmp_path: Path) -> None:
     full = (
         '{"prompt": "Why?", "model": "small", "score": 0.5, "cost_usd": 0.001, "latency_s": 2,'
-        ' "propensity": 0.25, "at": "2026-07-01T12:00:00Z", "request_id": "r1", "category": "ignored"}'
+        ' "propensity": 0.25, "at": "2026-07-01T12:00:00Z", "request_id": "r1", "category": "ignored",'
+        ' "task": "facts", "prompt_tokens": 9}'
     )
 
     rows = list(read_rows(written(tmp_path, full, "", GOOD), NOW))
@@ -45,6 +46,8 @@ def test_json_lines_are_read_with_all_fields(tmp_path: Path) -> None:
         propensity=0.25,
         at=datetime(2026, 7, 1, 12, tzinfo=UTC),
         request_id="r1",
+        task="facts",
+        prompt_tokens=9,
     )
     assert rows[1] == Row(prompt="Why?", model="small", score=1.0)
 

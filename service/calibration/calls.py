@@ -1,0 +1,163 @@
+"""The calls of a calibration: journaled, within the cap, a few at a time for each provider."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+import orjson
+
+from service.calibration.answer_text import answer_text, first_message, problem_with
+from service.calibration.cap import SpendingCap
+from service.calibration.journal import CallJournal, Reply
+from service.calibration.prices import worst_usd
+from service.completion.backoff import wait_before_retry_s
+from service.conversations.portability import safe_history
+from service.domain.answer import Answer
+from service.domain.arm import Arm
+from service.domain.basics import Json
+from service.domain.ports import Clock, ModelClient
+from service.domain.usage import cost_of, cost_usd
+from service.errors import ProviderError, ProviderRejected, ProviderTimeout
+
+MAX_TRIES = 6  # calls of an arm for one answer
+LONGEST_WAIT_S = 120.0  # that a provider may ask for between two of them
+MAX_FAILURES = 5  # answers in a row that did not come, after which an arm is not asked any more
+LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+@dataclass(slots=True)
+class PaidCalls:
+    """Asks arms, and pays for no answer twice.
+
+    Args:
+        cap: never exceeded: the worst price of a call is reserved before it starts.
+        max_answer_tokens: limit of answers to requests that give none.
+        concurrency: calls at the same time to one provider.
+        timeout_s: longest time of one call.
+    """
+
+    model_client: ModelClient
+    journal: CallJournal
+    cap: SpendingCap
+    clock: Clock
+    rng: np.random.Generator
+    max_answer_tokens: int
+    concurrency: int
+    timeout_s: float
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    is_capped: bool = field(default=False, init=False)  # the cap has kept a call from being made
+    _failed: dict[str, Reply] = field(default_factory=dict, init=False)
+    _n_failures: Counter[str] = field(default_factory=Counter, init=False)  # in a row, by arm
+    _locks: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock), init=False
+    )
+    _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict, init=False)
+
+    async def ask(self, arm: Arm, body: Json) -> Reply:
+        """The arm's answer: of this run, of an earlier one, or the reason why there is none."""
+        request, key = self.request(body), self.key(arm, body)
+        async with self._locks[key]:
+            known = self.journal.replies.get(key) or self._failed.get(key)
+            if known is not None:
+                return known
+            async with self._slot(arm):
+                reply = await self._answered(arm, request, key, is_limited=request is not body)
+            if reply.answered_at is None:
+                self._failed[key] = reply
+            return reply
+
+    def request(self, body: Json) -> Json:
+        """The request with a limit of its answer, and so a worst price; the same object if it has one."""
+        if any(body.get(name) is not None for name in LIMITS):
+            return body
+        return {**body, LIMITS[0]: self.max_answer_tokens}
+
+    def key(self, arm: Arm, body: Json) -> str:
+        """The key of a call in the journal: the same request to the same arm with the same settings."""
+        settings = [arm.arm_id, arm.provider, arm.model, arm.base_url, sorted(arm.drop), dict(arm.rename)]
+        content = [*settings, dict(arm.set_fields), self.request(body)]
+        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+    def worst_usd(self, arm: Arm, body: Json) -> Decimal:
+        """What the call costs at worst."""
+        request = self.request(body)
+        limit = max(request[name] for name in LIMITS if request.get(name) is not None)
+        return worst_usd(arm, request, limit)
+
+    def _slot(self, arm: Arm) -> asyncio.Semaphore:
+        provider = arm.base_url or arm.provider
+        return self._slots.setdefault(provider, asyncio.Semaphore(self.concurrency))
+
+    async def _answered(self, arm: Arm, request: Json, key: str, *, is_limited: bool) -> Reply:
+        """Call the arm until it answers, or until another call would fail as well."""
+        for n_failures in range(1, MAX_TRIES + 1):
+            if self._n_failures[arm.arm_id] >= MAX_FAILURES:
+                return _unasked(f"not asked: {MAX_FAILURES} answers of the model failed in a row")
+            reserved_usd = self.worst_usd(arm, request)
+            if not await self.cap.reserve(reserved_usd):
+                self.is_capped = True
+                return _unasked("not asked: the cap leaves too little for the answer at its worst price")
+            try:
+                reply = await self._called(arm, request, key, reserved_usd, is_limited)
+            except ProviderError as error:
+                wait_s = wait_before_retry_s(error, n_failures, self.rng, longest_s=LONGEST_WAIT_S)
+                if wait_s is None or n_failures == MAX_TRIES:
+                    self._n_failures[arm.arm_id] += not isinstance(error, ProviderRejected)
+                    return _unasked(str(error))
+                await self.sleep(wait_s)
+            else:
+                self._n_failures[arm.arm_id] = 0
+                return reply
+        raise AssertionError
+
+    async def _called(
+        self, arm: Arm, request: Json, key: str, reserved_usd: Decimal, is_limited: bool
+    ) -> Reply:
+        """The result of one call, whose dollars are settled and journaled however it ends."""
+        self.journal.started(key, reserved_usd)
+        started_at, counted_usd = self.clock(), reserved_usd
+        reply = Reply(None, None, 0.0, None, "interrupted")
+        try:
+            body = safe_history(request, arm, len(request["messages"]))
+            answer = await self.model_client.complete(arm, body, timeout_s=self.timeout_s)
+            counted_usd = counted(answer, arm)
+            limit = request[LIMITS[0]] if is_limited else None
+            reply = _reply(answer, arm, started_at, self.clock(), limit)
+        except ProviderError as error:
+            is_billed = isinstance(error, ProviderTimeout) and error.has_begun  # perhaps
+            counted_usd = reserved_usd if is_billed else Decimal(0)
+            reply = Reply(None, None, 0.0, None, str(error))
+            raise
+        finally:
+            self.journal.ended(key, reply, counted_usd)
+            await self.cap.settle(reserved_usd, counted_usd)
+        return reply
+
+
+def counted(answer: Answer, arm: Arm) -> Decimal:
+    """The dollars of an answer for the cap: at the assumed price if nobody knows them."""
+    known = cost_of(answer.usage, arm.price).usd
+    return cost_usd(answer.usage, arm.expected_price) if known is None else known
+
+
+def _reply(answer: Answer, arm: Arm, started_at: datetime, now: datetime, limit: int | None) -> Reply:
+    message, finish_reason = first_message(answer)
+    problem = problem_with(message, finish_reason, limit)
+    return Reply(
+        text=answer_text(message) if problem is None else None,
+        cost_usd=cost_of(answer.usage, arm.price).usd,
+        latency_s=max(0.0, (now - started_at).total_seconds()),
+        answered_at=now,
+        problem=problem,
+    )
+
+
+def _unasked(problem: str) -> Reply:
+    return Reply(None, None, 0.0, None, problem)

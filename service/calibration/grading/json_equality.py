@@ -1,0 +1,100 @@
+"""The grader of answers in JSON: their value, their schema, or both."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from jsonschema import exceptions  # type: ignore[import-untyped]  # it ships no types
+from jsonschema.validators import Draft202012Validator, validator_for  # type: ignore[import-untyped]
+from referencing import Registry
+
+from service.calibration.grading.grader import NotGraded
+from service.calibration.prompts import CalibrationPrompt
+from service.domain.arm import Arm
+from service.domain.basics import Json
+
+_FENCE = re.compile(r"```(?:json[c5]?)?[ \t]*\n(.*?)\n?```", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonGrader:
+    """Gives 1 to an answer that is the expected JSON value, or is valid under the expected schema.
+
+    The schema is an `expected` with `$schema`, or that of the prompt's `response_format`.
+    """
+
+    def reason_against(self, prompt: CalibrationPrompt) -> str | None:
+        schema = schema_of(prompt)
+        if schema is None:
+            return (
+                "expected: is required by the grader json, unless response_format has a schema"
+                if (prompt.expected is None)
+                else None
+            )
+        try:
+            _validator(schema).check_schema(schema)
+        except exceptions.SchemaError as error:
+            field = "response_format" if _is_value(prompt.expected) else "expected"
+            return f"{field}: is no valid schema: {error.message}"
+        return None
+
+    def reason_against_arm(self, arm: Arm) -> str | None:
+        return None
+
+    async def grade(self, prompt: CalibrationPrompt, arm: Arm, answer: str) -> float:
+        return float(await asyncio.to_thread(_is_right, prompt, answer))
+
+
+def _is_right(prompt: CalibrationPrompt, answer: str) -> bool:
+    try:
+        value = orjson.loads(json_text(answer))
+    except orjson.JSONDecodeError:
+        return False
+    schema = schema_of(prompt)
+    if schema is not None and not _is_valid(value, schema):
+        return False
+    return not _is_value(prompt.expected) or _is_same(value, prompt.expected)
+
+
+def json_text(answer: str) -> str:
+    """The JSON of an answer: its only code block, or all of it."""
+    blocks = _FENCE.findall(answer)
+    return str(blocks[0]) if len(blocks) == 1 else answer.strip()
+
+
+def schema_of(prompt: CalibrationPrompt) -> Json | None:
+    """The schema of an answer; None: there is none."""
+    if isinstance(prompt.expected, dict) and "$schema" in prompt.expected:
+        return prompt.expected
+    given = prompt.body.get("response_format")
+    schema = given.get("json_schema", {}).get("schema") if isinstance(given, dict) else None
+    return schema if isinstance(schema, dict) else None
+
+
+def _is_value(expected: object) -> bool:
+    """Whether what is expected is a value, and neither a schema nor nothing."""
+    return expected is not None and not (isinstance(expected, dict) and "$schema" in expected)
+
+
+def _is_valid(value: object, schema: Json) -> bool:
+    try:
+        return bool(_validator(schema)(schema, registry=Registry()).is_valid(value))
+    except Exception as error:  # a reference that leads nowhere: nothing is fetched
+        raise NotGraded(f"the schema cannot be applied: {error}") from error
+
+
+def _validator(schema: Json) -> Any:
+    return validator_for(schema, default=Draft202012Validator)
+
+
+def _is_same(value: object, expected: object) -> bool:
+    """Equality of JSON values: the order of members does not matter, and true is not 1."""
+    if isinstance(value, dict) and isinstance(expected, dict):
+        return value.keys() == expected.keys() and all(_is_same(value[k], expected[k]) for k in value)
+    if isinstance(value, list) and isinstance(expected, list):
+        return len(value) == len(expected) and all(map(_is_same, value, expected))
+    return isinstance(value, bool) == isinstance(expected, bool) and value == expected

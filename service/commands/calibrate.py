@@ -1,0 +1,150 @@
+"""`router calibrate`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.options import AsJson, Tenant, read_settings
+from service.commands.output import dollars, number, print_report, progress_bar, table
+
+if TYPE_CHECKING:
+    from service.calibration.answers import GradedAnswer
+    from service.commands.jobs.calibrate import Calibrated
+
+ALL = "all"
+
+
+def parse_dollars(text: str) -> Decimal:
+    try:
+        amount = Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not (amount.is_finite() and amount > 0):
+        raise typer.BadParameter(f"must be an amount of US dollars above 0, got {text!r}")
+    return amount
+
+
+def parse_models(text: str) -> tuple[str, ...]:
+    """The names of models; none for all of them."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise typer.BadParameter(
+            f"--models must be all, or names of models separated by commas, got {text!r}"
+        )
+    return () if names == (ALL,) else names
+
+
+def calibrate(
+    file: Annotated[Path, typer.Argument(metavar="PROMPTS.jsonl", help="JSON Lines file of prompts.")],
+    grader: Annotated[
+        str,
+        typer.Option(
+            metavar="GRADER", help="How answers are scored: exact, contains, regex, numeric or json."
+        ),
+    ],
+    max_usd: Annotated[
+        Decimal,
+        typer.Option(parser=parse_dollars, metavar="USD", help="Most dollars that the calibration may cost."),
+    ],
+    models: Annotated[
+        str, typer.Option(metavar="NAMES", help="Models to ask, separated by commas, or all.")
+    ] = ALL,
+    tenant: Tenant = None,
+    is_imported: Annotated[
+        bool, typer.Option("--import/--no-import", help="Learn from the scores, as `router import` does.")
+    ] = True,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where answers are kept (default: beside the prompts, with .journal added)."
+        ),
+    ] = None,
+    max_answer_tokens: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Limit of answers to prompts that set none.")
+    ] = 8192,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1000, help="Calls at the same time to one provider.")
+    ] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Have every model answer the same prompts, and learn from the scores.
+
+    A line of the file has `prompt` or `messages`, and may have `expected`, `task`, `tests` and fields of a
+    request such as `tools`. The whole file is checked before anything is spent.
+    The same command continues an interrupted run: no answer in the journal is paid for again.
+    """
+    from service.commands.jobs.calibrate import CalibrationOptions, run_calibration
+    from service.domain.basics import DEFAULT_TENANT
+
+    settings, environ = read_settings()
+    options = CalibrationOptions(
+        file=file,
+        models=parse_models(models),
+        grader=grader,
+        max_usd=max_usd,
+        tenant=tenant or DEFAULT_TENANT,
+        is_imported=is_imported,
+        journal=journal,
+        max_answer_tokens=max_answer_tokens,
+        concurrency=concurrency,
+    )
+    with progress_bar() as show:
+        calibrated = asyncio.run(
+            run_calibration(
+                settings,
+                environ,
+                options,
+                lambda p: show(p.n_done, p.n_total, f"{dollars(float(p.spent_usd))} of ${max_usd}"),
+            )
+        )
+    print_report(_json(calibrated), _text(calibrated), as_json=as_json)
+
+
+def _text(calibrated: Calibrated) -> str:
+    rows = []
+    for arm in calibrated.arms:
+        answers = [answer for answer in calibrated.answers if answer.arm_id == arm.arm_id]
+        scores = [answer.score for answer in answers if answer.score is not None]
+        costs = [float(answer.cost_usd) for answer in answers if answer.cost_usd is not None]
+        seconds = [answer.latency_s for answer in answers if answer.answered_at is not None]
+        rows.append([arm.arm_id, str(len(scores)), *(number(_mean(v)) for v in (scores, costs, seconds))])
+    lines = [table(("model", "graded", "score", "$", "seconds"), rows)]
+    lines += [f"{n} answers without a score: {problem}" for problem, n in _problems(calibrated.answers)]
+    lines.append(f"spent {dollars(float(calibrated.spent_usd))}")
+    lines += [f"{n} rows {how}" for how, n in sorted(calibrated.n_added.items())]
+    return "\n".join(lines)
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _problems(answers: Sequence[GradedAnswer]) -> list[tuple[str, int]]:
+    """The problems, each after its model, with the number of answers that have it; most frequent first."""
+    return Counter(f"{a.arm_id}: {a.problem}" for a in answers if a.problem is not None).most_common()
+
+
+def _json(calibrated: Calibrated) -> dict[str, object]:
+    answers = [
+        {
+            "prompt": answer.prompt.key,
+            "model": answer.arm_id,
+            "score": answer.score,
+            "cost_usd": None if answer.cost_usd is None else float(answer.cost_usd),
+            "latency_s": answer.latency_s,
+            "problem": answer.problem,
+        }
+        for answer in calibrated.answers
+    ]
+    return {
+        "spent_usd": float(calibrated.spent_usd),
+        "n_added": dict(calibrated.n_added),
+        "answers": answers,
+    }

@@ -1,0 +1,201 @@
+"""The command `calibrate`: have every model answer the same prompts, and learn from the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from embeddings.encoder import EncoderError
+from service.arms.catalog import Catalog
+from service.arms.configured import ArmList, choose_arms, default_arm_id
+from service.arms.key_bindings import KeyBindings
+from service.arms.known_models import known_models
+from service.arms.lifecycle import current_arms
+from service.arms.requested_names import RequestedNames
+from service.bootstrap.basics import no_progress, now
+from service.bootstrap.database import open_database
+from service.bootstrap.existing import has_data, open_existing_database
+from service.bootstrap.providers import open_price_lists, open_provider_clients, priced
+from service.bootstrap.vectors import open_encoder
+from service.bootstrap.wire import breaker_of
+from service.calibration.answers import GradedAnswer
+from service.calibration.calls import PaidCalls
+from service.calibration.cap import SpendingCap
+from service.calibration.evidence import import_answers
+from service.calibration.grading.named import grader_named
+from service.calibration.journal import open_journal
+from service.calibration.prompts import read_prompts
+from service.calibration.run import OnProgress, calibrate
+from service.domain.arm import Arm
+from service.domain.registration import ArmRegistration
+from service.errors import StartupError
+from service.learning.importing.importer import Added, Importer
+from service.providers.simulator.simulator import SIMULATED_ARMS
+from service.settings.settings import Settings
+from service.store.arm_registry import PostgresArmRegistry
+from service.store.connection.migrate import migrate
+from service.store.connection.pool import Database
+from service.store.evidence.evidence import PostgresEvidence
+from service.store.log.journal import PostgresJournal
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationOptions:
+    """What the command was told.
+
+    Args:
+        models: ids or aliases; empty: all models in use.
+        journal: None: beside the prompts.
+        tenant: whose evidence the scores are.
+    """
+
+    file: Path
+    models: Sequence[str]
+    grader: str
+    max_usd: Decimal
+    tenant: str
+    is_imported: bool
+    journal: Path | None
+    max_answer_tokens: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """The graded answers, what they cost, and how many rows were imported."""
+
+    answers: Sequence[GradedAnswer]
+    arms: Sequence[Arm]
+    spent_usd: Decimal
+    n_added: Mapping[Added, int] = field(default_factory=dict)
+
+
+async def run_calibration(
+    settings: Settings, environ: Mapping[str, str], options: CalibrationOptions, on_progress: OnProgress
+) -> Calibrated:
+    """Check everything, ask and grade, and import the scores.
+
+    Raises:
+        StartupError: a prompt breaks a rule, or something cannot be opened; nothing was spent.
+        BadRequest: no model or grader has that name.
+        StoreUnavailable: PostgreSQL stopped answering; the same command goes on without paying again.
+    """
+    if options.is_imported and not settings.enable_persistence and settings.database_url is None:
+        raise StartupError("ENABLE_PERSISTENCE is false: imported rows would not be kept; add --no-import")
+    async with AsyncExitStack() as stack:
+        database = await _database(settings, stack, is_written=options.is_imported)
+        configured = await _configured(settings, environ, stack)
+        registrations = await _registrations(database)
+        catalog = _catalog(settings, environ, configured, registrations)
+        arms, grader = _arms(catalog, options.models), grader_named(options.grader)
+        prompts = read_prompts(options.file, grader.reason_against)
+        importer = None
+        if options.is_imported and database is not None:
+            importer = await _importer(settings, environ, database, registrations, options.tenant, stack)
+        journal = stack.enter_context(open_journal(options.journal or beside(options.file)))
+        calls = PaidCalls(
+            await open_provider_clients(settings, replace(configured, arms=arms), environ, stack),
+            journal,
+            SpendingCap(options.max_usd, journal.spent_usd),
+            now,
+            np.random.default_rng(),
+            max_answer_tokens=options.max_answer_tokens,
+            concurrency=options.concurrency,
+            timeout_s=settings.request_deadline_s,
+        )
+        data_use = frozenset(settings.required_data_use)
+        answers = await calibrate(prompts, arms, grader, calls, data_use=data_use, on_progress=on_progress)
+        n_added = {} if importer is None else await _import(importer, answers, arms)
+        return Calibrated(answers, arms, calls.cap.spent_usd, n_added)
+
+
+async def _database(settings: Settings, stack: AsyncExitStack, *, is_written: bool) -> Database | None:
+    """The database; None: there is none yet, and nothing is to be written."""
+    if is_written:
+        database = await open_database(settings, settings.data_dir, stack, no_progress)
+        await migrate(database)
+        return database
+    return await open_existing_database(settings, stack) if has_data(settings) else None
+
+
+async def _configured(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> ArmList:
+    """The arms of the settings, at their providers' prices."""
+    chosen = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
+    return await priced(chosen, open_price_lists(settings, environ, stack))
+
+
+async def _registrations(database: Database | None) -> Mapping[str, ArmRegistration]:
+    """What was set at runtime, by arm id."""
+    if database is None:
+        return {}
+    registry = PostgresArmRegistry(database)
+    await registry.refresh()
+    return registry.known
+
+
+def _catalog(
+    settings: Settings,
+    environ: Mapping[str, str],
+    configured: ArmList,
+    registrations: Mapping[str, ArmRegistration],
+) -> Catalog:
+    """The configured arms, and those added at runtime that send no key to a place of their own."""
+    bindings = KeyBindings.of((*configured.arms, *configured.unused))
+    ids = {arm.arm_id for arm in configured.arms}
+    arms = [
+        arm
+        for arm in current_arms(configured.arms, registrations)
+        if arm.arm_id in ids or bindings.problem(arm) is None
+    ]
+    return Catalog(
+        tuple(arms),
+        default_arm_id(settings, configured.arms),
+        breaker_of(settings, now),
+        registrations=registrations,
+        names=RequestedNames.of(settings, configured.arms, environ),
+    )
+
+
+def _arms(catalog: Catalog, names: Sequence[str]) -> tuple[Arm, ...]:
+    """The arms of these names, or all that are not on their way out. Raises UnknownModel."""
+    if not names:
+        every = (*catalog.arms, *catalog.aside)
+        return tuple(arm for arm in every if catalog.state(arm) in ("active", "shadow"))
+    return tuple(dict.fromkeys(catalog.known(name, param="models") for name in names))
+
+
+async def _importer(
+    settings: Settings,
+    environ: Mapping[str, str],
+    database: Database,
+    registrations: Mapping[str, ArmRegistration],
+    tenant: str,
+    stack: AsyncExitStack,
+) -> Importer:
+    return Importer(
+        journal=PostgresJournal(database, store_texts=settings.store_texts),
+        evidence=PostgresEvidence(database),
+        encoder=(await open_encoder(settings, environ, stack, no_progress)).decisions,
+        tenant=tenant,
+        now=now(),
+        registrations=registrations,
+    )
+
+
+async def _import(
+    importer: Importer, answers: Sequence[GradedAnswer], arms: Sequence[Arm]
+) -> Mapping[Added, int]:
+    try:
+        return await import_answers(importer, answers, {arm.arm_id: arm for arm in arms})
+    except EncoderError as error:
+        raise StartupError(f"the encoder failed: {error}") from error
+
+
+def beside(file: Path) -> Path:
+    """The journal of a file of prompts."""
+    return file.with_name(f"{file.name}.journal")
