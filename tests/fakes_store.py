@@ -16,6 +16,7 @@ from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.answer_ids import decision_named_by
 from service.domain.arm import ArmSums
 from service.domain.basics import Json
+from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.explanation import explanation, explanation_for_clients
@@ -67,6 +68,7 @@ class FakeStore:
     registrations: dict[str, ArmRegistration] = field(default_factory=dict)
     conversation_states: dict[tuple[str, bytes], ConversationState] = field(default_factory=dict)
     responses: dict[tuple[str, str], StoredResponse] = field(default_factory=dict)
+    calibrations: dict[UUID, Calibration] = field(default_factory=dict)
     shadow_answers: dict[tuple[UUID, str], ShadowAnswer] = field(default_factory=dict)
     shadow_usd: dict[tuple[str, date], Decimal] = field(default_factory=dict)
     n_events: int = 0

@@ -12,6 +12,7 @@ from bandit.drift import ArmHistory
 from service.domain.answer import Answer, Attempt, Chunk, Outcome
 from service.domain.arm import Arm, ArmSums
 from service.domain.basics import Json
+from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.embedding import EmbeddingRequest, Embeddings
@@ -147,6 +148,30 @@ class ResponseStore(Protocol):
 
     async def prune(self, before: datetime) -> int:
         """Delete the responses created before; returns how many."""
+        ...
+
+
+class CalibrationStore(Protocol):
+    """The calibrations of running routers. Raises StoreUnavailable."""
+
+    async def keep(self, calibration: Calibration) -> None:
+        """Commit a calibration as it is now."""
+        ...
+
+    async def find(self, tenant: str, calibration_id: UUID) -> Calibration | None:
+        """The calibration of this id; None: there is none."""
+        ...
+
+    async def unfinished(self, tenant: str, options_digest: bytes) -> Calibration | None:
+        """The newest calibration of these options that is not done; None: there is none."""
+        ...
+
+    async def newest(self, tenant: str, limit: int) -> Sequence[Calibration]:
+        """The newest calibrations without prompts and report, the newest first."""
+        ...
+
+    async def delete(self, tenant: str, calibration_id: UUID) -> None:
+        """Delete the calibration of this id, if there is one."""
         ...
 
 
