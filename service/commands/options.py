@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -38,15 +38,12 @@ def read_settings() -> tuple[Settings, Environment]:
 
 def parse_time(text: str) -> datetime:
     """Read an ISO 8601 time, in UTC unless it says otherwise, or an age."""
+    from service.domain.moments import parse_moment
+
     try:
-        if age := re.fullmatch(r"(\d+)([dhm])", text):
-            unit = {"d": "days", "h": "hours", "m": "minutes"}[age[2]]
-            return datetime.now(UTC) - timedelta(**{unit: int(age[1])})
-        time = datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as error:
-        rule = "must be a time (2026-11-24T08:00) or an age (7d, 12h, 30m)"
-        raise typer.BadParameter(f"{rule}, got {text!r}") from error
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+        return parse_moment(text, datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def parse_tenant(text: str) -> str:
