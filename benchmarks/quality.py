@@ -16,6 +16,7 @@ import json
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.charts import draw_charts
@@ -23,7 +24,7 @@ from benchmarks.decision import decision_cpu
 from benchmarks.measures.table import MEASURES, measure
 from benchmarks.measures.task import Row, Task
 from benchmarks.rivals.table import missing
-from benchmarks.sets import all_set_names, read_set, set_names
+from benchmarks.sets import all_set_names, is_hard_enough, read_set, set_names
 from benchmarks.smoke import faults
 from benchmarks.streams import N_REQUESTS
 from benchmarks.summary import summarise
@@ -37,31 +38,43 @@ RESULTS = Path(__file__).parent / "results"
 # Slow measures use one informative set; if BUDGET_SET is missing, `budget` uses every set.
 LONG_SET, BUDGET_SET = "llmrouter", "judged"
 TASK_SET = "coderouter"
+ON_EVERY_POOL = {"public priors"}
 
 
 def tasks_of(folder: Path, seeds: range, n: int, measures: list[str], rivals: bool) -> list[Task]:
-    """Every measure on its pools: all arms of a set, five of them if it has more, or its hard version."""
+    """Every measure on its pools, by every seed."""
+    return [
+        replace(pool, measure=measure_name, seed=seed, n=n, rivals=rivals)
+        for measure_name in measures
+        for pool in _pools(folder, measure_name)
+        for seed in seeds
+    ]
+
+
+def _pools(folder: Path, measure_name: str) -> list[Task]:
+    """The pools of one measure: all arms of a set, five of them if it has more, and its hard version."""
     names = set_names(folder)
+    if measure_name in ON_EVERY_POOL:
+        hard = [
+            Task("", folder, name, None, 0, is_hard=True) for name in names if is_hard_enough(folder, name)
+        ]
+        return (
+            [Task("", folder, name, None, 0) for name in all_set_names(folder)] + _small(folder, names) + hard
+        )
     limited = {
         "long": {LONG_SET},
         "task tags": {LONG_SET},
         "budget": {BUDGET_SET} & set(names) or set(names),
         "coderouter": {TASK_SET},
     }
-    tasks = []
-    for name in all_set_names(folder):
-        for measure_name in measures:
-            if name not in limited.get(measure_name, names):
-                continue
-            for n_arms in _pool_sizes(folder, name) if measure_name != "budget" else [None]:
-                tasks += [Task(measure_name, folder, name, n_arms, seed, n, rivals) for seed in seeds]
-    return tasks
+    chosen = [name for name in all_set_names(folder) if name in limited.get(measure_name, names)]
+    small = [] if measure_name in {"budget", "coderouter"} else _small(folder, chosen)
+    return [Task("", folder, name, None, 0) for name in chosen] + small
 
 
-def _pool_sizes(folder: Path, name: str) -> list[int | None]:
-    """None: all arms."""
-    has_more = len(read_set(folder, name).arms) > SMALL_POOL and name != TASK_SET
-    return [None, SMALL_POOL] if has_more else [None]
+def _small(folder: Path, names: list[str]) -> list[Task]:
+    has_more = [name for name in names if len(read_set(folder, name).arms) > SMALL_POOL]
+    return [Task("", folder, name, SMALL_POOL, 0) for name in has_more]
 
 
 def run(tasks: list[Task], n_jobs: int) -> list[Row]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.measures.changes import RECOVERIES, SHARE_SEEN
+from benchmarks.measures.priors import KNOWN
 from benchmarks.measures.task import Row
 
 OURS = "ours, registry"
@@ -26,7 +27,7 @@ def mean_over(rows: list[Row], key: str) -> tuple[float, float]:
 
 def summarise(rows: list[Row], cpu: Row) -> list[Row]:
     summary = Summary(rows)
-    for part in (_plain, _failures, _recoveries, _sparse, _budget, _newcomers, _tasks):
+    for part in (_plain, _failures, _recoveries, _sparse, _budget, _newcomers, _priors, _tasks):
         part(summary)
     for name, milliseconds in cpu.items():
         summary.single(f"CPU ms, p50: {name}", milliseconds)
@@ -148,6 +149,30 @@ def _newcomers(summary: Summary) -> None:
         if dear := summary.of("newcomer", "dear", pool):
             name = f"newcomer, dear: worst phase, spend / ceiling, {pool or 'any set'}"
             summary.single(name, max(r["worst_phase"] for r in dear))
+
+
+def _priors(summary: Summary) -> None:
+    """Gaps by pool; then how far the shipped table is from no priors, on average and where it is worst."""
+    rows = [r for r in summary.rows if r["measure"] == "public priors"]
+    for pool in dict.fromkeys(r["pool"] for r in rows):
+        for label in KNOWN:
+            own = [r for r in rows if (r["pool"], r["policy"]) == (pool, f"ours, {label}")]
+            summary.line(f"priors, {pool}: {label}", own, "gap")
+    changes = {pool: _over_none([r for r in rows if r["pool"] == pool]) for pool in {r["pool"] for r in rows}}
+    if changes:
+        summary.line("priors: public minus none, mean of pools", _over_none(rows), "change")
+        worst = min(changes.values(), key=lambda change: mean_over(change, "change")[0])
+        summary.line("priors: public minus none, worst pool", worst, "change")
+
+
+def _over_none(rows: list[Row]) -> list[Row]:
+    """The gap of the shipped table minus that of no priors, stream by stream."""
+    gaps = {(r["pool"], r["seed"], r["lam"], r["policy"]): r["gap"] for r in rows}
+    return [
+        {"seed": seed, "change": gap - gaps[pool, seed, lam, "ours, none"]}
+        for (pool, seed, lam, policy), gap in gaps.items()
+        if policy == "ours, public"
+    ]
 
 
 def _tasks(summary: Summary) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.learner import Setting, StreamRun, registry, replay, unknown
+from benchmarks.learner import Setting, StreamRun, registry, replay
+from benchmarks.measures.priors import learned
 from benchmarks.measures.task import LAMBDAS, Row, Task, gaps
 from benchmarks.rivals.baselines import first_system
 from benchmarks.rivals.table import rivals
@@ -30,8 +31,8 @@ def stationary(task: Task) -> list[Row]:
     rows = []
     for lam in LAMBDAS:
         utilities = stream.utilities(lam)
-        for label, quality in (("registry", registry(stream, task.seed)), ("none", unknown(stream))):
-            run = replay(stream, Setting(lam, quality), task.seed)
+        for label in ("registry", "none"):
+            run = learned(task, lam, label)
             rows.append(
                 {
                     "policy": f"ours, {label}",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from benchmarks.measures.budget import budget
 from benchmarks.measures.changes import recovery, silent_failure
+from benchmarks.measures.coderouter import coderouter
 from benchmarks.measures.newcomer import newcomer
 from benchmarks.measures.plain import long, sparse, stationary, task_tags
+from benchmarks.measures.priors import public_priors
 from benchmarks.measures.task import Row, Task
-from benchmarks.measures.tasks import coderouter
 
 MEASURES = {
     "stationary": stationary,
@@ -18,6 +19,7 @@ MEASURES = {
     "sparse and late": sparse,
     "budget": budget,
     "newcomer": newcomer,
+    "public priors": public_priors,
     "coderouter": coderouter,
 }
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from bandit.arrays import Ints
-from benchmarks.learner import BASE, Setting, public, registry, replay, unknown
+from benchmarks.learner import BASE, Setting, replay
+from benchmarks.measures.priors import KNOWN, known_quality
 from benchmarks.measures.task import Row, Task, gaps
 from benchmarks.streams import Stream
 
@@ -22,13 +23,14 @@ WEIGHTS = (
 def coderouter(task: Task) -> list[Row]:
     """Coding tasks, tagged by their kind, with recorded seconds: the learner beside three hindsights."""
     stream = task.open()
-    known = {"none": unknown(stream), "registry": registry(stream, task.seed), "public": public(stream)}
     rows = []
     for lam, latency_weight in WEIGHTS:
         knobs = replace(BASE, latency_weight=latency_weight)
         choices = {
-            f"ours, {label}": replay(stream, Setting(lam, quality), task.seed, knobs).chosen
-            for label, quality in known.items()
+            f"ours, {label}": replay(
+                stream, Setting(lam, known_quality(stream, label, task.seed)), task.seed, knobs
+            ).chosen
+            for label in KNOWN
         } | _hindsights(stream, lam, latency_weight)
         rows += [
             {
