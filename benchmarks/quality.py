@@ -38,7 +38,7 @@ RESULTS = Path(__file__).parent / "results"
 # Slow measures use one informative set; if BUDGET_SET is missing, `budget` uses every set.
 LONG_SET, BUDGET_SET = "llmrouter", "judged"
 TASK_SET = "coderouter"
-ON_EVERY_POOL = {"public priors"}
+ON_EVERY_POOL = {"public priors", "heavy tails"}
 
 
 def tasks_of(folder: Path, seeds: range, n: int, measures: list[str], rivals: bool) -> list[Task]:
@@ -61,6 +61,8 @@ def _pools(folder: Path, measure_name: str) -> list[Task]:
         return (
             [Task("", folder, name, None, 0) for name in all_set_names(folder)] + _small(folder, names) + hard
         )
+    if measure_name == "fast arms":  # its arms are made up
+        return [Task("", folder, names[0], None, 0)]
     limited = {
         "long": {LONG_SET},
         "task tags": {LONG_SET},

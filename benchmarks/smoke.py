@@ -20,7 +20,8 @@ def faults(rows: list[Row]) -> list[str]:
     if not ours:
         found.append("nothing was measured")
     random_gap = _mean_gap(stationary, "random")
-    plain = ours + [r for r in rows if r["measure"] == "public priors" and r["pool"] == stationary[0]["pool"]]
+    pools = {r["pool"] for r in ours}
+    plain = ours + [r for r in rows if r["measure"] == "public priors" and r["pool"] in pools]
     for policy in sorted({r["policy"] for r in plain}):
         gap = _mean_gap(plain, policy)
         if gap < SHARE_OF_RANDOM * random_gap:
@@ -33,6 +34,8 @@ def faults(rows: list[Row]) -> list[str]:
     for r in rows:
         if r["measure"] == "recovery" and r["kept"] < KEPT:
             found.append(f"{r['policy']}, λ = {r['lam']:.2f}: keeps {r['kept']:.2f} after a recovery")
+        if (r["measure"], r["policy"]) == ("heavy tails", "ours, none") and r["gap"] < random_gap:
+            found.append(f"heavy tails, λ = {r['lam']:.2f}: gap {r['gap']:.1f}, below random's")
         if (r["measure"], r["policy"]) == ("budget", "plain"):
             most = 1 + PURSE_LIMIT / (r["n"] // 3)
             if r["worst_phase"] > most:

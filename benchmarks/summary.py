@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.measures.changes import RECOVERIES, SHARE_SEEN
+from benchmarks.measures.outcomes import MADE_UP
 from benchmarks.measures.priors import KNOWN
 from benchmarks.measures.task import Row
 
@@ -27,7 +28,7 @@ def mean_over(rows: list[Row], key: str) -> tuple[float, float]:
 
 def summarise(rows: list[Row], cpu: Row) -> list[Row]:
     summary = Summary(rows)
-    for part in (_plain, _failures, _recoveries, _sparse, _budget, _newcomers, _priors, _tasks):
+    for part in (_plain, _failures, _recoveries, _sparse, _budget, _newcomers, _priors, _outcomes, _tasks):
         part(summary)
     for name, milliseconds in cpu.items():
         summary.single(f"CPU ms, p50: {name}", milliseconds)
@@ -173,6 +174,18 @@ def _over_none(rows: list[Row]) -> list[Row]:
         for (pool, seed, lam, policy), gap in gaps.items()
         if policy == "ours, public"
     ]
+
+
+def _outcomes(summary: Summary) -> None:
+    for label in ("registry", "none"):
+        own = summary.of("heavy tails", f"ours, {label}")
+        summary.line(f"heavy-tailed dollars, {label}", own, "gap")
+        summary.single("  worst run", min((r["gap"] for r in own), default=None))
+        summary.single("  least share of the best arm", min((r["share"] for r in own), default=None))
+    for label in MADE_UP:
+        own = summary.of("fast arms", label)
+        summary.line(f"fast arms, {label}: share of the second", own, "share")
+        summary.line("  share of the rarer", own, "share_of_rarer")
 
 
 def _tasks(summary: Summary) -> None:

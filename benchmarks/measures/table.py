@@ -6,6 +6,7 @@ from benchmarks.measures.budget import budget
 from benchmarks.measures.changes import recovery, silent_failure
 from benchmarks.measures.coderouter import coderouter
 from benchmarks.measures.newcomer import newcomer
+from benchmarks.measures.outcomes import fast_arms, heavy_tails
 from benchmarks.measures.plain import long, sparse, stationary, task_tags
 from benchmarks.measures.priors import public_priors
 from benchmarks.measures.task import Row, Task
@@ -20,6 +21,8 @@ MEASURES = {
     "budget": budget,
     "newcomer": newcomer,
     "public priors": public_priors,
+    "heavy tails": heavy_tails,
+    "fast arms": fast_arms,
     "coderouter": coderouter,
 }
 
