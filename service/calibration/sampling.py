@@ -13,6 +13,7 @@ import numpy as np
 
 from embeddings.encoder import TextEncoder
 from service.calibration.clusters import Floats, Points
+from service.calibration.grading.grader import Grader
 from service.calibration.prompts import CalibrationPrompt, prompt_key
 from service.domain.basics import Json
 from service.domain.logged_request import LoggedRequest
@@ -96,6 +97,19 @@ class LogSampler:
         if request.context is not None and request.encoder == self.encoder.name:
             return request.context.astype(np.float64)
         return (await self.encoder.encode(request.text)).astype(np.float64)
+
+
+def gradable(prompts: Sequence[CalibrationPrompt], grader: Grader) -> list[CalibrationPrompt]:
+    """The prompts of a log that the grader can grade, with weights that add up to 1.
+
+    Raises:
+        BadRequest: it can grade none of them.
+    """
+    reasons = [grader.reason_against(prompt) for prompt in prompts]
+    found = [prompt for prompt, reason in zip(prompts, reasons, strict=True) if reason is None]
+    if not found:
+        raise BadRequest(f"grader: cannot grade requests of the log: {reasons[0]}", param="grader")
+    return _merged(found)
 
 
 def without_retries(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.options import AsJson, Tenant, read_settings
+from service.commands.options import AsJson, Tenant, parse_time, read_settings
 from service.commands.output import dollars, number, print_report, progress_bar, table
 
 if TYPE_CHECKING:
     from service.calibration.answers import GradedAnswer
     from service.commands.jobs.calibrate import Calibrated
+    from service.commands.jobs.log_prompts import LogSample
 
 ALL = "all"
 
@@ -42,7 +43,6 @@ def parse_models(text: str) -> tuple[str, ...]:
 
 
 def calibrate(
-    file: Annotated[Path, typer.Argument(metavar="PROMPTS.jsonl", help="JSON Lines file of prompts.")],
     grader: Annotated[
         str,
         typer.Option(
@@ -53,6 +53,19 @@ def calibrate(
         Decimal,
         typer.Option(parser=parse_dollars, metavar="USD", help="Most dollars that the calibration may cost."),
     ],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="PROMPTS.jsonl", help="JSON Lines file of prompts.")
+    ] = None,
+    from_log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Instead of a file: requests of the log since an ISO 8601 time, or an age such as 7d.",
+        ),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, max=3000, help="Requests of the log that stand for all of them.")
+    ] = 100,
     models: Annotated[
         str, typer.Option(metavar="NAMES", help="Models to ask, separated by commas, or all.")
     ] = ALL,
@@ -63,7 +76,9 @@ def calibrate(
     journal: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where answers are kept (default: beside the prompts, with .journal added)."
+            metavar="FILE",
+            help="Where answers are kept (default: beside the prompts, with .journal added; of the log: "
+            "DATA_DIR/calibrations/from-log.journal).",
         ),
     ] = None,
     max_answer_tokens: Annotated[
@@ -78,6 +93,7 @@ def calibrate(
 
     A line of the file has `prompt` or `messages`, and may have `expected`, `task`, `tests` and fields of a
     request such as `tools`. The whole file is checked before anything is spent.
+    Of the log, which has whole requests with STORE_TEXTS, one request stands for each kind of request.
     The same command continues an interrupted run: no answer in the journal is paid for again.
     """
     from service.commands.jobs.calibrate import CalibrationOptions, run_calibration
@@ -85,7 +101,7 @@ def calibrate(
 
     settings, environ = read_settings()
     options = CalibrationOptions(
-        file=file,
+        prompts=_source(file, from_log, sample),
         models=parse_models(models),
         grader=grader,
         max_usd=max_usd,
@@ -105,6 +121,19 @@ def calibrate(
             )
         )
     print_report(_json(calibrated), _text(calibrated), as_json=as_json)
+
+
+def _source(file: Path | None, from_log: str | None, sample: int) -> Path | LogSample:
+    from service.commands.jobs.log_prompts import LogSample
+
+    if file is not None and from_log is None:
+        return file
+    if file is None and from_log is not None:
+        try:
+            return LogSample(from_log, parse_time(from_log), sample)
+        except typer.BadParameter as error:
+            raise typer.BadParameter(error.message, param_hint="'--from-log'") from error
+    raise typer.BadParameter("either PROMPTS.jsonl or --from-log is required, and not both")
 
 
 def _text(calibrated: Calibrated) -> str:

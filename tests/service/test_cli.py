@@ -124,6 +124,18 @@ def test_a_shell_completes_commands_and_options() -> None:
             ["import", "any.jsonl", "--map", "=new"],
             "Invalid value for '--map': must be NAME=MODEL, got '=new'",
         ),
+        (
+            ["calibrate", "--grader", "exact", "--max-usd", "1"],
+            "Invalid value: either PROMPTS.jsonl or --from-log is required, and not both",
+        ),
+        (
+            ["calibrate", "any.jsonl", "--from-log", "7d", "--grader", "exact", "--max-usd", "1"],
+            "Invalid value: either PROMPTS.jsonl or --from-log is required, and not both",
+        ),
+        (
+            ["calibrate", "--from-log", "7x", "--grader", "exact", "--max-usd", "1"],
+            "Invalid value for '--from-log': must be a time (2026-11-24T08:00) or an age (7d, 12h, 30m), got",
+        ),
         (["serve", "--workers", "many"], "Invalid value for '--workers': "),
         (["replay", "any.parquet", "another.parquet"], "Got unexpected extra argument"),
     ],

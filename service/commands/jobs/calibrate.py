@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings.encoder import EncoderError
+from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, choose_arms, default_arm_id
 from service.arms.key_bindings import KeyBindings
@@ -31,6 +31,8 @@ from service.calibration.grading.named import grader_named
 from service.calibration.journal import open_journal
 from service.calibration.prompts import read_prompts
 from service.calibration.run import OnProgress, calibrate
+from service.calibration.sampling import LogSampler
+from service.commands.jobs.log_prompts import LogSample, kept_prompts, log_prompts
 from service.domain.arm import Arm
 from service.domain.registration import ArmRegistration
 from service.errors import StartupError
@@ -42,6 +44,7 @@ from service.store.connection.migrate import migrate
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.log.journal import PostgresJournal
+from service.store.log.request_bodies import PostgresRequestBodies
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,13 @@ class CalibrationOptions:
     """What the command was told.
 
     Args:
+        prompts: a file of them, or which of the log.
         models: ids or aliases; empty: all models in use.
-        journal: None: beside the prompts.
+        journal: None: beside the prompts, or in DATA_DIR.
         tenant: whose evidence the scores are.
     """
 
-    file: Path
+    prompts: Path | LogSample
     models: Sequence[str]
     grader: str
     max_usd: Decimal
@@ -93,11 +97,17 @@ async def run_calibration(
         registrations = await _registrations(database)
         catalog = _catalog(settings, environ, configured, registrations)
         arms, grader = _arms(catalog, options.models), grader_named(options.grader)
-        prompts = read_prompts(options.file, grader.reason_against)
         importer = None
         if options.is_imported and database is not None:
             importer = await _importer(settings, environ, database, registrations, options.tenant, stack)
-        journal = stack.enter_context(open_journal(options.journal or beside(options.file)))
+        source, path = options.prompts, _journal_path(settings, options)
+        prompts = read_prompts(source, grader.reason_against) if isinstance(source, Path) else []
+        journal = stack.enter_context(open_journal(path))
+        kept = kept_prompts(path, options.tenant, options.grader, source)
+        if isinstance(source, LogSample):
+            encoder = importer.encoder if importer else await _encoder(settings, environ, stack)
+            sampler = _sampler(settings, database, encoder)
+            prompts = await log_prompts(sampler, source, options.tenant, kept, grader, now())
         calls = PaidCalls(
             await open_provider_clients(settings, replace(configured, arms=arms), environ, stack),
             journal,
@@ -111,6 +121,8 @@ async def run_calibration(
         data_use = frozenset(settings.required_data_use)
         answers = await calibrate(prompts, arms, grader, calls, data_use=data_use, on_progress=on_progress)
         n_added = {} if importer is None else await _import(importer, answers, arms)
+        if not calls.is_capped:
+            kept.forget()
         return Calibrated(answers, arms, calls.cap.spent_usd, n_added)
 
 
@@ -180,7 +192,7 @@ async def _importer(
     return Importer(
         journal=PostgresJournal(database, store_texts=settings.store_texts),
         evidence=PostgresEvidence(database),
-        encoder=(await open_encoder(settings, environ, stack, no_progress)).decisions,
+        encoder=await _encoder(settings, environ, stack),
         tenant=tenant,
         now=now(),
         registrations=registrations,
@@ -194,6 +206,30 @@ async def _import(
         return await import_answers(importer, answers, {arm.arm_id: arm for arm in arms})
     except EncoderError as error:
         raise StartupError(f"the encoder failed: {error}") from error
+
+
+async def _encoder(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> TextEncoder:
+    return (await open_encoder(settings, environ, stack, no_progress)).decisions
+
+
+def _sampler(settings: Settings, database: Database | None, encoder: TextEncoder) -> LogSampler:
+    if database is None:
+        raise StartupError("--from-log: there is no log yet")
+    return LogSampler(PostgresRequestBodies(database), encoder, settings.store_texts)
+
+
+def _journal_path(settings: Settings, options: CalibrationOptions) -> Path:
+    """The journal: as told, beside the file of prompts, or in DATA_DIR."""
+    if options.journal is not None:
+        return options.journal
+    if isinstance(options.prompts, Path):
+        return beside(options.prompts)
+    folder = settings.data_dir / "calibrations"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"DATA_DIR: cannot write {folder}: {error.strerror}") from error
+    return folder / "from-log.journal"
 
 
 def beside(file: Path) -> Path:

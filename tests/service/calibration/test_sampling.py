@@ -10,8 +10,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from service.calibration.grading.comparisons import EXACT
+from service.calibration.grading.json_equality import JsonGrader
 from service.calibration.prompts import CalibrationPrompt
-from service.calibration.sampling import LogSampler
+from service.calibration.sampling import LogSampler, gradable
 from service.domain.basics import Json
 from service.domain.logged_request import LoggedRequest
 from service.errors import BadRequest
@@ -19,6 +21,8 @@ from tests.fakes import FakeEncoder
 
 NOW = datetime(2026, 7, 8, tzinfo=UTC)
 WEEK_AGO = NOW - timedelta(days=7)
+SCHEMA = {"type": "object", "required": ["answer"]}
+FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
 
 
 @dataclass
@@ -179,3 +183,20 @@ async def test_a_log_without_bodies_names_the_setting(
         await sampler.sample("acme", WEEK_AGO, NOW, 5)
 
     assert refused.value.param == "from_log"
+
+
+async def test_requests_that_cannot_be_graded_leave_their_weight_to_the_others(bodies: FakeBodies) -> None:
+    await bodies.log("one", response_format={"type": "json_object"})
+    await bodies.log("two", response_format=FORM)
+    await bodies.log("three", response_format=FORM)
+
+    prompts = gradable(await sample(bodies, 3), JsonGrader())
+
+    assert weights(prompts) == pytest.approx({"two": 0.5, "three": 0.5})
+
+
+async def test_a_grader_that_can_grade_no_request_of_the_log_is_named(bodies: FakeBodies) -> None:
+    await bodies.log("one")
+
+    with pytest.raises(BadRequest, match="grader: cannot grade requests of the log: expected: is required"):
+        gradable(await sample(bodies, 3), EXACT)
