@@ -15,6 +15,7 @@ from service.calibration.grading.grader import Grader, NotGraded
 from service.calibration.journal import Reply
 from service.calibration.prompts import CalibrationPrompt
 from service.domain.arm import Arm
+from service.errors import BadRequest
 
 # Prompts under way at once: all arms have been asked almost the same prompts when a run ends early.
 MAX_PROMPTS = 32
@@ -62,8 +63,12 @@ async def calibrate(
         on_progress: called after every answer.
 
     Raises:
+        BadRequest: the grader can grade no arm.
         StartupError: the journal cannot be written.
     """
+    reasons = [grader.reason_against_arm(arm) for arm in arms]
+    if arms and all(reasons):
+        raise BadRequest(f"grader: can grade no model: {reasons[0]}", param="grader")
     run = _Run(grader, calls, data_use, on_progress, n_total=len(prompts) * len(arms))
     answers: dict[tuple[int, str], GradedAnswer] = {}
     waiting = iter(enumerate(prompts))
@@ -106,7 +111,7 @@ class _Run:
     n_problems: int = field(default=0, init=False)
 
     async def graded(self, prompt: CalibrationPrompt, arm: Arm) -> GradedAnswer:
-        if (reason := self._reason_against(prompt, arm)) is not None:
+        if (reason := reason_not_to_ask(prompt, arm, self.grader, self.data_use)) is not None:
             answer = _answer(prompt, arm, Reply(None, None, 0.0, None, reason), None, reason)
         else:
             reply = await self.calls.ask(arm, prompt.body)
@@ -117,11 +122,6 @@ class _Run:
         self.on_progress(CalibrationProgress(self.n_done, self.n_total, self.n_problems, spent_usd, max_usd))
         return answer
 
-    def _reason_against(self, prompt: CalibrationPrompt, arm: Arm) -> str | None:
-        """Why the arm is not asked; None: it is."""
-        demands = Demands(prompt.query, None, frozenset(), needs(prompt.body), self.data_use)
-        return reason_against(arm, demands) or self.grader.reason_against_arm(arm)
-
     async def _score(
         self, prompt: CalibrationPrompt, arm: Arm, reply: Reply
     ) -> tuple[float | None, str | None]:
@@ -129,9 +129,17 @@ class _Run:
         if reply.text is None:
             return None, reply.problem
         try:
-            return await self.grader.grade(prompt, arm, reply.text), None
+            return await self.grader.grade(prompt, arm, reply.text, self.calls.ask), None
         except NotGraded as error:
             return None, f"not graded: {error}"
+
+
+def reason_not_to_ask(
+    prompt: CalibrationPrompt, arm: Arm, grader: Grader, data_use: frozenset[str]
+) -> str | None:
+    """Why the arm is not asked the prompt; None: it is."""
+    demands = Demands(prompt.query, None, frozenset(), needs(prompt.body), data_use)
+    return reason_against(arm, demands) or grader.reason_against_arm(arm)
 
 
 def _answer(

@@ -16,6 +16,7 @@ from service.commands.output import dollars, number, print_report, progress_bar,
 
 if TYPE_CHECKING:
     from service.calibration.answers import GradedAnswer
+    from service.calibration.estimate import ArmEstimate
     from service.commands.jobs.calibrate import Calibrated
     from service.commands.jobs.log_prompts import LogSample
 
@@ -46,12 +47,10 @@ def calibrate(
     grader: Annotated[
         str,
         typer.Option(
-            metavar="GRADER", help="How answers are scored: exact, contains, regex, numeric or json."
+            metavar="GRADER",
+            help="How answers are scored: exact, contains, regex, numeric, json, unit-tests, judge:MODEL or "
+            "python:module:function.",
         ),
-    ],
-    max_usd: Annotated[
-        Decimal,
-        typer.Option(parser=parse_dollars, metavar="USD", help="Most dollars that the calibration may cost."),
     ],
     file: Annotated[
         Path | None, typer.Argument(metavar="PROMPTS.jsonl", help="JSON Lines file of prompts.")
@@ -66,9 +65,36 @@ def calibrate(
     sample: Annotated[
         int, typer.Option(min=1, max=3000, help="Requests of the log that stand for all of them.")
     ] = 100,
+    max_usd: Annotated[
+        Decimal | None,
+        typer.Option(
+            parser=parse_dollars,
+            metavar="USD",
+            help="Most dollars that the calibration may cost; required unless --dry-run.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check everything, and estimate the dollars.")
+    ] = False,
     models: Annotated[
         str, typer.Option(metavar="NAMES", help="Models to ask, separated by commas, or all.")
     ] = ALL,
+    rubric: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What a judge is told of good answers (default: a rubric for any)."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Have a judge compare answers with this model's, in both orders, in place of scoring each.",
+        ),
+    ] = None,
+    judge_own_family: Annotated[
+        bool, typer.Option("--judge-own-family", help="Let a judge judge models of its own family.")
+    ] = False,
     tenant: Tenant = None,
     is_imported: Annotated[
         bool, typer.Option("--import/--no-import", help="Learn from the scores, as `router import` does.")
@@ -96,21 +122,29 @@ def calibrate(
     Of the log, which has whole requests with STORE_TEXTS, one request stands for each kind of request.
     The same command continues an interrupted run: no answer in the journal is paid for again.
     """
-    from service.commands.jobs.calibrate import CalibrationOptions, run_calibration
+    from service.calibration.grading.named import JudgeOptions
+    from service.commands.jobs.calibrate import CalibrationOptions, estimate_calibration, run_calibration
     from service.domain.basics import DEFAULT_TENANT
 
-    settings, environ = read_settings()
+    if max_usd is None and not dry_run:
+        raise typer.BadParameter("--max-usd is required: it bounds what the calibration may cost")
     options = CalibrationOptions(
         prompts=_source(file, from_log, sample),
         models=parse_models(models),
         grader=grader,
-        max_usd=max_usd,
+        judge=JudgeOptions(_read(rubric), baseline, judge_own_family),
+        max_usd=None if dry_run else max_usd,
         tenant=tenant or DEFAULT_TENANT,
-        is_imported=is_imported,
+        is_imported=is_imported and not dry_run,
         journal=journal,
         max_answer_tokens=max_answer_tokens,
         concurrency=concurrency,
     )
+    settings, environ = read_settings()
+    if dry_run:
+        estimates = asyncio.run(estimate_calibration(settings, environ, options))
+        print_report([estimate.as_json() for estimate in estimates], _estimated(estimates), as_json=as_json)
+        return
     with progress_bar() as show:
         calibrated = asyncio.run(
             run_calibration(
@@ -134,6 +168,39 @@ def _source(file: Path | None, from_log: str | None, sample: int) -> Path | LogS
         except typer.BadParameter as error:
             raise typer.BadParameter(error.message, param_hint="'--from-log'") from error
     raise typer.BadParameter("either PROMPTS.jsonl or --from-log is required, and not both")
+
+
+def _read(rubric: Path | None) -> str | None:
+    """The text of a rubric."""
+    if rubric is None:
+        return None
+    try:
+        text = rubric.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"cannot be read: {error}", param_hint="'--rubric'") from error
+    if not text.strip():
+        raise typer.BadParameter(f"{rubric} must have text", param_hint="'--rubric'")
+    return text
+
+
+def _estimated(estimates: Sequence[ArmEstimate]) -> str:
+    headings = "model", "calls", "in the journal", "not asked", "$ expected", "$ at most"
+    rows = [
+        [
+            e.arm_id,
+            str(e.n_calls),
+            str(e.n_known),
+            str(e.n_unable),
+            *(number(float(usd)) for usd in (e.expected_usd, e.worst_usd)),
+        ]
+        for e in estimates
+    ]
+    expected_usd = float(sum(e.expected_usd for e in estimates))
+    worst_usd = float(sum(e.worst_usd for e in estimates))
+    total = (
+        f"expected to cost {dollars(expected_usd)}; answers as long as they may be cost {dollars(worst_usd)}"
+    )
+    return f"{table(headings, rows)}\n{total}"
 
 
 def _text(calibrated: Calibrated) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+from service.calibration.grading.grader import Ask, FreeGrader
 from service.calibration.prompts import CalibrationPrompt
 from service.dialects.json_body import shown
 from service.domain.arm import Arm
@@ -23,7 +24,7 @@ _NUMBER = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(FreeGrader):
     """Gives 1 to an answer that matches what is expected, or one of several such, and 0 to any other.
 
     Args:
@@ -36,23 +37,28 @@ class Comparison:
     problem: Callable[[str], str | None] = lambda expected: None
 
     def reason_against(self, prompt: CalibrationPrompt) -> str | None:
-        if prompt.expected in (None, []):
-            return f"expected: is required by the grader {self.name}"
-        for expected in _alternatives(prompt.expected):
-            if not isinstance(expected, str | int | float) or isinstance(expected, bool):
-                return f"expected: must be a string or a number, or a list of these, got {shown(expected)}"
-            if (problem := self.problem(str(expected))) is not None:
-                return f"expected: {problem}, got {shown(expected)}"
-        return None
+        return reason_against_texts(self.name, prompt, self.problem)
 
-    def reason_against_arm(self, arm: Arm) -> str | None:
-        return None
-
-    async def grade(self, prompt: CalibrationPrompt, arm: Arm, answer: str) -> float:
-        return float(any(self.matches(str(e), answer) for e in _alternatives(prompt.expected)))
+    async def grade(self, prompt: CalibrationPrompt, arm: Arm, answer: str, ask: Ask) -> float:
+        return float(any(self.matches(str(e), answer) for e in alternatives(prompt.expected)))
 
 
-def _alternatives(expected: object) -> list[object]:
+def reason_against_texts(
+    grader: str, prompt: CalibrationPrompt, problem: Callable[[str], str | None]
+) -> str | None:
+    """The rule that what a prompt expects breaks: a text or a number, or a list of these."""
+    if prompt.expected in (None, []):
+        return f"expected: is required by the grader {grader}"
+    for expected in alternatives(prompt.expected):
+        if not isinstance(expected, str | int | float) or isinstance(expected, bool):
+            return f"expected: must be a string or a number, or a list of these, got {shown(expected)}"
+        if (broken := problem(str(expected))) is not None:
+            return f"expected: {broken}, got {shown(expected)}"
+    return None
+
+
+def alternatives(expected: object) -> list[object]:
+    """The texts of which one is enough."""
     return expected if isinstance(expected, list) else [expected]
 
 
@@ -99,19 +105,6 @@ def _no_number(expected: str) -> str | None:
     return f"must be a number of at most {MOST_DIGITS} digits" if _number(expected) is None else None
 
 
-def _is_found(expected: str, answer: str) -> bool:
-    return re.search(expected, answer) is not None
-
-
-def _no_pattern(expected: str) -> str | None:
-    try:
-        re.compile(expected)
-    except re.error as error:
-        return f"must be a regular expression: {error}"
-    return None
-
-
 EXACT = Comparison("exact", _is_equal)
 CONTAINS = Comparison("contains", _is_contained, _no_text)
 NUMERIC = Comparison("numeric", _is_same_number, _no_number)
-REGEX = Comparison("regex", _is_found, _no_pattern)

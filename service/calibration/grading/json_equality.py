@@ -12,7 +12,7 @@ from jsonschema import exceptions  # type: ignore[import-untyped]  # it ships no
 from jsonschema.validators import Draft202012Validator, validator_for  # type: ignore[import-untyped]
 from referencing import Registry
 
-from service.calibration.grading.grader import NotGraded
+from service.calibration.grading.grader import Ask, FreeGrader, NotGraded
 from service.calibration.prompts import CalibrationPrompt
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -21,7 +21,7 @@ _FENCE = re.compile(r"```(?:json[c5]?)?[ \t]*\n(.*?)\n?```", re.DOTALL | re.IGNO
 
 
 @dataclass(frozen=True, slots=True)
-class JsonGrader:
+class JsonGrader(FreeGrader):
     """Gives 1 to an answer that is the expected JSON value, or is valid under the expected schema.
 
     The schema is an `expected` with `$schema`, or that of the prompt's `response_format`.
@@ -42,10 +42,7 @@ class JsonGrader:
             return f"{field}: is no valid schema: {error.message}"
         return None
 
-    def reason_against_arm(self, arm: Arm) -> str | None:
-        return None
-
-    async def grade(self, prompt: CalibrationPrompt, arm: Arm, answer: str) -> float:
+    async def grade(self, prompt: CalibrationPrompt, arm: Arm, answer: str, ask: Ask) -> float:
         return float(await asyncio.to_thread(_is_right, prompt, answer))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,27 +11,26 @@ from pathlib import Path
 import numpy as np
 
 from embeddings.encoder import EncoderError, TextEncoder
-from service.arms.catalog import Catalog
-from service.arms.configured import ArmList, choose_arms, default_arm_id
-from service.arms.key_bindings import KeyBindings
+from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
-from service.arms.lifecycle import current_arms
-from service.arms.requested_names import RequestedNames
 from service.bootstrap.basics import no_progress, now
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import has_data, open_existing_database
 from service.bootstrap.providers import open_price_lists, open_provider_clients, priced
 from service.bootstrap.vectors import open_encoder
-from service.bootstrap.wire import breaker_of
 from service.calibration.answers import GradedAnswer
 from service.calibration.calls import PaidCalls
 from service.calibration.cap import SpendingCap
+from service.calibration.estimate import ArmEstimate, estimate
 from service.calibration.evidence import import_answers
-from service.calibration.grading.named import grader_named
-from service.calibration.journal import open_journal
-from service.calibration.prompts import read_prompts
+from service.calibration.grading.grader import Grader
+from service.calibration.grading.named import JudgeOptions, grader_named
+from service.calibration.journal import CallJournal, open_journal
+from service.calibration.kept_prompts import KeptPrompts
+from service.calibration.prompts import CalibrationPrompt, read_prompts
 from service.calibration.run import OnProgress, calibrate
 from service.calibration.sampling import LogSampler
+from service.commands.jobs.calibration_arms import CalibrationArms
 from service.commands.jobs.log_prompts import LogSample, kept_prompts, log_prompts
 from service.domain.arm import Arm
 from service.domain.registration import ArmRegistration
@@ -54,14 +53,16 @@ class CalibrationOptions:
     Args:
         prompts: a file of them, or which of the log.
         models: ids or aliases; empty: all models in use.
+        max_usd: None: nothing is asked.
+        tenant: whose evidence the scores become.
         journal: None: beside the prompts, or in DATA_DIR.
-        tenant: whose evidence the scores are.
     """
 
     prompts: Path | LogSample
     models: Sequence[str]
     grader: str
-    max_usd: Decimal
+    judge: JudgeOptions
+    max_usd: Decimal | None
     tenant: str
     is_imported: bool
     journal: Path | None
@@ -79,6 +80,19 @@ class Calibrated:
     n_added: Mapping[Added, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A calibration of which everything is checked and nothing is spent."""
+
+    prompts: Sequence[CalibrationPrompt]
+    arms: tuple[Arm, ...]
+    grader: Grader
+    calls: PaidCalls
+    data_use: frozenset[str]
+    importer: Importer | None
+    kept: KeptPrompts
+
+
 async def run_calibration(
     settings: Settings, environ: Mapping[str, str], options: CalibrationOptions, on_progress: OnProgress
 ) -> Calibrated:
@@ -86,23 +100,54 @@ async def run_calibration(
 
     Raises:
         StartupError: a prompt breaks a rule, or something cannot be opened; nothing was spent.
-        BadRequest: no model or grader has that name.
+        BadRequest: no model or grader has that name; nothing was spent.
         StoreUnavailable: PostgreSQL stopped answering; the same command goes on without paying again.
     """
+    async with _prepared(settings, environ, options) as ready:
+        answers = await calibrate(
+            ready.prompts,
+            ready.arms,
+            ready.grader,
+            ready.calls,
+            data_use=ready.data_use,
+            on_progress=on_progress,
+        )
+        n_added = {} if ready.importer is None else await _import(ready.importer, answers, ready.arms)
+        if not ready.calls.is_capped:
+            ready.kept.forget()
+        return Calibrated(answers, ready.arms, ready.calls.cap.spent_usd, n_added)
+
+
+async def estimate_calibration(
+    settings: Settings, environ: Mapping[str, str], options: CalibrationOptions
+) -> Sequence[ArmEstimate]:
+    """Check everything, and estimate what it would cost. Raises as `run_calibration` does."""
+    async with _prepared(settings, environ, options) as ready:
+        return estimate(ready.prompts, ready.arms, ready.grader, ready.calls, data_use=ready.data_use)
+
+
+@asynccontextmanager
+async def _prepared(
+    settings: Settings, environ: Mapping[str, str], options: CalibrationOptions
+) -> AsyncIterator[_Prepared]:
     if options.is_imported and not settings.enable_persistence and settings.database_url is None:
         raise StartupError("ENABLE_PERSISTENCE is false: imported rows would not be kept; add --no-import")
     async with AsyncExitStack() as stack:
+        configured = await priced(
+            choose_arms(settings, environ, known_models(), SIMULATED_ARMS),
+            open_price_lists(settings, environ, stack),
+        )
         database = await _database(settings, stack, is_written=options.is_imported)
-        configured = await _configured(settings, environ, stack)
         registrations = await _registrations(database)
-        catalog = _catalog(settings, environ, configured, registrations)
-        arms, grader = _arms(catalog, options.models), grader_named(options.grader)
+        known = CalibrationArms.of(settings, environ, configured, registrations)
+        arms = known.chosen(options.models)
+        grader = grader_named(options.grader, known.judge, options.judge)
+        source, path = options.prompts, _journal_path(settings, options)
+        prompts = read_prompts(source, grader.reason_against) if isinstance(source, Path) else []
         importer = None
         if options.is_imported and database is not None:
             importer = await _importer(settings, environ, database, registrations, options.tenant, stack)
-        source, path = options.prompts, _journal_path(settings, options)
-        prompts = read_prompts(source, grader.reason_against) if isinstance(source, Path) else []
-        journal = stack.enter_context(open_journal(path))
+        journal = _journal(path, stack, is_written=options.max_usd is not None)
         kept = kept_prompts(path, options.tenant, options.grader, source)
         if isinstance(source, LogSample):
             encoder = importer.encoder if importer else await _encoder(settings, environ, stack)
@@ -119,11 +164,7 @@ async def run_calibration(
             timeout_s=settings.request_deadline_s,
         )
         data_use = frozenset(settings.required_data_use)
-        answers = await calibrate(prompts, arms, grader, calls, data_use=data_use, on_progress=on_progress)
-        n_added = {} if importer is None else await _import(importer, answers, arms)
-        if not calls.is_capped:
-            kept.forget()
-        return Calibrated(answers, arms, calls.cap.spent_usd, n_added)
+        yield _Prepared(prompts, arms, grader, calls, data_use, importer, kept)
 
 
 async def _database(settings: Settings, stack: AsyncExitStack, *, is_written: bool) -> Database | None:
@@ -135,12 +176,6 @@ async def _database(settings: Settings, stack: AsyncExitStack, *, is_written: bo
     return await open_existing_database(settings, stack) if has_data(settings) else None
 
 
-async def _configured(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> ArmList:
-    """The arms of the settings, at their providers' prices."""
-    chosen = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
-    return await priced(chosen, open_price_lists(settings, environ, stack))
-
-
 async def _registrations(database: Database | None) -> Mapping[str, ArmRegistration]:
     """What was set at runtime, by arm id."""
     if database is None:
@@ -148,37 +183,6 @@ async def _registrations(database: Database | None) -> Mapping[str, ArmRegistrat
     registry = PostgresArmRegistry(database)
     await registry.refresh()
     return registry.known
-
-
-def _catalog(
-    settings: Settings,
-    environ: Mapping[str, str],
-    configured: ArmList,
-    registrations: Mapping[str, ArmRegistration],
-) -> Catalog:
-    """The configured arms, and those added at runtime that send no key to a place of their own."""
-    bindings = KeyBindings.of((*configured.arms, *configured.unused))
-    ids = {arm.arm_id for arm in configured.arms}
-    arms = [
-        arm
-        for arm in current_arms(configured.arms, registrations)
-        if arm.arm_id in ids or bindings.problem(arm) is None
-    ]
-    return Catalog(
-        tuple(arms),
-        default_arm_id(settings, configured.arms),
-        breaker_of(settings, now),
-        registrations=registrations,
-        names=RequestedNames.of(settings, configured.arms, environ),
-    )
-
-
-def _arms(catalog: Catalog, names: Sequence[str]) -> tuple[Arm, ...]:
-    """The arms of these names, or all that are not on their way out. Raises UnknownModel."""
-    if not names:
-        every = (*catalog.arms, *catalog.aside)
-        return tuple(arm for arm in every if catalog.state(arm) in ("active", "shadow"))
-    return tuple(dict.fromkeys(catalog.known(name, param="models") for name in names))
 
 
 async def _importer(
@@ -223,7 +227,7 @@ def _journal_path(settings: Settings, options: CalibrationOptions) -> Path:
     if options.journal is not None:
         return options.journal
     if isinstance(options.prompts, Path):
-        return beside(options.prompts)
+        return options.prompts.with_name(f"{options.prompts.name}.journal")
     folder = settings.data_dir / "calibrations"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -232,6 +236,8 @@ def _journal_path(settings: Settings, options: CalibrationOptions) -> Path:
     return folder / "from-log.journal"
 
 
-def beside(file: Path) -> Path:
-    """The journal of a file of prompts."""
-    return file.with_name(f"{file.name}.journal")
+def _journal(path: Path, stack: AsyncExitStack, *, is_written: bool) -> CallJournal:
+    """The journal; one that does not exist is only created to be written."""
+    if not is_written and not path.exists():
+        return CallJournal()
+    return stack.enter_context(open_journal(path))
