@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from bandit import thompson
-from bandit.arrays import Bools, Floats, Ints, Vectors
+from bandit.arrays import Bools, Floats, Ints
 from bandit.beliefs import Beliefs, Prior, PriorState, believe
 from bandit.budget import Pacer
-from bandit.drift import N_PREDICTIONS, ArmHistory, Rating, Score, learn
-from bandit.ease import MOST_RATED, Ease, is_due
+from bandit.drift import ArmHistory, Rating, Score, learn
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
 from bandit.records import ArmRecords
 from bandit.utility import utility_terms
+from benchmarks.memory import Fitting, Memory, answers, imported
 from benchmarks.streams import Stream
 from service.arms.priors import public_prior
 from service.routing.priors import USUAL_LATENCY_S
@@ -72,84 +71,6 @@ class StreamRun:
     alarms: list[tuple[int, int, bool]] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
-class Memory:
-    """The log of each request, shape (n,); predictions (n, n_predictions)."""
-
-    arm: Ints
-    reward: Floats
-    cost: Floats
-    latency: Floats
-    predicted: Floats
-    deviation: Floats
-    n_rated: Floats
-    n_changes: Ints
-
-    @classmethod
-    def blank(cls, n: int) -> Memory:
-        positions, numbers = np.zeros((2, n), dtype=np.int64), np.zeros((5, n))
-        return cls(
-            arm=positions[0],
-            reward=numbers[0],
-            cost=numbers[1],
-            predicted=np.zeros((n, N_PREDICTIONS)),
-            latency=numbers[2],
-            deviation=numbers[3],
-            n_rated=numbers[4],
-            n_changes=positions[1],
-        )
-
-
-@dataclass(slots=True, eq=False)
-class Fitting:
-    """Ease, fitted to the rated requests whenever the service would fit it.
-
-    Args:
-        contexts: shape (n, d), of all requests of the stream.
-        of_requests: shape (n,), ease of each request by the newest fit.
-        sums: shape (n_arms,), ease summed over the rated requests in each arm's epoch at the newest fit.
-        epoch_starts: shape (n_arms,), starts of these epochs.
-        n_fitted: rated requests at the newest fit.
-        ease: the newest fit.
-    """
-
-    contexts: Vectors
-    of_requests: Floats
-    sums: Floats
-    epoch_starts: Floats
-    n_fitted: float = 0.0
-    ease: Ease | None = None
-
-    @classmethod
-    def blank(cls, contexts: Vectors, n_arms: int) -> Fitting:
-        return cls(contexts, np.zeros(contexts.shape[0]), *np.zeros((2, n_arms)))
-
-    def refit_if_due(
-        self, memory: Memory, rated: Sequence[int], histories: Sequence[ArmHistory], n: float
-    ) -> None:
-        """Fit again if that is due; rated: positions of the rated requests, n: their weight."""
-        if not is_due(n, self.n_fitted):
-            return
-        newest = np.array(rated[-MOST_RATED:])
-        arm, reward = memory.arm[newest], memory.reward[newest]
-        self.epoch_starts = np.array([history.epoch.started_at for history in histories])
-        is_current = newest > self.epoch_starts[arm]
-        group = 2 * arm + is_current
-        self.ease = Ease.fit(self.contexts[newest], group, reward, np.ones(newest.size))
-        self.of_requests = self.ease.at(self.contexts)
-        current_ease = np.where(is_current, self.of_requests[newest], 0.0)
-        self.sums = np.bincount(arm, current_ease, minlength=len(histories)).astype(np.float64)
-        self.n_fitted = n
-
-    def at(self, context: Vectors) -> float:
-        return 0.0 if self.ease is None else float(self.ease.at(context))
-
-    def sums_of(self, histories: Sequence[ArmHistory]) -> Floats:
-        """Shape (n_arms,); 0 for an arm that changed since the newest fit."""
-        is_same = [h.epoch.started_at == s for h, s in zip(histories, self.epoch_starts, strict=True)]
-        return np.where(is_same, self.sums, 0.0)
-
-
 def registry(stream: Stream, seed: int) -> Floats:
     """Prior means as in a public table: the true means plus an error of about a tenth."""
     noise = np.random.default_rng(77_000 + seed).normal(0.0, REGISTRY_NOISE, stream.quality.size)
@@ -177,12 +98,17 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     histories = [ArmHistory() for _ in range(n_arms)]
     sums, cost_sum, latency_sum, n_calls = Sums.zeros(n_arms), *np.zeros((3, n_arms))
     zeros = np.zeros(n_arms)
+    memory = Memory.of(stream)
+    fitting, rated = Fitting.of(stream), list(range(n - memory.arm.size, 0))
+    n_rated = float(len(rated))
+    if (calibration := stream.calibration) is not None:
+        histories = imported(calibration)
+        cost_sum += calibration.costs.sum(axis=0)
+        latency_sum += calibration.latencies.sum(axis=0)
+        n_calls += calibration.scores.shape[0]
     usual_latency = np.full(n_arms, USUAL_LATENCY_S) if stream.latencies.any() else zeros
     mass = np.where(np.isnan(setting.quality), np.nan, setting.mass)
-    n_rated = 0.0
-    memory = Memory.blank(n)
-    fitting, rated = Fitting.blank(stream.contexts, n_arms), list[int]()
-    run = StreamRun(memory.arm, *np.zeros((4, n)))
+    run = StreamRun(memory.arm[:n], *np.zeros((4, n)))
 
     for t in range(n):
         factor = factors[t]
@@ -240,16 +166,15 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             rated.append(earlier)
             answered = int(memory.arm[earlier])
             before = histories[answered].n_changes
-            histories[answered] = learn(histories[answered], rating_at(memory, earlier))
+            histories[answered] = learn(histories[answered], memory.rating(earlier))
             if histories[answered].n_changes > before:
                 run.alarms.append((t, answered, histories[answered].is_fallen))
     return run
 
 
 def _recall(stream: Stream, memory: Memory, fitting: Fitting, t: int, factor: Floats) -> Neighbours:
-    k = min(int(np.count_nonzero(stream.similarity[t] > 0)), t)
-    positions = stream.neighbours[t][stream.similarity[t] > 0] if k else stream.neighbours[t, :0]
-    similarity = stream.similarity[t][stream.similarity[t] > 0] if k else stream.similarity[t, :0]
+    is_near = stream.similarity[t] > 0
+    positions, similarity = answers(stream.neighbours[t][is_near], stream.similarity[t][is_near], factor.size)
     arm = memory.arm[positions]
     return Neighbours(
         arm=arm,
@@ -271,14 +196,3 @@ def _probabilities(beliefs: Beliefs, setting: Setting, pacer: Pacer, barred: Boo
 
 def _signal_at(t: int, n_rated: float, weight: float) -> Rating:
     return Rating(float(t), n_rated, 0, predicted=None, deviation=1.0, score=Score(0.0, weight))
-
-
-def rating_at(memory: Memory, t: int) -> Rating:
-    return Rating(
-        decided_at=float(t),
-        n_rated=float(memory.n_rated[t]),
-        n_changes=int(memory.n_changes[t]),
-        predicted=tuple(memory.predicted[t].tolist()),
-        deviation=float(memory.deviation[t]),
-        score=Score(float(memory.reward[t])),
-    )

@@ -17,7 +17,7 @@ from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
 from bandit.records import ArmRecords
 from bandit.utility import utility_terms
-from benchmarks.learner import Fitting, Memory, rating_at
+from benchmarks.memory import Fitting, Memory
 from benchmarks.sets import Recorded
 from benchmarks.streams import N_NEIGHBOURS
 
@@ -203,7 +203,7 @@ def write_log(
             log.fresh_targets.append(np.array(RequestView(fresh_state, neighbours).targets(candidates)))
         arm = draw(log.propensities[t], rng).index
         _remember(log.memory, t, arm, world, int(row), beliefs)
-        histories[arm] = learn(histories[arm], rating_at(log.memory, t))
+        histories[arm] = learn(histories[arm], log.memory.rating(t))
     return log
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.learner import Setting, public, registry, replay, unknown
 from benchmarks.measures.task import LAMBDAS, Row, Task, gaps
-from benchmarks.quality import SMALL_POOL
+from benchmarks.pools import SMALL_POOL
 from benchmarks.sets import read_set, set_names
 from benchmarks.streams import Stream
 from benchmarks.summary import mean_over

@@ -23,8 +23,9 @@ from benchmarks.charts import draw_charts
 from benchmarks.decision import decision_cpu
 from benchmarks.measures.table import MEASURES, measure
 from benchmarks.measures.task import Row, Task
+from benchmarks.pools import pools_of
 from benchmarks.rivals.table import missing
-from benchmarks.sets import all_set_names, is_hard_enough, read_set, set_names
+from benchmarks.sets import set_names
 from benchmarks.smoke import faults
 from benchmarks.streams import N_REQUESTS
 from benchmarks.summary import summarise
@@ -32,51 +33,18 @@ from benchmarks.tables import text
 from service.commands.jobs.replay.demo import DEMO_FILE
 from service.commands.output import progress_bar
 
-SMALL_POOL = 5
 FRESH = 8000  # seeds from here on were not used during the learner's development
 RESULTS = Path(__file__).parent / "results"
-# Slow measures use one informative set; if BUDGET_SET is missing, `budget` uses every set.
-LONG_SET, BUDGET_SET = "llmrouter", "judged"
-TASK_SET = "coderouter"
-ON_EVERY_POOL = {"public priors", "heavy tails"}
 
 
 def tasks_of(folder: Path, seeds: range, n: int, measures: list[str], rivals: bool) -> list[Task]:
     """Every measure on its pools, by every seed."""
     return [
-        replace(pool, measure=measure_name, seed=seed, n=n, rivals=rivals)
+        replace(pool, seed=seed, n=n, rivals=rivals)
         for measure_name in measures
-        for pool in _pools(folder, measure_name)
+        for pool in pools_of(folder, measure_name)
         for seed in seeds
     ]
-
-
-def _pools(folder: Path, measure_name: str) -> list[Task]:
-    """The pools of one measure: all arms of a set, five of them if it has more, and its hard version."""
-    names = set_names(folder)
-    if measure_name in ON_EVERY_POOL:
-        hard = [
-            Task("", folder, name, None, 0, is_hard=True) for name in names if is_hard_enough(folder, name)
-        ]
-        return (
-            [Task("", folder, name, None, 0) for name in all_set_names(folder)] + _small(folder, names) + hard
-        )
-    if measure_name == "fast arms":  # its arms are made up
-        return [Task("", folder, names[0], None, 0)]
-    limited = {
-        "long": {LONG_SET},
-        "task tags": {LONG_SET},
-        "budget": {BUDGET_SET} & set(names) or set(names),
-        "coderouter": {TASK_SET},
-    }
-    chosen = [name for name in all_set_names(folder) if name in limited.get(measure_name, names)]
-    small = [] if measure_name in {"budget", "coderouter"} else _small(folder, chosen)
-    return [Task("", folder, name, None, 0) for name in chosen] + small
-
-
-def _small(folder: Path, names: list[str]) -> list[Task]:
-    has_more = [name for name in names if len(read_set(folder, name).arms) > SMALL_POOL]
-    return [Task("", folder, name, SMALL_POOL, 0) for name in has_more]
 
 
 def run(tasks: list[Task], n_jobs: int) -> list[Row]:

@@ -9,6 +9,7 @@ from benchmarks.measures.task import Row
 
 SHARE_OF_RANDOM = 0.6  # largest gap of the learner, as a share of the gap of random choice
 DRAWS_Z = 4.5  # standard errors
+KNOWLEDGE = {"public priors", "calibration"}  # measures of the plain stream with other knowledge
 KEPT = 0.5  # least utility after an arm's recovery, relative to that before its failure
 
 
@@ -21,7 +22,7 @@ def faults(rows: list[Row]) -> list[str]:
         found.append("nothing was measured")
     random_gap = _mean_gap(stationary, "random")
     pools = {r["pool"] for r in ours}
-    plain = ours + [r for r in rows if r["measure"] == "public priors" and r["pool"] in pools]
+    plain = ours + [r for r in rows if r["measure"] in KNOWLEDGE and r["pool"] in pools]
     for policy in sorted({r["policy"] for r in plain}):
         gap = _mean_gap(plain, policy)
         if gap < SHARE_OF_RANDOM * random_gap:

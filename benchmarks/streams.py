@@ -19,13 +19,29 @@ BLOCK = 500
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Prompts that every arm answered before the stream began.
+
+    Args:
+        scores, costs, latencies: shape (n_prompts, n_arms), in the stream's units.
+        contexts: shape (n_prompts, d), unit rows.
+    """
+
+    scores: Floats
+    costs: Floats
+    latencies: Floats
+    contexts: Vectors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Stream:
     """Requests in order. Costs are in units of the most expensive arm's mean.
 
     Args:
         scores, costs: shape (n, n_arms).
         latencies: shape (n, n_arms), seconds; 0 where none were recorded.
-        neighbours: shape (n, k), positions of the most similar earlier requests whose feedback has arrived.
+        neighbours: shape (n, k), positions of the most similar earlier requests whose feedback has arrived;
+            below 0: of prompts of the calibration, the last of which is -1.
         similarity: shape (n, k), cosines to these; at most 0 where there are fewer than k.
         is_rated: shape (n,), requests that get feedback.
         delay: number of requests until feedback arrives, at least 1.
@@ -35,6 +51,7 @@ class Stream:
         arms: n_arms names.
         unit_usd: dollars of one unit of cost.
         tags: shape (n,), each prompt's category, numbered, which a client might send as its task.
+        calibration: what is known before the first request.
     """
 
     scores: Floats
@@ -51,6 +68,7 @@ class Stream:
     arms: tuple[str, ...]
     unit_usd: float
     tags: Ints
+    calibration: Calibration | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,7 +83,7 @@ class Stream:
         return utilities
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _order(
     folder: Path, name: str, is_hard: bool, seed: int, n: int, share: float, delay: int
 ) -> tuple[Ints, Ints, Floats, Bools]:
@@ -130,6 +148,33 @@ def open_stream(
         arms=tuple(recorded.arms[arm] for arm in pool),
         unit_usd=float(mean_cost.max()),
         tags=recorded.tags[rows],
+    )
+
+
+def calibrated(
+    folder: Path, name: str, seed: int, n_prompts: int, *, left_out: int, is_hard: bool, n: int
+) -> Stream:
+    """The stream of all arms of a set, with prompts that every arm answered before it.
+
+    Whatever their number, the prompts are from the last `left_out` rows of the order, which are in no stream.
+    """
+    recorded = read_set(folder, name, is_hard=is_hard)
+    n = min(n, recorded.n - left_out)
+    plain = open_stream(folder, name, seed, is_hard=is_hard, n=n)
+    rows = np.random.default_rng(seed).permutation(recorded.n)[recorded.n - n_prompts :]
+    contexts = np.concatenate([recorded.contexts[rows], plain.contexts])
+    tags = np.concatenate([recorded.tags[rows], plain.tags]) if recorded.is_tagged else None
+    neighbours, similarity = _neighbours(contexts, np.ones(contexts.shape[0], np.bool_), plain.delay, tags)
+    return replace(
+        plain,
+        neighbours=neighbours[n_prompts:] - n_prompts,
+        similarity=similarity[n_prompts:],
+        calibration=Calibration(
+            scores=recorded.scores[rows],
+            costs=recorded.costs[rows] / plain.unit_usd,
+            latencies=recorded.latencies[rows],
+            contexts=recorded.contexts[rows],
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.measures.calibration import PROMPTS
 from benchmarks.measures.changes import RECOVERIES, SHARE_SEEN
 from benchmarks.measures.outcomes import MADE_UP
 from benchmarks.measures.priors import KNOWN
@@ -28,7 +29,18 @@ def mean_over(rows: list[Row], key: str) -> tuple[float, float]:
 
 def summarise(rows: list[Row], cpu: Row) -> list[Row]:
     summary = Summary(rows)
-    for part in (_plain, _failures, _recoveries, _sparse, _budget, _newcomers, _priors, _outcomes, _tasks):
+    for part in (
+        _plain,
+        _failures,
+        _recoveries,
+        _sparse,
+        _budget,
+        _newcomers,
+        _priors,
+        _calibrations,
+        _outcomes,
+        _tasks,
+    ):
         part(summary)
     for name, milliseconds in cpu.items():
         summary.single(f"CPU ms, p50: {name}", milliseconds)
@@ -174,6 +186,17 @@ def _over_none(rows: list[Row]) -> list[Row]:
         for (pool, seed, lam, policy), gap in gaps.items()
         if policy == "ours, public"
     ]
+
+
+def _calibrations(summary: Summary) -> None:
+    rows = [r for r in summary.rows if r["measure"] == "calibration"]
+    pools = sorted({r["pool"] for r in rows})
+    for policy in ("none", "registry", *(f"{size} prompts" for size in PROMPTS)):
+        own = [r for r in rows if r["policy"] == policy]
+        summary.line(f"calibration, {policy}: gap", own, "gap")
+        summary.line("  the first 500", own, "first")
+        for pool in pools:
+            summary.line(f"  {pool}", [r for r in own if r["pool"] == pool], "gap")
 
 
 def _outcomes(summary: Summary) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.measures.budget import budget
+from benchmarks.measures.calibration import calibration
 from benchmarks.measures.changes import recovery, silent_failure
 from benchmarks.measures.coderouter import coderouter
 from benchmarks.measures.newcomer import newcomer
@@ -21,6 +22,7 @@ MEASURES = {
     "budget": budget,
     "newcomer": newcomer,
     "public priors": public_priors,
+    "calibration": calibration,
     "heavy tails": heavy_tails,
     "fast arms": fast_arms,
     "coderouter": coderouter,
