@@ -34,6 +34,11 @@ def test_a_dated_version_in_the_table_has_its_own_prior() -> None:
     assert quality("gpt-4o-2024-08-06") == quality("gpt-4o") == quality_of(1324)
 
 
+def test_a_released_model_does_not_have_the_prior_of_its_preview() -> None:
+    assert quality("Qwen3-Max") == quality("qwen3-max-2025-09-23") == quality_of(1441)
+    assert quality("qwen3-max-preview") == quality_of(1456)
+
+
 @pytest.mark.parametrize(
     "model",
     [
