@@ -79,7 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     if has_rivals and missing():
         names = " and ".join(missing())
         print(f"{names} not installed: install requirements-rivals.txt to compare with them")
-    cpu = decision_cpu(n=30 if options.smoke else 300)
+    is_whole = options.measures == list(MEASURES)
+    cpu = decision_cpu(n=30 if options.smoke else 300) if is_whole else {}
     rows = run(tasks_of(folder, seeds, n, options.measures, has_rivals), options.jobs)
     lines = summarise(rows, cpu)
     command = (
