@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import count
+from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
@@ -24,9 +26,10 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock, ModelClient
 from service.domain.usage import cost_of, cost_usd
-from service.errors import ProviderError, ProviderRejected, ProviderTimeout
+from service.errors import ProviderError, ProviderRateLimited, ProviderRejected, ProviderTimeout
 
-MAX_TRIES = 6  # calls of an arm for one answer
+MAX_LIMITED_TRIES = 8  # calls of an arm for one answer if its provider limits the rate: for over a minute
+MAX_TRIES = 3  # if it fails otherwise
 LONGEST_WAIT_S = 120.0  # that a provider may ask for between two of them
 MAX_FAILURES = 5  # answers in a row that did not come, after which an arm is not asked any more
 LIMITS = ("max_tokens", "max_completion_tokens")
@@ -92,12 +95,11 @@ class PaidCalls:
         return worst_usd(arm, request, limit)
 
     def _slot(self, arm: Arm) -> asyncio.Semaphore:
-        provider = arm.base_url or arm.provider
-        return self._slots.setdefault(provider, asyncio.Semaphore(self.concurrency))
+        return self._slots.setdefault(provider_of(arm), asyncio.Semaphore(self.concurrency))
 
     async def _answered(self, arm: Arm, request: Json, key: str, *, is_limited: bool) -> Reply:
         """Call the arm until it answers, or until another call would fail as well."""
-        for n_failures in range(1, MAX_TRIES + 1):
+        for n_failures in count(1):
             if self._n_failures[arm.arm_id] >= MAX_FAILURES:
                 return _unasked(f"not asked: {MAX_FAILURES} answers of the model failed in a row")
             reserved_usd = self.worst_usd(arm, request)
@@ -107,8 +109,8 @@ class PaidCalls:
             try:
                 reply = await self._called(arm, request, key, reserved_usd, is_limited)
             except ProviderError as error:
-                wait_s = wait_before_retry_s(error, n_failures, self.rng, longest_s=LONGEST_WAIT_S)
-                if wait_s is None or n_failures == MAX_TRIES:
+                wait_s = self._wait_s(error, n_failures)
+                if wait_s is None:
                     self._n_failures[arm.arm_id] += not isinstance(error, ProviderRejected)
                     return _unasked(str(error))
                 await self.sleep(wait_s)
@@ -116,6 +118,13 @@ class PaidCalls:
                 self._n_failures[arm.arm_id] = 0
                 return reply
         raise AssertionError
+
+    def _wait_s(self, error: ProviderError, n_failures: int) -> float | None:
+        """Seconds until the arm is called again; None: it is not."""
+        most = MAX_LIMITED_TRIES if isinstance(error, ProviderRateLimited) else MAX_TRIES
+        if n_failures >= most:
+            return None
+        return wait_before_retry_s(error, n_failures, self.rng, longest_s=LONGEST_WAIT_S)
 
     async def _called(
         self, arm: Arm, request: Json, key: str, reserved_usd: Decimal, is_limited: bool
@@ -139,6 +148,13 @@ class PaidCalls:
             self.journal.ended(key, reply, counted_usd)
             await self.cap.settle(reserved_usd, counted_usd)
         return reply
+
+
+def provider_of(arm: Arm) -> str:
+    """What stands for the provider whose limits the arm's calls count against: its server, or its name."""
+    if arm.base_url is not None:
+        return urlsplit(arm.base_url).netloc
+    return arm.model.partition("/")[0] if arm.provider == "litellm" else arm.provider
 
 
 def counted(answer: Answer, arm: Arm) -> Decimal:

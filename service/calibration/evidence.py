@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import orjson
@@ -31,12 +30,8 @@ async def import_answers(
         StoreUnavailable: PostgreSQL is unavailable; import again.
         EncoderError: a prompt could not be encoded.
     """
-    n_added = Counter[Added]()
-    for answer in answers:
-        if answer.score is not None:
-            n_added[await importer.add(row_of(answer), arms[answer.arm_id], CERTAIN)] += 1
-            on_added(n_added.total())
-    return n_added
+    graded = [answer for answer in answers if answer.score is not None]
+    return await importer.add_all(((row_of(a), arms[a.arm_id], CERTAIN) for a in graded), on_added)
 
 
 def row_of(answer: GradedAnswer) -> Row:

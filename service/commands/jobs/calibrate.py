@@ -154,7 +154,9 @@ async def _prepared(
             sampler = _sampler(settings, database, encoder)
             prompts = await log_prompts(sampler, source, options.tenant, kept, grader, now())
         calls = PaidCalls(
-            await open_provider_clients(settings, replace(configured, arms=arms), environ, stack),
+            await open_provider_clients(
+                settings, replace(configured, arms=(*configured.arms, *arms)), environ, stack
+            ),
             journal,
             SpendingCap(options.max_usd, journal.spent_usd),
             now,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from embeddings.encoder import EncoderError
@@ -28,8 +27,6 @@ from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.migrate import migrate
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.log.journal import PostgresJournal
-
-N_WORKERS = 8  # rows under way at once, fewer than connections
 
 Progress = Callable[[int, int], None]  # rows done, rows in all
 
@@ -107,16 +104,12 @@ async def import_file(
             now=started_at,
             registrations=arm_registry.known,
         )
+        rows = _known_rows(read_rows(file, started_at), by_name, found)
         try:
-            return Imported(
-                found, await _add_all(importer, read_rows(file, started_at), by_name, found, progress)
-            )
-        except ExceptionGroup as errors:  # the workers fail for the same reason
-            raise _startup_error(errors.exceptions[0]) from errors
-
-
-def _startup_error(error: Exception) -> Exception:
-    return StartupError(f"the encoder failed: {error}") if isinstance(error, EncoderError) else error
+            n_added = await importer.add_all(rows, lambda n: progress(n, found.n_rows))
+        except EncoderError as error:
+            raise StartupError(f"the encoder failed: {error}") from error
+        return Imported(found, n_added)
 
 
 def _by_name(arms: Iterable[Arm], same_as: Mapping[str, str]) -> dict[str, Arm]:
@@ -127,20 +120,10 @@ def _by_name(arms: Iterable[Arm], same_as: Mapping[str, str]) -> dict[str, Arm]:
     return by_name | {name: by_name[arm_name] for name, arm_name in same_as.items()}
 
 
-async def _add_all(
-    importer: Importer, rows: Iterable[Row], by_name: Mapping[str, Arm], found: Survey, progress: Progress
-) -> Mapping[Added, int]:
-    n_added = Counter[Added]()
-    waiting = iter(rows)
-
-    async def work() -> None:
-        for row in waiting:
-            if (arm := by_name.get(row.model)) is not None:
-                weight = found.weight(arm.arm_id, row.propensity)
-                n_added[await importer.add(row, arm, weight)] += 1
-                progress(n_added.total(), found.n_rows)
-
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(N_WORKERS):
-            workers.create_task(work())
-    return n_added
+def _known_rows(
+    rows: Iterable[Row], by_name: Mapping[str, Arm], found: Survey
+) -> Iterator[tuple[Row, Arm, Decimal]]:
+    """The rows of arms of this router, with their weights."""
+    for row in rows:
+        if (arm := by_name.get(row.model)) is not None:
+            yield row, arm, found.weight(arm.arm_id, row.propensity)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -28,6 +30,7 @@ from service.routing.priors import USUAL_LATENCY_S
 
 DIALECT = "import"
 BYTES_PER_TOKEN = 4
+N_WORKERS = 8  # rows under way at once, fewer than connections
 _NAMESPACE = UUID("6f6c1f0e-52d5-4c0e-9a53-0d0c5b1f7a11")  # of ids made from a row's content
 
 Added = Literal["imported", "known", "refused"]
@@ -74,6 +77,33 @@ class Importer:
         assert reward is not None  # a row has a score
         learned = await self.evidence.learn(feedback, replace(reward, weight=weight))
         return "known" if learned.status == "duplicate" else "imported"
+
+    async def add_all(
+        self, rows: Iterable[tuple[Row, Arm, Decimal]], on_added: Callable[[int], None]
+    ) -> Mapping[Added, int]:
+        """Write rows with their arms and weights, a few at a time.
+
+        Args:
+            on_added: called with the number of rows done.
+
+        Raises:
+            StoreUnavailable, EncoderError: as `add`.
+        """
+        n_added = Counter[Added]()
+        waiting = iter(rows)
+
+        async def work() -> None:
+            for row, arm, weight in waiting:
+                n_added[await self.add(row, arm, weight)] += 1
+                on_added(n_added.total())
+
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(N_WORKERS):
+                    workers.create_task(work())
+        except ExceptionGroup as errors:  # the workers fail for the same reason
+            raise errors.exceptions[0] from errors
+        return n_added
 
     async def _log(self, row: Row, arm: Arm, query: Query, decision_id: UUID) -> None:
         await self.journal.log_decision(

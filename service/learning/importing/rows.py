@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -97,6 +98,7 @@ def json_records(path: Path) -> Iterator[tuple[str, object]]:
     """The values of a JSON Lines file, each after its place. Raises StartupError: a line is not JSON."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            line = line.removeprefix(BOM_UTF8)
             if line.strip():
                 yield f"line {number}", _parsed(line, f"{path} line {number}")
 
