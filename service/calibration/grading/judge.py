@@ -52,14 +52,15 @@ class Judge:
         if self._is_baseline(arm) or self._judge_of(arm) is not None:
             return None
         names = ", ".join(judge.arm_id for judge in self.judges)
-        also = "" if self.baseline is None else f" or of that of {self.baseline.arm_id}"
+        also = "" if self.baseline is None else f", or of that of {self.baseline.arm_id}"
         return f"not asked: {names} would judge a model of its own family{also}"
 
     def expected_usd(self, prompt: CalibrationPrompt, arm: Arm) -> Decimal:
         judge = self._judge_of(arm)
         if judge is None or self._is_baseline(arm):
             return Decimal(0)
-        bodies = self._requests(prompt, "x" * USUAL_ANSWER_BYTES, "x" * USUAL_ANSWER_BYTES)
+        usual = "x" * USUAL_ANSWER_BYTES
+        bodies = self._requests(prompt, usual, None if self.baseline is None else usual)
         n_prompt = sum(len(orjson.dumps(body)) for body in bodies) // BYTES_PER_TOKEN
         n_answer = USUAL_JUDGEMENT_TOKENS * len(bodies)
         price = judge.expected_price
