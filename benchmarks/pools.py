@@ -11,7 +11,8 @@ SMALL_POOL = 5
 # Slow measures use one informative set; if it is missing, `budget` uses every set.
 LONG_SET, BUDGET_SET, TASK_SET = "llmrouter", "judged", "coderouter"
 ON_EVERY_SET = {"public priors", "calibration", "heavy tails"}  # also without prompts, and on hard versions
-WITH_ALL_ARMS = {"budget", "coderouter", "calibration", "fast arms"}  # and not with five of them
+# Not with five arms too.
+WITH_ALL_ARMS = {"budget", "coderouter", "calibration", "heavy tails", "fast arms", "recovery"}
 
 
 def pools_of(folder: Path, measure: str) -> list[Task]:

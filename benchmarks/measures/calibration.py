@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from benchmarks.learner import Setting, registry, replay, unknown
-from benchmarks.measures.task import LAMBDAS, Row, Task, gaps
+from benchmarks.measures.task import LAMBDAS, SHORT, Row, Task, gaps
 from benchmarks.sets import read_set
 from benchmarks.streams import calibrated
 
 PROMPTS = (30, 100, 300)
 MOST_LEFT_OUT = 0.6  # share of a set's rows
-LONGEST = 1500  # requests
 
 
 def calibration(task: Task) -> list[Row]:
@@ -26,7 +25,7 @@ def calibration(task: Task) -> list[Row]:
             size,
             left_out=left_out,
             is_hard=task.is_hard,
-            n=min(task.n, LONGEST),
+            n=min(task.n, SHORT),
         )
         known = {f"{size} prompts" if size else "none": unknown(stream)}
         if size == 0:

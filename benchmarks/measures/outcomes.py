@@ -10,7 +10,7 @@ from bandit.arrays import Floats
 from bandit.knobs import Knobs
 from benchmarks.learner import Setting, replay
 from benchmarks.measures.priors import known_quality
-from benchmarks.measures.task import LAMBDAS, Row, Task, gaps
+from benchmarks.measures.task import LAMBDAS, SHORT, Row, Task, gaps
 from benchmarks.streams import N_NEIGHBOURS, Stream
 
 TAIL = (
@@ -27,7 +27,7 @@ def heavy_tails(task: Task) -> list[Row]:
     Gaps are of the dollars that calls cost on average. By the dollars that were paid, the best arm in
     hindsight would be the luckiest one.
     """
-    stream = task.open()
+    stream = task.open(n=min(task.n, SHORT))
     normal = np.random.default_rng(33_000 + task.seed).normal(size=stream.shape)
     dear = replace(stream, costs=stream.costs * np.exp(TAIL * normal - TAIL**2 / 2))
     rows = []

@@ -13,6 +13,7 @@ from benchmarks.streams import N_REQUESTS, Stream, open_stream
 
 LAMBDAS = (0.0, 1 / 3, 1.0)
 FIRST = 500
+SHORT = 1500  # requests of measures that play many runs
 CURVE_POINTS = 50
 Row = dict[str, Any]
 
