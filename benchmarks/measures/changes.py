@@ -64,7 +64,7 @@ def recovery(task: Task) -> list[Row]:
                         "lam": lam,
                         "requests": n_requests,
                         "share": share,
-                        "returned_after": _returned_after(chosen[after] == best, share),
+                        "returned_after": returned_after(chosen[after] == best, share),
                         "left": chosen[after].size,
                         "kept": _relative(obtained, utilities[:, best], after)
                         / _relative(obtained, utilities[:, best], before),
@@ -73,7 +73,7 @@ def recovery(task: Task) -> list[Row]:
     return rows
 
 
-def _returned_after(is_best: Bools, share: float) -> int | None:
+def returned_after(is_best: Bools, share: float) -> int | None:
     """Requests until the end of the first window in which the arm has its traffic again; None: never."""
     recent = np.convolve(is_best, np.ones(WINDOW) / WINDOW, "valid") >= RETURNED * share
     return int(recent.argmax()) + WINDOW if recent.any() else None
