@@ -9,11 +9,15 @@ from bandit.knobs import Knobs
 
 SECONDS_PER_DAY = 86_400.0
 # Sums are whole numbers of grains, which are powers of two. So additions and subtractions are exact in
-# floating point, and every order of arrival gives the same bits: up to 8e9 rewards or seconds, and 8e6
-# dollars, per arm.
+# floating point, and every order of arrival gives the same bits: up to 8e9 rewards, seconds or squares of
+# seconds, 8e6 dollars, and 8 squares of dollars (8e4 calls of a cent), per arm. Larger sums are rounded.
 MICRO_GRAIN = 2.0**-20
 NANO_GRAIN = 2.0**-30
-_GRAIN_OF_EACH = (MICRO_GRAIN, MICRO_GRAIN, MICRO_GRAIN, NANO_GRAIN, MICRO_GRAIN, MICRO_GRAIN)
+FEMTO_GRAIN = 2.0**-50  # of dollars squared: a call of a hundred-thousandth of a dollar is 1e-10
+_GRAIN_OF_EACH = (
+    *(MICRO_GRAIN, MICRO_GRAIN, MICRO_GRAIN, NANO_GRAIN, MICRO_GRAIN, MICRO_GRAIN),
+    *(FEMTO_GRAIN, MICRO_GRAIN),
+)
 GRAINS = np.array([_GRAIN_OF_EACH]).T  # of `Sums`
 
 
@@ -28,6 +32,8 @@ class Sums:
         cost_usd_sum: shape (n_arms,), dollars of these calls, where known.
         latency_s_sum: shape (n_arms,), seconds of these calls.
         n_unpriced: shape (n_arms,), finished calls whose dollars nobody knows.
+        cost_usd_squares: shape (n_arms,), the squares of these calls' dollars, where known.
+        latency_s_squares: shape (n_arms,), the squares of these calls' seconds.
     """
 
     n: Floats
@@ -36,6 +42,8 @@ class Sums:
     cost_usd_sum: Floats
     latency_s_sum: Floats
     n_unpriced: Floats
+    cost_usd_squares: Floats
+    latency_s_squares: Floats
 
     def __post_init__(self) -> None:
         columns = [getattr(self, field.name) for field in fields(self)]
@@ -45,7 +53,7 @@ class Sums:
 
     @classmethod
     def zeros(cls, n_arms: int) -> "Sums":
-        return cls(*np.zeros((6, n_arms)))
+        return cls(*np.zeros((8, n_arms)))
 
     @classmethod
     def rating(cls, n_arms: int, arm: int, reward: float, weight: float = 1.0) -> "Sums":
@@ -53,18 +61,23 @@ class Sums:
         if not (0 <= reward <= 1 and weight >= 0):
             raise ValueError(f"reward must be in [0, 1] and weight at least 0, got {reward} and {weight}")
         one_hot = _one_hot(n_arms, arm)
-        zeros = np.zeros(n_arms)
-        return cls(weight * one_hot, weight * reward * one_hot, zeros, zeros, zeros, zeros)
+        return replace(cls.zeros(n_arms), n=weight * one_hot, reward_sum=weight * reward * one_hot)
 
     @classmethod
     def outcome(cls, n_arms: int, arm: int, cost_usd: float | None, latency_s: float) -> "Sums":
         """Return the sums of one finished call; `cost_usd=None`: nobody knows its dollars."""
         if not ((cost_usd is None or cost_usd >= 0) and latency_s >= 0):
             raise ValueError(f"cost_usd and latency_s must be at least 0, got {cost_usd} and {latency_s}")
-        one_hot = _one_hot(n_arms, arm)
-        zeros = np.zeros(n_arms)
-        n_unpriced = one_hot if cost_usd is None else zeros
-        return cls(zeros, zeros, one_hot, (cost_usd or 0.0) * one_hot, latency_s * one_hot, n_unpriced)
+        one_hot, known_usd = _one_hot(n_arms, arm), cost_usd or 0.0
+        return replace(
+            cls.zeros(n_arms),
+            n_outcomes=one_hot,
+            cost_usd_sum=known_usd * one_hot,
+            latency_s_sum=latency_s * one_hot,
+            n_unpriced=float(cost_usd is None) * one_hot,
+            cost_usd_squares=known_usd**2 * one_hot,
+            latency_s_squares=latency_s**2 * one_hot,
+        )
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -74,7 +87,11 @@ class Sums:
 
     def repriced(self, factor: Floats) -> "Sums":
         """Return the sums as if every call had been billed at the new prices; factor: shape (n_arms,)."""
-        return replace(self, cost_usd_sum=self.cost_usd_sum * factor)
+        return replace(
+            self,
+            cost_usd_sum=self.cost_usd_sum * factor,
+            cost_usd_squares=self.cost_usd_squares * factor**2,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -144,7 +144,15 @@ def _router(
         Arm(f"arm-{i}", "openai", f"arm-{i}", base_url="http://127.0.0.1:9", price=price)
         for i in range(n_arms)
     )
-    sums = ArmSums(Decimal(1_000), Decimal(800), 1_000, Decimal(900), Decimal("0.5"))
+    sums = ArmSums(
+        Decimal(1_000),
+        Decimal(800),
+        1_000,
+        latency_s_sum=Decimal(900),
+        cost_usd_sum=Decimal("0.5"),
+        cost_usd_squares=Decimal("0.0005"),
+        latency_s_squares=Decimal(1_600),
+    )
 
     evidence = cast(Evidence, Snapshot(True, {arm.arm_id: sums for arm in arms}, experiences))
 

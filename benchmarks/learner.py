@@ -96,7 +96,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     joins = np.zeros(n_arms, dtype=np.int64) if setting.joins is None else setting.joins
     factors = np.ones((n, n_arms)) if setting.price_factors is None else setting.price_factors
     histories = [ArmHistory() for _ in range(n_arms)]
-    sums, cost_sum, latency_sum, n_calls = Sums.zeros(n_arms), *np.zeros((3, n_arms))
+    cost_sum, cost_squares, latency_sum, latency_squares, n_calls = np.zeros((5, n_arms))
     zeros = np.zeros(n_arms)
     memory = Memory.of(stream)
     fitting, rated = Fitting.of(stream), list(range(n - memory.arm.size, 0))
@@ -104,7 +104,9 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
     if (calibration := stream.calibration) is not None:
         histories = imported(calibration)
         cost_sum += calibration.costs.sum(axis=0)
+        cost_squares += (calibration.costs**2).sum(axis=0)
         latency_sum += calibration.latencies.sum(axis=0)
+        latency_squares += (calibration.latencies**2).sum(axis=0)
         n_calls += calibration.scores.shape[0]
     usual_latency = np.full(n_arms, USUAL_LATENCY_S) if stream.latencies.any() else zeros
     mass = np.where(np.isnan(setting.quality), np.nan, setting.mass)
@@ -128,7 +130,8 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             joins > 0,
             stream.price * factor,
         )
-        sums = Sums(zeros, zeros, n_calls, cost_sum, latency_sum, zeros).repriced(factor)
+        billed = Sums(zeros, zeros, n_calls, cost_sum, latency_sum, zeros, cost_squares, latency_squares)
+        sums = billed.repriced(factor)
         prior_state = PriorState.of(prior, sums, records, float(fitting.of_requests[t]))
         neighbours = _recall(stream, memory, fitting, t, factor) if setting.has_context else Neighbours.none()
         beliefs = believe(prior_state, neighbours, knobs)
@@ -153,7 +156,9 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
         run.spent[t] = stream.costs[t, arm] * factor[arm]
         n_calls[arm] += 1
         cost_sum[arm] += stream.costs[t, arm]
+        cost_squares[arm] += stream.costs[t, arm] ** 2
         latency_sum[arm] += stream.latencies[t, arm]
+        latency_squares[arm] += stream.latencies[t, arm] ** 2
 
         if setting.signals is not None and not stream.is_rated[t] and setting.signals[t, arm] > 0:
             weight = float(setting.signals[t, arm])

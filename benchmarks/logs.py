@@ -211,11 +211,14 @@ def _state(world: World, histories: Sequence[ArmHistory], memory: Memory, fittin
     zeros = np.zeros(world.n_arms)
     arms = memory.arm[:t]
     n_calls = np.bincount(arms, minlength=world.n_arms).astype(np.float64)
-    spent = np.bincount(arms, memory.cost[:t], minlength=world.n_arms).astype(np.float64)
+    spent, squares = (
+        np.bincount(arms, memory.cost[:t] ** power, minlength=world.n_arms).astype(np.float64)
+        for power in (1, 2)
+    )
     return State(
         world.quality,
         world.mean_costs,
-        Sums(zeros, zeros, n_calls, spent, zeros, zeros),
+        Sums(zeros, zeros, n_calls, spent, zeros, zeros, squares, zeros),
         ArmRecords.of(histories, float(t), float(t), fitting.sums_of(histories)),
         float(fitting.of_requests[t]),
     )

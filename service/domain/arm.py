@@ -93,6 +93,8 @@ class ArmSums:
     latency_s_sum: Decimal = Decimal(0)
     cost_usd_sum: Decimal = Decimal(0)
     n_unpriced: int = 0  # answers whose dollars nobody knows; the sum is without them
+    cost_usd_squares: Decimal = Decimal(0)  # sum of the squares of each answer's dollars, where known
+    latency_s_squares: Decimal = Decimal(0)  # sum of the squares of each answer's seconds
 
     @property
     def n_priced(self) -> int:
@@ -106,6 +108,8 @@ class ArmSums:
             EXACT.add(self.latency_s_sum, other.latency_s_sum),
             EXACT.add(self.cost_usd_sum, other.cost_usd_sum),
             self.n_unpriced + other.n_unpriced,
+            EXACT.add(self.cost_usd_squares, other.cost_usd_squares),
+            EXACT.add(self.latency_s_squares, other.latency_s_squares),
         )
 
     def __neg__(self) -> ArmSums:
@@ -117,4 +121,6 @@ class ArmSums:
             self.latency_s_sum.copy_negate(),
             self.cost_usd_sum.copy_negate(),
             -self.n_unpriced,
+            self.cost_usd_squares.copy_negate(),
+            self.latency_s_squares.copy_negate(),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 
@@ -21,8 +22,8 @@ def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
     """The evidence on these arms, in their order."""
     nothing = ArmSums()
     sums = [known.get(arm.arm_id, nothing) for arm in arms]
-    rows = [(s.n, s.reward_sum, s.n_outcomes, s.cost_usd_sum, s.latency_s_sum, s.n_unpriced) for s in sums]
-    return Sums(*np.array(rows, dtype=np.float64).T)
+    columns = [[getattr(of_arm, field.name) for of_arm in sums] for field in fields(Sums)]
+    return Sums(*np.array(columns, dtype=np.float64))
 
 
 def histories_of(arms: Sequence[Arm], known: Mapping[str, ArmHistory]) -> list[ArmHistory]:

@@ -127,14 +127,7 @@ def test_relabelling_arms_permutes_beliefs(n_arms: int, seed: int) -> None:
     relabelled = believe(
         prior_state_of(
             Prior(prior.mean[order], prior.mass[order], prior.cost_usd[order], prior.latency_s[order]),
-            Sums(
-                sums.n[order],
-                sums.reward_sum[order],
-                sums.n_outcomes[order],
-                sums.cost_usd_sum[order],
-                sums.latency_s_sum[order],
-                sums.n_unpriced[order],
-            ),
+            Sums(*(getattr(sums, field.name)[order] for field in fields(Sums))),
         ),
         replace(neighbours, arm=new_label[neighbours.arm]),
         Knobs(),

@@ -16,7 +16,7 @@ outcomes = st.builds(
     Sums.outcome,
     st.just(3),
     st.integers(0, 2),
-    st.floats(min_value=0, max_value=100),
+    st.none() | st.floats(min_value=0, max_value=0.5),
     st.floats(min_value=0, max_value=1000),
 )
 events = st.lists(ratings | outcomes, max_size=30)
@@ -64,6 +64,27 @@ def test_a_fraction_of_a_cent_is_kept_to_a_nano_dollar() -> None:
     assert sums.n_outcomes[0] == 1000.0
 
 
+def test_squares_tell_calls_that_vary_from_calls_that_do_not() -> None:
+    costs, latencies = [0.0000123, 0.0003, 0.25], [0.01, 2.0, 600.0]
+
+    varied = total([Sums.outcome(3, 1, c, s) for c, s in zip(costs, latencies, strict=True)])
+    equal = total([Sums.outcome(3, 1, 0.0000123, 0.01)] * 3)
+
+    assert varied.cost_usd_squares[1] == pytest.approx(np.square(costs).sum(), rel=1e-9)
+    assert varied.latency_s_squares[1] == pytest.approx(np.square(latencies).sum(), rel=1e-9)
+    assert equal.cost_usd_squares[1] == pytest.approx(3 * 0.0000123**2, rel=1e-4)
+    assert equal.latency_s_squares[1] == pytest.approx(3 * 0.0001, rel=1e-2)
+    assert varied.cost_usd_squares[0] == varied.latency_s_squares[0] == 0.0
+
+
+def test_a_call_of_unknown_cost_adds_seconds_and_no_dollars() -> None:
+    sums = Sums.outcome(2, 0, cost_usd=None, latency_s=3.0)
+
+    assert sums.cost_usd_sum.tolist() == sums.cost_usd_squares.tolist() == [0.0, 0.0]
+    assert sums.n_unpriced.tolist() == [1.0, 0.0]
+    assert sums.latency_s_squares.tolist() == [9.0, 0.0]
+
+
 @pytest.mark.parametrize("reward", [-0.1, 1.5, float("nan")])
 def test_a_reward_outside_its_range_is_refused(reward: float) -> None:
     with pytest.raises(ValueError, match=r"reward must be in \[0, 1\]"):
@@ -107,4 +128,6 @@ def test_an_announced_price_scales_the_dollars_and_nothing_else() -> None:
     repriced = sums.repriced(np.array([0.5, 1.0, 1.0]))
 
     assert repriced.cost_usd_sum.tolist() == pytest.approx([0.01, 0.0, 0.0])
-    assert same(replace(repriced, cost_usd_sum=sums.cost_usd_sum), sums)
+    assert repriced.cost_usd_squares.tolist() == pytest.approx([0.0001, 0.0, 0.0])
+    as_before = {"cost_usd_sum": sums.cost_usd_sum, "cost_usd_squares": sums.cost_usd_squares}
+    assert same(replace(repriced, **as_before), sums)

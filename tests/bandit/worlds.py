@@ -36,13 +36,20 @@ def a_random_prior(n_arms: int, rng: np.random.Generator) -> Prior:
 
 def random_sums(n_arms: int, rng: np.random.Generator) -> Sums:
     n = rng.integers(0, 500, n_arms).astype(np.float64)
+    n_unpriced = np.floor(n * rng.uniform(size=n_arms))
+    cost_usd_sum = 2 * n * rng.uniform(0.0, 0.1, n_arms)
+    latency_s_sum = 2 * n * rng.uniform(0.0, 10.0, n_arms)
+    # The squares of n equal numbers are sum ** 2 / n; those of unequal ones are more.
+    unequal = rng.uniform(1.0, 10.0, (2, n_arms))
     return Sums(
         n=n,
         reward_sum=n * rng.uniform(size=n_arms),
         n_outcomes=2 * n,
-        cost_usd_sum=2 * n * rng.uniform(0.0, 0.1, n_arms),
-        latency_s_sum=2 * n * rng.uniform(0.0, 10.0, n_arms),
-        n_unpriced=np.floor(n * rng.uniform(size=n_arms)),
+        cost_usd_sum=cost_usd_sum,
+        latency_s_sum=latency_s_sum,
+        n_unpriced=n_unpriced,
+        cost_usd_squares=unequal[0] * cost_usd_sum**2 / np.maximum(2 * n - n_unpriced, 1.0),
+        latency_s_squares=unequal[1] * latency_s_sum**2 / np.maximum(2 * n, 1.0),
     )
 
 
