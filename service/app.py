@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service.api import (
     admin,
+    calibrations,
     embeddings,
     errors,
     feedback,
@@ -101,6 +102,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         stats,
         ops,
         admin,
+        calibrations,
     ):
         app.include_router(
             module.endpoints,
@@ -121,6 +123,8 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
             feedback.ConversationFeedbackRequest,
             admin.NewModel,
             admin.ModelChange,
+            calibrations.NewCalibration,
+            calibrations.ResumedCalibration,
         ],
     )
     return app

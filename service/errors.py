@@ -9,12 +9,14 @@
     │   ├── NotJson             a body that is not declared as JSON         -> set Content-Type
     │   ├── RequestConflict     the X-Request-ID was used for another body  -> use another id
     │   ├── ModelConflict       the state of the models forbids the change  -> change another first
+    │   ├── CalibrationConflict a calibration runs, or cannot go on here    -> wait, or stop it
     │   ├── KeyRequired         no ADMIN_KEY, or a wrong one                -> send the right one
     │   ├── AdminClosed         /admin is closed to the network             -> set ADMIN_KEY
     │   ├── ForbiddenHost       the router is called by an unknown name     -> set ALLOWED_HOSTS
     │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> set CORS_ORIGINS
     │   ├── NotConfigured       what the path does needs a model of its own -> the operator adds one
     │   ├── UnknownRequest      no request has that id                      -> check the id
+    │   ├── UnknownCalibration  no calibration has that id                  -> check the id
     │   ├── UnknownResponse     no stored response has that id              -> check the id
     │   └── UnknownPreviousResponse ... that the request continues          -> send the whole input
     ├── Unavailable             a dependency is unavailable                 -> retry later
@@ -87,6 +89,10 @@ class ModelConflict(BadRequest):
     """The state of the models forbids the change."""
 
 
+class CalibrationConflict(BadRequest):
+    """Another calibration runs, or this one cannot go on here."""
+
+
 class KeyRequired(BadRequest):
     """The request carries no ADMIN_KEY, or a wrong one."""
 
@@ -109,6 +115,10 @@ class NotConfigured(BadRequest):
 
 class UnknownRequest(BadRequest):
     """No request has that X-Request-ID."""
+
+
+class UnknownCalibration(BadRequest):
+    """No calibration has that id."""
 
 
 class UnknownResponse(BadRequest):

@@ -12,6 +12,7 @@ from service.arms.checked_keys import CheckedKeys
 from service.arms.configured import ArmList
 from service.arms.lifecycle import Lifecycle
 from service.arms.unknown_prices import price_warnings
+from service.calibration.calibrations import Calibrations
 from service.completion.completion import Completion
 from service.conversations.stored_responses import StoredResponses
 from service.domain.basics import Json
@@ -71,6 +72,7 @@ class Parts:
     embeddings: EmbeddingService
     moderations: ModerationService
     learner: Learner
+    calibrations: Calibrations
     lifecycle: Lifecycle
     journal: ObservableJournal
     responses: StoredResponses

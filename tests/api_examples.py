@@ -44,6 +44,18 @@ MODEL = {
     "price": {"input": 0, "output": 0},
     "reason": "Try a local model.",
 }
+CALIBRATION = {
+    "models": ["sim-small", "sim-large"],
+    "grader": "contains",
+    "max_usd": 0.002,
+    "prompts": [
+        {"prompt": "What is 6 * 7?", "expected": "42"},
+        {"prompt": "What is 7 * 6?", "expected": "42"},
+    ],
+    "max_answer_tokens": 200,
+}
+CALIBRATED = f"/admin/calibrations/{NEWEST}"
+ONE_CALIBRATION = "/admin/calibrations/{calibration_id}"
 
 
 def _stored(path: str) -> tuple[Call, ...]:
@@ -120,6 +132,11 @@ CALLS = (
     Call("PATCH", "/admin/models/local-llama", {"state": "draining"}, "/admin/models/{model_id}"),
     Call("GET", "/admin/models"),
     Call("DELETE", "/admin/models/local-llama", documented="/admin/models/{model_id}"),
+    Call("POST", "/admin/calibrations", CALIBRATION),
+    Call("GET", "/admin/calibrations"),
+    Call("POST", CALIBRATED, {"max_usd": 0.5}, ONE_CALIBRATION),
+    Call("GET", CALIBRATED, documented=ONE_CALIBRATION),
+    Call("DELETE", CALIBRATED, documented=ONE_CALIBRATION),
 )
 # What the router cannot answer without a provider: an example of the provider's own answer.
 OF_PROVIDERS: dict[str, dict[str, Any]] = {
@@ -154,8 +171,10 @@ def examples(url: str) -> dict[str, dict[str, Any]]:
                 call.method, call.path.replace(NEWEST, newest), json=call.body, headers=headers
             )
             assert response.is_success, f"{call.method} {call.path}: {response.text}"
-            if response.text.startswith('{"id":"resp_'):
-                newest = response.json()["id"]
+            if response.text.startswith('{"id":"resp_') or call.path == "/admin/calibrations":
+                newest = _newest_id(response.json())
+            if call.method == "POST" and call.path.startswith("/admin/calibrations"):
+                _wait_for_end(client, CALIBRATED.replace(NEWEST, newest))
             is_json = response.headers["content-type"].startswith("application/json")
             text = "".join(response.text.splitlines(keepends=True)[:N_LINES_OF_TEXT])
             example: dict[str, Any] = {} if call.body is None else {"body": call.body}
@@ -163,6 +182,17 @@ def examples(url: str) -> dict[str, dict[str, Any]]:
                 call.operation, example | {"answer": _short(response.json()) if is_json else text}
             )
     return found
+
+
+def _newest_id(answer: dict[str, Any]) -> str:
+    """The id of a response or a calibration, or of the first in a list."""
+    one = answer["data"][0] if "data" in answer else answer
+    return str(one["id"])
+
+
+def _wait_for_end(client: httpx.Client, path: str) -> None:
+    while client.get(path).raise_for_status().json()["state"] == "running":
+        pass
 
 
 def _short(value: Any) -> Any:

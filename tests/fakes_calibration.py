@@ -22,9 +22,16 @@ class FakeCalibrationStore:
 
     store: FakeStore
 
-    async def keep(self, calibration: Calibration) -> None:
+    async def keep(self, calibration: Calibration) -> bool:
         self.store.check()
         self.store.calibrations[calibration.calibration_id] = calibration
+        if calibration.state != "running":
+            self.store.stop_requests.discard(calibration.calibration_id)
+        return calibration.calibration_id in self.store.stop_requests
+
+    async def request_stop(self, tenant: str, calibration_id: UUID) -> None:
+        if await self.find(tenant, calibration_id) is not None:
+            self.store.stop_requests.add(calibration_id)
 
     async def find(self, tenant: str, calibration_id: UUID) -> Calibration | None:
         self.store.check()

@@ -69,6 +69,7 @@ class FakeStore:
     conversation_states: dict[tuple[str, bytes], ConversationState] = field(default_factory=dict)
     responses: dict[tuple[str, str], StoredResponse] = field(default_factory=dict)
     calibrations: dict[UUID, Calibration] = field(default_factory=dict)
+    stop_requests: set[UUID] = field(default_factory=set)  # of calibrations
     shadow_answers: dict[tuple[UUID, str], ShadowAnswer] = field(default_factory=dict)
     shadow_usd: dict[tuple[str, date], Decimal] = field(default_factory=dict)
     n_events: int = 0

@@ -49,7 +49,7 @@ MAY_USE = {
     "service.evaluation": "numpy orjson",
     "service.learning": "structlog",
     "service.learning.importing": "pydantic orjson pyarrow",
-    "service.calibration": "numpy orjson",
+    "service.calibration": "numpy orjson structlog",
     "service.calibration.grading": "jsonschema orjson referencing",
     "service.parts": "",
     "service.api": "fastapi starlette pydantic orjson structlog",

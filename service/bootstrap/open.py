@@ -41,6 +41,7 @@ from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.embedded import clear_abandoned
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
+from service.store.log.calibrations import PostgresCalibrationStore
 from service.store.log.conversations import PostgresConversationStates
 from service.store.log.journal import PostgresJournal
 from service.store.log.request_bodies import PostgresRequestBodies
@@ -97,6 +98,7 @@ async def open_parts(
         require_known_prices(arms.arms, settings.budget_usd_per_request)
         arm_registry = PostgresArmRegistry(database)
         background = Background()
+        request_bodies = PostgresRequestBodies(database)
         parts = wire(
             settings,
             arms,
@@ -110,6 +112,8 @@ async def open_parts(
             ),
             conversation_states=PostgresConversationStates(database),
             response_store=PostgresResponseStore(database),
+            calibration_store=PostgresCalibrationStore(database),
+            request_bodies=request_bodies,
             reports=PostgresReports(database),
             database=database,
             environ=environ,
@@ -122,6 +126,7 @@ async def open_parts(
             moderation_client=open_moderation_client(environ, stack),
             own_encoder=encoders.clients,
             background=background,
+            data_dir=data_dir,
             rng=np.random.default_rng(),
             clock=now,
         )
@@ -136,10 +141,11 @@ async def open_parts(
             parts.learner.sweep_forever(),
             parts.router.affinity.prune_forever(),
             parts.responses.prune_forever(),
-            PostgresRequestBodies(database).prune_forever(now, settings.response_ttl_s),
+            request_bodies.prune_forever(now, settings.response_ttl_s),
         ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
+        stack.push_async_callback(parts.calibrations.close)
         yield parts
 
 

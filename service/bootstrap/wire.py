@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from service.arms.lifecycle import Lifecycle
 from service.arms.refused_features import RefusedFeatures
 from service.arms.requested_names import RequestedNames
 from service.background import Background
+from service.calibration.calibrations import Calibrations
+from service.calibration.calibrator import Calibrator
+from service.calibration.sampling import LogSampler, RequestBodies
 from service.completion.answer_cache import AnswerCache
 from service.completion.completion import Completion
 from service.completion.escalation import Escalation
@@ -33,6 +37,7 @@ from service.domain.answer import Outcome
 from service.domain.feedback import Signal
 from service.domain.ports import (
     ArmRegistry,
+    CalibrationStore,
     Clock,
     ConversationStates,
     EmbeddingClient,
@@ -75,6 +80,8 @@ def wire(
     shadow_log: ShadowLog,
     conversation_states: ConversationStates,
     response_store: ResponseStore,
+    calibration_store: CalibrationStore,
+    request_bodies: RequestBodies,
     reports: Reports,
     database: Pingable,
     environ: Mapping[str, str],
@@ -87,6 +94,7 @@ def wire(
     moderation_client: ModerationClient,
     own_encoder: OwnEncoder | None,
     background: Background,
+    data_dir: Path,
     rng: np.random.Generator,
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -187,6 +195,25 @@ def wire(
             relayed.moderation, moderation_client, deployments, partial(metrics.relayed, "moderations")
         ),
         learner=learner,
+        calibrations=Calibrations(
+            store=calibration_store,
+            sampler=LogSampler(request_bodies, encoder, settings.store_texts),
+            catalog=catalog,
+            calibrator=Calibrator(
+                catalog=catalog,
+                model_client=model_client,
+                journal=journal,
+                evidence=evidence,
+                encoder=encoder,
+                clock=clock,
+                rng=rng,
+                timeout_s=settings.request_deadline_s,
+                data_use=frozenset(settings.required_data_use),
+            ),
+            folder=data_dir / "calibrations",
+            clock=clock,
+            runs_code=settings.admin_runs_code,
+        ),
         lifecycle=Lifecycle(
             arms.arms,
             KeyBindings.of((*arms.arms, *arms.unused)),

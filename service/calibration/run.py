@@ -66,9 +66,7 @@ async def calibrate(
         BadRequest: the grader can grade no arm.
         StartupError: the journal cannot be written.
     """
-    reasons = [grader.reason_against_arm(arm) for arm in arms]
-    if arms and all(reasons):
-        raise BadRequest(f"grader: can grade no model: {reasons[0]}", param="grader")
+    require_gradable(arms, grader)
     run = _Run(grader, calls, data_use, on_progress, n_total=len(prompts) * len(arms))
     answers: dict[tuple[int, str], GradedAnswer] = {}
     waiting = iter(enumerate(prompts))
@@ -91,6 +89,13 @@ async def calibrate(
     if not calls.is_capped:
         calls.journal.completed()
     return [answers[i, arm.arm_id] for i in range(len(prompts)) for arm in arms]
+
+
+def require_gradable(arms: Sequence[Arm], grader: Grader) -> None:
+    """Require that the grader can grade an arm. Raises BadRequest: it can grade none."""
+    reasons = [grader.reason_against_arm(arm) for arm in arms]
+    if arms and all(reasons):
+        raise BadRequest(f"grader: can grade no model: {reasons[0]}", param="grader")
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

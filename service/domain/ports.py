@@ -154,8 +154,12 @@ class ResponseStore(Protocol):
 class CalibrationStore(Protocol):
     """The calibrations of running routers. Raises StoreUnavailable."""
 
-    async def keep(self, calibration: Calibration) -> None:
-        """Commit a calibration as it is now."""
+    async def keep(self, calibration: Calibration) -> bool:
+        """Commit a calibration as it is now; whether it runs and is to stop."""
+        ...
+
+    async def request_stop(self, tenant: str, calibration_id: UUID) -> None:
+        """Have the process that runs the calibration stop it."""
         ...
 
     async def find(self, tenant: str, calibration_id: UUID) -> Calibration | None:

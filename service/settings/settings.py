@@ -37,6 +37,9 @@ class Settings(FrozenSettings):
     admin_key: SecretStr | None = Field(
         None, min_length=16, description="key that /admin requires; absent: /admin works on loopback only"
     )
+    admin_runs_code: bool = Field(
+        False, description="POST /admin/calibrations may name graders that run code: unit-tests and python:"
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (),
         description="comma-separated list of further names that clients may call the router by; "

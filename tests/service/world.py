@@ -47,6 +47,7 @@ from tests.fakes import (
     FakeTokenizers,
     FixedClock,
 )
+from tests.fakes_calibration import FakeCalibrationStore, FakeRequestBodies
 from tests.fakes_reports import FakeReports
 
 SPOOL_BYTES = 1_000_000
@@ -199,6 +200,9 @@ async def opened(
         shadow_log=FakeShadowLog(store),
         conversation_states=FakeConversationStates(store),
         response_store=FakeResponseStore(store),
+        calibration_store=FakeCalibrationStore(store),
+        request_bodies=FakeRequestBodies(store, settings.store_texts),
+        data_dir=folder,
         reports=FakeReports(store),
         database=FakeDatabase(store),
         environ=ENVIRON,

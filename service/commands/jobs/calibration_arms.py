@@ -13,10 +13,11 @@ from service.arms.lifecycle import current_arms
 from service.arms.requested_names import RequestedNames
 from service.bootstrap.basics import now
 from service.bootstrap.wire import breaker_of
+from service.calibration.asked_arms import asked_arms, require_promises
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.registration import ArmRegistration
-from service.errors import BadRequest, StartupError, UnknownModel
+from service.errors import StartupError, UnknownModel
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
 
@@ -56,10 +57,7 @@ class CalibrationArms:
 
     def chosen(self, names: Sequence[str]) -> tuple[Arm, ...]:
         """The arms of these names, or all that are not on their way out. Raises UnknownModel."""
-        if not names:
-            every = (*self.catalog.arms, *self.catalog.aside)
-            return tuple(arm for arm in every if self.catalog.state(arm) in ("active", "shadow"))
-        return tuple(dict.fromkeys(self.catalog.known(name, param="models") for name in names))
+        return asked_arms(self.catalog, names)
 
     def judge(self, name: str) -> Arm:
         """The arm of that name, or a model that LLM_MODELS could name: the router need not use a judge.
@@ -71,9 +69,7 @@ class CalibrationArms:
             arm = self.catalog.known(name, param="grader")
         except UnknownModel as unknown:
             arm = self._unused(name, unknown)
-        if missing := frozenset(self.settings.required_data_use) - arm.data_use:
-            promises = ", ".join(sorted(missing))
-            raise BadRequest(f"grader: the provider of {name} does not promise {promises}", param="grader")
+        require_promises(arm, frozenset(self.settings.required_data_use))
         return arm
 
     def _unused(self, name: str, unknown: UnknownModel) -> Arm:

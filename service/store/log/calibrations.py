@@ -20,9 +20,13 @@ class PostgresCalibrationStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def keep(self, calibration: Calibration) -> None:
+    async def keep(self, calibration: Calibration) -> bool:
         async with self._database.connection() as connection:
-            await connection.execute(_KEEP, *_values(calibration))
+            return bool(await connection.fetchval(_KEEP, *_values(calibration)))
+
+    async def request_stop(self, tenant: str, calibration_id: UUID) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(_REQUEST_STOP, tenant, calibration_id)
 
     async def find(self, tenant: str, calibration_id: UUID) -> Calibration | None:
         async with self._database.connection() as connection:
@@ -53,8 +57,12 @@ ON CONFLICT (calibration_id) DO UPDATE SET
     prompts = excluded.prompts, state = excluded.state, n_done = excluded.n_done, n_total = excluded.n_total,
     n_problems = excluded.n_problems, spent_usd = excluded.spent_usd, max_usd = excluded.max_usd,
     rows = excluded.rows, error = excluded.error, report = excluded.report, updated_at = excluded.updated_at,
-    ended_at = excluded.ended_at
+    ended_at = excluded.ended_at, options = excluded.options,
+    stop_requested = calibrations.stop_requested AND excluded.state = 'running'
+RETURNING stop_requested
 """
+
+_REQUEST_STOP = "UPDATE calibrations SET stop_requested = true WHERE tenant = $1 AND calibration_id = $2"
 
 _FIND = "SELECT * FROM calibrations WHERE tenant = $1 AND calibration_id = $2"
 

@@ -19,7 +19,7 @@ WITHOUT_EFFECT = {
     *("database_statement_cache_size", "qdrant_url", "qdrant_api_key", "spool_max_bytes", "store_texts"),
     "response_ttl_s",
     *("embedding_api_key", "embedding_cache_size", "keepalive_after_s", "allowed_hosts", "reused_request_id"),
-    *("check_keys", "embedding_models", "moderation_models"),
+    *("check_keys", "embedding_models", "moderation_models", "admin_runs_code"),
 }
 RUNNING = {arm.arm_id: arm for arm in ARMS}
 

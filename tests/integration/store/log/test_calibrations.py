@@ -108,6 +108,25 @@ async def test_only_the_newest_unfinished_of_the_same_options_goes_on(store: Cal
     assert await store.unfinished(TENANT, b"none") is None
 
 
+async def test_the_process_that_runs_a_calibration_learns_that_it_is_to_stop(store: CalibrationStore) -> None:
+    calibration = a_calibration()
+
+    assert await store.keep(calibration) is False
+    await store.request_stop("other", calibration.calibration_id)
+    assert await store.keep(calibration) is False
+    await store.request_stop(TENANT, calibration.calibration_id)
+    assert await store.keep(calibration) is True
+
+
+async def test_a_calibration_that_goes_on_is_not_stopped_by_an_earlier_wish(store: CalibrationStore) -> None:
+    calibration = a_calibration()
+    await store.keep(calibration)
+    await store.request_stop(TENANT, calibration.calibration_id)
+
+    assert await store.keep(replace(calibration, state="stopped")) is False
+    assert await store.keep(calibration) is False
+
+
 async def test_a_deleted_calibration_is_gone(store: CalibrationStore) -> None:
     calibration = a_calibration()
     await store.keep(calibration)

@@ -1,0 +1,427 @@
+"""/admin/calibrations, against models that a test scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from service.domain.basics import Json
+from service.errors import ProviderBroken
+from tests.fakes import FakeStore, Reply
+from tests.service.world import World, error_of, opened
+
+PATH = "/admin/calibrations"
+PROMPTS = [{"prompt": "What is 6 * 7?", "expected": "42"}, {"prompt": "What is 40 + 2?", "expected": "42"}]
+USAGE_USD = {"small": 0.00003, "medium": 0.00015, "large": 0.0006}  # of one answer of the fake models
+ALL_USD = 2 * sum(USAGE_USD.values())
+
+
+def wanted(**changes: object) -> Json:
+    body: Json = {"grader": "contains", "max_usd": 1, "prompts": PROMPTS, "concurrency": 1, **changes}
+    return {name: value for name, value in body.items() if value is not ...}
+
+
+async def start(world: World, **changes: object) -> Json:
+    response = await world.http.post(PATH, json=wanted(**changes))
+    assert response.status_code == 202, response.text
+    started: Json = response.json()
+    return started
+
+
+async def shown(world: World, calibration_id: str) -> Json:
+    response = await world.http.get(f"{PATH}/{calibration_id}")
+    assert response.status_code == 200, response.text
+    calibration: Json = response.json()
+    return calibration
+
+
+async def ended(world: World, calibration_id: str) -> Json:
+    """The calibration once it has ended and its end is stored."""
+    await world.parts.calibrations.wait()
+    return await shown(world, calibration_id)
+
+
+async def answered(world: World, calibration_id: str, n: int) -> None:
+    """Wait until the calibration has so many answers."""
+    while (await shown(world, calibration_id))["progress"]["answers"] < n:  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0)
+
+
+def right(world: World, *arms: str, n: int = 2) -> None:
+    for arm_id in arms:
+        world.model_client.will(arm_id, *[Reply(("It is ", "42."))] * n)
+
+
+# --- a whole calibration
+
+
+async def test_every_model_answers_every_prompt_and_the_router_learns(world: World) -> None:
+    right(world, "small", "large")
+
+    started = await start(world)
+    done = await ended(world, started["id"])
+
+    assert (started["state"], started["progress"]["of"]) == ("running", 6)
+    assert (done["state"], done["error"]) == ("done", None)
+    assert done["progress"] == {"answers": 6, "of": 6, "without_score": 0}
+    assert done["spent_usd"] == pytest.approx(ALL_USD)
+    assert done["max_usd"] == 1
+    assert done["rows"] == {"imported": 6}
+    assert done["ended_at"] is not None
+    assert done["options"]["models"] == "all"
+    assert "prompts" not in done["options"]
+    evidence = {m["id"]: m["evidence"] for m in (await world.http.get("/admin/models")).json()["data"]}
+    assert {arm: e["mean_reward"] for arm, e in evidence.items()} == {"small": 1, "medium": 0, "large": 1}
+
+
+async def test_a_list_shows_the_newest_first_without_their_reports(world: World) -> None:
+    first = await start(world, models=["small"])
+    await ended(world, first["id"])
+    world.clock.advance(60)
+    second = await start(world, models=["mini", "small"], **{"import": False})
+    await ended(world, second["id"])
+
+    listed = (await world.http.get(PATH)).json()["data"]
+
+    assert [one["id"] for one in listed] == [second["id"], first["id"]]
+    assert [one["state"] for one in listed] == ["done", "done"]
+    assert [one["progress"]["of"] for one in listed] == [2, 2]  # an alias is the same model
+    assert [one["report"] for one in listed] == [None, None]
+
+
+async def test_without_import_nothing_is_learned(world: World) -> None:
+    right(world, "small")
+
+    started = await start(world, models=["small"], **{"import": False})
+    done = await ended(world, started["id"])
+
+    assert (done["state"], done["rows"]) == ("done", {})
+    assert not world.store.decisions
+
+
+async def test_a_calibration_is_no_traffic(world: World) -> None:
+    started = await start(world)
+    await ended(world, started["id"])
+
+    stats = (await world.http.get("/v1/stats")).json()
+    assert stats["total"]["requests"] == 0
+
+
+async def test_a_failing_model_has_no_score_and_stops_nothing(world: World) -> None:
+    right(world, "large")
+    world.model_client.will("small", *[Reply(error=ProviderBroken("small: broken", status=400))] * 2)
+
+    started = await start(world, models=["small", "large"])
+    done = await ended(world, started["id"])
+
+    assert done["progress"] == {"answers": 4, "of": 4, "without_score": 2}
+    assert done["rows"] == {"imported": 2}
+    assert world.parts.catalog.breaker.open_reason(world.parts.catalog.find("small")) is None
+
+
+async def test_a_request_of_the_log_stands_for_its_kind(tmp_path: Path) -> None:
+    async with opened(tmp_path, store_texts=True) as world:
+        for n in range(3):
+            await world.ask(f"leek soup {n}", temperature=0.5, router={"task": "cooking"})
+        await world.background.drain(5.0)
+        world.clock.advance(60)
+        right(world, "small", n=1)
+        world.model_client.will("large", Reply(("Score: 7",)))
+        judge = {"grader": "judge:large", "judge_own_family": True}
+
+        started = await start(world, prompts=..., from_log="1h", sample=1, models=["small"], **judge)
+        done = await ended(world, started["id"])
+
+        assert (done["progress"]["of"], done["options"]["sample"]) == (1, 1)
+        [asked] = [body for arm, body in world.model_client.calls[3:] if arm == "small"]
+        assert asked["messages"][0]["content"].startswith("leek soup")
+        assert asked["temperature"] == 0.5
+        assert done["rows"] == {"imported": 1}
+
+
+async def test_a_judge_that_can_grade_no_model_is_refused_before_anything_is_spent(world: World) -> None:
+    response = await world.http.post(PATH, json=wanted(grader="judge:large"))
+
+    assert (response.status_code, error_of(response)["param"]) == (400, "grader")
+    assert "would judge a model of its own family" in error_of(response)["message"]
+    assert not world.model_client.calls
+
+
+async def test_a_log_without_texts_gets_400_with_the_setting(world: World) -> None:
+    await world.ask("leek soup")
+
+    response = await world.http.post(PATH, json=wanted(prompts=..., from_log="7d"))
+
+    assert (response.status_code, error_of(response)["param"]) == (400, "from_log")
+    assert "STORE_TEXTS is off" in error_of(response)["message"]
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "param", "rule"),
+    [
+        ({"max_usd": ...}, "max_usd", "field is required"),
+        ({"max_usd": 0}, "max_usd", "greater than 0"),
+        ({"max_usd": "much"}, "max_usd", "valid decimal"),
+        ({"max_usd": "NaN"}, "max_usd", "finite"),
+        ({"grader": ...}, "grader", "field is required"),
+        ({"grader": "best"}, "grader", "must be one of exact, contains"),
+        ({"grader": "judge:"}, "grader", "must be one of exact, contains"),
+        ({"models": []}, "models", "at least 1 item"),
+        ({"models": "some"}, "models", "must be `all`, or a list of ids and aliases of models, got 'some'"),
+        ({"models": [""]}, "models[0]", "at least 1 character"),
+        ({"sample": 0}, "sample", "greater than or equal to 1"),
+        ({"sample": "5"}, "sample", "valid integer"),
+        ({"import": "yes"}, "import", "valid boolean"),
+        ({"concurrency": 0}, "concurrency", "greater than or equal to 1"),
+        ({"max_answer_tokens": 0}, "max_answer_tokens", "greater than or equal to 1"),
+        ({"prompts": ...}, None, "exactly one of prompts and from_log"),
+        ({"from_log": "7d"}, None, "exactly one of prompts and from_log"),
+        ({"prompts": ..., "from_log": "7x"}, "from_log", "must be a time (2026-11-24T08:00) or an age"),
+        ({"prompts": []}, "prompts", "at least 1 item"),
+        ({"prompts": "Why?"}, "prompts", "valid list"),
+        ({"prompts": [PROMPTS[0], 7]}, "prompts[1]", "must be a JSON object, got 7"),
+        ({"prompts": [{"expected": "42"}]}, "prompts[0].prompt", "must have either prompt or messages"),
+        ({"prompts": [{"prompt": "Why?", "task": "two words"}]}, "prompts[0].task", "visible ASCII"),
+        ({"prompts": [{"prompt": "Why?"}]}, "prompts[0].expected", "is required by the grader contains"),
+        ({"prompts": [PROMPTS[0], {**PROMPTS[0], "expected": "7"}]}, "prompts[1]", "graded otherwise"),
+        ({"journal": "/etc/passwd"}, "journal", "Extra inputs are not permitted"),
+    ],
+)
+async def test_a_wish_that_breaks_a_rule_gets_400_with_the_field_and_the_rule(
+    world: World, changes: Json, param: str | None, rule: str
+) -> None:
+    response = await world.http.post(PATH, json=wanted(**changes))
+
+    assert response.status_code == 400, response.text
+    assert error_of(response)["param"] == param
+    assert rule in error_of(response)["message"]
+    assert not world.model_client.calls
+    assert not world.store.calibrations
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"), [({"models": ["nobody"]}, "models"), ({"grader": "judge:nobody"}, "grader")]
+)
+async def test_an_unknown_model_gets_404(world: World, changes: Json, param: str) -> None:
+    response = await world.http.post(PATH, json=wanted(**changes))
+
+    assert (response.status_code, error_of(response)["param"]) == (404, param)
+
+
+@pytest.mark.parametrize("grader", ["unit-tests", "python:os:system", "python:", "python"])
+async def test_a_grader_that_runs_code_is_refused_over_http(world: World, grader: str) -> None:
+    prompts = [{"prompt": "Write f.", "tests": "assert f() == 1", "expected": "1"}]
+
+    response = await world.http.post(PATH, json=wanted(grader=grader, prompts=prompts))
+
+    assert (response.status_code, error_of(response)["param"]) == (400, "grader")
+    assert "ADMIN_RUNS_CODE=false" in error_of(response)["message"]
+    assert not world.model_client.calls
+
+
+async def test_admin_runs_code_allows_such_graders(tmp_path: Path) -> None:
+    async with opened(tmp_path, admin_runs_code=True) as world:
+        world.model_client.will("small", Reply(("```python\ndef f():\n    return 1\n```",)))
+        prompts = [{"prompt": "Write f.", "tests": "assert f() == 1"}]
+
+        started = await start(world, grader="unit-tests", prompts=prompts, models=["small"])
+        done = await ended(world, started["id"])
+
+        assert done["rows"] == {"imported": 1}
+
+
+async def test_a_judge_must_promise_what_the_settings_require(tmp_path: Path) -> None:
+    async with opened(tmp_path, required_data_use=("no_training",)) as world:
+        response = await world.http.post(PATH, json=wanted(grader="judge:large"))
+
+        assert (response.status_code, error_of(response)["param"]) == (400, "grader")
+        assert "does not promise no_training" in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("calibration_id", ["nonsense", "../admin", "00000000-0000-4000-8000-000000000000"])
+async def test_an_unknown_id_gets_404(world: World, calibration_id: str) -> None:
+    path = f"{PATH}/{calibration_id}"
+
+    for response in (
+        await world.http.get(path),
+        await world.http.delete(path),
+        await world.http.post(path, json={}),
+    ):
+        assert response.status_code == 404
+        assert error_of(response)["code"] in {"calibration_not_found", "not_found"}
+
+
+async def test_calibrations_need_the_admin_key(tmp_path: Path) -> None:
+    async with opened(tmp_path, admin_key="a key of the operator") as world:
+        key = {"Authorization": "Bearer a key of the operator"}
+
+        assert (await world.http.get(PATH)).status_code == 401
+        assert (await world.http.post(PATH, json=wanted())).status_code == 401
+        assert (await world.http.get(PATH, headers=key)).status_code == 200
+
+
+# --- stopped, interrupted, capped, failed
+
+
+Held = tuple[World, str, asyncio.Event]
+
+
+@pytest.fixture
+async def held(world: World) -> Held:
+    """A calibration of two models, whose second answer of the large one waits for the event."""
+    go_on = asyncio.Event()
+    world.model_client.will("large", Reply(("42",)), Reply(("42",), until=go_on))
+    right(world, "small")
+    started = await start(world, models=["small", "large"])
+    await answered(world, started["id"], 3)
+    return world, started["id"], go_on
+
+
+async def test_progress_and_spend_are_shown_while_it_runs(held: Held) -> None:
+    world, calibration_id, go_on = held
+
+    running = await shown(world, calibration_id)
+    go_on.set()
+    done = await ended(world, calibration_id)
+
+    assert (running["state"], running["ended_at"]) == ("running", None)
+    assert running["progress"] == {"answers": 3, "of": 4, "without_score": 0}
+    assert 0 < running["spent_usd"] < done["spent_usd"]
+    assert done["state"] == "done"
+
+
+async def test_one_runs_at_a_time(held: Held) -> None:
+    world, calibration_id, go_on = held
+
+    other = await world.http.post(PATH, json=wanted(grader="exact"))
+    same = await world.http.post(f"{PATH}/{calibration_id}", json={})
+    go_on.set()
+    await ended(world, calibration_id)
+    after = await world.http.post(PATH, json=wanted(grader="exact"))
+
+    assert [r.status_code for r in (other, same, after)] == [409, 409, 202]
+    assert error_of(other)["code"] == "calibration_conflict"
+    assert calibration_id in error_of(other)["message"]
+
+
+@pytest.mark.parametrize("is_by_id", [True, False], ids=["by its id", "by the same wish"])
+async def test_a_stopped_calibration_goes_on_without_paying_twice(held: Held, is_by_id: bool) -> None:
+    world, calibration_id, _ = held
+    n_paid = 3
+
+    stopped = (await world.http.delete(f"{PATH}/{calibration_id}")).json()
+    n_calls = len(world.model_client.calls)
+    if is_by_id:
+        going_on = await world.http.post(f"{PATH}/{calibration_id}", json={"max_usd": 2})
+    else:
+        going_on = await world.http.post(PATH, json=wanted(models=["small", "large"], max_usd=2))
+    done = await ended(world, calibration_id)
+
+    assert (stopped["state"], stopped["progress"]["answers"]) == ("stopped", n_paid)
+    assert (going_on.status_code, going_on.json()["id"]) == (202, calibration_id)
+    assert len(world.model_client.calls) == n_calls + 1
+    assert (done["state"], done["max_usd"]) == ("done", 2)
+    assert done["spent_usd"] > stopped["spent_usd"]
+    assert done["rows"] == {"imported": 4}
+
+
+async def test_a_calibration_that_is_done_is_not_gone_on_with(world: World) -> None:
+    first = await start(world, models=["small"])
+    await ended(world, first["id"])
+
+    resumed = await world.http.post(f"{PATH}/{first['id']}", json={})
+    world.clock.advance(1)
+    again = await start(world, models=["small"])
+
+    assert (resumed.status_code, error_of(resumed)["code"]) == (409, "calibration_conflict")
+    assert again["id"] != first["id"]
+
+
+async def test_deleting_one_that_does_not_run_removes_it_with_its_journal(held: Held) -> None:
+    world, calibration_id, _ = held
+    folder = world.parts.calibrations.folder
+    await world.http.delete(f"{PATH}/{calibration_id}")
+    assert [path.name for path in folder.iterdir()] == [f"{calibration_id}.journal"]
+
+    deleted = await world.http.delete(f"{PATH}/{calibration_id}")
+
+    assert deleted.status_code == 200
+    assert (await world.http.get(f"{PATH}/{calibration_id}")).status_code == 404
+    assert list(folder.iterdir()) == []
+
+
+async def test_the_cap_is_kept_and_more_dollars_go_on(world: World) -> None:
+    started = await start(world, max_usd="0.0015", max_answer_tokens=100)
+    capped = await ended(world, started["id"])
+    again = await start(world, max_usd=1, max_answer_tokens=100)
+    done = await ended(world, again["id"])
+
+    assert capped["state"] == "capped"
+    assert capped["progress"]["without_score"] > 0
+    assert capped["spent_usd"] <= 0.0015
+    assert (again["id"], done["state"]) == (started["id"], "done")
+    assert done["spent_usd"] == pytest.approx(ALL_USD)
+    assert len(world.model_client.calls) == 6
+
+
+async def test_a_router_that_died_leaves_it_interrupted_and_another_goes_on(tmp_path: Path) -> None:
+    store = FakeStore()
+    async with opened(tmp_path, store=store) as world:
+        world.model_client.will("large", Reply(until=asyncio.Event()))
+        started = await start(world, models=["small", "large"])
+        await answered(world, started["id"], 1)
+        await world.parts.calibrations.close()
+        assert store.calibrations  # as it was when the router ended
+    async with opened(tmp_path, store=store) as world:
+        before = await shown(world, started["id"])
+        going_on = await world.http.post(f"{PATH}/{started['id']}")
+        done = await ended(world, started["id"])
+
+        assert before["state"] == "interrupted"
+        assert going_on.status_code == 202
+        assert done["state"] == "done"
+        assert [arm for arm, _ in world.model_client.calls].count("small") < 2
+
+
+async def test_one_that_ran_with_another_data_dir_cannot_go_on_here(held: Held) -> None:
+    world, calibration_id, _ = held
+    await world.http.delete(f"{PATH}/{calibration_id}")
+    (world.parts.calibrations.folder / f"{calibration_id}.journal").unlink()
+
+    response = await world.http.post(f"{PATH}/{calibration_id}", json={})
+
+    assert (response.status_code, error_of(response)["code"]) == (409, "calibration_conflict")
+    assert "no journal in this DATA_DIR" in error_of(response)["message"]
+
+
+async def test_without_postgresql_nothing_is_started(world: World) -> None:
+    world.store.is_down = True
+
+    response = await world.http.post(PATH, json=wanted())
+
+    assert response.status_code == 503
+    assert not world.model_client.calls
+    assert not list(world.parts.calibrations.folder.glob("*"))
+
+
+async def test_an_import_that_fails_can_be_repeated_without_asking_again(held: Held) -> None:
+    world, calibration_id, go_on = held
+    world.encoder.is_down = True
+    go_on.set()
+    failed = await ended(world, calibration_id)
+    n_calls = len(world.model_client.calls)
+    world.encoder.is_down = False
+    await world.http.post(f"{PATH}/{calibration_id}", json={})
+    done = await ended(world, calibration_id)
+
+    assert failed["state"] == "failed"
+    assert "encoder" in failed["error"]
+    assert (done["state"], done["rows"]) == ("done", {"imported": 4})
+    assert len(world.model_client.calls) == n_calls
+    assert Decimal(str(done["spent_usd"])) == Decimal(str(failed["spent_usd"]))
