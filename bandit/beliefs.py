@@ -6,7 +6,7 @@ import numpy as np
 
 from bandit.arrays import Bools, Floats, Ints
 from bandit.beta import Beta
-from bandit.evidence import Neighbours, Sums, kernel
+from bandit.evidence import Neighbours, Sums, kernel, n_prompts
 from bandit.experts import LOCAL_SHRINKAGE, expert_weights, residual_variance, sharpness
 from bandit.knobs import Knobs
 from bandit.price_class import price_class
@@ -234,7 +234,7 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     similar = kernel(neighbours, knobs)
     is_current = neighbours.age_s < prior_state.epoch_age_s[neighbours.arm]
     trusted = np.where(is_current, neighbours.weight, 0.0)
-    rated = _enough(similar * trusted, knobs.min_similar_requests)
+    rated = _enough(neighbours, similar * trusted, knobs)
 
     surprise = neighbours.reward - global_mean[neighbours.arm] - neighbours.ease
     local_ease = float(rated @ surprise / (rated.sum() + EASE_SHRINKAGE))
@@ -249,7 +249,7 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     mean = np.clip(global_mean + deviation, *MEAN_RANGE)
     ease = prior_state.ease + local_ease
 
-    finished = _enough(similar, knobs.min_similar_requests)
+    finished = _enough(neighbours, similar, knobs)
     is_priced = ~np.isnan(neighbours.cost_usd)
     return Beliefs(
         prior_state=prior_state,
@@ -269,9 +269,10 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     )
 
 
-def _enough(weights: Floats, least: int) -> Floats:
-    """Return the weights, or zeros if fewer than `least` neighbours count."""
-    return weights if np.count_nonzero(weights) >= least else np.zeros_like(weights)
+def _enough(neighbours: Neighbours, weights: Floats, knobs: Knobs) -> Floats:
+    """Return the weights, or zeros if fewer prompts count than `min_similar_requests`."""
+    is_enough = n_prompts(neighbours, weights) >= knobs.min_similar_requests
+    return weights if is_enough else np.zeros_like(weights)
 
 
 def _per_arm(neighbours: Neighbours, values: Floats, n_arms: int) -> Floats:

@@ -1,6 +1,6 @@
 """Evidence: sums that add, and the neighbours of one query."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -46,10 +46,10 @@ class Sums:
     latency_s_squares: Floats
 
     def __post_init__(self) -> None:
-        columns = [getattr(self, field.name) for field in fields(self)]
-        grained = np.rint(np.array(columns, dtype=np.float64) / GRAINS) * GRAINS
-        for field, values in zip(fields(self), grained, strict=True):
-            object.__setattr__(self, field.name, values)
+        names = [f.name for f in fields(self)]
+        grained = np.rint(np.array([getattr(self, n) for n in names], dtype=np.float64) / GRAINS) * GRAINS
+        for name, values in zip(names, grained, strict=True):
+            object.__setattr__(self, name, values)
 
     @classmethod
     def zeros(cls, n_arms: int) -> "Sums":
@@ -80,10 +80,10 @@ class Sums:
         )
 
     def __add__(self, other: "Sums") -> "Sums":
-        return Sums(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+        return Sums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def __sub__(self, other: "Sums") -> "Sums":
-        return Sums(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(self)))
+        return Sums(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
     def repriced(self, factor: Floats) -> "Sums":
         """Return the sums as if every call had been billed at the new prices; factor: shape (n_arms,)."""
@@ -96,7 +96,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbours:
-    """Past requests near one query, in any order; every array has shape (k,).
+    """Outcomes of past requests near one query, in any order; every array has shape (k,).
 
     Args:
         arm: index of the arm that answered, among the arms of this decision.
@@ -107,6 +107,8 @@ class Neighbours:
         latency_s: of the answer.
         weight: of the reward; 0 for a request without a rating.
         ease: of the past request, by today's fit, in reward; 0 where unknown.
+        prompt: number of the prompt, from 0: several arms may have answered one prompt. If left out, each
+            neighbour has a prompt of its own.
     """
 
     arm: Ints
@@ -117,9 +119,12 @@ class Neighbours:
     latency_s: Floats
     weight: Floats
     ease: Floats
+    prompt: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
-        shapes = {getattr(self, field.name).shape for field in fields(self)}
+        if self.prompt.size == 0:
+            object.__setattr__(self, "prompt", np.arange(self.arm.size))
+        shapes = {getattr(self, f.name).shape for f in fields(self)}
         if shapes != {(self.arm.size,)}:
             raise ValueError(f"every array of the neighbours must have shape (k,), got {sorted(shapes)}")
 
@@ -135,16 +140,24 @@ def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
 
     Returns:
         Shape (k,), in [0, 1]; 0 below the similarity threshold, beyond the recency limit, and after the
-        `max_similar_requests` most similar of the others.
+        `max_similar_requests` most similar prompts of the others.
     """
     counts = (neighbours.similarity >= knobs.similarity_threshold) & (
         neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY
     )
     weights = np.where(counts, np.clip(neighbours.similarity, 0.0, 1.0), 0.0)
     if weights.size > knobs.max_similar_requests:
-        farthest = np.argsort(-weights, kind="stable")[knobs.max_similar_requests :]
-        weights[farthest] = 0.0
+        of_prompts = np.zeros(neighbours.prompt.max() + 1)
+        np.maximum.at(of_prompts, neighbours.prompt, weights)
+        is_far = np.ones(of_prompts.size, dtype=np.bool_)
+        is_far[np.argsort(-of_prompts, kind="stable")[: knobs.max_similar_requests]] = False
+        weights[is_far[neighbours.prompt]] = 0.0
     return weights
+
+
+def n_prompts(neighbours: Neighbours, weights: Floats) -> int:
+    """Return the number of prompts of which an outcome has a weight above 0."""
+    return int(np.count_nonzero(np.bincount(neighbours.prompt[weights > 0])))
 
 
 def _one_hot(n_arms: int, arm: int) -> Floats:

@@ -18,9 +18,9 @@ class Knobs:
     exploration_rate: float = 0.0  # share of requests that try an arm other than the sampled best
     propensity_floor: float = 0.0002  # least probability of an eligible arm
     similarity_threshold: float = 0.0  # cosine below which a past request is no neighbour
-    max_similar_requests: int = 100  # neighbours that count
+    max_similar_requests: int = 100  # prompts whose outcomes count as neighbours
     recency_days: float = 30.0  # age above which a past request is no neighbour
-    min_similar_requests: int = 5  # with fewer neighbours only global evidence counts
+    min_similar_requests: int = 5  # with fewer prompts only global evidence counts
     min_confidence_score: float = 0.1  # below this mean reward the default arm replaces an arm
     optimistic_prior: float = 0.8  # level of rewards before the first; arms of unknown quality start from it
     optimistic_prior_mass: float = 10.0  # in observations

@@ -179,7 +179,9 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
 
 def _recall(stream: Stream, memory: Memory, fitting: Fitting, t: int, factor: Floats) -> Neighbours:
     is_near = stream.similarity[t] > 0
-    positions, similarity = answers(stream.neighbours[t][is_near], stream.similarity[t][is_near], factor.size)
+    positions, similarity, prompt = answers(
+        stream.neighbours[t][is_near], stream.similarity[t][is_near], factor.size
+    )
     arm = memory.arm[positions]
     return Neighbours(
         arm=arm,
@@ -190,6 +192,7 @@ def _recall(stream: Stream, memory: Memory, fitting: Fitting, t: int, factor: Fl
         latency_s=memory.latency[positions],
         weight=np.ones(positions.size),
         ease=fitting.of_requests[positions],
+        prompt=prompt,
     )
 
 

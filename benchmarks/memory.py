@@ -142,7 +142,7 @@ def imported(calibration: Calibration) -> list[ArmHistory]:
     return histories
 
 
-def answers(positions: Ints, similarity: Floats, n_arms: int) -> tuple[Ints, Floats]:
+def answers(positions: Ints, similarity: Floats, n_arms: int) -> tuple[Ints, Floats, Ints]:
     """The answers to these prompts: one of a request, one of each arm of a prompt of a calibration.
 
     Args:
@@ -150,11 +150,13 @@ def answers(positions: Ints, similarity: Floats, n_arms: int) -> tuple[Ints, Flo
         similarity: shape (k,).
 
     Returns:
-        Positions in the memory, and similarities.
+        Positions in the memory, similarities, and numbers of the prompts.
     """
     is_request = positions >= 0
+    prompt = np.arange(positions.size)
     of_calibration = positions[~is_request, None] * n_arms + np.arange(n_arms)
     return (
         np.concatenate([positions[is_request], of_calibration.ravel()]),
         np.concatenate([similarity[is_request], np.repeat(similarity[~is_request], n_arms)]),
+        np.concatenate([prompt[is_request], np.repeat(prompt[~is_request], n_arms)]),
     )

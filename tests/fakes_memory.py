@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import zip_longest
 from uuid import UUID
 
 from service.domain.basics import Vector
@@ -12,6 +14,7 @@ from service.domain.decision import Neighbour
 from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.errors import MemoryUnavailable
+from service.memory.prompts import context_key
 
 
 class FakeMemory:
@@ -25,14 +28,14 @@ class FakeMemory:
 
     async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
         self._require_up()
-        near = [
-            _neighbour(experience, query.context, query.now)
+        matching = [
+            (experience, _neighbour(experience, query.context, query.now))
             for experience in self.points.values()
             if experience.tenant == query.tenant and experience.decided_at >= query.since
         ]
-        near = [neighbour for neighbour in near if neighbour.similarity >= query.min_similarity]
-        near = [neighbour for neighbour in near if query.task in (None, neighbour.task)]
-        return NeighbourColumns.of(sorted(near, key=lambda neighbour: -neighbour.similarity)[: query.limit])
+        near = [(e, n) for e, n in matching if n.similarity >= query.min_similarity]
+        near = [(e, n) for e, n in near if query.task in (None, n.task)]
+        return NeighbourColumns.of(_nearest_prompts(near, query.limit))
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         self._require_up()
@@ -58,7 +61,9 @@ class FakeMemory:
         for experience in self.points.values():
             arms[experience.tenant, experience.arm_id].append(experience)
         for experiences in arms.values():
-            newest_last = sorted(experiences, key=lambda e: (e.decided_at, e.decision_id))
+            newest_last = sorted(
+                experiences, key=lambda e: (e.decided_at, context_key(e.context), e.decision_id)
+            )
             await self.forget([e.decision_id for e in newest_last[: -self.max_points_per_arm]])
 
     async def count(self) -> int:
@@ -78,6 +83,18 @@ class FakeMemory:
     def _require_up(self) -> None:
         if self.is_down:
             raise MemoryUnavailable("the memory is down")
+
+
+def _nearest_prompts(near: list[tuple[Experience, Neighbour]], limit: int) -> list[Neighbour]:
+    """Ask every context again and again, nearest first: each time every arm gives its next newest outcome."""
+    contexts: dict[tuple[float, ...], dict[str, list[Neighbour]]] = defaultdict(lambda: defaultdict(list))
+    for experience, neighbour in sorted(near, key=lambda pair: pair[1].age_s):
+        contexts[tuple(experience.context.tolist())][neighbour.arm_id].append(neighbour)
+    prompts: list[list[Neighbour]] = []
+    for of_arms in contexts.values():
+        prompts += [[n for n in outcomes if n] for outcomes in zip_longest(*of_arms.values())]
+    prompts.sort(key=lambda outcomes: -outcomes[0].similarity)
+    return [replace(n, prompt=number) for number, outcomes in enumerate(prompts[:limit]) for n in outcomes]
 
 
 def _neighbour(experience: Experience, context: Vector, now: datetime) -> Neighbour:

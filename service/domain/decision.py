@@ -26,6 +26,7 @@ class Neighbour:
     latency_s: float
     cost_usd: float | None  # None: nobody knows it
     task: str | None = None  # as its client tagged it
+    prompt: int | None = None  # number of its prompt, 0: the most similar; None: a prompt of its own
 
 
 @dataclass(slots=True)  # not frozen, for the reason given at `Candidate`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -29,8 +29,8 @@ class NeighbourQuery:
     """Selects the neighbours of a query.
 
     Args:
-        context: shape (d,), unit norm; neighbours are ranked by similarity to it.
-        limit: maximum number of neighbours.
+        context: shape (d,), unit norm; prompts are ranked by similarity to it.
+        limit: maximum number of prompts.
         min_similarity: minimum cosine of a neighbour.
         since: neighbours were decided at this time or later.
         now: the age of a neighbour is measured from here.
@@ -56,7 +56,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeighbourColumns(Collection[Neighbour]):
-    """Neighbours, most similar first.
+    """Neighbours, most similar prompt first.
 
     The numbers are columns of shape (k,), as beliefs need them. `Neighbour` objects are built only on
     iteration, for the log: building a hundred of them would take a fifth of a decision's time.
@@ -65,6 +65,7 @@ class NeighbourColumns(Collection[Neighbour]):
         keys: `key_of` of each decision.
         arm_ids: the arms that `arm` refers to.
         arm: each neighbour's index into `arm_ids`.
+        prompt: number of each neighbour's prompt, ascending from 0; see `service.memory.prompts`.
         cost_usd: NaN where nobody knows it.
     """
 
@@ -72,6 +73,7 @@ class NeighbourColumns(Collection[Neighbour]):
     keys: Ints
     arm_ids: tuple[str, ...]
     arm: Ints
+    prompt: Ints
     similarity: Floats
     age_s: Floats
     reward: Floats
@@ -81,6 +83,8 @@ class NeighbourColumns(Collection[Neighbour]):
 
     @classmethod
     def of(cls, neighbours: Iterable[Neighbour]) -> NeighbourColumns:
+        if isinstance(neighbours, cls):
+            return neighbours
         listed = list(neighbours)
         index = {arm_id: i for i, arm_id in enumerate({n.arm_id: None for n in listed})}
         numbers = [(n.similarity, n.age_s, n.reward, n.weight, n.latency_s, n.cost_usd) for n in listed]
@@ -89,8 +93,21 @@ class NeighbourColumns(Collection[Neighbour]):
             np.array([key_of(n.decision_id) for n in listed], dtype=np.int64),
             tuple(index),
             np.array([index[n.arm_id] for n in listed], dtype=np.int64),
+            np.array([i if n.prompt is None else n.prompt for i, n in enumerate(listed)], dtype=np.int64),
             *np.array(numbers, dtype=np.float64).reshape(-1, 6).T,
         )
+
+    @property
+    def n_prompts(self) -> int:
+        return int(self.prompt[-1]) + 1 if self.points else 0
+
+    def of_prompts(self, n: int) -> NeighbourColumns:
+        """The neighbours of the `n` most similar prompts."""
+        k = int(np.searchsorted(self.prompt, n))
+        if k == len(self):
+            return self
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        return NeighbourColumns(**{n: c if n == "arm_ids" else c[:k] for n, c in columns.items()})
 
     def __len__(self) -> int:
         return len(self.points)
@@ -98,7 +115,8 @@ class NeighbourColumns(Collection[Neighbour]):
     def __iter__(self) -> Iterator[Neighbour]:
         columns = self.similarity, self.age_s, self.reward, self.weight, self.latency_s, self.cost_usd
         numbers = np.array(columns).T.tolist()
-        for point, arm, row in zip(self.points, self.arm.tolist(), numbers, strict=True):
+        places = self.arm.tolist(), self.prompt.tolist()
+        for point, arm, prompt, row in zip(self.points, *places, numbers, strict=True):
             similarity, age_s, reward, weight, latency_s, cost_usd = row
             yield Neighbour(
                 point.decision_id,
@@ -111,6 +129,7 @@ class NeighbourColumns(Collection[Neighbour]):
                 latency_s,
                 None if math.isnan(cost_usd) else cost_usd,
                 point.task,
+                prompt,
             )
 
     def __contains__(self, value: object) -> bool:

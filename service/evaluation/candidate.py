@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from bandit.records import PRIOR_KEPT, ArmRecords
 from service.arms.eligibility import USUAL_ANSWER_TOKENS
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.decision import LoggedRound, Neighbour
+from service.domain.decision import LoggedRound
+from service.domain.logged_neighbours import recalled_neighbours
 from service.domain.neighbours import NeighbourColumns
 from service.domain.query import Options
 from service.routing.arrays import as_floats, neighbours_of, prices_of
@@ -103,22 +103,15 @@ class CandidateConfig:
         self, arms: Sequence[Arm], logged_decision: Json, repriced: Mapping[str, Repriced]
     ) -> Beliefs:
         prior_states = {c["arm_id"]: c["prior_state"] for c in logged_decision["candidates"]}
-        logged_neighbours = [
-            Neighbour(**(n | {"decision_id": UUID(n["decision_id"])}))
-            for n in logged_decision["neighbours"][: self.knobs.max_similar_requests]
-        ]
-        recalled = [
-            n
-            if n.cost_usd is None
-            else replace(n, cost_usd=repriced.get(n.arm_id, Repriced()).of(n.cost_usd))
-            for n in logged_neighbours
-        ]
+        recalled, logged_ease = recalled_neighbours(logged_decision)
+        recalled = recalled.of_prompts(self.knobs.max_similar_requests)
+        recalled = replace(recalled, cost_usd=_repriced_usd(recalled, repriced))
         known = [prior_states[arm.arm_id] for arm in arms]
         prior_state = self._prior_state(arms, known, logged_decision)
         cost_usd = [repriced[arm.arm_id].of(s["cost_usd"]) for arm, s in zip(arms, known, strict=True)]
         prior_state = replace(prior_state, cost_usd=np.array(cost_usd))
-        neighbour_ease = as_floats(logged_decision.get("neighbour_ease") or [0.0] * len(logged_neighbours))
-        neighbours = neighbours_of(arms, NeighbourColumns.of(recalled), neighbour_ease[: len(recalled)])
+        neighbour_ease = as_floats(logged_ease[: len(recalled)] or [0.0] * len(recalled))
+        neighbours = neighbours_of(arms, recalled, neighbour_ease)
         return believe(prior_state, neighbours, self._knobs(logged_decision))
 
     def _prior_state(self, arms: Sequence[Arm], known: Sequence[Json], logged_decision: Json) -> PriorState:
@@ -192,6 +185,13 @@ def _usual_cost_usd(arm: Arm, logged: LoggedRound) -> float:
     price = arm.expected_price
     tokens = logged.n_prompt_tokens * price.input + USUAL_ANSWER_TOKENS * price.output
     return float(tokens) / 1_000_000
+
+
+def _repriced_usd(neighbours: NeighbourColumns, repriced: Mapping[str, Repriced]) -> Floats:
+    """What the neighbours cost at the candidate's prices."""
+    of_arms = [repriced.get(arm_id, Repriced()) for arm_id in neighbours.arm_ids]
+    pairs = zip(neighbours.arm.tolist(), neighbours.cost_usd.tolist(), strict=True)
+    return as_floats(of_arms[arm].of(usd) for arm, usd in pairs)
 
 
 def _barred(logged_decision: Json) -> Bools:

@@ -1,20 +1,11 @@
-"""The points of one vector space as rows in this process, for recall.
-
-With at most 500 candidates (or 5 per neighbour requested) every one is compared exactly. With more, only
-the candidates that share the most sign bits with the query are: the number of differing signs estimates the
-angle between two vectors. At 10,000 points that takes half the time and reads a tenth of the bytes. It misses
-hardly any of the nearest twenty neighbours, and some of the last of the nearest hundred
-(docs/decisions/0014).
-
-Source: Charikar (2002), Similarity Estimation Techniques from Rounding Algorithms, STOC 34.
-"""
+"""The points of one vector space as rows in this process, for recall of the nearest prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -23,13 +14,13 @@ import numpy.typing as npt
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery, Point, key_of
+from service.memory.contexts import Contexts, twice
 from service.memory.points import require_dimension, to_micros
+from service.memory.prompts import by_prompt
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Bits = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
-Number = TypeVar("Number", bound=np.generic)
 MICROS_PER_S = 1e6
 FACTS = np.dtype(
     [
@@ -42,8 +33,6 @@ FACTS = np.dtype(
     ]
 )
 INITIAL_CAPACITY = 64  # rows; doubled when they are full
-COMPARED_PER_NEIGHBOUR = 5
-LEAST_COMPARED = 500
 
 
 class Index:
@@ -105,8 +94,8 @@ class Rows:
         self.points: list[Point] = []
         self._row_of: dict[UUID, int] = {}
         self._arms: dict[str, int] = {}  # the index of each arm
-        self._contexts = np.empty((INITIAL_CAPACITY, dimension), dtype=np.float32)
-        self._signs = np.empty((INITIAL_CAPACITY, signs(self._contexts[0]).size), dtype=np.uint64, order="F")
+        self._contexts = Contexts(dimension)
+        self._slots = np.empty(INITIAL_CAPACITY, dtype=np.int64)  # of each point's context
         self._facts = np.empty(INITIAL_CAPACITY, dtype=FACTS)
         self._decided_at = np.empty(INITIAL_CAPACITY, dtype=np.int64)  # microseconds
         self._tasks = np.empty(INITIAL_CAPACITY, dtype=np.int64)  # hashes
@@ -115,8 +104,7 @@ class Rows:
         row = len(self.points)
         if row == self._tasks.size:
             self._grow()
-        self._contexts[row] = experience.context
-        self._signs[row] = signs(experience.context)
+        self._slots[row] = self._contexts.add(experience.context)
         arm = self._arms.setdefault(experience.arm_id, len(self._arms))
         self._facts[row] = (
             key_of(experience.decision_id),
@@ -135,6 +123,7 @@ class Rows:
     def drop(self, decision_id: UUID) -> None:
         """Remove the point and move the last point into its row."""
         row, last = self._row_of.pop(decision_id), self.points.pop()
+        self._release(int(self._slots[row]))
         if last.decision_id == decision_id:
             return
         for column in self._columns():
@@ -143,38 +132,45 @@ class Rows:
         self._row_of[last.decision_id] = row
 
     def nearest(self, query: NeighbourQuery) -> NeighbourColumns:
-        """The points that match the query, most similar first."""
+        """The points that match the query, of the most similar prompts."""
         n = len(self.points)
         matches = self._decided_at[:n] >= to_micros(query.since)
         if query.task is not None:
             matches &= self._tasks[:n] == hash(query.task)
-        n_compared = max(query.limit * COMPARED_PER_NEIGHBOUR, LEAST_COMPARED)
-        rows = self._candidates(query.context, matches, n_compared)
-        # Unlike a matrix-vector product, this does not wake the threads of a BLAS library.
-        similarity = np.vecdot(self._contexts.take(rows, axis=0), query.context).clip(-1.0, 1.0)
-        nearest = np.argsort(-similarity)[: query.limit]
-        nearest = nearest[: np.count_nonzero(similarity[nearest] >= query.min_similarity)]
-        return self._neighbours(rows[nearest], similarity[nearest].astype(np.float64), query.now)
+        slots, similarity = self._contexts.nearest(query.context, self._having(matches), query.limit)
+        slots = slots[: np.count_nonzero(similarity >= query.min_similarity)]
+        rank_of = np.full(len(self._contexts), -1)
+        rank_of[slots] = np.arange(slots.size)
+        rank = rank_of[self._slots[:n]]
+        rows = np.flatnonzero((rank >= 0) & matches)
+        facts = self._facts.take(rows)
+        order, prompt = by_prompt(rank[rows], facts["arm"], self._decided_at[rows], facts["key"])
+        order = order[: np.searchsorted(prompt, query.limit)]
+        rows = rows[order]
+        return self._neighbours(rows, prompt[: order.size], similarity[rank[rows]], query.now)
 
-    def _candidates(self, context: Vector, matches: Bools, limit: int) -> Ints:
-        """The matching rows; if there are more than `limit`, those that share most signs with the context."""
-        n_matching = np.count_nonzero(matches)
-        if n_matching <= limit:
-            return np.flatnonzero(matches)
-        differing = np.bitwise_count(self._signs[: matches.size] ^ signs(context))
-        n_differing = differing.sum(axis=1, dtype=np.uint16).astype(np.float32)
-        if n_matching < matches.size:
-            n_differing[~matches] = np.inf
-        return np.argpartition(n_differing, limit)[:limit]
+    def _having(self, matches: Bools) -> Bools | None:
+        """Whether a matching point has it, by the slot of the context; None: every one."""
+        if matches.all():
+            return None
+        has_match = np.zeros(len(self._contexts), dtype=np.bool_)
+        has_match[self._slots[: matches.size][matches]] = True
+        return has_match
 
-    def _neighbours(self, rows: Ints, similarity: Floats, now: datetime) -> NeighbourColumns:
+    def _release(self, slot: int) -> None:
+        moved = self._contexts.release(slot)
+        if moved is not None:
+            self._slots[self._slots == moved] = slot
+
+    def _neighbours(self, rows: Ints, prompt: Ints, similarity: Vector, now: datetime) -> NeighbourColumns:
         facts = self._facts.take(rows)
         return NeighbourColumns(
             points=tuple([self.points[row] for row in rows.tolist()]),
             keys=facts["key"],
             arm_ids=tuple(self._arms),
             arm=facts["arm"],
-            similarity=similarity,
+            prompt=prompt,
+            similarity=similarity.astype(np.float64),
             age_s=(to_micros(now) - self._decided_at[rows]) / MICROS_PER_S,
             reward=facts["reward"],
             weight=facts["weight"],
@@ -183,22 +179,10 @@ class Rows:
         )
 
     def _columns(self) -> tuple[npt.NDArray[Any], ...]:
-        return self._contexts, self._signs, self._facts, self._decided_at, self._tasks
+        return self._slots, self._facts, self._decided_at, self._tasks
 
     def _grow(self) -> None:
-        self._contexts = _twice(self._contexts)
-        self._signs = _twice(self._signs)
-        self._facts = _twice(self._facts)
-        self._decided_at = _twice(self._decided_at)
-        self._tasks = _twice(self._tasks)
-
-
-def signs(context: Vector) -> Bits:
-    """One bit per component, set if it is above 0; shape (ceil(d / 64),)."""
-    above = np.zeros(-(-context.size // 64) * 64, dtype=np.bool_)
-    above[: context.size] = context > 0
-    return np.packbits(above).view(np.uint64)
-
-
-def _twice(column: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    return np.concatenate([column, np.empty_like(column)])
+        self._slots = twice(self._slots)
+        self._facts = twice(self._facts)
+        self._decided_at = twice(self._decided_at)
+        self._tasks = twice(self._tasks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -13,11 +13,14 @@ import numpy as np
 from service.domain.basics import Vector
 from service.domain.decision import Neighbour
 from service.domain.feedback import Experience
+from service.domain.neighbours import NeighbourColumns, key_of
+from service.memory.prompts import by_prompt, context_key
 
 TENANT = "tenant"
 ARM_ID = "arm_id"
 TASK = "task"
 DECIDED_AT = "decided_at"
+CONTEXT = "context"
 UNPRICED = "unpriced"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -43,7 +46,7 @@ def from_micros(micros: int) -> datetime:
 
 
 def to_payload(experience: Experience) -> dict[str, Any]:
-    """All fields but id and vector.
+    """All fields but id and vector, and the key of the vector.
 
     Numbers that no filter uses are stored as text: the engine's JSON numbers lose the last bit of one
     float in six, and a recalled number must equal the journal's.
@@ -55,6 +58,7 @@ def to_payload(experience: Experience) -> dict[str, Any]:
         ARM_ID: experience.arm_id,
         DECIDED_AT: to_micros(experience.decided_at),
         TASK: experience.task,
+        CONTEXT: context_key(experience.context),
         "request_id": experience.request_id,
         "reward": repr(float(experience.reward)),
         "weight": repr(float(experience.weight)),
@@ -82,7 +86,12 @@ def to_experience(decision_id: UUID, payload: Mapping[str, Any], vector: Any, *,
 
 
 def to_neighbour(
-    decision_id: UUID, payload: Mapping[str, Any], similarity: float, *, now: datetime
+    decision_id: UUID,
+    payload: Mapping[str, Any],
+    similarity: float,
+    *,
+    now: datetime,
+    prompt: int | None = None,
 ) -> Neighbour:
     return Neighbour(
         decision_id=decision_id,
@@ -95,6 +104,39 @@ def to_neighbour(
         latency_s=float(payload["latency_s"]),
         cost_usd=_cost_usd(payload),
         task=payload.get(TASK),
+        prompt=prompt,
+    )
+
+
+def stored_context(decision_id: UUID, payload: Mapping[str, Any]) -> int:
+    """The key of a point's context. Points of earlier versions have none: each has a context of its own."""
+    return int(payload.get(CONTEXT, key_of(decision_id)))
+
+
+class Found(NamedTuple):
+    """A point that a search found."""
+
+    decision_id: UUID
+    payload: Mapping[str, Any]
+    similarity: float
+
+    @property
+    def context(self) -> int:
+        return stored_context(self.decision_id, self.payload)
+
+
+def to_neighbours(found: Sequence[Found], *, now: datetime) -> NeighbourColumns:
+    """The points, most similar first, as neighbours by prompt."""
+    rank = {context: rank for rank, context in enumerate(dict.fromkeys(point.context for point in found))}
+    arm = {arm_id: number for number, arm_id in enumerate(dict.fromkeys(p.payload[ARM_ID] for p in found))}
+    facts = [
+        (rank[p.context], arm[p.payload[ARM_ID]], p.payload[DECIDED_AT], key_of(p.decision_id)) for p in found
+    ]
+    order, prompts = by_prompt(*np.array(facts, dtype=np.int64).reshape(-1, 4).T)
+    similarity = {point.context: point.similarity for point in reversed(found)}
+    return NeighbourColumns.of(
+        to_neighbour(point.decision_id, point.payload, similarity[point.context], now=now, prompt=prompt)
+        for point, prompt in zip([found[i] for i in order], prompts.tolist(), strict=True)
     )
 
 

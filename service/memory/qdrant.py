@@ -27,22 +27,27 @@ from service.memory.cap import Cap
 from service.memory.collection import Collection, client_of
 from service.memory.points import (
     ARM_ID,
+    CONTEXT,
     DECIDED_AT,
     TASK,
     TENANT,
+    Found,
     TenantArm,
     latest_of_each,
     require_dimension,
     require_space,
     score_threshold,
     space_name,
+    stored_context,
     to_experience,
     to_micros,
-    to_neighbour,
+    to_neighbours,
     to_payload,
 )
 
 PAGE = 500  # points per request, so that a request stays well within its timeout
+# A recall searches no further: more outcomes of one prompt than this leave places of other prompts empty.
+MOST_POINTS_PER_PROMPT = 20
 
 
 class QdrantMemory:
@@ -53,6 +58,7 @@ class QdrantMemory:
         self._encoder = encoder
         self._dimension = dimension
         self._cap = cap
+        self._n_points: dict[str, int] = {}  # by tenant, how many points its latest recalls needed
 
     @classmethod
     async def connect(
@@ -91,6 +97,20 @@ class QdrantMemory:
 
     async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
         require_dimension(query.context, self._dimension)
+        most = query.limit * MOST_POINTS_PER_PROMPT
+        limit = min(most, max(query.limit + 1, self._n_points.get(query.tenant, 0)))
+        while True:
+            found = await self._nearest(query, limit)
+            is_all = len(found) < limit or limit == most
+            neighbours = to_neighbours(found if is_all else _without_last(found), now=query.now)
+            if is_all or neighbours.n_prompts >= query.limit:
+                break
+            limit = min(4 * limit, most)
+        neighbours = neighbours.of_prompts(query.limit)
+        self._n_points[query.tenant] = max(len(neighbours) + 1, limit * 15 // 16)
+        return neighbours
+
+    async def _nearest(self, query: NeighbourQuery, limit: int) -> list[Found]:
         recent = FieldCondition(key=DECIDED_AT, range=Range(gte=to_micros(query.since)))
         same_task = [] if query.task is None else [_equals(TASK, query.task)]
         found = await self._collection.call(
@@ -98,14 +118,11 @@ class QdrantMemory:
                 name,
                 query=query.context.tolist(),
                 query_filter=Filter(must=[_equals(TENANT, query.tenant), recent, *same_task]),
-                limit=query.limit,
+                limit=limit,
                 score_threshold=score_threshold(query.min_similarity),
             )
         )
-        return NeighbourColumns.of(
-            to_neighbour(_uuid(point.id), point.payload or {}, point.score, now=query.now)
-            for point in found.points
-        )
+        return [Found(_uuid(point.id), point.payload or {}, point.score) for point in found.points]
 
     async def remember(self, experiences: Sequence[Experience]) -> None:
         require_space(experiences, encoder=self._encoder, dimension=self._dimension)
@@ -160,22 +177,29 @@ class QdrantMemory:
         found = await self._collection.call(lambda client, name: client.count(name, points, exact=True))
         return found.count
 
-    async def _records(self, *, payload: bool | list[str], vectors: bool) -> AsyncIterator[Record]:
+    async def _records(
+        self, points: Filter | None = None, *, payload: bool | list[str], vectors: bool
+    ) -> AsyncIterator[Record]:
         offset: UUID | None = None
         while True:
-            records, offset = await self._page(offset, payload=payload, vectors=vectors)
+            records, offset = await self._page(points, offset, payload=payload, vectors=vectors)
             for record in records:
                 yield record
             if offset is None:
                 return
 
     async def _page(
-        self, offset: UUID | None, *, payload: bool | list[str], vectors: bool
+        self, points: Filter | None, offset: UUID | None, *, payload: bool | list[str], vectors: bool
     ) -> tuple[list[Record], UUID | None]:
         """Up to PAGE points from `offset` on, ordered by id, and the offset of the next page."""
         records, following = await self._collection.call(
             lambda client, name: client.scroll(
-                name, offset=offset, limit=PAGE, with_payload=payload, with_vectors=vectors
+                name,
+                scroll_filter=points,
+                offset=offset,
+                limit=PAGE,
+                with_payload=payload,
+                with_vectors=vectors,
             )
         )
         return records, None if following is None else _uuid(following)
@@ -192,7 +216,7 @@ class QdrantMemory:
             await self.forget(oldest[:excess])
 
     async def _oldest(self, points: Filter, limit: int) -> list[UUID]:
-        """The first `limit` by time, then by id. One request to the server orders by only one of the two."""
+        """The first `limit` by time, then by context, so that all arms keep the same prompts, then by id."""
         by_time, _ = await self._collection.call(
             lambda client, name: client.scroll(
                 name,
@@ -206,16 +230,18 @@ class QdrantMemory:
             return []
         last = by_time[-1].order_value
         earlier = [_uuid(record.id) for record in by_time if record.order_value != last]
-        same_time = FieldCondition(key=DECIDED_AT, range=Range(gte=last, lte=last))
-        by_id, _ = await self._collection.call(
-            lambda client, name: client.scroll(
-                name,
-                scroll_filter=Filter(must=[points, same_time]),
-                limit=limit - len(earlier),
-                with_payload=False,
-            )
-        )
-        return earlier + [_uuid(record.id) for record in by_id]
+        same_time = Filter(must=[points, FieldCondition(key=DECIDED_AT, range=Range(gte=last, lte=last))])
+        by_id = [
+            (_uuid(record.id), record.payload or {})
+            async for record in self._records(same_time, payload=[CONTEXT], vectors=False)
+        ]
+        by_context = sorted(by_id, key=lambda point: stored_context(*point))
+        return earlier + [decision_id for decision_id, _ in by_context[: limit - len(earlier)]]
+
+
+def _without_last(found: Sequence[Found]) -> Sequence[Found]:
+    """The points without the least similar ones: the search may have left out others of their prompts."""
+    return [point for point in found if point.similarity > found[-1].similarity]
 
 
 def _equals(field: str, value: str) -> FieldCondition:

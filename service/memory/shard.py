@@ -41,11 +41,13 @@ from service.memory.cap import Cap
 from service.memory.index import Index
 from service.memory.points import (
     ARM_ID,
+    CONTEXT,
     DECIDED_AT,
     TENANT,
     TenantArm,
     latest_of_each,
     require_space,
+    stored_context,
     to_experience,
     to_payload,
 )
@@ -167,17 +169,19 @@ class Shard:
             self.forget(self._oldest(points, excess))
 
     def _oldest(self, points: Filter, limit: int) -> list[UUID]:
-        """The first `limit` by time, then by id. One call of the engine orders by only one of the two."""
+        """The first `limit` by time, then by context, so that all arms keep the same prompts, then by id."""
         by_time = self._by_time(points, limit=limit)
         last, _ = by_time[-1]
         earlier = [decision_id for decided_at, decision_id in by_time if decided_at != last]
         same_time = FieldCondition(DECIDED_AT, range=RangeFloat(gte=last, lte=last))
-        by_id, _ = self._engine.scroll(
+        records, _ = self._engine.scroll(
             ScrollRequest(
-                filter=Filter(must=[points, same_time]), limit=limit - len(earlier), with_payload=False
+                filter=Filter(must=[points, same_time]), limit=max(1, self.count()), with_payload=[CONTEXT]
             )
         )
-        return earlier + [_uuid(record.id) for record in by_id]
+        by_id = [(_uuid(record.id), record.payload or {}) for record in records]
+        by_context = sorted(by_id, key=lambda point: stored_context(*point))
+        return earlier + [decision_id for decision_id, _ in by_context[: limit - len(earlier)]]
 
 
 def _startup_error(directory: Path, error: Exception) -> StartupError:

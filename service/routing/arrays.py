@@ -54,6 +54,7 @@ def neighbours_of(arms: Sequence[Arm], columns: NeighbourColumns, neighbour_ease
         latency_s=columns.latency_s[is_known],
         weight=columns.weight[is_known],
         ease=neighbour_ease[is_known],
+        prompt=columns.prompt[is_known],
     )
 
 

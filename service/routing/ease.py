@@ -50,11 +50,17 @@ class FittedEase:
         return 0.0 if self.ease is None or context is None else float(self.ease.at(context))
 
     def of(self, neighbours: NeighbourColumns, ease: float) -> Floats:
-        """The ease of past requests; one that was not fitted counts as having the ease of the new request."""
+        """The ease of past requests, one number per prompt.
+
+        A prompt of which no outcome was fitted counts as having the ease of the new request.
+        """
         if self.ease is None:
             return np.zeros(len(neighbours))
         at = np.searchsorted(self.keys[:-1], neighbours.keys)  # without the last: never beyond the end
-        return np.where(self.keys[at] == neighbours.keys, self.each[at], ease)
+        is_fitted = self.keys[at] == neighbours.keys
+        of_prompts = np.full(neighbours.n_prompts, ease)
+        of_prompts[neighbours.prompt[is_fitted]] = self.each[at[is_fitted]]
+        return of_prompts[neighbours.prompt]
 
     def sums_of(self, arms: Sequence[Arm], histories: Sequence[ArmHistory]) -> Floats:
         """Ease summed over each arm's rated requests, shape (n_arms,); 0 if a new epoch has begun."""

@@ -44,7 +44,7 @@ from service.routing.ease import EaseFitter, FittedEase
 from service.routing.priors import prior_of, prior_sources
 from service.routing.selection import WeighedArms, select
 
-TASK_IS_KNOWN = 20  # rated requests of a task; from then on only these are its neighbours
+TASK_IS_KNOWN = 20  # prompts of a task with rated answers; from then on only these are its neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ class Router:
         return Recalled(context, self.catalog.in_todays_prices(neighbours, now))
 
     async def _nearest(self, context: Vector, query: Query, now: datetime) -> NeighbourColumns:
-        """The nearest requests of the query's task if there are enough, else the nearest of all."""
+        """The nearest prompts of the query's task if there are enough, else the nearest of all."""
         neighbour_query = NeighbourQuery(
             context,
             tenant=query.tenant,
@@ -245,7 +245,7 @@ class Router:
         )
         if (task := query.options.task) is not None:
             same_task = await self.memory.recall(replace(neighbour_query, task=task))
-            if len(same_task) >= min(TASK_IS_KNOWN, self.knobs.max_similar_requests):
+            if same_task.n_prompts >= min(TASK_IS_KNOWN, self.knobs.max_similar_requests):
                 return same_task
         return await self.memory.recall(neighbour_query)
 

@@ -222,12 +222,14 @@ class Settings(FrozenSettings):
     similarity_threshold: float = Field(
         0.0, ge=-1, le=1, description="lowest cosine similarity of a neighbour (a similar request)"
     )
-    max_similar_requests: int = Field(100, ge=0, le=1000, description="most neighbours used for a decision")
+    max_similar_requests: int = Field(
+        100, ge=0, le=1000, description="most prompts whose outcomes are neighbours of a request"
+    )
     min_similar_requests: int = Field(
         5,
         ge=0,
         le=1000,
-        description="with fewer neighbours than this, decisions use only each model's overall evidence",
+        description="with fewer prompts than this, decisions use only each model's overall evidence",
     )
     recency_days: float = Field(30.0, gt=0, le=3650, description="greatest age of a neighbour, days")
     min_confidence_score: float = Field(

@@ -94,7 +94,7 @@ def test_a_calibrated_prompt_is_recalled_with_the_answers_of_every_arm(write: Wr
     assert stream.calibration is not None
     memory = Memory.of(stream)
 
-    positions, similarity = answers(np.array([-1, -30]), np.array([0.9, 0.2]), 2)
+    positions, similarity, prompt = answers(np.array([-1, -30]), np.array([0.9, 0.2]), 2)
 
     assert memory.arm[positions].tolist() == [0, 1, 0, 1]
     assert memory.reward[positions].tolist() == [
@@ -102,6 +102,7 @@ def test_a_calibrated_prompt_is_recalled_with_the_answers_of_every_arm(write: Wr
         *stream.calibration.scores[0],
     ]
     assert similarity.tolist() == [0.9, 0.9, 0.2, 0.2]
+    assert prompt.tolist() == [0, 0, 1, 1]
     assert (stream.neighbours[0][stream.similarity[0] > 0] < 0).all()
 
 

@@ -99,6 +99,9 @@ def with_todays_keys(value: Any) -> Any:
     added = {
         key: new for beside, keys in ADDED_BESIDE.items() if beside in value for key, new in keys.items()
     }
+    if "neighbours" in value:  # each of a prompt of its own
+        numbered = [{**one, "prompt": number} for number, one in enumerate(value["neighbours"])]
+        value = {**value, "neighbours": numbered}
     return {key: with_todays_keys(one) for key, one in value.items()} | added
 
 

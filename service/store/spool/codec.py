@@ -19,8 +19,9 @@ import orjson
 from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.basics import Json
 from service.domain.conversation import ConversationState, ConversationStep, Place
-from service.domain.decision import Candidate, Decision, LoggedPriorState, Neighbour, Rejection
+from service.domain.decision import Candidate, Decision, LoggedPriorState, Rejection
 from service.domain.explanation import in_current_words, in_current_words_of_conversation
+from service.domain.logged_neighbours import logged_neighbours, recalled_neighbours
 from service.domain.query import Options, Query, Turn
 from service.store.connection.values import from_bytes, to_bytes
 from service.store.log.request_bodies import body_to_store
@@ -44,8 +45,9 @@ def encode(entry: Entry, *, store_texts: bool) -> bytes:
         text = entry.query.text if store_texts else ""
         is_kept = store_texts and body_to_store(entry.query) is not None
         query = replace(entry.query, body=entry.query.body if is_kept else {}, text=text, native=None)
-        bare = replace(entry, query=query, neighbours=list(entry.neighbours))
-        return _line({"kind": "decision", "n_chars": n_chars, "decision": bare})
+        bare = replace(entry, query=query, neighbours=(), neighbour_ease=())
+        recalled = logged_neighbours(entry.neighbours, entry.neighbour_ease)["recalled"]
+        return _line({"kind": "decision", "n_chars": n_chars, "recalled": recalled, "decision": bare})
     answer_text = entry.outcome.answer_text if store_texts else None
     outcome = replace(entry.outcome, answer_text=answer_text)
     return _line({"kind": "outcome", "outcome": outcome, "attempts": entry.attempts})
@@ -58,7 +60,7 @@ def decode(line: bytes) -> Entry:
     """
     data = orjson.loads(line)
     if data["kind"] == "decision":
-        return _decision(data["decision"], data["n_chars"])
+        return _decision(data["decision"], data["n_chars"], data.get("recalled"))
     return CompletedRun(_outcome(data["outcome"]), tuple(_attempt(a) for a in data["attempts"]))
 
 
@@ -78,8 +80,9 @@ def _plain(value: object) -> str | Sequence[str]:
     raise TypeError(f"cannot spool a {type(value).__name__}")
 
 
-def _decision(data: Json, n_chars: int) -> Decision:
+def _decision(data: Json, n_chars: int, recalled: Json | None) -> Decision:
     data = in_current_words(data)
+    neighbours, neighbour_ease = recalled_neighbours({**data, "recalled": recalled})
     conversation = data.pop("conversation", None)  # in lines of version 0.1.0
     step = data.pop("step", None) or conversation
     return Decision(
@@ -89,11 +92,11 @@ def _decision(data: Json, n_chars: int) -> Decision:
             "query": _query(data["query"], n_chars),
             "candidates": tuple(_candidate(c) for c in data["candidates"]),
             "rejected": tuple(Rejection(**r) for r in data["rejected"]),
-            "neighbours": tuple(_neighbour(n) for n in data["neighbours"]),
+            "neighbours": tuple(neighbours),
             "context": None if data["context"] is None else from_bytes(b64decode(data["context"])),
             "expert_weights": tuple(data["expert_weights"]),
             "ease": data.get("ease", 0.0),
-            "neighbour_ease": tuple(data.get("neighbour_ease", ())),
+            "neighbour_ease": neighbour_ease,
             "degraded": tuple(data["degraded"]),
             "decided_at": datetime.fromisoformat(data["decided_at"]),
             "step": None if step is None else ConversationStep(**step),
@@ -156,10 +159,6 @@ def _options(data: Json) -> Options:
             "max_cost_usd": None if max_cost_usd is None else Decimal(max_cost_usd),
         }
     )
-
-
-def _neighbour(data: Json) -> Neighbour:
-    return Neighbour(**{**data, "decision_id": UUID(data["decision_id"])})
 
 
 def _attempt(data: Json) -> Attempt:

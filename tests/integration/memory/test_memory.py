@@ -6,7 +6,8 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
 
+from embeddings.encoder import normalise
 from service.domain.basics import Vector
 from service.domain.decision import Neighbour
 from service.domain.feedback import Experience
@@ -26,8 +28,8 @@ from service.domain.neighbours import NeighbourQuery
 from service.domain.ports import Memory
 from service.errors import MemoryUnavailable, StartupError
 from service.memory.edge import EdgeMemory
-from service.memory.points import to_experience, to_neighbour, to_payload
-from service.memory.qdrant import QdrantMemory
+from service.memory.points import Found, to_experience, to_neighbour, to_neighbours, to_payload
+from service.memory.qdrant import MOST_POINTS_PER_PROMPT, QdrantMemory
 from tests.fakes_memory import FakeMemory
 from tests.integration.qdrant_server import QdrantServer
 
@@ -143,6 +145,7 @@ async def test_a_remembered_decision_is_recalled_at_once_with_all_its_numbers(me
             similarity=1.0,
             age_s=3600.0,
             task="summarise",
+            prompt=0,
             **numbers,
         )
     ]
@@ -240,6 +243,98 @@ async def test_tenants_never_see_each_other(memory: Memory) -> None:
     assert [one.decision_id for one in await recall_east(memory, tenant="Acme ")] == [theirs.decision_id]
     assert await recall_east(memory, tenant="acm") == []
     assert await memory.count() == 2
+
+
+def make_prompts(cosines: Iterable[float], arms: Iterable[str], **changes: Any) -> list[Experience]:
+    """Every arm's outcome on a prompt at each cosine, shuffled."""
+    answered = [
+        make_experience(context=towards_east(cosine), arm_id=arm, **changes)
+        for cosine in cosines
+        for arm in arms
+    ]
+    return [answered[i] for i in np.random.default_rng(0).permutation(len(answered))]
+
+
+def shown(neighbours: Iterable[Neighbour]) -> list[tuple[int | None, float, str]]:
+    return sorted((one.prompt, round(one.similarity, 3), one.arm_id) for one in neighbours)
+
+
+@pytest.mark.parametrize(("n_arms", "limit"), [(1, 5), (2, 5), (7, 5), (12, 1), (12, 9)])
+async def test_a_prompt_that_many_arms_answered_is_recalled_with_all_its_outcomes(
+    memory: Memory, n_arms: int, limit: int
+) -> None:
+    cosines = [0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    arms = [f"arm-{i:02}" for i in range(n_arms)]
+    await memory.remember(make_prompts(cosines, arms))
+
+    for _ in range(2):  # a memory may have learned how many points that takes
+        neighbours = await recall_east(memory, limit=limit)
+
+        nearest = [(number, cosine, arm) for number, cosine in enumerate(cosines[:limit]) for arm in arms]
+        assert shown(neighbours) == nearest
+        assert [one.prompt for one in neighbours] == sorted(one.prompt or 0 for one in neighbours)
+
+
+async def test_contexts_of_one_similarity_are_different_prompts(memory: Memory) -> None:
+    east_of = [np.eye(DIMENSION, dtype=np.float32)[i] * np.float32(0.8) for i in range(1, 5)]
+    contexts = [side + EAST * np.float32(0.6) for side in east_of]
+    await memory.remember(
+        [make_experience(context=context, arm_id=arm) for context in contexts for arm in ("a", "b", "c")]
+    )
+
+    neighbours = await recall_east(memory, limit=3)
+
+    assert len(neighbours) == 9
+    assert {one.similarity for one in neighbours} == {neighbours[0].similarity}
+    assert [one.prompt for one in neighbours] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [sorted(one.arm_id for one in neighbours if one.prompt == number) for number in range(3)] == [
+        ["a", "b", "c"]
+    ] * 3
+
+
+async def test_a_prompt_that_an_arm_answered_again_counts_again_newest_first(memory: Memory) -> None:
+    often = make_series(CAP, arm_id="often")
+    twice = make_series(2, arm_id="twice")
+    await memory.remember([*twice, *often, make_experience(context=towards_east(0.5))])
+
+    few, many = await recall_east(memory, limit=4), await recall_east(memory, limit=CAP + 1)
+
+    newest = [(0, often[-1]), (0, twice[-1]), (1, often[-2]), (1, twice[-2]), (2, often[-3]), (3, often[-4])]
+    assert {(one.prompt, one.decision_id) for one in few} == {(n, e.decision_id) for n, e in newest}
+    assert len(many) == CAP + 3
+    assert (many[-1].prompt, round(many[-1].similarity, 3)) == (CAP, 0.5)
+
+
+async def test_outcomes_that_do_not_match_are_no_part_of_a_prompt_and_take_no_place(memory: Memory) -> None:
+    since = NOW - timedelta(days=3)
+    long_ago = since - timedelta(days=1)
+    await memory.remember(
+        [
+            *make_prompts([0.9, 0.5], ["a", "b"], task="sort"),
+            *make_prompts([0.9, 0.8], ["c", "d"], task="chat"),
+            *make_prompts([0.9, 0.8], ["e", "f"], task="sort", tenant="other"),
+            *make_prompts([0.9, 0.8], ["g", "h"], task="sort", decided_at=long_ago),
+            *make_prompts([-0.1], ["a"], task="sort"),
+        ]
+    )
+
+    neighbours = await recall_east(memory, limit=5, task="sort", since=since, min_similarity=0.0)
+
+    assert shown(neighbours) == [(0, 0.9, "a"), (0, 0.9, "b"), (1, 0.5, "a"), (1, 0.5, "b")]
+
+
+async def test_arms_that_answered_the_same_prompts_at_one_time_keep_the_same_ones(memory: Memory) -> None:
+    contexts = np.random.default_rng(1).normal(size=(CAP + 9, DIMENSION)).astype(np.float32)
+    contexts /= np.linalg.norm(contexts, axis=1, keepdims=True)
+    arms = ["a", "b", "c", "d"]
+    await memory.remember(
+        [make_experience(context=c, arm_id=arm, decided_at=NOW) for c in contexts for arm in arms]
+    )
+
+    await memory.prune()
+
+    arms_of = Counter([one.context.tobytes() async for one in memory.all()])
+    assert sorted(arms_of.values()) == [len(arms)] * CAP
 
 
 async def test_with_a_task_the_nearest_of_that_task_are_recalled(memory: Memory) -> None:
@@ -375,6 +470,22 @@ async def test_a_closed_memory_is_unavailable_and_closing_again_is_harmless(memo
         await recall_east(memory)
 
 
+def test_points_older_than_prompts_are_prompts_of_their_own() -> None:
+    experiences = [make_experience(arm_id=arm) for arm in ("a", "b", "c")]
+    payloads = [to_payload(experience) for experience in experiences]
+    old = {name: value for name, value in payloads[0].items() if name != "context"}
+    found = [
+        Found(experience.decision_id, payload, 1.0)
+        for experience, payload in zip(experiences, [old, *payloads[1:]], strict=True)
+    ]
+
+    assert [(one.arm_id, one.prompt) for one in to_neighbours(found, now=NOW)] == [
+        ("a", 0),
+        ("b", 1),
+        ("c", 1),
+    ]
+
+
 def test_a_point_older_than_tasks_has_no_task() -> None:
     experience = make_experience(task="sort")
     old = {name: value for name, value in to_payload(experience).items() if name != "task"}
@@ -401,6 +512,19 @@ async def test_the_embedded_memory_keeps_everything_over_a_restart(tmp_path: Pat
 
     assert {comparable(one) async for one in memory.all()} == {comparable(one) for one in experiences[1:]}
     assert len(await recall_east(memory)) == 4
+    await memory.close()
+
+
+async def test_outcomes_before_and_after_a_restart_are_of_one_prompt(tmp_path: Path) -> None:
+    contexts = normalise(np.random.default_rng(2).normal(size=(9, DIMENSION)).astype(np.float32))
+    for arm in ("a", "b"):
+        memory = await open_edge(tmp_path)
+        await memory.remember([make_experience(context=context, arm_id=arm) for context in contexts])
+        await memory.close()
+
+    memory = await open_edge(tmp_path)
+
+    assert Counter(one.prompt for one in await recall_east(memory)) == Counter(list(range(9)) * 2)
     await memory.close()
 
 
@@ -569,6 +693,19 @@ async def test_a_lost_collection_is_created_again(qdrant_url: str) -> None:
     await memory.remember([make_experience(encoder="lost")])
 
     assert await memory.count() == 1
+    await memory.close()
+
+
+async def test_a_prompt_with_too_many_outcomes_for_a_search_leaves_a_recall_within_its_bound(
+    qdrant_url: str,
+) -> None:
+    memory = await open_qdrant(qdrant_url, encoder="crowded", cap=1_000)
+    answered = make_prompts([0.9], [f"arm-{i}" for i in range(5 * MOST_POINTS_PER_PROMPT)], encoder="crowded")
+    await memory.remember([*answered, *make_prompts([0.8, 0.7], ["a", "b"], encoder="crowded")])
+
+    for _ in range(2):
+        assert len(await recall_east(memory, limit=2)) == 2 * MOST_POINTS_PER_PROMPT
+        assert len(await recall_east(memory, limit=6)) == len(answered) + 4
     await memory.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bandit.knobs import Knobs
 from service.domain.arm import Arm, Price
 from service.domain.decision import Decision, LoggedRound
 from service.domain.explanation import explanation
+from service.domain.logged_neighbours import logged_neighbours, recalled_neighbours
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import Evaluation, evaluate, reason_against
 from service.evaluation.report import as_json, as_text
@@ -117,6 +118,53 @@ async def test_the_running_knobs_decide_every_round_the_same_again(
 
     for judged_round in rounds:
         assert judged_round.target.tolist() == judged_round.logged.tolist()
+
+
+async def test_the_running_knobs_decide_again_where_many_arms_answered_one_prompt(tmp_path: Path) -> None:
+    async with opened(
+        tmp_path, max_similar_requests=4, min_similar_requests=2, exploration_rate=0.6
+    ) as world:
+        await use(world, 60)
+        running, fewer = candidate_of(world), candidate_of(world, max_similar_requests=3)
+        rounds = rounds_of(world)
+
+    n_outcomes = [logged.explanation["recalled"]["n_outcomes"] for logged in rounds]
+    assert any(len(n) == 4 and max(n) == 3 for n in n_outcomes)
+    for logged in rounds:
+        again, with_fewer = running.weigh(logged), fewer.weigh(_with_prompts(logged, 3))
+        assert again.target.tolist() == again.logged.tolist()
+        assert fewer.weigh(logged).target.tolist() == with_fewer.target.tolist()
+
+
+def _with_prompts(logged: LoggedRound, n: int) -> LoggedRound:
+    """The round as if only the nearest prompts had been recalled."""
+    neighbours, ease = recalled_neighbours(logged.explanation)
+    kept = neighbours.of_prompts(n)
+    return replace(logged, explanation={**logged.explanation, **logged_neighbours(kept, ease[: len(kept)])})
+
+
+async def test_a_log_with_one_row_per_neighbour_decides_the_same_again(tmp_path: Path) -> None:
+    async with opened(tmp_path, max_similar_requests=30) as world:
+        luck = np.random.default_rng(1)
+        for i in range(40):
+            await world.ask(f"{TOPICS[i % 3]} of day {i}", request_id=f"r-{i}")
+            await world.rate(f"r-{i}", float(luck.uniform() < 0.7))
+        await world.background.drain(5.0)
+        running, rounds = candidate_of(world), [_as_earlier_versions(logged) for logged in rounds_of(world)]
+
+    assert any(len(logged.explanation["neighbours"]) > 20 for logged in rounds)
+    for logged in rounds:
+        again = running.weigh(logged)
+        assert again.target.tolist() == again.logged.tolist()
+
+
+def _as_earlier_versions(logged: LoggedRound) -> LoggedRound:
+    """The round as versions logged it that knew no prompts."""
+    neighbours, ease = recalled_neighbours(logged.explanation)
+    rows = [{k: v for k, v in asdict(one).items() if k != "prompt"} for one in neighbours]
+    others = {k: v for k, v in logged.explanation.items() if k != "recalled"}
+    earlier = {**others, "neighbours": rows, "neighbour_ease": ease}
+    return replace(logged, explanation=orjson.loads(orjson.dumps(earlier)))
 
 
 async def test_a_holdout_can_be_tried_on_a_log_without_one(tmp_path: Path) -> None:

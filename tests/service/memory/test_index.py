@@ -140,6 +140,44 @@ def test_recall_among_thousands_finds_nearly_all_of_the_nearest() -> None:
     assert min(shares) > 0.9
 
 
+def test_recall_among_thousands_of_prompts_finds_every_outcome_of_each() -> None:
+    rng = np.random.default_rng(7)
+    n_prompts, n_arms = 1_500, 8
+    contexts = topics(n_prompts + 20, rng, dimension=384)
+    index = Index(384)
+    index.put(
+        experience(i, contexts[i % n_prompts], tenant="acme", arm_id=f"arm-{i // n_prompts}", decided_at=NOW)
+        for i in rng.permutation(n_prompts * n_arms).tolist()
+    )
+
+    for context in contexts[n_prompts:]:
+        found = recall(index, context, limit=100, min_similarity=-1.0)
+
+        nearest = np.sort(contexts[:n_prompts] @ context)[-100:]
+        assert found.prompt.tolist() == np.repeat(np.arange(100), n_arms).tolist()
+        assert len({(prompt, arm) for prompt, arm in zip(found.prompt, found.arm, strict=True)}) == len(found)
+        assert found.similarity[::n_arms].sum() > 0.97 * nearest.sum()
+
+
+async def test_after_any_writes_on_few_contexts_recall_equals_a_plain_search() -> None:
+    rng = np.random.default_rng(8)
+    index, plain = Index(DIMENSION), FakeMemory()
+    contexts = topics(9, rng)
+    for _ in range(60):
+        written = [experience(int(i), contexts[i % 9 - rng.integers(2)]) for i in rng.integers(300, size=20)]
+        dropped = [UUID(int=int(i)) for i in rng.integers(300, size=15)]
+        index.put(written)
+        await plain.remember(written)
+        index.drop(dropped)
+        await plain.forget(dropped)
+
+        query = query_for(topics(1, rng)[0], limit=int(rng.integers(1, 12)), min_similarity=-1.0)
+        found, expected = index.recall(query), await plain.recall(query)
+
+        assert {(n.prompt, n.decision_id) for n in found} == {(n.prompt, n.decision_id) for n in expected}
+        assert found.prompt.tolist() == expected.prompt.tolist()
+
+
 def test_points_that_do_not_match_take_no_place_among_thousands() -> None:
     rng = np.random.default_rng(2)
     contexts = topics(3_000, rng, dimension=384)
@@ -191,7 +229,7 @@ def test_neighbours_survive_the_conversion_to_columns() -> None:
     index.put(experience(i, context, tenant="acme") for i, context in enumerate(contexts))
     near = recall(index, contexts[0])
 
-    again = NeighbourColumns.of(near)
+    again = NeighbourColumns.of(list(near))
 
     assert list(again) == list(near)
     assert again.keys.tolist() == near.keys.tolist()
