@@ -15,6 +15,7 @@ from benchmarks.contexts import encoded
 
 MOST_ENCODED = 4000  # rows of a set without vectors
 WITHOUT_PROMPTS = frozenset({"coderouter"})  # sets whose prompts are identifiers; only the category is known
+DIMENSION = 384  # of the vectors of such a set: that of the encoder, which some rivals need
 HARD_SHARE = 0.2  # of the rows
 HARDNESS = 3.0  # a row that no arm solves is drawn e^3 times as often as one that every arm solves
 
@@ -115,7 +116,7 @@ def _contexts(folder: Path, name: str, table: pa.Table, tags: Ints) -> tuple[Int
     """The rows that have vectors, and these vectors."""
     n, vectors = table.num_rows, folder / f"{name}.emb.npz"
     if name in WITHOUT_PROMPTS:
-        return np.arange(n), np.eye(int(tags.max()) + 1, dtype=np.float32)[tags]
+        return np.arange(n), np.eye(int(tags.max()) + 1, DIMENSION, dtype=np.float32)[tags]
     if vectors.exists():
         contexts = np.load(vectors)["emb"].astype(np.float32)
         return np.arange(contexts.shape[0]), contexts

@@ -10,6 +10,7 @@ from bandit.arrays import Ints
 from benchmarks.learner import BASE, Setting, replay
 from benchmarks.measures.priors import KNOWN, known_quality
 from benchmarks.measures.task import Row, Task, gaps
+from benchmarks.rivals.table import rivals
 from benchmarks.streams import Stream
 
 WEIGHTS = (
@@ -32,6 +33,8 @@ def coderouter(task: Task) -> list[Row]:
             ).chosen
             for label in KNOWN
         } | _hindsights(stream, lam, latency_weight)
+        if task.rivals and not latency_weight:  # no rival weighs speed
+            choices |= {name: rival(stream, lam, task.seed) for name, rival in rivals().items()}
         rows += [
             {
                 "policy": policy,

@@ -9,6 +9,7 @@ from benchmarks.rivals.playing import Rival, play
 from benchmarks.streams import Stream
 
 N_FEATURES = 16
+LEAST_SPREAD = 1e-6
 
 
 def at_random(stream: Stream, lam: float, seed: int) -> Ints:
@@ -119,10 +120,13 @@ def lin_ucb(stream: Stream, lam: float, seed: int, width: float = 0.3) -> Ints:
 
 
 def features_of(contexts: Vectors) -> Floats:
-    """A constant and the first principal components, scaled by the first 500 requests."""
+    """A constant and the first principal components, scaled by the first 500 requests.
+
+    Directions in which the contexts do not differ are left out.
+    """
     centre = contexts[:500].mean(axis=0)
-    _, _, axes = np.linalg.svd(contexts[:500] - centre, full_matrices=False)
-    scores = (contexts - centre) @ axes[:N_FEATURES].T
+    _, spread, axes = np.linalg.svd(contexts[:500] - centre, full_matrices=False)
+    scores = (contexts - centre) @ axes[:N_FEATURES][spread[:N_FEATURES] > LEAST_SPREAD].T
     return np.hstack([np.ones((contexts.shape[0], 1)), scores / scores[:500].std(axis=0)])
 
 
