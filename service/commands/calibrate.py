@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.commands.options import AsJson, Tenant, parse_time, read_settings
-from service.commands.output import dollars, number, print_report, progress_bar, table
+from service.commands.output import dollars, number, print_report, progress_bar, rows_added, table
 
 if TYPE_CHECKING:
     from service.calibration.answers import GradedAnswer
@@ -214,7 +214,7 @@ def _text(calibrated: Calibrated) -> str:
     lines = [table(("model", "graded", "score", "$", "seconds"), rows)]
     lines += [f"{n} answers without a score: {problem}" for problem, n in _problems(calibrated.answers)]
     lines.append(f"spent {dollars(float(calibrated.spent_usd))}")
-    lines += [f"{n} rows {how}" for how, n in sorted(calibrated.n_added.items())]
+    lines += rows_added(calibrated.n_added)
     return "\n".join(lines)
 
 

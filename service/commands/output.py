@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import typer
+
+if TYPE_CHECKING:
+    from service.learning.importing.importer import Added
 
 
 def print_report(value: object, text: str, *, as_json: bool) -> None:
@@ -42,6 +45,18 @@ def number(value: float | None, unit: str = "") -> str:
 def dollars(value: float | None) -> str:
     """An amount of money; the sign stands before the dollar."""
     return "-" if value is None else f"{'-' if value < 0 else ''}${number(abs(value))}"
+
+
+ROWS_ADDED = {
+    "imported": "{} rows imported",
+    "known": "{} rows already imported",
+    "refused": "{} rows rejected: their request_id belongs to another request",
+}
+
+
+def rows_added(n_added: Mapping[Added, int]) -> list[str]:
+    """What became of the rows of an import, a line each."""
+    return [ROWS_ADDED[how].format(n) for how, n in sorted(n_added.items())]
 
 
 class ShowProgress(Protocol):

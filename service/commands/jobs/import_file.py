@@ -16,6 +16,7 @@ from service.bootstrap.basics import no_progress, now
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import has_data, open_existing_database
 from service.bootstrap.vectors import open_encoder
+from service.commands.output import rows_added
 from service.domain.arm import Arm
 from service.errors import StartupError
 from service.learning.importing.importer import Added, Importer
@@ -45,15 +46,8 @@ class Imported:
         if self.survey.n_unknown:
             unknown = ", ".join(f"{name} ({n})" for name, n in sorted(self.survey.n_unknown.items()))
             lines.append(f"skipped, no such model here: {unknown}; add --map NAME=MODEL for each name")
-        lines += [_ENDS[how].format(n) for how, n in sorted(self.n_added.items())]
+        lines += rows_added(self.n_added)
         return "\n".join(lines or ["no rows"])
-
-
-_ENDS: Mapping[Added, str] = {
-    "imported": "{} rows imported",
-    "known": "{} rows already imported",
-    "refused": "{} rows rejected: their request_id belongs to another request",
-}
 
 
 async def import_file(

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from decimal import Decimal
+
+from aiohttp import web
 
 from service.calibration.grading.comparisons import CONTAINS
 from service.calibration.run import CalibrationProgress, calibrate
@@ -164,3 +168,33 @@ async def test_dollars_that_nobody_knows_are_unknown_but_count_for_the_cap(provi
     assert graded[0].cost_usd is None
     assert graded[0].score == 1.0
     assert calls.cap.spent_usd == Decimal("0.003")  # at the price that is assumed of an arm
+
+
+async def test_each_provider_gets_as_many_calls_at_a_time_as_told(provider: Provider) -> None:
+    here, elsewhere = provider.upstream.base_url, provider.upstream.base_url.replace("127.0.0.1", "localhost")
+    arms = [provider.arm("a", base_url=f"{here}/v1"), provider.arm("b", base_url=f"{here}/v2")]
+    arms.append(provider.arm("c", base_url=f"{elsewhere}/v1"))
+    under_way, most = Counter[str](), Counter[str]()
+    is_full = asyncio.Event()
+
+    async def answer_together(request: web.Request) -> web.StreamResponse:
+        """Answer when there are as many calls as there may be."""
+        under_way[request.host] += 1
+        most[request.host] = max(most[request.host], under_way[request.host])
+        if under_way.total() == 6:
+            is_full.set()
+        await is_full.wait()
+        under_way[request.host] -= 1
+        return await answers(completion("42"))(request)
+
+    provider.upstream.script = answer_together
+
+    graded = await calibrate(
+        prompts(*(f"{i} + 1?" for i in range(10)), expected="42"),
+        arms,
+        CONTAINS,
+        provider.calls(concurrency=3),
+    )
+
+    assert {a.score for a in graded} == {1.0}
+    assert sorted(most.values()) == [3, 3]
