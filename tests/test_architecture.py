@@ -51,6 +51,7 @@ MAY_USE = {
     "service.learning.importing": "pydantic orjson pyarrow",
     "service.calibration": "numpy orjson structlog",
     "service.calibration.grading": "jsonschema orjson referencing",
+    "service.calibration.report": "numpy scipy jinja2",
     "service.parts": "",
     "service.api": "fastapi starlette pydantic orjson structlog",
     "service.bootstrap": "numpy structlog",
