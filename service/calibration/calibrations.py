@@ -79,8 +79,8 @@ class Calibrations:
             grader = self._grader(wish.grader, wish.judge)
             require_gradable(asked_arms(self.catalog, wish.models), grader)
             before = await self.store.unfinished(tenant, wish.digest)
-            if before is not None and self._path(before.calibration_id).exists():
-                self._require_not_running(self._as_seen(before))
+            if before is not None:
+                self._require_resumable(self._as_seen(before))
                 return await self._go_on(replace(before, options=wish.options, max_usd=wish.max_usd))
             prompts = await self._prompts(tenant, wish, grader)
             now = self.clock()
@@ -111,13 +111,7 @@ class Calibrations:
         async with self._starting:
             self._require_none_running()
             calibration = await self.find(tenant, calibration_id)
-            self._require_not_running(calibration)
-            if calibration.state == "done":
-                raise CalibrationConflict(f"calibration {calibration_id} is done")
-            if not self._path(calibration_id).exists():
-                raise CalibrationConflict(
-                    f"calibration {calibration_id} has no journal in this DATA_DIR: another router ran it"
-                )
+            self._require_resumable(calibration)
             return await self._go_on(replace(calibration, max_usd=max_usd or calibration.max_usd))
 
     async def find(self, tenant: str, calibration_id: UUID) -> Calibration:
@@ -167,9 +161,17 @@ class Calibrations:
             if running.is_running:
                 raise CalibrationConflict(f"calibration {calibration_id} runs; one runs at a time")
 
-    def _require_not_running(self, calibration: Calibration) -> None:
+    def _require_resumable(self, calibration: Calibration) -> None:
+        calibration_id = calibration.calibration_id
         if calibration.state == "running":
-            raise CalibrationConflict(f"calibration {calibration.calibration_id} runs in another process")
+            raise CalibrationConflict(f"calibration {calibration_id} runs in another process")
+        if calibration.state == "done":
+            raise CalibrationConflict(f"calibration {calibration_id} is done")
+        if not self._path(calibration_id).exists():
+            raise CalibrationConflict(
+                f"calibration {calibration_id} is not done, and its journal is in the DATA_DIR of another "
+                "router: go on with it there, or delete it"
+            )
 
     def _grader(self, name: str, judge: JudgeOptions) -> Grader:
         if name.partition(":")[0] in RUN_CODE and not self.runs_code:

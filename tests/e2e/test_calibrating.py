@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from service.domain.basics import Json
 from tests.e2e.conftest import NewRouter
-from tests.e2e.running import RunningRouter
+from tests.e2e.running import RunningRouter, eventually
 
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
 FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}
@@ -47,3 +48,62 @@ def test_a_log_without_texts_names_the_setting(new_router: NewRouter) -> None:
     assert "from_log: no request of tenant 'default'" in done.stderr
     assert "STORE_TEXTS is off" in done.stderr
     assert done.stdout == ""
+
+
+PATH = "/admin/calibrations"
+WISH = {
+    "models": ["sim-small", "sim-large"],
+    "grader": "contains",
+    "max_usd": 1,
+    "prompts": [{"prompt": f"What is {n} * 7?", "expected": str(7 * n)} for n in range(12)],
+    "concurrency": 1,
+}
+
+
+def calibration(router: RunningRouter, calibration_id: str) -> Json:
+    return router.get(f"{PATH}/{calibration_id}")
+
+
+def test_a_killed_router_leaves_a_calibration_that_goes_on_without_paying_twice(
+    new_router: NewRouter,
+) -> None:
+    router = new_router()
+    router.start()
+    started = router.post(PATH, WISH).raise_for_status().json()
+    eventually(lambda: calibration(router, started["id"])["progress"]["answers"] >= 4)
+    router.kill()
+    router.start()
+
+    killed = calibration(router, started["id"])
+    n_known = n_answered(router, started["id"])
+    same = router.post(PATH, WISH).raise_for_status().json()
+    eventually(lambda: calibration(router, started["id"])["state"] == "done")
+
+    done = calibration(router, started["id"])
+    assert killed["state"] == "interrupted"
+    assert same["id"] == started["id"]
+    assert n_known >= 4
+    assert done["progress"]["answers"] == 24
+    assert done["rows"] == {"imported": 24}
+    assert router.n_rated("What is 3 * 7?") == 24
+    assert not list((router.data_dir / "calibrations").iterdir())
+
+
+def test_a_router_that_ends_in_order_says_that_it_was_interrupted(new_router: NewRouter) -> None:
+    router = new_router()
+    router.start()
+    started = router.post(PATH, WISH).raise_for_status().json()
+    eventually(lambda: calibration(router, started["id"])["progress"]["answers"] >= 1)
+
+    router.restart()
+
+    ended = calibration(router, started["id"])
+    assert (ended["state"], ended["error"]) == ("interrupted", None)
+    assert ended["ended_at"] is not None
+    assert router.fetch("SELECT count(*) FROM calibrations WHERE state = 'interrupted'") == 1
+
+
+def n_answered(router: RunningRouter, calibration_id: str) -> int:
+    """The answers in the journal of a calibration."""
+    lines = (router.data_dir / "calibrations" / f"{calibration_id}.journal").read_text().splitlines()
+    return sum(bool(json.loads(line).get("answered_at")) for line in lines)

@@ -394,10 +394,12 @@ async def test_one_that_ran_with_another_data_dir_cannot_go_on_here(held: Held) 
     await world.http.delete(f"{PATH}/{calibration_id}")
     (world.parts.calibrations.folder / f"{calibration_id}.journal").unlink()
 
-    response = await world.http.post(f"{PATH}/{calibration_id}", json={})
+    by_id = await world.http.post(f"{PATH}/{calibration_id}", json={})
+    same = await world.http.post(PATH, json=wanted(models=["small", "large"]))
 
-    assert (response.status_code, error_of(response)["code"]) == (409, "calibration_conflict")
-    assert "no journal in this DATA_DIR" in error_of(response)["message"]
+    for response in (by_id, same):
+        assert (response.status_code, error_of(response)["code"]) == (409, "calibration_conflict")
+        assert "in the DATA_DIR of another router" in error_of(response)["message"]
 
 
 async def test_without_postgresql_nothing_is_started(world: World) -> None:
@@ -425,3 +427,112 @@ async def test_an_import_that_fails_can_be_repeated_without_asking_again(held: H
     assert (done["state"], done["rows"]) == ("done", {"imported": 4})
     assert len(world.model_client.calls) == n_calls
     assert Decimal(str(done["spent_usd"])) == Decimal(str(failed["spent_usd"]))
+
+
+# --- other processes, and a store that is away
+
+
+async def soon(seconds: float) -> None:
+    """Wait for other tasks, whatever the seconds."""
+    await asyncio.sleep(0)
+
+
+async def test_another_process_shows_what_runs_and_stops_it(tmp_path: Path) -> None:
+    store = FakeStore()
+    async with opened(tmp_path / "one", store=store) as one, opened(tmp_path / "two", store=store) as two:
+        one.parts.calibrations.sleep = soon
+        two.parts.calibrations.folder = one.parts.calibrations.folder
+        one.model_client.will("large", Reply(until=asyncio.Event()))
+        started = await start(one, models=["small", "large"])
+        await answered(two, started["id"], 1)
+
+        again = await two.http.post(PATH, json=wanted(models=["small", "large"]))
+        by_id = await two.http.post(f"{PATH}/{started['id']}", json={})
+        stopping = await two.http.delete(f"{PATH}/{started['id']}")
+        await one.parts.calibrations.wait()
+
+        assert [r.status_code for r in (again, by_id, stopping)] == [409, 409, 200]
+        assert stopping.json()["state"] == "running"
+        assert (await shown(two, started["id"]))["state"] == "stopped"
+        assert two.model_client.calls == []
+
+
+async def test_the_end_is_stored_when_postgresql_is_back(held: Held) -> None:
+    world, calibration_id, go_on = held
+    world.parts.calibrations.sleep = soon
+    [running] = world.parts.calibrations._running.values()
+    running.sleep = soon
+    world.store.is_down = True
+    go_on.set()
+    while running.is_running:  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0)
+
+    while_away = await shown(world, calibration_id)
+    world.store.is_down = False
+    stored = await ended(world, calibration_id)
+
+    assert while_away["state"] == stored["state"] == "failed"
+    assert "PostgreSQL" in stored["error"] or "store" in stored["error"]
+
+
+async def test_the_budget_pays_for_no_calibration(tmp_path: Path) -> None:
+    async with opened(tmp_path, budget_usd_per_request="0.001") as world:
+        purse = world.parts.router.pacer.purse
+
+        started = await start(world)
+        await ended(world, started["id"])
+
+        assert world.parts.router.pacer.purse == purse
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/messages", {"max_tokens": 9, "messages": [{"role": "user", "content": "leek soup"}]}),
+        ("/v1/responses", {"input": "leek soup", "instructions": "Be brief."}),
+        ("/v1/completions", {"prompt": "leek soup", "max_tokens": 9}),
+        (
+            "/v1beta/models/auto:generateContent",
+            {
+                "contents": [{"role": "user", "parts": [{"text": "leek soup"}]}],
+                "generationConfig": {"topK": 3},
+            },
+        ),
+        (
+            "/v1/messages",
+            {
+                "max_tokens": 2000,
+                "thinking": {"type": "enabled", "budget_tokens": 1024},
+                "tools": [{"name": "look_up", "input_schema": {"type": "object"}}],
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}],
+                    },
+                    {"role": "assistant", "content": "Hello."},
+                    {"role": "user", "content": "leek soup"},
+                ],
+            },
+        ),
+    ],
+    ids=["messages", "responses", "completions", "gemini", "messages with thinking and tools"],
+)
+async def test_requests_of_every_dialect_are_asked_again(tmp_path: Path, path: str, body: Json) -> None:
+    async with opened(tmp_path, store_texts=True) as world:
+        first = await world.http.post(
+            path, json={"model": "auto", **body} if "contents" not in body else body
+        )
+        assert first.status_code == 200, first.text
+        await world.background.drain(5.0)
+        world.clock.advance(60)
+        world.model_client.will("large", Reply(("Hello.",)), Reply(("Score: 7",)))
+        judge = {"grader": "judge:large", "judge_own_family": True}
+        n_before = len(world.model_client.calls)
+
+        started = await start(world, prompts=..., from_log="1h", models=["large"], **judge)
+        done = await ended(world, started["id"])
+
+        assert (done["progress"]["of"], done["rows"]) == (1, {"imported": 1})
+        asked = world.model_client.calls[n_before][1]
+        assert "leek soup" in str(asked["messages"])
+        assert not {"model", "stream", "store"} & asked.keys()
