@@ -73,6 +73,8 @@ async def test_every_model_answers_every_prompt_and_the_router_learns(world: Wor
     assert done["ended_at"] is not None
     assert done["options"]["models"] == "all"
     assert "prompts" not in done["options"]
+    quality = {m["model"]: m["quality"]["value"] for m in done["report"]["models"]}
+    assert quality == {"small": 1, "large": 1, "medium": 0}
     evidence = {m["id"]: m["evidence"] for m in (await world.http.get("/admin/models")).json()["data"]}
     assert {arm: e["mean_reward"] for arm, e in evidence.items()} == {"small": 1, "medium": 0, "large": 1}
 
@@ -99,7 +101,17 @@ async def test_without_import_nothing_is_learned(world: World) -> None:
     done = await ended(world, started["id"])
 
     assert (done["state"], done["rows"]) == ("done", {})
+    assert [model["model"] for model in done["report"]["models"]] == ["small"]
     assert not world.store.decisions
+
+
+async def test_without_the_encoder_there_is_a_report_all_the_same(world: World) -> None:
+    world.encoder.is_down = True
+
+    started = await start(world, models=["small"], **{"import": False})
+    done = await ended(world, started["id"])
+
+    assert (done["state"], done["report"]["n_prompts"]) == ("done", 2)
 
 
 async def test_a_calibration_is_no_traffic(world: World) -> None:
