@@ -15,13 +15,12 @@ from service.domain.basics import Vector
 from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery, Point, key_of
 from service.memory.contexts import Contexts, twice
-from service.memory.points import require_dimension, to_micros
+from service.memory.points import MICROS_PER_S, require_dimension, to_micros
 from service.memory.prompts import by_prompt
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
-MICROS_PER_S = 1e6
 FACTS = np.dtype(
     [
         ("key", "i8"),

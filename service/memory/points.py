@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -11,9 +12,8 @@ from uuid import UUID
 import numpy as np
 
 from service.domain.basics import Vector
-from service.domain.decision import Neighbour
 from service.domain.feedback import Experience
-from service.domain.neighbours import NeighbourColumns, key_of
+from service.domain.neighbours import NeighbourColumns, Point, key_of
 from service.memory.prompts import by_prompt, context_key
 
 TENANT = "tenant"
@@ -22,6 +22,8 @@ TASK = "task"
 DECIDED_AT = "decided_at"
 CONTEXT = "context"
 UNPRICED = "unpriced"
+TEXTS = (ARM_ID, "request_id", "reward", "weight", "latency_s", "cost_usd")  # every payload has them, as text
+MICROS_PER_S = 1e6
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -85,29 +87,6 @@ def to_experience(decision_id: UUID, payload: Mapping[str, Any], vector: Any, *,
     )
 
 
-def to_neighbour(
-    decision_id: UUID,
-    payload: Mapping[str, Any],
-    similarity: float,
-    *,
-    now: datetime,
-    prompt: int | None = None,
-) -> Neighbour:
-    return Neighbour(
-        decision_id=decision_id,
-        request_id=payload["request_id"],
-        arm_id=payload[ARM_ID],
-        similarity=min(1.0, max(-1.0, similarity)),  # float32 rounding overshoots
-        age_s=(now - from_micros(payload[DECIDED_AT])).total_seconds(),
-        reward=float(payload["reward"]),
-        weight=float(payload["weight"]),
-        latency_s=float(payload["latency_s"]),
-        cost_usd=_cost_usd(payload),
-        task=payload.get(TASK),
-        prompt=prompt,
-    )
-
-
 def stored_context(decision_id: UUID, payload: Mapping[str, Any]) -> int:
     """The key of a point's context. Points of earlier versions have none: each has a context of its own."""
     return int(payload.get(CONTEXT, key_of(decision_id)))
@@ -124,19 +103,42 @@ class Found(NamedTuple):
     def context(self) -> int:
         return stored_context(self.decision_id, self.payload)
 
+    @property
+    def point(self) -> Point:
+        return Point(self.decision_id, self.payload["request_id"], self.payload.get(TASK))
+
 
 def to_neighbours(found: Sequence[Found], *, now: datetime) -> NeighbourColumns:
     """The points, most similar first, as neighbours by prompt."""
-    rank = {context: rank for rank, context in enumerate(dict.fromkeys(point.context for point in found))}
-    arm = {arm_id: number for number, arm_id in enumerate(dict.fromkeys(p.payload[ARM_ID] for p in found))}
-    facts = [
-        (rank[p.context], arm[p.payload[ARM_ID]], p.payload[DECIDED_AT], key_of(p.decision_id)) for p in found
-    ]
-    order, prompts = by_prompt(*np.array(facts, dtype=np.int64).reshape(-1, 4).T)
-    similarity = {point.context: point.similarity for point in reversed(found)}
-    return NeighbourColumns.of(
-        to_neighbour(point.decision_id, point.payload, similarity[point.context], now=now, prompt=prompt)
-        for point, prompt in zip([found[i] for i in order], prompts.tolist(), strict=True)
+    rank_of = {context: rank for rank, context in enumerate(dict.fromkeys(one.context for one in found))}
+    arm_of = {arm_id: arm for arm, arm_id in enumerate(dict.fromkeys(one.payload[ARM_ID] for one in found))}
+    rank = np.array([rank_of[one.context] for one in found], dtype=np.int64)
+    arm = np.array([arm_of[one.payload[ARM_ID]] for one in found], dtype=np.int64)
+    decided_at = np.array([one.payload[DECIDED_AT] for one in found], dtype=np.int64)
+    keys = np.array([key_of(one.decision_id) for one in found], dtype=np.int64)
+    order, prompt = by_prompt(rank, arm, decided_at, keys)
+    # Equal contexts have equal similarities, whatever a server rounds; the first of each rank counts.
+    similarity = np.array([found[i].similarity for i in np.unique(rank, return_index=True)[1]])
+    numbers = np.array([_numbers(one.payload) for one in found]).reshape(-1, 4)[order].T
+    return NeighbourColumns(
+        tuple([found[i].point for i in order.tolist()]),
+        keys[order],
+        tuple(arm_of),
+        arm[order],
+        prompt,
+        similarity.clip(-1.0, 1.0)[rank[order]],  # float32 rounding overshoots
+        (to_micros(now) - decided_at[order]) / MICROS_PER_S,
+        *numbers,
+    )
+
+
+def _numbers(payload: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    cost_usd = _cost_usd(payload)
+    return (
+        float(payload["reward"]),
+        float(payload["weight"]),
+        float(payload["latency_s"]),
+        math.nan if cost_usd is None else cost_usd,
     )
 
 

@@ -34,7 +34,7 @@ from service.domain.basics import Json
 from service.domain.decision import Decision
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import evaluate
-from service.memory.points import to_experience, to_neighbour
+from service.memory.points import Found, to_experience, to_neighbours
 from service.parts import Parts
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.load import load_settings, overlaid
@@ -536,7 +536,7 @@ def test_a_point_that_version_remembered_comes_back() -> None:
     }
 
     experience = to_experience(decision_id, payload, vector, encoder="http-words-2")
-    neighbour = to_neighbour(decision_id, payload, 0.5, now=experience.decided_at)
+    [neighbour] = to_neighbours([Found(decision_id, payload, 0.5)], now=experience.decided_at)
 
     assert (experience.tenant, experience.arm_id, experience.task) == ("default", "sim-small", "triage/v2")
     assert experience.decided_at.isoformat() == "2026-11-30T09:58:45.060336+00:00"

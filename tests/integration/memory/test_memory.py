@@ -28,7 +28,7 @@ from service.domain.neighbours import NeighbourQuery
 from service.domain.ports import Memory
 from service.errors import MemoryUnavailable, StartupError
 from service.memory.edge import EdgeMemory
-from service.memory.points import Found, to_experience, to_neighbour, to_neighbours, to_payload
+from service.memory.points import Found, to_experience, to_neighbours, to_payload
 from service.memory.qdrant import MOST_POINTS_PER_PROMPT, QdrantMemory
 from tests.fakes_memory import FakeMemory
 from tests.integration.qdrant_server import QdrantServer
@@ -491,7 +491,7 @@ def test_a_point_older_than_tasks_has_no_task() -> None:
     old = {name: value for name, value in to_payload(experience).items() if name != "task"}
 
     assert to_experience(experience.decision_id, old, EAST, encoder=ENCODER).task is None
-    assert to_neighbour(experience.decision_id, old, 1.0, now=NOW).task is None
+    assert [one.task for one in to_neighbours([Found(experience.decision_id, old, 1.0)], now=NOW)] == [None]
 
 
 def test_replicas_of_earlier_versions_read_a_number_for_an_unknown_cost() -> None:
