@@ -106,7 +106,7 @@ class Judge:
         tagged = [f"<{name} {mark}>\n{text}\n</{name} {mark}>" for name, text in material.items()]
         content = task.format(rubric=self.rubric.strip(), material="\n\n".join(tagged), mark=mark)
         messages = [{"role": "user", "content": content}]
-        return {"messages": messages, "max_tokens": MAX_JUDGEMENT_TOKENS, "temperature": 0}
+        return {"messages": messages, "max_tokens": MAX_JUDGEMENT_TOKENS}
 
 
 async def _answered(ask: Ask, arm: Arm, body: Json) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from decimal import Decimal
 
+import orjson
 from aiohttp import web
 
 from service.calibration.grading.comparisons import CONTAINS
@@ -168,6 +169,25 @@ async def test_dollars_that_nobody_knows_are_unknown_but_count_for_the_cap(provi
     assert graded[0].cost_usd is None
     assert graded[0].score == 1.0
     assert calls.cap.spent_usd == Decimal("0.003")  # at the price that is assumed of an arm
+
+
+async def test_a_judge_or_an_arm_gets_a_limit_in_the_words_of_its_server(provider: Provider) -> None:
+    async def new_words_only(request: web.Request) -> web.StreamResponse:
+        body = orjson.loads(await request.read())
+        if "max_tokens" in body:
+            wanted = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens'."
+            refusal = refuses(400, wanted, param="max_tokens", code="unsupported_parameter")
+            return await refusal(request)
+        return await answers(completion("42"))(request)
+
+    provider.upstream.script = new_words_only
+
+    graded = await calibrate(
+        prompts("6 * 7?", expected="42"), [provider.arm("o-new")], CONTAINS, provider.calls()
+    )
+
+    assert graded[0].score == 1.0
+    assert provider.upstream.bodies[-1]["max_completion_tokens"] == 1000
 
 
 async def test_each_provider_gets_as_many_calls_at_a_time_as_told(provider: Provider) -> None:
