@@ -147,6 +147,7 @@ class PaidCalls:
         finally:
             self.journal.ended(key, reply, counted_usd)
             await self.cap.settle(reserved_usd, counted_usd)
+        await self.journal.sync()
         return reply
 
 

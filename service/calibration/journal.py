@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from collections.abc import Iterator
@@ -56,26 +57,35 @@ class CallJournal:
 
     def ended(self, key: str, reply: Reply, counted_usd: Decimal) -> None:
         """Record the result of a call, and the dollars that it adds to those spent."""
-        line = {"ended": key, "counted_usd": str(counted_usd), **_written(reply)}
-        self._write(line, is_synced=reply.answered_at is not None)
+        self._write({"ended": key, "counted_usd": str(counted_usd), **_written(reply)})
         if reply.answered_at is not None:
             self.replies[key] = reply
 
     def completed(self) -> None:
         """Record that nothing is left to ask: what follows is another calibration with its own dollars."""
-        self._write({"completed": True}, is_synced=True)
+        self._write({"completed": True})
 
-    def _write(self, line: Json, *, is_synced: bool = False) -> None:
+    async def sync(self) -> None:
+        """Wait until what was written survives a loss of power."""
+        if self._file is not None:
+            with _reported():
+                await asyncio.to_thread(os.fsync, self._file)
+
+    def _write(self, line: Json) -> None:
         if self._file is None:
             return
         rest = orjson.dumps(line) + b"\n"
-        try:
+        with _reported():
             while rest:
                 rest = rest[os.write(self._file, rest) :]
-            if is_synced:
-                os.fsync(self._file)
-        except OSError as error:
-            raise StartupError(f"the journal cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StartupError(f"the journal cannot be written: {error.strerror}") from error
 
 
 @contextmanager

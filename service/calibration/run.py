@@ -88,6 +88,7 @@ async def calibrate(
         raise _first(errors) from errors
     if not calls.is_capped:
         calls.journal.completed()
+        await calls.journal.sync()
     return [answers[i, arm.arm_id] for i in range(len(prompts)) for arm in arms]
 
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 
 from service.calibration.cap import SpendingCap
 from service.calibration.grading.comparisons import CONTAINS
+from service.calibration.journal import open_journal
 from service.calibration.run import calibrate
 from tests.service.calibration.provider import COST_USD, Provider, prompts
+from tests.service.providers.scripted import answers, completion, hang, refuses
 
 
 async def test_concurrent_calls_never_reserve_more_than_the_cap() -> None:
@@ -68,3 +72,56 @@ async def test_a_calibration_keeps_to_its_cap(provider: Provider) -> None:
     assert calls.cap.spent_usd == n_answered * COST_USD <= Decimal("0.02")
     assert calls.is_capped
     assert all("cap" in str(a.problem) for a in graded if a.score is None)
+
+
+async def test_nothing_starts_after_a_provider_billed_more_than_the_worst_price(provider: Provider) -> None:
+    more = {"prompt_tokens": 100, "completion_tokens": 100_000}
+    provider.upstream.script = answers(completion("42", usage=more))
+    calls = provider.calls(max_usd="0.5", max_answer_tokens=500, concurrency=1)
+
+    graded = await calibrate(
+        prompts(*(f"{i} + 1?" for i in range(5)), expected="42"), [provider.arm("a")], CONTAINS, calls
+    )
+
+    assert [a.score for a in graded] == [1.0, None, None, None, None]
+    assert calls.cap.spent_usd == Decimal("1.0001")
+
+
+async def test_a_call_that_may_have_been_billed_counts_at_its_worst_price(provider: Provider) -> None:
+    provider.upstream.script = hang
+    calls = provider.calls(max_usd="1", timeout_s=0.2)
+    [prompt] = prompts("6 * 7?", expected="42")
+
+    [graded] = await calibrate([prompt], [provider.arm("silent")], CONTAINS, calls)
+
+    assert graded.score is None
+    assert calls.cap.spent_usd == calls.worst_usd(provider.arm("silent"), prompt.body)
+
+
+async def test_calls_that_a_provider_refused_cost_nothing(provider: Provider) -> None:
+    provider.upstream.script = refuses(503)
+    calls = provider.calls(max_usd="1")
+
+    await calibrate(prompts("6 * 7?", expected="42"), [provider.arm("broken")], CONTAINS, calls)
+
+    assert provider.asked("broken") == 3
+    assert calls.cap.spent_usd == 0
+
+
+async def test_stopping_a_calibration_settles_the_calls_under_way(provider: Provider, tmp_path: Path) -> None:
+    provider.upstream.script = hang
+    path, [prompt] = tmp_path / "journal", prompts("6 * 7?", expected="42")
+    with open_journal(path) as journal:
+        calls = provider.calls(journal=journal)
+        run = asyncio.create_task(calibrate([prompt], [provider.arm("silent")], CONTAINS, calls))
+        await provider.upstream.call_started.wait()
+
+        run.cancel()
+        with suppress(asyncio.CancelledError):
+            await run
+
+        worst_usd = calls.worst_usd(provider.arm("silent"), prompt.body)
+        assert calls.cap.spent_usd == worst_usd
+    with open_journal(path) as journal:
+        assert journal.spent_usd == worst_usd
+        assert journal.replies == {}
