@@ -24,10 +24,13 @@ def test_the_log_is_calibrated_once_by_the_command(new_router: NewRouter) -> Non
     router.start()
     ask_about_two_things(router)
 
+    tried = router.run(*COMMAND, "--dry-run")
+    n_rows = router.fetch("SELECT count(*) FROM decisions WHERE dialect = 'import'")
     done = router.run(*COMMAND)
     again = router.run(*COMMAND)
 
-    assert done.returncode == again.returncode == 0, done.stderr
+    assert tried.returncode == done.returncode == again.returncode == 0, tried.stderr + done.stderr
+    assert n_rows == 0
     first, second = json.loads(done.stdout), json.loads(again.stdout)
     assert len({answer["prompt"] for answer in first["answers"]}) == 2
     assert {answer["model"] for answer in first["answers"]} == set(router.get("/health")["models"])
