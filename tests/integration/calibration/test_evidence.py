@@ -54,8 +54,8 @@ async def test_graded_answers_are_evidence_with_the_context_and_the_task_of_thei
     assert [sums["small"].n_outcomes, sums["small"].latency_s_sum] == [1, 3]
     assert sums["small"].cost_usd_sum == Decimal("0.002")
     assert logged is not None
+    assert logged["task"] == "facts"
     assert row_of(answers[0]).prompt == "Why?\nHello"
-    assert row_of(answers[0]).task == "facts"
 
 
 async def test_importing_again_changes_nothing_and_another_grade_revises(stores: Stores) -> None:
