@@ -44,6 +44,7 @@ class PaidCalls:
         max_answer_tokens: limit of answers to requests that give none.
         concurrency: calls at the same time to one provider.
         timeout_s: longest time of one call.
+        default_temperature: that `model_client` fills into requests without one.
     """
 
     model_client: ModelClient
@@ -54,6 +55,7 @@ class PaidCalls:
     max_answer_tokens: int
     concurrency: int
     timeout_s: float
+    default_temperature: float | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     is_capped: bool = field(default=False, init=False)  # the cap has kept a call from being made
     _failed: dict[str, Reply] = field(default_factory=dict, init=False)
@@ -84,8 +86,9 @@ class PaidCalls:
 
     def key(self, arm: Arm, body: Json) -> str:
         """The key of a call in the journal: the same request to the same arm with the same settings."""
-        settings = [arm.arm_id, arm.provider, arm.model, arm.base_url, sorted(arm.drop), dict(arm.rename)]
-        content = [*settings, dict(arm.set_fields), self.request(body)]
+        model = [arm.arm_id, arm.provider, arm.model, arm.base_url]
+        fields = [sorted(arm.extra_fields), sorted(arm.drop), dict(arm.rename), dict(arm.set_fields)]
+        content = [model, fields, self.default_temperature, self.request(body)]
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
     def worst_usd(self, arm: Arm, body: Json) -> Decimal:

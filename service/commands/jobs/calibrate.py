@@ -164,6 +164,7 @@ async def _prepared(
             max_answer_tokens=options.max_answer_tokens,
             concurrency=options.concurrency,
             timeout_s=settings.request_deadline_s,
+            default_temperature=settings.llm_temperature,
         )
         data_use = frozenset(settings.required_data_use)
         yield _Prepared(prompts, arms, grader, calls, data_use, importer, kept)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,20 +28,39 @@ async def test_a_second_run_pays_for_nothing(provider: Provider, tmp_path: Path)
     assert provider.asked("good") == 2
 
 
-async def test_other_settings_of_an_arm_are_another_call(provider: Provider, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "n_calls"),
+    [
+        ({"set_fields": {"temperature": 0.1}}, 4),
+        ({"rename": {"max_tokens": "max_new_tokens"}}, 4),
+        ({"drop": frozenset({"stop"})}, 4),
+        ({"model": "good-2"}, 4),
+        ({"aliases": ("g",)}, 2),
+        ({"price": None}, 2),
+    ],
+)
+async def test_an_arm_that_answers_otherwise_is_asked_again(
+    provider: Provider, tmp_path: Path, setting: dict[str, Any], n_calls: int
+) -> None:
     provider.says("good", "42")
-    arm = provider.arm("good")
-    others = [
-        arm,
-        provider.arm("good", set_fields={"temperature": 0.1}),
-        provider.arm("good", aliases=("g",)),
-    ]
+    provider.says("good-2", "42")
 
     with open_journal(tmp_path / "journal") as journal:
-        for each in others:
-            await calibrate(PROMPTS, [each], EXACT, provider.calls(journal=journal))
+        for arm in (provider.arm("good"), provider.arm("good", **setting)):
+            await calibrate(PROMPTS, [arm], EXACT, provider.calls(journal=journal))
 
-    assert provider.asked("good") == 4
+    assert len(provider.upstream.bodies) == n_calls
+
+
+async def test_another_default_temperature_or_limit_asks_again(provider: Provider, tmp_path: Path) -> None:
+    provider.says("good", "42")
+    arms = [provider.arm("good")]
+
+    with open_journal(tmp_path / "journal") as journal:
+        for options in ({}, {"default_temperature": 0.3}, {"max_answer_tokens": 7}):
+            await calibrate(PROMPTS, arms, EXACT, provider.calls(journal=journal, **options))
+
+    assert provider.asked("good") == 6
 
 
 async def test_a_line_that_was_cut_off_is_forgotten(provider: Provider, tmp_path: Path) -> None:
