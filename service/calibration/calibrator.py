@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import structlog
 
-from embeddings.encoder import EncoderError, TextEncoder
+from embeddings.encoder import TextEncoder
 from service.arms.catalog import Catalog
 from service.calibration.answers import GradedAnswer
 from service.calibration.calls import PaidCalls
@@ -19,11 +18,11 @@ from service.calibration.evidence import import_answers
 from service.calibration.grading.grader import Grader
 from service.calibration.journal import CallJournal
 from service.calibration.prompts import CalibrationPrompt
+from service.calibration.report.encoded import report_of
 from service.calibration.report.json_form import to_json
-from service.calibration.report.report import CalibrationReport
 from service.calibration.run import OnProgress, calibrate
 from service.domain.arm import Arm
-from service.domain.basics import Json, Vector
+from service.domain.basics import Json
 from service.domain.ports import Clock, Evidence, Journal, ModelClient
 from service.learning.importing.importer import Importer
 
@@ -105,17 +104,10 @@ class Calibrator:
             job.prompts, job.arms, job.grader, calls, data_use=self.data_use, on_progress=on_progress
         )
         rows = await self._import(job, answers) if job.is_imported else {}
-        contexts = await self._contexts(job.prompts)
-        report = await asyncio.to_thread(CalibrationReport.of, answers, contexts)
+        report = await report_of(answers, self.encoder)
+        if report.notes:
+            log.warning("calibration_without_contexts", notes=report.notes)
         return CalibrationResult(calls.is_capped, rows, to_json(report))
-
-    async def _contexts(self, prompts: Sequence[CalibrationPrompt]) -> Mapping[str, Vector]:
-        """The contexts of the prompts by their keys; none without the encoder, which only topics miss."""
-        try:
-            return {prompt.key: await self.encoder.encode(prompt.text) for prompt in prompts}
-        except EncoderError as error:
-            log.warning("calibration_without_contexts", error=str(error))
-            return {}
 
     async def _import(self, job: CalibrationJob, answers: Sequence[GradedAnswer]) -> Mapping[str, int]:
         importer = Importer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,14 +12,15 @@ import typer
 
 from service.commands.options import AsJson, Tenant, parse_time, read_settings
 from service.commands.output import dollars, number, print_report, progress_bar, rows_added, table
+from service.errors import StartupError
 
 if TYPE_CHECKING:
-    from service.calibration.answers import GradedAnswer
     from service.calibration.estimate import ArmEstimate
     from service.commands.jobs.calibrate import Calibrated
     from service.commands.jobs.log_prompts import LogSample
 
 ALL = "all"
+REPORT_FORMS = (".html", ".json")
 
 
 def parse_dollars(text: str) -> Decimal:
@@ -113,9 +113,18 @@ def calibrate(
     concurrency: Annotated[
         int, typer.Option(min=1, max=1000, help="Calls at the same time to one provider.")
     ] = 4,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=parse_report,
+            metavar="FILE",
+            help="Where the report is written, as a page if the name ends in .html and as JSON if it ends in "
+            ".json; repeatable.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have every model answer the same prompts, and learn from the scores.
+    """Have every model answer the same prompts, compare the models, and learn from the scores.
 
     A line of the file has `prompt` or `messages`, and may have `expected`, `task`, `tests` and fields of a
     request such as `tools`. The whole file is checked before anything is spent.
@@ -154,7 +163,8 @@ def calibrate(
                 lambda p: show(p.n_done, p.n_total, f"{dollars(float(p.spent_usd))} of ${max_usd}"),
             )
         )
-    print_report(_json(calibrated), _text(calibrated), as_json=as_json)
+    written = _write_reports(calibrated, report or ())
+    print_report(_json(calibrated), _text(calibrated, written), as_json=as_json)
 
 
 def _source(file: Path | None, from_log: str | None, sample: int) -> Path | LogSample:
@@ -203,31 +213,43 @@ def _estimated(estimates: Sequence[ArmEstimate]) -> str:
     return f"{table(headings, rows)}\n{total}"
 
 
-def _text(calibrated: Calibrated) -> str:
-    rows = []
-    for arm in calibrated.arms:
-        answers = [answer for answer in calibrated.answers if answer.arm_id == arm.arm_id]
-        scores = [answer.score for answer in answers if answer.score is not None]
-        costs = [float(answer.cost_usd) for answer in answers if answer.cost_usd is not None]
-        seconds = [answer.latency_s for answer in answers if answer.answered_at is not None]
-        rows.append([arm.arm_id, str(len(scores)), *(number(_mean(v)) for v in (scores, costs, seconds))])
-    lines = [table(("model", "graded", "score", "$", "seconds"), rows)]
-    lines += [f"{n} answers without a score: {problem}" for problem, n in _problems(calibrated.answers)]
-    lines.append(f"spent {dollars(float(calibrated.spent_usd))}")
-    lines += rows_added(calibrated.n_added)
-    return "\n".join(lines)
+def parse_report(text: str) -> Path:
+    """A file for the report; that it can be written is known before anything is spent."""
+    path = Path(text)
+    if path.suffix not in REPORT_FORMS:
+        raise typer.BadParameter(f"must end in {' or '.join(REPORT_FORMS)}, got {text!r}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise typer.BadParameter(f"must be a file in a folder that exists, got {text!r}")
+    return path
 
 
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _write_reports(calibrated: Calibrated, files: Sequence[Path]) -> list[str]:
+    """Write each file in the form of its name, and name the files that are written."""
+    from service.calibration.report.json_form import as_json
+    from service.calibration.report.page import as_html
+
+    if calibrated.report is None:
+        return []
+    for file in files:
+        form = as_html if file.suffix == ".html" else as_json
+        try:
+            file.write_text(form(calibrated.report), "utf-8")
+        except OSError as error:
+            raise StartupError(f"{file}: cannot be written: {error.strerror or error}") from error
+    return [f"the report is in {file}" for file in files]
 
 
-def _problems(answers: Sequence[GradedAnswer]) -> list[tuple[str, int]]:
-    """The problems, each after its model, with the number of answers that have it; most frequent first."""
-    return Counter(f"{a.arm_id}: {a.problem}" for a in answers if a.problem is not None).most_common()
+def _text(calibrated: Calibrated, written: Sequence[str]) -> str:
+    from service.calibration.report.text import as_text
+
+    report = "no model answered" if calibrated.report is None else as_text(calibrated.report)
+    lines = [f"spent {dollars(float(calibrated.spent_usd))}", *rows_added(calibrated.n_added), *written]
+    return "\n".join([report, "", *lines])
 
 
 def _json(calibrated: Calibrated) -> dict[str, object]:
+    from service.calibration.report.json_form import to_json
+
     answers = [
         {
             "prompt": answer.prompt.key,
@@ -243,4 +265,5 @@ def _json(calibrated: Calibrated) -> dict[str, object]:
         "spent_usd": float(calibrated.spent_usd),
         "n_added": dict(calibrated.n_added),
         "answers": answers,
+        "report": None if calibrated.report is None else to_json(calibrated.report),
     }

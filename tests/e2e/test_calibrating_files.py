@@ -261,3 +261,33 @@ def test_code_is_graded_by_its_tests_and_a_function_of_the_folder(
         scores = {answer["model"]: answer["score"] for answer in json.loads(done.stdout)["answers"]}
         assert scores == {"right": 1.0, "wrong": 0.0}
     eventually(lambda: processes_of(router.folder) == [])
+
+
+def test_the_report_is_printed_and_written_as_a_page_and_as_json(
+    router: RunningRouter, provider: Provider
+) -> None:
+    page, figures = router.folder / "report.html", router.folder / "report.json"
+    written = ("--report", str(page), "--report", str(figures))
+
+    done = router.run(*command(prompts(router, n=40), "--no-import", *written))
+
+    models = {model["model"]: model for model in json.loads(figures.read_text("utf-8"))["models"]}
+    assert done.returncode == 0, done.stderr
+    assert "Best quality: right, 1.000" in done.stdout
+    assert (models["right"]["quality"]["value"], models["wrong"]["quality"]["value"]) == (1, 0)
+    assert models["wrong"]["dominated_by"]["model"] == "right"
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert [str(file) in done.stdout for file in (page, figures)] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "nowhere/report.html", "folder.html"])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_spent(
+    router: RunningRouter, provider: Provider, name: str
+) -> None:
+    (router.folder / "folder.html").mkdir()
+
+    done = router.run(*command(prompts(router), "--report", str(router.folder / name)))
+
+    assert done.returncode == 2
+    assert "--report" in done.stderr
+    assert provider.calls.total() == 0

@@ -84,7 +84,7 @@ def frontier_chart(report: CalibrationReport, numbers: dict[str, int]) -> Fronti
     shown = [model for model in report.models if has_point(model.figures)]
     if not shown:
         return None
-    width, height, left, right, top, bottom = 640, 400, 52, 620, 20, 350
+    width, height, left, right, top, bottom = 480, 360, 48, 462, 16, 312
     dollars = [1000.0 * bound for model in shown for bound in _bounds(model.figures.cost_usd) if bound > 0]
     least = min(dollars, default=1.0)
     is_any_free = any(

@@ -28,6 +28,7 @@ def to_json(report: CalibrationReport) -> Json:
         "version": VERSION,
         "confidence": CONFIDENCE,
         "summary": list(summary(report)),
+        "notes": list(report.notes),
         "n_prompts": report.n_prompts,
         "effective_prompts": report.effective_prompts,
         "models": [

@@ -72,6 +72,7 @@ class CalibrationReport:
         models: the best first, models without a score last.
         topics: the largest first.
         problems: the most frequent first.
+        notes: what the report lacks, and why.
     """
 
     n_prompts: int
@@ -80,10 +81,14 @@ class CalibrationReport:
     topics: tuple[TopicReport, ...]
     routing: Routing
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, answers: Sequence[GradedAnswer], contexts: Mapping[str, Vectors] | None = None
+        cls,
+        answers: Sequence[GradedAnswer],
+        contexts: Mapping[str, Vectors] | None = None,
+        notes: tuple[str, ...] = (),
     ) -> CalibrationReport:
         """Compare the models by their graded answers; the same answers always give the same report.
 
@@ -105,6 +110,7 @@ class CalibrationReport:
             topics=_topics(table, topics, [model.model for model in models]),
             routing=routing_of(table, topics.member),
             problems=_problems(answers),
+            notes=notes,
         )
 
 

@@ -28,7 +28,7 @@ METHODS = (
 
 def summary(report: CalibrationReport) -> tuple[str, ...]:
     """The findings: the best models, and what routing could save or gain."""
-    return (*_best_models(report), *routing_findings(report.routing))
+    return (*report.notes, *_best_models(report), *routing_findings(report.routing))
 
 
 def _best_models(report: CalibrationReport) -> list[str]:

@@ -28,6 +28,8 @@ from service.calibration.grading.named import JudgeOptions, grader_named
 from service.calibration.journal import CallJournal, open_journal
 from service.calibration.kept_prompts import KeptPrompts
 from service.calibration.prompts import CalibrationPrompt, read_prompts
+from service.calibration.report.encoded import report_of
+from service.calibration.report.report import CalibrationReport
 from service.calibration.run import OnProgress, calibrate
 from service.calibration.sampling import LogSampler
 from service.commands.jobs.calibration_arms import CalibrationArms
@@ -72,17 +74,18 @@ class CalibrationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The graded answers, what they cost, and how many rows were imported."""
+    """The graded answers, what they cost, how many rows were imported, and how the models compare."""
 
     answers: Sequence[GradedAnswer]
     arms: Sequence[Arm]
     spent_usd: Decimal
     n_added: Mapping[Added, int] = field(default_factory=dict)
+    report: CalibrationReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A calibration of which everything is checked and nothing is spent."""
+    """A calibration of which everything is checked and nothing is spent; encoder: if it is needed."""
 
     prompts: Sequence[CalibrationPrompt]
     arms: tuple[Arm, ...]
@@ -90,13 +93,14 @@ class _Prepared:
     calls: PaidCalls
     data_use: frozenset[str]
     importer: Importer | None
+    encoder: TextEncoder | None
     kept: KeptPrompts
 
 
 async def run_calibration(
     settings: Settings, environ: Mapping[str, str], options: CalibrationOptions, on_progress: OnProgress
 ) -> Calibrated:
-    """Check everything, ask and grade, and import the scores.
+    """Check everything, ask and grade, import the scores, and compare the models.
 
     Raises:
         StartupError: a prompt breaks a rule, or something cannot be opened; nothing was spent.
@@ -115,7 +119,8 @@ async def run_calibration(
         n_added = {} if ready.importer is None else await _import(ready.importer, answers, ready.arms)
         if not ready.calls.is_capped:
             ready.kept.forget()
-        return Calibrated(answers, ready.arms, ready.calls.cap.spent_usd, n_added)
+        report = await report_of(answers, ready.encoder) if answers and ready.encoder else None
+        return Calibrated(answers, ready.arms, ready.calls.cap.spent_usd, n_added, report)
 
 
 async def estimate_calibration(
@@ -144,13 +149,14 @@ async def _prepared(
         grader = grader_named(options.grader, known.judge, options.judge)
         source, path = options.prompts, _journal_path(settings, options)
         prompts = read_prompts(source, grader.reason_against) if isinstance(source, Path) else []
+        is_encoded = options.max_usd is not None or isinstance(source, LogSample)
+        encoder = await _encoder(settings, environ, stack) if is_encoded else None
         importer = None
-        if options.is_imported and database is not None:
-            importer = await _importer(settings, environ, database, registrations, options.tenant, stack)
+        if options.is_imported and database is not None and encoder is not None:
+            importer = _importer(settings, database, encoder, registrations, options.tenant)
         journal = _journal(path, stack, is_written=options.max_usd is not None)
         kept = kept_prompts(path, options.tenant, options.grader, source)
-        if isinstance(source, LogSample):
-            encoder = importer.encoder if importer else await _encoder(settings, environ, stack)
+        if isinstance(source, LogSample) and encoder is not None:
             sampler = _sampler(settings, database, encoder)
             prompts = await log_prompts(sampler, source, options.tenant, kept, grader, now())
         calls = PaidCalls(
@@ -167,7 +173,7 @@ async def _prepared(
             default_temperature=settings.llm_temperature,
         )
         data_use = frozenset(settings.required_data_use)
-        yield _Prepared(prompts, arms, grader, calls, data_use, importer, kept)
+        yield _Prepared(prompts, arms, grader, calls, data_use, importer, encoder, kept)
 
 
 async def _database(settings: Settings, stack: AsyncExitStack, *, is_written: bool) -> Database | None:
@@ -188,18 +194,17 @@ async def _registrations(database: Database | None) -> Mapping[str, ArmRegistrat
     return registry.known
 
 
-async def _importer(
+def _importer(
     settings: Settings,
-    environ: Mapping[str, str],
     database: Database,
+    encoder: TextEncoder,
     registrations: Mapping[str, ArmRegistration],
     tenant: str,
-    stack: AsyncExitStack,
 ) -> Importer:
     return Importer(
         journal=PostgresJournal(database, store_texts=settings.store_texts),
         evidence=PostgresEvidence(database),
-        encoder=await _encoder(settings, environ, stack),
+        encoder=encoder,
         tenant=tenant,
         now=now(),
         registrations=registrations,
