@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -86,6 +85,9 @@ class Sandbox:
             return TIMED_OUT
         finally:
             process.stdin.close()  # the launcher kills everything and ends
-            with suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(_GRACE_S):
                     await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()

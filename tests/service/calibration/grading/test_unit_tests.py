@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
+import orjson
 import pytest
 
 from service.calibration.grading import sandbox_launcher
 from service.calibration.grading.sandbox import Limits, Sandbox
 from service.calibration.grading.unit_tests import UnitTests, code_of
-from tests.e2e.running import eventually
+from tests.e2e.running import eventually, processes_of
 from tests.service.calibration.grading.grading import prompt, score
 
 RIGHT = "def add(a, b):\n    return a + b\n"
@@ -118,7 +123,14 @@ async def test_code_that_forks_for_ever_is_stopped() -> None:
     assert await score(UnitTests(Sandbox(Limits(wall_s=5.0))), bomb, tests="pass") == 0
 
 
-async def test_nothing_outlives_the_tests() -> None:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of all sandboxes of a test, by which its processes are known."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+async def test_nothing_outlives_the_tests(folder: Path) -> None:
     demon = (
         "import os, time\n"
         "if os.fork() == 0:\n"
@@ -129,22 +141,21 @@ async def test_nothing_outlives_the_tests() -> None:
         "os.wait()\n"
     )
 
-    before = _sleepers()
     assert await score(UnitTests(Sandbox(LONG)), demon, tests="pass") == 1
 
-    assert _sleepers() == before
+    assert processes_of(folder) == []
 
 
-def _sleepers() -> set[str]:
-    """The processes that run a program of the sandbox."""
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"run.py" in (process / "cmdline").read_bytes():
-                found.add(process.name)
-        except OSError:
-            continue
-    return found
+async def test_stopping_the_grading_stops_the_program(folder: Path) -> None:
+    sleeper = "import time\ntime.sleep(3600)"
+    grading = asyncio.create_task(score(UnitTests(Sandbox(LONG)), sleeper, tests="pass"))
+    await asyncio.to_thread(eventually, lambda: any("run.py" in each for each in processes_of(folder)))
+
+    grading.cancel()
+    with suppress(asyncio.CancelledError):
+        await grading
+
+    assert processes_of(folder) == []
 
 
 @pytest.fixture
@@ -167,9 +178,7 @@ async def test_code_has_no_network_where_the_platform_allows_it() -> None:
 
 def test_a_program_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     (tmp_path / "run.py").write_text("import time\ntime.sleep(3600)")
-    limits = (
-        b'{"cpu_s": 60, "wall_s": 3600, "memory_bytes": 1073741824, "file_bytes": 1000, "n_processes": 8, '
-    )
+    limits = {**asdict(Limits(cpu_s=60, wall_s=3600.0)), "arguments": ["run.py"]}
     launcher = subprocess.Popen(
         [sys.executable, "-I", sandbox_launcher.__file__],
         cwd=tmp_path,
@@ -178,23 +187,11 @@ def test_a_program_ends_with_the_process_that_started_it(tmp_path: Path) -> None
         stderr=subprocess.DEVNULL,
     )
     assert launcher.stdin is not None
-    launcher.stdin.write(limits + b'"arguments": ["run.py"]}\n')
+    launcher.stdin.write(orjson.dumps(limits) + b"\n")
     launcher.stdin.flush()
-    eventually(lambda: _programs_of(launcher.pid))
+    eventually(lambda: any("run.py" in each for each in processes_of(tmp_path)))
 
     launcher.stdin.close()  # as the kernel does when the writer is killed
 
     assert launcher.wait(60) == sandbox_launcher.TIMED_OUT
-    assert _programs_of(launcher.pid) == []
-
-
-def _programs_of(parent: int) -> list[str]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            is_child = (process / "stat").read_text().rpartition(")")[2].split()[1] == str(parent)
-            if is_child and b"run.py" in (process / "cmdline").read_bytes():
-                found.append(process.name)
-        except OSError:
-            continue
-    return found
+    assert processes_of(tmp_path) == []
