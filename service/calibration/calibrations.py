@@ -77,7 +77,10 @@ class Calibrations:
         async with self._starting:
             self._require_none_running()
             grader = self._grader(wish.grader, wish.judge)
-            require_gradable(asked_arms(self.catalog, wish.models), grader)
+            arms = asked_arms(self.catalog, wish.models)
+            require_gradable(arms, grader)
+            if wish.models:  # an alias is the same wish as the id
+                wish = replace(wish, models=tuple(arm.arm_id for arm in arms))
             before = await self.store.unfinished(tenant, wish.digest)
             if before is not None:
                 self._require_resumable(self._as_seen(before))
@@ -210,7 +213,10 @@ class Calibrations:
                 n_problems=0,
                 n_total=len(prompts) * len(arms),
                 spent_usd=max(calibration.spent_usd, journal.spent_usd),
+                rows={},
                 error=None,
+                report=None,
+                updated_at=self.clock(),
                 ended_at=None,
             )
             try:

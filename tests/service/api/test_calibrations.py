@@ -332,7 +332,7 @@ async def test_a_stopped_calibration_goes_on_without_paying_twice(held: Held, is
     if is_by_id:
         going_on = await world.http.post(f"{PATH}/{calibration_id}", json={"max_usd": 2})
     else:
-        going_on = await world.http.post(PATH, json=wanted(models=["small", "large"], max_usd=2))
+        going_on = await world.http.post(PATH, json=wanted(models=["mini", "large"], max_usd=2))
     done = await ended(world, calibration_id)
 
     assert (stopped["state"], stopped["progress"]["answers"]) == ("stopped", n_paid)
@@ -378,6 +378,7 @@ async def test_the_cap_is_kept_and_more_dollars_go_on(world: World) -> None:
     assert capped["progress"]["without_score"] > 0
     assert capped["spent_usd"] <= 0.0015
     assert (again["id"], done["state"]) == (started["id"], "done")
+    assert (again["rows"], again["report"]) == ({}, None)
     assert done["spent_usd"] == pytest.approx(ALL_USD)
     assert len(world.model_client.calls) == 6
 
