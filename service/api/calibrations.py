@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Annotated
@@ -27,6 +28,7 @@ from service.api.admin import admin_only
 from service.api.dependencies import BodyDep, PartsDep, TenantDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
+from service.calibration.estimate import ArmEstimate
 from service.calibration.grading.named import JudgeOptions
 from service.calibration.prompts import CalibrationPrompt, prompt_of
 from service.calibration.wish import Wish
@@ -106,6 +108,7 @@ class NewCalibration(BaseModel):
     judge_own_family: bool = Field(
         False, strict=True, description="a judge may grade models of its own family"
     )
+    dry_run: bool = Field(False, strict=True, description="only check everything, and estimate the dollars")
     max_answer_tokens: int = Field(
         8192, ge=1, le=1_000_000, strict=True, description="limit of answers to prompts that set none"
     )
@@ -148,12 +151,17 @@ async def newest(parts: PartsDep, tenant: TenantDep) -> Response:
     "",
     status_code=202,
     openapi_extra=body_schema("NewCalibration"),
-    responses=failures(BadRequest, UnknownModel, CalibrationConflict, BodyTooLarge, NotJson),
+    responses={
+        200: {"description": "The estimate of a dry run."},
+        **failures(BadRequest, UnknownModel, CalibrationConflict, BodyTooLarge, NotJson),
+    },
 )
 async def start(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
-    """Start a calibration, or go on with one of the same options that is not done."""
-    wish = await big_bodies.read(parts, body, partial(_wish, parts.calibrations.clock))
+    """Start a calibration, or go on with one of the same options that is not done; a dry run estimates it."""
+    is_dry, wish = await big_bodies.read(parts, body, partial(_wish, parts.calibrations.clock))
     try:
+        if is_dry:
+            return JsonAnswer(_estimate_as_json(await parts.calibrations.estimate(tenant, wish)))
         return JsonAnswer(_as_json(await parts.calibrations.start(tenant, wish)), 202)
     except EncoderError as error:
         raise Unavailable(f"the encoder failed: {error}") from error
@@ -190,13 +198,14 @@ def _id(text: str) -> UUID:
     return UUID(text)
 
 
-def _wish(clock: Clock, body: bytes) -> Wish:
+def _wish(clock: Clock, body: bytes) -> tuple[bool, Wish]:
+    """Whether to estimate only, and what is wanted."""
     wanted = validated(NewCalibration, read_json(body))
     try:
         since = None if wanted.from_log is None else parse_moment(wanted.from_log, clock())
     except ValueError as error:
         raise BadRequest(f"from_log: {error}", param="from_log") from error
-    return Wish(
+    return wanted.dry_run, Wish(
         models=tuple(wanted.models or ()),
         grader=wanted.grader,
         judge=JudgeOptions(wanted.rubric, wanted.baseline, wanted.judge_own_family),
@@ -227,6 +236,14 @@ def _prompts(records: list[object]) -> list[CalibrationPrompt]:
             message = f"prompts[{i}]: is graded otherwise than the same prompt at prompts[{first}]"
             raise BadRequest(message, param=f"prompts[{i}]")
     return [prompt for _, prompt in prompts.values()]
+
+
+def _estimate_as_json(estimates: Sequence[ArmEstimate]) -> Json:
+    return {
+        "models": [estimate.as_json() for estimate in estimates],
+        "expected_usd": sum((e.expected_usd for e in estimates), Decimal(0)),
+        "worst_usd": sum((e.worst_usd for e in estimates), Decimal(0)),
+    }
 
 
 def _as_json(calibration: Calibration) -> Json:

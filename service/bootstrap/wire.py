@@ -25,6 +25,7 @@ from service.background import Background
 from service.calibration.calibrations import Calibrations
 from service.calibration.calibrator import Calibrator
 from service.calibration.sampling import LogSampler, RequestBodies
+from service.calibration.wish_checker import WishChecker
 from service.completion.answer_cache import AnswerCache
 from service.completion.completion import Completion
 from service.completion.escalation import Escalation
@@ -197,8 +198,13 @@ def wire(
         learner=learner,
         calibrations=Calibrations(
             store=calibration_store,
-            sampler=LogSampler(request_bodies, encoder, settings.store_texts),
-            catalog=catalog,
+            checker=WishChecker(
+                catalog=catalog,
+                sampler=LogSampler(request_bodies, encoder, settings.store_texts),
+                clock=clock,
+                data_use=frozenset(settings.required_data_use),
+                runs_code=settings.admin_runs_code,
+            ),
             calibrator=Calibrator(
                 catalog=catalog,
                 model_client=model_client,
@@ -208,11 +214,11 @@ def wire(
                 clock=clock,
                 rng=rng,
                 timeout_s=settings.request_deadline_s,
+                default_temperature=settings.llm_temperature,
                 data_use=frozenset(settings.required_data_use),
             ),
             folder=data_dir / "calibrations",
             clock=clock,
-            runs_code=settings.admin_runs_code,
         ),
         lifecycle=Lifecycle(
             arms.arms,

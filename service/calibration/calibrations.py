@@ -13,23 +13,16 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from service.arms.catalog import Catalog
-from service.calibration.asked_arms import asked_arms, require_promises
 from service.calibration.calibrator import CalibrationJob, Calibrator
-from service.calibration.grading.grader import Grader
-from service.calibration.grading.named import JudgeOptions, grader_named
+from service.calibration.estimate import ArmEstimate
 from service.calibration.journal import CallJournal, open_journal
 from service.calibration.kept_prompts import prompt_as_json, prompt_from_json
-from service.calibration.prompts import CalibrationPrompt
-from service.calibration.run import require_gradable
 from service.calibration.running import RunningCalibration, Work
-from service.calibration.sampling import LogSampler, gradable
 from service.calibration.wish import Wish, judge_of
-from service.domain.arm import Arm
+from service.calibration.wish_checker import WishChecker
 from service.domain.calibration import Calibration
 from service.domain.ports import CalibrationStore, Clock
 from service.errors import (
-    BadRequest,
     CalibrationConflict,
     StartupError,
     StoreUnavailable,
@@ -39,8 +32,6 @@ from service.errors import (
 
 MAX_LISTED = 100
 SILENT_S = 60.0  # after which a calibration of another router counts as interrupted
-RUN_CODE = frozenset({"unit-tests", "python"})  # graders, by the beginning of their names
-SETTING = "ADMIN_RUNS_CODE"
 
 
 @dataclass(slots=True)
@@ -52,16 +43,13 @@ class Calibrations:
 
     Args:
         folder: of the journals.
-        runs_code: whether graders that run code may be named.
     """
 
     store: CalibrationStore
-    sampler: LogSampler
-    catalog: Catalog
+    checker: WishChecker
     calibrator: Calibrator
     folder: Path
     clock: Clock
-    runs_code: bool
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _running: dict[UUID, RunningCalibration] = field(default_factory=dict, init=False)
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -76,29 +64,17 @@ class Calibrations:
         """
         async with self._starting:
             self._require_none_running()
-            grader = self._grader(wish.grader, wish.judge)
-            arms = asked_arms(self.catalog, wish.models)
-            require_gradable(arms, grader)
-            if wish.models:  # an alias is the same wish as the id
-                wish = replace(wish, models=tuple(arm.arm_id for arm in arms))
+            wish = self.checker.checked(wish)
             before = await self.store.unfinished(tenant, wish.digest)
             if before is not None:
                 self._require_resumable(self._as_seen(before))
                 return await self._go_on(replace(before, options=wish.options, max_usd=wish.max_usd))
-            prompts = await self._prompts(tenant, wish, grader)
-            now = self.clock()
-            calibration = Calibration(
-                calibration_id=uuid4(),
-                tenant=tenant,
-                options=wish.options,
-                options_digest=wish.digest,
-                prompts=[prompt_as_json(prompt) for prompt in prompts],
-                n_total=0,
-                max_usd=wish.max_usd,
-                started_at=now,
-                updated_at=now,
-            )
-            return await self._go_on(calibration)
+            return await self._go_on(await self._new(tenant, wish))
+
+    async def estimate(self, tenant: str, wish: Wish) -> Sequence[ArmEstimate]:
+        """What each model would cost. Raises as `start` does, whether or not a calibration runs."""
+        new = await self._new(tenant, self.checker.checked(wish))
+        return self.calibrator.estimate(self._job(new))
 
     async def resume(self, tenant: str, calibration_id: UUID, max_usd: Decimal | None) -> Calibration:
         """Go on with a calibration that is not done; no answer is paid for again.
@@ -176,33 +152,24 @@ class Calibrations:
                 "router: go on with it there, or delete it"
             )
 
-    def _grader(self, name: str, judge: JudgeOptions) -> Grader:
-        if name.partition(":")[0] in RUN_CODE and not self.runs_code:
-            raise BadRequest(
-                f"grader: {name[:40]!r} runs code, which {SETTING}=false forbids over HTTP", param="grader"
-            )
-        return grader_named(name, self._judge, judge)
-
-    def _judge(self, name: str) -> Arm:
-        arm = self.catalog.known(name, param="grader")
-        require_promises(arm, self.calibrator.data_use)
-        return arm
-
-    async def _prompts(self, tenant: str, wish: Wish, grader: Grader) -> Sequence[CalibrationPrompt]:
-        if wish.since is not None:
-            sample = await self.sampler.sample(tenant, wish.since, self.clock(), wish.sample)
-            return gradable(sample, grader)
-        for i, prompt in enumerate(wish.prompts):
-            if (reason := grader.reason_against(prompt)) is not None:
-                raise BadRequest(f"prompts[{i}].{reason}", param=f"prompts[{i}].{reason.partition(':')[0]}")
-        return wish.prompts
+    async def _new(self, tenant: str, wish: Wish) -> Calibration:
+        prompts = await self.checker.prompts(tenant, wish)
+        now = self.clock()
+        return Calibration(
+            calibration_id=uuid4(),
+            tenant=tenant,
+            options=wish.options,
+            options_digest=wish.digest,
+            prompts=[prompt_as_json(prompt) for prompt in prompts],
+            n_total=0,
+            max_usd=wish.max_usd,
+            started_at=now,
+            updated_at=now,
+        )
 
     async def _go_on(self, calibration: Calibration) -> Calibration:
         """Run a calibration, from its beginning or from where it was."""
-        options = calibration.options
-        prompts = [prompt_from_json(prompt) for prompt in calibration.prompts or ()]
-        grader = self._grader(options["grader"], judge_of(options))
-        arms = asked_arms(self.catalog, () if options["models"] == "all" else options["models"])
+        job = self._job(calibration)
         is_new = not self._path(calibration.calibration_id).exists()
         with ExitStack() as stack:
             journal = self._open_journal(calibration.calibration_id, stack)
@@ -211,7 +178,7 @@ class Calibrations:
                 state="running",
                 n_done=0,
                 n_problems=0,
-                n_total=len(prompts) * len(arms),
+                n_total=len(job.prompts) * len(job.arms),
                 spent_usd=max(calibration.spent_usd, journal.spent_usd),
                 rows={},
                 error=None,
@@ -225,19 +192,23 @@ class Calibrations:
                 if is_new:
                     self._path(calibration.calibration_id).unlink()
                 raise
-            job = CalibrationJob(
-                tenant=calibration.tenant,
-                prompts=prompts,
-                arms=arms,
-                grader=grader,
-                max_usd=calibration.max_usd,
-                spent_usd=calibration.spent_usd,
-                is_imported=options["import"],
-                max_answer_tokens=options["max_answer_tokens"],
-                concurrency=options["concurrency"],
-            )
+            job = replace(job, spent_usd=calibration.spent_usd)
             self._run(calibration, partial(self.calibrator.run, job, journal), stack.pop_all())
         return calibration
+
+    def _job(self, calibration: Calibration) -> CalibrationJob:
+        options = calibration.options
+        return CalibrationJob(
+            tenant=calibration.tenant,
+            prompts=[prompt_from_json(prompt) for prompt in calibration.prompts or ()],
+            arms=self.checker.arms(() if options["models"] == "all" else options["models"]),
+            grader=self.checker.grader(options["grader"], judge_of(options)),
+            max_usd=calibration.max_usd,
+            spent_usd=calibration.spent_usd,
+            is_imported=options["import"],
+            max_answer_tokens=options["max_answer_tokens"],
+            concurrency=options["concurrency"],
+        )
 
     def _run(self, calibration: Calibration, work: Work, closing: ExitStack) -> None:
         """Begin the work.

@@ -14,6 +14,7 @@ from service.arms.catalog import Catalog
 from service.calibration.answers import GradedAnswer
 from service.calibration.calls import PaidCalls
 from service.calibration.cap import SpendingCap
+from service.calibration.estimate import ArmEstimate, estimate
 from service.calibration.evidence import import_answers
 from service.calibration.grading.grader import Grader
 from service.calibration.journal import CallJournal
@@ -78,6 +79,7 @@ class Calibrator:
     clock: Clock
     rng: np.random.Generator
     timeout_s: float
+    default_temperature: float | None
     data_use: frozenset[str]
 
     async def run(
@@ -90,16 +92,7 @@ class Calibrator:
             StartupError: the journal cannot be written.
             StoreUnavailable, EncoderError: the scores could not be imported; run it again.
         """
-        calls = PaidCalls(
-            self.model_client,
-            call_journal,
-            SpendingCap(job.max_usd, job.spent_usd),
-            self.clock,
-            self.rng,
-            max_answer_tokens=job.max_answer_tokens,
-            concurrency=job.concurrency,
-            timeout_s=self.timeout_s,
-        )
+        calls = self._calls(job, call_journal)
         answers = await calibrate(
             job.prompts, job.arms, job.grader, calls, data_use=self.data_use, on_progress=on_progress
         )
@@ -108,6 +101,24 @@ class Calibrator:
         if report.notes:
             log.warning("calibration_without_contexts", notes=report.notes)
         return CalibrationResult(calls.is_capped, rows, to_json(report))
+
+    def estimate(self, job: CalibrationJob) -> Sequence[ArmEstimate]:
+        """What the job would cost."""
+        calls = self._calls(job, CallJournal())
+        return estimate(job.prompts, job.arms, job.grader, calls, data_use=self.data_use)
+
+    def _calls(self, job: CalibrationJob, call_journal: CallJournal) -> PaidCalls:
+        return PaidCalls(
+            self.model_client,
+            call_journal,
+            SpendingCap(job.max_usd, job.spent_usd),
+            self.clock,
+            self.rng,
+            max_answer_tokens=job.max_answer_tokens,
+            concurrency=job.concurrency,
+            timeout_s=self.timeout_s,
+            default_temperature=self.default_temperature,
+        )
 
     async def _import(self, job: CalibrationJob, answers: Sequence[GradedAnswer]) -> Mapping[str, int]:
         importer = Importer(

@@ -171,6 +171,21 @@ async def test_a_log_without_texts_gets_400_with_the_setting(world: World) -> No
     assert "STORE_TEXTS is off" in error_of(response)["message"]
 
 
+async def test_a_dry_run_estimates_the_dollars_and_asks_nobody(world: World) -> None:
+    response = await world.http.post(PATH, json=wanted(models=["small", "large"], dry_run=True))
+
+    estimate = response.json()
+    assert response.status_code == 200
+    assert [(m["model"], m["n_calls"], m["n_unable"]) for m in estimate["models"]] == [
+        ("small", 2, 0),
+        ("large", 2, 0),
+    ]
+    assert 0 < estimate["expected_usd"] <= estimate["worst_usd"]
+    assert estimate["worst_usd"] == pytest.approx(sum(m["worst_usd"] for m in estimate["models"]))
+    assert not world.model_client.calls
+    assert not world.store.calibrations
+
+
 # --- what is refused
 
 
