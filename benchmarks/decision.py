@@ -1,6 +1,6 @@
 """CPU of one decision without its embedding: the service's router over the memory in this process.
 
-.venv/bin/python -m benchmarks.decision [--memories 10000] [--arms 10] [--decisions 1000]
+.venv/bin/python -m benchmarks.decision [--memories 10000] [--arms 10] [--per-prompt 1] [--decisions 1000]
 """
 
 from __future__ import annotations
@@ -45,15 +45,22 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 Vectors = npt.NDArray[np.float32]
 
 
-def decision_cpu(n: int = 300, n_memories: int = 10_000, n_arms: int = 10) -> dict[str, float]:
-    """Measure milliseconds of CPU, medians over n decisions; all threads of this process count."""
+def decision_cpu(
+    n: int = 300, n_memories: int = 10_000, n_arms: int = 10, per_prompt: int = 1
+) -> dict[str, float]:
+    """Measure milliseconds of CPU, medians over n decisions; all threads of this process count.
+
+    Args:
+        per_prompt: number of arms that answered each prompt in the memory.
+    """
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(n_memories, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors[np.arange(n_memories) // per_prompt]
     with tempfile.TemporaryDirectory(prefix="router-decision-") as folder:
         decisions, recalls = asyncio.run(_measure(Path(folder), vectors, n, n_arms, rng))
     return {
-        f"one decision, {n_memories:,} memories, {n_arms} arms": _median_ms(decisions),
+        f"one decision, {n_memories:,} memories, {n_arms} arms{_shared(per_prompt)}": _median_ms(decisions),
         "  of it recall by the memory in process": _median_ms(recalls),
         "  the same by comparing all, in numpy": _median_ms(_comparing_all(vectors, n)),
     }
@@ -216,6 +223,10 @@ def _comparing_all(vectors: Vectors, n: int, k: int = 100) -> Floats:
     return seconds
 
 
+def _shared(per_prompt: int) -> str:
+    return "" if per_prompt == 1 else f", {per_prompt} outcomes of each prompt"
+
+
 def _median_ms(seconds: Floats) -> float:
     return 1000.0 * float(np.median(seconds))
 
@@ -224,7 +235,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--arms", type=int, default=10)
+    parser.add_argument("--per-prompt", type=int, default=1)
     parser.add_argument("--decisions", type=int, default=1_000)
     options = parser.parse_args()
-    for name, milliseconds in decision_cpu(options.decisions, options.memories, options.arms).items():
+    measured = decision_cpu(options.decisions, options.memories, options.arms, options.per_prompt)
+    for name, milliseconds in measured.items():
         print(f"{milliseconds:.3f} ms  {name}")

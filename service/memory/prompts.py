@@ -29,7 +29,7 @@ def by_prompt(rank: Ints, arm: Ints, decided_at: Ints, key: Ints) -> tuple[Ints,
     """Order outcomes by their prompts, and number the prompts from 0; every array has shape (k,).
 
     Args:
-        rank: of the outcome's context by similarity, from 0.
+        rank: of the outcome's context by similarity, from 0; every rank has an outcome.
         arm: number of the arm that answered.
         decided_at: later ones first.
         key: of the decision; it orders what was decided at the same time.
@@ -38,13 +38,15 @@ def by_prompt(rank: Ints, arm: Ints, decided_at: Ints, key: Ints) -> tuple[Ints,
         order: indices of the outcomes, nearest prompt first.
         prompt: number of the prompt of each, in that order.
     """
+    if rank.max(initial=-1) + 1 == rank.size:  # one outcome of each context, as in most recalls
+        return rank.argsort(), np.arange(rank.size)
     newest_first = np.lexsort((key, -decided_at, arm, rank))
     rank, arm = rank[newest_first], arm[newest_first]
     position = np.arange(rank.size)
     is_first = np.ones(rank.size, dtype=np.bool_)
     is_first[1:] = (rank[1:] != rank[:-1]) | (arm[1:] != arm[:-1])
     asking = position - np.maximum.accumulate(np.where(is_first, position, 0))
-    n_askings = np.zeros(rank[-1] + 1 if rank.size else 0, dtype=np.int64)
+    n_askings = np.zeros(rank[-1] + 1, dtype=np.int64)
     np.maximum.at(n_askings, rank, asking + 1)
     prompt = (n_askings.cumsum() - n_askings)[rank] + asking
     order = prompt.argsort(kind="stable")
