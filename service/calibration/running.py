@@ -85,6 +85,7 @@ class RunningCalibration:
             self._succeeded(result)
         finally:
             keeping.cancel()
+            await asyncio.wait([keeping])  # else its write could come after the last one
         while not await self._keep():
             await self.sleep(KEEP_EVERY_S)
 

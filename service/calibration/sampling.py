@@ -77,8 +77,12 @@ class LogSampler:
             EncoderError: a request has no context of this encoder, and cannot be encoded.
         """
         requests = without_retries(await self.bodies.newest(tenant, since, until, MAX_REQUESTS))
-        if not requests:
+        prompts = await self._prompts(requests, n, seed) if requests else []
+        if not prompts:
             raise BadRequest(_why_none(tenant, since, until, self.stores_texts), param="from_log")
+        return prompts
+
+    async def _prompts(self, requests: Sequence[LoggedRequest], n: int, seed: int) -> list[CalibrationPrompt]:
         contexts = await self._contexts(requests)
         chosen = await asyncio.to_thread(representatives, contexts, n, np.random.default_rng(seed))
         bodies = await self.bodies.bodies([requests[i].decision_id for i, _ in chosen])
@@ -87,7 +91,7 @@ class LogSampler:
             for i, weight in chosen
             if requests[i].decision_id in bodies  # it may have been pruned meanwhile
         ]
-        return _merged(prompts)
+        return _merged([prompt for prompt in prompts if _is_valid(prompt)])
 
     async def _contexts(self, requests: Sequence[LoggedRequest]) -> Floats:
         """The contexts of the requests; those of another encoder are made anew."""
@@ -152,6 +156,14 @@ def _prompt(request: LoggedRequest, stored: Json, weight: float) -> CalibrationP
     body = {name: value for name, value in stored.items() if name not in NOT_ABOUT_THE_ANSWER}
     key = prompt_key(body, task=request.task)
     return CalibrationPrompt(key=key, body=body, text=request.text, task=request.task, weight=weight)
+
+
+def _is_valid(prompt: CalibrationPrompt) -> bool:
+    """Whether the router would accept it now; it has accepted it, perhaps in an older version."""
+    try:
+        return bool(prompt.query.body)
+    except BadRequest:
+        return False
 
 
 def _merged(prompts: Sequence[CalibrationPrompt]) -> list[CalibrationPrompt]:

@@ -36,14 +36,15 @@ def body_to_store(query: Query) -> str | None:
 
 
 def _can_be_repeated(query: Query) -> bool:
-    """Whether the body alone is a user's question.
+    """Whether the body alone is a user's question in words.
 
     A request within a tool loop asks nothing new, a thread lacks its earlier messages, and what only
     Anthropic understands is not in the body.
     """
     turn = query.turn
     has_all = not turn.continues_thread and not (query.native and query.native.needs)
-    return query.dialect != IMPORTED and turn.side_call is None and not turn.in_tool_loop and has_all
+    is_question = turn.side_call is None and not turn.in_tool_loop and bool(query.text.strip())
+    return query.dialect != IMPORTED and is_question and has_all
 
 
 def _may_be_repeated(query: Query) -> bool:

@@ -163,6 +163,22 @@ async def test_a_body_pruned_meanwhile_leaves_its_weight_to_the_others(bodies: F
     assert weights(await sample(bodies, 3)) == pytest.approx({"one": 0.5, "two": 0.5})
 
 
+async def test_a_request_that_the_router_does_not_accept_any_more_is_left_out(bodies: FakeBodies) -> None:
+    await bodies.log("one", temperature="hot")
+    await bodies.log("two")
+
+    assert weights(await sample(bodies, 3)) == pytest.approx({"two": 1.0})
+
+
+async def test_a_log_of_requests_that_cannot_be_asked_again_is_as_one_without(bodies: FakeBodies) -> None:
+    await bodies.log("one", temperature="hot")
+    await bodies.log("two")
+    del bodies.stored[bodies.requests[0].decision_id]
+
+    with pytest.raises(BadRequest, match="has a stored body"):
+        await sample(bodies, 3)
+
+
 async def test_the_range_and_the_tenant_are_those_asked_for(bodies: FakeBodies) -> None:
     await bodies.log("one")
 
