@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from service.domain.arm import ArmSums
 from service.domain.registration import ArmFigures, ArmRegistration, PriceChange, ShadowAnswer
 from service.store.evidence.sums import nine_places, nine_places_or_zero, outcome_sums, six_places
-from tests.fakes_store import FakeStore
+from tests.fakes_store import FakeStore, repriced
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -58,9 +58,7 @@ class FakeArmRegistry:
     def _reprice(self, arm_id: str, change: PriceChange) -> None:
         for by_arm in self.store.sums.values():
             if arm_id in by_arm:
-                s = by_arm[arm_id]
-                usd = s.cost_usd_sum * change.factor + s.n_priced * change.added_usd
-                by_arm[arm_id] = replace(s, cost_usd_sum=usd)
+                by_arm[arm_id] = repriced(by_arm[arm_id], change)
 
     def _figures(self, arm_id: str) -> ArmFigures:
         answers = [a for (_, arm), a in self.store.shadow_answers.items() if arm == arm_id]

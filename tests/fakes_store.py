@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from functools import reduce
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from bandit.drift import ArmHistory
 from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.answer_ids import decision_named_by
 from service.domain.arm import ArmSums
-from service.domain.basics import Json
+from service.domain.basics import EXACT, Json
 from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
@@ -29,7 +29,7 @@ from service.domain.feedback import (
     Pending,
     Reward,
 )
-from service.domain.registration import ArmRegistration, ShadowAnswer
+from service.domain.registration import ArmRegistration, PriceChange, ShadowAnswer
 from service.domain.stored_response import StoredResponse
 from service.errors import RequestConflict, StoreBusy, StoreUnavailable, UnknownRequest
 from service.store.connection.values import storable
@@ -134,13 +134,22 @@ class FakeStore:
             sums[arm_id] = sums.get(arm_id, ArmSums()) + change
 
     def in_todays_prices(self, arm_id: str, sums: ArmSums, price_version: int) -> ArmSums:
-        registration, usd = self.registrations.get(arm_id), sums.cost_usd_sum
-        for change in registration.price_changes[price_version:] if registration else ():
-            usd = usd * change.factor + sums.n_priced * change.added_usd
-        return replace(sums, cost_usd_sum=usd)
+        registration = self.registrations.get(arm_id)
+        changes = registration.price_changes[price_version:] if registration else ()
+        return reduce(repriced, changes, sums)
 
     def outcome_sums(self, outcome: Outcome) -> dict[str, ArmSums]:
         return {outcome.arm_id: self.in_todays_prices(outcome.arm_id, _sums(outcome), outcome.price_version)}
+
+
+def repriced(sums: ArmSums, change: PriceChange) -> ArmSums:
+    """The sums after a price change, by which each answer's dollars c become factor * c + added_usd."""
+    with localcontext(EXACT):
+        factor, added = change.factor, change.added_usd
+        usd = factor * sums.cost_usd_sum + sums.n_priced * added
+        mixed = 2 * factor * added * sums.cost_usd_sum
+        squares = factor**2 * sums.cost_usd_squares + mixed + sums.n_priced * added**2
+    return replace(sums, cost_usd_sum=usd, cost_usd_squares=squares)
 
 
 class FakeJournal:

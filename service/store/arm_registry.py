@@ -148,10 +148,13 @@ _BLOCK_ANSWERS = "LOCK TABLE outcomes, shadow_answers IN SHARE ROW EXCLUSIVE MOD
 _INSERT_PRICE_CHANGE = """
 INSERT INTO price_changes (arm_id, version, changed_at, factor, added_usd) VALUES ($1, $2, $3, $4, $5)
 """
+# Converts the sums from the prices before this version; of the changes, it is the last one written.
 _REPRICE = """
 UPDATE evidence
-SET cost_usd_sum = cost_usd_sum * $2 + (n_outcomes - n_unpriced) * $3::numeric, version = version + 1,
-    changed_in = pg_current_xact_id()
+SET cost_usd_sum = todays_usd($1, $2 - 1, n_outcomes - n_unpriced, cost_usd_sum),
+    cost_usd_squares =
+        todays_usd_squares($1, $2 - 1, n_outcomes - n_unpriced, cost_usd_sum, cost_usd_squares),
+    version = version + 1, changed_in = pg_current_xact_id()
 WHERE arm_id = $1
 RETURNING pg_notify('evidence', '')
 """
@@ -159,7 +162,8 @@ RETURNING pg_notify('evidence', '')
 _FIGURES = """
 WITH learned AS (
     SELECT arm_id, sum(n) AS n, sum(reward_sum) AS reward_sum, sum(n_outcomes) AS n_outcomes,
-        sum(latency_s_sum) AS latency_s_sum, sum(cost_usd_sum) AS cost_usd_sum, sum(n_unpriced) AS n_unpriced
+        sum(latency_s_sum) AS latency_s_sum, sum(cost_usd_sum) AS cost_usd_sum, sum(n_unpriced) AS n_unpriced,
+        sum(cost_usd_squares) AS cost_usd_squares, sum(latency_s_squares) AS latency_s_squares
     FROM evidence
     GROUP BY arm_id
 ), shadowed AS (
@@ -172,6 +176,7 @@ WITH learned AS (
 SELECT arm_id, coalesce(n, 0) AS n, coalesce(reward_sum, 0) AS reward_sum,
     coalesce(n_outcomes, 0) AS n_outcomes, coalesce(latency_s_sum, 0) AS latency_s_sum,
     coalesce(cost_usd_sum, 0) AS cost_usd_sum, coalesce(n_unpriced, 0) AS n_unpriced,
+    coalesce(cost_usd_squares, 0) AS cost_usd_squares, coalesce(latency_s_squares, 0) AS latency_s_squares,
     coalesce(unpriced, 0) AS unpriced, coalesce(calls, 0) AS calls, coalesce(errors, 0) AS errors,
     coalesce(usd, 0) AS usd, latency_s
 FROM learned FULL JOIN shadowed USING (arm_id)
@@ -182,7 +187,7 @@ async def _reprice(connection: Connection, arm_id: str, version: int, change: Pr
     await connection.execute(_BLOCK_ANSWERS)
     values = (arm_id, version, change.changed_at, change.factor, change.added_usd)
     await connection.execute(_INSERT_PRICE_CHANGE, *values)
-    await connection.execute(_REPRICE, arm_id, change.factor, change.added_usd)
+    await connection.execute(_REPRICE, arm_id, version)
 
 
 def _values(registration: ArmRegistration) -> tuple[object, ...]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,7 +30,7 @@ from service.commands.jobs.reconcile import reconcile
 from service.dialects.chat.requests import read_query
 from service.dialects.received import Received
 from service.domain.arm import ArmSums
-from service.domain.basics import Json
+from service.domain.basics import EXACT, Json
 from service.domain.decision import Decision
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import evaluate
@@ -142,6 +142,45 @@ def sums_in(rows: list[Json]) -> dict[str, ArmSums]:
         )
         for row in rows
     }
+
+
+def without_squares(sums: Mapping[str, ArmSums]) -> dict[str, ArmSums]:
+    """That version had none."""
+    none = Decimal(0)
+    return {a: replace(s, cost_usd_squares=none, latency_s_squares=none) for a, s in sums.items()}
+
+
+Squares = dict[str, tuple[Decimal, Decimal]]  # of dollars and seconds
+
+
+def squares(sums: Mapping[str, ArmSums]) -> Squares:
+    return {arm_id: (s.cost_usd_squares, s.latency_s_squares) for arm_id, s in sums.items()}
+
+
+async def squares_of_answers(database: Database) -> Squares:
+    """The squares of the logged answers, each at today's price."""
+    async with database.connection() as connection:
+        answers = await connection.fetch(ANSWERS)
+        changes = await connection.fetch("SELECT * FROM price_changes ORDER BY version")
+    found: Squares = {}
+    with localcontext(EXACT):
+        for answer in answers:
+            usd = answer["cost_usd"]
+            for change in changes:
+                if change["arm_id"] == answer["arm_id"] and change["version"] > answer["price_version"]:
+                    usd = usd * change["factor"] + change["added_usd"]
+            of_dollars, of_seconds = found.get(answer["arm_id"], (Decimal(0), Decimal(0)))
+            found[answer["arm_id"]] = of_dollars + usd**2, of_seconds + answer["latency_s"] ** 2
+    return found
+
+
+ANSWERS = """
+SELECT o.arm_id, o.latency_s, coalesce(o.call_cost_usd, o.cost_usd) AS cost_usd, o.price_version
+FROM outcomes o JOIN decisions d USING (decision_id)
+WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
+UNION ALL
+SELECT arm_id, latency_s, cost_usd, price_version FROM shadow_answers WHERE status = 'ok'
+"""
 
 
 def conversations_in(rows: list[Json]) -> dict[str, tuple[object, ...]]:
@@ -274,9 +313,19 @@ async def test_sums_and_histories_are_what_that_version_had(database: Database) 
 
     before = EXPECTED["before"]
     histories = {row["arm_id"]: history_of(row) for row in before["histories"]}
-    assert evidence.sums(TENANT) == sums_in(before["sums"])
+    assert without_squares(evidence.sums(TENANT)) == sums_in(before["sums"])
     assert evidence.histories(TENANT) == histories
     assert len(histories) == 3
+
+
+async def test_squares_are_those_of_that_versions_answers(database: Database) -> None:
+    evidence = PostgresEvidence(database)
+
+    await evidence.refresh()
+
+    found = squares(evidence.sums(TENANT))
+    assert found == await squares_of_answers(database)
+    assert len([usd for usd, _ in found.values() if usd > 0]) == 4
 
 
 async def test_the_events_of_that_version_give_its_sums_and_histories_again(database: Database) -> None:
@@ -328,7 +377,8 @@ async def test_the_spool_of_that_version_is_written_completely(
     assert as_json({i: record and numbers(record) for i, record in found.items()}) == in_todays_words(
         after["numbers"]
     )
-    assert evidence.sums(TENANT) == sums_in(after["sums"])
+    assert without_squares(evidence.sums(TENANT)) == sums_in(after["sums"])
+    assert squares(evidence.sums(TENANT)) == await squares_of_answers(replayed)
     assert await conversations_of(replayed) == conversations_in(after["sessions"])
     assert len(await evidence_differences(replayed)) == 0
     assert len(after["numbers"]) > len(EXPECTED["before"]["numbers"])

@@ -210,7 +210,7 @@ SELECT event_id <= $3 FROM newest
 _CHANGED = """
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS seen_until,
     e.tenant, e.arm_id, e.n, e.reward_sum, e.n_outcomes, e.latency_s_sum, e.cost_usd_sum,
-    e.n_unpriced, e.version
+    e.n_unpriced, e.cost_usd_squares, e.latency_s_squares, e.version
 FROM (VALUES (1)) AS always (one)
 LEFT JOIN evidence e ON e.changed_in >= $1::bigint::text::xid8
 """

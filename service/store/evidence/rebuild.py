@@ -78,7 +78,10 @@ SELECT a.tenant, a.arm_id, 0::numeric AS n, 0::numeric AS reward_sum, count(*) A
     sum(a.latency_s) AS latency_s_sum,
     coalesce(sum(todays_usd(a.arm_id, a.price_version, 1, a.cost_usd))
         FILTER (WHERE a.cost_source <> 'unknown'), 0) AS cost_usd_sum,
-    count(*) FILTER (WHERE a.cost_source = 'unknown') AS n_unpriced
+    count(*) FILTER (WHERE a.cost_source = 'unknown') AS n_unpriced,
+    coalesce(sum(todays_usd_squares(a.arm_id, a.price_version, 1, a.cost_usd, a.cost_usd * a.cost_usd))
+        FILTER (WHERE a.cost_source <> 'unknown'), 0) AS cost_usd_squares,
+    sum(a.latency_s * a.latency_s) AS latency_s_squares
 FROM (
     SELECT o.tenant, o.arm_id, o.price_version, o.latency_s,
         coalesce(o.call_cost_usd, o.cost_usd) AS cost_usd, o.cost_source

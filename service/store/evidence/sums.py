@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import TypeVar
 
 from asyncpg import Record
 
 from service.domain.arm import ArmSums
-from service.domain.basics import AttemptStatus, CostSource, DecisionKind
+from service.domain.basics import EXACT, AttemptStatus, CostSource, DecisionKind
 from service.domain.feedback import Reward
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback
@@ -54,9 +54,12 @@ def outcome_sums(
     """The sums of one outcome; zero unless the arm itself answered."""
     if status != "ok" or kind == "cache":
         return ArmSums()
+    of_seconds = ArmSums(
+        n_outcomes=1, latency_s_sum=latency_s, latency_s_squares=EXACT.multiply(latency_s, latency_s)
+    )
     if source == "unknown":
-        return ArmSums(n_outcomes=1, latency_s_sum=latency_s, n_unpriced=1)
-    return ArmSums(n_outcomes=1, latency_s_sum=latency_s, cost_usd_sum=cost_usd)
+        return replace(of_seconds, n_unpriced=1)
+    return replace(of_seconds, cost_usd_sum=cost_usd, cost_usd_squares=EXACT.multiply(cost_usd, cost_usd))
 
 
 def reward_sums(reward: Reward) -> ArmSums:
@@ -81,9 +84,13 @@ _ADD = """
 UPDATE evidence
 SET n = n + $3, reward_sum = reward_sum + $4, n_outcomes = n_outcomes + $5,
     latency_s_sum = latency_s_sum + $6, cost_usd_sum = cost_usd_sum + todays_usd($2, $8, $5 - $9, $7),
-    n_unpriced = n_unpriced + $9, version = version + 1, changed_in = pg_current_xact_id()
+    n_unpriced = n_unpriced + $9,
+    cost_usd_squares = cost_usd_squares + todays_usd_squares($2, $8, $5 - $9, $7, $10),
+    latency_s_squares = latency_s_squares + $11,
+    version = version + 1, changed_in = pg_current_xact_id()
 WHERE tenant = $1 AND arm_id = $2
-RETURNING arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum, n_unpriced, version
+RETURNING arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum, n_unpriced, cost_usd_squares,
+    latency_s_squares, version
 """
 _CREATE = """
 INSERT INTO evidence
@@ -110,7 +117,7 @@ async def add_billed(connection: Connection, tenant: str, answers: Sequence[Bill
     for a in sorted(answers, key=lambda answer: answer.arm_id):
         s = a.sums
         values = (tenant, a.arm_id, s.n, s.reward_sum, s.n_outcomes, s.latency_s_sum, s.cost_usd_sum)
-        added = (*values, a.price_version, s.n_unpriced)
+        added = (*values, a.price_version, s.n_unpriced, s.cost_usd_squares, s.latency_s_squares)
         row = await connection.fetchrow(_ADD, *added)
         if row is None:
             # Not an upsert: its CHECKs would test the change, which may be negative, instead of the sum.
@@ -130,4 +137,6 @@ def sums_of(row: Record) -> ArmSums:
         row["latency_s_sum"],
         row["cost_usd_sum"],
         int(row["n_unpriced"]),
+        row["cost_usd_squares"],
+        row["latency_s_squares"],
     )

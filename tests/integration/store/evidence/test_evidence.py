@@ -297,7 +297,7 @@ async def test_rebuilding_counts_the_answering_call_or_all_calls_if_only_their_s
         "UPDATE outcomes SET call_cost_usd = NULL WHERE decision_id IN "
         "(SELECT decision_id FROM decisions WHERE request_id = 'older')"
     )
-    await connection.execute("UPDATE evidence SET cost_usd_sum = 0.04")
+    await connection.execute("UPDATE evidence SET cost_usd_sum = 0.04, cost_usd_squares = 0.001")
     await connection.close()
 
     assert len(await evidence_differences(database)) == 0
@@ -311,18 +311,47 @@ async def test_rebuilding_repairs_what_differs(database: Database, dsn: str) -> 
     await answered(stores)
     await rate(stores, 0.5)
     connection = await asyncpg.connect(dsn)
-    await connection.execute("UPDATE evidence SET n = n + 3, n_outcomes = 0")
+    await connection.execute(
+        "UPDATE evidence SET n = n + 3, n_outcomes = 0, cost_usd_squares = cost_usd_squares + 2, "
+        "latency_s_squares = 0"
+    )
     await connection.execute("UPDATE histories SET n = 7, is_fallen = true")
     await connection.close()
 
     found = await rebuild_evidence(database)
 
-    assert found.sums == {(TENANT, "small"): ArmSums(n=Decimal(-3), n_outcomes=1)}
+    expected = ArmSums(
+        n=Decimal(-3),
+        n_outcomes=1,
+        cost_usd_squares=Decimal(-2),
+        latency_s_squares=Decimal("1.5625"),
+    )
+    assert found.sums == {(TENANT, "small"): expected}
     assert found.histories.keys() == {(TENANT, "small")}
     assert len(await evidence_differences(database)) == 0
     await evidence.refresh()
     assert rated(stores) == (1, Decimal("0.5"))
     assert evidence.histories(TENANT)["small"].epoch.rated == RatedSums(1.0, 0.5)
+
+
+async def test_rebuilding_repairs_what_a_replica_without_squares_added(database: Database, dsn: str) -> None:
+    evidence = PostgresEvidence(database)
+    stores = Stores(PostgresJournal(database), evidence)
+    decision = a_decision()
+    await stores.journal.log_decision(decision)
+    await stores.journal.log_outcome(an_outcome(decision), [])
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("UPDATE evidence SET cost_usd_squares = 0, latency_s_squares = 0")
+    await connection.close()
+
+    # It is subtracted with the squares that were never added.
+    await stores.journal.log_outcome(an_outcome(decision, after_s=9.0, status="failed"), [])
+    await evidence.refresh()
+    assert evidence.sums(TENANT)["small"].latency_s_squares == Decimal("-1.5625")
+    await rebuild_evidence(database)
+
+    await evidence.refresh()
+    assert evidence.sums(TENANT)["small"] == ArmSums()
 
 
 async def test_rebuilding_while_others_learn_loses_nothing(database: Database) -> None:

@@ -224,8 +224,26 @@ async def test_an_outcome_adds_its_latency_and_dollars_to_the_arm_that_answered(
 
     await stores.journal.log_outcome(an_outcome(decision, arm_id="large", kind="fallback"), [])
 
-    expected = ArmSums(n_outcomes=1, latency_s_sum=Decimal("1.25"), cost_usd_sum=Decimal("0.000123456"))
+    expected = ArmSums(
+        n_outcomes=1,
+        latency_s_sum=Decimal("1.25"),
+        cost_usd_sum=Decimal("0.000123456"),
+        cost_usd_squares=Decimal("0.000000015241383936"),
+        latency_s_squares=Decimal("1.5625"),
+    )
     assert dict(stores.evidence.sums(TENANT)) == {"large": expected}
+
+
+async def test_squares_are_exact_to_the_last_digit(stores: Stores) -> None:
+    decision = a_decision()
+    await stores.journal.log_decision(decision)
+    dear = an_outcome(decision, cost_usd=Decimal("123456789.123456789"), latency_s=123456.123456)
+
+    await stores.journal.log_outcome(dear, [])
+
+    sums = stores.evidence.sums(TENANT)["small"]
+    assert sums.cost_usd_squares == Decimal("15241578780673678.515622620750190521")
+    assert sums.latency_s_squares == Decimal("15241414418.783113383936")
 
 
 async def test_the_cost_of_earlier_failed_calls_is_not_the_answering_arms(stores: Stores) -> None:

@@ -48,7 +48,9 @@ async def log_unknown(stores: Stores, request_id: str = "r1") -> None:
 async def test_an_unknown_cost_is_no_evidence_of_dollars(stores: Stores) -> None:
     await log_unknown(stores)
 
-    expected = ArmSums(n_outcomes=1, latency_s_sum=Decimal("1.25"), n_unpriced=1)
+    expected = ArmSums(
+        n_outcomes=1, latency_s_sum=Decimal("1.25"), n_unpriced=1, latency_s_squares=Decimal("1.5625")
+    )
     assert dict(stores.evidence.sums(TENANT)) == {"small": expected}
 
 
