@@ -28,6 +28,7 @@ from service.api.admin import admin_only
 from service.api.dependencies import BodyDep, PartsDep, TenantDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
+from service.calibration.calls import MAX_ANSWER_TOKENS
 from service.calibration.estimate import ArmEstimate
 from service.calibration.grading.named import JudgeOptions
 from service.calibration.prompts import CalibrationPrompt, prompt_of
@@ -110,7 +111,11 @@ class NewCalibration(BaseModel):
     )
     dry_run: bool = Field(False, strict=True, description="only check everything, and estimate the dollars")
     max_answer_tokens: int = Field(
-        8192, ge=1, le=1_000_000, strict=True, description="limit of answers to prompts that set none"
+        MAX_ANSWER_TOKENS,
+        ge=1,
+        le=1_000_000,
+        strict=True,
+        description="limit of answers to prompts that set none",
     )
     concurrency: int = Field(
         4, ge=1, le=1_000, strict=True, description="calls at the same time to one provider"

@@ -32,6 +32,7 @@ MAX_LIMITED_TRIES = 8  # calls of an arm for one answer if its provider limits t
 MAX_TRIES = 3  # if it fails otherwise
 LONGEST_WAIT_S = 120.0  # that a provider may ask for between two of them
 MAX_FAILURES = 5  # answers in a row that did not come, after which an arm is not asked any more
+MAX_ANSWER_TOKENS = 8192  # of answers to prompts without a limit, unless the operator says otherwise
 LIMITS = ("max_tokens", "max_completion_tokens")
 
 

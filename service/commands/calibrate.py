@@ -28,8 +28,8 @@ def parse_dollars(text: str) -> Decimal:
         amount = Decimal(text.removeprefix("$"))
     except InvalidOperation:
         amount = Decimal("nan")
-    if not (amount.is_finite() and amount > 0):
-        raise typer.BadParameter(f"must be an amount of US dollars above 0, got {text!r}")
+    if not (amount.is_finite() and amount >= 0):
+        raise typer.BadParameter(f"must be an amount of US dollars, at least 0, got {text!r}")
     return amount
 
 
@@ -108,8 +108,13 @@ def calibrate(
         ),
     ] = None,
     max_answer_tokens: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Limit of answers to prompts that set none.")
-    ] = 8192,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help="Limit of answers to prompts that set none (default: LLM_MAX_TOKENS, or else 8192).",
+        ),
+    ] = None,
     concurrency: Annotated[
         int, typer.Option(min=1, max=1000, help="Calls at the same time to one provider.")
     ] = 4,
@@ -130,6 +135,7 @@ def calibrate(
     request such as `tools`. The whole file is checked before anything is spent.
     Of the log, which has whole requests with STORE_TEXTS, one request stands for each kind of request.
     The same command continues an interrupted run: no answer in the journal is paid for again.
+    The exit code is 1 if no answer has a score.
     """
     from service.calibration.grading.named import JudgeOptions
     from service.commands.jobs.calibrate import CalibrationOptions, estimate_calibration, run_calibration
@@ -165,6 +171,8 @@ def calibrate(
         )
     written = _write_reports(calibrated, report or ())
     print_report(_json(calibrated), _text(calibrated, written), as_json=as_json)
+    if all(answer.score is None for answer in calibrated.answers):
+        raise typer.Exit(1)
 
 
 def _source(file: Path | None, from_log: str | None, sample: int) -> Path | LogSample:

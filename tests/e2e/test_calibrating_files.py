@@ -178,6 +178,7 @@ def test_calls_of_a_killed_run_count_for_the_cap(router: RunningRouter, provider
     resumed = router.run(*capped, "--max-usd", "0.045", "--json")
     raised = router.run(*capped, "--max-usd", "1", "--json")
 
+    assert (resumed.returncode, raised.returncode) == (1, 0)
     problems = {answer["problem"] for answer in json.loads(resumed.stdout)["answers"]}
     assert problems == {"not asked: the cap leaves too little for the answer at its worst price"}
     assert provider.calls.total() == 4 + 2 * N_PROMPTS
@@ -238,8 +239,8 @@ def test_a_run_needs_a_cap(router: RunningRouter, provider: Provider) -> None:
 
     assert (missing.returncode, negative.returncode, words.returncode) == (2, 2, 2)
     assert "--max-usd is required: it bounds what the calibration may cost" in missing.stderr
-    assert "must be an amount of US dollars above 0, got '-1'" in negative.stderr
-    assert "must be an amount of US dollars above 0, got 'much'" in words.stderr
+    assert "must be an amount of US dollars, at least 0, got '-1'" in negative.stderr
+    assert "must be an amount of US dollars, at least 0, got 'much'" in words.stderr
     assert provider.calls.total() == 0
 
 

@@ -19,7 +19,7 @@ from service.bootstrap.existing import has_data, open_existing_database
 from service.bootstrap.providers import open_price_lists, open_provider_clients, priced
 from service.bootstrap.vectors import open_encoder
 from service.calibration.answers import GradedAnswer
-from service.calibration.calls import PaidCalls
+from service.calibration.calls import MAX_ANSWER_TOKENS, PaidCalls
 from service.calibration.cap import SpendingCap
 from service.calibration.estimate import ArmEstimate, estimate
 from service.calibration.evidence import import_answers
@@ -58,6 +58,7 @@ class CalibrationOptions:
         max_usd: None: nothing is asked.
         tenant: whose evidence the scores become.
         journal: None: beside the prompts, or in DATA_DIR.
+        max_answer_tokens: None: LLM_MAX_TOKENS, or MAX_ANSWER_TOKENS.
     """
 
     prompts: Path | LogSample
@@ -68,7 +69,7 @@ class CalibrationOptions:
     tenant: str
     is_imported: bool
     journal: Path | None
-    max_answer_tokens: int
+    max_answer_tokens: int | None
     concurrency: int
 
 
@@ -117,9 +118,9 @@ async def run_calibration(
             on_progress=on_progress,
         )
         n_added = {} if ready.importer is None else await _import(ready.importer, answers, ready.arms)
+        report = await report_of(answers, ready.encoder) if answers and ready.encoder else None
         if not ready.calls.is_capped:
             ready.kept.forget()
-        report = await report_of(answers, ready.encoder) if answers and ready.encoder else None
         return Calibrated(answers, ready.arms, ready.calls.cap.spent_usd, n_added, report)
 
 
@@ -167,7 +168,7 @@ async def _prepared(
             SpendingCap(options.max_usd, journal.spent_usd),
             now,
             np.random.default_rng(),
-            max_answer_tokens=options.max_answer_tokens,
+            max_answer_tokens=options.max_answer_tokens or settings.llm_max_tokens or MAX_ANSWER_TOKENS,
             concurrency=options.concurrency,
             timeout_s=settings.request_deadline_s,
             default_temperature=settings.llm_temperature,
@@ -217,7 +218,7 @@ async def _import(
     try:
         return await import_answers(importer, answers, {arm.arm_id: arm for arm in arms})
     except EncoderError as error:
-        raise StartupError(f"the encoder failed: {error}") from error
+        raise StartupError(f"the encoder failed, and the answers are in the journal: {error}") from error
 
 
 async def _encoder(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> TextEncoder:
