@@ -14,11 +14,12 @@ def test_a_progress_bar_is_shown_on_a_terminal_only(
     silent = capsys.readouterr()
     monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich then treats any output as a terminal
     with progress_bar() as progress:
-        progress(2, 2)
+        progress(2, 2, "$0.5 of $2")
     shown = capsys.readouterr()
 
     assert silent.err == ""
     assert "2/2" in shown.err
+    assert "$0.5 of $2" in shown.err
     assert silent.out == shown.out == ""
 
 

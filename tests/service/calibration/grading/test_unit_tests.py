@@ -123,6 +123,22 @@ async def test_code_that_forks_for_ever_is_stopped() -> None:
     assert await score(UnitTests(Sandbox(Limits(wall_s=5.0))), bomb, tests="pass") == 0
 
 
+@pytest.mark.parametrize(("n_allowed", "is_right"), [(200, True), (8, False)])
+async def test_processes_are_limited(n_allowed: int, is_right: bool) -> None:
+    code = (
+        "import os, time\n"
+        "for _ in range(40):\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(1)\n"
+        "        os._exit(0)\n"
+        "for _ in range(40):\n"
+        "    os.wait()\n"
+    )
+    limits = Limits(cpu_s=60, wall_s=60.0, n_processes=n_allowed)
+
+    assert await score(UnitTests(Sandbox(limits)), code, tests="pass") == is_right
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of all sandboxes of a test, by which its processes are known."""
