@@ -135,6 +135,24 @@ async def test_old_neighbours_do_not_count(world: World) -> None:
     assert list(stale.neighbours) == []
 
 
+async def test_prompts_that_every_arm_answered_are_neighbours_with_all_their_outcomes(tmp_path: Path) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], max_similar_requests=5, **PLAIN) as world:
+        await answer_with_every_arm(world, 9)
+
+        decision = await world.parts.router.preview(query())
+
+    assert [n.prompt for n in decision.neighbours] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert [n.arm_id for n in decision.neighbours].count("dear") == 5
+    assert len({n.request_id.partition("-")[0] for n in decision.neighbours}) == 5
+
+
+async def answer_with_every_arm(world: World, n_prompts: int, **options: Any) -> None:
+    """Pin every prompt to each of the two arms, and rate the answers."""
+    for i, arm_id in product(range(n_prompts), ["cheap", "dear"]):
+        await world.ask(f"What is bandit {i}?", request_id=f"{i}-{arm_id}", model=arm_id, router=options)
+        await world.rate(f"{i}-{arm_id}", 0.5)
+
+
 async def test_neighbours_can_be_switched_off(tmp_path: Path) -> None:
     async with opened(tmp_path, max_similar_requests=0) as world:
         await world.ask(request_id="r-1")
@@ -316,6 +334,20 @@ async def test_two_tasks_with_the_same_words_learn_their_own_best_arm(tmp_path: 
     assert new_task == untagged
     assert record["task"] == "chat"
     assert {neighbour["task"] for neighbour in record["neighbours"]} == {"chat"}
+
+
+@pytest.mark.parametrize(("n_prompts", "is_known"), [(12, False), (19, False), (20, True)])
+async def test_a_task_is_known_by_its_prompts_however_many_arms_answered_them(
+    tmp_path: Path, n_prompts: int, is_known: bool
+) -> None:
+    async with opened(tmp_path, [CHEAP, DEAR], **PLAIN) as world:
+        await world.ask("What is a bandit?", request_id="untagged")
+        await world.rate("untagged", 0.5)
+        await answer_with_every_arm(world, n_prompts, task="sort")
+
+        decision = await world.parts.router.preview(query(task="sort"))
+
+    assert len(decision.neighbours) == 2 * n_prompts + (not is_known)
 
 
 async def test_a_task_may_come_in_a_header(world: World) -> None:
