@@ -37,7 +37,6 @@ from service.dialects.json_body import Name, items, read_json, validated
 from service.domain.basics import Json
 from service.domain.calibration import Calibration
 from service.domain.moments import parse_moment
-from service.domain.ports import Clock
 from service.errors import (
     AdminClosed,
     BadRequest,
@@ -49,8 +48,10 @@ from service.errors import (
     UnknownCalibration,
     UnknownModel,
 )
+from service.parts import Parts
 
 MAX_PROMPTS = 3_000
+MAX_SAMPLE = 1_000
 MOST_USD = Decimal(100_000)
 
 
@@ -67,7 +68,9 @@ Models = Annotated[
     BeforeValidator(_all_is_none),
     WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
-Dollars = Annotated[Decimal, Field(gt=0, le=MOST_USD, description="highest cost, US dollars")]
+Dollars = Annotated[
+    Decimal, Field(ge=0, le=MOST_USD, description="highest cost, US dollars; 0: models that cost nothing")
+]
 
 
 class NewCalibration(BaseModel):
@@ -95,7 +98,7 @@ class NewCalibration(BaseModel):
     sample: int = Field(
         100,
         ge=1,
-        le=MAX_PROMPTS,
+        le=MAX_SAMPLE,
         strict=True,
         description="with from_log: requests that stand for all of them",
     )
@@ -110,12 +113,12 @@ class NewCalibration(BaseModel):
         False, strict=True, description="a judge may grade models of its own family"
     )
     dry_run: bool = Field(False, strict=True, description="only check everything, and estimate the dollars")
-    max_answer_tokens: int = Field(
-        MAX_ANSWER_TOKENS,
+    max_answer_tokens: int | None = Field(
+        None,
         ge=1,
         le=1_000_000,
         strict=True,
-        description="limit of answers to prompts that set none",
+        description="limit of answers to prompts that set none; absent: LLM_MAX_TOKENS, or 8192",
     )
     concurrency: int = Field(
         4, ge=1, le=1_000, strict=True, description="calls at the same time to one provider"
@@ -163,7 +166,7 @@ async def newest(parts: PartsDep, tenant: TenantDep) -> Response:
 )
 async def start(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
     """Start a calibration, or go on with one of the same options that is not done; a dry run estimates it."""
-    is_dry, wish = await big_bodies.read(parts, body, partial(_wish, parts.calibrations.clock))
+    is_dry, wish = await big_bodies.read(parts, body, partial(_wish, parts))
     try:
         if is_dry:
             return JsonAnswer(_estimate_as_json(await parts.calibrations.estimate(tenant, wish)))
@@ -203,11 +206,11 @@ def _id(text: str) -> UUID:
     return UUID(text)
 
 
-def _wish(clock: Clock, body: bytes) -> tuple[bool, Wish]:
+def _wish(parts: Parts, body: bytes) -> tuple[bool, Wish]:
     """Whether to estimate only, and what is wanted."""
     wanted = validated(NewCalibration, read_json(body))
     try:
-        since = None if wanted.from_log is None else parse_moment(wanted.from_log, clock())
+        since = None if wanted.from_log is None else parse_moment(wanted.from_log, parts.calibrations.clock())
     except ValueError as error:
         raise BadRequest(f"from_log: {error}", param="from_log") from error
     return wanted.dry_run, Wish(
@@ -220,7 +223,7 @@ def _wish(clock: Clock, body: bytes) -> tuple[bool, Wish]:
         since=since,
         sample=wanted.sample,
         is_imported=wanted.learn,
-        max_answer_tokens=wanted.max_answer_tokens,
+        max_answer_tokens=wanted.max_answer_tokens or parts.settings.llm_max_tokens or MAX_ANSWER_TOKENS,
         concurrency=wanted.concurrency,
     )
 

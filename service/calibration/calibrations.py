@@ -91,7 +91,9 @@ class Calibrations:
             self._require_none_running()
             calibration = await self.find(tenant, calibration_id)
             self._require_resumable(calibration)
-            return await self._go_on(replace(calibration, max_usd=max_usd or calibration.max_usd))
+            if max_usd is not None:
+                calibration = replace(calibration, max_usd=max_usd)
+            return await self._go_on(calibration)
 
     async def find(self, tenant: str, calibration_id: UUID) -> Calibration:
         """The calibration of this id, as it is now. Raises UnknownCalibration, StoreUnavailable."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
+import orjson
 import structlog
 
 from embeddings.encoder import TextEncoder
@@ -20,7 +21,7 @@ from service.calibration.grading.grader import Grader
 from service.calibration.journal import CallJournal
 from service.calibration.prompts import CalibrationPrompt
 from service.calibration.report.encoded import report_of
-from service.calibration.report.json_form import to_json
+from service.calibration.report.json_form import as_json
 from service.calibration.run import OnProgress, calibrate
 from service.domain.arm import Arm
 from service.domain.basics import Json
@@ -100,7 +101,7 @@ class Calibrator:
         report = await report_of(answers, self.encoder)
         if report.notes:
             log.warning("calibration_without_contexts", notes=report.notes)
-        return CalibrationResult(calls.is_capped, rows, to_json(report))
+        return CalibrationResult(calls.is_capped, rows, orjson.loads(as_json(report)))
 
     def estimate(self, job: CalibrationJob) -> Sequence[ArmEstimate]:
         """What the job would cost."""

@@ -47,6 +47,8 @@ class Points:
         """
         if not 1 <= k <= len(self.rows):
             raise ValueError(f"k must be in [1, {len(self.rows)}], got {k}")
+        if k == len(self.rows):
+            return np.zeros(k), np.arange(k)
         runs = [self._run(self._seeds(k, rng)) for _ in range(N_STARTS)]
         return min(runs, key=lambda run: float(self.counts @ run[0]))
 

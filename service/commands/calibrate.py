@@ -63,7 +63,7 @@ def calibrate(
         ),
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=1, max=3000, help="Requests of the log that stand for all of them.")
+        int, typer.Option(min=1, max=1000, help="Requests of the log that stand for all of them.")
     ] = 100,
     max_usd: Annotated[
         Decimal | None,

@@ -11,7 +11,7 @@ import pytest
 from service.domain.basics import Json
 from service.errors import ProviderBroken
 from tests.fakes import FakeStore, Reply
-from tests.service.world import World, error_of, opened
+from tests.service.world import World, arm, error_of, opened
 
 PATH = "/admin/calibrations"
 PROMPTS = [{"prompt": "What is 6 * 7?", "expected": "42"}, {"prompt": "What is 40 + 2?", "expected": "42"}]
@@ -186,6 +186,18 @@ async def test_a_dry_run_estimates_the_dollars_and_asks_nobody(world: World) -> 
     assert not world.store.calibrations
 
 
+async def test_no_dollars_ask_models_that_cost_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path, [arm("paid", "1"), arm("free", "0")], llm_max_tokens=77) as world:
+        right(world, "free")
+
+        started = await start(world, max_usd=0)
+        capped = await ended(world, started["id"])
+
+        assert [arm_id for arm_id, _ in world.model_client.calls] == ["free", "free"]
+        assert {body["max_tokens"] for _, body in world.model_client.calls} == {77}
+        assert (capped["state"], capped["spent_usd"], capped["rows"]) == ("capped", 0, {"imported": 2})
+
+
 # --- what is refused
 
 
@@ -193,7 +205,7 @@ async def test_a_dry_run_estimates_the_dollars_and_asks_nobody(world: World) -> 
     ("changes", "param", "rule"),
     [
         ({"max_usd": ...}, "max_usd", "field is required"),
-        ({"max_usd": 0}, "max_usd", "greater than 0"),
+        ({"max_usd": -1}, "max_usd", "greater than or equal to 0"),
         ({"max_usd": "much"}, "max_usd", "valid decimal"),
         ({"max_usd": "NaN"}, "max_usd", "finite"),
         ({"grader": ...}, "grader", "field is required"),
@@ -204,6 +216,7 @@ async def test_a_dry_run_estimates_the_dollars_and_asks_nobody(world: World) -> 
         ({"models": [""]}, "models[0]", "at least 1 character"),
         ({"sample": 0}, "sample", "greater than or equal to 1"),
         ({"sample": "5"}, "sample", "valid integer"),
+        ({"sample": 1001}, "sample", "less than or equal to 1000"),
         ({"import": "yes"}, "import", "valid boolean"),
         ({"concurrency": 0}, "concurrency", "greater than or equal to 1"),
         ({"max_answer_tokens": 0}, "max_answer_tokens", "greater than or equal to 1"),
@@ -455,6 +468,17 @@ async def test_an_import_that_fails_can_be_repeated_without_asking_again(held: H
     assert (done["state"], done["rows"]) == ("done", {"imported": 4})
     assert len(world.model_client.calls) == n_calls
     assert Decimal(str(done["spent_usd"])) == Decimal(str(failed["spent_usd"]))
+
+
+@pytest.mark.parametrize("changes", [{"max_usd": -1}, {"max_usd": "some"}, {"grader": "exact"}])
+async def test_how_to_go_on_is_checked(held: Held, changes: Json) -> None:
+    world, calibration_id, _ = held
+    await world.http.delete(f"{PATH}/{calibration_id}")
+
+    response = await world.http.post(f"{PATH}/{calibration_id}", json=changes)
+
+    assert (response.status_code, error_of(response)["param"]) == (400, next(iter(changes)))
+    assert (await shown(world, calibration_id))["state"] == "stopped"
 
 
 # --- other processes, and a store that is away

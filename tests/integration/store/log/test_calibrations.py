@@ -50,6 +50,13 @@ async def test_a_calibration_comes_back_as_it_was(store: CalibrationStore) -> No
     assert await store.find(TENANT, calibration.calibration_id) == calibration
 
 
+async def test_a_limit_of_no_dollars_is_kept(store: CalibrationStore) -> None:
+    calibration = a_calibration(max_usd=Decimal(0))
+    await store.keep(calibration)
+
+    assert await store.find(TENANT, calibration.calibration_id) == calibration
+
+
 async def test_keeping_it_again_shows_what_became_of_it(store: CalibrationStore) -> None:
     begun = a_calibration()
     ended = replace(
