@@ -74,7 +74,7 @@ class Calibrations:
     async def estimate(self, tenant: str, wish: Wish) -> Sequence[ArmEstimate]:
         """What each model would cost. Raises as `start` does, whether or not a calibration runs."""
         new = await self._new(tenant, self.checker.checked(wish))
-        return self.calibrator.estimate(self._job(new))
+        return await asyncio.to_thread(self.calibrator.estimate, self._job(new))
 
     async def resume(self, tenant: str, calibration_id: UUID, max_usd: Decimal | None) -> Calibration:
         """Go on with a calibration that is not done; no answer is paid for again.

@@ -91,7 +91,7 @@ class LogSampler:
             for i, weight in chosen
             if requests[i].decision_id in bodies  # it may have been pruned meanwhile
         ]
-        return _merged([prompt for prompt in prompts if _is_valid(prompt)])
+        return await asyncio.to_thread(_merged_of_valid, prompts)
 
     async def _contexts(self, requests: Sequence[LoggedRequest]) -> Floats:
         """The contexts of the requests; those of another encoder are made anew."""
@@ -156,6 +156,10 @@ def _prompt(request: LoggedRequest, stored: Json, weight: float) -> CalibrationP
     body = {name: value for name, value in stored.items() if name not in NOT_ABOUT_THE_ANSWER}
     key = prompt_key(body, task=request.task)
     return CalibrationPrompt(key=key, body=body, text=request.text, task=request.task, weight=weight)
+
+
+def _merged_of_valid(prompts: Sequence[CalibrationPrompt]) -> list[CalibrationPrompt]:
+    return _merged([prompt for prompt in prompts if _is_valid(prompt)])
 
 
 def _is_valid(prompt: CalibrationPrompt) -> bool:

@@ -39,6 +39,13 @@ def test_the_log_is_calibrated_once_by_the_command(new_router: NewRouter) -> Non
     assert second["spent_usd"] == 0
     assert router.get("/v1/stats?days=7")["total"]["requests"] == 4
 
+    wish = {"from_log": "7d", "sample": 2, "grader": "json", "max_usd": 5}
+    started = router.post(PATH, wish).raise_for_status().json()
+    eventually(lambda: calibration(router, started["id"])["state"] == "done")
+    over_http = calibration(router, started["id"])
+    assert over_http["rows"] == {"known": 10}  # the same requests, whose scores are the same
+    assert sum(topic["n_prompts"] for topic in over_http["report"]["topics"]) == 2
+
 
 def test_a_log_without_texts_names_the_setting(new_router: NewRouter) -> None:
     router = new_router(store_texts="false")
