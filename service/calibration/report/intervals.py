@@ -24,6 +24,10 @@ class Interval:
     low: float
     high: float
 
+    def reaching(self, reach: float) -> Interval:
+        """The interval, or a wider one whose ends are that far from the value."""
+        return Interval(self.value, min(self.low, self.value - reach), max(self.high, self.value + reach))
+
 
 def effective_n(weights: Floats) -> float:
     """How many prompts of equal weight tell as much, (sum w)^2 / sum w^2; Kish (1965), Survey Sampling."""

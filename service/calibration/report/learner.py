@@ -114,13 +114,13 @@ class HeldOut:
         return cls(reward, cost_usd, errors)
 
 
-def folds(topic: Ints, n_folds: int) -> Ints:
+def folds(topic: Ints, n_folds: int, seed: int = SEED) -> Ints:
     """The fold of each prompt, with the topics spread evenly over the folds; the same every time.
 
     Args:
         topic: shape (n_prompts,).
     """
-    shuffled = np.random.default_rng(SEED).permutation(topic.size)
+    shuffled = np.random.default_rng(seed).permutation(topic.size)
     ordered = shuffled[np.argsort(topic[shuffled], kind="stable")]
     fold = np.empty(topic.size, dtype=np.int64)
     fold[ordered] = np.arange(topic.size) % n_folds

@@ -57,8 +57,8 @@ class Policies:
     def of(cls, table: AnswerTable, topic: Ints) -> Policies:
         """Learn from these answers; the prices come from folds within them.
 
-        Quality and dollars count as equal within one standard error. Without that slack noise would rule out
-        the right prices in half of all cases.
+        Quality counts as equal within one standard error, dollars within 1.96 because the single arm is the
+        cheapest of several. Without that slack noise would rule out the right prices in half of all cases.
         """
         fold, single = folds(topic, N_FOLDS), best_single(table)
         errors = HeldOut.of(table, fold).squared_errors
@@ -68,7 +68,7 @@ class Policies:
         rows = np.arange(fold.size)
         gained = _Means.of(table.scores[rows, arms] - table.scores[:, single], table.weights)
         saved = _Means.of(table.costs_usd[:, single] - table.costs_usd[rows, arms], table.weights)
-        slack_usd = np.minimum(saved.error, SLACK * table.costs_usd[:, single].mean())
+        slack_usd = np.minimum(LEVEL * saved.error, SLACK * table.costs_usd[:, single].mean())
         return cls(
             learner=Learner.of(table, errors),
             single=single,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.special import stdtrit
 
 from bandit.arrays import Bools, Floats, Ints
-from service.calibration.report.intervals import Interval, bootstrap_interval, resamples
+from service.calibration.report.intervals import CONFIDENCE, Interval, bootstrap_interval, resamples
 from service.calibration.report.learner import folds
 from service.calibration.report.policy import Policies
 from service.calibration.report.table import AnswerTable
 
 N_FOLDS = 10
+N_SPLITS = 5  # into halves
 LEAST_PROMPTS = 30  # with fewer nothing is compared
 LEAST_ANSWERED = 0.8  # share of the prompts that an arm must have answered to take part
 MARGIN = 0.05  # a loss of quality below this counts as none
@@ -91,15 +93,17 @@ def routing_of(table: AnswerTable, topic: Ints) -> Routing:
     refusal = _refusal(len(complete.arm_ids), n)
     if refusal is not None:
         return Routing(n, complete.arm_ids, left_out, {}, refusal, None, None)
-    single, equal_quality, equal_dollars = held_out_choices(complete, topic[rows])
+    topics = topic[rows]
+    single, equal_quality, equal_dollars = held_out_choices(complete, topics, folds(topics, N_FOLDS))
+    quality_spread, dollar_spread = spreads(complete, topics)
     return Routing(
         n_prompts=n,
         arm_ids=complete.arm_ids,
         left_out=left_out,
         single=_shares(complete, single),
         refusal=None,
-        equal_quality=_compared(complete, equal_quality, single, is_saving=True),
-        equal_dollars=_compared(complete, equal_dollars, single, is_saving=False),
+        equal_quality=compared(complete, equal_quality, single, quality_spread, is_saving=True),
+        equal_dollars=compared(complete, equal_dollars, single, dollar_spread, is_saving=False),
     )
 
 
@@ -125,26 +129,75 @@ def _refusal(n_arms: int, n_prompts: int) -> str | None:
     return None
 
 
-def held_out_choices(table: AnswerTable, topic: Ints) -> tuple[Ints, Ints, Ints]:
-    """Each prompt's arm by the policies of the other folds: single, equal quality, equal dollars."""
-    fold = folds(topic, N_FOLDS)
+def held_out_choices(table: AnswerTable, topic: Ints, fold: Ints) -> Ints:
+    """Each prompt's arm by the policies of the other folds: single, equal quality, equal dollars.
+
+    Args:
+        fold: shape (n_prompts,).
+
+    Returns:
+        Shape (3, n_prompts).
+    """
     arms = np.empty((3, fold.size), dtype=np.int64)
-    for number in range(N_FOLDS):
+    for number in np.unique(fold):
         others = fold != number
         policies = Policies.of(table.part(others), topic[others])
         for row in np.flatnonzero(~others).tolist():
             arms[:, row] = policies.choose(table, row)
-    single, equal_quality, equal_dollars = arms
-    return single, equal_quality, equal_dollars
+    return arms
 
 
-def _compared(table: AnswerTable, arms: Ints, single: Ints, *, is_saving: bool) -> Comparison:
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How far from its value an interval must reach at least."""
+
+    saving: float = 0.0
+    quality_gain: float = 0.0
+
+
+def spreads(table: AnswerTable, topic: Ints) -> tuple[Spread, Spread]:
+    """How much saving and gain vary with the prompts that teach: at equal quality, and at equal dollars.
+
+    The prompts are split into halves; each half teaches, and is judged on the other. The two results differ
+    only by chance, and half of their squared difference is the variance of one. All prompts together are
+    twice as many, so their variance is half of that.
+    """
+    squares = np.zeros((2, 2))
+    for seed in range(N_SPLITS):
+        half = folds(topic, 2, seed)
+        single, *routed = held_out_choices(table, topic, half)
+        first, second = (
+            np.array([_measures(table, arms, single, rows) for arms in routed])
+            for rows in (half == 0, half == 1)
+        )
+        squares += (first - second) ** 2 / 2
+    reach = stdtrit(N_SPLITS, (1 + CONFIDENCE) / 2) * np.sqrt(squares / N_SPLITS / 2)
+    (saving, gain), (other_saving, other_gain) = reach.tolist()
+    return Spread(saving, gain), Spread(other_saving, other_gain)
+
+
+def _measures(table: AnswerTable, arms: Ints, single: Ints, rows: Bools) -> tuple[float, float]:
+    """The saving and the quality gain on some of the prompts."""
+    weights = table.weights[rows]
+    routing_usd, single_usd = (float(weights @ _of(table.costs_usd, a)[rows]) for a in (arms, single))
+    gain = (_of(table.scores, arms) - _of(table.scores, single))[rows]
+    saving = 1.0 - routing_usd / single_usd if single_usd > 0 else 0.0
+    return saving, float(np.average(gain, weights=weights))
+
+
+def compared(table: AnswerTable, arms: Ints, single: Ints, spread: Spread, *, is_saving: bool) -> Comparison:
+    """Compare two arms for each prompt, both chosen without its answers.
+
+    Args:
+        is_saving: whether the verdict is on dollars at equal quality, or on quality at equal dollars.
+    """
     routing_cost, single_cost = _of(table.costs_usd, arms), _of(table.costs_usd, single)
-    saving = _saving(routing_cost, single_cost, table.weights)
+    saving = _saving(routing_cost, single_cost, table.weights, spread.saving)
     gain = _quality_gain(_of(table.scores, arms) - _of(table.scores, single), table.weights)
-    verdict = _saves(saving, gain) if is_saving else _gains(saving, gain)
     if np.array_equal(arms, single):
-        verdict = "no"
+        gain = Interval(0.0, 0.0, 0.0)
+    gain = gain.reaching(spread.quality_gain)
+    verdict = _saves(saving, gain) if is_saving else _gains(saving, gain)
     needed = None
     if verdict == "unknown":
         needed = _needed(arms.size, saving, gain) if is_saving else _needed(arms.size, gain, None)
@@ -153,14 +206,15 @@ def _compared(table: AnswerTable, arms: Ints, single: Ints, *, is_saving: bool) 
     )
 
 
-def _saving(routing: Floats, single: Floats, weights: Floats) -> Interval | None:
+def _saving(routing: Floats, single: Floats, weights: Floats, reach: float) -> Interval | None:
     if not single.any():
         return None
     times = resamples(single.size) * weights
     value = 1.0 - float(weights @ routing) / float(weights @ single)
     paid = times @ single
     saved = np.divide(times @ (single - routing), paid, out=np.zeros_like(paid), where=paid > 0)
-    return bootstrap_interval(value, saved)
+    interval = bootstrap_interval(value, saved).reaching(reach)
+    return replace(interval, high=min(interval.high, 1.0))
 
 
 def _quality_gain(gain: Floats, weights: Floats) -> Interval:

@@ -20,9 +20,9 @@ METHODS = (
     "Dominated: another model is at least as good and costs no more, on the prompts that both answered.",
     "Routing: the router's own learner, taught with all answers to nine tenths of the prompts, chooses "
     "models for the last tenth, and so for each tenth. The best single model is the cheapest of those that "
-    "are not clearly below the best. It and the price of dollars are chosen without that tenth, too. The "
-    "intervals are a paired bootstrap over prompts; they do not include that other prompts would have taught "
-    "other choices.",
+    "are not clearly below the best. It and the price of dollars are chosen without that tenth, too. Each "
+    "interval is the wider of two: a paired bootstrap over prompts, and the difference between what halves "
+    "of the prompts teach.",
 )
 
 
@@ -67,7 +67,12 @@ def _saving(compared: Comparison, single: str) -> str:
     if compared.verdict == "yes":
         return f"At equal quality routing saves dollars: {figures}."
     if compared.verdict == "no":
+        if compared.quality_gain.high < 0:
+            return f"Routing saves dollars only at a loss of quality: {figures}."
         return f"At equal quality routing saves little or nothing: {figures}."
+    if compared.saving is not None and compared.saving.low > 0:
+        doubt = f"a loss of {100 * MARGIN:.0f} points of quality cannot be excluded"
+        return f"Routing saves dollars, but {doubt}: {figures}.{_needed(compared)}"
     claim = "These prompts cannot tell whether routing saves dollars at equal quality"
     return f"{claim}, within {100 * MARGIN:.0f} points: {figures}.{_needed(compared)}"
 
@@ -77,6 +82,8 @@ def _gain(compared: Comparison, single: str) -> str:
     if compared.verdict == "yes":
         return f"At equal dollars routing gains quality: {figures}."
     if compared.verdict == "no":
+        if compared.saving is not None and compared.saving.high < 0:
+            return f"Routing gains quality only for more dollars: {figures}."
         return f"At equal dollars routing gains little or nothing: {figures}."
     claim = "These prompts cannot tell whether routing gains quality at equal dollars"
     return f"{claim}: {figures}.{_needed(compared)}"
