@@ -95,15 +95,15 @@ def routing_of(table: AnswerTable, topic: Ints) -> Routing:
         return Routing(n, complete.arm_ids, left_out, {}, refusal, None, None)
     topics = topic[rows]
     single, equal_quality, equal_dollars = held_out_choices(complete, topics, folds(topics, N_FOLDS))
-    quality_spread, dollar_spread = spreads(complete, topics)
+    saving_reach, gain_reach = least_reaches(complete, topics)
     return Routing(
         n_prompts=n,
         arm_ids=complete.arm_ids,
         left_out=left_out,
         single=_shares(complete, single),
         refusal=None,
-        equal_quality=compared(complete, equal_quality, single, quality_spread, is_saving=True),
-        equal_dollars=compared(complete, equal_dollars, single, dollar_spread, is_saving=False),
+        equal_quality=compared(complete, equal_quality, single, is_saving=True, least_reach=saving_reach),
+        equal_dollars=compared(complete, equal_dollars, single, is_saving=False, least_reach=gain_reach),
     )
 
 
@@ -147,56 +147,60 @@ def held_out_choices(table: AnswerTable, topic: Ints, fold: Ints) -> Ints:
     return arms
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """How far from its value an interval must reach at least."""
-
-    saving: float = 0.0
-    quality_gain: float = 0.0
-
-
-def spreads(table: AnswerTable, topic: Ints) -> tuple[Spread, Spread]:
-    """How much saving and gain vary with the prompts that teach: at equal quality, and at equal dollars.
+def least_reaches(table: AnswerTable, topic: Ints) -> tuple[float, float]:
+    """How far a saving at equal quality, and a gain at equal dollars, vary with the prompts that teach.
 
     The prompts are split into halves; each half teaches, and is judged on the other. The two results differ
     only by chance, and half of their squared difference is the variance of one. All prompts together are
-    twice as many, so their variance is half of that.
+    twice as many, so their variance is half of that. The quality that is kept, and the dollars, vary far
+    less: the price is chosen to keep them.
     """
-    squares = np.zeros((2, 2))
+    squares = np.zeros(2)
     for seed in range(N_SPLITS):
         half = folds(topic, 2, seed)
-        single, *routed = held_out_choices(table, topic, half)
+        single, equal_quality, equal_dollars = held_out_choices(table, topic, half)
         first, second = (
-            np.array([_measures(table, arms, single, rows) for arms in routed])
+            np.array(
+                [_saved(table, equal_quality, single, rows), _gained(table, equal_dollars, single, rows)]
+            )
             for rows in (half == 0, half == 1)
         )
         squares += (first - second) ** 2 / 2
     reach = stdtrit(N_SPLITS, (1 + CONFIDENCE) / 2) * np.sqrt(squares / N_SPLITS / 2)
-    (saving, gain), (other_saving, other_gain) = reach.tolist()
-    return Spread(saving, gain), Spread(other_saving, other_gain)
+    return float(reach[0]), float(reach[1])
 
 
-def _measures(table: AnswerTable, arms: Ints, single: Ints, rows: Bools) -> tuple[float, float]:
-    """The saving and the quality gain on some of the prompts."""
-    weights = table.weights[rows]
-    routing_usd, single_usd = (float(weights @ _of(table.costs_usd, a)[rows]) for a in (arms, single))
-    gain = (_of(table.scores, arms) - _of(table.scores, single))[rows]
-    saving = 1.0 - routing_usd / single_usd if single_usd > 0 else 0.0
-    return saving, float(np.average(gain, weights=weights))
+def _saved(table: AnswerTable, arms: Ints, single: Ints, rows: Bools) -> float:
+    """The saving on some of the prompts."""
+    routing_usd, single_usd = (table.weights[rows] @ _of(table.costs_usd, a)[rows] for a in (arms, single))
+    return float(1.0 - routing_usd / single_usd) if single_usd > 0 else 0.0
 
 
-def compared(table: AnswerTable, arms: Ints, single: Ints, spread: Spread, *, is_saving: bool) -> Comparison:
+def _gained(table: AnswerTable, arms: Ints, single: Ints, rows: Bools) -> float:
+    """The quality gain on some of the prompts."""
+    gain = _of(table.scores, arms) - _of(table.scores, single)
+    return float(np.average(gain[rows], weights=table.weights[rows]))
+
+
+def compared(
+    table: AnswerTable, arms: Ints, single: Ints, *, is_saving: bool, least_reach: float = 0.0
+) -> Comparison:
     """Compare two arms for each prompt, both chosen without its answers.
 
     Args:
         is_saving: whether the verdict is on dollars at equal quality, or on quality at equal dollars.
+        least_reach: of the interval that the verdict is on.
     """
     routing_cost, single_cost = _of(table.costs_usd, arms), _of(table.costs_usd, single)
-    saving = _saving(routing_cost, single_cost, table.weights, spread.saving)
+    saving = _saving(routing_cost, single_cost, table.weights)
     gain = _quality_gain(_of(table.scores, arms) - _of(table.scores, single), table.weights)
     if np.array_equal(arms, single):
         gain = Interval(0.0, 0.0, 0.0)
-    gain = gain.reaching(spread.quality_gain)
+    if is_saving and saving is not None:
+        saving = saving.reaching(least_reach)
+        saving = replace(saving, high=min(saving.high, 1.0))
+    elif not is_saving:
+        gain = gain.reaching(least_reach)
     verdict = _saves(saving, gain) if is_saving else _gains(saving, gain)
     needed = None
     if verdict == "unknown":
@@ -206,15 +210,14 @@ def compared(table: AnswerTable, arms: Ints, single: Ints, spread: Spread, *, is
     )
 
 
-def _saving(routing: Floats, single: Floats, weights: Floats, reach: float) -> Interval | None:
+def _saving(routing: Floats, single: Floats, weights: Floats) -> Interval | None:
     if not single.any():
         return None
     times = resamples(single.size) * weights
     value = 1.0 - float(weights @ routing) / float(weights @ single)
     paid = times @ single
     saved = np.divide(times @ (single - routing), paid, out=np.zeros_like(paid), where=paid > 0)
-    interval = bootstrap_interval(value, saved).reaching(reach)
-    return replace(interval, high=min(interval.high, 1.0))
+    return bootstrap_interval(value, saved)
 
 
 def _quality_gain(gain: Floats, weights: Floats) -> Interval:

@@ -20,9 +20,9 @@ METHODS = (
     "Dominated: another model is at least as good and costs no more, on the prompts that both answered.",
     "Routing: the router's own learner, taught with all answers to nine tenths of the prompts, chooses "
     "models for the last tenth, and so for each tenth. The best single model is the cheapest of those that "
-    "are not clearly below the best. It and the price of dollars are chosen without that tenth, too. Each "
-    "interval is the wider of two: a paired bootstrap over prompts, and the difference between what halves "
-    "of the prompts teach.",
+    "are not clearly below the best. It and the price of dollars are chosen without that tenth, too. The "
+    "intervals are a paired bootstrap over prompts; that of the saving at equal quality, and of the gain at "
+    "equal dollars, is at least as wide as what halves of the prompts teach differs.",
 )
 
 

@@ -14,11 +14,10 @@ from service.calibration.report.policy import best_single
 from service.calibration.report.routing import (
     Comparison,
     Routing,
-    Spread,
     compared,
     held_out_choices,
+    least_reaches,
     routing_of,
-    spreads,
 )
 from service.calibration.report.table import AnswerTable
 from service.calibration.report.topics import Topics
@@ -126,7 +125,7 @@ def test_intervals_contain_the_true_gain_of_the_choices() -> None:
         topic = np.array([TOPICS.index(prompt.task or "") for prompt in table.prompts])
         single, _, arms = held_out_choices(table, topics.member, folds(topics.member, 10))
         truth = float((chance[topic, arms] - chance[topic, single]).mean())
-        gain = compared(table, arms, single, Spread(), is_saving=False).quality_gain
+        gain = compared(table, arms, single, is_saving=False).quality_gain
         missed += not gain.low <= truth <= gain.high
         errors.append(gain.value - truth)
 
@@ -139,16 +138,16 @@ def test_what_every_half_teaches_has_no_spread_and_what_only_some_teach_has() ->
     sure = AnswerTable.of(answers(clear, np.tile([1.0, 2.0], (40, 1))), {})
     table, topics = World(SPECIALISTS, np.full(4, 1.0), is_tagged=False).table(0, n=40)
 
-    assert spreads(sure, np.arange(40) % 2) == (Spread(), Spread())
-    assert spreads(table, topics.member)[1].quality_gain > 0.05
+    assert least_reaches(sure, np.arange(40) % 2) == (0.0, 0.0)
+    assert least_reaches(table, topics.member)[1] > 0.05
 
 
 def test_a_wide_spread_leaves_a_saving_undecided() -> None:
     table = AnswerTable.of(answers(np.tile([1.0, 1.0], (40, 1)), np.tile([1.0, 2.0], (40, 1))), {})
     cheap, dear = np.zeros(40, dtype=np.int64), np.ones(40, dtype=np.int64)
 
-    narrow = compared(table, cheap, dear, Spread(), is_saving=True)
-    wide = compared(table, cheap, dear, Spread(saving=0.6), is_saving=True)
+    narrow = compared(table, cheap, dear, is_saving=True)
+    wide = compared(table, cheap, dear, is_saving=True, least_reach=0.6)
 
     assert narrow.saving == Interval(0.5, 0.5, 0.5)
     assert wide.saving is not None
@@ -160,7 +159,7 @@ def test_the_single_model_itself_saves_and_gains_nothing() -> None:
     table, _ = World(SPECIALISTS, np.full(4, 1.0)).table(1, n=40)
     same = np.zeros(40, dtype=np.int64)
 
-    found = [compared(table, same, same, Spread(), is_saving=is_saving) for is_saving in (True, False)]
+    found = [compared(table, same, same, is_saving=is_saving) for is_saving in (True, False)]
 
     assert [c.verdict for c in found] == ["no", "no"]
     assert [c.quality_gain for c in found] == [Interval(0.0, 0.0, 0.0)] * 2
