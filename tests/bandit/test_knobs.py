@@ -98,10 +98,48 @@ def test_max_similar_requests_keeps_the_most_similar() -> None:
     assert (kernel(neighbours, Knobs(max_similar_requests=2)) > 0).tolist() == [True, True, False]
 
 
+def test_max_similar_requests_counts_prompts_and_keeps_them_whole() -> None:
+    neighbours = replace(
+        some_neighbours([0, 1, 2, 0, 1, 2, 0], [1] * 7),
+        similarity=np.array([0.4, 0.4, 0.4, 0.9, 0.9, 0.9, 0.6]),
+        prompt=np.array([7, 7, 7, 0, 0, 0, 3]),
+    )
+
+    kept = [(kernel(neighbours, Knobs(max_similar_requests=n)) > 0).tolist() for n in (0, 1, 2, 3)]
+
+    assert kept[0] == [False] * 7
+    assert kept[1] == [False] * 3 + [True] * 3 + [False]
+    assert kept[2] == [False] * 3 + [True] * 4
+    assert kept[3] == [True] * 7
+
+
+def test_prompts_that_do_not_count_take_no_place() -> None:
+    neighbours = replace(
+        some_neighbours([0, 1, 0, 1], [1] * 4),
+        similarity=np.array([0.9, 0.9, 0.2, 0.2]),
+        age_s=np.array([9.0, 9.0, 1.0, 1.0]) * SECONDS_PER_DAY,
+        prompt=np.array([0, 0, 1, 1]),
+    )
+
+    assert kernel(neighbours, Knobs(max_similar_requests=1, recency_days=2.0)).tolist() == [0, 0, 0.2, 0.2]
+
+
 def test_recency_days_leaves_out_the_older() -> None:
     neighbours = replace(some_neighbours([0, 0], [1, 1]), age_s=np.array([1.0, 3.0]) * SECONDS_PER_DAY)
 
     assert kernel(neighbours, Knobs(recency_days=2.0)).tolist() == [1.0, 0.0]
+
+
+def test_min_similar_requests_counts_prompts() -> None:
+    neighbours = replace(some_neighbours([0] * 12, [0.0] * 12), prompt=np.arange(12) // 3)
+
+    enough, too_few = (
+        believe(prior_state_of(a_prior(2), Sums.zeros(2)), neighbours, Knobs(min_similar_requests=least))
+        for least in (4, 5)
+    )
+
+    assert enough.local_deviation[0] < 0
+    assert too_few.local_deviation[0] == 0
 
 
 def test_fewer_than_min_similar_requests_leave_global_evidence_only() -> None:
