@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from service.calibration.report.figures import Figures
 from service.calibration.report.intervals import Interval
 from service.calibration.report.report import CalibrationReport, ModelReport, TopicReport, has_point
+from service.calibration.report.routing import Means, Routing
 
 ROW = 22  # height of a model's row in the chart of a topic
 FREE_SHARE = 0.5  # position of free models, relative to the least dollars of the others
@@ -43,11 +44,20 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutingMark:
+    name: str
+    means: Means
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
 class FrontierChart:
     """Quality against dollars, the dollars on a logarithmic axis.
 
     Args:
         line: x and y of the models on the frontier, from the cheapest on.
+        routing: what routing gets at equal quality and at equal dollars.
     """
 
     width: int
@@ -58,6 +68,7 @@ class FrontierChart:
     bottom: int
     marks: tuple[Mark, ...]
     line: tuple[tuple[float, float], ...]
+    routing: tuple[RoutingMark, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
 
@@ -93,9 +104,11 @@ def frontier_chart(report: CalibrationReport, numbers: dict[str, int]) -> Fronti
     start = least * (FREE_SHARE if is_any_free else 1.0)
     first, last = math.log10(start) - 0.1, math.log10(max(dollars, default=1.0)) + 0.1
     x = _Scale(first, last, left, right)
-    lows = [bound for model in shown for bound in _bounds(model.figures.quality)]
-    floor = max(math.floor(10 * min(lows)) / 10, 0.0)
-    ceiling = min(math.ceil(10 * max(lows)) / 10, 1.0)
+    routed = _routed(report.routing)
+    shown_quality = [bound for model in shown for bound in _bounds(model.figures.quality)]
+    shown_quality += [means.quality for means in routed.values()]
+    floor = max(math.floor(10 * min(shown_quality)) / 10, 0.0)
+    ceiling = min(math.ceil(10 * max(shown_quality)) / 10, 1.0)
     y = _Scale(floor, max(ceiling, floor + 0.1), bottom, top)
     marks = _spread([_mark(model, numbers[model.model], x, y, start) for model in shown])
     on_frontier = sorted((mark.x.at, mark.y.at) for mark in marks if mark.model.is_on_frontier)
@@ -108,6 +121,10 @@ def frontier_chart(report: CalibrationReport, numbers: dict[str, int]) -> Fronti
         bottom=bottom,
         marks=tuple(marks),
         line=tuple(on_frontier),
+        routing=tuple(
+            RoutingMark(name, means, x(_log_usd(means.cost_usd, start)), y(means.quality))
+            for name, means in routed.items()
+        ),
         x_ticks=_dollar_ticks(x, least if is_any_free else 0.0, start),
         y_ticks=tuple(Tick(y(tick), f"{tick:.1f}") for tick in _tenths(floor, max(ceiling, floor + 0.1))),
     )
@@ -123,12 +140,22 @@ def _mark(model: ModelReport, number: int, x: _Scale, y: _Scale, start: float) -
     cost_usd, quality = model.figures.cost_usd, model.figures.quality
     assert cost_usd is not None
     assert quality is not None
-    at, low, high = (
-        x(math.log10(min(max(1000.0 * bound, start), 1e12)))
-        for bound in (cost_usd.value, cost_usd.low, cost_usd.high)
-    )
+    at, low, high = (x(_log_usd(bound, start)) for bound in (cost_usd.value, cost_usd.low, cost_usd.high))
     span = y.span(quality)
     return Mark(number, model, Span(at, low, high), span, span.at - 9)
+
+
+def _log_usd(usd: float, start: float) -> float:
+    """The position of an amount: free models stand at the start of the axis."""
+    return math.log10(min(max(1000.0 * usd, start), 1e12))
+
+
+def _routed(routing: Routing) -> dict[str, Means]:
+    compared = {
+        "routing at equal quality": routing.equal_quality,
+        "routing at equal dollars": routing.equal_dollars,
+    }
+    return {name: found.routing for name, found in compared.items() if found is not None}
 
 
 def _spread(marks: list[Mark]) -> list[Mark]:

@@ -223,6 +223,14 @@ def test_every_mark_of_a_chart_is_inside_it() -> None:
                 assert 0 <= float(circle.attrib["cy"]) <= height
 
 
+def test_the_chart_shows_what_routing_gets() -> None:
+    page, alone = as_html(full()), as_html(CalibrationReport.of(ODD["one answer"]))
+
+    assert page.count('class="routing"') == 2
+    assert "routing at equal dollars: quality" in page
+    assert 'class="routing"' not in alone
+
+
 def test_the_text_has_each_model_with_its_figures() -> None:
     report = full()
     text = as_text(report)
