@@ -17,6 +17,7 @@ N_PREDICTIONS = N_EXPERTS + 1  # each expert, and their mixture
 LARGEST_SHOCK = 3.0  # standard deviations at which one surprise is clipped
 DRIFT = 0.5  # standard deviations that the CUSUM subtracts from each surprise
 ALARM = 14.0  # value of the CUSUM above which the arm has changed
+FADE = 0.004  # share of a fallen arm's evidence that each rated request of the tenant takes away
 BEGINNING = -np.inf  # start of an arm's first epoch
 
 
@@ -72,6 +73,9 @@ class RatedSums:
     def __sub__(self, other: "RatedSums") -> "RatedSums":
         return RatedSums(self.n - other.n, self.reward_sum - other.reward_sum)
 
+    def times(self, share: float) -> "RatedSums":
+        return self if share == 1.0 else RatedSums(grained(share * self.n), grained(share * self.reward_sum))
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -107,8 +111,9 @@ class ArmHistory:
         squared_errors: per prediction, sum of weight (reward - predicted)^2.
         rise, fall: the two sides of the CUSUM.
         newest: `decided_at` of the latest rated decision.
-        n_rated: the tenant's rated requests at that decision.
+        n_rated: the tenant's rated requests at that decision; a fallen arm's epoch has faded until then.
         is_fallen: whether the last change was for the worse.
+        fallen_at: the tenant's rated requests when it fell; what is rated later fades from here on.
     """
 
     epoch: Epoch = Epoch()
@@ -120,6 +125,20 @@ class ArmHistory:
     newest: float = BEGINNING
     n_rated: float = 0.0
     is_fallen: bool = False
+    fallen_at: float = 0.0
+
+    def faded(self, n_rated: float) -> RatedSums:
+        """The epoch's sums after so many rated requests of the tenant.
+
+        The evidence of a fallen arm fades for good, so that the arm is tried again and its answers after a
+        recovery outweigh those before. Other evidence does not fade.
+        """
+        return self.epoch.rated.times(self._kept(self.n_rated, n_rated))
+
+    def _kept(self, since: float, n_rated: float) -> float:
+        if not self.is_fallen:
+            return 1.0
+        return float((1.0 - FADE) ** max(n_rated - max(since, self.fallen_at), 0.0))
 
 
 def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
@@ -133,13 +152,15 @@ def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
     if rating.predicted is not None and (len(rating.predicted) != N_PREDICTIONS or rating.deviation <= 0):
         raise ValueError(f"need {N_PREDICTIONS} predictions and a deviation above 0, got {rating}")
     change = RatedSums.of(rating.score) - RatedSums.of(rating.replaces)
+    n_rated = max(history.n_rated, rating.n_rated)
+    faded = replace(history.epoch, rated=history.faded(n_rated))
     counted = replace(
         history,
-        epoch=history.epoch.counting(rating.decided_at, change),
+        epoch=faded.counting(rating.decided_at, change.times(history._kept(rating.n_rated, n_rated))),
         rise=replace(history.rise, since=history.rise.since.counting(rating.decided_at, change)),
         fall=replace(history.fall, since=history.fall.since.counting(rating.decided_at, change)),
         newest=max(history.newest, rating.decided_at),
-        n_rated=max(history.n_rated, rating.n_rated),
+        n_rated=n_rated,
     )
     if rating.predicted is None:
         return counted
@@ -180,4 +201,5 @@ def _watch(history: ArmHistory, surprise: float, weight: float) -> ArmHistory:
         rise=restarted,
         fall=restarted,
         is_fallen=is_fallen,
+        fallen_at=history.n_rated if is_fallen else 0.0,
     )

@@ -10,7 +10,23 @@ from bandit.drift import N_PREDICTIONS, ArmHistory
 from bandit.evidence import Sums
 
 PRIOR_KEPT = 0.1  # share of the prior's mass after a change; evidence from before the change does not count
-FADE = 0.001  # share of a fallen arm's evidence lost per rated request of the tenant while the arm is idle
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EaseSums:
+    """The fitted ease of the rated requests in each arm's epoch; arrays have shape (n_arms,).
+
+    Args:
+        n: weight of these requests.
+        ease_sum: their ease times their weight.
+    """
+
+    n: Floats
+    ease_sum: Floats
+
+    @classmethod
+    def zeros(cls, n_arms: int) -> "EaseSums":
+        return cls(*np.zeros((2, n_arms)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,25 +71,25 @@ class ArmRecords:
         histories: Sequence[ArmHistory],
         now: float,
         n_rated: float,
-        ease_sum: Floats | None = None,
+        ease: EaseSums | None = None,
     ) -> "ArmRecords":
         """Read the arms' histories.
 
-        The evidence of a fallen arm fades while the arm is idle, so that it is tried again. One new rating
-        brings all of it back.
+        The evidence of a fallen arm has faded, as in `ArmHistory.faded`, and the ease of its requests too.
 
         Args:
             histories: one per arm, in order.
             now: on the clock of the ratings' `decided_at`.
             n_rated: the tenant's rated requests, of all arms.
-            ease_sum: shape (n_arms,), ease of the rated requests in each arm's epoch, summed; None: 0.
+            ease: of the rated requests in each arm's epoch; None: 0.
         """
-        ease_sums = np.zeros(len(histories)) if ease_sum is None else ease_sum
-        idle = np.array([n_rated - h.n_rated if h.is_fallen else 0.0 for h in histories])
-        fresh = (1.0 - FADE) ** np.maximum(idle, 0.0)
+        known = EaseSums.zeros(len(histories)) if ease is None else ease
+        rated = [h.faded(n_rated) for h in histories]
+        n = np.array([r.n for r in rated])
+        left = np.minimum(n / np.where(known.n > 0, known.n, np.inf), 1.0)
         return cls(
-            n=fresh * np.array([h.epoch.rated.n for h in histories]),
-            reward_sum=fresh * (np.array([h.epoch.rated.reward_sum for h in histories]) - ease_sums),
+            n=n,
+            reward_sum=np.array([r.reward_sum for r in rated]) - left * known.ease_sum,
             n_changes=np.array([h.n_changes for h in histories], dtype=np.int64),
             prior_kept=np.array([PRIOR_KEPT if h.n_changes else 1.0 for h in histories]),
             epoch_age_s=np.array([now - h.epoch.started_at for h in histories]),

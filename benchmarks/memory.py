@@ -10,6 +10,7 @@ import numpy as np
 from bandit.arrays import Floats, Ints, Vectors
 from bandit.drift import N_PREDICTIONS, ArmHistory, Rating, Score, learn
 from bandit.ease import MOST_RATED, Ease, is_due
+from bandit.records import EaseSums
 from benchmarks.streams import Calibration, Stream
 
 
@@ -79,7 +80,7 @@ class Fitting:
     Args:
         contexts: shape (n, d), of all requests in the memory.
         of_requests: shape (n,), ease of each request by the newest fit.
-        sums: shape (n_arms,), ease summed over the rated requests in each arm's epoch at the newest fit.
+        counts, sums: shape (n_arms,), at the newest fit, rated requests in each arm's epoch and their ease.
         epoch_starts: shape (n_arms,), starts of these epochs.
         n_fitted: rated requests at the newest fit.
         ease: the newest fit.
@@ -87,6 +88,7 @@ class Fitting:
 
     contexts: Vectors
     of_requests: Floats
+    counts: Floats
     sums: Floats
     epoch_starts: Floats
     n_fitted: float = 0.0
@@ -102,7 +104,7 @@ class Fitting:
 
     @classmethod
     def blank(cls, contexts: Vectors, n_arms: int) -> Fitting:
-        return cls(contexts, np.zeros(contexts.shape[0]), *np.zeros((2, n_arms)))
+        return cls(contexts, np.zeros(contexts.shape[0]), *np.zeros((3, n_arms)))
 
     def refit_if_due(
         self, memory: Memory, rated: Sequence[int], histories: Sequence[ArmHistory], n: float
@@ -118,16 +120,17 @@ class Fitting:
         self.ease = Ease.fit(self.contexts[newest], group, reward, np.ones(newest.size))
         self.of_requests = self.ease.at(self.contexts)
         current_ease = np.where(is_current, self.of_requests[newest], 0.0)
+        self.counts = np.bincount(arm, is_current, minlength=len(histories)).astype(np.float64)
         self.sums = np.bincount(arm, current_ease, minlength=len(histories)).astype(np.float64)
         self.n_fitted = n
 
     def at(self, context: Vectors) -> float:
         return 0.0 if self.ease is None else float(self.ease.at(context))
 
-    def sums_of(self, histories: Sequence[ArmHistory]) -> Floats:
-        """Shape (n_arms,); 0 for an arm that changed since the newest fit."""
+    def sums_of(self, histories: Sequence[ArmHistory]) -> EaseSums:
+        """The ease of the rated requests; 0 for an arm that changed since the newest fit."""
         is_same = [h.epoch.started_at == s for h, s in zip(histories, self.epoch_starts, strict=True)]
-        return np.where(is_same, self.sums, 0.0)
+        return EaseSums(np.where(is_same, self.counts, 0.0), np.where(is_same, self.sums, 0.0))
 
 
 def imported(calibration: Calibration) -> list[ArmHistory]:

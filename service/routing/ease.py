@@ -13,6 +13,7 @@ import structlog
 from bandit.arrays import Floats, Ints
 from bandit.drift import BEGINNING, ArmHistory
 from bandit.ease import LEAST_RATED, MOST_RATED, Ease, is_due
+from bandit.records import EaseSums
 from service.background import Background
 from service.domain.arm import Arm
 from service.domain.basics import Vector
@@ -35,15 +36,15 @@ class FittedEase:
         ease: above 0 means easier than usual; None: too few requests were rated.
         keys: of the fitted decisions, ascending, as in `NeighbourColumns`.
         each: ease of each fitted decision, in the order of `keys`.
-        sums: by arm, the start of its epoch, and the ease of the fitted requests on it since then, summed
-            by the weights of their rewards. Older requests count as having the usual ease.
+        sums: by arm, the start of its epoch, and the weight of the fitted requests on it since then and their
+            ease, summed by these weights. Older requests count as having the usual ease.
     """
 
     n_rated: float = 0.0
     ease: Ease | None = None
     keys: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     each: Floats = field(default_factory=lambda: np.zeros(0))
-    sums: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sums: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
     def at(self, context: Vector | None) -> float:
         """The ease of a new request; 0 without its context."""
@@ -62,15 +63,14 @@ class FittedEase:
         of_prompts[neighbours.prompt[is_fitted]] = self.each[at[is_fitted]]
         return of_prompts[neighbours.prompt]
 
-    def sums_of(self, arms: Sequence[Arm], histories: Sequence[ArmHistory]) -> Floats:
-        """Ease summed over each arm's rated requests, shape (n_arms,); 0 if a new epoch has begun."""
-        known = [self.sums.get(arm.arm_id, (math.nan, 0.0)) for arm in arms]
-        return np.array(
-            [
-                total if began == history.epoch.started_at else 0.0
-                for (began, total), history in zip(known, histories, strict=True)
-            ]
-        )
+    def sums_of(self, arms: Sequence[Arm], histories: Sequence[ArmHistory]) -> EaseSums:
+        """The ease of each arm's rated requests; 0 if a new epoch has begun."""
+        known = [self.sums.get(arm.arm_id, (math.nan, 0.0, 0.0)) for arm in arms]
+        sums = [
+            (n, total) if began == history.epoch.started_at else (0.0, 0.0)
+            for (began, n, total), history in zip(known, histories, strict=True)
+        ]
+        return EaseSums(*np.array(sums).reshape(-1, 2).T)
 
 
 NOTHING = FittedEase()
@@ -127,13 +127,14 @@ def fit(rated: Sequence[Experience], histories: Mapping[str, ArmHistory], n_rate
     each = ease.at(contexts)
     keys = np.array([key_of(e.decision_id) for e in rated], dtype=np.int64)
     order = keys.argsort()
-    sums = np.bincount(arm, each * weights * is_current, minlength=len(began)).tolist()
+    weight = np.bincount(arm, weights * is_current, minlength=len(began)).tolist()
+    total = np.bincount(arm, each * weights * is_current, minlength=len(began)).tolist()
     return FittedEase(
         n_rated=n_rated,
         ease=ease,
         keys=keys[order],
         each=each[order],
-        sums={arm_id: (began[arm_id], total) for arm_id, total in zip(began, sums, strict=True)},
+        sums={arm_id: (began[arm_id], *sums) for arm_id, *sums in zip(began, weight, total, strict=True)},
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit.drift import ALARM, N_PREDICTIONS, ArmHistory, Rating, Score, learn
+from bandit.drift import ALARM, FADE, N_PREDICTIONS, ArmHistory, Rating, Score, learn
 from tests.bandit.worlds import seeds
 
 scores = st.builds(Score, st.floats(min_value=0, max_value=1), st.floats(min_value=0.1, max_value=1))
@@ -89,7 +89,7 @@ def test_after_a_change_only_evidence_since_its_onset_counts() -> None:
 
     assert fallen.is_fallen
     assert 490 <= fallen.epoch.started_at <= 500
-    assert fallen.epoch.rated.n == pytest.approx(511 - fallen.epoch.started_at)
+    assert fallen.epoch.rated.n == pytest.approx(511 - fallen.epoch.started_at, rel=12 * FADE)
     assert fallen.epoch.rated.reward_sum <= 5.0
 
 
@@ -161,3 +161,47 @@ def test_a_rating_without_logged_predictions_only_adds_to_the_sums() -> None:
 def test_a_wrong_number_of_predictions_is_refused() -> None:
     with pytest.raises(ValueError, match="predictions"):
         learn(ArmHistory(), replace(a_rating(0, 0.5), predicted=(0.5,)))
+
+
+def fallen_arm() -> ArmHistory:
+    return after([a_rating(100 + i, 0.0) for i in range(20)], after(coin(0.8, 100, np.random.default_rng(1))))
+
+
+def test_what_a_fallen_arm_taught_fades_for_good() -> None:
+    fallen = fallen_arm()
+
+    tried = learn(fallen, a_rating(500, 1.0))
+
+    assert tried.epoch.rated.n == pytest.approx(fallen.faded(500).n + 1)
+    assert tried.faded(500).n < 0.3 * fallen.epoch.rated.n + 1
+
+
+def test_withdrawing_a_faded_rating_leaves_nothing_of_it() -> None:
+    fallen = fallen_arm()
+    rated = learn(learn(fallen, a_rating(200, 1.0)), a_rating(400, 0.0))
+
+    withdrawn = learn(rated, replace(a_rating(200, 1.0), score=None, replaces=Score(1.0), is_first=False))
+
+    without = learn(fallen, a_rating(400, 0.0))
+    assert withdrawn.epoch.rated.n == pytest.approx(without.epoch.rated.n, abs=1e-5)
+    assert withdrawn.epoch.rated.reward_sum == pytest.approx(without.epoch.rated.reward_sum, abs=1e-5)
+
+
+def test_withdrawing_a_rating_from_before_the_fall_leaves_nothing_of_it() -> None:
+    fallen = fallen_arm()
+    position = int(fallen.epoch.started_at) + 2
+
+    withdrawn = learn(
+        fallen, replace(a_rating(position, 0.0), score=None, replaces=Score(0.0), is_first=False)
+    )
+
+    assert fallen.epoch.rated.n - withdrawn.epoch.rated.n == pytest.approx(
+        (1 - FADE) ** (fallen.n_rated - fallen.fallen_at), abs=1e-5
+    )
+
+
+def test_a_risen_arm_does_not_fade() -> None:
+    low = after([a_rating(i, float(i % 5 == 0), predicted=0.2) for i in range(100)])
+    risen = after([a_rating(100 + i, 1.0, predicted=0.2) for i in range(12)], low)
+
+    assert risen.faded(10_000) == risen.epoch.rated

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from bandit.beliefs import believe
-from bandit.drift import ArmHistory, Epoch, RatedSums
+from bandit.drift import FADE, ArmHistory, Epoch, RatedSums
 from bandit.evidence import Sums
 from bandit.knobs import Knobs
-from bandit.records import FADE, PRIOR_KEPT, ArmRecords
+from bandit.records import PRIOR_KEPT, ArmRecords, EaseSums
 from tests.bandit.worlds import a_prior, prior_state_of, some_neighbours
 
 WORKED = ArmHistory(epoch=Epoch(rated=RatedSums(100.0, 80.0)), newest=500.0, n_rated=400.0)
@@ -22,27 +22,28 @@ def test_an_arm_that_never_changed_has_the_records_of_its_sums() -> None:
     assert records.prior_kept.tolist() == [1.0]
 
 
-def test_the_evidence_of_a_fallen_idle_arm_fades_and_no_other() -> None:
-    fallen = replace(WORKED, n_changes=1, is_fallen=True)
+def test_the_evidence_of_a_fallen_arm_fades_and_no_other() -> None:
+    fallen = replace(WORKED, n_changes=1, is_fallen=True, fallen_at=WORKED.n_rated)
 
     records = ArmRecords.of([WORKED, fallen], now=600.0, n_rated=500.0)
 
     fresh = (1 - FADE) ** 100
-    assert records.n.tolist() == pytest.approx([100.0, 100.0 * fresh])
-    assert records.reward_sum.tolist() == pytest.approx([80.0, 80.0 * fresh])
+    assert records.n.tolist() == pytest.approx([100.0, 100.0 * fresh], abs=1e-5)
+    assert records.reward_sum.tolist() == pytest.approx([80.0, 80.0 * fresh], abs=1e-5)
     assert records.prior_kept.tolist() == [1.0, PRIOR_KEPT]
 
 
 def test_the_ease_of_the_requests_fades_with_their_rewards() -> None:
-    fallen = replace(WORKED, n_changes=1, is_fallen=True)
+    fallen = replace(WORKED, n_changes=1, is_fallen=True, fallen_at=WORKED.n_rated)
 
-    records = ArmRecords.of([WORKED, fallen], now=600.0, n_rated=500.0, ease_sum=np.array([7.0, 7.0]))
+    ease = EaseSums(n=np.array([100.0, 100.0]), ease_sum=np.array([7.0, 7.0]))
+    records = ArmRecords.of([WORKED, fallen], now=600.0, n_rated=500.0, ease=ease)
 
-    assert records.reward_sum.tolist() == pytest.approx([73.0, 73.0 * (1 - FADE) ** 100])
+    assert records.reward_sum.tolist() == pytest.approx([73.0, 73.0 * (1 - FADE) ** 100], abs=1e-5)
 
 
 def test_an_arm_rated_after_the_others_were_counted_does_not_fade() -> None:
-    fallen = replace(WORKED, n_changes=1, is_fallen=True)
+    fallen = replace(WORKED, n_changes=1, is_fallen=True, fallen_at=WORKED.n_rated)
 
     records = ArmRecords.of([fallen], now=600.0, n_rated=WORKED.n_rated - 50)
 

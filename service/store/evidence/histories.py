@@ -112,7 +112,7 @@ UPDATE histories
 SET started_at = $3, n = $4, reward_sum = $5, n_changes = $6, n_predicted = $7, squared_errors = $8,
     rise_statistic = $9, rise_started_at = $10, rise_n = $11, rise_reward_sum = $12, fall_statistic = $13,
     fall_started_at = $14, fall_n = $15, fall_reward_sum = $16, newest = $17, n_rated = $18, is_fallen = $19,
-    version = version + 1, changed_in = pg_current_xact_id()
+    fallen_at = $20, version = version + 1, changed_in = pg_current_xact_id()
 WHERE tenant = $1 AND arm_id = $2
 RETURNING version
 """
@@ -151,6 +151,7 @@ def history_of(row: Record | None) -> ArmHistory:
         newest=row["newest"],
         n_rated=row["n_rated"],
         is_fallen=row["is_fallen"],
+        fallen_at=row["fallen_at"],
     )
 
 
@@ -172,6 +173,7 @@ def _columns(history: ArmHistory) -> tuple[object, ...]:
         history.newest,
         history.n_rated,
         history.is_fallen,
+        history.fallen_at,
     )
 
 

@@ -66,7 +66,7 @@ async def test_ease_is_subtracted_from_the_rewards_of_an_arm(world: World) -> No
     sums = world.parts.router.evidence.sums("default")
     for candidate in decision.candidates:
         if candidate.arm_id in sums:
-            ease_sum = known.sums[candidate.arm_id][1]
+            ease_sum = known.sums[candidate.arm_id][2]
             rewards = float(sums[candidate.arm_id].reward_sum)
             assert candidate.prior_state.reward_sum == pytest.approx(rewards - ease_sum)
 
@@ -108,13 +108,14 @@ async def test_without_postgresql_decisions_use_the_last_fit(tmp_path: Path) -> 
 async def test_the_ease_sum_of_an_arm_that_changed_since_the_fit_is_zero(world: World) -> None:
     await ask_and_rate(world)
     known = await fitted(world)
-    arm = next(arm for arm in ARMS if known.sums.get(arm.arm_id, (0.0, 0.0))[1] != 0)
-    began, total = known.sums[arm.arm_id]
+    arm = next(arm for arm in ARMS if known.sums.get(arm.arm_id, (0.0, 0.0, 0.0))[2] != 0)
+    began, n, total = known.sums[arm.arm_id]
 
-    assert known.sums_of([arm], [ArmHistory(epoch=Epoch(began))]).tolist() == [total]
-    assert known.sums_of(
-        [arm], [ArmHistory(epoch=Epoch(began + 1 if began > 0 else 1.0, RatedSums()))]
-    ).tolist() == [0.0]
+    same = known.sums_of([arm], [ArmHistory(epoch=Epoch(began))])
+    other = known.sums_of([arm], [ArmHistory(epoch=Epoch(began + 1 if began > 0 else 1.0, RatedSums()))])
+
+    assert (same.n.tolist(), same.ease_sum.tolist()) == ([n], [total])
+    assert (other.n.tolist(), other.ease_sum.tolist()) == ([0.0], [0.0])
 
 
 async def test_requests_before_a_change_count_for_ease_and_not_for_the_arm(world: World) -> None:
@@ -127,12 +128,13 @@ async def test_requests_before_a_change_count_for_ease_and_not_for_the_arm(world
 
     ease = dict(zip(changed.keys.tolist(), changed.each.tolist(), strict=True))
     assert ease.keys() == set(whole.keys.tolist())
-    for arm_id, (began, total) in changed.sums.items():
+    for arm_id, (began, n, total) in changed.sums.items():
         later = [e for e in rated if e.arm_id == arm_id and e.decided_at.timestamp() > middle]
         assert began == middle
+        assert n == pytest.approx(sum(e.weight for e in later))
         assert total == pytest.approx(sum(ease[key_of(e.decision_id)] * e.weight for e in later))
 
 
 def test_without_a_fit_every_ease_is_zero() -> None:
     assert NOTHING.at(None) == 0
-    assert NOTHING.sums_of(ARMS, [ArmHistory() for _ in ARMS]).tolist() == [0.0] * len(ARMS)
+    assert NOTHING.sums_of(ARMS, [ArmHistory() for _ in ARMS]).ease_sum.tolist() == [0.0] * len(ARMS)
