@@ -9,6 +9,8 @@ from bandit.arrays import Floats
 
 INSIDE = 1e-300, 1.0 - 1e-16  # where densities are computed; at 0 and 1 one may be infinite
 
+LEAST_MASS = 0.3  # of a belief that was widened
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beta:
@@ -39,6 +41,15 @@ class Beta:
     def standard_deviation(self) -> Floats:
         mean = self.mean
         return np.sqrt(mean * (1 - mean) / (self.mass + 1))
+
+    def widened(self, deviation: Floats) -> "Beta":
+        """Return the belief with the same mean and a variance that is larger by deviation^2, shape (n_arms,).
+
+        Its mass stays above LEAST_MASS: no belief about a reward varies as much as a coin.
+        """
+        mean, spread = self.mean, self.standard_deviation
+        mass = mean * (1 - mean) / (spread**2 + deviation**2) - 1
+        return Beta.from_mean(mean, np.minimum(np.maximum(mass, LEAST_MASS), self.mass))
 
     def cdf(self, grid: Floats) -> Floats:
         """Compute the probability that each arm's mean reward is at most `grid`, to single precision.

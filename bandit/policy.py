@@ -129,11 +129,16 @@ class ThompsonPolicy:
         return self.adjusted(self.chances(beliefs, terms), beliefs)
 
     def chances(self, beliefs: Beliefs, terms: UtilityTerms) -> Floats:
-        """Compute the probability that each arm's sampled utility is the largest, shape (n_arms,)."""
+        """Compute the probability that each arm's sampled utility is the largest, shape (n_arms,).
+
+        The doubt about dollars and seconds widens the posterior of the reward.
+        """
+        weight = self.knobs.feedback_weight
+        posterior = beliefs.posterior.widened(terms.error / weight) if weight > 0 else beliefs.posterior
         offset = terms.offset
         if self.barred is not None:
             offset = np.where(self.barred, -np.inf, offset)
-        return thompson.probabilities(beliefs.posterior, self.knobs.feedback_weight, offset)
+        return thompson.probabilities(posterior, weight, offset)
 
     def adjusted(self, chances: Floats, beliefs: Beliefs) -> Floats:
         """Apply exploration, deference to the default arm, and the floor to these probabilities."""

@@ -9,12 +9,13 @@ import numpy as np
 
 from bandit import thompson
 from bandit.arrays import Bools, Floats, Ints
-from bandit.beliefs import Beliefs, Prior, PriorState, believe
+from bandit.beliefs import Beliefs, PriorState, believe
 from bandit.budget import Pacer
 from bandit.drift import ArmHistory, Rating, Score, learn
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
+from bandit.prior import Prior
 from bandit.records import ArmRecords
 from bandit.utility import utility_terms
 from benchmarks.memory import Fitting, Memory, answers, imported
@@ -39,6 +40,7 @@ class Setting:
         price_factors: shape (n, n_arms), announced prices relative to the recorded ones; None: as recorded.
         has_context: whether neighbours are recalled.
         mass: observations that a known prior mean is worth; NaN: the learner's default.
+        is_relative: whether the prior means were measured on other requests, as those of the public table.
         signals: shape (n, n_arms), weight of the implicit signal of each arm's answer. It counts if the
             answer is not rated, and only in the sums: such a request is never a neighbour.
     """
@@ -50,6 +52,7 @@ class Setting:
     price_factors: Floats | None = None
     has_context: bool = True
     mass: float = math.nan
+    is_relative: bool = False
     signals: Floats | None = None
 
 
@@ -129,6 +132,7 @@ def replay(stream: Stream, setting: Setting, seed: int, knobs: Knobs = BASE) -> 
             records,
             joins > 0,
             stream.price * factor,
+            np.full(n_arms, setting.is_relative),
         )
         billed = Sums(zeros, zeros, n_calls, cost_sum, latency_sum, zeros, cost_squares, latency_squares)
         sums = billed.repriced(factor)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from bandit.arrays import Floats, Ints, Vectors
-from bandit.beliefs import Beliefs, Prior, PriorState, believe
+from bandit.beliefs import Beliefs, PriorState, believe
 from bandit.drift import ArmHistory, learn
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy, draw
+from bandit.prior import Prior
 from bandit.records import ArmRecords
 from bandit.utility import utility_terms
 from benchmarks.memory import Fitting, Memory

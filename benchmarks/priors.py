@@ -30,7 +30,7 @@ def settings(stream: Stream, seed: int) -> dict[str, Setting]:
     return {
         "unknown": Setting(0.0, unknown(stream)),
         "registry, mass 20": Setting(0.0, registry(stream, seed)),
-        **{f"public, mass {mass:g}": Setting(0.0, shipped, mass=mass) for mass in MASSES},
+        **{f"public, mass {mass:g}": Setting(0.0, shipped, mass=mass, is_relative=True) for mass in MASSES},
     }
 
 

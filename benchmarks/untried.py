@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 
-from bandit import beliefs
+from bandit import prior
 from bandit.arrays import Bools, Floats
 from bandit.knobs import Knobs
 from bandit.records import ArmRecords
@@ -37,10 +37,10 @@ def _alone(
     mean: Floats, mass: Floats, known: Bools, records: ArmRecords, joined: Bools, price: Floats
 ) -> tuple[Floats, Floats]:
     """Guess as if no quality were known."""
-    return beliefs._guess_alone(records, joined, Knobs())
+    return prior._guess_alone(records, joined, Knobs())
 
 
-GUESSES: dict[str, Guess] = {"alone": _alone, "price class": beliefs._guess_beside_known}
+GUESSES: dict[str, Guess] = {"alone": _alone, "price class": prior._guess_beside_known}
 
 
 def conditions(stream: Stream, seed: int) -> Iterator[tuple[str, Stream, Floats]]:
@@ -76,7 +76,7 @@ def play(task: Task) -> list[Row]:
     rows = []
     for condition, stream, quality in conditions(task.open(), task.seed):
         for label, guess in GUESSES.items():
-            with mock.patch.object(beliefs, "_guess_beside_known", guess):
+            with mock.patch.object(prior, "_guess_beside_known", guess):
                 runs = [
                     (lam, replay(stream, Setting(lam, quality, has_context=False), task.seed))
                     for lam in LAMBDAS

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from bandit.arrays import Ints
-from benchmarks.learner import BASE, Setting, replay
-from benchmarks.measures.priors import KNOWN, known_quality
+from benchmarks.learner import BASE, replay
+from benchmarks.measures.priors import KNOWN, setting_of
 from benchmarks.measures.task import Row, Task, gaps
 from benchmarks.rivals.table import rivals
 from benchmarks.streams import Stream
@@ -29,7 +29,7 @@ def coderouter(task: Task) -> list[Row]:
         knobs = replace(BASE, latency_weight=latency_weight)
         choices = {
             f"ours, {label}": replay(
-                stream, Setting(lam, known_quality(stream, label, task.seed)), task.seed, knobs
+                stream, setting_of(stream, label, task.seed, lam), task.seed, knobs
             ).chosen
             for label in KNOWN
         } | _hindsights(stream, lam, latency_weight)

@@ -9,7 +9,7 @@ import numpy as np
 from bandit.arrays import Floats
 from bandit.knobs import Knobs
 from benchmarks.learner import Setting, replay
-from benchmarks.measures.priors import known_quality
+from benchmarks.measures.priors import setting_of
 from benchmarks.measures.task import LAMBDAS, SHORT, Row, Task, gaps
 from benchmarks.streams import N_NEIGHBOURS, Stream
 
@@ -36,7 +36,7 @@ def heavy_tails(task: Task) -> list[Row]:
         utilities = stream.utilities(lam)
         best = int(utilities.mean(axis=0).argmax())
         for label in ("registry", "none"):
-            run = replay(dear, Setting(lam, known_quality(stream, label, task.seed)), task.seed)
+            run = replay(dear, setting_of(stream, label, task.seed, lam), task.seed)
             share = float((run.chosen == best).mean())
             rows.append(
                 {"policy": f"ours, {label}", "lam": lam, "share": share, **gaps(utilities, run.chosen)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from bandit.arrays import Floats
 from benchmarks.learner import Setting, StreamRun, public, registry, replay, unknown
 from benchmarks.measures.task import LAMBDAS, Row, Task, gaps
 from benchmarks.streams import Stream
@@ -13,11 +12,13 @@ from benchmarks.streams import Stream
 KNOWN = ("registry", "none", "public")
 
 
-def known_quality(stream: Stream, label: str, seed: int) -> Floats:
-    """Prior means, shape (n_arms,), by one of the labels in `KNOWN`."""
+def setting_of(stream: Stream, label: str, seed: int, lam: float) -> Setting:
+    """The setting in which this is known of the arms, by one of the labels in `KNOWN`."""
     if label == "registry":
-        return registry(stream, seed)
-    return public(stream) if label == "public" else unknown(stream)
+        return Setting(lam, registry(stream, seed))
+    if label == "public":
+        return Setting(lam, public(stream), is_relative=True)
+    return Setting(lam, unknown(stream))
 
 
 def learned(task: Task, lam: float, label: str) -> StreamRun:
@@ -28,7 +29,7 @@ def learned(task: Task, lam: float, label: str) -> StreamRun:
 @lru_cache(maxsize=32)
 def _learned(task: Task, lam: float, label: str) -> StreamRun:
     stream = task.open()
-    return replay(stream, Setting(lam, known_quality(stream, label, task.seed)), task.seed)
+    return replay(stream, setting_of(stream, label, task.seed, lam), task.seed)
 
 
 def public_priors(task: Task) -> list[Row]:

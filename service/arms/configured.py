@@ -14,7 +14,7 @@ from service.arms.named_arms import arm_named
 from service.arms.price_table import listed
 from service.arms.priors import public_prior
 from service.arms.requested_names import RequestedNames
-from service.domain.arm import FREE, Arm, Price, PriceSource
+from service.domain.arm import CONFIGURED, FREE, Arm, Price, PriceSource
 from service.domain.model_names import is_free_variant
 from service.errors import StartupError
 from service.providers.fitting_table import table
@@ -207,7 +207,7 @@ def arm_of(settings: ModelSettings) -> Arm:
         prior_mass=settings.prior_mass,
         timeout_s=settings.timeout_s,
         chat_template=settings.chat_template,
-        prior_source=None if settings.prior_quality is None else "configured",
+        prior_source=None if settings.prior_quality is None else CONFIGURED,
     )
     arm = _listed(arm)
     if settings.lacks is not None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from service.domain.basics import EXACT
 
 STREAM_SILENCE_S = 60.0
+CONFIGURED = "configured"  # source of a prior quality that the operator set
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,18 @@ class Arm:
     prior_mass: float | None = None
     timeout_s: float | None = None  # longest silence of its provider; None: see `patience_s`
     chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
-    prior_source: str | None = None  # of prior_quality: "configured", or the date of the public table
+    prior_source: str | None = None  # of prior_quality: CONFIGURED, or the date of the public table
     price_version: int = 0  # number of price changes at runtime
 
     @property
     def expected_price(self) -> Price:
         """The price to choose by: the arm's own, or the assumed one if nobody knows it."""
         return self.assumed_price if self.price is None else self.price
+
+    @property
+    def is_prior_relative(self) -> bool:
+        """Whether its prior quality is from the public table: measured, but on other requests than these."""
+        return self.prior_quality is not None and self.prior_source != CONFIGURED
 
     def patience_s(self, *, stream: bool) -> float | None:
         """Longest time in which its provider may send nothing, seconds; None: what the request has left.

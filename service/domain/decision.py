@@ -45,6 +45,8 @@ class LoggedPriorState:
     prior_source: str | None = (
         None  # of prior_mean; None: no quality was known, or an older version logged it
     )
+    cost_usd_error: float = 0.0  # standard errors of the two means; 0: an older version logged it
+    latency_s_error: float = 0.0
 
 
 @dataclass(slots=True)  # not frozen: each decision makes one per arm, and freezing would dominate the cost
@@ -102,6 +104,9 @@ class Decision:
     decided_at: datetime
     holdout: bool | None = None  # True: held out; False: drawn but not held out; None: not drawn
     step: ConversationStep | None = None  # None: the request belongs to no conversation
+    prior_offset: float = (
+        0.0  # that the priors of the public table were moved by, to the level of their ratings
+    )
 
     @property
     def conversation(self) -> ConversationState | None:

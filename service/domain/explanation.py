@@ -37,6 +37,7 @@ def explanation(decision: Decision) -> Json:
         "rejected": decision.rejected,
         "n_rated": decision.n_rated,
         "expert_weights": decision.expert_weights,
+        "prior_offset": decision.prior_offset,
         "ease": decision.ease,
         **logged_neighbours(decision.neighbours, decision.neighbour_ease),
         "draw": {"uniform": decision.uniform, "arm_id": decision.arm_id, "propensity": decision.propensity},
@@ -82,6 +83,7 @@ def for_clients(explained: Json) -> Json:
     return {
         "side_call": None,  # older versions did not log what it was
         "substituted_model": None,
+        "prior_offset": 0.0,
         **explained,
         "candidates": [_renamed(c, _SHOWN_TO_CLIENTS) for c in explained["candidates"]],
         "rejected": [_renamed(r, _SHOWN_TO_CLIENTS) for r in explained["rejected"]],

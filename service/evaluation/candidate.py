@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bandit.arrays import Bools, Floats
-from bandit.beliefs import Beliefs, Prior, PriorState, believe
+from bandit.beliefs import Beliefs, PriorState, believe
 from bandit.evidence import Sums
 from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
+from bandit.prior import Prior
 from bandit.records import PRIOR_KEPT, ArmRecords
 from service.arms.eligibility import USUAL_ANSWER_TOKENS
 from service.domain.arm import Arm
@@ -21,6 +22,7 @@ from service.domain.logged_neighbours import recalled_neighbours
 from service.domain.neighbours import NeighbourColumns
 from service.domain.query import Options
 from service.routing.arrays import as_floats, neighbours_of, prices_of
+from service.routing.priors import relative_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,9 @@ class CandidateConfig:
         known = [prior_states[arm.arm_id] for arm in arms]
         prior_state = self._prior_state(arms, known, logged_decision)
         cost_usd = [repriced[arm.arm_id].of(s["cost_usd"]) for arm, s in zip(arms, known, strict=True)]
-        prior_state = replace(prior_state, cost_usd=np.array(cost_usd))
+        factors = np.array([repriced[arm.arm_id].factor for arm in arms])
+        error = prior_state.cost_usd_error * factors
+        prior_state = replace(prior_state, cost_usd=np.array(cost_usd), cost_usd_error=error)
         neighbour_ease = as_floats(logged_ease[: len(recalled)] or [0.0] * len(recalled))
         neighbours = neighbours_of(arms, recalled, neighbour_ease)
         return believe(prior_state, neighbours, self._knobs(logged_decision))
@@ -118,7 +122,7 @@ class CandidateConfig:
         """The evidence of that time with the candidate's own priors."""
 
         def logged(name: str) -> Floats:
-            return np.array([s[name] for s in known], dtype=np.float64)
+            return np.array([s.get(name, 0.0) for s in known], dtype=np.float64)
 
         zeros = np.zeros(len(arms))
         n_changes = np.array([s["n_changes"] for s in known], dtype=np.int64)
@@ -137,6 +141,7 @@ class CandidateConfig:
             records=records,
             is_newcomer=np.array([arm.arm_id in self.newcomers for arm in arms], dtype=np.bool_),
             price=prices_of(arms),
+            is_relative=relative_of(arms),
         )
         return PriorState(
             prior_mean=prior.mean,
@@ -145,11 +150,14 @@ class CandidateConfig:
             reward_sum=records.reward_sum,
             deviation=logged("deviation"),
             cost_usd=logged("cost_usd"),
+            cost_usd_error=logged("cost_usd_error"),
             latency_s=logged("latency_s"),
+            latency_s_error=logged("latency_s_error"),
             epoch_age_s=np.array([np.inf if s["epoch_age_s"] is None else s["epoch_age_s"] for s in known]),
             n_changes=n_changes,
             expert_weights=np.array(logged_decision["expert_weights"]),
             ease=logged_decision.get("ease", 0.0),
+            prior_offset=prior.offset,
         )
 
     def _probabilities(

@@ -105,6 +105,8 @@ def prior_states(known: PriorState, sources: Sequence[str | None]) -> list[types
         (age_s if age_s < np.inf else None for age_s in known.epoch_age_s.tolist()),
         known.n_changes.tolist(),
         sources,
+        known.cost_usd_error.tolist(),
+        known.latency_s_error.tolist(),
         strict=True,
     )
     return [types.LoggedPriorState(*column) for column in columns]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandit.arrays import Floats
-from bandit.beliefs import Prior
+from bandit.arrays import Bools, Floats
 from bandit.knobs import Knobs
+from bandit.prior import Prior
 from bandit.records import ArmRecords
 from service.arms.catalog import Catalog
 from service.domain.arm import Arm
@@ -48,7 +48,13 @@ def prior_of(
         records=records,
         is_newcomer=catalog.newcomers(arms),
         price=prices_of(arms),
+        is_relative=relative_of(arms),
     )
+
+
+def relative_of(arms: Sequence[Arm]) -> Bools:
+    """Which of the arms have a prior quality of the public table."""
+    return np.array([arm.is_prior_relative for arm in arms], dtype=np.bool_)
 
 
 def starting_priors(catalog: Catalog, knobs: Knobs) -> Mapping[str, StartingPrior]:

@@ -150,6 +150,7 @@ class Router:
             decided_at=self.clock(),
             holdout=selection.holdout,
             step=selection.step if self.affinity.has_affinity(query) else None,
+            prior_offset=beliefs.prior_state.prior_offset,
         )
 
     def cached_decision(self, query: Query, arm_id: str) -> Decision:
@@ -258,7 +259,7 @@ class Router:
             histories,
             now=self.clock().timestamp(),
             n_rated=n_rated(sums),
-            ease_sum=fitted.sums_of(arms, histories),
+            ease=fitted.sums_of(arms, histories),
         )
         cost_usd = np.array([float(list_cost_usd(arm, query)) for arm in arms])
         prior = prior_of(arms, self.catalog, knobs, cost_usd, records)

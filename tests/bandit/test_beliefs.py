@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit.beliefs import Prior, believe, towards_level
+from bandit.beliefs import believe
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
 from bandit.price_class import price_class
+from bandit.prior import Prior, towards_level
 from bandit.records import ArmRecords
 from tests.bandit.worlds import (
     a_prior,

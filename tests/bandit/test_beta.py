@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from scipy import stats
 
@@ -51,3 +52,21 @@ def test_densities_at_the_ends_are_finite() -> None:
     piled = Beta(np.array([0.1]), np.array([0.1]))
 
     assert np.all(np.isfinite(piled.pdf(np.array([[-1.0, 0.0, 1.0, 2.0]]))))
+
+
+def test_a_widened_belief_has_its_mean_and_both_variances() -> None:
+    belief = Beta.from_mean(np.array([0.7, 0.2]), np.array([40.0, 90.0]))
+
+    wider = belief.widened(np.array([0.1, 0.05]))
+
+    assert wider.mean.tolist() == pytest.approx(belief.mean.tolist())
+    assert (wider.standard_deviation**2).tolist() == pytest.approx(
+        (belief.standard_deviation**2 + np.array([0.1, 0.05]) ** 2).tolist()
+    )
+
+
+def test_no_doubt_widens_nothing_and_any_doubt_leaves_a_belief() -> None:
+    belief = Beta.from_mean(np.array([0.5, 0.995]), np.array([10.0, 5.0]))
+
+    assert belief.widened(np.zeros(2)).mass.tolist() == pytest.approx(belief.mass.tolist())
+    assert (belief.widened(np.full(2, 100.0)).mass > 0).all()

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from bandit.arrays import Floats
-from bandit.beliefs import Prior, believe
+from bandit.beliefs import believe
 from bandit.budget import Pacer
 from bandit.evidence import SECONDS_PER_DAY, Sums, kernel
 from bandit.knobs import Knobs
 from bandit.policy import ThompsonPolicy
+from bandit.prior import Prior
 from bandit.thompson import sample
 from bandit.utility import utility_terms
 from tests.bandit.worlds import a_prior, beliefs_after, prior_state_of, some_neighbours

@@ -23,10 +23,10 @@ def test_the_terms_are_the_formula() -> None:
 
     assert terms.quality.tolist() == pytest.approx([0.8, 0.8])
     assert terms.bonus.tolist() == pytest.approx([0.1, 0.05])
-    assert terms.speed.tolist() == pytest.approx([0.0, 0.375])
+    assert terms.speed.tolist() == pytest.approx([0.1, 0.4])
     assert terms.cost.tolist() == pytest.approx([-0.075, -0.3])
     assert terms.spend.tolist() == pytest.approx([-0.2, -0.8])
-    assert terms.total.tolist() == pytest.approx([0.625, 0.125])
+    assert terms.total.tolist() == pytest.approx([0.725, 0.15])
 
 
 @given(n_arms=arm_counts, seed=seeds)
@@ -41,12 +41,12 @@ def test_zero_weights_switch_their_term_off_exactly(n_arms: int, seed: int) -> N
     assert not terms.spend.any()
 
 
-def test_free_arms_of_unknown_speed_gain_and_lose_nothing() -> None:
+def test_free_arms_of_unknown_speed_differ_in_nothing() -> None:
     beliefs = replace(beliefs_after(n=[1, 1], mean=[1, 1], knobs=Knobs()), expected_latency_s=np.zeros(2))
 
     terms = utility_terms(replace(beliefs, expected_cost_usd=np.zeros(2)), Knobs())
 
-    assert not terms.speed.any()
+    assert terms.speed[0] == terms.speed[1]
     assert not terms.cost.any()
 
 

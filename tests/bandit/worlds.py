@@ -6,10 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bandit.arrays import Ints
-from bandit.beliefs import Beliefs, Prior, PriorState, believe
+from bandit.beliefs import Beliefs, PriorState, believe
 from bandit.beta import Beta
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
+from bandit.prior import Prior
 from bandit.records import ArmRecords
 
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
@@ -94,13 +95,25 @@ def random_beliefs(n_arms: int, rng: np.random.Generator, knobs: Knobs) -> Belie
 def beliefs_after(
     n: list[float], mean: list[float], knobs: Knobs, cost_usd: list[float] | None = None
 ) -> Beliefs:
-    """Beliefs from n rated requests of this mean reward per arm, without neighbours."""
+    """Beliefs from n rated requests of this mean reward per arm, without neighbours.
+
+    Every call cost and took what was expected.
+    """
     n_arms = len(n)
     prior = a_prior(n_arms)
     if cost_usd is not None:
         prior = replace(prior, cost_usd=np.array(cost_usd))
     rated = np.array(n, dtype=np.float64)
-    sums = replace(Sums.zeros(n_arms), n=rated, reward_sum=rated * np.array(mean))
+    sums = replace(
+        Sums.zeros(n_arms),
+        n=rated,
+        reward_sum=rated * np.array(mean),
+        n_outcomes=rated,
+        cost_usd_sum=rated * prior.cost_usd,
+        latency_s_sum=rated * prior.latency_s,
+        cost_usd_squares=rated * prior.cost_usd**2,
+        latency_s_squares=rated * prior.latency_s**2,
+    )
     return believe(prior_state_of(prior, sums), Neighbours.none(), knobs)
 
 
@@ -109,7 +122,7 @@ def permuted(beliefs: Beliefs, order: Ints) -> Beliefs:
     per_arm = {
         field.name: getattr(beliefs.prior_state, field.name)[order]
         for field in fields(PriorState)
-        if field.name not in {"expert_weights", "ease"}
+        if field.name not in {"expert_weights", "ease", "prior_offset"}
     }
     return replace(
         beliefs,

@@ -80,7 +80,7 @@ SWITCHING_COST = ("switch_margin", "cache_loss")  # one object in answers
 ADDED_BESIDE: dict[str, Json] = {
     "finish_reason": {"cost_source": "price"},  # a call
     "attempt_id": {"notes": []},
-    "own_weights": {"side_call": None, "substituted_model": None},  # an explanation
+    "own_weights": {"side_call": None, "substituted_model": None, "prior_offset": 0.0},  # an explanation
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats
     "saved_usd": {"requests_of_unknown_cost": 0, "reason": None},
     # a model in /admin/models
@@ -312,7 +312,7 @@ async def test_sums_and_histories_are_what_that_version_had(database: Database) 
     await evidence.refresh()
 
     before = EXPECTED["before"]
-    histories = {row["arm_id"]: history_of(row) for row in before["histories"]}
+    histories = {row["arm_id"]: history_of(row | {"fallen_at": 0.0}) for row in before["histories"]}
     assert without_squares(evidence.sums(TENANT)) == sums_in(before["sums"])
     assert evidence.histories(TENANT) == histories
     assert len(histories) == 3
@@ -388,14 +388,16 @@ async def test_records_of_that_version_show_what_they_showed(replayed: Database)
     journal = PostgresJournal(replayed, store_texts=True)
 
     for request_id, expected in EXPECTED["records"].items():
-        record = without_prior_sources(as_json(await journal.record(TENANT, request_id)))
+        record = without_todays_prior_state(as_json(await journal.record(TENANT, request_id)))
         assert record == with_todays_keys(a_record_in_todays_words(expected))
 
 
-def without_prior_sources(record: Json) -> Json:
-    """That version logged no source of a prior. Lines of its spool get None."""
+def without_todays_prior_state(record: Json) -> Json:
+    """That version logged no source of a prior, and no standard errors. Lines of its spool get None and 0."""
     for candidate in record["candidates"]:
         assert candidate["prior_state"].pop("prior_source", None) is None
+        for name in ("cost_usd_error", "latency_s_error"):
+            assert candidate["prior_state"].pop(name, 0.0) == 0.0
     return record
 
 
@@ -471,7 +473,7 @@ def read_back(value: object) -> Any:
 async def test_the_service_shows_the_traffic_and_the_models_of_that_version(service: Opened) -> None:
     stats = await service.get("/v1/stats", since=EXPECTED["since"], until=EXPECTED["until"])
     models = await service.get("/admin/models")
-    record = without_prior_sources(await service.get("/requests/away-support"))
+    record = without_todays_prior_state(await service.get("/requests/away-support"))
 
     assert stats == with_todays_keys(in_todays_words(EXPECTED["after"]["stats"]))
     assert [model["id"] for model in models["data"] if model.pop("prior") is None] == [

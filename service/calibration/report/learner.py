@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bandit.arrays import Floats, Ints
-from bandit.beliefs import Beliefs, Prior, PriorState, believe
+from bandit.beliefs import Beliefs, PriorState, believe
 from bandit.drift import N_PREDICTIONS
 from bandit.evidence import Neighbours, Sums
 from bandit.knobs import Knobs
+from bandit.prior import Prior
 from bandit.records import ArmRecords
 from service.calibration.report.table import AnswerTable
 from service.routing.router import TASK_IS_KNOWN

@@ -87,14 +87,11 @@ async def test_models_show_where_their_priors_come_from(tmp_path: Path) -> None:
         models = {model_id: model["prior"] for model_id, model in (await listed(world)).items()}
         health = (await world.http.get("/health")).json()
 
-    assert models["good"] == {
-        "mean": pytest.approx(0.8),
-        "mass": pytest.approx(80 / 3),
-        "source": "configured",
-    }
-    assert models["local"]["mean"] == pytest.approx(0.6)
-    assert models["obscure"]["mean"] == pytest.approx(0.7)
-    assert models["new"] == {"mean": pytest.approx(0.8), "mass": 5.0, "source": "best known model"}
+    assert models["good"] == {"mean": 0.9, "mass": 20.0, "source": "configured"}
+    assert models["bad"] == {"mean": pytest.approx(0.55), "mass": 20.0, "source": "2026-10-02"}
+    assert models["local"]["mean"] == pytest.approx(0.55)
+    assert models["obscure"]["mean"] == pytest.approx((0.9 + 0.55) / 2)
+    assert models["new"] == {"mean": pytest.approx(0.9), "mass": 5.0, "source": "best known model"}
     assert health["prior_sources"] == {
         "good": "configured",
         "bad": "2026-10-02",
