@@ -94,7 +94,7 @@ class LogSampler:
         return await asyncio.to_thread(_merged_of_valid, prompts)
 
     async def _contexts(self, requests: Sequence[LoggedRequest]) -> Floats:
-        """The contexts of the requests; those of another encoder are made anew."""
+        """The contexts of the requests; those of another encoder are encoded again."""
         return np.array([await self._context(request) for request in requests], dtype=np.float64)
 
     async def _context(self, request: LoggedRequest) -> Floats:
