@@ -21,8 +21,8 @@ PRICES = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 61)])
 def best_single(table: AnswerTable) -> int:
     """The cheapest of the arms whose mean score is not clearly below the best, in paired comparison.
 
-    Of arms that cannot be told apart the most expensive would often be the best by luck, and any way of choosing
-    would seem to save.
+    Of arms that cannot be told apart the most expensive would often be the best by luck, and any way of
+    choosing would seem to save.
 
     Source: after the 1 SE rule of Breiman, Friedman, Olshen & Stone (1984), Classification and Regression
     Trees.
