@@ -17,8 +17,9 @@ WHOLE_TOLERANCE = Decimal("1e-6")  # between a number and the whole number that 
 RELATIVE_TOLERANCE = Decimal("1e-5")  # of any other expected number
 MINUS = "\N{MINUS SIGN}"
 MOST_DIGITS = 300
+# At most 15 groups: without a limit, and with backtracking, a long row of groups takes quadratic time.
 _NUMBER = re.compile(
-    r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d{1,4})?(?![\d_])",
+    r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3}){1,15}+(?![\d,])|\d++)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d{1,4})?(?![\d_])",
     re.ASCII,
 )
 

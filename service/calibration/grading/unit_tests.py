@@ -13,7 +13,8 @@ from service.calibration.grading.sandbox import Sandbox
 from service.calibration.prompts import CalibrationPrompt
 from service.domain.arm import Arm
 
-_BLOCK = re.compile(r"^```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^```|\Z)", re.DOTALL | re.MULTILINE)
+# Without backtracking, which would take quadratic time on a long line.
+_BLOCK = re.compile(r"^```[ \t]*+([\w+-]*+)[^\n]*+\n(.*?)(?:^```|\Z)", re.DOTALL | re.MULTILINE)
 _PYTHON = ("python", "python3", "py", "")
 
 # Runs the tests in the names of the answer, as if they stood below it, and ends with the given status only if

@@ -73,6 +73,11 @@ async def test_numeric_compares_the_last_number(expected: object, answer: str, i
     assert await score(NUMERIC, answer, expected=expected) == is_right
 
 
+@pytest.mark.parametrize("row", ["111,", "111,222;", "1" * 300 + "_", "1e", "-", "1."])
+async def test_a_long_row_of_digits_and_signs_takes_no_longer_than_its_length(row: str) -> None:
+    assert await score(NUMERIC, f"1,{row * (2_000_000 // len(row))} 42", expected=42) == 1
+
+
 @pytest.mark.parametrize(
     ("grader", "expected", "rule"),
     [

@@ -75,6 +75,13 @@ def test_code_is_found_in_an_answer(answer: str, code: str) -> None:
     assert code_of(answer) == code
 
 
+@pytest.mark.parametrize("character", ["a", " ", "+", "a ", "`"])
+def test_a_long_line_after_a_fence_takes_no_longer_than_its_length(character: str) -> None:
+    answer = "```" + character * 2_000_000
+
+    assert code_of(answer) == answer
+
+
 @pytest.mark.parametrize(
     ("tests", "rule"),
     [
