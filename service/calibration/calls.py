@@ -18,7 +18,7 @@ import orjson
 from service.calibration.answer_text import answer_text, first_message, problem_with
 from service.calibration.cap import SpendingCap
 from service.calibration.journal import CallJournal, Reply
-from service.calibration.prices import worst_usd
+from service.calibration.prices import LIMITS, worst_usd
 from service.completion.backoff import wait_before_retry_s
 from service.conversations.portability import safe_history
 from service.domain.answer import Answer
@@ -33,7 +33,6 @@ MAX_TRIES = 3  # if it fails otherwise
 LONGEST_WAIT_S = 120.0  # that a provider may ask for between two of them
 MAX_FAILURES = 5  # answers in a row that did not come, after which an arm is not asked any more
 MAX_ANSWER_TOKENS = 8192  # of answers to prompts without a limit, unless the operator says otherwise
-LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 @dataclass(slots=True)
@@ -94,9 +93,7 @@ class PaidCalls:
 
     def worst_usd(self, arm: Arm, body: Json) -> Decimal:
         """What the call costs at worst."""
-        request = self.request(body)
-        limit = max(request[name] for name in LIMITS if request.get(name) is not None)
-        return worst_usd(arm, request, limit)
+        return worst_usd(arm, self.request(body))
 
     def _slot(self, arm: Arm) -> asyncio.Semaphore:
         return self._slots.setdefault(provider_of(arm), asyncio.Semaphore(self.concurrency))

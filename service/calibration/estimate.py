@@ -23,7 +23,7 @@ class ArmEstimate:
         n_known: answers that are in the journal already.
         n_unable: prompts that the arm cannot answer, or whose answers cannot be graded.
         expected_usd: of the calls to make, with answers of a usual length, and of grading all answers.
-        worst_usd: of the calls to make, with the longest answers; grading excluded.
+        worst_usd: of the calls to make, with the longest answers, and of grading all answers, as expected.
     """
 
     arm_id: str
@@ -68,5 +68,5 @@ def _of_arm(
         n_known=len(able) - len(to_ask),
         n_unable=len(prompts) - len(able),
         expected_usd=asking_usd + grading_usd,
-        worst_usd=sum((calls.worst_usd(arm, prompt.body) for prompt in to_ask), Decimal(0)),
+        worst_usd=sum((calls.worst_usd(arm, prompt.body) for prompt in to_ask), grading_usd),
     )

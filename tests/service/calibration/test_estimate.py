@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from service.calibration.estimate import estimate
 from service.calibration.grading.comparisons import CONTAINS
 from service.calibration.grading.judge import Judge
 from service.calibration.journal import open_journal
+from service.calibration.prices import LONGEST_ANSWER_TOKENS
 from service.calibration.run import calibrate
 from service.domain.arm import Price
 from tests.service.calibration.provider import Provider, prompts
@@ -54,6 +58,27 @@ def test_the_worst_price_follows_the_limit_of_the_answer(provider: Provider) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "n_tokens"),
+    [
+        ({"drop": frozenset({"max_tokens"}), "max_output_tokens": 4000}, 4000),
+        ({"drop": frozenset({"max_tokens"})}, LONGEST_ANSWER_TOKENS),
+        ({"drop": frozenset({"limit"}), "rename": {"max_tokens": "limit"}}, LONGEST_ANSWER_TOKENS),
+        ({"rename": {"max_tokens": "max_new_tokens"}}, 1000),
+        ({"set_fields": {"max_tokens": 5000}}, 5000),
+        ({"drop": frozenset({"max_tokens"}), "set_fields": {"max_completion_tokens": 300}}, 300),
+        ({"set_fields": {"temperature": 0}}, 1000),
+    ],
+)
+def test_the_worst_price_follows_the_limit_that_the_settings_of_a_model_leave(
+    provider: Provider, settings: dict[str, Any], n_tokens: int
+) -> None:
+    arm = provider.arm("good", price=Price(Decimal(0), Decimal(10)), **settings)
+    [prompt] = prompts("Why?")
+
+    assert provider.calls(max_answer_tokens=1000).worst_usd(arm, prompt.body) == n_tokens * Decimal("1e-5")
+
+
 def test_grading_known_answers_is_estimated_too(provider: Provider) -> None:
     [estimated] = estimate(
         PROMPTS,
@@ -63,4 +88,4 @@ def test_grading_known_answers_is_estimated_too(provider: Provider) -> None:
     )
 
     assert estimated.expected_usd > Decimal("0.002")
-    assert estimated.worst_usd == 0
+    assert estimated.worst_usd == estimated.expected_usd
