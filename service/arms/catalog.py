@@ -110,7 +110,7 @@ class Catalog:
             UnknownModel: no arm has that name.
         """
         if (arm := self._arm(name)) is None:
-            raise self.names.unknown(name, self.arms, param=param)
+            raise self.names.unknown(name, self.arms, param=param, is_choice=False)
         return arm
 
     def _arm(self, name: str) -> Arm | None:
@@ -123,7 +123,8 @@ class Catalog:
         Raises:
             UnknownModel: there is none, or it is in shadow or retired.
         """
-        arm = self.known(name)
+        if (arm := self._arm(name)) is None:
+            raise self.names.unknown(name, self.arms, param="model")
         if (why := _NOT_ANSWERING.get(self.state(arm))) is not None:
             raise UnknownModel(f"model {name!r} {why}", param="model")
         return arm

@@ -83,10 +83,15 @@ class RequestedNames:
             return Meaning(is_substitute=True)
         raise self.unknown(name, arms, param=param)
 
-    def unknown(self, name: str, arms: Sequence[Arm], *, param: str) -> UnknownModel:
-        """The error for a name that stands for nothing."""
-        offered = ["auto", *(arm.arm_id for arm in arms)]
-        known = [*offered, *self.aliases, *(alias for arm in arms for alias in arm.aliases)]
+    def unknown(self, name: str, arms: Sequence[Arm], *, param: str, is_choice: bool = True) -> UnknownModel:
+        """The error for a name that stands for nothing.
+
+        Args:
+            is_choice: whether `auto` and the router's aliases would stand for something.
+        """
+        offered = [*(["auto"] if is_choice else []), *(arm.arm_id for arm in arms)]
+        aliases = [*(self.aliases if is_choice else []), *(alias for arm in arms for alias in arm.aliases)]
+        known = [*offered, *aliases]
         meant = closest(name, known, likeness=LIKE_A_NAME)
         hint = "" if meant is None else f"; did you mean {meant!r}?"
         return UnknownModel(

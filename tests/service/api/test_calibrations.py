@@ -254,6 +254,13 @@ async def test_an_unknown_model_gets_404(world: World, changes: Json, param: str
     assert (response.status_code, error_of(response)["param"]) == (404, param)
 
 
+async def test_an_unknown_model_is_answered_with_the_models_and_not_with_auto(world: World) -> None:
+    response = await world.http.post(PATH, json=wanted(models=["auto"]))
+
+    message = error_of(response)["message"]
+    assert message == "model 'auto' does not exist; there are: small, medium, large"
+
+
 @pytest.mark.parametrize("grader", ["unit-tests", "python:os:system", "python:", "python"])
 async def test_a_grader_that_runs_code_is_refused_over_http(world: World, grader: str) -> None:
     prompts = [{"prompt": "Write f.", "tests": "assert f() == 1", "expected": "1"}]
