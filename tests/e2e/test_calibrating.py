@@ -26,11 +26,12 @@ def test_the_log_is_calibrated_once_by_the_command(new_router: NewRouter) -> Non
 
     tried = router.run(*COMMAND, "--dry-run")
     n_rows = router.fetch("SELECT count(*) FROM decisions WHERE dialect = 'import'")
+    has_folder = (router.data_dir / "calibrations").exists()
     done = router.run(*COMMAND)
     again = router.run(*COMMAND)
 
     assert tried.returncode == done.returncode == again.returncode == 0, tried.stderr + done.stderr
-    assert n_rows == 0
+    assert (n_rows, has_folder) == (0, False)
     first, second = json.loads(done.stdout), json.loads(again.stdout)
     assert len({answer["prompt"] for answer in first["answers"]}) == 2
     assert {answer["model"] for answer in first["answers"]} == set(router.get("/health")["models"])

@@ -230,6 +230,14 @@ def test_a_fault_is_reported_before_anything_is_spent(
     assert provider.calls.total() == 0
 
 
+def test_a_folder_is_no_file_of_prompts(router: RunningRouter) -> None:
+    for folder in ("/", ".", ".."):
+        done = router.run("calibrate", folder, "--max-usd", "1", "--no-import", "--grader", "exact")
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"router: {folder}: cannot be read: Is a directory\n"
+
+
 def test_a_run_needs_a_cap(router: RunningRouter, provider: Provider) -> None:
     path = str(prompts(router))
 

@@ -148,18 +148,22 @@ async def _prepared(
         known = CalibrationArms.of(settings, environ, configured, registrations)
         arms = known.chosen(options.models)
         grader = grader_named(options.grader, known.judge, options.judge)
-        source, path = options.prompts, _journal_path(settings, options)
+        source = options.prompts
         prompts = read_prompts(source, grader.reason_against) if isinstance(source, Path) else []
+        path = _journal_path(settings, options)
         is_encoded = options.max_usd is not None or isinstance(source, LogSample)
         encoder = await _encoder(settings, environ, stack) if is_encoded else None
         importer = None
         if options.is_imported and database is not None and encoder is not None:
             importer = _importer(settings, database, encoder, registrations, options.tenant)
-        journal = _journal(path, stack, is_written=options.max_usd is not None)
+        is_spent = options.max_usd is not None
+        journal = _journal(settings, path, stack, is_written=is_spent)
         kept = kept_prompts(path, options.tenant, options.grader, source)
         if isinstance(source, LogSample) and encoder is not None:
             sampler = _sampler(settings, database, encoder)
-            prompts = await log_prompts(sampler, source, options.tenant, kept, grader, now())
+            prompts = await log_prompts(
+                sampler, source, options.tenant, kept, grader, now(), is_kept=is_spent
+            )
         calls = PaidCalls(
             await open_provider_clients(
                 settings, replace(configured, arms=(*configured.arms, *arms)), environ, stack
@@ -237,16 +241,16 @@ def _journal_path(settings: Settings, options: CalibrationOptions) -> Path:
         return options.journal
     if isinstance(options.prompts, Path):
         return options.prompts.with_name(f"{options.prompts.name}.journal")
-    folder = settings.data_dir / "calibrations"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartupError(f"DATA_DIR: cannot write {folder}: {error.strerror}") from error
-    return folder / "from-log.journal"
+    return settings.data_dir / "calibrations" / "from-log.journal"
 
 
-def _journal(path: Path, stack: AsyncExitStack, *, is_written: bool) -> CallJournal:
+def _journal(settings: Settings, path: Path, stack: AsyncExitStack, *, is_written: bool) -> CallJournal:
     """The journal; one that does not exist is only created to be written."""
     if not is_written and not path.exists():
         return CallJournal()
+    if path.is_relative_to(settings.data_dir):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartupError(f"DATA_DIR: cannot write {path.parent}: {error.strerror}") from error
     return stack.enter_context(open_journal(path))

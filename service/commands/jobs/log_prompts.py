@@ -36,9 +36,19 @@ def kept_prompts(journal: Path, tenant: str, grader: str, source: Path | LogSamp
 
 
 async def log_prompts(
-    sampler: LogSampler, sample: LogSample, tenant: str, kept: KeptPrompts, grader: Grader, now: datetime
+    sampler: LogSampler,
+    sample: LogSample,
+    tenant: str,
+    kept: KeptPrompts,
+    grader: Grader,
+    now: datetime,
+    *,
+    is_kept: bool,
 ) -> list[CalibrationPrompt]:
-    """The prompts of the interrupted calibration, or a new sample of the log, which is kept until it is done.
+    """The prompts of the interrupted calibration, or a new sample of the log.
+
+    Args:
+        is_kept: whether a new sample is kept until the calibration is done.
 
     Raises:
         BadRequest: the log has no requests to ask again, or none that the grader can grade.
@@ -48,5 +58,6 @@ async def log_prompts(
     if (prompts := kept.read()) is not None:
         return prompts
     prompts = gradable(await sampler.sample(tenant, sample.since, now, sample.n), grader)
-    kept.keep(prompts)
+    if is_kept:
+        kept.keep(prompts)
     return prompts
