@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from jsonschema import exceptions  # type: ignore[import-untyped]  # it ships no types
 from jsonschema.validators import Draft202012Validator, validator_for  # type: ignore[import-untyped]
-from referencing import Registry
 
 from service.calibration.grading.grader import Ask, FreeGrader, NotGraded
+from service.calibration.grading.sandbox import Limits, Sandbox
 from service.calibration.prompts import CalibrationPrompt
 from service.domain.arm import Arm
 from service.domain.basics import Json
 
 _FENCE = re.compile(r"```(?:json[c5]?)?[ \t]*\n(.*?)\n?```", re.DOTALL | re.IGNORECASE)
+
+_VALID, _INVALID = 80, 81
+# In a process of its own: a pattern of a schema may search for hours, and references may multiply. The schema
+# may be that of a client, since it comes with the requests of a log. Nothing that it refers to is fetched.
+_VALIDATE = f"""
+import json, os
+from jsonschema.validators import Draft202012Validator, validator_for
+from referencing import Registry
+with open("validate.json", encoding="utf-8") as file:
+    schema, value = json.load(file)
+validator = validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+os._exit({_VALID} if validator.is_valid(value) else {_INVALID})
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,8 @@ class JsonGrader(FreeGrader):
 
     The schema is an `expected` with `$schema`, or that of the prompt's `response_format`.
     """
+
+    sandbox: Sandbox = field(default_factory=lambda: Sandbox(Limits(cpu_s=5, wall_s=20.0)))
 
     def reason_against(self, prompt: CalibrationPrompt) -> str | None:
         schema = schema_of(prompt)
@@ -43,16 +58,25 @@ class JsonGrader(FreeGrader):
         return None
 
     async def grade(self, prompt: CalibrationPrompt, arm: Arm, answer: str, ask: Ask) -> float:
-        return float(await asyncio.to_thread(_is_right, prompt, answer))
+        if not await asyncio.to_thread(_is_expected, prompt, answer):
+            return 0.0
+        schema = schema_of(prompt)
+        return 1.0 if schema is None else float(await self._is_valid(json_text(answer), schema))
+
+    async def _is_valid(self, value: str, schema: Json) -> bool:
+        document = f"[{orjson.dumps(schema).decode()},{value}]"
+        files = {"validate.json": document, "validate.py": _VALIDATE}
+        status = await self.sandbox.status(files, "validate.py")
+        if status not in (_VALID, _INVALID):
+            raise NotGraded("the schema cannot be applied, or takes too long")
+        return status == _VALID
 
 
-def _is_right(prompt: CalibrationPrompt, answer: str) -> bool:
+def _is_expected(prompt: CalibrationPrompt, answer: str) -> bool:
+    """Whether the answer is JSON, and the expected value if there is one."""
     try:
         value = orjson.loads(json_text(answer))
     except orjson.JSONDecodeError:
-        return False
-    schema = schema_of(prompt)
-    if schema is not None and not _is_valid(value, schema):
         return False
     return not _is_value(prompt.expected) or _is_same(value, prompt.expected)
 
@@ -75,13 +99,6 @@ def schema_of(prompt: CalibrationPrompt) -> Json | None:
 def _is_value(expected: object) -> bool:
     """Whether what is expected is a value, and neither a schema nor nothing."""
     return expected is not None and not (isinstance(expected, dict) and "$schema" in expected)
-
-
-def _is_valid(value: object, schema: Json) -> bool:
-    try:
-        return bool(_validator(schema)(schema, registry=Registry()).is_valid(value))
-    except Exception as error:  # a reference that leads nowhere: nothing is fetched
-        raise NotGraded(f"the schema cannot be applied: {error}") from error
 
 
 def _validator(schema: Json) -> Any:

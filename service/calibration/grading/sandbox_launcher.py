@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -90,11 +91,12 @@ def _limit(limits: dict[str, Any], user: int) -> None:
 
 def _drop_rights() -> None:
     """Become a user without rights, unless that one could not read this interpreter or the program."""
+    packages = sysconfig.get_path("purelib")  # imports, which that user may be unable to
     os.chown(".", NOBODY, NOBODY)
     os.setgroups([])
     os.setegid(NOBODY)
     os.seteuid(NOBODY)
-    needed = ((sys.executable, os.X_OK), (os.__file__, os.R_OK), (".", os.W_OK))
+    needed = ((sys.executable, os.X_OK), (os.__file__, os.R_OK), (packages, os.R_OK), (".", os.W_OK))
     is_able = all(os.access(path, mode, effective_ids=True) for path, mode in needed)
     os.seteuid(0)
     if is_able:

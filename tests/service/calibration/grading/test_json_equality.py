@@ -4,6 +4,7 @@ import pytest
 
 from service.calibration.grading.grader import NotGraded
 from service.calibration.grading.json_equality import JsonGrader
+from service.calibration.grading.sandbox import Limits, Sandbox
 from tests.service.calibration.grading.grading import prompt, score
 
 SCHEMA = {
@@ -60,6 +61,34 @@ async def test_a_schema_that_refers_elsewhere_is_not_fetched() -> None:
 
     with pytest.raises(NotGraded, match="the schema cannot be applied"):
         await score(JsonGrader(), "{}", expected=schema)
+
+
+DOUBLING = {
+    "$defs": {
+        str(n): {"allOf": [{"$ref": f"#/$defs/{n + 1}"}, {"$ref": f"#/$defs/{n + 1}"}]} for n in range(60)
+    }
+    | {"60": {}},
+    "$ref": "#/$defs/0",
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^(a+)+$"},
+        {"type": "object", "patternProperties": {"^(a+)+$": {}}},
+        {"$ref": "#"},
+        DOUBLING,
+    ],
+)
+async def test_a_schema_without_an_end_is_stopped(schema: dict[str, object]) -> None:
+    impatient = JsonGrader(Sandbox(Limits(cpu_s=1, wall_s=60.0)))
+    response_format = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    hostile = "a" * 60 + "!"
+    answer = f'{{"{hostile}": 1}}' if schema.get("type") == "object" else f'"{hostile}"'
+
+    with pytest.raises(NotGraded, match="takes too long"):
+        await score(impatient, answer, response_format=response_format)
 
 
 def test_a_prompt_needs_a_value_or_a_sound_schema() -> None:
