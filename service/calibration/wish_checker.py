@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -67,13 +68,18 @@ class WishChecker:
         grader = self.grader(wish.grader, wish.judge)
         if wish.since is not None:
             sample = await self.sampler.sample(tenant, wish.since, self.clock(), wish.sample)
-            return gradable(sample, grader)
-        for i, prompt in enumerate(wish.prompts):
-            if (reason := grader.reason_against(prompt)) is not None:
-                raise BadRequest(f"prompts[{i}].{reason}", param=f"prompts[{i}].{reason.partition(':')[0]}")
+            return await asyncio.to_thread(gradable, sample, grader)
+        await asyncio.to_thread(_require_prompts, wish.prompts, grader)
         return wish.prompts
 
     def _judge(self, name: str) -> Arm:
         arm = self.catalog.known(name, param="grader")
         require_promises(arm, self.data_use)
         return arm
+
+
+def _require_prompts(prompts: Sequence[CalibrationPrompt], grader: Grader) -> None:
+    """Require that the grader can grade every prompt. Raises BadRequest."""
+    for i, prompt in enumerate(prompts):
+        if (reason := grader.reason_against(prompt)) is not None:
+            raise BadRequest(f"prompts[{i}].{reason}", param=f"prompts[{i}].{reason.partition(':')[0]}")
