@@ -115,17 +115,18 @@ class Calibrations:
             UnknownCalibration: there is none of this id.
             StoreUnavailable: nothing was done.
         """
-        calibration = await self.find(tenant, calibration_id)
-        if (running := self._running.get(calibration_id)) is not None:
-            if running.is_running:
-                await running.stop()
-            return running.calibration
-        if calibration.state == "running":  # another process runs it, and stops within a second or two
-            await self.store.request_stop(tenant, calibration_id)
+        async with self._starting:  # else one could go on while its journal is deleted
+            calibration = await self.find(tenant, calibration_id)
+            if (running := self._running.get(calibration_id)) is not None:
+                if running.is_running:
+                    await running.stop()
+                return running.calibration
+            if calibration.state == "running":  # another process runs it, and stops within a second or two
+                await self.store.request_stop(tenant, calibration_id)
+                return calibration
+            await self.store.delete(tenant, calibration_id)
+            self._path(calibration_id).unlink(missing_ok=True)
             return calibration
-        await self.store.delete(tenant, calibration_id)
-        self._path(calibration_id).unlink(missing_ok=True)
-        return calibration
 
     async def wait(self) -> None:
         """Wait until the calibrations that run here have ended and their ends are stored."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from service.domain.basics import Json
+from service.domain.calibration import Calibration
 from service.errors import ProviderBroken
 from tests.fakes import FakeStore, Reply
 from tests.service.world import World, arm, error_of, opened
@@ -388,6 +390,30 @@ async def test_a_calibration_that_is_done_is_not_gone_on_with(world: World) -> N
 
     assert (resumed.status_code, error_of(resumed)["code"]) == (409, "calibration_conflict")
     assert again["id"] != first["id"]
+
+
+async def test_deleting_one_that_is_about_to_go_on_stops_it(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, calibration_id, _ = held
+    await world.http.delete(f"{PATH}/{calibration_id}")
+    calibrations, same = world.parts.calibrations, ("default", UUID(calibration_id))
+    is_stored, keep = asyncio.Event(), calibrations.store.keep
+
+    async def keep_later(_: object, calibration: Calibration) -> bool:
+        await is_stored.wait()
+        return await keep(calibration)
+
+    monkeypatch.setattr(type(calibrations.store), "keep", keep_later)
+    resuming = asyncio.create_task(calibrations.resume(*same, None))
+    deleting = asyncio.create_task(calibrations.stop(*same))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    is_stored.set()
+    await asyncio.gather(resuming, deleting)
+
+    assert (await shown(world, calibration_id))["state"] == "stopped"
+    assert [path.name for path in calibrations.folder.iterdir()] == [f"{calibration_id}.journal"]
 
 
 async def test_deleting_one_that_does_not_run_removes_it_with_its_journal(held: Held) -> None:
