@@ -50,7 +50,7 @@ MAY_USE = {
     "service.learning": "structlog",
     "service.learning.importing": "pydantic orjson pyarrow",
     "service.calibration": "numpy orjson structlog",
-    "service.calibration.grading": "jsonschema orjson referencing",
+    "service.calibration.grading": "jsonschema orjson",
     "service.calibration.report": "numpy scipy jinja2",
     "service.parts": "",
     "service.api": "fastapi starlette pydantic orjson structlog",
