@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from service.calibration.grading.grader import NotGraded
-from service.calibration.grading.sandbox_launcher import NOT_STARTED, TIMED_OUT
+from service.calibration.grading.sandbox_launcher import IS_DUMPABLE, NOT_STARTED, TIMED_OUT, linux
 
 _LAUNCHER = Path(__file__).with_name("sandbox_launcher.py")
 _GRACE_S = 30.0  # in which the launcher kills what is left
@@ -35,7 +35,8 @@ class Sandbox:
     """Runs programs, as many at a time as there are processors.
 
     A program gets a folder of its own, no environment and no input, and where the platform allows it no
-    network and no rights of the user root. It can still read the files of its user.
+    network and no rights of the user root. It can still read the files of its user, but not the environment
+    and the memory of this process, where keys are.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -53,6 +54,7 @@ class Sandbox:
         Raises:
             NotGraded: it could not be started.
         """
+        linux("prctl", IS_DUMPABLE, 0)  # no other process of this user reads its memory and its environment
         async with self._slots:
             with tempfile.TemporaryDirectory(
                 prefix="llm-router-sandbox-", ignore_cleanup_errors=True

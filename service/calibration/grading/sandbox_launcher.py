@@ -24,13 +24,14 @@ TIMED_OUT, NOT_STARTED = 124, 126
 KILL_S = 10.0  # longest time that processes are hunted
 COUNT_EVERY_S = 0.1
 NOBODY = 65_534
-DEATH_SIGNAL, CHILD_SUBREAPER = 1, 36  # of Linux' prctl
+DEATH_SIGNAL, IS_DUMPABLE, DROP_CAPABILITY, CHILD_SUBREAPER = 1, 4, 24, 36  # of Linux' prctl
+N_CAPABILITIES, READ_EVERY_FILE = 64, 2  # of Linux
 NEW_USERS, NEW_NETWORK = 0x1000_0000, 0x4000_0000  # of Linux' unshare
 
 
 def main() -> int:
     limits = json.loads(sys.stdin.buffer.readline())
-    _linux("prctl", CHILD_SUBREAPER, 1)  # whatever loses its parent becomes a child of this process
+    linux("prctl", CHILD_SUBREAPER, 1)  # whatever loses its parent becomes a child of this process
     program = os.fork()
     if program == 0:
         _become_program(limits)
@@ -63,10 +64,10 @@ def _become_program(limits: dict[str, Any]) -> None:
         os.setsid()
         is_root = os.geteuid() == 0
         _limit(limits, NOBODY if is_root else os.geteuid())
-        _linux("unshare", NEW_NETWORK if is_root else NEW_USERS | NEW_NETWORK)
+        linux("unshare", NEW_NETWORK if is_root else NEW_USERS | NEW_NETWORK)
         if is_root:
             _drop_rights()
-        _linux("prctl", DEATH_SIGNAL, signal.SIGKILL)
+        linux("prctl", DEATH_SIGNAL, signal.SIGKILL)
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
@@ -90,7 +91,7 @@ def _limit(limits: dict[str, Any], user: int) -> None:
 
 
 def _drop_rights() -> None:
-    """Become a user without rights, unless that one could not read this interpreter or the program."""
+    """Become a user without rights; if that one cannot run Python, drop those of root but to read files."""
     packages = sysconfig.get_path("purelib")  # imports, which that user may be unable to
     os.chown(".", NOBODY, NOBODY)
     os.setgroups([])
@@ -102,6 +103,11 @@ def _drop_rights() -> None:
     if is_able:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
+        return
+    os.chown(".", 0, 0)
+    for capability in range(N_CAPABILITIES):
+        if capability != READ_EVERY_FILE:  # such as the memory of other processes
+            linux("prctl", DROP_CAPABILITY, capability)
 
 
 def _kill_all(program: int) -> None:
@@ -141,7 +147,7 @@ def _threads_of(user: int) -> Iterator[Path]:
                 yield from (process / "task").iterdir()
 
 
-def _linux(call: str, *arguments: int) -> None:
+def linux(call: str, *arguments: int) -> None:
     """A call of Linux; where it is missing or not allowed, nothing happens."""
     with suppress(AttributeError, OSError):
         getattr(ctypes.CDLL(None, use_errno=True), call)(*arguments)

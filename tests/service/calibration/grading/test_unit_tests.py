@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -100,6 +101,19 @@ async def test_code_sees_no_secret_and_no_input(monkeypatch: pytest.MonkeyPatch)
     code = "import os, sys\nassert 'OPENAI_API_KEY' not in os.environ\nassert sys.stdin.read() == ''"
 
     assert await score(UnitTests(), code, tests="pass") == 1
+
+
+@pytest.mark.parametrize("file", ["environ", "mem", "maps"])
+async def test_code_reads_no_memory_and_no_environment_of_the_router(file: str) -> None:
+    code = f"""
+try:
+    open("/proc/{os.getpid()}/{file}").close()
+except PermissionError:
+    can_read = False
+else:
+    can_read = True
+"""
+    assert await score(UnitTests(), code, tests="assert not can_read") == 1
 
 
 async def test_memory_and_files_are_limited() -> None:
