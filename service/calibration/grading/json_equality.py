@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +10,14 @@ import orjson
 from jsonschema import exceptions  # type: ignore[import-untyped]  # it ships no types
 from jsonschema.validators import Draft202012Validator, validator_for  # type: ignore[import-untyped]
 
+from service.calibration.grading.code_blocks import code_blocks
 from service.calibration.grading.grader import Ask, FreeGrader, NotGraded
 from service.calibration.grading.sandbox import Limits, Sandbox
 from service.calibration.prompts import CalibrationPrompt
 from service.domain.arm import Arm
 from service.domain.basics import Json
 
-_FENCE = re.compile(r"```(?:json[c5]?)?[ \t]*\n(.*?)\n?```", re.DOTALL | re.IGNORECASE)
+_JSON = ("json", "jsonc", "json5", "")
 
 _VALID, _INVALID = 80, 81
 # In a process of its own: a pattern of a schema may search for hours, and references may multiply. The schema
@@ -83,8 +83,8 @@ def _is_expected(prompt: CalibrationPrompt, answer: str) -> bool:
 
 def json_text(answer: str) -> str:
     """The JSON of an answer: its only code block, or all of it."""
-    blocks = _FENCE.findall(answer)
-    return str(blocks[0]) if len(blocks) == 1 else answer.strip()
+    blocks = [text for language, text in code_blocks(answer) if language in _JSON]
+    return blocks[0] if len(blocks) == 1 else answer.strip()
 
 
 def schema_of(prompt: CalibrationPrompt) -> Json | None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ast
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from service.calibration.grading.code_blocks import code_blocks
 from service.calibration.grading.grader import Ask, FreeGrader
 from service.calibration.grading.sandbox import Sandbox
 from service.calibration.prompts import CalibrationPrompt
 from service.domain.arm import Arm
 
-# Without backtracking, which would take quadratic time on a long line.
-_BLOCK = re.compile(r"^```[ \t]*+([\w+-]*+)[^\n]*+\n(.*?)(?:^```|\Z)", re.DOTALL | re.MULTILINE)
 _PYTHON = ("python", "python3", "py", "")
 
 # Runs the tests in the names of the answer, as if they stood below it, and ends with the given status only if
@@ -73,8 +71,7 @@ class UnitTests(FreeGrader):
 
 def code_of(answer: str) -> str:
     """The longest block of Python in an answer, or all of the answer if it has no block."""
-    blocks = [(language.lower(), code) for language, code in _BLOCK.findall(answer)]
-    python = [code for language, code in blocks if language in _PYTHON]
+    python = [code for language, code in code_blocks(answer) if language in _PYTHON]
     return max(python, key=len) if python else answer
 
 
