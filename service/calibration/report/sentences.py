@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from service.calibration.report.intervals import Interval
 from service.calibration.report.report import CalibrationReport, ModelReport
-from service.calibration.report.routing import MARGIN, Comparison, Routing
+from service.calibration.report.routing import LEAST_ANSWERED, MARGIN, Comparison, Routing
 
 SURE = 0.95  # confidence from which on a model is called dominated
 CERTAIN = 0.99  # above it no figure is given
@@ -32,10 +32,13 @@ def summary(report: CalibrationReport) -> tuple[str, ...]:
 
 
 def _best_models(report: CalibrationReport) -> list[str]:
-    best = report.models[0]
-    if best.figures.quality is None:
+    scored = [model for model in report.models if model.figures.quality is not None]
+    if not scored:
         return ["No answer has a score."]
-    found = [f"Best quality: {best.model}, {quality(best.figures.quality)}."]
+    # Few scores may be those of easy prompts.
+    enough = LEAST_ANSWERED * max(model.figures.n_scored for model in scored)
+    best = next(model for model in scored if model.figures.n_scored >= enough)
+    found = [f"Best quality: {best.model}, {quality(best.figures.quality)}{_scored(best)}."]
     frontier = [model.model for model in report.models if model.is_on_frontier]
     if len(report.models) > 1 and frontier:
         found.append(f"On the frontier of quality and dollars: {', '.join(frontier)}.")
@@ -43,6 +46,12 @@ def _best_models(report: CalibrationReport) -> list[str]:
     if dominated:
         found.append(f"Dominated, with {share(SURE)} confidence: {', '.join(dominated)}.")
     return found
+
+
+def _scored(model: ModelReport) -> str:
+    """How many of the prompts have a score, if not all."""
+    n, n_missing = model.figures.n_scored, model.figures.n_unscored
+    return f", on {n} of {n + n_missing} prompts" if n_missing else ""
 
 
 def routing_findings(routing: Routing) -> list[str]:

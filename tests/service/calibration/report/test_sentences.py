@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from service.calibration.report.intervals import Interval
+from service.calibration.report.report import CalibrationReport
 from service.calibration.report.routing import Comparison, Means, Routing, Verdict
-from service.calibration.report.sentences import best_single, routing_findings
+from service.calibration.report.sentences import best_single, routing_findings, summary
+from tests.service.calibration.report.made_up import answers
 
 NONE, SURE, WIDE = Interval(0.0, 0.0, 0.0), Interval(0.4, 0.3, 0.5), Interval(0.4, -0.1, 0.9)
 LOSS, LEVEL = Interval(-0.06, -0.1, -0.02), Interval(0.0, -0.08, 0.08)
@@ -53,6 +56,25 @@ def test_a_saving_is_said_as_far_as_it_is_known(comparison: Comparison, said: st
 )
 def test_a_gain_is_said_as_far_as_it_is_known(comparison: Comparison, said: str) -> None:
     assert said in findings(compared(NONE, NONE, "no"), comparison)[1]
+
+
+@pytest.mark.parametrize(
+    ("n_answered", "said"),
+    [
+        (10, "Best quality: model-0, 1.000 ["),
+        (8, "], on 8 of 10 prompts."),
+        (7, "Best quality: model-1, 0.500 ["),
+        (1, "Best quality: model-1, 0.500 ["),
+    ],
+)
+def test_the_best_model_has_a_score_of_most_prompts(n_answered: int, said: str) -> None:
+    scores = np.array([[1.0, i % 2] for i in range(10)])
+    scores[n_answered:, 0] = np.nan
+
+    best, *_ = summary(CalibrationReport.of(answers(scores, np.full((10, 2), 0.001))))
+
+    assert said in best
+    assert ("prompts" in best) == (n_answered == 8)
 
 
 def test_several_best_single_models_are_named_with_their_shares() -> None:
