@@ -150,18 +150,7 @@ class MemoryUnavailable(Unavailable):
 
 
 class ProviderError(RouterError):
-    """One call of a model failed."""
-
-    def __init__(
-        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-
-class ProviderTimeout(ProviderError):
-    """The model sent no answer, or no further part of it, in time.
+    """One call of a model failed.
 
     Args:
         has_begun: whether the request had reached the model, whose provider then bills what it has read and
@@ -176,8 +165,14 @@ class ProviderTimeout(ProviderError):
         retry_after_s: float | None = None,
         has_begun: bool = False,
     ) -> None:
-        super().__init__(message, status=status, retry_after_s=retry_after_s)
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
         self.has_begun = has_begun
+
+
+class ProviderTimeout(ProviderError):
+    """The model sent no answer, or no further part of it, in time."""
 
 
 class ProviderCutShort(ProviderTimeout):

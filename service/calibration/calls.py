@@ -26,7 +26,7 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock, ModelClient
 from service.domain.usage import cost_of, cost_usd
-from service.errors import ProviderError, ProviderRateLimited, ProviderRejected, ProviderTimeout
+from service.errors import ProviderError, ProviderRateLimited, ProviderRejected
 
 MAX_LIMITED_TRIES = 8  # calls of an arm for one answer if its provider limits the rate: for over a minute
 MAX_TRIES = 3  # if it fails otherwise
@@ -141,8 +141,7 @@ class PaidCalls:
             limit = request[LIMITS[0]] if is_limited else None
             reply = _reply(answer, arm, started_at, self.clock(), limit)
         except ProviderError as error:
-            is_billed = isinstance(error, ProviderTimeout) and error.has_begun  # perhaps
-            counted_usd = reserved_usd if is_billed else Decimal(0)
+            counted_usd = reserved_usd if error.has_begun else Decimal(0)  # it may be billed
             reply = Reply(None, None, 0.0, None, str(error))
             raise
         finally:

@@ -121,7 +121,8 @@ def failure_in(
     body = value_of(body) if isinstance(body, bytes) else body
     refusal = read(body, secret=secret)
     if status == 200 and refusal.sentence is None and refusal.status is None:
-        return ProviderBroken(f"{arm.model} answered something other than a chat completion", status=200)
+        message = f"{arm.model} answered something other than a chat completion"
+        return ProviderBroken(message, status=200, has_begun=True)
     meant = _meant(status, refusal)
     return failure(arm, meant, refusal, retry_after_s=wait_s(headers, body, refusal.sentence, now))
 

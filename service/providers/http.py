@@ -235,7 +235,9 @@ def _translated(post: Post) -> Iterator[None]:
         status = f" ({error.status})" if isinstance(error, aiohttp.ClientHttpProxyError) else ""
         raise ProviderBroken(f"the proxy between the router and {model} failed{status}") from None
     except (aiohttp.ClientError, OSError) as error:
-        raise ProviderBroken(f"the connection to {model} failed: {type(error).__name__}") from None
+        message = f"the connection to {model} failed: {type(error).__name__}"
+        is_connected = not isinstance(error, aiohttp.ClientConnectorError)
+        raise ProviderBroken(message, has_begun=is_connected) from None
 
 
 async def _read(response: aiohttp.ClientResponse, post: Post) -> bytes:
@@ -248,7 +250,8 @@ async def _read(response: aiohttp.ClientResponse, post: Post) -> bytes:
         answer += block
         if len(answer) > MAX_ANSWER_BYTES:
             response.close()
-            raise ProviderBroken(f"{post.arm.model} answered more than {MAX_ANSWER_BYTES} bytes")
+            message = f"{post.arm.model} answered more than {MAX_ANSWER_BYTES} bytes"
+            raise ProviderBroken(message, has_begun=True)
     return bytes(answer)
 
 

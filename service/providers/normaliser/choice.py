@@ -93,7 +93,8 @@ class ChoiceNormaliser:
         if reason is None:
             return None, delta
         if reason == "error":
-            raise ProviderBroken(f"the model broke its answer off, finish_reason {value!r}")
+            message = f"the model broke its answer off, finish_reason {value!r}"
+            raise ProviderBroken(message, has_begun=True)
         if reason == "unknown":
             self.notes.append(f"finish_reason {value!r} is unknown, and read as stop")
         last = self._calls.end(is_whole=reason not in ("length", "content_filter"))

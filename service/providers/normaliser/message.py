@@ -71,7 +71,7 @@ class Blocks:
         use_id, arguments = raw.get("id"), _arguments(raw.get("input"))
         is_unique = isinstance(use_id, str) and bool(use_id) and use_id not in self._ids
         if not isinstance(raw.get("name"), str) or not raw["name"]:
-            raise ProviderBroken("the model called a tool without its name")
+            raise ProviderBroken("the model called a tool without its name", has_begun=True)
         if not is_unique:
             use_id = f"toolu_{uuid4().hex[:24]}"
         self._ids.add(str(use_id))

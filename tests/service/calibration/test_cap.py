@@ -5,12 +5,17 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from service.calibration.cap import SpendingCap
 from service.calibration.grading.comparisons import CONTAINS
 from service.calibration.journal import open_journal
 from service.calibration.run import calibrate
+from service.providers.streams import MAX_ANSWER_BYTES
 from tests.service.calibration.provider import COST_USD, Provider, prompts
-from tests.service.providers.scripted import answers, completion, hang, refuses
+from tests.service.providers.scripted import Script, answers, completion, drop, hang, refuses
+
+NOWHERE = "http://127.0.0.1:1/v1"
 
 
 async def test_concurrent_calls_never_reserve_more_than_the_cap() -> None:
@@ -96,6 +101,35 @@ async def test_a_call_that_may_have_been_billed_counts_at_its_worst_price(provid
 
     assert graded.score is None
     assert calls.cap.spent_usd == calls.worst_usd(provider.arm("silent"), prompt.body)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [drop, answers(b"\x00\xff"), answers({"choices": []}), answers(b"x" * (MAX_ANSWER_BYTES + 1))],
+    ids=["a lost connection", "no JSON", "no answer", "an endless answer"],
+)
+async def test_a_call_whose_answer_broke_counts_at_its_worst_price(
+    provider: Provider, script: Script
+) -> None:
+    provider.upstream.script = script
+    calls, arm = provider.calls(max_usd="1"), provider.arm("broken")
+    [prompt] = prompts("6 * 7?", expected="42")
+
+    [graded] = await calibrate([prompt], [arm], CONTAINS, calls)
+
+    assert graded.score is None
+    assert provider.asked("broken") > 0
+    assert calls.cap.spent_usd == provider.asked("broken") * calls.worst_usd(arm, prompt.body)
+
+
+async def test_calls_that_reached_no_provider_cost_nothing(provider: Provider) -> None:
+    calls = provider.calls(max_usd="1")
+    [prompt] = prompts("6 * 7?", expected="42")
+
+    [graded] = await calibrate([prompt], [provider.arm("gone", base_url=NOWHERE)], CONTAINS, calls)
+
+    assert graded.score is None
+    assert calls.cap.spent_usd == 0
 
 
 async def test_calls_that_a_provider_refused_cost_nothing(provider: Provider) -> None:
