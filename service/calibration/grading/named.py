@@ -14,7 +14,7 @@ from service.calibration.grading.patterns import Pattern
 from service.calibration.grading.rubrics import RUBRIC
 from service.calibration.grading.unit_tests import UnitTests
 from service.domain.arm import Arm
-from service.errors import BadRequest
+from service.errors import BadRequest, UnknownModel
 
 PLAIN: dict[str, Callable[[], Grader]] = {
     "exact": lambda: EXACT,
@@ -51,16 +51,32 @@ def grader_named(name: str, find_arm: Callable[[str], Arm], options: JudgeOption
         find_arm: the model of that name. Raises BadRequest: there is none.
 
     Raises:
-        BadRequest: there is no such grader, model or function.
+        BadRequest: there is no such grader, model or function, or the options need a judge.
     """
     kind, _, rest = name.partition(":")
-    if name in PLAIN:
-        return PLAIN[name]()
-    if kind == "python":
-        return function_named(rest)
     judges = [judge.strip() for judge in rest.split(",")]
     if kind == "judge" and all(judges):
-        baseline = None if options.baseline is None else find_arm(options.baseline)
         arms = [find_arm(judge) for judge in judges]
-        return Judge(arms, options.rubric or RUBRIC, baseline, options.judges_own_family)
+        return Judge(arms, options.rubric or RUBRIC, _baseline(options, find_arm), options.judges_own_family)
+    if name in PLAIN or kind == "python":
+        _require_no_judge_options(options, name)
+        return PLAIN[name]() if name in PLAIN else function_named(rest)
     raise BadRequest(f"grader: must be one of {', '.join(NAMES)}, got {name!r}", param="grader")
+
+
+def _baseline(options: JudgeOptions, find_arm: Callable[[str], Arm]) -> Arm | None:
+    try:
+        return None if options.baseline is None else find_arm(options.baseline)
+    except UnknownModel as error:
+        raise UnknownModel(str(error), param="baseline") from error
+
+
+def _require_no_judge_options(options: JudgeOptions, name: str) -> None:
+    given = {
+        "rubric": options.rubric is not None,
+        "baseline": options.baseline is not None,
+        "judge_own_family": options.judges_own_family,
+    }
+    for field, is_given in given.items():
+        if is_given:
+            raise BadRequest(f"{field}: needs a judge as the grader, got {name!r}", param=field)

@@ -48,3 +48,29 @@ def test_a_name_of_no_grader_is_reported_with_those_that_there_are(name: str) ->
 def test_a_judge_that_does_not_exist_is_reported() -> None:
     with pytest.raises(UnknownModel, match="model 'nobody' does not exist"):
         grader_named("judge:gpt-x,nobody", find_arm)
+
+
+def test_a_baseline_that_does_not_exist_is_reported_as_such() -> None:
+    with pytest.raises(UnknownModel, match="model 'nobody' does not exist") as caught:
+        grader_named("judge:gpt-x", find_arm, JudgeOptions(baseline="nobody"))
+
+    assert caught.value.param == "baseline"
+
+
+@pytest.mark.parametrize("grader", [*PLAIN, "python:math:sqrt"])
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (JudgeOptions(rubric="Be brief."), "rubric"),
+        (JudgeOptions(baseline="gpt-x"), "baseline"),
+        (JudgeOptions(judges_own_family=True), "judge_own_family"),
+    ],
+)
+def test_options_of_a_judge_are_refused_for_other_graders(
+    grader: str, options: JudgeOptions, field: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        grader_named(grader, find_arm, options)
+
+    assert str(caught.value) == f"{field}: needs a judge as the grader, got {grader!r}"
+    assert caught.value.param == field
