@@ -119,6 +119,10 @@ def verdict_on(model: ModelReport) -> str:
     return "on the frontier" if model.is_on_frontier else "not comparable"
 
 
+def counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def quality(interval: Interval | None) -> str:
     return "-" if interval is None else _shown(interval, 1.0, ".3f")
 

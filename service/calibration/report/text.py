@@ -11,6 +11,7 @@ from service.calibration.report.routing import Comparison, Routing
 from service.calibration.report.sentences import (
     METHODS,
     amount,
+    counted,
     quality,
     seconds,
     share,
@@ -28,7 +29,7 @@ HEADINGS = ("quality", "$ per 1,000", "seconds")
 def as_text(report: CalibrationReport) -> str:
     """The findings, a table of the models, one of each topic, and what routing could save."""
     parts = [
-        f"{report.n_prompts} prompts{_worth(report)}, {len(report.models)} models",
+        f"{counted(report.n_prompts, 'prompt')}{_worth(report)}, {counted(len(report.models), 'model')}",
         "\n".join(_wrapped(f"- {finding}") for finding in summary(report)),
         _models(report),
         *(_topic(topic) for topic in report.topics if len(report.topics) > 1),
@@ -62,10 +63,11 @@ def _models(report: CalibrationReport) -> str:
 def _topic(topic: TopicReport) -> str:
     ranked = sorted(topic.models.items(), key=lambda item: _negative_quality(item[1]))
     rows = [(model, *_figures(figures), str(figures.n_scored)) for model, figures in ranked[:SHOWN_MODELS]]
-    title = f"topic {topic.topic}: {topic.n_prompts} prompts, {share(topic.share)} of the weight"
+    n_prompts = counted(topic.n_prompts, "prompt")
+    title = f"topic {topic.topic}: {n_prompts}, {share(topic.share)} of the weight"
     more = len(ranked) - len(rows)
     lines = [title, _table(("model", *HEADINGS, "scored"), rows)]
-    return "\n".join([*lines, *([f"and {more} more models"] if more > 0 else [])])
+    return "\n".join([*lines, *([f"and {counted(more, 'more model')}"] if more > 0 else [])])
 
 
 def _figures(figures: Figures) -> tuple[str, str, str]:
@@ -110,7 +112,11 @@ def _means(
 def _problems(report: CalibrationReport) -> list[str]:
     lines = [f"{p.n} without a score: {p.model}: {p.problem}" for p in report.problems[:SHOWN_PROBLEMS]]
     more = len(report.problems) - len(lines)
-    return ["\n".join([*lines, *([f"and {more} more problems"] if more > 0 else [])])] if lines else []
+    return (
+        ["\n".join([*lines, *([f"and {counted(more, 'more problem')}"] if more > 0 else [])])]
+        if lines
+        else []
+    )
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from service.calibration.report.intervals import Interval
+from service.calibration.report.page import as_html
 from service.calibration.report.report import CalibrationReport
 from service.calibration.report.routing import Comparison, Means, Routing, Verdict
 from service.calibration.report.sentences import best_single, routing_findings, summary
+from service.calibration.report.text import as_text
 from tests.service.calibration.report.made_up import answers
 
 NONE, SURE, WIDE = Interval(0.0, 0.0, 0.0), Interval(0.4, 0.3, 0.5), Interval(0.4, -0.1, 0.9)
@@ -75,6 +77,13 @@ def test_the_best_model_has_a_score_of_most_prompts(n_answered: int, said: str) 
 
     assert said in best
     assert ("prompts" in best) == (n_answered == 8)
+
+
+def test_one_prompt_and_one_model_are_counted_as_one() -> None:
+    report = CalibrationReport.of(answers(np.ones((1, 1)), np.ones((1, 1))))
+
+    assert as_text(report).startswith("1 prompt, 1 model\n")
+    assert "<h1>1 model on 1 prompt</h1>" in as_html(report)
 
 
 def test_several_best_single_models_are_named_with_their_shares() -> None:
