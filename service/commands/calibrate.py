@@ -160,15 +160,19 @@ def calibrate(
         estimates = asyncio.run(estimate_calibration(settings, environ, options))
         print_report([estimate.as_json() for estimate in estimates], _estimated(estimates), as_json=as_json)
         return
-    with progress_bar() as show:
-        calibrated = asyncio.run(
-            run_calibration(
-                settings,
-                environ,
-                options,
-                lambda p: show(p.n_done, p.n_total, f"{dollars(float(p.spent_usd))} of ${max_usd}"),
+    try:
+        with progress_bar() as show:
+            calibrated = asyncio.run(
+                run_calibration(
+                    settings,
+                    environ,
+                    options,
+                    lambda p: show(p.n_done, p.n_total, f"{dollars(float(p.spent_usd))} of ${max_usd}"),
+                )
             )
-        )
+    except KeyboardInterrupt:
+        typer.echo("router: interrupted; the same command goes on and pays for no answer twice", err=True)
+        raise
     written = _write_reports(calibrated, report or ())
     print_report(_json(calibrated), _text(calibrated, written), as_json=as_json)
     if all(answer.score is None for answer in calibrated.answers):
@@ -252,6 +256,8 @@ def _text(calibrated: Calibrated, written: Sequence[str]) -> str:
 
     report = "no model answered" if calibrated.report is None else as_text(calibrated.report)
     lines = [f"spent {dollars(float(calibrated.spent_usd))}", *rows_added(calibrated.n_added), *written]
+    if calibrated.is_capped:
+        lines.append("the dollars were not enough: the same command with a higher --max-usd asks the rest")
     return "\n".join([report, "", *lines])
 
 
@@ -271,6 +277,7 @@ def _json(calibrated: Calibrated) -> dict[str, object]:
     ]
     return {
         "spent_usd": float(calibrated.spent_usd),
+        "is_capped": calibrated.is_capped,
         "n_added": dict(calibrated.n_added),
         "answers": answers,
         "report": None if calibrated.report is None else to_json(calibrated.report),

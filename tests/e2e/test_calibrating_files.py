@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import threading
 from collections import Counter
@@ -156,6 +157,26 @@ def test_a_killed_run_goes_on_without_paying_twice(router: RunningRouter, provid
     assert max(provider.calls.values()) == 2
 
 
+def test_an_interrupted_run_says_how_it_goes_on(router: RunningRouter, provider: Provider) -> None:
+    provider.gate.clear()
+    process = subprocess.Popen(
+        router._command(*command(prompts(router), "--no-import")),
+        cwd=router.folder,
+        env=router._environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    eventually(lambda: provider.n_under_way == 4)
+
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+
+    provider.gate.set()
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr == "router: interrupted; the same command goes on and pays for no answer twice\n"
+
+
 def test_calls_of_a_killed_run_count_for_the_cap(router: RunningRouter, provider: Provider) -> None:
     """Each answer may cost 0.0106 at worst, and four were under way."""
     path = prompts(router)
@@ -179,6 +200,7 @@ def test_calls_of_a_killed_run_count_for_the_cap(router: RunningRouter, provider
     raised = router.run(*capped, "--max-usd", "1", "--json")
 
     assert (resumed.returncode, raised.returncode) == (1, 0)
+    assert [json.loads(run.stdout)["is_capped"] for run in (resumed, raised)] == [True, False]
     problems = {answer["problem"] for answer in json.loads(resumed.stdout)["answers"]}
     assert problems == {"not asked: the cap leaves too little for the answer at its worst price"}
     assert provider.calls.total() == 4 + 2 * N_PROMPTS

@@ -75,11 +75,16 @@ class CalibrationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The graded answers, what they cost, how many rows were imported, and how the models compare."""
+    """The graded answers, what they cost, how many rows were imported, and how the models compare.
+
+    Args:
+        is_capped: the dollars were not enough for all answers.
+    """
 
     answers: Sequence[GradedAnswer]
     arms: Sequence[Arm]
     spent_usd: Decimal
+    is_capped: bool
     n_added: Mapping[Added, int] = field(default_factory=dict)
     report: CalibrationReport | None = None
 
@@ -121,7 +126,8 @@ async def run_calibration(
         report = await report_of(answers, ready.encoder) if answers and ready.encoder else None
         if not ready.calls.is_capped:
             ready.kept.forget()
-        return Calibrated(answers, ready.arms, ready.calls.cap.spent_usd, n_added, report)
+        calls = ready.calls
+        return Calibrated(answers, ready.arms, calls.cap.spent_usd, calls.is_capped, n_added, report)
 
 
 async def estimate_calibration(
