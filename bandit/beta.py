@@ -45,7 +45,7 @@ class Beta:
     def widened(self, deviation: Floats) -> "Beta":
         """Return the belief with the same mean and a variance that is larger by deviation^2, shape (n_arms,).
 
-        Its mass stays above LEAST_MASS: no belief about a reward varies as much as a coin.
+        Its mass does not fall below LEAST_MASS: a Beta cannot vary more than a coin.
         """
         mean, spread = self.mean, self.standard_deviation
         mass = mean * (1 - mean) / (spread**2 + deviation**2) - 1

@@ -35,7 +35,7 @@ def credible_means(prior: Floats, n: Floats, total: Floats, squares: Floats) -> 
         se   = mean sqrt(0.2 m / (m + n_a))
 
     x_a is the arm's mean with 10 calls at its prior p_a, so that one huge call does not hide in it. The
-    variance between calls is pooled over all arms: it is too rare an event that tells it for one arm.
+    variance between calls is pooled over all arms, because huge calls are too rare to show it for one arm.
 
     Args:
         prior: shape (n_arms,), at least 0.
@@ -67,6 +67,6 @@ def at_shared_level(prior: Floats, n: Floats, total: Floats) -> Floats:
         n, total: shape (n_arms,), calls and their values summed.
     """
     seen = (n > 0) & (total > 0) & (prior > 0)
-    weight = n[seen] / (n[seen] + MASS_RANGE[0] / ARMS_VARIANCE)
+    weight = n[seen] / (n[seen] + CALLS_VARIANCE[0] / ARMS_VARIANCE)
     ratios = np.log(total[seen] / (n[seen] * prior[seen]))
     return np.asarray(prior * np.exp(float(weight @ ratios) / (float(weight.sum()) + LEVEL_MASS)))
