@@ -24,6 +24,7 @@ from service.api import (
     openapi,
     ops,
     records,
+    request_list,
     responses,
     stats,
 )
@@ -99,6 +100,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         moderations,
         feedback,
         records,
+        request_list,
         stats,
         ops,
         admin,

@@ -115,6 +115,7 @@ CALLS = (
     Call("POST", "/v1/route", CHAT),
     Call("POST", "/feedback", {"request_id": "example-1", "score": 0.9}),
     Call("GET", "/requests/example-1", documented="/requests/{request_id}"),
+    Call("GET", "/requests?since=1d&limit=2"),
     Call("GET", "/metrics/example-1", documented="/metrics/{request_id}"),
     Call("DELETE", "/feedback/example-1", documented="/feedback/{request_id}"),
     Call("POST", "/v1/chat/completions", {**CHAT, "router": {"session_id": "tour"}}, "", "example-4"),

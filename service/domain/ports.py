@@ -18,6 +18,7 @@ from service.domain.decision import Decision, LoggedDecision
 from service.domain.embedding import EmbeddingRequest, Embeddings
 from service.domain.feedback import Experience, Feedback, ImplicitSignal, Learned, Pending, Reward
 from service.domain.key_check import KeyCheck
+from service.domain.logged_requests import Place, RequestFilter, RequestSummary
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.price_list import ListedModel
 from service.domain.query import Native
@@ -272,10 +273,16 @@ class ShadowLog(Protocol):
 
 
 class Reports(Protocol):
-    """Totals of requests, counted on demand. Raises StoreUnavailable."""
+    """Totals and lists of requests, read on demand. Raises StoreUnavailable."""
 
     async def traffic(self, tenant: str, since: datetime, until: datetime) -> Mapping[Group, TrafficTotals]:
         """Totals by group of the requests decided in [since, until), with their newest ratings."""
+        ...
+
+    async def requests(
+        self, tenant: str, wanted: RequestFilter, limit: int, after: Place | None = None
+    ) -> Sequence[RequestSummary]:
+        """The newest matching requests, at most `limit`, of those behind a place in the list."""
         ...
 
 

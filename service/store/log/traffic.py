@@ -1,4 +1,4 @@
-"""Totals of a tenant's requests, counted from the log."""
+"""Totals and lists of a tenant's requests, read from the log."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from datetime import datetime
 
 import asyncpg
 
+from service.domain.logged_requests import Place, RequestFilter, RequestSummary
 from service.domain.traffic import Group, TrafficTotals
 from service.errors import StoreUnavailable
 from service.store.connection.pool import Connection, Database
+from service.store.log.request_list import request_summaries
 
 _TOTALS = [field.name for field in fields(TrafficTotals)]
 
@@ -31,18 +33,26 @@ class PostgresReports:
 
     async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, TrafficTotals]:
         async with self._turn(), self._reading() as connection:
-            try:
-                # The server cancels first: if the client did, the pool would treat the server as unavailable.
-                rows = await connection.fetch(_TRAFFIC, tenant, since, until, timeout=2 * self._timeout_s)
-            except asyncpg.QueryCanceledError as error:
-                message = f"counting took longer than {self._timeout_s:g} s: ask for fewer days"
-                raise StoreUnavailable(message) from error
+            rows = await connection.fetch(_TRAFFIC, tenant, since, until, timeout=self._client_timeout_s)
         return {
             Group(row["day"], row["arm_id"], row["kind"], row["holdout"], row["is_priced"]): TrafficTotals(
                 *(row[n] for n in _TOTALS)
             )
             for row in rows
         }
+
+    async def requests(
+        self, tenant: str, wanted: RequestFilter, limit: int, after: Place | None = None
+    ) -> list[RequestSummary]:
+        async with self._turn(), self._reading() as connection:
+            return await request_summaries(
+                connection, tenant, wanted, limit, after, timeout_s=self._client_timeout_s
+            )
+
+    @property
+    def _client_timeout_s(self) -> float:
+        """The server cancels first: if the client did, the pool would treat the server as unavailable."""
+        return 2 * self._timeout_s
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -60,7 +70,11 @@ class PostgresReports:
     async def _reading(self) -> AsyncIterator[Connection]:
         async with self._database.connection() as connection, connection.transaction(readonly=True):
             await connection.execute(_STATEMENT_TIMEOUT, f"{self._timeout_s}s")
-            yield connection
+            try:
+                yield connection
+            except asyncpg.QueryCanceledError as error:
+                message = f"counting took longer than {self._timeout_s:g} s: ask for fewer days"
+                raise StoreUnavailable(message) from error
 
 
 _STATEMENT_TIMEOUT = "SELECT set_config('statement_timeout', $1, true)"  # until the end of the transaction
