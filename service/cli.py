@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from service.commands.ask import ask
 from service.commands.calibrate import calibrate
 from service.commands.check import check
 from service.commands.demo import demo
@@ -25,6 +26,7 @@ from service.errors import RouterError
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "serve": serve,
+    "ask": ask,
     "check": check,
     "models": models,
     "stats": stats,

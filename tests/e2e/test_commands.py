@@ -71,6 +71,32 @@ def test_models_and_stats_print_json(serve: Serve) -> None:
     assert stats["total"]["requests"] == 0
 
 
+def test_a_question_is_answered_from_the_shell(serve: Serve) -> None:
+    router = serve(llm_models="sim-small,sim-large")
+
+    plain = router.run("ask", "What is a bandit?", "--model", "sim-large", "--system", "Be brief.")
+    streamed = router.run("ask", "What is a bandit?", "--stream")
+    whole = json.loads(router.run("ask", "What is a bandit?", "--json", "--url", router.url).stdout)
+
+    assert "[simulated]" in plain.stdout
+    assert plain.stderr.startswith("sim-large, pinned, $")
+    assert "[simulated]" in streamed.stdout
+    assert whole["choices"][0]["message"]["role"] == "assistant"
+
+
+def test_a_question_that_cannot_be_asked_is_reported(serve: Serve) -> None:
+    router = serve(llm_models="sim-small,sim-large")
+
+    unknown = router.run("ask", "Hello", "--model", "nonesuch")
+    nowhere = router.run("ask", "Hello", "--url", "http://127.0.0.1:9")
+    empty = router.run("ask", "-")
+
+    assert (unknown.returncode, nowhere.returncode, empty.returncode) == (1, 1, 2)
+    assert "nonesuch" in unknown.stderr
+    assert "no router answers at http://127.0.0.1:9" in nowhere.stderr
+    assert "must have a text" in empty.stderr
+
+
 def test_a_wrong_admin_key_is_reported(serve: Serve) -> None:
     router = serve(admin_key=ADMIN_KEY)
 

@@ -14,6 +14,7 @@ from service.domain.basics import DEFAULT_TENANT
 
 ROOT = Path(__file__).parents[2]
 REPORTING = {
+    "ask",
     "calibrate",
     "check",
     "models",

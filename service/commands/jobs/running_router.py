@@ -21,7 +21,7 @@ def ask(settings: Settings, url: str | None, path: str, **parameters: object) ->
     Raises:
         StartupError: no router answers, or it answers with an error.
     """
-    address = (url or _address(settings)).rstrip("/")
+    address = address_of(settings, url)
     key = settings.admin_key
     headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
     shown = {name: str(value) for name, value in parameters.items() if value is not None}
@@ -30,13 +30,23 @@ def ask(settings: Settings, url: str | None, path: str, **parameters: object) ->
             response = client.get(f"{address}{path}", params=shown)
         answer: Json = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        reason = str(error) or type(error).__name__
-        raise StartupError(
-            f"no router answers at {address} ({reason}): start it with `router serve`, or name it with --url"
-        ) from error
+        raise no_router(address, error) from error
     if response.is_error:
         raise StartupError(f"{address}: {answer['error']['message']}")
     return answer
+
+
+def address_of(settings: Settings, url: str | None) -> str:
+    """The address of a router; `url=None`: where the settings tell one to listen."""
+    return (url or _address(settings)).rstrip("/")
+
+
+def no_router(address: str, error: Exception) -> StartupError:
+    """The error of a command that finds no router."""
+    reason = str(error) or type(error).__name__
+    return StartupError(
+        f"no router answers at {address} ({reason}): start it with `router serve`, or name it with --url"
+    )
 
 
 def _address(settings: Settings) -> str:
