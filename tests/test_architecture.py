@@ -44,6 +44,7 @@ MAY_USE = {
     "service.settings": "pydantic pydantic_core yaml dotenv",
     "service.arms": "numpy orjson pydantic structlog yaml",
     "service.routing": "numpy structlog",
+    "service.policies": "",
     "service.relay": "structlog",
     "service.completion": "numpy orjson jsonschema referencing structlog",
     "service.evaluation": "numpy orjson",

@@ -22,6 +22,7 @@ from service.completion.completion import Head
 from service.dialects.options import OPTION_HEADERS, RouterOptions
 from service.dialects.session_names import PART_HEADERS, SESSION_HEADERS
 from service.settings.models import ModelSettings
+from service.settings.policies import PolicySettings
 from service.settings.relayed_models import EmbeddingModelSettings
 from service.settings.settings import Settings
 from service.telemetry import Metrics
@@ -36,7 +37,7 @@ from tests.doc_commands import SERVE, SERVERS, mismatch, steps, text_mismatch
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 SOURCES = sorted((ROOT / "service").rglob("*.py"))
-YAML_ONLY = {"ALIASES", "MODELS", "EMBEDDING_MODELS", "MODERATION_MODELS"}
+YAML_ONLY = {"ALIASES", "POLICIES", "MODELS", "EMBEDDING_MODELS", "MODERATION_MODELS"}
 HOSTS_OF_REGISTRIES = r"(pypi|pythonhosted|npmjs|npmmirror|docker|ghcr|quay)\.(org|com|io)"
 MACHINE_PATHS = r"(?<![\w.])/(work|root|home|opt/pypi|opt/wheels)/"
 INDEX_OPTIONS = r"--(extra-)?index-url|--find-links|--registry"
@@ -49,7 +50,7 @@ def page(name: str) -> str:
 
 def shown(default: object) -> str:
     """A default as one writes it in the environment."""
-    if default is None or default == ():
+    if default is None or default in ((), PolicySettings()):
         return ""
     if isinstance(default, dict):
         return ", ".join(f"{name}: {meant}" for name, (meant,) in default.items())

@@ -113,6 +113,7 @@ def received_with(
     request: Request, tenant: str, *, request_id_given: bool, names: Mapping[str, str] = MappingProxyType({})
 ) -> Received:
     """What the client sent beside its body, and the `names` that its route stands for."""
+    read_by_rules = parts_at(request).router.policies.headers
     return Received(
         headers=request.headers,
         tenant=tenant,
@@ -121,6 +122,9 @@ def received_with(
         received_at=request.state.received_at,
         path={**names, **request.path_params},
         params=request.query_params,
+        rule_headers={
+            name: value for name in read_by_rules if (value := request.headers.get(name)) is not None
+        },
     )
 
 

@@ -54,6 +54,9 @@ def _reason_of_options(arm: Arm, demands: Demands) -> str | None:
     among = demands.query.requested_among
     if among is not None and arm.arm_id not in among:
         return "not among the models that the requested name stands for"
+    narrowing = demands.query.narrowing
+    if narrowing is not None and narrowing.arm_ids is not None and arm.arm_id not in narrowing.arm_ids:
+        return narrowing.reason
     if demands.allowed is not None and arm.arm_id not in demands.allowed:
         return "not among router.models"
     if arm.arm_id in demands.excluded:

@@ -33,6 +33,7 @@ from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.parts import Parts
+from service.policies.configured import policies_of
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.providers.tokenizers import ShippedTokenizers
 from service.routing.budget import N_PRICED, N_RESUMED, resume
@@ -78,6 +79,7 @@ async def open_parts(
     async with AsyncExitStack() as stack:
         arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
         relayed = choose_relayed_models(settings, environ)
+        policies_of(settings, arms.arms, environ)  # a fault stops the start before anything is opened
         arms = replace(arms, left_out=(*arms.left_out, *relayed.left_out))
         price_lists = open_price_lists(settings, environ, stack)
         pricing = asyncio.create_task(priced(arms, price_lists))  # while the stores open

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,8 @@ from service.learning.implicit import ImplicitFeedback
 from service.learning.learner import Learner
 from service.learning.repeats import RecentQuestions
 from service.parts import ObservableJournal, Parts, Pingable
+from service.policies.classifier import Classifier
+from service.policies.configured import policies_of
 from service.relay.deployments import Deployments
 from service.relay.embeddings import EmbeddingService
 from service.relay.moderations import ModerationService
@@ -99,6 +101,7 @@ def wire(
     rng: np.random.Generator,
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    classifiers: Sequence[Classifier] = (),
 ) -> Parts:
     """Connect the opened parts; start nothing and wait for nothing."""
     metrics = Metrics()
@@ -143,6 +146,7 @@ def wire(
         embedding_timeout_s=settings.embedding_timeout_s,
         memory_timeout_s=settings.memory_timeout_s,
         holdout_share=settings.holdout_share,
+        policies=policies_of(settings, arms.arms, environ, classifiers),
     )
     learner = Learner(evidence, memory, journal, encoder.name)
     implicit_feedback = ImplicitFeedback(

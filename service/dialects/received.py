@@ -25,6 +25,7 @@ class Received:
     Args:
         path: the names in its path, and those that its route stands for.
         params: the parameters of its URL.
+        rule_headers: the headers that rules read, by their names in small letters.
     """
 
     headers: Mapping[str, str]
@@ -34,6 +35,7 @@ class Received:
     received_at: datetime
     path: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
+    rule_headers: Mapping[str, str] = field(default_factory=dict)
 
     def query(
         self,
@@ -87,4 +89,5 @@ class Received:
             turn=turn,
             _form=form or {},
             _notes=notes,
+            _rule_headers=self.rule_headers,
         )

@@ -10,6 +10,7 @@ from uuid import UUID
 from service.domain.basics import DecisionKind, Json, Vector
 from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.query import Query
+from service.domain.tags import Tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,9 @@ class Decision:
     prior_offset: float = (
         0.0  # that the priors of the public table were moved by, to the level of their ratings
     )
+    tags: tuple[Tag, ...] = ()
+    rule: str | None = None  # that narrowed the choice
+    tier: str | None = None  # of the chosen arm
 
     @property
     def conversation(self) -> ConversationState | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from service.domain.basics import Json
 from service.domain.decision import Candidate, Decision
 from service.domain.logged_neighbours import logged_neighbours, recalled_neighbours
+from service.domain.tags import Tag
 
 # Keys that version 0.1.0 logged, with their current names; in the explanation itself and in its parts.
 _RENAMED = {
@@ -73,7 +75,19 @@ def in_current_words_of_conversation(logged: Json) -> Json:
 def explanation_for_clients(decision: Decision) -> Json:
     """Everything that a decision was based on, as `/v1/route` and `explain` show it."""
     logged: Json = orjson.loads(orjson.dumps(explanation(decision)))
-    return for_clients(logged)
+    return {
+        **for_clients(logged),
+        "tags": tags_as_json(decision.tags),
+        "rule": decision.rule,
+        "tier": decision.tier,
+    }
+
+
+def tags_as_json(tags: Sequence[Tag]) -> list[Json]:
+    """Tags as they are logged and shown."""
+    return [
+        {**asdict(tag), "cost_usd": None if tag.cost_usd is None else float(tag.cost_usd)} for tag in tags
+    ]
 
 
 def for_clients(explained: Json) -> Json:

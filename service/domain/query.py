@@ -13,6 +13,7 @@ from uuid import UUID
 from bandit.knobs import Knobs
 from service.domain.basics import Json
 from service.domain.conversation import Place
+from service.domain.narrowing import Narrowing
 
 OWN_ID_PREFIX = 95  # characters of the given id at the start of a query's own one, which has at most 128
 
@@ -131,6 +132,8 @@ class Query:
     _notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     _decision_id: UUID | None = field(default=None, compare=False, repr=False)
     _vendor_mark: str | None = field(default=None, compare=False, repr=False)
+    _narrowing: Narrowing | None = field(default=None, compare=False, repr=False)
+    _rule_headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def form(self) -> Json:
@@ -151,6 +154,20 @@ class Query:
     def vendor_mark(self) -> str | None:
         """The mark of the vendor that answers; None: there is no answer yet."""
         return self._vendor_mark
+
+    @property
+    def narrowing(self) -> Narrowing | None:
+        """What the policies leave to choose among; None: every arm."""
+        return self._narrowing
+
+    @property
+    def rule_headers(self) -> Mapping[str, str]:
+        """The headers of the request that rules read, by their names in small letters."""
+        return self._rule_headers
+
+    def narrowed(self, narrowing: Narrowing) -> Query:
+        """The query, which only the arms of the narrowing may answer."""
+        return replace(self, _narrowing=narrowing)
 
     def decided(self, decision_id: UUID, vendor_mark: str) -> Query:
         """The query, for the dialect that writes its answer."""

@@ -18,6 +18,7 @@ NOT_IN_LOG = (
     "required_data_use",
     "aliases",
     "unknown_models",
+    "policies",
     "llm_temperature",
     "llm_max_tokens",
     "max_attempts",

@@ -31,7 +31,9 @@ from service.domain.decision import Decision
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.ports import Clock, Evidence, Memory
 from service.domain.query import THREAD_REFUSED, Options, Query
-from service.errors import MemoryUnavailable, NoEligibleArm
+from service.domain.tags import Tag
+from service.errors import AllArmsFailed, ContextTooLong, MemoryUnavailable, NoEligibleArm
+from service.policies.policies import Policies
 from service.routing.arrays import (
     candidates,
     histories_of,
@@ -49,11 +51,12 @@ TASK_IS_KNOWN = 20  # prompts of a task with rated answers; from then on only th
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What was recalled for a query: its context, and the rated decisions near it."""
+    """What was recalled for a query: its context, its tags, and the rated decisions near it."""
 
     context: Vector | None = None
     neighbours: NeighbourColumns = field(default_factory=lambda: NeighbourColumns.of([]))
     degraded: tuple[str, ...] = ()
+    tags: tuple[Tag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Router:
     embedding_timeout_s: float
     memory_timeout_s: float
     holdout_share: float = 0.0
+    policies: Policies = field(default_factory=Policies)
 
     async def decide(self, query: Query) -> Decision:
         """Choose an arm and charge the budget's purse; neither logs nor calls.
@@ -101,6 +105,9 @@ class Router:
             arms, rejected = self.catalog.eligible(
                 query, None if conversation is None else conversation.arm_id
             )
+        query = self.policies.with_task(query, recalled.tags)
+        if not _stays_in_loop(query, arms, conversation):
+            query, arms, rejected = self._narrowed(query, recalled.tags, arms, rejected)
         if query.turn.continues_thread and conversation is not None:
             _require_thread(arms, conversation)
         knobs = query.options.narrow(self.knobs)
@@ -121,11 +128,12 @@ class Router:
         )
         if not self.evidence.is_loaded:
             missing = (*missing, "store")
+        arm_id = arms[selection.choice.index].arm_id
         return Decision(
             decision_id=uuid4(),
             query=query,
             kind=selection.kind,
-            arm_id=arms[selection.choice.index].arm_id,
+            arm_id=arm_id,
             propensity=selection.choice.propensity,
             uniform=selection.choice.uniform,
             candidates=candidates(
@@ -151,7 +159,28 @@ class Router:
             holdout=selection.holdout,
             step=selection.step if self.affinity.has_affinity(query) else None,
             prior_offset=beliefs.prior_state.prior_offset,
+            tags=recalled.tags,
+            rule=None if query.narrowing is None else query.narrowing.rule,
+            tier=self.policies.tiers.of(arm_id),
         )
+
+    def _narrowed(
+        self, query: Query, tags: Sequence[Tag], arms: list[Arm], rejected: list[types.Rejection]
+    ) -> tuple[Query, list[Arm], list[types.Rejection]]:
+        """The query with what the policies leave to choose among, and the arms that may answer it then.
+
+        Raises as `Catalog.eligible` does, for the first choice of the policies.
+        """
+        first_error: NoEligibleArm | ContextTooLong | AllArmsFailed | None = None
+        for narrowing in self.policies.narrow(query, tags):
+            narrowed = query.narrowed(narrowing)
+            try:
+                return narrowed, *self.catalog.eligible(narrowed)
+            except (NoEligibleArm, ContextTooLong, AllArmsFailed) as error:
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
+        return query, arms, rejected
 
     def cached_decision(self, query: Query, arm_id: str) -> Decision:
         """The decision to answer from the cache, with the arm whose answer is cached; no arm is weighed."""
@@ -223,16 +252,18 @@ class Router:
             async with asyncio.timeout(self.embedding_timeout_s):
                 context = await self.encoder.encode(query.text)
         except (EncoderError, TimeoutError):
-            return Recalled(degraded=("encoder",))
+            return Recalled(degraded=("encoder",), tags=await self.policies.classify(query, None))
+        tags = await self.policies.classify(query, context)
+        query = self.policies.with_task(query, tags)
         if self.knobs.max_similar_requests == 0:
-            return Recalled(context)
+            return Recalled(context, tags=tags)
         now = self.clock()
         try:
             async with asyncio.timeout(self.memory_timeout_s):
                 neighbours = await self._nearest(context, query, now)
         except (MemoryUnavailable, TimeoutError):
-            return Recalled(context, degraded=("memory",))
-        return Recalled(context, self.catalog.in_todays_prices(neighbours, now))
+            return Recalled(context, degraded=("memory",), tags=tags)
+        return Recalled(context, self.catalog.in_todays_prices(neighbours, now), tags=tags)
 
     async def _nearest(self, context: Vector, query: Query, now: datetime) -> NeighbourColumns:
         """The nearest prompts of the query's task if there are enough, else the nearest of all."""
@@ -279,6 +310,13 @@ class Router:
         if self.holdout_share == 0 or policy.default_arm is None or not options.learn:
             return None
         return Holdout(self.holdout_share, policy.default_arm)
+
+
+def _stays_in_loop(query: Query, arms: Sequence[Arm], conversation: ConversationState | None) -> bool:
+    """Whether the arm of a tool loop answers, which no rule changes."""
+    if not query.turn.in_tool_loop or conversation is None:
+        return False
+    return any(arm.arm_id == conversation.arm_id for arm in arms)
 
 
 def _require_thread(arms: Sequence[Arm], conversation: ConversationState) -> None:

@@ -45,7 +45,7 @@ class FrozenSettings(BaseModel):
     def _a_switch_is_no_number(cls, value: object, field: ValidationInfo) -> object:
         """Reject a boolean for a number: `exploration_rate: yes` would become 1."""
         kind = cls.model_fields[str(field.field_name)].annotation
-        if isinstance(value, bool) and kind is not bool:
+        if isinstance(value, bool) and kind not in (bool, bool | None):
             raise ValueError("must not be true or false")
         return value
 

@@ -17,6 +17,7 @@ from service.domain.basics import AUTO
 from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
 from service.settings.models import FrozenSettings, ModelSettings, Name
+from service.settings.policies import PolicySettings
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
 
 # What other programs call the severities.
@@ -255,6 +256,10 @@ class Settings(FrozenSettings):
     )
     budget_usd_per_request: Decimal | None = Field(
         None, gt=0, le=1_000, description="mean cost per request that the router keeps to, US dollars"
+    )
+
+    policies: PolicySettings = Field(
+        PolicySettings(), description="tags, rules, tiers and experts, which narrow what is chosen from"
     )
 
     # --- conversations

@@ -26,6 +26,7 @@ from service.domain.basics import Json
 from service.domain.ports import KeyChecker, PriceLists
 from service.domain.relayed_model import RelayedModel, RelayedModels
 from service.parts import Parts
+from service.policies.classifier import Classifier
 from service.relay.own_encoder import OwnEncoder
 from service.settings.settings import Settings
 from service.store.spool.spool import Spool, SpoolingJournal
@@ -164,6 +165,7 @@ async def opened(
     price_lists: PriceLists | None = None,
     key_checker: KeyChecker | None = None,
     moderation_models: tuple[RelayedModel, ...] = (),
+    classifiers: Sequence[Classifier] = (),
     **knobs: Any,
 ) -> AsyncIterator[World]:
     """Open the service with these settings.
@@ -174,6 +176,7 @@ async def opened(
         store: the store of another replica; None: its own.
         key_checker: what providers say of keys; None: they cannot be asked.
         moderation_models: those of the configuration.
+        classifiers: what tags its requests.
         price_lists: where added arms find their providers' prices.
     """
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
@@ -218,6 +221,7 @@ async def opened(
         rng=np.random.default_rng(0),
         clock=clock,
         sleep=clock.sleep,
+        classifiers=classifiers,
     )
     app = application(settings, parts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))

@@ -12,7 +12,7 @@ from service.domain.arm import ArmSums
 from service.domain.basics import Json
 from service.domain.conversation import ConversationStep
 from service.domain.decision import Decision, LoggedDecision
-from service.domain.explanation import explanation, in_current_words_of_conversation
+from service.domain.explanation import explanation, in_current_words_of_conversation, tags_as_json
 from service.errors import RequestConflict, UnknownRequest
 from service.store.connection.pool import Connection, Database
 from service.store.connection.values import storable, to_bytes
@@ -51,6 +51,7 @@ class PostgresJournal:
                 _INSERT_DECISION,
                 *_decision_values(decision, self._text(decision.query.text)),
                 body_to_store(decision.query) if self._store_texts else None,
+                *_policy_values(decision),
             )
             if first is None:  # the request id was logged before
                 query = decision.query
@@ -124,9 +125,9 @@ WITH decided AS (
     INSERT INTO decisions
         (decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind,
          arm_id, propensity, encoder, context, n_chars, n_prompt_tokens, learn, session_id, degraded,
-         explanation, query_text, holdout, task, session_key)
+         explanation, query_text, holdout, task, session_key, tags, rule, tier)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-        $22, $23)
+        $22, $23, $29, $30, $31)
     ON CONFLICT DO NOTHING
     RETURNING decision_id, tenant, session_key, arm_id, decided_at
 ), pinned AS (
@@ -184,6 +185,11 @@ def _conversation_values(decision: Decision) -> tuple[object, ...]:
     if step is None or not decision.query.turn.moves_conversation:
         return (None,) * 5
     return decision.query.turn.key, step.vendor, step.n_messages_of_other_vendors, step.turn, step.holdout
+
+
+def _policy_values(decision: Decision) -> tuple[object, ...]:
+    """The tags, the rule and the tier; NULL where there is none."""
+    return tags_as_json(decision.tags) or None, decision.rule, decision.tier
 
 
 _FIRST_DECISION = "SELECT decision_id FROM decisions WHERE tenant = $1 AND request_id = $2"

@@ -15,7 +15,7 @@ from service.store.evidence.standing_feedback import StandingFeedback, event_of
 _DECISION = """
 SELECT decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind,
     arm_id, propensity, holdout, n_chars, n_prompt_tokens, learn, session_id, task, degraded, explanation,
-    query_text
+    query_text, tags, rule, tier
 FROM decisions
 WHERE tenant = $1 AND request_id = $2
 """
@@ -89,6 +89,9 @@ def _decision(row: Record) -> Json:
         "learn": row["learn"],
         "session_id": row["session_id"],
         "task": row["task"],
+        "tags": row["tags"] or [],
+        "rule": row["rule"],
+        "tier": row["tier"],
         "query": {
             "n_chars": row["n_chars"],
             "n_prompt_tokens": row["n_prompt_tokens"],

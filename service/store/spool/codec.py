@@ -23,6 +23,7 @@ from service.domain.decision import Candidate, Decision, LoggedPriorState, Rejec
 from service.domain.explanation import in_current_words, in_current_words_of_conversation
 from service.domain.logged_neighbours import logged_neighbours, recalled_neighbours
 from service.domain.query import Options, Query, Turn
+from service.domain.tags import Tag
 from service.store.connection.values import from_bytes, to_bytes
 from service.store.log.request_bodies import body_to_store
 
@@ -100,6 +101,7 @@ def _decision(data: Json, n_chars: int, recalled: Json | None) -> Decision:
             "degraded": tuple(data["degraded"]),
             "decided_at": datetime.fromisoformat(data["decided_at"]),
             "step": None if step is None else ConversationStep(**step),
+            "tags": tuple(_tag(tag) for tag in data.get("tags", ())),
         }
     )
 
@@ -112,6 +114,10 @@ def _candidate(data: Json) -> Candidate:
             "predicted": tuple(data["predicted"]),
         }
     )
+
+
+def _tag(data: Json) -> Tag:
+    return Tag(**{**data, "cost_usd": _decimal(data["cost_usd"])})
 
 
 def _query(data: Json, n_chars: int) -> Query:
