@@ -192,6 +192,8 @@ def _as_json(overview: ArmOverview, parts: Parts) -> Json:
         "set_fields": dict(arm.set_fields),
         "drop": sorted(arm.drop),
         "rename": dict(arm.rename),
+        "variant_of": arm.variant_of,
+        "prompt": None if arm.prompt is None else arm.prompt.name,
         "prior": starting_priors(parts.catalog, parts.router.knobs).get(arm.arm_id),
         "is_newcomer": registration is not None and registration.is_newcomer,
         "reason": None if registration is None else registration.reason,

@@ -188,6 +188,7 @@ def _require_no_address(settings: Settings, environ: Mapping[str, str]) -> None:
 
 def arm_of(settings: ModelSettings) -> Arm:
     """The arm of a `models:` entry; missing fields come from LiteLLM's price list, if it is installed."""
+    prompt = settings.prompt
     arm = Arm(
         arm_id=settings.id,
         provider=settings.provider,
@@ -208,6 +209,8 @@ def arm_of(settings: ModelSettings) -> Arm:
         timeout_s=settings.timeout_s,
         chat_template=settings.chat_template,
         prior_source=None if settings.prior_quality is None else CONFIGURED,
+        prompt=None if prompt is None else prompt.to_prompt(any_task=settings.tasks == "any"),
+        variant_of=settings.variant_of,
     )
     arm = _listed(arm)
     if settings.lacks is not None:

@@ -63,7 +63,16 @@ def _reason_of_options(arm: Arm, demands: Demands) -> str | None:
         return "among router.exclude"
     if unpromised := demands.data_use - arm.data_use:
         return f"its provider does not promise {', '.join(sorted(unpromised))}"
-    return None
+    return _reason_of_prompt(arm, demands.query)
+
+
+def _reason_of_prompt(arm: Arm, query: Query) -> str | None:
+    """Why a variant's prompt is not for the query; a client that names the variant wants its prompt."""
+    if arm.prompt is None or arm.prompt.is_for(query.options.task):
+        return None
+    if query.requested_model in (arm.arm_id, *arm.aliases):
+        return None
+    return f"its prompt is for the task {arm.prompt.task}"
 
 
 def _reason_of_size(arm: Arm, query: Query) -> str | None:
@@ -127,7 +136,8 @@ def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKE
     """Expected cost of the query at the arm's prices, or at those assumed for it, US dollars."""
     n_output = min(answer_tokens, query.max_output_tokens or answer_tokens) * (query.body.get("n") or 1)
     price = arm.expected_price
-    return (query.n_prompt_tokens * price.input + n_output * price.output) / 1_000_000
+    n_prompt = query.n_prompt_tokens + arm.n_own_prompt_tokens
+    return (n_prompt * price.input + n_output * price.output) / 1_000_000
 
 
 def too_long(arms: Sequence[Arm], query: Query) -> ContextTooLong:

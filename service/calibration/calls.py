@@ -87,6 +87,7 @@ class PaidCalls:
     def key(self, arm: Arm, body: Json) -> str:
         """The key of a call in the journal: the same request to the same arm with the same settings."""
         model = [arm.arm_id, arm.provider, arm.model, arm.base_url]
+        model += [] if arm.prompt is None else [arm.prompt.name]
         fields = [sorted(arm.extra_fields), sorted(arm.drop), dict(arm.rename), dict(arm.set_fields)]
         content = [model, fields, self.default_temperature, self.request(body)]
         return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]

@@ -20,7 +20,7 @@ def worst_usd(arm: Arm, body: Json) -> Decimal:
     knows counts as the highest known one.
     """
     price = arm.expected_price
-    n_prompt = estimated_tokens(body) * BYTES_PER_TOKEN + FRAMING_TOKENS
+    n_prompt = (estimated_tokens(body) + arm.n_own_prompt_tokens) * BYTES_PER_TOKEN + FRAMING_TOKENS
     input_price = max(price.input, price.cache_write or Decimal(0))
     return (n_prompt * input_price + _answer_tokens(arm, body) * price.output).scaleb(-6)
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from service.domain.basics import EXACT
+from service.domain.prompt import Prompt
 
 STREAM_SILENCE_S = 60.0
 CONFIGURED = "configured"  # source of a prior quality that the operator set
@@ -67,11 +68,18 @@ class Arm:
     chat_template: str | None = None  # Jinja, as in a tokenizer's configuration
     prior_source: str | None = None  # of prior_quality: CONFIGURED, or the date of the public table
     price_version: int = 0  # number of price changes at runtime
+    prompt: Prompt | None = None  # put before its requests: it is a variant
+    variant_of: str | None = None  # id of the arm that is the same model without the prompt
 
     @property
     def expected_price(self) -> Price:
         """The price to choose by: the arm's own, or the assumed one if nobody knows it."""
         return self.assumed_price if self.price is None else self.price
+
+    @property
+    def n_own_prompt_tokens(self) -> int:
+        """Tokens of the prompt that is put before its requests, an estimate."""
+        return 0 if self.prompt is None else self.prompt.n_tokens
 
     @property
     def is_prior_relative(self) -> bool:

@@ -43,8 +43,8 @@ def estimated_tokens(body: Json) -> int:
 
 
 def prompt_tokens(arm: Arm, query: Query) -> int:
-    """The prompt's tokens for the arm: the count if there is one, else the estimate."""
-    return query.counts.get(tokenizer_of(arm) or "", query.n_prompt_tokens)
+    """The tokens of the prompt and of the arm's own: the count if there is one, else the estimate."""
+    return query.counts.get(tokenizer_of(arm) or "", query.n_prompt_tokens) + arm.n_own_prompt_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ ARM_FIELDS_NOT_IN_LOG = (
     "drop",
     "rename",
     "timeout_s",
+    "prompt",
 )
 
 

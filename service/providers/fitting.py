@@ -46,6 +46,10 @@ def fitted(arm: Arm, body: Json, native: Native | None) -> Fitted:
         native: in Anthropic's, if the client speaks it; of both only the one that the arm gets is fitted.
     """
     notes: list[str] = []
+    if arm.prompt is not None:
+        body = arm.prompt.before(body)
+        native = native and replace(native, body=arm.prompt.before_native(native.body))
+        notes.append(f"prompt: {arm.prompt.name} before the request")
     if native is not None and form_of(arm, native) == "messages":
         for row in rows(arm, "messages"):
             native = replace(native, body=applied(row, arm, native.body, notes))

@@ -19,6 +19,7 @@ from service.dialects.chat_template import compiled
 from service.domain.arm import Price
 from service.providers.fitting_table import table
 from service.settings.base_urls import base_url
+from service.settings.prompts import PromptSettings
 
 # Names of models go into headers, so they are visible ASCII.
 Name = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
@@ -139,6 +140,15 @@ class ModelSettings(FrozenSettings):
         None,
         max_length=100_000,
         description="Jinja template of the model's prompts, as in `tokenizer_config.json`",
+    )
+    variant_of: Name | None = Field(
+        None, description="id of another entry, whose fields are this one's too unless it sets them"
+    )
+    prompt: PromptSettings | None = Field(
+        None, description="what is put before its requests: an artifact of `router optimize`"
+    )
+    tasks: Literal["any"] | None = Field(
+        None, description="any: the prompt is for all requests, whatever task the artifact names"
     )
 
     @field_validator("base_url")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import (
+    BeforeValidator,
     Field,
     SecretStr,
     field_validator,
@@ -19,6 +20,7 @@ from service.settings.base_urls import base_url, http_url
 from service.settings.models import FrozenSettings, ModelSettings, Name
 from service.settings.policies import PolicySettings
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
+from service.settings.variants import with_variants
 
 # What other programs call the severities.
 LEVELS_ELSEWHERE = {"warn": "warning", "fatal": "critical", "err": "error", "trace": "debug"}
@@ -124,7 +126,7 @@ class Settings(FrozenSettings):
     )
 
     # --- models
-    models: tuple[ModelSettings, ...] = Field(
+    models: Annotated[tuple[ModelSettings, ...], BeforeValidator(with_variants)] = Field(
         (), description="the models; absent: the well-known models whose provider key is set"
     )
     embedding_models: tuple[EmbeddingModelSettings, ...] = Field(

@@ -85,7 +85,14 @@ ADDED_BESIDE: dict[str, Json] = {
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats
     "saved_usd": {"requests_of_unknown_cost": 0, "reason": None},
     # a model in /admin/models
-    "is_newcomer": {"price_source": "configured", "set_fields": {}, "drop": [], "rename": {}},
+    "is_newcomer": {
+        "price_source": "configured",
+        "set_fields": {},
+        "drop": [],
+        "rename": {},
+        "variant_of": None,
+        "prompt": None,
+    },
     "usd_per_day": {"calls_of_unknown_cost": 0},  # a model in shadow
     "n_outcomes": {"n_outcomes_of_unknown_cost": 0},  # evidence in /admin/models
 }
