@@ -18,6 +18,7 @@ from service.api import (
     feedback,
     gemini,
     generation,
+    mcp,
     messages,
     models,
     moderations,
@@ -105,6 +106,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         ops,
         admin,
         calibrations,
+        mcp,
     ):
         app.include_router(
             module.endpoints,

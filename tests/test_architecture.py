@@ -54,6 +54,8 @@ MAY_USE = {
     "service.calibration.grading": "jsonschema orjson",
     "service.calibration.report": "numpy scipy jinja2",
     "service.parts": "",
+    "service.mcp_server": "httpx mcp mcp_types orjson pydantic",
+    "service.mcp_server.in_process": "httpx",
     "service.api": "fastapi starlette pydantic orjson structlog",
     "service.bootstrap": "numpy structlog",
     "service.app": "fastapi fastapi_offline starlette",
@@ -68,6 +70,7 @@ MAY_USE = {
 PURE_STDLIB = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}
 LAZY = {
     "litellm",
+    "mcp",
     "tiktoken",
     "tokenizers",
     "torch",
