@@ -57,6 +57,7 @@ EXPOSED_HEADERS = (
     "X-Router-Degraded",
     "X-Router-Token-Count",
     "X-Router-Cost-Usd",
+    "X-Router-Latency-Ms",
     "Retry-After",
     "Retry-After-Ms",
 )

@@ -77,6 +77,7 @@ CALLS = (
     Call("POST", "/v1/responses/input_tokens", RESPONSE),
     Call("POST", "/responses/input_tokens", RESPONSE),
     *_stored("/responses"),
+    Call("POST", "/v1/chat", {"prompt": "Say hello."}, request_id="example-7"),
     Call("POST", "/v1/completions", {"model": "auto", "prompt": "Say hello."}),
     Call("POST", "/v1/messages", MESSAGE, request_id="example-3"),
     Call("POST", "/v1/messages/count_tokens", {"model": "auto", "messages": CHAT["messages"]}),

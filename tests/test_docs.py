@@ -127,6 +127,7 @@ def test_the_api_page_has_every_header() -> None:
         vendor_mark="",
         side_call="title",
         substituted_model="gpt-9",
+        latency_s=0.1,
     )
     said = headers(head)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from typing import Protocol
 
@@ -65,10 +66,12 @@ async def respond(
         answer = StreamedAnswer(request, query, dialect, pending_stream, ending)
         return await answer.response(parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
-    answered = Answered(completed.body, completed.native, completed.head.explanation)
-    query = query.decided(completed.head.decision_id, completed.head.vendor_mark)
+    head = completed.head
+    stated = totals(head, head.cost_usd, head.latency_s)
+    answered = Answered(completed.body, completed.native, head.explanation, stated)
+    query = query.decided(head.decision_id, head.vendor_mark)
     sent = await ending.whole(query, dialect.answer(query, answered))
-    return JsonAnswer(sent, headers=headers(completed.head))
+    return JsonAnswer(sent, headers=headers(head))
 
 
 def _rename(request: Request, request_id: str) -> None:
@@ -136,8 +139,10 @@ class StreamedAnswer:
             async for chunk in streaming.chunks:
                 if events := writer.chunk(chunk):
                     yield events
-            if self.query.options.cost and (events := writer.totals(totals(streaming))):
-                yield events
+            if self.query.options.cost:
+                stated = totals(head, streaming.cost_usd(), streaming.latency_s())
+                if events := writer.totals(stated):
+                    yield events
             if events := await self.ending.streamed(query, writer):
                 yield events
         except ProviderError as error:
@@ -157,15 +162,21 @@ async def _abandon(pending_stream: asyncio.Task[Streaming]) -> None:
         await pending_stream.result().chunks.aclose()
 
 
-def totals(streaming: Streaming) -> Json:
-    """What a stream states at its end if asked for its cost."""
-    head, cost_usd = streaming.head, streaming.cost_usd()
+def totals(head: Head, cost_usd: Decimal | None, latency_s: float | None) -> Json:
+    """What the router states about a whole answer; a stream states it at its end if asked for its cost."""
     return {
         "model": head.arm_id,
         "decision": head.kind,
         "decision_id": str(head.decision_id),
+        "request_id": head.request_id,
+        "difficulty": None,
         "cost_usd": None if cost_usd is None else float(cost_usd),
+        "latency_ms": None if latency_s is None else _ms(latency_s),
     }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
 
 
 def headers(head: Head) -> dict[str, str]:
@@ -181,6 +192,8 @@ def headers(head: Head) -> dict[str, str]:
         fields[SUBSTITUTED] = head.substituted_model
     if head.cost_usd is not None:
         fields["X-Router-Cost-Usd"] = plain(head.cost_usd)
+    if head.latency_s is not None:
+        fields["X-Router-Latency-Ms"] = str(_ms(head.latency_s))
     if head.simulated:
         fields["X-Router-Simulated"] = "true"
     if head.degraded:

@@ -59,6 +59,7 @@ class Head:
     side_call: SideCall | None = None  # what the client asked for itself
     substituted_model: str | None = None  # the requested name, which no model has
     cost_usd: Decimal | None = None  # of all calls; None: not known, or not known yet
+    latency_s: float | None = None  # from the request to the whole answer; None: it is still being sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ class Streaming:
 
     head: Head
     chunks: AsyncGenerator[Chunk, None]
-    cost_usd: Callable[[], Decimal | None] = lambda: Decimal(0)  # once the stream has ended
+    cost_usd: Callable[[], Decimal | None]  # once the stream has ended
+    latency_s: Callable[[], float]  # from the request until now
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ class Completion:
         """
         query, logged = await self._identified(query)
         if (cached := self._cached_answer(query, logged)) is not None:
-            return Completed(await self._answer_from_cache(query, logged, cached), cached.body)
+            head = await self._answer_from_cache(query, logged, cached)
+            return Completed(replace(head, latency_s=self._latency_s(query)), cached.body)
         run, call, answer = await self._answer(query, logged, self._complete)
         self.fallback.succeeded(run, call)
         await self._finish(self._log_outcome(run, "ok"))
@@ -119,17 +122,20 @@ class Completion:
         if self.cache is not None and answer.native is None and call.fault is None:
             conversation = None if query.turn.place is None else run.conversation_after(self.clock())
             self.cache.keep(query, call.arm.arm_id, body, conversation)
-        return Completed(replace(self._head(run), cost_usd=run.cost_usd), body, answer.native)
+        head = replace(self._head(run), cost_usd=run.cost_usd, latency_s=self._latency_s(query))
+        return Completed(head, body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query chunk by chunk; returns at the first content. Raises as `complete` does."""
         query, logged = await self._identified(query)
         if (cached := self._cached_answer(query, logged)) is not None:
-            return Streaming(await self._answer_from_cache(query, logged, cached), as_chunks(cached.body))
+            head = await self._answer_from_cache(query, logged, cached)
+            chunks = as_chunks(cached.body)
+            return Streaming(head, chunks, lambda: Decimal(0), lambda: self._latency_s(query))
         run, call, stream = await self._answer(query, logged, self._open)
         chunks = self._relay(run, call, stream)
         await anext(chunks)  # starts the generator: closing one that has not started would not end the call
-        return Streaming(self._head(run), chunks, lambda: run.cost_usd)
+        return Streaming(self._head(run), chunks, lambda: run.cost_usd, lambda: self._latency_s(query))
 
     async def _identified(self, query: Query) -> tuple[Query, LoggedDecision | None]:
         return await deduplication.identified(
@@ -285,6 +291,10 @@ class Completion:
         except StoreUnavailable as error:
             log.error("outcome_not_logged", request_id=run.query.request_id, error=str(error))
         self.background.spawn(self.learn_implicitly(run, outcome))  # without delaying the answer
+
+    def _latency_s(self, query: Query) -> float:
+        """Seconds since the request came in; the wall clock may have been set back meanwhile."""
+        return max(0.0, (self.clock() - query.received_at).total_seconds())
 
     def _head(self, run: RequestRun) -> Head:
         decision = run.decision if run.query.options.explain else None

@@ -28,11 +28,13 @@ class Answered:
         body: an OpenAI `chat.completion` object.
         native: the answer of an arm that speaks the client's dialect, in that dialect.
         explanation: the explanation of the decision, if the client requested it.
+        totals: what the router states about the answer, as at the end of a stream.
     """
 
     body: Json
     native: Json | None = None
     explanation: Json | None = None
+    totals: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from service.dialects.gemini.dialect import GEMINI
 from service.dialects.gemini.requests import GENERATE, STREAM
 from service.dialects.messages.dialect import MESSAGES
 from service.dialects.paths import is_within
+from service.dialects.prompt.dialect import PROMPT
 from service.dialects.responses.dialect import RESPONSES
 
 VERSION = "/v1"
@@ -37,7 +38,7 @@ _OF_VENDORS = (
     "/videos",
 )
 
-DIALECTS: tuple[Dialect, ...] = (CHAT, MESSAGES, RESPONSES, COMPLETIONS, GEMINI)
+DIALECTS: tuple[Dialect, ...] = (CHAT, MESSAGES, RESPONSES, COMPLETIONS, GEMINI, PROMPT)
 
 
 # What clients of vendors call here, beside the paths of ours. Google's have their own version.

@@ -148,7 +148,10 @@ async def test_a_stream_states_its_cost_at_its_end_when_asked(world: World, path
         "model": "large",
         "decision": "pinned",
         "decision_id": response.headers["X-Router-Decision-Id"],
+        "request_id": "r-1",
+        "difficulty": None,
         "cost_usd": record["outcome"]["cost_usd"],
+        "latency_ms": 0.0,
     }
     assert '"router"' not in plain.text
     assert "X-Router-Cost-Usd" not in plain.headers

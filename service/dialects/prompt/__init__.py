@@ -1,0 +1,1 @@
+"""The router's own short form: one prompt in, one text out."""
