@@ -21,6 +21,14 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.traffic import Group, TrafficTotals, total
 from service.errors import BadRequest, Unavailable, UnknownModel
+from service.evaluation.projection import (
+    MONTH_DAYS,
+    Projection,
+    Saving,
+    against_baseline,
+    against_holdout,
+    observed_days,
+)
 from service.evaluation.savings import (
     CONFIDENCE,
     HoldoutDifference,
@@ -96,7 +104,11 @@ async def stats(request: Request, parts: PartsDep, tenant: TenantDep) -> Respons
             "per_decision": _per("decision", traffic, lambda group: group.kind),
             "per_model": _per("model", traffic, lambda group: group.arm_id),
             "per_day": _per("day", traffic, lambda group: group.day.isoformat()),
-            "savings": {"assumed": _assumed(traffic, baseline), "measured": _measured(traffic, parts)},
+            "savings": {
+                "assumed": _assumed(traffic, baseline),
+                "measured": _measured(traffic, parts),
+                "projected": _projected(traffic, baseline, parts, since, until),
+            },
         }
     )
 
@@ -141,8 +153,8 @@ def _mean_ms(seconds: Decimal, n: int) -> float | None:
 
 def _assumed(traffic: Mapping[Group, TrafficTotals], baseline: Arm) -> Json:
     """The savings of the requests whose cost is known."""
-    routed = {group: totals for group, totals in traffic.items() if group.kind not in NOT_ROUTED}
-    priced = total(totals for group, totals in routed.items() if group.is_priced)
+    routed = _routed(traffic)
+    priced = _priced(routed)
     savings = None if baseline.price is None else assumed_savings(priced, baseline.price)
     return {
         "baseline": baseline.arm_id,
@@ -152,26 +164,89 @@ def _assumed(traffic: Mapping[Group, TrafficTotals], baseline: Arm) -> Json:
         "baseline_cost_usd": None if savings is None else savings.baseline_usd,
         "saved_usd": None if savings is None else savings.saved_usd,
         "saved_share": None if savings is None else savings.saved_share,
-        "reason": f"the price of {baseline.arm_id} is not known" if savings is None else None,
+        "reason": _unknown_price(baseline),
     }
+
+
+def _routed(traffic: Mapping[Group, TrafficTotals]) -> dict[Group, TrafficTotals]:
+    """The requests for which the router chose the model."""
+    return {group: totals for group, totals in traffic.items() if group.kind not in NOT_ROUTED}
+
+
+def _priced(traffic: Mapping[Group, TrafficTotals]) -> TrafficTotals:
+    return total(totals for group, totals in traffic.items() if group.is_priced)
+
+
+def _unknown_price(baseline: Arm) -> str | None:
+    return f"the price of {baseline.arm_id} is not known" if baseline.price is None else None
 
 
 def _measured(traffic: Mapping[Group, TrafficTotals], parts: Parts) -> Json:
-    share = parts.settings.holdout_share
-    routed = total(totals for group, totals in traffic.items() if group.holdout is False)
-    held_out = total(totals for group, totals in traffic.items() if group.holdout)
-    is_off = share == 0 and held_out.n_requests == 0
-    cost = OFF if is_off else cost_difference(routed, held_out)
+    routed, held_out = _sides(traffic)
+    is_off = _is_off(parts, held_out)
     reward = OFF if is_off else holdout_difference(rewards_of(routed), rewards_of(held_out))
     return {
         "default_model": parts.catalog.default_arm_id,
-        "holdout_share": share,
+        "holdout_share": parts.settings.holdout_share,
         "confidence": CONFIDENCE,
         "routed": _side(routed),
         "held_out": _side(held_out),
-        "cost_usd_per_request": _difference(cost),
+        "cost_usd_per_request": _difference(_cost_difference(traffic, parts)),
         "reward": _difference(reward),
     }
+
+
+def _sides(traffic: Mapping[Group, TrafficTotals]) -> tuple[TrafficTotals, TrafficTotals]:
+    """The routed and the held-out requests among those that were in the draw."""
+    routed = total(totals for group, totals in traffic.items() if group.holdout is False)
+    held_out = total(totals for group, totals in traffic.items() if group.holdout)
+    return routed, held_out
+
+
+def _is_off(parts: Parts, held_out: TrafficTotals) -> bool:
+    return parts.settings.holdout_share == 0 and held_out.n_requests == 0
+
+
+def _cost_difference(traffic: Mapping[Group, TrafficTotals], parts: Parts) -> HoldoutDifference:
+    routed, held_out = _sides(traffic)
+    return OFF if _is_off(parts, held_out) else cost_difference(routed, held_out)
+
+
+def _projected(
+    traffic: Mapping[Group, TrafficTotals], baseline: Arm, parts: Parts, since: datetime, until: datetime
+) -> Json:
+    """What the measured traffic saves in a month, and at round numbers of requests."""
+    days = observed_days((group.day for group in traffic), since, until)
+    priced = _priced(_routed(traffic))
+    savings = None if baseline.price is None else assumed_savings(priced, baseline.price)
+    assumed = against_baseline(priced.n_requests, days, savings, _unknown_price(baseline))
+    routed, _ = _sides(traffic)
+    measured = against_holdout(routed.n_finished, days, _cost_difference(traffic, parts))
+    return {
+        "days": round(days, 3),
+        "month_days": MONTH_DAYS,
+        "confidence": CONFIDENCE,
+        "against_baseline": {"model": baseline.arm_id, **_projection(assumed)},
+        "against_holdout": {"model": parts.catalog.default_arm_id, **_projection(measured)},
+    }
+
+
+def _projection(projection: Projection) -> Json:
+    return {
+        "requests": projection.n_requests,
+        "requests_per_day": projection.requests_per_day,
+        "saved_usd_per_request": _saving(projection.per_request, projection.reason),
+        "saved_usd_per_month": _saving(projection.per_month, projection.reason_of_month),
+        "saved_usd_at_requests": {
+            str(n): _saving(saving, projection.reason) for n, saving in projection.at_round_numbers.items()
+        },
+    }
+
+
+def _saving(saving: Saving | None, reason: str | None) -> Json:
+    if saving is None:
+        return {"saved_usd": None, "low": None, "high": None, "reason": reason}
+    return {"saved_usd": saving.usd, "low": saving.low_usd, "high": saving.high_usd, "reason": None}
 
 
 def _side(totals: TrafficTotals) -> Json:

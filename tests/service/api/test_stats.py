@@ -212,3 +212,32 @@ async def test_there_are_no_stats_while_the_store_is_down(world: World) -> None:
     assert response.status_code == 503
     assert error_of(response)["code"] == "unavailable"
     assert "Retry-After" in response.headers
+
+
+async def test_a_month_is_projected_from_the_measured_traffic(world: World) -> None:
+    for n in range(100):
+        await world.ask(request_id=f"r-{n}", router={"models": ["small"]})
+    few = (await stats(world, baseline="large"))["savings"]["projected"]
+    world.clock.advance(9.5 * 86_400)
+
+    enough = (await stats(world, baseline="large"))["savings"]
+
+    saved = enough["assumed"]["saved_usd"] / 100
+    projected = enough["projected"]["against_baseline"]
+    assert (enough["projected"]["days"], enough["projected"]["month_days"]) == (10.042, 30)
+    assert (projected["model"], projected["requests"]) == ("large", 100)
+    assert projected["saved_usd_per_request"] == {
+        "saved_usd": pytest.approx(saved),
+        "low": None,
+        "high": None,
+        "reason": None,
+    }
+    assert projected["saved_usd_per_month"]["saved_usd"] == pytest.approx(
+        saved * projected["requests_per_day"] * 30
+    )
+    assert projected["saved_usd_at_requests"]["1000000"]["saved_usd"] == pytest.approx(saved * 1_000_000)
+    assert few["against_baseline"]["saved_usd_per_month"]["reason"].startswith("at least 7 days")
+    assert few["against_baseline"]["saved_usd_per_request"]["saved_usd"] == pytest.approx(saved)
+    assert few["against_holdout"]["saved_usd_per_request"]["reason"] == (
+        "HOLDOUT_SHARE is 0: no request was held out"
+    )
