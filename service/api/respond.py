@@ -169,7 +169,7 @@ def totals(head: Head, cost_usd: Decimal | None, latency_s: float | None) -> Jso
         "decision": head.kind,
         "decision_id": str(head.decision_id),
         "request_id": head.request_id,
-        "difficulty": None,
+        "difficulty": head.difficulty,
         "cost_usd": None if cost_usd is None else float(cost_usd),
         "latency_ms": None if latency_s is None else _ms(latency_s),
     }

@@ -31,6 +31,7 @@ from service.domain.decision import Decision, LoggedDecision
 from service.domain.explanation import explanation_for_clients
 from service.domain.ports import Clock, Journal, ModelClient
 from service.domain.query import Query, SideCall
+from service.domain.tags import DIFFICULTY, value_of
 from service.errors import (
     AllArmsFailed,
     ProviderError,
@@ -59,6 +60,7 @@ class Head:
     side_call: SideCall | None = None  # what the client asked for itself
     substituted_model: str | None = None  # the requested name, which no model has
     cost_usd: Decimal | None = None  # of all calls; None: not known, or not known yet
+    difficulty: str | None = None  # as its classifier found it; None: there is none
     latency_s: float | None = None  # from the request to the whole answer; None: it is still being sent
 
 
@@ -310,4 +312,5 @@ class Completion:
             vendor_mark=vendor_mark(arm),
             side_call=run.query.turn.side_call,
             substituted_model=run.query.substituted_model,
+            difficulty=None if run.decision is None else value_of(DIFFICULTY, run.decision.tags),
         )

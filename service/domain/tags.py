@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -27,3 +27,8 @@ class Tag:
 def task_of(tag: Tag) -> str:
     """The tag as a task: the name keeps it apart from tasks that clients tag."""
     return f"{tag.name}:{tag.value}"
+
+
+def value_of(name: str, tags: Iterable[Tag]) -> str | None:
+    """The value of the tag of this name; None: there is none."""
+    return next((tag.value for tag in tags if tag.name == name), None)

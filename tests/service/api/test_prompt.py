@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from service.domain.basics import Vector
+from service.domain.query import Query
+from service.domain.tags import Tag
 from service.errors import ProviderBroken
 from tests.fakes import ANY, Reply
 from tests.service.world import LARGE, SMALL, World, events_of, opened
@@ -58,6 +62,20 @@ async def test_the_routers_options_apply_and_its_session_id_is_the_surer_one(wor
     assert answer["model_used"] == "large"
     assert [c["model"] for c in answer["router"]["candidates"]] == ["large"]
     assert (await world.record("p-1"))["session_id"] == "inner"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_difficulty_that_a_classifier_found_is_stated(tmp_path: Path, stream: bool) -> None:
+    class Hard:
+        name = "difficulty"
+
+        async def tag(self, query: Query, context: Vector | None) -> Tag:
+            return Tag(self.name, "complex", 0.9, Decimal(0), "words")
+
+    async with opened(tmp_path, classifiers=(Hard(),), policies={"task": "difficulty"}) as world:
+        response = await chat(world, stream=stream)
+
+    assert '"difficulty_tag":"complex"' in response.text
 
 
 async def test_a_cost_that_nobody_knows_is_null(tmp_path: Path) -> None:
