@@ -1,6 +1,6 @@
 """The effect of implicit signals on the learner, on recorded outcomes.
 
-    python -m benchmarks.signals --data FOLDER [--seeds N] [--weight W]
+    python -m benchmarks.signals --data FOLDER [--seeds N] [--weight W] [--kinds none complaints]
 
 The recorded sets have no signals, so the signals are made up: telling (likelier for a worse answer), noise
 (equally likely for every answer), both, and against the best arm only.
@@ -54,7 +54,12 @@ def against_the_best(stream: Stream, uniform: Floats) -> Bools:
     return has_signal
 
 
-KINDS: tuple[Kind, ...] = (none, telling, noise, both, against_the_best)
+def complaints(stream: Stream, uniform: Floats) -> Bools:
+    """Users complain of one in ten answers with score 0, and of one in 200 with score 1."""
+    return uniform < 0.1 - 0.095 * stream.scores
+
+
+KINDS: tuple[Kind, ...] = (none, telling, noise, both, against_the_best, complaints)
 
 
 def gap(stream: Stream, seed: int, kind: Kind, weight: float, *, is_known: bool) -> float:
@@ -73,9 +78,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=N_REQUESTS)
     parser.add_argument("--weight", type=float, default=0.05, help="of one signal")
+    names = [kind.__name__ for kind in KINDS]
+    parser.add_argument("--kinds", nargs="+", choices=names, default=names, help="of made-up signals")
     options = parser.parse_args(arguments)
+    kinds = [kind for kind in KINDS if kind.__name__ in options.kinds]
     print("rated  knowledge  signals             gap")
-    for share, is_known, kind in product(SHARES, (True, False), KINDS):
+    for share, is_known, kind in product(SHARES, (True, False), kinds):
         found = []
         for name, seed in product(set_names(options.data), range(options.seeds)):
             stream = open_stream(options.data, name, seed, n=options.requests, share=share, delay=DELAY)

@@ -55,6 +55,7 @@ from service.domain.ports import (
 )
 from service.domain.relayed_model import RelayedModels
 from service.domain.tokens import TokenCounter
+from service.learning.complaints import RecentAnswers
 from service.learning.implicit import ImplicitFeedback
 from service.learning.learner import Learner
 from service.learning.repeats import RecentQuestions
@@ -153,6 +154,7 @@ def wire(
         learner,
         signal_weights(settings),
         RecentQuestions(settings.reask_window_s),
+        RecentAnswers(),
         on_learned=metrics.learned_signals,
         on_dropped=metrics.signals_dropped.inc,
     )
@@ -266,6 +268,7 @@ def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
         "truncated": settings.signal_truncated_weight,
         "invalid_schema": settings.signal_invalid_schema_weight,
         "reask": settings.signal_reask_weight,
+        "complaint": settings.signal_complaint_weight,
     }
     return {signal: weight for signal, weight in weights.items() if weight > 0}
 

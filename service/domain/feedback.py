@@ -47,7 +47,7 @@ class Reward:
     weight: Decimal = Decimal(1)
 
 
-Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask"]
+Signal = Literal["provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask", "complaint"]
 
 
 @dataclass(frozen=True, slots=True)

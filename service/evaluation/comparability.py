@@ -37,6 +37,7 @@ NOT_IN_LOG = (
     "signal_truncated_weight",
     "signal_invalid_schema_weight",
     "signal_reask_weight",
+    "signal_complaint_weight",
     "reask_window_s",
     "cache_enabled",
     "cache_ttl_seconds",

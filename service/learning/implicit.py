@@ -15,6 +15,7 @@ from service.completion.request_run import RequestRun
 from service.domain.answer import Outcome
 from service.domain.feedback import ImplicitSignal, Signal
 from service.errors import StoreUnavailable, UnknownRequest
+from service.learning.complaints import AnsweredTurn, RecentAnswers
 from service.learning.learner import Learner
 from service.learning.repeats import AnsweredQuestion, RecentQuestions, words_of
 
@@ -34,18 +35,23 @@ class ImplicitFeedback:
     learner: Learner
     weights: Mapping[Signal, Decimal]
     questions: RecentQuestions
+    answers: RecentAnswers
     on_learned: Callable[[Sequence[ImplicitSignal]], None]
     on_dropped: Callable[[int], None]
 
     async def learn(self, run: RequestRun, outcome: Outcome) -> None:
-        """Learn the signals of this request, and of an earlier one whose question it repeats."""
+        """Learn the signals of this request, and of an earlier one that it repeats or complains of."""
         if outcome.kind == "cache" or not run.query.options.learn:
             return
         repeated = self._repeated_question(run, outcome)
+        criticised = self._criticised_answer(run, outcome)
         await self._learn(run.query.tenant, run.decision_id, await self._signals(run, outcome), outcome)
         if repeated is not None:
             reask = self._weighed("reask", repeated.arm_id)
             await self._learn(run.query.tenant, repeated.decision_id, reask, outcome)
+        elif criticised is not None:
+            complaint = self._weighed("complaint", criticised.arm_id)
+            await self._learn(run.query.tenant, criticised.decision_id, complaint, outcome)
 
     def _repeated_question(self, run: RequestRun, outcome: Outcome) -> AnsweredQuestion | None:
         """The earlier question that this request repeats, if any; then remember this request instead.
@@ -62,6 +68,15 @@ class ImplicitFeedback:
             )
             self.questions.remember(run.query, question)
         return repeated
+
+    def _criticised_answer(self, run: RequestRun, outcome: Outcome) -> AnsweredTurn | None:
+        """The earlier answer that this turn says did not work, if any; then remember this answer instead."""
+        if "complaint" not in self.weights or run.decision is None:
+            return None
+        criticised = self.answers.criticised(run.query, run.decision.decided_at)
+        if outcome.status == "ok":
+            self.answers.remember(run.query, outcome)
+        return criticised
 
     async def _signals(self, run: RequestRun, outcome: Outcome) -> list[ImplicitSignal]:
         """The signals of the calls of this request."""

@@ -301,6 +301,13 @@ class Settings(FrozenSettings):
     signal_reask_weight: Decimal = Field(
         Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a question that is asked again"
     )
+    signal_complaint_weight: Decimal = Field(
+        Decimal("0.05"),
+        ge=0,
+        le=1,
+        decimal_places=6,
+        description="weight of an answer that the user's next turn calls wrong",
+    )
     reask_window_s: float = Field(
         120.0,
         gt=0,

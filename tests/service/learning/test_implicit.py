@@ -113,7 +113,7 @@ async def test_a_request_with_learn_off_has_no_signals(world: World) -> None:
 
 OFF: dict[str, Any] = {
     f"signal_{name}_weight": 0
-    for name in ("provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask")
+    for name in ("provider_error", "refusal", "empty", "truncated", "invalid_schema", "reask", "complaint")
 }
 
 
