@@ -537,6 +537,7 @@ def _attempt(attempt: Attempt) -> Json:
         "attempt_id": str(attempt.attempt_id),
         "position": attempt.position,
         "model": attempt.arm_id,
+        "deployment": attempt.deployment,
         "propensity": attempt.propensity,
         "status": attempt.status,
         "started_at": attempt.started_at.isoformat(),

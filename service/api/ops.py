@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
 from fastapi import APIRouter
@@ -14,6 +15,7 @@ from service.arms.refused_features import RefusedFeature
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.key_check import KeyCheck
+from service.domain.relayed_model import RelayedModel
 from service.errors import BadRequest
 from service.parts import Parts
 
@@ -47,13 +49,22 @@ async def metrics(parts: PartsDep) -> Response:
 
 @endpoints.get("/backends/status", responses=failures(BadRequest))
 async def backends_status(parts: PartsDep, probe: bool = False) -> Response:
-    """The circuit breaker and the key of every model, in this process; replicas do not share it.
+    """What every model can do, its circuit breaker and its key, in this process; replicas do not share it.
 
     With `probe=1` each provider is asked first whether it accepts its key, which costs nothing.
     """
+    embedding, moderation = parts.embeddings.models, parts.moderations.models
     if probe:
-        await parts.keys.check(parts.catalog.arms)
-    return JsonAnswer({"scope": "process", "models": [_backend(parts, arm) for arm in parts.catalog.arms]})
+        relayed = (arm for model in (*embedding, *moderation) for arm in model.deployments)
+        await parts.keys.check((*relayed, *parts.catalog.arms))
+    return JsonAnswer(
+        {
+            "scope": "process",
+            "models": [_backend(parts, arm) for arm in parts.catalog.arms],
+            "embedding_models": [_relayed(parts, model, "embeddings") for model in embedding],
+            "moderation_models": [_relayed(parts, model, "moderations") for model in moderation],
+        }
+    )
 
 
 @endpoints.get("/cache/stats")
@@ -73,21 +84,53 @@ async def cache_clear(parts: PartsDep) -> Response:
 
 
 def _backend(parts: Parts, arm: Arm) -> Json:
-    state = parts.catalog.breaker.state_of(arm)
+    """A model; one with several deployments is as available as the first of them that may be called."""
     return {
         "model": arm.arm_id,
+        **_endpoint(parts, arm),
+        "capabilities": sorted(arm.capabilities),
+        "lacks": sorted(arm.lacks),
+        "context_window": arm.context_window,
+        "max_output_tokens": arm.max_output_tokens,
+        "refused_features": [_refused(refused) for refused in parts.catalog.refused.of(arm)],
+        "deployments": [
+            {
+                "deployment": deployment.name,
+                **_endpoint(parts, arm.at(deployment)),
+                "weight": deployment.weight,
+                "under_way": parts.catalog.balancer.n_pending(deployment),
+            }
+            for deployment in arm.deployments
+        ],
+    }
+
+
+def _relayed(parts: Parts, model: RelayedModel, capability: str) -> Json:
+    """A model for embeddings or moderations; the router's own encoder has no deployments."""
+    return {
+        "model": model.model_id,
+        "capabilities": [capability],
+        "dimensions": model.dimensions,
+        "max_input_tokens": model.max_input_tokens,
+        "deployments": [_endpoint(parts, arm) for arm in model.deployments],
+    }
+
+
+def _endpoint(parts: Parts, arm: Arm) -> Json:
+    breaker = parts.catalog.breaker
+    state = breaker.state_of(arm)
+    return {
         "provider": arm.provider,
         "upstream_model": arm.model,
         "state": state.condition,
-        "open_reason": parts.catalog.breaker.open_reason(arm),
+        "open_reason": breaker.open_reason(arm),
         "since": _iso(state.since),
-        "reopens_in_s": None if state.until is None else parts.catalog.breaker.reopens_in_s(arm),
+        "reopens_in_s": None if state.until is None else breaker.reopens_in_s(arm),
         "failures_in_a_row": state.n_failures,
         "last_errors": [
             {"error": last.error, "status": last.status, "at": _iso(last.at)} for last in state.last_errors
         ],
-        "calls": dict(state.counts),
-        "refused_features": [_refused(refused) for refused in parts.catalog.refused.of(arm)],
+        "calls": dict(sum((Counter(breaker.state_of(one).counts) for one in arm.endpoints), Counter())),
         "key": _key(parts.keys.of(arm)),
     }
 

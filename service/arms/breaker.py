@@ -4,6 +4,8 @@ An arm that failed too often in a row cools down. Then the breaker is half open:
 through, all others are refused. If the trial succeeds the breaker closes, if it fails the arm cools down
 again. An account without credit opens the breaker at once, and for long. A rate limit (429) makes the arm
 cool down too, but counts neither as a failure nor as a success.
+
+Each deployment of an arm has a breaker of its own. The arm cools down only while all of them do.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from service.domain.arm import Arm
+from service.domain.arm import Arm, Deployment
 from service.domain.ports import Clock
 from service.errors import ProviderError, ProviderOutOfCredit, ProviderRateLimited, ProviderRejected
 
@@ -93,6 +95,10 @@ class Breaker:
         self._long_rest_s = long_rest_s
         self._states: defaultdict[Upstream, _State] = defaultdict(_State)
 
+    def is_open(self, deployment: Deployment) -> bool:
+        """Whether the deployment is cooling down."""
+        return self._remaining_s(self._state(deployment)) > 0
+
     def open_reason(self, arm: Arm) -> str | None:
         """Why the arm should not be called now; None: it may be called."""
         state = self._state(arm)
@@ -117,7 +123,7 @@ class Breaker:
         state = self._state(arm)
         return state.reason == "rate_limited" and self._remaining_s(state) > 0
 
-    def reopens_in_s(self, arm: Arm) -> float:
+    def reopens_in_s(self, arm: Arm | Deployment) -> float:
         """How much longer the arm cools down, seconds; an estimate during a trial."""
         state = self._state(arm)
         remaining_s = max(0.0, self._remaining_s(state))
@@ -195,8 +201,11 @@ class Breaker:
             counts=state.counts.copy(),
         )
 
-    def _state(self, arm: Arm) -> _State:
-        return self._states[arm.provider, arm.base_url, arm.model, arm.api_key_env]
+    def _state(self, arm: Arm | Deployment) -> _State:
+        """The state of an endpoint; of an arm with several deployments that of the first to be available."""
+        if isinstance(arm, Arm) and arm.deployments and arm.deployment is None:
+            return min(map(self._state, arm.deployments), key=lambda state: state.until)
+        return self._states[upstream_of(arm)]
 
     def _count_failure(self, state: _State, *, is_trial: bool) -> None:
         state.counts["failed"] += 1
@@ -226,6 +235,11 @@ class Breaker:
         until = now + timedelta(seconds=seconds)
         if until > state.until or (is_trial and state.reason == "on_trial"):
             state.reason, state.since, state.until = reason, now, until
+
+
+def upstream_of(endpoint: Arm | Deployment) -> Upstream:
+    """What distinguishes the endpoint from others."""
+    return endpoint.provider, endpoint.base_url, endpoint.model, endpoint.api_key_env
 
 
 def _condition_when_cool(state: _State) -> Condition:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from service.arms.breaker import Breaker
 from service.arms.capabilities import needs
 from service.arms.eligibility import Demands, fits, reason_against, reason_but_size, too_long
+from service.arms.load_balancer import LoadBalancer
 from service.arms.refused_features import RefusedFeatures
 from service.arms.requested_names import Meaning, RequestedNames
 from service.arms.unknown_prices import with_assumed_prices
@@ -50,8 +51,10 @@ class Catalog:
     required_data_use: frozenset[str] = frozenset()
     refused: RefusedFeatures = field(default_factory=RefusedFeatures.forgetting)
     names: RequestedNames = field(default_factory=RequestedNames)
+    balancer: LoadBalancer = field(init=False)
 
     def __post_init__(self) -> None:
+        self.balancer = LoadBalancer(self.breaker)
         self.put((*self.arms, *self.aside), self.registrations)
 
     def put(self, arms: Sequence[Arm], registrations: Mapping[str, ArmRegistration]) -> None:

@@ -33,7 +33,7 @@ class CheckedKeys:
 
     async def check(self, arms: Iterable[Arm]) -> None:
         """Ask the server of each arm, all at once; a rejected key is logged."""
-        servers = {_server(arm): arm for arm in arms}
+        servers = {_server(arm): arm for arm in _endpoints(arms)}
         checks = await asyncio.gather(*map(self.checker.check, servers.values()))
         for (server, arm), check in zip(servers.items(), checks, strict=True):
             self._checks[server] = check
@@ -54,12 +54,16 @@ class CheckedKeys:
     def warnings(self, arms: Iterable[Arm]) -> Iterator[str]:
         """A sentence for each key that is rejected, with the arms that use it."""
         rejected: dict[Server, list[Arm]] = {}
-        for arm in arms:
+        for arm in _endpoints(arms):
             if self.of(arm).state == "rejected":
                 rejected.setdefault(_server(arm), []).append(arm)
         for first, *others in rejected.values():
-            names = ", ".join(arm.arm_id for arm in (first, *others))
+            names = ", ".join(dict.fromkeys(arm.arm_id for arm in (first, *others)))
             yield f"{names}: the provider rejects the key in {first.api_key_env}: {self.of(first).reason}"
+
+
+def _endpoints(arms: Iterable[Arm]) -> Iterator[Arm]:
+    return (endpoint for arm in arms for endpoint in arm.endpoints)
 
 
 def _server(arm: Arm) -> Server:

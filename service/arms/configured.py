@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from service.arms.addresses import addressed, require_another, require_proxy, with_default_address
+from service.arms.deployed import deployed, with_keys
 from service.arms.named_arms import arm_named
 from service.arms.price_table import listed
 from service.arms.priors import public_prior
@@ -108,9 +109,12 @@ def default_arm_id(settings: Settings, arms: Sequence[Arm]) -> str:
 def _with_keys(
     models: Sequence[ModelSettings], environ: Mapping[str, str]
 ) -> tuple[list[ModelSettings], list[str]]:
-    missing = [m for m in models if m.api_key_env and not environ.get(m.api_key_env)]
-    usable = [m for m in models if m not in missing]
-    return usable, [f"{m.id}: {m.api_key_env} is not set" for m in missing]
+    usable, left_out = [], []
+    for model in models:
+        with_key, without = with_keys(model, environ)
+        usable += [] if with_key is None else [with_key]
+        left_out += without
+    return usable, left_out
 
 
 def _named(names: Sequence[str], candidates: Sequence[Arm], environ: Mapping[str, str]) -> list[Arm]:
@@ -147,6 +151,7 @@ def requirements_of(
     arms: Sequence[Arm], settings: Settings, environ: Mapping[str, str]
 ) -> list[Callable[[], None]]:
     """What must hold before these arms can be called; each raises StartupError."""
+    arms = [endpoint for arm in arms for endpoint in arm.endpoints]
     return [
         *(
             partial(require_another, a.base_url, f"the base URL of {a.arm_id}", settings, environ)
@@ -211,8 +216,10 @@ def arm_of(settings: ModelSettings) -> Arm:
         prior_source=None if settings.prior_quality is None else CONFIGURED,
         prompt=None if prompt is None else prompt.to_prompt(any_task=settings.tasks == "any"),
         variant_of=settings.variant_of,
+        default_temperature=settings.defaults.temperature,
+        default_max_tokens=settings.defaults.max_tokens,
     )
-    arm = _listed(arm)
+    arm = _listed(deployed(arm, settings.deployments))
     if settings.lacks is not None:
         arm = replace(arm, lacks=frozenset(settings.lacks))
     return arm if settings.price is None else priced(arm, settings.price.to_price(), "configured")

@@ -49,15 +49,18 @@ class KeyBindings:
     def of(cls, arms: Iterable[Arm]) -> KeyBindings:
         """The bindings that these arms of the configuration make."""
         bound: dict[str | None, set[Destination]] = {}
-        for arm in arms:
+        for endpoint in (endpoint for arm in arms for endpoint in arm.endpoints):
             try:
-                bound.setdefault(arm.api_key_env, set()).add(destination(arm))
+                bound.setdefault(endpoint.api_key_env, set()).add(destination(endpoint))
             except ValueError:  # a URL that can be read in several ways binds nothing
                 continue
         return cls({key: frozenset(places) for key, places in bound.items()})
 
     def problem(self, arm: Arm) -> KeyProblem | None:
         """Why an arm that is not of the configuration must not be called; None: it may be."""
+        return next(filter(None, map(self._problem_at, arm.endpoints)), None)
+
+    def _problem_at(self, arm: Arm) -> KeyProblem | None:
         key = arm.api_key_env
         if key is not None and key not in self.bound:
             names = ", ".join(sorted(name for name in self.bound if name)) or "none"

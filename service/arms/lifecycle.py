@@ -193,9 +193,9 @@ class Lifecycle:
         if len(set(names)) < len(names) or AUTO & set(names):
             raise BadRequest(f"id and aliases must differ and not be `auto`, got {names}", param="aliases")
         self._require_bound_key(arm)
-        key = model.api_key_env
-        if key is not None and not self.environ.get(key):
-            raise BadRequest(f"api_key_env: {key} is not set where the service runs", param="api_key_env")
+        keys = [endpoint.api_key_env for endpoint in arm.endpoints]
+        if (missing := next((key for key in keys if key and not self.environ.get(key)), None)) is not None:
+            raise BadRequest(f"api_key_env: {missing} is not set where the service runs", param="api_key_env")
 
     def _require_bound_key(self, arm: Arm) -> None:
         if (problem := self.key_bindings.problem(arm)) is not None:

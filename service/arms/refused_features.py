@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from service.arms.breaker import Upstream
+from service.arms.breaker import Upstream, upstream_of
 from service.arms.features import features_of, outer_features_of
 from service.arms.named_features import refused_features
 from service.domain.arm import Arm
@@ -140,7 +140,8 @@ class RefusedFeatures:
         }
 
     def _of(self, arm: Arm) -> _Arm:
-        return self._arms[arm.provider, arm.base_url, arm.model, arm.api_key_env]
+        """What is known of its model, wherever it is deployed."""
+        return self._arms[(arm.arm_id, None, "", None) if arm.deployments else upstream_of(arm)]
 
 
 def _words(refusal: ProviderRejected) -> str:

@@ -33,11 +33,12 @@ async def open_provider_clients(
     settings: Settings, arms: ArmList, environ: Mapping[str, str], stack: AsyncExitStack
 ) -> ProviderClients:
     os.environ.update(variables_of_litellm(environ))
-    os.environ.update(Proxies.of(environ).variables(arm.base_url for arm in arms.arms if arm.base_url))
+    endpoints = [endpoint for arm in arms.arms for endpoint in arm.endpoints]
+    os.environ.update(Proxies.of(environ).variables(arm.base_url for arm in endpoints if arm.base_url))
     defaults = DefaultOptions(settings.llm_temperature, settings.llm_max_tokens)
     clients = build_provider_clients(environ, now, simulator=SimulatedClient(), defaults=defaults)
     stack.push_async_callback(clients.close)
-    await clients.warm({arm.provider for arm in arms.arms})
+    await clients.warm({arm.provider for arm in endpoints})
     return clients
 
 

@@ -150,17 +150,21 @@ class FallbackChain:
         """Begin the call of an arm; None: it cannot be called any more and is passed over."""
         arm = self._find(next_arm.arm_id)
         why = "no longer exists" if arm is None else self.catalog.reason_against(arm, run.query)
-        entry = "refused" if arm is None or why is not None else self.catalog.breaker.begin(arm)
-        if why is None and entry == "refused" and not self._must_stay(run, next_arm):
-            why = "is cooling down"
         if arm is None or why is not None:
             run.passed_over[next_arm.arm_id] = str(why)
+            return None
+        if arm.deployments:
+            arm = self.catalog.balancer.begun(arm, run.query.turn, run.failed_at(arm.arm_id))
+        entry = self.catalog.breaker.begin(arm)
+        if entry == "refused" and not self._must_stay(run, next_arm):
+            self.catalog.balancer.ended(arm)
+            run.passed_over[next_arm.arm_id] = "is cooling down"
             return None
         if (refused := self.catalog.refused.against([arm], run.query).get(arm.arm_id)) is not None:
             self._leave_out(run, arm, refused.parts)
         call = run.call(arm, next_arm.propensity, self.clock())
         call.timeout_s = self._share_s(run, budget, arm)
-        call.default_max_tokens = self.default_max_tokens
+        call.default_max_tokens = arm.default_max_tokens or self.default_max_tokens
         call.gap_s = max(self.deadline_s, arm.patience_s(stream=True) or 0.0)
         call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
         return call
@@ -183,6 +187,8 @@ class FallbackChain:
             if self._may_leave_out(run, budget, call, features):
                 return failed, 0.0
             return self._next(run, budget, error), 0.0
+        if self._has_another_deployment(run, call.arm) and not self._is_spent(run, budget):
+            return failed, 0.0
         wait_s = self._wait_before_retry_s(run, budget, error)
         return (self._next(run, budget, error), 0.0) if wait_s is None else (failed, wait_s)
 
@@ -190,6 +196,7 @@ class FallbackChain:
         self, run: RequestRun, budget: RequestBudget, call: ModelCall, error: ProviderRejected
     ) -> NextArm:
         """The arm to call after one whose adapter refused the request: no call was made, so none counts."""
+        self._ended(call)
         self.catalog.breaker.not_called(call.arm, is_trial=call.is_trial)
         run.refusals.append(Refusal(call.arm.arm_id, error, frozenset()))
         log.info("not_called", request_id=run.query.request_id, model=call.arm.arm_id, param=error.param)
@@ -235,6 +242,7 @@ class FallbackChain:
 
     def succeeded(self, run: RequestRun, call: ModelCall) -> None:
         """Record that the answer is complete."""
+        self._ended(call)
         self._inform_breaker(call)
         if call.arm.arm_id not in run.left_out:
             self.catalog.refused.accepted(call.arm, run.query)
@@ -242,16 +250,18 @@ class FallbackChain:
 
     def failed(self, run: RequestRun, call: ModelCall, error: ProviderError) -> None:
         """Record that the call failed, before its first content or after."""
+        self._ended(call)
         if isinstance(error, ProviderCutShort):
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
         else:
-            is_retry = any(a.arm_id == call.arm.arm_id and a.status == "failed" for a in run.attempts)
+            is_retry = call.arm.deployment in run.failed_at(call.arm.arm_id)
             self.catalog.breaker.failed(call.arm, error, is_trial=call.is_trial, is_retry=is_retry)
         run.failed(call, error, self.clock())
         log.info(
             "call_failed",
             request_id=run.query.request_id,
             model=call.arm.arm_id,
+            deployment=call.arm.deployment,
             error=type(error).__name__,
             status=error.status,
             reason=None if isinstance(error, ProviderRejected) else str(error),  # which may quote the prompt
@@ -259,9 +269,16 @@ class FallbackChain:
 
     def cancelled(self, run: RequestRun, call: ModelCall) -> None:
         """Record that the router cancelled the call; this does not count against the arm."""
+        self._ended(call)
         if not call.breaker_informed:
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
         run.cancelled(call, self.clock())
+
+    def _ended(self, call: ModelCall) -> None:
+        """Record, once, that the call is no load of its deployment any more."""
+        if call.is_under_way:
+            call.is_under_way = False
+            self.catalog.balancer.ended(call.arm)
 
     def any_exists(self, arm_ids: Iterable[str]) -> bool:
         """Whether one of these arms is still in the catalogue."""
@@ -271,6 +288,7 @@ class FallbackChain:
 
     def _set_aside(self, run: RequestRun, call: ModelCall, fault: Signal) -> None:
         """Record the answer as faulty; it is returned only if no better one comes."""
+        self._ended(call)
         self._inform_breaker(call)
         run.fell_short[call.arm.arm_id] = fault
         run.failed(call, ProviderFellShort(fault), self.clock())
@@ -339,6 +357,12 @@ class FallbackChain:
             return set()
         return {arm_id for arm_id in run.untried if self._may_be_called(run, arm_id)}
 
+    def _has_another_deployment(self, run: RequestRun, arm: Arm) -> bool:
+        """Whether the arm may be called at a deployment that has not failed for this request."""
+        if not arm.deployments:
+            return False
+        return self.catalog.balancer.has_another(arm, {*run.failed_at(arm.arm_id), arm.deployment})
+
     def _is_spent(self, run: RequestRun, budget: RequestBudget) -> bool:
         return len(run.attempts) >= budget.n_attempts or self._left_s(budget) == 0
 
@@ -360,6 +384,7 @@ class FallbackChain:
         """
         left_s = self._left_s(budget)
         has_others = bool(self._callable_ids(run, budget) - {arm.arm_id})
+        has_others = has_others or self._has_another_deployment(run, arm)
         is_last = len(run.attempts) + 1 >= budget.n_attempts
         return left_s if is_last or not has_others else min(left_s, max(left_s / 2, arm.timeout_s or 0.0))
 

@@ -53,7 +53,7 @@ class ModelCall:
     """One call of one arm, and its result so far."""
 
     query: Query
-    arm: Arm
+    arm: Arm  # at the deployment that is called, if it has several
     propensity: float
     started_at: datetime
     timeout_s: float = math.inf  # until the whole answer; of a stream, until its first content
@@ -63,6 +63,7 @@ class ModelCall:
     is_escalation: bool = False
     is_whole: bool = False  # the answer is complete
     fault: Signal | None = None  # found by `Escalation.fault`
+    is_under_way: bool = True  # it counts as load of its deployment
     breaker_informed: bool = False  # the result was reported to the breaker
     attempt_id: UUID = field(default_factory=uuid4)
     answered_at: datetime | None = None

@@ -94,6 +94,10 @@ class RequestRun:
         failed = {attempt.arm_id for attempt in self.attempts if attempt.status == "failed"}
         return failed | self.refusing | self.passed_over.keys()
 
+    def failed_at(self, arm_id: str) -> set[str | None]:
+        """The deployments of an arm at which calls failed."""
+        return {a.deployment for a in self.attempts if a.arm_id == arm_id and a.status == "failed"}
+
     @property
     def refusing(self) -> set[str]:
         """The arms that refused the request."""
@@ -248,6 +252,7 @@ class RequestRun:
             error_message=None if error is None else str(error)[:500],
             upstream_status=None if error is None else error.status,
             notes=(*self.query.notes, *call.notes),
+            deployment=call.arm.deployment,
         )
         if before is None:
             self.attempts.append(attempt)

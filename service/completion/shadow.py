@@ -75,6 +75,13 @@ class Shadows:
 
     async def _call(self, shadow_run: RequestRun, arm: Arm) -> ModelCall:
         """Call the arm and record the result as the only attempt of `shadow_run`."""
+        arm = self.catalog.balancer.begun(arm, shadow_run.query.turn)
+        try:
+            return await self._call_at(shadow_run, arm)
+        finally:
+            self.catalog.balancer.ended(arm)
+
+    async def _call_at(self, shadow_run: RequestRun, arm: Arm) -> ModelCall:
         call = shadow_run.call(arm, shadow_run.propensity, self.clock())
         try:
             body, native = shadow_run.request_for(arm)

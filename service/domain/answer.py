@@ -75,6 +75,7 @@ class Attempt:
     error_message: str | None = None
     upstream_status: int | None = None
     notes: tuple[str, ...] = ()  # what was changed in the request, and guessed to read the answer
+    deployment: str | None = None  # of the arm, if it has several
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -37,8 +37,30 @@ DEAR = Price(Decimal(10), Decimal(50))
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """One of several places where an arm's model is served; the answers are the same.
+
+    Args:
+        name: of the place, unique within its arm.
+        weight: its part of the calls, in relation to the other deployments'.
+        timeout_s: as the arm's.
+    """
+
+    name: str
+    provider: str
+    model: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+    weight: float = 1.0
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Arm:
-    """One choosable model with its settings."""
+    """One choosable model with its settings.
+
+    The endpoint of an arm with several deployments is that of the first, unless `deployment` names another.
+    """
 
     arm_id: str
     provider: str  # openai: any OpenAI-compatible upstream; anthropic; litellm; simulator
@@ -70,6 +92,10 @@ class Arm:
     price_version: int = 0  # number of price changes at runtime
     prompt: Prompt | None = None  # put before its requests: it is a variant
     variant_of: str | None = None  # id of the arm that is the same model without the prompt
+    default_temperature: float | None = None  # of requests that give none; None: that of all arms
+    default_max_tokens: int | None = None  # the same
+    deployments: tuple[Deployment, ...] = ()  # empty: its own endpoint is the only one
+    deployment: str | None = None  # the one that a call goes to; None: not chosen, or there is only one
 
     @property
     def expected_price(self) -> Price:
@@ -80,6 +106,25 @@ class Arm:
     def n_own_prompt_tokens(self) -> int:
         """Tokens of the prompt that is put before its requests, an estimate."""
         return 0 if self.prompt is None else self.prompt.n_tokens
+
+    @property
+    def endpoints(self) -> tuple[Arm, ...]:
+        """The arm at each of its deployments; the arm itself if it has only one place, or goes to one."""
+        if not self.deployments or self.deployment is not None:
+            return (self,)
+        return tuple(self.at(deployment) for deployment in self.deployments)
+
+    def at(self, deployment: Deployment) -> Arm:
+        """The arm at this deployment."""
+        return replace(
+            self,
+            provider=deployment.provider,
+            model=deployment.model,
+            base_url=deployment.base_url,
+            api_key_env=deployment.api_key_env,
+            timeout_s=deployment.timeout_s,
+            deployment=deployment.name,
+        )
 
     @property
     def is_prior_relative(self) -> bool:

@@ -64,11 +64,13 @@ class DefaultOptions:
         return bool(refused)
 
     def _values(self, arm: Arm) -> Json:
+        """The defaults for the arm: its own before those of all."""
         values: Json = {}
-        if self.temperature is not None:
-            values[TEMPERATURE] = self.temperature
-        if self.max_tokens is not None:
-            values[MAX_TOKENS] = min(self.max_tokens, arm.max_output_tokens or self.max_tokens)
+        temperature = self.temperature if arm.default_temperature is None else arm.default_temperature
+        if temperature is not None:
+            values[TEMPERATURE] = temperature
+        if (max_tokens := arm.default_max_tokens or self.max_tokens) is not None:
+            values[MAX_TOKENS] = min(max_tokens, arm.max_output_tokens or max_tokens)
         return values
 
 

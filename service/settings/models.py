@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -82,6 +84,56 @@ class PriceSettings(FrozenSettings):
         return Price(self.input, self.output, self.cached_input, self.cache_write)
 
 
+Provider = Literal["openai", "anthropic", "litellm", "simulator"]
+
+
+class DeploymentSettings(FrozenSettings):
+    """One of several places where a model is served; what it leaves out is as in the model's entry."""
+
+    name: Name | None = Field(
+        None, description="name in attempts and in /backends/status; absent: host and port of base_url"
+    )
+    provider: Provider | None = Field(None, description="as the model's provider")
+    base_url: str | None = Field(None, description="base URL of this place")
+    model: str | None = Field(None, min_length=1, description="what the model is called there")
+    api_key_env: str | None = Field(None, description="environment variable that holds its key")
+    weight: float = Field(1.0, gt=0, le=1000, description="its part of the calls, in relation to the others'")
+    timeout_s: float | None = Field(None, gt=0, le=3600, description="its longest silence, seconds")
+
+    def completed(self, entry: Mapping[str, Any]) -> DeploymentSettings:
+        """The deployment with what the model's entry gives to all of them. Raises ValueError."""
+        provider = self.provider or entry.get("provider") or "litellm"
+        url = self.base_url or entry.get("base_url")
+        if url is not None and provider != "simulator":
+            url = base_url(url, provider)
+        if url is None and provider == "openai":
+            raise ValueError("provider openai needs base_url, here or for all deployments")
+        model = self.model or entry.get("model")
+        host = urlsplit(url).netloc.rpartition("@")[2] if url else ""
+        return self.model_copy(
+            update={
+                "name": self.name or host or model,
+                "provider": provider,
+                "base_url": url,
+                "model": model,
+                "api_key_env": self.api_key_env or entry.get("api_key_env"),
+                "timeout_s": self.timeout_s or entry.get("timeout_s"),
+            }
+        )
+
+    @property
+    def place(self) -> tuple[str | None, ...]:
+        """What distinguishes it from the others."""
+        return self.provider, self.base_url, self.model, self.api_key_env
+
+
+class DefaultsSettings(FrozenSettings):
+    """Options of requests that leave them out."""
+
+    temperature: float | None = Field(None, ge=0, le=2, description="in place of LLM_TEMPERATURE")
+    max_tokens: int | None = Field(None, ge=1, le=10_000_000, description="in place of LLM_MAX_TOKENS")
+
+
 _NEEDED = frozenset({"messages", "model", "stream"})  # fields of every request
 FREE_PRICE = {"input": 0, "output": 0}  # what `price: free` means
 
@@ -90,7 +142,7 @@ class ModelSettings(FrozenSettings):
     """The settings of one model."""
 
     id: Name = Field(description="name of the model in requests, answers, logs and metrics")
-    provider: Literal["openai", "anthropic", "litellm", "simulator"] = Field(
+    provider: Provider = Field(
         description="openai: any OpenAI-compatible server; litellm: any provider LiteLLM supports"
     )
     base_url: str | None = Field(None, description="base URL of the provider")
@@ -150,12 +202,32 @@ class ModelSettings(FrozenSettings):
     tasks: Literal["any"] | None = Field(
         None, description="any: the prompt is for all requests, whatever task the artifact names"
     )
+    defaults: DefaultsSettings = Field(
+        DefaultsSettings(), description="temperature and max_tokens of requests that leave them out"
+    )
+    deployments: tuple[DeploymentSettings, ...] = Field(
+        (), description="several places where the model is served, among which calls are spread"
+    )
 
     @field_validator("base_url")
     @classmethod
     def _in_one_form(cls, url: str | None, field: ValidationInfo) -> str | None:
         provider = field.data.get("provider", "litellm")
         return url if url is None or provider == "simulator" else base_url(url, provider)
+
+    @field_validator("deployments")
+    @classmethod
+    def _differ(
+        cls, deployments: tuple[DeploymentSettings, ...], entry: ValidationInfo
+    ) -> tuple[DeploymentSettings, ...]:
+        completed = tuple(deployment.completed(entry.data) for deployment in deployments)
+        for i, deployment in enumerate(completed):
+            for other in completed[:i]:
+                if other.place == deployment.place:
+                    raise ValueError(f"must differ in base_url, model or key: {deployment.name} is twice")
+                if other.name == deployment.name:
+                    raise ValueError(f"need a name each: two are called {deployment.name}")
+        return completed
 
     @property
     def set_fields(self) -> dict[str, Any]:
@@ -200,6 +272,6 @@ class ModelSettings(FrozenSettings):
 
     @model_validator(mode="after")
     def _openai_needs_a_base_url(self) -> ModelSettings:
-        if self.provider == "openai" and self.base_url is None:
+        if self.provider == "openai" and self.base_url is None and not self.deployments:
             raise ValueError("provider openai needs base_url")
         return self

@@ -79,7 +79,7 @@ SWITCHING_COST = ("switch_margin", "cache_loss")  # one object in answers
 # Beside these keys stand keys of today; that version knew the price of every model in its dump.
 ADDED_BESIDE: dict[str, Json] = {
     "finish_reason": {"cost_source": "price"},  # a call
-    "attempt_id": {"notes": []},
+    "attempt_id": {"notes": [], "deployment": None},
     "own_weights": {"side_call": None, "substituted_model": None, "prior_offset": 0.0},  # an explanation
     "chosen_model": {"tags": [], "rule": None, "tier": None},  # a record
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats

@@ -311,9 +311,10 @@ _INSERT_ATTEMPT = """
 INSERT INTO attempts
     (attempt_id, decision_id, tenant, position, arm_id, propensity, status, started_at, latency_s, ttft_s,
      prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd,
-     finish_reason, error_type, error_message, upstream_status, cache_write_tokens, cost_source, notes)
+     finish_reason, error_type, error_message, upstream_status, cache_write_tokens, cost_source, notes,
+     deployment)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-     $23)
+     $23, $24)
 ON CONFLICT (attempt_id) DO NOTHING
 """
 
@@ -343,6 +344,7 @@ def _attempt_values(tenant: str, attempt: Attempt) -> tuple[object, ...]:
         attempt.usage.cache_write_tokens,
         attempt.cost_source,
         [storable(note) for note in attempt.notes],
+        attempt.deployment,
     )
 
 

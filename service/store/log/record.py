@@ -22,7 +22,7 @@ WHERE tenant = $1 AND request_id = $2
 _ATTEMPTS = """
 SELECT attempt_id, position, arm_id, propensity, status, started_at, latency_s, ttft_s, prompt_tokens,
     cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd,
-    cost_source, finish_reason, error_type, error_message, upstream_status, notes
+    cost_source, finish_reason, error_type, error_message, upstream_status, notes, deployment
 FROM attempts
 WHERE decision_id = $1
 ORDER BY position, started_at
@@ -107,6 +107,7 @@ def _attempt(row: Record) -> Json:
         "attempt_id": str(row["attempt_id"]),
         "position": row["position"],
         "model": row["arm_id"],
+        "deployment": row["deployment"],
         "propensity": row["propensity"],
         "status": row["status"],
         "started_at": row["started_at"].isoformat(),
