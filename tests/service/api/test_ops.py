@@ -123,6 +123,23 @@ async def test_backends_status_shows_the_circuit_breaker_of_each_model(world: Wo
     assert "secret" not in response.text
 
 
+async def test_backends_status_shows_what_every_model_can_do(world: World) -> None:
+    status = (await world.http.get("/backends/status")).json()
+
+    assert [model["capabilities"] for model in status["models"]] == [
+        ["tools"],
+        ["json_schema", "tools"],
+        ["json_schema", "tools", "vision"],
+    ]
+    assert status["models"][0]["context_window"] == 4_000
+    assert status["models"][0]["deployments"] == []
+    embed, own, _ = status["embedding_models"]
+    assert (embed["model"], embed["capabilities"], embed["dimensions"]) == ("embed", ["embeddings"], 4)
+    assert [place["state"] for place in embed["deployments"]] == ["closed", "closed"]
+    assert own["deployments"] == []
+    assert status["moderation_models"] == []
+
+
 async def test_the_settings_of_the_circuit_breaker_take_effect(tmp_path: Path) -> None:
     async with opened(tmp_path, breaker_failures=1, breaker_rest_s=5, breaker_long_rest_s=9) as world:
         world.model_client.will("large", Reply(error=ProviderTimeout("late")))
@@ -219,7 +236,7 @@ async def test_a_rejected_key_shows_in_health_and_in_the_backends_after_a_probe(
 
     assert {model["key"]["state"] for model in before} == {"unknown"}
     assert [model["key"]["state"] for model in probed] == ["rejected"] * 3  # they share server and key
-    assert checker.checked == ["large"]
+    assert checker.checked == ["large", "embed"]  # one for each server
     assert probed[2]["key"] == {
         "state": "rejected",
         "reason": "HTTP 401: no such key",
