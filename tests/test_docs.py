@@ -20,9 +20,10 @@ from service.api.respond import headers
 from service.app import EXPOSED_HEADERS, create_app
 from service.completion.completion import Head
 from service.dialects.options import OPTION_HEADERS, RouterOptions
+from service.dialects.overrides import OVERRIDE_HEADERS
 from service.dialects.session_names import PART_HEADERS, SESSION_HEADERS
 from service.settings.models import ModelSettings
-from service.settings.policies import PolicySettings
+from service.settings.policies import ConditionSettings, ExpertSettings, PolicySettings, RuleSettings
 from service.settings.relayed_models import EmbeddingModelSettings
 from service.settings.settings import Settings
 from service.telemetry import Metrics
@@ -50,7 +51,7 @@ def page(name: str) -> str:
 
 def shown(default: object) -> str:
     """A default as one writes it in the environment."""
-    if default is None or default in ((), PolicySettings()):
+    if default is None or default in ((), {}, PolicySettings()):
         return ""
     if isinstance(default, dict):
         return ", ".join(f"{name}: {meant}" for name, (meant,) in default.items())
@@ -79,6 +80,29 @@ def test_the_configuration_page_has_every_key_of_a_model(section: str, entry: ty
     text = page("docs/configuration.md").split(f"\n### {section}\n")[1].split("\n### ")[0]
 
     assert re.findall(r"^\| `([a-z_]+)` \|", text, re.M) == list(entry.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("section", "entry"),
+    [
+        ("The section", PolicySettings),
+        ("Rules", RuleSettings),
+        ("Experts", ExpertSettings),
+    ],
+)
+def test_the_page_of_policies_has_every_key(section: str, entry: type[BaseModel]) -> None:
+    text = page("docs/policies.md").split(f"\n## {section}\n")[1].split("\n## ")[0]
+
+    assert re.findall(r"^\| `([a-z_]+)` \|", text, re.M)[: len(entry.model_fields)] == list(
+        entry.model_fields
+    )
+
+
+def test_the_page_of_policies_has_every_condition() -> None:
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \|", page("docs/policies.md").split("| condition |")[1], re.M)
+    documented = [key for row in rows for key in re.findall(r"`([a-z_]+)`", row)]
+
+    assert documented[: len(ConditionSettings.model_fields)] == list(ConditionSettings.model_fields)
 
 
 def test_the_example_environment_has_every_knob_with_its_default(defaults: dict[str, str]) -> None:
@@ -137,6 +161,7 @@ def test_the_api_page_has_every_header() -> None:
         *EXPOSED_HEADERS,
         *said,
         *OPTION_HEADERS.values(),
+        *OVERRIDE_HEADERS,
         *(name for name in (*SESSION_HEADERS, *PART_HEADERS) if name.startswith("X-")),
         "Retry-After-Ms",
     }

@@ -13,6 +13,7 @@ from service.arms.breaker import Breaker
 from service.arms.capabilities import needs
 from service.arms.eligibility import Demands, fits, reason_against, reason_but_size, too_long
 from service.arms.load_balancer import LoadBalancer
+from service.arms.overriding import Overriding
 from service.arms.refused_features import RefusedFeatures
 from service.arms.requested_names import Meaning, RequestedNames
 from service.arms.unknown_prices import with_assumed_prices
@@ -41,6 +42,7 @@ class Catalog:
         required_data_use: promises that the provider of every answer must give.
         refused: what arms turned out to be unable to do.
         names: what requests may call the arms beside their ids and aliases.
+        overriding: what replaces the names in requests.
     """
 
     arms: tuple[Arm, ...]
@@ -51,6 +53,7 @@ class Catalog:
     required_data_use: frozenset[str] = frozenset()
     refused: RefusedFeatures = field(default_factory=RefusedFeatures.forgetting)
     names: RequestedNames = field(default_factory=RequestedNames)
+    overriding: Overriding = field(default_factory=Overriding)
     balancer: LoadBalancer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -138,11 +141,17 @@ class Catalog:
         Raises:
             UnknownModel: nothing, or one arm that does not answer clients.
         """
+        return self._meaning(self.overriding.mapped(name), "model")
+
+    def _meaning(self, name: str, param: str) -> Meaning:
+        """What a name stands for that nothing replaces any more."""
         if name in AUTO:
             return Meaning()
         if self._arm(name) is not None:
             return Meaning(frozenset({self.find(name).arm_id}))
-        meaning = self.names.meaning(name, self.arms)
+        if (tier := self.overriding.tiers.get(name)) is not None:
+            return Meaning(tier, tier=name)
+        meaning = self.names.meaning(name, self.arms, param=param)
         if meaning.arm_ids is not None and len(meaning.arm_ids) == 1:
             self.find(*meaning.arm_ids)
         return meaning
@@ -153,17 +162,40 @@ class Catalog:
         return self.find(*meant) if meant is not None and len(meant) == 1 else None
 
     def resolved(self, query: Query) -> Query:
-        """The query with the arm, or the arms, that its name of a model stands for. Raises UnknownModel."""
-        if (name := query.requested_model) is None:
-            return query
-        meaning = self.meaning(name)
+        """The query with the arm, or the arms, that its name of a model stands for.
+
+        The request's headers replace the name first, then the operator's settings.
+
+        Raises:
+            UnknownModel: the name stands for nothing.
+            BadRequest: a header names a provider or experts that do not exist.
+        """
+        wanted = self.overriding.wanted(query)
+        query = replace(query, requested_model=wanted.name, overridden_by=wanted.by)
+        if wanted.name is not None:
+            query = self._as_meant(query, wanted.name, self._meaning(wanted.name, wanted.param))
+        forced = self.overriding.backend_arms(query, self.arms)
+        return query if forced is None else self._on_backend(query, *forced)
+
+    def _on_backend(self, query: Query, backend: str, arm_ids: frozenset[str]) -> Query:
+        """The query for the arms of one provider: those that its name stands for, else any of them."""
+        query = replace(query, backend=backend, overridden_by=(*query.overridden_by, "force_backend"))
+        named, among = query.requested_model, query.requested_among
+        if named is not None:
+            is_there = self.find(named).arm_id in arm_ids
+            return query if is_there else replace(query, requested_model=None, requested_among=arm_ids)
+        return replace(query, requested_among=arm_ids if among is None else (among & arm_ids or arm_ids))
+
+    def _as_meant(self, query: Query, name: str, meaning: Meaning) -> Query:
         if meaning.arm_ids is None:
             substituted = name if meaning.is_substitute else None
             return replace(query, requested_model=None, substituted_model=substituted)
-        if len(meaning.arm_ids) == 1:
+        if len(meaning.arm_ids) == 1 and meaning.tier is None:
             (arm_id,) = meaning.arm_ids
             return query if self._arm(name) is not None else replace(query, requested_model=arm_id)
-        return replace(query, requested_model=None, requested_among=meaning.arm_ids)
+        return replace(
+            query, requested_model=None, requested_among=meaning.arm_ids, requested_tier=meaning.tier
+        )
 
     def eligible(self, query: Query, loop_arm_id: str | None = None) -> tuple[list[Arm], list[Rejection]]:
         """The arms that may answer, and why the others may not.

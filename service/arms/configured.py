@@ -12,6 +12,7 @@ from typing import Any
 from service.arms.addresses import addressed, require_another, require_proxy, with_default_address
 from service.arms.deployed import deployed, with_keys
 from service.arms.named_arms import arm_named
+from service.arms.overriding import Overriding
 from service.arms.price_table import listed
 from service.arms.priors import public_prior
 from service.arms.requested_names import RequestedNames
@@ -88,6 +89,7 @@ def choose_arms(
     chosen = ArmList(tuple(arms or simulated), tuple(left_out), tuple(unused))
     default_arm_id(settings, chosen.arms)
     RequestedNames.of(settings, chosen.arms, environ)
+    Overriding.of(settings, chosen.arms, environ)
     return chosen
 
 

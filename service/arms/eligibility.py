@@ -51,10 +51,12 @@ def reason_but_size(arm: Arm, demands: Demands) -> str | None:
 
 
 def _reason_of_options(arm: Arm, demands: Demands) -> str | None:
-    among = demands.query.requested_among
+    query, among = demands.query, demands.query.requested_among
     if among is not None and arm.arm_id not in among:
+        if query.backend is not None:
+            return f"its provider is not {query.backend}"
         return "not among the models that the requested name stands for"
-    narrowing = demands.query.narrowing
+    narrowing = query.narrowing
     if narrowing is not None and narrowing.arm_ids is not None and arm.arm_id not in narrowing.arm_ids:
         return narrowing.reason
     if demands.allowed is not None and arm.arm_id not in demands.allowed:

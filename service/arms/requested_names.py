@@ -9,12 +9,10 @@ from service.domain.arm import Arm
 from service.domain.basics import AUTO
 from service.domain.model_names import is_same_model, is_well_known
 from service.errors import UnknownModel
-from service.settings.environment import Environment
 from service.settings.faults import Fault, FaultySettings
-from service.settings.load import config_path
+from service.settings.places import where_set
 from service.settings.settings import DEFAULT_ALIASES, Settings
 from service.settings.suggestions import closest
-from service.settings.yaml_file import read_yaml
 
 LIKE_A_NAME = 0.6  # likeness of an unknown name and the one that was probably meant
 
@@ -26,10 +24,12 @@ class Meaning:
     Args:
         arm_ids: the arms to choose among; None: any.
         is_substitute: no arm has the name, and the router chooses in its place.
+        tier: the tier that the name stands for.
     """
 
     arm_ids: frozenset[str] | None = None
     is_substitute: bool = False
+    tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class RequestedNames:
                 continue  # the model has the better claim to its name
             rule = _broken_rule(alias, targets, names)
             if rule is not None:
-                faults.append(Fault(f"aliases.{alias} {rule}", _where(environ, alias)))
+                faults.append(Fault(f"aliases.{alias} {rule}", where_set(environ, ("aliases", alias))))
             aliases[alias] = None if AUTO & {*targets} else frozenset(names.get(t, t) for t in targets)
         if faults:
             raise FaultySettings(faults)
@@ -120,9 +120,3 @@ def _broken_rule(alias: str, targets: Sequence[str], names: Mapping[str, str]) -
         return None
     in_use = ", ".join(dict.fromkeys(names.values()))
     return f"names {unknown[0]!r}, which is not one of the models in use: {in_use}"
-
-
-def _where(environ: Mapping[str, str], alias: str) -> str:
-    """The file and the line of an alias."""
-    path = config_path(environ if isinstance(environ, Environment) else Environment(environ))
-    return "" if path is None else read_yaml(path, "CONFIG_FILE").where(("aliases", alias))

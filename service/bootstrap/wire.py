@@ -19,6 +19,7 @@ from service.arms.checked_keys import CheckedKeys
 from service.arms.configured import ArmList, default_arm_id
 from service.arms.key_bindings import KeyBindings
 from service.arms.lifecycle import Lifecycle
+from service.arms.overriding import Overriding
 from service.arms.refused_features import RefusedFeatures
 from service.arms.requested_names import RequestedNames
 from service.background import Background
@@ -113,6 +114,7 @@ def wire(
         required_data_use=frozenset(settings.required_data_use),
         refused=RefusedFeatures(clock, remember_s=settings.refused_feature_s),
         names=RequestedNames.of(settings, arms.arms, environ),
+        overriding=Overriding.of(settings, arms.arms, environ),
     )
     knobs = knobs_of(settings)
     pacer = Pacer(knobs.budget_usd_per_request)

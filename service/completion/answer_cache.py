@@ -79,10 +79,13 @@ class AnswerCache:
 
 
 def _key(query: Query) -> bytes:
-    """Digest of tenant, dialect, body, and the models that the client allows."""
+    """Digest of tenant, dialect, body, the models that the client allows, and what headers change of them."""
     body = query.body if query.native is None else query.native.body  # complete, unlike its translation
     fields = {name: value for name, value in body.items() if name not in DELIVERY_FIELDS}
     options = query.options
     allowed = [sorted(names) for names in (options.models or (), options.exclude, options.require_data_use)]
-    content = orjson.dumps([query.tenant, query.dialect, fields, allowed], option=orjson.OPT_SORT_KEYS)
+    headers = [query.requested_model, sorted(query.requested_among or ()), query.rule_headers]
+    content = orjson.dumps(
+        [query.tenant, query.dialect, fields, allowed, headers], option=orjson.OPT_SORT_KEYS
+    )
     return hashlib.sha256(content).digest()

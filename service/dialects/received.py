@@ -10,6 +10,7 @@ from datetime import datetime
 import orjson
 
 from service.dialects.options import RouterOptions, client_retries, read_options
+from service.dialects.overrides import read_overrides
 from service.dialects.request_shape import shape_of, with_hints
 from service.dialects.session_names import session_id_of
 from service.dialects.side_calls import side_call_of
@@ -61,7 +62,7 @@ class Received:
             notes: what of it `chat` leaves out.
 
         Raises:
-            BadRequest: an option in a header breaks its rule.
+            BadRequest: an option or an override in a header breaks its rule.
         """
         options = read_options(router, self.headers)
         request, messages = with_hints(sent, chat), chat["messages"]
@@ -90,4 +91,5 @@ class Received:
             _form=form or {},
             _notes=notes,
             _rule_headers=self.rule_headers,
+            _overrides=read_overrides(self.headers),
         )

@@ -50,6 +50,7 @@ def explanation(decision: Decision) -> Json:
         "side_call": decision.query.turn.side_call,
         "own_weights": decision.query.options.own_weights,
         "substituted_model": decision.query.substituted_model,
+        "overridden_by": decision.query.overridden_by,
     }
 
 
@@ -97,6 +98,7 @@ def for_clients(explained: Json) -> Json:
     return {
         "side_call": None,  # older versions did not log what it was
         "substituted_model": None,
+        "overridden_by": [],
         "prior_offset": 0.0,
         **explained,
         "candidates": [_renamed(c, _SHOWN_TO_CLIENTS) for c in explained["candidates"]],

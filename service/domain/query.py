@@ -14,6 +14,7 @@ from bandit.knobs import Knobs
 from service.domain.basics import Json
 from service.domain.conversation import Place
 from service.domain.narrowing import Narrowing
+from service.domain.overrides import Overrides
 
 OWN_ID_PREFIX = 95  # characters of the given id at the start of a query's own one, which has at most 128
 
@@ -124,6 +125,11 @@ class Query:
     turn: Turn = Turn()
     requested_among: frozenset[str] | None = None  # arms that the client's name stands for; None: any
     substituted_model: str | None = None  # the client's name, which no arm has: the router chooses instead
+    requested_tier: str | None = None  # that the client's name stands for
+    backend: str | None = None  # the provider that must answer; None: any
+    overridden_by: tuple[
+        str, ...
+    ] = ()  # settings, or headers of that meaning, that replaced the client's name
     # Counted tokens of the prompt, by tokenizer.
     counts: Mapping[str, int] = field(default_factory=dict)
     # Not part of the value, and not spooled: orjson leaves out names that begin with an underscore.
@@ -132,6 +138,7 @@ class Query:
     _notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     _decision_id: UUID | None = field(default=None, compare=False, repr=False)
     _vendor_mark: str | None = field(default=None, compare=False, repr=False)
+    _overrides: Overrides = field(default_factory=Overrides, compare=False, repr=False)
     _narrowing: Narrowing | None = field(default=None, compare=False, repr=False)
     _rule_headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -154,6 +161,11 @@ class Query:
     def vendor_mark(self) -> str | None:
         """The mark of the vendor that answers; None: there is no answer yet."""
         return self._vendor_mark
+
+    @property
+    def overrides(self) -> Overrides:
+        """What the headers of the request override."""
+        return self._overrides
 
     @property
     def narrowing(self) -> Narrowing | None:

@@ -12,12 +12,10 @@ from service.policies.conditions import Conditions
 from service.policies.policies import Policies
 from service.policies.rules import Rule
 from service.policies.tiers import Tiers
-from service.settings.environment import Environment
 from service.settings.faults import Fault, FaultySettings, Location, path_of
-from service.settings.load import config_path
+from service.settings.places import where_set
 from service.settings.policies import ConditionSettings, PolicySettings, RuleSettings
 from service.settings.settings import Settings
-from service.settings.yaml_file import read_yaml
 
 _Broken = tuple[Location, str]  # where in the settings, and the rule that is broken
 
@@ -195,6 +193,4 @@ def _list(names: Iterable[str]) -> str:
 def _fault(environ: Mapping[str, str], location: Location, rule: str) -> Fault:
     """The fault with the file and the line where it is."""
     place = ("policies", *location)
-    path = config_path(environ if isinstance(environ, Environment) else Environment(environ))
-    where = "" if path is None else read_yaml(path, "CONFIG_FILE").where(place)
-    return Fault(f"{path_of(place)} {rule}", where)
+    return Fault(f"{path_of(place)} {rule}", where_set(environ, place))

@@ -17,7 +17,8 @@ from pydantic import (
 from service.domain.basics import AUTO
 from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
-from service.settings.models import FrozenSettings, ModelSettings, Name
+from service.settings.models import ModelSettings, Name
+from service.settings.overrides import OverrideSettings
 from service.settings.policies import PolicySettings
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
 from service.settings.variants import with_variants
@@ -28,7 +29,7 @@ LEVELS_ELSEWHERE = {"warn": "warning", "fatal": "critical", "err": "error", "tra
 DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
-class Settings(FrozenSettings):
+class Settings(OverrideSettings):
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 
     # --- listening and logging

@@ -80,7 +80,12 @@ SWITCHING_COST = ("switch_margin", "cache_loss")  # one object in answers
 ADDED_BESIDE: dict[str, Json] = {
     "finish_reason": {"cost_source": "price"},  # a call
     "attempt_id": {"notes": [], "deployment": None},
-    "own_weights": {"side_call": None, "substituted_model": None, "prior_offset": 0.0},  # an explanation
+    "own_weights": {
+        "side_call": None,
+        "substituted_model": None,
+        "prior_offset": 0.0,
+        "overridden_by": [],
+    },  # an explanation
     "chosen_model": {"tags": [], "rule": None, "tier": None},  # a record
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats
     "saved_usd": {"requests_of_unknown_cost": 0, "reason": None},

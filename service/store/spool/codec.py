@@ -131,6 +131,7 @@ def _query(data: Json, n_chars: int) -> Query:
             "received_at": datetime.fromisoformat(data["received_at"]),
             "turn": _turn(data.get("turn", {})),
             "requested_among": None if among is None else frozenset(among),
+            "overridden_by": tuple(data.get("overridden_by", ())),
         }
     )
 
