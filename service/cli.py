@@ -16,6 +16,7 @@ from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.import_outcomes import import_outcomes
 from service.commands.migrate import migrate
+from service.commands.mock import mock
 from service.commands.models import models
 from service.commands.rebuild import rebuild
 from service.commands.replay import replay
@@ -38,6 +39,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "replay": replay,
     "demo": demo,
     "upstream": upstream,
+    "mock": mock,
 }
 
 HELP = """Route LLM requests and learn from feedback.
