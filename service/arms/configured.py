@@ -11,6 +11,7 @@ from typing import Any
 
 from service.arms.addresses import addressed, require_another, require_proxy, with_default_address
 from service.arms.deployed import deployed, with_keys
+from service.arms.free_models import free_models
 from service.arms.named_arms import arm_named
 from service.arms.overriding import Overriding
 from service.arms.price_table import listed
@@ -81,6 +82,7 @@ def choose_arms(
         raise StartupError(f"models: none is usable: {'; '.join(left_out)}")
     if not arms:
         _require_no_address(settings, environ)
+    arms = free_models(arms, settings.free_models, are_named=bool(settings.models or settings.llm_models))
     _require_reachable(arms, settings, environ)
     if settings.public_priors:
         arms = [_with_public_prior(arm) for arm in arms]

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -17,6 +18,7 @@ from pydantic import (
 from service.domain.basics import AUTO
 from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
+from service.settings.database_urls import with_tls
 from service.settings.models import ModelSettings, Name
 from service.settings.overrides import OverrideSettings
 from service.settings.policies import PolicySettings
@@ -73,6 +75,7 @@ class Settings(OverrideSettings):
     enable_persistence: bool = Field(
         True, description="false: keep all data in a temporary folder that is deleted when the process ends"
     )
+    database_require_tls: bool = Field(False, description="connect to the PostgreSQL server with TLS only")
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL server, version 15 or newer; absent: an embedded one in DATA_DIR"
     )
@@ -136,6 +139,10 @@ class Settings(OverrideSettings):
     )
     moderation_models: tuple[RelayedModelSettings, ...] = Field(
         (), description="the models of /v1/moderations; absent: OpenAI's if its key is set"
+    )
+    free_models: Literal["any", "prefer", "only"] = Field(
+        "any",
+        description="prefer: of the well-known models only the free ones, if any; only: no model that costs",
     )
     llm_models: tuple[Name, ...] = Field(
         (), description="comma-separated list of models to use; all others are ignored"
@@ -372,13 +379,14 @@ class Settings(OverrideSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _is_a_dsn(cls, dsn: SecretStr | None) -> SecretStr | None:
+    def _is_a_dsn(cls, dsn: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if dsn is None:
             return None
         scheme, found, rest = dsn.get_secret_value().partition("://")
         if not found or scheme.partition("+")[0] not in ("postgresql", "postgres"):
             raise ValueError("must look like postgresql://user:password@host:5432/name")
-        return SecretStr(f"postgresql://{rest}")  # SQLAlchemy adds its driver: postgresql+asyncpg
+        url = f"postgresql://{rest}"  # SQLAlchemy adds its driver: postgresql+asyncpg
+        return SecretStr(with_tls(url) if info.data.get("database_require_tls") else url)
 
     @field_validator("qdrant_url")
     @classmethod
