@@ -18,6 +18,7 @@ from service.commands.import_outcomes import import_outcomes
 from service.commands.migrate import migrate
 from service.commands.mock import mock
 from service.commands.models import models
+from service.commands.optimize import optimize
 from service.commands.rebuild import rebuild
 from service.commands.replay import replay
 from service.commands.serve import serve
@@ -25,7 +26,7 @@ from service.commands.stats import stats
 from service.commands.upstream import upstream
 from service.errors import RouterError
 
-COMMANDS: Mapping[str, Callable[..., None]] = {
+COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "serve": serve,
     "ask": ask,
     "check": check,
@@ -40,6 +41,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "upstream": upstream,
     "mock": mock,
+    "optimize": optimize,
 }
 
 HELP = """Route LLM requests and learn from feedback.
@@ -70,7 +72,10 @@ def router(
 
 
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name)(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("service", "bandit", "embeddings", "benchmarks")
+PACKAGES = ("service", "bandit", "embeddings", "optimizer", "benchmarks")
 OURS = {*PACKAGES, "migrations"}
 
 # The packages beyond the standard library that a room or module may use; the most precise line counts.
@@ -61,8 +61,9 @@ MAY_USE = {
     "service.bootstrap": "numpy structlog",
     "service.app": "fastapi fastapi_offline starlette",
     "service.commands": "orjson rich typer",
-    "service.commands.jobs": "fastapi httpx uvicorn numpy structlog",
+    "service.commands.jobs": "anyio fastapi httpx uvicorn numpy structlog",
     "service.cli": "typer",
+    "optimizer": "dspy httpx numpy orjson",
     "benchmarks": "numpy httpx pyarrow matplotlib orjson",
     "benchmarks.rivals.paretobandit": "numpy pareto_bandit",
     "benchmarks.rivals.vowpal": "numpy vowpalwabbit",
@@ -155,12 +156,12 @@ def test_every_room_of_the_service_has_its_place_in_the_contract() -> None:
     hidden = {"__init__", "__pycache__"}
     there = {f"service.{path.stem}" for path in (ROOT / "service").iterdir() if path.stem not in hidden}
 
-    assert FLOOR.keys() == there | {"benchmarks", "bandit", "embeddings"}
+    assert FLOOR.keys() == there | {"benchmarks", "bandit", "embeddings", "optimizer"}
 
 
 def test_the_architecture_page_has_the_sentence_of_every_room_in_the_order_of_the_contract() -> None:
     page = (ROOT / "docs/architecture.md").read_text("utf-8")
-    shown = re.findall(r"^\| `((?:service|bandit|embeddings)[\w/]*)/` \| (.+) \|$", page, re.M)
+    shown = re.findall(r"^\| `((?:service|bandit|embeddings|optimizer)[\w/]*)/` \| (.+) \|$", page, re.M)
     sentences = {room: ast.get_docstring(TREES[room.replace("/", ".")]) for room in ROOMS}
     floors = [FLOOR[".".join(room.split("/")[:2])] for room, _ in shown]
 
@@ -205,7 +206,7 @@ def test_importing_the_application_loads_nothing_heavy_and_touches_nothing(tmp_p
     )
 
     seen = json.loads(run.stdout)
-    assert not LAZY & set(seen["modules"])
+    assert not (LAZY | {"optimizer"}) & set(seen["modules"])
     assert (seen["environ"], seen["handlers"], seen["threads"], seen["structlog"]) == (True, 0, 1, False)
     assert list(tmp_path.iterdir()) == []
     assert run.stderr == ""

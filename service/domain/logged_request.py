@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.domain.basics import Vector
+from service.domain.basics import Json, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +20,18 @@ class LoggedRequest:
     task: str | None
     encoder: str | None  # names the vector space of `context`
     context: Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class RatedRequest:
+    """A user's answered request with its stored body and answer.
+
+    Args:
+        reward: of the newest feedback, in [0, 1]; None: nobody rated the answer.
+    """
+
+    decision_id: UUID
+    decided_at: datetime
+    body: Json
+    answer: str
+    reward: float | None

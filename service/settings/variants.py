@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import orjson
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -81,8 +81,8 @@ def _prompt_in(path: Path) -> object:
     if len(content) > MAX_ARTIFACT_BYTES:
         raise _Fault("prompt", f"must be a file of at most {MAX_ARTIFACT_BYTES} bytes")
     try:
-        artifact = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        artifact = json.loads(content)
+    except ValueError as error:
         raise _Fault("prompt", f"must be a file of JSON ({error})") from error
     if not isinstance(artifact, dict):
         raise _Fault("prompt", "must be a file with a JSON object")

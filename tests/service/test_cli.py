@@ -25,6 +25,7 @@ REPORTING = {
     "evaluate",
     "replay",
     "demo",
+    "optimize",
 }
 
 

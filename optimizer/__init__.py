@@ -1,0 +1,1 @@
+"""Optimises prompts offline, with DSPy, from the requests and ratings of the log."""
