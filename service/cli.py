@@ -12,6 +12,7 @@ import typer
 from service.commands.ask import ask
 from service.commands.calibrate import calibrate
 from service.commands.check import check
+from service.commands.convert import convert
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.import_outcomes import import_outcomes
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "migrate": migrate,
     "rebuild": rebuild,
     "import": import_outcomes,
+    "convert": convert,
     "calibrate": calibrate,
     "evaluate": evaluate,
     "replay": replay,

@@ -1,0 +1,1 @@
+"""Turns the configurations of other routers into this one's."""
