@@ -16,6 +16,7 @@ from service.commands.convert import convert
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.import_outcomes import import_outcomes
+from service.commands.mcp import mcp
 from service.commands.migrate import migrate
 from service.commands.mock import mock
 from service.commands.models import models
@@ -44,6 +45,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "upstream": upstream,
     "mock": mock,
     "optimize": optimize,
+    "mcp": mcp,
 }
 
 HELP = """Route LLM requests and learn from feedback.

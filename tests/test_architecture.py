@@ -64,6 +64,7 @@ MAY_USE = {
     "service.bootstrap": "numpy structlog",
     "service.app": "fastapi fastapi_offline starlette",
     "service.commands": "orjson rich typer",
+    "service.commands.jobs.mcp_call": "httpx2 mcp mcp_types",
     "service.commands.jobs": "anyio fastapi httpx uvicorn numpy structlog",
     "service.cli": "typer",
     "optimizer": "dspy httpx numpy orjson",

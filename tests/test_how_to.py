@@ -23,7 +23,7 @@ PAGES = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
-CLIENTS = {"ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_SMALL_FAST_MODEL"}
+CLIENTS = {"ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_SMALL_FAST_MODEL", "ROUTER_URL"}
 NOT_SETTINGS = {"CONFIG_FILE", "POSTGRES_PASSWORD", "SSL_CERT_FILE", *PROXIES, *CLIENTS, *vendor_variables()}
 
 each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

@@ -38,7 +38,24 @@ async def streamable_http(request: Request, parts: PartsDep, body: BodyDep) -> R
 @endpoints.get("/sse")
 async def sse(request: Request) -> Response:
     """The answers of the older transport, to what is sent to /sse/messages/."""
-    return _Answered(await asyncio.to_thread(_sse_app))
+    app = await asyncio.to_thread(_sse_app)
+
+    async def one_answer(scope: Scope, receive: Receive, send: Send) -> None:
+        """The package begins a second answer when the first ends, be it by the end of the service."""
+        is_started = is_over = False
+
+        async def send_once(message: Message) -> None:
+            nonlocal is_started, is_over
+            is_over = is_over or (is_started and message["type"] == "http.response.start")
+            is_started = True
+            if not is_over:
+                await send(message)
+
+        await app(scope, receive, send_once)
+        if is_over:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return _Answered(one_answer)
 
 
 @endpoints.post(MESSAGES)

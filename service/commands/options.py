@@ -61,7 +61,10 @@ def parse_model_name(text: str) -> ModelName:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 RouterUrl = Annotated[
-    str | None, typer.Option("--url", help="Address of the router (default: HOST and PORT of the settings).")
+    str | None,
+    typer.Option(
+        "--url", envvar="ROUTER_URL", help="Address of the router (default: HOST and PORT of the settings)."
+    ),
 ]
 OutcomesFile = Annotated[
     Path,

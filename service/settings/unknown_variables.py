@@ -22,6 +22,8 @@ OTHER_VARIABLES = frozenset(
         "DATABASE_USER",
         "DATABASE_PASSWORD",
         "POSTGRES_PASSWORD",
+        "ROUTER_API_KEY",
+        "ROUTER_URL",
         "HTTP_PROXY",
         "HTTPS_PROXY",
         "ALL_PROXY",
