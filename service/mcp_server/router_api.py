@@ -13,7 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from service.domain.basics import Json
 
 # What the caller of a tool may send for the router: who it is, and options for every request.
-FORWARDED = frozenset({"authorization", "x-api-key", "x-goog-api-key"})
+FORWARDED = frozenset({"authorization", "x-api-key", "x-goog-api-key", "x-backend"})
 FORWARDED_PREFIX = "x-router-"
 # A router ends every answer by its own deadline, which is an hour at most.
 TIMEOUT = httpx.Timeout(3_700.0, connect=5.0)
