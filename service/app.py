@@ -22,6 +22,7 @@ from service.api import (
     messages,
     models,
     moderations,
+    oauth,
     openapi,
     ops,
     records,
@@ -108,6 +109,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
         admin,
         calibrations,
         mcp,
+        oauth,
     ):
         app.include_router(
             module.endpoints,
@@ -130,6 +132,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
             admin.ModelChange,
             calibrations.NewCalibration,
             calibrations.ResumedCalibration,
+            oauth.LoginRequest,
         ],
     )
     return app

@@ -14,6 +14,7 @@
     │   ├── AdminClosed         /admin is closed to the network             -> set ADMIN_KEY
     │   ├── ForbiddenHost       the router is called by an unknown name     -> set ALLOWED_HOSTS
     │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> set CORS_ORIGINS
+    │   ├── LoginRefused        a login at a provider failed, or is unknown  -> log in again
     │   ├── NotConfigured       what the path does needs a model of its own -> the operator adds one
     │   ├── UnknownRequest      no request has that id                      -> check the id
     │   ├── UnknownCalibration  no calibration has that id                  -> check the id
@@ -22,13 +23,15 @@
     ├── Unavailable             a dependency is unavailable                 -> retry later
     │   ├── StoreUnavailable    PostgreSQL
     │   │   └── StoreBusy       ... it answers, but not this call in time
-    │   └── MemoryUnavailable   Qdrant
+    │   ├── MemoryUnavailable   Qdrant
+    │   └── LoginUnavailable    the server of a provider's logins
     ├── ProviderError           one call of a model failed                  -> try the next arm
     │   ├── ProviderTimeout     ... the model took too long
     │   │   └── ProviderCutShort ... because the request's deadline left it too little time
     │   ├── ProviderRateLimited ... the provider limits the rate of requests
     │   │   └── ProviderOutOfCredit ... the account has no credit
     │   ├── ProviderRejected    ... the provider rejected the request (4xx); another may accept it
+    │   ├── CallersKeyRefused   ... the provider refused the caller's own key -> send a valid one
     │   ├── ProviderBroken      ... 5xx, a lost connection, or an invalid answer
     │   └── ProviderFellShort   ... the answer is empty, refused, cut off or breaks its schema
     ├── AllArmsFailed           every eligible arm failed or cools down     -> retry later
@@ -109,6 +112,10 @@ class ForbiddenOrigin(BadRequest):
     """A browser page whose origin is not in CORS_ORIGINS sent the request."""
 
 
+class LoginRefused(BadRequest):
+    """A login at a provider was refused, or no such login was begun."""
+
+
 class NotConfigured(BadRequest):
     """No model is configured that could do what the path is for; a retry does not help."""
 
@@ -147,6 +154,10 @@ class StoreBusy(StoreUnavailable):
 
 class MemoryUnavailable(Unavailable):
     """Qdrant does not answer."""
+
+
+class LoginUnavailable(Unavailable):
+    """The server of a provider's logins does not answer."""
 
 
 class ProviderError(RouterError):
@@ -230,6 +241,10 @@ class ProviderRejected(ProviderError):
         """Whether the provider rejects the signature of a thinking block in the request."""
         message = str(self).lower()
         return self.status == 400 and "signature" in message and "thinking" in message
+
+
+class CallersKeyRefused(ProviderError):
+    """The provider refused the caller's own key (401 or 403); this counts against no model."""
 
 
 class ProviderBroken(ProviderError):

@@ -24,6 +24,7 @@ from service.domain.ports import (
 from service.domain.tokens import TokenCounter
 from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable
 from service.learning.learner import Learner
+from service.oauth.logins import LoginDesk
 from service.relay.embeddings import EmbeddingService
 from service.relay.moderations import ModerationService
 from service.routing.priors import prior_sources
@@ -82,6 +83,7 @@ class Parts:
     encoder: TextEncoder
     metrics: Metrics
     started_at: int  # Unix time, seconds
+    logins: LoginDesk | None = None  # None: `providers_auth` is empty
     big_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # read at a time
 
     async def health(self) -> Json:
@@ -114,6 +116,7 @@ class Parts:
                 *self.arms.notes,
                 *price_warnings(self.catalog.unpriced),
                 *self.keys.warnings(arms),
+                *(() if self.logins is None else self.logins.keeper.problems()),
             ],
             "cooling_down_models": cooling_down,
         }

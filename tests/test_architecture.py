@@ -34,6 +34,9 @@ MAY_USE = {
     "service.domain": "numpy orjson",
     "service.conversations": "orjson structlog",
     "service.memory": "qdrant_client qdrant_edge grpc numpy structlog",
+    "service.oauth": "orjson structlog",
+    "service.oauth.authorization_server": "authlib orjson",
+    "service.oauth.sealing": "cryptography",
     "service.providers": "aiohttp litellm orjson yaml",
     "service.providers.repairs": "structlog",
     "service.providers.tokenizers": "tiktoken tokenizers structlog",  # tiktoken comes with LiteLLM
@@ -75,6 +78,7 @@ MAY_USE = {
 }
 PURE_STDLIB = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}
 LAZY = {
+    "authlib",
     "litellm",
     "mcp",
     "tiktoken",

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.api.client_keys import client_key
 from service.dialects.received import Received
 from service.domain.basics import DEFAULT_TENANT
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownRequest
@@ -113,7 +114,9 @@ def received_with(
     request: Request, tenant: str, *, request_id_given: bool, names: Mapping[str, str] = MappingProxyType({})
 ) -> Received:
     """What the client sent beside its body, and the `names` that its route stands for."""
-    read_by_rules = parts_at(request).router.policies.headers
+    parts = parts_at(request)
+    read_by_rules = parts.router.policies.headers
+    takes_key = parts.catalog.takes_client_keys
     return Received(
         headers=request.headers,
         tenant=tenant,
@@ -125,6 +128,7 @@ def received_with(
         rule_headers={
             name: value for name in read_by_rules if (value := request.headers.get(name)) is not None
         },
+        credential=client_key(request.headers, parts.settings) if takes_key else None,
     )
 
 

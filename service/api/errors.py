@@ -42,6 +42,7 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.AdminClosed: (403, "invalid_request_error", "admin_closed"),
     errors.ForbiddenHost: (421, "invalid_request_error", "host_not_allowed"),
     errors.ForbiddenOrigin: (403, "invalid_request_error", "origin_not_allowed"),
+    errors.LoginRefused: (400, "invalid_request_error", "login_refused"),
     errors.NotConfigured: (501, "invalid_request_error", "endpoint_not_configured"),
     errors.UnknownRequest: (404, "invalid_request_error", "request_not_found"),
     errors.UnknownCalibration: (404, "invalid_request_error", "calibration_not_found"),
@@ -50,6 +51,7 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.Unavailable: (503, "server_error", "unavailable"),
     errors.StoreBusy: (503, "server_error", "overloaded"),
     errors.ProviderRejected: (400, "invalid_request_error", None),
+    errors.CallersKeyRefused: (401, "invalid_request_error", "invalid_api_key"),
     errors.ProviderError: (502, "server_error", "upstream_error"),
     errors.AllArmsFailed: (503, "server_error", "no_model_answered"),
     errors.AllArmsLimited: (429, "requests", "rate_limit_exceeded"),
@@ -62,6 +64,8 @@ def problem(error: errors.RouterError) -> tuple[int, Json]:
     status, kind, code = next(PROBLEMS[c] for c in type(error).__mro__ if c in PROBLEMS)
     if isinstance(error, errors.ProviderRejected):
         status, code = 413 if error.status == 413 else status, error.code
+    if isinstance(error, errors.CallersKeyRefused) and error.status == 403:
+        status, code = 403, "permission_denied"
     message = str(error)
     if isinstance(error, errors.ProviderRejected) and code == context_overflow.CODE:
         status, message = 400, ContextOverflow.read(message).in_openais_words

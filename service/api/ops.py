@@ -132,7 +132,15 @@ def _endpoint(parts: Parts, arm: Arm) -> Json:
         ],
         "calls": dict(sum((Counter(breaker.state_of(one).counts) for one in arm.endpoints), Counter())),
         "key": _key(parts.keys.of(arm)),
+        "login": _login(parts, arm),
     }
+
+
+def _login(parts: Parts, arm: Arm) -> Json | None:
+    """The login that the arm's key is from; None: its key is another."""
+    if arm.auth is None:
+        return None
+    return {"provider": arm.auth, "problem": parts.catalog.logins.problem(arm.auth)}
 
 
 def _refused(refused: RefusedFeature) -> Json:

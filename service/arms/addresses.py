@@ -42,7 +42,7 @@ def with_default_address(model: ModelSettings, environ: Mapping[str, str]) -> Mo
     vendor = VENDORS["anthropic"]
     if model.provider != "anthropic" or model.base_url:
         return model
-    if model.api_key_env is None:
+    if model.api_key_env is None and model.api_key is None and model.auth is None:
         model = model.model_copy(update={"api_key_env": vendor.key_in(environ)})
     if not any(map(environ.get, vendor.addresses)):
         return model

@@ -21,7 +21,7 @@ from service.domain.ports import Clock
 from service.errors import ProviderError, ProviderOutOfCredit, ProviderRateLimited, ProviderRejected
 
 # Arms with the same upstream share a breaker.
-Upstream = tuple[str, str | None, str, str | None]  # provider, base_url, model, api_key_env
+Upstream = tuple[str, str | None, str, str | None]  # provider, base_url, model, key_name
 OpenReason = Literal["failing", "out_of_credit", "rate_limited", "on_trial"]
 Condition = Literal["closed", "open", "half_open"]
 Entry = Literal["free", "trial", "refused"]
@@ -239,7 +239,7 @@ class Breaker:
 
 def upstream_of(endpoint: Arm | Deployment) -> Upstream:
     """What distinguishes the endpoint from others."""
-    return endpoint.provider, endpoint.base_url, endpoint.model, endpoint.api_key_env
+    return endpoint.provider, endpoint.base_url, endpoint.model, endpoint.key_name
 
 
 def _condition_when_cool(state: _State) -> Condition:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.arms.breaker import Breaker
+from service.arms.call_keys import NoLogins, without_key
 from service.arms.capabilities import needs
-from service.arms.eligibility import Demands, fits, reason_against, reason_but_size, too_long
+from service.arms.eligibility import Demands, fits, is_allowed, reason_against, reason_but_size, too_long
 from service.arms.load_balancer import LoadBalancer
 from service.arms.overriding import Overriding
 from service.arms.refused_features import RefusedFeatures
@@ -21,6 +22,7 @@ from service.domain.arm import Arm
 from service.domain.basics import AUTO
 from service.domain.decision import Rejection
 from service.domain.neighbours import NeighbourColumns
+from service.domain.oauth import Logins
 from service.domain.query import Query
 from service.domain.registration import ArmRegistration, ArmState
 from service.errors import AllArmsFailed, ContextTooLong, NoEligibleArm, UnknownModel, no_answer
@@ -43,6 +45,7 @@ class Catalog:
         refused: what arms turned out to be unable to do.
         names: what requests may call the arms beside their ids and aliases.
         overriding: what replaces the names in requests.
+        logins: which providers are logged in to.
     """
 
     arms: tuple[Arm, ...]
@@ -54,6 +57,7 @@ class Catalog:
     refused: RefusedFeatures = field(default_factory=RefusedFeatures.forgetting)
     names: RequestedNames = field(default_factory=RequestedNames)
     overriding: Overriding = field(default_factory=Overriding)
+    logins: Logins = field(default_factory=NoLogins)
     balancer: LoadBalancer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +78,11 @@ class Catalog:
         return tuple(
             arm for arm in (*self.arms, *self.aside) if arm.price is None and self.state(arm) != "retired"
         )
+
+    @property
+    def takes_client_keys(self) -> bool:
+        """Whether an arm in use takes the caller's own key."""
+        return any(arm.takes_client_key for arm in self.arms)
 
     def state(self, arm: Arm) -> ArmState:
         return _state(self.registrations, arm)
@@ -285,7 +294,7 @@ class Catalog:
 
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""
-        shadows = [arm for arm in self.aside if self.state(arm) == "shadow"]
+        shadows = [arm for arm in self.aside if self.state(arm) == "shadow" and not arm.takes_client_key]
         demands = self._demands(query)
         able = [arm for arm in shadows if reason_against(arm, demands) is None]
         refused = self.refused.against(able, query)
@@ -304,13 +313,19 @@ class Catalog:
 
     def _demands(self, query: Query) -> Demands:
         models = query.options.models
-        return Demands(
+        demands = Demands(
             query=query,
             allowed=None if models is None else self._ids(models, "router.models"),
             excluded=self._ids(query.options.exclude, "router.exclude"),
             abilities=needs(query.body),
             data_use=self.required_data_use | query.options.require_data_use,
         )
+        every_arm = (*self.arms, *self.aside)
+        if all(arm.has_standing_key for arm in every_arm):
+            return demands
+        asked = self.arms if query.requested_model is None else self._asked_for(query)
+        choosable = [arm for arm in asked if is_allowed(arm, demands)]
+        return replace(demands, without_key=without_key(every_arm, choosable, query, self.logins))
 
     def _ids(self, names: Iterable[str], param: str) -> frozenset[str]:
         return frozenset(arm_id for name in names for arm_id in self._ids_of(name, param))

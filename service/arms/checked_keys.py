@@ -16,7 +16,7 @@ from service.domain.ports import KeyChecker
 log = structlog.get_logger(__name__)
 
 NOT_CHECKED = KeyCheck("unknown", "not checked")
-Server = tuple[str, str | None, str | None]  # provider, base_url, api_key_env
+Server = tuple[str, str | None, str | None]  # provider, base_url, key_name
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class CheckedKeys:
         for (server, arm), check in zip(servers.items(), checks, strict=True):
             self._checks[server] = check
             if check.state == "rejected":
-                log.warning("key_rejected", model=arm.arm_id, key=arm.api_key_env, reason=check.reason)
+                log.warning("key_rejected", model=arm.arm_id, key=arm.key_name, reason=check.reason)
 
     def of(self, arm: Arm) -> KeyCheck:
         """The check of the arm's key; a call that failed by its key since counts as one."""
@@ -59,7 +59,7 @@ class CheckedKeys:
                 rejected.setdefault(_server(arm), []).append(arm)
         for first, *others in rejected.values():
             names = ", ".join(dict.fromkeys(arm.arm_id for arm in (first, *others)))
-            yield f"{names}: the provider rejects the key in {first.api_key_env}: {self.of(first).reason}"
+            yield f"{names}: the provider rejects the key in {first.key_name}: {self.of(first).reason}"
 
 
 def _endpoints(arms: Iterable[Arm]) -> Iterator[Arm]:
@@ -67,4 +67,4 @@ def _endpoints(arms: Iterable[Arm]) -> Iterator[Arm]:
 
 
 def _server(arm: Arm) -> Server:
-    return arm.provider, arm.base_url, arm.api_key_env
+    return arm.provider, arm.base_url, arm.key_name

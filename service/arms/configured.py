@@ -18,6 +18,7 @@ from service.arms.price_table import listed
 from service.arms.priors import public_prior
 from service.arms.requested_names import RequestedNames
 from service.domain.arm import CONFIGURED, FREE, Arm, Price, PriceSource
+from service.domain.credentials import CLIENT
 from service.domain.model_names import is_free_variant
 from service.errors import StartupError
 from service.providers.fitting_table import table
@@ -222,6 +223,8 @@ def arm_of(settings: ModelSettings) -> Arm:
         variant_of=settings.variant_of,
         default_temperature=settings.defaults.temperature,
         default_max_tokens=settings.defaults.max_tokens,
+        auth=settings.auth,
+        takes_client_key=settings.api_key == CLIENT,
     )
     arm = _listed(deployed(arm, settings.deployments))
     if settings.lacks is not None:

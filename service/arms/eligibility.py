@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from service.arms.capabilities import lacking
@@ -27,6 +27,7 @@ class Demands:
         allowed: ids of the allowed arms; None: all.
         abilities: capabilities that its body needs.
         data_use: promises that the arm's provider must give.
+        without_key: why arms have no key for it, by arm id.
     """
 
     query: Query
@@ -34,6 +35,7 @@ class Demands:
     excluded: frozenset[str]
     abilities: frozenset[str]
     data_use: frozenset[str]
+    without_key: Mapping[str, str] = field(default_factory=dict)
 
 
 def reason_against(arm: Arm, demands: Demands) -> str | None:
@@ -48,6 +50,11 @@ def reason_against(arm: Arm, demands: Demands) -> str | None:
 def reason_but_size(arm: Arm, demands: Demands) -> str | None:
     """Why the arm may not answer, the length of the prompt aside."""
     return _reason_of_options(arm, demands) or _reason_of_ability(arm, demands.query, demands.abilities)
+
+
+def is_allowed(arm: Arm, demands: Demands) -> bool:
+    """Whether the client's options allow the arm."""
+    return _reason_of_options(arm, demands) is None
 
 
 def _reason_of_options(arm: Arm, demands: Demands) -> str | None:
@@ -65,7 +72,7 @@ def _reason_of_options(arm: Arm, demands: Demands) -> str | None:
         return "among router.exclude"
     if unpromised := demands.data_use - arm.data_use:
         return f"its provider does not promise {', '.join(sorted(unpromised))}"
-    return _reason_of_prompt(arm, demands.query)
+    return demands.without_key.get(arm.arm_id) or _reason_of_prompt(arm, demands.query)
 
 
 def _reason_of_prompt(arm: Arm, query: Query) -> str | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from service.domain.arm import Arm
 from service.domain.hosts import Origin, origin_of_url
+from service.domain.oauth import OAuthProvider
 from service.providers.anthropic import ANTHROPIC_BASE_URL
 from service.providers.openai_request import OPENAI_BASE_URL
 
@@ -41,17 +42,19 @@ class KeyProblem:
 
 @dataclass(frozen=True, slots=True)
 class KeyBindings:
-    """The destinations of each key, by its variable; None: of the keys that LiteLLM finds."""
+    """The destinations of each key, by its name; None: of the keys that LiteLLM finds."""
 
     bound: Mapping[str | None, frozenset[Destination]]
 
     @classmethod
-    def of(cls, arms: Iterable[Arm]) -> KeyBindings:
-        """The bindings that these arms of the configuration make."""
-        bound: dict[str | None, set[Destination]] = {}
+    def of(cls, arms: Iterable[Arm], logins: Iterable[OAuthProvider] = ()) -> KeyBindings:
+        """The bindings that these arms and logins of the configuration make."""
+        bound: dict[str | None, set[Destination]] = {
+            f"auth: {login.name}": {Destination(None, origin) for origin in login.origins} for login in logins
+        }
         for endpoint in (endpoint for arm in arms for endpoint in arm.endpoints):
             try:
-                bound.setdefault(endpoint.api_key_env, set()).add(destination(endpoint))
+                bound.setdefault(endpoint.key_name, set()).add(destination(endpoint))
             except ValueError:  # a URL that can be read in several ways binds nothing
                 continue
         return cls({key: frozenset(places) for key, places in bound.items()})
@@ -61,11 +64,11 @@ class KeyBindings:
         return next(filter(None, map(self._problem_at, arm.endpoints)), None)
 
     def _problem_at(self, arm: Arm) -> KeyProblem | None:
-        key = arm.api_key_env
+        key = arm.key_name
         if key is not None and key not in self.bound:
             names = ", ".join(sorted(name for name in self.bound if name)) or "none"
             return KeyProblem(
-                "api_key_env", f"must be a key that the configuration uses ({names}), got {key!r}"
+                _field(arm), f"must be a key that the configuration uses ({names}), got {key!r}"
             )
         try:
             place = destination(arm)
@@ -90,6 +93,13 @@ class KeyBindings:
             f"required for provider {arm.provider}, which would send a key that it finds in the environment; "
             "for a server without keys use provider openai",
         )
+
+
+def _field(arm: Arm) -> str:
+    """The field of a model that names its key."""
+    if arm.has_standing_key:
+        return "api_key_env"
+    return "api_key" if arm.takes_client_key else "auth"
 
 
 def destination(arm: Arm) -> Destination:

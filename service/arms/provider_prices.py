@@ -39,11 +39,12 @@ async def with_provider_prices(arms: Sequence[Arm], price_lists: PriceLists) -> 
 
 def may_be_listed(arm: Arm) -> bool:
     """Whether the arm's server may publish its price, and nobody configured it."""
-    return arm.provider == "openai" and (arm.price is None or arm.price_source == "table")
+    is_readable = arm.provider == "openai" and arm.has_standing_key
+    return is_readable and (arm.price is None or arm.price_source == "table")
 
 
 def _server(arm: Arm) -> tuple[str | None, str | None]:
-    return arm.base_url, arm.api_key_env
+    return arm.base_url, arm.key_name
 
 
 async def _read(price_lists: PriceLists, arm: Arm) -> Mapping[str, ListedModel] | str:

@@ -19,6 +19,7 @@ from service.arms.unknown_prices import require_known_prices
 from service.background import Background
 from service.bootstrap.basics import Progress, cancel, no_progress, now
 from service.bootstrap.database import open_database, open_schema
+from service.bootstrap.logins import open_logins
 from service.bootstrap.providers import (
     open_embedding_client,
     open_key_checker,
@@ -34,6 +35,7 @@ from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.parts import Parts
 from service.policies.configured import policies_of
+from service.providers.logged_in import LoggedInClient
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.providers.tokenizers import ShippedTokenizers
 from service.routing.budget import N_PRICED, N_RESUMED, resume
@@ -92,6 +94,9 @@ async def open_parts(
         memory = await open_memory(settings, environ, data_dir, encoder, stack)
         if model_client is None:
             model_client = await open_provider_clients(settings, arms, environ, stack)
+        logins = await open_logins(settings, environ, data_dir, database, stack)
+        if logins is not None:
+            model_client = LoggedInClient(model_client, logins.keeper)
         evidence = PostgresEvidence(database)
         await evidence.start()
         stack.push_async_callback(evidence.close)
@@ -131,6 +136,7 @@ async def open_parts(
             data_dir=data_dir,
             rng=np.random.default_rng(),
             clock=now,
+            logins=logins,
         )
         await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(arm_registry.close)

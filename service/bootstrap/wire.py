@@ -14,6 +14,7 @@ from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import TextEncoder
 from service.arms.breaker import Breaker
+from service.arms.call_keys import NoLogins
 from service.arms.catalog import Catalog
 from service.arms.checked_keys import CheckedKeys
 from service.arms.configured import ArmList, default_arm_id
@@ -60,6 +61,7 @@ from service.learning.complaints import RecentAnswers
 from service.learning.implicit import ImplicitFeedback
 from service.learning.learner import Learner
 from service.learning.repeats import RecentQuestions
+from service.oauth.logins import LoginDesk
 from service.parts import ObservableJournal, Parts, Pingable
 from service.policies.classifier import Classifier
 from service.policies.configured import policies_of
@@ -104,6 +106,7 @@ def wire(
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     classifiers: Sequence[Classifier] = (),
+    logins: LoginDesk | None = None,
 ) -> Parts:
     """Connect the opened parts; start nothing and wait for nothing."""
     metrics = Metrics()
@@ -115,6 +118,7 @@ def wire(
         refused=RefusedFeatures(clock, remember_s=settings.refused_feature_s),
         names=RequestedNames.of(settings, arms.arms, environ),
         overriding=Overriding.of(settings, arms.arms, environ),
+        logins=NoLogins() if logins is None else logins.keeper,
     )
     knobs = knobs_of(settings)
     pacer = Pacer(knobs.budget_usd_per_request)
@@ -230,7 +234,7 @@ def wire(
         ),
         lifecycle=Lifecycle(
             arms.arms,
-            KeyBindings.of((*arms.arms, *arms.unused)),
+            KeyBindings.of((*arms.arms, *arms.unused), () if logins is None else logins.providers),
             catalog,
             arm_registry,
             pacer,
@@ -248,6 +252,7 @@ def wire(
         encoder=encoder,
         metrics=metrics,
         started_at=int(clock().timestamp()),
+        logins=logins,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from service.arms.catalog import Catalog
-from service.calibration.asked_arms import asked_arms, require_promises
+from service.calibration.asked_arms import asked_arms, require_own_key, require_promises
 from service.calibration.grading.grader import Grader
 from service.calibration.grading.named import JudgeOptions, grader_named
 from service.calibration.prompts import CalibrationPrompt
@@ -74,6 +74,7 @@ class WishChecker:
 
     def _judge(self, name: str) -> Arm:
         arm = self.catalog.known(name, param="grader")
+        require_own_key(arm, "grader")
         require_promises(arm, self.data_use)
         return arm
 

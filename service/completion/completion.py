@@ -121,7 +121,8 @@ class Completion:
         self.fallback.succeeded(run, call)
         await self._finish(self._log_outcome(run, "ok"))
         body = {**answer.body, "id": answer_id_of(run.decision_id), "model": call.arm.arm_id}
-        if self.cache is not None and answer.native is None and call.fault is None:
+        may_be_shared = answer.native is None and call.fault is None and not call.arm.takes_client_key
+        if self.cache is not None and may_be_shared:
             conversation = None if query.turn.place is None else run.conversation_after(self.clock())
             self.cache.keep(query, call.arm.arm_id, body, conversation)
         head = replace(self._head(run), cost_usd=run.cost_usd, latency_s=self._latency_s(query))

@@ -28,10 +28,12 @@ from service.domain.ports import Clock
 from service.domain.query import Query
 from service.errors import (
     AllArmsFailed,
+    CallersKeyRefused,
     ContextTooLong,
     ProviderCutShort,
     ProviderError,
     ProviderFellShort,
+    ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
 )
@@ -182,6 +184,8 @@ class FallbackChain:
         if self._may_strip_thinking(run, call, error, budget):
             run.stripped_thinking.add(call.arm.arm_id)
             return failed, 0.0
+        if isinstance(error, CallersKeyRefused):
+            raise error
         if isinstance(error, ProviderRejected):
             features = self._note_refusal(run, call, error)
             if self._may_leave_out(run, budget, call, features):
@@ -251,7 +255,7 @@ class FallbackChain:
     def failed(self, run: RequestRun, call: ModelCall, error: ProviderError) -> None:
         """Record that the call failed, before its first content or after."""
         self._ended(call)
-        if isinstance(error, ProviderCutShort):
+        if isinstance(error, ProviderCutShort) or _is_of_callers_account(call.arm, error):
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
         else:
             is_retry = call.arm.deployment in run.failed_at(call.arm.arm_id)
@@ -403,3 +407,8 @@ class FallbackChain:
     def _find(self, arm_id: str) -> Arm | None:
         """The arm with exactly this id; None if it has left the catalogue since the decision."""
         return next((arm for arm in self.catalog.arms if arm.arm_id == arm_id), None)
+
+
+def _is_of_callers_account(arm: Arm, error: ProviderError) -> bool:
+    """Whether the error is of the caller's own account, which other callers do not share."""
+    return arm.takes_client_key and isinstance(error, CallersKeyRefused | ProviderRateLimited)

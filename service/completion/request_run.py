@@ -152,9 +152,16 @@ class RequestRun:
 
     def arm_to_call(self, arm: Arm) -> Arm:
         """The arm with what this request may ask of it."""
-        arm = limited(arm, self.query)
+        arm = self._with_callers_key(limited(arm, self.query))
         left_out = self.left_out.get(arm.arm_id)
         return arm if left_out is None else replace(arm, drop=arm.drop | left_out)
+
+    def _with_callers_key(self, arm: Arm) -> Arm:
+        """The arm with the caller's own key; a bearer token stays one if it came in the arm's own dialect."""
+        key = self.query.credential
+        if not arm.takes_client_key or key is None:
+            return arm
+        return replace(arm, key=replace(key, is_bearer=key.is_bearer and self.query.native is not None))
 
     def request_for(self, arm: Arm) -> tuple[Json, Native | None]:
         """The request body that the arm's vendor accepts, and the native one if there is one."""

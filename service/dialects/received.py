@@ -16,6 +16,7 @@ from service.dialects.session_names import session_id_of
 from service.dialects.side_calls import side_call_of
 from service.dialects.turns import question_text, side_turn_of, turn_of
 from service.domain.basics import AUTO, Json
+from service.domain.credentials import Credential
 from service.domain.query import Native, Query
 
 
@@ -27,6 +28,7 @@ class Received:
         path: the names in its path, and those that its route stands for.
         params: the parameters of its URL.
         rule_headers: the headers that rules read, by their names in small letters.
+        credential: the caller's own key for a provider; None: it has none, or no arm takes it.
     """
 
     headers: Mapping[str, str]
@@ -37,6 +39,7 @@ class Received:
     path: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     rule_headers: Mapping[str, str] = field(default_factory=dict)
+    credential: Credential | None = field(default=None, repr=False)
 
     def query(
         self,
@@ -92,4 +95,5 @@ class Received:
             _notes=notes,
             _rule_headers=self.rule_headers,
             _overrides=read_overrides(self.headers),
+            _credential=self.credential,
         )

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from service.domain.basics import EXACT
+from service.domain.credentials import CLIENT, Credential
 from service.domain.prompt import Prompt
 
 STREAM_SILENCE_S = 60.0
@@ -54,6 +55,11 @@ class Deployment:
     weight: float = 1.0
     timeout_s: float | None = None
 
+    @property
+    def key_name(self) -> str | None:
+        """The name of its key, as an arm's."""
+        return self.api_key_env
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -96,6 +102,21 @@ class Arm:
     default_max_tokens: int | None = None  # the same
     deployments: tuple[Deployment, ...] = ()  # empty: its own endpoint is the only one
     deployment: str | None = None  # the one that a call goes to; None: not chosen, or there is only one
+    auth: str | None = None  # the entry of `providers_auth` whose token is its key
+    takes_client_key: bool = False  # its key is the caller's own
+    key: Credential | None = field(default=None, compare=False, repr=False)  # of one call only
+
+    @property
+    def key_name(self) -> str | None:
+        """The name of its key, which is no secret; None: it needs none, or LiteLLM finds one."""
+        if self.takes_client_key:
+            return f"api_key: {CLIENT}"
+        return self.api_key_env if self.auth is None else f"auth: {self.auth}"
+
+    @property
+    def has_standing_key(self) -> bool:
+        """Whether it can be called at any time with a key of the environment, or without a key."""
+        return self.auth is None and not self.takes_client_key
 
     @property
     def expected_price(self) -> Price:

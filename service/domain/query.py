@@ -13,6 +13,7 @@ from uuid import UUID
 from bandit.knobs import Knobs
 from service.domain.basics import Json
 from service.domain.conversation import Place
+from service.domain.credentials import Credential
 from service.domain.narrowing import Narrowing
 from service.domain.overrides import Overrides
 
@@ -141,6 +142,12 @@ class Query:
     _overrides: Overrides = field(default_factory=Overrides, compare=False, repr=False)
     _narrowing: Narrowing | None = field(default=None, compare=False, repr=False)
     _rule_headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    _credential: Credential | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def credential(self) -> Credential | None:
+        """The caller's own key, for arms that take it; None: there is none, or no arm takes it."""
+        return self._credential
 
     @property
     def form(self) -> Json:

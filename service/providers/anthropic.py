@@ -17,7 +17,7 @@ from service.domain.usage import with_stated_cost
 from service.errors import ProviderError
 from service.providers.anthropic_repairs import NATIVE_REPAIRS
 from service.providers.http import HttpClient, Post, drain
-from service.providers.keys import api_key
+from service.providers.keys import anthropic_headers, api_key
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.message_stream import MessageStream, read_message
 from service.providers.repairs import Repairs
@@ -94,7 +94,7 @@ class AnthropicClient:
         return Post(
             arm=arm,
             url=f"{(arm.base_url or ANTHROPIC_BASE_URL).rstrip('/')}/v1/messages",
-            headers={**native.headers, **({} if key is None else {"x-api-key": key})},
+            headers={**native.headers, **anthropic_headers(arm, key)},
             body={**native.body, "model": arm.model, "stream": stream},
             timeout_s=timeout_s,
             silence_s=arm.patience_s(stream=stream),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from service.domain.arm import Arm
 from service.errors import (
+    CallersKeyRefused,
     ProviderBroken,
     ProviderError,
     ProviderOutOfCredit,
@@ -141,6 +142,9 @@ def failure(arm: Arm, status: int, refusal: Refusal, *, retry_after_s: float | N
         return ProviderRateLimited(text, status=status, retry_after_s=retry_after_s)
     if status in (401, 403):
         # The provider's message is left out: it may quote the key.
+        if arm.takes_client_key:
+            text = f"{arm.model}: the provider refused the key that the request carries (HTTP {status})"
+            return CallersKeyRefused(text, status=status)
         return ProviderBroken(f"{arm.model} refused the router's key ({status})", status=status)
     kind = ProviderTimeout if status in (408, 504, 524) else ProviderBroken
     return kind(f"{arm.model} answered {status}{detail}", status=status, retry_after_s=retry_after_s)

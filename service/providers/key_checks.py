@@ -36,6 +36,8 @@ class HttpKeyChecks:
     async def check(self, arm: Arm) -> KeyCheck:
         if arm.provider not in ("openai", "anthropic"):
             return KeyCheck("unknown", f"models of provider {arm.provider} cannot be checked")
+        if not arm.has_standing_key:
+            return KeyCheck("unknown", f"its key belongs to each call ({arm.key_name})")
         try:
             await self._http.document(self._request(arm))
         except ProviderError as error:

@@ -23,7 +23,7 @@ from service.domain.usage import reported
 from service.domain.usage_report import usage_from
 from service.errors import ProviderBroken, ProviderError, ProviderRejected
 from service.providers.fitting_table import table
-from service.providers.keys import NO_KEY, api_key, key_for_litellm
+from service.providers.keys import BEARER, NO_KEY, api_key, key_for_litellm
 from service.providers.litellm_anthropic import corrected
 from service.providers.litellm_errors import translated
 from service.providers.normaliser.asked import Asked
@@ -156,7 +156,7 @@ class LiteLLMClient:
         """An HTTP client that records its responses, because LiteLLM cannot close an Anthropic stream."""
         if self._anthropic_http is None:
             handler = litellm.AsyncHTTPHandler
-            hooks = {"request": [_leave_out_no_key], "response": [_record_response]}
+            hooks = {"request": [_with_own_key_only], "response": [_record_response]}
             self._anthropic_http = handler(event_hooks=hooks, follow_redirects=False)
         return self._anthropic_http
 
@@ -190,9 +190,14 @@ def _litellm() -> ModuleType:
     return litellm
 
 
-async def _leave_out_no_key(request: Any) -> None:
-    if request.headers.get("x-api-key") == NO_KEY:
+async def _with_own_key_only(request: Any) -> None:
+    """Send the key of this call in its header, and no cookie that another call was given."""
+    request.headers.pop("cookie", None)
+    key = request.headers.get("x-api-key", "")
+    if key == NO_KEY or key.startswith(BEARER):
         del request.headers["x-api-key"]
+    if key.startswith(BEARER):
+        request.headers["Authorization"] = key
 
 
 async def _record_response(response: Any) -> None:

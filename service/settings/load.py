@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from service.settings.environment import Environment, read_env_file
 from service.settings.faults import Fault, FaultySettings, Location, got, is_secret, path_of, rule_of
 from service.settings.models import FrozenSettings, ModelSettings, PriceSettings
+from service.settings.providers_auth import OAuthSettings
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings
 from service.settings.settings import Settings
 from service.settings.suggestions import closest
@@ -21,11 +22,12 @@ from service.settings.yaml_file import YamlFile, read_yaml
 
 DEFAULT_CONFIG_FILE = "config.dev.yaml"
 ENV_FILE = Path(".env")
-# The lists of the YAML file, which no variable can hold, and what their entries are.
+# The sections of the YAML file, which no variable can hold, and what their entries are.
 ENTRIES: Mapping[str, type[FrozenSettings]] = {
     "models": ModelSettings,
     "embedding_models": EmbeddingModelSettings,
     "moderation_models": RelayedModelSettings,
+    "providers_auth": OAuthSettings,
 }
 LIKE_A_KEY = 0.6  # likeness of an unknown key that is a typo; every unknown key is a fault anyway
 
@@ -93,9 +95,10 @@ def read_settings(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     file = None if path is None else read_yaml(path, "CONFIG_FILE")
     faults = [*environment.faults, *(file.faults if file else ())]
     values = dict(file.values) if file else {}
-    if file and values.pop("admin_key", None) is not None:
-        where = file.where(("admin_key",))
-        faults.append(Fault("admin_key (ADMIN_KEY) must be set in the environment, not in YAML", where))
+    for secret in ("admin_key", "secret_key"):
+        if file and values.pop(secret, None) is not None:
+            rule = f"{secret} ({secret.upper()}) must be set in the environment, not in YAML"
+            faults.append(Fault(rule, file.where((secret,))))
     variables = _variables(environment)
     values.update({key: variable.value for key, variable in variables.items()})
     try:

@@ -148,6 +148,10 @@ class ModelSettings(FrozenSettings):
     base_url: str | None = Field(None, description="base URL of the provider")
     model: str = Field(min_length=1, description="the provider's name for the model")
     api_key_env: str | None = Field(None, description="environment variable that holds the provider's key")
+    api_key: Literal["client"] | None = Field(
+        None, description="`client`: each caller's own key, sent to this provider only"
+    )
+    auth: Name | None = Field(None, description="entry of `providers_auth` whose token is the key")
     aliases: tuple[Name, ...] = Field((), description="other names that a request may use for the model")
     price: PriceSettings | None = Field(
         None,
@@ -269,6 +273,17 @@ class ModelSettings(FrozenSettings):
         if source is not None:
             compiled(source)
         return source
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> ModelSettings:
+        given = [name for name in ("api_key_env", "api_key", "auth") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other")
+        if given in (["api_key"], ["auth"]) and self.provider not in ("openai", "anthropic"):
+            raise ValueError(f"{given[0]} needs provider openai or anthropic, got {self.provider}")
+        if given in (["api_key"], ["auth"]) and self.deployments:
+            raise ValueError(f"{given[0]} and deployments exclude each other: such a key goes to one place")
+        return self
 
     @model_validator(mode="after")
     def _openai_needs_a_base_url(self) -> ModelSettings:

@@ -22,6 +22,7 @@ from service.settings.database_urls import with_tls
 from service.settings.models import ModelSettings, Name
 from service.settings.overrides import OverrideSettings
 from service.settings.policies import PolicySettings
+from service.settings.providers_auth import OAuthSettings, require_logins
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
 from service.settings.variants import with_variants
 
@@ -42,6 +43,11 @@ class Settings(OverrideSettings):
     )
     admin_key: SecretStr | None = Field(
         None, min_length=16, description="key that /admin requires; absent: /admin works on loopback only"
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="secret that stored logins are encrypted with; absent: a file in DATA_DIR",
     )
     admin_runs_code: bool = Field(
         False, description="POST /admin/calibrations may name graders that run code: unit-tests and python:"
@@ -132,6 +138,9 @@ class Settings(OverrideSettings):
     # --- models
     models: Annotated[tuple[ModelSettings, ...], BeforeValidator(with_variants)] = Field(
         (), description="the models; absent: the well-known models whose provider key is set"
+    )
+    providers_auth: dict[Name, OAuthSettings] = Field(
+        {}, description="logins at providers by OAuth, by the names that models refer to"
     )
     embedding_models: tuple[EmbeddingModelSettings, ...] = Field(
         (),
@@ -407,6 +416,11 @@ class Settings(OverrideSettings):
             taken = {name for name in names if names.count(name) > 1} | (set(chat) & set(names))
             if taken:
                 raise ValueError(f"{key}: ids and aliases must be unique, got {sorted(taken)}")
+        return self
+
+    @model_validator(mode="after")
+    def _logins_exist(self) -> Settings:
+        require_logins(self.models, self.providers_auth)
         return self
 
     @model_validator(mode="after")

@@ -23,8 +23,9 @@ from service.background import Background
 from service.bootstrap.wire import wire
 from service.domain.arm import Arm, Price
 from service.domain.basics import Json
-from service.domain.ports import KeyChecker, PriceLists
+from service.domain.ports import KeyChecker, ModelClient, PriceLists
 from service.domain.relayed_model import RelayedModel, RelayedModels
+from service.oauth.logins import LoginDesk
 from service.parts import Parts
 from service.policies.classifier import Classifier
 from service.relay.own_encoder import OwnEncoder
@@ -166,6 +167,8 @@ async def opened(
     key_checker: KeyChecker | None = None,
     moderation_models: tuple[RelayedModel, ...] = (),
     classifiers: Sequence[Classifier] = (),
+    calling: ModelClient | None = None,
+    logins: LoginDesk | None = None,
     **knobs: Any,
 ) -> AsyncIterator[World]:
     """Open the service with these settings.
@@ -178,6 +181,8 @@ async def opened(
         moderation_models: those of the configuration.
         classifiers: what tags its requests.
         price_lists: where added arms find their providers' prices.
+        calling: calls the models; None: the fake one.
+        logins: at providers; None: there are none.
     """
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
     store = FakeStore() if store is None else store
@@ -212,7 +217,8 @@ async def opened(
         price_lists=price_lists,
         key_checker=key_checker or FakeKeyChecker(),
         tokenizers=tokenizers,
-        model_client=model_client,
+        model_client=calling or model_client,
+        logins=logins,
         relayed=RelayedModels(EMBEDDING_MODELS, moderation_models),
         embedding_client=embedding_client,
         moderation_client=moderation_client,

@@ -13,7 +13,7 @@ from service.arms.lifecycle import current_arms
 from service.arms.requested_names import RequestedNames
 from service.bootstrap.basics import now
 from service.bootstrap.wire import breaker_of
-from service.calibration.asked_arms import asked_arms, require_promises
+from service.calibration.asked_arms import asked_arms, require_own_key, require_promises
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.registration import ArmRegistration
@@ -69,6 +69,7 @@ class CalibrationArms:
             arm = self.catalog.known(name, param="grader")
         except UnknownModel as unknown:
             arm = self._unused(name, unknown)
+        require_own_key(arm, "grader")
         require_promises(arm, frozenset(self.settings.required_data_use))
         return arm
 

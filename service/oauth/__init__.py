@@ -1,0 +1,1 @@
+"""Logs in to providers by OAuth, and keeps their tokens encrypted and fresh."""
