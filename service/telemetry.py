@@ -31,6 +31,12 @@ MAX_TEXT = 80  # characters of a text in a log line
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 
+class WholeText(str):
+    """A text that a log line has whole."""
+
+    __slots__ = ()
+
+
 def set_up_logs(level: str, form: Literal["auto", "json", "text"]) -> None:
     """Write log events to standard error, as JSON lines or as text."""
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
@@ -62,7 +68,7 @@ def shortened(_: object, __: str, event: EventDict) -> EventDict:
 def _short(value: object) -> object:
     if isinstance(value, float | Decimal):
         return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-    if isinstance(value, str) and len(value) > MAX_TEXT:
+    if isinstance(value, str) and len(value) > MAX_TEXT and not isinstance(value, WholeText):
         return f"{value[: MAX_TEXT - 1]}…"
     return value
 

@@ -140,6 +140,8 @@ async def open_parts(
         )
         await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(arm_registry.close)
+        if settings.log_texts:
+            log.warning("texts_are_logged", only_if="LOG_LEVEL is debug", log_level=settings.log_level)
         for arm in parts.catalog.unpriced:
             log.warning("price_not_known", model=arm.arm_id)
         await _resume_budget(parts, database)

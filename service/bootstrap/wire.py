@@ -32,6 +32,7 @@ from service.completion.answer_cache import AnswerCache
 from service.completion.completion import Completion
 from service.completion.escalation import Escalation
 from service.completion.fallback import FallbackChain
+from service.completion.logged_texts import log_texts
 from service.completion.request_run import RequestRun
 from service.completion.shadow import Shadows
 from service.conversations.affinity import ConversationAffinity
@@ -136,6 +137,8 @@ def wire(
     def observe(run: RequestRun, outcome: Outcome) -> None:
         metrics.completed(outcome, run.attempts, run.degraded)
         shadows.consider(run, outcome)
+        if settings.log_texts:
+            log_texts(run, outcome)
 
     router = Router(
         catalog=catalog,

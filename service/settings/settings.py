@@ -74,6 +74,10 @@ class Settings(OverrideSettings):
         "auto", description="auto: text on a terminal, otherwise JSON lines"
     )
 
+    log_texts: bool = Field(
+        False, description="with LOG_LEVEL=debug: log the text of requests and answers, secrets masked"
+    )
+
     # --- storage
     data_dir: Path = Field(
         Path("data"), description="folder of the embedded PostgreSQL, the memory, the encoder and the spool"
