@@ -97,14 +97,14 @@ def numbers(record: Json) -> Json:
         "cache_write_tokens": usage.get("cache_write_tokens"),
         "completion_tokens": usage.get("completion_tokens"),
         "reasoning_tokens": usage.get("reasoning_tokens"),
-        "cost_usd": _total_usd(record["attempts"]) if outcome else None,
+        "cost_usd": _total_usd([*record["attempts"], *record["tags"]]) if outcome else None,
         "reward": record["reward"],
     }
 
 
-def _total_usd(attempts: Sequence[Json]) -> float | None:
-    """Dollars of all calls; None: nobody knows those of one."""
-    costs = [attempt["cost_usd"] for attempt in attempts]
+def _total_usd(paid: Sequence[Json]) -> float | None:
+    """Dollars of all calls and tags; None: nobody knows those of one."""
+    costs = [one["cost_usd"] for one in paid]
     return None if None in costs else sum(costs)
 
 

@@ -158,6 +158,13 @@ def wire(
         holdout_share=settings.holdout_share,
         policies=policies_of(settings, arms.arms, environ, classifiers),
     )
+    escalation = Escalation(
+        settings.escalation,
+        settings.escalation_hold_s,
+        router.policies,
+        router.preview,
+        settings.policies.min_token_probability,
+    )
     learner = Learner(evidence, memory, journal, encoder.name)
     implicit_feedback = ImplicitFeedback(
         learner,
@@ -176,7 +183,7 @@ def wire(
             clock,
             settings.max_attempts,
             settings.request_deadline_s,
-            Escalation(settings.escalation),
+            escalation,
             sleep,
             settings.llm_max_tokens,
         ),
@@ -189,7 +196,6 @@ def wire(
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock),
         allows_reused_request_ids=settings.reused_request_id == "new",
-        lookahead_s=settings.escalation_hold_s if settings.escalation else 0.0,
     )
     deployments = Deployments(catalog.breaker, clock, settings.request_deadline_s)
     return Parts(

@@ -103,7 +103,6 @@ class Completion:
     store_texts: bool
     cache: AnswerCache | None
     allows_reused_request_ids: bool  # another body under a used id is decided under an id of its own
-    lookahead_s: float  # how long a stream is read ahead after its first content, to judge it
 
     async def complete(self, query: Query) -> Completed:
         """Answer a query with one whole answer.
@@ -234,7 +233,8 @@ class Completion:
         return answer
 
     async def _open(self, run: RequestRun, call: ModelCall) -> OpenStream:
-        return await open_stream(self.model_client, run, call, self.clock, self._committed, self.lookahead_s)
+        lookahead_s = self.fallback.escalation.lookahead_s(run.query)
+        return await open_stream(self.model_client, run, call, self.clock, self._committed, lookahead_s)
 
     async def _committed(self, run: RequestRun) -> None:
         await deduplication.committed(self.journal, run)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -23,9 +24,9 @@ from service.completion.request_run import RequestRun
 from service.completion.unanswered import unanswered
 from service.domain.arm import Arm
 from service.domain.decision import LoggedDecision
-from service.domain.feedback import Signal
 from service.domain.ports import Clock
 from service.domain.query import Query
+from service.domain.weakness import Weakness
 from service.errors import (
     AllArmsFailed,
     CallersKeyRefused,
@@ -107,7 +108,7 @@ class FallbackChain:
         call, answer = await self._until_any(run, budget, ask, NextArm(run.arm_id, run.propensity))
         while call.fault is not None:
             self._set_aside(run, call, call.fault)
-            next_arm = self._better(run, budget, call)
+            next_arm = await self._better(run, budget, call)
             if next_arm is None:
                 break
             try:
@@ -290,7 +291,7 @@ class FallbackChain:
 
     # --- faulty answers
 
-    def _set_aside(self, run: RequestRun, call: ModelCall, fault: Signal) -> None:
+    def _set_aside(self, run: RequestRun, call: ModelCall, fault: Weakness) -> None:
         """Record the answer as faulty; it is returned only if no better one comes."""
         self._ended(call)
         self._inform_breaker(call)
@@ -308,8 +309,16 @@ class FallbackChain:
         else:
             self.catalog.breaker.succeeded(call.arm)
 
-    def _better(self, run: RequestRun, budget: RequestBudget, call: ModelCall) -> NextArm | None:
-        """The next arm after a faulty answer: a stronger one or, if the answer was empty, any other."""
+    async def _better(self, run: RequestRun, budget: RequestBudget, call: ModelCall) -> NextArm | None:
+        """The next arm after a faulty answer: a stronger one or, if the answer was empty, any other.
+
+        An arm is stronger in a higher tier, or by its expected reward.
+        """
+        if not self._is_spent(run, budget):
+            affords = partial(self._may_be_called, run)
+            if (decision := await self.escalation.next_tier(run, call, affords)) is not None:
+                run.escalate(decision)
+                return NextArm(decision.arm_id, decision.propensity, is_escalation=True)
         callable_ids = self._callable_ids(run, budget)
         stronger = self.escalation.stronger_arm(run, call, callable_ids)
         if stronger is not None:
@@ -334,7 +343,7 @@ class FallbackChain:
         tried = run.tried | run.probabilities.keys()
         others = [arm for arm in self.catalog.arms if arm.arm_id not in tried]
         refused = self.catalog.refused.against(others, run.query)
-        callable_ids = [arm_id for arm_id in refused if self._may_be_called(run, arm_id)]
+        callable_ids = [arm_id for arm_id in refused if self._may_be_called(run, arm_id, run.query)]
         return min(callable_ids, key=lambda arm_id: refused[arm_id].until, default=None)
 
     def _drawn(self, run: RequestRun, callable_ids: set[str]) -> NextArm:
@@ -359,7 +368,7 @@ class FallbackChain:
         """The arms that may still be called."""
         if self._is_spent(run, budget):
             return set()
-        return {arm_id for arm_id in run.untried if self._may_be_called(run, arm_id)}
+        return {arm_id for arm_id in run.untried if self._may_be_called(run, arm_id, run.query)}
 
     def _has_another_deployment(self, run: RequestRun, arm: Arm) -> bool:
         """Whether the arm may be called at a deployment that has not failed for this request."""
@@ -392,17 +401,17 @@ class FallbackChain:
         is_last = len(run.attempts) + 1 >= budget.n_attempts
         return left_s if is_last or not has_others else min(left_s, max(left_s / 2, arm.timeout_s or 0.0))
 
-    def _may_be_called(self, run: RequestRun, arm_id: str) -> bool:
+    def _may_be_called(self, run: RequestRun, arm_id: str, query: Query) -> bool:
         arm = self._find(arm_id)
         if arm is None or self.catalog.breaker.open_reason(arm) is not None:
             return False
-        if self.catalog.reason_against(arm, run.query) is not None:
+        if self.catalog.reason_against(arm, query) is not None:
             return False
-        max_cost_usd = run.query.options.max_cost_usd
+        max_cost_usd = query.options.max_cost_usd
         if max_cost_usd is None:
             return True
         spent = run.cost_usd
-        return spent is not None and spent + list_cost_usd(arm, run.query) <= max_cost_usd
+        return spent is not None and spent + list_cost_usd(arm, query) <= max_cost_usd
 
     def _find(self, arm_id: str) -> Arm | None:
         """The arm with exactly this id; None if it has left the catalogue since the decision."""

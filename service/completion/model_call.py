@@ -11,10 +11,10 @@ from service.conversations.answer_names import text_of
 from service.domain.answer import Answer, Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
-from service.domain.feedback import Signal
 from service.domain.query import Query
 from service.domain.reasoning import reasoning_in
 from service.domain.usage import estimated_usage
+from service.domain.weakness import Weakness
 from service.errors import ProviderBroken, ProviderRejected
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; bounds the stream of a broken model that never ends
@@ -62,7 +62,7 @@ class ModelCall:
     is_trial: bool = False  # the trial call of a half-open breaker
     is_escalation: bool = False
     is_whole: bool = False  # the answer is complete
-    fault: Signal | None = None  # found by `Escalation.fault`
+    fault: Weakness | None = None  # found by `Escalation.fault`
     is_under_way: bool = True  # it counts as load of its deployment
     breaker_informed: bool = False  # the result was reported to the breaker
     attempt_id: UUID = field(default_factory=uuid4)
@@ -74,6 +74,8 @@ class ModelCall:
     notes: tuple[str, ...] = ()  # what was changed in the request, and guessed to read the answer
     written: bytearray = field(default_factory=bytearray)  # the answer's text so far, UTF-8
     n_thinking_bytes: int = 0  # where the provider shows its thinking
+    token_probability_sum: float = 0.0  # where the provider gives log probabilities
+    n_token_probabilities: int = 0
     is_refusal: bool = False  # the model marked its answer as a refusal
     has_other_content: bool = False  # beside text: tool calls, audio, images
     choices: dict[int, ChoiceSoFar] = field(default_factory=dict)  # that have begun, by index
@@ -87,6 +89,7 @@ class ModelCall:
         for position, choice in enumerate(answer.body.get("choices") or []):
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self._record(_object(choice.get("message")), position)
+            self._record_probabilities(choice)
 
     def ended(self, now: datetime) -> None:
         """Record that the answer is complete."""
@@ -108,6 +111,7 @@ class ModelCall:
             index = choice.get("index", 0)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self._record(delta, index if isinstance(index, int) else 0)
+            self._record_probabilities(choice)
             has_content |= _has_content(delta)
         if has_content and self.ttft_s is None:
             self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
@@ -125,6 +129,12 @@ class ModelCall:
         """Whether the model ended by itself without any text, other content or refusal."""
         ended_by_itself = self.finish_reason in {None, "stop"}
         return ended_by_itself and not (self.written.strip() or self.has_other_content or self.is_refusal)
+
+    @property
+    def mean_token_probability(self) -> float | None:
+        """The mean probability of the answer's tokens; None: the provider does not give it."""
+        n = self.n_token_probabilities
+        return None if n == 0 else self.token_probability_sum / n
 
     @property
     def text(self) -> str:
@@ -164,6 +174,13 @@ class ModelCall:
         choice.texts += [text_of(message), _text_of(message.get("refusal"))]
         self.n_thinking_bytes += len(reasoning_in(message).encode(errors="replace"))
         self._append(texts_of(message))
+
+    def _record_probabilities(self, choice: Json) -> None:
+        content = _object(choice.get("logprobs")).get("content")
+        for token in content if isinstance(content, list) else []:
+            if isinstance(logprob := _object(token).get("logprob"), int | float):
+                self.token_probability_sum += math.exp(min(0.0, logprob))
+                self.n_token_probabilities += 1
 
     def _append(self, texts: list[str]) -> None:
         for text in texts:

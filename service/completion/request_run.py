@@ -18,9 +18,9 @@ from service.domain.arm import Arm
 from service.domain.basics import AttemptStatus, DecisionKind, Json
 from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.decision import Decision, LoggedDecision
-from service.domain.feedback import Signal
 from service.domain.query import Native, Query
 from service.domain.usage import cost_of
+from service.domain.weakness import Weakness
 from service.errors import ProviderError, ProviderTimeout
 
 
@@ -44,7 +44,7 @@ class RequestRun:
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: dict[str, str] = field(default_factory=dict)  # arms drawn but not called, and why
     refusals: list[Refusal] = field(default_factory=list)
-    fell_short: dict[str, Signal] = field(
+    fell_short: dict[str, Weakness] = field(
         default_factory=dict
     )  # arms whose answers were faulty, and the fault
     stripped_thinking: set[str] = field(default_factory=set)  # arms that rejected earlier thinking
@@ -110,8 +110,12 @@ class RequestRun:
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """Cost of all calls, US dollars; None: nobody knows that of one."""
+        """Cost of all calls and of the tags, US dollars; None: nobody knows that of one."""
         total = Decimal(0)
+        for tag in () if self.decision is None else self.decision.tags:
+            if tag.cost_usd is None:
+                return None
+            total += tag.cost_usd
         for attempt in self.attempts:
             if attempt.cost_usd is None:
                 return None
@@ -211,6 +215,11 @@ class RequestRun:
             self.position += 1
         self.last = other.last
         self.reserved_usd += other.reserved_usd
+
+    def escalate(self, decision: Decision) -> None:
+        """Go on with the arms of a stronger tier, as a further decision weighed them."""
+        self.query = decision.query
+        self.probabilities = {c.arm_id: c.probability for c in decision.candidates}
 
     def call(self, arm: Arm, propensity: float, now: datetime) -> ModelCall:
         self.last = ModelCall(self.query, arm, propensity, started_at=now)

@@ -14,6 +14,7 @@ from service.completion.faults import failed_arms, fault_of
 from service.completion.request_run import RequestRun
 from service.domain.answer import Outcome
 from service.domain.feedback import ImplicitSignal, Signal
+from service.domain.weakness import is_signal
 from service.errors import StoreUnavailable, UnknownRequest
 from service.learning.complaints import AnsweredTurn, RecentAnswers
 from service.learning.learner import Learner
@@ -86,7 +87,7 @@ class ImplicitFeedback:
             for signal in self._weighed("provider_error", arm_id)
         ]
         for arm_id, fault in run.fell_short.items():
-            if arm_id != outcome.arm_id:  # the answer of this arm is judged below
+            if arm_id != outcome.arm_id and is_signal(fault):  # the answer of this arm is judged below
                 signals += self._weighed(fault, arm_id)
         if outcome.status == "ok" and run.last is not None:
             answer_fault = await asyncio.to_thread(fault_of, run.last)  # validating a schema is slow

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.domain.arm import Arm
-from service.domain.tags import EXPERT, TAG_VALUES
+from service.domain.tags import DIFFICULTIES, EXPERT, TAG_VALUES
 from service.policies.classifier import Classifier
 from service.policies.conditions import Conditions
 from service.policies.policies import Policies
@@ -108,6 +108,12 @@ class _Check:
             yield from self._models(("experts", name, "fallback_model"), _one(expert.fallback_model))
 
     def _tiers(self) -> Iterator[_Broken]:
+        missing = [d for d in DIFFICULTIES if d not in self.section.tiers]
+        if self.section.tier_by_difficulty and missing:
+            yield (
+                ("tier_by_difficulty",),
+                f"needs a tier for each difficulty, and has none for {_list(missing)}",
+            )
         tier_of: dict[str, str] = {}
         for tier, models in self.section.tiers.items():
             yield from self._models(("tiers", tier), models)

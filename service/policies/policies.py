@@ -42,7 +42,7 @@ class Policies:
         Args:
             context: the vector of `query.text`, shape (d,); None: the encoder is unavailable.
         """
-        if not self.classifiers or query.turn.side_call is not None:
+        if not self.classifiers or query.turn.side_call is not None or query.narrowing is not None:
             return ()
         found = [await classifier.tag(query, context) for classifier in self.classifiers]
         return tuple(tag for tag in found if tag is not None)
@@ -67,6 +67,20 @@ class Policies:
                 return rule.narrowings()
         tier = values.get(DIFFICULTY) if self.tier_by_difficulty else None
         return () if tier is None else self._from_tier(tier)
+
+    def above(self, query: Query, arm_id: str) -> tuple[Narrowing, ...]:
+        """The tiers above an arm's, to which a weak answer may escalate, the next one first.
+
+        A rule that names models keeps to them.
+        """
+        tier, narrowing = self.tiers.of(arm_id), query.narrowing
+        if tier is None or (narrowing is not None and not narrowing.allows_escalation):
+            return ()
+        rule = None if narrowing is None else narrowing.rule
+        return tuple(
+            Narrowing(f"tier {above}, to which a weak answer escalates", self.tiers.arms[above], rule)
+            for above in self.tiers.above(tier)
+        )
 
     def _from_tier(self, tier: str) -> tuple[Narrowing, ...]:
         """A tier, then those above, then every arm: a guess of the difficulty rejects no request."""

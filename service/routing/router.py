@@ -98,7 +98,10 @@ class Router:
         return decision
 
     async def preview(self, query: Query) -> Decision:
-        """Choose an arm without changing any state. Raises as `decide` does."""
+        """Choose an arm without changing any state. Raises as `decide` does.
+
+        A query that is narrowed already gets neither tags nor another rule.
+        """
         arms, rejected = ([], []) if query.turn.in_tool_loop else self.catalog.eligible(query)
         recalled, (conversation, missing) = await self._recall_with_conversation(query)
         if query.turn.in_tool_loop:  # its arm may answer even if no other can
@@ -106,7 +109,7 @@ class Router:
                 query, None if conversation is None else conversation.arm_id
             )
         query = self.policies.with_task(query, recalled.tags)
-        if not _stays_in_loop(query, arms, conversation):
+        if query.narrowing is None and not _stays_in_loop(query, arms, conversation):
             query, arms, rejected = self._narrowed(query, recalled.tags, arms, rejected)
         if query.turn.continues_thread and conversation is not None:
             _require_thread(arms, conversation)

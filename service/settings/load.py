@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from service.settings.environment import Environment, read_env_file
 from service.settings.faults import Fault, FaultySettings, Location, got, is_secret, path_of, rule_of
 from service.settings.models import FrozenSettings, ModelSettings, PriceSettings
+from service.settings.policies import keys_beside
 from service.settings.providers_auth import OAuthSettings
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings
 from service.settings.settings import Settings
@@ -157,6 +158,8 @@ def _meant(location: Location) -> str:
     siblings: type[FrozenSettings] = Settings
     if (entry := ENTRIES.get(str(location[0]))) is not None:
         siblings = PriceSettings if "price" in location[:-1] else entry
+    if location[0] == "policies":
+        siblings = keys_beside(location)
     meant = closest(str(location[-1]), siblings.model_fields, likeness=LIKE_A_KEY)
     return "" if meant is None else f"; did you mean `{meant}`?"
 

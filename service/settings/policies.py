@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from service.domain.tags import DIFFICULTIES, DIFFICULTY, EXPERT, INTENT
+from service.domain.tags import DIFFICULTY, EXPERT, INTENT
+from service.settings.faults import Location
 from service.settings.models import FrozenSettings, Name
 
 TAG_PREFIX = "tag."  # `tag.intent: error` is the long form of `intent: error`
@@ -104,6 +105,12 @@ class PolicySettings(FrozenSettings):
     tier_by_difficulty: bool = Field(
         False, description="whether the tag `difficulty` names the tier of requests that no rule matches"
     )
+    min_token_probability: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="an answer whose tokens have a lower mean probability is weak; absent: none",
+    )
     rules: tuple[RuleSettings, ...] = Field((), description="rules; the first that matches counts")
     experts: dict[Name, ExpertSettings] = Field(
         {}, description="experts by their names; each is a rule after all others"
@@ -117,8 +124,11 @@ class PolicySettings(FrozenSettings):
         used |= {DIFFICULTY} if self.tier_by_difficulty else set()
         return frozenset(used | ({EXPERT} if self.experts else set()))
 
-    @model_validator(mode="after")
-    def _difficulties_are_tiers(self) -> PolicySettings:
-        if self.tier_by_difficulty and not {*DIFFICULTIES} <= self.tiers.keys():
-            raise ValueError(f"tier_by_difficulty needs tiers named {', '.join(DIFFICULTIES)}")
-        return self
+
+def keys_beside(location: Location) -> type[FrozenSettings]:
+    """The settings among which the last key of a place in this section stands."""
+    if "when" in location[:-1]:
+        return ConditionSettings
+    if "rules" in location[:-1]:
+        return RuleSettings
+    return ExpertSettings if "experts" in location[:-1] else PolicySettings

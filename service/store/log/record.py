@@ -64,7 +64,7 @@ async def request_record(connection: Connection, tenant: str, request_id: str) -
         **_decision(decision),
         "model": decision["arm_id"] if outcome is None else outcome["arm_id"],
         "attempts": [_attempt(row) for row in attempts],
-        "outcome": None if outcome is None else _outcome(outcome, attempts),
+        "outcome": None if outcome is None else _outcome(outcome, attempts, decision["tags"] or []),
         "shadow": [_shadow(row) for row in shadows],
         "feedback": feedback,
         "signals": _signals(decision["learn"], events),
@@ -132,9 +132,10 @@ def _shadow(row: Record) -> Json:
     }
 
 
-def _outcome(row: Record, attempts: Sequence[Record]) -> Json:
-    """The outcome; its dollars are those of all calls, and not known if those of one are not."""
+def _outcome(row: Record, attempts: Sequence[Record], tags: Sequence[Json]) -> Json:
+    """The outcome; its dollars are those of all calls and tags, and not known if those of one are not."""
     is_known = all(attempt["cost_source"] != "unknown" for attempt in attempts)
+    is_known &= all(tag["cost_usd"] is not None for tag in tags)
     return {
         "model": row["arm_id"],
         "decision": row["kind"],
