@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from decimal import Decimal
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from service.errors import StartupError
 
 if TYPE_CHECKING:
     from service.commands.jobs.optimize_prompt import OptimizedPrompt
+    from service.evaluation.proposal import Proposal
 
 NOTHING_BETTER = 3
 Since = Annotated[
@@ -143,4 +145,81 @@ def _text(result: OptimizedPrompt, out: Path) -> str:
     lines.append(f"spent {dollars(float(found.spent_usd))} on {found.n_calls} calls")
     if result.is_written:
         lines.append(f"the artifact is in {out}")
+    return "\n".join(lines)
+
+
+@optimize.command()
+def policy(
+    since: Since = None,
+    tenant: Tenant = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the proposed settings are written, as YAML.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose other knobs and priors, by off-policy evaluation of the log.
+
+    Chooses on the first half of the range, judges on the second, and never changes the weights or a running
+    router. If nothing is shown to be better the exit code is 3, as it is if the log cannot tell.
+    """
+    from service.commands.jobs.optimize_policy import as_yaml, optimize_policy
+    from service.domain.basics import DEFAULT_TENANT
+
+    settings, environ = read_settings()
+    proposal = asyncio.run(
+        optimize_policy(
+            settings,
+            environ,
+            tenant=tenant or DEFAULT_TENANT,
+            since=since or parse_time("30d"),
+            until=parse_time("0d"),
+        )
+    )
+    proposed = as_yaml(proposal, settings)
+    if proposal.is_better and out is not None:
+        try:
+            out.write_text(f"# Proposed by router optimize policy; {_gain(proposal)}.\n{proposed}", "utf-8")
+        except OSError as error:
+            raise StartupError(f"{out}: cannot be written: {error.strerror or error}") from error
+    print_report(_as_json(proposal), _policy_text(proposal, proposed, out), as_json=as_json)
+    if not proposal.is_better:
+        raise typer.Exit(NOTHING_BETTER)
+
+
+def _gain(proposal: Proposal) -> str:
+    if proposal.gain is None:
+        return "no gain"
+    gain = proposal.gain
+    return f"gain in utility {gain.value:+.4f}, 95 % interval [{gain.low:+.4f}, {gain.high:+.4f}]"
+
+
+def _as_json(proposal: Proposal) -> dict[str, object]:
+    from dataclasses import asdict
+
+    changes = {
+        "knobs": dict(proposal.changes.knobs),
+        "priors": {arm_id: asdict(prior) for arm_id, prior in proposal.changes.priors.items()},
+    }
+    return {
+        "is_better": proposal.is_better,
+        "changes": changes,
+        "gain": None if proposal.gain is None else asdict(proposal.gain),
+        "n_tried": proposal.n_tried,
+        "refusal": proposal.evaluation.refusal,
+    }
+
+
+def _policy_text(proposal: Proposal, proposed: str, out: Path | None) -> str:
+    from service.evaluation.report import as_text
+
+    head = f"{proposal.n_tried} configurations were tried on the first half of the log"
+    if not (proposal.changes.knobs or proposal.changes.priors):
+        return f"{head}: none looked better than the running one"
+    lines = [f"{head}; the best, judged on the second half:", "", proposed, as_text(proposal.evaluation)]
+    if proposal.evaluation.refusal is None:
+        lines += ["", _gain(proposal)]
+    if not proposal.is_better:
+        lines.append("it is not shown to be better, and is not proposed")
+    elif out is not None:
+        lines.append(f"the settings are in {out}; nothing was changed")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from service.evaluation.evaluate import Evaluation, evaluate, reason_against, re
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
 from service.store.arm_registry import PostgresArmRegistry
+from service.store.connection.pool import Database
 from service.store.log.rounds import rounds
 
 
@@ -43,25 +44,45 @@ async def evaluate_log(
         return refused(since, until, reason)
     async with AsyncExitStack() as stack:
         database = await open_existing_database(running, stack)
-        arm_registry = PostgresArmRegistry(database)
-        await arm_registry.refresh()
-        known = arm_registry.known
+        known = await _registrations(database)
         arms = _arms(candidate, environ, known)
         priced = {arm.arm_id: arm for arm in _arms(running, environ, known)}
         if (reason := arms_apart(priced, arms)) is not None:
             return refused(since, until, reason)
-        wanted = CandidateConfig(
-            knobs=knobs_of(candidate),
-            arms=tuple(arm for arm in arms if arm.arm_id not in known or known[arm.arm_id].state == "active"),
-            default_arm_id=default_arm_id(candidate, arms),
-            priced=priced,
-            newcomers=frozenset(arm_id for arm_id, registration in known.items() if registration.is_newcomer),
-            added=frozenset(
-                arm_id for arm_id, registration in known.items() if registration.entry is not None
-            ),
-            holdout_share=candidate.holdout_share,
-        )
+        wanted = _configuration(candidate, arms, priced, known)
         return await evaluate(rounds(database, tenant, since, until), wanted, since, until)
+
+
+async def configuration_of(
+    settings: Settings, environ: Mapping[str, str], database: Database
+) -> CandidateConfig:
+    """The running configuration as one to evaluate. Raises StartupError, StoreUnavailable."""
+    known = await _registrations(database)
+    arms = _arms(settings, environ, known)
+    return _configuration(settings, arms, {arm.arm_id: arm for arm in arms}, known)
+
+
+async def _registrations(database: Database) -> Mapping[str, ArmRegistration]:
+    arm_registry = PostgresArmRegistry(database)
+    await arm_registry.refresh()
+    return arm_registry.known
+
+
+def _configuration(
+    settings: Settings,
+    arms: Sequence[Arm],
+    priced: Mapping[str, Arm],
+    known: Mapping[str, ArmRegistration],
+) -> CandidateConfig:
+    return CandidateConfig(
+        knobs=knobs_of(settings),
+        arms=tuple(arm for arm in arms if arm.arm_id not in known or known[arm.arm_id].state == "active"),
+        default_arm_id=default_arm_id(settings, arms),
+        priced=priced,
+        newcomers=frozenset(arm_id for arm_id, registration in known.items() if registration.is_newcomer),
+        added=frozenset(arm_id for arm_id, registration in known.items() if registration.entry is not None),
+        holdout_share=settings.holdout_share,
+    )
 
 
 def _arms(settings: Settings, environ: Mapping[str, str], known: Mapping[str, ArmRegistration]) -> list[Arm]:
