@@ -16,6 +16,7 @@ from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.answer_ids import decision_named_by
 from service.domain.arm import ArmSums
 from service.domain.basics import EXACT, Json
+from service.domain.cached_answer import CachedAnswer
 from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
@@ -68,6 +69,7 @@ class FakeStore:
     registrations: dict[str, ArmRegistration] = field(default_factory=dict)
     conversation_states: dict[tuple[str, bytes], ConversationState] = field(default_factory=dict)
     responses: dict[tuple[str, str], StoredResponse] = field(default_factory=dict)
+    answers: dict[tuple[str, bytes], CachedAnswer] = field(default_factory=dict)
     calibrations: dict[UUID, Calibration] = field(default_factory=dict)
     stop_requests: set[UUID] = field(default_factory=set)  # of calibrations
     shadow_answers: dict[tuple[UUID, str], ShadowAnswer] = field(default_factory=dict)

@@ -32,6 +32,7 @@ MAY_USE = {
     "service.errors": "",
     "service.background": "structlog",
     "service.domain": "numpy orjson",
+    "service.cache": "numpy orjson structlog",
     "service.conversations": "orjson structlog",
     "service.memory": "qdrant_client qdrant_edge grpc numpy structlog",
     "service.oauth": "orjson structlog",

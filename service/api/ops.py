@@ -16,7 +16,7 @@ from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.key_check import KeyCheck
 from service.domain.relayed_model import RelayedModel
-from service.errors import BadRequest
+from service.errors import BadRequest, Unavailable
 from service.parts import Parts
 
 endpoints = APIRouter(tags=["operations"])
@@ -69,18 +69,32 @@ async def backends_status(parts: PartsDep, probe: bool = False) -> Response:
 
 @endpoints.get("/cache/stats")
 async def cache_stats(parts: PartsDep) -> Response:
-    """The hits and misses of this replica's answer cache."""
-    cache = parts.completion.cache
-    if cache is None:
-        return JsonAnswer({"enabled": False, "size": 0, "hits": 0, "misses": 0})
-    return JsonAnswer({"enabled": True, "size": len(cache), "hits": cache.hits, "misses": cache.misses})
+    """How often this replica's answer cache had an answer, and how many it keeps."""
+    cache, settings = parts.completion.cache, parts.settings
+    hits, misses = (0, 0) if cache is None else (cache.hits, cache.misses)
+    return JsonAnswer(
+        {
+            "enabled": cache is not None,
+            "size": 0 if cache is None else len(cache),
+            "max_size": settings.cache_max_size,
+            "hits": hits,
+            "misses": misses,
+            "total_requests": hits + misses,
+            "hit_rate": hits / (hits + misses) if hits + misses else 0.0,
+            "ttl_seconds": settings.cache_ttl_seconds,
+            "shared": settings.cache_shared,
+            "shared_size": None if cache is None else await cache.n_shared(),
+            "semantic": settings.semantic_cache_enabled,
+            "semantic_hits": 0 if cache is None else cache.semantic_hits,
+        }
+    )
 
 
-@endpoints.post("/cache/clear")
+@endpoints.post("/cache/clear", responses=failures(Unavailable))
 async def cache_clear(parts: PartsDep) -> Response:
-    """Empty this replica's answer cache."""
+    """Empty this replica's answer cache, and the one that replicas share."""
     cache = parts.completion.cache
-    return JsonAnswer({"cleared": 0 if cache is None else cache.clear()})
+    return JsonAnswer({"cleared": 0 if cache is None else await cache.clear()})
 
 
 def _backend(parts: Parts, arm: Arm) -> Json:

@@ -44,6 +44,7 @@ from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.embedded import clear_abandoned
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
+from service.store.log.cached_answers import PostgresAnswerStore
 from service.store.log.calibrations import PostgresCalibrationStore
 from service.store.log.conversations import PostgresConversationStates
 from service.store.log.journal import PostgresJournal
@@ -119,6 +120,7 @@ async def open_parts(
             ),
             conversation_states=PostgresConversationStates(database),
             response_store=PostgresResponseStore(database),
+            answer_store=PostgresAnswerStore(database),
             calibration_store=PostgresCalibrationStore(database),
             request_bodies=request_bodies,
             reports=PostgresReports(database),
@@ -154,6 +156,9 @@ async def open_parts(
             request_bodies.prune_forever(now, settings.response_ttl_s),
         ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))
+        if parts.completion.cache is not None:
+            pruning = asyncio.create_task(parts.completion.cache.prune_forever())
+            stack.push_async_callback(cancel, pruning)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         stack.push_async_callback(parts.calibrations.close)
         yield parts

@@ -24,11 +24,12 @@ from service.arms.overriding import Overriding
 from service.arms.refused_features import RefusedFeatures
 from service.arms.requested_names import RequestedNames
 from service.background import Background
+from service.cache.answer_cache import AnswerCache
+from service.cache.semantic import Semantic
 from service.calibration.calibrations import Calibrations
 from service.calibration.calibrator import Calibrator
 from service.calibration.sampling import LogSampler, RequestBodies
 from service.calibration.wish_checker import WishChecker
-from service.completion.answer_cache import AnswerCache
 from service.completion.completion import Completion
 from service.completion.escalation import Escalation
 from service.completion.fallback import FallbackChain
@@ -40,6 +41,7 @@ from service.conversations.stored_responses import RecentItems, StoredResponses
 from service.domain.answer import Outcome
 from service.domain.feedback import Signal
 from service.domain.ports import (
+    AnswerStore,
     ArmRegistry,
     CalibrationStore,
     Clock,
@@ -88,6 +90,7 @@ def wire(
     shadow_log: ShadowLog,
     conversation_states: ConversationStates,
     response_store: ResponseStore,
+    answer_store: AnswerStore,
     calibration_store: CalibrationStore,
     request_bodies: RequestBodies,
     reports: Reports,
@@ -194,7 +197,7 @@ def wire(
         learn_implicitly=implicit_feedback.learn,
         clock=clock,
         store_texts=settings.store_texts,
-        cache=cache_of(settings, clock),
+        cache=cache_of(settings, clock, encoder, answer_store),
         allows_reused_request_ids=settings.reused_request_id == "new",
     )
     deployments = Deployments(catalog.breaker, clock, settings.request_deadline_s)
@@ -289,11 +292,22 @@ def signal_weights(settings: Settings) -> dict[Signal, Decimal]:
     return {signal: weight for signal, weight in weights.items() if weight > 0}
 
 
-def cache_of(settings: Settings, clock: Clock) -> AnswerCache | None:
+def cache_of(
+    settings: Settings, clock: Clock, encoder: TextEncoder, answer_store: AnswerStore
+) -> AnswerCache | None:
     """The answer cache; None: it is switched off."""
     if not settings.cache_enabled:
         return None
-    return AnswerCache(settings.cache_max_size, settings.cache_ttl_seconds, clock)
+    rules = Semantic(settings.semantic_cache_threshold, settings.semantic_cache_max_temperature)
+    return AnswerCache(
+        max_size=settings.cache_max_size,
+        ttl_s=settings.cache_ttl_seconds,
+        clock=clock,
+        encoder=encoder,
+        embedding_timeout_s=settings.embedding_timeout_s,
+        store=answer_store if settings.cache_shared else None,
+        semantic=rules if settings.semantic_cache_enabled else None,
+    )
 
 
 def knobs_of(settings: Settings) -> Knobs:

@@ -14,8 +14,8 @@ import structlog
 
 from service.arms.catalog import Catalog
 from service.background import Background
+from service.cache.answer_cache import AnswerCache, Hit
 from service.completion import deduplication
-from service.completion.answer_cache import AnswerCache, CachedAnswer
 from service.completion.deduplication import AnsweredElsewhere
 from service.completion.fallback import Ask, FallbackChain
 from service.completion.model_call import ModelCall
@@ -113,26 +113,31 @@ class Completion:
             AllArmsFailed: no arm gave an answer.
         """
         query, logged = await self._identified(query)
-        if (cached := self._cached_answer(query, logged)) is not None:
-            head = await self._answer_from_cache(query, logged, cached)
-            return Completed(replace(head, latency_s=self._latency_s(query)), cached.body)
+        if (hit := await self._cache_hit(query, logged)) is not None:
+            head = await self._answer_from_cache(query, logged, hit)
+            return Completed(replace(head, latency_s=self._latency_s(query)), hit.answer.body)
         run, call, answer = await self._answer(query, logged, self._complete)
         self.fallback.succeeded(run, call)
         await self._finish(self._log_outcome(run, "ok"))
         body = {**answer.body, "id": answer_id_of(run.decision_id), "model": call.arm.arm_id}
+<<<<<<< HEAD
         may_be_shared = answer.native is None and call.fault is None and not call.arm.takes_client_key
         if self.cache is not None and may_be_shared:
             conversation = None if query.turn.place is None else run.conversation_after(self.clock())
             self.cache.keep(query, call.arm.arm_id, body, conversation)
+=======
+        if self.cache is not None and answer.native is None and call.fault is None:
+            self._keep(self.cache, run, call.arm.arm_id, body)
+>>>>>>> 5e1ddaa (Add a shared and a semantic cache of answers)
         head = replace(self._head(run), cost_usd=run.cost_usd, latency_s=self._latency_s(query))
         return Completed(head, body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
         """Answer a query chunk by chunk; returns at the first content. Raises as `complete` does."""
         query, logged = await self._identified(query)
-        if (cached := self._cached_answer(query, logged)) is not None:
-            head = await self._answer_from_cache(query, logged, cached)
-            chunks = as_chunks(cached.body)
+        if (hit := await self._cache_hit(query, logged)) is not None:
+            head = await self._answer_from_cache(query, logged, hit)
+            chunks = as_chunks(hit.answer.body)
             return Streaming(head, chunks, lambda: Decimal(0), lambda: self._latency_s(query))
         run, call, stream = await self._answer(query, logged, self._open)
         chunks = self._relay(run, call, stream)
@@ -166,25 +171,34 @@ class Completion:
             raise
         return run, call, answered
 
-    def _cached_answer(self, query: Query, logged: LoggedDecision | None) -> CachedAnswer | None:
+    def _keep(self, cache: AnswerCache, run: RequestRun, arm_id: str, body: Json) -> None:
+        """Keep an answer; for other replicas without delaying it."""
+        conversation = None if run.query.turn.place is None else run.conversation_after(self.clock())
+        context = None if run.decision is None else run.decision.context
+        answer = cache.answer_to_keep(run.query, arm_id, body, conversation, context)
+        if answer is None:
+            return
+        cache.keep(answer)
+        if cache.store is not None:
+            self.background.spawn(cache.share(answer))
+
+    async def _cache_hit(self, query: Query, logged: LoggedDecision | None) -> Hit | None:
         """The cached answer to a new request, or to the retry of a request that the cache answered."""
         if self.cache is None or (logged is not None and logged.kind != "cache"):
             return None
-        cached = self.cache.find(query)
-        return cached if cached is not None and self.fallback.any_exists([cached.arm_id]) else None
+        hit = await self.cache.find(query)
+        return hit if hit is not None and self.fallback.any_exists([hit.answer.arm_id]) else None
 
-    async def _answer_from_cache(
-        self, query: Query, logged: LoggedDecision | None, cached: CachedAnswer
-    ) -> Head:
+    async def _answer_from_cache(self, query: Query, logged: LoggedDecision | None, hit: Hit) -> Head:
         """Log a request that the cache answers."""
-        run = self._run_of(self.router.cached_decision(query, cached.arm_id), logged)
+        run = self._run_of(self.router.cached_decision(query, hit.answer.arm_id, hit.match), logged)
         try:
             await self._committed(run)
         except AnsweredElsewhere:
             # Raises RequestConflict unless it is the same request at the same time.
             run.decision_id = (await deduplication.first_decision(self.journal, run.query)).decision_id
             return replace(self._head(run), cost_usd=Decimal(0))
-        outcome = outcome_of_cached_answer(run, cached, self.clock(), store_texts=self.store_texts)
+        outcome = outcome_of_cached_answer(run, hit.answer, self.clock(), store_texts=self.store_texts)
         self.router.affinity.put(run.query, outcome.conversation, outcome.answer_names)
         await self._finish(self._log(run, outcome))
         return replace(self._head(run), cost_usd=Decimal(0))

@@ -8,12 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict
 
-from service.completion.answer_cache import CachedAnswer
 from service.completion.model_call import texts_of
 from service.completion.request_run import RequestRun
 from service.conversations.answer_names import names_of_messages
 from service.domain.answer import Outcome, Usage
 from service.domain.basics import AttemptStatus
+from service.domain.cached_answer import CachedAnswer
 
 
 def outcome_of(run: RequestRun, status: AttemptStatus, now: datetime, *, store_texts: bool) -> Outcome:

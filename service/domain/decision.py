@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.domain.basics import DecisionKind, Json, Vector
+from service.domain.cached_answer import CacheMatch
 from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.query import Query
 from service.domain.tags import Tag
@@ -108,6 +109,7 @@ class Decision:
     prior_offset: float = (
         0.0  # that the priors of the public table were moved by, to the level of their ratings
     )
+    cached: CacheMatch | None = None  # whose answer the cache gave
     tags: tuple[Tag, ...] = ()
     rule: str | None = None  # that narrowed the choice
     tier: str | None = None  # of the chosen arm

@@ -50,7 +50,11 @@ def explanation(decision: Decision) -> Json:
         "side_call": decision.query.turn.side_call,
         "own_weights": decision.query.options.own_weights,
         "substituted_model": decision.query.substituted_model,
+<<<<<<< HEAD
         "overridden_by": decision.query.overridden_by,
+=======
+        "cached": decision.cached,
+>>>>>>> 5e1ddaa (Add a shared and a semantic cache of answers)
     }
 
 
@@ -100,6 +104,7 @@ def for_clients(explained: Json) -> Json:
         "substituted_model": None,
         "overridden_by": [],
         "prior_offset": 0.0,
+        "cached": None,
         **explained,
         "candidates": [_renamed(c, _SHOWN_TO_CLIENTS) for c in explained["candidates"]],
         "rejected": [_renamed(r, _SHOWN_TO_CLIENTS) for r in explained["rejected"]],

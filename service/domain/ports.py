@@ -12,6 +12,7 @@ from bandit.drift import ArmHistory
 from service.domain.answer import Answer, Attempt, Chunk, Outcome
 from service.domain.arm import Arm, ArmSums
 from service.domain.basics import Json
+from service.domain.cached_answer import CachedAnswer, KeptQuestion
 from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
@@ -129,6 +130,34 @@ class ConversationStates(Protocol):
 
     async def prune(self, before: datetime) -> int:
         """Delete conversations whose newest request came before; returns how many."""
+        ...
+
+
+class AnswerStore(Protocol):
+    """Answers that all replicas may give again. Raises StoreUnavailable."""
+
+    async def find(self, tenant: str, key: bytes, now: datetime) -> CachedAnswer | None:
+        """The answer under the key, until it expires."""
+        ...
+
+    async def near(self, tenant: str, scope: bytes, now: datetime, limit: int) -> Sequence[KeptQuestion]:
+        """The newest questions of the scope, the newest first."""
+        ...
+
+    async def keep(self, answer: CachedAnswer) -> None:
+        """Commit an answer; it replaces that of the same request."""
+        ...
+
+    async def prune(self, now: datetime, max_size: int) -> int:
+        """Delete the expired answers, and the oldest beyond `max_size`; returns how many."""
+        ...
+
+    async def clear(self) -> int:
+        """Delete all answers; returns how many."""
+        ...
+
+    async def count(self) -> int:
+        """The number of answers."""
         ...
 
 

@@ -46,6 +46,10 @@ NOT_IN_LOG = (
     "cache_enabled",
     "cache_ttl_seconds",
     "cache_max_size",
+    "cache_shared",
+    "semantic_cache_enabled",
+    "semantic_cache_threshold",
+    "semantic_cache_max_temperature",
 )
 # These fields make an arm another model, or change which requests it can answer.
 ARM_FIELDS_NOT_IN_LOG = (

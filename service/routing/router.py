@@ -26,6 +26,7 @@ from service.domain import decision as types
 from service.domain.answer import Outcome
 from service.domain.arm import Arm
 from service.domain.basics import DecisionKind, Vector
+from service.domain.cached_answer import CacheMatch
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
@@ -185,9 +186,14 @@ class Router:
             raise first_error
         return query, arms, rejected
 
-    def cached_decision(self, query: Query, arm_id: str) -> Decision:
-        """The decision to answer from the cache, with the arm whose answer is cached; no arm is weighed."""
-        return self._unweighed(query, arm_id, "cache")
+    def cached_decision(self, query: Query, arm_id: str, match: CacheMatch) -> Decision:
+        """The decision to answer from the cache, with the arm whose answer is cached; no arm is weighed.
+
+        A rating of an answer to another question teaches nothing.
+        """
+        if match.match == "semantic":
+            query = replace(query, options=replace(query.options, learn=False))
+        return replace(self._unweighed(query, arm_id, "cache"), cached=match)
 
     def refused_decision(self, query: Query, cooling_down: Mapping[str, str]) -> Decision:
         """The decision of a refused request: every arm is cooling down; it names the first to be back.

@@ -18,9 +18,14 @@ from pydantic import (
 from service.domain.basics import AUTO
 from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
+<<<<<<< HEAD
 from service.settings.database_urls import with_tls
 from service.settings.models import ModelSettings, Name
 from service.settings.overrides import OverrideSettings
+=======
+from service.settings.cache import CacheSettings
+from service.settings.models import ModelSettings, Name
+>>>>>>> 5e1ddaa (Add a shared and a semantic cache of answers)
 from service.settings.policies import PolicySettings
 from service.settings.providers_auth import OAuthSettings, require_logins
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
@@ -32,7 +37,11 @@ LEVELS_ELSEWHERE = {"warn": "warning", "fatal": "critical", "err": "error", "tra
 DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
+<<<<<<< HEAD
 class Settings(OverrideSettings):
+=======
+class Settings(CacheSettings):
+>>>>>>> 5e1ddaa (Add a shared and a semantic cache of answers)
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 
     # --- listening and logging
@@ -335,13 +344,6 @@ class Settings(OverrideSettings):
         le=86_400,
         description="longest time from an answer to the same question that counts as asked again, seconds",
     )
-
-    # --- answer cache
-    cache_enabled: bool = Field(False, description="answer identical requests from a cache")
-    cache_ttl_seconds: float = Field(
-        3600.0, gt=0, description="how long a cached answer can be used, seconds"
-    )
-    cache_max_size: int = Field(1_000, ge=1, le=1_000_000, description="most cached answers per process")
 
     @field_validator("allowed_hosts", "cors_origins", "llm_models", "required_data_use", mode="before")
     @classmethod

@@ -49,6 +49,7 @@ from tests.fakes import (
     FakeTokenizers,
     FixedClock,
 )
+from tests.fakes_answers import FakeAnswerStore
 from tests.fakes_calibration import FakeCalibrationStore, FakeRequestBodies
 from tests.fakes_reports import FakeReports
 
@@ -208,6 +209,7 @@ async def opened(
         shadow_log=FakeShadowLog(store),
         conversation_states=FakeConversationStates(store),
         response_store=FakeResponseStore(store),
+        answer_store=FakeAnswerStore(store),
         calibration_store=FakeCalibrationStore(store),
         request_bodies=FakeRequestBodies(store, settings.store_texts),
         data_dir=folder,

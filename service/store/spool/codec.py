@@ -18,6 +18,7 @@ import orjson
 
 from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.basics import Json
+from service.domain.cached_answer import CacheMatch
 from service.domain.conversation import ConversationState, ConversationStep, Place
 from service.domain.decision import Candidate, Decision, LoggedPriorState, Rejection
 from service.domain.explanation import in_current_words, in_current_words_of_conversation
@@ -101,6 +102,7 @@ def _decision(data: Json, n_chars: int, recalled: Json | None) -> Decision:
             "degraded": tuple(data["degraded"]),
             "decided_at": datetime.fromisoformat(data["decided_at"]),
             "step": None if step is None else ConversationStep(**step),
+            "cached": None if data.get("cached") is None else CacheMatch(**data["cached"]),
             "tags": tuple(_tag(tag) for tag in data.get("tags", ())),
         }
     )

@@ -108,7 +108,20 @@ async def test_the_cache_counts_and_can_be_emptied(caching: World) -> None:
 
     cleared = (await caching.http.post("/cache/clear")).json()
 
-    assert stats == {"enabled": True, "size": 1, "hits": 1, "misses": 1}
+    assert stats == {
+        "enabled": True,
+        "size": 1,
+        "max_size": 10,
+        "hits": 1,
+        "misses": 1,
+        "total_requests": 2,
+        "hit_rate": 0.5,
+        "ttl_seconds": 60,
+        "shared": False,
+        "shared_size": None,
+        "semantic": False,
+        "semantic_hits": 0,
+    }
     assert cleared == {"cleared": 1}
     assert (await caching.ask()).headers["X-Router-Decision"] != "cache"
 
