@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from bandit.arrays import Floats
+from bandit.arrays import Bools, Floats
 from service.bootstrap.basics import no_progress
 from service.bootstrap.vectors import build_encoder
 from service.cache.request_content import key_of
@@ -97,7 +97,7 @@ def report(pairs: Sequence[Pair], cosines: Floats, thresholds: Sequence[float], 
             print(f"{'false hit' if hit else 'missed'} {cosine:.3f}: {pair.first} | {pair.second}")
 
 
-def _share(hits: np.ndarray[tuple[int], np.dtype[np.bool_]], among: Floats | np.ndarray) -> str:
+def _share(hits: Bools, among: Bools) -> str:
     n = int(among.sum())
     return f"{100 * (hits & among).sum() / n:.1f} % ({(hits & among).sum()} of {n})"
 

@@ -71,5 +71,8 @@ def _digest(query: Query, content: Json) -> bytes:
     options = query.options
     named: Sequence[Any] = [options.models or (), options.exclude, options.require_data_use]
     allowed = [sorted(names) for names in named]
-    parts = [query.tenant, query.dialect, content, allowed, sorted(query.rule_headers.items())]
+    # What overrides and aliases make of the body's `model`.
+    among, tier = sorted(query.requested_among or ()), query.requested_tier
+    requested = [query.requested_model, among, tier, query.backend]
+    parts = [query.tenant, query.dialect, content, allowed, requested, sorted(query.rule_headers.items())]
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()

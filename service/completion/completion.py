@@ -120,15 +120,9 @@ class Completion:
         self.fallback.succeeded(run, call)
         await self._finish(self._log_outcome(run, "ok"))
         body = {**answer.body, "id": answer_id_of(run.decision_id), "model": call.arm.arm_id}
-<<<<<<< HEAD
         may_be_shared = answer.native is None and call.fault is None and not call.arm.takes_client_key
         if self.cache is not None and may_be_shared:
-            conversation = None if query.turn.place is None else run.conversation_after(self.clock())
-            self.cache.keep(query, call.arm.arm_id, body, conversation)
-=======
-        if self.cache is not None and answer.native is None and call.fault is None:
             self._keep(self.cache, run, call.arm.arm_id, body)
->>>>>>> 5e1ddaa (Add a shared and a semantic cache of answers)
         head = replace(self._head(run), cost_usd=run.cost_usd, latency_s=self._latency_s(query))
         return Completed(head, body, answer.native)
 

@@ -50,11 +50,8 @@ def explanation(decision: Decision) -> Json:
         "side_call": decision.query.turn.side_call,
         "own_weights": decision.query.options.own_weights,
         "substituted_model": decision.query.substituted_model,
-<<<<<<< HEAD
         "overridden_by": decision.query.overridden_by,
-=======
         "cached": decision.cached,
->>>>>>> 5e1ddaa (Add a shared and a semantic cache of answers)
     }
 
 

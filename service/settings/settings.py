@@ -18,14 +18,10 @@ from pydantic import (
 from service.domain.basics import AUTO
 from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
-<<<<<<< HEAD
+from service.settings.cache import CacheSettings
 from service.settings.database_urls import with_tls
 from service.settings.models import ModelSettings, Name
 from service.settings.overrides import OverrideSettings
-=======
-from service.settings.cache import CacheSettings
-from service.settings.models import ModelSettings, Name
->>>>>>> 5e1ddaa (Add a shared and a semantic cache of answers)
 from service.settings.policies import PolicySettings
 from service.settings.providers_auth import OAuthSettings, require_logins
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
@@ -37,11 +33,7 @@ LEVELS_ELSEWHERE = {"warn": "warning", "fatal": "critical", "err": "error", "tra
 DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
-<<<<<<< HEAD
-class Settings(OverrideSettings):
-=======
-class Settings(CacheSettings):
->>>>>>> 5e1ddaa (Add a shared and a semantic cache of answers)
+class Settings(CacheSettings, OverrideSettings):
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 
     # --- listening and logging
