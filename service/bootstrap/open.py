@@ -18,6 +18,7 @@ from service.arms.relayed_models import choose_relayed_models
 from service.arms.unknown_prices import require_known_prices
 from service.background import Background
 from service.bootstrap.basics import Progress, cancel, no_progress, now
+from service.bootstrap.classifiers import open_classifiers
 from service.bootstrap.database import open_database, open_schema
 from service.bootstrap.logins import open_logins
 from service.bootstrap.providers import (
@@ -92,6 +93,7 @@ async def open_parts(
         await open_schema(database, settings, stack)
         encoders = await open_encoder(settings, environ, stack, progress)
         encoder = encoders.decisions
+        classifiers = await open_classifiers(settings.policies, encoder)
         memory = await open_memory(settings, environ, data_dir, encoder, stack)
         if model_client is None:
             model_client = await open_provider_clients(settings, arms, environ, stack)
@@ -134,6 +136,7 @@ async def open_parts(
             embedding_client=open_embedding_client(environ, stack),
             moderation_client=open_moderation_client(environ, stack),
             own_encoder=encoders.clients,
+            classifiers=classifiers,
             background=background,
             data_dir=data_dir,
             rng=np.random.default_rng(),

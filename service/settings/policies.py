@@ -82,6 +82,9 @@ class ExpertSettings(FrozenSettings):
     description: str = Field(
         min_length=3, max_length=4_000, description="what the expert is for, in natural language"
     )
+    examples: tuple[Annotated[str, StringConstraints(min_length=1, max_length=4_000)], ...] = Field(
+        (), max_length=100, description="requests that are for the expert; they make it easier to match"
+    )
     models: tuple[Name, ...] = Field(
         (), description="models to choose among for this expert; absent: all models"
     )

@@ -1,0 +1,1 @@
+"""The prompts that train and judge the classifiers of tags."""

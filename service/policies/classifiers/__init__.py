@@ -1,0 +1,1 @@
+"""Tags requests by what they ask: intent, difficulty, expert."""
