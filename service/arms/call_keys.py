@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from service.arms.key_bindings import destination
 from service.domain.arm import Arm
+from service.domain.hosts import Origin
 from service.domain.oauth import Logins
 from service.domain.query import Query
 
@@ -34,10 +35,10 @@ def without_key(
     Args:
         choosable: the arms that the request allows.
     """
-    why_no_client_key = _why_no_client_key(choosable, query)
+    places = {destination(arm).origin for arm in choosable if arm.takes_client_key}
     reasons = {}
     for arm in arms:
-        why = why_no_client_key if arm.takes_client_key else None
+        why = _why_no_client_key(arm, places, query) if arm.takes_client_key else None
         if arm.auth is not None:
             why = logins.problem(arm.auth)
         if why is not None:
@@ -45,8 +46,8 @@ def without_key(
     return reasons
 
 
-def _why_no_client_key(choosable: Iterable[Arm], query: Query) -> str | None:
+def _why_no_client_key(arm: Arm, places: Set[Origin | None], query: Query) -> str | None:
     if query.credential is None:
         return NO_CLIENT_KEY
-    places = {destination(arm).origin for arm in choosable if arm.takes_client_key}
-    return SEVERAL_PROVIDERS if len(places) > 1 else None
+    is_only_place = places <= {destination(arm).origin}
+    return None if is_only_place else SEVERAL_PROVIDERS
