@@ -19,6 +19,7 @@ from service.api.openapi import body_schema, failures
 from service.arms.lifecycle import ArmChange, ArmOverview
 from service.dialects.json_body import field_path, invalid, read_form
 from service.domain.basics import Json
+from service.domain.credentials import CLIENT
 from service.domain.hosts import is_loopback
 from service.domain.registration import ArmFigures, Shadow
 from service.errors import (
@@ -180,6 +181,8 @@ def _as_json(overview: ArmOverview, parts: Parts) -> Json:
         "model": arm.model,
         "base_url": None if arm.base_url is None else _LOGIN.sub("//", arm.base_url),
         "api_key_env": arm.api_key_env,
+        "api_key": CLIENT if arm.takes_client_key else None,
+        "auth": arm.auth,
         "aliases": list(arm.aliases),
         "price": None if arm.price is None else PriceSettings.of(arm.price).model_dump(),
         "price_source": arm.price_source,
