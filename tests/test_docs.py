@@ -38,7 +38,15 @@ from tests.doc_commands import SERVE, SERVERS, mismatch, steps, text_mismatch
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 SOURCES = sorted((ROOT / "service").rglob("*.py"))
-YAML_ONLY = {"ALIASES", "PROVIDERS_AUTH", "POLICIES", "MODELS", "EMBEDDING_MODELS", "MODERATION_MODELS"}
+YAML_ONLY = {
+    "ALIASES",
+    "FALLBACKS",
+    "PROVIDERS_AUTH",
+    "POLICIES",
+    "MODELS",
+    "EMBEDDING_MODELS",
+    "MODERATION_MODELS",
+}
 HOSTS_OF_REGISTRIES = r"(pypi|pythonhosted|npmjs|npmmirror|docker|ghcr|quay)\.(org|com|io)"
 MACHINE_PATHS = r"(?<![\w.])/(work|root|home|opt/pypi|opt/wheels)/"
 INDEX_OPTIONS = r"--(extra-)?index-url|--find-links|--registry"

@@ -49,5 +49,5 @@ def without_key(
 def _why_no_client_key(arm: Arm, places: Set[Origin | None], query: Query) -> str | None:
     if query.credential is None:
         return NO_CLIENT_KEY
-    is_only_place = places <= {destination(arm).origin}
-    return None if is_only_place else SEVERAL_PROVIDERS
+    own = {destination(endpoint).origin for endpoint in arm.endpoints}
+    return None if len(own | places) == 1 else SEVERAL_PROVIDERS

@@ -13,6 +13,7 @@ from service.arms.breaker import Breaker
 from service.arms.call_keys import NoLogins, without_key
 from service.arms.capabilities import needs
 from service.arms.eligibility import Demands, fits, is_allowed, reason_against, reason_but_size, too_long
+from service.arms.fallback_order import FallbackOrder
 from service.arms.load_balancer import LoadBalancer
 from service.arms.overriding import Overriding
 from service.arms.refused_features import RefusedFeatures
@@ -46,6 +47,7 @@ class Catalog:
         names: what requests may call the arms beside their ids and aliases.
         overriding: what replaces the names in requests.
         logins: which providers are logged in to.
+        fallback_order: the operator's.
     """
 
     arms: tuple[Arm, ...]
@@ -58,6 +60,7 @@ class Catalog:
     names: RequestedNames = field(default_factory=RequestedNames)
     overriding: Overriding = field(default_factory=Overriding)
     logins: Logins = field(default_factory=NoLogins)
+    fallback_order: FallbackOrder = field(default_factory=FallbackOrder)
     balancer: LoadBalancer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -227,7 +230,7 @@ class Catalog:
         able = [arm for arm in arms if reasons[arm.arm_id] is None]
         if not able:
             raise self._none_eligible(arms, rejected, query)
-        if len(able) == 1 and not self.breaker.asks_to_wait(able[0]):
+        if len(able) == 1 and (not self.breaker.asks_to_wait(able[0]) or self._is_replaced(able[0], query)):
             return able, rejected  # nothing else could answer: to call it is better than to refuse
         cooling_down = [
             Rejection(arm.arm_id, why)
@@ -240,6 +243,19 @@ class Catalog:
         available = [arm for arm in able if arm.arm_id not in unavailable]
         willing, unwilling = self._by_willingness(available, query)
         return willing, [*rejected, *cooling_down, *unwilling]
+
+    def _is_replaced(self, arm: Arm, query: Query) -> bool:
+        """Whether the operator lists an arm that can be called in place of the one that the client named."""
+        order = self.fallback_order.after(arm.arm_id)
+        if not order or query.requested_model is None:
+            return False
+        listed = [a for a in self.arms if a.arm_id in order and self.may_replace(a.arm_id)]
+        return any(not self.breaker.open_reason(a) and not self.reason_against(a, query) for a in listed)
+
+    def may_replace(self, arm_id: str) -> bool:
+        """Whether the arm may answer for another one that the client named."""
+        arm = next((arm for arm in self.arms if arm.arm_id == arm_id), None)
+        return arm is not None and self.state(arm) == "active" and not arm.takes_client_key
 
     def _by_willingness(self, arms: Sequence[Arm], query: Query) -> tuple[list[Arm], list[Rejection]]:
         """The arms that have refused no feature of the query, and the others; all arms if none is left."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from service.arms.addresses import addressed, require_another, require_proxy, with_default_address
 from service.arms.deployed import deployed, with_keys
+from service.arms.fallback_order import FallbackOrder
 from service.arms.free_models import free_models
 from service.arms.named_arms import arm_named
 from service.arms.overriding import Overriding
@@ -65,8 +66,8 @@ def choose_arms(
         simulated: the arms of the simulator, used if nothing else is configured.
 
     Raises:
-        StartupError: LLM_MODELS, DEFAULT_MODEL or an alias names an unknown model, no arm is usable, or the
-            table of what fits them has a fault.
+        StartupError: LLM_MODELS, DEFAULT_MODEL, an alias or a fallback names an unknown model, no arm is
+            usable, or the table of what fits them has a fault.
     """
     table()
     well_known = [addressed(ModelSettings.model_validate(entry), environ) for entry in known]
@@ -93,6 +94,7 @@ def choose_arms(
     default_arm_id(settings, chosen.arms)
     RequestedNames.of(settings, chosen.arms, environ)
     Overriding.of(settings, chosen.arms, environ)
+    FallbackOrder.of(settings, chosen.arms, environ)
     return chosen
 
 

@@ -18,6 +18,7 @@ from service.arms.call_keys import NoLogins
 from service.arms.catalog import Catalog
 from service.arms.checked_keys import CheckedKeys
 from service.arms.configured import ArmList, default_arm_id
+from service.arms.fallback_order import FallbackOrder
 from service.arms.key_bindings import KeyBindings
 from service.arms.lifecycle import Lifecycle
 from service.arms.overriding import Overriding
@@ -36,6 +37,7 @@ from service.completion.fallback import FallbackChain
 from service.completion.logged_texts import log_texts
 from service.completion.request_run import RequestRun
 from service.completion.shadow import Shadows
+from service.completion.untried_arms import UntriedArms
 from service.conversations.affinity import ConversationAffinity
 from service.conversations.stored_responses import RecentItems, StoredResponses
 from service.domain.answer import Outcome
@@ -123,6 +125,7 @@ def wire(
         names=RequestedNames.of(settings, arms.arms, environ),
         overriding=Overriding.of(settings, arms.arms, environ),
         logins=NoLogins() if logins is None else logins.keeper,
+        fallback_order=FallbackOrder.of(settings, arms.arms, environ),
     )
     knobs = knobs_of(settings)
     pacer = Pacer(knobs.budget_usd_per_request)
@@ -182,6 +185,7 @@ def wire(
         catalog=catalog,
         fallback=FallbackChain(
             catalog,
+            UntriedArms(catalog, rng, clock),
             rng,
             clock,
             settings.max_attempts,

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 import structlog
 
-from bandit.policy import draw, without
 from service.arms.catalog import Catalog
-from service.arms.eligibility import list_cost_usd
 from service.completion.backoff import wait_before_retry_s
 from service.completion.deduplication import AnsweredElsewhere
 from service.completion.escalation import Escalation
@@ -22,6 +20,7 @@ from service.completion.model_call import ModelCall
 from service.completion.refusal import Refusal, most_useful
 from service.completion.request_run import RequestRun
 from service.completion.unanswered import unanswered
+from service.completion.untried_arms import NextArm, RequestBudget, UntriedArms
 from service.domain.arm import Arm
 from service.domain.decision import LoggedDecision
 from service.domain.ports import Clock
@@ -47,27 +46,11 @@ Ask: TypeAlias = Callable[[RequestRun, ModelCall], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
-class RequestBudget:
-    """The calls and the time that one request may use."""
-
-    until: datetime
-    n_attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class NextArm:
-    """The arm to call next."""
-
-    arm_id: str
-    propensity: float
-    is_escalation: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class FallbackChain:
     """Makes the calls of a run; records the result of each in the run and in the breaker.
 
     Args:
+        untried: chooses the arm that is called next.
         max_attempts: most calls for one request.
         deadline_s: longest time from the request to its answer, or to the first content of a stream.
         sleep: waits before a model is called again.
@@ -75,6 +58,7 @@ class FallbackChain:
     """
 
     catalog: Catalog
+    untried: UntriedArms
     rng: np.random.Generator
     clock: Clock
     max_attempts: int
@@ -96,7 +80,7 @@ class FallbackChain:
     async def call_until_answered(
         self, run: RequestRun, budget: RequestBudget, ask: Ask[T]
     ) -> tuple[ModelCall, T]:
-        """Call the decided arm, and on failure the next one by probability, or a lone arm again.
+        """Call the decided arm, and on failure the next one by order or probability, or a lone arm again.
 
         A faulty answer is returned only if no better one comes. The returned call may still be
         streaming: report its end by `succeeded`, `failed` or `cancelled`.
@@ -151,7 +135,7 @@ class FallbackChain:
 
     def _begin(self, run: RequestRun, budget: RequestBudget, next_arm: NextArm) -> ModelCall | None:
         """Begin the call of an arm; None: it cannot be called any more and is passed over."""
-        arm = self._find(next_arm.arm_id)
+        arm = self.untried.find(next_arm.arm_id)
         why = "no longer exists" if arm is None else self.catalog.reason_against(arm, run.query)
         if arm is None or why is not None:
             run.passed_over[next_arm.arm_id] = str(why)
@@ -159,7 +143,7 @@ class FallbackChain:
         if arm.deployments:
             arm = self.catalog.balancer.begun(arm, run.query.turn, run.failed_at(arm.arm_id))
         entry = self.catalog.breaker.begin(arm)
-        if entry == "refused" and not self._must_stay(run, next_arm):
+        if entry == "refused" and not self._must_stay(run, budget, next_arm):
             self.catalog.balancer.ended(arm)
             run.passed_over[next_arm.arm_id] = "is cooling down"
             return None
@@ -172,10 +156,12 @@ class FallbackChain:
         call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
         return call
 
-    def _must_stay(self, run: RequestRun, next_arm: NextArm) -> bool:
+    def _must_stay(self, run: RequestRun, budget: RequestBudget, next_arm: NextArm) -> bool:
         """Whether the arm is called even while it cools down: no other arm could take its place."""
-        is_in_loop = run.is_in_tool_loop and next_arm.arm_id == run.arm_id
-        return is_in_loop or (run.has_no_choice and self.catalog.has_no_alternative(run.query))
+        if run.is_in_tool_loop and next_arm.arm_id == run.arm_id:
+            return True
+        is_alone = run.has_no_choice and self.catalog.has_no_alternative(run.query)
+        return is_alone and not self.untried.in_order(run, budget)
 
     def _after_failure(
         self, run: RequestRun, budget: RequestBudget, call: ModelCall, failed: NextArm, error: ProviderError
@@ -192,7 +178,7 @@ class FallbackChain:
             if self._may_leave_out(run, budget, call, features):
                 return failed, 0.0
             return self._next(run, budget, error), 0.0
-        if self._has_another_deployment(run, call.arm) and not self._is_spent(run, budget):
+        if self._has_another_deployment(run, call.arm) and not self.untried.is_spent(run, budget):
             return failed, 0.0
         wait_s = self._wait_before_retry_s(run, budget, error)
         return (self._next(run, budget, error), 0.0) if wait_s is None else (failed, wait_s)
@@ -222,8 +208,8 @@ class FallbackChain:
 
         Refusals come at once and cost nothing, so a few such calls go beyond the request's.
         """
-        is_spent = len(run.attempts) >= budget.n_attempts + MOST_WITHOUT or self._left_s(budget) == 0
-        if is_spent or self._callable_ids(run, budget):
+        is_spent = len(run.attempts) >= budget.n_attempts + MOST_WITHOUT or self.untried.left_s(budget) == 0
+        if is_spent or self.untried.any(run, budget):
             return False
         return self._leave_out(run, call.arm, features)
 
@@ -240,10 +226,10 @@ class FallbackChain:
         self, run: RequestRun, budget: RequestBudget, error: ProviderError
     ) -> float | None:
         """The wait before the only arm that can answer is called again; None: it is not."""
-        if not run.has_no_choice or self._is_spent(run, budget):
+        if not run.has_no_choice or self.untried.is_spent(run, budget) or self.untried.in_order(run, budget):
             return None
         wait_s = wait_before_retry_s(error, len(run.attempts), self.rng)
-        return wait_s if wait_s is not None and wait_s < self._left_s(budget) else None
+        return wait_s if wait_s is not None and wait_s < self.untried.left_s(budget) else None
 
     def succeeded(self, run: RequestRun, call: ModelCall) -> None:
         """Record that the answer is complete."""
@@ -287,7 +273,7 @@ class FallbackChain:
 
     def any_exists(self, arm_ids: Iterable[str]) -> bool:
         """Whether one of these arms is still in the catalogue."""
-        return any(self._find(arm_id) is not None for arm_id in arm_ids)
+        return any(self.untried.find(arm_id) is not None for arm_id in arm_ids)
 
     # --- faulty answers
 
@@ -314,73 +300,42 @@ class FallbackChain:
 
         An arm is stronger in a higher tier, or by its expected reward.
         """
-        if not self._is_spent(run, budget):
-            affords = partial(self._may_be_called, run)
+        if not self.untried.is_spent(run, budget):
+            affords = partial(self.untried.may_be_called, run)
             if (decision := await self.escalation.next_tier(run, call, affords)) is not None:
                 run.escalate(decision)
                 return NextArm(decision.arm_id, decision.propensity, is_escalation=True)
-        callable_ids = self._callable_ids(run, budget)
-        stronger = self.escalation.stronger_arm(run, call, callable_ids)
+        stronger = self.escalation.stronger_arm(run, call, self.untried.weighed(run, budget))
         if stronger is not None:
             return NextArm(stronger, propensity=1.0, is_escalation=True)
-        return self._drawn(run, callable_ids) if call.is_empty and callable_ids else None
+        has_others = call.is_empty and self.untried.any(run, budget)
+        return self.untried.next(run, budget) if has_others else None
 
     # --- the arms not tried yet
 
     def _next(self, run: RequestRun, budget: RequestBudget, error: ProviderError | None = None) -> NextArm:
-        """Draw one of the arms that may still be called, by their probabilities."""
-        if callable_ids := self._callable_ids(run, budget):
-            return self._drawn(run, callable_ids)
-        if (last_resort := self._last_resort(run, budget)) is not None:
-            return NextArm(last_resort, propensity=1.0)
-        is_late = self._left_s(budget) == 0
+        """The next arm that may still be called, or the error if there is none."""
+        if (next_arm := self.untried.next(run, budget)) is not None:
+            return next_arm
+        is_late = self.untried.left_s(budget) == 0
         raise unanswered(run, self.catalog, deadline_s=self.deadline_s if is_late else None) from error
-
-    def _last_resort(self, run: RequestRun, budget: RequestBudget) -> str | None:
-        """The arm that was left out for a refused feature, the least recently refused one of several."""
-        if self._is_spent(run, budget):
-            return None
-        tried = run.tried | run.probabilities.keys()
-        others = [arm for arm in self.catalog.arms if arm.arm_id not in tried]
-        refused = self.catalog.refused.against(others, run.query)
-        callable_ids = [arm_id for arm_id in refused if self._may_be_called(run, arm_id, run.query)]
-        return min(callable_ids, key=lambda arm_id: refused[arm_id].until, default=None)
-
-    def _drawn(self, run: RequestRun, callable_ids: set[str]) -> NextArm:
-        refused = self.catalog.refused.against(
-            [a for a in self.catalog.arms if a.arm_id in callable_ids], run.query
-        )
-        callable_ids = callable_ids - refused.keys() or callable_ids
-        arm_ids = list(run.probabilities)
-        excluded = [i for i, arm_id in enumerate(arm_ids) if arm_id not in callable_ids]
-        probabilities = without(np.array(list(run.probabilities.values())), excluded)
-        choice = draw(probabilities, self.rng)
-        return NextArm(arm_ids[choice.index], choice.propensity)
 
     def _may_strip_thinking(
         self, run: RequestRun, call: ModelCall, error: ProviderError, budget: RequestBudget
     ) -> bool:
         """Whether to call the same arm once more, without earlier thinking in the history."""
         is_blamed = isinstance(error, ProviderRejected) and error.rejects_thinking
-        return is_blamed and call.arm.arm_id not in run.stripped_thinking and not self._is_spent(run, budget)
-
-    def _callable_ids(self, run: RequestRun, budget: RequestBudget) -> set[str]:
-        """The arms that may still be called."""
-        if self._is_spent(run, budget):
-            return set()
-        return {arm_id for arm_id in run.untried if self._may_be_called(run, arm_id, run.query)}
+        return (
+            is_blamed
+            and call.arm.arm_id not in run.stripped_thinking
+            and not self.untried.is_spent(run, budget)
+        )
 
     def _has_another_deployment(self, run: RequestRun, arm: Arm) -> bool:
         """Whether the arm may be called at a deployment that has not failed for this request."""
         if not arm.deployments:
             return False
         return self.catalog.balancer.has_another(arm, {*run.failed_at(arm.arm_id), arm.deployment})
-
-    def _is_spent(self, run: RequestRun, budget: RequestBudget) -> bool:
-        return len(run.attempts) >= budget.n_attempts or self._left_s(budget) == 0
-
-    def _left_s(self, budget: RequestBudget) -> float:
-        return max(0.0, (budget.until - self.clock()).total_seconds())
 
     def _blamed(self, call: ModelCall, error: ProviderError) -> ProviderError:
         """The error to record: ProviderCutShort if the deadline left the arm under half of its time."""
@@ -395,27 +350,10 @@ class FallbackChain:
 
         A model whose `timeout_s` is longer than that half keeps its `timeout_s`.
         """
-        left_s = self._left_s(budget)
-        has_others = bool(self._callable_ids(run, budget) - {arm.arm_id})
-        has_others = has_others or self._has_another_deployment(run, arm)
+        left_s = self.untried.left_s(budget)
+        has_others = self._has_another_deployment(run, arm) or self.untried.any(run, budget, but=arm.arm_id)
         is_last = len(run.attempts) + 1 >= budget.n_attempts
         return left_s if is_last or not has_others else min(left_s, max(left_s / 2, arm.timeout_s or 0.0))
-
-    def _may_be_called(self, run: RequestRun, arm_id: str, query: Query) -> bool:
-        arm = self._find(arm_id)
-        if arm is None or self.catalog.breaker.open_reason(arm) is not None:
-            return False
-        if self.catalog.reason_against(arm, query) is not None:
-            return False
-        max_cost_usd = query.options.max_cost_usd
-        if max_cost_usd is None:
-            return True
-        spent = run.cost_usd
-        return spent is not None and spent + list_cost_usd(arm, query) <= max_cost_usd
-
-    def _find(self, arm_id: str) -> Arm | None:
-        """The arm with exactly this id; None if it has left the catalogue since the decision."""
-        return next((arm for arm in self.catalog.arms if arm.arm_id == arm_id), None)
 
 
 def _is_of_callers_account(arm: Arm, error: ProviderError) -> bool:

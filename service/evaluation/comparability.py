@@ -17,6 +17,7 @@ NOT_IN_LOG = (
     "memory_timeout_s",
     "required_data_use",
     "aliases",
+    "fallbacks",
     "unknown_models",
     "policies",
     "force_model",
@@ -66,6 +67,8 @@ ARM_FIELDS_NOT_IN_LOG = (
     "drop",
     "rename",
     "timeout_s",
+    "default_temperature",
+    "default_max_tokens",
     "prompt",
 )
 

@@ -174,6 +174,10 @@ class Settings(CacheSettings, OverrideSettings):
         DEFAULT_ALIASES,
         description="further names in requests, each for `auto`, for a model, or for several to choose among",
     )
+    fallbacks: dict[Name, tuple[Name, ...]] = Field(
+        {},
+        description="models to call when one fails, in their order, by the model that failed or `default`",
+    )
     unknown_models: Literal["auto", "reject"] = Field(
         "auto",
         description="names of well-known vendors that no model has: the router chooses, or rejects them",

@@ -106,7 +106,9 @@ def attempts(world: World) -> list[Attempt]:
 def with_arms(completion: Completion, *arms: Arm) -> Completion:
     """The same service with other arms."""
     catalog = replace(completion.catalog, arms=arms, default_arm_id=arms[0].arm_id)
-    router, calls = replace(completion.router, catalog=catalog), replace(completion.fallback, catalog=catalog)
+    router = replace(completion.router, catalog=catalog)
+    untried = replace(completion.fallback.untried, catalog=catalog)
+    calls = replace(completion.fallback, catalog=catalog, untried=untried)
     return replace(completion, catalog=catalog, router=router, fallback=calls)
 
 
