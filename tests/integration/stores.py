@@ -15,6 +15,7 @@ from service.domain.decision import Candidate, Decision, LoggedPriorState, Neigh
 from service.domain.feedback import Feedback, Reward
 from service.domain.ports import Evidence, Journal
 from service.domain.query import Native, Options, Query
+from service.domain.tags import Tag
 from service.learning.rewards import reward_of
 
 NOW = datetime(2026, 7, 1, 12, 0, 0, 123_457, tzinfo=UTC)
@@ -98,6 +99,9 @@ def a_decision(request_id: str = "r1", *, arm_id: str = "small", **of_query: obj
         context=np.linspace(-1.0, 1.0, 8, dtype=np.float32),
         degraded=("memory",),
         decided_at=NOW,
+        tags=(Tag("intent", "error", 0.9, Decimal("0.0001"), "linear"),),
+        rule="errors",
+        tier="complex",
     )
 
 

@@ -19,6 +19,7 @@ from service.domain.arm import Arm
 from service.domain.key_check import KeyCheck, KeyState
 from service.domain.relayed_model import RelayedModels
 from service.errors import StartupError
+from service.policies.configured import policies_of
 from service.providers.key_checks import HttpKeyChecks
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.base_urls import without_login
@@ -91,6 +92,7 @@ def check(environment: Environment, *, probe: bool = False) -> Check:
             looked_up = _looked_up(arms, loaded.settings)
             unlisted = [arm for arm in arms.arms if arm not in looked_up]
             require_known_prices(unlisted, loaded.settings.budget_usd_per_request)
+            policies_of(loaded.settings, arms.arms, environment)
         except StartupError as error:
             errors += faults_of(error)
         try:
