@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from prometheus_client import (
@@ -19,11 +19,13 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
-from structlog.typing import EventDict
+from structlog.typing import EventDict, Processor
 
 from service.domain.answer import Attempt, Outcome
 from service.domain.feedback import ImplicitSignal, Learned
 from service.domain.relayed_model import Relayed
+from service.errors import StartupError
+from service.log_file import LogFile, SharedLogFile
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SIGNIFICANT_DIGITS = 3
@@ -37,27 +39,81 @@ class WholeText(str):
     __slots__ = ()
 
 
-def set_up_logs(level: str, form: Literal["auto", "json", "text"]) -> None:
-    """Write log events to standard error, as JSON lines or as text."""
+Form = Literal["auto", "json", "text"]
+
+
+def set_up_logs(level: str, form: Form, file: LogFile | None = None) -> None:
+    """Write log events to standard error, and to a file if one is given, as JSON lines or as text.
+
+    Raises:
+        StartupError: the file cannot be written.
+    """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        shortened,
-        structlog.processors.add_log_level,
-        _with_time,
-    ]
-    last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        if as_text
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(separators=(",", ":"))]
-    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     structlog.configure(
-        processors=[*shared, *last],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            shortened,
+            structlog.processors.add_log_level,
+            _with_time,
+            *_kept_by(file, as_text=form == "text"),
+            *_rendered(as_text=as_text, colors=sys.stderr.isatty()),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def _rendered(*, as_text: bool, colors: bool = False) -> list[Processor]:
+    """What makes a line of an event."""
+    if as_text:
+        return [structlog.dev.ConsoleRenderer(colors=colors)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(separators=(",", ":"))]
+
+
+def _kept_by(file: LogFile | None, *, as_text: bool) -> list[Processor]:
+    """What writes each event to the file too, together with the warnings of libraries."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, SharedLogFile)]:
+        root.removeHandler(handler)
+        handler.close()
+    if file is None:
+        return []
+    try:
+        kept = SharedLogFile(file)
+    except OSError as error:
+        raise StartupError(f"LOG_FILE: cannot write {file.path}: {error.strerror}") from error
+    kept.setFormatter(_FileLines(_rendered(as_text=as_text)))
+    root.addHandler(kept)
+
+    def keep(_: object, __: str, event: EventDict) -> EventDict:
+        record = logging.LogRecord(__name__, logging.INFO, "", 0, event, None, None)
+        kept.handle(record)
+        return event
+
+    return [keep]
+
+
+class _FileLines(logging.Formatter):
+    """Lines of the router's own events, and of what libraries log, in one form."""
+
+    def __init__(self, processors: Sequence[Processor]) -> None:
+        super().__init__()
+        self._processors = processors
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: Any = dict(record.msg) if isinstance(record.msg, dict) else _event_of(record)
+        for processor in self._processors:
+            line = processor(None, "", line)
+        return str(line)
+
+
+def _event_of(record: logging.LogRecord) -> EventDict:
+    """What a library logs, as an event."""
+    event = {"event": record.getMessage(), "logger": record.name, "level": record.levelname.lower()}
+    raised: EventDict = {"exc_info": record.exc_info} if record.exc_info else {}
+    return {**event, **raised, **_with_time(None, "", {})}
 
 
 def shortened(_: object, __: str, event: EventDict) -> EventDict:

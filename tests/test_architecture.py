@@ -31,6 +31,7 @@ MAY_USE = {
     "embeddings.transformer": "numpy sentence_transformers",
     "service.errors": "",
     "service.background": "structlog",
+    "service.log_file": "platformdirs",
     "service.domain": "numpy orjson",
     "service.cache": "numpy orjson structlog",
     "service.conversations": "orjson structlog",

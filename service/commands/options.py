@@ -32,7 +32,7 @@ def read_settings() -> tuple[Settings, Environment]:
     settings = load_settings(config_path(environ), environ)
     from service.telemetry import set_up_logs  # after the settings, whose faults are then shown at once
 
-    set_up_logs(settings.log_level, settings.log_format)
+    set_up_logs(settings.log_level, settings.log_format, settings.kept_log)
     return settings, environ
 
 

@@ -20,6 +20,7 @@ from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_se
 from service.settings.base_urls import base_url, http_url
 from service.settings.cache import CacheSettings
 from service.settings.database_urls import with_tls
+from service.settings.logs import LogSettings
 from service.settings.models import ModelSettings, Name
 from service.settings.overrides import OverrideSettings
 from service.settings.policies import PolicySettings
@@ -27,13 +28,11 @@ from service.settings.providers_auth import OAuthSettings, require_logins
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
 from service.settings.variants import with_variants
 
-# What other programs call the severities.
-LEVELS_ELSEWHERE = {"warn": "warning", "fatal": "critical", "err": "error", "trace": "debug"}
 # Claude Code lists only models whose names begin with `claude` or `anthropic`.
 DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
-class Settings(CacheSettings, OverrideSettings):
+class Settings(LogSettings, CacheSettings, OverrideSettings):
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 
     # --- listening and logging
@@ -67,16 +66,6 @@ class Settings(CacheSettings, OverrideSettings):
     )
     max_body_bytes: int = Field(
         20_000_000, ge=1_000, le=1_000_000_000, description="largest request body, bytes"
-    )
-    log_level: Literal["debug", "info", "warning", "error", "critical"] = Field(
-        "info", description="lowest severity that is logged"
-    )
-    log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="auto: text on a terminal, otherwise JSON lines"
-    )
-
-    log_texts: bool = Field(
-        False, description="with LOG_LEVEL=debug: log the text of requests and answers, secrets masked"
     )
 
     # --- storage
@@ -375,13 +364,6 @@ class Settings(CacheSettings, OverrideSettings):
     def _are_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         """The origins as browsers write them."""
         return tuple(value if value == "*" else str(parse_origin(value.rstrip("/"))) for value in values)
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _in_any_case(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return LEVELS_ELSEWHERE.get(value.lower(), value.lower())
 
     @field_validator("embedding_base_url")
     @classmethod

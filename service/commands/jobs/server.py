@@ -100,7 +100,7 @@ def worker_app() -> FastAPI:
     """The application of one of several worker processes, which read the settings themselves."""
     environ = process_environment()
     settings = load_settings(config_path(environ), environ)
-    set_up_logs(settings.log_level, settings.log_format)
+    set_up_logs(settings.log_level, settings.log_format, settings.kept_log)
     return create_app(settings, environ)
 
 
