@@ -19,7 +19,7 @@ _SECRETS = (
     re.compile(r"\b(?:sk|pk|rk|xox[abprs]|gh[pousr]|github_pat|glpat|hf)[-_][A-Za-z0-9_-]{12,}"),
     re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     re.compile(r"\bAIza[0-9A-Za-z_-]{30,}"),
-    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),  # a JSON Web Token
+    re.compile(r"\beyJ[A-Za-z0-9_.-]{16,}"),  # a JSON Web Token
 )
 _BEARER = re.compile(r"(?i)\b(bearer )[A-Za-z0-9._~+/=-]{12,}")
 _NAMED = re.compile(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ KEY = "sk-proj-abcdefghijklmnop1234"
 QUESTION = f"Why is {KEY} refused? " + "It is a long story. " * 10
 
 
-async def logged(tmp_path: Path, capsys: pytest.CaptureFixture[str], level: str, **settings: bool) -> str:
+async def logged(tmp_path: Path, capsys: pytest.CaptureFixture[str], level: str, **settings: Any) -> str:
     async with opened(tmp_path, **settings) as world:
         set_up_logs(level, "json")
         world.model_client.will(ANY, Reply(words=("Because ", "of ", "rain.")))
@@ -45,33 +46,28 @@ async def test_otherwise_no_line_has_a_text(
 
 
 @pytest.mark.parametrize(
-    "secret",
+    ("text", "masked"),
     [
-        KEY,
-        "sk-ant-api03-abcdefghijklmnop",
-        "ghp_abcdefghijklmnopqrstuvwxyz",
-        "AKIAABCDEFGHIJKLMNOP",
-        "AIzaSyA-abcdefghijklmnopqrstuvwxyz01234",
-        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
-        "hunter2",
-        "c29tZS10b2tlbg==",
+        (f"use {KEY} now", "use [masked] now"),
+        ("use sk-ant-api03-abcdefghijklmnop", "use [masked]"),
+        ("use ghp_abcdefghijklmnopqrstuvwxyz", "use [masked]"),
+        ("use AKIAABCDEFGHIJKLMNOP", "use [masked]"),
+        ("use AIzaSyA-abcdefghijklmnopqrstuvwxyz01234", "use [masked]"),
+        ("use eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "use [masked]"),
+        ('{"password": "hunter2"}', '{"password": [masked]"}'),
+        ("PASSWORD=hunter2 next", "PASSWORD=[masked] next"),
+        ("Authorization: Bearer c29tZS10b2tlbg==", "Authorization: Bearer [masked]"),
     ],
 )
-def test_what_looks_like_a_secret_is_masked(secret: str) -> None:
-    texts = [f"use {secret} now", f'{{"password": "{secret}"}}', f"Authorization: Bearer {secret}"]
-    texts = [text for text in texts if secret not in {"hunter2", "c29tZS10b2tlbg=="} or "use" not in text]
-
-    shown_texts = [shown(text) for text in texts if secret != "hunter2" or "Bearer" not in text]
-
-    assert not any(secret in text for text in shown_texts)
-    assert all("[masked]" in text for text in shown_texts)
+def test_what_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
+    assert shown(text) == masked
 
 
 @pytest.mark.parametrize(
-    "text", ["The secret garden: a novel", "reset my password please", "a bearer of news"]
+    "text", ["The secret garden is a novel", "reset my password please", "a bearer of news"]
 )
 def test_plain_words_stay(text: str) -> None:
-    assert shown(text.replace(":", " is")) == text.replace(":", " is")
+    assert shown(text) == text
 
 
 def test_a_long_text_is_cut() -> None:

@@ -38,7 +38,7 @@ class Reply:
     @property
     def words(self) -> list[str]:
         """The text in pieces as a stream sends them."""
-        return re.findall(r"\s*\S+\s*", self.canned.text) if self.canned.text.strip() else []
+        return re.findall(r"\S+\s*|\s+", self.canned.text) if self.canned.text.strip() else []
 
     def chat(self) -> Json:
         """A `chat.completion`."""
