@@ -164,6 +164,9 @@ def _read(kind: type[Body], body: bytes) -> Body:
         if first["type"] == "extra_forbidden":  # the message omits the value, which may be a key
             field = field_path(first["loc"])
             raise BadRequest(f"{field}: unknown field", param=field) from error
+        if first["loc"] == ("api_key",):  # as above
+            rule = f"api_key: must be {CLIENT!r}; a key of the router's own is named by api_key_env"
+            raise BadRequest(rule, param="api_key") from error
         raise invalid(error) from error
 
 
