@@ -104,7 +104,11 @@ def _scores(
         return None if reply.text is None else scoring.score(row, reply.text)
 
     with ThreadPoolExecutor(n_threads) as executor:
-        return list(executor.map(scored, rows))
+        try:
+            return list(executor.map(scored, rows))
+        except BaseException:  # Ctrl-C, or the dollars are not enough: ask nothing more
+            executor.shutdown(cancel_futures=True)
+            raise
 
 
 def _mean(scores: Sequence[float | None]) -> float:

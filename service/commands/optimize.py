@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from importlib.util import find_spec
@@ -97,8 +98,7 @@ def prompt(
         return
     if task is None or budget_usd is None:
         raise typer.BadParameter("--task and --budget-usd are required")
-    if find_spec("dspy") is None or find_spec("optuna") is None:
-        raise StartupError("optimising prompts needs DSPy: pip install 'dspy[optuna]'")
+    require_dspy()
     if out.is_dir() or not out.parent.is_dir():
         raise typer.BadParameter(f"--out must be a file in a folder that exists, got {str(out)!r}")
     from optimizer.search import Search
@@ -127,6 +127,12 @@ def prompt(
     print_report(result.artifact, _text(result, out), as_json=as_json)
     if not result.optimised.is_better:
         raise typer.Exit(NOTHING_BETTER)
+
+
+def require_dspy(find: Callable[[str], object | None] = find_spec) -> None:
+    """Check that the extra `optimizer` is installed. Raises StartupError."""
+    if any(find(package) is None for package in ("dspy", "optuna")):
+        raise StartupError("optimising prompts needs DSPy: pip install 'dspy[optuna]'")
 
 
 def _text(result: OptimizedPrompt, out: Path) -> str:

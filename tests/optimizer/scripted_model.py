@@ -14,6 +14,7 @@ from service.domain.logged_request import RatedRequest
 from tests.service.providers.scripted import completion
 
 ASKED = "Give the number ONLY."
+TEACHER = "teacher"  # a model that needs no instructions
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 _SUM = re.compile(r"What is (\d+) \+ (\d+)\?")
 _FIELD = re.compile(r"starting with the field `\[\[ ## (\w+) ## \]\]`")
@@ -28,14 +29,18 @@ class AddingModel:
         self.fails_after: int | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        body = orjson.loads(await request.read())
+        status, answer = self.reply(orjson.loads(await request.read()))
+        return web.json_response(answer, status=status)
+
+    def reply(self, body: Json) -> tuple[int, Json]:
+        """The status and the body of the answer."""
         self.bodies.append(body)
         if self.fails_after is not None and len(self.bodies) > self.fails_after:
-            return web.json_response({"error": {"message": "no credit"}}, status=402)
+            return 402, {"error": {"message": "no credit"}}
         usage = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
-        return web.json_response(completion(self._answer(body["messages"]), usage=usage))
+        return 200, completion(self._answer(body["messages"], body["model"]), usage=usage)
 
-    def _answer(self, messages: list[Json]) -> str:
+    def _answer(self, messages: list[Json], model: str) -> str:
         newest = messages[-1]["content"]
         if (field := _FIELD.search(newest)) is not None:
             text = self.instruction if field[1].endswith("instruction") else "Sums of two numbers."
@@ -46,7 +51,7 @@ class AddingModel:
         assert sum_of is not None, newest
         total = int(sum_of[1]) + int(sum_of[2])
         system = messages[0]["content"] if messages[0]["role"] == "system" else ""
-        return str(total) if ASKED in system else f"Well, that would be {total}, I think."
+        return str(total) if ASKED in system or model == TEACHER else f"Well, that would be {total}, I think."
 
 
 def logged(n: int, *, reward: float | None = 1.0) -> list[RatedRequest]:
