@@ -73,8 +73,7 @@ def configure(router: RunningRouter, entries: list[Json]) -> None:
     (router.folder / "config.yaml").write_text(yaml.safe_dump({"models": entries}))
 
 
-@contextmanager
-def asked_and_rated(new_router: NewRouter, provider: Provider, n: int = 24) -> Iterator[RunningRouter]:
+def asked_and_rated(new_router: NewRouter, provider: Provider, n: int = 24) -> RunningRouter:
     """A router whose log has sums of a teacher, all of them rated."""
     router = new_router(
         store_texts="true", config_file="config.yaml", price_lists="false", check_keys="false"
