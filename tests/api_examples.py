@@ -140,8 +140,46 @@ CALLS = (
     Call("GET", CALIBRATED, documented=ONE_CALIBRATION),
     Call("DELETE", CALIBRATED, documented=ONE_CALIBRATION),
 )
-# What the router cannot answer without a provider: an example of the provider's own answer.
+VENDOR = {"provider": "vendor"}
+LOGIN = {
+    "provider": "vendor",
+    "state": "logged_in",
+    "problem": None,
+    "expires_at": "2026-11-20T14:00:00+00:00",
+    "obtained_at": "2026-11-20T13:00:00+00:00",
+    "is_refreshable": True,
+    "scopes": ["models.call"],
+    "models": ["vendor-large"],
+    "log_in_at": "/oauth/authorize?provider=vendor",
+}
+LOGGED_OUT = {
+    **LOGIN,
+    "state": "logged_out",
+    "expires_at": None,
+    "obtained_at": None,
+    "is_refreshable": False,
+}
+# What the router cannot answer without a provider: an example of what is answered with one.
 OF_PROVIDERS: dict[str, dict[str, Any]] = {
+    "POST /oauth/authorize": {
+        "body": VENDOR,
+        "answer": {
+            "provider": "vendor",
+            "authorize_url": "https://login.vendor.example/authorize?response_type=code&client_id=my-router",
+            "redirect_url": "http://127.0.0.1:8080/oauth/callback",
+            "expires_at": "2026-11-20T13:10:00+00:00",
+        },
+    },
+    "GET /oauth/status": {"answer": {"providers": [LOGIN]}},
+    "POST /oauth/refresh": {"body": VENDOR, "answer": LOGIN},
+    "POST /oauth/logout": {
+        "body": VENDOR,
+        "answer": {
+            **LOGGED_OUT,
+            "problem": "vendor is not logged in to: log in at /oauth/authorize?provider=vendor",
+            "not_revoked": None,
+        },
+    },
     "POST /v1/moderations": {
         "body": {"model": "omni-moderation-latest", "input": "Write a haiku about rain."},
         "answer": {

@@ -57,13 +57,7 @@ endpoints = APIRouter(prefix="/oauth", tags=["oauth"], responses=failures(NotCon
 _WRITE_ERRORS = (KeyRequired, AdminClosed, BadRequest, BodyTooLarge, NotJson)
 
 
-@endpoints.get(
-    "/authorize",
-    status_code=302,
-    response_class=RedirectResponse,
-    dependencies=[Depends(admin_only)],
-    responses=failures(KeyRequired, AdminClosed, BadRequest),
-)
+@endpoints.get("/authorize", include_in_schema=False, dependencies=[Depends(admin_only)])
 async def open_login(request: Request, desk: DeskDep, provider: Annotated[str, Query()]) -> Response:
     """Begin a login at a provider, and lead the browser there."""
     login = await desk.begin(provider, _port(request))
@@ -88,7 +82,7 @@ async def begin_login(request: Request, parts: PartsDep, desk: DeskDep, body: Bo
     return JsonAnswer(answer, headers=PRIVATE)
 
 
-@endpoints.get("/callback", response_class=HTMLResponse, responses=failures(LoginRefused))
+@endpoints.get("/callback", include_in_schema=False)
 async def callback(desk: DeskDep, state: Param = None, code: Param = None, error: Param = None) -> Response:
     """Where the provider leads the browser after a login. The `state` of the login is its only key."""
     name = await desk.finish(state or "", code, error)
