@@ -99,8 +99,9 @@ class RouterCalls:
                 self.spent_usd += counted_usd
 
     def _read(self, arm: Arm, response: httpx.Response, limit: int | None) -> Reply:
-        if response.is_error:
-            problem = _message(response)
+        by = response.headers.get("X-Router-Model", arm.arm_id)
+        if response.is_error or by != arm.arm_id:  # a fallback's answer says nothing of this model's prompt
+            problem = _message(response) if response.is_error else f"{by} answered in its place"
             with self._lock:
                 self._n_failures += 1
                 if self._n_failures >= MAX_FAILURES:
@@ -111,7 +112,7 @@ class RouterCalls:
         choice = response.json()["choices"][0]
         unusable = problem_with(choice["message"], choice.get("finish_reason"), limit)
         text = answer_text(choice["message"]) if unusable is None else None
-        return Reply(text, None, response.elapsed.total_seconds(), datetime.now(UTC), unusable)
+        return Reply(text, None, 0.0, datetime.now(UTC), unusable)
 
 
 def _wait_s(response: httpx.Response) -> float:
