@@ -13,6 +13,7 @@ from service.arms.configured import ArmList
 from service.arms.lifecycle import Lifecycle
 from service.arms.unknown_prices import price_warnings
 from service.calibration.calibrations import Calibrations
+from service.callbacks.callbacks import Callbacks
 from service.completion.completion import Completion
 from service.conversations.stored_responses import StoredResponses
 from service.domain.basics import Json
@@ -82,6 +83,7 @@ class Parts:
     memory: Memory
     encoder: TextEncoder
     metrics: Metrics
+    callbacks: Callbacks
     started_at: int  # Unix time, seconds
     logins: LoginDesk | None = None  # None: `providers_auth` is empty
     big_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # read at a time

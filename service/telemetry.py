@@ -161,6 +161,9 @@ class Metrics:
         self.signals_dropped = self._counter(
             "router_signals_dropped", "Implicit signals lost because PostgreSQL was unavailable", []
         )
+        self.callbacks = self._counter(
+            "router_callbacks", "Calls of the operator's callbacks", ["callback", "result"]
+        )
         self.degraded = self._counter(
             "router_degraded", "Decisions made without a dependency", ["dependency"]
         )
@@ -204,6 +207,10 @@ class Metrics:
             self.cost_usd.labels(relayed.model_id).inc(float(relayed.cost_usd))
         elif relayed.status == "ok":
             self.calls_of_unknown_cost.labels(relayed.model_id).inc()
+
+    def called_back(self, callback: str, result: str) -> None:
+        """Count one call of a callback, or one that was dropped; from any thread."""
+        self.callbacks.labels(callback, result).inc()
 
     def learned(self, learned: Learned) -> None:
         self.feedback.labels(learned.status).inc()

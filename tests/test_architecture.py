@@ -54,6 +54,7 @@ MAY_USE = {
     "service.relay": "structlog",
     "service.completion": "numpy orjson jsonschema referencing structlog",
     "service.evaluation": "numpy orjson",
+    "service.callbacks": "structlog",
     "service.learning": "structlog yaml",
     "service.pytest_plugin": "pytest",
     "service.commands.jobs.question": "httpx orjson",

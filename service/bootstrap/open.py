@@ -31,6 +31,7 @@ from service.bootstrap.providers import (
 )
 from service.bootstrap.vectors import open_encoder, open_memory
 from service.bootstrap.wire import wire
+from service.callbacks.functions import functions_named
 from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
@@ -81,6 +82,7 @@ async def open_parts(
         StartupError: a dependency is missing or misconfigured; the message is one line.
     """
     async with AsyncExitStack() as stack:
+        functions_named(settings.callbacks, environ)  # so that a fault stops the start at once
         arms = choose_arms(settings, environ, known_models(), SIMULATED_ARMS)
         relayed = choose_relayed_models(settings, environ)
         policies_of(settings, arms.arms, environ)  # a fault stops the start before anything is opened
@@ -162,6 +164,7 @@ async def open_parts(
         if parts.completion.cache is not None:
             pruning = asyncio.create_task(parts.completion.cache.prune_forever())
             stack.push_async_callback(cancel, pruning)
+        stack.push_async_callback(parts.callbacks.close)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         stack.push_async_callback(parts.calibrations.close)
         yield parts

@@ -31,6 +31,8 @@ from service.calibration.calibrations import Calibrations
 from service.calibration.calibrator import Calibrator
 from service.calibration.sampling import LogSampler, RequestBodies
 from service.calibration.wish_checker import WishChecker
+from service.callbacks.callbacks import Callbacks
+from service.callbacks.functions import functions_named
 from service.completion.completion import Completion
 from service.completion.escalation import Escalation
 from service.completion.fallback import FallbackChain
@@ -140,9 +142,12 @@ def wire(
         settings.store_texts,
     )
 
+    callbacks = Callbacks(functions_named(settings.callbacks, environ), metrics.called_back)
+
     def observe(run: RequestRun, outcome: Outcome) -> None:
         metrics.completed(outcome, run.attempts, run.degraded)
         shadows.consider(run, outcome)
+        callbacks.completed(run, outcome)
         if settings.log_texts:
             log_texts(run, outcome)
 
@@ -267,6 +272,7 @@ def wire(
         memory=memory,
         encoder=encoder,
         metrics=metrics,
+        callbacks=callbacks,
         started_at=int(clock().timestamp()),
         logins=logins,
     )

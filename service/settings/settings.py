@@ -68,6 +68,11 @@ class Settings(LogSettings, CacheSettings, OverrideSettings):
         20_000_000, ge=1_000, le=1_000_000_000, description="largest request body, bytes"
     )
 
+    callbacks: tuple[str, ...] = Field(
+        (),
+        description="comma-separated list of module:function, called with a report of each request",
+    )
+
     # --- storage
     data_dir: Path = Field(
         Path("data"), description="folder of the embedded PostgreSQL, the memory, the encoder and the spool"
@@ -330,7 +335,9 @@ class Settings(LogSettings, CacheSettings, OverrideSettings):
         description="longest time from an answer to the same question that counts as asked again, seconds",
     )
 
-    @field_validator("allowed_hosts", "cors_origins", "llm_models", "required_data_use", mode="before")
+    @field_validator(
+        "allowed_hosts", "cors_origins", "callbacks", "llm_models", "required_data_use", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

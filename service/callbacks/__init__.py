@@ -1,0 +1,1 @@
+"""Calls functions of the operator with a report of each request, without delaying it."""
