@@ -448,3 +448,19 @@ def test_every_curl_command_declares_its_body_as_json(path: Path) -> None:
     commands = re.findall(r"^ *curl (?:.*\\\n)*.*", path.read_text("utf-8"), re.M)
 
     assert not [c for c in commands if re.search(r" (-d|--data)\b", c) and "application/json" not in c]
+
+
+def test_the_page_for_users_of_other_routers_names_tests_that_exist() -> None:
+    rows = [line.split(" | ") for line in page("docs/from-other-routers.md").splitlines() if line[:2] == "| "]
+    named = {name for *_, proof in rows for name in re.findall(r"`(test_\w+)`", proof)}
+    sources = "\n".join(
+        file.read_text("utf-8")
+        for file in (ROOT / "tests").rglob("test_*.py")
+        if "node_modules" not in file.parts
+    )
+
+    assert len(named) > 60
+    assert named <= set(re.findall(r"^(?:async )?def (test_\w+)", sources, re.MULTILINE))
+    for row in rows:
+        text = " | ".join(row)
+        assert "`test_" in text or re.search(r"missing|locked by hash|Linux;|what you had", text), text

@@ -12,12 +12,20 @@ from service.evaluation.comparability import ARM_FIELDS_NOT_IN_LOG, NOT_IN_LOG, 
 from service.settings.settings import Settings
 from tests.service.world import ARMS, LARGE, MEDIUM, SMALL
 
-EVALUATED = {"models", "llm_models", "default_model", "price_lists", "public_priors", "holdout_share"}
+EVALUATED = {
+    "models",
+    "llm_models",
+    "free_models",
+    "default_model",
+    "price_lists",
+    "public_priors",
+    "holdout_share",
+}
 WITHOUT_EFFECT = {
     *("host", "port", "allow_anonymous", "admin_key", "cors_origins", "max_body_bytes", "log_level"),
     *("log_format", "data_dir", "enable_persistence", "database_url", "database_max_connections"),
     *("database_statement_cache_size", "qdrant_url", "qdrant_api_key", "spool_max_bytes", "store_texts"),
-    "response_ttl_s",
+    *("response_ttl_s", "database_require_tls", "log_texts"),
     *("embedding_api_key", "embedding_cache_size", "keepalive_after_s", "allowed_hosts", "reused_request_id"),
     *("check_keys", "embedding_models", "moderation_models", "admin_runs_code"),
 }
