@@ -13,7 +13,7 @@ from service.domain.arm import Arm, Price
 from service.domain.basics import Json
 from tests.service.providers.scripted import completion
 
-ARM = Arm("small", "openai", "m", price=Price(Decimal(0), Decimal(1)))
+ARM = Arm("small", "openai", "m", price=Price(Decimal(0), Decimal(1)), max_output_tokens=1_000_000)
 BODY: Json = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1_000_000}  # worth 1 dollar
 Script = Callable[[httpx.Request], httpx.Response]
 
