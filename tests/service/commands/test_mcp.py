@@ -91,13 +91,14 @@ async def test_a_call_cancelled_over_a_pipe_cancels_the_call_of_the_model(
 async def test_without_a_router_the_tools_say_how_to_start_one(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
-    async with piped(tmp_path, "--url", url) as client:
+    async with piped(tmp_path, "--url", url, LOG_FILE="router.log") as client:
         fault = await refused(client, "models")
 
     assert fault.startswith(f"no router answers at {url} ")
     assert fault.endswith("start it with `router serve`")
     (logged,) = (tmp_path / "stderr").read_text().splitlines()
     assert json.loads(logged)["event"] == "no_router"
+    assert (tmp_path / "router.log").read_text() == f"{logged}\n"
 
 
 @pytest.mark.parametrize("transport", ["http", "sse", "stdio"])
