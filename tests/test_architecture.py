@@ -50,7 +50,7 @@ MAY_USE = {
     "service.arms": "numpy orjson pydantic structlog yaml",
     "service.routing": "numpy structlog",
     "service.policies": "",
-    "service.policies.classifiers": "numpy yaml",
+    "service.policies.classifiers": "numpy yaml structlog",
     "service.relay": "structlog",
     "service.completion": "numpy orjson jsonschema referencing structlog",
     "service.evaluation": "numpy orjson",

@@ -95,7 +95,7 @@ async def open_parts(
         await open_schema(database, settings, stack)
         encoders = await open_encoder(settings, environ, stack, progress)
         encoder = encoders.decisions
-        classifiers = await open_classifiers(settings.policies, encoder)
+        classifiers = await open_classifiers(settings, environ, encoder, stack)
         memory = await open_memory(settings, environ, data_dir, encoder, stack)
         if model_client is None:
             model_client = await open_provider_clients(settings, arms, environ, stack)

@@ -12,6 +12,8 @@ DIFFICULTIES = ("simple", "medium", "complex")
 # The tags that rules may name, and their values. The values of `expert` are the names in the settings.
 TAG_VALUES: Mapping[str, tuple[str, ...]] = {INTENT: INTENTS, DIFFICULTY: DIFFICULTIES}
 
+STAND_IN = "embedding in place of the routing model"  # a source: the model failed
+
 
 @dataclass(frozen=True, slots=True)
 class Tag:

@@ -32,7 +32,7 @@ from service.domain.decision import Decision
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.ports import Clock, Evidence, Memory
 from service.domain.query import THREAD_REFUSED, Options, Query
-from service.domain.tags import Tag
+from service.domain.tags import STAND_IN, Tag
 from service.errors import AllArmsFailed, ContextTooLong, MemoryUnavailable, NoEligibleArm
 from service.policies.policies import Policies
 from service.routing.arrays import (
@@ -263,16 +263,17 @@ class Router:
         except (EncoderError, TimeoutError):
             return Recalled(degraded=("encoder",), tags=await self.policies.classify(query, None))
         tags = await self.policies.classify(query, context)
+        stand_in = ("routing_model",) if any(tag.source == STAND_IN for tag in tags) else ()
         query = self.policies.with_task(query, tags)
         if self.knobs.max_similar_requests == 0:
-            return Recalled(context, tags=tags)
+            return Recalled(context, degraded=stand_in, tags=tags)
         now = self.clock()
         try:
             async with asyncio.timeout(self.memory_timeout_s):
                 neighbours = await self._nearest(context, query, now)
         except (MemoryUnavailable, TimeoutError):
-            return Recalled(context, degraded=("memory",), tags=tags)
-        return Recalled(context, self.catalog.in_todays_prices(neighbours, now), tags=tags)
+            return Recalled(context, degraded=("memory", *stand_in), tags=tags)
+        return Recalled(context, self.catalog.in_todays_prices(neighbours, now), stand_in, tags)
 
     async def _nearest(self, context: Vector, query: Query, now: datetime) -> NeighbourColumns:
         """The nearest prompts of the query's task if there are enough, else the nearest of all."""

@@ -26,13 +26,14 @@ from service.settings.overrides import OverrideSettings
 from service.settings.policies import PolicySettings
 from service.settings.providers_auth import OAuthSettings, require_logins
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
+from service.settings.routing_model import RoutingModelSettings
 from service.settings.variants import with_variants
 
 # Claude Code lists only models whose names begin with `claude` or `anthropic`.
 DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
-class Settings(LogSettings, CacheSettings, OverrideSettings):
+class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSettings):
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 
     # --- listening and logging
