@@ -1,6 +1,7 @@
 """CPU of one decision without its embedding: the service's router over the memory in this process.
 
 .venv/bin/python -m benchmarks.decision [--memories 10000] [--arms 10] [--per-prompt 1] [--decisions 1000]
+    [--rules 0]
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -37,6 +38,9 @@ from service.domain.neighbours import NeighbourQuery
 from service.domain.ports import ConversationStates, Evidence
 from service.domain.query import Query
 from service.memory.edge import EdgeMemory
+from service.policies.conditions import Conditions
+from service.policies.policies import Policies
+from service.policies.rules import Rule
 from service.routing.ease import EaseFitter
 from service.routing.router import Router
 
@@ -46,21 +50,23 @@ Vectors = npt.NDArray[np.float32]
 
 
 def decision_cpu(
-    n: int = 300, n_memories: int = 10_000, n_arms: int = 10, per_prompt: int = 1
+    n: int = 300, n_memories: int = 10_000, n_arms: int = 10, per_prompt: int = 1, n_rules: int = 0
 ) -> dict[str, float]:
     """Measure milliseconds of CPU, medians over n decisions; all threads of this process count.
 
     Args:
         per_prompt: number of arms that answered each prompt in the memory.
+        n_rules: rules of the policies, of which the last one matches and leaves all arms but one.
     """
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(n_memories, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors[np.arange(n_memories) // per_prompt]
     with tempfile.TemporaryDirectory(prefix="router-decision-") as folder:
-        decisions, recalls = asyncio.run(_measure(Path(folder), vectors, n, n_arms, rng))
+        decisions, recalls = asyncio.run(_measure(Path(folder), vectors, n, n_arms, n_rules, rng))
+    kind = f"{n_memories:,} memories, {n_arms} arms{_shared(per_prompt)}{_ruled(n_rules)}"
     return {
-        f"one decision, {n_memories:,} memories, {n_arms} arms{_shared(per_prompt)}": _median_ms(decisions),
+        f"one decision, {kind}": _median_ms(decisions),
         "  of it recall by the memory in process": _median_ms(recalls),
         "  the same by comparing all, in numpy": _median_ms(_comparing_all(vectors, n)),
     }
@@ -100,7 +106,7 @@ class Snapshot:
 
 
 async def _measure(
-    folder: Path, vectors: Vectors, n: int, n_arms: int, rng: np.random.Generator
+    folder: Path, vectors: Vectors, n: int, n_arms: int, n_rules: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     encoder = KnownContext(vectors[0])
     memory = await EdgeMemory.open(
@@ -115,6 +121,7 @@ async def _measure(
         await memory.remember(experiences)
         background = Background()
         router, query = _router(encoder, memory, experiences, background, n_arms, rng), _query()
+        router = replace(router, policies=_policies(n_rules, n_arms))
         await router.decide(query)
         await background.drain(60.0)  # fits ease once
         for i in range(n):
@@ -182,6 +189,17 @@ def _router(
     )
 
 
+def _policies(n_rules: int, n_arms: int) -> Policies:
+    """Rules of which only the last one matches, and leaves all arms but the first."""
+    arm_ids = frozenset(f"arm-{i}" for i in range(1, n_arms))
+    limits = [*(1_000_000 + i for i in range(n_rules - 1)), 0][:n_rules]
+    rules = [
+        Rule(f"rule-{i}", Conditions(tokens_over=limit, lines_of_code_over=-1), arm_ids)
+        for i, limit in enumerate(limits)
+    ]
+    return Policies(rules=tuple(rules))
+
+
 def _query() -> Query:
     return read_query(
         orjson.dumps({"messages": [{"role": "user", "content": "What is a bandit?"}]}),
@@ -227,6 +245,10 @@ def _shared(per_prompt: int) -> str:
     return "" if per_prompt == 1 else f", {per_prompt} outcomes of each prompt"
 
 
+def _ruled(n_rules: int) -> str:
+    return "" if n_rules == 0 else f", {n_rules} rules"
+
+
 def _median_ms(seconds: Floats) -> float:
     return 1000.0 * float(np.median(seconds))
 
@@ -237,7 +259,10 @@ if __name__ == "__main__":
     parser.add_argument("--arms", type=int, default=10)
     parser.add_argument("--per-prompt", type=int, default=1)
     parser.add_argument("--decisions", type=int, default=1_000)
+    parser.add_argument("--rules", type=int, default=0)
     options = parser.parse_args()
-    measured = decision_cpu(options.decisions, options.memories, options.arms, options.per_prompt)
+    measured = decision_cpu(
+        options.decisions, options.memories, options.arms, options.per_prompt, options.rules
+    )
     for name, milliseconds in measured.items():
         print(f"{milliseconds:.3f} ms  {name}")

@@ -64,7 +64,7 @@ def _reason_of_options(arm: Arm, demands: Demands) -> str | None:
             return f"its provider is not {query.backend}"
         return "not among the models that the requested name stands for"
     narrowing = query.narrowing
-    if narrowing is not None and narrowing.arm_ids is not None and arm.arm_id not in narrowing.arm_ids:
+    if narrowing is not None and not narrowing.allows(arm.arm_id):
         return narrowing.reason
     if demands.allowed is not None and arm.arm_id not in demands.allowed:
         return "not among router.models"

@@ -24,3 +24,6 @@ class Narrowing:
     rule: str | None = None
     allows_escalation: bool = True
     escalates: bool | None = None
+
+    def allows(self, arm_id: str) -> bool:
+        return self.arm_ids is None or arm_id in self.arm_ids

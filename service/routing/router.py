@@ -178,7 +178,14 @@ class Router:
         first_error: NoEligibleArm | ContextTooLong | AllArmsFailed | None = None
         for narrowing in self.policies.narrow(query, tags):
             narrowed = query.narrowed(narrowing)
-            try:
+            if left := [arm for arm in arms if narrowing.allows(arm.arm_id)]:
+                excluded = [
+                    types.Rejection(arm.arm_id, narrowing.reason)
+                    for arm in arms
+                    if not narrowing.allows(arm.arm_id)
+                ]
+                return narrowed, left, [*rejected, *excluded]
+            try:  # an arm that is cooling down, or has refused a feature, may answer if no other can
                 return narrowed, *self.catalog.eligible(narrowed)
             except (NoEligibleArm, ContextTooLong, AllArmsFailed) as error:
                 first_error = first_error or error
