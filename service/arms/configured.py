@@ -150,8 +150,12 @@ def _where(environ: Mapping[str, str]) -> str:
 
 def _require_reachable(arms: Sequence[Arm], settings: Settings, environ: Mapping[str, str]) -> None:
     """Raises StartupError with a line for everything that would keep requests from the models."""
+    secrets = [
+        partial(_require_client_secret, name, entry.client_secret_env, environ)
+        for name, entry in settings.providers_auth.items()
+    ]
     encoder = partial(require_another, settings.embedding_base_url, "EMBEDDING_BASE_URL", settings, environ)
-    require_all([encoder, *requirements_of(arms, settings, environ)])
+    require_all([encoder, *secrets, *requirements_of(arms, settings, environ)])
 
 
 def requirements_of(
@@ -179,6 +183,12 @@ def require_all(requirements: Sequence[Callable[[], None]]) -> None:
             faults += faults_of(error)
     if faults:
         raise FaultySettings([*dict.fromkeys(faults)])
+
+
+def _require_client_secret(name: str, variable: str | None, environ: Mapping[str, str]) -> None:
+    """Stop a start without the secret of a client for logins."""
+    if variable is not None and not environ.get(variable):
+        raise StartupError(f"providers_auth.{name}.client_secret_env: {variable} is not set")
 
 
 def _require_sendable(variable: str | None, environ: Mapping[str, str]) -> None:

@@ -16,7 +16,6 @@ from service.oauth.authorization_server import AuthorizationServer, warm
 from service.oauth.logins import LoginDesk
 from service.oauth.sealing import Sealer, secrets_of
 from service.oauth.tokens import TokenKeeper
-from service.settings.faults import Fault, FaultySettings
 from service.settings.providers_auth import OAuthSettings
 from service.settings.settings import Settings
 from service.store.connection.pool import Database
@@ -24,18 +23,7 @@ from service.store.oauth import PostgresTokenStore
 
 
 def login_providers(settings: Settings, environ: Mapping[str, str]) -> tuple[OAuthProvider, ...]:
-    """The entries of `providers_auth`, with the secrets of their clients.
-
-    Raises:
-        StartupError: with a line for every secret that is not set.
-    """
-    missing = [
-        Fault(f"providers_auth.{name}.client_secret_env: {entry.client_secret_env} is not set")
-        for name, entry in settings.providers_auth.items()
-        if entry.client_secret_env is not None and not environ.get(entry.client_secret_env)
-    ]
-    if missing:
-        raise FaultySettings(missing)
+    """The entries of `providers_auth`, with the secrets of their clients, which are set."""
     return tuple(_provider(name, entry, environ) for name, entry in settings.providers_auth.items())
 
 
@@ -62,7 +50,7 @@ async def open_logins(
     """The logins; None: `providers_auth` is empty.
 
     Raises:
-        StartupError: a secret is missing or too short, or a proxy is not supported.
+        StartupError: SECRET_KEY is too short, or a proxy is not supported.
     """
     providers, proxies = login_providers(settings, environ), Proxies.of(environ)
     if not providers:

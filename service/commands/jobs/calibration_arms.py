@@ -17,7 +17,7 @@ from service.calibration.asked_arms import asked_arms, require_own_key, require_
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.registration import ArmRegistration
-from service.errors import StartupError, UnknownModel
+from service.errors import BadRequest, StartupError, UnknownModel
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
 
@@ -56,8 +56,18 @@ class CalibrationArms:
         return cls(settings, environ, catalog)
 
     def chosen(self, names: Sequence[str]) -> tuple[Arm, ...]:
-        """The arms of these names, or all that are not on their way out. Raises UnknownModel."""
-        return asked_arms(self.catalog, names)
+        """The arms of these names, or all that are not on their way out and have a key in the environment.
+
+        Raises:
+            UnknownModel: none has that name.
+            BadRequest: the arm of that name has its key elsewhere.
+        """
+        arms = asked_arms(self.catalog, names)
+        if not names:
+            return tuple(arm for arm in arms if arm.has_standing_key)
+        for arm in arms:
+            _require_standing_key(arm, "models")
+        return arms
 
     def judge(self, name: str) -> Arm:
         """The arm of that name, or a model that LLM_MODELS could name: the router need not use a judge.
@@ -70,6 +80,7 @@ class CalibrationArms:
         except UnknownModel as unknown:
             arm = self._unused(name, unknown)
         require_own_key(arm, "grader")
+        _require_standing_key(arm, "grader")
         require_promises(arm, frozenset(self.settings.required_data_use))
         return arm
 
@@ -81,3 +92,10 @@ class CalibrationArms:
         except StartupError as error:
             raise unknown from error
         return arm
+
+
+def _require_standing_key(arm: Arm, param: str) -> None:
+    """Require that the arm needs no token of a login: only a running router has one. Raises BadRequest."""
+    if not arm.has_standing_key:
+        message = f"{param}: {arm.arm_id} needs the login of a running router: use POST /admin/calibrations"
+        raise BadRequest(message, param=param)

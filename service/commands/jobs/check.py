@@ -39,12 +39,13 @@ class CheckedModel:
     model: str
     base_url: str | None
     api_key_env: str | None
+    key_name: str | None  # also of a key that is not in the environment
     price: str
     key_state: KeyState | None  # None: not asked
     is_default: bool
 
     def text(self) -> str:
-        key = f"key in {self.api_key_env}" if self.api_key_env else "no key"
+        key = f"key in {self.key_name}" if self.key_name else "no key"
         key += f": {self.key_state}" if self.key_state else ""
         where = f"{self.provider} at {self.base_url}" if self.base_url else self.provider
         return f"  {self.id}  {self.price}  ({where}, {key}{', default' if self.is_default else ''})"
@@ -147,6 +148,7 @@ def _checked(arm: Arm, key: KeyCheck | None, *, is_default: bool) -> CheckedMode
         model=arm.model,
         base_url=None if arm.base_url is None else without_login(arm.base_url),
         api_key_env=arm.api_key_env,
+        key_name=arm.key_name,
         price=price_text(arm.price),
         key_state=None if key is None else key.state,
         is_default=is_default,

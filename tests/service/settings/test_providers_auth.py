@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from service.arms.configured import choose_arms
+from service.arms.known_models import known_models
 from service.errors import StartupError
+from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.load import load_settings
 from service.settings.settings import Settings
 
@@ -86,3 +89,11 @@ def test_the_secret_key_belongs_into_the_environment(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="SECRET_KEY"):
         load_settings(path, {})
     assert load_settings(None, {"SECRET_KEY": "x" * 40}).secret_key is not None
+
+
+def test_a_client_secret_that_is_not_set_stops_the_start(tmp_path: Path) -> None:
+    settings = load(tmp_path, LOGIN | {"client_secret_env": "VENDOR_SECRET"}, MODEL)
+
+    with pytest.raises(StartupError, match="client_secret_env: VENDOR_SECRET is not set"):
+        choose_arms(settings, {}, known_models(), SIMULATED_ARMS)
+    assert choose_arms(settings, {"VENDOR_SECRET": "x"}, known_models(), SIMULATED_ARMS).arms
