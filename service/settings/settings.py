@@ -149,9 +149,9 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
     moderation_models: tuple[RelayedModelSettings, ...] = Field(
         (), description="the models of /v1/moderations; absent: OpenAI's if its key is set"
     )
-    free_models: Literal["any", "prefer", "only"] = Field(
-        "any",
-        description="prefer: of the well-known models only the free ones, if any; only: no model that costs",
+    free_models: Literal["auto", "any", "prefer", "only"] = Field(
+        "auto",
+        description="well-known models: auto: free ones with an OpenRouter key alone; any; prefer; only free",
     )
     llm_models: tuple[Name, ...] = Field(
         (), description="comma-separated list of models to use; all others are ignored"
