@@ -157,3 +157,21 @@ async def test_another_refusal_is_not_the_options_fault(upstream: Upstream) -> N
     await client.close()
 
     assert len(upstream.bodies) == 1
+
+
+async def test_the_defaults_of_a_model_come_before_those_of_all(upstream: Upstream) -> None:
+    upstream.script = answers(completion())
+    arm = replace(upstream.arm(), default_temperature=0.9, default_max_tokens=7)
+    client = clients()
+
+    for asked in (arm, replace(arm, default_temperature=None, default_max_tokens=7), upstream.arm()):
+        await client.complete(asked, BODY, timeout_s=5)
+    await client.complete(arm, {**BODY, "temperature": 0.0, "max_tokens": 3}, timeout_s=5)
+    await client.close()
+
+    assert [(options["temperature"], options["max_tokens"]) for options in sent(upstream)] == [
+        (0.9, 7),
+        (0.2, 7),
+        (0.2, 100),
+        (0.0, 3),
+    ]
