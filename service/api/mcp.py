@@ -116,7 +116,7 @@ def _built() -> RouterServer:
     background = Background()
 
     def api(request: Any) -> RouterApi:
-        """The application that the MCP message came to, for whoever sent the message."""
+        """The application that the MCP message came to, for the sender of the message."""
         client = request.scope["client"]
         transport = InProcess(request.state.application, client and tuple(client), background)
         return RouterApi("http://localhost", forwarded(request.headers), transport)

@@ -125,7 +125,7 @@ def test_a_process_does_not_wait_for_one_that_rotates(tmp_path: Path) -> None:
     assert len((tmp_path / "router.log").read_text().splitlines()) == 30
 
 
-def test_a_file_that_was_moved_away_is_written_anew(tmp_path: Path) -> None:
+def test_a_file_that_was_moved_away_is_begun_again(tmp_path: Path) -> None:
     log_to(tmp_path / "router.log")
     structlog.get_logger().info("first")
     (tmp_path / "router.log").rename(tmp_path / "moved")
