@@ -15,6 +15,7 @@ from service.commands.check import check
 from service.commands.convert import convert
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
+from service.commands.export import export
 from service.commands.import_outcomes import import_outcomes
 from service.commands.mcp import mcp
 from service.commands.migrate import migrate
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "migrate": migrate,
     "rebuild": rebuild,
     "import": import_outcomes,
+    "export": export,
     "convert": convert,
     "calibrate": calibrate,
     "evaluate": evaluate,

@@ -60,7 +60,7 @@ MAY_USE = {
     "service.commands.jobs.question": "httpx orjson",
     "service.commands.jobs.convert": "pydantic yaml",
     "service.commands.jobs.mock": "aiohttp orjson pydantic yaml",
-    "service.learning.importing": "pydantic orjson pyarrow",
+    "service.learning.importing": "numpy pydantic orjson pyarrow",
     "service.calibration": "numpy orjson structlog",
     "service.calibration.grading": "jsonschema orjson",
     "service.calibration.report": "numpy scipy jinja2",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from pathlib import Path
 
+from service.domain.basics import Json
 from tests.e2e.conftest import NewRouter
-from tests.e2e.running import eventually
+from tests.e2e.running import RunningRouter, eventually
 
 PROMPT = "How long does light take from the sun?"
 
@@ -19,6 +22,13 @@ def written(folder: Path) -> Path:
     return path
 
 
+def posterior_of_large(router: RunningRouter) -> Json:
+    eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 30)
+    [large] = [c for c in router.route(PROMPT)["candidates"] if c["model"] == "sim-large"]
+    posterior: Json = large["posterior"]
+    return posterior
+
+
 def test_imported_rows_are_known_from_the_next_start(new_router: NewRouter) -> None:
     router = new_router()
     file = written(router.folder)
@@ -28,8 +38,7 @@ def test_imported_rows_are_known_from_the_next_start(new_router: NewRouter) -> N
     first = router.run(*arguments)
     again = router.run(*arguments)
     router.start()
-    eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 30)
-    [large] = [c for c in router.route(PROMPT)["candidates"] if c["model"] == "sim-large"]
+    posterior = posterior_of_large(router)
     router.terminate()
     checked = router.run("rebuild", "--check", "--json")
     migrated = router.run("migrate", "--json")
@@ -40,8 +49,8 @@ def test_imported_rows_are_known_from_the_next_start(new_router: NewRouter) -> N
     assert "skipped, no such model here: gone (1)" in first.stdout
     assert "30 rows imported" in first.stdout
     assert "30 rows already imported" in again.stdout
-    assert large["posterior"]["n_rated"] == 30
-    assert large["posterior"]["local_mass"] > 0
+    assert posterior["n_rated"] == 30
+    assert posterior["local_mass"] > 0
     assert checked.returncode == 0, checked.stdout
     assert json.loads(checked.stdout) == {
         "n_experiences": 30,
@@ -86,3 +95,51 @@ def test_a_file_with_a_fault_is_not_imported(new_router: NewRouter) -> None:
     assert "ENABLE_PERSISTENCE is false" in not_persistent.stderr
     assert "30 rows imported" in corrected.stdout
     assert "already imported" not in corrected.stdout
+
+
+def test_what_one_router_learned_is_known_to_another(new_router: NewRouter) -> None:
+    teacher, learner = new_router(), new_router()
+    assert teacher.run("import", str(written(teacher.folder)), "--map", "old=sim-large").returncode == 0
+    policy = teacher.folder / "policy.jsonl"
+
+    exported = teacher.run("export", "--policy", str(policy), "--json")
+    at_home = teacher.run("import", str(policy))
+    abroad = learner.run("import", str(policy))
+    again = learner.run("import", str(policy))
+
+    assert json.loads(exported.stdout)["n_by_arm"] == {"sim-large": 30}, exported.stderr
+    assert PROMPT not in policy.read_text()
+    assert "30 rows rejected" in at_home.stdout
+    assert "30 rows imported" in abroad.stdout, abroad.stderr
+    assert "30 rows already imported" in again.stdout
+    beliefs = []
+    for router in (teacher, learner):
+        router.start()
+        beliefs.append(posterior_of_large(router))
+    assert beliefs[0]["n_rated"] == 30
+    assert beliefs[1] == beliefs[0]
+
+
+def test_without_ratings_there_is_nothing_to_export(new_router: NewRouter) -> None:
+    router = new_router()
+    router.run("migrate")
+
+    exported = router.run("export", "--policy", str(router.folder / "policy.jsonl"))
+
+    assert exported.returncode == 1
+    assert "nothing to export" in exported.stderr
+    assert list(router.folder.glob("policy*")) == []
+
+
+def test_vectors_of_another_encoder_are_rejected(new_router: NewRouter) -> None:
+    router = new_router()
+    file = router.folder / "policy.jsonl"
+    context = base64.b64encode(struct.pack("<3f", 1, 0, 0)).decode()
+    row = {"context": context, "encoder": "another", "model": "sim-large", "score": 1}
+    file.write_text(json.dumps(row))
+
+    done = router.run("import", str(file))
+
+    assert done.returncode == 1
+    assert f"{file}: encoder: must be " in done.stderr
+    assert "got another with 3" in done.stderr

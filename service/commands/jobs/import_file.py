@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from embeddings.encoder import EncoderError
+from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
@@ -20,7 +20,7 @@ from service.commands.output import rows_added
 from service.domain.arm import Arm
 from service.errors import StartupError
 from service.learning.importing.importer import Added, Importer
-from service.learning.importing.rows import Row, read_rows
+from service.learning.importing.rows import LEAST_WEIGHT, Row, read_rows
 from service.learning.importing.survey import Survey, survey
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.settings.settings import Settings
@@ -90,10 +90,12 @@ async def import_file(
         found = survey(read_rows(file, started_at), by_name)
         if dry_run or not found.n_rows:
             return Imported(found)
+        encoder = (await open_encoder(settings, environ, stack, no_progress)).decisions
+        _require_space(file, found, encoder)
         importer = Importer(
             journal=PostgresJournal(database, store_texts=settings.store_texts),
             evidence=PostgresEvidence(database),
-            encoder=(await open_encoder(settings, environ, stack, no_progress)).decisions,
+            encoder=encoder,
             tenant=tenant,
             now=started_at,
             registrations=arm_registry.known,
@@ -104,6 +106,16 @@ async def import_file(
         except EncoderError as error:
             raise StartupError(f"the encoder failed: {error}") from error
         return Imported(found, n_added)
+
+
+def _require_space(file: Path, found: Survey, encoder: TextEncoder) -> None:
+    """Check that vectors in place of prompts are of this router's encoder. Raises StartupError."""
+    own = encoder.name, encoder.dimension
+    for name, dimension in (space for space in found.spaces if space != own):
+        raise StartupError(
+            f"{file}: encoder: must be {own[0]} with {own[1]} numbers, as this router's vectors are, "
+            f"got {name} with {dimension}"
+        )
 
 
 def _by_name(arms: Iterable[Arm], same_as: Mapping[str, str]) -> dict[str, Arm]:
@@ -120,4 +132,5 @@ def _known_rows(
     """The rows of arms of this router, with their weights."""
     for row in rows:
         if (arm := by_name.get(row.model)) is not None:
-            yield row, arm, found.weight(arm.arm_id, row.propensity)
+            weight = row.weight * found.weight(arm.arm_id, row.propensity)
+            yield row, arm, max(LEAST_WEIGHT, weight.quantize(LEAST_WEIGHT))

@@ -124,7 +124,7 @@ class Importer:
                 confidence=1.0,
                 budget_price=0.0,
                 encoder=self.encoder.name,
-                context=await self.encoder.encode(query.text),
+                context=await self.encoder.encode(query.text) if row.vector is None else row.vector,
                 degraded=(),
                 decided_at=query.received_at,
             )
@@ -169,8 +169,8 @@ class Importer:
         return registration.price_version(moment)
 
     def _query(self, row: Row, arm: Arm) -> Query:
-        content = [
-            row.prompt,
+        content: list[object] = [
+            row.prompt or row.context,
             arm.arm_id,
             row.score,
             str(row.cost_usd),
@@ -182,9 +182,9 @@ class Importer:
             tenant=self.tenant,
             request_id=row.request_id or f"import-{_digest(content).hex()[:40]}",
             request_id_given=row.request_id is not None,
-            body={"model": arm.arm_id, "messages": [{"role": "user", "content": row.prompt}]},
-            text=row.prompt,
-            body_digest=_digest([row.prompt, arm.arm_id]),
+            body={"model": arm.arm_id, "messages": [{"role": "user", "content": row.prompt or ""}]},
+            text=row.prompt or "",
+            body_digest=_digest([row.prompt or row.context, arm.arm_id]),
             dialect=DIALECT,
             requested_model=arm.arm_id,
             stream=False,
@@ -198,7 +198,7 @@ class Importer:
 def _prompt_tokens(row: Row) -> int:
     if row.prompt_tokens is not None:
         return row.prompt_tokens
-    return -(-len(row.prompt.encode()) // BYTES_PER_TOKEN)
+    return -(-len((row.prompt or "").encode()) // BYTES_PER_TOKEN)
 
 
 def _expected_usd(arm: Arm, query: Query) -> Decimal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import orjson
 from pydantic import (
     AwareDatetime,
@@ -18,12 +20,18 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
+    model_validator,
 )
 
-from service.domain.basics import Json
+from service.domain.basics import Json, Vector
+from service.domain.feedback import Experience
 from service.errors import StartupError
+from service.store.connection.values import from_bytes, to_bytes
 
 BATCH = 500  # rows of a Parquet file in memory at once
+NORM_ERROR = 0.001
+LEAST_WEIGHT = Decimal("0.000001")
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -37,20 +45,69 @@ Number = Annotated[float, BeforeValidator(_no_words)]
 
 
 class Row(BaseModel):
-    """The recorded outcome of one model for one prompt. Other fields of a record are ignored."""
+    """The recorded outcome of one model for one prompt. Other fields of a record are ignored.
+
+    The prompt is a text, or what the learner needs of it: its vector in the space of an encoder.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
-    prompt: Annotated[str, StringConstraints(min_length=1)]
+    prompt: Annotated[str, StringConstraints(min_length=1)] | None = None
+    context: str | None = None  # base64 of float32, little endian, in place of the prompt
+    encoder: str | None = None  # of the context
     model: Annotated[str, StringConstraints(min_length=1)]  # an arm's id or alias
     score: Number = Field(ge=0, le=1)
     cost_usd: Decimal | None = Field(None, ge=0, le=10_000)
     latency_s: Number | None = Field(None, ge=0, le=86_400)
     propensity: Number | None = Field(None, gt=0, le=1)  # of the model for this prompt
+    weight: Decimal = Field(Decimal(1), ge=LEAST_WEIGHT, le=1)  # of the score
     at: AwareDatetime | None = None
     task: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")] | None = None
     prompt_tokens: int | None = Field(None, ge=0)  # absent: estimated from the prompt
     request_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")] | None = None
+
+    @field_validator("context")
+    @classmethod
+    def _is_a_unit_vector(cls, value: str | None) -> str | None:
+        if value is not None and not abs(float(np.linalg.norm(_vector(value))) - 1.0) < NORM_ERROR:
+            raise ValueError("must be the base64 of a vector of length 1, as float32")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_prompt_or_its_context(self) -> Row:
+        if (self.prompt is None) == (self.context is None):
+            raise ValueError("must have one of prompt and context")
+        if (self.context is None) != (self.encoder is None):
+            raise ValueError("must have both context and encoder, or neither")
+        return self
+
+    @property
+    def vector(self) -> Vector | None:
+        """The context, shape (d,); None: the row has a prompt."""
+        return None if self.context is None else _vector(self.context)
+
+
+def _vector(context: str) -> Vector:
+    try:
+        return from_bytes(base64.b64decode(context, validate=True))
+    except ValueError:  # not base64, or no whole number of floats
+        return np.zeros(0, dtype=np.float32)
+
+
+def exported(experience: Experience) -> Json:
+    """A rated decision as a record that `read_rows` reads; it has no text."""
+    return {
+        "context": base64.b64encode(to_bytes(experience.context)).decode(),
+        "encoder": experience.encoder,
+        "model": experience.arm_id,
+        "score": experience.reward,
+        "weight": experience.weight,
+        "cost_usd": experience.cost_usd,
+        "latency_s": experience.latency_s,
+        "task": experience.task,
+        "at": experience.decided_at.isoformat(),
+        "request_id": experience.request_id,
+    }
 
 
 def read_rows(path: Path, now: datetime) -> Iterator[Row]:

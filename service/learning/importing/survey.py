@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -23,12 +23,14 @@ class Survey:
         n_unknown: rows left out, by the name of a model that is no arm.
         n_drawn: rows with a propensity.
         least_propensity: by arm id, the least propensity of its rows, at least LEAST_PROPENSITY.
+        spaces: encoders whose vectors the rows have in place of prompts, each with the length of a vector.
     """
 
     n_by_arm: Mapping[str, int]
     n_unknown: Mapping[str, int]
     n_drawn: int
     least_propensity: Mapping[str, float]
+    spaces: Sequence[tuple[str, int]] = ()
 
     @property
     def n_rows(self) -> int:
@@ -64,14 +66,17 @@ def survey(rows: Iterable[Row], arms: Mapping[str, Arm]) -> Survey:
     n_by_arm, n_unknown = Counter[str](), Counter[str]()
     n_drawn = 0
     least: dict[str, float] = {}
+    spaces: set[tuple[str, int]] = set()
     for row in rows:
         arm = arms.get(row.model)
         if arm is None:
             n_unknown[row.model] += 1
             continue
         n_by_arm[arm.arm_id] += 1
+        if row.encoder is not None and (vector := row.vector) is not None:
+            spaces.add((row.encoder, vector.size))
         if row.propensity is not None:
             n_drawn += 1
             counted = max(row.propensity, LEAST_PROPENSITY)
             least[arm.arm_id] = min(least.get(arm.arm_id, 1.0), counted)
-    return Survey(n_by_arm, n_unknown, n_drawn, least)
+    return Survey(n_by_arm, n_unknown, n_drawn, least, sorted(spaces))

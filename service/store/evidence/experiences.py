@@ -43,6 +43,7 @@ FROM decisions d {_JOINS}
 WHERE d.encoder = $1 AND d.context IS NOT NULL AND d.learn
     AND (v.reward IS NOT NULL OR v.signals <> '{{}}')
 """
+OF_TENANT = f"{ALL} AND d.tenant = $2 ORDER BY d.decided_at, d.decision_id"
 
 
 def pending_of(row: Record) -> Pending:

@@ -13,7 +13,7 @@ from bandit.drift import ArmHistory
 from service.domain.arm import ArmSums
 from service.domain.feedback import Experience
 from service.store.connection.pool import Connection, Database
-from service.store.evidence.experiences import ALL, experience_of
+from service.store.evidence.experiences import ALL, OF_TENANT, experience_of
 from service.store.evidence.histories import (
     RecordedFeedback,
     folded,
@@ -196,6 +196,17 @@ async def experiences(database: Database, encoder: str) -> AsyncIterator[Experie
     """
     async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
         async for row in connection.cursor(ALL, encoder, prefetch=500, timeout=_TIMEOUT_S):
+            if (experience := experience_of(row)) is not None:
+                yield experience
+
+
+async def experiences_of(database: Database, encoder: str, tenant: str) -> AsyncIterator[Experience]:
+    """A tenant's rated decisions of one vector space, as of one moment, oldest first.
+
+    Fetched in batches. Raises StoreUnavailable.
+    """
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+        async for row in connection.cursor(OF_TENANT, encoder, tenant, prefetch=500, timeout=_TIMEOUT_S):
             if (experience := experience_of(row)) is not None:
                 yield experience
 

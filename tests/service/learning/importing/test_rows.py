@@ -88,6 +88,27 @@ def test_a_wide_parquet_file_gives_a_row_for_every_score(tmp_path: Path) -> None
         ('{"prompt": "Why?", "model": "small"}', "line 2: score: Field required"),
         ('{"prompt": "", "model": "small", "score": 1}', "line 2: prompt: "),
         ('{"prompt": "Why?", "model": "small", "score": 1.5}', "line 2: score: .* equal to 1, got 1.5"),
+        ('{"model": "small", "score": 1}', "line 2: row: must have one of prompt and context"),
+        (
+            '{"prompt": "Why?", "context": "AACAPw==", "encoder": "e", "model": "small", "score": 1}',
+            "line 2: row: must have one of prompt and context",
+        ),
+        (
+            '{"context": "AACAPw==", "model": "small", "score": 1}',
+            "line 2: row: must have both context and encoder, or neither",
+        ),
+        (
+            '{"context": "AAAAAA==", "encoder": "e", "model": "small", "score": 1}',
+            "line 2: context: must be the base64 of a vector of length 1",
+        ),
+        (
+            '{"context": "no", "encoder": "e", "model": "small", "score": 1}',
+            "line 2: context: must be the base64 of a vector of length 1",
+        ),
+        (
+            '{"prompt": "Why?", "model": "small", "score": 1, "weight": 0}',
+            "line 2: weight: .*1e-06|line 2: weight: .*0.000001",
+        ),
         (
             '{"prompt": "Why?", "model": "small", "score": 1, "propensity": 0}',
             "line 2: propensity: .* 0, got 0",
