@@ -11,6 +11,7 @@ COPY pyproject.toml setup.py README.md ./
 COPY bandit ./bandit
 COPY embeddings ./embeddings
 COPY migrations ./migrations
+COPY optimizer ./optimizer
 COPY service ./service
 RUN /opt/router/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
