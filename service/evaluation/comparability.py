@@ -73,6 +73,8 @@ ARM_FIELDS_NOT_IN_LOG = (
     "default_temperature",
     "default_max_tokens",
     "prompt",
+    "deployments",
+    "takes_client_key",
 )
 
 

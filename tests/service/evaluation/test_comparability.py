@@ -28,6 +28,8 @@ WITHOUT_EFFECT = {
     *("response_ttl_s", "database_require_tls", "log_texts"),
     *("embedding_api_key", "embedding_cache_size", "keepalive_after_s", "allowed_hosts", "reused_request_id"),
     *("check_keys", "embedding_models", "moderation_models", "admin_runs_code"),
+    *("callbacks", "log_file", "log_file_backups", "log_file_max_bytes", "routing_model_api_key"),
+    *("providers_auth", "secret_key"),
 }
 RUNNING = {arm.arm_id: arm for arm in ARMS}
 
@@ -78,7 +80,10 @@ def test_arms_may_be_added_and_removed_and_have_other_prices_and_priors() -> Non
 
 def test_every_field_of_an_arm_is_evaluated_or_refused_or_without_effect() -> None:
     evaluated = {"arm_id", "price", "assumed_price", "price_version", "prior_quality", "prior_mass"}
-    without_effect = {"api_key_env", "aliases", "chat_template", "prior_source", "price_source"}
+    without_effect = {
+        *("api_key_env", "auth", "key", "aliases", "chat_template", "prior_source", "price_source"),
+        *("variant_of", "deployment"),  # the prompt and the deployments are compared
+    }
 
     assert sorted([*evaluated, *ARM_FIELDS_NOT_IN_LOG, *without_effect]) == sorted(
         f.name for f in fields(Arm)
