@@ -68,6 +68,8 @@ class FakeReports:
             float(sum(cost or 0 for cost in costs)) if is_known else None,
             float(scores[-1].value) if scores and scores[-1] is not None else None,
             tuple(event.event.signal for event in stored if event.event.signal is not None),
+            decision.rule,
+            {tag.name: tag.value for tag in decision.tags},
         )
 
     def _group(self, decision: Decision) -> Group:
@@ -123,6 +125,8 @@ def matches(summary: RequestSummary, wanted: RequestFilter) -> bool:
         and wanted.status in {None, summary.status}
         and wanted.rated in {None, summary.reward is not None}
         and storable(wanted.session_id) in {None, summary.session_id}
+        and wanted.rule in {None, summary.rule}
+        and (wanted.tag is None or wanted.tag in summary.tags.items())
     )
 
 

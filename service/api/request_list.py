@@ -43,6 +43,10 @@ class RequestList(BaseModel):
         None, description="true: the newest feedback is a score; false: it is not"
     )
     session_id: Name | None = Field(None, description="id of the conversation that the client named")
+    rule: Name | None = Field(None, description="name of the rule that narrowed the choice")
+    tag: str | None = Field(
+        None, pattern=r"^[a-z]{1,32}:.{1,128}$", description="tag of the request, such as `intent:error`"
+    )
     limit: int = Field(USUAL_LIMIT, ge=1, le=MAX_LIMIT, description="most requests of one page")
     after: str | None = Field(None, max_length=200, description="`next` of the page before")
 
@@ -76,7 +80,14 @@ def _filter(wanted: RequestList, parts: Parts, now: datetime) -> RequestFilter:
         status=wanted.status,
         rated=None if wanted.rated is None else wanted.rated == "true",
         session_id=wanted.session_id,
+        rule=wanted.rule,
+        tag=None if wanted.tag is None else _tag(wanted.tag),
     )
+
+
+def _tag(text: str) -> tuple[str, str]:
+    name, _, value = text.partition(":")
+    return name, value
 
 
 def _moment(param: str, text: str | None, now: datetime) -> datetime | None:
@@ -126,6 +137,8 @@ def _summary(summary: RequestSummary) -> Json:
         "status": summary.status,
         "task": summary.task,
         "session_id": summary.session_id,
+        "rule": summary.rule,
+        "tags": dict(summary.tags),
         "latency_ms": _ms(summary.latency_s),
         "ttft_ms": _ms(summary.ttft_s),
         "prompt_tokens": summary.prompt_tokens,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -24,6 +25,8 @@ class RequestFilter:
     status: RequestStatus | None = None
     rated: bool | None = None  # whether the newest feedback is a score
     session_id: str | None = None
+    rule: str | None = None  # that narrowed the choice
+    tag: tuple[str, str] | None = None  # name and value of a tag that the request has
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +58,5 @@ class RequestSummary:
     cost_usd: float | None  # of all calls; None: no outcome, or the cost of a call is not known
     reward: float | None  # of the newest score
     signals: tuple[str, ...]  # implicit, the oldest first
+    rule: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)  # the values, by the names

@@ -12,7 +12,7 @@ from service.store.connection.values import storable
 # condition on the dialect is written as in decisions_tenant_decided_at_idx, which is read from its end.
 _MATCHES = """
 SELECT d.decision_id, d.request_id, d.decided_at, d.dialect, d.stream, d.requested_model, d.task,
-    d.session_id,
+    d.session_id, d.rule, d.tags,
     coalesce(o.arm_id, d.arm_id) AS arm_id,
     coalesce(o.kind, d.kind) AS kind,
     coalesce(o.status, 'pending') AS status,
@@ -36,6 +36,8 @@ WHERE d.tenant = $1 AND d.dialect <> 'import'
     AND ($8::text IS NULL OR d.task = $8)
     AND ($9::text IS NULL OR coalesce(o.status, 'pending') = $9)
     AND ($10::boolean IS NULL OR (f.reward IS NOT NULL) = $10)
+    AND ($12::text IS NULL OR d.rule = $12)
+    AND ($13::jsonb IS NULL OR d.tags @> $13)
 """
 _NEWEST = "ORDER BY d.decided_at DESC, d.decision_id DESC LIMIT $11"
 _SUMMARIES = """
@@ -55,7 +57,7 @@ ORDER BY found.decided_at DESC, found.decision_id DESC
 """
 _OF_ALL = f"WITH found AS MATERIALIZED ({_MATCHES} {_NEWEST}) {_SUMMARIES}"
 # A condition of its own: decisions_tenant_session_id_idx serves it, also when the plan knows no parameters.
-_OF_A_SESSION = f"WITH found AS MATERIALIZED ({_MATCHES} AND d.session_id = $12 {_NEWEST}) {_SUMMARIES}"
+_OF_A_SESSION = f"WITH found AS MATERIALIZED ({_MATCHES} AND d.session_id = $14 {_NEWEST}) {_SUMMARIES}"
 
 
 async def request_summaries(
@@ -80,6 +82,8 @@ async def request_summaries(
         wanted.status,
         wanted.rated,
         limit,
+        storable(wanted.rule),
+        None if wanted.tag is None else [{"name": wanted.tag[0], "value": wanted.tag[1]}],
     ]
     if wanted.session_id is None:
         rows = await connection.fetch(_OF_ALL, *parameters, timeout=timeout_s)
@@ -110,6 +114,8 @@ def _summary(row: Record) -> RequestSummary:
         cost_usd=float(row["cost_usd"] or 0) if is_known else None,
         reward=_number(row["reward"]),
         signals=tuple(row["signals"]),
+        rule=row["rule"],
+        tags={tag["name"]: tag["value"] for tag in row["tags"] or ()},
     )
 
 

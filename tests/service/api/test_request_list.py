@@ -44,6 +44,8 @@ async def test_a_row_is_a_summary_without_texts(world: World) -> None:
         "status": "ok",
         "task": "plans",
         "session_id": None,
+        "rule": None,
+        "tags": {},
         "latency_ms": record["outcome"]["latency_s"] * 1000,
         "ttft_ms": None,
         "prompt_tokens": 100,
@@ -84,6 +86,7 @@ async def test_requests_are_filtered(world: World) -> None:
     assert await ids(world, status="failed") == ["failed"]
     assert await ids(world, task="plans") == ["failed"]
     assert await ids(world, session_id="s-1") == ["failed"]
+    assert await ids(world, rule="none") == await ids(world, tag="intent:error") == []
     assert await ids(world, since=world.clock().isoformat()) == ["failed"]
     assert await ids(world, until=world.clock().isoformat()) == ["pinned"]
     assert await ids(world, since="36500d", until="36400d") == []
@@ -96,6 +99,7 @@ async def test_requests_are_filtered(world: World) -> None:
         ({"limit": 201}, "limit", "less than or equal to 200"),
         ({"since": "yesterday"}, "since", "must be a time"),
         ({"status": "done"}, "status", "'ok', 'failed', 'cancelled' or 'pending'"),
+        ({"tag": "error"}, "tag", "match pattern"),
         ({"rated": "maybe"}, "rated", "'true' or 'false'"),
         ({"after": "MjAyNi0x"}, "after", "must be `next` of a page"),
         ({"after": "é"}, "after", "must be `next` of a page"),

@@ -12,6 +12,7 @@ import pytest
 from service.domain.feedback import ImplicitSignal
 from service.domain.logged_requests import Place, RequestFilter
 from service.domain.ports import Reports
+from service.domain.tags import Tag
 from service.store.connection.pool import Database
 from service.store.log import request_list
 from tests.integration.stores import (
@@ -106,7 +107,14 @@ async def test_each_filter_leaves_the_matching_requests(stores: Stores, reports:
     other = a_decision("other")
     options = replace(other.query.options, task="chat", session_id="s2")
     await stores.journal.log_decision(replace(other, query=replace(other.query, options=options)))
+    test = Tag("intent", "test", 0.9, None, "linear")
+    ruled = replace(a_decision("ruled"), rule="tests", tags=(test,), decided_at=NOW - HOUR)
+    await stores.journal.log_decision(ruled)
 
+    assert await listed(reports, rule="tests") == ["ruled"]
+    assert await listed(reports, rule="err\0rs") == []
+    assert await listed(reports, tag=("intent", "test")) == ["ruled"]
+    assert await listed(reports, tag=("intent", "explanation")) == []
     assert await listed(reports, arm_id="large") == ["fell-back"]
     assert await listed(reports, kind="fallback") == ["fell-back"]
     assert await listed(reports, status="failed") == ["failed"]
@@ -163,7 +171,7 @@ FROM generate_series(1, 5000) i
 async def test_a_page_reads_an_index_and_not_the_whole_log(
     database: Database, statement: str, parameters: tuple[str, ...], index: str
 ) -> None:
-    values = [TENANT, None, None, None, None, None, None, None, None, None, 50, *parameters]
+    values = [TENANT, *(None,) * 9, 50, None, None, *parameters]
     async with database.connection() as connection:
         await connection.execute(MANY_REQUESTS, {})
         await connection.execute("ANALYZE decisions")
