@@ -27,13 +27,14 @@ from service.settings.policies import PolicySettings
 from service.settings.providers_auth import OAuthSettings, require_logins
 from service.settings.relayed_models import EmbeddingModelSettings, RelayedModelSettings, names_of
 from service.settings.routing_model import RoutingModelSettings
+from service.settings.signals import SignalSettings
 from service.settings.variants import with_variants
 
 # Claude Code lists only models whose names begin with `claude` or `anthropic`.
 DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
-class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSettings):
+class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSettings, SignalSettings):
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 
     # --- listening and logging
@@ -297,43 +298,6 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
         ge=0,
         le=100,
         description="utility another model must gain, beyond the lost prompt cache, to replace the current",
-    )
-
-    # --- implicit feedback: signals that a request itself gives about its model; 0 switches a signal off
-    signal_provider_error_weight: Decimal = Field(
-        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of a failed call"
-    )
-    signal_refusal_weight: Decimal = Field(
-        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a refused request"
-    )
-    signal_empty_weight: Decimal = Field(
-        Decimal("0.1"), ge=0, le=1, decimal_places=6, description="weight of an empty answer"
-    )
-    signal_truncated_weight: Decimal = Field(
-        Decimal("0.02"), ge=0, le=1, decimal_places=6, description="weight of an answer that is cut off"
-    )
-    signal_invalid_schema_weight: Decimal = Field(
-        Decimal("0.1"),
-        ge=0,
-        le=1,
-        decimal_places=6,
-        description="weight of an answer that breaks its JSON schema",
-    )
-    signal_reask_weight: Decimal = Field(
-        Decimal("0.05"), ge=0, le=1, decimal_places=6, description="weight of a question that is asked again"
-    )
-    signal_complaint_weight: Decimal = Field(
-        Decimal("0.05"),
-        ge=0,
-        le=1,
-        decimal_places=6,
-        description="weight of an answer that the user's next turn calls wrong",
-    )
-    reask_window_s: float = Field(
-        120.0,
-        gt=0,
-        le=86_400,
-        description="longest time from an answer to the same question that counts as asked again, seconds",
     )
 
     @field_validator(
