@@ -34,6 +34,17 @@ async def test_a_request_goes_to_the_expert_that_its_words_describe(minilm: Mini
     assert await matched(classifier, encoder, "Who was king of Prussia in 1760?") is None
 
 
+async def test_small_talk_is_for_no_expert_unless_one_is_described_by_it(minilm: MiniLM) -> None:
+    encoder = AsyncEncoder(minilm)
+    billing = {"billing": Expert("invoices, payments, refunds and discount codes")}
+    reception = {**billing, "reception": Expert("good morning, good evening and other greetings")}
+    without, with_reception = [await expert_classifier(e, encoder) for e in (billing, reception)]
+
+    for text in ("hi", "good evening everyone", "ok", "cool, thanks a lot"):
+        assert await matched(without, encoder, text) is None, text
+    assert await matched(with_reception, encoder, "good evening, and greetings!") == "reception"
+
+
 async def test_examples_make_a_request_match(minilm: MiniLM) -> None:
     encoder = AsyncEncoder(minilm)
     history = Expert("Our archive", examples=("Who was king of France in 1680?",))
