@@ -39,6 +39,7 @@ class Follower:
         self._poll_every_s = poll_every_s
         self._notified = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def start(self) -> None:
         """Load the copy and keep it up to date. Without PostgreSQL it loads once that is available."""
@@ -51,6 +52,8 @@ class Follower:
     async def close(self) -> None:
         if self._following is None:
             return
+        self._is_closed = True  # a statement on a connection that is lost may swallow the cancellation
+        self._notified.set()
         self._following.cancel()
         with suppress(asyncio.CancelledError):
             await self._following
@@ -58,7 +61,7 @@ class Follower:
     async def _follow(self) -> None:
         listening: asyncpg.Connection[Record] | None = None
         try:
-            while True:
+            while not self._is_closed:
                 self._notified.clear()
                 try:
                     if listening is None or listening.is_closed():
