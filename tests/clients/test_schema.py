@@ -38,10 +38,16 @@ def test_every_answer_is_documented(paths: str, serve: Callable[..., RunningRout
 
 
 def configuration(folder: Path, upstream: str) -> Path:
-    """A file with what /v1/moderations needs to answer; the other models are simulated."""
+    """A file with what /v1/moderations and /oauth need to answer; the other models are simulated."""
     model = {"id": "judge", "base_url": f"{upstream}/v1", "model": "judge"}
+    login = {
+        "authorize_url": f"{upstream}/authorize",
+        "token_url": f"{upstream}/token",
+        "client_id": "router",
+        "base_urls": [upstream],
+    }
     path = folder / "models.json"  # JSON is YAML
-    path.write_text(json.dumps({"moderation_models": [model]}))
+    path.write_text(json.dumps({"moderation_models": [model], "providers_auth": {"vendor": login}}))
     return path
 
 
