@@ -86,7 +86,7 @@ ADDED_BESIDE: dict[str, Json] = {
         "prior_offset": 0.0,
         "overridden_by": [],
     },  # an explanation
-    "chosen_model": {"tags": [], "rule": None, "tier": None},  # a record
+    "chosen_model": {"tags": [], "rule": None, "tier": None, "cached": None},  # a record
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats
     "saved_usd": {"requests_of_unknown_cost": 0, "reason": None},
     # a model in /admin/models
@@ -97,6 +97,8 @@ ADDED_BESIDE: dict[str, Json] = {
         "rename": {},
         "variant_of": None,
         "prompt": None,
+        "api_key": None,
+        "auth": None,
     },
     "usd_per_day": {"calls_of_unknown_cost": 0},  # a model in shadow
     "n_outcomes": {"n_outcomes_of_unknown_cost": 0},  # evidence in /admin/models
@@ -488,6 +490,8 @@ async def test_the_service_shows_the_traffic_and_the_models_of_that_version(serv
     models = await service.get("/admin/models")
     record = without_todays_prior_state(await service.get("/requests/away-support"))
 
+    projected = stats["savings"].pop("projected")  # added since
+    assert projected["against_baseline"]["requests"] == 44
     assert stats == with_todays_keys(in_todays_words(EXPECTED["after"]["stats"]))
     assert [model["id"] for model in models["data"] if model.pop("prior") is None] == [
         "sim-code",
