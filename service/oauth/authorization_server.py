@@ -29,6 +29,7 @@ OPENID = "openid"
 _TOKEN = re.compile(r"[!-~]{1,32768}")
 _CODE = re.compile(r"[a-z_]{1,60}")
 _PASSING = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+LIFETIME = "lifetime"  # `expires_in`, which Authlib reads as a whole number and fails on others
 ENDS_A_LOGIN = "invalid_grant"  # the one error of a refresh that only a new login cures
 
 
@@ -124,7 +125,7 @@ class AuthorizationServer:
         provider = self.provider
         has_secret = provider.client_secret is not None
         method = f"client_secret_{provider.client_auth}" if has_secret else "none"
-        return AsyncOAuth2Client(
+        client = AsyncOAuth2Client(
             client_id=provider.client_id,
             client_secret=provider.client_secret,
             token_endpoint_auth_method=method,
@@ -137,6 +138,9 @@ class AuthorizationServer:
             follow_redirects=False,
             proxy=self.proxies.proxy_for(provider.token_url),
         )
+        for hook in ("access_token_response", "refresh_token_response"):
+            client.register_compliance_hook(hook, _with_own_name_of_lifetime)
+        return client
 
     @asynccontextmanager
     async def _answering(self, *secrets: str) -> AsyncIterator[None]:
@@ -166,7 +170,7 @@ class AuthorizationServer:
             raise LoginRefused("the provider gave a token that is no bearer token")
         if refresh is not None and (not isinstance(refresh, str) or not _TOKEN.fullmatch(refresh)):
             raise LoginRefused("the provider gave a refresh_token of other than visible characters")
-        lifetime_s = _seconds(answer.get("expires_in"))
+        lifetime_s = _seconds(answer.get(LIFETIME))
         if lifetime_s is None:
             return Tokens(access, refresh)
         now = self.clock()
@@ -177,6 +181,19 @@ class AuthorizationServer:
             expires_at=now + timedelta(seconds=lifetime_s),
             refresh_at=now + timedelta(seconds=lifetime_s - margin_s),
         )
+
+
+def _with_own_name_of_lifetime(response: Any) -> Any:
+    """The answer with the token's lifetime where Authlib does not read it."""
+    try:
+        answer = orjson.loads(response.content)
+    except ValueError:
+        return response
+    if not isinstance(answer, dict) or not {"expires_in", "expires_at"} & answer.keys():
+        return response
+    kept = {name: value for name, value in answer.items() if name not in ("expires_in", "expires_at")}
+    kept[LIFETIME] = answer.get("expires_in")
+    return type(response)(response.status_code, json=kept, request=response.request)
 
 
 def _translated(error: Exception, secrets: tuple[str, ...]) -> LoginRefused | LoginUnavailable:

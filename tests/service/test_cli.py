@@ -22,6 +22,7 @@ REPORTING = {
     "migrate",
     "rebuild",
     "import",
+    "export",
     "evaluate",
     "replay",
     "demo",
