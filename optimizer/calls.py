@@ -100,7 +100,7 @@ class RouterCalls:
 
     def _read(self, arm: Arm, response: httpx.Response, limit: int | None) -> Reply:
         by = response.headers.get("X-Router-Model", arm.arm_id)
-        if response.is_error or by != arm.arm_id:  # a fallback's answer says nothing of this model's prompt
+        if response.is_error or by != arm.arm_id:  # a fallback's answer is no test of this model's prompt
             problem = _message(response) if response.is_error else f"{by} answered in its place"
             with self._lock:
                 self._n_failures += 1
