@@ -73,3 +73,21 @@ def _mean_point(rows: list[Row]) -> tuple[float, float]:
     """Mean cost and mean reward under one ceiling."""
     cost = np.mean([r["spend"] * r["ceiling"] for r in rows])
     return float(cost), float(np.mean([r["reward"] for r in rows]))
+
+
+def draw_costs(costs: list[tuple[str, float]], path: Path) -> None:
+    """One bar for each kind of request: its CPU in microseconds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names, values = [name for name, _ in costs][::-1], [value for _, value in costs][::-1]
+    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(costs) + 1), dpi=150)
+    bars = axes.barh(names, values)
+    axes.bar_label(bars, fmt="{:,.0f}", fontsize=7, padding=3)
+    axes.set(xlabel="CPU per request, Python and PostgreSQL, microseconds")
+    axes.tick_params(axis="y", labelsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)

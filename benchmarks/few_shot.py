@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.latency import started_router
+from benchmarks.latency.router import started_router
 from service.commands.jobs.replay.demo import DEMO_FILE
 from service.commands.jobs.replay.outcomes import Outcomes, read_outcomes
 from service.commands.jobs.replay.tariff import router_settings

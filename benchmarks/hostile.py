@@ -18,7 +18,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.latency import cpu_s, started_router
+from benchmarks.latency.processes import cpu_s, memory_mb
+from benchmarks.latency.router import started_router
 
 CHAT, MESSAGES, FEEDBACK, ADMIN = "/v1/chat/completions", "/v1/messages", "/feedback", "/admin/models"
 COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"
@@ -205,7 +206,7 @@ async def main(n_bytes: int, names: list[str]) -> None:
 
 async def _line(client: httpx.AsyncClient, pid: int, name: str, path: str, body: bytes) -> str:
     _reset_peak(pid)
-    memory_before, cpu_before = _memory_mb(pid, "VmRSS"), cpu_s(pid)
+    memory_before, cpu_before = memory_mb(pid, "VmRSS"), cpu_s(pid)
     watch = asyncio.create_task(_longest_wait(client))
     await asyncio.sleep(0.2)
     start = time.perf_counter()
@@ -221,7 +222,7 @@ async def _line(client: httpx.AsyncClient, pid: int, name: str, path: str, body:
         await watch
     stall_s, used_s = max(_waits), cpu_s(pid) - cpu_before
     _waits.clear()
-    memory = _memory_mb(pid, "VmHWM") - memory_before
+    memory = memory_mb(pid, "VmHWM") - memory_before
     figures = f"{took_s:6.2f} {used_s:6.2f} {stall_s:7.2f} {memory:9.0f}"
     return f"{name:34} {len(body) / 1e6:5.1f} {status:>6} {figures}"
 
@@ -248,11 +249,6 @@ def _empty_config(folder: Path) -> Path:
 def _reset_peak(pid: int) -> None:
     """Start the peak of the memory again at its present size."""
     Path(f"/proc/{pid}/clear_refs").write_text("5", "utf-8")
-
-
-def _memory_mb(pid: int, name: str) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
-    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(f"{name}:"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+"""Measures one kind of request: alone for its latency, then from many clients for its CPU and bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.latency.load import Load, Requests, drive, drive_wrk, has_wrk
+from benchmarks.latency.processes import precise_cpu_s
+from benchmarks.latency.stored import Stored, stored
+from benchmarks.latency.upstream import N_CHUNKS
+
+N_CLIENTS = 32
+SETTLE_S = 0.4  # for what is written behind the answers
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is measured.
+
+    Args:
+        pids: of the processes whose CPU counts, with all that they started.
+        dsn: of its PostgreSQL; None: it has none that is measured.
+    """
+
+    url: str
+    pids: tuple[int, ...] = ()
+    dsn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The figures of one kind of request.
+
+    Args:
+        p50_ms, p99_ms: at one client, to the last byte.
+        tail_ms: median from the first content of a stream to its last byte, at one client.
+        per_s: requests per second at many clients.
+        cpu_us: CPU per request at many clients, of all measured processes.
+        table_bytes, wal_bytes: PostgreSQL, per request at many clients.
+    """
+
+    server: str
+    name: str
+    p50_ms: float
+    p99_ms: float
+    tail_ms: float
+    per_s: float
+    cpu_us: float
+    table_bytes: float
+    wal_bytes: float
+    n: int
+    n_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long each part of a row takes, in whole seconds."""
+
+    alone_s: int
+    crowd_s: int
+
+
+async def measure(name: str, server: Server, server_name: str, requests: Requests, lengths: Lengths) -> Row:
+    alone = await drive(server.url, _named(requests, "c1"), 1, lengths.alone_s)
+    await drive(server.url, _named(requests, "warm"), N_CLIENTS, 0.3)
+    await asyncio.sleep(SETTLE_S)
+    before, used_s = await _stored(server), precise_cpu_s(server.pids)
+    crowd = await _crowd(server.url, _named(requests, "crowd"), lengths.crowd_s)
+    await asyncio.sleep(SETTLE_S)
+    used_s = precise_cpu_s(server.pids) - used_s
+    written = (await _stored(server)).since(before)
+    n = max(crowd.n, 1)
+    return Row(
+        server=server_name,
+        name=name,
+        p50_ms=alone.percentile_ms(50),
+        p99_ms=alone.percentile_ms(99),
+        tail_ms=float(np.median(alone.tails_s)) * 1e3 if alone.tails_s else NAN,
+        per_s=crowd.n / crowd.took_s,
+        cpu_us=used_s / n * 1e6 if server.pids else NAN,
+        table_bytes=written.tables / n if server.dsn else NAN,
+        wal_bytes=written.wal / n if server.dsn else NAN,
+        n=crowd.n,
+        n_failed=alone.n_failed + crowd.n_failed,
+    )
+
+
+def chunk_us(stream: Row, whole: Row) -> float:
+    """CPU of one chunk: what a stream takes beyond the same answer in one piece."""
+    return (stream.cpu_us - whole.cpu_us) / N_CHUNKS
+
+
+async def _crowd(url: str, requests: Requests, seconds: int) -> Load:
+    if has_wrk():
+        return await drive_wrk(url, requests, N_CLIENTS, seconds, n_bodies=4_000 * seconds)
+    return await drive(url, requests, N_CLIENTS, seconds)
+
+
+def _named(requests: Requests, part: str) -> Requests:
+    return Requests(f"{requests.name}-{part}", requests.path, requests.bodies)
+
+
+async def _stored(server: Server) -> Stored:
+    return Stored(0, 0) if server.dsn is None else await stored(server.dsn)
