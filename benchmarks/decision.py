@@ -80,6 +80,9 @@ class KnownContext:
     name: str = "benchmark"
     dimension: int = DIMENSION
 
+    def cached(self, text: str) -> None:
+        return None
+
     async def encode(self, text: str) -> Vectors:
         return self.context
 

@@ -36,6 +36,9 @@ class BatchingEncoder:
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
 
+    def cached(self, text: str) -> None:  # it keeps no vectors
+        return None
+
     async def encode(self, text: str) -> Vector:
         job = _Job(text)
         with self._changed:

@@ -28,12 +28,14 @@ class CachedEncoder:
         self._vectors: OrderedDict[bytes, Vector] = OrderedDict()
         self._running: dict[bytes, asyncio.Task[Vector]] = {}
 
+    def cached(self, text: str) -> Vector | None:
+        """The vector of a text that was encoded before; it costs neither a task nor a wait."""
+        return self._kept(_key(text))
+
     async def encode(self, text: str) -> Vector:
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if key in self._vectors:
-            self.hits += 1
-            self._vectors.move_to_end(key)
-            return self._vectors[key]
+        key = _key(text)
+        if (vector := self._kept(key)) is not None:
+            return vector
         if key in self._running:
             self.hits += 1
         else:
@@ -45,6 +47,12 @@ class CachedEncoder:
         await self._inner.close()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
+    def _kept(self, key: bytes) -> Vector | None:
+        if (vector := self._vectors.get(key)) is not None:
+            self.hits += 1
+            self._vectors.move_to_end(key)
+        return vector
+
     async def _encode(self, key: bytes, text: str) -> Vector:
         try:
             vector = (await self._inner.encode(text)).copy()
@@ -55,3 +63,7 @@ class CachedEncoder:
         if len(self._vectors) > self._max_entries:
             self._vectors.popitem(last=False)
         return vector
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

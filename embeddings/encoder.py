@@ -59,6 +59,9 @@ class TextEncoder(Protocol):
     def dimension(self) -> int:
         """d, the length of every vector."""
 
+    def cached(self, text: str) -> Vector | None:
+        """The unit vector of a text, shape (d,), if it is known without a wait."""
+
     async def encode(self, text: str) -> Vector:
         """Encode a text into a unit vector, shape (d,).
 
@@ -90,3 +93,8 @@ def cut(text: str, n_characters: int) -> str:
     JSON may contain lone surrogates, which tokenisers and HTTP bodies reject; question marks replace them.
     """
     return text[:n_characters].encode("utf-8", "replace").decode()
+
+
+def end(text: str, n_characters: int) -> str:
+    """Return the end of a text, as valid UTF-8."""
+    return text[-n_characters:].encode("utf-8", "replace").decode()

@@ -124,6 +124,9 @@ class FakeEncoder:
         self.is_stuck = False
         self.texts: list[str] = []
 
+    def cached(self, text: str) -> None:
+        return None
+
     async def encode(self, text: str) -> Vector:
         self.texts.append(text)
         if self.is_down:

@@ -33,6 +33,9 @@ class AsyncEncoder:
         self.dimension = encoder.dimension
         self._encoder = encoder
 
+    def cached(self, text: str) -> None:
+        return None
+
     async def encode(self, text: str) -> Vector:
         vector: Vector = self._encoder.encode([text])[0]
         return vector

@@ -21,6 +21,9 @@ class SlowEncoder:
         if is_open:
             self.gate.set()
 
+    def cached(self, text: str) -> None:
+        return None
+
     async def encode(self, text: str) -> Vector:
         self.encoded.append(text)
         await self.gate.wait()
@@ -42,6 +45,17 @@ async def test_a_text_is_encoded_once() -> None:
     assert inner.encoded == ["a", "bb"]
     assert (cached.hits, cached.misses) == (1, 2)
     assert (cached.name, cached.dimension) == ("slow", 2)
+
+
+async def test_a_vector_that_is_kept_comes_without_a_wait() -> None:
+    cached = CachedEncoder(SlowEncoder(), 10)
+
+    before = cached.cached("a")
+    vector = await cached.encode("a")
+
+    assert before is None
+    assert cached.cached("a") is vector
+    assert (cached.hits, cached.misses) == (1, 1)
 
 
 async def test_the_least_recently_used_text_is_evicted_first() -> None:
