@@ -76,6 +76,7 @@ MAY_USE = {
     "service.cli": "typer",
     "optimizer": "dspy httpx numpy orjson",
     "benchmarks": "numpy httpx pyarrow matplotlib orjson",
+    "benchmarks.latency": "numpy httpx orjson uvloop asyncpg aiohttp fastapi uvicorn",
     "benchmarks.classifiers.train": "numpy scipy",
     "benchmarks.rivals.paretobandit": "numpy pareto_bandit",
     "benchmarks.rivals.vowpal": "numpy vowpalwabbit",
