@@ -161,6 +161,9 @@ class Metrics:
         self.signals_dropped = self._counter(
             "router_signals_dropped", "Implicit signals lost because PostgreSQL was unavailable", []
         )
+        self.contexts_dropped = self._counter(
+            "router_contexts_dropped", "Requests that were never embedded, because too many waited", []
+        )
         self.callbacks = self._counter(
             "router_callbacks", "Calls of the operator's callbacks", ["callback", "result"]
         )

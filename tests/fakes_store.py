@@ -15,7 +15,7 @@ from bandit.drift import ArmHistory
 from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.answer_ids import decision_named_by
 from service.domain.arm import ArmSums
-from service.domain.basics import EXACT, Json
+from service.domain.basics import EXACT, Json, Vector
 from service.domain.cached_answer import CachedAnswer
 from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
@@ -452,6 +452,16 @@ class FakeEvidence:
         ]
         newest = sorted(decisions, key=lambda d: d.decided_at, reverse=True)
         return [d.query.request_id for d in newest[:limit]]
+
+    async def add_contexts(self, contexts: Mapping[UUID, Vector], encoder: str) -> None:
+        self.store.check()
+        for decision_id, context in contexts.items():
+            decision = self.store.decisions.get(decision_id)
+            if decision is None or decision.context is not None:
+                continue
+            self.store.decisions[decision_id] = replace(decision, context=context, encoder=encoder)
+            if decision.query.options.learn and (events := self.store.events.get(decision_id)):
+                self.store.queue.setdefault(decision_id, events[-1].event_id)
 
     async def pending(self, limit: int) -> list[Pending]:
         self.store.check()

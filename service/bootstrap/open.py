@@ -156,6 +156,7 @@ async def open_parts(
             background.spawn(parts.keys.check(parts.catalog.arms))  # without delaying the start
         for endless in (
             parts.learner.sweep_forever(),
+            parts.learner.make_contexts_forever(),
             parts.router.affinity.prune_forever(),
             parts.responses.prune_forever(),
             request_bodies.prune_forever(now, settings.response_ttl_s),

@@ -66,6 +66,7 @@ from service.domain.relayed_model import RelayedModels
 from service.domain.tokens import TokenCounter
 from service.learning.complaints import RecentAnswers
 from service.learning.implicit import ImplicitFeedback
+from service.learning.late_contexts import LateContexts
 from service.learning.learner import Learner
 from service.learning.repeats import RecentQuestions
 from service.oauth.logins import LoginDesk
@@ -176,7 +177,14 @@ def wire(
         router.preview,
         settings.policies.min_token_probability,
     )
-    learner = Learner(evidence, memory, journal, encoder.name)
+    late_contexts = LateContexts(
+        encoder,
+        evidence,
+        are_spooled=lambda: journal.is_degraded,
+        timeout_s=settings.embedding_timeout_s,
+        on_dropped=metrics.contexts_dropped.inc,
+    )
+    learner = Learner(evidence, memory, journal, encoder.name, late_contexts=late_contexts)
     implicit_feedback = ImplicitFeedback(
         learner,
         signal_weights(settings),
@@ -204,6 +212,7 @@ def wire(
         background=background,
         observe=observe,
         learn_implicitly=implicit_feedback.learn,
+        keep_text=late_contexts.keep,
         clock=clock,
         store_texts=settings.store_texts,
         cache=cache_of(settings, clock, encoder, answer_store),

@@ -99,6 +99,7 @@ class Completion:
     background: Background
     observe: Callable[[RequestRun, Outcome], None]
     learn_implicitly: Callable[[RequestRun, Outcome], Coroutine[None, None, None]]
+    keep_text: Callable[[Decision], None]  # for the context of a decision that was made without one
     clock: Clock
     store_texts: bool
     cache: AnswerCache | None
@@ -227,6 +228,7 @@ class Completion:
                 self.journal, run, decision, allows_reuse=self.allows_reused_request_ids
             )
         )
+        self.keep_text(decision)
         return run
 
     # --- calling

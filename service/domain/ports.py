@@ -11,7 +11,7 @@ from uuid import UUID
 from bandit.drift import ArmHistory
 from service.domain.answer import Answer, Attempt, Chunk, Outcome
 from service.domain.arm import Arm, ArmSums
-from service.domain.basics import Json
+from service.domain.basics import Json, Vector
 from service.domain.cached_answer import CachedAnswer, KeptQuestion
 from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
@@ -252,6 +252,13 @@ class Evidence(Protocol):
         decision with `learn` off accepts no signals.
 
         Raises UnknownRequest, StoreUnavailable.
+        """
+        ...
+
+    async def add_contexts(self, contexts: Mapping[UUID, Vector], encoder: str) -> None:
+        """Write the contexts of decisions that were logged without one; the memory gets the rated ones.
+
+        Decisions that are unknown, or have a context, do not change. Raises StoreUnavailable.
         """
         ...
 

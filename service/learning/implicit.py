@@ -57,9 +57,9 @@ class ImplicitFeedback:
     def _repeated_question(self, run: RequestRun, outcome: Outcome) -> AnsweredQuestion | None:
         """The earlier question that this request repeats, if any; then remember this request instead.
 
-        A retry under the same id is no repeat.
+        A retry under the same id is no repeat. Without a context only the same body is.
         """
-        if "reask" not in self.weights or run.decision is None or run.decision.context is None:
+        if "reask" not in self.weights or run.decision is None or "encoder" in run.decision.degraded:
             return None
         context = run.decision.context
         repeated = self.questions.repeated(run.query, context, run.decision.decided_at)

@@ -23,6 +23,7 @@ from service.domain.feedback import (
 from service.domain.ports import Evidence, Journal, Memory
 from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
 from service.learning import rewards
+from service.learning.late_contexts import LateContexts
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class Learner:
     Args:
         memory_timeout_s: longest time that a feedback waits for the memory.
         memory_retry_s: after such a timeout, how long all feedback leaves the memory to the sweep.
+        late_contexts: the contexts that decisions of this process lack; None: it decides nothing.
     """
 
     evidence: Evidence
@@ -49,6 +51,7 @@ class Learner:
     encoder: str
     memory_timeout_s: float = 1.0
     memory_retry_s: float = 2.0
+    late_contexts: LateContexts | None = None
     _memory_retry_at: float = field(default=-math.inf, init=False)  # on the event loop's clock
 
     async def learn(self, feedback: Feedback) -> Learned:
@@ -59,6 +62,7 @@ class Learner:
             StoreUnavailable: PostgreSQL is unreachable, or the decision is not written to it yet;
                 nothing was learned, send the feedback again.
         """
+        await self._make_contexts(feedback.tenant, [feedback.request_id])
         try:
             learned = await self.evidence.learn(feedback, rewards.reward_of(feedback))
         except UnknownRequest:
@@ -90,6 +94,7 @@ class Learner:
                 f"session_id {feedback.session_id!r} has no requests that feedback can apply to",
                 param="session_id",
             )
+        await self._make_contexts(feedback.tenant, request_ids)
         weight = rewards.share_of(len(request_ids))
         learned = [await self._learn_share(feedback, request_id, weight) for request_id in request_ids]
         return ConversationLearned(feedback.session_id, float(weight), tuple(learned))
@@ -118,10 +123,17 @@ class Learner:
 
         Raises UnknownRequest, StoreUnavailable.
         """
+        if self.late_contexts is not None:
+            await self.late_contexts.make([decision_id])
         new = await self.evidence.learn_signals(tenant, decision_id, signals, received_at)
         if new:
             await self._remember_in_time(decision_id)
         return new
+
+    async def _make_contexts(self, tenant: str, request_ids: Sequence[str]) -> None:
+        """Make the contexts that rated requests lack, so that they become neighbours of later ones."""
+        if self.late_contexts is not None:
+            await self.late_contexts.make_for_requests(tenant, request_ids)
 
     async def settle(self, decision_id: UUID) -> None:
         """Apply the newest event of one decision to the memory, if it is queued.
@@ -187,6 +199,11 @@ class Learner:
             log.exception("memory_not_updated", decision_id=str(pending.decision_id))
             return False
         return True
+
+    async def make_contexts_forever(self) -> None:
+        """Make the contexts that decisions lack, a few every second, until cancelled."""
+        if self.late_contexts is not None:
+            await self.late_contexts.make_forever()
 
     async def sweep_forever(self) -> None:
         """Sweep every few seconds, until cancelled."""

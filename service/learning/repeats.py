@@ -26,7 +26,7 @@ class AnsweredQuestion:
 
     decision_id: UUID
     arm_id: str  # the arm that answered
-    context: Vector
+    context: Vector | None  # None: it was not embedded before the answer
     answered_at: datetime
     words: frozenset[str] = frozenset()
     is_repeat: bool = False  # the same body was answered shortly before
@@ -43,7 +43,7 @@ class RecentQuestions:
     window_s: float
     _questions: OrderedDict[Key, AnsweredQuestion] = field(default_factory=OrderedDict)
 
-    def repeated(self, query: Query, context: Vector, now: datetime) -> AnsweredQuestion | None:
+    def repeated(self, query: Query, context: Vector | None, now: datetime) -> AnsweredQuestion | None:
         """The answered question that this one repeats, if any."""
         session_id = query.options.session_id
         same = self._questions.get((query.tenant, query.body_digest))
@@ -51,7 +51,9 @@ class RecentQuestions:
             # The third time without a session id: a probe or a common question, not a dissatisfied user.
             return None if session_id is None and same.is_repeat else same
         before = None if session_id is None else self._questions.get((query.tenant, session_id))
-        if before is None or not self._is_soon_after(before, now) or not _is_question(query):
+        if before is None or before.context is None or context is None:
+            return None
+        if not self._is_soon_after(before, now) or not _is_question(query):
             return None
         is_near = float(before.context @ context) >= SAME_COSINE
         return before if is_near and _are_the_same(before.words, words_of(query)) else None

@@ -47,6 +47,10 @@ class Policies:
         found = [await classifier.tag(query, context) for classifier in self.classifiers]
         return tuple(tag for tag in found if tag is not None)
 
+    def needs_task(self, query: Query) -> bool:
+        """Whether a tag becomes the task of the query, by which the learner tells it from others."""
+        return self.task_tag is not None and query.options.task is None and query.turn.side_call is None
+
     def with_task(self, query: Query, tags: Sequence[Tag]) -> Query:
         """The query with the tag that is its task, unless the client gave one."""
         if self.task_tag is None or query.options.task is not None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from bandit.arrays import Bools
+from bandit.arrays import Bools, Floats
 from bandit.beliefs import PriorState, believe
 from bandit.budget import Pacer
 from bandit.knobs import Knobs
@@ -44,8 +44,9 @@ from service.routing.arrays import (
 )
 from service.routing.budget import charge
 from service.routing.ease import EaseFitter, FittedEase
+from service.routing.kept import KeptWeighing, KeptWeighings
 from service.routing.priors import prior_of, prior_sources
-from service.routing.selection import WeighedArms, select
+from service.routing.selection import Selection, WeighedArms, named_or_in_loop, select, undrawn
 
 TASK_IS_KNOWN = 20  # prompts of a task with rated answers; from then on only these are its neighbours
 
@@ -58,6 +59,45 @@ class Recalled:
     neighbours: NeighbourColumns = field(default_factory=lambda: NeighbourColumns.of([]))
     degraded: tuple[str, ...] = ()
     tags: tuple[Tag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A query with the arms that may answer it, and the state of its conversation.
+
+    Args:
+        missing: the dependencies that were missing when the state was read.
+    """
+
+    query: Query
+    arms: Sequence[Arm]
+    rejected: Sequence[types.Rejection]
+    conversation: ConversationState | None = None
+    missing: tuple[str, ...] = ()
+
+    @property
+    def stays_in_loop(self) -> bool:
+        """Whether the arm of a tool loop answers, which no rule changes."""
+        return self.query.turn.in_tool_loop and self._has_arm_of_conversation
+
+    def require_thread(self) -> None:
+        """Check that the arm whose provider has the conversation's thread may answer.
+
+        Raises NoEligibleArm.
+        """
+        conversation = self.conversation
+        if not self.query.turn.continues_thread or conversation is None or self._has_arm_of_conversation:
+            return
+        raise NoEligibleArm(
+            f"{THREAD_REFUSED}: the conversation is on {conversation.arm_id}, which has no such thread or "
+            "cannot answer; send all messages",
+            param="thread",
+        )
+
+    @property
+    def _has_arm_of_conversation(self) -> bool:
+        conversation = self.conversation
+        return conversation is not None and any(arm.arm_id == conversation.arm_id for arm in self.arms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +121,18 @@ class Router:
     memory_timeout_s: float
     holdout_share: float = 0.0
     policies: Policies = field(default_factory=Policies)
+    kept: KeptWeighings = field(default_factory=KeptWeighings)
 
     async def decide(self, query: Query) -> Decision:
         """Choose an arm and charge the budget's purse; neither logs nor calls.
+
+        A query whose arm is certain is neither embedded nor are decisions near it recalled.
 
         Raises:
             UnknownModel, ContextTooLong, NoEligibleArm: the query leaves no arm to choose.
             AllArmsFailed: every arm that could answer is cooling down.
         """
-        decision = await self.preview(query)
+        decision = await (self._passed_through(query) if self._may_pass(query) else self.preview(query))
         self.affinity.put(query, decision.conversation)
         if decision.step is not None and decision.step.previous_arm_id is not None:
             self.affinity.continued(query)
@@ -98,41 +141,109 @@ class Router:
             charge(self.pacer, decision, weight, self.rng)
         return decision
 
+    def _may_pass(self, query: Query) -> bool:
+        """Whether the arm may be certain, and nobody asks what the arms are worth for this query."""
+        may_be_certain = query.requested_model is not None or query.turn.in_tool_loop
+        return may_be_certain and not query.options.explain and not self.policies.needs_task(query)
+
+    async def _passed_through(self, query: Query) -> Decision:
+        """The decision for the arm that is named or in a tool loop, with the beliefs about all requests.
+
+        Its context is made later (`service.learning.late_contexts`), unless its text was embedded before.
+        If no arm is certain after all, the arms are weighed for the query.
+        """
+        conversation, missing = await self.affinity.find(query)
+        situation = Situation(query, *self._eligible(query, conversation), conversation, missing)
+        certain = named_or_in_loop(query, situation.arms, conversation)
+        if certain is None:
+            return self._weighed(situation, await self._recall(query))
+        situation.require_thread()
+        rated = n_rated(self.evidence.sums(query.tenant))
+        kept = self.kept.of(query, situation.arms, rated, self.clock(), self._by_all_requests)
+        weighed = replace(kept.weighed, query=query, conversation=conversation)
+        selection = undrawn(weighed, kept.probabilities, *certain)
+        recalled = Recalled(self.encoder.cached(query.text))
+        return self._decision(situation, recalled, weighed, selection, kept.candidates)
+
+    def _by_all_requests(self, query: Query, arms: Sequence[Arm]) -> KeptWeighing:
+        """The arms weighed by their global evidence, as for a query without a context."""
+        weighed, _ = self._weigh(Situation(query, arms, ()), Recalled())
+        probabilities = weighed.probabilities()
+        return KeptWeighing(
+            arms,
+            n_rated(self.evidence.sums(query.tenant)),
+            self.clock(),
+            weighed,
+            probabilities,
+            self._candidates(weighed, probabilities),
+        )
+
     async def preview(self, query: Query) -> Decision:
         """Choose an arm without changing any state. Raises as `decide` does.
 
         A query that is narrowed already gets neither tags nor another rule.
         """
-        arms, rejected = ([], []) if query.turn.in_tool_loop else self.catalog.eligible(query)
+        eligible = None if query.turn.in_tool_loop else self._eligible(query, None)
         recalled, (conversation, missing) = await self._recall_with_conversation(query)
-        if query.turn.in_tool_loop:  # its arm may answer even if no other can
-            arms, rejected = self.catalog.eligible(
-                query, None if conversation is None else conversation.arm_id
-            )
-        query = self.policies.with_task(query, recalled.tags)
-        if query.narrowing is None and not _stays_in_loop(query, arms, conversation):
-            query, arms, rejected = self._narrowed(query, recalled.tags, arms, rejected)
-        if query.turn.continues_thread and conversation is not None:
-            _require_thread(arms, conversation)
+        arms, rejected = eligible or self._eligible(query, conversation)
+        return self._weighed(Situation(query, arms, rejected, conversation, missing), recalled)
+
+    def _eligible(
+        self, query: Query, conversation: ConversationState | None
+    ) -> tuple[Sequence[Arm], Sequence[types.Rejection]]:
+        """The arms that may answer; the arm of a tool loop even if no other can."""
+        if conversation is None or not query.turn.in_tool_loop:
+            return self.catalog.eligible(query)
+        return self.catalog.eligible(query, conversation.arm_id)
+
+    def _weighed(self, situation: Situation, recalled: Recalled) -> Decision:
+        """The decision by what was recalled for the query."""
+        query = self.policies.with_task(situation.query, recalled.tags)
+        situation = replace(situation, query=query)
+        if query.narrowing is None and not situation.stays_in_loop:
+            situation = self._narrowed(situation, recalled.tags)
+        situation.require_thread()
+        weighed, neighbour_ease = self._weigh(situation, recalled)
+        selection = select(
+            weighed,
+            self.rng,
+            switch_margin=self.affinity.switch_margin,
+            holdout=self._holdout(weighed.policy, query.options),
+        )
+        candidates = self._candidates(weighed, selection.probabilities)
+        return self._decision(situation, recalled, weighed, selection, candidates, neighbour_ease)
+
+    def _weigh(self, situation: Situation, recalled: Recalled) -> tuple[WeighedArms, Floats]:
+        """The arms with the beliefs about them for the query, and the ease of the neighbours' requests."""
+        query, arms = situation.query, situation.arms
         knobs = query.options.narrow(self.knobs)
-        rated = n_rated(self.evidence.sums(query.tenant))
-        fitted = self.ease_fitter.of(query.tenant, rated)
+        fitted = self.ease_fitter.of(query.tenant, n_rated(self.evidence.sums(query.tenant)))
         ease = fitted.at(recalled.context)
         neighbour_ease = fitted.of(recalled.neighbours, ease)
         neighbours = neighbours_of(arms, recalled.neighbours, neighbour_ease)
         beliefs = believe(self._prior_state(arms, query, fitted, ease, knobs), neighbours, knobs)
         terms = utility_terms(beliefs, knobs, self.pacer.price)
-        barred = self.pacer.barred(beliefs.expected_cost_usd)
-        policy = self._policy(arms, knobs, barred)
-        selection = select(
-            WeighedArms(query, arms, beliefs, terms, policy, conversation),
-            self.rng,
-            switch_margin=self.affinity.switch_margin,
-            holdout=self._holdout(policy, query.options),
-        )
-        if not self.evidence.is_loaded:
-            missing = (*missing, "store")
-        arm_id = arms[selection.choice.index].arm_id
+        policy = self._policy(arms, knobs, self.pacer.barred(beliefs.expected_cost_usd))
+        return WeighedArms(query, arms, beliefs, terms, policy, situation.conversation), neighbour_ease
+
+    def _candidates(self, weighed: WeighedArms, probabilities: Floats) -> tuple[types.Candidate, ...]:
+        sources = prior_sources(weighed.arms, self.catalog)
+        barred = weighed.policy.barred
+        assert barred is not None
+        return candidates(weighed.arms, sources, weighed.beliefs, weighed.terms, probabilities, barred)
+
+    def _decision(
+        self,
+        situation: Situation,
+        recalled: Recalled,
+        weighed: WeighedArms,
+        selection: Selection,
+        considered: tuple[types.Candidate, ...],
+        neighbour_ease: Floats | None = None,
+    ) -> Decision:
+        query, beliefs, index = situation.query, weighed.beliefs, selection.choice.index
+        arm_id = situation.arms[index].arm_id
+        missing = situation.missing if self.evidence.is_loaded else (*situation.missing, "store")
         return Decision(
             decision_id=uuid4(),
             query=query,
@@ -140,21 +251,14 @@ class Router:
             arm_id=arm_id,
             propensity=selection.choice.propensity,
             uniform=selection.choice.uniform,
-            candidates=candidates(
-                arms,
-                prior_sources(arms, self.catalog),
-                beliefs,
-                terms,
-                selection.probabilities,
-                barred,
-            ),
-            rejected=tuple(rejected),
+            candidates=considered,
+            rejected=tuple(situation.rejected),
             neighbours=recalled.neighbours,
-            n_rated=rated,
+            n_rated=n_rated(self.evidence.sums(query.tenant)),
             expert_weights=tuple(beliefs.prior_state.expert_weights.tolist()),
-            ease=ease,
-            neighbour_ease=tuple(neighbour_ease.tolist()),
-            confidence=float(beliefs.posterior.mean[selection.choice.index]),
+            ease=beliefs.prior_state.ease,
+            neighbour_ease=() if neighbour_ease is None else tuple(neighbour_ease.tolist()),
+            confidence=float(beliefs.posterior.mean[index]),
             budget_price=self.pacer.price,
             encoder=None if recalled.context is None else self.encoder.name,
             context=recalled.context,
@@ -168,30 +272,30 @@ class Router:
             tier=self.policies.tiers.of(arm_id),
         )
 
-    def _narrowed(
-        self, query: Query, tags: Sequence[Tag], arms: list[Arm], rejected: list[types.Rejection]
-    ) -> tuple[Query, list[Arm], list[types.Rejection]]:
-        """The query with what the policies leave to choose among, and the arms that may answer it then.
+    def _narrowed(self, situation: Situation, tags: Sequence[Tag]) -> Situation:
+        """What the policies leave to choose among, and the arms that may answer then.
 
         Raises as `Catalog.eligible` does, for the first choice of the policies.
         """
+        arms = situation.arms
         first_error: NoEligibleArm | ContextTooLong | AllArmsFailed | None = None
-        for narrowing in self.policies.narrow(query, tags):
-            narrowed = query.narrowed(narrowing)
+        for narrowing in self.policies.narrow(situation.query, tags):
+            narrowed = replace(situation, query=situation.query.narrowed(narrowing))
             if left := [arm for arm in arms if narrowing.allows(arm.arm_id)]:
                 excluded = [
                     types.Rejection(arm.arm_id, narrowing.reason)
                     for arm in arms
                     if not narrowing.allows(arm.arm_id)
                 ]
-                return narrowed, left, [*rejected, *excluded]
+                return replace(narrowed, arms=left, rejected=[*situation.rejected, *excluded])
             try:  # an arm that is cooling down, or has refused a feature, may answer if no other can
-                return narrowed, *self.catalog.eligible(narrowed)
+                arms, rejected = self.catalog.eligible(narrowed.query)
+                return replace(narrowed, arms=arms, rejected=rejected)
             except (NoEligibleArm, ContextTooLong, AllArmsFailed) as error:
                 first_error = first_error or error
         if first_error is not None:
             raise first_error
-        return query, arms, rejected
+        return situation
 
     def cached_decision(self, query: Query, arm_id: str, match: CacheMatch) -> Decision:
         """The decision to answer from the cache, with the arm whose answer is cached; no arm is weighed.
@@ -327,20 +431,3 @@ class Router:
         if self.holdout_share == 0 or policy.default_arm is None or not options.learn:
             return None
         return Holdout(self.holdout_share, policy.default_arm)
-
-
-def _stays_in_loop(query: Query, arms: Sequence[Arm], conversation: ConversationState | None) -> bool:
-    """Whether the arm of a tool loop answers, which no rule changes."""
-    if not query.turn.in_tool_loop or conversation is None:
-        return False
-    return any(arm.arm_id == conversation.arm_id for arm in arms)
-
-
-def _require_thread(arms: Sequence[Arm], conversation: ConversationState) -> None:
-    """Check that the arm whose provider has the conversation's thread may answer. Raises NoEligibleArm."""
-    if all(arm.arm_id != conversation.arm_id for arm in arms):
-        raise NoEligibleArm(
-            f"{THREAD_REFUSED}: the conversation is on {conversation.arm_id}, which has no such thread or "
-            "cannot answer; send all messages",
-            param="thread",
-        )

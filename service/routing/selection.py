@@ -36,6 +36,10 @@ class WeighedArms:
         """The step of the conversation if this arm answers."""
         return step_of(self.query, self.arms[index], self.conversation)
 
+    def probabilities(self) -> Floats:
+        """The policy's probabilities of the arms."""
+        return self.policy.weigh(self.beliefs, self.terms)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -57,9 +61,9 @@ def select(
         switch_margin: gain in utility that a switch of arms needs, beyond the loss of the prompt cache.
         holdout: the share to hold out; None: no request is held out.
     """
-    probabilities = weighed.policy.weigh(weighed.beliefs, weighed.terms)
+    probabilities = weighed.probabilities()
     if (fixed := _fixed(weighed)) is not None:
-        return _undrawn(weighed, probabilities, *fixed)
+        return undrawn(weighed, probabilities, *fixed)
     if (incumbent := _incumbent(weighed)) is not None:
         return _stay_or_switch(weighed, probabilities, rng, incumbent, switch_margin)
     if weighed.conversation is not None:
@@ -68,18 +72,37 @@ def select(
     return _first_of_conversation(weighed, probabilities, rng, holdout)
 
 
+def named_or_in_loop(
+    query: Query, arms: Sequence[Arm], conversation: ConversationState | None
+) -> tuple[int, DecisionKind] | None:
+    """The arm that the client names, or that a tool loop goes on with: it answers whatever is believed of it.
+
+    None: there is no such arm.
+    """
+    if query.requested_model is not None:
+        return 0, "pinned"
+    if query.turn.side_call is not None or not query.turn.in_tool_loop or conversation is None:
+        return None
+    in_loop = (i for i, arm in enumerate(arms) if arm.arm_id == conversation.arm_id)
+    return next(((i, "sticky") for i in in_loop), None)
+
+
+def undrawn(weighed: WeighedArms, probabilities: Floats, index: int, kind: DecisionKind) -> Selection:
+    """The selection of an arm without a draw."""
+    choice = Choice(index=index, propensity=1.0, uniform=0.0)
+    step = replace(weighed.step(index), is_drawn=False)
+    return Selection(choice, probabilities, kind, _conversation_holdout(weighed, kind), step)
+
+
 def _fixed(weighed: WeighedArms) -> tuple[int, DecisionKind] | None:
     """The arm that the client names, that a side call or a tool loop goes to, or that the holdout fixes."""
     query, conversation = weighed.query, weighed.conversation
-    if query.requested_model is not None:
-        return 0, "pinned"
+    if (fixed := named_or_in_loop(query, weighed.arms, conversation)) is not None:
+        return fixed
     if query.turn.side_call is not None:
         return _for_side_call(weighed)
-    if conversation is None:
+    if conversation is None or query.turn.in_tool_loop:
         return None
-    if query.turn.in_tool_loop:
-        index = weighed.index_of(conversation.arm_id)
-        return None if index is None else (index, "sticky")
     if conversation.holdout and weighed.policy.default_arm is not None:
         return weighed.policy.default_arm, "default"
     return None
@@ -106,12 +129,6 @@ def _incumbent(weighed: WeighedArms) -> int | None:
     return None if index is None or (barred is not None and barred[index]) else index
 
 
-def _undrawn(weighed: WeighedArms, probabilities: Floats, index: int, kind: DecisionKind) -> Selection:
-    choice = Choice(index=index, propensity=1.0, uniform=0.0)
-    step = replace(weighed.step(index), is_drawn=False)
-    return Selection(choice, probabilities, kind, _conversation_holdout(weighed, kind), step)
-
-
 def _conversation_holdout(weighed: WeighedArms, kind: DecisionKind) -> bool | None:
     """The holdout state of the conversation, if the request counts for the comparison."""
     if weighed.conversation is None or kind == "pinned" or not weighed.query.options.learn:
@@ -131,7 +148,7 @@ def _stay_or_switch(
     cache_loss = price_in_utility(lost_usd, weighed.beliefs, policy.knobs, policy.price)
     probabilities = stay(unconstrained, utilities, incumbent, switch_margin + cache_loss)
     if probabilities[incumbent] == 1.0:
-        selection = _undrawn(weighed, unconstrained, incumbent, "sticky")
+        selection = undrawn(weighed, unconstrained, incumbent, "sticky")
     else:
         selection = _drawn(weighed, probabilities, rng)
     others = np.delete(utilities, incumbent)

@@ -12,6 +12,7 @@ from asyncpg import Record
 
 from bandit.drift import ArmHistory
 from service.domain.arm import ArmSums
+from service.domain.basics import Vector
 from service.domain.feedback import (
     Experience,
     Feedback,
@@ -26,6 +27,7 @@ from service.store.connection.follow import Follower
 from service.store.connection.pool import Database
 from service.store.connection.values import storable
 from service.store.evidence.append import Applied, append_events
+from service.store.evidence.contexts import add_contexts
 from service.store.evidence.experiences import PENDING, PENDING_FOR, RATED, experience_of, pending_of
 from service.store.evidence.histories import history_of
 from service.store.evidence.snapshot import Snapshot
@@ -120,6 +122,10 @@ class PostgresEvidence:
     def _show(self, tenant: str, applied: Applied) -> None:
         self.snapshot.put(tenant, applied.sums)
         self.snapshot.put_histories(tenant, applied.histories)
+
+    async def add_contexts(self, contexts: Mapping[UUID, Vector], encoder: str) -> None:
+        async with self._database.transaction() as connection:
+            await add_contexts(connection, contexts, encoder)
 
     async def pending(self, limit: int) -> list[Pending]:
         async with self._database.connection() as connection:

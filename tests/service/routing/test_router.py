@@ -199,8 +199,8 @@ async def test_a_decision_without_the_encoder_has_no_context(world: World) -> No
     assert (decision.context, decision.encoder, decision.degraded) == (None, None, ("encoder",))
 
 
-async def test_a_pinned_arm_is_weighed_too(world: World) -> None:
-    decision = await world.parts.router.decide(replace(query(), requested_model="big"))
+async def test_a_preview_of_a_pinned_request_weighs_its_arm(world: World) -> None:
+    decision = await world.parts.router.preview(replace(query(), requested_model="big"))
 
     assert (decision.arm_id, decision.kind, decision.propensity) == ("large", "pinned", 1.0)
     assert [candidate.probability for candidate in decision.candidates] == [1.0]
@@ -328,12 +328,13 @@ async def test_two_tasks_with_the_same_words_learn_their_own_best_arm(tmp_path: 
         odds = {task: await world.weigh("Go on.", task=task) for task in best}
         new_task, untagged = await world.weigh("Go on.", task="new"), await world.weigh("Go on.")
         record = await world.record("chat-dear-19")
+        decision = await world.parts.router.preview(query("Go on.", task="chat"))
 
     assert odds["sort"]["cheap"] > 0.95
     assert odds["chat"]["dear"] > 0.95
     assert new_task == untagged
     assert record["task"] == "chat"
-    assert {neighbour["task"] for neighbour in record["neighbours"]} == {"chat"}
+    assert {neighbour.task for neighbour in decision.neighbours} == {"chat"}
 
 
 @pytest.mark.parametrize(("n_prompts", "is_known"), [(12, False), (19, False), (20, True)])
