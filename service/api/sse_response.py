@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from service.api.disconnects import until_disconnected
+from service.api.disconnects import UnlessDisconnected
+from service.api.joined_events import next_or_flush
 from service.dialects import sse
 
 log = structlog.get_logger(__name__)
 
 PING_EVERY_S = 15.0
 STALLED_S = 120.0  # a client that reads nothing for so long counts as disconnected
+JOINED_BYTES = 16_384  # events that came together are sent in parts of about this size
 
 
 class ClientStalled(Exception):
@@ -52,44 +56,95 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        sending = asyncio.create_task(self._send(send))
-        watching = asyncio.create_task(until_disconnected(receive))
         try:
-            await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                await sending
+            with (
+                UnlessDisconnected(receive),
+                _Line(send, self.ping, ping_every_s=self.ping_every_s, stalled_s=self.stalled_s) as line,
+            ):
+                await self._send(line)
+        except ClientDisconnect:
+            return
         except ClientStalled:
             log.info("client_stalled", seconds=self.stalled_s)
-        finally:
-            watching.cancel()
-            if not sending.done():
-                sending.cancel()
-                await asyncio.wait({sending})
-
-    async def _send(self, send: Send) -> None:
-        last_sent = time.monotonic()
-
-        async def put(event: bytes) -> None:
-            nonlocal last_sent
-            last_sent = time.monotonic()
-            try:
-                async with asyncio.timeout(self.stalled_s):
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
-            except TimeoutError:
-                raise ClientStalled from None
-
-        async def keep_alive() -> None:
-            while True:
-                await asyncio.sleep(self.ping_every_s / 2)
-                if time.monotonic() - last_sent >= self.ping_every_s:
-                    with suppress(ClientStalled):  # the task that sends events raises it too
-                        await put(self.ping)
-
-        pinging = asyncio.create_task(keep_alive())
-        try:
-            async with aclosing(self.events):
-                async for event in self.events:
-                    await put(event)
-        finally:
-            pinging.cancel()
+            return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, line: _Line) -> None:
+        async with aclosing(self.events):
+            while True:
+                try:
+                    line.put(await next_or_flush(anext(self.events), line.flush))  # type: ignore[arg-type]
+                except StopAsyncIteration:
+                    break
+                if line.n_bytes >= JOINED_BYTES:
+                    await line.flush()
+        await line.flush()
+
+
+class _Line:
+    """The way to one client: joins events, sends pings in pauses, and cancels the block of a stalled client.
+
+    One timer serves both, because most streams are over before anything of it is due.
+    """
+
+    def __init__(self, send: Send, ping: bytes, *, ping_every_s: float, stalled_s: float) -> None:
+        self.n_bytes = 0  # put and not sent
+        self._events: list[bytes] = []
+        self._send = send
+        self._ping = ping
+        self._ping_every_s, self._stalled_s = ping_every_s, stalled_s
+        self._n_sending = 0
+        self._is_stalled = False
+        self._pinging: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._n_cancellations, self._loop = task, task.cancelling(), task.get_loop()
+        self._last_sent = self._loop.time()
+        self._look_again()
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._pinging is not None:
+            self._pinging.cancel()
+        is_ours = self._is_stalled and self._task.uncancel() <= self._n_cancellations
+        if is_ours and isinstance(error, asyncio.CancelledError):
+            raise ClientStalled from error
+
+    def put(self, event: bytes) -> None:
+        self._events.append(event)
+        self.n_bytes += len(event)
+
+    async def flush(self) -> None:
+        """Send the events so far, in one write."""
+        if self._events:
+            joined = b"".join(self._events)
+            self._events.clear()
+            self.n_bytes = 0
+            await self._write(joined)
+
+    async def _write(self, data: bytes) -> None:
+        if self._n_sending == 0:
+            self._last_sent = self._loop.time()
+        self._n_sending += 1
+        try:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        finally:
+            self._n_sending -= 1
+
+    def _look_again(self) -> None:
+        self._timer = self._loop.call_later(min(self._ping_every_s, self._stalled_s) / 2, self._look)
+
+    def _look(self) -> None:
+        quiet_s = self._loop.time() - self._last_sent
+        if self._n_sending and quiet_s >= self._stalled_s:
+            self._is_stalled = True
+            self._task.cancel()
+            return
+        if not self._n_sending and quiet_s >= self._ping_every_s:
+            self._pinging = self._loop.create_task(self._write(self._ping))
+        self._look_again()
