@@ -31,10 +31,10 @@ from service.api import (
     stats,
 )
 from service.api.dependencies import json_only
-from service.api.hosts import Hosts, OnlyHosts
-from service.api.origins import OnlyOrigins
-from service.api.request_id import RequestContext
-from service.api.unread_bodies import UnreadBodies
+from service.api.entrance import Entrance
+from service.api.hosts import Hosts
+from service.api.hot_routes import HotRoutes
+from service.api.origins import Origins
 from service.bootstrap.open import open_parts
 from service.dialects.embeddings import EmbeddingsBody
 from service.dialects.gemini.embeddings import BatchEmbedContentsRequest, EmbedContentRequest
@@ -140,14 +140,11 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
 
 def _middleware(settings: Settings) -> list[Middleware]:
     """From the outermost inwards: a foreign page learns nothing, not even by its preflight."""
-    doors = [
-        Middleware(UnreadBodies),
-        Middleware(RequestContext),
-        Middleware(OnlyHosts, hosts=Hosts.of(settings)),
-        Middleware(OnlyOrigins, allowed=settings.cors_origins),
-    ]
+    origins = Origins(frozenset(settings.cors_origins))
+    entrance = Middleware(Entrance, hosts=Hosts.of(settings), origins=origins)
+    hot_routes = Middleware(HotRoutes, endpoints=generation.HOT)
     if not settings.cors_origins:
-        return doors
+        return [entrance, hot_routes]
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
@@ -155,4 +152,4 @@ def _middleware(settings: Settings) -> list[Middleware]:
         allow_headers=["*"],
         expose_headers=EXPOSED_HEADERS,
     )
-    return [*doors, cors]
+    return [entrance, cors, hot_routes]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-
-from starlette.datastructures import Headers
+from collections.abc import Mapping
 
 from service.domain.credentials import Credential
 from service.settings.settings import Settings
@@ -14,7 +13,7 @@ _OWN_HEADERS = ("x-api-key", "x-goog-api-key")
 _VISIBLE = re.compile(r"[!-~]{1,8192}")
 
 
-def client_key(headers: Headers, settings: Settings) -> Credential | None:
+def client_key(headers: Mapping[str, str], settings: Settings) -> Credential | None:
     """The caller's own key; None: it sent none, or one that no header can hold, or the ADMIN_KEY."""
     for name in _OWN_HEADERS:
         if (key := headers.get(name, "").strip()) and _may_be_sent(key, settings):

@@ -8,8 +8,10 @@ from types import MappingProxyType
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from service.api.client_keys import client_key
+from service.api.request_headers import headers_of
 from service.dialects.received import Received
 from service.domain.basics import DEFAULT_TENANT
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownRequest
@@ -45,7 +47,11 @@ async def given_request_id(request: Request) -> str | None:
     Raises:
         BadRequest: the id breaks the rule for request ids.
     """
-    header = request.headers.get("x-request-id")
+    return read_request_id(request)
+
+
+def read_request_id(request: Request) -> str | None:
+    header = headers_of(request).get("x-request-id")
     if header is None:
         return None
     request_id = header.strip(" \t")
@@ -56,9 +62,9 @@ async def given_request_id(request: Request) -> str | None:
     return request_id
 
 
-async def required_request_id(request_id: Annotated[str | None, Depends(given_request_id)]) -> str:
+def required_request_id(request: Request) -> str:
     """The client's X-Request-ID, which this path requires."""
-    if request_id is None:
+    if (request_id := read_request_id(request)) is None:
         raise BadRequest("X-Request-ID: header is required", param="X-Request-ID")
     return request_id
 
@@ -80,16 +86,21 @@ async def json_only(request: Request) -> None:
     Raises:
         NotJson: the `Content-Type` of the body is missing, repeated or another one.
     """
-    if request.method not in WRITES or not _has_body(request):
+    require_json(request)
+
+
+def require_json(request: Request) -> None:
+    headers = headers_of(request)
+    if request.method not in WRITES or not _has_body(headers):
         return
-    given = request.headers.getlist("content-type")
+    given = headers.getlist("content-type")
     if len(given) != 1 or not JSON_TYPE.fullmatch(given[0].partition(";")[0].strip().lower()):
         got = repr(", ".join(given)[:100]) if given else "no such header"
         raise NotJson(f"Content-Type: must be application/json, got {got}", param="Content-Type")
 
 
-def _has_body(request: Request) -> bool:
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+def _has_body(headers: Mapping[str, str]) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 async def body_of(request: Request) -> bytes:
@@ -99,36 +110,41 @@ async def body_of(request: Request) -> bytes:
         BodyTooLarge: the body, or its Content-Length, exceeds the limit.
     """
     limit = parts_at(request).settings.max_body_bytes
-    announced = request.headers.get("content-length", "")
+    announced = headers_of(request).get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise BodyTooLarge(f"body must have at most {limit} bytes, got {announced}")
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > limit:
+    parts: list[bytes] = []
+    left = limit
+    is_over = False
+    while not is_over:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
+        if (left := left - len(part)) < 0:
             raise BodyTooLarge(f"body must have at most {limit} bytes, got more")
-    return bytes(received)
+        parts.append(part)
+        is_over = not message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def received_with(
     request: Request, tenant: str, *, request_id_given: bool, names: Mapping[str, str] = MappingProxyType({})
 ) -> Received:
     """What the client sent beside its body, and the `names` that its route stands for."""
-    parts = parts_at(request)
+    parts, scope, headers = parts_at(request), request.scope, headers_of(request)
     read_by_rules = parts.router.policies.headers
     takes_key = parts.catalog.takes_client_keys
     return Received(
-        headers=request.headers,
+        headers=headers,
         tenant=tenant,
-        request_id=request.state.request_id,
+        request_id=scope["state"]["request_id"],
         request_id_given=request_id_given,
-        received_at=request.state.received_at,
+        received_at=scope["state"]["received_at"],
         path={**names, **request.path_params},
-        params=request.query_params,
-        rule_headers={
-            name: value for name in read_by_rules if (value := request.headers.get(name)) is not None
-        },
-        credential=client_key(request.headers, parts.settings) if takes_key else None,
+        params=request.query_params if scope["query_string"] else {},
+        rule_headers={name: value for name in read_by_rules if (value := headers.get(name)) is not None},
+        credential=client_key(headers, parts.settings) if takes_key else None,
     )
 
 
@@ -136,5 +152,4 @@ PartsDep = Annotated[Parts, Depends(parts_of)]
 TenantDep = Annotated[str, Depends(tenant_of)]
 GivenRequestId = Annotated[str | None, Depends(given_request_id)]
 PathRequestId = Annotated[str, Depends(path_request_id)]
-RequiredRequestId = Annotated[str, Depends(required_request_id)]
 BodyDep = Annotated[bytes, Depends(body_of)]

@@ -151,13 +151,18 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _client_disconnected(request: Request, error: Exception) -> Response:
+    return client_closed()
+
+
+def client_closed() -> Response:
+    """The answer that no client receives."""
     return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 async def _unhandled_error(request: Request, error: Exception) -> Response:
     log.error("unhandled_error", path=request.scope["path"], exc_info=error)
     body = envelope("internal error", "server_error", None, "internal_error")
-    # RequestContext adds the id to every other answer; the middleware that calls this handler wraps it.
+    # Entrance adds the id to every other answer; the middleware that calls this handler wraps it.
     request_id = getattr(request.state, "request_id", None)
     headers = {"X-Request-ID": request_id, "request-id": request_id} if request_id else {}
     return _in_dialect(request, 500, body, headers)

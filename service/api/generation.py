@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,17 +10,19 @@ from starlette.responses import Response
 
 from service.api import big_bodies
 from service.api.dependencies import (
-    BodyDep,
-    GivenRequestId,
-    PartsDep,
-    RequiredRequestId,
-    TenantDep,
+    body_of,
+    parts_at,
+    read_request_id,
     received_with,
+    require_json,
+    required_request_id,
 )
+from service.api.hot_routes import Endpoint
 from service.api.openapi import NO_ANSWER, Responses, body_schema, dialect_failures, path_parameters
 from service.api.respond import respond
 from service.dialects.dialect import Dialect, Route
 from service.dialects.offered import DIALECTS
+from service.domain.basics import DEFAULT_TENANT
 from service.errors import (
     BadRequest,
     BodyTooLarge,
@@ -31,38 +32,29 @@ from service.errors import (
     RouterError,
     UnknownModel,
 )
-from service.parts import Parts
 
 FAILURES = (BadRequest, UnknownModel, RequestConflict, BodyTooLarge, NotJson, ProviderRejected, *NO_ANSWER)
 
 
-async def generate(
-    request: Request,
-    parts: Parts,
-    tenant: str,
-    request_id: str | None,
-    body: bytes,
-    dialect: Dialect,
-    names: Mapping[str, str],
-) -> Response:
+async def generate(request: Request, dialect: Dialect, route: Route) -> Response:
     """Answer a request that asks for an answer of a model, in the dialect that it is written in."""
-    received = received_with(request, tenant, request_id_given=request_id is not None, names=names)
+    require_json(request)
+    request_id = required_request_id(request) if route.needs_request_id else read_request_id(request)
+    parts, body = parts_at(request), await body_of(request)
+    received = received_with(
+        request, DEFAULT_TENANT, request_id_given=request_id is not None, names=route.names
+    )
     query = await big_bodies.read(parts, body, partial(dialect.read_query, received=received))
     return await respond(request, parts, query, dialect)
 
 
-def _endpoint(dialect: Dialect, route: Route) -> Callable[..., Awaitable[Response]]:
-    async def with_given_id(
-        request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
-    ) -> Response:
-        return await generate(request, parts, tenant, request_id, body, dialect, route.names)
+def _endpoint(dialect: Dialect, route: Route) -> Endpoint:
+    """The endpoint of a route; it reads the request itself, because most requests pass the framework by."""
 
-    async def with_required_id(
-        request: Request, parts: PartsDep, tenant: TenantDep, request_id: RequiredRequestId, body: BodyDep
-    ) -> Response:
-        return await generate(request, parts, tenant, request_id, body, dialect, route.names)
+    async def endpoint(request: Request) -> Response:
+        return await generate(request, dialect, route)
 
-    return with_required_id if route.needs_request_id else with_given_id
+    return endpoint
 
 
 def documented(dialect: Dialect, *more: type[RouterError]) -> Responses:
@@ -75,9 +67,12 @@ def _endpoints() -> APIRouter:
     router = APIRouter()
     for dialect in DIALECTS:
         for route in dialect.routes:
+            endpoint = _endpoint(dialect, route)
+            if "{" not in route.path:
+                HOT[route.path] = endpoint
             router.add_api_route(
                 route.path,
-                _endpoint(dialect, route),
+                endpoint,
                 methods=["POST"],
                 include_in_schema=route.is_documented,
                 tags=[dialect.tag],
@@ -89,4 +84,5 @@ def _endpoints() -> APIRouter:
     return router
 
 
+HOT: dict[str, Endpoint] = {}  # by path
 endpoints = _endpoints()

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from service.api.errors import response
+from service.api.request_headers import RequestHeaders
 from service.domain.hosts import is_address, is_loopback, parse_authority
 from service.errors import BadRequest, ForbiddenHost
 from service.settings.settings import Settings
@@ -42,7 +38,7 @@ class Hosts:
         labels = host.split(".")
         return any(f"*.{'.'.join(labels[n:])}" in self.listed for n in range(1, len(labels)))
 
-    def check(self, headers: Headers) -> None:
+    def check(self, headers: RequestHeaders) -> None:
         """Check the `Host` header.
 
         Raises:
@@ -60,20 +56,3 @@ class Hosts:
             raise ForbiddenHost(
                 f"Host: {host!r} is not a name of this router; ALLOWED_HOSTS lists its names", param="Host"
             )
-
-
-class OnlyHosts:
-    """Rejects every request whose `Host` is not one of these."""
-
-    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
-        self.app = app
-        self.hosts = hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                self.hosts.check(Headers(scope=scope))
-            except BadRequest as error:
-                await response(Request(scope), error)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)

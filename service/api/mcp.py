@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 endpoints = APIRouter(tags=["mcp"], include_in_schema=False)
 MESSAGES = "/sse/messages/"
-# The package's own checks of names and origins are off: `OnlyHosts` and `OnlyOrigins` cover every path.
+# The package's own checks of names and origins are off: `Entrance` covers every path.
 _importing = threading.Lock()
 _calls = McpCalls()
 

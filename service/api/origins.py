@@ -2,43 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from service.api.errors import response
+from service.api.request_headers import RequestHeaders
 from service.domain.hosts import origin_at, parse_origin
 from service.errors import ForbiddenOrigin
 
 
-class OnlyOrigins:
-    """Rejects what browsers send for pages whose origin is neither allowed nor the service's own.
-
-    It comes after `OnlyHosts`, so that the service's own origin is not one that a foreign page gave itself.
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The origins of the pages that may call the service, beside its own.
 
     Args:
         allowed: origins as browsers write them; `*`: every origin that has a name.
     """
 
-    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
-        self.app = app
-        self.allowed = frozenset(allowed)
+    allowed: frozenset[str]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (reason := self._reason_against(scope, Headers(scope=scope))):
-            error = ForbiddenOrigin(reason, param="Origin")
-            await response(Request(scope), error)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+    def check(self, headers: RequestHeaders, scheme: str) -> None:
+        """Check what browsers send for a page.
 
-    def _reason_against(self, scope: Scope, headers: Headers) -> str | None:
+        The host has been checked, so that the service's own origin is not one that a foreign page gave
+        itself.
+
+        Raises:
+            ForbiddenOrigin: the page's origin is neither allowed nor the service's own.
+        """
+        if (reason := self._reason_against(headers, scheme)) is not None:
+            raise ForbiddenOrigin(reason, param="Origin")
+
+    def _reason_against(self, headers: RequestHeaders, scheme: str) -> str | None:
         """Why the request must not be answered; None: no page sent it, or a page that may."""
         origins = headers.getlist("origin")
         if not origins:
             return None if _is_of_no_page(headers) else "a page of another origin sent no Origin header"
-        if len(origins) == 1 and self._is_allowed(origins[0], scope["scheme"], headers["host"]):
+        if len(origins) == 1 and self._is_allowed(origins[0], scheme, headers["host"]):
             return None
         return f"origin {', '.join(origins)[:200]!r} is not among CORS_ORIGINS"
 
@@ -50,7 +49,7 @@ class OnlyOrigins:
         return "*" in self.allowed or str(origin) in self.allowed or origin == origin_at(scheme, host)
 
 
-def _is_of_no_page(headers: Headers) -> bool:
+def _is_of_no_page(headers: Mapping[str, str]) -> bool:
     """Whether a program sent the request, or the user, or a page of the service.
 
     Browsers send no `Origin` for images and scripts, but say where the page is. A link may lead here.

@@ -7,10 +7,13 @@ out, the rest of the body is read and dropped within limits, and then the connec
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.request_headers import RequestHeaders
 
 # A body up to this size is mostly here already; the server drops its rest and keeps the connection.
 SMALL_BODY_BYTES = 65_536
@@ -37,7 +40,7 @@ class UnreadBodies:
         self.idle_s = idle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_large(Headers(scope=scope)):
+        if scope["type"] != "http" or not is_large(RequestHeaders(scope["headers"])):
             await self.app(scope, receive, send)
             return
         is_read = False
@@ -75,6 +78,7 @@ class UnreadBodies:
                         return
 
 
-def _is_large(headers: Headers) -> bool:
+def is_large(headers: Mapping[str, str]) -> bool:
+    """Whether a request may have a large body."""
     announced = headers.get("content-length", "0")
     return "transfer-encoding" in headers or not announced.isdigit() or int(announced) > SMALL_BODY_BYTES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
@@ -63,6 +64,7 @@ def parse_setting(text: str) -> str:
     return parse_host(f"[{text}]" if is_bare_ipv6 else text)
 
 
+@lru_cache(maxsize=256)  # every request has one, mostly the same; those that raise are not kept
 def parse_authority(text: str) -> tuple[str, int | None]:
     """The host and the port of a `Host` header; a login before the host is not allowed. Raises ValueError."""
     end_of_host = text.rfind("]") + 1 or len(text.partition(":")[0])
@@ -104,6 +106,7 @@ def is_address(host: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a parsed host is this machine to every client: `localhost` or a loopback address."""
     return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)
