@@ -16,39 +16,57 @@ R = TypeVar("R")
 class Grouped(Generic[V, R]):
     """Passes values on to one call at a time: what arrives during a call waits, and is the next group.
 
-    A value that arrives alone is passed on at once. Values keep their order. If a call fails for a group, each
-    of its values is passed on alone, so that none fails for another; an Unavailable fails all of them, because
-    it would fail each.
+    A value that arrives alone is passed on at once. Values keep their order. If a call fails for a group,
+    each of its values is passed on alone, so that none fails for another; an Unavailable fails all of them,
+    because it would fail each.
 
     Args:
         call: returns the result of each value, in their order; an exception among the results is raised where
             the value was passed.
         most: most values of one call.
+        patience_s: how long values wait for the calls before them, until another call begins beside those;
+            None: as long as it takes.
     """
 
     def __init__(
-        self, call: Callable[[Sequence[V]], Awaitable[Sequence[R | Exception]]], *, most: int = 256
+        self,
+        call: Callable[[Sequence[V]], Awaitable[Sequence[R | Exception]]],
+        *,
+        most: int = 256,
+        patience_s: float | None = None,
     ) -> None:
         self._call = call
         self._most = most
         self._waiting: deque[tuple[V, asyncio.Future[R]]] = deque()
-        self._calling: asyncio.Task[None] | None = None
+        self._patience_s = patience_s
+        self._calling: set[asyncio.Task[None]] = set()
+        self._patience: asyncio.TimerHandle | None = None
 
     def add(self, value: V) -> asyncio.Future[R]:
         """Add a value to the next group; a cancelled future withdraws it, unless its group was passed on."""
         result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((value, result))
-        if self._calling is None or self._calling.done():
-            self._calling = asyncio.create_task(self._call_all())
+        if not self._calling:
+            self._begin()
+        elif self._patience_s is not None and self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(self._patience_s, self._begin)
         return result
 
     async def idle(self) -> None:
         """Wait until no value waits."""
-        while self._calling is not None and not self._calling.done():
-            await asyncio.wait({self._calling})
+        while self._calling:
+            await asyncio.wait(self._calling)
+
+    def _begin(self) -> None:
+        calling = asyncio.create_task(self._call_all())
+        self._calling.add(calling)
+        calling.add_done_callback(self._calling.discard)
 
     async def _call_all(self) -> None:
         while self._waiting:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = None
             group = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
             await self._call_group([(value, result) for value, result in group if not result.done()])
 

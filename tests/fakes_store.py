@@ -44,6 +44,7 @@ from service.store.evidence.sums import (
     six_places,
     standing_sums,
 )
+from service.store.log.group import LogEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,23 @@ class FakeJournal:
         if decision.query.options.learn:
             old = {} if before is None else self.store.outcome_sums(before)
             self.store.add(outcome.tenant, differences(old, self.store.outcome_sums(outcome)))
+
+    async def log_answer(self, decision: Decision, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        await self.log_decision(decision)
+        await self.log_outcome(outcome, attempts)
+
+    async def log_group(self, entries: Sequence[LogEntry]) -> list[Exception | None]:
+        return [await self._error_of(entry) for entry in entries]
+
+    async def _error_of(self, entry: LogEntry) -> Exception | None:
+        try:
+            if entry.decision is not None:
+                await self.log_decision(entry.decision)
+            if entry.outcome is not None:
+                await self.log_outcome(entry.outcome, entry.attempts)
+        except (RequestConflict, UnknownRequest) as error:
+            return error
+        return None
 
     async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
         self.store.check()

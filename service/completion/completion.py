@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 import structlog
@@ -16,12 +16,14 @@ from service.arms.catalog import Catalog
 from service.background import Background
 from service.cache.answer_cache import AnswerCache, Hit
 from service.completion import deduplication
+from service.completion.decision_write import DecisionWrite
 from service.completion.deduplication import AnsweredElsewhere
-from service.completion.fallback import Ask, FallbackChain
+from service.completion.fallback import FallbackChain
 from service.completion.model_call import ModelCall
 from service.completion.outcome import outcome_of, outcome_of_cached_answer
 from service.completion.request_run import RequestRun
 from service.completion.streaming import OpenStream, open_stream
+from service.completion.untried_arms import RequestBudget
 from service.conversations.portability import vendor_mark
 from service.domain.answer import Answer, Chunk, Outcome
 from service.domain.answer_ids import answer_id_of
@@ -43,6 +45,7 @@ from service.routing.router import Router
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+_Answered: TypeAlias = Callable[[RequestRun, RequestBudget], Awaitable[tuple[ModelCall, T]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,7 @@ class Completion:
         if (hit := await self._cache_hit(query, logged)) is not None:
             head = await self._answer_from_cache(query, logged, hit)
             return Completed(replace(head, latency_s=self._latency_s(query)), hit.answer.body)
-        run, call, answer = await self._answer(query, logged, self._complete)
-        self.fallback.succeeded(run, call)
-        await self._finish(self._log_outcome(run, "ok"))
+        run, call, answer = await self._answer(query, logged, self._whole)
         body = {**answer.body, "id": answer_id_of(run.decision_id), "model": call.arm.arm_id}
         may_be_shared = answer.native is None and call.fault is None and not call.arm.takes_client_key
         if self.cache is not None and may_be_shared:
@@ -134,7 +135,7 @@ class Completion:
             head = await self._answer_from_cache(query, logged, hit)
             chunks = as_chunks(hit.answer.body)
             return Streaming(head, chunks, lambda: Decimal(0), lambda: self._latency_s(query))
-        run, call, stream = await self._answer(query, logged, self._open)
+        run, call, stream = await self._answer(query, logged, self._opened)
         chunks = self._relay(run, call, stream)
         await anext(chunks)  # starts the generator: closing one that has not started would not end the call
         return Streaming(self._head(run), chunks, lambda: run.cost_usd, lambda: self._latency_s(query))
@@ -145,26 +146,48 @@ class Completion:
         )
 
     async def _answer(
-        self, query: Query, logged: LoggedDecision | None, ask: Ask[T]
+        self, query: Query, logged: LoggedDecision | None, answered: _Answered[T]
     ) -> tuple[RequestRun, ModelCall, T]:
-        """Decide, unless the request was decided before, and call arms until one answers; log failures."""
+        """Decide, unless the request was decided before, and call arms until one answers; log failures.
+
+        If another decision is committed first under the request id, its arms are called instead.
+        """
         budget = self.fallback.budget(query, logged)
         run = await self._begin(query, logged)
         try:
-            try:
-                call, answered = await self.fallback.call_until_answered(run, budget, ask)
-            except AnsweredElsewhere:
+            return run, *await answered(run, budget)
+        except AnsweredElsewhere:
+            async with self._unanswered_logged(run):
                 first = await deduplication.first_decision(self.journal, run.query)
                 second, run = run, await self._begin(run.query, first)
-                run.adopt(second)
-                call, answered = await self.fallback.call_until_answered(run, budget, ask)
+            run.adopt(second)
+            return run, *await answered(run, budget)
+
+    async def _whole(self, run: RequestRun, budget: RequestBudget) -> tuple[ModelCall, Answer]:
+        """A whole answer, with its outcome logged."""
+        async with self._unanswered_logged(run):
+            call, answer = await self.fallback.call_until_answered(run, budget, self._complete)
+        self.fallback.succeeded(run, call)
+        if not await self._finish(self._log_outcome(run, "ok")):
+            raise AnsweredElsewhere
+        return call, answer
+
+    async def _opened(self, run: RequestRun, budget: RequestBudget) -> tuple[ModelCall, OpenStream]:
+        """A stream at its first content."""
+        async with self._unanswered_logged(run):
+            return await self.fallback.call_until_answered(run, budget, self._open)
+
+    @asynccontextmanager
+    async def _unanswered_logged(self, run: RequestRun) -> AsyncIterator[None]:
+        """Log the run as failed or cancelled if the block is."""
+        try:
+            yield
         except RouterError:
             await self._finish(self._log_unanswered(run, "failed"))
             raise
         except asyncio.CancelledError:
             self.background.spawn(self._log_unanswered(run, "cancelled"))
             raise
-        return run, call, answered
 
     def _keep(self, cache: AnswerCache, run: RequestRun, arm_id: str, body: Json) -> None:
         """Keep an answer; for other replicas without delaying it."""
@@ -187,15 +210,10 @@ class Completion:
     async def _answer_from_cache(self, query: Query, logged: LoggedDecision | None, hit: Hit) -> Head:
         """Log a request that the cache answers."""
         run = self._run_of(self.router.cached_decision(query, hit.answer.arm_id, hit.match), logged)
-        try:
-            await self._committed(run)
-        except AnsweredElsewhere:
+        outcome = outcome_of_cached_answer(run, hit.answer, self.clock(), store_texts=self.store_texts)
+        if not await self._finish(self._log_cached(run, outcome)):
             # Raises RequestConflict unless it is the same request at the same time.
             run.decision_id = (await deduplication.first_decision(self.journal, run.query)).decision_id
-            return replace(self._head(run), cost_usd=Decimal(0))
-        outcome = outcome_of_cached_answer(run, hit.answer, self.clock(), store_texts=self.store_texts)
-        self.router.affinity.put(run.query, outcome.conversation, outcome.answer_names)
-        await self._finish(self._log(run, outcome))
         return replace(self._head(run), cost_usd=Decimal(0))
 
     # --- deciding
@@ -223,9 +241,9 @@ class Completion:
             run.position = logged.n_attempts
             return run
         run = RequestRun.of(decision)
-        run.logging = asyncio.create_task(
-            deduplication.log_decision(
-                self.journal, run, decision, allows_reuse=self.allows_reused_request_ids
+        run.logging = DecisionWrite(
+            lambda outcome: deduplication.log_decision(
+                self.journal, run, decision, outcome, allows_reuse=self.allows_reused_request_ids
             )
         )
         self.keep_text(decision)
@@ -239,7 +257,8 @@ class Completion:
         answer = await self.model_client.complete(arm, body, timeout_s=call.timeout_s, native=native)
         call.received(answer, self.clock())
         call.require_every_choice()
-        await self._committed(run)
+        if run.logging is not None and run.logging.has_begun:  # else it is committed with the outcome
+            await self._committed(run)
         return answer
 
     async def _open(self, run: RequestRun, call: ModelCall) -> OpenStream:
@@ -272,19 +291,35 @@ class Completion:
 
     # --- logging
 
-    async def _finish(self, work: Coroutine[None, None, None]) -> None:
+    async def _finish(self, work: Coroutine[None, None, T]) -> T:
         """Wait for work that continues even if the client disconnects meanwhile."""
-        await asyncio.shield(self.background.spawn(work))
+        return await asyncio.shield(self.background.spawn(work))
 
     async def _log_unanswered(self, run: RequestRun, status: AttemptStatus) -> None:
         await self._log_outcome(await deduplication.settled(self.journal, run), status)
 
-    async def _log_outcome(self, run: RequestRun, status: AttemptStatus) -> None:
+    async def _log_outcome(self, run: RequestRun, status: AttemptStatus) -> bool:
+        """Log how the run ended; False: another decision was committed first under its request id."""
         outcome = outcome_of(run, status, self.clock(), store_texts=self.store_texts)
+        try:
+            is_written = await deduplication.committed_with(self.journal, run, outcome)
+        except AnsweredElsewhere:
+            return False
         self.router.settle(run.query, run.kind, outcome, reserved_usd=run.reserved_usd, cost_usd=run.cost_usd)
-        await self._log(run, outcome)
+        await self._log(run, outcome, is_written=is_written)
+        return True
 
-    async def _log(self, run: RequestRun, outcome: Outcome) -> None:
+    async def _log_cached(self, run: RequestRun, outcome: Outcome) -> bool:
+        """Log an answer from the cache; returns as `_log_outcome` does."""
+        try:
+            is_written = await deduplication.committed_with(self.journal, run, outcome)
+        except AnsweredElsewhere:
+            return False
+        self.router.affinity.put(run.query, outcome.conversation, outcome.answer_names)
+        await self._log(run, outcome, is_written=is_written)
+        return True
+
+    async def _log(self, run: RequestRun, outcome: Outcome, *, is_written: bool) -> None:
         self.observe(run, outcome)
         log.info(
             "answered" if outcome.status == "ok" else "not_answered",
@@ -299,11 +334,15 @@ class Completion:
         )
         if run.is_lost:
             return
+        if not is_written:
+            await self._write_outcome(run, outcome)
+        self.background.spawn(self.learn_implicitly(run, outcome))  # without delaying the answer
+
+    async def _write_outcome(self, run: RequestRun, outcome: Outcome) -> None:
         try:
             await self.journal.log_outcome(outcome, run.attempts)
         except StoreUnavailable as error:
             log.error("outcome_not_logged", request_id=run.query.request_id, error=str(error))
-        self.background.spawn(self.learn_implicitly(run, outcome))  # without delaying the answer
 
     def _latency_s(self, query: Query) -> float:
         """Seconds since the request came in; the wall clock may have been set back meanwhile."""

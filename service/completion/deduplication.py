@@ -10,11 +10,13 @@ conflict (REUSED_REQUEST_ID).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 
 import structlog
 
 from service.completion.request_run import RequestRun
+from service.domain.answer import Outcome
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.ports import Journal
 from service.domain.query import Query
@@ -75,22 +77,34 @@ def _under_own_id(query: Query) -> Query:
     return own
 
 
-async def log_decision(journal: Journal, run: RequestRun, decision: Decision, *, allows_reuse: bool) -> None:
+async def log_decision(
+    journal: Journal, run: RequestRun, decision: Decision, outcome: Outcome | None, *, allows_reuse: bool
+) -> None:
     """Log the decision of a run; if its id was given to another body meanwhile, under an id of its own.
+
+    Args:
+        outcome: logged together with the decision, or not at all.
 
     Raises:
         RequestConflict: another decision was committed first under the id.
         StoreUnavailable: it cannot be logged.
     """
     try:
-        await journal.log_decision(decision)
+        await _write(journal, run, decision, outcome)
     except RequestConflict:
         if not allows_reuse:
             raise
         run.query, logged = await identified(journal, run.query, allows_reuse=True)
         if logged is not None or run.query.request_id == decision.query.request_id:
             raise
-        await journal.log_decision(replace(decision, query=run.query))
+        await _write(journal, run, replace(decision, query=run.query), outcome)
+
+
+async def _write(journal: Journal, run: RequestRun, decision: Decision, outcome: Outcome | None) -> None:
+    if outcome is None:
+        await journal.log_decision(decision)
+    else:
+        await journal.log_answer(decision, outcome, run.attempts)
 
 
 async def first_decision(journal: Journal, query: Query) -> LoggedDecision:
@@ -111,17 +125,35 @@ async def committed(journal: Journal, run: RequestRun) -> None:
     Raises:
         AnsweredElsewhere: another decision was committed first under the same request id.
     """
-    if run.logging is None:
-        return
+    if run.logging is not None:
+        # A client that disconnects now does not cancel the commit.
+        await _noted(journal, run, asyncio.shield(run.logging.begin()))
+
+
+async def committed_with(journal: Journal, run: RequestRun, outcome: Outcome) -> bool:
+    """Wait until the run's decision is committed, in one commit with the outcome if it is not begun yet.
+
+    Returns whether the outcome was in that commit. Not to be cancelled. Raises as `committed` does.
+    """
+    if run.logging is None or run.is_lost:
+        return False
+    if run.logging.has_begun:
+        await committed(journal, run)
+        return False
+    await _noted(journal, run, run.logging.begin_with(outcome))
+    return True
+
+
+async def _noted(journal: Journal, run: RequestRun, writing: Awaitable[None]) -> None:
+    """Wait for a write of the run's decision, and note in the run if it was not made in PostgreSQL."""
     try:
-        await asyncio.shield(run.logging)  # a client that disconnects now does not cancel the commit
+        await writing
     except RequestConflict as error:
         raise AnsweredElsewhere from error
     except StoreUnavailable as error:
         run.is_lost = True
-        run.degraded.append("store")
         log.error("decision_not_logged", request_id=run.query.request_id, error=str(error))
-    if journal.is_degraded:
+    if (run.is_lost or journal.is_degraded) and "store" not in run.degraded:
         run.degraded.append("store")
 
 

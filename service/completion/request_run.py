@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from service.arms.eligibility import limited
+from service.completion.decision_write import DecisionWrite
 from service.completion.model_call import ModelCall
 from service.completion.refusal import Refusal
 from service.conversations.answer_names import names_of_messages
@@ -39,7 +39,7 @@ class RequestRun:
     degraded: list[str]
     step: ConversationStep | None = None
     reserved_usd: float = 0.0  # from the budget's purse, until the run is settled
-    logging: asyncio.Task[None] | None = None
+    logging: DecisionWrite | None = None
     is_lost: bool = False  # its decision could not be logged, so its outcome cannot be either
     attempts: list[Attempt] = field(default_factory=list)
     passed_over: dict[str, str] = field(default_factory=dict)  # arms drawn but not called, and why

@@ -110,6 +110,13 @@ class Journal(Protocol):
         """
         ...
 
+    async def log_answer(self, decision: Decision, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        """Commit a decision and its outcome as `log_decision` and `log_outcome` do, in one transaction.
+
+        Raises RequestConflict as `log_decision` does, and then writes neither.
+        """
+        ...
+
     async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
         """The id of the request that has an answer of this id; None: there is none, or there are several."""
         ...

@@ -7,9 +7,8 @@ from datetime import datetime
 
 from asyncpg import Record
 
-from service.domain.answer import Outcome
 from service.domain.conversation import ConversationState
-from service.store.connection.pool import Connection, Database
+from service.store.connection.pool import Database
 
 
 class PostgresConversationStates:
@@ -33,21 +32,6 @@ class PostgresConversationStates:
         return pruned
 
 
-async def move_conversation(connection: Connection, outcome: Outcome) -> None:
-    """Update a named conversation to the state of an outcome, unless a newer request has changed it."""
-    conversation = outcome.conversation
-    if conversation is not None and not outcome.answer_names:
-        values = (
-            conversation.decision_id,
-            outcome.tenant,
-            conversation.arm_id,
-            conversation.vendor,
-            conversation.n_messages_of_other_vendors,
-            conversation.updated_at,
-        )
-        await connection.execute(_MOVE, *values)
-
-
 _FIND = """
 SELECT key, arm_id, vendor, n_foreign, turns, holdout, decision_id, updated_at
 FROM sessions
@@ -65,13 +49,6 @@ WITH old AS (
     RETURNING 1
 )
 SELECT count(*) FROM pruned
-"""
-
-_MOVE = """
-UPDATE sessions s
-SET arm_id = $3, vendor = $4, n_foreign = $5, updated_at = $6
-FROM decisions d
-WHERE d.decision_id = $1 AND s.tenant = $2 AND s.key = d.session_key AND s.decision_id = $1
 """
 
 

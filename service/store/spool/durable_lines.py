@@ -17,6 +17,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+_READ_BYTES = 1_000_000  # about as many are read at once
 
 
 @dataclass(slots=True)
@@ -67,9 +68,9 @@ class LineFile:
             self.end -= len(line)
             raise queued.error
 
-    async def line_at(self, position: int) -> bytes:
-        """The line that starts at the position; empty: there is none yet."""
-        return await self._in_thread(lambda: self._read(position))
+    async def lines_at(self, position: int, most: int) -> list[bytes]:
+        """The lines from a position on: `most`, or fewer if they are long or there are no more."""
+        return await self._in_thread(lambda: self._read(position)[:most])
 
     async def empty_if_read_until(self, position: int) -> None:
         await self._in_thread(lambda: self._truncate(position))
@@ -121,10 +122,10 @@ class LineFile:
             for queued in batch:
                 queued.error = error
 
-    def _read(self, position: int) -> bytes:
+    def _read(self, position: int) -> list[bytes]:
         self._write_queued()
         self._opened.seek(position - self._start)
-        return self._opened.readline()
+        return self._opened.readlines(_READ_BYTES)
 
     def _truncate(self, position: int) -> None:
         if self._queued or os.fstat(self._opened.fileno()).st_size != position - self._start:

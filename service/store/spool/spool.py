@@ -16,12 +16,15 @@ from service.domain.answer import Attempt, Outcome
 from service.domain.answer_ids import decision_named_by
 from service.domain.basics import Json
 from service.domain.decision import Decision, LoggedDecision
-from service.domain.ports import Journal
 from service.errors import RequestConflict, StoreUnavailable
+from service.grouped import Grouped
+from service.store.log.group import MOST_ENTRIES, GroupJournal, LogEntry
 from service.store.spool.codec import CompletedRun, Entry, decode, encode
 from service.store.spool.durable_lines import LineFile
 
 log = structlog.get_logger(__name__)
+
+_PATIENCE_S = 0.1  # that entries wait for a group before them; a server that hangs must not hold up all
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,10 @@ class Spool:
             self.n_refused += 1
             raise StoreUnavailable("PostgreSQL is unavailable and the spool cannot be written") from error
 
-    async def first(self) -> Waiting | None:
-        """The oldest waiting entry."""
-        line = await self._file.line_at(self._read_until)
-        return Waiting(line, _decoded(line)) if line else None
+    async def first(self, most: int = 1) -> list[Waiting]:
+        """The oldest waiting entries; fewer if they are long."""
+        lines = await self._file.lines_at(self._read_until, most)
+        return [Waiting(line, _decoded(line)) for line in lines]
 
     async def done(self, waiting: Waiting) -> None:
         """Remove the oldest entry; after the last one the file is emptied."""
@@ -123,17 +126,21 @@ class Spool:
 
 
 class SpoolingJournal:
-    """A Journal that writes to PostgreSQL, or to the spool while PostgreSQL is unavailable.
+    """A Journal that writes to PostgreSQL in groups, or to the spool while PostgreSQL is unavailable.
+
+    An entry that comes alone is written at once; what comes during a write is the next group. An entry is
+    written even if nobody waits for it any more.
 
     Between `start` and `close` the spool is drained, in order, as soon as PostgreSQL answers again.
     Later entries of a decision wait behind its earlier ones. Draining may repeat a write made before a
     crash, which changes nothing in the journal.
     """
 
-    def __init__(self, journal: Journal, spool: Spool, *, retry_every_s: float = 1.0) -> None:
+    def __init__(self, journal: GroupJournal, spool: Spool, *, retry_every_s: float = 1.0) -> None:
         self._journal = journal
         self._spool = spool
         self._retry_every_s = retry_every_s
+        self._grouped = Grouped(self._log_group, most=MOST_ENTRIES, patience_s=_PATIENCE_S)
         self._spooled = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._first_decisions: dict[
@@ -161,6 +168,7 @@ class SpoolingJournal:
         self._draining = asyncio.create_task(self._drain_when_needed(), name="spool")
 
     async def close(self) -> None:
+        await self._grouped.idle()
         if self._draining is not None:
             self._draining.cancel()
             with suppress(asyncio.CancelledError):
@@ -177,27 +185,13 @@ class SpoolingJournal:
         return replace(found, n_attempts=found.n_attempts + self._spool.n_attempts(found.decision_id))
 
     async def log_decision(self, decision: Decision) -> None:
-        waiting = self._spool.find(decision.query.tenant, decision.query.request_id)
-        if waiting is not None:
-            if waiting.decision_id != decision.decision_id:
-                raise RequestConflict(
-                    f"X-Request-ID {decision.query.request_id!r} was used before", param="X-Request-ID"
-                )
-            return
-        try:
-            await self._journal.log_decision(decision)
-        except StoreUnavailable:
-            await self._append(replace(decision, degraded=(*decision.degraded, "store")))
+        await self._log(LogEntry(decision))
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
-        run = CompletedRun(outcome, tuple(attempts))
-        if self._spool.contains(outcome.decision_id):
-            await self._append(run)
-            return
-        try:
-            await self._journal.log_outcome(outcome, attempts)
-        except StoreUnavailable:
-            await self._append(run)
+        await self._log(LogEntry(None, outcome, tuple(attempts)))
+
+    async def log_answer(self, decision: Decision, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
+        await self._log(LogEntry(decision, outcome, tuple(attempts)))
 
     async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
         found = await self._journal.request_named_by(tenant, answer_id)
@@ -214,20 +208,86 @@ class SpoolingJournal:
     async def drain(self) -> None:
         """Write the waiting entries to the journal, oldest first; StoreUnavailable leaves the rest."""
         async with self._one_at_a_time:
-            while (waiting := await self._spool.first()) is not None:
-                try:
-                    await self._write(waiting.entry)
-                except StoreUnavailable:
-                    raise
-                except Exception:
-                    log.exception("spooled_line_rejected", n_bytes=len(waiting.line))
-                    await self._spool.reject(waiting)
-                else:
-                    await self._spool.done(waiting)
+            while waiting := await self._spool.first(MOST_ENTRIES):
+                if not await self._write_together(waiting):
+                    for line in waiting:
+                        await self._write_alone(line)
+
+    # --- writing
+
+    async def _log(self, entry: LogEntry) -> None:
+        await asyncio.shield(self._grouped.add(entry))  # it is written also if its caller is cancelled
+
+    async def _log_group(self, entries: Sequence[LogEntry]) -> list[Exception | None]:
+        """Write what does not have to wait in the spool; all of it goes there without PostgreSQL."""
+        is_waiting = [self._waits(entry) for entry in entries]
+        direct = [entry for entry, waits in zip(entries, is_waiting, strict=True) if not waits]
+        try:
+            written = iter(await self._journal.log_group(direct) if direct else ())
+        except StoreUnavailable:
+            is_waiting, written = [True] * len(entries), iter(())
+        spooled = [entry for entry, waits in zip(entries, is_waiting, strict=True) if waits]
+        appended = iter(await asyncio.gather(*map(self._spool_entry, spooled)) if spooled else ())
+        return [next(appended if waits else written) for waits in is_waiting]
+
+    def _waits(self, entry: LogEntry) -> bool:
+        """Whether the entry has to wait behind an earlier one in the spool."""
+        if entry.decision is not None:
+            query = entry.decision.query
+            return self._spool.find(query.tenant, query.request_id) is not None
+        return entry.outcome is not None and self._spool.contains(entry.outcome.decision_id)
+
+    async def _spool_entry(self, entry: LogEntry) -> Exception | None:
+        """Spool the decision, unless it waits there already, and then the outcome; returns the error."""
+        try:
+            if entry.decision is not None:
+                await self._spool_decision(entry.decision)
+            if entry.outcome is not None:
+                await self._append(CompletedRun(entry.outcome, tuple(entry.attempts)))
+        except (RequestConflict, StoreUnavailable) as error:
+            return error
+        return None
+
+    async def _spool_decision(self, decision: Decision) -> None:
+        waiting = self._spool.find(decision.query.tenant, decision.query.request_id)
+        if waiting is None:
+            await self._append(replace(decision, degraded=(*decision.degraded, "store")))
+        elif waiting.decision_id != decision.decision_id:
+            raise RequestConflict(
+                f"X-Request-ID {decision.query.request_id!r} was used before", param="X-Request-ID"
+            )
 
     async def _append(self, entry: Entry) -> None:
         await self._spool.append(entry)
         self._spooled.set()
+
+    # --- draining
+
+    async def _write_together(self, waiting: Sequence[Waiting]) -> bool:
+        """Write the entries as one group; whether all of it was written as it is."""
+        entries = [
+            _entry_of(w.entry) for w in waiting if w.entry is not None and not self._is_second(w.entry)
+        ]
+        if len(entries) < len(waiting) or any(await self._journal.log_group(entries)):
+            return False
+        for line in waiting:
+            await self._spool.done(line)
+        return True
+
+    def _is_second(self, entry: Entry) -> bool:
+        """Whether the entry belongs to an earlier decision of its request."""
+        return isinstance(entry, CompletedRun) and entry.outcome.decision_id in self._first_decisions
+
+    async def _write_alone(self, waiting: Waiting) -> None:
+        try:
+            await self._write(waiting.entry)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("spooled_line_rejected", n_bytes=len(waiting.line))
+            await self._spool.reject(waiting)
+        else:
+            await self._spool.done(waiting)
 
     async def _write(self, entry: Entry | None) -> None:
         if entry is None:
@@ -271,6 +331,12 @@ class SpoolingJournal:
                     log.exception("spool_not_drained")  # most likely the disk
                 self._spooled.set()
                 await asyncio.sleep(self._retry_every_s)
+
+
+def _entry_of(spooled: Entry) -> LogEntry:
+    if isinstance(spooled, CompletedRun):
+        return LogEntry(None, spooled.outcome, spooled.attempts)
+    return LogEntry(spooled)
 
 
 def _decoded(line: bytes) -> Entry | None:

@@ -319,9 +319,26 @@ async def test_a_client_that_disconnects_while_the_decision_is_committed_is_logg
 
     assert len(world.store.decisions) == 1
     [attempt] = attempts(world)
-    assert attempt.status == "cancelled"
+    # A whole answer that came at once is committed together with its decision.
+    assert attempt.status == ("cancelled" if stream else "ok")
     assert (attempt.cost_usd or 0) > 0
     assert world.model_client.cancelled == ([attempt.arm_id] if stream else [])
+
+
+async def test_the_decision_is_written_while_a_slow_model_answers(
+    world: World, completion: Completion
+) -> None:
+    goes_on = asyncio.Event()
+    world.model_client.will(ANY, Reply(words=("Done.",), until=goes_on))
+    asking = asyncio.create_task(completion.complete(query()))
+
+    async with asyncio.timeout(5.0):
+        while not world.store.decisions:  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.001)
+
+    assert not asking.done()
+    goes_on.set()
+    assert (await asking).head.request_id == "r-1"
 
 
 async def test_a_client_that_disconnects_while_the_outcome_is_committed_does_not_undo_it(
