@@ -38,16 +38,16 @@ N_WARM_UP, N_COUNTED, N_TAUGHT = 10, 20, 120
 # Mean of one request.
 LIMITS = {
     "pinned": Counts(
-        tasks=12, timers=28, timeouts=15, round_trips=9, commits=3, sent_bytes=9_000, wal_bytes=10_000
+        tasks=12, timers=28, timeouts=15, round_trips=4, commits=2, sent_bytes=9_000, wal_bytes=7_000
     ),
     "routed, seen": Counts(
-        tasks=12, timers=28, timeouts=15, round_trips=9, commits=3, sent_bytes=25_000, wal_bytes=18_000
+        tasks=12, timers=28, timeouts=15, round_trips=4, commits=2, sent_bytes=25_000, wal_bytes=18_000
     ),
     "feedback": Counts(
         tasks=8, timers=34, timeouts=13, round_trips=14, commits=4, sent_bytes=16_000, wal_bytes=10_000
     ),
     "stream": Counts(
-        tasks=17, timers=800, timeouts=750, round_trips=11, commits=3, sent_bytes=9_000, wal_bytes=10_000
+        tasks=17, timers=800, timeouts=750, round_trips=5, commits=3, sent_bytes=9_000, wal_bytes=7_000
     ),
 }
 MOST_BYTES = 2_000_000  # that one request may hold, its garbage included
