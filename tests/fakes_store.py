@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal, localcontext
@@ -29,6 +29,7 @@ from service.domain.feedback import (
     Learned,
     Pending,
     Reward,
+    SignalsLearned,
 )
 from service.domain.registration import ArmRegistration, PriceChange, ShadowAnswer
 from service.domain.stored_response import StoredResponse
@@ -413,15 +414,16 @@ class FakeEvidence:
         score = None if reward is None else feedback.score
         event = Event(arm_id, reward, score=score, text=feedback.text, session_id=feedback.session_id)
         event_id = self._append(decision, event, feedback.received_at)
+        pending = self._queued(decision.decision_id)
         if not decision.query.options.learn:
             return _learned("not_learned", decision, arm_id, event_id, reward)
         if reward is None:
-            return _learned("withdrawn", decision, arm_id, event_id, None)
-        return _learned("revised" if before else "applied", decision, arm_id, event_id, reward)
+            return _learned("withdrawn", decision, arm_id, event_id, None, pending)
+        return _learned("revised" if before else "applied", decision, arm_id, event_id, reward, pending)
 
     async def learn_signals(
         self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
-    ) -> list[ImplicitSignal]:
+    ) -> SignalsLearned:
         self.store.check()
         decision = self.store.decisions.get(decision_id)
         if decision is None or decision.query.tenant != tenant:
@@ -429,12 +431,12 @@ class FakeEvidence:
         events = [stored.event for stored in self.store.events.get(decision_id, [])]
         known = {(event.signal, event.arm_id) for event in events}
         new = [signal for signal in signals if (signal.signal, signal.arm_id) not in known]
-        if not decision.query.options.learn:
-            return []
+        if not new or not decision.query.options.learn:
+            return SignalsLearned(())
         for signal in new:
             reward = Reward(Decimal(0), signal.weight)
             self._append(decision, Event(signal.arm_id, reward, signal.signal), received_at)
-        return new
+        return SignalsLearned(tuple(new), self._queued(decision_id))
 
     def _append(self, decision: Decision, event: Event, received_at: datetime) -> int:
         tenant, store = decision.query.tenant, self.store
@@ -485,23 +487,31 @@ class FakeEvidence:
         self.store.check()
         return [self._pending(decision_id) for decision_id in list(self.store.queue)[:limit]]
 
-    async def pending_for(self, decision_id: UUID) -> Pending | None:
+    async def pending_for(self, decision_ids: Collection[UUID]) -> list[Pending]:
         self.store.check()
-        return self._pending(decision_id) if decision_id in self.store.queue else None
+        return [self._pending(decision_id) for decision_id in decision_ids if decision_id in self.store.queue]
 
-    async def mark_remembered(self, pending: Pending) -> bool:
+    async def mark_remembered(self, remembered: Collection[Pending]) -> set[UUID]:
         self.store.check()
-        newest = self.store.events[pending.decision_id][-1].event_id
-        if newest > pending.event_id:
-            self.store.queue[pending.decision_id] = newest
+        return {pending.decision_id for pending in remembered if not self._is_marked(pending)}
+
+    def _is_marked(self, pending: Pending) -> bool:
+        newest = self._pending(pending.decision_id)
+        if (newest.event_id, newest.completed_at) != (pending.event_id, pending.completed_at):
+            self.store.queue[pending.decision_id] = newest.event_id
             return False
         self.store.queue.pop(pending.decision_id, None)
         return True
 
+    def _queued(self, decision_id: UUID) -> Pending | None:
+        return self._pending(decision_id) if decision_id in self.store.queue else None
+
     def _pending(self, decision_id: UUID) -> Pending:
         decision = self.store.decisions[decision_id]
         event_id = self.store.events[decision_id][-1].event_id
-        return Pending(decision_id, decision.query.tenant, event_id, self._experience(decision))
+        outcome = self.store.outcomes.get(decision_id)
+        completed_at = None if outcome is None else outcome.completed_at
+        return Pending(decision_id, decision.query.tenant, event_id, self._experience(decision), completed_at)
 
     def _experience(self, decision: Decision) -> Experience | None:
         outcome = self.store.outcomes.get(decision.decision_id)
@@ -550,7 +560,12 @@ def _is_repeated(earlier: Sequence[StoredEvent], feedback: Feedback, reward: Rew
 
 
 def _learned(
-    status: FeedbackStatus, decision: Decision, arm_id: str, event_id: int | None, reward: Reward | None
+    status: FeedbackStatus,
+    decision: Decision,
+    arm_id: str,
+    event_id: int | None,
+    reward: Reward | None,
+    pending: Pending | None = None,
 ) -> Learned:
     return Learned(
         status=status,
@@ -559,6 +574,7 @@ def _learned(
         arm_id=arm_id,
         event_id=event_id,
         reward=None if reward is None else float(reward.value),
+        pending=pending,
     )
 
 

@@ -69,6 +69,15 @@ class Learned:
     arm_id: str
     event_id: int | None  # None: nothing changed (`duplicate`, `kept`)
     reward: float | None
+    pending: Pending | None = None  # what the memory must take over; None: nothing
+
+
+@dataclass(frozen=True, slots=True)
+class SignalsLearned:
+    """The committed effect of implicit signals on a decision."""
+
+    signals: tuple[ImplicitSignal, ...]  # those that were new
+    pending: Pending | None = None  # what the memory must take over; None: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +109,15 @@ class Experience:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A rated decision that the memory must update; `experience=None`: the memory must forget it."""
+    """A rated decision that the memory must update; `experience=None`: the memory must forget it.
+
+    Args:
+        event_id: the newest event on it.
+        completed_at: of the outcome that the experience is of; None: there was none yet.
+    """
 
     decision_id: UUID
     tenant: str
     event_id: int
     experience: Experience | None
+    completed_at: datetime | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -17,7 +17,15 @@ from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.embedding import EmbeddingRequest, Embeddings
-from service.domain.feedback import Experience, Feedback, ImplicitSignal, Learned, Pending, Reward
+from service.domain.feedback import (
+    Experience,
+    Feedback,
+    ImplicitSignal,
+    Learned,
+    Pending,
+    Reward,
+    SignalsLearned,
+)
 from service.domain.key_check import KeyCheck
 from service.domain.logged_requests import Place, RequestFilter, RequestSummary
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
@@ -242,7 +250,7 @@ class Evidence(Protocol):
         `reward=None` withdraws the earlier feedback. Feedback on a whole conversation changes nothing
         if the request has a rating of its own (`kept`).
 
-        Raises UnknownRequest, StoreUnavailable.
+        What was learned is pending until the memory holds it. Raises UnknownRequest, StoreUnavailable.
         """
         ...
 
@@ -252,8 +260,8 @@ class Evidence(Protocol):
 
     async def learn_signals(
         self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], received_at: datetime
-    ) -> list[ImplicitSignal]:
-        """Commit implicit signals on a decision and their evidence in one transaction; returns the new ones.
+    ) -> SignalsLearned:
+        """Commit implicit signals on a decision and their evidence in one transaction.
 
         Each kind of signal counts once for each arm of a decision, until the arm is scored for it. A
         decision with `learn` off accepts no signals.
@@ -273,12 +281,15 @@ class Evidence(Protocol):
         """Rated decisions that the memory must update, oldest first."""
         ...
 
-    async def pending_for(self, decision_id: UUID) -> Pending | None:
-        """The same for one decision, at its newest event; None if the memory is up to date."""
+    async def pending_for(self, decision_ids: Collection[UUID]) -> list[Pending]:
+        """The same for these decisions, at their newest events; without those that are up to date."""
         ...
 
-    async def mark_remembered(self, pending: Pending) -> bool:
-        """Mark as up to date. False if there is a newer event: fetch and apply again."""
+    async def mark_remembered(self, remembered: Collection[Pending]) -> set[UUID]:
+        """Mark as up to date.
+
+        Returns the decisions with newer events or outcomes: fetch and apply them again.
+        """
         ...
 
 

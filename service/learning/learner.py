@@ -1,10 +1,10 @@
-"""Feedback -> reward -> evidence in one transaction, then the memory."""
+"""Feedback -> reward -> evidence, then the memory."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -22,6 +22,7 @@ from service.domain.feedback import (
 )
 from service.domain.ports import Evidence, Journal, Memory
 from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
+from service.grouped import Grouped
 from service.learning import rewards
 from service.learning.late_contexts import LateContexts
 
@@ -53,6 +54,12 @@ class Learner:
     memory_retry_s: float = 2.0
     late_contexts: LateContexts | None = None
     _memory_retry_at: float = field(default=-math.inf, init=False)  # on the event loop's clock
+    _remembering: Grouped[Pending, None] = field(init=False)
+    _marking: Grouped[Pending, None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._remembering = Grouped(self._remember_in_time)
+        self._marking = Grouped(self._mark)
 
     async def learn(self, feedback: Feedback) -> Learned:
         """Learn from one feedback; committed when this returns.
@@ -69,16 +76,15 @@ class Learner:
             if await self.journal.find(feedback.tenant, feedback.request_id) is not None:
                 raise StoreUnavailable("the request is not written to PostgreSQL yet") from None
             raise
-        if learned.event_id is not None:
-            await self._remember_in_time(learned.decision_id)
+        await self._remember(learned.pending)
         return learned
 
     async def learn_conversation(self, feedback: ConversationFeedback) -> ConversationLearned:
         """Share a conversation's score among its decisions; each is committed when this returns.
 
         The newest CONVERSATION_DECISIONS with `learn` on get the score with equal weights, 1 in total. A
-        request with its own rating keeps that rating. Each decision has its own transaction: after an error
-        the client sends the score again, and the decisions that have learned it do not change.
+        request with its own rating keeps that rating. Some decisions may have learned the score before an
+        error: the client sends it again, and those do not change.
 
         Raises:
             UnknownRequest: the conversation has no decision with `learn` on.
@@ -96,7 +102,9 @@ class Learner:
             )
         await self._make_contexts(feedback.tenant, request_ids)
         weight = rewards.share_of(len(request_ids))
-        learned = [await self._learn_share(feedback, request_id, weight) for request_id in request_ids]
+        learned = await asyncio.gather(
+            *(self._learn_share(feedback, request_id, weight) for request_id in request_ids)
+        )
         return ConversationLearned(feedback.session_id, float(weight), tuple(learned))
 
     async def _learn_share(
@@ -112,8 +120,7 @@ class Learner:
         )
         reward = rewards.reward_of(share)
         learned = await self.evidence.learn(share, None if reward is None else replace(reward, weight=weight))
-        if learned.event_id is not None:
-            await self._remember_in_time(learned.decision_id)
+        await self._remember(learned.pending)
         return learned
 
     async def learn_signals(
@@ -125,51 +132,85 @@ class Learner:
         """
         if self.late_contexts is not None:
             await self.late_contexts.make([decision_id])
-        new = await self.evidence.learn_signals(tenant, decision_id, signals, received_at)
-        if new:
-            await self._remember_in_time(decision_id)
-        return new
+        learned = await self.evidence.learn_signals(tenant, decision_id, signals, received_at)
+        await self._remember(learned.pending)
+        return list(learned.signals)
 
     async def _make_contexts(self, tenant: str, request_ids: Sequence[str]) -> None:
         """Make the contexts that rated requests lack, so that they become neighbours of later ones."""
         if self.late_contexts is not None:
             await self.late_contexts.make_for_requests(tenant, request_ids)
 
-    async def settle(self, decision_id: UUID) -> None:
-        """Apply the newest event of one decision to the memory, if it is queued.
+    async def settle(self, decision_ids: Collection[UUID]) -> None:
+        """Apply the newest events of these decisions to the memory, where they are queued.
 
         Raises MemoryUnavailable, StoreUnavailable.
         """
-        pending = await self.evidence.pending_for(decision_id)
-        while pending is not None:
-            pending = await self._apply(pending)
+        while decision_ids and (waiting := await self.evidence.pending_for(decision_ids)):
+            await self._apply(waiting)
+            decision_ids = await self.evidence.mark_remembered(waiting)
 
-    async def _remember_in_time(self, decision_id: UUID) -> None:
+    async def idle(self) -> None:
+        """Wait until the queue has no decision that the memory has taken over."""
+        await self._remembering.idle()
+        await self._marking.idle()
+
+    async def _remember(self, pending: Pending | None) -> None:
+        """Wait until the memory has taken over what was learned, or is left to the sweep."""
+        if pending is not None:
+            await self._remembering.add(pending)
+
+    async def _remember_in_time(self, learned: Sequence[Pending]) -> Sequence[None]:
         """Update the memory. The feedback is committed, so errors are logged and left to the sweep."""
         now = asyncio.get_running_loop().time
-        if now() < self._memory_retry_at:
-            return
-        try:
-            async with asyncio.timeout(self.memory_timeout_s):
-                await self.settle(decision_id)
-        except (TimeoutError, MemoryUnavailable) as error:
-            self._memory_retry_at = now() + self.memory_retry_s
-            log.warning("memory_lags", decision_id=str(decision_id), error=str(error))
-        except StoreUnavailable as error:
-            log.warning("memory_lags", decision_id=str(decision_id), error=str(error))
-        except Exception:
-            log.exception("memory_not_updated", decision_id=str(decision_id))
+        if now() >= self._memory_retry_at:
+            try:
+                async with asyncio.timeout(self.memory_timeout_s):
+                    applied = await self._applied(learned)
+            except (TimeoutError, MemoryUnavailable) as error:
+                self._memory_retry_at = now() + self.memory_retry_s
+                log.warning("memory_lags", decisions=len(learned), error=str(error))
+            else:
+                for pending in applied:
+                    self._marking.add(pending)
+        return [None] * len(learned)
 
-    async def _apply(self, pending: Pending) -> Pending | None:
-        """Update the memory of one decision; returns a newer event if one was committed meanwhile."""
-        experience = pending.experience
-        if experience is None:
-            await self.memory.forget([pending.decision_id])
-        elif experience.encoder == self.encoder:
-            await self.memory.remember([experience])
-        if await self.evidence.mark_remembered(pending):
-            return None
-        return await self.evidence.pending_for(pending.decision_id)
+    async def _mark(self, applied: Sequence[Pending]) -> Sequence[None]:
+        """Take decisions out of the queue. The memory has them, so errors are left to the sweep."""
+        try:
+            await self.settle(await self.evidence.mark_remembered(applied))
+        except (MemoryUnavailable, StoreUnavailable) as error:
+            log.debug("memory_lags", decisions=len(applied), error=str(error))
+        except Exception:
+            log.exception("memory_not_updated", decisions=len(applied))
+        return [None] * len(applied)
+
+    async def _applied(self, waiting: Sequence[Pending]) -> Sequence[Pending]:
+        """Update the memory; returns what it accepted. A decision that fails fails alone.
+
+        Raises MemoryUnavailable.
+        """
+        try:
+            await self._apply(waiting)
+        except MemoryUnavailable:
+            raise
+        except Exception:
+            if len(waiting) > 1:
+                return [done for pending in waiting for done in await self._applied([pending])]
+            log.exception("memory_not_updated", decision_id=str(waiting[0].decision_id))
+            return []
+        return waiting
+
+    async def _apply(self, waiting: Sequence[Pending]) -> None:
+        """Update the memory of decisions, each at its newest event."""
+        newest = {pending.decision_id: pending for pending in sorted(waiting, key=lambda p: p.event_id)}
+        forgotten = [pending.decision_id for pending in newest.values() if pending.experience is None]
+        if forgotten:
+            await self.memory.forget(forgotten)
+        experiences = [pending.experience for pending in newest.values() if pending.experience is not None]
+        own = [experience for experience in experiences if experience.encoder == self.encoder]
+        if own:
+            await self.memory.remember(own)
 
     async def sweep(self) -> int:
         """Apply what the memory missed; returns how many decisions were updated.
@@ -179,26 +220,16 @@ class Learner:
         n_applied = 0
         failed: set[UUID] = set()
         while batch := await self._pending_except(failed):
-            for pending in batch:
-                if await self._is_applied(pending):
-                    n_applied += 1
-                else:
-                    failed.add(pending.decision_id)
+            applied = await self._applied(batch)
+            if applied:
+                await self.settle(await self.evidence.mark_remembered(applied))
+            n_applied += len(applied)
+            failed |= {pending.decision_id for pending in batch} - {p.decision_id for p in applied}
         return n_applied
 
     async def _pending_except(self, failed: set[UUID]) -> list[Pending]:
         batch = await self.evidence.pending(SWEEP_BATCH + len(failed))
         return [pending for pending in batch if pending.decision_id not in failed]
-
-    async def _is_applied(self, pending: Pending) -> bool:
-        try:
-            await self._apply(pending)
-        except (MemoryUnavailable, StoreUnavailable):
-            raise
-        except Exception:
-            log.exception("memory_not_updated", decision_id=str(pending.decision_id))
-            return False
-        return True
 
     async def make_contexts_forever(self) -> None:
         """Make the contexts that decisions lack, a few every second, until cancelled."""

@@ -184,9 +184,7 @@ async def _repair(database: Database, memory: Memory, encoder: str, differences:
         batch = decision_ids[start : start + BATCH]
         queued = await enqueue(database, batch, encoder)
         await memory.forget([decision_id for decision_id in batch if decision_id not in queued])
-        for decision_id in batch:
-            if decision_id in queued:
-                await learner.settle(decision_id)
+        await learner.settle(queued)
     await memory.prune()
 
 

@@ -23,6 +23,7 @@ class Follower:
         channel: the `pg_notify` channel that announces changes.
         refresh: updates the copy; StoreUnavailable leaves it as it is.
         poll_every_s: longest time between refreshes, in case a notification was missed.
+        ignored: the payload of notifications that announce this process's own changes.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Follower:
         refresh: Callable[[], Awaitable[None]],
         *,
         poll_every_s: float,
+        ignored: str | None = None,
     ) -> None:
         self._database = database
         self._channel = channel
         self._refresh = refresh
         self._poll_every_s = poll_every_s
+        self._ignored = ignored
         self._notified = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -65,7 +68,9 @@ class Follower:
                 self._notified.clear()
                 try:
                     if listening is None or listening.is_closed():
-                        listening = await self._database.listen(self._channel, self._notified.set)
+                        listening = await self._database.listen(
+                            self._channel, self._notified.set, ignored=self._ignored
+                        )
                     await self._refresh()
                 except StoreUnavailable:
                     pass  # the pool has logged it; the copy stays as it is

@@ -179,17 +179,24 @@ class Database:
         ):
             yield connection
 
-    async def listen(self, channel: str, notify: Callable[[], None]) -> asyncpg.Connection[asyncpg.Record]:
+    async def listen(
+        self, channel: str, notify: Callable[[], None], *, ignored: str | None = None
+    ) -> asyncpg.Connection[asyncpg.Record]:
         """Call `notify` at each notification, and when the connection is lost; the calling code closes it.
 
-        Raises StoreUnavailable.
+        Notifications with the payload `ignored` call nothing. Raises StoreUnavailable.
         """
+
+        def notified(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+            if payload != ignored:
+                notify()
+
         try:
             connection = await asyncpg.connect(
                 self._dsn, timeout=self._command_timeout_s, command_timeout=self._command_timeout_s
             )
             connection.add_termination_listener(lambda *_: notify())
-            await connection.add_listener(channel, lambda *_: notify())
+            await connection.add_listener(channel, notified)
         except _UNAVAILABLE as error:
             raise _unavailable(error) from error
         return connection

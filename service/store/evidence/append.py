@@ -1,109 +1,166 @@
-"""Append events to the log of one decision, and add them to sums and histories."""
+"""Append events to the log of locked decisions, and add them to sums and histories."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
-from itertools import accumulate, pairwise
+from uuid import UUID
 
-from asyncpg import Record
-
+from service.domain.arm import ArmSums
+from service.domain.feedback import Pending
 from service.store.connection.pool import Connection
-from service.store.evidence.histories import RecordedFeedback, folded, lock_histories, save_histories
 from service.store.evidence.histories import Versioned as VersionedHistory
-from service.store.evidence.standing_feedback import Event, StandingFeedback, standing_feedback_of
+from service.store.evidence.histories import columns_of, folded
+from service.store.evidence.locked import Arm, Locked, LockedDecision
+from service.store.evidence.standing_feedback import Event
 from service.store.evidence.sums import Versioned as VersionedSums
-from service.store.evidence.sums import add_sums, differences, standing_sums
-
-_INSERT_EVENT = """
-WITH event AS (
-    INSERT INTO feedback_events
-        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal,
-         session_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10, $11)
-    RETURNING event_id
-), queued AS (
-    INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
-    SELECT $1, $2, event_id, $8 FROM event WHERE $9
-    ON CONFLICT (decision_id) DO UPDATE SET event_id = excluded.event_id
-)
-SELECT event_id, pg_notify('evidence', '') FROM event
-"""
+from service.store.evidence.sums import differences, standing_sums, sums_of
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """The changes that events made."""
-
-    event_ids: list[int]
-    sums: dict[str, VersionedSums]
-    histories: dict[str, VersionedHistory]
-
-
-async def append_events(
-    connection: Connection,
-    decision: Record,
-    current: Record,
-    events: Sequence[Event],
-    received_at: datetime,
-) -> Applied:
-    """Append events of one locked decision, and add them to sums and histories if its `learn` is on.
+class Written:
+    """The changes that the events of a group made.
 
     Args:
-        decision: its row with tenant, decision_id, learn, has_context, decided_at, n_rated and candidates.
-        current: its row of `verdicts`, with all arms that were ever scored for it in `arms_scored`.
+        event_ids: of the events, in their order.
     """
-    before = standing_feedback_of(current)
-    standing = list(accumulate(events, StandingFeedback.after, initial=before))
-    learns, tenant = decision["learn"], decision["tenant"]
-    recorded = _recorded(decision, current, events, standing)
-    arms = {arm_id for feedback in recorded for arm_id in feedback.arms} if learns else set()
-    histories = await lock_histories(connection, tenant, arms)
-    event_ids = [await _insert_event(connection, decision, event, received_at) for event in events]
-    if not learns:
-        return Applied(event_ids, {}, {})
-    learned = reduce(lambda so_far, feedback: so_far | folded(so_far, feedback), recorded, histories)
-    return Applied(
-        event_ids,
-        histories=await save_histories(connection, tenant, learned),
-        sums=await add_sums(
-            connection, tenant, differences(standing_sums(before), standing_sums(standing[-1]))
-        ),
-    )
+
+    event_ids: Sequence[int] = ()
+    sums: Mapping[Arm, VersionedSums] = field(default_factory=dict)
+    histories: Mapping[Arm, VersionedHistory] = field(default_factory=dict)
 
 
-def _recorded(
-    decision: Record, current: Record, events: Sequence[Event], standing: Sequence[StandingFeedback]
-) -> list[RecordedFeedback]:
-    """The events as histories need them; `standing` is the feedback before the first and after each."""
-    return [
-        RecordedFeedback(
-            decided_at=decision["decided_at"],
-            n_rated=decision["n_rated"],
-            candidates=decision["candidates"],
-            before=before,
-            after=after,
-            is_first=event.arm_id not in current["arms_scored"],
+class Group:
+    """The events that a transaction appends to the decisions it has locked.
+
+    Sums and histories change in the order of the events, which is the order of their numbers.
+    """
+
+    def __init__(self, locked: Locked) -> None:
+        self.locked = locked
+        self._events: list[tuple[LockedDecision, Event, datetime]] = []
+        self._newest: dict[UUID, int] = {}  # the place of each decision's newest event
+        self._histories = {arm: history for arm, (_, history) in locked.histories.items()}
+        self._changed: set[Arm] = set()
+        self._sums: defaultdict[Arm, ArmSums] = defaultdict(ArmSums)
+
+    def append(self, decision: LockedDecision, event: Event, received_at: datetime) -> int:
+        """Append one event; returns its place among the group's events.
+
+        Raises ValueError if it does not fit the arm's history; the group must not be written then.
+        """
+        before, recorded = decision.standing, decision.append(event)
+        place = self._newest[decision.decision_id] = len(self._events)
+        self._events.append((decision, event, received_at))
+        if decision.learns:
+            tenant = decision.tenant
+            histories = {arm_id: self._histories[tenant, arm_id] for arm_id in recorded.arms}
+            for arm_id, history in folded(histories, recorded).items():
+                self._histories[tenant, arm_id] = history
+                self._changed.add((tenant, arm_id))
+            changes = differences(standing_sums(before), standing_sums(decision.standing))
+            for arm_id, change in changes.items():
+                self._sums[tenant, arm_id] += change
+        return place
+
+    def pending(self, decision: LockedDecision, written: Written) -> Pending | None:
+        """What the memory must take over of a decision with events; None: nothing."""
+        if not decision.is_for_memory:
+            return None
+        return decision.pending(written.event_ids[self._newest[decision.decision_id]])
+
+    async def write(self, connection: Connection, sender: str) -> Written:
+        """Write the events, sums and histories in one statement, the last of the transaction.
+
+        Args:
+            sender: the replica, as all others are notified of it.
+        """
+        if not self._events:
+            return Written()
+        arms = sorted(self._changed)
+        sums = sorted(arm for arm, change in self._sums.items() if change != ArmSums())
+        rows = await connection.fetch(
+            _WRITE,
+            *_columns([_event_values(*event) for event in self._events], 10),
+            list({d.decision_id for d, _, _ in self._events if d.is_for_memory}),
+            *_columns([(*arm, *columns_of(self._histories[arm])) for arm in arms], 20),
+            *_columns([(*arm, self._sums[arm].n, self._sums[arm].reward_sum) for arm in sums], 4),
+            sender,
         )
-        for event, (before, after) in zip(events, pairwise(standing), strict=True)
-    ]
+        return Written(
+            event_ids=rows[0]["event_ids"],
+            sums={
+                (row["tenant"], row["arm_id"]): (row["version"], sums_of(row))
+                for row in rows
+                if row["arm_id"] is not None  # the only row, if no sums changed
+            },
+            histories={arm: (self.locked.histories[arm][0] + 1, self._histories[arm]) for arm in arms},
+        )
 
 
-async def _insert_event(connection: Connection, decision: Record, event: Event, received_at: datetime) -> int:
-    event_id: int = await connection.fetchval(
-        _INSERT_EVENT,
-        decision["decision_id"],
-        decision["tenant"],
+def _event_values(decision: LockedDecision, event: Event, received_at: datetime) -> tuple[object, ...]:
+    return (
+        decision.decision_id,
+        decision.tenant,
         event.score,
         None if event.reward is None else event.reward.value,
         None if event.reward is None else event.reward.weight,
         event.text,
         event.arm_id,
         received_at,
-        decision["learn"] and decision["has_context"],
         event.signal,
         event.session_id,
     )
-    return event_id
+
+
+def _columns(rows: Sequence[tuple[object, ...]], n_columns: int) -> list[list[object]]:
+    """The rows by column, also if there is no row."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(n_columns)]
+
+
+# An arm's events have the order of their numbers, because its history is locked before they are numbered.
+_WRITE = """
+WITH event AS (
+    INSERT INTO feedback_events
+        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal, session_id)
+    SELECT decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal, session_id
+    FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::numeric[], $5::numeric[], $6::text[], $7::text[],
+        $8::timestamptz[], $9::text[], $10::text[]) WITH ORDINALITY AS e
+        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal, session_id,
+         place)
+    ORDER BY place
+    RETURNING event_id, decision_id, tenant, received_at
+), queued AS (
+    INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
+    SELECT decision_id, tenant, max(event_id), max(received_at)
+    FROM event
+    WHERE decision_id = ANY ($11::uuid[])
+    GROUP BY decision_id, tenant
+    ORDER BY decision_id
+    ON CONFLICT (decision_id) DO UPDATE SET event_id = excluded.event_id
+), saved AS (
+    UPDATE histories h
+    SET started_at = c.started_at, n = c.n, reward_sum = c.reward_sum, n_changes = c.n_changes,
+        n_predicted = c.n_predicted, squared_errors = c.squared_errors::float8[],
+        rise_statistic = c.rise_statistic, rise_started_at = c.rise_started_at, rise_n = c.rise_n,
+        rise_reward_sum = c.rise_reward_sum, fall_statistic = c.fall_statistic,
+        fall_started_at = c.fall_started_at, fall_n = c.fall_n, fall_reward_sum = c.fall_reward_sum,
+        newest = c.newest, n_rated = c.n_rated, is_fallen = c.is_fallen, fallen_at = c.fallen_at,
+        version = h.version + 1, changed_in = pg_current_xact_id()
+    FROM unnest($12::text[], $13::text[], $14::float8[], $15::float8[], $16::float8[], $17::bigint[],
+        $18::float8[], $19::text[], $20::float8[], $21::float8[], $22::float8[], $23::float8[], $24::float8[],
+        $25::float8[], $26::float8[], $27::float8[], $28::float8[], $29::float8[], $30::boolean[],
+        $31::float8[]) AS c
+        (tenant, arm_id, started_at, n, reward_sum, n_changes, n_predicted, squared_errors, rise_statistic,
+         rise_started_at, rise_n, rise_reward_sum, fall_statistic, fall_started_at, fall_n, fall_reward_sum,
+         newest, n_rated, is_fallen, fallen_at)
+    WHERE h.tenant = c.tenant AND h.arm_id = c.arm_id
+)
+SELECT ARRAY(SELECT event_id FROM event ORDER BY event_id) AS event_ids, e.tenant, e.arm_id, e.n,
+    e.reward_sum, e.n_outcomes, e.latency_s_sum, e.cost_usd_sum, e.n_unpriced, e.cost_usd_squares,
+    e.latency_s_squares, e.version
+FROM pg_notify('evidence', $36) AS notified
+LEFT JOIN add_rewards($32, $33, $34, $35) e ON true
+"""

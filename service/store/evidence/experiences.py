@@ -6,7 +6,7 @@ from asyncpg import Record
 
 from service.domain.feedback import Experience, Pending
 from service.store.connection.values import from_bytes
-from service.store.evidence.standing_feedback import standing_feedback_of
+from service.store.evidence.standing_feedback import StandingFeedback, standing_feedback_of
 
 # The columns that `experience_of` reads, and the tables joined to a decision `d` for them.
 # A decision without an outcome counts as free and instant until its outcome queues it again.
@@ -21,12 +21,12 @@ JOIN verdicts v ON v.decision_id = d.decision_id
 LEFT JOIN outcomes o ON o.decision_id = d.decision_id
 """
 
-_QUEUED = f"""{_SELECT}, q.event_id
+_QUEUED = f"""{_SELECT}, q.event_id, o.completed_at
 FROM memory_queue q
 JOIN decisions d ON d.decision_id = q.decision_id {_JOINS}
 """
 PENDING = _QUEUED + "ORDER BY q.queued_at, q.decision_id LIMIT $1"
-PENDING_FOR = _QUEUED + "WHERE q.decision_id = $1"
+PENDING_FOR = _QUEUED + "WHERE q.decision_id = ANY ($1)"
 # The decisions with the newest events; at most as many as the events that $3 limits.
 RATED = f"""
 WITH newest AS (
@@ -53,12 +53,18 @@ def pending_of(row: Record) -> Pending:
         tenant=row["tenant"],
         event_id=row["event_id"],
         experience=experience_of(row),
+        completed_at=row["completed_at"],
     )
 
 
 def experience_of(row: Record) -> Experience | None:
     """A row of any statement above; None: the memory must not have the decision."""
-    remembered = standing_feedback_of(row).remembered(row["answered_by"])
+    return experience_with(row, standing_feedback_of(row))
+
+
+def experience_with(row: Record, standing: StandingFeedback) -> Experience | None:
+    """The same of a row without its feedback, and of the feedback that counts now."""
+    remembered = standing.remembered(row["answered_by"])
     if remembered is None:
         return None
     arm_id, reward = remembered

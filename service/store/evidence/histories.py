@@ -109,10 +109,11 @@ RETURNING *
 """
 _SAVE = """
 UPDATE histories
-SET started_at = $3, n = $4, reward_sum = $5, n_changes = $6, n_predicted = $7, squared_errors = $8,
-    rise_statistic = $9, rise_started_at = $10, rise_n = $11, rise_reward_sum = $12, fall_statistic = $13,
-    fall_started_at = $14, fall_n = $15, fall_reward_sum = $16, newest = $17, n_rated = $18, is_fallen = $19,
-    fallen_at = $20, version = version + 1, changed_in = pg_current_xact_id()
+SET started_at = $3, n = $4, reward_sum = $5, n_changes = $6, n_predicted = $7,
+    squared_errors = $8::text::float8[], rise_statistic = $9, rise_started_at = $10, rise_n = $11,
+    rise_reward_sum = $12, fall_statistic = $13, fall_started_at = $14, fall_n = $15, fall_reward_sum = $16,
+    newest = $17, n_rated = $18, is_fallen = $19, fallen_at = $20, version = version + 1,
+    changed_in = pg_current_xact_id()
 WHERE tenant = $1 AND arm_id = $2
 RETURNING version
 """
@@ -133,7 +134,7 @@ async def save_histories(
     """Write histories whose rows are locked."""
     saved = {}
     for arm_id, history in histories.items():
-        version = await connection.fetchval(_SAVE, tenant, arm_id, *_columns(history))
+        version = await connection.fetchval(_SAVE, tenant, arm_id, *columns_of(history))
         saved[arm_id] = (version, history)
     return saved
 
@@ -160,14 +161,15 @@ def _side(row: Record, name: str) -> Side:
     return Side(row[f"{name}_statistic"], Epoch(row[f"{name}_started_at"], rated))
 
 
-def _columns(history: ArmHistory) -> tuple[object, ...]:
+def columns_of(history: ArmHistory) -> tuple[object, ...]:
+    """The values from `started_at` to `fallen_at` of a row of `histories`; errors as text of an array."""
     return (
         history.epoch.started_at,
         history.epoch.rated.n,
         history.epoch.rated.reward_sum,
         history.n_changes,
         history.n_predicted,
-        list(history.squared_errors),
+        "{" + ",".join(repr(float(error)) for error in history.squared_errors) + "}",
         *_side_columns(history.rise),
         *_side_columns(history.fall),
         history.newest,

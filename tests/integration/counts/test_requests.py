@@ -44,7 +44,7 @@ LIMITS = {
         tasks=12, timers=28, timeouts=15, round_trips=4, commits=2, sent_bytes=25_000, wal_bytes=18_000
     ),
     "feedback": Counts(
-        tasks=8, timers=34, timeouts=13, round_trips=14, commits=4, sent_bytes=16_000, wal_bytes=10_000
+        tasks=8, timers=20, timeouts=8, round_trips=7, commits=3, sent_bytes=4_000, wal_bytes=4_000
     ),
     "stream": Counts(
         tasks=17, timers=800, timeouts=750, round_trips=5, commits=3, sent_bytes=9_000, wal_bytes=7_000

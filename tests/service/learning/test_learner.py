@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -267,6 +268,7 @@ async def test_after_a_timeout_feedback_does_not_wait_for_the_memory_until_the_r
     learner = replace(world.parts.learner, memory=memory, memory_timeout_s=0.001, memory_retry_s=retry_s)
     for i in range(3):
         await world.ask("Hi", request_id=f"r-{i}", model="small")
+    await world.parts.learner.idle()  # it learns that the question was repeated
 
     for i in range(3):
         await learner.learn(Feedback("default", f"r-{i}", 0.9, None, world.clock()))
@@ -280,11 +282,11 @@ class InterruptedEvidence(FakeEvidence):
 
     newer: Feedback | None = None
 
-    async def mark_remembered(self, pending: Pending) -> bool:
+    async def mark_remembered(self, remembered: Collection[Pending]) -> set[UUID]:
         newer, self.newer = self.newer, None
         if newer is not None:
             await self.learn(newer, reward_of(newer))
-        return await super().mark_remembered(pending)
+        return await super().mark_remembered(remembered)
 
 
 @pytest.mark.parametrize(("newer", "remembered"), [(0.2, [0.2]), (None, [])])
@@ -298,6 +300,7 @@ async def test_feedback_that_arrives_while_the_memory_is_written_is_applied_too(
     evidence.newer = replace(first, score=newer)
 
     await learner.learn(first)
+    await learner.idle()
 
     assert [experience.reward for experience in world.memory.points.values()] == remembered
     assert world.store.queue == {}

@@ -17,7 +17,7 @@ import pytest
 
 from bandit.drift import RatedSums
 from service.domain.arm import ArmSums
-from service.domain.feedback import Learned, Pending
+from service.domain.feedback import Experience, Learned, Pending
 from service.errors import StoreUnavailable, UnknownRequest
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
@@ -370,6 +370,14 @@ async def test_rebuilding_while_others_learn_loses_nothing(database: Database) -
 # --- the memory's queue --------------------------------------------------------------------------------
 
 
+def same(one: Experience | None, other: Experience | None) -> bool:
+    assert one is not None
+    assert other is not None
+    nowhere = np.zeros(0, dtype=np.float32)
+    is_equal = replace(one, context=nowhere) == replace(other, context=nowhere)
+    return is_equal and np.array_equal(one.context, other.context)
+
+
 async def pending_of(stores: Stores) -> Pending:
     (pending,) = await stores.evidence.pending(10)
     return pending
@@ -383,9 +391,11 @@ async def test_a_rated_decision_waits_to_be_remembered(stores: Stores) -> None:
 
     pending = await pending_of(stores)
 
-    the_same = await stores.evidence.pending_for(decision.decision_id)
-    assert the_same is not None
+    [the_same] = await stores.evidence.pending_for([decision.decision_id])
     assert the_same.event_id == pending.event_id
+    assert learned.pending is not None
+    assert replace(learned.pending, experience=None) == replace(pending, experience=None)
+    assert same(learned.pending.experience, pending.experience)
     assert (pending.decision_id, pending.event_id) == (decision.decision_id, learned.event_id)
     experience = pending.experience
     assert experience is not None
@@ -402,10 +412,10 @@ async def test_a_remembered_decision_no_longer_waits(stores: Stores) -> None:
     decision_id = await answered(stores)
     await rate(stores, 0.5)
 
-    assert await stores.evidence.mark_remembered(await pending_of(stores))
+    assert await stores.evidence.mark_remembered([await pending_of(stores)]) == set()
 
     assert await stores.evidence.pending(10) == []
-    assert await stores.evidence.pending_for(decision_id) is None
+    assert await stores.evidence.pending_for([decision_id]) == []
 
 
 async def test_a_revision_during_remembering_still_waits(stores: Stores) -> None:
@@ -414,10 +424,9 @@ async def test_a_revision_during_remembering_still_waits(stores: Stores) -> None
     first = await pending_of(stores)
     await rate(stores, 0.75)
 
-    assert not await stores.evidence.mark_remembered(first)
+    assert await stores.evidence.mark_remembered([first]) == {decision_id}
 
-    newer = await stores.evidence.pending_for(decision_id)
-    assert newer is not None
+    [newer] = await stores.evidence.pending_for([decision_id])
     assert newer.experience is not None
     assert newer.experience.reward == 0.75
 
@@ -428,9 +437,9 @@ async def test_an_older_event_applied_late_queues_the_newest_again(stores: Store
     older = await pending_of(stores)
     await rate(stores, 0.75)
     newest = await pending_of(stores)
-    assert await stores.evidence.mark_remembered(newest)
+    assert await stores.evidence.mark_remembered([newest]) == set()
 
-    assert not await stores.evidence.mark_remembered(older)
+    assert await stores.evidence.mark_remembered([older]) == {older.decision_id}
 
     assert (await pending_of(stores)).event_id == newest.event_id
 
@@ -457,7 +466,7 @@ async def test_an_outcome_that_comes_after_the_feedback_is_remembered_too(stores
     decision = a_decision()
     await stores.journal.log_decision(decision)
     await rate(stores, 0.5)
-    await stores.evidence.mark_remembered(await pending_of(stores))
+    await stores.evidence.mark_remembered([await pending_of(stores)])
 
     await stores.journal.log_outcome(an_outcome(decision), [])
 
@@ -655,4 +664,4 @@ async def test_acknowledged_feedback_survives_a_crash_of_the_server(
 
 
 async def test_a_decision_that_was_never_rated_is_not_pending(stores: Stores) -> None:
-    assert await stores.evidence.pending_for(uuid4()) is None
+    assert await stores.evidence.pending_for([uuid4()]) == []

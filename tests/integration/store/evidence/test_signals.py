@@ -41,7 +41,7 @@ def signals(signal: Signal = "empty", arm_id: str = "small", weight: str = "0.3"
 
 
 async def learn_signals(stores: Stores, decision_id: UUID, *signals: ImplicitSignal) -> list[ImplicitSignal]:
-    return await stores.evidence.learn_signals(TENANT, decision_id, signals, NOW)
+    return list((await stores.evidence.learn_signals(TENANT, decision_id, signals, NOW)).signals)
 
 
 def sums(stores: Stores, arm_id: str = "small") -> tuple[float, float]:
@@ -56,8 +56,7 @@ def history(stores: Stores, arm_id: str = "small") -> ArmHistory:
 
 async def remembered(stores: Stores, decision_id: UUID) -> tuple[str, float, float] | None:
     """The arm, reward and weight for the memory."""
-    pending = await stores.evidence.pending_for(decision_id)
-    assert pending is not None
+    [pending] = await stores.evidence.pending_for([decision_id])
     experience = pending.experience
     return None if experience is None else (experience.arm_id, experience.reward, experience.weight)
 
