@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from embeddings.encoder import EncoderUnavailable
-from service.domain.answer import Answer, Chunk, Usage
+from service.domain.answer import Answer, Burst, Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json, Vector
 from service.domain.embedding import EmbeddingRequest, Embeddings, as_row
@@ -206,19 +206,19 @@ class FakeModelClient:
 
     async def stream(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
-    ) -> AsyncGenerator[Chunk, None]:
+    ) -> AsyncGenerator[Burst, None]:
         reply = self._next(arm, body, native, timeout_s)
         try:
             if reply.words:
-                yield _chunk(arm, {"role": "assistant", "content": ""})
+                yield [_chunk(arm, {"role": "assistant", "content": ""})]
             for word in reply.words:
-                yield _chunk(arm, {"content": word})
+                yield [_chunk(arm, {"content": word})]
             if reply.message is not None:
-                yield _chunk(arm, reply.message)
+                yield [_chunk(arm, reply.message)]
             await self._end(reply)
-            yield _chunk(arm, {}, reply.finish_reason)
+            yield [_chunk(arm, {}, reply.finish_reason)]
             usage = _frame("chat.completion.chunk", arm, [], usage=reported(reply.usage))
-            yield Chunk(usage, reply.usage)
+            yield [Chunk(usage, reply.usage)]
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled.append(arm.arm_id)
             raise

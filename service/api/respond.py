@@ -136,8 +136,8 @@ class StreamedAnswer:
         query = self.query.decided(head.decision_id, head.vendor_mark)
         writer = self.dialect.event_writer(query, head.explanation)
         try:
-            async for chunk in streaming.chunks:
-                if events := writer.chunk(chunk):
+            async for burst in streaming.bursts:
+                if events := b"".join(map(writer.chunk, burst)):
                     yield events
             if self.query.options.cost:
                 stated = totals(head, streaming.cost_usd(), streaming.latency_s())
@@ -148,7 +148,7 @@ class StreamedAnswer:
         except ProviderError as error:
             yield self._failure(writer, error)
         finally:
-            await streaming.chunks.aclose()
+            await streaming.bursts.aclose()
 
     def _failure(self, writer: EventWriter, error: RouterError) -> bytes:
         return writer.failure(errors.problem(error), self.request.state.request_id)
@@ -159,7 +159,7 @@ async def _abandon(pending_stream: asyncio.Task[Streaming]) -> None:
     pending_stream.cancel()
     await asyncio.wait({pending_stream})
     if not pending_stream.cancelled() and pending_stream.exception() is None:
-        await pending_stream.result().chunks.aclose()
+        await pending_stream.result().bursts.aclose()
 
 
 def totals(head: Head, cost_usd: Decimal | None, latency_s: float | None) -> Json:

@@ -25,10 +25,10 @@ from service.completion.request_run import RequestRun
 from service.completion.streaming import OpenStream, open_stream
 from service.completion.untried_arms import RequestBudget
 from service.conversations.portability import vendor_mark
-from service.domain.answer import Answer, Chunk, Outcome
+from service.domain.answer import Answer, Burst, Outcome
 from service.domain.answer_ids import answer_id_of
 from service.domain.basics import AttemptStatus, DecisionKind, Json
-from service.domain.chunks import as_chunks
+from service.domain.chunks import as_stream
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.explanation import explanation_for_clients
 from service.domain.ports import Clock, Journal, ModelClient
@@ -80,12 +80,13 @@ class Completed:
 class Streaming:
     """A streamed answer, from its first content on: OpenAI `chat.completion.chunk` objects.
 
-    The iterator raises ProviderError when the model fails mid-stream. It ends only after the
+    Chunks that came together are given together, for one write; none of them has a name of the provider. The
+    iterator raises ProviderError when the model fails mid-stream. It ends only after the
     outcome is committed; closing it early cancels the call of the model.
     """
 
     head: Head
-    chunks: AsyncGenerator[Chunk, None]
+    bursts: AsyncGenerator[Burst, None]
     cost_usd: Callable[[], Decimal | None]  # once the stream has ended
     latency_s: Callable[[], float]  # from the request until now
 
@@ -133,12 +134,12 @@ class Completion:
         query, logged = await self._identified(query)
         if (hit := await self._cache_hit(query, logged)) is not None:
             head = await self._answer_from_cache(query, logged, hit)
-            chunks = as_chunks(hit.answer.body)
-            return Streaming(head, chunks, lambda: Decimal(0), lambda: self._latency_s(query))
+            bursts = as_stream(hit.answer.body)
+            return Streaming(head, bursts, lambda: Decimal(0), lambda: self._latency_s(query))
         run, call, stream = await self._answer(query, logged, self._opened)
-        chunks = self._relay(run, call, stream)
-        await anext(chunks)  # starts the generator: closing one that has not started would not end the call
-        return Streaming(self._head(run), chunks, lambda: run.cost_usd, lambda: self._latency_s(query))
+        bursts = self._relay(run, call, stream)
+        await anext(bursts)  # starts the generator: closing one that has not started would not end the call
+        return Streaming(self._head(run), bursts, lambda: run.cost_usd, lambda: self._latency_s(query))
 
     async def _identified(self, query: Query) -> tuple[Query, LoggedDecision | None]:
         return await deduplication.identified(
@@ -270,14 +271,16 @@ class Completion:
 
     async def _relay(
         self, run: RequestRun, call: ModelCall, stream: OpenStream
-    ) -> AsyncGenerator[Chunk, None]:
-        """The chunks of a stream; the outcome is logged before the stream ends."""
-        answer_id = answer_id_of(run.decision_id)
+    ) -> AsyncGenerator[Burst, None]:
+        """The chunks, by the names that the client knows; the outcome is logged before the stream ends."""
+        answer_id, arm_id = answer_id_of(run.decision_id), call.arm.arm_id
         try:
-            async with aclosing(stream), aclosing(stream.chunks(call, self.clock)) as chunks:
-                yield Chunk({})  # read by `stream`, never sent
-                async for chunk in chunks:
-                    yield replace(chunk, body={**chunk.body, "id": answer_id})
+            async with aclosing(stream), aclosing(stream.bursts(call, self.clock)) as bursts:
+                yield ()  # read by `stream`, never sent
+                async for burst in bursts:
+                    for chunk in burst:
+                        chunk.body["id"], chunk.body["model"] = answer_id, arm_id
+                    yield burst
         except ProviderError as error:
             self.fallback.failed(run, call, error)
             await self._finish(self._log_outcome(run, "failed"))

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from service.conversations.answer_names import text_of
-from service.domain.answer import Answer, Chunk, Usage
+from service.domain.answer import Answer, Burst, Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.query import Query
@@ -81,7 +81,7 @@ class ModelCall:
     choices: dict[int, ChoiceSoFar] = field(default_factory=dict)  # that have begun, by index
 
     def received(self, answer: Answer, now: datetime) -> None:
-        """Record a whole answer. Raises as `received_chunk` does."""
+        """Record a whole answer. Raises as `received_burst` does."""
         self.ended(now)
         self.usage, self.notes = answer.usage, answer.notes
         if answer.native is not None:
@@ -90,31 +90,45 @@ class ModelCall:
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
             self._record(_object(choice.get("message")), position)
             self._record_probabilities(choice)
+        if len(self.written) > MAX_TEXT_BYTES:
+            raise ProviderBroken(f"{self.arm.model} answered more than {MAX_TEXT_BYTES} bytes")
 
     def ended(self, now: datetime) -> None:
         """Record that the answer is complete."""
         self.answered_at = now
         self.is_whole = True
 
-    def received_chunk(self, chunk: Chunk, now: datetime) -> bool:
-        """Record a chunk; returns whether it has content.
+    def received_burst(self, burst: Burst, now: datetime) -> bool:
+        """Record chunks; returns whether they have content.
 
         Raises:
             ProviderBroken: the answer is longer than MAX_TEXT_BYTES.
         """
-        self.usage, self.notes = chunk.usage or self.usage, (*self.notes, *chunk.notes)
+        has_content = False
+        for chunk in burst:
+            has_content |= self._received(chunk)
+        if len(self.written) > MAX_TEXT_BYTES:
+            raise ProviderBroken(f"{self.arm.model} answered more than {MAX_TEXT_BYTES} bytes")
+        if has_content and self.ttft_s is None:
+            self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
+        return has_content
+
+    def _received(self, chunk: Chunk) -> bool:
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if chunk.notes:
+            self.notes = (*self.notes, *chunk.notes)
         if chunk.native is not None and self.native_id is None:
             self._keep_id(chunk.body)
         has_content = False
-        for choice in chunk.body.get("choices") or []:
-            delta = _object(choice.get("delta"))
-            index = choice.get("index", 0)
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        for choice in chunk.body.get("choices") or ():
+            delta, index = _object(choice.get("delta")), choice.get("index", 0)
+            if choice.get("finish_reason"):
+                self.finish_reason = choice["finish_reason"]
             self._record(delta, index if isinstance(index, int) else 0)
-            self._record_probabilities(choice)
+            if choice.get("logprobs"):
+                self._record_probabilities(choice)
             has_content |= _has_content(delta)
-        if has_content and self.ttft_s is None:
-            self.ttft_s = max(0.0, (now - self.started_at).total_seconds())
         return has_content
 
     def require_every_choice(self) -> None:
@@ -165,7 +179,14 @@ class ModelCall:
         self.native_id = given if isinstance(given, str) and 0 < len(given) <= MAX_ID_CHARS else None
 
     def _record(self, message: Json, index: int) -> None:
-        choice = self.choices.setdefault(index, ChoiceSoFar())
+        choice = self.choices.get(index)
+        if choice is None:
+            choice = self.choices[index] = ChoiceSoFar()
+        content = message.get("content")
+        if len(message) == 1 and type(content) is str:  # as most deltas are
+            choice.texts.append(content)
+            self.written += content.encode("utf-8", "surrogatepass")
+            return
         self.is_refusal |= bool(message.get("refusal"))
         self.has_other_content |= any(message.get(name) for name in BESIDE_TEXT) or isinstance(
             message.get("content"), list
@@ -173,7 +194,8 @@ class ModelCall:
         _record_tool_calls(choice, message.get("tool_calls"))
         choice.texts += [text_of(message), _text_of(message.get("refusal"))]
         self.n_thinking_bytes += len(reasoning_in(message).encode(errors="replace"))
-        self._append(texts_of(message))
+        for text in texts_of(message):
+            self.written += text.encode("utf-8", "surrogatepass")
 
     def _record_probabilities(self, choice: Json) -> None:
         content = _object(choice.get("logprobs")).get("content")
@@ -181,12 +203,6 @@ class ModelCall:
             if isinstance(logprob := _object(token).get("logprob"), int | float):
                 self.token_probability_sum += math.exp(min(0.0, logprob))
                 self.n_token_probabilities += 1
-
-    def _append(self, texts: list[str]) -> None:
-        for text in texts:
-            self.written += text.encode("utf-8", "surrogatepass")
-        if len(self.written) > MAX_TEXT_BYTES:
-            raise ProviderBroken(f"{self.arm.model} answered more than {MAX_TEXT_BYTES} bytes")
 
 
 def _record_tool_calls(choice: ChoiceSoFar, calls: object) -> None:

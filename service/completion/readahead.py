@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Self
 
-from service.domain.answer import Chunk
+from service.domain.answer import Burst, Chunk
 
 
 class LookaheadStream:
     """The chunks of a model's stream, in order.
 
-    Cancelling a wait for a chunk would end the generator. So a chunk that is late stays awaited in a
-    task, and is the next one.
+    Cancelling a wait for chunks would end the generator. So chunks that are late stay awaited in a task, and
+    are the next ones.
     """
 
-    def __init__(self, chunks: AsyncGenerator[Chunk, None]) -> None:
+    def __init__(self, bursts: AsyncGenerator[Burst, None]) -> None:
         self.has_ended = False
-        self._chunks = chunks
-        self._next_chunk: asyncio.Task[Chunk | None] | None = None
+        self._bursts = bursts
+        self._late: asyncio.Task[Burst] | None = None
 
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Chunk:
-        if (chunk := await self._take()) is None:
-            raise StopAsyncIteration
-        return chunk
+    async def next(self) -> Burst:
+        """The next chunks; none: the stream ended."""
+        if self._late is None:
+            return await self._read()
+        burst = await self._late
+        self._late = None
+        return burst
 
     async def within(self, seconds: float) -> list[Chunk]:
         """The chunks that come within so many seconds; `has_ended` then says whether they are all."""
@@ -35,29 +34,23 @@ class LookaheadStream:
         until = loop.time() + seconds
         ahead: list[Chunk] = []
         while not self.has_ended:
-            self._next_chunk = self._next_chunk or asyncio.create_task(self._read())
-            await asyncio.wait({self._next_chunk}, timeout=max(0.0, until - loop.time()))
-            if not self._next_chunk.done():
+            self._late = self._late or asyncio.create_task(self._read())
+            await asyncio.wait({self._late}, timeout=max(0.0, until - loop.time()))
+            if not self._late.done():
                 break
-            if (chunk := await self._take()) is not None:
-                ahead.append(chunk)
+            ahead += await self.next()
         return ahead
 
     async def aclose(self) -> None:
         """Cancel the stream."""
-        if self._next_chunk is not None:
-            self._next_chunk.cancel()
-            await asyncio.gather(self._next_chunk, return_exceptions=True)
-        await self._chunks.aclose()
+        if self._late is not None:
+            self._late.cancel()
+            await asyncio.gather(self._late, return_exceptions=True)
+        await self._bursts.aclose()
 
-    async def _take(self) -> Chunk | None:
-        if self._next_chunk is None:
-            return await self._read()
-        chunk = await self._next_chunk
-        self._next_chunk = None
-        return chunk
-
-    async def _read(self) -> Chunk | None:
-        chunk = await anext(self._chunks, None)
-        self.has_ended = chunk is None
-        return chunk
+    async def _read(self) -> Burst:
+        try:
+            return await anext(self._bursts)
+        except StopAsyncIteration:
+            self.has_ended = True
+            return ()

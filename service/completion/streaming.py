@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from service.completion.model_call import ModelCall
 from service.completion.readahead import LookaheadStream
 from service.completion.request_run import RequestRun
-from service.domain.answer import Chunk
-from service.domain.arm import Arm
+from service.domain.answer import Burst, Chunk
+from service.domain.patience import Patience
 from service.domain.ports import Clock, ModelClient
 from service.errors import ProviderBroken, ProviderTimeout
 
@@ -28,51 +27,32 @@ class OpenStream:
     first: list[Chunk]
     rest: LookaheadStream
 
-    async def chunks(self, call: ModelCall, clock: Clock) -> AsyncGenerator[Chunk, None]:
-        """Every chunk, with the arm's id as its model: the name that the client knows.
+    async def bursts(self, call: ModelCall, clock: Clock) -> AsyncGenerator[Burst, None]:
+        """Every chunk.
+
+        The time between two pieces of content is limited, without that in which nobody waited for the model:
+        pings show that it works, but not forever.
 
         Raises:
             ProviderError: the model failed, or gave fewer choices than requested.
         """
-        for chunk in self.first:
-            yield _named(chunk, call.arm)
-        gap = _Gap(call)
-        while (late := await gap.next(self.rest)) is not None:
-            if call.received_chunk(late, clock()):
-                gap.closed()
-            yield _named(late, call.arm)
+        yield self.first
+        gap = Patience(call.gap_s, partial(_silent, call, f"for {call.gap_s:g} s"))
+        try:
+            while not self.rest.has_ended:
+                with gap:
+                    burst = await self.rest.next()
+                if call.received_burst(burst, clock()):
+                    gap.renew()
+                if burst:
+                    yield burst
+        finally:
+            gap.end()
         call.require_every_choice()
 
     async def aclose(self) -> None:
         """End the call of the model."""
         await self.rest.aclose()
-
-
-class _Gap:
-    """The time since the last content of a stream, without that in which nobody waited for the model.
-
-    Pings show that the model works, but not forever.
-    """
-
-    def __init__(self, call: ModelCall) -> None:
-        self._call = call
-        self._waited_s = 0.0
-
-    def closed(self) -> None:
-        self._waited_s = 0.0
-
-    async def next(self, stream: LookaheadStream) -> Chunk | None:
-        """The next chunk; None: the stream ended."""
-        limit_s, loop = self._call.gap_s, asyncio.get_running_loop()
-        started = loop.time()
-        try:
-            async with asyncio.timeout(max(0.0, limit_s - self._waited_s) if limit_s < math.inf else None):
-                return await anext(stream, None)
-        except TimeoutError:
-            message = f"{self._call.arm.model} gave no content for {limit_s:g} s"
-            raise ProviderTimeout(message, has_begun=True) from None
-        finally:
-            self._waited_s += loop.time() - started
 
 
 async def open_stream(
@@ -106,17 +86,17 @@ async def open_stream(
 async def _until_content(call: ModelCall, stream: LookaheadStream, clock: Clock) -> list[Chunk]:
     """The chunks up to the first with content; all chunks of a stream without content."""
     first: list[Chunk] = []
+    deadline = Patience(call.timeout_s, partial(_silent, call, f"within {call.timeout_s:g} s"))
     try:
-        async with asyncio.timeout(call.timeout_s):
-            async for chunk in stream:
-                first.append(chunk)
-                if call.received_chunk(chunk, clock()):
+        with deadline:
+            while not stream.has_ended:
+                first += (burst := await stream.next())
+                if call.received_burst(burst, clock()):
                     return first
                 if len(first) > MAX_EMPTY_CHUNKS:
                     raise ProviderBroken(f"{call.arm.model} sent {len(first)} chunks without content")
-    except TimeoutError:
-        message = f"{call.arm.model} gave no content within {call.timeout_s:g} s"
-        raise ProviderTimeout(message, has_begun=True) from None
+    finally:
+        deadline.end()
     call.ended(clock())
     return first
 
@@ -128,12 +108,11 @@ async def _lookahead(
     if lookahead_s == 0 or call.is_whole:
         return []
     ahead = await stream.within(min(lookahead_s, call.timeout_s - (call.ttft_s or 0.0)))
-    for chunk in ahead:
-        call.received_chunk(chunk, clock())
+    call.received_burst(ahead, clock())
     if stream.has_ended:
         call.ended(clock())
     return ahead
 
 
-def _named(chunk: Chunk, arm: Arm) -> Chunk:
-    return replace(chunk, body={**chunk.body, "model": arm.arm_id})
+def _silent(call: ModelCall, how_long: str) -> ProviderTimeout:
+    return ProviderTimeout(f"{call.arm.model} gave no content {how_long}", has_begun=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeAlias
 from uuid import UUID
 
 from service.domain.basics import AttemptStatus, CostSource, DecisionKind, Json
@@ -40,9 +42,11 @@ class Answer:
     notes: tuple[str, ...] = ()  # what was changed in the request, and guessed to read the answer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: freezing would take longer than anything else that makes a chunk
 class Chunk:
     """A chunk of a streamed answer: an OpenAI `chat.completion.chunk` object.
+
+    Who gets a chunk may change it: the client's names of the answer and of its model are put into `body`.
 
     `usage` is set on the chunks that report it, and always on the last chunk of a stream. `native` is the
     event of an arm that speaks the client's dialect; `body` is then its translation.
@@ -52,6 +56,11 @@ class Chunk:
     usage: Usage | None = None
     native: bytes | None = None
     notes: tuple[str, ...] = ()  # the same; those on the request come first, those on the answer last
+
+
+Burst: TypeAlias = Sequence[
+    Chunk
+]  # chunks of a stream that came together, in one read; they are sent together
 
 
 @dataclass(frozen=True, slots=True)

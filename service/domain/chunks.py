@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 
-from service.domain.answer import Chunk, Usage
+from service.domain.answer import Burst, Chunk, Usage
 from service.domain.basics import Json
 
 
-async def as_chunks(body: Json) -> AsyncGenerator[Chunk, None]:
+async def as_stream(body: Json) -> AsyncGenerator[Burst, None]:
     """The content of an OpenAI `chat.completion` as a stream that costs nothing."""
     *content, last = chunk_bodies(body)
-    for chunk in content:
-        yield Chunk(chunk)
-    yield Chunk(last, usage=Usage())
+    yield [*map(Chunk, content), Chunk(last, usage=Usage())]
 
 
 def chunk_bodies(body: Json) -> Iterator[Json]:

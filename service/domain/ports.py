@@ -9,7 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from bandit.drift import ArmHistory
-from service.domain.answer import Answer, Attempt, Chunk, Outcome
+from service.domain.answer import Answer, Attempt, Burst, Outcome
 from service.domain.arm import Arm, ArmSums
 from service.domain.basics import Json, Vector
 from service.domain.cached_answer import CachedAnswer, KeptQuestion
@@ -380,8 +380,8 @@ class ModelClient(Protocol):
 
     def stream(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
-    ) -> AsyncGenerator[Chunk, None]:
-        """Chunks as they arrive. `timeout_s` bounds each wait for the next chunk.
+    ) -> AsyncGenerator[Burst, None]:
+        """Chunks as they arrive: those that one read brought together. `timeout_s` bounds each wait for more.
 
         The arm's own patience bounds the time in which its provider sends nothing at all.
 

@@ -56,12 +56,19 @@ def text_bytes(value: object) -> int:
     while rest:
         item = rest.pop()
         if isinstance(item, str):
-            n_bytes += 0 if item.startswith("data:") else len(item.encode(errors="replace"))
+            n_bytes += length(item)
         elif isinstance(item, Mapping):
             rest.extend(item.values())
         elif isinstance(item, list):
             rest.extend(item)
     return n_bytes
+
+
+def length(text: str) -> int:
+    """Its UTF-8 bytes; 0 for an embedded file."""
+    if text.startswith("data:"):
+        return 0
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def reported(usage: Usage) -> Json:

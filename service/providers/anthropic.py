@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
-from service.domain.answer import Answer, Chunk
+from service.domain.answer import Answer, Burst
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.domain.query import Native
 from service.domain.usage import with_stated_cost
-from service.errors import ProviderError
 from service.providers.anthropic_repairs import NATIVE_REPAIRS
-from service.providers.http import HttpClient, Post, drain
+from service.providers.bursts import bursts
+from service.providers.http import HttpClient, Post
 from service.providers.keys import anthropic_headers, api_key
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.message_stream import MessageStream, read_message
@@ -45,11 +44,9 @@ class AnthropicClient:
         call = partial(self._answer, arm, native)
         return await self._repairs.complete(arm, native.body, call, timeout_s=timeout_s)
 
-    async def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Burst, None]:
         call = partial(self._answer_in_events, arm, native, timeout_s)
-        async with aclosing(self._repairs.stream(arm, native.body, call)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._repairs.stream(arm, native.body, call)
 
     async def _answer(self, arm: Arm, native: Native, body: Json, timeout_s: float) -> Answer:
         """The answer to the client's request with this body."""
@@ -58,33 +55,14 @@ class AnthropicClient:
         answer = read_message(self._asked(post), reply.body)
         return replace(answer, usage=with_stated_cost(answer.usage, reply.stated_cost_usd))
 
-    async def _answer_in_events(
+    def _answer_in_events(
         self, arm: Arm, native: Native, timeout_s: float, body: Json
-    ) -> AsyncGenerator[Chunk, None]:
+    ) -> AsyncGenerator[Burst, None]:
         post = self._post(arm, replace(native, body=body), stream=True, timeout_s=timeout_s)
-        normaliser = MessageStream(self._asked(post))
-        async with aclosing(self._events(post, normaliser)) as events:
-            async for data in events:
-                for chunk in normaliser.event(data):
-                    yield chunk
-                if normaliser.is_done:
-                    await drain(events)
-                    break
-        for chunk in normaliser.end():
-            yield chunk
+        return bursts(self._http.events(post), MessageStream(self._asked(post)))
 
     async def close(self) -> None:
         await self._http.close()
-
-    async def _events(self, post: Post, normaliser: MessageStream) -> AsyncGenerator[bytes, None]:
-        """The events of a stream; a connection that is lost after the whole message is no error."""
-        async with aclosing(self._http.events(post)) as events:
-            try:
-                async for data in events:
-                    yield data
-            except ProviderError:
-                if not normaliser.is_whole:
-                    raise
 
     def _asked(self, post: Post) -> Asked:
         return Asked(post.arm, post.body, partial(self._http.refusal, post))

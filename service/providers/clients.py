@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Protocol
 
-from service.domain.answer import Answer, Chunk
+from service.domain.answer import Answer, Burst
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
@@ -28,7 +27,7 @@ class Adapter(Protocol):
 
     async def complete(self, arm: Arm, body: Json, *, timeout_s: float) -> Answer: ...
 
-    def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]: ...
+    def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Burst, None]: ...
 
     async def close(self) -> None: ...
 
@@ -38,7 +37,7 @@ class NativeAdapter(Protocol):
 
     async def complete(self, arm: Arm, native: Native, *, timeout_s: float) -> Answer: ...
 
-    def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Chunk, None]: ...
+    def stream(self, arm: Arm, native: Native, *, timeout_s: float) -> AsyncGenerator[Burst, None]: ...
 
     async def close(self) -> None: ...
 
@@ -83,15 +82,20 @@ class ProviderClients:
 
     async def stream(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
-    ) -> AsyncGenerator[Chunk, None]:
+    ) -> AsyncGenerator[Burst, None]:
         has_begun = False
         while True:
             sent, sent_native = self._filled(arm, body, native)
             try:
-                async with aclosing(self._stream(arm, sent, timeout_s, sent_native)) as chunks:
-                    async for chunk in chunks:
-                        has_begun = True
-                        yield chunk
+                fit = fitted(arm, sent, sent_native)
+                restored = Restored(sent, fit.body, fit.notes)
+                async with aclosing(self._opened(arm, fit, timeout_s)) as bursts:
+                    async for burst in bursts:
+                        if burst := restored.burst(burst):
+                            has_begun = True
+                            yield burst
+                        if restored.is_done:
+                            return
                 return
             except ProviderRejected as rejection:
                 if has_begun or not self._refuse(arm, (body, native), (sent, sent_native), rejection):
@@ -118,24 +122,9 @@ class ProviderClients:
             answer = await adapter.complete(arm, fit.native, timeout_s=timeout_s)
         else:
             answer = await self._by_provider[arm.provider].complete(arm, fit.body, timeout_s=timeout_s)
-        answer = Restored(body, fit.body).answer(answer)
-        return replace(answer, notes=(*fit.notes, *answer.notes)) if fit.notes else answer
+        return Restored(body, fit.body, fit.notes).answer(answer)
 
-    async def _stream(
-        self, arm: Arm, body: Json, timeout_s: float, native: Native | None
-    ) -> AsyncGenerator[Chunk, None]:
-        """The chunks, the first of which has the notes on what was fitted."""
-        fit = fitted(arm, body, native)
-        restored, notes = Restored(body, fit.body), fit.notes
-        async with aclosing(self._opened(arm, fit, timeout_s)) as chunks:
-            async for raw in chunks:
-                for chunk in restored.chunks(raw):
-                    yield replace(chunk, notes=(*notes, *chunk.notes)) if notes else chunk
-                    notes = ()
-                if restored.is_done:
-                    return
-
-    def _opened(self, arm: Arm, fit: Fitted, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    def _opened(self, arm: Arm, fit: Fitted, timeout_s: float) -> AsyncGenerator[Burst, None]:
         if (adapter := self._native_adapter(arm, fit.native)) is not None and fit.native is not None:
             return adapter.stream(arm, fit.native, timeout_s=timeout_s)
         return self._by_provider[arm.provider].stream(arm, fit.body, timeout_s=timeout_s)

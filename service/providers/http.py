@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from codecs import BOM_UTF8
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 import aiohttp
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.bounded_json import ANSWER, bounded_json
+from service.domain.patience import Patience
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.domain.stated_cost import COST_HEADER, dollars
@@ -71,16 +72,16 @@ class HttpClient:
 
     async def answer(self, post: Post) -> Reply:
         """The whole answer."""
-        with _translated(post):
+        with _translated(post), _silence(post) as silence:
             async with asyncio.timeout(post.timeout_s):
-                response = await self._send(post)
+                response = await self._send(post, silence)
                 async with response:
                     stated = dollars(response.headers.get(COST_HEADER))
-                    return Reply(await _read(response, post), stated)
+                    return Reply(await _read(response, post, silence), stated)
 
     async def document(self, post: Post) -> object:
         """The JSON value at the post's URL, by GET; None if it is not JSON."""
-        with _translated(post):
+        with _translated(post), _silence(post) as silence:
             async with asyncio.timeout(post.timeout_s):
                 response = await self._open_session().get(
                     post.url,
@@ -89,41 +90,45 @@ class HttpClient:
                     proxy=self._proxy_for(post.url),
                 )
                 async with response:
-                    body = await _read(response, post)
+                    body = await _read(response, post, silence)
         if response.status != 200:
             raise self._refused(post, response, body)
         return parsed(body)
 
-    async def events(self, post: Post) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event.
+    async def events(self, post: Post) -> AsyncGenerator[list[bytes], None]:
+        """The data of the server-sent events that came together.
 
         Bytes that are no event, such as comments, break the silence too. A whole JSON document in place of a
         stream counts as its only event.
         """
-        with _translated(post):
-            async with asyncio.timeout(post.timeout_s):
-                response = await self._send(post)
-        try:
-            events = _Events(response, post)
-            while True:
-                with _translated(post):
-                    async with asyncio.timeout(post.timeout_s):
-                        data = await events.next()
-                if data is None:
-                    return
-                yield data
-        finally:
-            response.release()  # reuses a finished connection; closes any other, so that the upstream stops
+        patience, response = Patience(post.timeout_s, partial(_late, post)), None
+        with _translated(post), _silence(post) as silence:
+            try:
+                with patience:
+                    response = await self._send(post, silence)
+                patience.renew()
+                reader, block = BodyReader(), b" "
+                while block:
+                    with patience, silence:
+                        block = await response.content.readany()
+                    silence.renew()
+                    if events := reader.feed(block):
+                        patience.renew()
+                        yield events
+            finally:
+                patience.end()
+                if response is not None:
+                    response.release()  # reuses a finished connection; closes any other: the upstream stops
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def _send(self, post: Post) -> aiohttp.ClientResponse:
+    async def _send(self, post: Post, silence: Patience) -> aiohttp.ClientResponse:
         """The response, if its status is 200."""
         proxy = self._proxy_for(post.url)
-        async with _heard(post):
+        with silence:
             response = await self._open_session().post(
                 post.url,
                 data=orjson.dumps(post.body),
@@ -131,13 +136,14 @@ class HttpClient:
                 allow_redirects=False,
                 proxy=proxy,
             )
+        silence.renew()
         if response.status == 200:
             return response
         if proxy is not None and response.status == PROXY_LOGIN_REQUIRED:
             response.release()
             raise ProviderBroken(f"the proxy between the router and {post.arm.model} demands a login (407)")
         async with response:
-            body = await _read(response, post)
+            body = await _read(response, post, silence)
         raise self._refused(post, response, body)
 
     def _refused(self, post: Post, response: aiohttp.ClientResponse, body: bytes) -> ProviderError:
@@ -172,7 +178,7 @@ class HttpClient:
         return self._session
 
 
-async def drain(events: AsyncGenerator[bytes, None]) -> None:
+async def drain(events: AsyncGenerator[list[bytes], None]) -> None:
     """Wait briefly for the end of a stream after its last event, so that its connection can be reused."""
     with suppress(TimeoutError, ProviderError):
         async with asyncio.timeout(DRAIN_S):
@@ -180,41 +186,19 @@ async def drain(events: AsyncGenerator[bytes, None]) -> None:
                 pass
 
 
-class _Events:
-    """The data of a response's events, one at a time."""
-
-    def __init__(self, response: aiohttp.ClientResponse, post: Post) -> None:
-        self._content = response.content
-        self._post = post
-        self._reader = BodyReader()
-        self._ready: deque[bytes] = deque()
-
-    async def next(self) -> bytes | None:
-        """The next event's data; None: the upstream ended its stream."""
-        while not self._ready:
-            async with _heard(self._post):
-                block = await self._content.readany()
-            self._ready.extend(self._reader.feed(block))
-            if not block and not self._ready:
-                return None
-        return self._ready.popleft()
-
-
-@asynccontextmanager
-async def _heard(post: Post) -> AsyncIterator[None]:
-    """A wait for the next bytes, of whatever kind.
-
-    Raises:
-        ProviderTimeout: none came in time.
-    """
+@contextmanager
+def _silence(post: Post) -> Iterator[Patience]:
+    """The patience with a server that sends no bytes, of whatever kind. It raises ProviderTimeout."""
+    message = f"{post.arm.model} sent nothing for {post.silence_s or 0:g} s"
+    silence = Patience(post.silence_s, partial(ProviderTimeout, message, has_begun=True))
     try:
-        async with asyncio.timeout(post.silence_s):
-            yield
-    except aiohttp.ConnectionTimeoutError:
-        raise
-    except TimeoutError:
-        message = f"{post.arm.model} sent nothing for {post.silence_s:g} s"
-        raise ProviderTimeout(message, has_begun=True) from None
+        yield silence
+    finally:
+        silence.end()
+
+
+def _late(post: Post) -> ProviderTimeout:
+    return ProviderTimeout(f"{post.arm.model} gave no answer within {post.timeout_s:g} s", has_begun=True)
 
 
 @contextmanager
@@ -229,8 +213,7 @@ def _translated(post: Post) -> Iterator[None]:
     except aiohttp.ConnectionTimeoutError:
         raise ProviderTimeout(f"{model} accepted no connection within {CONNECT_TIMEOUT_S:g} s") from None
     except TimeoutError:
-        message = f"{model} gave no answer within {post.timeout_s:g} s"
-        raise ProviderTimeout(message, has_begun=True) from None
+        raise _late(post) from None
     except (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError) as error:
         status = f" ({error.status})" if isinstance(error, aiohttp.ClientHttpProxyError) else ""
         raise ProviderBroken(f"the proxy between the router and {model} failed{status}") from None
@@ -240,11 +223,12 @@ def _translated(post: Post) -> Iterator[None]:
         raise ProviderBroken(message, has_begun=is_connected) from None
 
 
-async def _read(response: aiohttp.ClientResponse, post: Post) -> bytes:
+async def _read(response: aiohttp.ClientResponse, post: Post, silence: Patience) -> bytes:
     answer = bytearray()
     while True:
-        async with _heard(post):
+        with silence:
             block = await response.content.readany()
+        silence.renew()
         if not block:
             break
         answer += block

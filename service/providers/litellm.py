@@ -9,13 +9,12 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
 from typing import Any
 
-from service.domain.answer import Answer, Chunk
+from service.domain.answer import Answer, Burst
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
@@ -60,11 +59,8 @@ class LiteLLMClient:
         call = partial(self._answer, arm)
         return await self._repairs.complete(arm, body, call, timeout_s=timeout_s)
 
-    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
-        call = partial(self._answer_in_chunks, arm, timeout_s)
-        async with aclosing(self._repairs.stream(arm, body, call)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+    def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Burst, None]:
+        return self._repairs.stream(arm, body, partial(self._answer_in_chunks, arm, timeout_s))
 
     async def _answer(self, arm: Arm, request: Json, timeout_s: float) -> Answer:
         litellm = await asyncio.to_thread(_litellm)
@@ -79,7 +75,7 @@ class LiteLLMClient:
 
     async def _answer_in_chunks(
         self, arm: Arm, timeout_s: float, request: Json
-    ) -> AsyncGenerator[Chunk, None]:
+    ) -> AsyncGenerator[Burst, None]:
         litellm = await asyncio.to_thread(_litellm)
         timeout_s = _limit_s(arm, timeout_s, stream=True)
         arguments = self._arguments(litellm, arm, request, timeout_s)
@@ -90,10 +86,9 @@ class LiteLLMClient:
             raw_chunks = await self._open(litellm, arm, arguments, opened, timeout_s)
             normaliser, cutter = StreamNormaliser(_asked(arm, request)), TagCutter(request)
             while (raw := await self._next(arm, raw_chunks, timeout_s)) is not None:
-                for chunk in normaliser.chunks(raw):
-                    yield cutter.chunk(chunk)
-            for chunk in normaliser.end():
-                yield cutter.chunk(chunk)
+                if burst := [cutter.chunk(chunk) for chunk in normaliser.chunks(raw)]:
+                    yield burst
+            yield [cutter.chunk(chunk) for chunk in normaliser.end()]
         finally:
             await _end(raw_chunks, opened)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
 
-from service.domain.answer import Answer, Chunk
+from service.domain.answer import Answer, Burst
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.credentials import Credential
@@ -43,7 +43,7 @@ class LoggedInClient:
 
     async def stream(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
-    ) -> AsyncGenerator[Chunk, None]:
+    ) -> AsyncGenerator[Burst, None]:
         has_begun, token, left = False, None, _TimeLeft(arm, timeout_s)
         if arm.auth is not None:
             token = await left.wait(self._tokens.token(arm.auth))
@@ -51,10 +51,10 @@ class LoggedInClient:
             called = arm if token is None else _with(arm, token)
             try:
                 stream = self._client.stream(called, body, timeout_s=timeout_s, native=native)
-                async with aclosing(stream) as chunks:
-                    async for chunk in chunks:
+                async with aclosing(stream) as bursts:
+                    async for burst in bursts:
                         has_begun = True
-                        yield chunk
+                        yield burst
                 return
             except ProviderError as error:
                 if has_begun or token is None or arm.auth is None or error.status != UNAUTHORIZED:

@@ -7,14 +7,14 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
-from service.domain.answer import Answer, Chunk
+from service.domain.answer import Answer, Burst
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.domain.usage import with_stated_cost
-from service.errors import ProviderError
-from service.providers.http import HttpClient, Post, drain
+from service.providers.bursts import bursts
+from service.providers.http import HttpClient, Post
 from service.providers.keys import api_key
 from service.providers.normaliser.asked import Asked
 from service.providers.normaliser.stream import StreamNormaliser
@@ -44,12 +44,9 @@ class OpenAICompatibleClient:
         request = self._reasoning.sent(arm, upstream_body(arm, body, stream=False))
         return await self._repairs.complete(arm, request, partial(self._answer, arm), timeout_s=timeout_s)
 
-    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Burst, None]:
         request = self._reasoning.sent(arm, upstream_body(arm, body, stream=True))
-        call = partial(self._answer_in_chunks, arm, timeout_s)
-        async with aclosing(self._repairs.stream(arm, request, call)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._repairs.stream(arm, request, partial(self._answer_in_chunks, arm, timeout_s))
 
     async def _answer(self, arm: Arm, request: Json, timeout_s: float) -> Answer:
         post = self._post(arm, request, timeout_s)
@@ -61,32 +58,16 @@ class OpenAICompatibleClient:
 
     async def _answer_in_chunks(
         self, arm: Arm, timeout_s: float, request: Json
-    ) -> AsyncGenerator[Chunk, None]:
+    ) -> AsyncGenerator[Burst, None]:
         post = self._post(arm, request, timeout_s)
         normaliser, cutter = StreamNormaliser(self._asked(post)), TagCutter(request)
-        async with aclosing(self._events(post, normaliser)) as events:
-            async for data in events:
-                for chunk in normaliser.event(data):
-                    yield cutter.chunk(chunk)
-                if normaliser.is_done:
-                    await drain(events)
-                    break
-        for chunk in normaliser.end():
-            yield cutter.chunk(chunk)
+        async with aclosing(bursts(self._http.events(post), normaliser, cutter.chunk)) as answer:
+            async for burst in answer:
+                yield burst
         self._reasoning.saw(arm, cutter.form)
 
     async def close(self) -> None:
         await self._http.close()
-
-    async def _events(self, post: Post, normaliser: StreamNormaliser) -> AsyncGenerator[bytes, None]:
-        """The events of a stream; a connection that is lost after the whole answer is no error."""
-        async with aclosing(self._http.events(post)) as events:
-            try:
-                async for data in events:
-                    yield data
-            except ProviderError:
-                if not normaliser.is_whole:
-                    raise
 
     def _post(self, arm: Arm, body: Json, timeout_s: float) -> Post:
         key = api_key(arm, self._secrets)

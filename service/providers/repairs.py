@@ -10,11 +10,11 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
-from service.domain.answer import Answer, Chunk
+from service.domain.answer import Answer, Burst
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.errors import ProviderRejected
@@ -78,24 +78,22 @@ class Repairs:
                     raise
             else:
                 self._worked(arm, fitting)
-                answer = Restored(body, fitting.body).answer(answer)
-                return replace(answer, notes=(*fitting.notes, *answer.notes)) if fitting.notes else answer
+                return Restored(body, fitting.body, fitting.notes).answer(answer)
 
     async def stream(
-        self, arm: Arm, body: Json, call: Callable[[Json], AsyncGenerator[Chunk, None]]
-    ) -> AsyncGenerator[Chunk, None]:
+        self, arm: Arm, body: Json, call: Callable[[Json], AsyncGenerator[Burst, None]]
+    ) -> AsyncGenerator[Burst, None]:
         """The chunks of `call`, with notes in the first one, after which nothing is repaired."""
-        fitting, restored, notes = self._begin(arm, body), None, tuple[str, ...]()
+        fitting, restored = self._begin(arm, body), None
         while True:
             try:
-                async with aclosing(call(fitting.body)) as chunks:
-                    async for raw in chunks:
+                async with aclosing(call(fitting.body)) as bursts:
+                    async for burst in bursts:
                         if restored is None:
-                            restored, notes = Restored(body, fitting.body), fitting.notes
+                            restored = Restored(body, fitting.body, fitting.notes)
                             self._worked(arm, fitting)
-                        for chunk in restored.chunks(raw):
-                            yield replace(chunk, notes=(*notes, *chunk.notes)) if notes else chunk
-                            notes = ()
+                        if burst := restored.burst(burst):
+                            yield burst
                         if restored.is_done:
                             return
                 return

@@ -76,12 +76,18 @@ class EventReader:
 
         The work is proportional to the bytes, however small the blocks are.
         """
+        if self._is_between_events and (plain := plain_events(block)) is not None:
+            return plain
         events = [data for line in self._lines(block) if (data := self._add(line)) is not None]
         if not block and (data := self._add(b"")) is not None:  # some upstreams omit the last empty line
             events.append(data)
         if len(self._line) + len(self._data) > MAX_EVENT_BYTES:
             raise ProviderBroken(f"a streamed event has more than {MAX_EVENT_BYTES} bytes")
         return events
+
+    @property
+    def _is_between_events(self) -> bool:
+        return not (self._line or self._data or self._is_first_line or self._ended_with_cr)
 
     def _lines(self, block: bytes) -> list[bytes]:
         """The lines that `block` completes, without their ends."""
@@ -112,3 +118,14 @@ class EventReader:
         if name == b"data":
             self._data += value.removeprefix(b" ") + b"\n"
         return None
+
+
+def plain_events(block: bytes) -> list[bytes] | None:
+    """The data of whole events, each of which is one line of data; None: the block has another form."""
+    if b"\r" in block or not block.endswith(b"\n\n"):
+        return None
+    events = block[:-2].split(b"\n\n")
+    for event in events:
+        if not event.startswith(b"data: ") or b"\n" in event:
+            return None
+    return [event[6:] for event in events]

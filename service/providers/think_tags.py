@@ -15,6 +15,7 @@ from service.domain.reasoning import reasoning_in
 
 # How thinking begins and ends, by model.
 TAGS = {"<think>": "</think>", "[THINK]": "[/THINK]", "<seed:think>": "</seed:think>"}
+_CONTENT = {"content"}
 
 
 def tag_in(text: str) -> str | None:
@@ -49,9 +50,18 @@ class TagCutter:
 
     def chunk(self, chunk: Chunk) -> Chunk:
         """The chunk with thinking apart; what may be a part of a tag waits for the next chunk."""
+        if self._is_past(chunk.body["choices"]):
+            return chunk
         choices = [self._cut(choice) for choice in chunk.body["choices"]]
         is_same = all(a is b for a, b in zip(choices, chunk.body["choices"], strict=True))
         return chunk if is_same else replace(chunk, body={**chunk.body, "choices": choices})
+
+    def _is_past(self, choices: list[Json]) -> bool:
+        """Whether the chunk is a piece of content of one choice, whose thinking has ended."""
+        if len(choices) != 1 or choices[0]["delta"].keys() != _CONTENT:
+            return False
+        place = self._places.get(choices[0]["index"])
+        return place is not None and place.is_done
 
     def _cut_whole(self, choice: Json) -> Json:
         message = choice["message"]
@@ -68,7 +78,8 @@ class TagCutter:
         return {**choice, "message": {**message, **apart}}
 
     def _cut(self, choice: Json) -> Json:
-        place = self._places.setdefault(choice["index"], _Place(self._body))
+        if (place := self._places.get(choice["index"])) is None:
+            place = self._places[choice["index"]] = _Place(self._body)
         delta = choice["delta"]
         self.form = self.form or place.tag or form_of(delta)
         if place.is_done:

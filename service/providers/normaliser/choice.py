@@ -6,12 +6,15 @@ from collections.abc import Collection
 from typing import Any
 
 from service.domain.basics import Json
-from service.domain.usage import text_bytes
+from service.domain.usage import length, text_bytes
 from service.errors import ProviderBroken
 from service.providers.normaliser.characters import HalfCharacters
 from service.providers.normaliser.content import CALLS, is_sound, said, tidied
 from service.providers.normaliser.finish import finish_reason, with_calls
 from service.providers.normaliser.tool_calls import ToolCalls, function_call
+
+_CONTENT = {"content"}
+_PLAIN = {"index", "delta", "logprobs", "finish_reason"}  # the fields of a choice that need no correction
 
 
 class ChoiceNormaliser:
@@ -57,6 +60,19 @@ class ChoiceNormaliser:
             return raw
         rest = {name: value for name, value in raw.items() if name not in ("message", "text")}
         return {**rest, "index": index, "delta": delta, "finish_reason": reason}
+
+    def is_plain(self, raw: Json) -> bool:
+        """Whether the provider's choice is a piece of text and nothing else, in the right form; counts it."""
+        if not raw.keys() <= _PLAIN or raw.get("finish_reason") is not None or self._halves:
+            return False
+        delta = raw.get("delta")
+        if type(delta) is not dict or delta.keys() != _CONTENT:
+            return False
+        content = delta["content"]
+        if type(content) is not str or "content" not in self._said:
+            return False
+        self.n_bytes += length(content)
+        return True
 
     def end(self, index: int) -> Json | None:
         """What the client lacks at the end of the stream, as a choice; None if it lacks nothing."""

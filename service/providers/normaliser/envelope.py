@@ -50,6 +50,14 @@ class Frame:
         self._id = ""
         self._created = 0
 
+    def is_around(self, raw: Json) -> bool:
+        """Whether a chunk has the frame already."""
+        return (
+            raw.get("object") == self._kind
+            and raw.get("id") == self._id != ""
+            and type(raw.get("created")) is int
+        )
+
     def around(self, raw: Json) -> Json:
         """Correct the frame of a chunk in place."""
         if raw.get("object") != self._kind:

@@ -19,6 +19,9 @@ from service.providers.normaliser.json_values import DONE, lenient_values
 from service.providers.normaliser.tool_calls import whole_number
 
 _DONE = DONE.encode()
+# The fields of an event beside which there is no usage, and no error.
+_PLAIN = {"id", "object", "created", "model", "choices", "service_tier", "system_fingerprint", "provider"}
+_PLAIN |= {"obfuscation"}
 KEEP_ALIVE = frozenset({b"", b"ping", b"PING", b"keep-alive", b"keepalive", b"heartbeat"})
 
 
@@ -49,7 +52,10 @@ class StreamNormaliser:
             self.is_done = True
             return ()
         if isinstance(value := parsed(data), dict):
-            return self._chunks(value, has_halves=False)
+            if not self._is_plain(value):
+                return self._chunks(value, has_halves=False)
+            self._last = value
+            return (Chunk(value),)
         if data.strip() in KEEP_ALIVE:
             return ()
         values = lenient_values(data)
@@ -68,6 +74,20 @@ class StreamNormaliser:
         elif value is not None:
             raise self._asked.refusal(value)
         return ()
+
+    def _is_plain(self, raw: Json) -> bool:
+        """Whether the event is a further piece of text of the only choice, in the form that clients get.
+
+        Most events of most streams are: they need none of what `_chunks` does for the others.
+        """
+        if not raw.keys() <= _PLAIN or not self._frame.is_around(raw):
+            return False
+        choices = raw.get("choices")
+        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+            return False
+        if len(self._choices) != 1 or self._numbers.get(0) != 0 or type(choices[0].get("index")) is not int:
+            return False
+        return choices[0]["index"] == 0 and self._choices[0].is_plain(choices[0])
 
     def _chunks(self, raw: Json, *, has_halves: bool) -> Sequence[Chunk]:
         choices = choices_in(raw)

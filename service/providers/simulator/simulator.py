@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from service.domain.answer import Answer, Chunk, Usage
+from service.domain.answer import Answer, Burst, Chunk, Usage
 from service.domain.arm import Arm, Price
 from service.domain.basics import Json
 from service.domain.usage import estimated_usage, reported
@@ -99,16 +99,16 @@ class SimulatedClient:
         answer = _frame(script, arm, "chat.completion", [choice]) | {"usage": reported(script.usage)}
         return Answer(answer, script.usage)
 
-    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Burst, None]:
         script, timeout_s = self._script(arm, body), _patience_s(arm, timeout_s, stream=True)
         await self._wait(script.ttft_s, arm, timeout_s)
-        yield _chunk(script, arm, {"role": "assistant", "content": ""})
+        yield [_chunk(script, arm, {"role": "assistant", "content": ""})]
         for word in script.words:
             await self._wait(script.token_s, arm, timeout_s)
-            yield _chunk(script, arm, {"content": word})
-        yield _chunk(script, arm, {}, finish_reason=script.finish_reason)
+            yield [_chunk(script, arm, {"content": word})]
+        last = _chunk(script, arm, {}, finish_reason=script.finish_reason)
         closing = _frame(script, arm, "chat.completion.chunk", [])
-        yield Chunk(closing | {"usage": reported(script.usage)}, script.usage)
+        yield [last, Chunk(closing | {"usage": reported(script.usage)}, script.usage)]
 
     async def close(self) -> None:
         """Do nothing: no connection is open."""

@@ -11,7 +11,7 @@ from service.cache.answer_cache import AnswerCache
 from service.dialects.chat.requests import read_query
 from service.dialects.received import Received
 from service.domain.basics import Json
-from service.domain.chunks import as_chunks
+from service.domain.chunks import as_stream
 from service.domain.query import Options, Query
 from tests.fakes import FakeEncoder
 
@@ -161,7 +161,7 @@ async def test_clearing_removes_every_answer(clock: Clock) -> None:
 
 
 async def test_chunks_have_the_content_of_the_whole_answer() -> None:
-    chunks = [chunk.body async for chunk in as_chunks(ANSWER)]
+    chunks = [chunk.body async for burst in as_stream(ANSWER) for chunk in burst]
 
     assert [c["choices"][0]["delta"] for c in chunks[:-1]] == [ANSWER["choices"][0]["message"], {}]
     assert chunks[1]["choices"][0]["finish_reason"] == "stop"

@@ -116,7 +116,7 @@ def with_arms(completion: Completion, *arms: Arm) -> Completion:
 
 
 async def whole(streaming: Streaming) -> list[Chunk]:
-    return [chunk async for chunk in streaming.chunks]
+    return [chunk async for burst in streaming.bursts for chunk in burst]
 
 
 async def until_cancelled(task: asyncio.Task[Any], background: Background) -> None:
@@ -251,10 +251,9 @@ async def test_a_client_that_disconnects_mid_stream_pays_for_the_tokens_written(
     world.model_client.will(ANY, Reply(words=("Half an", " answer"), until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
-    async with aclosing(streaming.chunks):
-        await anext(streaming.chunks)
-        await anext(streaming.chunks)
-        await anext(streaming.chunks)
+    async with aclosing(streaming.bursts):
+        await anext(streaming.bursts)
+        await anext(streaming.bursts)
     await world.background.drain(5.0)
 
     [attempt] = attempts(world)
@@ -273,7 +272,7 @@ async def test_a_client_that_disconnects_during_thinking_pays_for_the_thinking(
     world.model_client.will(ANY, Reply(words=(), message=delta, until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
-    await streaming.chunks.aclose()
+    await streaming.bursts.aclose()
 
     await world.background.drain(5.0)
     [attempt] = attempts(world)
@@ -284,7 +283,7 @@ def test_an_interrupted_call_uses_the_counted_tokens_and_estimates_the_rest() ->
     call = ModelCall(query(), SMALL, 1.0, started_at=datetime(2026, 11, 20, tzinfo=UTC))
     begun = Usage(prompt_tokens=1_000, cached_tokens=900, completion_tokens=1)
     for body, usage in (({}, begun), ({"choices": [{"delta": {"content": "x" * 40}}]}, None)):
-        call.received_chunk(Chunk(body, usage), call.started_at)
+        call.received_burst([Chunk(body, usage)], call.started_at)
 
     assert call.counted() == replace(begun, completion_tokens=10, estimated=True)
 
@@ -293,7 +292,7 @@ async def test_a_stream_closed_unread_is_cancelled_and_logged(world: World, comp
     world.model_client.will(ANY, Reply(words=("Half an",), until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
-    await streaming.chunks.aclose()
+    await streaming.bursts.aclose()
 
     await world.background.drain(5.0)
     [attempt] = attempts(world)
@@ -440,8 +439,8 @@ async def test_tool_calls_count_as_content_and_as_tokens(world: World, completio
     world.model_client.will(ANY, Reply(words=(), message={"tool_calls": [call]}, until=asyncio.Event()))
     streaming = await completion.stream(query(stream=True))
 
-    async with aclosing(streaming.chunks):
-        first = await anext(streaming.chunks)
+    async with aclosing(streaming.bursts):
+        *_, first = await anext(streaming.bursts)
     await world.background.drain(5.0)
 
     assert first.body["choices"][0]["delta"]["tool_calls"] == [call]
@@ -585,8 +584,8 @@ async def test_a_cancelled_trial_stream_allows_the_next_trial(world: World, comp
     trial = await completion.stream(query("r-3", stream=True))
     with pytest.raises(AllArmsFailed, match="one call is testing it"):
         await completion.stream(query("r-4", stream=True))
-    async with aclosing(trial.chunks):
-        await anext(trial.chunks)
+    async with aclosing(trial.bursts):
+        await anext(trial.bursts)
 
     streaming = await completion.stream(query("r-5", stream=True))
 

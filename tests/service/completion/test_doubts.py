@@ -78,7 +78,7 @@ def test_the_mean_probability_of_tokens_is_read_from_a_whole_answer() -> None:
 def test_the_mean_probability_of_tokens_is_read_from_a_stream() -> None:
     call = a_call()
     for logprob in (math.log(0.2), math.log(0.4)):
-        call.received_chunk(Chunk({"choices": [choice("delta", with_logprobs(logprob))]}), NOW)
+        call.received_burst([Chunk({"choices": [choice("delta", with_logprobs(logprob))]})], NOW)
 
     assert call.mean_token_probability == pytest.approx(0.3)
 

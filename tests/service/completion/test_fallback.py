@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.arms.eligibility import list_cost_usd
-from service.domain.answer import Chunk
+from service.domain.answer import Burst, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.query import Native
@@ -41,12 +41,12 @@ class PingingClient(FakeModelClient):
 
     async def stream(
         self, arm: Arm, body: Json, *, timeout_s: float, native: Native | None = None
-    ) -> AsyncGenerator[Chunk, None]:
+    ) -> AsyncGenerator[Burst, None]:
         word = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finish_reason": None}
-        yield Chunk({"object": "chat.completion.chunk", "choices": [word]})
+        yield [Chunk({"object": "chat.completion.chunk", "choices": [word]})]
         while True:
             await asyncio.sleep(0.01)
-            yield Chunk({"object": "chat.completion.chunk", "choices": []})
+            yield [Chunk({"object": "chat.completion.chunk", "choices": []})]
 
 
 async def attempts(world: World, request_id: str = "r-1") -> list[tuple[str, str, str | None]]:

@@ -139,7 +139,7 @@ def test_the_arguments_of_a_streamed_tool_call_are_put_together() -> None:
     call = a_call(tools=[TOOL])
     for function in ({"name": "add", "arguments": ""}, {"arguments": '{"n":'}, {"arguments": ' "one"}'}):
         delta = {"tool_calls": [{"index": 0, "function": function}]}
-        call.received_chunk(Chunk({"choices": [{"index": 0, "delta": delta}]}), NOW)
+        call.received_burst([Chunk({"choices": [{"index": 0, "delta": delta}]})], NOW)
 
     assert call.tool_calls[0].arguments == '{"n": "one"}'
     assert fault_of(call) == "invalid_schema"

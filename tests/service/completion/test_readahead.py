@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from service.completion.readahead import LookaheadStream
-from service.domain.answer import Chunk
+from service.domain.answer import Burst, Chunk
 from service.errors import ProviderBroken
 
 
@@ -18,19 +18,19 @@ class TwoChunks:
         self.was_cancelled = False
         self._error = error
 
-    async def __call__(self) -> AsyncGenerator[Chunk, None]:
+    async def __call__(self) -> AsyncGenerator[Burst, None]:
         try:
-            yield Chunk({"n": 1})
+            yield [Chunk({"n": 1})]
             await self.goes_on.wait()
             if self._error is not None:
                 raise self._error
-            yield Chunk({"n": 2})
+            yield [Chunk({"n": 2})]
         except (asyncio.CancelledError, GeneratorExit):
             self.was_cancelled = True
             raise
 
 
-def numbers(chunks: list[Chunk]) -> list[int]:
+def numbers(chunks: Burst) -> list[int]:
     return [chunk.body["n"] for chunk in chunks]
 
 
@@ -40,7 +40,7 @@ async def test_a_chunk_that_is_late_is_the_next_one() -> None:
 
     early = await stream.within(0.01)
     chunks.goes_on.set()
-    late = [chunk async for chunk in stream]
+    late = await stream.next()
 
     assert (numbers(early), numbers(late)) == ([1], [2])
     assert not chunks.was_cancelled
@@ -53,7 +53,7 @@ async def test_a_stream_that_ends_in_time_is_complete() -> None:
 
     assert numbers(await stream.within(10)) == [1, 2]
     assert stream.has_ended
-    assert [chunk async for chunk in stream] == []
+    assert numbers(await stream.next()) == []
 
 
 @pytest.mark.parametrize("is_lookahead", [True, False])
@@ -64,7 +64,7 @@ async def test_a_failure_reaches_the_next_reader(is_lookahead: bool) -> None:
     chunks.goes_on.set()
 
     with pytest.raises(ProviderBroken):
-        await (stream.within(10) if is_lookahead else anext(stream))
+        await (stream.within(10) if is_lookahead else stream.next())
 
     await stream.aclose()
 
@@ -73,7 +73,7 @@ async def test_a_failure_reaches_the_next_reader(is_lookahead: bool) -> None:
 async def test_closing_ends_the_wait_for_a_chunk(seconds: float) -> None:
     chunks = TwoChunks()
     stream = LookaheadStream(chunks())
-    await anext(stream)
+    await stream.next()
     await stream.within(seconds)
 
     await stream.aclose()

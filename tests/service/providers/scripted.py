@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import orjson
 from aiohttp import web
 
-from service.domain.answer import Chunk
+from service.domain.answer import Burst, Chunk
 from service.domain.arm import Arm
 from service.domain.basics import Json
 
@@ -140,8 +140,8 @@ def completion(content: str = "hi", **more: object) -> Json:
     return {"id": "c-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]} | more
 
 
-async def collected(stream: AsyncGenerator[Chunk, None]) -> list[Chunk]:
-    return [chunk async for chunk in stream]
+async def collected(stream: AsyncGenerator[Burst, None]) -> list[Chunk]:
+    return [chunk async for burst in stream for chunk in burst]
 
 
 def text_of(chunks: list[Chunk]) -> str:

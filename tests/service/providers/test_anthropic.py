@@ -221,7 +221,7 @@ async def test_the_prompts_usage_is_known_from_the_start(
     upstream.script = streams(START, then=hang)
     stream = model_client.stream(claude(upstream), NATIVE, timeout_s=20)
 
-    first = await anext(stream)
+    [first] = await anext(stream)
     await stream.aclose()
 
     assert first.usage == replace(COUNTED, completion_tokens=1)

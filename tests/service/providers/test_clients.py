@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 
-from service.domain.answer import Answer, Chunk, Usage
+from service.domain.answer import Answer, Burst, Chunk, Usage
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.providers.clients import ProviderClients, build_provider_clients
@@ -23,9 +23,9 @@ class Recorder:
         self.called.append(arm.arm_id)
         return Answer({}, Usage())
 
-    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Chunk, None]:
+    async def stream(self, arm: Arm, body: Json, *, timeout_s: float) -> AsyncGenerator[Burst, None]:
         self.called.append(arm.arm_id)
-        yield Chunk({})
+        yield [Chunk({})]
 
     async def close(self) -> None:
         self.n_closed += 1

@@ -560,7 +560,7 @@ async def test_a_connection_lost_in_a_stream_is_a_broken_provider(
     with pytest.raises(ProviderBroken, match="connection"):
         await anext(stream)
 
-    assert text_of([first]) == "hi"
+    assert text_of(list(first)) == "hi"
 
 
 @pytest.mark.parametrize("then", [drop, hang], ids=["lost", "silent"])
