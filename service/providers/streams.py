@@ -128,4 +128,4 @@ def plain_events(block: bytes) -> list[bytes] | None:
     for event in events:
         if not event.startswith(b"data: ") or b"\n" in event:
             return None
-    return [event[6:] for event in events]
+    return [data for event in events if (data := event[6:])]

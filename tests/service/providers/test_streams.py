@@ -32,6 +32,17 @@ def test_events_are_the_same_for_any_split_of_the_bytes(cuts: set[int]) -> None:
     assert events == EVENTS
 
 
+PIECES = {b"data: a\n\n": b"a", b"data: \n\n": None, b": ping\n\n": None, b"data: b\ndata: c\n\n": b"b\nc"}
+PIECES |= {b"data: d\r\n\r\n": b"d", b"event: x\ndata: e\n\n": b"e", b"\n": None}
+
+
+@given(st.lists(st.lists(st.sampled_from(list(PIECES)))))
+def test_events_of_any_form_come_together(blocks: list[list[bytes]]) -> None:
+    events = read(*(b"".join(block) for block in blocks if block))
+
+    assert events == [PIECES[piece] for block in blocks for piece in block if PIECES[piece] is not None]
+
+
 def test_an_event_is_returned_as_soon_as_its_empty_line_arrives() -> None:
     reader = EventReader()
 

@@ -26,6 +26,26 @@ HI, STOP = chunk({"content": "hi"}), chunk({}, "stop")
 COUNTS = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
 
 
+@pytest.mark.parametrize(
+    "late",
+    [
+        chunk({"content": "hi"}, usage=COUNTS),
+        chunk({"content": "hi"}, x_groq={"usage": COUNTS}),
+        frame([{"index": 0, "delta": {"content": "hi"}, "finish_reason": None, "usage": COUNTS}]),
+    ],
+)
+def test_usage_beside_a_late_piece_of_text_is_found(late: Json) -> None:
+    *pieces, last = streamed(HI, HI, HI, late, HI, STOP)
+
+    assert all(piece.body.get("usage") is None for piece in pieces)
+    assert last.usage == Usage(9, 0, 2)
+
+
+def test_an_error_beside_a_late_piece_of_text_is_found() -> None:
+    with pytest.raises(ProviderBroken):
+        streamed(HI, HI, chunk({"content": "hi"}, error={"message": "overloaded"}), STOP)
+
+
 def test_sound_chunks_pass_unchanged() -> None:
     sent = [
         chunk({"role": "assistant", "content": "", "refusal": None}, service_tier="flex"),
