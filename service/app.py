@@ -30,6 +30,7 @@ from service.api import (
     responses,
     stats,
 )
+from service.api.admission import Admission
 from service.api.dependencies import json_only
 from service.api.entrance import Entrance
 from service.api.hosts import Hosts
@@ -143,8 +144,10 @@ def _middleware(settings: Settings) -> list[Middleware]:
     origins = Origins(frozenset(settings.cors_origins))
     entrance = Middleware(Entrance, hosts=Hosts.of(settings), origins=origins)
     hot_routes = Middleware(HotRoutes, endpoints=generation.HOT)
+    answers = (route.path for dialect in DIALECTS for route in dialect.routes)
+    admission = Middleware(Admission, paths=tuple(answers))
     if not settings.cors_origins:
-        return [entrance, hot_routes]
+        return [entrance, admission, hot_routes]
     cors = Middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
@@ -152,4 +155,4 @@ def _middleware(settings: Settings) -> list[Middleware]:
         allow_headers=["*"],
         expose_headers=EXPOSED_HEADERS,
     )
-    return [entrance, cors, hot_routes]
+    return [entrance, cors, admission, hot_routes]

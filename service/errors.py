@@ -24,7 +24,8 @@
     │   ├── StoreUnavailable    PostgreSQL
     │   │   └── StoreBusy       ... it answers, but not this call in time
     │   ├── MemoryUnavailable   Qdrant
-    │   └── LoginUnavailable    the server of a provider's logins
+    │   ├── LoginUnavailable    the server of a provider's logins
+    │   └── Overloaded          the router: too many requests wait already
     ├── ProviderError           one call of a model failed                  -> try the next arm
     │   ├── ProviderTimeout     ... the model took too long
     │   │   └── ProviderCutShort ... because the request's deadline left it too little time
@@ -158,6 +159,10 @@ class MemoryUnavailable(Unavailable):
 
 class LoginUnavailable(Unavailable):
     """The server of a provider's logins does not answer."""
+
+
+class Overloaded(Unavailable):
+    """So many requests wait for the router itself that one more is not let in."""
 
 
 class ProviderError(RouterError):

@@ -15,6 +15,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
 )
@@ -170,6 +171,16 @@ class Metrics:
         self.degraded = self._counter(
             "router_degraded", "Decisions made without a dependency", ["dependency"]
         )
+        self.overloaded = self._counter(
+            "router_overload_refusals", "Requests refused because too many others waited", []
+        )
+        self.loop_lag_s = self._histogram("router_loop_lag_seconds", "How late the event loop is")
+        self.longest_loop_lag_s = Gauge(
+            "router_loop_lag_longest_seconds",
+            "The longest of the last minute",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self.overhead_s = self._histogram("router_overhead_seconds", "The router's own time per request")
         self.latency_s = self._histogram(
             "router_latency_seconds", "Time of the call that answered", ["model"]
@@ -221,6 +232,11 @@ class Metrics:
     def learned_signals(self, signals: Sequence[ImplicitSignal]) -> None:
         for implicit in signals:
             self.signals.labels(implicit.signal).inc()
+
+    def loop_lagged(self, lag_s: float, longest_s: float) -> None:
+        """Record how late the event loop is, and was at worst of late."""
+        self.loop_lag_s.observe(lag_s)
+        self.longest_loop_lag_s.set(longest_s)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes; it covers all worker processes."""

@@ -50,6 +50,7 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.UnknownPreviousResponse: (400, "invalid_request_error", "previous_response_not_found"),
     errors.Unavailable: (503, "server_error", "unavailable"),
     errors.StoreBusy: (503, "server_error", "overloaded"),
+    errors.Overloaded: (503, "server_error", "overloaded"),
     errors.ProviderRejected: (400, "invalid_request_error", None),
     errors.CallersKeyRefused: (401, "invalid_request_error", "invalid_api_key"),
     errors.ProviderError: (502, "server_error", "upstream_error"),
@@ -91,12 +92,17 @@ async def _router_error(request: Request, error: Exception) -> Response:
 
 
 def response(request: Request, error: errors.RouterError) -> Response:
+    """The error response in the client's dialect, and a line in the log."""
+    log_refusal(request, problem(error)[0], str(error))
+    return refusal(request, error)
+
+
+def refusal(request: Request, error: errors.RouterError) -> Response:
     """The error response in the client's dialect."""
     status, body = problem(error)
     # The time of the next payment is unknown.
     can_retry = status in {429, 503} and not isinstance(error, errors.AllArmsUnpaid)
     wait_s = getattr(error, "retry_after_s", None)
-    log_refusal(request, status, str(error))
     if not can_retry:
         return _in_dialect(request, status, body, NO_RETRY if status == 501 else {})
     wait_s = DEFAULT_WAIT_S if wait_s is None else wait_s

@@ -21,10 +21,13 @@ class LoadBalancer:
 
     Args:
         max_conversations: whose deployments are remembered, the most recently used ones.
+        n_called: calls for clients' requests that are under way, at whatever arm, streams included until
+            their end.
     """
 
     breaker: Breaker
     max_conversations: int = 10_000
+    n_called: int = 0
     _pending: Counter[Upstream] = field(default_factory=Counter)
     _turns: defaultdict[Upstream, float] = field(default_factory=lambda: defaultdict(float))
     _own: OrderedDict[tuple[str, bytes], str] = field(default_factory=OrderedDict)

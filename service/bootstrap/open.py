@@ -35,6 +35,7 @@ from service.callbacks.functions import functions_named
 from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
+from service.loop_lag import LoopLag
 from service.parts import Parts
 from service.policies.configured import policies_of
 from service.providers.logged_in import LoggedInClient
@@ -165,6 +166,7 @@ async def open_parts(
         if parts.completion.cache is not None:
             pruning = asyncio.create_task(parts.completion.cache.prune_forever())
             stack.push_async_callback(cancel, pruning)
+        stack.callback(LoopLag(parts.metrics.loop_lagged).stop)
         stack.push_async_callback(parts.callbacks.close)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         stack.push_async_callback(parts.calibrations.close)

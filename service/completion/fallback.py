@@ -150,6 +150,7 @@ class FallbackChain:
         if (refused := self.catalog.refused.against([arm], run.query).get(arm.arm_id)) is not None:
             self._leave_out(run, arm, refused.parts)
         call = run.call(arm, next_arm.propensity, self.clock())
+        self.catalog.balancer.n_called += 1
         call.timeout_s = self._share_s(run, budget, arm)
         call.default_max_tokens = arm.default_max_tokens or self.default_max_tokens
         call.gap_s = max(self.deadline_s, arm.patience_s(stream=True) or 0.0)
@@ -269,6 +270,7 @@ class FallbackChain:
         """Record, once, that the call is no load of its deployment any more."""
         if call.is_under_way:
             call.is_under_way = False
+            self.catalog.balancer.n_called -= 1
             self.catalog.balancer.ended(call.arm)
 
     def any_exists(self, arm_ids: Iterable[str]) -> bool:

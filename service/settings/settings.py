@@ -193,6 +193,13 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
     required_data_use: tuple[Name, ...] = Field(
         (), description="comma-separated list of data_use promises that a model needs to be used"
     )
+    max_waiting_requests: int = Field(
+        512,
+        ge=0,
+        le=1_000_000,
+        description="requests that may wait for the router itself, per process, before others get 503; "
+        "0: no limit",
+    )
     max_attempts: int = Field(3, ge=1, le=10, description="most model calls for one request")
     request_deadline_s: float = Field(
         600.0,

@@ -29,7 +29,7 @@ WITHOUT_EFFECT = {
     *("embedding_api_key", "embedding_cache_size", "keepalive_after_s", "allowed_hosts", "reused_request_id"),
     *("check_keys", "embedding_models", "moderation_models", "admin_runs_code"),
     *("callbacks", "log_file", "log_file_backups", "log_file_max_bytes", "routing_model_api_key"),
-    *("providers_auth", "secret_key"),
+    *("providers_auth", "secret_key", "max_waiting_requests"),
 }
 RUNNING = {arm.arm_id: arm for arm in ARMS}
 
