@@ -29,12 +29,12 @@ class CachedEncoder:
         self._running: dict[bytes, asyncio.Task[Vector]] = {}
 
     def cached(self, text: str) -> Vector | None:
-        """The vector of a text that was encoded before; it costs neither a task nor a wait."""
-        return self._kept(_key(text))
+        """The vector of a text that was encoded before or needs no wait; it costs no task either."""
+        return self._at_once(_key(text), text)
 
     async def encode(self, text: str) -> Vector:
         key = _key(text)
-        if (vector := self._kept(key)) is not None:
+        if (vector := self._at_once(key, text)) is not None:
             return vector
         if key in self._running:
             self.hits += 1
@@ -47,22 +47,29 @@ class CachedEncoder:
         await self._inner.close()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    def _kept(self, key: bytes) -> Vector | None:
+    def _at_once(self, key: bytes, text: str) -> Vector | None:
         if (vector := self._vectors.get(key)) is not None:
             self.hits += 1
             self._vectors.move_to_end(key)
+        elif (vector := self._inner.cached(text)) is not None:
+            self.misses += 1
+            vector = self._keep(key, vector)
         return vector
 
     async def _encode(self, key: bytes, text: str) -> Vector:
         try:
-            vector = (await self._inner.encode(text)).copy()
+            vector = await self._inner.encode(text)
         finally:
             del self._running[key]
-        vector.flags.writeable = False
-        self._vectors[key] = vector
+        return self._keep(key, vector)
+
+    def _keep(self, key: bytes, vector: Vector) -> Vector:
+        kept = vector.copy()
+        kept.flags.writeable = False
+        self._vectors[key] = kept
         if len(self._vectors) > self._max_entries:
             self._vectors.popitem(last=False)
-        return vector
+        return kept
 
 
 def _key(text: str) -> bytes:

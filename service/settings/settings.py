@@ -114,7 +114,7 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
     )
 
     # --- embeddings and memory
-    embedding_backend: Literal["minilm", "sentence-transformers", "http"] = Field(
+    embedding_backend: Literal["minilm", "words", "sentence-transformers", "http"] = Field(
         "minilm", description="encoder that turns text into a vector"
     )
     embedding_model: str | None = Field(

@@ -1,16 +1,18 @@
 """The encoder, built once because building takes seconds, and realistic prompts."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from embeddings.minilm import MiniLM, build_minilm
+from embeddings.words import TYPICAL_PROMPTS
 
 
 @pytest.fixture(scope="session")
 def prompts() -> list[str]:
-    text = (Path(__file__).parent / "prompts.txt").read_text(encoding="utf-8")
-    return text.rstrip("\n").split("\n----\n")
+    prompts: list[str] = json.loads(TYPICAL_PROMPTS.read_bytes())
+    return prompts
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,10 @@ def weights_folder(directory: Path, weights: bytes, **config: object) -> Path:
 
 
 def test_the_graph_is_valid_and_takes_any_number_of_tokens() -> None:
-    graph = minilm_graph(get_model_path())
+    graph = minilm_graph(get_model_path(), int8=False)
     session = InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
 
-    shapes = [session.run(None, {"ids": np.full((2, n), 2000)})[0].shape for n in (1, 7, 512)]
+    shapes = [session.run(None, {"ids": np.full((2, n), 2000, dtype=np.int32)})[0].shape for n in (1, 7, 512)]
 
     onnx.checker.check_model(graph, full_check=True)
     assert shapes == [(2, 384)] * 3
@@ -30,9 +30,11 @@ def test_the_graph_is_valid_and_takes_any_number_of_tokens() -> None:
 
 def test_the_vector_of_a_known_sentence_is_the_published_one() -> None:
     """The numbers are sentence-transformers' own, for "This is an example sentence"."""
-    session = InferenceSession(minilm_graph(get_model_path()).SerializeToString())
+    session = InferenceSession(minilm_graph(get_model_path(), int8=False).SerializeToString())
 
-    vector = session.run(None, {"ids": np.array([[101, 2023, 2003, 2019, 2742, 6251, 102]])})[0][0]
+    vector = session.run(None, {"ids": np.array([[101, 2023, 2003, 2019, 2742, 6251, 102]], dtype=np.int32)})[
+        0
+    ][0]
 
     np.testing.assert_allclose(
         vector[:4] / np.linalg.norm(vector), [0.0676569, 0.0634959, 0.0487131, 0.0793049], atol=2e-6
@@ -40,8 +42,8 @@ def test_the_vector_of_a_known_sentence_is_the_published_one() -> None:
 
 
 def test_the_rows_of_a_batch_are_independent() -> None:
-    session = InferenceSession(minilm_graph(get_model_path()).SerializeToString())
-    ids = np.array([[101, 7592, 2088, 102], [101, 2026, 2171, 102]])
+    session = InferenceSession(minilm_graph(get_model_path(), int8=False).SerializeToString())
+    ids = np.array([[101, 7592, 2088, 102], [101, 2026, 2171, 102]], dtype=np.int32)
 
     both = session.run(None, {"ids": ids})[0]
     second = session.run(None, {"ids": ids[1:]})[0]
@@ -53,7 +55,7 @@ def test_another_model_is_refused_with_what_differs(tmp_path: Path) -> None:
     source = weights_folder(tmp_path, b"", num_hidden_layers=12)
 
     with pytest.raises(EncoderUnavailable, match=r"is not all-MiniLM-L6-v2.*'num_hidden_layers': 12"):
-        minilm_graph(source)
+        minilm_graph(source, int8=True)
 
 
 @pytest.mark.parametrize(
@@ -67,4 +69,4 @@ def test_weights_that_are_not_the_models_are_refused(tmp_path: Path, weights: by
     source = weights_folder(tmp_path, weights)
 
     with pytest.raises(EncoderUnavailable, match="does not hold all-MiniLM-L6-v2"):
-        minilm_graph(source)
+        minilm_graph(source, int8=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from pathlib import Path
+
 import pytest
 
 from embeddings.encoder import EncoderError
 from service.bootstrap.basics import no_progress
-from service.bootstrap.vectors import build_encoder
+from service.bootstrap.vectors import build_encoder, open_encoder
 from service.errors import StartupError
 from service.settings.settings import Settings
 
@@ -29,3 +32,14 @@ def test_the_http_backend_is_called_through_the_proxy() -> None:
         build_encoder(settings, {"HTTP_PROXY": "http://127.0.0.1:1"}, no_progress)
     with pytest.raises(StartupError, match=r"^HTTP_PROXY must be"):
         build_encoder(settings, {"HTTP_PROXY": "socks5://127.0.0.1:1"}, no_progress)
+
+
+async def test_the_words_backend_needs_no_wait_and_offers_no_embeddings(tmp_path: Path) -> None:
+    settings = Settings(embedding_backend="words", data_dir=tmp_path)
+
+    async with AsyncExitStack() as stack:
+        opened = await open_encoder(settings, {}, stack, no_progress)
+
+        assert opened.decisions.name == "words-end128-53aa5117"
+        assert opened.decisions.cached("never seen before") is not None
+        assert opened.clients is None

@@ -156,7 +156,10 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
         ("recency_days: .nan", "recency_days must be a"),
         ("optimistic_prior: 1", "optimistic_prior must be below 1, got 1"),
         ("similarity_threshold: high", "similarity_threshold must be a number, got 'high'"),
-        ("embedding_backend: word2vec", "embedding_backend must be minilm, sentence-transformers or http"),
+        (
+            "embedding_backend: word2vec",
+            "embedding_backend must be minilm, words, sentence-transformers or http",
+        ),
         ("embedding_backend: http", "embedding_backend http needs embedding_base_url and embedding_model"),
         ("1: 2", "1"),
         ("[1, 2]", "must contain keys and values, got a list"),
