@@ -1,12 +1,12 @@
 """Beliefs about each arm for one query, from prior, sums and neighbours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bandit.arrays import Floats, Ints
 from bandit.beta import Beta
-from bandit.credibility import at_shared_level, credible_means
+from bandit.credibility import Means, at_shared_level, credible_means
 from bandit.evidence import Neighbours, Sums, kernel, n_prompts
 from bandit.experts import LOCAL_SHRINKAGE, expert_weights, residual_variance, sharpness
 from bandit.knobs import Knobs
@@ -55,27 +55,41 @@ class PriorState:
 
     @classmethod
     def of(cls, prior: Prior, sums: Sums, records: ArmRecords, ease: float = 0.0) -> "PriorState":
-        n_priced = sums.n_outcomes - sums.n_unpriced
-        cost_usd = credible_means(prior.cost_usd, n_priced, sums.cost_usd_sum, sums.cost_usd_squares)
-        usual_s = at_shared_level(prior.latency_s, sums.n_outcomes, sums.latency_s_sum)
-        latency_s = credible_means(usual_s, sums.n_outcomes, sums.latency_s_sum, sums.latency_s_squares)
+        dollars, seconds = dollars_of(prior.cost_usd, sums), seconds_of(prior.latency_s, sums)
+        return cls.of_rewards(prior, records).with_calls(dollars, seconds, records.epoch_age_s, ease)
+
+    @classmethod
+    def of_rewards(cls, prior: Prior, records: ArmRecords) -> "PriorState":
+        """Return what ratings say, which only ratings change; the rest as of arms that were never called."""
+        nothing = np.zeros_like(prior.mean)
         return cls(
             prior_mean=prior.mean,
             prior_mass=prior.mass * records.prior_kept,
             n=records.n,
             reward_sum=records.reward_sum,
             deviation=np.sqrt(residual_variance(records.squared_errors[-1], records.n_predicted)),
-            cost_usd=cost_usd.mean,
-            cost_usd_error=cost_usd.error,
-            latency_s=latency_s.mean,
-            latency_s_error=latency_s.error,
+            cost_usd=nothing,
+            cost_usd_error=nothing,
+            latency_s=nothing,
+            latency_s_error=nothing,
             epoch_age_s=records.epoch_age_s,
             n_changes=records.n_changes,
             expert_weights=expert_weights(
                 records.squared_errors[:-1].sum(axis=1), float(records.n_predicted.sum())
             ),
-            ease=ease,
             prior_offset=prior.offset,
+        )
+
+    def with_calls(self, dollars: Means, seconds: Means, epoch_age_s: Floats, ease: float) -> "PriorState":
+        """Return the same with what calls cost and take, for one query at one time."""
+        return replace(
+            self,
+            cost_usd=dollars.mean,
+            cost_usd_error=dollars.error,
+            latency_s=seconds.mean,
+            latency_s_error=seconds.error,
+            epoch_age_s=epoch_age_s,
+            ease=ease,
         )
 
     @property
@@ -85,6 +99,18 @@ class PriorState:
     @property
     def global_mean(self) -> Floats:
         return (self.prior_mass * self.prior_mean + self.reward_sum) / self.global_mass
+
+
+def dollars_of(prior: Floats, sums: Sums) -> Means:
+    """Return what a call of each arm costs; prior: shape (n_arms,), dollars."""
+    n_priced = sums.n_outcomes - sums.n_unpriced
+    return credible_means(prior, n_priced, sums.cost_usd_sum, sums.cost_usd_squares)
+
+
+def seconds_of(prior: Floats, sums: Sums) -> Means:
+    """Return how long a call of each arm takes; prior: shape (n_arms,), seconds."""
+    usual = at_shared_level(prior, sums.n_outcomes, sums.latency_s_sum)
+    return credible_means(usual, sums.n_outcomes, sums.latency_s_sum, sums.latency_s_squares)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

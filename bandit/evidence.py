@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from bandit.arrays import Floats, Ints
+from bandit.arrays import Bools, Floats, Ints
 from bandit.knobs import Knobs
 
 SECONDS_PER_DAY = 86_400.0
@@ -127,6 +127,10 @@ class Neighbours:
         shapes = {getattr(self, f.name).shape for f in fields(self)}
         if shapes != {(self.arm.size,)}:
             raise ValueError(f"every array of the neighbours must have shape (k,), got {sorted(shapes)}")
+
+    def where(self, wanted: Bools) -> "Neighbours":
+        """Return the wanted ones; wanted: shape (k,)."""
+        return Neighbours(*(getattr(self, f.name)[wanted] for f in fields(self)))
 
     @classmethod
     def none(cls) -> "Neighbours":

@@ -10,6 +10,7 @@ Each deployment of an arm has a breaker of its own. The arm cools down only whil
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -225,6 +226,8 @@ class Breaker:
             state.until = self._clock()
 
     def _remaining_s(self, state: _State) -> float:
+        if state.until is _LONG_AGO:  # without reading the clock: it is asked of every arm for every request
+            return -math.inf
         return (state.until - self._clock()).total_seconds()
 
     def _cool_down(

@@ -141,12 +141,17 @@ def _least_answer(arm: Arm, query: Query) -> int:
     return min(limits)
 
 
-def list_cost_usd(arm: Arm, query: Query, answer_tokens: int = USUAL_ANSWER_TOKENS) -> Decimal:
+def list_cost_usd(arm: Arm, query: Query) -> Decimal:
     """Expected cost of the query at the arm's prices, or at those assumed for it, US dollars."""
-    n_output = min(answer_tokens, query.max_output_tokens or answer_tokens) * (query.body.get("n") or 1)
     price = arm.expected_price
     n_prompt = query.n_prompt_tokens + arm.n_own_prompt_tokens
-    return (n_prompt * price.input + n_output * price.output) / 1_000_000
+    return (n_prompt * price.input + answer_tokens(query) * price.output) / 1_000_000
+
+
+def answer_tokens(query: Query) -> int:
+    """The expected length of all answers to the query."""
+    n_answers: int = query.body.get("n") or 1
+    return min(USUAL_ANSWER_TOKENS, query.max_output_tokens or USUAL_ANSWER_TOKENS) * n_answers
 
 
 def too_long(arms: Sequence[Arm], query: Query) -> ContextTooLong:

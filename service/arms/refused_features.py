@@ -124,7 +124,9 @@ class RefusedFeatures:
 
     def of(self, arm: Arm) -> tuple[RefusedFeature, ...]:
         """What the arm refuses now, oldest refusal first."""
-        now, of_arm = self._clock(), self._of(arm).refused
+        if not (of_arm := self._of(arm).refused):
+            return ()
+        now = self._clock()
         for parts in [parts for parts, refused in of_arm.items() if refused.until <= now]:
             del of_arm[parts]
         return tuple(of_arm.values())

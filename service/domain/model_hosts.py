@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from service.domain.arm import Arm
@@ -43,7 +44,10 @@ def host_of(arm: Arm) -> str | None:
     """LiteLLM's name of the arm's host; None: no host that it lists."""
     if arm.provider == "litellm":
         return arm.model.partition("/")[0] if "/" in arm.model else None
-    if arm.provider == "anthropic":
-        return "anthropic"
-    name = (urlsplit(arm.base_url or "").hostname or "").lower()
+    return "anthropic" if arm.provider == "anthropic" else _host_at(arm.base_url or "")
+
+
+@lru_cache(maxsize=1_000)  # it is asked of every arm for every request
+def _host_at(base_url: str) -> str | None:
+    name = (urlsplit(base_url).hostname or "").lower()
     return next((host for end, host in _HOSTS.items() if name == end or name.endswith(f".{end}")), None)

@@ -115,7 +115,7 @@ class CandidateConfig:
         error = prior_state.cost_usd_error * factors
         prior_state = replace(prior_state, cost_usd=np.array(cost_usd), cost_usd_error=error)
         neighbour_ease = as_floats(logged_ease[: len(recalled)] or [0.0] * len(recalled))
-        neighbours = neighbours_of(arms, recalled, neighbour_ease)
+        neighbours = neighbours_of({arm.arm_id: i for i, arm in enumerate(arms)}, recalled, neighbour_ease)
         return believe(prior_state, neighbours, self._knobs(logged_decision))
 
     def _prior_state(self, arms: Sequence[Arm], known: Sequence[Json], logged_decision: Json) -> PriorState:

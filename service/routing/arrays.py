@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 
 import numpy as np
 
 from bandit.arrays import Bools, Floats
 from bandit.beliefs import Beliefs, PriorState
-from bandit.drift import ArmHistory
-from bandit.evidence import Neighbours, Sums
+from bandit.evidence import Neighbours
 from bandit.utility import UtilityTerms
 from service.domain import decision as types
 from service.domain.arm import Arm, ArmSums
@@ -18,44 +16,22 @@ from service.domain.decision import Candidate
 from service.domain.neighbours import NeighbourColumns
 
 
-def sums_of(arms: Sequence[Arm], known: Mapping[str, ArmSums]) -> Sums:
-    """The evidence on these arms, in their order."""
-    nothing = ArmSums()
-    sums = [known.get(arm.arm_id, nothing) for arm in arms]
-    columns = [[getattr(of_arm, field.name) for of_arm in sums] for field in fields(Sums)]
-    return Sums(*np.array(columns, dtype=np.float64))
-
-
-def histories_of(arms: Sequence[Arm], known: Mapping[str, ArmHistory]) -> list[ArmHistory]:
-    """The histories of these arms, in their order."""
-    return [known.get(arm.arm_id) or ArmHistory() for arm in arms]
-
-
 def n_rated(known: Mapping[str, ArmSums]) -> float:
     """A tenant's rated requests, of all arms."""
     return float(sum(sums.n for sums in known.values()))
 
 
-def neighbours_of(arms: Sequence[Arm], columns: NeighbourColumns, neighbour_ease: Floats) -> Neighbours:
+def neighbours_of(index: Mapping[str, int], columns: NeighbourColumns, neighbour_ease: Floats) -> Neighbours:
     """The neighbours that one of these arms answered.
 
     Args:
+        index: of the arms, by id.
         neighbour_ease: of the neighbours' requests, in their order.
     """
-    index = {arm.arm_id: i for i, arm in enumerate(arms)}
     arm = np.array([index.get(arm_id, -1) for arm_id in columns.arm_ids], dtype=np.int64)[columns.arm]
-    is_known = arm >= 0
-    return Neighbours(
-        arm=arm[is_known],
-        similarity=columns.similarity[is_known],
-        age_s=columns.age_s[is_known],
-        reward=columns.reward[is_known],
-        cost_usd=columns.cost_usd[is_known],
-        latency_s=columns.latency_s[is_known],
-        weight=columns.weight[is_known],
-        ease=neighbour_ease[is_known],
-        prompt=columns.prompt[is_known],
-    )
+    numbers = (columns.similarity, columns.age_s, columns.reward, columns.cost_usd, columns.latency_s)
+    neighbours = Neighbours(arm, *numbers, columns.weight, neighbour_ease, columns.prompt)
+    return neighbours if arm.min(initial=0) >= 0 else neighbours.where(arm >= 0)
 
 
 def candidates(

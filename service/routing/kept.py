@@ -26,7 +26,6 @@ class KeptWeighing:
     """
 
     arms: Sequence[Arm]
-    n_rated: float  # the tenant's rated requests at that time
     made_at: datetime
     weighed: WeighedArms
     probabilities: Floats
@@ -35,7 +34,7 @@ class KeptWeighing:
     def is_fresh(self, arms: Sequence[Arm], n_rated: float, now: datetime) -> bool:
         """Whether these are still the arms, and nothing was rated since."""
         is_recent = timedelta(0) <= now - self.made_at < KEPT
-        return is_recent and self.n_rated == n_rated and self.arms == arms
+        return is_recent and self.weighed.n_rated == n_rated and self.arms == arms
 
 
 @dataclass(slots=True)

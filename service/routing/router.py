@@ -11,16 +11,14 @@ from uuid import uuid4
 
 import numpy as np
 
-from bandit.arrays import Bools, Floats
-from bandit.beliefs import PriorState, believe
+from bandit.arrays import Floats
+from bandit.beliefs import believe
 from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from bandit.policy import Holdout, ThompsonPolicy
-from bandit.records import ArmRecords
 from bandit.utility import utility_terms
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.catalog import Catalog
-from service.arms.eligibility import list_cost_usd
 from service.conversations.affinity import ConversationAffinity
 from service.domain import decision as types
 from service.domain.answer import Outcome
@@ -35,17 +33,11 @@ from service.domain.query import THREAD_REFUSED, Options, Query
 from service.domain.tags import STAND_IN, Tag
 from service.errors import AllArmsFailed, ContextTooLong, MemoryUnavailable, NoEligibleArm
 from service.policies.policies import Policies
-from service.routing.arrays import (
-    candidates,
-    histories_of,
-    n_rated,
-    neighbours_of,
-    sums_of,
-)
+from service.routing.arrays import candidates, n_rated, neighbours_of
 from service.routing.budget import charge
-from service.routing.ease import EaseFitter, FittedEase
+from service.routing.ease import EaseFitter
 from service.routing.kept import KeptWeighing, KeptWeighings
-from service.routing.priors import prior_of, prior_sources
+from service.routing.known_arms import KnownArmSets, TenantEvidence
 from service.routing.selection import Selection, WeighedArms, named_or_in_loop, select, undrawn
 
 TASK_IS_KNOWN = 20  # prompts of a task with rated answers; from then on only these are its neighbours
@@ -121,7 +113,8 @@ class Router:
     memory_timeout_s: float
     holdout_share: float = 0.0
     policies: Policies = field(default_factory=Policies)
-    kept: KeptWeighings = field(default_factory=KeptWeighings)
+    known: KnownArmSets = field(init=False, default_factory=KnownArmSets)
+    kept: KeptWeighings = field(init=False, default_factory=KeptWeighings)
 
     async def decide(self, query: Query) -> Decision:
         """Choose an arm and charge the budget's purse; neither logs nor calls.
@@ -171,7 +164,6 @@ class Router:
         probabilities = weighed.probabilities()
         return KeptWeighing(
             arms,
-            n_rated(self.evidence.sums(query.tenant)),
             self.clock(),
             weighed,
             probabilities,
@@ -216,21 +208,46 @@ class Router:
     def _weigh(self, situation: Situation, recalled: Recalled) -> tuple[WeighedArms, Floats]:
         """The arms with the beliefs about them for the query, and the ease of the neighbours' requests."""
         query, arms = situation.query, situation.arms
+        known = self.known.of(query.tenant, arms, self.catalog)
+        evidence = self._evidence_of(query.tenant)
+        ease = evidence.fitted.at(recalled.context)
+        neighbour_ease = evidence.fitted.of(recalled.neighbours, ease)
+        neighbours = neighbours_of(known.columns.index, recalled.neighbours, neighbour_ease)
         knobs = query.options.narrow(self.knobs)
-        fitted = self.ease_fitter.of(query.tenant, n_rated(self.evidence.sums(query.tenant)))
-        ease = fitted.at(recalled.context)
-        neighbour_ease = fitted.of(recalled.neighbours, ease)
-        neighbours = neighbours_of(arms, recalled.neighbours, neighbour_ease)
-        beliefs = believe(self._prior_state(arms, query, fitted, ease, knobs), neighbours, knobs)
-        terms = utility_terms(beliefs, knobs, self.pacer.price)
-        policy = self._policy(arms, knobs, self.pacer.barred(beliefs.expected_cost_usd))
-        return WeighedArms(query, arms, beliefs, terms, policy, situation.conversation), neighbour_ease
+        prior_state = known.prior_state(query, evidence, self.knobs, ease, self.clock().timestamp())
+        beliefs = believe(prior_state, neighbours, knobs)
+        policy = ThompsonPolicy(
+            knobs,
+            price=self.pacer.price,
+            barred=self.pacer.barred(beliefs.expected_cost_usd),
+            default_arm=known.columns.index.get(self.catalog.default_arm_id),
+        )
+        weighed = WeighedArms(
+            query,
+            arms,
+            beliefs,
+            utility_terms(beliefs, knobs, self.pacer.price),
+            policy,
+            situation.conversation,
+            evidence.n_rated,
+            known.columns.sources,
+        )
+        return weighed, neighbour_ease
+
+    def _evidence_of(self, tenant: str) -> TenantEvidence:
+        """The evidence on the tenant's arms, and the fit of ease; a new fit is begun if it is due."""
+        sums = self.evidence.sums(tenant)
+        rated = n_rated(sums)
+        return TenantEvidence(
+            sums, self.evidence.histories(tenant), rated, self.ease_fitter.of(tenant, rated)
+        )
 
     def _candidates(self, weighed: WeighedArms, probabilities: Floats) -> tuple[types.Candidate, ...]:
-        sources = prior_sources(weighed.arms, self.catalog)
         barred = weighed.policy.barred
         assert barred is not None
-        return candidates(weighed.arms, sources, weighed.beliefs, weighed.terms, probabilities, barred)
+        return candidates(
+            weighed.arms, weighed.sources, weighed.beliefs, weighed.terms, probabilities, barred
+        )
 
     def _decision(
         self,
@@ -254,7 +271,7 @@ class Router:
             candidates=considered,
             rejected=tuple(situation.rejected),
             neighbours=recalled.neighbours,
-            n_rated=n_rated(self.evidence.sums(query.tenant)),
+            n_rated=weighed.n_rated,
             expert_weights=tuple(beliefs.prior_state.expert_weights.tolist()),
             ease=beliefs.prior_state.ease,
             neighbour_ease=() if neighbour_ease is None else tuple(neighbour_ease.tolist()),
@@ -401,30 +418,6 @@ class Router:
             if same_task.n_prompts >= min(TASK_IS_KNOWN, self.knobs.max_similar_requests):
                 return same_task
         return await self.memory.recall(neighbour_query)
-
-    def _prior_state(
-        self, arms: Sequence[Arm], query: Query, fitted: FittedEase, ease: float, knobs: Knobs
-    ) -> PriorState:
-        sums = self.evidence.sums(query.tenant)
-        histories = histories_of(arms, self.evidence.histories(query.tenant))
-        records = ArmRecords.of(
-            histories,
-            now=self.clock().timestamp(),
-            n_rated=n_rated(sums),
-            ease=fitted.sums_of(arms, histories),
-        )
-        cost_usd = np.array([float(list_cost_usd(arm, query)) for arm in arms])
-        prior = prior_of(arms, self.catalog, knobs, cost_usd, records)
-        return PriorState.of(prior, sums_of(arms, sums), records, ease)
-
-    def _policy(self, arms: Sequence[Arm], knobs: Knobs, barred: Bools) -> ThompsonPolicy:
-        default = [i for i, arm in enumerate(arms) if arm.arm_id == self.catalog.default_arm_id]
-        return ThompsonPolicy(
-            knobs,
-            price=self.pacer.price,
-            barred=barred,
-            default_arm=default[0] if default else None,
-        )
 
     def _holdout(self, policy: ThompsonPolicy, options: Options) -> Holdout | None:
         """The share held out for the default arm; None if it cannot answer or `learn` is off."""

@@ -28,6 +28,8 @@ class WeighedArms:
     terms: UtilityTerms
     policy: ThompsonPolicy
     conversation: ConversationState | None
+    n_rated: float  # the tenant's rated requests
+    sources: Sequence[str | None]  # of the arms' prior means
 
     def index_of(self, arm_id: str) -> int | None:
         return next((i for i, arm in enumerate(self.arms) if arm.arm_id == arm_id), None)
