@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
@@ -145,7 +146,14 @@ def received_with(
         params=request.query_params if scope["query_string"] else {},
         rule_headers={name: value for name in read_by_rules if (value := headers.get(name)) is not None},
         credential=client_key(headers, parts.settings) if takes_key else None,
+        on_new_id=partial(_rename, scope["state"]),
     )
+
+
+def _rename(state: dict[str, Any], request_id: str) -> None:
+    """Give the response, be it an answer or an error, the id of the decision, by which feedback names it."""
+    state["reused_request_id"] = state["request_id"]
+    state["request_id"] = request_id
 
 
 PartsDep = Annotated[Parts, Depends(parts_of)]

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from typing import Protocol
 
 from fastapi import Request
@@ -60,7 +59,6 @@ async def respond(
 ) -> Response:
     """Answer a query over HTTP; cancel the work as soon as the client disconnects."""
     query = await parts.tokens.counted(parts.catalog.resolved(query), parts.catalog.arms)
-    query = query.observed(partial(_rename, request))
     if query.stream:
         pending_stream = asyncio.create_task(parts.completion.stream(query))
         answer = StreamedAnswer(request, query, dialect, pending_stream, ending)
@@ -72,12 +70,6 @@ async def respond(
     query = query.decided(head.decision_id, head.vendor_mark)
     sent = await ending.whole(query, dialect.answer(query, answered))
     return JsonAnswer(sent, headers=headers(head))
-
-
-def _rename(request: Request, request_id: str) -> None:
-    """Give the response, be it an answer or an error, the id of the decision, by which feedback names it."""
-    request.state.reused_request_id = request.state.request_id
-    request.state.request_id = request_id
 
 
 @dataclass(frozen=True, slots=True)

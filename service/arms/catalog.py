@@ -183,7 +183,8 @@ class Catalog:
             BadRequest: a header names a provider or experts that do not exist.
         """
         wanted = self.overriding.wanted(query)
-        query = replace(query, requested_model=wanted.name, overridden_by=wanted.by)
+        if (wanted.name, wanted.by) != (query.requested_model, query.overridden_by):
+            query = replace(query, requested_model=wanted.name, overridden_by=wanted.by)
         if wanted.name is not None:
             query = self._as_meant(query, wanted.name, self._meaning(wanted.name, wanted.param))
         forced = self.overriding.backend_arms(query, self.arms)

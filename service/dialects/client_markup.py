@@ -54,9 +54,10 @@ _CLOSING = re.compile(r"</([a-z][A-Za-z0-9_-]{0,80})>$")
 
 def user_text(text: str) -> str:
     """The text without the blocks and lines that a program put into it."""
-    for opening, closing in BLOCKS:
-        if opening in text:
-            text = _without(text, opening, closing)
+    if "</" in text:  # as every closing mark has it
+        for opening, closing in BLOCKS:
+            if opening in text:
+                text = _without(text, opening, closing)
     return without_attribution(text).strip()
 
 

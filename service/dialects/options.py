@@ -86,10 +86,14 @@ OPTION_HEADERS: Mapping[tuple[str, ...], str] = {
     ("explain",): "X-Router-Explain",
     ("cost",): "X-Router-Cost",
 }
+_OF_HEADERS = {header.lower(): path for path, header in OPTION_HEADERS.items()}
+_NOTHING_SET = Options()
 
 
 def read_options(in_body: RouterOptions | None, headers: Mapping[str, str]) -> Options:
     """The client's options for the router, from the body and the headers. Raises BadRequest."""
+    if in_body is None and not any(header in headers for header in _OF_HEADERS):
+        return _NOTHING_SET
     try:
         in_headers = RouterOptions.model_validate(_header_options(headers))
     except ValidationError as error:
@@ -114,8 +118,8 @@ def read_options(in_body: RouterOptions | None, headers: Mapping[str, str]) -> O
 def _header_options(headers: Mapping[str, str]) -> Json:
     """The options in the headers, in the form of the body's `router`."""
     options: Json = {}
-    for path, header in OPTION_HEADERS.items():
-        if (value := headers.get(header.lower())) is not None:
+    for header, path in _OF_HEADERS.items():
+        if (value := headers.get(header)) is not None:
             group = options.setdefault("weights", {}) if path[0] == "weights" else options
             group[path[-1]] = value
     for list_option in options.keys() & {"models", "exclude", "require_data_use"}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from service.domain.overrides import Overrides, read_model_map
+from service.domain.overrides import NO_OVERRIDES, Overrides, read_model_map
 from service.errors import BadRequest
 
 BACKEND = "X-Backend"
@@ -13,6 +13,7 @@ FORCE_MODEL = "X-Router-Force-Model"
 MODEL_MAP = "X-Router-Model-Map"
 FORCE_EXPERT_ROUTING = "X-Router-Force-Expert-Routing"
 OVERRIDE_HEADERS = (BACKEND, FORCE_MODEL, MODEL_MAP, FORCE_EXPERT_ROUTING)
+_IN_SMALL_LETTERS = tuple(header.lower() for header in OVERRIDE_HEADERS)
 NAME = re.compile(r"[!-~]{1,128}")
 MAX_ENTRIES = 100
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
@@ -20,6 +21,8 @@ SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 def read_overrides(headers: Mapping[str, str]) -> Overrides:
     """What the headers of a request override. Raises BadRequest, which names the header."""
+    if not any(header in headers for header in _IN_SMALL_LETTERS):
+        return NO_OVERRIDES
     return Overrides(
         backend=_name(headers, BACKEND),
         model=_name(headers, FORCE_MODEL),

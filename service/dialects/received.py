@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from service.dialects.side_calls import side_call_of
 from service.dialects.turns import question_text, side_turn_of, turn_of
 from service.domain.basics import AUTO, Json
 from service.domain.credentials import Credential
-from service.domain.query import Native, Query
+from service.domain.query import Native, Query, ignore_new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Received:
         params: the parameters of its URL.
         rule_headers: the headers that rules read, by their names in small letters.
         credential: the caller's own key for a provider; None: it has none, or no arm takes it.
+        on_new_id: called with an id that the query gets in place of the given one.
     """
 
     headers: Mapping[str, str]
@@ -40,6 +41,7 @@ class Received:
     params: Mapping[str, str] = field(default_factory=dict)
     rule_headers: Mapping[str, str] = field(default_factory=dict)
     credential: Credential | None = field(default=None, repr=False)
+    on_new_id: Callable[[str], None] = field(default=ignore_new_id, repr=False)
 
     def query(
         self,
@@ -86,11 +88,12 @@ class Received:
             stream=stream,
             n_prompt_tokens=n_prompt_tokens,
             max_output_tokens=max_output_tokens,
-            options=replace(options, session_id=session_id),
+            options=options if session_id is None else replace(options, session_id=session_id),
             received_at=self.received_at,
             native=native,
             n_client_retries=client_retries(self.headers),
             turn=turn,
+            _on_new_id=self.on_new_id,
             _form=form or {},
             _notes=notes,
             _rule_headers=self.rule_headers,

@@ -27,6 +27,7 @@ SESSION_HEADERS = (
 )
 PART_HEADERS = (CLAUDE_CODE_AGENT, THREAD)  # each sub-agent of a session has its own conversation
 CONVERSATION_FIELD = "conversation_id"  # of the body or its metadata
+_SESSION_HEADERS, _PART_HEADERS = (tuple(map(str.lower, names)) for names in (SESSION_HEADERS, PART_HEADERS))
 SHARED_FIELDS = ("metadata", "prompt_cache_key")  # may name all conversations of a user or an application
 
 
@@ -34,14 +35,14 @@ def session_id_of(option: str | None, headers: Mapping[str, str], body: Json) ->
     """The client's name of the conversation: the router's option, a header, a field of the body."""
     if option is not None:
         return option
-    in_headers = (_bounded(headers.get(name.lower())) for name in SESSION_HEADERS)
+    in_headers = (_bounded(headers[name]) for name in _SESSION_HEADERS if name in headers)
     in_body = (_bounded(holder.get(CONVERSATION_FIELD)) for holder in (body, _metadata(body)))
     return next((name for name in (*in_headers, *in_body) if name is not None), None)
 
 
 def part_of_session(session_id: str, headers: Mapping[str, str]) -> str:
     """The name of the sub-agent or thread within the session; empty: there is none."""
-    names = (_bounded(headers.get(name.lower())) for name in PART_HEADERS)
+    names = (_bounded(headers[name]) for name in _PART_HEADERS if name in headers)
     return next((name for name in names if name is not None and name != session_id), "")
 
 

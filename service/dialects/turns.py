@@ -79,7 +79,8 @@ def turn_of(
 
 def _place(opening: bytes, questions: Sequence[Question], end: int) -> Place:
     """The place of an answer before the message at `end`."""
-    asked = ["".join(text.split()) for at, text in questions if at < end][-2:]
+    before = [text for at, text in questions if at < end]
+    asked = ["".join(text.split()) for text in before[-2:]]
     return Place(opening, asked=digest(*asked), earlier=digest(*asked[:-1]))
 
 

@@ -26,6 +26,8 @@ class Overrides:
 
     def before(self, later: Overrides) -> Overrides:
         """These overrides, and where they say nothing, the later ones."""
+        if self is NO_OVERRIDES:
+            return later
         return Overrides(
             backend=self.backend if self.backend is not None else later.backend,
             model=self.model if self.model is not None else later.model,
@@ -43,6 +45,9 @@ class Overrides:
         own = [meant for key, meant in self.model_map if key == name]
         by_pattern = (meant for key, meant in self.model_map if "*" in key and fnmatchcase(name, key))
         return own[0] if own else next(by_pattern, None)
+
+
+NO_OVERRIDES = Overrides()
 
 
 def read_model_map(text: str) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from service.domain.basics import Json
 from service.domain.conversation import Place
 from service.domain.credentials import Credential
 from service.domain.narrowing import Narrowing
-from service.domain.overrides import Overrides
+from service.domain.overrides import NO_OVERRIDES, Overrides
 
 OWN_ID_PREFIX = 95  # characters of the given id at the start of a query's own one, which has at most 128
 
@@ -28,7 +28,7 @@ THREAD_REFUSED = "thread: continue (capability_rejected: beta_header:message-thr
 SideCall = Literal["title", "tags", "follow_ups", "search", "summary", "check", "probe"]
 
 
-def _ignore(request_id: str) -> None: ...
+def ignore_new_id(request_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +134,13 @@ class Query:
     # Counted tokens of the prompt, by tokenizer.
     counts: Mapping[str, int] = field(default_factory=dict)
     # Not part of the value, and not spooled: orjson leaves out names that begin with an underscore.
-    _on_new_id: Callable[[str], None] = field(default=_ignore, compare=False, repr=False)
+    # Is called with every id that the query gets in place of the given one.
+    _on_new_id: Callable[[str], None] = field(default=ignore_new_id, compare=False, repr=False)
     _form: Json = field(default_factory=dict, compare=False, repr=False)
     _notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     _decision_id: UUID | None = field(default=None, compare=False, repr=False)
     _vendor_mark: str | None = field(default=None, compare=False, repr=False)
-    _overrides: Overrides = field(default_factory=Overrides, compare=False, repr=False)
+    _overrides: Overrides = field(default=NO_OVERRIDES, compare=False, repr=False)
     _narrowing: Narrowing | None = field(default=None, compare=False, repr=False)
     _rule_headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     _credential: Credential | None = field(default=None, compare=False, repr=False)
@@ -191,10 +192,6 @@ class Query:
     def decided(self, decision_id: UUID, vendor_mark: str) -> Query:
         """The query, for the dialect that writes its answer."""
         return replace(self, _decision_id=decision_id, _vendor_mark=vendor_mark)
-
-    def observed(self, on_new_id: Callable[[str], None]) -> Query:
-        """The query, which calls this with every id that it gets in place of the given one."""
-        return replace(self, _on_new_id=on_new_id)
 
     def under_own_id(self) -> Query:
         """The query under an id that belongs to its body, in place of a given id that belongs to another.

@@ -178,7 +178,7 @@ async def test_of_different_requests_with_the_same_id_at_the_same_time_each_has_
     world: World, slow: Completion, gated: GatedJournal
 ) -> None:
     renamed: list[str] = []
-    queries = [query(seed=seed).observed(renamed.append) for seed in (1, 1, 2, 2, 3)]
+    queries = [replace(query(seed=seed), _on_new_id=renamed.append) for seed in (1, 1, 2, 2, 3)]
     asking = [asyncio.create_task(slow.complete(one)) for one in queries]
     await gated.deciding.wait()
     gated.decisions.set()
