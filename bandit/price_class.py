@@ -1,7 +1,6 @@
 """The quality that a price suggests, for arms of unknown quality beside known ones."""
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from bandit.arrays import Bools, Floats
 
@@ -31,7 +30,24 @@ def price_class(quality: Floats, known: Bools, price: Floats) -> Floats:
         order = np.lexsort(
             (-quality[fitted], price[fitted])
         )  # falling at one price, so that it has one level
-        levels = isotonic_regression(quality[fitted][order]).x
+        levels = _never_falling(quality[fitted][order])
         up_to = np.searchsorted(price[fitted][order], price, side="right") - 1
         suggested = np.where(np.isnan(price), suggested, levels[np.maximum(up_to, 0)])
     return np.asarray(np.clip(suggested, lowest, highest), dtype=np.float64)
+
+
+def _never_falling(values: Floats) -> Floats:
+    """The least-squares fit that never falls, by pooling adjacent violators.
+
+    SciPy has this too, in a package that takes 24 MB and a fifth of the time of all imports.
+    """
+    means, sizes = list[float](), list[int]()
+    for value in values:
+        mean, size = float(value), 1
+        while means and means[-1] > mean:
+            before = sizes.pop()
+            mean = (means.pop() * before + mean * size) / (before + size)
+            size += before
+        means.append(mean)
+        sizes.append(size)
+    return np.repeat(means, sizes)

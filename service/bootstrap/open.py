@@ -35,6 +35,7 @@ from service.callbacks.functions import functions_named
 from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
+from service.heap import trim_heap
 from service.loop_lag import LoopLag
 from service.parts import Parts
 from service.policies.configured import policies_of
@@ -170,6 +171,7 @@ async def open_parts(
         stack.push_async_callback(parts.callbacks.close)
         stack.push_async_callback(background.drain, DRAIN_TIMEOUT_S)
         stack.push_async_callback(parts.calibrations.close)
+        trim_heap()
         yield parts
 
 

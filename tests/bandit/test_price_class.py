@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from scipy.optimize import isotonic_regression
 
 from bandit.arrays import Bools, Floats
 from bandit.price_class import price_class
@@ -95,3 +96,12 @@ def test_a_known_arm_without_a_price_does_not_shift_the_levels_of_others() -> No
 
 def test_without_any_price_among_known_arms_all_are_at_their_mean() -> None:
     assert levels([0.9, 0.5, UNKNOWN], [UNKNOWN, UNKNOWN, 3.0])[2] == pytest.approx(0.7)
+
+
+def test_known_arms_get_the_least_squares_fit_that_never_falls() -> None:
+    rng = np.random.default_rng(5)
+
+    for n_arms in range(1, 40):
+        quality = rng.random(n_arms)
+        fit = isotonic_regression(quality).x
+        assert levels(list(quality), list(np.arange(1.0, n_arms + 1))) == pytest.approx(list(fit))
