@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
@@ -65,13 +65,20 @@ EXPOSED_HEADERS = (
 )
 
 
-def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    environ: Mapping[str, str],
+    parts: Parts | None = None,
+    *,
+    on_start: Callable[[], None] = lambda: None,
+) -> FastAPI:
     """Build the HTTP application.
 
     Args:
         environ: environment variables, which hold the keys of the providers.
         parts: parts that the calling code has built and closes; None: the application builds them when
             it starts and closes them when it ends.
+        on_start: called when the application has built its parts.
     """
 
     @asynccontextmanager
@@ -81,6 +88,7 @@ def create_app(settings: Settings, environ: Mapping[str, str], parts: Parts | No
             return
         async with open_parts(settings, environ) as built:
             app.state.parts = built
+            on_start()
             yield
 
     app = FastAPIOffline(  # its /docs loads nothing from other servers
