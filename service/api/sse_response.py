@@ -14,14 +14,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service.api.disconnects import UnlessDisconnected
-from service.api.joined_events import next_or_flush
 from service.dialects import sse
 
 log = structlog.get_logger(__name__)
 
 PING_EVERY_S = 15.0
 STALLED_S = 120.0  # a client that reads nothing for so long counts as disconnected
-JOINED_BYTES = 16_384  # events that came together are sent in parts of about this size
 
 
 class ClientStalled(Exception):
@@ -61,7 +59,9 @@ class EventStream(Response):
                 UnlessDisconnected(receive),
                 _Line(send, self.ping, ping_every_s=self.ping_every_s, stalled_s=self.stalled_s) as line,
             ):
-                await self._send(line)
+                async with aclosing(self.events):
+                    async for event in self.events:
+                        await line.send(event)
         except ClientDisconnect:
             return
         except ClientStalled:
@@ -69,27 +69,14 @@ class EventStream(Response):
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send(self, line: _Line) -> None:
-        async with aclosing(self.events):
-            while True:
-                try:
-                    line.put(await next_or_flush(anext(self.events), line.flush))  # type: ignore[arg-type]
-                except StopAsyncIteration:
-                    break
-                if line.n_bytes >= JOINED_BYTES:
-                    await line.flush()
-        await line.flush()
-
 
 class _Line:
-    """The way to one client: joins events, sends pings in pauses, and cancels the block of a stalled client.
+    """The line to one client: sends pings in pauses, and cancels its block if the client has stalled.
 
     One timer serves both, because most streams are over before anything of it is due.
     """
 
     def __init__(self, send: Send, ping: bytes, *, ping_every_s: float, stalled_s: float) -> None:
-        self.n_bytes = 0  # put and not sent
-        self._events: list[bytes] = []
         self._send = send
         self._ping = ping
         self._ping_every_s, self._stalled_s = ping_every_s, stalled_s
@@ -115,24 +102,12 @@ class _Line:
         if is_ours and isinstance(error, asyncio.CancelledError):
             raise ClientStalled from error
 
-    def put(self, event: bytes) -> None:
-        self._events.append(event)
-        self.n_bytes += len(event)
-
-    async def flush(self) -> None:
-        """Send the events so far, in one write."""
-        if self._events:
-            joined = b"".join(self._events)
-            self._events.clear()
-            self.n_bytes = 0
-            await self._write(joined)
-
-    async def _write(self, data: bytes) -> None:
+    async def send(self, event: bytes) -> None:
         if self._n_sending == 0:
             self._last_sent = self._loop.time()
         self._n_sending += 1
         try:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._send({"type": "http.response.body", "body": event, "more_body": True})
         finally:
             self._n_sending -= 1
 
@@ -146,5 +121,5 @@ class _Line:
             self._task.cancel()
             return
         if not self._n_sending and quiet_s >= self._ping_every_s:
-            self._pinging = self._loop.create_task(self._write(self._ping))
+            self._pinging = self._loop.create_task(self.send(self._ping))
         self._look_again()
