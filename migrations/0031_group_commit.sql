@@ -149,23 +149,25 @@ BEGIN
                 cache_write_tokens = excluded.cache_write_tokens, call_cost_usd = excluded.call_cost_usd,
                 cost_source = excluded.cost_source, answer_id = coalesce(excluded.answer_id, old.answer_id)
             WHERE old.completed_at <= excluded.completed_at
-            RETURNING *
+            RETURNING decision_id, tenant, arm_id, kind, status, price_version, latency_s, call_cost_usd, cost_source
         ), answers AS (
             SELECT 1 AS sign, w.* FROM written w
             UNION ALL
-            SELECT -1, b.* FROM before b JOIN written w ON w.decision_id = b.decision_id
+            SELECT -1, b.decision_id, b.tenant, b.arm_id, b.kind, b.status, b.price_version, b.latency_s,
+                coalesce(b.call_cost_usd, b.cost_usd), b.cost_source
+            FROM before b
+            JOIN written w ON w.decision_id = b.decision_id
         ), billed AS (
             SELECT a.sign, a.tenant, a.arm_id, a.price_version, a.latency_s,
-                CASE WHEN a.cost_source <> 'unknown' THEN coalesce(a.call_cost_usd, a.cost_usd) END AS cost_usd
+                CASE WHEN a.cost_source <> 'unknown' THEN a.call_cost_usd END AS usd
             FROM answers a
             JOIN decisions d ON d.decision_id = a.decision_id
             WHERE d.learn AND a.status = 'ok' AND a.kind <> 'cache'
         )
         SELECT tenant, arm_id, price_version, sum(sign) AS n_outcomes, sum(sign * latency_s) AS latency_s,
-            sum(sign * latency_s * latency_s) AS latency_s_squares,
-            coalesce(sum(sign * cost_usd), 0) AS cost_usd,
-            coalesce(sum(sign * cost_usd * cost_usd), 0) AS cost_usd_squares,
-            coalesce(sum(sign) FILTER (WHERE cost_usd IS NULL), 0) AS n_unpriced
+            sum(sign * latency_s * latency_s) AS latency_s_squares, coalesce(sum(sign * usd), 0) AS usd,
+            coalesce(sum(sign * usd * usd), 0) AS usd_squares,
+            coalesce(sum(sign) FILTER (WHERE usd IS NULL), 0) AS n_unpriced
         FROM billed
         GROUP BY tenant, arm_id, price_version
         ORDER BY tenant COLLATE "C", arm_id COLLATE "C", price_version
@@ -175,11 +177,11 @@ BEGIN
             SET n_outcomes = n_outcomes + change.n_outcomes,
                 latency_s_sum = latency_s_sum + change.latency_s,
                 cost_usd_sum = cost_usd_sum + todays_usd(
-                    arm_id, change.price_version, change.n_outcomes - change.n_unpriced, change.cost_usd),
+                    arm_id, change.price_version, change.n_outcomes - change.n_unpriced, change.usd),
                 n_unpriced = n_unpriced + change.n_unpriced,
                 cost_usd_squares = cost_usd_squares + todays_usd_squares(
-                    arm_id, change.price_version, change.n_outcomes - change.n_unpriced, change.cost_usd,
-                    change.cost_usd_squares),
+                    arm_id, change.price_version, change.n_outcomes - change.n_unpriced, change.usd,
+                    change.usd_squares),
                 latency_s_squares = latency_s_squares + change.latency_s_squares,
                 version = version + 1, changed_in = pg_current_xact_id()
             WHERE tenant = change.tenant AND arm_id = change.arm_id

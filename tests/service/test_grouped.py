@@ -86,3 +86,24 @@ async def test_a_value_that_nobody_waits_for_is_not_passed_on() -> None:
     assert doubling.groups == [[2]]
     with pytest.raises(asyncio.CancelledError):
         await given_up
+
+
+async def test_values_do_not_wait_for_a_call_that_hangs() -> None:
+    hangs, groups = asyncio.Event(), list[list[int]]()
+
+    async def call(numbers: Sequence[int]) -> list[int]:
+        groups.append(list(numbers))
+        if 1 in numbers:
+            await hangs.wait()
+        return list(numbers)
+
+    grouped = Grouped(call, patience_s=0.001)
+    first = grouped.add(1)
+    await asyncio.sleep(0)
+    others = [grouped.add(number) for number in (2, 3)]
+
+    assert await asyncio.gather(*others) == [2, 3]
+    assert groups == [[1], [2, 3]]
+    hangs.set()
+    await grouped.idle()
+    assert first.result() == 1
