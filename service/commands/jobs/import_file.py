@@ -27,7 +27,9 @@ from service.settings.settings import Settings
 from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.migrate import migrate
 from service.store.evidence.evidence import PostgresEvidence
-from service.store.log.journal import PostgresJournal
+from service.store.log.grouped_journal import GroupedJournal
+
+ROWS_AT_ONCE = 512
 
 Progress = Callable[[int, int], None]  # rows done, rows in all
 
@@ -93,12 +95,13 @@ async def import_file(
         encoder = (await open_encoder(settings, environ, stack, no_progress)).decisions
         _require_space(file, found, encoder)
         importer = Importer(
-            journal=PostgresJournal(database, store_texts=settings.store_texts),
+            journal=GroupedJournal(database, store_texts=settings.store_texts),
             evidence=PostgresEvidence(database),
             encoder=encoder,
             tenant=tenant,
             now=started_at,
             registrations=arm_registry.known,
+            n_at_once=ROWS_AT_ONCE,
         )
         rows = _known_rows(read_rows(file, started_at), by_name, found)
         try:

@@ -30,7 +30,7 @@ from service.routing.priors import USUAL_LATENCY_S
 
 DIALECT = "import"
 BYTES_PER_TOKEN = 4
-N_WORKERS = 8  # rows under way at once, fewer than connections
+N_AT_ONCE = 8  # fewer than connections
 _NAMESPACE = UUID("6f6c1f0e-52d5-4c0e-9a53-0d0c5b1f7a11")  # of ids made from a row's content
 
 Added = Literal["imported", "known", "refused"]
@@ -43,6 +43,7 @@ class Importer:
     Args:
         now: time of a row without `at`.
         registrations: by arm id; recorded dollars count at the prices of their time.
+        n_at_once: rows under way at once; a journal that groups them needs many.
     """
 
     journal: Journal
@@ -51,6 +52,7 @@ class Importer:
     tenant: str
     now: datetime
     registrations: Mapping[str, ArmRegistration] = field(default_factory=dict)
+    n_at_once: int = N_AT_ONCE
 
     async def add(self, row: Row, arm: Arm, weight: Decimal) -> Added:
         """Write one row; writing it again changes nothing.
@@ -81,7 +83,7 @@ class Importer:
     async def add_all(
         self, rows: Iterable[tuple[Row, Arm, Decimal]], on_added: Callable[[int], None]
     ) -> Mapping[Added, int]:
-        """Write rows with their arms and weights, a few at a time.
+        """Write rows with their arms and weights, `n_at_once` at a time.
 
         Args:
             on_added: called with the number of rows done.
@@ -99,38 +101,37 @@ class Importer:
 
         try:
             async with asyncio.TaskGroup() as workers:
-                for _ in range(N_WORKERS):
+                for _ in range(self.n_at_once):
                     workers.create_task(work())
         except ExceptionGroup as errors:  # the workers fail for the same reason
             raise errors.exceptions[0] from errors
         return n_added
 
     async def _log(self, row: Row, arm: Arm, query: Query, decision_id: UUID) -> None:
-        await self.journal.log_decision(
-            Decision(
-                decision_id=decision_id,
-                query=query,
-                kind="pinned",
-                arm_id=arm.arm_id,
-                propensity=row.propensity or 1.0,
-                uniform=0.0,
-                candidates=(),
-                rejected=(),
-                neighbours=(),
-                n_rated=0.0,
-                expert_weights=(),
-                ease=0.0,
-                neighbour_ease=(),
-                confidence=1.0,
-                budget_price=0.0,
-                encoder=self.encoder.name,
-                context=await self.encoder.encode(query.text) if row.vector is None else row.vector,
-                degraded=(),
-                decided_at=query.received_at,
-            )
+        vector = row.vector
+        decision = Decision(
+            decision_id=decision_id,
+            query=query,
+            kind="pinned",
+            arm_id=arm.arm_id,
+            propensity=row.propensity or 1.0,
+            uniform=0.0,
+            candidates=(),
+            rejected=(),
+            neighbours=(),
+            n_rated=0.0,
+            expert_weights=(),
+            ease=0.0,
+            neighbour_ease=(),
+            confidence=1.0,
+            budget_price=0.0,
+            encoder=self.encoder.name,
+            context=await self.encoder.encode(query.text) if vector is None else vector,
+            degraded=(),
+            decided_at=query.received_at,
         )
         outcome = self._outcome(row, arm, query, decision_id)
-        await self.journal.log_outcome(outcome, [_attempt(row, outcome)])
+        await self.journal.log_answer(decision, outcome, [_attempt(row, outcome)])
 
     def _outcome(self, row: Row, arm: Arm, query: Query, decision_id: UUID) -> Outcome:
         """The row's outcome; unrecorded dollars and seconds are those expected of an arm never called.

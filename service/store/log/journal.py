@@ -39,9 +39,15 @@ class PostgresJournal:
         self._snapshot = Snapshot() if snapshot is None else snapshot
 
     async def find(self, tenant: str, request_id: str) -> LoggedDecision | None:
+        (found,) = await self.find_group([(tenant, request_id)])
+        return found
+
+    async def find_group(self, keys: Sequence[tuple[str, str]]) -> list[LoggedDecision | None]:
+        """The decision of each tenant and request id; None: there is none."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_FIND, tenant, request_id)
-        return None if row is None else _logged(row)
+            rows = await connection.fetch(_FIND, *map(list, zip(*keys, strict=True)))
+        found = {(row["tenant"], row["request_id"]): _logged(row) for row in rows}
+        return [found.get(key) for key in keys]
 
     async def log_decision(self, decision: Decision) -> None:
         await self._log(LogEntry(decision))
@@ -96,11 +102,12 @@ class PostgresJournal:
 
 
 _FIND = """
-SELECT decision_id, body_digest, arm_id, propensity, kind, explanation -> 'candidates' AS candidates,
+SELECT d.tenant, d.request_id, decision_id, body_digest, arm_id, propensity, kind,
+    explanation -> 'candidates' AS candidates,
     coalesce(explanation -> 'conversation', explanation -> 'session') AS conversation,
     (SELECT count(*) FROM attempts a WHERE a.decision_id = d.decision_id) AS n_attempts
-FROM decisions d
-WHERE tenant = $1 AND request_id = $2
+FROM unnest($1::text[], $2::text[]) AS key (tenant, request_id)
+JOIN decisions d ON d.tenant = key.tenant AND d.request_id = key.request_id
 """
 
 
