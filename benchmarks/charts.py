@@ -91,3 +91,20 @@ def draw_costs(costs: list[tuple[str, float]], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)
+
+
+def draw_slopes(series: dict[str, list[tuple[int, float]]], path: Path) -> None:
+    """Cost against size, one line for each thing that grows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), dpi=150)
+    for name, points in series.items():
+        axes.plot(*zip(*points, strict=True), "o-", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="how many", ylabel="CPU of a decision or request, ms")
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)

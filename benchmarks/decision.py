@@ -35,9 +35,10 @@ from service.dialects.received import Received
 from service.domain.arm import Arm, ArmSums, Price
 from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourQuery
-from service.domain.ports import ConversationStates, Evidence
+from service.domain.ports import ConversationStates, Evidence, Memory
 from service.domain.query import Query
 from service.memory.edge import EdgeMemory
+from service.memory.qdrant import QdrantMemory
 from service.policies.conditions import Conditions
 from service.policies.policies import Policies
 from service.policies.rules import Rule
@@ -45,16 +46,23 @@ from service.routing.ease import EaseFitter
 from service.routing.router import Router
 
 DIMENSION = 384
+POINTS_PER_WRITE = 5_000
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 Vectors = npt.NDArray[np.float32]
 
 
 def decision_cpu(
-    n: int = 300, n_memories: int = 10_000, n_arms: int = 10, per_prompt: int = 1, n_rules: int = 0
+    n: int = 300,
+    n_memories: int = 10_000,
+    n_arms: int = 10,
+    per_prompt: int = 1,
+    n_rules: int = 0,
+    qdrant_url: str | None = None,
 ) -> dict[str, float]:
     """Measure milliseconds of CPU, medians over n decisions; all threads of this process count.
 
     Args:
+        qdrant_url: a server that has the memory; None: it is in this process.
         per_prompt: number of arms that answered each prompt in the memory.
         n_rules: rules of the policies, of which the last one matches and leaves all arms but one.
     """
@@ -63,7 +71,7 @@ def decision_cpu(
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors[np.arange(n_memories) // per_prompt]
     with tempfile.TemporaryDirectory(prefix="router-decision-") as folder:
-        decisions, recalls = asyncio.run(_measure(Path(folder), vectors, n, n_arms, n_rules, rng))
+        decisions, recalls = asyncio.run(_measure(Path(folder), vectors, n, n_arms, n_rules, rng, qdrant_url))
     kind = f"{n_memories:,} memories, {n_arms} arms{_shared(per_prompt)}{_ruled(n_rules)}"
     return {
         f"one decision, {kind}": _median_ms(decisions),
@@ -109,19 +117,24 @@ class Snapshot:
 
 
 async def _measure(
-    folder: Path, vectors: Vectors, n: int, n_arms: int, n_rules: int, rng: np.random.Generator
+    folder: Path,
+    vectors: Vectors,
+    n: int,
+    n_arms: int,
+    n_rules: int,
+    rng: np.random.Generator,
+    qdrant_url: str | None,
 ) -> tuple[Floats, Floats]:
     encoder = KnownContext(vectors[0])
-    memory = await EdgeMemory.open(
-        folder, encoder=encoder.name, dimension=DIMENSION, max_points_per_arm=len(vectors)
-    )
+    memory = await _open_memory(folder, encoder, len(vectors), qdrant_url)
     decisions, recalls = np.zeros((2, n))
     try:
         experiences = [
             _experience(i, vector, f"arm-{i % n_arms}", NOW - timedelta(seconds=len(vectors) - i), rng)
             for i, vector in enumerate(vectors)
         ]
-        await memory.remember(experiences)
+        for first in range(0, len(experiences), POINTS_PER_WRITE):
+            await memory.remember(experiences[first : first + POINTS_PER_WRITE])
         background = Background()
         router, query = _router(encoder, memory, experiences, background, n_arms, rng), _query()
         router = replace(router, policies=_policies(n_rules, n_arms))
@@ -148,9 +161,26 @@ async def _measure(
     return decisions, recalls
 
 
+async def _open_memory(folder: Path, encoder: KnownContext, n_points: int, qdrant_url: str | None) -> Memory:
+    if qdrant_url is None:
+        return await EdgeMemory.open(
+            folder, encoder=encoder.name, dimension=DIMENSION, max_points_per_arm=n_points
+        )
+    memory = await QdrantMemory.connect(
+        qdrant_url,
+        api_key=None,
+        encoder=encoder.name,
+        dimension=DIMENSION,
+        max_points_per_arm=n_points,
+        timeout_s=60.0,
+    )
+    await memory.clear()
+    return memory
+
+
 def _router(
     encoder: KnownContext,
-    memory: EdgeMemory,
+    memory: Memory,
     experiences: Sequence[Experience],
     background: Background,
     n_arms: int,

@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import os
 import pstats
+import re
 import shutil
 import signal
 import sys
@@ -108,6 +109,7 @@ async def _measure_router(
             requests = _requests(name, rows, options.points)
             async with _spied(pid, name, options.profile):
                 rows.append(await measure(name, server, options.name, requests, lengths))
+        print(await _loop_lag(client))
         await _report_failures(client, rows, folder)
     if profile:
         stats = pstats.Stats(str(folder / "profile"))
@@ -150,6 +152,19 @@ def _ratings(rows: list[Row], n_taught: int) -> Iterator[bytes]:
     scores = cycle([0.0, 0.25, 0.5, 0.75, 1.0, 0.6, 0.4])
     for request_id in cycle(answered):
         yield bodies.feedback(request_id, next(scores))
+
+
+async def _loop_lag(client: httpx.AsyncClient) -> str:
+    """How late the router's loop was, over all rows; a checkout of before does not say."""
+    text = (await client.get("/metrics")).text
+    found = {
+        name: float(value) for name, value in re.findall(r"^(router_loop_lag_\S+) (\S+)$", text, re.MULTILINE)
+    }
+    if not found.get("router_loop_lag_seconds_count"):
+        return "loop lag: not measured"
+    share = found['router_loop_lag_seconds_bucket{le="0.005"}'] / found["router_loop_lag_seconds_count"]
+    longest_ms = found["router_loop_lag_longest_seconds"] * 1e3
+    return f"loop lag: {share:.1%} within 5 ms; longest of late {longest_ms:.0f} ms"
 
 
 async def _report_failures(client: httpx.AsyncClient, rows: list[Row], folder: Path) -> None:
