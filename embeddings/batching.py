@@ -22,7 +22,7 @@ class BatchingEncoder:
     text that is cancelled before its batch starts is not encoded.
     """
 
-    def __init__(self, encoder: Encoder, *, max_batch: int = 16, max_waiting: int = 256) -> None:
+    def __init__(self, encoder: Encoder, *, max_batch: int = 16, max_waiting: int = 512) -> None:
         if max_batch < 1 or max_waiting < 1:
             raise ValueError(f"max_batch and max_waiting must be positive, got {max_batch} and {max_waiting}")
         self.name = encoder.name
