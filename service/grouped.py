@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from service.errors import Unavailable
 
@@ -58,11 +58,15 @@ class Grouped(Generic[V, R]):
             await asyncio.wait(self._calling)
 
     def _begin(self) -> None:
-        calling = asyncio.create_task(self._call_all())
-        self._calling.add(calling)
-        calling.add_done_callback(self._calling.discard)
+        self._calling.add(asyncio.create_task(self._call_all()))
 
     async def _call_all(self) -> None:
+        try:
+            await self._call_groups()
+        finally:  # at once: whoever got the last result may add the next value before the task is done
+            self._calling.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _call_groups(self) -> None:
         while self._waiting:
             if self._patience is not None:
                 self._patience.cancel()

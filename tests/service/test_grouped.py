@@ -107,3 +107,12 @@ async def test_values_do_not_wait_for_a_call_that_hangs() -> None:
     hangs.set()
     await grouped.idle()
     assert first.result() == 1
+
+
+async def test_a_value_may_be_added_as_soon_as_the_one_before_has_its_result() -> None:
+    grouped = Grouped(Doubling())
+
+    async with asyncio.timeout(5.0):
+        results = [await grouped.add(number) for number in (1, 2, 3)]
+
+    assert results == [2, 4, 6]
