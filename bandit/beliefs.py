@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bandit.arrays import Floats, Ints
+from bandit.arrays import Floats, Ints, within
 from bandit.beta import Beta
 from bandit.credibility import Means, at_shared_level, credible_means
 from bandit.evidence import Neighbours, Sums, kernel, n_prompts
@@ -164,7 +164,7 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     deviation = weights[1:] @ expert_deviations
     masses = np.sqrt((local_mass + LOCAL_SHRINKAGE) * global_mass)
     mass = 1.0 / (weights[0] / global_mass + weights[1:] @ (1.0 / masses))
-    mean = np.clip(global_mean + deviation, *MEAN_RANGE)
+    mean = within(global_mean + deviation, *MEAN_RANGE)
     ease = prior_state.ease + local_ease
 
     finished = _enough(neighbours, similar, knobs)
@@ -178,12 +178,12 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
         expected_cost_usd=_local_mean(
             prior_state.cost_usd,
             neighbours,
-            np.nan_to_num(neighbours.cost_usd),
+            np.where(is_priced, neighbours.cost_usd, 0.0),
             np.where(is_priced, finished, 0.0),
         ),
         expected_latency_s=_local_mean(prior_state.latency_s, neighbours, neighbours.latency_s, finished),
         bonus=_bonus(prior_state.n, knobs),
-        predicted=np.clip(np.vstack([global_mean, global_mean + expert_deviations, mean]) + ease, 0.0, 1.0),
+        predicted=within(np.vstack([global_mean, global_mean + expert_deviations, mean]) + ease, 0.0, 1.0),
     )
 
 
@@ -194,7 +194,7 @@ def _enough(neighbours: Neighbours, weights: Floats, knobs: Knobs) -> Floats:
 
 
 def _per_arm(neighbours: Neighbours, values: Floats, n_arms: int) -> Floats:
-    return np.bincount(neighbours.arm, values, minlength=n_arms).astype(np.float64)
+    return np.asarray(np.bincount(neighbours.arm, values, minlength=n_arms), dtype=np.float64)
 
 
 def _local_mean(overall: Floats, neighbours: Neighbours, values: Floats, weights: Floats) -> Floats:

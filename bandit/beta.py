@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from bandit.arrays import Floats
+from bandit.arrays import Floats, within
 
 INSIDE = 1e-300, 1.0 - 1e-16  # where densities are computed; at 0 and 1 one may be infinite
 
@@ -39,8 +39,9 @@ class Beta:
 
     @property
     def standard_deviation(self) -> Floats:
-        mean = self.mean
-        return np.sqrt(mean * (1 - mean) / (self.mass + 1))
+        mass = self.mass
+        mean = self.alpha / mass
+        return np.sqrt(mean * (1 - mean) / (mass + 1))
 
     def widened(self, deviation: Floats) -> "Beta":
         """Return the belief with the same mean and a variance that is larger by deviation^2, shape (n_arms,).
@@ -64,7 +65,7 @@ class Beta:
         """
         alpha, beta, clipped = (
             array.astype(np.float32)
-            for array in (self.alpha[:, None], self.beta[:, None], grid.clip(0.0, 1.0))
+            for array in (self.alpha[:, None], self.beta[:, None], within(grid, 0.0, 1.0))
         )
         return special.betainc(alpha, beta, clipped).astype(np.float64)
 
@@ -73,6 +74,6 @@ class Beta:
 
         The density at 0 and at 1 is that of the nearest inner point.
         """
-        alpha, beta, inside = self.alpha[:, None], self.beta[:, None], grid.clip(*INSIDE)
+        alpha, beta, inside = self.alpha[:, None], self.beta[:, None], within(grid, *INSIDE)
         log_density = (alpha - 1.0) * np.log(inside) + (beta - 1.0) * np.log1p(-inside)
         return np.asarray(np.exp(log_density - special.betaln(alpha, beta)), dtype=np.float64)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bandit.arrays import Floats
+from bandit.arrays import Floats, within
 
 # Three experts predict how an arm deviates from its global mean near a query: the first predicts 0, the
 # others the neighbours' deviation, shrunk with 5 and with 20 pseudo-observations.
@@ -50,4 +50,4 @@ def sharpness(mean: Floats, variance: Floats) -> Floats:
     is worth more. The factor 4 narrows the posterior further: a posterior of full width spends more on
     exploration than it gains.
     """
-    return np.clip(SHARPNESS * mean * (1.0 - mean) / variance, *SHARPNESS_RANGE)
+    return within(SHARPNESS * mean * (1.0 - mean) / variance, *SHARPNESS_RANGE)

@@ -44,7 +44,7 @@ def draw(probabilities: Floats, rng: np.random.Generator) -> Choice:
     if not (probabilities.min() >= 0 and abs(cumulative[-1] - 1) < 1e-9):
         raise ValueError(f"probabilities must be at least 0 and sum to 1, got {probabilities.tolist()}")
     uniform = rng.random()
-    index = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
+    index = int(cumulative.searchsorted(uniform * cumulative[-1], side="right"))
     return Choice(index=index, propensity=float(probabilities[index]), uniform=uniform)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -82,6 +83,19 @@ class Index:
             del self._rows[tenant]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Summary:
+    """What searches need to know of all points of a tenant, until one is added or dropped.
+
+    Args:
+        oldest: time of the oldest decision, microseconds.
+        row_of_slot: the point that has each context; None: some points share one.
+    """
+
+    oldest: int
+    row_of_slot: Ints | None
+
+
 class Rows:
     """The points of one tenant, in no order.
 
@@ -98,9 +112,11 @@ class Rows:
         self._facts = np.empty(INITIAL_CAPACITY, dtype=FACTS)
         self._decided_at = np.empty(INITIAL_CAPACITY, dtype=np.int64)  # microseconds
         self._tasks = np.empty(INITIAL_CAPACITY, dtype=np.int64)  # hashes
+        self._summary: Summary | None = None  # None: points were added or dropped since
 
     def append(self, experience: Experience) -> None:
         row = len(self.points)
+        self._summary = None
         if row == self._tasks.size:
             self._grow()
         self._slots[row] = self._contexts.add(experience.context)
@@ -122,6 +138,7 @@ class Rows:
     def drop(self, decision_id: UUID) -> None:
         """Remove the point and move the last point into its row."""
         row, last = self._row_of.pop(decision_id), self.points.pop()
+        self._summary = None
         self._release(int(self._slots[row]))
         if last.decision_id == decision_id:
             return
@@ -132,25 +149,50 @@ class Rows:
 
     def nearest(self, query: NeighbourQuery) -> NeighbourColumns:
         """The points that match the query, of the most similar prompts."""
-        n = len(self.points)
-        matches = self._decided_at[:n] >= to_micros(query.since)
-        if query.task is not None:
-            matches &= self._tasks[:n] == hash(query.task)
+        matches = self._matching(query)
         slots, similarity = self._contexts.nearest(query.context, self._having(matches), query.limit)
         slots = slots[: np.count_nonzero(similarity >= query.min_similarity)]
-        rank_of = np.full(len(self._contexts), -1)
-        rank_of[slots] = np.arange(slots.size)
-        rank = rank_of[self._slots[:n]]
-        rows = np.flatnonzero((rank >= 0) & matches)
+        rows, rank = self._rows_of(slots)
+        if matches is not None:
+            wanted = matches[rows]
+            rows, rank = rows[wanted], rank[wanted]
         facts = self._facts.take(rows)
-        order, prompt = by_prompt(rank[rows], facts["arm"], self._decided_at[rows], facts["key"])
-        order = order[: np.searchsorted(prompt, query.limit)]
-        rows = rows[order]
-        return self._neighbours(rows, prompt[: order.size], similarity[rank[rows]], query.now)
+        order, prompt = by_prompt(rank, facts["arm"], self._decided_at[rows], facts["key"])
+        order = order[: prompt.searchsorted(query.limit)]
+        return self._neighbours(rows[order], prompt[: order.size], similarity[rank[order]], query.now)
 
-    def _having(self, matches: Bools) -> Bools | None:
+    def _matching(self, query: NeighbourQuery) -> Bools | None:
+        """Which points match the query in time and task; None: all."""
+        n, since = len(self.points), to_micros(query.since)
+        if query.task is None and self._summarised().oldest >= since:
+            return None
+        matches: Bools = self._decided_at[:n] >= since
+        if query.task is not None:
+            matches &= self._tasks[:n] == hash(query.task)
+        return matches
+
+    def _rows_of(self, slots: Ints) -> tuple[Ints, Ints]:
+        """The points that have one of these contexts, and the rank of their context."""
+        if (row_of_slot := self._summarised().row_of_slot) is not None:
+            return row_of_slot[slots], np.arange(slots.size)
+        is_near = np.zeros(len(self._contexts), dtype=np.bool_)
+        is_near[slots] = True
+        rows = np.flatnonzero(is_near[self._slots[: len(self.points)]])
+        by_slot = slots.argsort()
+        return rows, by_slot[slots[by_slot].searchsorted(self._slots[rows])]
+
+    def _summarised(self) -> Summary:
+        if self._summary is None:
+            n, row_of_slot = len(self.points), None
+            if len(self._contexts) == n:
+                row_of_slot = np.empty(n, dtype=np.int64)
+                row_of_slot[self._slots[:n]] = np.arange(n)
+            self._summary = Summary(int(self._decided_at[:n].min()), row_of_slot)
+        return self._summary
+
+    def _having(self, matches: Bools | None) -> Bools | None:
         """Whether a matching point has it, by the slot of the context; None: every one."""
-        if matches.all():
+        if matches is None or matches.all():
             return None
         has_match = np.zeros(len(self._contexts), dtype=np.bool_)
         has_match[self._slots[: matches.size][matches]] = True
@@ -164,7 +206,7 @@ class Rows:
     def _neighbours(self, rows: Ints, prompt: Ints, similarity: Vector, now: datetime) -> NeighbourColumns:
         facts = self._facts.take(rows)
         return NeighbourColumns(
-            points=tuple([self.points[row] for row in rows.tolist()]),
+            points=tuple(map(self.points.__getitem__, rows.tolist())),
             keys=facts["key"],
             arm_ids=tuple(self._arms),
             arm=facts["arm"],

@@ -385,11 +385,12 @@ class Router:
         return await asyncio.gather(self._recall(query), self.affinity.find(query))
 
     async def _recall(self, query: Query) -> Recalled:
-        try:
-            async with asyncio.timeout(self.embedding_timeout_s):
-                context = await self.encoder.encode(query.text)
-        except (EncoderError, TimeoutError):
-            return Recalled(degraded=("encoder",), tags=await self.policies.classify(query, None))
+        if (context := self.encoder.cached(query.text)) is None:
+            try:
+                async with asyncio.timeout(self.embedding_timeout_s):
+                    context = await self.encoder.encode(query.text)
+            except (EncoderError, TimeoutError):
+                return Recalled(degraded=("encoder",), tags=await self.policies.classify(query, None))
         tags = await self.policies.classify(query, context)
         stand_in = ("routing_model",) if any(tag.source == STAND_IN for tag in tags) else ()
         query = self.policies.with_task(query, tags)
