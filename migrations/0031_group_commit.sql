@@ -23,7 +23,9 @@ RETURNS TABLE (
     latency_s_squares numeric, version bigint
 )
 LANGUAGE plpgsql
--- A plan made while a table is small must not read all of it once it has grown.
+-- The statements are planned once in a connection; a plan made while a table is small must not read all of it once
+-- it has grown.
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off

@@ -41,6 +41,9 @@ _UNAVAILABLE = (
 )
 
 
+_MOST_KEPT = 2  # connections
+
+
 class Database:
     """A pool that opens connections on demand, so that it can be created while PostgreSQL is unavailable.
 
@@ -79,6 +82,8 @@ class Database:
         self._retry_at = 0.0
         self._answered_at = -math.inf  # when the last call ended well
         self._releasing: set[asyncio.Future[None]] = set()  # keeps the tasks alive
+        self._kept: list[Connection] = []  # idle, but not returned to the pool
+        self._n_waiting = 0  # calls that wait for a connection of the pool
 
     @asynccontextmanager
     async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
@@ -90,11 +95,13 @@ class Database:
         self._admit()
         try:
             pool = await self._open()
-            connection = await self._acquired(pool, timeout_s)
+            connection = self._kept_open() or await self._acquired(pool, timeout_s)
             try:
                 yield connection
-            finally:
+            except BaseException:
                 await pool.release(connection)
+                raise
+            await self._give_back_or_keep(pool, connection)
         except asyncio.CancelledError:
             self._retry_at = 0.0  # the server was not tested
             raise
@@ -118,13 +125,36 @@ class Database:
 
     async def _acquired(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float | None) -> Connection:
         """A connection: one that is idle or new, or the next that another call returns."""
-        if not self._is_exhausted(pool):
-            try:
-                return await pool.acquire(timeout=timeout_s or self._acquire_timeout_s)
-            except TimeoutError:
-                if not (self._is_exhausted(pool) or self._answers_others()):
-                    raise
-        return await self._returned(pool, timeout_s or self._busy_timeout_s)
+        self._n_waiting += 1
+        try:
+            if not self._is_exhausted(pool):
+                try:
+                    return await pool.acquire(timeout=timeout_s or self._acquire_timeout_s)
+                except TimeoutError:
+                    if not (self._is_exhausted(pool) or self._answers_others()):
+                        raise
+            return await self._returned(pool, timeout_s or self._busy_timeout_s)
+        finally:
+            self._n_waiting -= 1
+
+    def _kept_open(self) -> Connection | None:
+        """A kept connection that the server has not closed; None: there is none."""
+        while self._kept:
+            connection = self._kept.pop()
+            if _is_open(connection):
+                return connection
+        return None
+
+    async def _give_back_or_keep(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
+        """Keep a few connections for the next calls: for the pool, tasks return and give them."""
+        if self._n_waiting or len(self._kept) >= _MOST_KEPT or not _is_open(connection):
+            await pool.release(connection)
+        else:
+            self._kept.append(connection)
+
+    async def _give_back_kept(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        while self._kept:
+            await pool.release(self._kept.pop())
 
     def _answers_others(self) -> bool:
         """Whether another call was answered a moment ago, so that a time-out is no failure of the server."""
@@ -211,6 +241,7 @@ class Database:
             return
         try:
             async with asyncio.timeout(self._command_timeout_s):
+                await self._give_back_kept(self._pool)
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -234,6 +265,7 @@ class Database:
         if self._pool is not None:
             with suppress(asyncpg.InterfaceError):  # the pool is being closed
                 await self._pool.expire_connections()
+                await self._give_back_kept(self._pool)
 
     def _admit(self) -> None:
         if not self._failed:
@@ -242,6 +274,13 @@ class Database:
         if now < self._retry_at:
             raise StoreUnavailable("PostgreSQL did not answer a moment ago")
         self._retry_at = now + self._acquire_timeout_s + self._command_timeout_s  # this call tests the server
+
+
+def _is_open(connection: Connection) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken it back, since the server closed it
+        return False
 
 
 def _is_unavailable(error: Exception) -> bool:

@@ -106,3 +106,15 @@ async def test_a_cancelled_wait_loses_no_connection(postgres_server: PostgresSer
 
     assert await answer(database) == 1
     await database.close()
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_replaced(
+    postgres_server: PostgresServer,
+) -> None:
+    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=3600.0)
+    await asyncio.gather(*[answer(database, 0.05) for _ in range(4)])
+    await asyncio.to_thread(postgres_server.stop)
+    await asyncio.to_thread(postgres_server.start)
+
+    assert await asyncio.gather(*[answer(database) for _ in range(4)]) == [1] * 4
+    await database.close()
