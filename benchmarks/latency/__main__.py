@@ -101,7 +101,7 @@ async def _measure_router(
     async with started_router(folder, config, profile=profile, checkout=checkout, core=core) as (pid, client):
         data_dir = folder / "data"
         url = str(client.base_url).rstrip("/")
-        server = Server(url, (pid, postmaster(data_dir)), EmbeddedPostgres(data_dir).dsn)
+        server = Server(url, (pid,), postmaster(data_dir), EmbeddedPostgres(data_dir).dsn)
         await until_remembered(client)
         for name in NAMES:
             if options.rows and not any(wanted in name for wanted in options.rows):

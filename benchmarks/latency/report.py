@@ -14,8 +14,8 @@ from benchmarks.latency.rows import Row, chunk_us
 FOLDER = Path("benchmarks/results")
 DIRECT = "direct"
 HEADER = """\
-                                 added ms, one client   stream 32 clients      CPU           PostgreSQL B
-                                         p50      p99  tail ms      per s       us x floor     row     WAL"""
+                             added ms, one client   stream 32 clients   CPU us         of it  PostgreSQL B
+                                     p50      p99  tail ms      per s  a request x floor  PG    row    WAL"""
 
 
 def table(rows: list[Row]) -> str:
@@ -23,12 +23,13 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         added50, added99 = _added_ms(row, rows)
         figures = (
-            f"{_number(added50, 11, 2)} {_number(added99, 8, 2)} {_number(row.tail_ms, 8, 2)} "
-            f"{row.per_s:10,.0f} {_number(row.cpu_us, 8, 0)} {_number(_floors(row, rows), 7, 1)} "
-            f"{_number(row.table_bytes, 7, 0)} {_number(row.wal_bytes, 7, 0)}"
+            f"{_number(added50, 9, 2)} {_number(added99, 8, 2)} {_number(row.tail_ms, 8, 2)} "
+            f"{row.per_s:10,.0f} {_number(row.cpu_us, 10, 0)} {_number(_floors(row, rows), 7, 1)} "
+            f"{_number(row.postgres_us, 5, 0)} "
+            f"{_number(row.table_bytes, 6, 0)} {_number(row.wal_bytes, 6, 0)}"
         )
         failed = f"  {row.n_failed} FAILED" if row.n_failed else ""
-        lines.append(f"{row.server + ': ' + row.name:32} {figures}{failed}")
+        lines.append(f"{row.server + ': ' + row.name:30} {figures}{failed}")
     lines += [
         f"{stream.server}: {cost_us:.1f} us of CPU a chunk, {1e6 / cost_us:,.0f} chunks/s per core"
         for stream, whole in _streams(rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -26,12 +25,19 @@ class Server:
 
     Args:
         pids: of the processes whose CPU counts, with all that they started.
-        dsn: of its PostgreSQL; None: it has none that is measured.
+        postgres_pid: of its PostgreSQL, whose CPU counts too; None: it has none that is measured.
+        dsn: of the same.
     """
 
     url: str
     pids: tuple[int, ...] = ()
+    postgres_pid: int | None = None
     dsn: str | None = None
+
+    def cpu_s(self) -> tuple[float, float]:
+        """CPU so far: of the processes, and of PostgreSQL."""
+        postgres = () if self.postgres_pid is None else (self.postgres_pid,)
+        return precise_cpu_s(self.pids), precise_cpu_s(postgres)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Row:
         tail_ms: median from the first content of a stream to its last byte, at one client.
         per_s: requests per second at many clients.
         cpu_us: CPU per request at many clients, of all measured processes.
+        postgres_us: the part of PostgreSQL in it.
         table_bytes, wal_bytes: PostgreSQL, per request at many clients.
     """
 
@@ -53,6 +60,7 @@ class Row:
     tail_ms: float
     per_s: float
     cpu_us: float
+    postgres_us: float
     table_bytes: float
     wal_bytes: float
     n: int
@@ -70,11 +78,11 @@ class Lengths:
 async def measure(name: str, server: Server, server_name: str, requests: Requests, lengths: Lengths) -> Row:
     alone = await drive(server.url, _named(requests, "c1"), 1, lengths.alone_s)
     await drive(server.url, _named(requests, "warm"), N_CLIENTS, 0.3)
-    await _settled(server.pids)
-    before, used_s = await _stored(server), precise_cpu_s(server.pids)
+    await _settled(server)
+    before, used_before = await _stored(server), server.cpu_s()
     crowd = await _crowd(server.url, _named(requests, "crowd"), lengths.crowd_s)
-    await _settled(server.pids)  # what is done behind the answers is theirs too
-    used_s = precise_cpu_s(server.pids) - used_s
+    await _settled(server)  # what is done behind the answers is theirs too
+    own_s, postgres_s = (now - then for now, then in zip(server.cpu_s(), used_before, strict=True))
     written = (await _stored(server)).since(before)
     n = max(crowd.n, 1)
     return Row(
@@ -84,7 +92,8 @@ async def measure(name: str, server: Server, server_name: str, requests: Request
         p99_ms=alone.percentile_ms(99),
         tail_ms=float(np.median(alone.tails_s)) * 1e3 if alone.tails_s else NAN,
         per_s=crowd.n / crowd.took_s,
-        cpu_us=used_s / n * 1e6 if server.pids else NAN,
+        cpu_us=(own_s + postgres_s) / n * 1e6 if server.pids else NAN,
+        postgres_us=postgres_s / n * 1e6 if server.dsn else NAN,
         table_bytes=written.tables / n if server.dsn else NAN,
         wal_bytes=written.wal / n if server.dsn else NAN,
         n=crowd.n,
@@ -92,14 +101,14 @@ async def measure(name: str, server: Server, server_name: str, requests: Request
     )
 
 
-async def _settled(pids: Sequence[int]) -> None:
-    """Wait until the processes are idle, or work on and on."""
+async def _settled(server: Server) -> None:
+    """Wait until all its processes are idle, or work on and on."""
     with suppress(TimeoutError):
         async with asyncio.timeout(MOST_SETTLING_S):
-            used_s, before = precise_cpu_s(pids), -math.inf
+            used_s, before = sum(server.cpu_s()), -math.inf
             while used_s - before > IDLE_SHARE * IDLE_FOR_S:
                 await asyncio.sleep(IDLE_FOR_S)
-                before, used_s = used_s, precise_cpu_s(pids)
+                before, used_s = used_s, sum(server.cpu_s())
 
 
 def chunk_us(stream: Row, whole: Row) -> float:
