@@ -42,6 +42,7 @@ _UNAVAILABLE = (
 
 
 _MOST_KEPT = 2  # connections
+_KEPT_S = 300.0  # as in the pool: what lies between may forget a connection that is idle for long
 
 
 class Database:
@@ -82,7 +83,8 @@ class Database:
         self._retry_at = 0.0
         self._answered_at = -math.inf  # when the last call ended well
         self._releasing: set[asyncio.Future[None]] = set()  # keeps the tasks alive
-        self._kept: list[Connection] = []  # idle, but not returned to the pool
+        # Idle, but not returned to the pool, and since when.
+        self._kept: list[tuple[Connection, float]] = []
         self._n_waiting = 0  # calls that wait for a connection of the pool
 
     @asynccontextmanager
@@ -140,9 +142,11 @@ class Database:
     def _kept_open(self) -> Connection | None:
         """A kept connection that the server has not closed; None: there is none."""
         while self._kept:
-            connection = self._kept.pop()
+            connection, since = self._kept.pop()
             if _is_open(connection):
-                return connection
+                if time.monotonic() - since < _KEPT_S:
+                    return connection
+                connection.terminate()
         return None
 
     async def _give_back_or_keep(self, pool: asyncpg.Pool[asyncpg.Record], connection: Connection) -> None:
@@ -150,11 +154,11 @@ class Database:
         if self._n_waiting or len(self._kept) >= _MOST_KEPT or not _is_open(connection):
             await pool.release(connection)
         else:
-            self._kept.append(connection)
+            self._kept.append((connection, time.monotonic()))
 
     async def _give_back_kept(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         while self._kept:
-            await pool.release(self._kept.pop())
+            await pool.release(self._kept.pop()[0])
 
     def _answers_others(self) -> bool:
         """Whether another call was answered a moment ago, so that a time-out is no failure of the server."""
