@@ -85,7 +85,7 @@ class Epoch:
     rated: RatedSums = RatedSums()
 
     def counting(self, decided_at: float, change: RatedSums) -> "Epoch":
-        return replace(self, rated=self.rated + change) if decided_at > self.started_at else self
+        return Epoch(self.started_at, self.rated + change) if decided_at > self.started_at else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,9 @@ class Side:
 
     statistic: float = 0.0
     since: Epoch = Epoch()
+
+    def counting(self, decided_at: float, change: RatedSums) -> "Side":
+        return Side(self.statistic, self.since.counting(decided_at, change))
 
     def moved(self, shock: float, newest: float) -> "Side":
         statistic = max(0.0, self.statistic + shock)
@@ -153,12 +156,12 @@ def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
         raise ValueError(f"need {N_PREDICTIONS} predictions and a deviation above 0, got {rating}")
     change = RatedSums.of(rating.score) - RatedSums.of(rating.replaces)
     n_rated = max(history.n_rated, rating.n_rated)
-    faded = replace(history.epoch, rated=history.faded(n_rated))
+    faded = Epoch(history.epoch.started_at, history.faded(n_rated))
     counted = replace(
         history,
         epoch=faded.counting(rating.decided_at, change.times(history._kept(rating.n_rated, n_rated))),
-        rise=replace(history.rise, since=history.rise.since.counting(rating.decided_at, change)),
-        fall=replace(history.fall, since=history.fall.since.counting(rating.decided_at, change)),
+        rise=history.rise.counting(rating.decided_at, change),
+        fall=history.fall.counting(rating.decided_at, change),
         newest=max(history.newest, rating.decided_at),
         n_rated=n_rated,
     )

@@ -134,17 +134,18 @@ async def reconcile(
         return _differences(due, await _newest(memory.all(), points_per_arm))
 
     found = await memory_differences()
-    evidence_before = len(await evidence_differences(database))
+    evidence_before = evidence_after = len(await evidence_differences(database))
     if evidence_before and not check_only:  # learning waits for it
         await rebuild_evidence(database)
+        evidence_after = len(await evidence_differences(database))
     if not check_only:
         await _repair(database, memory, encoder, found)
-    left = found if check_only else await memory_differences()
+    left = await memory_differences() if found and not check_only else found
     return Rebuilt(
         n_experiences=left.n_due,
         evidence_before=evidence_before,
         memory_before=len(found),
-        evidence_after=len(await evidence_differences(database)),
+        evidence_after=evidence_after,
         memory_after=len(left),
     )
 

@@ -6,17 +6,19 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
-from service.domain.arm import ArmSums
-from service.domain.feedback import Pending
+from bandit.drift import ArmHistory
+from service.domain.basics import EXACT
+from service.domain.feedback import Pending, Reward
 from service.store.connection.pool import Connection
 from service.store.evidence.histories import Versioned as VersionedHistory
 from service.store.evidence.histories import columns_of, folded
 from service.store.evidence.locked import Arm, Locked, LockedDecision
 from service.store.evidence.standing_feedback import Event
 from service.store.evidence.sums import Versioned as VersionedSums
-from service.store.evidence.sums import differences, standing_sums, sums_of
+from service.store.evidence.sums import sums_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,11 @@ class Group:
         self.locked = locked
         self._events: list[tuple[LockedDecision, Event, datetime]] = []
         self._newest: dict[UUID, int] = {}  # the place of each decision's newest event
-        self._histories = {arm: history for arm, (_, history) in locked.histories.items()}
+        self._histories: defaultdict[str, dict[str, ArmHistory]] = defaultdict(dict)  # by tenant
+        for (tenant, arm_id), (_, history) in locked.histories.items():
+            self._histories[tenant][arm_id] = history
         self._changed: set[Arm] = set()
-        self._sums: defaultdict[Arm, ArmSums] = defaultdict(ArmSums)
+        self._sums: defaultdict[Arm, tuple[Decimal, Decimal]] = defaultdict(lambda: (Decimal(0), Decimal(0)))
 
     def append(self, decision: LockedDecision, event: Event, received_at: datetime) -> int:
         """Append one event; returns its place among the group's events.
@@ -56,14 +60,19 @@ class Group:
         self._events.append((decision, event, received_at))
         if decision.learns:
             tenant = decision.tenant
-            histories = {arm_id: self._histories[tenant, arm_id] for arm_id in recorded.arms}
-            for arm_id, history in folded(histories, recorded).items():
-                self._histories[tenant, arm_id] = history
+            for arm_id, history in folded(self._histories[tenant], recorded).items():
+                self._histories[tenant][arm_id] = history
                 self._changed.add((tenant, arm_id))
-            changes = differences(standing_sums(before), standing_sums(decision.standing))
-            for arm_id, change in changes.items():
-                self._sums[tenant, arm_id] += change
+            self._count(tenant, before.rewards(), Decimal(-1))
+            self._count(tenant, decision.standing.rewards(), Decimal(1))
         return place
+
+    def _count(self, tenant: str, rewards: Mapping[str, Reward], sign: Decimal) -> None:
+        """Add rewards to the changes of the sums, or subtract them; exact in any order."""
+        for arm_id, reward in rewards.items():
+            n, reward_sum = self._sums[tenant, arm_id]
+            weight = sign * reward.weight
+            self._sums[tenant, arm_id] = EXACT.add(n, weight), EXACT.fma(weight, reward.value, reward_sum)
 
     def pending(self, decision: LockedDecision, written: Written) -> Pending | None:
         """What the memory must take over of a decision with events; None: nothing."""
@@ -79,14 +88,14 @@ class Group:
         """
         if not self._events:
             return Written()
-        arms = sorted(self._changed)
-        sums = sorted(arm for arm, change in self._sums.items() if change != ArmSums())
+        histories = {arm: self._histories[arm[0]][arm[1]] for arm in sorted(self._changed)}
+        sums = {arm: change for arm, change in sorted(self._sums.items()) if any(change)}
         rows = await connection.fetch(
             _WRITE,
             *_columns([_event_values(*event) for event in self._events], 10),
             list({d.decision_id for d, _, _ in self._events if d.is_for_memory}),
-            *_columns([(*arm, *columns_of(self._histories[arm])) for arm in arms], 20),
-            *_columns([(*arm, self._sums[arm].n, self._sums[arm].reward_sum) for arm in sums], 4),
+            *_columns([(*arm, *columns_of(history)) for arm, history in histories.items()], 20),
+            *_columns([(*arm, *change) for arm, change in sums.items()], 4),
             sender,
         )
         return Written(
@@ -96,7 +105,9 @@ class Group:
                 for row in rows
                 if row["arm_id"] is not None  # the only row, if no sums changed
             },
-            histories={arm: (self.locked.histories[arm][0] + 1, self._histories[arm]) for arm in arms},
+            histories={
+                arm: (self.locked.histories[arm][0] + 1, history) for arm, history in histories.items()
+            },
         )
 
 

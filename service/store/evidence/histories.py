@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 
@@ -35,50 +35,45 @@ class RecordedFeedback:
     after: StandingFeedback
     is_first: bool
 
-    @property
-    def arms(self) -> set[str]:
-        """The arms whose histories the event changes."""
-        return {arm_id for arm_id in self.before.arms | self.after.arms if self.ratings_of(arm_id)}
-
-    def ratings_of(self, arm_id: str) -> list[Rating]:
-        """The changes for one arm: of the reward from its signals, and of its score.
+    def ratings(self) -> dict[str, list[Rating]]:
+        """The changes of each arm whose history the event changes: of its signals' reward, and of its score.
 
         Signals count in the sums only. They have no prediction, so no squared error includes them, neither
         when they arrive nor when a score replaces them.
         """
-        changes = (
-            (self.before.signalled(arm_id), self.after.signalled(arm_id), self._unpredicted()),
-            (self.before.scored(arm_id), self.after.scored(arm_id), self._predicted(arm_id)),
-        )
-        return [
-            replace(rating, score=_score_of(after), replaces=_score_of(before))
-            for before, after, rating in changes
-            if before != after
-        ]
+        by_arm: dict[str, list[Rating]] = {}
+        for arm_id in self.before.arms | self.after.arms:
+            was, now = self.before.signalled(arm_id), self.after.signalled(arm_id)
+            if was != now:
+                by_arm.setdefault(arm_id, []).append(self._rating(was, now, is_first=True))
+            was, now = self.before.scored(arm_id), self.after.scored(arm_id)
+            if was != now:
+                candidate = self._candidate(arm_id)
+                rating = self._rating(was, now, is_first=self.is_first, candidate=candidate)
+                by_arm.setdefault(arm_id, []).append(rating)
+        return by_arm
 
-    def _unpredicted(self) -> Rating:
+    def _rating(
+        self, was: Reward | None, now: Reward | None, *, is_first: bool, candidate: Json | None = None
+    ) -> Rating:
         return Rating(
             decided_at=self.decided_at.timestamp(),
             n_rated=self.n_rated or 0.0,
-            n_changes=0,
-            predicted=None,
-            deviation=1.0,
-            score=None,
+            n_changes=candidate["prior_state"]["n_changes"] if candidate else 0,
+            predicted=tuple(candidate["predicted"]) if candidate else None,
+            deviation=candidate["prior_state"]["deviation"] if candidate else 1.0,
+            score=_score_of(now),
+            replaces=_score_of(was),
+            is_first=is_first,
         )
 
-    def _predicted(self, arm_id: str) -> Rating:
-        logged = next((c for c in self.candidates if c["arm_id"] == arm_id), {})
+    def _candidate(self, arm_id: str) -> Json | None:
+        """The logged candidate with its prediction; None: the arm was none, or no prediction was logged."""
+        logged = next((c for c in self.candidates if c["arm_id"] == arm_id), None)
+        if logged is None:
+            return None
         candidate = in_current_words_of_candidate(logged)
-        prior_state = candidate.get("prior_state")
-        if not prior_state:  # logged by a version without histories, or the arm was no candidate
-            return replace(self._unpredicted(), is_first=self.is_first)
-        return replace(
-            self._unpredicted(),
-            n_changes=prior_state["n_changes"],
-            predicted=tuple(candidate["predicted"]),
-            deviation=prior_state["deviation"],
-            is_first=self.is_first,
-        )
+        return candidate if candidate.get("prior_state") else None
 
 
 def _score_of(reward: Reward | None) -> Score | None:
@@ -88,8 +83,8 @@ def _score_of(reward: Reward | None) -> Score | None:
 def folded(histories: Mapping[str, ArmHistory], feedback: RecordedFeedback) -> dict[str, ArmHistory]:
     """The histories that the event changes, after it."""
     return {
-        arm_id: reduce(learn, feedback.ratings_of(arm_id), histories.get(arm_id, ArmHistory()))
-        for arm_id in feedback.arms
+        arm_id: reduce(learn, ratings, histories.get(arm_id, ArmHistory()))
+        for arm_id, ratings in feedback.ratings().items()
     }
 
 
