@@ -151,7 +151,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     """From the outermost inwards: a foreign page learns nothing, not even by its preflight."""
     origins = Origins(frozenset(settings.cors_origins))
     entrance = Middleware(Entrance, hosts=Hosts.of(settings), origins=origins)
-    hot_routes = Middleware(HotRoutes, endpoints=generation.HOT)
+    hot_routes = Middleware(HotRoutes, endpoints=generation.HOT | responses.HOT | feedback.HOT)
     answers = (route.path for dialect in DIALECTS for route in dialect.routes)
     admission = Middleware(Admission, paths=tuple(answers))
     if not settings.cors_origins:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,12 +24,22 @@ from pydantic import (
 from starlette.responses import Response
 
 from service.api import big_bodies
-from service.api.dependencies import REQUEST_ID, REQUEST_ID_RULE, BodyDep, PartsDep, PathRequestId, TenantDep
+from service.api.dependencies import (
+    REQUEST_ID,
+    REQUEST_ID_RULE,
+    PartsDep,
+    PathRequestId,
+    TenantDep,
+    body_of,
+    parts_at,
+    require_json,
+)
+from service.api.hot_routes import Endpoint
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.dialects.json_body import Location, field_path, invalid, items, read_form
 from service.dialects.session_names import MAX_KEY_CHARS
-from service.domain.basics import Json
+from service.domain.basics import DEFAULT_TENANT, Json
 from service.domain.feedback import ConversationFeedback, Feedback, Learned
 from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownRequest
 from service.parts import Parts
@@ -112,15 +122,20 @@ MANY: TypeAdapter[list[OneFeedback]] = TypeAdapter(
     openapi_extra=body_schema("FeedbackRequest", "ConversationFeedbackRequest", or_list=True),
     responses=failures(BadRequest, UnknownRequest, BodyTooLarge, NotJson, Unavailable),
 )
-async def feedback(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
+async def feedback(request: Request) -> Response:
     """Score an answer, a conversation, or a list of them. A newer score replaces an older one.
 
     The response follows the commit.
     """
-    scores = await big_bodies.read(parts, body, _read)
+    require_json(request)
+    parts, tenant = parts_at(request), DEFAULT_TENANT
+    scores = await big_bodies.read(parts, await body_of(request), _read)
     if isinstance(scores, list):
         return JsonAnswer([await _learn_if_known(parts, tenant, item) for item in scores], 202)
     return JsonAnswer(await _learn(parts, tenant, scores), 202)
+
+
+HOT: dict[str, Endpoint] = {"/feedback": feedback}
 
 
 @endpoints.delete("/feedback", status_code=202, responses=failures(BadRequest, UnknownRequest, Unavailable))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Any
-from uuid import uuid4
 
 from starlette.types import Message, Send
 
 
 def new_request_id() -> str:
-    return f"req_{uuid4().hex}"
+    return f"req_{token_hex(16)}"
 
 
 def sending_id(send: Send, state: dict[str, Any]) -> Send:

@@ -11,9 +11,19 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.api import big_bodies
-from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, TenantDep, received_with
+from service.api.dependencies import (
+    BodyDep,
+    PartsDep,
+    TenantDep,
+    body_of,
+    parts_at,
+    read_request_id,
+    received_with,
+    require_json,
+)
 from service.api.errors import log_refusal, problem
 from service.api.generation import documented
+from service.api.hot_routes import Endpoint
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.api.respond import respond
@@ -27,7 +37,7 @@ from service.dialects.responses.events import ResponseEvents
 from service.dialects.responses.input_items import MAX_PAGE, page, with_ids
 from service.dialects.responses.requests import ReadRequest, input_of, query_of, read_request
 from service.domain import query as domain
-from service.domain.basics import Json
+from service.domain.basics import DEFAULT_TENANT, Json
 from service.domain.stored_response import StoredResponse
 from service.errors import (
     BadRequest,
@@ -47,10 +57,11 @@ OVERFLOW = "context_length_exceeded"
 STORED_FAILURES = failures(BadRequest, UnknownResponse, Unavailable)
 
 
-async def create(
-    request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
-) -> Response:
+async def create(request: Request) -> Response:
     """Route a Responses request to a model and answer as OpenAI does."""
+    require_json(request)
+    request_id, tenant = read_request_id(request), DEFAULT_TENANT
+    parts, body = parts_at(request), await body_of(request)
     received = received_with(request, tenant, request_id_given=request_id is not None)
     read = await big_bodies.read(parts, body, read_request)
     read = read.continuing(*await _earlier(parts, tenant, read))
@@ -167,4 +178,5 @@ def _add_endpoints() -> None:
         add(f"{path}/{{response_id}}/input_items", input_items, methods=["GET"], responses=STORED_FAILURES)
 
 
+HOT: dict[str, Endpoint] = dict.fromkeys(PATHS, create)
 _add_endpoints()
