@@ -213,6 +213,9 @@ class FakeJournal:
         await self.log_decision(decision)
         await self.log_outcome(outcome, attempts)
 
+    async def find_group(self, keys: Sequence[tuple[str, str]]) -> list[LoggedDecision | None]:
+        return [await self.find(*key) for key in keys]
+
     async def log_group(self, entries: Sequence[LogEntry]) -> list[Exception | None]:
         return [await self._error_of(entry) for entry in entries]
 

@@ -13,7 +13,7 @@ from asyncpg import Record
 
 from service.domain.answer import Attempt, Outcome
 from service.domain.basics import Json
-from service.domain.decision import Decision
+from service.domain.decision import Decision, LoggedDecision
 from service.domain.ports import Journal
 from service.errors import RequestConflict, UnknownRequest
 from service.store.log.request_bodies import body_to_store
@@ -39,7 +39,11 @@ class LogEntry:
 
 
 class GroupJournal(Journal, Protocol):
-    """A Journal that commits many entries at once."""
+    """A Journal that finds and commits many entries at once."""
+
+    async def find_group(self, keys: Sequence[tuple[str, str]]) -> list[LoggedDecision | None]:
+        """The decision of each tenant and request id; None: there is none."""
+        ...
 
     async def log_group(self, entries: Sequence[LogEntry]) -> list[Exception | None]:
         """Commit the entries; returns the error of each that was not written, in the same order.

@@ -140,7 +140,8 @@ class SpoolingJournal:
         self._journal = journal
         self._spool = spool
         self._retry_every_s = retry_every_s
-        self._grouped = Grouped(self._log_group, most=MOST_ENTRIES, patience_s=_PATIENCE_S)
+        self._logging = Grouped(self._log_group, most=MOST_ENTRIES, patience_s=_PATIENCE_S)
+        self._finding = Grouped(self._find_group, most=MOST_ENTRIES, patience_s=_PATIENCE_S)
         self._spooled = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._first_decisions: dict[
@@ -168,7 +169,7 @@ class SpoolingJournal:
         self._draining = asyncio.create_task(self._drain_when_needed(), name="spool")
 
     async def close(self) -> None:
-        await self._grouped.idle()
+        await self._logging.idle()
         if self._draining is not None:
             self._draining.cancel()
             with suppress(asyncio.CancelledError):
@@ -179,7 +180,7 @@ class SpoolingJournal:
         waiting = self._spool.find(tenant, request_id)
         if waiting is not None:
             return waiting
-        found = await self._journal.find(tenant, request_id)
+        found = await self._finding.add((tenant, request_id))
         if found is None:
             return None
         return replace(found, n_attempts=found.n_attempts + self._spool.n_attempts(found.decision_id))
@@ -216,7 +217,10 @@ class SpoolingJournal:
     # --- writing
 
     async def _log(self, entry: LogEntry) -> None:
-        await asyncio.shield(self._grouped.add(entry))  # it is written also if its caller is cancelled
+        await asyncio.shield(self._logging.add(entry))  # it is written also if its caller is cancelled
+
+    async def _find_group(self, keys: Sequence[tuple[str, str]]) -> Sequence[LoggedDecision | None]:
+        return await self._journal.find_group(keys)
 
     async def _log_group(self, entries: Sequence[LogEntry]) -> list[Exception | None]:
         """Write what does not have to wait in the spool; all of it goes there without PostgreSQL."""
