@@ -145,7 +145,7 @@ def _json(row: Json) -> bytes:
 
 def _as_text(value: object) -> str:
     """A value as PostgreSQL reads it from a string."""
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal | UUID):  # a UUID of asyncpg's own class
         return str(value)
     if isinstance(value, bytes):
         return "\\x" + value.hex()

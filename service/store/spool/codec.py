@@ -71,7 +71,7 @@ def _line(data: Json) -> bytes:
 
 
 def _plain(value: object) -> str | Sequence[str]:
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal | UUID):  # a UUID of asyncpg's own class
         return str(value)
     if isinstance(value, bytes):
         return b64encode(value).decode("ascii")

@@ -22,6 +22,7 @@ from service.store.evidence.rebuild import evidence_differences
 from service.store.log.conversations import PostgresConversationStates
 from service.store.log.group import LogEntry
 from service.store.log.journal import PostgresJournal
+from service.store.spool.codec import CompletedRun, decode, encode
 from service.store.spool.spool import Spool, SpoolingJournal
 from tests.integration.postgres_server import Cluster, PostgresServer, migrate_database
 from tests.integration.stores import NOW, TENANT, a_decision, a_feedback, a_reward, an_attempt, an_outcome
@@ -128,6 +129,22 @@ async def test_a_decision_and_its_outcomes_may_be_in_one_group(database: Databas
     assert record is not None
     assert (record["model"], len(record["attempts"])) == ("large", 2)
     assert len(await evidence_differences(database)) == 0
+
+
+async def test_the_retry_of_a_logged_request_is_written(database: Database) -> None:
+    journal = PostgresJournal(database)
+    await journal.log_decision(a_decision("r1"))
+    found = await journal.find(TENANT, "r1")
+    assert found is not None
+    again = replace(a_decision("r1"), decision_id=found.decision_id)
+
+    await journal.log_outcome(an_outcome(again), [an_attempt(again)])
+
+    record = await journal.record(TENANT, "r1")
+    assert record is not None
+    assert len(record["attempts"]) == 1
+    run = CompletedRun(an_outcome(again), (an_attempt(again),))
+    assert decode(encode(run, store_texts=True)) == run
 
 
 async def test_writing_a_group_again_changes_nothing(database: Database) -> None:
