@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embeddings.minilm import MiniLM, build_minilm
+from embeddings.words import open_words
 from service.commands.output import progress_bar
 
 Vectors = npt.NDArray[np.float32]
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "results" / "contexts"
 
 def encoded(prompts: Sequence[str], name: str, folder: Path = FOLDER) -> Vectors:
     """Encode the prompts into unit rows, shape (n, d); the same prompts are encoded once."""
-    encoder = MiniLM(build_minilm(folder, model_path=None, progress=print))
+    encoder = open_words(folder, model_path=None, progress=print)
     digest = hashlib.sha256("\0".join([encoder.name, *prompts]).encode()).hexdigest()
     path = folder / f"{name}-{digest[:16]}.npy"
     if not path.exists():

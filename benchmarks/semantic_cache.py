@@ -65,9 +65,9 @@ def crossed(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def cosines_of(pairs: Sequence[Pair]) -> Floats:
-    """The cosine of the two questions of each pair, by the default encoder; shape (n,)."""
+    """The cosine of the two questions of each pair, by MiniLM; shape (n,)."""
     with tempfile.TemporaryDirectory() as folder:
-        encoder = build_encoder(Settings(data_dir=Path(folder)), {}, no_progress)
+        encoder = build_encoder(Settings(data_dir=Path(folder), embedding_backend="minilm"), {}, no_progress)
         texts = sorted({text for pair in pairs for text in (pair.first, pair.second)})
         vectors = dict(zip(texts, encoder.encode(texts), strict=True))
     first = np.stack([vectors[pair.first] for pair in pairs])

@@ -39,12 +39,13 @@ Floats = NDArray[np.float32]
 Weights = dict[str, Floats]
 
 
-def minilm_graph(source: Path, *, int8: bool) -> ModelProto:
+def minilm_graph(source: Path, *, int8: bool, n_layers: int = LAYERS) -> ModelProto:
     """Build the graph of the weights folder `source`: `ids` (n, tokens) int32 -> `embedding` (n, 384).
 
     Args:
         int8: the weights are rounded to int8, with one scale per channel, and so are the activations when it
             runs, with one scale per input; else everything is float32.
+        n_layers: the mean is taken after this many layers.
 
     Raises:
         EncoderUnavailable: the folder does not hold all-MiniLM-L6-v2.
@@ -55,7 +56,7 @@ def minilm_graph(source: Path, *, int8: bool) -> ModelProto:
         differing = {key: config.get(key) for key, value in CONFIG.items() if config.get(key) != value}
         if differing:
             raise EncoderUnavailable(f"{source} is not all-MiniLM-L6-v2: its config.json has {differing}")
-        return _Graph(load_file(source / WEIGHTS), int8).model()
+        return _Graph(load_file(source / WEIGHTS), int8).model(n_layers)
     except (SafetensorError, ValueError, AttributeError, KeyError) as error:
         raise EncoderUnavailable(f"{source} does not hold all-MiniLM-L6-v2: {error!r}") from error
 
@@ -69,9 +70,9 @@ class _Graph:
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
 
-    def model(self) -> ModelProto:
+    def model(self, n_layers: int) -> ModelProto:
         tokens = self._tokens()
-        for number in range(LAYERS):
+        for number in range(n_layers):
             tokens = self._layer(tokens, f"encoder.layer.{number}")
         pooled = self._op("ReduceMean", tokens, self._constant("tokens_axis", np.array([1])), keepdims=0)
         graph = helper.make_graph(

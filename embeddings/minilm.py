@@ -55,18 +55,6 @@ class MiniLM:
         return pooled
 
 
-class Beginnings:
-    """Encodes the beginnings of texts with a model that is loaded."""
-
-    def __init__(self, minilm: MiniLM) -> None:
-        self.name = minilm.name
-        self.dimension = minilm.dimension
-        self._minilm = minilm
-
-    def encode(self, texts: Sequence[str]) -> Vector:
-        return self._minilm.encode_beginnings(texts)
-
-
 def build_minilm(directory: Path, *, model_path: Path | None, progress: Callable[[str], None]) -> Path:
     """Return the folder that `MiniLM` reads, building it in `directory` first if it is missing or damaged.
 

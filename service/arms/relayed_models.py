@@ -17,6 +17,7 @@ from service.settings.settings import Settings
 from service.settings.vendors import VENDORS
 
 OWN_ENCODER = RelayedModel("router-minilm")
+WITH_OWN_ENCODER = frozenset({"words", "minilm"})  # backends whose weights are those of MiniLM
 
 Entry = TypeVar("Entry", bound=RelayedModelSettings)
 
@@ -120,12 +121,12 @@ def _with_own_encoder(models: Iterable[RelayedModel], settings: Settings) -> Ite
     """The models, with the router's own encoder under its name and any that the configuration gives it."""
     taken: set[str] = set()
     for model in models:
-        if not model.deployments and settings.embedding_backend != "minilm":
+        if not model.deployments and settings.embedding_backend not in WITH_OWN_ENCODER:
             raise StartupError(
-                f"embedding_models: {model.model_id}, of provider router, needs EMBEDDING_BACKEND=minilm, "
-                f"got {settings.embedding_backend}"
+                f"embedding_models: {model.model_id}, of provider router, needs EMBEDDING_BACKEND=words or "
+                f"minilm, got {settings.embedding_backend}"
             )
         taken.update(model.names)
         yield model
-    if settings.embedding_backend == "minilm" and OWN_ENCODER.model_id not in taken:
+    if settings.embedding_backend in WITH_OWN_ENCODER and OWN_ENCODER.model_id not in taken:
         yield OWN_ENCODER

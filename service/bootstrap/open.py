@@ -29,7 +29,7 @@ from service.bootstrap.providers import (
     open_provider_clients,
     priced,
 )
-from service.bootstrap.vectors import open_encoder, open_memory
+from service.bootstrap.vectors import open_encoders, open_memory
 from service.bootstrap.wire import wire
 from service.callbacks.functions import functions_named
 from service.domain.basics import DEFAULT_TENANT
@@ -38,6 +38,7 @@ from service.errors import StartupError, StoreUnavailable
 from service.heap import trim_heap
 from service.loop_lag import LoopLag
 from service.parts import Parts
+from service.policies.classifiers.by_meaning import ByMeaning
 from service.policies.configured import policies_of
 from service.providers.logged_in import LoggedInClient
 from service.providers.simulator.simulator import SIMULATED_ARMS
@@ -95,9 +96,12 @@ async def open_parts(
         data_dir = await _data_dir(settings, stack)
         database = await open_database(settings, data_dir, stack, progress)
         await open_schema(database, settings, stack)
-        encoders = await open_encoder(settings, environ, stack, progress)
+        encoders = await open_encoders(settings, environ, stack, progress)
         encoder = encoders.decisions
-        classifiers = await open_classifiers(settings, environ, encoder, stack)
+        classifiers = await open_classifiers(settings, environ, encoders.meanings, stack)
+        if encoders.meanings is not encoder:
+            timeout_s = settings.embedding_timeout_s
+            classifiers = tuple(ByMeaning(each, encoders.meanings, timeout_s) for each in classifiers)
         memory = await open_memory(settings, environ, data_dir, encoder, stack)
         if model_client is None:
             model_client = await open_provider_clients(settings, arms, environ, stack)
@@ -117,6 +121,7 @@ async def open_parts(
             settings,
             arms,
             encoder=encoder,
+            meanings=encoders.meanings,
             memory=memory,
             evidence=evidence,
             journal=journal,

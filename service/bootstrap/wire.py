@@ -88,6 +88,7 @@ def wire(
     arms: ArmList,
     *,
     encoder: TextEncoder,
+    meanings: TextEncoder,
     memory: Memory,
     evidence: Evidence,
     journal: ObservableJournal,
@@ -215,7 +216,7 @@ def wire(
         keep_text=late_contexts.keep,
         clock=clock,
         store_texts=settings.store_texts,
-        cache=cache_of(settings, clock, encoder, answer_store),
+        cache=cache_of(settings, clock, meanings, answer_store),
         allows_reused_request_ids=settings.reused_request_id == "new",
     )
     deployments = Deployments(catalog.breaker, clock, settings.request_deadline_s)

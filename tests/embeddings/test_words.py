@@ -71,7 +71,7 @@ def test_any_string_has_a_vector(words: WordsEncoder, text: str) -> None:
 
 
 def test_the_vector_space_is_named_after_its_recipe_and_weights(words: WordsEncoder) -> None:
-    assert words.name == "words-end128-53aa5117"
+    assert words.name == "words-end128-53aa5117-f7e4"
 
 
 def test_no_model_is_loaded() -> None:

@@ -202,6 +202,7 @@ async def opened(
         settings,
         ArmList(tuple(arms), unused=(UNUSED,)),
         encoder=encoder,
+        meanings=encoder,
         memory=memory,
         evidence=FakeEvidence(store),
         journal=journal,

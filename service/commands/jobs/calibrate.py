@@ -17,7 +17,7 @@ from service.bootstrap.basics import no_progress, now
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import has_data, open_existing_database
 from service.bootstrap.providers import open_price_lists, open_provider_clients, priced
-from service.bootstrap.vectors import open_encoder
+from service.bootstrap.vectors import open_encoders
 from service.calibration.answers import GradedAnswer
 from service.calibration.calls import MAX_ANSWER_TOKENS, PaidCalls
 from service.calibration.cap import SpendingCap
@@ -232,7 +232,7 @@ async def _import(
 
 
 async def _encoder(settings: Settings, environ: Mapping[str, str], stack: AsyncExitStack) -> TextEncoder:
-    return (await open_encoder(settings, environ, stack, no_progress)).decisions
+    return (await open_encoders(settings, environ, stack, no_progress)).decisions
 
 
 def _sampler(settings: Settings, database: Database | None, encoder: TextEncoder) -> LogSampler:

@@ -12,7 +12,7 @@ import orjson
 
 from service.bootstrap.basics import no_progress
 from service.bootstrap.existing import open_existing_database
-from service.bootstrap.vectors import open_encoder
+from service.bootstrap.vectors import open_encoders
 from service.errors import StartupError
 from service.learning.importing.rows import exported
 from service.settings.settings import Settings
@@ -42,7 +42,7 @@ async def export_policy(settings: Settings, environ: Mapping[str, str], file: Pa
     part = file.with_name(f"{file.name}.part")
     async with AsyncExitStack() as stack:
         database = await open_existing_database(settings, stack)
-        encoder = (await open_encoder(settings, environ, stack, no_progress)).decisions
+        encoder = (await open_encoders(settings, environ, stack, no_progress)).decisions
         try:
             with part.open("wb") as lines:
                 async for experience in experiences_of(database, encoder.name, tenant):

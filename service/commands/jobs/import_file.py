@@ -15,7 +15,7 @@ from service.arms.lifecycle import current_arms
 from service.bootstrap.basics import no_progress, now
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import has_data, open_existing_database
-from service.bootstrap.vectors import open_encoder
+from service.bootstrap.vectors import open_encoders
 from service.commands.output import rows_added
 from service.domain.arm import Arm
 from service.errors import StartupError
@@ -92,7 +92,7 @@ async def import_file(
         found = survey(read_rows(file, started_at), by_name)
         if dry_run or not found.n_rows:
             return Imported(found)
-        encoder = (await open_encoder(settings, environ, stack, no_progress)).decisions
+        encoder = (await open_encoders(settings, environ, stack, no_progress)).decisions
         _require_space(file, found, encoder)
         importer = Importer(
             journal=GroupedJournal(database, store_texts=settings.store_texts),

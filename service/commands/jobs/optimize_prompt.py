@@ -23,7 +23,7 @@ from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.bootstrap.basics import no_progress, now
 from service.bootstrap.existing import open_existing_database
-from service.bootstrap.vectors import open_encoder
+from service.bootstrap.vectors import open_encoders
 from service.calibration.asked_arms import require_promises
 from service.calibration.grading.grader import Grader
 from service.calibration.grading.named import grader_named
@@ -179,7 +179,8 @@ async def _grader(
 ) -> Grader:
     if options.grader != SIMILARITY:
         return grader_named(options.grader, lambda name: _judge(known, name))
-    return Similarity((await open_encoder(settings, environ, stack, no_progress)).decisions)
+    encoders = await open_encoders(settings, environ, stack, no_progress, compares_meanings=True)
+    return Similarity(encoders.meanings)
 
 
 def _judge(known: CalibrationArms, name: str) -> Arm:

@@ -15,7 +15,7 @@ import numpy as np
 from service.bootstrap.basics import no_progress
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import open_existing_database, require_data
-from service.bootstrap.vectors import open_encoder, open_memory
+from service.bootstrap.vectors import open_encoders, open_memory
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
 from service.domain.ports import Memory
@@ -95,7 +95,7 @@ async def rebuild(
                 require_data(settings)
             database = await open_database(settings, settings.data_dir, stack, no_progress)
             await migrate(database)
-        encoder = (await open_encoder(settings, environ, stack, no_progress)).decisions
+        encoder = (await open_encoders(settings, environ, stack, no_progress)).decisions
         memory = await open_memory(settings, environ, settings.data_dir, encoder, stack)
         if not (check_only or force):
             await _require_same_data(database, memory)

@@ -135,7 +135,7 @@ def test_another_encoder_is_not_offered_under_the_name_of_the_default_one(backen
     }
 
     assert ids(chosen(**settings)) == []
-    with pytest.raises(StartupError, match="needs EMBEDDING_BACKEND=minilm"):
+    with pytest.raises(StartupError, match="needs EMBEDDING_BACKEND=words or minilm"):
         chosen(**settings, embedding_models=[{"id": "own", "provider": "router"}])
 
 

@@ -158,7 +158,7 @@ def test_a_list_may_be_written_as_yaml_has_it(tmp_path: Path) -> None:
         ("similarity_threshold: high", "similarity_threshold must be a number, got 'high'"),
         (
             "embedding_backend: word2vec",
-            "embedding_backend must be minilm, words, sentence-transformers or http",
+            "embedding_backend must be words, minilm, sentence-transformers or http",
         ),
         ("embedding_backend: http", "embedding_backend http needs embedding_base_url and embedding_model"),
         ("1: 2", "1"),

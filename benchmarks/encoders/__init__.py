@@ -1,0 +1,1 @@
+"""What an encoder is worth to routing, and what it costs."""
