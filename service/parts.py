@@ -33,6 +33,8 @@ from service.routing.router import Router
 from service.settings.settings import Settings
 from service.telemetry import Metrics
 
+PATIENCE = 5  # a check of health waits so many times as long as a decision
+
 
 class ObservableJournal(Journal, Protocol):
     """A journal that spools decisions and outcomes while PostgreSQL is unavailable."""
@@ -153,7 +155,8 @@ class Parts:
         properties = {"name": self.encoder.name, "dimension": self.encoder.dimension}
         uncached_text = f"health at {self.router.clock().isoformat()}"
         try:
-            async with asyncio.timeout(self.settings.embedding_timeout_s):
+            # Texts of clients come first, and an encoder that is busy with them is not away.
+            async with asyncio.timeout(PATIENCE * self.settings.embedding_timeout_s):
                 await self.encoder.encode(uncached_text)
         except (EncoderError, TimeoutError) as error:
             return {"status": "unavailable", **properties, "error": str(error) or "no answer in time"}

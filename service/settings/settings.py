@@ -194,7 +194,7 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
         (), description="comma-separated list of data_use promises that a model needs to be used"
     )
     max_waiting_requests: int = Field(
-        512,
+        256,
         ge=0,
         le=1_000_000,
         description="requests that may wait for the router itself, per process, before others get 503; "
