@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import structlog
@@ -24,6 +24,16 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def do(self, work: Callable[[], Coroutine[Any, Any, None] | None]) -> None:
+        """Do the work now, and what it returns in a task; errors of both are logged and go no further."""
+        try:
+            rest = work()
+        except Exception:
+            log.exception("background_failed")
+            return
+        if rest is not None:
+            self.spawn(rest)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

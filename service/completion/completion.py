@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
@@ -102,7 +103,7 @@ class Completion:
     model_client: ModelClient
     background: Background
     observe: Callable[[RequestRun, Outcome], None]
-    learn_implicitly: Callable[[RequestRun, Outcome], Coroutine[None, None, None]]
+    learn_implicitly: Callable[[RequestRun, Outcome], Coroutine[None, None, None] | None]
     keep_text: Callable[[Decision], None]  # for the context of a decision that was made without one
     clock: Clock
     store_texts: bool
@@ -339,7 +340,7 @@ class Completion:
             return
         if not is_written:
             await self._write_outcome(run, outcome)
-        self.background.spawn(self.learn_implicitly(run, outcome))  # without delaying the answer
+        self.background.do(partial(self.learn_implicitly, run, outcome))  # without delaying the answer
 
     async def _write_outcome(self, run: RequestRun, outcome: Outcome) -> None:
         try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from service.completion.doubts import doubt_of
-from service.completion.faults import fault_of
+from service.completion.faults import judged
 from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun
 from service.domain.decision import Candidate, Decision
@@ -55,8 +54,7 @@ class Escalation:
             return "empty"
         if not self.is_on_for(call.query):
             return None
-        fault = await asyncio.to_thread(fault_of, call)  # validating a schema is slow
-        return fault or doubt_of(call, self.min_token_probability)
+        return await judged(call) or doubt_of(call, self.min_token_probability)
 
     async def next_tier(
         self, run: RequestRun, call: ModelCall, may_be_called: MayBeCalled

@@ -1,10 +1,11 @@
-"""Implicit signals: faults of calls and answers that the router detects without feedback; pure.
+"""Implicit signals: faults of calls and answers that the router detects without feedback.
 
 Each signal counts against its arm. An answer without a signal counts for nothing: most bad answers look good.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 
@@ -48,6 +49,16 @@ def fault_of(call: ModelCall) -> Signal | None:
     if call.finish_reason == "length":
         return "truncated" if _allows_long_answer(call) else None
     return "invalid_schema" if _violates_schema(call) else None
+
+
+def is_judged_at_once(call: ModelCall) -> bool:
+    """Whether the answer has no schema, whose validation can take long."""
+    return not (call.query.body.get("response_format") or call.query.body.get("tools"))
+
+
+async def judged(call: ModelCall) -> Signal | None:
+    """The first fault of a whole answer, found beside the event loop if that can take long."""
+    return fault_of(call) if is_judged_at_once(call) else await asyncio.to_thread(fault_of, call)
 
 
 def _is_arms_fault(attempt: Attempt) -> bool:

@@ -52,7 +52,11 @@ class UntriedArms:
 
     def any(self, run: RequestRun, budget: RequestBudget, *, but: str | None = None) -> bool:
         """Whether an arm other than this one may still be called."""
-        return bool({*self.in_order(run, budget), *self.weighed(run, budget)} - {but})
+        if self.is_spent(run, budget):
+            return False
+        if any(arm_id != but for arm_id in self.in_order(run, budget)):
+            return True
+        return any(self.may_be_called(run, arm_id, run.query) for arm_id in run.untried - {but})
 
     def weighed(self, run: RequestRun, budget: RequestBudget) -> set[str]:
         """The arms of the decision that may still be called."""

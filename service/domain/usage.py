@@ -42,7 +42,9 @@ def settled(usage: Usage | None, body: Json, n_answer_bytes: int) -> Usage:
 
 def with_stated_cost(usage: Usage, stated_usd: Decimal | None) -> Usage:
     """The usage with a cost that was stated beside it; one inside goes first."""
-    return usage if usage.stated_cost_usd else replace(usage, stated_cost_usd=stated_usd)
+    if usage.stated_cost_usd or stated_usd == usage.stated_cost_usd:
+        return usage
+    return replace(usage, stated_cost_usd=stated_usd)
 
 
 def _tokens(n_bytes: int) -> int:
@@ -91,7 +93,8 @@ def shown(report: Json | None, usage: Usage) -> Json:
     """The provider's report for clients: unchanged if OpenAI's names give the usage, else corrected."""
     if not report:
         return reported(usage)
-    correct = reported(replace(usage, stated_cost_usd=None))  # the report states its cost already
+    # The report states its cost already.
+    correct = reported(usage if usage.stated_cost_usd is None else replace(usage, stated_cost_usd=None))
     wrong = {name: value for name, value in correct.items() if not _agrees(report.get(name), value)}
     for name in ("prompt_tokens_details", "completion_tokens_details"):
         if name in wrong:

@@ -56,6 +56,13 @@ _REASONING = (
     "reasoning_tokens",
 )
 _REASONING_BESIDE_COMPLETION = ("thoughtsTokenCount", "thoughts_token_count")
+_OPENAIS_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_OPENAIS_DETAILS = {
+    "prompt_tokens_details": {"cached_tokens", "audio_tokens"},
+    "completion_tokens_details": {
+        *("reasoning_tokens", "audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"),
+    },
+}
 _BARE = ("prompt_eval_count", "eval_count")  # Ollama: beside the answer, in no object
 
 
@@ -63,6 +70,8 @@ def usage_from(report: object) -> Usage | None:
     """Read a provider's usage object; None if it counts no token."""
     if not isinstance(report, Mapping):
         return None
+    if (usage := _in_openais_form(report)) is not None:
+        return usage
     total = _first(report, _TOTAL)
     beside = _first(report, _REASONING_BESIDE_COMPLETION)
     reasoning = beside or _first(report, _REASONING)
@@ -87,6 +96,30 @@ def usage_from(report: object) -> Usage | None:
         reasoning_tokens=min(reasoning, completion),
         stated_cost_usd=stated_cost_usd(report),
     )
+
+
+def _in_openais_form(report: Mapping[str, Any]) -> Usage | None:
+    """The usage of a report that has OpenAI's counts and no others, and whose total is their sum."""
+    if report.keys() - _OPENAIS_DETAILS.keys() != set(_OPENAIS_COUNTS):
+        return None
+    for name, inner_names in _OPENAIS_DETAILS.items():
+        details = report.get(name)
+        if details is not None and not (type(details) is dict and details.keys() <= inner_names):
+            return None
+    prompt, completion, total = (report[name] for name in _OPENAIS_COUNTS)
+    if not (_is_count(prompt) and _is_count(completion) and 0 < prompt == total - completion):
+        return None
+    cached = (report.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    reasoning = (report.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    if not (_is_count(cached) and _is_count(reasoning) and cached <= prompt and reasoning <= completion):
+        return None
+    return Usage(
+        prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion, reasoning_tokens=reasoning
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_TOKENS
 
 
 def _prompt(report: Mapping[str, Any], total: int) -> tuple[int, int, int]:

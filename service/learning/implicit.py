@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
 import structlog
 
-from service.completion.faults import failed_arms, fault_of
+from service.completion.faults import failed_arms, fault_of, is_judged_at_once, judged
+from service.completion.model_call import ModelCall
 from service.completion.request_run import RequestRun
 from service.domain.answer import Outcome
 from service.domain.feedback import ImplicitSignal, Signal
@@ -40,13 +40,35 @@ class ImplicitFeedback:
     on_learned: Callable[[Sequence[ImplicitSignal]], None]
     on_dropped: Callable[[int], None]
 
-    async def learn(self, run: RequestRun, outcome: Outcome) -> None:
-        """Learn the signals of this request, and of an earlier one that it repeats or complains of."""
+    def learn(self, run: RequestRun, outcome: Outcome) -> Coroutine[None, None, None] | None:
+        """Learn the signals of this request, and of an earlier one that it repeats or complains of.
+
+        Returns:
+            What is left to be done in the background; None for most requests: they have no signal.
+        """
         if outcome.kind == "cache" or not run.query.options.learn:
-            return
+            return None
         repeated = self._repeated_question(run, outcome)
         criticised = self._criticised_answer(run, outcome)
-        await self._learn(run.query.tenant, run.decision_id, await self._signals(run, outcome), outcome)
+        signals, call = self._signals_of_calls(run, outcome), run.last if outcome.status == "ok" else None
+        if call is not None and is_judged_at_once(call):
+            signals, call = [*signals, *self._weighed(fault_of(call), outcome.arm_id)], None
+        if not (signals or call or repeated or criticised):
+            return None
+        return self._learn_all(run, outcome, signals, call, repeated, criticised)
+
+    async def _learn_all(
+        self,
+        run: RequestRun,
+        outcome: Outcome,
+        signals: Sequence[ImplicitSignal],
+        unjudged: ModelCall | None,
+        repeated: AnsweredQuestion | None,
+        criticised: AnsweredTurn | None,
+    ) -> None:
+        if unjudged is not None:
+            signals = [*signals, *self._weighed(await judged(unjudged), outcome.arm_id)]
+        await self._learn(run.query.tenant, run.decision_id, signals, outcome)
         if repeated is not None:
             reask = self._weighed("reask", repeated.arm_id)
             await self._learn(run.query.tenant, repeated.decision_id, reask, outcome)
@@ -79,25 +101,22 @@ class ImplicitFeedback:
             self.answers.remember(run.query, outcome)
         return criticised
 
-    async def _signals(self, run: RequestRun, outcome: Outcome) -> list[ImplicitSignal]:
-        """The signals of the calls of this request."""
+    def _signals_of_calls(self, run: RequestRun, outcome: Outcome) -> list[ImplicitSignal]:
+        """The signals of the calls of this request, but for that of its answer."""
         signals = [
             signal
             for arm_id in failed_arms(run.attempts)
             for signal in self._weighed("provider_error", arm_id)
         ]
         for arm_id, fault in run.fell_short.items():
-            if arm_id != outcome.arm_id and is_signal(fault):  # the answer of this arm is judged below
+            if arm_id != outcome.arm_id and is_signal(fault):  # the answer of this arm is judged apart
                 signals += self._weighed(fault, arm_id)
-        if outcome.status == "ok" and run.last is not None:
-            answer_fault = await asyncio.to_thread(fault_of, run.last)  # validating a schema is slow
-            signals += self._weighed(answer_fault, outcome.arm_id) if answer_fault else []
         return signals
 
-    def _weighed(self, signal: Signal, arm_id: str) -> list[ImplicitSignal]:
-        """The signal with its weight; empty if it is switched off."""
-        weight = self.weights.get(signal)
-        return [] if weight is None else [ImplicitSignal(signal, arm_id, weight)]
+    def _weighed(self, signal: Signal | None, arm_id: str) -> list[ImplicitSignal]:
+        """The signal with its weight; empty if there is none, or it is switched off."""
+        weight = None if signal is None else self.weights.get(signal)
+        return [] if signal is None or weight is None else [ImplicitSignal(signal, arm_id, weight)]
 
     async def _learn(
         self, tenant: str, decision_id: UUID, signals: Sequence[ImplicitSignal], outcome: Outcome

@@ -54,6 +54,8 @@ class OpenAICompatibleClient:
         cutter = TagCutter(request)
         answer = cutter.answer(read(self._asked(post), reply.body))
         self._reasoning.saw(arm, cutter.form)
+        if reply.stated_cost_usd is None:
+            return answer
         return replace(answer, usage=with_stated_cost(answer.usage, reply.stated_cost_usd))
 
     async def _answer_in_chunks(

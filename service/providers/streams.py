@@ -77,6 +77,7 @@ class EventReader:
         The work is proportional to the bytes, however small the blocks are.
         """
         if self._is_between_events and (plain := plain_events(block)) is not None:
+            self._is_first_line = False
             return plain
         events = [data for line in self._lines(block) if (data := self._add(line)) is not None]
         if not block and (data := self._add(b"")) is not None:  # some upstreams omit the last empty line
@@ -87,7 +88,7 @@ class EventReader:
 
     @property
     def _is_between_events(self) -> bool:
-        return not (self._line or self._data or self._is_first_line or self._ended_with_cr)
+        return not (self._line or self._data or self._ended_with_cr)
 
     def _lines(self, block: bytes) -> list[bytes]:
         """The lines that `block` completes, without their ends."""
