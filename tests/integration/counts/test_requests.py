@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import pytest
 import uvicorn
 
 from benchmarks.latency.bodies import settings
-from benchmarks.latency.upstream import N_CHUNKS, Provider
+from benchmarks.latency.upstream import N_CHUNKS
 from service.app import create_app
 from service.bootstrap.basics import no_progress
 from service.bootstrap.open import open_parts
@@ -29,6 +28,7 @@ from service.domain.ports import Memory
 from service.settings.load import load_settings
 from service.settings.settings import Settings
 from tests.counting import Counts, counting, peak_bytes
+from tests.instant_provider import instant_provider
 from tests.integration.postgres_server import Cluster
 from tests.postgres_wire import PostgresWire, postgres_wire
 from tests.service.served import StartedServer
@@ -112,17 +112,8 @@ REQUESTS: dict[str, Requests] = {
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
-    """The instant provider, on a loop in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(loop.create_server(Provider, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    server.close()
-    loop.run_until_complete(server.wait_closed())
-    loop.close()
+    with instant_provider() as base_url:
+        yield base_url
 
 
 @pytest.fixture(scope="module")
