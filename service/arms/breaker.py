@@ -10,7 +10,6 @@ Each deployment of an arm has a breaker of its own. The arm cools down only whil
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,6 +94,7 @@ class Breaker:
         self._rest_s = rest_s
         self._long_rest_s = long_rest_s
         self._states: defaultdict[Upstream, _State] = defaultdict(_State)
+        self._latest = _LONG_AGO  # end of the latest cool-down of all
 
     def is_open(self, deployment: Deployment) -> bool:
         """Whether the deployment is cooling down."""
@@ -102,6 +102,8 @@ class Breaker:
 
     def open_reason(self, arm: Arm) -> str | None:
         """Why the arm should not be called now; None: it may be called."""
+        if self._clock() >= self._latest:  # none cools down: it is asked of every arm for every request
+            return None
         state = self._state(arm)
         remaining_s = self._remaining_s(state)
         if remaining_s <= 0:
@@ -226,8 +228,6 @@ class Breaker:
             state.until = self._clock()
 
     def _remaining_s(self, state: _State) -> float:
-        if state.until is _LONG_AGO:  # without reading the clock: it is asked of every arm for every request
-            return -math.inf
         return (state.until - self._clock()).total_seconds()
 
     def _cool_down(
@@ -238,6 +238,7 @@ class Breaker:
         until = now + timedelta(seconds=seconds)
         if until > state.until or (is_trial and state.reason == "on_trial"):
             state.reason, state.since, state.until = reason, now, until
+            self._latest = max(self._latest, until)
 
 
 def upstream_of(endpoint: Arm | Deployment) -> Upstream:

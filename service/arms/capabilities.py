@@ -24,6 +24,8 @@ _PART_NEEDS = {"image_url": "vision", "input_audio": "audio", "file": "files"}
 
 def lacking(arm: Arm, needed: frozenset[str]) -> frozenset[str]:
     """Which of these capabilities the arm is known not to have."""
+    if not needed:
+        return needed
     unlisted = needed & LISTED - arm.capabilities if arm.capabilities else frozenset[str]()
     return unlisted | needed & arm.lacks
 

@@ -85,6 +85,7 @@ class RefusedFeatures:
         self._clock = clock
         self._remember_s = remember_s
         self._arms: defaultdict[Upstream, _Arm] = defaultdict(_Arm)
+        self._has_refused = False  # whether any arm ever has: it is asked for every request
 
     @classmethod
     def forgetting(cls) -> RefusedFeatures:
@@ -97,7 +98,7 @@ class RefusedFeatures:
         if not parts or self._remember_s == 0:
             return parts
         now, known = self._clock(), self._of(arm)
-        of_arm = known.refused
+        self._has_refused, of_arm = True, known.refused
         if parts not in of_arm and known.has_done(parts, since=now - timedelta(seconds=self._remember_s)):
             known.done = {done: at for done, at in known.done.items() if done not in parts}
             return parts
@@ -124,15 +125,15 @@ class RefusedFeatures:
 
     def of(self, arm: Arm) -> tuple[RefusedFeature, ...]:
         """What the arm refuses now, oldest refusal first."""
-        if not (of_arm := self._of(arm).refused):
-            return ()
-        now = self._clock()
+        now, of_arm = self._clock(), self._of(arm).refused
         for parts in [parts for parts, refused in of_arm.items() if refused.until <= now]:
             del of_arm[parts]
         return tuple(of_arm.values())
 
     def against(self, arms: Sequence[Arm], query: Query) -> dict[str, RefusedFeature]:
         """What the request asks of each arm that the arm refuses, by arm id."""
+        if not self._has_refused:
+            return {}
         refused = {arm.arm_id: of_arm for arm in arms if (of_arm := self.of(arm))}
         features = features_of(query) if refused else frozenset()
         return {

@@ -63,8 +63,10 @@ def fitted(arm: Arm, body: Json, native: Native | None) -> Fitted:
 def reason_against(arm: Arm, body: Json, native: Native | None) -> str | None:
     """Why the arm cannot answer the request, by the table; None: it can."""
     form = form_of(arm, native)
+    if not (ruling := _ruling_rows(arm.provider, host_of(arm) or UNLISTED, arm.model, form)):
+        return None
     asked = native.body if native is not None and form == "messages" else body
-    reasons = (ruled_out_by(row, arm, asked) for row in rows(arm, form))
+    reasons = (ruled_out_by(row, arm, asked) for row in ruling)
     return next((f"does not accept {part}" for part in reasons if part is not None), None)
 
 
@@ -218,3 +220,10 @@ def rows(arm: Arm, form: Form) -> tuple[Row, ...]:
 def _rows_of(provider: str, host: str, model: str, form: Form) -> tuple[Row, ...]:
     name = undated(canonical(model))
     return tuple(row for row in table().rows if row.matches(provider, host, name, form))
+
+
+@cache
+def _ruling_rows(provider: str, host: str, model: str, form: Form) -> tuple[Row, ...]:
+    """The rows that can rule the arm out for a request."""
+    of_arm = _rows_of(provider, host, model, form)
+    return tuple(row for row in of_arm if any(rule.verb == "cannot" for rule in row.rules))
