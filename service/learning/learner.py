@@ -29,6 +29,7 @@ from service.learning.late_contexts import LateContexts
 log = structlog.get_logger(__name__)
 
 CONVERSATION_DECISIONS = 50  # newest decisions that share the score of a conversation
+MARK_AFTER_S = 0.1
 SWEEP_EVERY_S = 2.0
 SWEEP_BATCH = 200
 
@@ -176,7 +177,11 @@ class Learner:
         return [None] * len(learned)
 
     async def _mark(self, applied: Sequence[Pending]) -> Sequence[None]:
-        """Take decisions out of the queue. The memory has them, so errors are left to the sweep."""
+        """Take decisions out of the queue. The memory has them, so errors are left to the sweep.
+
+        It waits a moment, so that feedback that comes one at a time shares the transaction too.
+        """
+        await asyncio.sleep(MARK_AFTER_S)
         try:
             await self.settle(await self.evidence.mark_remembered(applied))
         except (MemoryUnavailable, StoreUnavailable) as error:

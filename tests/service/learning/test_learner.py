@@ -126,6 +126,7 @@ async def test_feedback_without_a_context_counts_as_global_evidence(world: World
     after = await world.weigh("What is a bandit?")
 
     assert after["small"] < before["small"]
+    await world.parts.learner.idle()
     assert world.store.queue == {}
 
 
@@ -171,6 +172,7 @@ async def test_a_memory_of_another_encoder_is_not_mixed_in(world: World) -> None
     await world.ask("Hi", request_id="r-1", model="small")
 
     await learner.learn(Feedback("default", "r-1", 0.9, None, world.clock()))
+    await learner.idle()
 
     assert await world.memory.count() == 0
     assert world.store.queue == {}
