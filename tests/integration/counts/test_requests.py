@@ -38,16 +38,16 @@ N_WARM_UP, N_COUNTED, N_TAUGHT = 10, 20, 120
 # Mean of one request.
 LIMITS = {
     "pinned": Counts(
-        tasks=9, timers=15, timeouts=8, round_trips=3, commits=1.5, sent_bytes=9_000, wal_bytes=8_000
+        tasks=8, timers=10, timeouts=3, round_trips=3.5, commits=1.8, sent_bytes=9_000, wal_bytes=8_000
     ),
     "routed, seen": Counts(
-        tasks=10, timers=19, timeouts=10, round_trips=3.5, commits=1.6, sent_bytes=25_000, wal_bytes=16_000
+        tasks=9, timers=12, timeouts=4, round_trips=3.8, commits=2, sent_bytes=25_000, wal_bytes=16_000
     ),
     "feedback": Counts(
-        tasks=7, timers=16, timeouts=7, round_trips=7, commits=2.5, sent_bytes=3_000, wal_bytes=4_000
+        tasks=7, timers=14, timeouts=4, round_trips=8, commits=3, sent_bytes=3_500, wal_bytes=4_000
     ),
     "stream": Counts(
-        tasks=14, timers=40, timeouts=12, round_trips=5, commits=2.5, sent_bytes=10_000, wal_bytes=8_000
+        tasks=11, timers=20, timeouts=3, round_trips=5, commits=3, sent_bytes=10_000, wal_bytes=8_000
     ),
 }
 MOST_BYTES = 2_000_000  # that one request may hold, its garbage included

@@ -197,7 +197,7 @@ async def test_metrics_are_what_prometheus_reads(world: World) -> None:
     world.memory.is_down = True
     await world.ask(request_id="r-1", model="large")
     await world.rate("r-1", 1.0)
-    await world.ask("What is a bandit?", router={"models": ["small", "medium"]})  # which the memory is asked for
+    await world.ask(router={"models": ["small", "medium"]})  # whose neighbours are recalled
 
     response = await world.http.get("/metrics")
 
