@@ -140,7 +140,7 @@ def _array(rows: Sequence[bytes]) -> str | None:
 
 
 def _json(row: Json) -> bytes:
-    return orjson.dumps(row, default=_as_text)
+    return orjson.dumps(row, default=_as_text, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _as_text(value: object) -> str:
