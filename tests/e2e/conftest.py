@@ -43,8 +43,8 @@ def workplace() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def encoder_folder(workplace: Path) -> Path:
-    """The encoder, built once for all routers."""
-    build_encoder(Settings(data_dir=workplace), {}, no_progress)
+    """MiniLM, built once for all routers that compare meanings."""
+    build_encoder(Settings(data_dir=workplace, embedding_backend="minilm"), {}, no_progress)
     return workplace / "encoder"
 
 

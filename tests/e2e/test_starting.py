@@ -26,14 +26,12 @@ def test_the_first_start_reports_its_steps_and_the_second_builds_nothing(new_rou
 
     assert answer.status_code == 200
     assert answer.headers["x-router-simulated"] == "true"
-    assert "quantising" in first
     assert "preparing PostgreSQL" in first
     for text in (first, second):
         assert router.url in text
         assert "SIMULATED" in text
         assert "sim-small" in text
         assert str(router.data_dir.resolve()) in text
-    assert "quantising" not in second
     assert "preparing" not in second
     assert "migrated" not in router.stderr
     assert router.get("/health")["simulated"] is True
