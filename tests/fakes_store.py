@@ -20,7 +20,7 @@ from service.domain.cached_answer import CachedAnswer
 from service.domain.calibration import Calibration
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision, LoggedDecision
-from service.domain.explanation import explanation, explanation_for_clients
+from service.domain.explanation import explanation_for_clients
 from service.domain.feedback import (
     Experience,
     Feedback,
@@ -31,6 +31,7 @@ from service.domain.feedback import (
     Reward,
     SignalsLearned,
 )
+from service.domain.logged_explanation import explanation
 from service.domain.registration import ArmRegistration, PriceChange, ShadowAnswer
 from service.domain.stored_response import StoredResponse
 from service.errors import RequestConflict, StoreBusy, StoreUnavailable, UnknownRequest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -91,7 +91,7 @@ class Decision:
     arm_id: str
     propensity: float
     uniform: float  # the number in [0, 1) that drew the arm; 0 if nothing was drawn
-    candidates: tuple[Candidate, ...]
+    candidates: Sequence[Candidate]
     rejected: tuple[Rejection, ...]
     neighbours: Collection[Neighbour]
     n_rated: float  # weight of the tenant's ratings over all arms

@@ -20,6 +20,7 @@ import numpy as np
 from service.domain.basics import Json
 from service.domain.decision import Neighbour
 from service.domain.neighbours import NeighbourColumns, Point, key_of
+from service.domain.packed_explanation import RecalledNeighbours
 
 _NUMBERS = ("age_s", "reward", "weight", "latency_s", "cost_usd")
 _ID_BYTES = 16
@@ -56,6 +57,8 @@ def recalled_neighbours(logged: Json) -> tuple[NeighbourColumns, tuple[float, ..
     The ease is empty if it was not logged.
     """
     recalled = logged.get("recalled")
+    if isinstance(recalled, RecalledNeighbours):
+        return recalled.columns, recalled.ease
     if recalled is None:
         columns = NeighbourColumns.of(map(_neighbour, logged["neighbours"]))
         return columns, tuple(logged.get("neighbour_ease") or ())
@@ -70,7 +73,11 @@ def recalled_neighbours(logged: Json) -> tuple[NeighbourColumns, tuple[float, ..
         arm=np.array(recalled["arm"], dtype=np.int64),
         prompt=prompt,
         similarity=np.array(recalled["similarity"], dtype=np.float64)[prompt],
-        **{name: np.array(recalled[name], dtype=np.float64) for name in _NUMBERS},
+        age_s=np.array(recalled["age_s"], dtype=np.float64),
+        reward=np.array(recalled["reward"], dtype=np.float64),
+        weight=np.array(recalled["weight"], dtype=np.float64),
+        latency_s=np.array(recalled["latency_s"], dtype=np.float64),
+        cost_usd=np.array(recalled["cost_usd"], dtype=np.float64),
     )
     return columns, tuple(
         [recalled["ease"][number] for number in prompt.tolist()] if recalled["ease"] else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from service.domain import precision
 from service.domain.basics import Vector
 from service.domain.decision import Neighbour
 
@@ -20,8 +21,8 @@ Ints = npt.NDArray[np.int64]
 
 
 def key_of(decision_id: UUID) -> int:
-    """63 bits of the id: they fit into an array of integers and distinguish thousands of decisions."""
-    return decision_id.int & (2**63 - 1)
+    """The first 63 bits of the id: they fit into an array and distinguish thousands of decisions."""
+    return decision_id.int >> 65
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +68,7 @@ class NeighbourColumns(Collection[Neighbour]):
         arm: each neighbour's index into `arm_ids`.
         prompt: number of each neighbour's prompt, ascending from 0; see `service.memory.prompts`.
         cost_usd: NaN where nobody knows it.
+        is_rounded: whether the numbers are as exact as the log keeps them; see `rounded`.
     """
 
     points: tuple[Point, ...]
@@ -80,6 +82,7 @@ class NeighbourColumns(Collection[Neighbour]):
     weight: Floats
     latency_s: Floats
     cost_usd: Floats
+    is_rounded: bool = False
 
     @classmethod
     def of(cls, neighbours: Iterable[Neighbour]) -> NeighbourColumns:
@@ -101,13 +104,33 @@ class NeighbourColumns(Collection[Neighbour]):
     def n_prompts(self) -> int:
         return int(self.prompt[-1]) + 1 if self.points else 0
 
+    def rounded(self) -> NeighbourColumns:
+        """The neighbours with numbers as exact as the log keeps them.
+
+        A decision uses these, so that the log reproduces it to the last bit.
+        """
+        age_s, latency_s, cost_usd = precision.magnitudes(
+            precision.magnitude_codes(np.stack([self.age_s, self.latency_s, self.cost_usd]))
+        )
+        return replace(
+            self,
+            similarity=precision.cosines(precision.cosine_codes(self.similarity)),
+            age_s=age_s,
+            reward=precision.shares(precision.share_codes(self.reward)),
+            weight=precision.shares(precision.share_codes(self.weight)),
+            latency_s=latency_s,
+            cost_usd=cost_usd,
+            is_rounded=True,
+        )
+
     def of_prompts(self, n: int) -> NeighbourColumns:
         """The neighbours of the `n` most similar prompts."""
         k = int(np.searchsorted(self.prompt, n))
         if k == len(self):
             return self
         columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        return NeighbourColumns(**{n: c if n == "arm_ids" else c[:k] for n, c in columns.items()})
+        whole = ("arm_ids", "is_rounded")
+        return NeighbourColumns(**{n: c if n in whole else c[:k] for n, c in columns.items()})
 
     def __len__(self) -> int:
         return len(self.points)

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from bandit.arrays import Bools, Floats
-from bandit.beliefs import Beliefs, PriorState
+from bandit.beliefs import Beliefs
 from bandit.evidence import Neighbours
 from bandit.utility import UtilityTerms
-from service.domain import decision as types
 from service.domain.arm import Arm, ArmSums
-from service.domain.decision import Candidate
+from service.domain.candidates import CandidateColumns
 from service.domain.neighbours import NeighbourColumns
 
 
@@ -41,51 +40,38 @@ def candidates(
     terms: UtilityTerms,
     probabilities: Floats,
     barred: Bools,
-) -> tuple[Candidate, ...]:
+) -> CandidateColumns:
     """The weighed arms as they are logged, in their order."""
-    columns = zip(
-        arms,
-        probabilities.tolist(),
-        prior_states(beliefs.prior_state, prior_sources),
-        beliefs.predicted.T.tolist(),
-        beliefs.posterior.alpha.tolist(),
-        beliefs.posterior.beta.tolist(),
-        beliefs.local_mass.tolist(),
-        terms.bonus.tolist(),
-        beliefs.expected_latency_s.tolist(),
-        beliefs.expected_cost_usd.tolist(),
-        terms.quality.tolist(),
-        terms.speed.tolist(),
-        terms.cost.tolist(),
-        terms.spend.tolist(),
-        terms.total.tolist(),
-        barred.tolist(),
-        strict=True,
+    known = beliefs.prior_state
+    numbers = np.array(  # as `NUMBERS` names them
+        [
+            probabilities,
+            known.prior_mean,
+            known.prior_mass,
+            known.n,
+            known.reward_sum,
+            known.deviation,
+            known.cost_usd,
+            known.latency_s,
+            known.epoch_age_s,
+            known.n_changes,
+            known.cost_usd_error,
+            known.latency_s_error,
+            beliefs.posterior.alpha,
+            beliefs.posterior.beta,
+            beliefs.local_mass,
+            terms.bonus,
+            beliefs.expected_latency_s,
+            beliefs.expected_cost_usd,
+            terms.quality,
+            terms.speed,
+            terms.cost,
+            terms.spend,
+            terms.total,
+        ]
     )
-    return tuple(
-        Candidate(arm.arm_id, probability, prior_state, tuple(predicted), *numbers)
-        for arm, probability, prior_state, predicted, *numbers in columns
-    )
-
-
-def prior_states(known: PriorState, sources: Sequence[str | None]) -> list[types.LoggedPriorState]:
-    """The logged prior state of each arm; sources: of their prior means."""
-    columns = zip(
-        known.prior_mean.tolist(),
-        known.prior_mass.tolist(),
-        known.n.tolist(),
-        known.reward_sum.tolist(),
-        known.deviation.tolist(),
-        known.cost_usd.tolist(),
-        known.latency_s.tolist(),
-        (age_s if age_s < np.inf else None for age_s in known.epoch_age_s.tolist()),
-        known.n_changes.tolist(),
-        sources,
-        known.cost_usd_error.tolist(),
-        known.latency_s_error.tolist(),
-        strict=True,
-    )
-    return [types.LoggedPriorState(*column) for column in columns]
+    arm_ids = tuple([arm.arm_id for arm in arms])
+    return CandidateColumns(arm_ids, tuple(prior_sources), numbers, beliefs.predicted, barred)
 
 
 def prices_of(arms: Sequence[Arm]) -> Floats:

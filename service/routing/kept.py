@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from bandit.arrays import Floats
 from service.domain.arm import Arm
-from service.domain.decision import Candidate
+from service.domain.candidates import CandidateColumns
 from service.domain.query import Query
 from service.routing.selection import WeighedArms
 
@@ -29,7 +29,7 @@ class KeptWeighing:
     made_at: datetime
     weighed: WeighedArms
     probabilities: Floats
-    candidates: tuple[Candidate, ...]
+    candidates: CandidateColumns
 
     def is_fresh(self, arms: Sequence[Arm], n_rated: float, now: datetime) -> bool:
         """Whether these are still the arms, and nothing was rated since."""

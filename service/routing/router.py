@@ -25,10 +25,12 @@ from service.domain.answer import Outcome
 from service.domain.arm import Arm
 from service.domain.basics import DecisionKind, Vector
 from service.domain.cached_answer import CacheMatch
+from service.domain.candidates import CandidateColumns
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
 from service.domain.ports import Clock, Evidence, Memory
+from service.domain.precision import rounded_ease
 from service.domain.query import THREAD_REFUSED, Options, Query
 from service.domain.tags import STAND_IN, Tag
 from service.errors import AllArmsFailed, ContextTooLong, MemoryUnavailable, NoEligibleArm
@@ -211,7 +213,7 @@ class Router:
         known = self.known.of(query.tenant, arms, self.catalog)
         evidence = self._evidence_of(query.tenant)
         ease = evidence.fitted.at(recalled.context)
-        neighbour_ease = evidence.fitted.of(recalled.neighbours, ease)
+        neighbour_ease = rounded_ease(evidence.fitted.of(recalled.neighbours, ease))
         neighbours = neighbours_of(known.columns.index, recalled.neighbours, neighbour_ease)
         knobs = query.options.narrow(self.knobs)
         prior_state = known.prior_state(query, evidence, self.knobs, ease, self.clock().timestamp())
@@ -242,7 +244,7 @@ class Router:
             sums, self.evidence.histories(tenant), rated, self.ease_fitter.of(tenant, rated)
         )
 
-    def _candidates(self, weighed: WeighedArms, probabilities: Floats) -> tuple[types.Candidate, ...]:
+    def _candidates(self, weighed: WeighedArms, probabilities: Floats) -> CandidateColumns:
         barred = weighed.policy.barred
         assert barred is not None
         return candidates(
@@ -255,7 +257,7 @@ class Router:
         recalled: Recalled,
         weighed: WeighedArms,
         selection: Selection,
-        considered: tuple[types.Candidate, ...],
+        considered: CandidateColumns,
         neighbour_ease: Floats | None = None,
     ) -> Decision:
         query, beliefs, index = situation.query, weighed.beliefs, selection.choice.index
@@ -402,7 +404,8 @@ class Router:
                 neighbours = await self._nearest(context, query, now)
         except (MemoryUnavailable, TimeoutError):
             return Recalled(context, degraded=("memory", *stand_in), tags=tags)
-        return Recalled(context, self.catalog.in_todays_prices(neighbours, now), stand_in, tags)
+        neighbours = self.catalog.in_todays_prices(neighbours, now).rounded()
+        return Recalled(context, neighbours, stand_in, tags)
 
     async def _nearest(self, context: Vector, query: Query, now: datetime) -> NeighbourColumns:
         """The nearest prompts of the query's task if there are enough, else the nearest of all."""

@@ -88,7 +88,7 @@ def a_decision(request_id: str = "r1", *, arm_id: str = "small", **of_query: obj
         uniform=0.25,
         candidates=(a_candidate("small", 0.7), a_candidate("large", 0.1 + 0.2)),
         rejected=(Rejection("tiny", "context too long"),),
-        neighbours=(Neighbour(uuid4(), "r0", "small", 0.9, 60.0, 1.0, 1.0, 1.2, 0.0001, "triage/v2", 0),),
+        neighbours=(Neighbour(uuid4(), "r0", "small", 0.9, 60.0, 1.0, 1.0, 1.25, 2**-13, "triage/v2", 0),),
         n_rated=3.0,
         expert_weights=(0.5, 0.25, 0.25),
         ease=0.0,

@@ -404,7 +404,16 @@ async def test_records_of_that_version_show_what_they_showed(replayed: Database)
 
     for request_id, expected in EXPECTED["records"].items():
         record = without_todays_prior_state(as_json(await journal.record(TENANT, request_id)))
-        assert record == with_todays_keys(a_record_in_todays_words(expected))
+        assert record == shown(with_todays_keys(a_record_in_todays_words(expected)))
+
+
+def shown(value: Any) -> Any:
+    """The value with seven digits of the numbers that decide nothing: today's log keeps no more of them."""
+    if isinstance(value, dict):
+        return {key: shown(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [shown(one) for one in value]
+    return pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
 
 
 def without_todays_prior_state(record: Json) -> Json:
@@ -427,7 +436,7 @@ async def test_the_budget_reads_what_that_version_spent(replayed: Database) -> N
     spends = await newest_spends(replayed, TENANT, 1000, 200)
 
     expected = in_todays_words(EXPECTED["after"]["spends"])
-    assert [read_back(asdict(spend)) for spend in spends] == expected
+    assert [read_back(asdict(spend)) for spend in spends] == shown(expected)
     assert {len(spend.arms) for spend in spends} > {1, 4}  # where nothing was drawn, and where an arm was
 
 
@@ -498,7 +507,7 @@ async def test_the_service_shows_the_traffic_and_the_models_of_that_version(serv
         "sim-writer",
     ]
     assert models["data"] == with_todays_keys(in_todays_words(EXPECTED["models"]))
-    assert record == with_todays_keys(a_record_in_todays_words(EXPECTED["records"]["away-support"]))
+    assert record == shown(with_todays_keys(a_record_in_todays_words(EXPECTED["records"]["away-support"])))
 
 
 @pytest.mark.parametrize("request_id", ["support-2", "away-1", "claude-2"])

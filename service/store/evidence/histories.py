@@ -11,8 +11,8 @@ from asyncpg import Record
 
 from bandit.drift import ArmHistory, Epoch, RatedSums, Rating, Score, Side, learn
 from service.domain.basics import Json
-from service.domain.explanation import in_current_words_of_candidate
 from service.domain.feedback import Reward
+from service.domain.logged_words import in_current_words_of_candidate
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback
 

@@ -14,6 +14,7 @@ from service.store.evidence.experiences import experience_with
 from service.store.evidence.histories import RecordedFeedback, history_of
 from service.store.evidence.histories import Versioned as VersionedHistory
 from service.store.evidence.standing_feedback import Event, StandingFeedback, reward_of, standing_feedback_of
+from service.store.explanations import WEIGHED, explanation_of
 
 Arm = tuple[str, str]  # tenant, arm id
 
@@ -41,6 +42,7 @@ class LockedDecision:
         self.newest = _newest_of(row)
         self.signals = set(zip(row["signals"], row["signal_arms"], strict=True))
         self._row = row
+        self._explained = explanation_of(row)
         self._standing = standing_feedback_of(row)
         self._arms_scored = set(row["arms_scored"])
 
@@ -57,8 +59,8 @@ class LockedDecision:
                 self._arms_scored.add(event.arm_id)
         return RecordedFeedback(
             decided_at=self._row["decided_at"],
-            n_rated=self._row["decision_n_rated"],
-            candidates=self._row["candidates"],
+            n_rated=self._explained.get("n_rated"),
+            candidates=self._explained["candidates"],
             before=before,
             after=self._standing,
             is_first=is_first,
@@ -111,11 +113,10 @@ class Locked:
 
 
 # What is read of `d` never changes, so it may be as of before the locks.
-_LOCK = """
+_LOCK = f"""
 SELECT l.decision_id, coalesce(d.tenant, (l.history).tenant) AS tenant,
     coalesce(l.arm_id, (l.history).arm_id) AS arm_id, d.request_id, d.learn, l.encoder, l.context, d.task,
-    d.decided_at, (d.explanation ->> 'n_rated')::float8 AS decision_n_rated,
-    d.explanation -> 'candidates' AS candidates,
+    d.decided_at, {WEIGHED},
     l.answered_by, l.latency_s, l.cost_usd, l.completed_at, l.score, l.reward, l.weight, l.feedback_text,
     l.session_id, l.signals, l.signalled_arms AS signal_arms, l.signal_weights, l.arms_scored,
     (l.history).started_at, (l.history).n, (l.history).reward_sum, (l.history).n_changes,
@@ -125,7 +126,7 @@ SELECT l.decision_id, coalesce(d.tenant, (l.history).tenant) AS tenant,
     (l.history).n_rated, (l.history).is_fallen, (l.history).fallen_at, (l.history).version
 FROM lock_for_feedback($1, $2, $3, $4, $5) l
 LEFT JOIN decisions d ON d.decision_id = l.decision_id
-"""
+"""  # noqa: S608  # joins constants
 
 
 async def lock(connection: Connection, named: Sequence[Named]) -> Locked:

@@ -23,6 +23,7 @@ from service.store.evidence.histories import (
 )
 from service.store.evidence.standing_feedback import Event, reward_of, standing_feedback_of
 from service.store.evidence.sums import add_sums, differences, standing_sums, sums_of
+from service.store.explanations import WEIGHED, explanation_of
 
 _TIMEOUT_S = 3600.0  # a statement may read the whole log
 
@@ -112,16 +113,16 @@ async def _differences(connection: Connection) -> EvidenceDifferences:
 
 
 # Every event with the standing feedback on its decision before it, in the order of the events.
-_EVENTS = """
+_EVENTS = f"""
 SELECT e.tenant, e.event_arm_id, e.event_reward, e.event_weight, e.signal, e.signal_arms, e.signal_weights,
     e.is_first, latest.arm_id, latest.reward, latest.weight, d.decided_at,
-    (d.explanation ->> 'n_rated')::float8 AS n_rated, d.explanation -> 'candidates' AS candidates
+    {WEIGHED}
 FROM (
     SELECT event_id, decision_id, tenant, arm_id AS event_arm_id, reward AS event_reward,
         weight AS event_weight, signal,
         max(event_id) FILTER (WHERE signal IS NULL) OVER earlier AS latest_event_id,
-        coalesce(array_agg(arm_id) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{}') AS signal_arms,
-        coalesce(array_agg(weight) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{}') AS signal_weights,
+        coalesce(array_agg(arm_id) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{{}}') AS signal_arms,
+        coalesce(array_agg(weight) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{{}}') AS signal_weights,
         count(reward) FILTER (WHERE signal IS NULL) OVER (PARTITION BY decision_id, arm_id ORDER BY event_id
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) = 0 AS is_first
     FROM feedback_events
@@ -131,7 +132,7 @@ FROM (
 JOIN decisions d ON d.decision_id = e.decision_id AND d.learn
 LEFT JOIN feedback_events latest ON latest.event_id = e.latest_event_id
 ORDER BY e.event_id
-"""
+"""  # noqa: S608  # joins constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +160,12 @@ async def _from_events(connection: Connection) -> _Recomputed:
 
 
 def _recorded_feedback(row: Record) -> RecordedFeedback:
-    before = standing_feedback_of(row)
+    before, explained = standing_feedback_of(row), explanation_of(row)
     reward = reward_of(row["event_reward"], row["event_weight"])
     return RecordedFeedback(
         decided_at=row["decided_at"],
-        n_rated=row["n_rated"],
-        candidates=row["candidates"],
+        n_rated=explained.get("n_rated"),
+        candidates=explained["candidates"],
         before=before,
         after=before.after(Event(row["event_arm_id"], reward, row["signal"])),
         is_first=row["is_first"],

@@ -11,12 +11,12 @@ from service.domain.answer_ids import decision_named_by
 from service.domain.basics import Json
 from service.domain.conversation import ConversationStep
 from service.domain.decision import Decision, LoggedDecision
-from service.domain.explanation import in_current_words_of_conversation
 from service.errors import StoreUnavailable
 from service.store.connection.pool import Database
 from service.store.connection.values import storable
 from service.store.evidence.snapshot import Snapshot
 from service.store.evidence.sums import sums_of
+from service.store.explanations import WEIGHED, explanation_of
 from service.store.log.group import Group, LogEntry, in_groups, problems_of
 from service.store.log.record import request_record
 
@@ -101,17 +101,16 @@ class PostgresJournal:
             return await request_record(connection, tenant, request_id)
 
 
-_FIND = """
-SELECT d.tenant, d.request_id, decision_id, body_digest, arm_id, propensity, kind,
-    explanation -> 'candidates' AS candidates,
-    coalesce(explanation -> 'conversation', explanation -> 'session') AS conversation,
+_FIND = f"""
+SELECT d.tenant, d.request_id, decision_id, body_digest, arm_id, propensity, kind, {WEIGHED},
     (SELECT count(*) FROM attempts a WHERE a.decision_id = d.decision_id) AS n_attempts
 FROM unnest($1::text[], $2::text[]) AS key (tenant, request_id)
 JOIN decisions d ON d.tenant = key.tenant AND d.request_id = key.request_id
-"""
+"""  # noqa: S608  # joins constants
 
 
 def _logged(row: Record) -> LoggedDecision:
+    explained = explanation_of(row)
     return LoggedDecision(
         decision_id=row["decision_id"],
         body_digest=row["body_digest"],
@@ -119,13 +118,13 @@ def _logged(row: Record) -> LoggedDecision:
         propensity=row["propensity"],
         kind=row["kind"],
         n_attempts=row["n_attempts"],
-        probabilities=tuple((c["arm_id"], c["probability"]) for c in row["candidates"]),
-        step=_step(row["conversation"]),
+        probabilities=tuple((c["arm_id"], c["probability"]) for c in explained["candidates"]),
+        step=_step(explained.get("conversation")),
     )
 
 
 def _step(logged: Json | None) -> ConversationStep | None:
-    return ConversationStep(**in_current_words_of_conversation(logged)) if logged else None
+    return ConversationStep(**logged) if logged else None
 
 
 # One round trip and one commit; migration 0031 says what it does.

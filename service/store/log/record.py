@@ -8,17 +8,20 @@ from functools import reduce
 from asyncpg import Record
 
 from service.domain.basics import Json
-from service.domain.explanation import for_clients, in_current_words
+from service.domain.explanation import for_clients
+from service.domain.logged_explanation import with_draw
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback, event_of
+from service.store.explanations import EXPLAINED, explanation_of
+from service.store.log.neighbour_ids import with_ids
 
-_DECISION = """
+_DECISION = f"""
 SELECT decision_id, tenant, request_id, body_digest, decided_at, dialect, stream, requested_model, kind,
-    arm_id, propensity, holdout, n_chars, n_prompt_tokens, learn, session_id, task, degraded, explanation,
-    query_text, tags, rule, tier
-FROM decisions
+    arm_id, propensity, holdout, n_chars, n_prompt_tokens, learn, session_id, task, degraded, query_text,
+    tags, rule, tier, {EXPLAINED}
+FROM decisions d
 WHERE tenant = $1 AND request_id = $2
-"""
+"""  # noqa: S608  # joins constants
 _ATTEMPTS = """
 SELECT attempt_id, position, arm_id, propensity, status, started_at, latency_s, ttft_s, prompt_tokens,
     cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens, usage_estimated, cost_usd,
@@ -55,6 +58,8 @@ async def request_record(connection: Connection, tenant: str, request_id: str) -
     decision = await connection.fetchrow(_DECISION, tenant, request_id)
     if decision is None:
         return None
+    explained = with_draw(explanation_of(decision), decision["arm_id"], decision["propensity"])
+    explained = await with_ids(connection, decision, explained)
     attempts = await connection.fetch(_ATTEMPTS, decision["decision_id"])
     outcome = await connection.fetchrow(_OUTCOME, decision["decision_id"])
     shadows = await connection.fetch(_SHADOW, decision["decision_id"])
@@ -62,6 +67,7 @@ async def request_record(connection: Connection, tenant: str, request_id: str) -
     feedback = [_event(row) for row in events if row["signal"] is None]
     return {
         **_decision(decision),
+        **for_clients(explained),
         "model": decision["arm_id"] if outcome is None else outcome["arm_id"],
         "attempts": [_attempt(row) for row in attempts],
         "outcome": None if outcome is None else _outcome(outcome, attempts, decision["tags"] or []),
@@ -98,7 +104,6 @@ def _decision(row: Record) -> Json:
             "digest": row["body_digest"].hex(),
             "text": row["query_text"],
         },
-        **for_clients(in_current_words(row["explanation"])),
     }
 
 

@@ -8,16 +8,16 @@ from datetime import datetime
 from asyncpg import Record
 
 from service.domain.decision import LoggedRound
-from service.domain.explanation import in_current_words
 from service.store.connection.pool import Database
+from service.store.explanations import EXPLAINED, HAS_CANDIDATES, explanation_of
 
 _TIMEOUT_S = 3600.0  # a statement may read the whole log
 
 # Rewards are those of users' feedback, without implicit signals. Outcomes count if there was an answer.
 # Decisions without candidates are excluded: all arms were cooling down. So are decisions in a conversation
 # that already had an arm: not every arm could be drawn.
-_ROUNDS = """
-SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, d.explanation, e.reward, o.latency_s,
+_ROUNDS = f"""
+SELECT d.decided_at, d.arm_id, d.n_prompt_tokens, {EXPLAINED}, e.reward, o.latency_s,
     CASE WHEN NOT EXISTS (
         SELECT FROM attempts a WHERE a.decision_id = d.decision_id AND a.cost_source = 'unknown'
     ) THEN o.cost_usd END AS cost_usd
@@ -32,11 +32,11 @@ LEFT JOIN LATERAL (
 LEFT JOIN outcomes o ON o.decision_id = d.decision_id AND o.status = 'ok'
 WHERE d.tenant = $1 AND d.decided_at >= $2 AND d.decided_at < $3 AND d.learn AND d.dialect <> 'import'
     AND d.kind IN ('exploit', 'explore', 'default')
-    AND d.explanation -> 'candidates' <> '[]'
+    AND {HAS_CANDIDATES}
     AND coalesce(d.explanation -> 'conversation' ->> 'previous_arm_id',
         d.explanation -> 'session' ->> 'held_arm_id') IS NULL
 ORDER BY d.decided_at, d.decision_id
-"""
+"""  # noqa: S608  # joins constants
 
 
 async def rounds(
@@ -57,7 +57,7 @@ def _round(row: Record) -> LoggedRound:
         decided_at=row["decided_at"],
         arm_id=row["arm_id"],
         n_prompt_tokens=row["n_prompt_tokens"],
-        explanation=in_current_words(row["explanation"]),
+        explanation=explanation_of(row),
         reward=_number(row["reward"]),
         cost_usd=_number(row["cost_usd"]),
         latency_s=_number(row["latency_s"]),

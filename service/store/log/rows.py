@@ -8,13 +8,14 @@ from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.basics import Json
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision
-from service.domain.explanation import explanation, tags_as_json
+from service.domain.explanation import tags_as_json
+from service.domain.logged_explanation import packed
 from service.store.connection.values import storable, to_bytes
 from service.store.evidence.sums import nine_places_or_zero, six_places
 
 
 def decision_row(decision: Decision, *, store_texts: bool) -> Json:
-    query = decision.query
+    query, explained = decision.query, packed(decision)
     return {
         "decision_id": decision.decision_id,
         "tenant": query.tenant,
@@ -34,7 +35,9 @@ def decision_row(decision: Decision, *, store_texts: bool) -> Json:
         "learn": query.options.learn,
         "session_id": storable(query.options.session_id),
         "degraded": decision.degraded,
-        "explanation": explanation(decision),
+        "explanation": explained.rest,
+        "weighed": explained.weighed,
+        "recalled": explained.recalled,
         "query_text": storable(query.text) if store_texts else None,
         "holdout": decision.holdout,
         "task": query.options.task,

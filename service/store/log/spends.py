@@ -7,31 +7,31 @@ from asyncpg import Record
 from service.domain.basics import Json
 from service.domain.decision import PacedArm, Spend
 from service.store.connection.pool import Database
+from service.store.explanations import HAS_CANDIDATES, WEIGHED, explanation_of
 
 # Candidates are large, so they are fetched for the newest decisions only. The statement excludes models that
 # clients chose, answers from the cache, which cost nothing, and decisions without candidates (all arms were
 # cooling down).
-_SPENDS = """
-SELECT d.decided_at, d.arm_id,
-    CASE WHEN d.age <= $3 THEN d.explanation -> 'candidates' END AS candidates,
-    CASE WHEN d.age <= $3 THEN
-        (coalesce(d.explanation -> 'conversation', d.explanation -> 'session') ->> 'is_drawn')::boolean
-        END AS is_drawn,
-    CASE WHEN d.age <= $3 THEN (d.explanation ->> 'housekeeping')::boolean END AS is_housekeeping,
-    CASE WHEN d.age <= $3 THEN (d.explanation -> 'own_weights' ->> 'feedback_weight')::float8 END
-        AS feedback_weight,
+_SPENDS = f"""
+SELECT d.decided_at, d.arm_id, d.age <= $3 AS is_weighed, {WEIGHED},
     (SELECT CASE WHEN NOT bool_or(cost_source = 'unknown') THEN sum(cost_usd) END
         FROM attempts a WHERE a.decision_id = d.decision_id)::float8 AS cost_usd
 FROM (
-    SELECT decision_id, decided_at, arm_id, explanation, row_number() OVER (ORDER BY decided_at DESC) AS age
-    FROM decisions
-    WHERE tenant = $1 AND dialect <> 'import' AND kind NOT IN ('pinned', 'cache')
-    ORDER BY decided_at DESC
-    LIMIT $2
+    SELECT decision_id, decided_at, arm_id, age,
+        CASE WHEN age <= $3 THEN explanation ELSE '{{}}' END AS explanation,
+        CASE WHEN age <= $3 THEN weighed END AS weighed
+    FROM (
+        SELECT decision_id, decided_at, arm_id, explanation, weighed,
+            row_number() OVER (ORDER BY decided_at DESC) AS age
+        FROM decisions
+        WHERE tenant = $1 AND dialect <> 'import' AND kind NOT IN ('pinned', 'cache')
+        ORDER BY decided_at DESC
+        LIMIT $2
+    ) newest
 ) d
-WHERE d.age > $3 OR d.explanation -> 'candidates' <> '[]'
+WHERE d.age > $3 OR {HAS_CANDIDATES}
 ORDER BY d.decided_at
-"""
+"""  # noqa: S608  # joins constants
 
 
 async def newest_spends(database: Database, tenant: str, limit: int, n_weighed: int) -> list[Spend]:
@@ -44,15 +44,17 @@ async def newest_spends(database: Database, tenant: str, limit: int, n_weighed: 
 
 
 def _spend(row: Record) -> Spend:
-    candidates = row["candidates"] or ()
-    if row["is_drawn"] is False or row["is_housekeeping"]:  # no budget price could have changed the arm
+    explained = explanation_of(row) if row["is_weighed"] else {}
+    candidates, step = explained.get("candidates", ()), explained.get("conversation") or {}
+    # No budget price could have changed the arm.
+    if step.get("is_drawn") is False or explained.get("housekeeping"):
         candidates = [c for c in candidates if c["arm_id"] == row["arm_id"]]
     return Spend(
         decided_at=row["decided_at"],
         arm_id=row["arm_id"],
         cost_usd=row["cost_usd"],
         arms=tuple(_paced_arm(candidate) for candidate in candidates),
-        feedback_weight=row["feedback_weight"],
+        feedback_weight=explained.get("own_weights", {}).get("feedback_weight"),
     )
 
 

@@ -21,8 +21,8 @@ from service.domain.basics import Json
 from service.domain.cached_answer import CacheMatch
 from service.domain.conversation import ConversationState, ConversationStep, Place
 from service.domain.decision import Candidate, Decision, LoggedPriorState, Rejection
-from service.domain.explanation import in_current_words, in_current_words_of_conversation
 from service.domain.logged_neighbours import logged_neighbours, recalled_neighbours
+from service.domain.logged_words import in_current_words, in_current_words_of_conversation
 from service.domain.query import Options, Query, Turn
 from service.domain.tags import Tag
 from service.store.connection.values import from_bytes, to_bytes
@@ -47,7 +47,9 @@ def encode(entry: Entry, *, store_texts: bool) -> bytes:
         text = entry.query.text if store_texts else ""
         is_kept = store_texts and body_to_store(entry.query) is not None
         query = replace(entry.query, body=entry.query.body if is_kept else {}, text=text, native=None)
-        bare = replace(entry, query=query, neighbours=(), neighbour_ease=())
+        bare = replace(
+            entry, query=query, candidates=tuple(entry.candidates), neighbours=(), neighbour_ease=()
+        )
         recalled = logged_neighbours(entry.neighbours, entry.neighbour_ease)["recalled"]
         return _line({"kind": "decision", "n_chars": n_chars, "recalled": recalled, "decision": bare})
     answer_text = entry.outcome.answer_text if store_texts else None

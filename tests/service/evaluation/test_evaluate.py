@@ -16,7 +16,7 @@ import pytest_asyncio
 from bandit.knobs import Knobs
 from service.domain.arm import Arm, Price
 from service.domain.decision import Decision, LoggedRound
-from service.domain.explanation import explanation
+from service.domain.logged_explanation import explanation
 from service.domain.logged_neighbours import logged_neighbours, recalled_neighbours
 from service.evaluation.candidate import CandidateConfig
 from service.evaluation.evaluate import Evaluation, evaluate, reason_against
@@ -41,7 +41,7 @@ async def use(world: World, n: int = N, **body: Any) -> None:
 
 
 def rounds_of(world: World) -> list[LoggedRound]:
-    """The rounds as the store returns them: the explanation went through JSON."""
+    """The rounds as the store returns them: the explanation was packed and unpacked."""
     return [_round(world, decision) for decision in world.store.decisions.values()]
 
 
@@ -54,7 +54,7 @@ def _round(world: World, decision: Decision) -> LoggedRound:
         decided_at=decision.decided_at,
         arm_id=decision.arm_id,
         n_prompt_tokens=decision.query.n_prompt_tokens,
-        explanation=orjson.loads(orjson.dumps(explanation(decision))),
+        explanation=explanation(decision),
         reward=None if reward is None else float(reward.value),
         cost_usd=None if outcome is None or outcome.cost_usd is None else float(outcome.cost_usd),
         latency_s=None if outcome is None else outcome.latency_s,
@@ -128,7 +128,8 @@ async def test_the_running_knobs_decide_again_where_many_arms_answered_one_promp
         running, fewer = candidate_of(world), candidate_of(world, max_similar_requests=3)
         rounds = rounds_of(world)
 
-    n_outcomes = [logged.explanation["recalled"]["n_outcomes"] for logged in rounds]
+    recalled = [recalled_neighbours(logged.explanation)[0] for logged in rounds]
+    n_outcomes = [np.bincount(neighbours.prompt).tolist() for neighbours in recalled]
     assert any(len(n) == 4 and max(n) == 3 for n in n_outcomes)
     for logged in rounds:
         again, with_fewer = running.weigh(logged), fewer.weigh(_with_prompts(logged, 3))

@@ -102,6 +102,8 @@ async def test_a_decision_without_context_is_logged(stores: Stores) -> None:
 
 async def test_the_record_shows_the_explanation_of_the_decision(stores: Stores) -> None:
     decision = a_decision()
+    [neighbour] = decision.neighbours
+    await stores.journal.log_decision(replace(a_decision("r0"), decision_id=neighbour.decision_id))
     await stores.journal.log_decision(decision)
 
     record = await stores.journal.record(TENANT, "r1")
@@ -120,6 +122,17 @@ async def test_the_record_shows_the_explanation_of_the_decision(stores: Stores) 
     }
     assert (record["attempts"], record["outcome"], record["feedback"]) == ([], None, [])
     assert record["reward"] is None
+
+
+async def test_the_record_shows_what_is_known_of_a_neighbour_that_is_not_logged(database: Database) -> None:
+    decision, journal = a_decision(), PostgresJournal(database)
+    await journal.log_decision(decision)
+
+    record = await journal.record(TENANT, "r1")
+
+    assert record is not None
+    [shown], [weighed] = record["neighbours"], explanation_for_clients(decision)["neighbours"]
+    assert shown == {**weighed, "decision_id": None, "request_id": None}
 
 
 @pytest.mark.parametrize("holdout", [None, False, True])

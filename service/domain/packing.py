@@ -1,0 +1,140 @@
+"""Arrays and texts as bytes: the writer and the reader of a packed row."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Number = npt.NDArray[Any]
+
+# How a row of floats is written; every way is exact.
+_ZERO, _ONE_SINGLE, _ONE_DOUBLE, _SINGLES, _DOUBLES = range(5)
+_WIDTHS = (1, 2, 4, 8)  # bits of a small number
+
+
+class Writer:
+    """Collects the bytes of one packed row."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def bytes(self) -> bytes:
+        return b"".join(self._parts)
+
+    def fields(self, form: str, *values: int) -> None:
+        self._parts.append(struct.pack(f"<{form}", *values))
+
+    def array(self, values: Number, kind: str) -> None:
+        self._parts.append(values.astype(f"<{kind}", copy=False).tobytes())
+
+    def texts(self, texts: Sequence[str | None]) -> None:
+        """None is written as an empty text."""
+        joined = "\0".join(text or "" for text in texts).encode("utf-8", "replace")
+        self.fields("HI", len(texts), len(joined))
+        self._parts.append(joined)
+
+    def small(self, values: Ints, n: int) -> None:
+        """Whole numbers below `n`, which the reader knows: with as few bits as they need."""
+        if n <= 1:
+            return
+        width = _width(n)
+        if width >= 8:
+            self.array(values, "u1" if width == 8 else "u2")
+            return
+        bits = (values[:, None] >> np.arange(width - 1, -1, -1)) & 1
+        self._parts.append(np.packbits(bits.astype(np.uint8)).tobytes())
+
+    def repeated(self, codes: npt.NDArray[np.uint16]) -> None:
+        """Codes of which few differ: each one once, and which is where; or as they are."""
+        if codes.size and (codes == codes[0]).all():
+            self.fields("HH", 1, int(codes[0]))
+            return
+        table, place = np.unique(codes, return_inverse=True)
+        if 2 * table.size + codes.size * _width(table.size) // 8 >= 2 * codes.size:
+            self.fields("H", 0)
+            self.array(codes, "u2")
+            return
+        self.fields("H", table.size)
+        self.array(table, "u2")
+        self.small(place, table.size)
+
+    def rows(self, rows: Floats) -> None:
+        """Shape (n_rows, n), none of them NaN. Each row is written in the shortest exact way."""
+        if not rows.size:
+            return
+        singles, first = rows.astype("<f4"), rows[:, :1]
+        is_single = (singles == rows).all(axis=1)
+        is_one = (rows == first).all(axis=1)
+        how = np.where(is_one, _ONE_DOUBLE - is_single, _DOUBLES - is_single)
+        how[is_one & (first[:, 0] == 0)] = _ZERO
+        padded = np.zeros(how.size + how.size % 2, dtype=np.uint8)
+        padded[: how.size] = how
+        self.array(padded[::2] << 4 | padded[1::2], "u1")
+        self.array(singles[how == _ONE_SINGLE, 0], "f4")
+        self.array(first[how == _ONE_DOUBLE, 0], "f8")
+        self.array(singles[how == _SINGLES], "f4")
+        self.array(rows[how == _DOUBLES], "f8")
+
+
+class Reader:
+    """Reads what a Writer wrote, in the same order."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def fields(self, form: str) -> tuple[int, ...]:
+        values = struct.unpack_from(f"<{form}", self._data, self._at)
+        self._at += struct.calcsize(f"<{form}")
+        return values
+
+    def array(self, n: int, kind: str) -> Number:
+        values = np.frombuffer(self._data, f"<{kind}", n, self._at)
+        self._at += values.nbytes
+        return values
+
+    def texts(self) -> list[str]:
+        n, size = self.fields("HI")
+        joined = self._data[self._at : self._at + size].decode()
+        self._at += size
+        return joined.split("\0") if n else []
+
+    def small(self, size: int, n: int) -> Ints:
+        if n <= 1:
+            return np.zeros(size, dtype=np.int64)
+        width = _width(n)
+        if width >= 8:
+            return self.array(size, "u1" if width == 8 else "u2").astype(np.int64)
+        bits = np.unpackbits(self.array(-(-size * width // 8), "u1"), count=size * width)
+        return bits.reshape(size, width).astype(np.int64) @ (1 << np.arange(width - 1, -1, -1))
+
+    def repeated(self, size: int) -> npt.NDArray[np.uint16]:
+        (n,) = self.fields("H")
+        if n == 0:
+            return self.array(size, "u2")
+        table = self.array(n, "u2")
+        return table[self.small(size, n)]
+
+    def rows(self, n_rows: int, n: int) -> Floats:
+        rows = np.zeros((n_rows, n))
+        if not rows.size:
+            return rows
+        pairs = self.array(-(-n_rows // 2), "u1")
+        how = np.stack([pairs >> 4, pairs & 15], axis=1).ravel()[:n_rows]
+        for way, kind in ((_ONE_SINGLE, "f4"), (_ONE_DOUBLE, "f8")):
+            is_written = how == way
+            rows[is_written] = self.array(int(is_written.sum()), kind)[:, None]
+        for way, kind in ((_SINGLES, "f4"), (_DOUBLES, "f8")):
+            is_written = how == way
+            rows[is_written] = self.array(int(is_written.sum()) * n, kind).reshape(-1, n)
+        return rows
+
+
+def _width(n: int) -> int:
+    return next((width for width in _WIDTHS if n <= 1 << width), 16)
