@@ -51,6 +51,7 @@ class PostgresEvidence:
         self._follower = Follower(
             database, "evidence", self.refresh, poll_every_s=poll_every_s, ignored=self._sender
         )
+        self._adding_contexts = Grouped[tuple[Mapping[UUID, Vector], str], None](self._add_contexts)
         self._learning = Grouped[Entry, Learned | SignalsLearned](self._learn)
 
     @property
@@ -95,8 +96,16 @@ class PostgresEvidence:
         return effects
 
     async def add_contexts(self, contexts: Mapping[UUID, Vector], encoder: str) -> None:
+        await self._adding_contexts.add((contexts, encoder))
+
+    async def _add_contexts(self, added: Sequence[tuple[Mapping[UUID, Vector], str]]) -> Sequence[None]:
+        by_encoder: dict[str, dict[UUID, Vector]] = {}
+        for contexts, encoder in added:
+            by_encoder.setdefault(encoder, {}).update(contexts)
         async with self._database.transaction() as connection:
-            await add_contexts(connection, contexts, encoder)
+            for encoder, contexts in by_encoder.items():
+                await add_contexts(connection, contexts, encoder)
+        return [None] * len(added)
 
     async def pending(self, limit: int) -> list[Pending]:
         async with self._database.connection() as connection:
