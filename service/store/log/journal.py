@@ -101,11 +101,15 @@ class PostgresJournal:
             return await request_record(connection, tenant, request_id)
 
 
+# With LIMIT each id is looked up in the index: a join of a small table would read all of it, also when it has
+# grown, as long as the plan is kept.
 _FIND = f"""
 SELECT d.tenant, d.request_id, decision_id, body_digest, arm_id, propensity, kind, {WEIGHED},
     (SELECT count(*) FROM attempts a WHERE a.decision_id = d.decision_id) AS n_attempts
 FROM unnest($1::text[], $2::text[]) AS key (tenant, request_id)
-JOIN decisions d ON d.tenant = key.tenant AND d.request_id = key.request_id
+CROSS JOIN LATERAL (
+    SELECT * FROM decisions WHERE tenant = key.tenant AND request_id = key.request_id LIMIT 1
+) d
 """  # noqa: S608  # joins constants
 
 
