@@ -36,7 +36,7 @@ from benchmarks.latency.load import Requests
 from benchmarks.latency.processes import free_port, on_core, postmaster
 from benchmarks.latency.report import DIRECT, FOLDER, save, table
 from benchmarks.latency.router import HERE, started_router, until_ready
-from benchmarks.latency.rows import N_CLIENTS, Lengths, Row, Server, measure
+from benchmarks.latency.rows import N_CLIENTS, Lengths, Row, Server, measure, warm_up
 from service.store.connection.embedded import EmbeddedPostgres
 
 UPSTREAM_PORT = 9100  # that peers are configured with
@@ -103,6 +103,8 @@ async def _measure_router(
         url = str(client.base_url).rstrip("/")
         server = Server(url, (pid,), postmaster(data_dir), EmbeddedPostgres(data_dir).dsn)
         await until_remembered(client)
+        for name in ("pinned, seen", "routed, seen"):
+            await warm_up(server, _requests(name, rows, options.points), lengths.alone_s)
         for name in NAMES:
             if options.rows and not any(wanted in name for wanted in options.rows):
                 continue

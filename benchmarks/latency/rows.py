@@ -75,6 +75,12 @@ class Lengths:
     crowd_s: int
 
 
+async def warm_up(server: Server, requests: Requests, seconds: float) -> None:
+    """Let a server do once what it does once, such as preparing its routes and fitting what it learned."""
+    await drive(server.url, _named(requests, "first"), N_CLIENTS, seconds)
+    await _settled(server)
+
+
 async def measure(name: str, server: Server, server_name: str, requests: Requests, lengths: Lengths) -> Row:
     alone = await drive(server.url, _named(requests, "c1"), 1, lengths.alone_s)
     await drive(server.url, _named(requests, "warm"), N_CLIENTS, 0.3)
