@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from uuid import UUID
 
 from asyncpg import Record
 
+from service.domain.basics import Json
 from service.domain.feedback import Pending
 from service.store.connection.pool import Connection
 from service.store.evidence.experiences import experience_with
@@ -42,13 +44,12 @@ class LockedDecision:
         self.newest = _newest_of(row)
         self.signals = set(zip(row["signals"], row["signal_arms"], strict=True))
         self._row = row
-        self._explained = explanation_of(row)
         self._standing = standing_feedback_of(row)
         self._arms_scored = set(row["arms_scored"])
 
     def append(self, event: Event) -> RecordedFeedback:
         """Add an event; returns what the histories need of it."""
-        before = self._standing
+        before, explained = self._standing, self._explained
         self._standing = before.after(event)
         is_first = event.arm_id not in self._arms_scored
         if event.signal is not None:
@@ -59,12 +60,17 @@ class LockedDecision:
                 self._arms_scored.add(event.arm_id)
         return RecordedFeedback(
             decided_at=self._row["decided_at"],
-            n_rated=self._explained.get("n_rated"),
-            candidates=self._explained["candidates"],
+            n_rated=explained.get("n_rated"),
+            candidates=explained["candidates"],
             before=before,
             after=self._standing,
             is_first=is_first,
         )
+
+    @cached_property
+    def _explained(self) -> Json:
+        """What was weighed; repeated feedback does not need it."""
+        return explanation_of(self._row)
 
     @property
     def standing(self) -> StandingFeedback:
