@@ -16,6 +16,7 @@ from service.conversations.portability import safe_history, vendor_of
 from service.domain.answer import Attempt, Usage
 from service.domain.arm import Arm
 from service.domain.basics import AttemptStatus, DecisionKind, Json
+from service.domain.candidates import CandidateColumns
 from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.query import Native, Query
@@ -53,7 +54,8 @@ class RequestRun:
 
     @classmethod
     def of(cls, decision: Decision) -> RequestRun:
-        expected_usd = {c.arm_id: c.expected_cost_usd for c in decision.candidates}
+        weighed = CandidateColumns.of(decision.candidates)
+        expected_usd = dict(zip(weighed.arm_ids, weighed.column("expected_cost_usd").tolist(), strict=True))
         return cls(
             query=decision.query,
             decision_id=decision.decision_id,
@@ -61,7 +63,7 @@ class RequestRun:
             propensity=decision.propensity,
             kind=decision.kind,
             decision=decision,
-            probabilities={c.arm_id: c.probability for c in decision.candidates},
+            probabilities=dict(zip(weighed.arm_ids, weighed.column("probability").tolist(), strict=True)),
             position=0,
             degraded=list(decision.degraded),
             step=decision.step,
