@@ -1,4 +1,4 @@
--- 0034_feedback_in_groups: lock and read all that a group of feedback needs in one statement, and add its rewards in another.
+-- 0033_feedback_in_groups: lock and read all that a group of feedback needs in one statement, and add its rewards in another.
 -- Why: one feedback took ten round trips and two commits, and the row of an arm took one feedback for each commit.
 -- Each statement of a function sees what was committed before it, so what is read after a lock is what the lock waited for.
 -- Locks: none; new functions only. Undo: DROP FUNCTION lock_for_feedback, add_rewards.
