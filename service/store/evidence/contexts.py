@@ -7,7 +7,7 @@ from uuid import UUID
 
 from service.domain.basics import Vector
 from service.store.connection.pool import Connection
-from service.store.connection.values import to_bytes
+from service.store.connection.values import to_half_bytes
 
 # Locks in order of the ids, as other transactions on several decisions do.
 _WRITE = """
@@ -40,7 +40,7 @@ ON CONFLICT (decision_id) DO NOTHING
 
 async def add_contexts(connection: Connection, contexts: Mapping[UUID, Vector], encoder: str) -> None:
     """Write contexts to decisions without one, in a transaction; queue the rated ones for the memory."""
-    vectors = [to_bytes(context) for context in contexts.values()]
+    vectors = [to_half_bytes(context) for context in contexts.values()]
     written = await connection.fetch(_WRITE, list(contexts), vectors, encoder)
     if written:
         await connection.execute(_QUEUE, [row["decision_id"] for row in written])

@@ -10,7 +10,7 @@ from service.domain.conversation import ConversationState
 from service.domain.decision import Decision
 from service.domain.explanation import tags_as_json
 from service.domain.logged_explanation import packed
-from service.store.connection.values import storable, to_bytes
+from service.store.connection.values import storable, to_half_bytes
 from service.store.evidence.sums import nine_places_or_zero, six_places
 
 
@@ -29,7 +29,7 @@ def decision_row(decision: Decision, *, store_texts: bool) -> Json:
         "arm_id": decision.arm_id,
         "propensity": decision.propensity,
         "encoder": decision.encoder,
-        "context": None if decision.context is None else to_bytes(decision.context),
+        "context": None if decision.context is None else to_half_bytes(decision.context),
         "n_chars": len(query.text),
         "n_prompt_tokens": query.n_prompt_tokens,
         "learn": query.options.learn,

@@ -15,8 +15,8 @@ from service.store.log.journal import PostgresJournal
 from tests.integration.stores import a_candidate, a_decision, an_outcome
 
 N = 100  # decisions, and neighbours of each
-MOST_BYTES_OF_A_ROW = 3_750
-MOST_BYTES_OF_LOG = 5_600  # of the write-ahead log, with the outcome
+MOST_BYTES_OF_A_ROW = 3_000
+MOST_BYTES_OF_LOG = 4_800  # of the write-ahead log, with the outcome
 
 
 def a_weighed_decision(number: int) -> Decision:
