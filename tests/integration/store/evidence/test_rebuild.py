@@ -56,6 +56,7 @@ async def rated(stores: Stores, learner: Learner, request_id: str = "r1", *, aft
     await stores.journal.log_decision(decision)
     await stores.journal.log_outcome(an_outcome(decision), [])
     await learner.learn(a_feedback(0.5, request_id))
+    await learner.idle()
     return decision.decision_id
 
 
