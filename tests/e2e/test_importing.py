@@ -58,6 +58,9 @@ def test_imported_rows_are_known_from_the_next_start(new_router: NewRouter) -> N
         "memory_before": 0,
         "evidence_after": 0,
         "memory_after": 0,
+        "contexts_before": 0,
+        "contexts_after": 0,
+        "n_without_text": 0,
     }
     assert json.loads(migrated.stdout) == {"applied": []}
     assert json.loads(counted.stdout)["n_added"] == {"known": 30}

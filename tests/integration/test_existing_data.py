@@ -15,11 +15,16 @@ from service.cli import main
 from service.commands.jobs.reconcile import Rebuilt, rebuild
 from service.domain.feedback import Experience
 from service.errors import StartupError
+from service.learning.rewards import reward_of
 from service.memory.edge import EdgeMemory
 from service.settings.settings import Settings
 from service.store.connection.migrate import migrate, packaged_migrations, require_schema
 from service.store.connection.pool import Database
+from service.store.evidence.evidence import PostgresEvidence
+from service.store.evidence.rebuild import experiences
+from service.store.log.journal import PostgresJournal
 from tests.integration.postgres_server import Cluster
+from tests.integration.stores import a_decision, a_feedback, an_outcome
 from tests.service.providers.scripted import Upstream, answers, serving
 
 ENCODER = "http-tiny-2"
@@ -133,3 +138,32 @@ async def test_a_rebuild_of_nothing_is_no_fault(
     settings = settings_of(tmp_path, upstream, await system_cluster.fresh_database())
 
     assert await rebuild(settings, {}, check_only=False) == Rebuilt(0, 0, 0, 0, 0)
+
+
+async def test_a_rebuild_after_a_change_of_the_encoder_encodes_the_stored_texts_again(
+    tmp_path: Path, system_cluster: Cluster, upstream: Upstream
+) -> None:
+    settings = settings_of(tmp_path, upstream, dsn := await system_cluster.fresh_database())
+    database = Database(dsn)
+    evidence = PostgresEvidence(database)
+    with_text = PostgresJournal(database, store_texts=True)
+    without_text = PostgresJournal(database)
+    for request_id, journal in {"r1": with_text, "r2": without_text}.items():
+        decision = a_decision(request_id)
+        await journal.log_answer(decision, an_outcome(decision), [])
+        await evidence.learn(feedback := a_feedback(0.5, request_id), reward_of(feedback))
+    await evidence.mark_remembered(await evidence.pending(10))
+
+    checked = await rebuild(settings, {}, check_only=True)
+    rebuilt = await rebuild(settings, {}, check_only=False)
+    again = await rebuild(settings, {}, check_only=False)
+
+    assert (checked.n_experiences, checked.contexts_before, checked.contexts_after) == (0, 1, 1)
+    assert not checked.is_clean
+    assert (rebuilt.n_experiences, rebuilt.contexts_before, rebuilt.contexts_after) == (1, 1, 0)
+    assert (rebuilt.memory_before, rebuilt.memory_after, rebuilt.n_without_text) == (1, 0, 1)
+    assert rebuilt.is_clean
+    assert (again.contexts_before, again.memory_before, again.n_without_text) == (0, 0, 1)
+    [experience] = [one async for one in experiences(database, ENCODER)]
+    assert (experience.request_id, experience.context.tolist()) == ("r1", [1, 0])
+    await database.close()

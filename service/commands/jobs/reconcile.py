@@ -12,10 +12,12 @@ from uuid import UUID
 
 import numpy as np
 
+from embeddings.encoder import EncoderError, TextEncoder
 from service.bootstrap.basics import no_progress
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import open_existing_database, require_data
 from service.bootstrap.vectors import open_encoders, open_memory
+from service.commands.jobs.encode_again import encode_again
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
 from service.domain.ports import Memory
@@ -24,6 +26,7 @@ from service.learning.learner import Learner
 from service.settings.settings import Settings
 from service.store.connection.migrate import migrate
 from service.store.connection.pool import Database
+from service.store.evidence.contexts import count_other_contexts
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import (
     enqueue,
@@ -42,24 +45,40 @@ Experiences = dict[UUID, Experience]
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How many rows and points differed from PostgreSQL before and after."""
+    """How many rows and points differed from PostgreSQL before and after.
+
+    Args:
+        contexts_before: decisions with a text and the context of another encoder.
+        n_without_text: decisions that keep the context of another encoder, and so are no neighbours.
+    """
 
     n_experiences: int
     evidence_before: int
     memory_before: int
     evidence_after: int
     memory_after: int
+    contexts_before: int = 0
+    contexts_after: int = 0
+    n_without_text: int = 0
 
     @property
     def is_clean(self) -> bool:
-        return self.evidence_after == self.memory_after == 0
+        return self.evidence_after == self.memory_after == self.contexts_after == 0
 
     def text(self) -> str:
         return (
-            f"{self.n_experiences} rated decisions to remember\n"
+            f"{self._contexts_text()}{self.n_experiences} rated decisions to remember\n"
             f"evidence: {self.evidence_before} differences found, {self.evidence_after} left\n"
             f"memory: {self.memory_before} differences found, {self.memory_after} left"
         )
+
+    def _contexts_text(self) -> str:
+        text = ""
+        if self.contexts_before:
+            text += f"contexts of another encoder: {self.contexts_before} found, {self.contexts_after} left\n"
+        if self.n_without_text:
+            text += f"{self.n_without_text} decisions of another encoder have no stored text: no neighbours\n"
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +96,14 @@ class MemoryDifferences:
 async def rebuild(
     settings: Settings, environ: Mapping[str, str], *, check_only: bool, force: bool = False
 ) -> Rebuilt:
-    """Open the stores and `reconcile` them.
+    """Open the stores, make contexts of another encoder anew, and `reconcile` the stores.
 
     Args:
         force: go on if there is no data, and empty the memory.
 
     Raises:
         StartupError: there is no data, or PostgreSQL is not that of the memory; a store cannot be opened; the
-            embedded memory belongs to a running service.
+            embedded memory belongs to a running service; the encoder failed.
         StoreUnavailable, MemoryUnavailable: a store stopped answering.
     """
     async with AsyncExitStack() as stack:
@@ -99,9 +118,26 @@ async def rebuild(
         memory = await open_memory(settings, environ, settings.data_dir, encoder, stack)
         if not (check_only or force):
             await _require_same_data(database, memory)
-        return await reconcile(
+        found = left = await count_other_contexts(database, encoder.name)
+        if found.n_with_text and not check_only:
+            await _encode_again(database, encoder)
+            left = await count_other_contexts(database, encoder.name)
+        rebuilt = await reconcile(
             database, memory, encoder.name, settings.memory_points_per_arm, check_only=check_only
         )
+        return replace(
+            rebuilt,
+            contexts_before=found.n_with_text,
+            contexts_after=left.n_with_text,
+            n_without_text=left.n_without_text,
+        )
+
+
+async def _encode_again(database: Database, encoder: TextEncoder) -> None:
+    try:
+        await encode_again(database, encoder)
+    except EncoderError as error:
+        raise StartupError(f"the encoder failed: {error}") from error
 
 
 async def _require_same_data(database: Database, memory: Memory) -> None:
