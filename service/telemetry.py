@@ -69,7 +69,9 @@ def set_up_logs(level: str, form: Form, file: LogFile | None = None) -> None:
 def _rendered(*, as_text: bool, colors: bool = False) -> list[Processor]:
     """What makes a line of an event."""
     if as_text:
-        return [structlog.dev.ConsoleRenderer(colors=colors)]
+        # The usual tracebacks show local variables: prompts and keys, after seconds of work.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(separators=(",", ":"))]
 
 

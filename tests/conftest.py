@@ -21,9 +21,19 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _default_logs() -> Iterator[None]:
-    """Undo what a command sets up in this process: its log goes to the captured stream of one test."""
+    """Undo what a command sets up in this process: its log goes to the captured stream of one test.
+
+    Tracebacks are plain: those with local variables take a minute for an application.
+    """
+    structlog.configure(processors=_processors())
     yield
     structlog.reset_defaults()
+
+
+def _processors() -> list[structlog.typing.Processor]:
+    *processors, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.plain_traceback
+    return [*processors, structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]
 
 
 @pytest.hookimpl(optionalhook=True)

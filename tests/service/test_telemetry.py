@@ -93,3 +93,17 @@ def test_numbers_are_rounded_long_texts_cut_and_empty_fields_left_out(
     assert (event["seconds"], event["usd"], event["n"], event["no"]) == (1.23, 0.000123, 1234567, False)
     assert event["text"] == "x" * 79 + "…"
     assert "none" not in event
+
+
+def test_a_traceback_shows_no_values(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logs("info", "text")
+    prompt = "my " + "secret"
+
+    try:
+        raise ValueError(f"{len(prompt)} characters")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+
+    written = capsys.readouterr().err
+    assert "ValueError: 9 characters" in written
+    assert "my secret" not in written
