@@ -27,6 +27,7 @@ def encoded(prompts: Sequence[str], name: str, folder: Path = FOLDER) -> Vectors
             for n_encoded, prompt in enumerate(prompts, 1):
                 rows.append(encoder.encode([prompt]))
                 progress(n_encoded, len(prompts))
+        folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished.npy")
         np.save(unfinished, np.concatenate(rows))
         unfinished.rename(path)
