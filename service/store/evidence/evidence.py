@@ -32,6 +32,8 @@ from service.store.evidence.learning import Effect, Entry, Rated, Signalled, lea
 from service.store.evidence.snapshot import Snapshot
 from service.store.evidence.sums import sums_of
 
+_PATIENCE_S = 1.0  # far above the time of a group under load, and below the limit of a statement
+
 
 class PostgresEvidence:
     """An Evidence. Between `start` and `close` the snapshot follows the changes of other replicas.
@@ -41,9 +43,15 @@ class PostgresEvidence:
 
     Feedback and signals of one moment share a transaction, one at a time in this process. So the rows of an
     arm change once for a group, and not once for each of its feedbacks.
+
+    Args:
+        patience_s: how long feedback waits for a group before it, which may hang; then another begins beside
+            it, and the locks on decisions order the two, as they do those of replicas.
     """
 
-    def __init__(self, database: Database, *, poll_every_s: float = 3.0) -> None:
+    def __init__(
+        self, database: Database, *, poll_every_s: float = 3.0, patience_s: float = _PATIENCE_S
+    ) -> None:
         self.snapshot = Snapshot()
         self._database = database
         self._seen_until = 0  # all transactions before this one had ended at the last refresh
@@ -52,7 +60,7 @@ class PostgresEvidence:
             database, "evidence", self.refresh, poll_every_s=poll_every_s, ignored=self._sender
         )
         self._adding_contexts = Grouped[tuple[Mapping[UUID, Vector], str], None](self._add_contexts)
-        self._learning = Grouped[Entry, Learned | SignalsLearned](self._learn)
+        self._learning = Grouped[Entry, Learned | SignalsLearned](self._learn, patience_s=patience_s)
 
     @property
     def is_loaded(self) -> bool:
