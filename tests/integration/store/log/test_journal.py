@@ -216,7 +216,7 @@ async def test_texts_are_not_stored_unless_switched_on(database: Database) -> No
     assert "secret" not in str(record)
 
 
-async def test_the_context_is_stored_as_little_endian_floats(database: Database, dsn: str) -> None:
+async def test_the_context_is_stored_as_little_endian_half_floats(database: Database, dsn: str) -> None:
     decision = a_decision()
     await PostgresJournal(database).log_decision(decision)
 
@@ -225,7 +225,7 @@ async def test_the_context_is_stored_as_little_endian_floats(database: Database,
     await connection.close()
 
     assert decision.context is not None
-    assert np.array_equal(np.frombuffer(stored, "<f4"), decision.context)
+    assert np.array_equal(np.frombuffer(stored, "<f2", offset=1), decision.context.astype("<f2"))
 
 
 # --- outcomes ------------------------------------------------------------------------------------------
