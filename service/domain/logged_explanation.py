@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, replace
 
+import numpy as np
 import orjson
 
 from service.domain.basics import Json
@@ -50,15 +51,17 @@ def packed(decision: Decision) -> PackedExplanation:
 
     Rejections stay dataclasses: orjson writes them itself.
     """
-    candidates, ease = CandidateColumns.of(decision.candidates), decision.neighbour_ease
+    candidates = CandidateColumns.of(decision.candidates)
     scalars = [getattr(decision, name) for name in SCALARS]
     weighed = pack_weighed(Weighed(scalars, decision.expert_weights, candidates))
     neighbours = NeighbourColumns.of(decision.neighbours)
     rest = _rest(decision)
     if not neighbours:
         return PackedExplanation(rest, weighed, None)
+    ease = np.array(decision.neighbour_ease, dtype=np.float64)
     if not can_pack(neighbours, ease):
-        return PackedExplanation({**rest, **logged_neighbours(neighbours, ease)}, weighed, None)
+        rest |= logged_neighbours(neighbours, decision.neighbour_ease)
+        return PackedExplanation(rest, weighed, None)
     return PackedExplanation(rest, weighed, pack_recalled(neighbours, ease, candidates.arm_ids))
 
 

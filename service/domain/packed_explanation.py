@@ -23,8 +23,9 @@ from service.domain.packing import Reader, Writer
 VERSION = 1
 HAS_CANDIDATES_AT = 1  # where `weighed` has the number of candidates: two bytes
 SCALARS = ("n_rated", "prior_offset", "ease", "uniform", "confidence", "budget_price")
-_WRITTEN = tuple(row for row, name in enumerate(NUMBERS) if name != "utility")
-_SHOWN = [row for row, name in enumerate(NUMBERS) if name in (*POSTERIOR, *TERMS)]  # not to decide again
+_WRITTEN = np.array([row for row, name in enumerate(NUMBERS) if name != "utility"])
+# Not to decide again.
+_SHOWN = np.array([row for row, name in enumerate(NUMBERS) if name in (*POSTERIOR, *TERMS)])
 _KEY_BITS = 32  # of a neighbour's id: with its time, they tell a tenant's decisions apart
 _ONE_OUTCOME_EACH, _HAS_EASE, _HAS_NO_EASE_BUT_ZERO = 1, 2, 4
 
@@ -69,7 +70,7 @@ def pack_weighed(weighed: Weighed) -> bytes:
         writer.small(columns.is_barred.astype(np.int64), 2)
         numbers = columns.numbers.copy()
         numbers[_SHOWN] = _single(numbers[_SHOWN])
-        writer.rows(np.concatenate([numbers[_WRITTEN, :], _single(columns.predicted)]))
+        writer.rows(np.concatenate([numbers[_WRITTEN], _single(columns.predicted)]))
     return writer.bytes()
 
 
@@ -86,7 +87,7 @@ def unpack_weighed(data: bytes) -> Weighed:
     is_barred = reader.small(n, 2) > 0
     rows = reader.rows(len(_WRITTEN) + n_predicted, n)
     numbers = np.zeros((len(NUMBERS), n))
-    numbers[_WRITTEN, :] = rows[: len(_WRITTEN)]
+    numbers[_WRITTEN] = rows[: len(_WRITTEN)]
     columns = CandidateColumns(
         tuple(arm_ids),
         tuple([sources[number] or None for number in source_of]),
@@ -99,26 +100,32 @@ def unpack_weighed(data: bytes) -> Weighed:
     return Weighed(own, expert_weights, columns)
 
 
-def can_pack(columns: NeighbourColumns, ease: Sequence[float]) -> bool:
+def can_pack(columns: NeighbourColumns, ease: Floats) -> bool:
     """Whether the packed form has every digit; not for what an earlier version decided."""
-    if not np.array_equal(precision.rounded_ease(np.array(ease)), ease):
+    if not np.array_equal(precision.rounded_ease(ease), ease):
         return False
     return columns.is_rounded or list(columns.rounded()) == list(columns)
 
 
-def pack_recalled(columns: NeighbourColumns, ease: Sequence[float], arm_ids: Sequence[str]) -> bytes:
-    """The neighbours of a decision whose candidates are `arm_ids`; `can_pack` must allow it."""
+def pack_recalled(columns: NeighbourColumns, ease: Floats, arm_ids: Sequence[str]) -> bytes:
+    """The neighbours of a decision whose candidates are `arm_ids`; `can_pack` must allow it.
+
+    `ease` is empty if it is not known.
+    """
     writer, n, n_prompts = Writer(), len(columns), columns.n_prompts
-    firsts = np.searchsorted(columns.prompt, np.arange(n_prompts))
-    ease_codes = precision.ease_codes(np.asarray(ease, dtype=np.float64)[firsts]) if ease else np.zeros(0)
-    flags = _ONE_OUTCOME_EACH if n == n_prompts else 0
-    flags |= (_HAS_EASE if ease_codes.any() else _HAS_NO_EASE_BUT_ZERO) if ease else 0
-    writer.fields("BBII", VERSION, flags, n, n_prompts)
+    similarity, n_outcomes, flags = columns.similarity, None, _ONE_OUTCOME_EACH
     if n != n_prompts:
-        writer.array(np.diff(firsts, append=n), "u2")
-    writer.array(precision.cosine_codes(columns.similarity[firsts]), "i2")
+        firsts = np.searchsorted(columns.prompt, np.arange(n_prompts))
+        n_outcomes, flags = np.diff(firsts, append=n), 0
+        similarity, ease = similarity[firsts], ease[firsts] if ease.size else ease
+    if ease.size:
+        flags |= _HAS_EASE if ease.any() else _HAS_NO_EASE_BUT_ZERO
+    writer.fields("BBII", VERSION, flags, n, n_prompts)
+    if n_outcomes is not None:
+        writer.array(n_outcomes, "u2")
+    writer.array(precision.cosine_codes(similarity), "i2")
     if flags & _HAS_EASE:
-        writer.array(ease_codes, "i1")
+        writer.array(precision.ease_codes(ease), "i1")
     writer.array(columns.keys >> (63 - _KEY_BITS), "u4")
     place = {arm_id: number for number, arm_id in enumerate(arm_ids)}
     for number in np.flatnonzero(np.bincount(columns.arm, minlength=len(columns.arm_ids))).tolist():
@@ -131,9 +138,9 @@ def pack_recalled(columns: NeighbourColumns, ease: Sequence[float], arm_ids: Seq
     writer.texts(list(tasks))
     if len(tasks) > 1:
         writer.small(np.array([tasks[task] for task in task_of]), len(tasks))
-    writer.repeated(precision.share_codes(columns.reward))
-    writer.repeated(precision.share_codes(columns.weight))
-    numbers = np.stack([columns.age_s, columns.latency_s, columns.cost_usd])
+    for codes in precision.share_codes(np.array([columns.reward, columns.weight])):
+        writer.repeated(codes)
+    numbers = np.array([columns.age_s, columns.latency_s, columns.cost_usd])
     writer.array(precision.magnitude_codes(numbers), "u2")
     return writer.bytes()
 

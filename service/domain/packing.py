@@ -47,39 +47,40 @@ class Writer:
         if width >= 8:
             self.array(values, "u1" if width == 8 else "u2")
             return
-        bits = (values[:, None] >> np.arange(width - 1, -1, -1)) & 1
-        self._parts.append(np.packbits(bits.astype(np.uint8)).tobytes())
+        bits = np.unpackbits(values.astype(np.uint8)[:, None], axis=1)
+        self._parts.append(np.packbits(bits[:, -width:]).tobytes())
 
     def repeated(self, codes: npt.NDArray[np.uint16]) -> None:
         """Codes of which few differ: each one once, and which is where; or as they are."""
         if codes.size and (codes == codes[0]).all():
             self.fields("HH", 1, int(codes[0]))
             return
-        table, place = np.unique(codes, return_inverse=True)
+        table = np.unique(codes)
         if 2 * table.size + codes.size * _width(table.size) // 8 >= 2 * codes.size:
             self.fields("H", 0)
             self.array(codes, "u2")
             return
         self.fields("H", table.size)
         self.array(table, "u2")
-        self.small(place, table.size)
+        self.small(np.searchsorted(table, codes), table.size)
 
     def rows(self, rows: Floats) -> None:
         """Shape (n_rows, n), none of them NaN. Each row is written in the shortest exact way."""
         if not rows.size:
             return
-        singles, first = rows.astype("<f4"), rows[:, :1]
-        is_single = (singles == rows).all(axis=1)
-        is_one = (rows == first).all(axis=1)
-        how = np.where(is_one, _ONE_DOUBLE - is_single, _DOUBLES - is_single)
-        how[is_one & (first[:, 0] == 0)] = _ZERO
-        padded = np.zeros(how.size + how.size % 2, dtype=np.uint8)
-        padded[: how.size] = how
-        self.array(padded[::2] << 4 | padded[1::2], "u1")
-        self.array(singles[how == _ONE_SINGLE, 0], "f4")
-        self.array(first[how == _ONE_DOUBLE, 0], "f8")
-        self.array(singles[how == _SINGLES], "f4")
-        self.array(rows[how == _DOUBLES], "f8")
+        singles, doubles, n = rows.astype("<f4"), rows.astype("<f8", copy=False), rows.shape[1]
+        ways, written = [], [b""] * (_DOUBLES + 1)
+        # Lists: arms are so few that a call of numpy for a column costs more than its rows do.
+        for at, (row, as_single) in enumerate(zip(rows.tolist(), singles.tolist(), strict=True)):
+            is_one, is_single = row.count(row[0]) == n, row == as_single
+            way = (_ONE_DOUBLE if is_one else _DOUBLES) - is_single
+            if is_one and row[0] == 0:
+                way = _ZERO
+            else:
+                written[way] += (singles if is_single else doubles)[at, : 1 if is_one else n].tobytes()
+            ways.append(way)
+        pairs = zip(ways[::2], [*ways[1::2], 0], strict=False)
+        self._parts += [bytes([way << 4 | next_way for way, next_way in pairs]), *written]
 
 
 class Reader:

@@ -57,7 +57,7 @@ def rounded_ease(values: Floats) -> Floats:
 
 def magnitude_codes(values: Floats) -> Codes:
     """Codes of numbers of at least 0; NaN is UNKNOWN."""
-    bits = np.maximum(values, 0.0).astype("<f4").view("<u4").astype(np.int64)
+    bits = np.maximum(values, 0.0).astype("<f4").view("<i4")
     codes = ((bits + (1 << (_EXTRA_BITS - 1))) >> _EXTRA_BITS) - _SMALLEST
     result = codes.clip(0, _LARGEST).astype(np.uint16)
     result[np.isnan(values)] = UNKNOWN
