@@ -18,27 +18,40 @@ from service.store.connection.pool import Database
 log = structlog.get_logger(__name__)
 
 RETRY_S = 2.0
+STATEMENT_S = 2.0
+BULK_STATEMENT_S = 60.0  # of a command that nobody waits for, beside a service that may keep PostgreSQL busy
 
 
 async def open_database(
-    settings: Settings, data_dir: Path, stack: AsyncExitStack, progress: Progress
+    settings: Settings,
+    data_dir: Path,
+    stack: AsyncExitStack,
+    progress: Progress,
+    *,
+    statement_s: float = STATEMENT_S,
 ) -> Database:
+    """Open PostgreSQL, and start it if it is embedded.
+
+    Args:
+        statement_s: limit of one statement.
+    """
     if settings.database_url is not None:
-        database = _database(settings.database_url.get_secret_value(), settings)
+        database = _database(settings.database_url.get_secret_value(), settings, statement_s)
         stack.push_async_callback(database.close)
         return database
     postgres = EmbeddedPostgres(data_dir)
-    database = _database(await asyncio.to_thread(postgres.start, progress), settings)
+    database = _database(await asyncio.to_thread(postgres.start, progress), settings, statement_s)
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
     stack.push_async_callback(database.close)
     stack.push_async_callback(cancel, asyncio.create_task(_keep_running(postgres, database)))
     return database
 
 
-def _database(dsn: str, settings: Settings) -> Database:
+def _database(dsn: str, settings: Settings, statement_s: float) -> Database:
     return Database(
         dsn,
         max_connections=settings.database_max_connections,
+        command_timeout_s=statement_s,
         statement_cache_size=settings.database_statement_cache_size,
     )
 

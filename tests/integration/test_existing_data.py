@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,9 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
+from service.bootstrap.database import STATEMENT_S
 from service.cli import main
+from service.commands.jobs.import_file import import_file
 from service.commands.jobs.reconcile import Rebuilt, rebuild
 from service.domain.feedback import Experience
 from service.errors import StartupError
@@ -28,6 +31,12 @@ from tests.integration.stores import a_decision, a_feedback, an_outcome
 from tests.service.providers.scripted import Upstream, answers, serving
 
 ENCODER = "http-tiny-2"
+WAITS = """
+SELECT EXISTS (
+    SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE NOT l.granted AND d.datname = current_database()
+)
+"""
 ROW = '{"prompt": "Why?", "model": "sim-small", "score": 1}\n'
 
 
@@ -166,4 +175,32 @@ async def test_a_rebuild_after_a_change_of_the_encoder_encodes_the_stored_texts_
     assert (again.contexts_before, again.memory_before, again.n_without_text) == (0, 0, 1)
     [experience] = [one async for one in experiences(database, ENCODER)]
     assert (experience.request_id, experience.context.tolist()) == ("r1", [1, 0])
+    await database.close()
+
+
+async def test_an_import_waits_for_a_statement_longer_than_a_request_may(
+    tmp_path: Path, system_cluster: Cluster, upstream: Upstream
+) -> None:
+    settings = settings_of(tmp_path, upstream, dsn := await system_cluster.fresh_database())
+    (tmp_path / "rows.jsonl").write_text(ROW)
+    database = Database(dsn, command_timeout_s=30)
+
+    async with database.transaction() as connection:
+        await connection.execute("LOCK TABLE feedback_events")
+        importing = asyncio.create_task(
+            import_file(
+                settings,
+                {},
+                tmp_path / "rows.jsonl",
+                tenant="default",
+                same_as={},
+                dry_run=False,
+                progress=lambda *_: None,
+            )
+        )
+        while not await connection.fetchval(WAITS):
+            await connection.execute("SELECT pg_sleep(0.01)")
+        await connection.execute("SELECT pg_sleep($1)", STATEMENT_S + 0.5)
+
+    assert (await importing).n_added == {"imported": 1}
     await database.close()

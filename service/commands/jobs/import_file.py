@@ -13,7 +13,7 @@ from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
 from service.bootstrap.basics import no_progress, now
-from service.bootstrap.database import open_database
+from service.bootstrap.database import BULK_STATEMENT_S, open_database
 from service.bootstrap.existing import has_data, open_existing_database
 from service.bootstrap.vectors import open_encoders
 from service.commands.output import rows_added
@@ -84,7 +84,9 @@ async def import_file(
         if dry_run:
             database = await open_existing_database(settings, stack)
         else:
-            database = await open_database(settings, settings.data_dir, stack, no_progress)
+            database = await open_database(
+                settings, settings.data_dir, stack, no_progress, statement_s=BULK_STATEMENT_S
+            )
             await migrate(database)
         arm_registry = PostgresArmRegistry(database)
         await arm_registry.refresh()

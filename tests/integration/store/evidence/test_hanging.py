@@ -15,7 +15,9 @@ from service.store.evidence.rebuild import evidence_differences
 from service.store.log.journal import PostgresJournal
 from tests.integration.stores import TENANT, Stores, a_feedback, a_reward, answered
 
-BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%feedback%'"
+BLOCKED = """
+SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 @pytest.fixture
