@@ -183,7 +183,9 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
         ),
         expected_latency_s=_local_mean(prior_state.latency_s, neighbours, neighbours.latency_s, finished),
         bonus=_bonus(prior_state.n, knobs),
-        predicted=within(np.vstack([global_mean, global_mean + expert_deviations, mean]) + ease, 0.0, 1.0),
+        predicted=within(
+            np.concatenate([global_mean[None], global_mean + expert_deviations, mean[None]]) + ease, 0.0, 1.0
+        ),
     )
 
 

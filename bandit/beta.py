@@ -48,9 +48,11 @@ class Beta:
 
         Its mass does not fall below LEAST_MASS: a Beta cannot vary more than a coin.
         """
-        mean, spread = self.mean, self.standard_deviation
-        mass = mean * (1 - mean) / (spread**2 + deviation**2) - 1
-        return Beta.from_mean(mean, np.minimum(np.maximum(mass, LEAST_MASS), self.mass))
+        mass, mean = self.mass, self.mean
+        variance = mean * (1 - mean)
+        spread = np.sqrt(variance / (mass + 1))
+        widened = variance / (spread**2 + deviation**2) - 1
+        return Beta.from_mean(mean, np.minimum(np.maximum(widened, LEAST_MASS), mass))
 
     def cdf(self, grid: Floats) -> Floats:
         """Compute the probability that each arm's mean reward is at most `grid`, to single precision.

@@ -50,7 +50,8 @@ def credible_means(prior: Floats, n: Floats, total: Floats, squares: Floats) -> 
     variance, mass = CALLS_VARIANCE
     spread = float((around[seen] / steady[seen] ** 2).sum())
     pooled = (mass * variance + spread) / (mass + float(n[seen].sum()))
-    worth = float(np.clip(pooled / ARMS_VARIANCE, *MASS_RANGE))
+    least, most = MASS_RANGE
+    worth = min(max(pooled / ARMS_VARIANCE, least), most)
     mean = (worth * prior + total) / (worth + n)
     return Means(mean=mean, error=mean * np.sqrt(ARMS_VARIANCE * worth / (worth + n)))
 

@@ -124,7 +124,8 @@ class Neighbours:
     def __post_init__(self) -> None:
         if self.prompt.size == 0:
             object.__setattr__(self, "prompt", np.arange(self.arm.size))
-        shapes = {getattr(self, f.name).shape for f in fields(self)}
+        numbers = self.similarity, self.age_s, self.reward, self.cost_usd, self.latency_s
+        shapes = {column.shape for column in (self.arm, *numbers, self.weight, self.ease, self.prompt)}
         if shapes != {(self.arm.size,)}:
             raise ValueError(f"every array of the neighbours must have shape (k,), got {sorted(shapes)}")
 

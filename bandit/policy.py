@@ -40,12 +40,13 @@ def draw(probabilities: Floats, rng: np.random.Generator) -> Choice:
     Raises:
         ValueError: a probability is negative or they do not sum to 1.
     """
-    cumulative = probabilities.cumsum()
-    if not (probabilities.min() >= 0 and abs(cumulative[-1] - 1) < 1e-9):
-        raise ValueError(f"probabilities must be at least 0 and sum to 1, got {probabilities.tolist()}")
+    chances, cumulative = probabilities.tolist(), probabilities.cumsum()
+    total = float(cumulative[-1])
+    if not (min(chances) >= 0 and abs(total - 1) < 1e-9):
+        raise ValueError(f"probabilities must be at least 0 and sum to 1, got {chances}")
     uniform = rng.random()
-    index = int(cumulative.searchsorted(uniform * cumulative[-1], side="right"))
-    return Choice(index=index, propensity=float(probabilities[index]), uniform=uniform)
+    index = int(cumulative.searchsorted(uniform * total, side="right"))
+    return Choice(index=index, propensity=chances[index], uniform=uniform)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,16 +47,19 @@ def probabilities(posterior: Beta, weight: float, offset: Floats) -> Floats:
     mean, spread = posterior.mean, posterior.standard_deviation
     lowest = weight * np.maximum(mean - REACH * spread, 0.0) + offset
     highest = weight * np.minimum(mean + REACH * spread, 1.0) + offset
-    contends = highest >= lowest.max()
-    if np.count_nonzero(contends) == 1:
+    floor = lowest.max()
+    contends = highest >= floor
+    n_rivals = np.count_nonzero(contends)
+    if n_rivals == 1:
         return _even(contends)
 
-    rivals, centre = Beta(posterior.alpha[contends], posterior.beta[contends]), weight * mean + offset
-    grid = _grid(centre[contends], weight * spread[contends], lowest.max(), highest.max())
-    grid = _with_ends(grid, rivals, weight, offset[contends])
-    theta = (grid - offset[contends, None]) / weight
-    result = np.zeros_like(offset)
-    result[contends] = _largest(rivals.cdf(theta), rivals.pdf(theta), theta[0, 1:] - theta[0, :-1])
+    among = contends if n_rivals < contends.size else slice(None)  # mostly all: views, without a selection
+    rivals, centre = Beta(posterior.alpha[among], posterior.beta[among]), weight * mean + offset
+    grid = _grid(centre[among], weight * spread[among], floor, highest.max())
+    grid = _with_ends(grid, rivals, weight, offset[among])
+    theta = (grid - offset[among, None]) / weight
+    result = np.zeros(offset.size)
+    result[among] = _largest(rivals.cdf(theta), rivals.pdf(theta), theta[0, 1:] - theta[0, :-1])
     return result
 
 
@@ -77,7 +80,7 @@ def _grid(centre: Floats, spread: Floats, low: float, high: float) -> Floats:
     """
     ruler = low + (high - low) * EVEN
     below = special.ndtr((ruler - centre[:, None]) / spread[:, None])
-    cumulative = EVEN + below.prod(axis=0) + below.mean(axis=0)
+    cumulative = EVEN + below.prod(axis=0) + below.sum(axis=0) / centre.size
     quantiles = cumulative[0] + (cumulative[-1] - cumulative[0]) * QUANTILES
     return np.asarray(np.interp(quantiles, cumulative, ruler), dtype=np.float64)
 

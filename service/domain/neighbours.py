@@ -110,14 +110,15 @@ class NeighbourColumns(Collection[Neighbour]):
         A decision uses these, so that the log reproduces it to the last bit.
         """
         age_s, latency_s, cost_usd = precision.magnitudes(
-            precision.magnitude_codes(np.stack([self.age_s, self.latency_s, self.cost_usd]))
+            precision.magnitude_codes(np.array([self.age_s, self.latency_s, self.cost_usd]))
         )
+        reward, weight = precision.shares(precision.share_codes(np.array([self.reward, self.weight])))
         return replace(
             self,
             similarity=precision.cosines(precision.cosine_codes(self.similarity)),
             age_s=age_s,
-            reward=precision.shares(precision.share_codes(self.reward)),
-            weight=precision.shares(precision.share_codes(self.weight)),
+            reward=reward,
+            weight=weight,
             latency_s=latency_s,
             cost_usd=cost_usd,
             is_rounded=True,

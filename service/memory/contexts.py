@@ -73,9 +73,12 @@ class Contexts:
             is_wanted: shape (n,), by slot; None: all are.
         """
         slots = self._candidates(context, is_wanted, max(limit * COMPARED_PER_PROMPT, LEAST_COMPARED))
+        compared = (
+            self._vectors[: len(self)] if slots.size == len(self) else self._vectors.take(slots, axis=0)
+        )
         # Unlike a matrix-vector product, this does not wake the threads of a BLAS library.
-        similarity = np.vecdot(self._vectors.take(slots, axis=0), context).clip(-1.0, 1.0)
-        nearest = np.argsort(-similarity)[:limit]
+        similarity = np.minimum(np.maximum(np.vecdot(compared, context), -1.0), 1.0)
+        nearest = (-similarity).argsort()[:limit]
         return slots[nearest], similarity[nearest]
 
     def _candidates(self, context: Vector, is_wanted: Bools | None, limit: int) -> Ints:

@@ -27,10 +27,11 @@ def neighbours_of(index: Mapping[str, int], columns: NeighbourColumns, neighbour
         index: of the arms, by id.
         neighbour_ease: of the neighbours' requests, in their order.
     """
-    arm = np.array([index.get(arm_id, -1) for arm_id in columns.arm_ids], dtype=np.int64)[columns.arm]
+    places = [index.get(arm_id, -1) for arm_id in columns.arm_ids]
+    arm = np.array(places, dtype=np.int64)[columns.arm]
     numbers = (columns.similarity, columns.age_s, columns.reward, columns.cost_usd, columns.latency_s)
     neighbours = Neighbours(arm, *numbers, columns.weight, neighbour_ease, columns.prompt)
-    return neighbours if arm.min(initial=0) >= 0 else neighbours.where(arm >= 0)
+    return neighbours if -1 not in places or arm.min(initial=0) >= 0 else neighbours.where(arm >= 0)
 
 
 def candidates(

@@ -57,7 +57,7 @@ class FittedEase:
         """
         if self.ease is None:
             return np.zeros(len(neighbours))
-        at = np.searchsorted(self.keys[:-1], neighbours.keys)  # without the last: never beyond the end
+        at = self.keys[:-1].searchsorted(neighbours.keys)  # without the last: never beyond the end
         is_fitted = self.keys[at] == neighbours.keys
         of_prompts = np.full(neighbours.n_prompts, ease)
         of_prompts[neighbours.prompt[is_fitted]] = self.each[at[is_fitted]]

@@ -193,7 +193,8 @@ class Router:
     def _weighed(self, situation: Situation, recalled: Recalled) -> Decision:
         """The decision by what was recalled for the query."""
         query = self.policies.with_task(situation.query, recalled.tags)
-        situation = replace(situation, query=query)
+        if query is not situation.query:
+            situation = replace(situation, query=query)
         if query.narrowing is None and not situation.stays_in_loop:
             situation = self._narrowed(situation, recalled.tags)
         situation.require_thread()

@@ -188,4 +188,4 @@ def _kind(weighed: WeighedArms, choice: Choice) -> DecisionKind:
     is_default = choice.index == weighed.policy.default_arm
     if is_default and weighed.beliefs.posterior.mean.max() < min_confidence:
         return "default"
-    return "exploit" if choice.index == int(np.argmax(weighed.terms.total)) else "explore"
+    return "exploit" if choice.index == int(weighed.terms.total.argmax()) else "explore"
