@@ -407,13 +407,20 @@ async def test_records_of_that_version_show_what_they_showed(replayed: Database)
         assert record == shown(with_todays_keys(a_record_in_todays_words(expected)))
 
 
-def shown(value: Any) -> Any:
-    """The value with seven digits of the numbers that decide nothing: today's log keeps no more of them."""
+# Of a candidate, in records and in spends: today's log keeps seven digits of what decides nothing.
+ONLY_SHOWN = {
+    *("alpha", "beta", "mean", "local_mass", "bonus", "predicted", "expected_latency_s", "expected_cost_usd"),
+    *("quality", "speed", "cost", "budget", "total", "offset"),
+}
+
+
+def shown(value: Any, *, rounded: bool = False) -> Any:
+    """The value with seven digits of the numbers that are only shown."""
     if isinstance(value, dict):
-        return {key: shown(one) for key, one in value.items()}
+        return {key: shown(one, rounded=key in ONLY_SHOWN) for key, one in value.items()}
     if isinstance(value, list):
-        return [shown(one) for one in value]
-    return pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
+        return [shown(one, rounded=rounded) for one in value]
+    return pytest.approx(value, rel=1e-6) if rounded and isinstance(value, float) else value
 
 
 def without_todays_prior_state(record: Json) -> Json:
