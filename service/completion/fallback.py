@@ -136,7 +136,7 @@ class FallbackChain:
     def _begin(self, run: RequestRun, budget: RequestBudget, next_arm: NextArm) -> ModelCall | None:
         """Begin the call of an arm; None: it cannot be called any more and is passed over."""
         arm = self.untried.find(next_arm.arm_id)
-        why = "no longer exists" if arm is None else self.catalog.reason_against(arm, run.query)
+        why = "no longer exists" if arm is None else self._reason_against(run, arm)
         if arm is None or why is not None:
             run.passed_over[next_arm.arm_id] = str(why)
             return None
@@ -156,6 +156,11 @@ class FallbackChain:
         call.gap_s = max(self.deadline_s, arm.patience_s(stream=True) or 0.0)
         call.is_trial, call.is_escalation = entry == "trial", next_arm.is_escalation
         return call
+
+    def _reason_against(self, run: RequestRun, arm: Arm) -> str | None:
+        """Why the arm may not be called; None: it may, as a new decision has just found of its arm."""
+        is_just_decided = run.decision is not None and not run.attempts and arm.arm_id == run.arm_id
+        return None if is_just_decided else self.catalog.reason_against(arm, run.query)
 
     def _must_stay(self, run: RequestRun, budget: RequestBudget, next_arm: NextArm) -> bool:
         """Whether the arm is called even while it cools down: no other arm could take its place."""
