@@ -51,16 +51,18 @@ def safe_history(body: Json, arm: Arm, n_messages_of_other_vendors: int) -> Json
     Args:
         n_messages_of_other_vendors: first messages that may come from another vendor's arm.
     """
-    messages, n_others = body["messages"], n_messages_of_other_vendors
+    messages, n_others, vendor = body["messages"], n_messages_of_other_vendors, vendor_of(arm)
     stripped = [m for message in messages[:n_others] if (m := _strip_thinking(message)) is not None]
     kept = [
         m
         for message in [*stripped, *messages[n_others:]]
         if (m := without_unsigned_thinking(_of_vendor(message, arm))) is not None
     ]
-    if vendor_of(arm) == "anthropic":
+    if vendor == "anthropic":
         kept = with_unique_ids(kept)
-    safe = [_with_ids(_signed(m, arm), vendor_of(arm)) for m in kept]
+    if vendor == "google":
+        kept = [_signed(m, arm) for m in kept]
+    safe = [_with_ids(m, vendor) for m in kept]
     is_unchanged = len(safe) == len(messages) and all(a is b for a, b in zip(safe, messages, strict=True))
     return body if is_unchanged else {**body, "messages": safe}
 
@@ -103,7 +105,7 @@ def _replaced(holder: Json, name: str, value: object) -> Json:
 def _signed(message: Json, arm: Arm) -> Json:
     """The message with the signatures of its calls in the fields that Gemini reads."""
     calls = message.get("tool_calls")
-    if vendor_of(arm) != "google" or not isinstance(calls, list):
+    if not isinstance(calls, list):
         return message
     return _replaced(message, "tool_calls", [_with_signature(call, arm) for call in calls])
 
