@@ -156,11 +156,11 @@ class ModelCall:
 
     def counted(self) -> Usage:
         """The provider's token counts; tokens that it has not counted yet are estimated from lengths."""
+        if self.usage is not None and (self.is_whole or self.finish_reason is not None):
+            return self.usage
         estimated = estimated_usage(self.query.body, len(self.written) + self.n_thinking_bytes)
         if self.usage is None:
             return estimated
-        if self.is_whole or self.finish_reason is not None:
-            return self.usage
         n_completion = max(self.usage.completion_tokens, estimated.completion_tokens)
         return replace(self.usage, completion_tokens=n_completion, estimated=True)
 
