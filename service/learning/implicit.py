@@ -86,9 +86,9 @@ class ImplicitFeedback:
         context = run.decision.context
         repeated = self.questions.repeated(run.query, context, run.decision.decided_at)
         if outcome.status == "ok":
-            question = AnsweredQuestion(
-                run.decision_id, outcome.arm_id, context, outcome.completed_at, words_of(run.query)
-            )
+            # Only questions of one session are compared by their words.
+            words = frozenset[str]() if run.query.options.session_id is None else words_of(run.query)
+            question = AnsweredQuestion(run.decision_id, outcome.arm_id, context, outcome.completed_at, words)
             self.questions.remember(run.query, question)
         return repeated
 
