@@ -312,6 +312,8 @@ class Catalog:
     def shadows(self, query: Query) -> list[Arm]:
         """The arms in shadow that could answer the query."""
         shadows = [arm for arm in self.aside if self.state(arm) == "shadow" and not arm.takes_client_key]
+        if not shadows:
+            return []
         demands = self._demands(query)
         able = [arm for arm in shadows if reason_against(arm, demands) is None]
         refused = self.refused.against(able, query)

@@ -127,7 +127,7 @@ class Completion:
         may_be_shared = answer.native is None and call.fault is None and not call.arm.takes_client_key
         if self.cache is not None and may_be_shared:
             self._keep(self.cache, run, call.arm.arm_id, body)
-        head = replace(self._head(run), cost_usd=run.cost_usd, latency_s=self._latency_s(query))
+        head = self._head(run, cost_usd=run.cost_usd, latency_s=self._latency_s(query))
         return Completed(head, body, answer.native)
 
     async def stream(self, query: Query) -> Streaming:
@@ -216,7 +216,7 @@ class Completion:
         if not await self._finish(self._log_cached(run, outcome)):
             # Raises RequestConflict unless it is the same request at the same time.
             run.decision_id = (await deduplication.first_decision(self.journal, run.query)).decision_id
-        return replace(self._head(run), cost_usd=Decimal(0))
+        return self._head(run, cost_usd=Decimal(0))
 
     # --- deciding
 
@@ -352,7 +352,9 @@ class Completion:
         """Seconds since the request came in; the wall clock may have been set back meanwhile."""
         return max(0.0, (self.clock() - query.received_at).total_seconds())
 
-    def _head(self, run: RequestRun) -> Head:
+    def _head(
+        self, run: RequestRun, *, cost_usd: Decimal | None = None, latency_s: float | None = None
+    ) -> Head:
         decision = run.decision if run.query.options.explain else None
         arm = self.catalog.known(run.answering_arm_id)
         return Head(
@@ -366,5 +368,7 @@ class Completion:
             vendor_mark=vendor_mark(arm),
             side_call=run.query.turn.side_call,
             substituted_model=run.query.substituted_model,
+            cost_usd=cost_usd,
             difficulty=None if run.decision is None else value_of(DIFFICULTY, run.decision.tags),
+            latency_s=latency_s,
         )

@@ -43,6 +43,8 @@ class Proxies:
         Raises:
             ValueError: the proxy is none of HTTP; the message names the variable, and not its value.
         """
+        if not self.by_scheme:
+            return None
         parts = urlsplit(url)
         host = _bare(parts.hostname or "")
         if parts.scheme not in self.by_scheme or _is_loopback(host):
