@@ -13,7 +13,7 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.cache.local_answers import LocalAnswers
 from service.cache.request_content import key_of
 from service.cache.semantic import Semantic, nearest, question_of, question_text
-from service.domain.basics import Json, Vector
+from service.domain.basics import Json
 from service.domain.cached_answer import CachedAnswer, CacheMatch, KeptQuestion, Question
 from service.domain.conversation import ConversationState
 from service.domain.ports import AnswerStore, Clock
@@ -75,19 +75,17 @@ class AnswerCache:
         self.semantic_hits += hit.match.match == "semantic"
         return hit
 
-    def answer_to_keep(
+    async def answer_to_keep(
         self,
         query: Query,
         arm_id: str,
         body: Json,
         conversation: ConversationState | None,
-        context: Vector | None,
     ) -> CachedAnswer | None:
         """An answer as it is kept; None: it did not end by itself.
 
         Args:
             body: an OpenAI `chat.completion`.
-            context: of the query; None: not known, and only the same request gets the answer.
         """
         if any(choice.get("finish_reason") not in {"stop", "tool_calls"} for choice in body["choices"]):
             return None
@@ -99,7 +97,7 @@ class AnswerCache:
             body=body,
             expires_at=self.clock() + timedelta(seconds=self.ttl_s),
             conversation=conversation,
-            question=None if context is None else self._question(query, context),
+            question=await self._question(query),
         )
 
     def keep(self, answer: CachedAnswer) -> None:
@@ -163,15 +161,8 @@ class AnswerCache:
         return self._local.find(key, now)
 
     async def _similar(self, query: Query) -> Hit | None:
-        if self.semantic is None or question_text(query, self.semantic) is None:
-            return None
-        try:
-            async with asyncio.timeout(self.embedding_timeout_s):
-                context = await self.encoder.encode(query.text)
-        except (EncoderError, TimeoutError):
-            return None
-        question = self._question(query, context)
-        if question is None:
+        question = await self._question(query)
+        if self.semantic is None or question is None:
             return None
         found = nearest(question, await self._near(query.tenant, question.scope), self.semantic)
         if found is None:
@@ -190,7 +181,13 @@ class AnswerCache:
                 log.debug("shared_answers_not_read", error=str(error))
         return self._local.near(scope, now, COMPARED)
 
-    def _question(self, query: Query, context: Vector) -> Question | None:
+    async def _question(self, query: Query) -> Question | None:
+        """The question whose answer others may get; None: there is none, or it cannot be encoded now."""
         if self.semantic is None or (text := question_text(query, self.semantic)) is None:
+            return None
+        try:
+            async with asyncio.timeout(self.embedding_timeout_s):
+                context = await self.encoder.encode(query.text)
+        except (EncoderError, TimeoutError):
             return None
         return question_of(query, text, context, self.encoder.name)

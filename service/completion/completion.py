@@ -126,7 +126,7 @@ class Completion:
         body = {**answer.body, "id": answer_id_of(run.decision_id), "model": call.arm.arm_id}
         may_be_shared = answer.native is None and call.fault is None and not call.arm.takes_client_key
         if self.cache is not None and may_be_shared:
-            self._keep(self.cache, run, call.arm.arm_id, body)
+            await self._keep(self.cache, run, call.arm.arm_id, body)
         head = self._head(run, cost_usd=run.cost_usd, latency_s=self._latency_s(query))
         return Completed(head, body, answer.native)
 
@@ -191,11 +191,10 @@ class Completion:
             self.background.spawn(self._log_unanswered(run, "cancelled"))
             raise
 
-    def _keep(self, cache: AnswerCache, run: RequestRun, arm_id: str, body: Json) -> None:
+    async def _keep(self, cache: AnswerCache, run: RequestRun, arm_id: str, body: Json) -> None:
         """Keep an answer; for other replicas without delaying it."""
         conversation = None if run.query.turn.place is None else run.conversation_after(self.clock())
-        context = None if run.decision is None else run.decision.context
-        answer = cache.answer_to_keep(run.query, arm_id, body, conversation, context)
+        answer = await cache.answer_to_keep(run.query, arm_id, body, conversation)
         if answer is None:
             return
         cache.keep(answer)

@@ -43,8 +43,8 @@ def query(body: bytes = b'{"messages":[{"role":"user","content":"Is it?"}]}') ->
     )
 
 
-def kept(cache: AnswerCache, query: Query, body: Json = ANSWER) -> None:
-    if (answer := cache.answer_to_keep(query, "m", body, None, None)) is not None:
+async def kept(cache: AnswerCache, query: Query, body: Json = ANSWER) -> None:
+    if (answer := await cache.answer_to_keep(query, "m", body, None)) is not None:
         cache.keep(answer)
 
 
@@ -54,7 +54,7 @@ def cache_of(clock: Clock, max_size: int = 10) -> AnswerCache:
 
 async def test_the_same_request_gets_the_same_answer_streamed_or_not(clock: Clock) -> None:
     cache = cache_of(clock)
-    kept(cache, query())
+    await kept(cache, query())
 
     hits = [
         await cache.find(query(b'{%s"messages":[{"role":"user","content":"Is it?"}]}' % stream))
@@ -81,7 +81,7 @@ async def test_the_same_request_gets_the_same_answer_streamed_or_not(clock: Cloc
 async def test_what_no_model_reads_makes_no_other_request(clock: Clock, same: bytes) -> None:
     cache = cache_of(clock)
 
-    kept(cache, query())
+    await kept(cache, query())
 
     assert await cache.find(query(same)) is not None
 
@@ -116,14 +116,14 @@ async def test_what_no_model_reads_makes_no_other_request(clock: Clock, same: by
 async def test_another_request_or_tenant_gets_none(clock: Clock, other: Query) -> None:
     cache = cache_of(clock)
 
-    kept(cache, query())
+    await kept(cache, query())
 
     assert await cache.find(other) is None
 
 
 async def test_an_answer_expires(clock: Clock) -> None:
     cache = cache_of(clock)
-    kept(cache, query())
+    await kept(cache, query())
 
     clock.time += timedelta(seconds=60)
 
@@ -134,11 +134,11 @@ async def test_an_answer_expires(clock: Clock) -> None:
 async def test_the_least_recently_used_answer_is_removed_first(clock: Clock) -> None:
     cache = cache_of(clock, 2)
     first, second, third = (query(b'{"messages":[{"role":"user","content":"%d"}]}' % i) for i in range(3))
-    kept(cache, first)
-    kept(cache, second)
+    await kept(cache, first)
+    await kept(cache, second)
     await cache.find(first)
 
-    kept(cache, third)
+    await kept(cache, third)
 
     assert await cache.find(first) is not None
     assert await cache.find(second) is None
@@ -147,14 +147,14 @@ async def test_the_least_recently_used_answer_is_removed_first(clock: Clock) -> 
 async def test_a_truncated_answer_is_not_stored(clock: Clock) -> None:
     cache = cache_of(clock)
 
-    kept(cache, query(), {**ANSWER, "choices": [{**ANSWER["choices"][0], "finish_reason": "length"}]})
+    await kept(cache, query(), {**ANSWER, "choices": [{**ANSWER["choices"][0], "finish_reason": "length"}]})
 
     assert await cache.find(query()) is None
 
 
 async def test_clearing_removes_every_answer(clock: Clock) -> None:
     cache = cache_of(clock)
-    kept(cache, query())
+    await kept(cache, query())
 
     assert await cache.clear() == 1
     assert await cache.find(query()) is None
