@@ -36,7 +36,7 @@ from benchmarks.latency.load import Requests
 from benchmarks.latency.processes import free_port, on_core, postmaster
 from benchmarks.latency.report import DIRECT, FOLDER, save, table
 from benchmarks.latency.router import HERE, started_router, until_ready
-from benchmarks.latency.rows import N_CLIENTS, Lengths, Row, Server, measure, warm_up
+from benchmarks.latency.rows import Lengths, Row, Server, answers_to_rate, measure, warm_up
 from service.store.connection.embedded import EmbeddedPostgres
 
 UPSTREAM_PORT = 9100  # that peers are configured with
@@ -104,11 +104,11 @@ async def _measure_router(
         server = Server(url, (pid,), postmaster(data_dir), EmbeddedPostgres(data_dir).dsn)
         await until_remembered(client)
         for name in ("pinned, seen", "routed, seen"):
-            await warm_up(server, _requests(name, rows, options.points), lengths.alone_s)
+            await warm_up(server, _requests(name), lengths.alone_s)
         for name in NAMES:
             if options.rows and not any(wanted in name for wanted in options.rows):
                 continue
-            requests = _requests(name, rows, options.points)
+            requests = await _ratings(server, lengths) if name == "feedback" else _requests(name)
             async with _spied(pid, name, options.profile):
                 rows.append(await measure(name, server, options.name, requests, lengths))
         print(await _loop_lag(client))
@@ -119,7 +119,8 @@ async def _measure_router(
         stats.sort_stats("cumtime").print_stats(r"/(service|bandit|embeddings)/", 40)
 
 
-def _requests(name: str, rows: list[Row], n_taught: int) -> Requests:
+def _requests(name: str) -> Requests:
+    """The requests of a row that asks for answers."""
     texts = bodies.Texts(np.random.default_rng(NAMES.index(name) + 10))
     seen = cycle([texts.prompt(20) for _ in range(bodies.N_SEEN)])
     new, long = texts.prompts(18), texts.prompts(180)
@@ -135,25 +136,18 @@ def _requests(name: str, rows: list[Row], n_taught: int) -> Requests:
             sent = (bodies.chat(prompt) for prompt in new)
         case "routed, new, 200 tokens":
             sent = (bodies.chat(prompt) for prompt in long)
-        case "stream":
-            sent = (bodies.chat(prompt, "medium", stream=True) for prompt in seen)
         case _:
-            sent = _ratings(rows, n_taught)
-    slug = name.replace(",", "").replace(" ", "-")
-    return Requests(slug, "/feedback" if name == "feedback" else bodies.CHAT, sent)
+            sent = (bodies.chat(prompt, "medium", stream=True) for prompt in seen)
+    return Requests(name.replace(",", "").replace(" ", "-"), bodies.CHAT, sent)
 
 
-def _ratings(rows: list[Row], n_taught: int) -> Iterator[bytes]:
-    """A score for every answer of this run, and then others for the same answers."""
-    answered = [
-        f"{row.name.replace(',', '').replace(' ', '-')}-crowd-{number}"
-        for row in rows
-        if row.server not in (DIRECT, "floor") and row.name != "stream"
-        for number in range(1, row.n - N_CLIENTS)  # wrk prepares the first one without sending it
-    ] or [f"taught-{number}" for number in range(n_taught)]
+async def _ratings(server: Server, lengths: Lengths) -> Requests:
+    """A score for each of many answers, and then others for the same answers."""
+    asked = _requests("routed, new, 20 tokens")
+    answered = await answers_to_rate(server, asked, lengths.alone_s + lengths.crowd_s)
     scores = cycle([0.0, 0.25, 0.5, 0.75, 1.0, 0.6, 0.4])
-    for request_id in cycle(answered):
-        yield bodies.feedback(request_id, next(scores))
+    sent = (bodies.feedback(request_id, next(scores)) for request_id in cycle(answered))
+    return Requests("feedback", "/feedback", sent)
 
 
 async def _loop_lag(client: httpx.AsyncClient) -> str:

@@ -24,16 +24,22 @@ GRACE_S = 120.0  # longest wait for the last answers
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What is sent: one path, and bodies that never end. The n-th has the id `<name>-<n>`."""
+    """What is sent: one path, and bodies that never end.
+
+    Args:
+        has_ids: the n-th has the id `<name>-<n>`; most clients send none, and the router makes one.
+    """
 
     name: str
     path: str
     bodies: Iterator[bytes]
+    has_ids: bool = False
 
     def head(self, number: int, n_bytes: int) -> bytes:
+        request_id = f"X-Request-ID: {self.name}-{number}\r\n" if self.has_ids else ""
         return (
             f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            f"X-Request-ID: {self.name}-{number}\r\nContent-Length: {n_bytes}\r\n\r\n"
+            f"{request_id}Content-Length: {n_bytes}\r\n\r\n"
         ).encode()
 
 
@@ -149,8 +155,8 @@ async def drive_wrk(url: str, requests: Requests, n_clients: int, seconds: float
             *map(str, command),
             url + requests.path,
             "--",
-            requests.name,
             file.name,
+            *([requests.name] if requests.has_ids else []),
             stdout=asyncio.subprocess.PIPE,
         )
         output, _ = await process.communicate()

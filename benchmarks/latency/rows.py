@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,6 +81,15 @@ async def warm_up(server: Server, requests: Requests, seconds: float) -> None:
     await _settled(server)
 
 
+async def answers_to_rate(server: Server, requests: Requests, seconds: int) -> list[str]:
+    """The ids of answers that nobody has rated: of as many requests as many clients send in some seconds."""
+    named = replace(requests, name="rated", has_ids=True)
+    crowd = await _crowd(server.url, named, seconds)
+    await _settled(server)
+    # wrk prepares the first request and does not send it; the last ones may have no answer.
+    return [f"rated-{number}" for number in range(1, crowd.n - N_CLIENTS)]
+
+
 async def measure(name: str, server: Server, server_name: str, requests: Requests, lengths: Lengths) -> Row:
     alone = await drive(server.url, _named(requests, "c1"), 1, lengths.alone_s)
     await drive(server.url, _named(requests, "warm"), N_CLIENTS, 0.3)
@@ -129,7 +138,7 @@ async def _crowd(url: str, requests: Requests, seconds: int) -> Load:
 
 
 def _named(requests: Requests, part: str) -> Requests:
-    return Requests(f"{requests.name}-{part}", requests.path, requests.bodies)
+    return replace(requests, name=f"{requests.name}-{part}")
 
 
 async def _stored(server: Server) -> Stored:

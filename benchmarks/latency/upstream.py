@@ -80,8 +80,10 @@ class Provider(asyncio.Protocol):
             self._transport.write(WHOLE)
 
     async def _stream(self, transport: asyncio.Transport) -> None:
-        """One write a chunk, each in a turn of the loop of its own."""
+        """One write a chunk, each in a turn of the loop of its own, as long as the client listens."""
         for part in STREAM:
+            if transport.is_closing():
+                return
             transport.write(part)
             await asyncio.sleep(0)
 

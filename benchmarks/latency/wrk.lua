@@ -1,16 +1,17 @@
--- Sends the lines of a file as bodies, each with a request id of its own. Arguments: name, file.
-local bodies, name, number = {}, "", 0
+-- Sends the lines of a file as bodies, each with a request id of its own if there is a name of them.
+-- Arguments: file, name.
+local bodies, name, number = {}, nil, 0
 
 function init(args)
-  name = args[1]
-  for line in io.lines(args[2]) do bodies[#bodies + 1] = line end
+  name = args[2]
+  for line in io.lines(args[1]) do bodies[#bodies + 1] = line end
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/json"
 end
 
 function request()
   local body = bodies[number % #bodies + 1]
-  wrk.headers["X-Request-ID"] = name .. "-" .. number
+  if name then wrk.headers["X-Request-ID"] = name .. "-" .. number end
   number = number + 1
   return wrk.format(nil, nil, nil, body)
 end
