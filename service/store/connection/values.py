@@ -23,8 +23,11 @@ def to_half_bytes(context: Vector) -> bytes:
 
 
 def from_bytes(data: bytes) -> Vector:
+    """The vector; a rounded one has length 1 again, as the engines of memories store it."""
     if len(data) % 2:
-        return np.frombuffer(data, dtype="<f2", offset=1).astype(np.float32)
+        context = np.frombuffer(data, dtype="<f2", offset=1).astype(np.float32)
+        norm = np.linalg.norm(context)
+        return context / norm if norm else context
     return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
 
