@@ -10,7 +10,8 @@ from service.domain.answer import Outcome
 
 Write: TypeAlias = Callable[[Outcome | None], Coroutine[None, None, None]]
 
-_MOMENT_S = 0.002  # a model that answers sooner has its outcome committed together with the decision
+# A model that answers sooner has its outcome committed together with the decision, also in a busy process.
+_MOMENT_S = 0.05
 
 
 class DecisionWrite:
