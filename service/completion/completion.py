@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -19,7 +19,7 @@ from service.cache.answer_cache import AnswerCache, Hit
 from service.completion import deduplication
 from service.completion.decision_write import DecisionWrite
 from service.completion.deduplication import AnsweredElsewhere
-from service.completion.fallback import FallbackChain
+from service.completion.fallback import Ask, FallbackChain
 from service.completion.model_call import ModelCall
 from service.completion.outcome import outcome_of, outcome_of_cached_answer
 from service.completion.request_run import RequestRun
@@ -159,16 +159,18 @@ class Completion:
         try:
             return run, *await answered(run, budget)
         except AnsweredElsewhere:
-            async with self._unanswered_logged(run):
+            try:
                 first = await deduplication.first_decision(self.journal, run.query)
                 second, run = run, await self._begin(run.query, first)
+            except (RouterError, asyncio.CancelledError) as error:
+                await self._note_unanswered(run, error)
+                raise
             run.adopt(second)
             return run, *await answered(run, budget)
 
     async def _whole(self, run: RequestRun, budget: RequestBudget) -> tuple[ModelCall, Answer]:
         """A whole answer, with its outcome logged."""
-        async with self._unanswered_logged(run):
-            call, answer = await self.fallback.call_until_answered(run, budget, self._complete)
+        call, answer = await self._call(run, budget, self._complete)
         self.fallback.succeeded(run, call)
         if not await self._finish(self._log_outcome(run, "ok")):
             raise AnsweredElsewhere
@@ -176,20 +178,21 @@ class Completion:
 
     async def _opened(self, run: RequestRun, budget: RequestBudget) -> tuple[ModelCall, OpenStream]:
         """A stream at its first content."""
-        async with self._unanswered_logged(run):
-            return await self.fallback.call_until_answered(run, budget, self._open)
+        return await self._call(run, budget, self._open)
 
-    @asynccontextmanager
-    async def _unanswered_logged(self, run: RequestRun) -> AsyncIterator[None]:
-        """Log the run as failed or cancelled if the block is."""
+    async def _call(self, run: RequestRun, budget: RequestBudget, ask: Ask[T]) -> tuple[ModelCall, T]:
         try:
-            yield
-        except RouterError:
+            return await self.fallback.call_until_answered(run, budget, ask)
+        except (RouterError, asyncio.CancelledError) as error:
+            await self._note_unanswered(run, error)
+            raise
+
+    async def _note_unanswered(self, run: RequestRun, error: RouterError | asyncio.CancelledError) -> None:
+        """Log the run as failed, or as cancelled without waiting for it."""
+        if isinstance(error, RouterError):
             await self._finish(self._log_unanswered(run, "failed"))
-            raise
-        except asyncio.CancelledError:
+        else:
             self.background.spawn(self._log_unanswered(run, "cancelled"))
-            raise
 
     async def _keep(self, cache: AnswerCache, run: RequestRun, arm_id: str, body: Json) -> None:
         """Keep an answer; for other replicas without delaying it."""
