@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from codecs import BOM_UTF8
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -72,16 +72,21 @@ class HttpClient:
 
     async def answer(self, post: Post) -> Reply:
         """The whole answer."""
-        with _translated(post), _silence(post) as silence:
+        silence = _silence(post)
+        try:
             async with asyncio.timeout(post.timeout_s):
                 response = await self._send(post, silence)
-                async with response:
-                    stated = dollars(response.headers.get(COST_HEADER))
-                    return Reply(await _read(response, post, silence), stated)
+                stated = dollars(response.headers.get(COST_HEADER))
+                return Reply(await _read(response, post, silence), stated)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _translated(post, error) from None
+        finally:
+            silence.end()
 
     async def document(self, post: Post) -> object:
         """The JSON value at the post's URL, by GET; None if it is not JSON."""
-        with _translated(post), _silence(post) as silence:
+        silence = _silence(post)
+        try:
             async with asyncio.timeout(post.timeout_s):
                 response = await self._open_session().get(
                     post.url,
@@ -89,8 +94,11 @@ class HttpClient:
                     allow_redirects=False,
                     proxy=self._proxy_for(post.url),
                 )
-                async with response:
-                    body = await _read(response, post, silence)
+                body = await _read(response, post, silence)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _translated(post, error) from None
+        finally:
+            silence.end()
         if response.status != 200:
             raise self._refused(post, response, body)
         return parsed(body)
@@ -101,24 +109,26 @@ class HttpClient:
         Bytes that are no event, such as comments, break the silence too. A whole JSON document in place of a
         stream counts as its only event.
         """
-        patience, response = Patience(post.timeout_s, partial(_late, post)), None
-        with _translated(post), _silence(post) as silence:
-            try:
-                with patience:
-                    response = await self._send(post, silence)
-                patience.renew()
-                reader, block = BodyReader(), b" "
-                while block:
-                    with patience, silence:
-                        block = await response.content.readany()
-                    silence.renew()
-                    if events := reader.feed(block):
-                        patience.renew()
-                        yield events
-            finally:
-                patience.end()
-                if response is not None:
-                    response.release()  # reuses a finished connection; closes any other: the upstream stops
+        patience, silence, response = Patience(post.timeout_s, partial(_late, post)), _silence(post), None
+        try:
+            with patience:
+                response = await self._send(post, silence)
+            patience.renew()
+            reader, block = BodyReader(), b" "
+            while block:
+                with patience, silence:
+                    block = await response.content.readany()
+                silence.renew()
+                if events := reader.feed(block):
+                    patience.renew()
+                    yield events
+        except (aiohttp.ClientError, OSError) as error:
+            raise _translated(post, error) from None
+        finally:
+            patience.end()
+            silence.end()
+            if response is not None:
+                response.release()  # reuses a finished connection; closes any other: the upstream stops
 
     async def close(self) -> None:
         if self._session is not None:
@@ -142,9 +152,7 @@ class HttpClient:
         if proxy is not None and response.status == PROXY_LOGIN_REQUIRED:
             response.release()
             raise ProviderBroken(f"the proxy between the router and {post.arm.model} demands a login (407)")
-        async with response:
-            body = await _read(response, post, silence)
-        raise self._refused(post, response, body)
+        raise self._refused(post, response, await _read(response, post, silence))
 
     def _refused(self, post: Post, response: aiohttp.ClientResponse, body: bytes) -> ProviderError:
         return failure_in(
@@ -186,57 +194,52 @@ async def drain(events: AsyncGenerator[list[bytes], None]) -> None:
                 pass
 
 
-@contextmanager
-def _silence(post: Post) -> Iterator[Patience]:
-    """The patience with a server that sends no bytes, of whatever kind. It raises ProviderTimeout."""
-    message = f"{post.arm.model} sent nothing for {post.silence_s or 0:g} s"
-    silence = Patience(post.silence_s, partial(ProviderTimeout, message, has_begun=True))
-    try:
-        yield silence
-    finally:
-        silence.end()
+def _silence(post: Post) -> Patience:
+    """The patience with a server that sends no bytes, of whatever kind."""
+    return Patience(post.silence_s, partial(_silent, post))
+
+
+def _silent(post: Post) -> ProviderTimeout:
+    return ProviderTimeout(f"{post.arm.model} sent nothing for {post.silence_s or 0:g} s", has_begun=True)
 
 
 def _late(post: Post) -> ProviderTimeout:
     return ProviderTimeout(f"{post.arm.model} gave no answer within {post.timeout_s:g} s", has_begun=True)
 
 
-@contextmanager
-def _translated(post: Post) -> Iterator[None]:
-    """Translate aiohttp's errors into the router's.
+def _translated(post: Post, error: aiohttp.ClientError | OSError) -> ProviderError:
+    """The router's error for one of aiohttp's.
 
-    The new errors have no cause: aiohttp's errors contain the request's headers, and with them the key.
+    Raise it without a cause: aiohttp's errors contain the request's headers, and with them the key.
     """
     model = post.arm.model
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError:
-        raise ProviderTimeout(f"{model} accepted no connection within {CONNECT_TIMEOUT_S:g} s") from None
-    except TimeoutError:
-        raise _late(post) from None
-    except (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError) as error:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ProviderTimeout(f"{model} accepted no connection within {CONNECT_TIMEOUT_S:g} s")
+    if isinstance(error, TimeoutError):
+        return _late(post)
+    if isinstance(error, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError):
         status = f" ({error.status})" if isinstance(error, aiohttp.ClientHttpProxyError) else ""
-        raise ProviderBroken(f"the proxy between the router and {model} failed{status}") from None
-    except (aiohttp.ClientError, OSError) as error:
-        message = f"the connection to {model} failed: {type(error).__name__}"
-        is_connected = not isinstance(error, aiohttp.ClientConnectorError)
-        raise ProviderBroken(message, has_begun=is_connected) from None
+        return ProviderBroken(f"the proxy between the router and {model} failed{status}")
+    message = f"the connection to {model} failed: {type(error).__name__}"
+    return ProviderBroken(message, has_begun=not isinstance(error, aiohttp.ClientConnectorError))
 
 
 async def _read(response: aiohttp.ClientResponse, post: Post, silence: Patience) -> bytes:
-    answer = bytearray()
-    while True:
-        with silence:
-            block = await response.content.readany()
-        silence.renew()
-        if not block:
-            break
-        answer += block
-        if len(answer) > MAX_ANSWER_BYTES:
-            response.close()
-            message = f"{post.arm.model} answered more than {MAX_ANSWER_BYTES} bytes"
-            raise ProviderBroken(message, has_begun=True)
-    return bytes(answer)
+    """The whole body; the response is released."""
+    blocks: list[bytes] = []
+    n_bytes = 0
+    try:
+        while not response.content.at_eof():
+            with silence:
+                blocks.append(await response.content.readany())
+            silence.renew()
+            n_bytes += len(blocks[-1])
+            if n_bytes > MAX_ANSWER_BYTES:
+                message = f"{post.arm.model} answered more than {MAX_ANSWER_BYTES} bytes"
+                raise ProviderBroken(message, has_begun=True)
+    finally:
+        response.release()
+    return b"".join(blocks)
 
 
 def parsed(data: bytes) -> object:
