@@ -17,7 +17,7 @@ from service.domain.model_hosts import host_of
 from service.domain.model_names import canonical, undated
 from service.domain.query import Native
 from service.providers import thinking
-from service.providers.fitting_changes import CHANGES, CONDITIONS, SILENT
+from service.providers.fitting_changes import CONDITIONS, SILENT
 from service.providers.fitting_table import UNLISTED, Form, Row, Rule, is_neutral, table
 from service.providers.message_forms import Change, renamed, without
 
@@ -73,7 +73,7 @@ def reason_against(arm: Arm, body: Json, native: Native | None) -> str | None:
 def applied(row: Row, arm: Arm, body: Json, notes: list[str] | None = None) -> Json:
     """The body after the rules of the row; the same object if none changes it. Adds to the notes."""
     for rule in row.rules:
-        if rule.part in arm.extra_fields or not _applies(rule, body):
+        if not _applies(rule, body) or rule.part in arm.extra_fields:
             continue
         before, body = body, _changed(rule, body, arm)
         if notes is not None and body is not before and (what := _told(rule, before, body)):
@@ -124,25 +124,26 @@ def _as_configured(arm: Arm, body: Json, notes: list[str]) -> Json:
 
 def _without_empty(body: Json) -> Json:
     """The body without fields that are null or empty: they ask for nothing, and some servers refuse them."""
-    empty = {name for name, value in body.items() if value in (None, [], {})} - {"messages"}
+    empty = [n for n, value in body.items() if not value and value in (None, [], {}) and n != "messages"]
     return {name: value for name, value in body.items() if name not in empty} if empty else body
 
 
 def _without_unknown(arm: Arm, body: Json, notes: list[str]) -> Json:
     """The body without fields that neither OpenAI documents nor the arm lists in `extra_fields`."""
-    unknown = body.keys() - table().all_fields.keys() - _BESIDE_FIELDS - arm.extra_fields
+    known = table().all_fields
+    unknown = [n for n in body if n not in known and n not in _BESIDE_FIELDS and n not in arm.extra_fields]
     notes += [f"{name}: left out (not in extra_fields of the model)" for name in sorted(unknown)]
     return {name: value for name, value in body.items() if name not in unknown} if unknown else body
 
 
 def _applies(rule: Rule, body: Json) -> bool:
-    return _is_asked(rule, body) and all(_holds(condition, body) for condition in rule.conditions)
+    if rule.needs is not None and not (rule.needs in body and _has_part(rule, body)):
+        return False
+    return not rule.conditions or all(_holds(condition, body) for condition in rule.conditions)
 
 
-def _is_asked(rule: Rule, body: Json) -> bool:
+def _has_part(rule: Rule, body: Json) -> bool:
     """Whether the request has the part that the rule is about."""
-    if (rule.part, rule.verb) in CHANGES:
-        return True
     return _value(body, rule.part) is not None or (rule.verb in ("drop", "cannot") and rule.part in body)
 
 
@@ -153,8 +154,8 @@ def _holds(condition: str, body: Json) -> bool:
 
 
 def _changed(rule: Rule, body: Json, arm: Arm) -> Json:
-    if (change := CHANGES.get((rule.part, rule.verb))) is not None:
-        return change(body)
+    if rule.change is not None:
+        return rule.change(body)
     if rule.values:
         value = _value(body, rule.part)
         is_translated = isinstance(value, str) and value in rule.values
@@ -171,9 +172,9 @@ def _changed(rule: Rule, body: Json, arm: Arm) -> Json:
 
 def _told(rule: Rule, before: Json, after: Json) -> str | None:
     """What is noted of a change; None: the request means the same."""
-    was, now = _value(before, rule.part), _value(after, rule.part)
-    if (rule.part, rule.verb) in CHANGES:
+    if rule.change is not None:
         return _told_of_change(rule, before, after)
+    was, now = _value(before, rule.part), _value(after, rule.part)
     if was == now or is_neutral(rule.part, was) or rule.verb.startswith("as "):
         return None
     return "left out" if now is None else f"{was} sent as {now}"

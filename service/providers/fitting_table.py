@@ -14,7 +14,7 @@ import yaml
 from service.domain.basics import Json
 from service.errors import StartupError
 from service.providers.fitting_changes import CHANGES, CONDITIONS
-from service.providers.message_forms import without
+from service.providers.message_forms import Change, without
 
 Form: TypeAlias = Literal["chat", "messages"]
 
@@ -48,6 +48,13 @@ class Rule:
     verb: str
     conditions: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict, hash=False)
+    change: Change | None = field(init=False)  # None: the verb itself says what is done
+    needs: str | None = field(init=False)  # the field without which a request has no such part; None: any
+
+    def __post_init__(self) -> None:
+        change = CHANGES.get((self.part, self.verb))
+        object.__setattr__(self, "change", change)
+        object.__setattr__(self, "needs", self.part.partition(".")[0] if change is None else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +83,8 @@ class Row:
 class Table:
     fields: Mapping[str, Field]
     bookkeeping: Mapping[str, Field]
+    all_fields: Mapping[str, Field]
     rows: tuple[Row, ...]
-
-    @property
-    def all_fields(self) -> Mapping[str, Field]:
-        return {**self.fields, **self.bookkeeping}
 
 
 @cache
@@ -97,10 +101,11 @@ def read(document: Any) -> Table:
     """The table in this document. Raises StartupError with the faulty place."""
     try:
         fields, bookkeeping = _fields(document["fields"] or {}), _fields(document["bookkeeping"] or {})
-        rows = tuple(_row(row, {**fields, **bookkeeping}) for row in document["rows"])
+        all_fields = {**fields, **bookkeeping}
+        rows = tuple(_row(row, all_fields) for row in document["rows"])
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
         raise StartupError(f"fitting.yaml: {error!r}") from error
-    return Table(fields, bookkeeping, rows)
+    return Table(fields, bookkeeping, all_fields, rows)
 
 
 def _fields(written: Mapping[str, Any]) -> dict[str, Field]:

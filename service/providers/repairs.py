@@ -109,6 +109,8 @@ class Repairs:
 
     def _worked(self, arm: Arm, fitting: _Fitting) -> None:
         """Remember the repairs of a request that was accepted."""
+        if not fitting.made:
+            return
         for repair in fitting.made:
             log.info("request_repaired", model=arm.arm_id, form=repair.form)
         needed = self._needed.setdefault(_server(arm), [])

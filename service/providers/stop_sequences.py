@@ -41,6 +41,8 @@ def _with(body: Json, kept: list[Any]) -> Json:
 
 def left_out(asked: Json, sent: Json) -> tuple[str, ...]:
     """The stop sequences that the server did not get."""
+    if sent is asked:
+        return ()
     kept = _stops(sent)
     return tuple(stop for stop in _stops(asked) if stop not in kept)
 
