@@ -65,12 +65,14 @@ class Client:
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # threads of LiteLLM still write while its interpreter ends, and then anything
             timeout=TIMEOUT_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        results = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        seen: dict[str, Any] = json.loads(results[-1])
         return seen
 
 
