@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
+from operator import attrgetter
+from typing import NamedTuple
 
-import numpy as np
 import orjson
 
 from service.domain.basics import Json
@@ -18,13 +19,13 @@ from service.domain.packed_explanation import (
     NONE_RECALLED,
     SCALARS,
     Weighed,
-    can_pack,
     pack_recalled,
     pack_weighed,
     unpack_recalled,
     unpack_weighed,
 )
 
+_SCALARS = attrgetter(*SCALARS)
 _FIELDS_OF_STEP = tuple(field.name for field in fields(ConversationStep))
 _FIELDS_OF_PRIOR_STATE = tuple(field.name for field in fields(LoggedPriorState))
 _USUAL_STEP = {"holdout": None} | {
@@ -32,8 +33,7 @@ _USUAL_STEP = {"holdout": None} | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PackedExplanation:
+class PackedExplanation(NamedTuple):
     """Everything that a decision was based on, in the columns of its row.
 
     Args:
@@ -51,39 +51,44 @@ def packed(decision: Decision) -> PackedExplanation:
 
     Rejections stay dataclasses: orjson writes them itself.
     """
-    candidates = CandidateColumns.of(decision.candidates)
-    scalars = [getattr(decision, name) for name in SCALARS]
-    weighed = pack_weighed(Weighed(scalars, decision.expert_weights, candidates))
-    neighbours = NeighbourColumns.of(decision.neighbours)
-    rest = _rest(decision)
-    if not neighbours:
+    candidates, rest = CandidateColumns.of(decision.candidates), _rest(decision)
+    weighed = pack_weighed(Weighed(_SCALARS(decision), decision.expert_weights, candidates))
+    if not decision.neighbours:
         return PackedExplanation(rest, weighed, None)
-    ease = np.array(decision.neighbour_ease, dtype=np.float64)
-    if not can_pack(neighbours, ease):
-        rest |= logged_neighbours(neighbours, decision.neighbour_ease)
-        return PackedExplanation(rest, weighed, None)
-    return PackedExplanation(rest, weighed, pack_recalled(neighbours, ease, candidates.arm_ids))
+    neighbours, ease = NeighbourColumns.of(decision.neighbours), decision.neighbour_ease
+    recalled = pack_recalled(neighbours, ease, candidates.arm_ids)
+    if recalled is None:
+        rest |= logged_neighbours(neighbours, ease)
+    return PackedExplanation(rest, weighed, recalled)
 
 
 def _rest(decision: Decision) -> Json:
     query, step = decision.query, decision.step
-    seldom = {
-        "rejected": decision.rejected,
-        "conversation": None if step is None else _unusual(step),
-        "side_call": query.turn.side_call,
-        "own_weights": query.options.own_weights,
-        "substituted_model": query.substituted_model,
-        "overridden_by": query.overridden_by,
-        "cached": decision.cached,
-    }
     # Replicas of versions up to 0.4 answer feedback on a decision only if it names its candidates.
-    return {"candidates": [], **{key: value for key, value in seldom.items() if value}}
+    rest: Json = {"candidates": []}
+    if decision.rejected:
+        rest["rejected"] = decision.rejected
+    if step is not None and (unusual := _unusual(step)):
+        rest["conversation"] = unusual
+    if query.turn.side_call:
+        rest["side_call"] = query.turn.side_call
+    if query.options.own_weights:
+        rest["own_weights"] = query.options.own_weights
+    if query.substituted_model:
+        rest["substituted_model"] = query.substituted_model
+    if query.overridden_by:
+        rest["overridden_by"] = query.overridden_by
+    if decision.cached:
+        rest["cached"] = decision.cached
+    return rest
 
 
 def _unusual(step: ConversationStep) -> Json:
     """The step without the fields that have their default."""
-    given = {name: getattr(step, name) for name in _FIELDS_OF_STEP}
-    return {name: value for name, value in given.items() if value != _USUAL_STEP.get(name, MISSING)}
+    usual = _USUAL_STEP
+    return {
+        name: value for name in _FIELDS_OF_STEP if (value := getattr(step, name)) != usual.get(name, MISSING)
+    }
 
 
 def unpacked(logged: Json, weighed: bytes | None, recalled: bytes | None) -> Json:

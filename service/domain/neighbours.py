@@ -20,6 +20,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+_WHOLE = ("arm_ids", "codes")  # fields of NeighbourColumns that are no columns
+
+
 def key_of(decision_id: UUID) -> int:
     """The first 63 bits of the id: they fit into an array and distinguish thousands of decisions."""
     return decision_id.int >> 65
@@ -55,6 +58,20 @@ class Point(NamedTuple):
     task: str | None
 
 
+class Codes(NamedTuple):
+    """What the log keeps of rounded numbers, as `service.domain.precision` has them.
+
+    Args:
+        similarity: shape (k,).
+        shares: shape (2, k), of reward and weight.
+        magnitudes: shape (3, k), of age_s, latency_s and cost_usd.
+    """
+
+    similarity: npt.NDArray[np.int16]
+    shares: precision.Codes
+    magnitudes: precision.Codes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NeighbourColumns(Collection[Neighbour]):
     """Neighbours, most similar prompt first.
@@ -68,7 +85,7 @@ class NeighbourColumns(Collection[Neighbour]):
         arm: each neighbour's index into `arm_ids`.
         prompt: number of each neighbour's prompt, ascending from 0; see `service.memory.prompts`.
         cost_usd: NaN where nobody knows it.
-        is_rounded: whether the numbers are as exact as the log keeps them; see `rounded`.
+        codes: of the numbers, which are as exact as these; None: they are not rounded, see `rounded`.
     """
 
     points: tuple[Point, ...]
@@ -82,7 +99,7 @@ class NeighbourColumns(Collection[Neighbour]):
     weight: Floats
     latency_s: Floats
     cost_usd: Floats
-    is_rounded: bool = False
+    codes: Codes | None = None
 
     @classmethod
     def of(cls, neighbours: Iterable[Neighbour]) -> NeighbourColumns:
@@ -109,19 +126,22 @@ class NeighbourColumns(Collection[Neighbour]):
 
         A decision uses these, so that the log reproduces it to the last bit.
         """
-        age_s, latency_s, cost_usd = precision.magnitudes(
-            precision.magnitude_codes(np.array([self.age_s, self.latency_s, self.cost_usd]))
+        codes = Codes(
+            precision.cosine_codes(self.similarity),
+            precision.share_codes(np.array([self.reward, self.weight])),
+            precision.magnitude_codes(np.array([self.age_s, self.latency_s, self.cost_usd])),
         )
-        reward, weight = precision.shares(precision.share_codes(np.array([self.reward, self.weight])))
+        reward, weight = precision.shares(codes.shares)
+        age_s, latency_s, cost_usd = precision.magnitudes(codes.magnitudes)
         return replace(
             self,
-            similarity=precision.cosines(precision.cosine_codes(self.similarity)),
+            similarity=precision.cosines(codes.similarity),
             age_s=age_s,
             reward=reward,
             weight=weight,
             latency_s=latency_s,
             cost_usd=cost_usd,
-            is_rounded=True,
+            codes=codes,
         )
 
     def of_prompts(self, n: int) -> NeighbourColumns:
@@ -129,9 +149,8 @@ class NeighbourColumns(Collection[Neighbour]):
         k = int(np.searchsorted(self.prompt, n))
         if k == len(self):
             return self
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        whole = ("arm_ids", "is_rounded")
-        return NeighbourColumns(**{n: c if n in whole else c[:k] for n, c in columns.items()})
+        columns = {f.name: getattr(self, f.name)[:k] for f in fields(self) if f.name not in _WHOLE}
+        return NeighbourColumns(arm_ids=self.arm_ids, **columns)
 
     def __len__(self) -> int:
         return len(self.points)

@@ -11,21 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 
 from service.domain import precision
 from service.domain.candidates import NUMBERS, POSTERIOR, TERMS, CandidateColumns, Floats
-from service.domain.neighbours import NeighbourColumns, Point, key_of
+from service.domain.neighbours import Codes, NeighbourColumns, Point, key_of
 from service.domain.packing import Reader, Writer
 
 VERSION = 1
 HAS_CANDIDATES_AT = 1  # where `weighed` has the number of candidates: two bytes
 SCALARS = ("n_rated", "prior_offset", "ease", "uniform", "confidence", "budget_price")
-_WRITTEN = np.array([row for row, name in enumerate(NUMBERS) if name != "utility"])
+_WRITTEN = [row for row, name in enumerate(NUMBERS) if name != "utility"]
 # Not to decide again.
-_SHOWN = np.array([row for row, name in enumerate(NUMBERS) if name in (*POSTERIOR, *TERMS)])
+_SHOWN = [row for row, name in enumerate(NUMBERS) if name in (*POSTERIOR, *TERMS)]
 _KEY_BITS = 32  # of a neighbour's id: with its time, they tell a tenant's decisions apart
 _ONE_OUTCOME_EACH, _HAS_EASE, _HAS_NO_EASE_BUT_ZERO = 1, 2, 4
 
@@ -58,19 +61,34 @@ NONE_RECALLED = RecalledNeighbours(NeighbourColumns.of(()), ())
 
 
 def pack_weighed(weighed: Weighed) -> bytes:
-    columns = weighed.candidates
-    writer, n = Writer(), len(columns)
-    writer.fields("BHBB", VERSION, n, len(weighed.expert_weights), len(columns.predicted))
-    writer.rows(np.array([*weighed.scalars, *weighed.expert_weights], dtype=np.float64)[:, None])
-    if n:
-        sources = list(dict.fromkeys(columns.prior_sources))
-        writer.texts(columns.arm_ids)
-        writer.texts(sources)
-        writer.small(np.array([sources.index(source) for source in columns.prior_sources]), len(sources))
-        writer.small(columns.is_barred.astype(np.int64), 2)
-        numbers = columns.numbers.copy()
-        numbers[_SHOWN] = _single(numbers[_SHOWN])
-        writer.rows(np.concatenate([numbers[_WRITTEN], _single(columns.predicted)]))
+    columns, own = weighed.candidates, [*weighed.scalars, *weighed.expert_weights]
+    writer = Writer()
+    writer.fields("BHBB", VERSION, len(columns), len(weighed.expert_weights), len(columns.predicted))
+    writer.rows([[number] for number in own], [[number] for number in _single(own)])
+    return writer.bytes() + (_packed_candidates(columns) if columns else b"")
+
+
+@lru_cache(maxsize=128)  # by identity: requests whose arm is certain share their candidates
+def _packed_candidates(columns: CandidateColumns) -> bytes:
+    writer = Writer()
+    numbers, singles, predicted = (
+        columns.numbers.tolist(),
+        _single(columns.numbers),
+        _single(columns.predicted),
+    )
+    writer.small(columns.is_barred, 2)
+    singles = [singles[row] for row in _WRITTEN]
+    rows = [single if row in _SHOWN else numbers[row] for row, single in zip(_WRITTEN, singles, strict=True)]
+    writer.rows([*rows, *predicted], [*singles, *predicted])
+    return _packed_arms(columns.arm_ids, columns.prior_sources) + writer.bytes()
+
+
+@lru_cache(maxsize=128)
+def _packed_arms(arm_ids: tuple[str, ...], prior_sources: tuple[str | None, ...]) -> bytes:
+    writer, sources = Writer(), list(dict.fromkeys(prior_sources))
+    writer.texts(arm_ids)
+    writer.texts(sources)
+    writer.small(np.array([sources.index(source) for source in prior_sources]), len(sources))
     return writer.bytes()
 
 
@@ -100,49 +118,51 @@ def unpack_weighed(data: bytes) -> Weighed:
     return Weighed(own, expert_weights, columns)
 
 
-def can_pack(columns: NeighbourColumns, ease: Floats) -> bool:
-    """Whether the packed form has every digit; not for what an earlier version decided."""
-    if not np.array_equal(precision.rounded_ease(ease), ease):
-        return False
-    return columns.is_rounded or list(columns.rounded()) == list(columns)
+def pack_recalled(columns: NeighbourColumns, ease: Sequence[float], arm_ids: Sequence[str]) -> bytes | None:
+    """The neighbours of a decision whose candidates are `arm_ids`; None: the form lacks digits of them.
 
-
-def pack_recalled(columns: NeighbourColumns, ease: Floats, arm_ids: Sequence[str]) -> bytes:
-    """The neighbours of a decision whose candidates are `arm_ids`; `can_pack` must allow it.
-
-    `ease` is empty if it is not known.
+    `ease` is empty if it is not known, and rounded if the neighbours are.
     """
+    codes = columns.codes or _codes_of(columns, ease)
+    if codes is None:
+        return None
     writer, n, n_prompts = Writer(), len(columns), columns.n_prompts
-    similarity, n_outcomes, flags = columns.similarity, None, _ONE_OUTCOME_EACH
+    similarity, of_prompts = codes.similarity, np.array(ease) if any(ease) else None
+    flags = _ONE_OUTCOME_EACH if n == n_prompts else 0
+    if ease:
+        flags |= _HAS_NO_EASE_BUT_ZERO if of_prompts is None else _HAS_EASE
+    writer.fields("BBII", VERSION, flags, n, n_prompts)
     if n != n_prompts:
         firsts = np.searchsorted(columns.prompt, np.arange(n_prompts))
-        n_outcomes, flags = np.diff(firsts, append=n), 0
-        similarity, ease = similarity[firsts], ease[firsts] if ease.size else ease
-    if ease.size:
-        flags |= _HAS_EASE if ease.any() else _HAS_NO_EASE_BUT_ZERO
-    writer.fields("BBII", VERSION, flags, n, n_prompts)
-    if n_outcomes is not None:
-        writer.array(n_outcomes, "u2")
-    writer.array(precision.cosine_codes(similarity), "i2")
-    if flags & _HAS_EASE:
-        writer.array(precision.ease_codes(ease), "i1")
+        writer.array(np.diff(firsts, append=n), "u2")
+        similarity, of_prompts = similarity[firsts], None if of_prompts is None else of_prompts[firsts]
+    writer.array(similarity, "i2")
+    if of_prompts is not None:
+        writer.array(precision.ease_codes(of_prompts), "i1")
     writer.array(columns.keys >> (63 - _KEY_BITS), "u4")
     place = {arm_id: number for number, arm_id in enumerate(arm_ids)}
-    for number in np.flatnonzero(np.bincount(columns.arm, minlength=len(columns.arm_ids))).tolist():
-        place.setdefault(columns.arm_ids[number], len(place))
+    if not place.keys() >= set(columns.arm_ids):
+        for number in np.unique(columns.arm).tolist():
+            place.setdefault(columns.arm_ids[number], len(place))
     writer.texts(list(place)[len(arm_ids) :])
-    number_of = np.array([place.get(arm_id, 0) for arm_id in columns.arm_ids], dtype=np.int64)
+    number_of = np.array([place.get(arm_id, 0) for arm_id in columns.arm_ids])
     writer.small(number_of[columns.arm], len(place))
     task_of = [point.task for point in columns.points]
-    tasks = {task: number for number, task in enumerate(dict.fromkeys(task_of))}
-    writer.texts(list(tasks))
+    tasks = list(dict.fromkeys(task_of))
+    writer.texts(tasks)
     if len(tasks) > 1:
-        writer.small(np.array([tasks[task] for task in task_of]), len(tasks))
-    for codes in precision.share_codes(np.array([columns.reward, columns.weight])):
-        writer.repeated(codes)
-    numbers = np.array([columns.age_s, columns.latency_s, columns.cost_usd])
-    writer.array(precision.magnitude_codes(numbers), "u2")
+        writer.small(np.array([tasks.index(task) for task in task_of]), len(tasks))
+    for of_shares in codes.shares:
+        writer.repeated(of_shares)
+    writer.array(codes.magnitudes, "u2")
     return writer.bytes()
+
+
+def _codes_of(columns: NeighbourColumns, ease: Sequence[float]) -> Codes | None:
+    """The codes of numbers that were not rounded, as an earlier version decided; None: they lack digits."""
+    rounded = columns.rounded()
+    is_exact = np.array_equal(precision.rounded_ease(np.array(ease)), ease) and list(rounded) == list(columns)
+    return rounded.codes if is_exact else None
 
 
 def unpack_recalled(data: bytes, arm_ids: Sequence[str]) -> RecalledNeighbours:
@@ -175,7 +195,6 @@ def unpack_recalled(data: bytes, arm_ids: Sequence[str]) -> RecalledNeighbours:
         weight=weight,
         latency_s=latency_s,
         cost_usd=cost_usd,
-        is_rounded=True,
     )
     return RecalledNeighbours(columns, tuple(ease.tolist()))
 
@@ -186,8 +205,10 @@ def range_of(decision_id: UUID) -> tuple[UUID, UUID]:
     return UUID(int=beginning), UUID(int=beginning | ((1 << (128 - _KEY_BITS)) - 1))
 
 
-def _single(numbers: Floats) -> Floats:
-    return numbers.astype(np.float32).astype(np.float64)
+def _single(numbers: npt.ArrayLike) -> list[Any]:
+    """The numbers as float32, in lists."""
+    rounded: list[Any] = np.asarray(numbers, dtype=np.float64).astype(np.float32).tolist()
+    return rounded
 
 
 def _shown(numbers: Floats) -> Floats:
