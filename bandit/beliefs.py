@@ -148,40 +148,45 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     Dollars and seconds are the arm's own means, as in `credible_means`, plus the neighbours' deviation from
     them, shrunk with 20 pseudo-observations. Calls whose dollars nobody knows say nothing about dollars.
     """
+    n_arms, arm = prior_state.n.size, neighbours.arm
     global_mean, global_mass = prior_state.global_mean, prior_state.global_mass
     similar = kernel(neighbours, knobs)
-    is_current = neighbours.age_s < prior_state.epoch_age_s[neighbours.arm]
-    trusted = np.where(is_current, neighbours.weight, 0.0)
-    rated = _enough(neighbours, similar * trusted, knobs)
+    is_current = neighbours.age_s < prior_state.epoch_age_s[arm]
+    rated = similar * np.where(is_current, neighbours.weight, 0.0)
+    finished = similar
+    if not _are_enough(neighbours, rated, knobs):
+        rated = np.zeros_like(rated)
+        finished = similar if _are_enough(neighbours, similar, knobs) else rated
 
-    surprise = neighbours.reward - global_mean[neighbours.arm] - neighbours.ease
-    local_ease = float(rated @ surprise / (rated.sum() + EASE_SHRINKAGE))
-    local_mass = _per_arm(neighbours, rated, global_mass.size)
-    local_sum = _per_arm(neighbours, rated * (surprise - local_ease), global_mass.size)
-    expert_deviations = local_sum / (local_mass + LOCAL_SHRINKAGE)
+    surprise = rated * (neighbours.reward - global_mean[arm] - neighbours.ease)
+    local_ease = float(surprise.sum()) / (float(rated.sum()) + EASE_SHRINKAGE)
+    local_mass = _per_arm(arm, rated, n_arms)
+    shrunk_mass = local_mass + LOCAL_SHRINKAGE
+    expert_deviations = (_per_arm(arm, surprise, n_arms) - local_ease * local_mass) / shrunk_mass
 
     weights = prior_state.expert_weights
     deviation = weights[1:] @ expert_deviations
-    masses = np.sqrt((local_mass + LOCAL_SHRINKAGE) * global_mass)
-    mass = 1.0 / (weights[0] / global_mass + weights[1:] @ (1.0 / masses))
+    mass = 1.0 / (weights[0] / global_mass + weights[1:] @ (1.0 / np.sqrt(shrunk_mass * global_mass)))
     mean = within(global_mean + deviation, *MEAN_RANGE)
     ease = prior_state.ease + local_ease
 
-    finished = _enough(neighbours, similar, knobs)
-    is_priced = ~np.isnan(neighbours.cost_usd)
+    usd_off = neighbours.cost_usd - prior_state.cost_usd[arm]
+    is_unpriced = np.isnan(usd_off)
     return Beliefs(
         prior_state=prior_state,
-        posterior=Beta.from_mean(mean, sharpness(mean, prior_state.deviation**2) * mass),
+        posterior=Beta(mean, sharpness(mean, prior_state.deviation**2) * mass),
         local_mass=local_mass,
         local_deviation=deviation,
         ease=ease,
         expected_cost_usd=_local_mean(
             prior_state.cost_usd,
-            neighbours,
-            np.where(is_priced, neighbours.cost_usd, 0.0),
-            np.where(is_priced, finished, 0.0),
+            arm,
+            np.where(is_unpriced, 0.0, usd_off),
+            np.where(is_unpriced, 0.0, finished),
         ),
-        expected_latency_s=_local_mean(prior_state.latency_s, neighbours, neighbours.latency_s, finished),
+        expected_latency_s=_local_mean(
+            prior_state.latency_s, arm, neighbours.latency_s - prior_state.latency_s[arm], finished
+        ),
         bonus=_bonus(prior_state.n, knobs),
         predicted=within(
             np.concatenate([global_mean[None], global_mean + expert_deviations, mean[None]]) + ease, 0.0, 1.0
@@ -189,19 +194,20 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     )
 
 
-def _enough(neighbours: Neighbours, weights: Floats, knobs: Knobs) -> Floats:
-    """Return the weights, or zeros if fewer prompts count than `min_similar_requests`."""
-    is_enough = n_prompts(neighbours, weights) >= knobs.min_similar_requests
-    return weights if is_enough else np.zeros_like(weights)
+def _are_enough(neighbours: Neighbours, weights: Floats, knobs: Knobs) -> bool:
+    """Return whether as many prompts count as `min_similar_requests`."""
+    return n_prompts(neighbours, weights) >= knobs.min_similar_requests
 
 
-def _per_arm(neighbours: Neighbours, values: Floats, n_arms: int) -> Floats:
-    return np.asarray(np.bincount(neighbours.arm, values, minlength=n_arms), dtype=np.float64)
+def _per_arm(arm: Ints, values: Floats, n_arms: int) -> Floats:
+    return np.asarray(np.bincount(arm, values, n_arms), dtype=np.float64)
 
 
-def _local_mean(overall: Floats, neighbours: Neighbours, values: Floats, weights: Floats) -> Floats:
-    deviations = _per_arm(neighbours, weights * (values - overall[neighbours.arm]), overall.size)
-    return overall + deviations / (_per_arm(neighbours, weights, overall.size) + OUTCOME_SHRINKAGE)
+def _local_mean(overall: Floats, arm: Ints, deviations: Floats, weights: Floats) -> Floats:
+    """Return the overall means plus the neighbours' deviations from them, shrunk; deviations: shape (k,)."""
+    n_arms = overall.size
+    total, mass = _per_arm(arm, weights * deviations, n_arms), _per_arm(arm, weights, n_arms)
+    return overall + total / (mass + OUTCOME_SHRINKAGE)
 
 
 def _bonus(n: Floats, knobs: Knobs) -> Floats:

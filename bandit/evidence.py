@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from bandit.arrays import Bools, Floats, Ints, within
+from bandit.arrays import Bools, Floats, Ints
 from bandit.knobs import Knobs
 
 SECONDS_PER_DAY = 86_400.0
@@ -150,7 +150,7 @@ def kernel(neighbours: Neighbours, knobs: Knobs) -> Floats:
     counts = (neighbours.similarity >= knobs.similarity_threshold) & (
         neighbours.age_s <= knobs.recency_days * SECONDS_PER_DAY
     )
-    weights = np.where(counts, within(neighbours.similarity, 0.0, 1.0), 0.0)
+    weights = np.where(counts, np.maximum(neighbours.similarity, 0.0), 0.0)
     if weights.size > knobs.max_similar_requests:
         of_prompts = np.zeros(neighbours.prompt.max() + 1)
         np.maximum.at(of_prompts, neighbours.prompt, weights)

@@ -1,7 +1,9 @@
 """Policies give probabilities over arms; `draw` is the only place that picks one."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -40,12 +42,13 @@ def draw(probabilities: Floats, rng: np.random.Generator) -> Choice:
     Raises:
         ValueError: a probability is negative or they do not sum to 1.
     """
-    chances, cumulative = probabilities.tolist(), probabilities.cumsum()
-    total = float(cumulative[-1])
+    chances: list[float] = probabilities.tolist()
+    cumulative = list(accumulate(chances))
+    total = cumulative[-1]
     if not (min(chances) >= 0 and abs(total - 1) < 1e-9):
         raise ValueError(f"probabilities must be at least 0 and sum to 1, got {chances}")
     uniform = rng.random()
-    index = int(cumulative.searchsorted(uniform * total, side="right"))
+    index = bisect_right(cumulative, uniform * total)
     return Choice(index=index, propensity=chances[index], uniform=uniform)
 
 

@@ -1,15 +1,18 @@
 """Thompson sampling: the probability that each arm's sampled utility is the largest."""
 
+import math
+
 import numpy as np
 from scipy import special
 
-from bandit.arrays import Bools, Floats
+from bandit.arrays import Bools, Floats, Singles, within
 from bandit.beta import Beta
 
 N_POINTS = 24
 EVEN = np.linspace(0.0, 1.0, 48)
 QUANTILES = np.linspace(0.0, 1.0, N_POINTS)
 REACH = 8.0  # standard deviations from the mean beyond which a Beta has almost no mass
+BOTH_WAYS = np.array([[-REACH], [REACH]])
 PILED = 0.5  # pseudo-count below which a Beta has much of its mass close to 0 or 1
 NEAR_END = np.array([0.0, 1e-9, 1e-7, 1e-5, 1e-4, 1e-3, 0.004, 0.015, 0.05])
 ENDS = np.concatenate([NEAR_END, 1.0 - NEAR_END])
@@ -39,33 +42,42 @@ def probabilities(posterior: Beta, weight: float, offset: Floats) -> Floats:
     Raises:
         ValueError: every arm is ruled out.
     """
-    if not np.isfinite(offset.max()):
+    largest_offset = float(offset.max())
+    if not math.isfinite(largest_offset):
         raise ValueError("every arm is ruled out")
     if weight == 0:
-        return _even(offset == offset.max())
+        return _even(offset == largest_offset)
 
-    mean, spread = posterior.mean, posterior.standard_deviation
-    lowest = weight * np.maximum(mean - REACH * spread, 0.0) + offset
-    highest = weight * np.minimum(mean + REACH * spread, 1.0) + offset
-    floor = lowest.max()
+    spread = posterior.standard_deviation
+    reach = within(posterior.mean + BOTH_WAYS * spread, 0.0, 1.0)
+    lowest, highest = weight * reach + offset
+    floor, ceiling = float(lowest.max()), float(highest.max())
     contends = highest >= floor
     n_rivals = np.count_nonzero(contends)
     if n_rivals == 1:
         return _even(contends)
-
-    among = contends if n_rivals < contends.size else slice(None)  # mostly all: views, without a selection
-    rivals, centre = Beta(posterior.alpha[among], posterior.beta[among]), weight * mean + offset
-    grid = _grid(centre[among], weight * spread[among], floor, highest.max())
-    grid = _with_ends(grid, rivals, weight, offset[among])
-    theta = (grid - offset[among, None]) / weight
+    if n_rivals == contends.size:
+        return _among_rivals(posterior, spread, weight, offset, floor, ceiling)
+    rivals = Beta(posterior.mean[contends], posterior.mass[contends])
     result = np.zeros(offset.size)
-    result[among] = _largest(rivals.cdf(theta), rivals.pdf(theta), theta[0, 1:] - theta[0, :-1])
+    result[contends] = _among_rivals(rivals, spread[contends], weight, offset[contends], floor, ceiling)
     return result
 
 
 def sample(posterior: Beta, weight: float, offset: Floats, rng: np.random.Generator) -> Floats:
     """Draw one utility per arm, shape (n_arms,), from the distributions that `probabilities` integrates."""
     return weight * rng.beta(posterior.alpha, posterior.beta) + offset
+
+
+def _among_rivals(
+    rivals: Beta, spread: Floats, weight: float, offset: Floats, floor: float, ceiling: float
+) -> Floats:
+    """Compute the probabilities of arms that all contend; the largest utility is in [floor, ceiling]."""
+    grid = _grid(weight * rivals.mean + offset, weight * spread, floor, ceiling)
+    grid = _with_ends(grid, rivals, weight, offset)
+    theta = (grid - offset[:, None]) / weight
+    below, density = rivals.cdf_and_pdf(theta)
+    return _largest(below, density, theta[0, 1:] - theta[0, :-1])
 
 
 def _even(chosen: Bools) -> Floats:
@@ -82,19 +94,20 @@ def _grid(centre: Floats, spread: Floats, low: float, high: float) -> Floats:
     below = special.ndtr((ruler - centre[:, None]) / spread[:, None])
     cumulative = EVEN + below.prod(axis=0) + below.sum(axis=0) / centre.size
     quantiles = cumulative[0] + (cumulative[-1] - cumulative[0]) * QUANTILES
-    return np.asarray(np.interp(quantiles, cumulative, ruler), dtype=np.float64)
+    grid: Floats = np.interp(quantiles, cumulative, ruler)
+    return grid
 
 
 def _with_ends(grid: Floats, rivals: Beta, weight: float, offset: Floats) -> Floats:
     """Add points near 0 and 1 for posteriors that have much of their mass there."""
-    piled = np.minimum(rivals.alpha, rivals.beta) < PILED
+    piled = rivals.mass * np.minimum(rivals.mean, 1.0 - rivals.mean) < PILED
     if not piled.any():
         return grid
     ends = np.ravel(weight * ENDS + offset[piled, None])
     return np.sort(np.concatenate([grid, ends[(ends > grid[0]) & (ends < grid[-1])]]))
 
 
-def _largest(below: Floats, density: Floats, widths: Floats) -> Floats:
+def _largest(below: Singles, density: Floats, widths: Floats) -> Floats:
     """Integrate prod_{b != a} F_b dF_a, each F a cubic within a cell, by two Gauss nodes in each cell.
 
     The outermost cells cover what lies beyond the grid: in them every F rises evenly from 0, or to 1.
@@ -118,8 +131,8 @@ def _largest(below: Floats, density: Floats, widths: Floats) -> Floats:
 
     at_node, gain = (CUBIC @ cells.reshape(4, -1)).reshape(2, 2, n_arms, -1)
     shares = gain / np.maximum(at_node, TINY) * at_node.prod(axis=1, keepdims=True)
-    total = shares.sum(axis=(0, 2))
-    return np.asarray(total / total.sum(), dtype=np.float64)
+    total: Floats = shares.sum(axis=(0, 2))
+    return total / float(total.sum())
 
 
 def _cubic(nodes: Floats) -> Floats:

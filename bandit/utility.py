@@ -23,15 +23,8 @@ class UtilityTerms:
     cost: Floats
     spend: Floats  # the budget's price of this request's dollars
     error: Floats  # standard error of speed, cost and spend that is explored
-
-    @property
-    def offset(self) -> Floats:
-        """The sum of all terms but quality, the one term that is sampled."""
-        return self.bonus + self.speed + self.cost + self.spend
-
-    @property
-    def total(self) -> Floats:
-        return self.quality + self.offset
+    offset: Floats  # the sum of all terms but quality, the one term that is sampled
+    total: Floats
 
 
 def utility_terms(beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> UtilityTerms:
@@ -43,36 +36,43 @@ def utility_terms(beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> Utility
     speed = 1 - latency / (max latency + 0.5 s), so that hundredths of a second count for little. A weight of
     0 removes its term exactly.
     """
-    dollars = beliefs.expected_cost_usd
-    budget, known = knobs.budget_usd_per_request, beliefs.prior_state
-    of_dollar = _price_of_dollar(dollars, knobs, price)
-    of_second = knobs.latency_weight / (float(beliefs.expected_latency_s.max()) + UNNOTICED_S)
+    dollars, seconds, known = beliefs.expected_cost_usd, beliefs.expected_latency_s, beliefs.prior_state
+    of_second = knobs.latency_weight / (float(seconds.max()) + UNNOTICED_S)
+    of_dollar, of_spent = _of_dollar(dollars, knobs), _of_spent(knobs, price)
+    quality = knobs.feedback_weight * beliefs.posterior.mean
+    bonus = knobs.feedback_weight * beliefs.bonus
+    speed, cost, spend = knobs.latency_weight - of_second * seconds, of_dollar * dollars, of_spent * dollars
+    offset = bonus + speed + cost + spend
+    errors = np.hypot((of_dollar + of_spent) * known.cost_usd_error, of_second * known.latency_s_error)
     return UtilityTerms(
-        quality=knobs.feedback_weight * beliefs.posterior.mean,
-        bonus=knobs.feedback_weight * beliefs.bonus,
-        speed=knobs.latency_weight * speed(beliefs.expected_latency_s),
-        cost=knobs.cost_weight * _share_of_largest(dollars),
-        spend=np.zeros_like(dollars) if budget is None else -price * dollars / budget,
-        error=EXPLORED_ERROR * np.hypot(of_dollar * known.cost_usd_error, of_second * known.latency_s_error),
+        quality=quality,
+        bonus=bonus,
+        speed=speed,
+        cost=cost,
+        spend=spend,
+        error=EXPLORED_ERROR * errors,
+        offset=offset,
+        total=quality + offset,
     )
 
 
 def price_in_utility(usd: float, beliefs: Beliefs, knobs: Knobs, price: float = 0.0) -> float:
     """Compute the utility that extra dollars cost an arm, by the same weights and budget."""
-    return usd * _price_of_dollar(beliefs.expected_cost_usd, knobs, price)
+    return usd * (0.0 - _of_dollar(beliefs.expected_cost_usd, knobs) - _of_spent(knobs, price))
 
 
-def _price_of_dollar(dollars: Floats, knobs: Knobs, price: float) -> float:
-    largest, budget = float(dollars.max()), knobs.budget_usd_per_request
-    by_weight = -knobs.cost_weight / largest if largest > 0 else 0.0
-    return by_weight + (0.0 if budget is None else price / budget)
+def _of_dollar(dollars: Floats, knobs: Knobs) -> float:
+    """Return what a dollar adds to the utility by the weight of dollars, at most 0."""
+    largest = float(dollars.max())
+    return knobs.cost_weight / largest if largest > 0 else 0.0
+
+
+def _of_spent(knobs: Knobs, price: float) -> float:
+    """Return what a dollar adds to the utility by the price of the budget, at most 0."""
+    budget = knobs.budget_usd_per_request
+    return 0.0 if budget is None else -price / budget
 
 
 def speed(latency_s: Floats) -> Floats:
     """Return 1 - latency / (max latency + 0.5 s), in (0, 1]; shapes (n_arms,)."""
     return 1.0 - latency_s / (float(latency_s.max()) + UNNOTICED_S)
-
-
-def _share_of_largest(values: Floats) -> Floats:
-    largest = values.max()
-    return values / largest if largest > 0 else np.zeros_like(values)

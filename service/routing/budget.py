@@ -64,7 +64,7 @@ def resume(
 def _record(
     pacer: Pacer, arms: Sequence[PacedArm], chosen: str, feedback_weight: float, rng: np.random.Generator
 ) -> None:
-    posterior = Beta(np.array([arm.alpha for arm in arms]), np.array([arm.beta for arm in arms]))
+    posterior = Beta.of_counts(np.array([arm.alpha for arm in arms]), np.array([arm.beta for arm in arms]))
     offset = np.array([arm.offset for arm in arms])
     arm_ids = [arm.arm_id for arm in arms]
     pacer.record(

@@ -38,7 +38,7 @@ def integrated_probabilities(posterior: Beta, weight: float, offset: Floats) -> 
 
 def random_posterior(n_arms: int, rng: np.random.Generator, least_mass: float = 0.01) -> Beta:
     mass = least_mass * (1e5 / least_mass) ** rng.uniform(size=n_arms)
-    return Beta.from_mean(rng.uniform(0.001, 0.999, n_arms), mass)
+    return Beta(rng.uniform(0.001, 0.999, n_arms), mass)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -66,7 +66,7 @@ def test_the_error_is_mostly_small_and_never_large(
     for _ in range(40):
         n_arms = int(rng.integers(2, 9))
         mass = least_mass * (3e3 / least_mass) ** rng.uniform(size=n_arms)
-        posterior, offset = Beta.from_mean(rng.uniform(*means, n_arms), mass), rng.normal(0, 0.08, n_arms)
+        posterior, offset = Beta(rng.uniform(*means, n_arms), mass), rng.normal(0, 0.08, n_arms)
         error = probabilities(posterior, 0.6, offset) - integrated_probabilities(posterior, 0.6, offset)
         errors.append(np.abs(error).max())
 
@@ -78,7 +78,7 @@ def test_the_error_is_mostly_small_and_never_large(
 def test_beliefs_that_pile_up_at_zero_or_one_agree_too(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n_arms = [2, 5, 14][seed % 3]
-    posterior = Beta.from_mean(rng.uniform(0.05, 0.95, n_arms), 10 ** rng.uniform(-2, 0.5, n_arms))
+    posterior = Beta(rng.uniform(0.05, 0.95, n_arms), 10 ** rng.uniform(-2, 0.5, n_arms))
     offset = rng.normal(0, 0.05, n_arms)
 
     exact = probabilities(posterior, 1.0, offset)
@@ -87,7 +87,7 @@ def test_beliefs_that_pile_up_at_zero_or_one_agree_too(seed: int) -> None:
 
 
 def test_two_uniform_beliefs_a_tenth_apart_give_the_closed_form() -> None:
-    flat = Beta(np.ones(2), np.ones(2))
+    flat = Beta.of_counts(np.ones(2), np.ones(2))
 
     exact = probabilities(flat, 1.0, np.array([0.1, 0.0]))
 
@@ -110,32 +110,32 @@ def test_permuting_arms_permutes_probabilities(n_arms: int, seed: int) -> None:
     posterior, offset = random_posterior(n_arms, rng), rng.normal(0, 0.1, n_arms)
     order = rng.permutation(n_arms)
 
-    chances = probabilities(Beta(posterior.alpha[order], posterior.beta[order]), 0.6, offset[order])
+    chances = probabilities(Beta.of_counts(posterior.alpha[order], posterior.beta[order]), 0.6, offset[order])
 
     assert chances == pytest.approx(probabilities(posterior, 0.6, offset)[order], abs=1e-9)
 
 
 @pytest.mark.parametrize("mass", [0.001, 2.0, 1e9])
 def test_equal_arms_share_evenly_however_sharp_or_flat(mass: float) -> None:
-    posterior = Beta.from_mean(np.full(14, 0.7), np.full(14, mass))
+    posterior = Beta(np.full(14, 0.7), np.full(14, mass))
 
     assert probabilities(posterior, 0.6, np.zeros(14)) == pytest.approx(1 / 14, abs=1e-6)
 
 
 def test_a_clear_winner_takes_everything() -> None:
-    posterior = Beta.from_mean(np.array([0.9, 0.5, 0.2]), np.full(3, 1e4))
+    posterior = Beta(np.array([0.9, 0.5, 0.2]), np.full(3, 1e4))
 
     assert probabilities(posterior, 0.6, np.zeros(3)).tolist() == [1.0, 0.0, 0.0]
 
 
 def test_without_weight_on_quality_the_largest_offsets_share() -> None:
-    posterior = Beta.from_mean(np.array([0.1, 0.9, 0.5]), np.full(3, 10.0))
+    posterior = Beta(np.array([0.1, 0.9, 0.5]), np.full(3, 10.0))
 
     assert probabilities(posterior, 0.0, np.array([0.2, 0.1, 0.2])).tolist() == [0.5, 0.0, 0.5]
 
 
 def test_an_arm_ruled_out_gets_nothing() -> None:
-    posterior = Beta.from_mean(np.array([0.9, 0.5, 0.5]), np.full(3, 2.0))
+    posterior = Beta(np.array([0.9, 0.5, 0.5]), np.full(3, 2.0))
 
     chances = probabilities(posterior, 1.0, np.array([-np.inf, 0.0, 0.0]))
 
@@ -144,11 +144,11 @@ def test_an_arm_ruled_out_gets_nothing() -> None:
 
 def test_ruling_out_every_arm_is_refused() -> None:
     with pytest.raises(ValueError, match="every arm is ruled out"):
-        probabilities(Beta(np.ones(2), np.ones(2)), 1.0, np.full(2, -np.inf))
+        probabilities(Beta.of_counts(np.ones(2), np.ones(2)), 1.0, np.full(2, -np.inf))
 
 
 def test_samples_follow_the_same_utilities() -> None:
-    posterior, offset = Beta.from_mean(np.array([0.5, 0.6]), np.full(2, 10.0)), np.array([0.05, 0.0])
+    posterior, offset = Beta(np.array([0.5, 0.6]), np.full(2, 10.0)), np.array([0.05, 0.0])
     rng = np.random.default_rng(3)
 
     wins = np.bincount([sample(posterior, 0.6, offset, rng).argmax() for _ in range(10_000)])

@@ -127,7 +127,7 @@ def permuted(beliefs: Beliefs, order: Ints) -> Beliefs:
     return replace(
         beliefs,
         prior_state=replace(beliefs.prior_state, **per_arm),
-        posterior=Beta(beliefs.posterior.alpha[order], beliefs.posterior.beta[order]),
+        posterior=Beta.of_counts(beliefs.posterior.alpha[order], beliefs.posterior.beta[order]),
         local_mass=beliefs.local_mass[order],
         local_deviation=beliefs.local_deviation[order],
         expected_cost_usd=beliefs.expected_cost_usd[order],
