@@ -26,6 +26,7 @@ class Grouped(Generic[V, R]):
         most: most values of one call.
         patience_s: how long values wait for the calls before them, until another call begins beside those;
             None: as long as it takes.
+        most_calls: most calls beside each other.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Grouped(Generic[V, R]):
         *,
         most: int = 256,
         patience_s: float | None = None,
+        most_calls: int = 4,
     ) -> None:
         self._call = call
         self._most = most
         self._waiting: deque[tuple[V, asyncio.Future[R]]] = deque()
         self._patience_s = patience_s
+        self._most_calls = most_calls
         self._calling: set[asyncio.Task[None]] = set()
         self._patience: asyncio.TimerHandle | None = None
 
@@ -48,7 +51,9 @@ class Grouped(Generic[V, R]):
         self._waiting.append((value, result))
         if not self._calling:
             self._begin()
-        elif self._patience_s is not None and self._patience is None:
+        elif (
+            self._patience_s is not None and self._patience is None and len(self._calling) < self._most_calls
+        ):
             self._patience = asyncio.get_running_loop().call_later(self._patience_s, self._begin)
         return result
 

@@ -109,6 +109,26 @@ async def test_values_do_not_wait_for_a_call_that_hangs() -> None:
     assert first.result() == 1
 
 
+async def test_few_calls_hang_beside_each_other() -> None:
+    hangs, groups = asyncio.Event(), list[list[int]]()
+
+    async def call(numbers: Sequence[int]) -> list[int]:
+        groups.append(list(numbers))
+        await hangs.wait()
+        return list(numbers)
+
+    grouped = Grouped(call, patience_s=0.0, most_calls=2)
+    results = []
+    for number in range(10):
+        results.append(grouped.add(number))
+        await asyncio.sleep(0.001)
+
+    assert len(groups) == 2
+    hangs.set()
+    assert await asyncio.gather(*results) == list(range(10))
+    assert len(groups) == 3
+
+
 async def test_a_value_may_be_added_as_soon_as_the_one_before_has_its_result() -> None:
     grouped = Grouped(Doubling())
 

@@ -88,16 +88,24 @@ class Database:
         self._n_waiting = 0  # calls that wait for a connection of the pool
 
     @asynccontextmanager
-    async def connection(self, *, timeout_s: float | None = None) -> AsyncIterator[Connection]:
+    async def connection(
+        self, *, timeout_s: float | None = None, waits_in_turn: bool = False
+    ) -> AsyncIterator[Connection]:
         """A connection for some statements. Raises StoreUnavailable.
 
         Args:
             timeout_s: longest wait for it, for work outside requests; pass it to their statements too.
+            waits_in_turn: whether it is waited for as long as others use all connections, whose statements
+                have their own limits.
         """
         self._admit()
         try:
             pool = await self._open()
-            connection = self._kept_open() or await self._acquired(pool, timeout_s)
+            connection = self._kept_open() or await self._acquired(
+                pool,
+                timeout_s or self._acquire_timeout_s,
+                None if waits_in_turn else timeout_s or self._busy_timeout_s,
+            )
             try:
                 yield connection
             except BaseException:
@@ -125,17 +133,19 @@ class Database:
         self._failed = False
         self._answered_at = time.monotonic()
 
-    async def _acquired(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float | None) -> Connection:
+    async def _acquired(
+        self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float, busy_timeout_s: float | None
+    ) -> Connection:
         """A connection: one that is idle or new, or the next that another call returns."""
         self._n_waiting += 1
         try:
             if not self._is_exhausted(pool):
                 try:
-                    return await pool.acquire(timeout=timeout_s or self._acquire_timeout_s)
+                    return await pool.acquire(timeout=timeout_s)
                 except TimeoutError:
                     if not (self._is_exhausted(pool) or self._answers_others()):
                         raise
-            return await self._returned(pool, timeout_s or self._busy_timeout_s)
+            return await self._returned(pool, busy_timeout_s)
         finally:
             self._n_waiting -= 1
 
@@ -167,7 +177,7 @@ class Database:
     def _is_exhausted(self, pool: asyncpg.Pool[asyncpg.Record]) -> bool:
         return pool.get_size() == self._max_connections and pool.get_idle_size() == 0
 
-    async def _returned(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float) -> Connection:
+    async def _returned(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float | None) -> Connection:
         """The next connection that another call returns.
 
         Those calls see whether the server still answers; if it does not, nobody waits on.

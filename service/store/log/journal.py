@@ -44,7 +44,7 @@ class PostgresJournal:
 
     async def find_group(self, keys: Sequence[tuple[str, str]]) -> list[LoggedDecision | None]:
         """The decision of each tenant and request id; None: there is none."""
-        async with self._database.connection() as connection:
+        async with self._database.connection(waits_in_turn=True) as connection:
             rows = await connection.fetch(_FIND, *map(list, zip(*keys, strict=True)))
         found = {(row["tenant"], row["request_id"]): _logged(row) for row in rows}
         return [found.get(key) for key in keys]
@@ -73,7 +73,7 @@ class PostgresJournal:
         """Write a group; if PostgreSQL refuses a value in it, write each entry on its own."""
         try:
             group = Group.of(entries, store_texts=self._store_texts)
-            async with self._database.connection() as connection:
+            async with self._database.connection(waits_in_turn=True) as connection:
                 rows = await connection.fetch(_LOG_GROUP, *group.values)
         except StoreUnavailable:
             raise

@@ -16,7 +16,7 @@ from service.domain.answer import Attempt, Outcome
 from service.domain.conversation import ConversationStep, Place
 from service.domain.decision import Decision
 from service.domain.query import Turn
-from service.errors import RequestConflict, StoreUnavailable
+from service.errors import RequestConflict, StoreBusy, StoreUnavailable
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import evidence_differences
@@ -375,5 +375,38 @@ async def test_an_outage_of_postgresql_loses_nothing_and_counts_nothing_twice(
     assert [decision and decision.n_attempts for decision in found] == [1] * 30
     assert evidence.sums(TENANT)["small"].n_outcomes == 30
     assert len(await evidence_differences(database)) == 0
+    await journal.close()
+    await database.close()
+
+
+async def test_a_wait_for_a_connection_is_no_outage(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    await migrate_database(postgres_server.dsn)
+    database = Database(
+        postgres_server.dsn,
+        max_connections=1,
+        acquire_timeout_s=0.02,
+        busy_timeout_s=0.02,
+        retry_after_s=3600.0,
+    )
+    plain = PostgresJournal(database)
+    journal = SpoolingJournal(plain, Spool(tmp_path, MEGABYTE))
+    await journal.start()
+    decisions = [a_decision(f"r{number}") for number in range(20)]
+
+    async with database.connection(timeout_s=10.0):  # a slow holder of the only connection
+        finding = asyncio.create_task(journal.find(TENANT, "r0"))
+        logging = [
+            asyncio.create_task(journal.log_answer(d, an_outcome(d), [an_attempt(d)])) for d in decisions
+        ]
+        for _ in range(5):  # far longer than others wait
+            with pytest.raises(StoreBusy):
+                await database.ping()
+        assert not any(waiting.done() for waiting in (finding, *logging))
+        assert not journal.is_degraded
+
+    await asyncio.gather(finding, *logging)
+    assert journal.n_spooled == 0
+    found = await plain.find_group([(TENANT, decision.query.request_id) for decision in decisions])
+    assert [logged and logged.n_attempts for logged in found] == [1] * 20
     await journal.close()
     await database.close()
