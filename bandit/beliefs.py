@@ -1,6 +1,6 @@
 """Beliefs about each arm for one query, from prior, sums and neighbours."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -82,14 +82,21 @@ class PriorState:
 
     def with_calls(self, dollars: Means, seconds: Means, epoch_age_s: Floats, ease: float) -> "PriorState":
         """Return the same with what calls cost and take, for one query at one time."""
-        return replace(
-            self,
+        return PriorState(
+            prior_mean=self.prior_mean,
+            prior_mass=self.prior_mass,
+            n=self.n,
+            reward_sum=self.reward_sum,
+            deviation=self.deviation,
             cost_usd=dollars.mean,
             cost_usd_error=dollars.error,
             latency_s=seconds.mean,
             latency_s_error=seconds.error,
             epoch_age_s=epoch_age_s,
+            n_changes=self.n_changes,
+            expert_weights=self.expert_weights,
             ease=ease,
+            prior_offset=self.prior_offset,
         )
 
     @property

@@ -218,7 +218,6 @@ def _router(
         rng=rng,
         clock=clock,
         embedding_timeout_s=1.0,
-        memory_timeout_s=1.0,
     )
 
 

@@ -123,11 +123,13 @@ class ConversationAffinity:
                 log.exception("conversations_not_pruned")
 
 
-def step_of(query: Query, arm: Arm, conversation: ConversationState | None) -> ConversationStep:
+def step_of(
+    query: Query, arm: Arm, conversation: ConversationState | None, *, is_drawn: bool = True
+) -> ConversationStep:
     """The step of the conversation if this arm answers the query."""
     vendor, n_messages = vendor_of(arm), query.n_messages
     if conversation is None:
-        return ConversationStep(turn=1, vendor=vendor, n_messages_of_other_vendors=0, holdout=None)
+        return ConversationStep(1, vendor, n_messages_of_other_vendors=0, holdout=None, is_drawn=is_drawn)
     n_before = conversation.n_messages_of_other_vendors
     if n_before > n_messages:  # the client rewrote the history
         n_before = 0
@@ -137,6 +139,7 @@ def step_of(query: Query, arm: Arm, conversation: ConversationState | None) -> C
         n_messages_of_other_vendors=n_before if vendor == conversation.vendor else n_messages,
         holdout=conversation.holdout,
         previous_arm_id=conversation.arm_id,
+        is_drawn=is_drawn,
     )
 
 

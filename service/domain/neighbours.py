@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -133,8 +133,12 @@ class NeighbourColumns(Collection[Neighbour]):
         )
         reward, weight = precision.shares(codes.shares)
         age_s, latency_s, cost_usd = precision.magnitudes(codes.magnitudes)
-        return replace(
-            self,
+        return NeighbourColumns(
+            points=self.points,
+            keys=self.keys,
+            arm_ids=self.arm_ids,
+            arm=self.arm,
+            prompt=self.prompt,
             similarity=precision.cosines(codes.similarity),
             age_s=age_s,
             reward=reward,
@@ -177,3 +181,6 @@ class NeighbourColumns(Collection[Neighbour]):
 
     def __contains__(self, value: object) -> bool:
         return any(value == neighbour for neighbour in self)
+
+
+NO_NEIGHBOURS = NeighbourColumns.of(())

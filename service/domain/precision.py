@@ -57,6 +57,11 @@ def rounded_ease(values: Floats) -> Floats:
     return eases(ease_codes(values))
 
 
+def one_rounded_ease(value: float) -> float:
+    """As `rounded_ease`, of one number."""
+    return round(min(max(value, -MOST_EASE), MOST_EASE) * PER_EASE) / PER_EASE
+
+
 def magnitude_codes(values: Floats) -> Codes:
     """Codes of numbers of at least 0; NaN is UNKNOWN."""
     bits = np.maximum(values, 0.0).astype("<f4").view("<i4")

@@ -26,6 +26,7 @@ Number = TypeVar("Number", bound=np.generic)
 INITIAL_CAPACITY = 64  # contexts; doubled when they are full
 COMPARED_PER_PROMPT = 5
 LEAST_COMPARED = 500
+COPYING = 2  # to copy a vector and compare the copy takes as long as to compare this many in their place
 
 
 class Contexts:
@@ -73,11 +74,12 @@ class Contexts:
             is_wanted: shape (n,), by slot; None: all are.
         """
         slots = self._candidates(context, is_wanted, max(limit * COMPARED_PER_PROMPT, LEAST_COMPARED))
-        compared = (
-            self._vectors[: len(self)] if slots.size == len(self) else self._vectors.take(slots, axis=0)
-        )
-        # Unlike a matrix-vector product, this does not wake the threads of a BLAS library.
-        similarity = np.minimum(np.maximum(np.vecdot(compared, context), -1.0), 1.0)
+        # Unlike a matrix-vector product, `vecdot` does not wake the threads of a BLAS library.
+        if slots.size * COPYING > len(self):
+            similarity = np.vecdot(self._vectors[: len(self)], context)[slots]
+        else:
+            similarity = np.vecdot(self._vectors.take(slots, axis=0), context)
+        similarity = np.minimum(np.maximum(similarity, -1.0), 1.0)
         nearest = (-similarity).argsort()[:limit]
         return slots[nearest], similarity[nearest]
 
@@ -89,14 +91,15 @@ class Contexts:
         n = len(self)
         n_wanted = n if is_wanted is None else int(np.count_nonzero(is_wanted))
         if n_wanted <= limit:
-            return np.arange(n) if is_wanted is None else np.flatnonzero(is_wanted)
+            return np.arange(n) if is_wanted is None else is_wanted.nonzero()[0]
         differing = np.bitwise_count(self._signs[:n] ^ signs(context))
         n_differing = differing.sum(axis=1, dtype=np.uint16)
         if is_wanted is not None:
             n_differing[~is_wanted] = self._signs.shape[1] * 64 + 1  # more than can differ
         # They are small whole numbers: to count each takes half the time of a partial sort.
         most = np.bincount(n_differing).cumsum().searchsorted(limit)
-        return np.flatnonzero(n_differing <= most)
+        nearest: Ints = (n_differing <= most).nonzero()[0]
+        return nearest
 
     def _append(self, key: int, context: Vector) -> int:
         slot = len(self._keys)
@@ -113,8 +116,9 @@ class Contexts:
 
 def signs(context: Vector) -> Bits:
     """One bit per component, set if it is above 0; shape (ceil(d / 64),)."""
-    above = np.zeros(-(-context.size // 64) * 64, dtype=np.bool_)
-    above[: context.size] = context > 0
+    above = context > 0
+    if context.size % 64:
+        above = np.concatenate([above, np.zeros(-context.size % 64, dtype=np.bool_)])
     return np.packbits(above).view(np.uint64)
 
 

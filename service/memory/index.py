@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
-from service.domain.neighbours import NeighbourColumns, NeighbourQuery, Point, key_of
+from service.domain.neighbours import NO_NEIGHBOURS, NeighbourColumns, NeighbourQuery, Point, key_of
 from service.memory.contexts import Contexts, twice
 from service.memory.points import MICROS_PER_S, require_dimension, to_micros
 from service.memory.prompts import by_prompt
@@ -51,7 +51,7 @@ class Index:
         require_dimension(query.context, self._dimension)
         with self._lock:
             rows = self._rows.get(query.tenant)
-            return NeighbourColumns.of([]) if rows is None else rows.nearest(query)
+            return NO_NEIGHBOURS if rows is None else rows.nearest(query)
 
     def put(self, experiences: Iterable[Experience]) -> None:
         """Add or replace. Each experience takes the lock separately; a search waits for one at most."""
@@ -152,6 +152,10 @@ class Rows:
         matches = self._matching(query)
         slots, similarity = self._contexts.nearest(query.context, self._having(matches), query.limit)
         slots = slots[: np.count_nonzero(similarity >= query.min_similarity)]
+        if (row_of_slot := self._summarised().row_of_slot) is not None:
+            return self._neighbours(
+                row_of_slot[slots], np.arange(slots.size), similarity[: slots.size], query.now
+            )
         rows, rank = self._rows_of(slots)
         if matches is not None:
             wanted = matches[rows]
@@ -173,8 +177,6 @@ class Rows:
 
     def _rows_of(self, slots: Ints) -> tuple[Ints, Ints]:
         """The points that have one of these contexts, and the rank of their context."""
-        if (row_of_slot := self._summarised().row_of_slot) is not None:
-            return row_of_slot[slots], np.arange(slots.size)
         is_near = np.zeros(len(self._contexts), dtype=np.bool_)
         is_near[slots] = True
         rows = np.flatnonzero(is_near[self._slots[: len(self.points)]])

@@ -20,6 +20,7 @@ from service.domain.basics import Vector
 from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns, key_of
 from service.domain.ports import Evidence
+from service.domain.precision import one_rounded_ease, rounded_ease
 from service.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -35,7 +36,7 @@ class FittedEase:
         n_rated: the tenant's rated requests at the time of the fit, of all arms.
         ease: above 0 means easier than usual; None: too few requests were rated.
         keys: of the fitted decisions, ascending, as in `NeighbourColumns`.
-        each: ease of each fitted decision, in the order of `keys`.
+        each: ease of each fitted decision, as exact as the log keeps it, in the order of `keys`.
         sums: by arm, the start of its epoch, and the weight of the fitted requests on it since then and their
             ease, summed by these weights. Older requests count as having the usual ease.
     """
@@ -51,7 +52,7 @@ class FittedEase:
         return 0.0 if self.ease is None or context is None else float(self.ease.at(context))
 
     def of(self, neighbours: NeighbourColumns, ease: float) -> Floats:
-        """The ease of past requests, one number per prompt.
+        """The ease of past requests, one number per prompt, as exact as the log keeps it.
 
         A prompt of which no outcome was fitted counts as having the ease of the new request.
         """
@@ -59,7 +60,7 @@ class FittedEase:
             return np.zeros(len(neighbours))
         at = self.keys[:-1].searchsorted(neighbours.keys)  # without the last: never beyond the end
         is_fitted = self.keys[at] == neighbours.keys
-        of_prompts = np.full(neighbours.n_prompts, ease)
+        of_prompts = np.full(neighbours.n_prompts, one_rounded_ease(ease))
         of_prompts[neighbours.prompt[is_fitted]] = self.each[at[is_fitted]]
         return of_prompts[neighbours.prompt]
 
@@ -133,7 +134,7 @@ def fit(rated: Sequence[Experience], histories: Mapping[str, ArmHistory], n_rate
         n_rated=n_rated,
         ease=ease,
         keys=keys[order],
-        each=each[order],
+        each=rounded_ease(each[order]),
         sums={arm_id: (began[arm_id], *sums) for arm_id, *sums in zip(began, weight, total, strict=True)},
     )
 

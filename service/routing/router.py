@@ -28,9 +28,8 @@ from service.domain.cached_answer import CacheMatch
 from service.domain.candidates import CandidateColumns
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision
-from service.domain.neighbours import NeighbourColumns, NeighbourQuery
+from service.domain.neighbours import NO_NEIGHBOURS, NeighbourColumns, NeighbourQuery
 from service.domain.ports import Clock, Evidence, Memory
-from service.domain.precision import rounded_ease
 from service.domain.query import THREAD_REFUSED, Options, Query
 from service.domain.tags import STAND_IN, Tag
 from service.errors import AllArmsFailed, ContextTooLong, MemoryUnavailable, NoEligibleArm
@@ -50,7 +49,7 @@ class Recalled:
     """What was recalled for a query: its context, its tags, and the rated decisions near it."""
 
     context: Vector | None = None
-    neighbours: NeighbourColumns = field(default_factory=lambda: NeighbourColumns.of([]))
+    neighbours: NeighbourColumns = NO_NEIGHBOURS
     degraded: tuple[str, ...] = ()
     tags: tuple[Tag, ...] = ()
 
@@ -112,7 +111,6 @@ class Router:
     rng: np.random.Generator
     clock: Clock
     embedding_timeout_s: float
-    memory_timeout_s: float
     holdout_share: float = 0.0
     policies: Policies = field(default_factory=Policies)
     known: KnownArmSets = field(init=False, default_factory=KnownArmSets)
@@ -155,10 +153,9 @@ class Router:
         situation.require_thread()
         rated = n_rated(self.evidence.sums(query.tenant))
         kept = self.kept.of(query, situation.arms, rated, self.clock(), self._by_all_requests)
-        weighed = replace(kept.weighed, query=query, conversation=conversation)
-        selection = undrawn(weighed, kept.probabilities, *certain)
+        selection = undrawn(query, situation.arms, conversation, kept.probabilities, *certain)
         recalled = Recalled(self.encoder.cached(query.text))
-        return self._decision(situation, recalled, weighed, selection, kept.candidates)
+        return self._decision(situation, recalled, kept.weighed, selection, kept.candidates)
 
     def _by_all_requests(self, query: Query, arms: Sequence[Arm]) -> KeptWeighing:
         """The arms weighed by their global evidence, as for a query without a context."""
@@ -214,7 +211,7 @@ class Router:
         known = self.known.of(query.tenant, arms, self.catalog)
         evidence = self._evidence_of(query.tenant)
         ease = evidence.fitted.at(recalled.context)
-        neighbour_ease = rounded_ease(evidence.fitted.of(recalled.neighbours, ease))
+        neighbour_ease = evidence.fitted.of(recalled.neighbours, ease)
         neighbours = neighbours_of(known.columns.index, recalled.neighbours, neighbour_ease)
         knobs = query.options.narrow(self.knobs)
         prior_state = known.prior_state(query, evidence, self.knobs, ease, self.clock().timestamp())
@@ -401,9 +398,8 @@ class Router:
             return Recalled(context, degraded=stand_in, tags=tags)
         now = self.clock()
         try:
-            async with asyncio.timeout(self.memory_timeout_s):
-                neighbours = await self._nearest(context, query, now)
-        except (MemoryUnavailable, TimeoutError):
+            neighbours = await self._nearest(context, query, now)
+        except MemoryUnavailable:
             return Recalled(context, degraded=("memory", *stand_in), tags=tags)
         neighbours = self.catalog.in_todays_prices(neighbours, now).rounded()
         return Recalled(context, neighbours, stand_in, tags)

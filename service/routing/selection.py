@@ -34,10 +34,6 @@ class WeighedArms:
     def index_of(self, arm_id: str) -> int | None:
         return next((i for i, arm in enumerate(self.arms) if arm.arm_id == arm_id), None)
 
-    def step(self, index: int) -> ConversationStep:
-        """The step of the conversation if this arm answers."""
-        return step_of(self.query, self.arms[index], self.conversation)
-
     def probabilities(self) -> Floats:
         """The policy's probabilities of the arms."""
         return self.policy.weigh(self.beliefs, self.terms)
@@ -65,7 +61,7 @@ def select(
     """
     probabilities = weighed.probabilities()
     if (fixed := _fixed(weighed)) is not None:
-        return undrawn(weighed, probabilities, *fixed)
+        return undrawn(weighed.query, weighed.arms, weighed.conversation, probabilities, *fixed)
     if (incumbent := _incumbent(weighed)) is not None:
         return _stay_or_switch(weighed, probabilities, rng, incumbent, switch_margin)
     if weighed.conversation is not None:
@@ -89,11 +85,18 @@ def named_or_in_loop(
     return next(((i, "sticky") for i in in_loop), None)
 
 
-def undrawn(weighed: WeighedArms, probabilities: Floats, index: int, kind: DecisionKind) -> Selection:
+def undrawn(
+    query: Query,
+    arms: Sequence[Arm],
+    conversation: ConversationState | None,
+    probabilities: Floats,
+    index: int,
+    kind: DecisionKind,
+) -> Selection:
     """The selection of an arm without a draw."""
     choice = Choice(index=index, propensity=1.0, uniform=0.0)
-    step = replace(weighed.step(index), is_drawn=False)
-    return Selection(choice, probabilities, kind, _conversation_holdout(weighed, kind), step)
+    step = step_of(query, arms[index], conversation, is_drawn=False)
+    return Selection(choice, probabilities, kind, _conversation_holdout(query, conversation, kind), step)
 
 
 def _fixed(weighed: WeighedArms) -> tuple[int, DecisionKind] | None:
@@ -131,11 +134,13 @@ def _incumbent(weighed: WeighedArms) -> int | None:
     return None if index is None or (barred is not None and barred[index]) else index
 
 
-def _conversation_holdout(weighed: WeighedArms, kind: DecisionKind) -> bool | None:
+def _conversation_holdout(
+    query: Query, conversation: ConversationState | None, kind: DecisionKind
+) -> bool | None:
     """The holdout state of the conversation, if the request counts for the comparison."""
-    if weighed.conversation is None or kind == "pinned" or not weighed.query.options.learn:
+    if conversation is None or kind == "pinned" or not query.options.learn:
         return None
-    return weighed.conversation.holdout
+    return conversation.holdout
 
 
 def _stay_or_switch(
@@ -150,7 +155,9 @@ def _stay_or_switch(
     cache_loss = price_in_utility(lost_usd, weighed.beliefs, policy.knobs, policy.price)
     probabilities = stay(unconstrained, utilities, incumbent, switch_margin + cache_loss)
     if probabilities[incumbent] == 1.0:
-        selection = undrawn(weighed, unconstrained, incumbent, "sticky")
+        selection = undrawn(
+            weighed.query, weighed.arms, weighed.conversation, unconstrained, incumbent, "sticky"
+        )
     else:
         selection = _drawn(weighed, probabilities, rng)
     others = np.delete(utilities, incumbent)
@@ -175,11 +182,10 @@ def _first_of_conversation(
 
 
 def _drawn(weighed: WeighedArms, probabilities: Floats, rng: np.random.Generator) -> Selection:
-    choice = draw(probabilities, rng)
+    query, conversation, choice = weighed.query, weighed.conversation, draw(probabilities, rng)
     kind = _kind(weighed, choice)
-    return Selection(
-        choice, probabilities, kind, _conversation_holdout(weighed, kind), weighed.step(choice.index)
-    )
+    step = step_of(query, weighed.arms[choice.index], conversation)
+    return Selection(choice, probabilities, kind, _conversation_holdout(query, conversation, kind), step)
 
 
 def _kind(weighed: WeighedArms, choice: Choice) -> DecisionKind:
