@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, Literal
 
 import structlog
@@ -32,6 +34,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 SIGNIFICANT_DIGITS = 3
 MAX_TEXT = 80  # characters of a text in a log line
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+_JSON = json.JSONEncoder(separators=(",", ":"), default=repr)
 
 
 class WholeText(str):
@@ -53,10 +56,8 @@ def set_up_logs(level: str, form: Form, file: LogFile | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             shortened,
-            structlog.processors.add_log_level,
-            _with_time,
+            _with_level_and_time,
             *_kept_by(file, as_text=form == "text"),
             *_rendered(as_text=as_text, colors=sys.stderr.isatty()),
         ],
@@ -72,7 +73,7 @@ def _rendered(*, as_text: bool, colors: bool = False) -> list[Processor]:
         # The usual tracebacks show local variables: prompts and keys, after seconds of work.
         plain = structlog.dev.plain_traceback
         return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(separators=(",", ":"))]
+    return [structlog.processors.format_exc_info, _as_json]
 
 
 def _kept_by(file: LogFile | None, *, as_text: bool) -> list[Processor]:
@@ -114,14 +115,15 @@ class _FileLines(logging.Formatter):
 
 def _event_of(record: logging.LogRecord) -> EventDict:
     """What a library logs, as an event."""
-    event = {"event": record.getMessage(), "logger": record.name, "level": record.levelname.lower()}
-    raised: EventDict = {"exc_info": record.exc_info} if record.exc_info else {}
-    return {**event, **raised, **_with_time(None, "", {})}
+    event: EventDict = {"event": record.getMessage(), "logger": record.name}
+    if record.exc_info:
+        event["exc_info"] = record.exc_info
+    return _with_level_and_time(None, record.levelname.lower(), event)
 
 
 def shortened(_: object, __: str, event: EventDict) -> EventDict:
     """Keep a line short: round numbers to three digits, cut long texts, leave out what says nothing."""
-    return {name: _short(value) for name, value in event.items() if value not in (None, "", [], {}, ())}
+    return {name: _short(value) for name, value in event.items() if value or value == 0}
 
 
 def _short(value: object) -> object:
@@ -132,10 +134,15 @@ def _short(value: object) -> object:
     return value
 
 
-def _with_time(_: object, __: str, event: EventDict) -> EventDict:
-    """Add the time in UTC, to the millisecond."""
-    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {**event, "timestamp": time}
+def _with_level_and_time(_: object, method: str, event: EventDict) -> EventDict:
+    """Add the level, and the time in UTC, to the millisecond."""
+    event["level"] = "error" if method == "exception" else method
+    event["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return event
+
+
+def _as_json(_: object, __: str, event: EventDict) -> str:
+    return _JSON.encode(event)
 
 
 class Metrics:
@@ -145,36 +152,36 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = self._counter(
+        self.requests = self._counters(
             "router_requests", "Requests answered or abandoned", ["model", "decision", "status"]
         )
-        self.attempts = self._counter("router_attempts", "Model calls", ["model", "status"])
-        self.cost_usd = self._counter("router_cost_usd", "US dollars spent", ["model"])
-        self.calls_of_unknown_cost = self._counter(
+        self.attempts = self._counters("router_attempts", "Model calls", ["model", "status"])
+        self.cost_usd = self._counters("router_cost_usd", "US dollars spent", ["model"])
+        self.calls_of_unknown_cost = self._counters(
             "router_calls_of_unknown_cost", "Model calls whose cost nobody knows", ["model"]
         )
-        self.tokens = self._counter("router_tokens", "Tokens used", ["model", "kind"])
-        self.relayed_requests = self._counter(
+        self.tokens = self._counters("router_tokens", "Tokens used", ["model", "kind"])
+        self.relayed_requests = self._counters(
             "router_relayed_requests",
             "Requests for embeddings and moderations",
             ["what", "model", "status"],
         )
-        self.feedback = self._counter("router_feedback", "Feedback events", ["status"])
-        self.signals = self._counter("router_signals", "Implicit signals learned from", ["signal"])
+        self.feedback = self._counters("router_feedback", "Feedback events", ["status"])
+        self.signals = self._counters("router_signals", "Implicit signals learned from", ["signal"])
         self.signals_dropped = self._counter(
-            "router_signals_dropped", "Implicit signals lost because PostgreSQL was unavailable", []
+            "router_signals_dropped", "Implicit signals lost because PostgreSQL was unavailable"
         )
         self.contexts_dropped = self._counter(
-            "router_contexts_dropped", "Requests that were never embedded, because too many waited", []
+            "router_contexts_dropped", "Requests that were never embedded, because too many waited"
         )
-        self.callbacks = self._counter(
+        self.callbacks = self._counters(
             "router_callbacks", "Calls of the operator's callbacks", ["callback", "result"]
         )
-        self.degraded = self._counter(
+        self.degraded = self._counters(
             "router_degraded", "Decisions made without a dependency", ["dependency"]
         )
         self.overloaded = self._counter(
-            "router_overload_refusals", "Requests refused because too many others waited", []
+            "router_overload_refusals", "Requests refused because too many others waited"
         )
         self.loop_lag_s = self._histogram("router_loop_lag_seconds", "How late the event loop is")
         self.longest_loop_lag_s = Gauge(
@@ -184,56 +191,64 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self.overhead_s = self._histogram("router_overhead_seconds", "The router's own time per request")
-        self.latency_s = self._histogram(
+        self.latency_s = self._histograms(
             "router_latency_seconds", "Time of the call that answered", ["model"]
         )
-        self.ttft_s = self._histogram("router_ttft_seconds", "Time to the first content", ["model"])
+        self.ttft_s = self._histograms("router_ttft_seconds", "Time to the first content", ["model"])
 
-    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(name, text, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, labels: list[str] | None = None) -> Histogram:
-        return Histogram(name, text, labels or [], registry=self.registry, buckets=SECONDS)
+    def _counters(self, name: str, text: str, labels: list[str]) -> Callable[..., Counter]:
+        """The counter of each set of labels, looked up once."""
+        return cache(Counter(name, text, labels, registry=self.registry).labels)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, registry=self.registry, buckets=SECONDS)
+
+    def _histograms(self, name: str, text: str, labels: list[str]) -> Callable[..., Histogram]:
+        """The histogram of each set of labels, looked up once."""
+        return cache(Histogram(name, text, labels, registry=self.registry, buckets=SECONDS).labels)
 
     def completed(self, outcome: Outcome, attempts: Sequence[Attempt], degraded: Sequence[str]) -> None:
         """Count one answered or abandoned request."""
         model = outcome.arm_id
-        self.requests.labels(model, outcome.kind, outcome.status).inc()
+        self.requests(model, outcome.kind, outcome.status).inc()
         for attempt in attempts:
-            self.attempts.labels(attempt.arm_id, attempt.status).inc()
+            self.attempts(attempt.arm_id, attempt.status).inc()
             if attempt.cost_usd is None:
-                self.calls_of_unknown_cost.labels(attempt.arm_id).inc()
+                self.calls_of_unknown_cost(attempt.arm_id).inc()
             else:
-                self.cost_usd.labels(attempt.arm_id).inc(float(attempt.cost_usd))
-        self.tokens.labels(model, "prompt").inc(outcome.usage.prompt_tokens)
-        self.tokens.labels(model, "completion").inc(outcome.usage.completion_tokens)
+                self.cost_usd(attempt.arm_id).inc(float(attempt.cost_usd))
+        self.tokens(model, "prompt").inc(outcome.usage.prompt_tokens)
+        self.tokens(model, "completion").inc(outcome.usage.completion_tokens)
         for dependency in dict.fromkeys(degraded):
-            self.degraded.labels(dependency).inc()
+            self.degraded(dependency).inc()
         self.overhead_s.observe(outcome.overhead_s)
         if attempts:
-            self.latency_s.labels(model).observe(outcome.latency_s)
+            self.latency_s(model).observe(outcome.latency_s)
         if outcome.ttft_s is not None:
-            self.ttft_s.labels(model).observe(outcome.ttft_s)
+            self.ttft_s(model).observe(outcome.ttft_s)
 
     def relayed(self, what: str, relayed: Relayed) -> None:
         """Count one request for embeddings or moderations."""
-        self.relayed_requests.labels(what, relayed.model_id, relayed.status).inc()
-        self.tokens.labels(relayed.model_id, "prompt").inc(relayed.n_tokens)
+        self.relayed_requests(what, relayed.model_id, relayed.status).inc()
+        self.tokens(relayed.model_id, "prompt").inc(relayed.n_tokens)
         if relayed.cost_usd is not None:
-            self.cost_usd.labels(relayed.model_id).inc(float(relayed.cost_usd))
+            self.cost_usd(relayed.model_id).inc(float(relayed.cost_usd))
         elif relayed.status == "ok":
-            self.calls_of_unknown_cost.labels(relayed.model_id).inc()
+            self.calls_of_unknown_cost(relayed.model_id).inc()
 
     def called_back(self, callback: str, result: str) -> None:
         """Count one call of a callback, or one that was dropped; from any thread."""
-        self.callbacks.labels(callback, result).inc()
+        self.callbacks(callback, result).inc()
 
     def learned(self, learned: Learned) -> None:
-        self.feedback.labels(learned.status).inc()
+        self.feedback(learned.status).inc()
 
     def learned_signals(self, signals: Sequence[ImplicitSignal]) -> None:
         for implicit in signals:
-            self.signals.labels(implicit.signal).inc()
+            self.signals(implicit.signal).inc()
 
     def loop_lagged(self, lag_s: float, longest_s: float) -> None:
         """Record how late the event loop is, and was at worst of late."""
