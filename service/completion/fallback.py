@@ -159,8 +159,8 @@ class FallbackChain:
 
     def _reason_against(self, run: RequestRun, arm: Arm) -> str | None:
         """Why the arm may not be called; None: it may, as a new decision has just found of its arm."""
-        is_just_decided = run.decision is not None and not run.attempts and arm.arm_id == run.arm_id
-        return None if is_just_decided else self.catalog.reason_against(arm, run.query)
+        is_just_found = run.is_just_decided and arm.arm_id == run.arm_id
+        return None if is_just_found else self.catalog.reason_against(arm, run.query)
 
     def _must_stay(self, run: RequestRun, budget: RequestBudget, next_arm: NextArm) -> bool:
         """Whether the arm is called even while it cools down: no other arm could take its place."""
@@ -358,9 +358,10 @@ class FallbackChain:
         A model whose `timeout_s` is longer than that half keeps its `timeout_s`.
         """
         left_s = self.untried.left_s(budget)
+        if len(run.attempts) + 1 >= budget.n_attempts:
+            return left_s
         has_others = self._has_another_deployment(run, arm) or self.untried.any(run, budget, but=arm.arm_id)
-        is_last = len(run.attempts) + 1 >= budget.n_attempts
-        return left_s if is_last or not has_others else min(left_s, max(left_s / 2, arm.timeout_s or 0.0))
+        return min(left_s, max(left_s / 2, arm.timeout_s or 0.0)) if has_others else left_s
 
 
 def _is_of_callers_account(arm: Arm, error: ProviderError) -> bool:

@@ -86,6 +86,11 @@ class RequestRun:
         )
 
     @property
+    def is_just_decided(self) -> bool:
+        """Whether nothing was tried since the decision, which has found that its arms can be called."""
+        return self.decision is not None and not (self.attempts or self.refusals or self.passed_over)
+
+    @property
     def untried(self) -> set[str]:
         """The weighed arms that have neither failed nor been passed over."""
         return self.probabilities.keys() - self.tried

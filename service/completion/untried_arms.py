@@ -54,6 +54,8 @@ class UntriedArms:
         """Whether an arm other than this one may still be called."""
         if self.is_spent(run, budget):
             return False
+        if run.is_just_decided and run.probabilities.keys() - {but}:
+            return True
         if any(arm_id != but for arm_id in self.in_order(run, budget)):
             return True
         return any(self.may_be_called(run, arm_id, run.query) for arm_id in run.untried - {but})
