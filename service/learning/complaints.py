@@ -42,11 +42,11 @@ class RecentAnswers:
 
     def criticised(self, query: Query, now: datetime) -> AnsweredTurn | None:
         """The answer of which this turn says that it did not work; None: it says no such thing."""
-        if not _is_users_turn(query) or not is_complaint(query.text[: query.turn.n_asked_chars]):
-            return None
-        known = (self._answers.get((query.tenant, key)) for key in query.turn.keys)
+        known = [self._answers.get((query.tenant, key)) for key in query.turn.keys]
         answer = next((answer for answer in known if answer is not None), None)
         if answer is None or not 0 <= (now - answer.answered_at).total_seconds() <= WINDOW_S:
+            return None
+        if not _is_users_turn(query) or not is_complaint(query.text[: query.turn.n_asked_chars]):
             return None
         return answer
 
@@ -55,8 +55,8 @@ class RecentAnswers:
         if not query.turn.moves_conversation:
             return
         own = () if query.turn.key is None else (query.turn.key,)
+        answer = AnsweredTurn(outcome.decision_id, outcome.arm_id, outcome.completed_at)
         for name in (*own, *outcome.answer_names):
-            answer = AnsweredTurn(outcome.decision_id, outcome.arm_id, outcome.completed_at)
             self._answers[query.tenant, name] = answer
             self._answers.move_to_end((query.tenant, name))
         while len(self._answers) > MAX_ANSWERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -20,7 +20,7 @@ MAX_CHARS = 1_000  # of a question, whose words are compared
 Key = tuple[str, str | bytes]  # tenant, and session id or body digest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AnsweredQuestion:
     """A question that was answered."""
 
@@ -62,11 +62,12 @@ class RecentQuestions:
         """Store the question as the newest of its session id and of its body."""
         same = self._questions.get((query.tenant, query.body_digest))
         if same is not None and self._is_soon_after(same, question.answered_at):
-            question = replace(question, is_repeat=True)
+            question.is_repeat = True
         for name in (query.body_digest, query.options.session_id):
             if name is not None:
-                self._questions[query.tenant, name] = question
-                self._questions.move_to_end((query.tenant, name))
+                key = (query.tenant, name)
+                self._questions[key] = question
+                self._questions.move_to_end(key)
         while len(self._questions) > MAX_QUESTIONS:
             self._questions.popitem(last=False)
 
