@@ -42,13 +42,14 @@ def failed_arms(attempts: Iterable[Attempt]) -> list[str]:
 
 def fault_of(call: ModelCall) -> Signal | None:
     """The first fault of a whole answer; one only, since one fault often causes the next."""
-    if _is_refusal(call):
+    text = call.text.strip()
+    if _is_refusal(call, text):
         return "refusal"
-    if not call.text.strip() and not call.has_other_content:
+    if not text and not call.has_other_content:
         return "empty"
     if call.finish_reason == "length":
         return "truncated" if _allows_long_answer(call) else None
-    return "invalid_schema" if _violates_schema(call) else None
+    return "invalid_schema" if not is_judged_at_once(call) and _violates_schema(call) else None
 
 
 def is_judged_at_once(call: ModelCall) -> bool:
@@ -65,10 +66,9 @@ def _is_arms_fault(attempt: Attempt) -> bool:
     return attempt.error_type in ARM_FAULTS and attempt.upstream_status not in KEY_REFUSED
 
 
-def _is_refusal(call: ModelCall) -> bool:
+def _is_refusal(call: ModelCall, text: str) -> bool:
     if call.is_refusal or call.finish_reason == "content_filter":
         return True
-    text = call.text.strip()
     if call.has_other_content or len(text) > SHORT_ANSWER_CHARS:
         return False
     return _REFUSAL.match(text.lower().replace("\u2019", "'")) is not None

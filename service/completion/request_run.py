@@ -284,4 +284,7 @@ class RequestRun:
             self.attempts[self.attempts.index(before)] = attempt
 
     def attempt_of(self, call: ModelCall) -> Attempt | None:
-        return next((a for a in self.attempts if a.attempt_id == call.attempt_id), None)
+        for attempt in self.attempts:
+            if attempt.attempt_id == call.attempt_id:
+                return attempt
+        return None

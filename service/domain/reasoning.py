@@ -30,8 +30,10 @@ _BUDGET_OF = {
 
 def reasoning_in(message: Json) -> str:
     """The reasoning in a message or a delta in OpenAI's form."""
-    texts = [message.get(name) for name in FIELDS]
-    return next((text for text in texts if isinstance(text, str) and text), "")
+    for name in FIELDS:
+        if isinstance(text := message.get(name), str) and text:
+            return text
+    return ""
 
 
 def effort_of_budget(n_tokens: int) -> str:

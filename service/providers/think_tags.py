@@ -15,12 +15,13 @@ from service.domain.reasoning import reasoning_in
 
 # How thinking begins and ends, by model.
 TAGS = {"<think>": "</think>", "[THINK]": "[/THINK]", "<seed:think>": "</seed:think>"}
+_TAGS = tuple(TAGS)
 _CONTENT = {"content"}
 
 
 def tag_in(text: str) -> str | None:
     """The tag that the text begins with."""
-    return next((tag for tag in TAGS if text.startswith(tag)), None)
+    return next((tag for tag in TAGS if text.startswith(tag)), None) if text.startswith(_TAGS) else None
 
 
 def form_of(message: Json) -> str | None:
@@ -66,8 +67,9 @@ class TagCutter:
     def _cut_whole(self, choice: Json) -> Json:
         message = choice["message"]
         content = message.get("content")
-        self.form = self.form or form_of(message)
-        if not isinstance(content, str) or form_of(message) is not None:
+        form = form_of(message)
+        self.form = self.form or form
+        if form is not None or not isinstance(content, str) or tag_in(content.lstrip()) is None:
             return choice
         place = _Place(self._body)
         thinking, text = place.cut(content, is_last=True)

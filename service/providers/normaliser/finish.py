@@ -20,6 +20,7 @@ _WORDS = (
     ("length", ("length", "max", "limit", "window", "truncat", "incomplete")),
     ("tool_calls", ("tool", "function")),
 )
+_CALLS = ("tool_calls", "function_call")
 _NUMBERS = {1: "stop", 2: "length", 3: "content_filter"}  # Gemini's enumeration
 
 
@@ -59,7 +60,6 @@ def with_calls(reason: str, message: Json) -> str:
     Args:
         message: only whether it has `tool_calls` or a `function_call` matters.
     """
-    called = next((name for name in ("tool_calls", "function_call") if message.get(name)), None)
     if reason in ("length", "content_filter"):
         return reason
-    return {"tool_calls": "tool_calls", "function_call": "function_call"}.get(called or "", "stop")
+    return next((name for name in _CALLS if message.get(name)), "stop")

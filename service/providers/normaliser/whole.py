@@ -21,6 +21,8 @@ from service.providers.normaliser.stream import StreamNormaliser
 from service.providers.normaliser.tool_calls import function_call, whole_calls, whole_number
 from service.providers.streams import events_in
 
+_CALLS = (("tool_calls", whole_calls), ("function_call", function_call))
+
 
 def read(asked: Asked, body: bytes) -> Answer:
     """The answer for the body that a provider sent: JSON, or a stream in place of it.
@@ -57,14 +59,18 @@ def normalised(asked: Asked, raw: object) -> Answer:
     report = report_in(raw)
     notes: list[str] = []
     body = {**raw, "choices": _numbered([_choice(asked, choice, notes) for choice in choices])}
-    n_bytes = sum(text_bytes(said(choice["message"])) for choice in body["choices"])
-    usage = settled(usage_from(report), asked.body, n_bytes)
+    usage = usage_from(report)
+    if usage is None or not (usage.prompt_tokens and usage.completion_tokens):
+        n_bytes = sum(text_bytes(said(choice["message"])) for choice in body["choices"])
+        usage = settled(usage, asked.body, n_bytes)
     body["usage"] = shown(report, usage)
     return Answer(Frame("chat.completion").around(body), usage, notes=tuple(notes))
 
 
 def _choice(asked: Asked, raw: Json, notes: list[str]) -> Json:
-    found = next((raw[name] for name in ("message", "delta", "text") if raw.get(name) is not None), None)
+    found = raw.get("message")
+    if found is None:
+        found = next((raw[name] for name in ("delta", "text") if raw.get(name) is not None), None)
     if not isinstance(found, dict | str | list):
         raise asked.refusal(None)
     message = _message(found if isinstance(found, dict) else {"content": found})
@@ -83,7 +89,7 @@ def _choice(asked: Asked, raw: Json, notes: list[str]) -> Json:
 
 def _message(raw: Json) -> Json:
     message = {"role": "assistant", "content": None, **tidied(raw)}
-    for name, read in (("tool_calls", whole_calls), ("function_call", function_call)):
+    for name, read in _CALLS:
         if message.get(name) is not None:
             message[name] = read(message[name])
             if not message[name]:
@@ -95,7 +101,9 @@ def _message(raw: Json) -> Json:
 
 def _numbered(choices: list[Json]) -> list[Json]:
     """The choices with their own indices, or with their positions if an index is missing or occurs twice."""
+    if len(choices) == 1:
+        return [{**choices[0], "index": 0}]
     indices = [whole_number(choice.get("index")) for choice in choices]
-    if len(indices) == 1 or None in indices or len(set(indices)) < len(indices):
+    if None in indices or len(set(indices)) < len(indices):
         indices = list(range(len(choices)))
     return [{**choice, "index": index} for choice, index in zip(choices, indices, strict=True)]
