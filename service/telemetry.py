@@ -127,10 +127,11 @@ def shortened(_: object, __: str, event: EventDict) -> EventDict:
 
 
 def _short(value: object) -> object:
+    if isinstance(value, str):
+        is_long = len(value) > MAX_TEXT and not isinstance(value, WholeText)
+        return f"{value[: MAX_TEXT - 1]}…" if is_long else value
     if isinstance(value, float | Decimal):
         return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
-    if isinstance(value, str) and len(value) > MAX_TEXT and not isinstance(value, WholeText):
-        return f"{value[: MAX_TEXT - 1]}…"
     return value
 
 

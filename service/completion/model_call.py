@@ -19,7 +19,9 @@ from service.errors import ProviderBroken, ProviderRejected
 
 MAX_TEXT_BYTES = 32 * 2**20  # of one answer; bounds the stream of a broken model that never ends
 MAX_ID_CHARS = 128
-BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images", "parts", "blocks")  # fields of a message
+# Fields of a message: all of one that is only a text, and those with content beside the text.
+_TEXT = frozenset({"role", "content"})
+BESIDE_TEXT = frozenset({"tool_calls", "function_call", "audio", "images", "parts", "blocks"})
 
 
 @dataclass(slots=True)
@@ -106,7 +108,11 @@ class ModelCall:
         """
         has_content = False
         for chunk in burst:
-            has_content |= self._received(chunk)
+            if chunk.text is not None:
+                self._record_text(0, chunk.text)
+                has_content |= chunk.text != ""
+            else:
+                has_content |= self._received(chunk)
         if len(self.written) > MAX_TEXT_BYTES:
             raise ProviderBroken(f"{self.arm.model} answered more than {MAX_TEXT_BYTES} bytes")
         if has_content and self.ttft_s is None:
@@ -178,19 +184,25 @@ class ModelCall:
         given = answer.get("id")
         self.native_id = given if isinstance(given, str) and 0 < len(given) <= MAX_ID_CHARS else None
 
-    def _record(self, message: Json, index: int) -> None:
+    def _choice(self, index: int) -> ChoiceSoFar:
         choice = self.choices.get(index)
         if choice is None:
             choice = self.choices[index] = ChoiceSoFar()
+        return choice
+
+    def _record_text(self, index: int, text: str) -> None:
+        self._choice(index).texts.append(text)
+        self.written += text.encode("utf-8", "surrogatepass")
+
+    def _record(self, message: Json, index: int) -> None:
         content = message.get("content")
-        if len(message) == 1 and type(content) is str:  # as most deltas are
-            choice.texts.append(content)
-            self.written += content.encode("utf-8", "surrogatepass")
+        if type(content) is str and message.keys() <= _TEXT:
+            self._record_text(index, content)
             return
+        choice = self._choice(index)
         self.is_refusal |= bool(message.get("refusal"))
-        self.has_other_content |= any(message.get(name) for name in BESIDE_TEXT) or isinstance(
-            message.get("content"), list
-        )
+        self.has_other_content |= isinstance(content, list)
+        self.has_other_content |= any(message.get(name) for name in BESIDE_TEXT & message.keys())
         _record_tool_calls(choice, message.get("tool_calls"))
         choice.texts += [text_of(message), _text_of(message.get("refusal"))]
         self.n_thinking_bytes += len(reasoning_in(message).encode(errors="replace"))

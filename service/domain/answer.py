@@ -49,13 +49,15 @@ class Chunk:
     Who gets a chunk may change it: the client's names of the answer and of its model are put into `body`.
 
     `usage` is set on the chunks that report it, and always on the last chunk of a stream. `native` is the
-    event of an arm that speaks the client's dialect; `body` is then its translation.
+    event of an arm that speaks the client's dialect; `body` is then its translation. `text` is set where a
+    further piece of the first choice's text is all that the chunk has, as in most chunks of most streams.
     """
 
     body: Json
     usage: Usage | None = None
     native: bytes | None = None
     notes: tuple[str, ...] = ()  # the same; those on the request come first, those on the answer last
+    text: str | None = None
 
 
 Burst: TypeAlias = Sequence[

@@ -13,6 +13,7 @@ from decimal import Decimal
 from service.domain.answer import Usage
 from service.domain.arm import Price
 from service.domain.basics import CostSource, Json
+from service.domain.usage_report import in_openais_form
 
 BYTES_PER_TOKEN = 4
 
@@ -93,6 +94,8 @@ def shown(report: Json | None, usage: Usage) -> Json:
     """The provider's report for clients: unchanged if OpenAI's names give the usage, else corrected."""
     if not report:
         return reported(usage)
+    if in_openais_form(report) == usage:
+        return report
     # The report states its cost already.
     correct = reported(usage if usage.stated_cost_usd is None else replace(usage, stated_cost_usd=None))
     wrong = {name: value for name, value in correct.items() if not _agrees(report.get(name), value)}

@@ -56,7 +56,7 @@ _REASONING = (
     "reasoning_tokens",
 )
 _REASONING_BESIDE_COMPLETION = ("thoughtsTokenCount", "thoughts_token_count")
-_OPENAIS_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+_OPENAIS_COUNTS = {"prompt_tokens", "completion_tokens", "total_tokens"}
 _OPENAIS_DETAILS = {
     "prompt_tokens_details": {"cached_tokens", "audio_tokens"},
     "completion_tokens_details": {
@@ -70,7 +70,7 @@ def usage_from(report: object) -> Usage | None:
     """Read a provider's usage object; None if it counts no token."""
     if not isinstance(report, Mapping):
         return None
-    if (usage := _in_openais_form(report)) is not None:
+    if (usage := in_openais_form(report)) is not None:
         return usage
     total = _first(report, _TOTAL)
     beside = _first(report, _REASONING_BESIDE_COMPLETION)
@@ -98,15 +98,15 @@ def usage_from(report: object) -> Usage | None:
     )
 
 
-def _in_openais_form(report: Mapping[str, Any]) -> Usage | None:
+def in_openais_form(report: Mapping[str, Any]) -> Usage | None:
     """The usage of a report that has OpenAI's counts and no others, and whose total is their sum."""
-    if report.keys() - _OPENAIS_DETAILS.keys() != set(_OPENAIS_COUNTS):
+    if report.keys() - _OPENAIS_DETAILS.keys() != _OPENAIS_COUNTS:
         return None
     for name, inner_names in _OPENAIS_DETAILS.items():
         details = report.get(name)
         if details is not None and not (type(details) is dict and details.keys() <= inner_names):
             return None
-    prompt, completion, total = (report[name] for name in _OPENAIS_COUNTS)
+    prompt, completion, total = report["prompt_tokens"], report["completion_tokens"], report["total_tokens"]
     if not (_is_count(prompt) and _is_count(completion) and 0 < prompt == total - completion):
         return None
     cached = (report.get("prompt_tokens_details") or {}).get("cached_tokens") or 0

@@ -95,8 +95,10 @@ def with_one_system(body: Json) -> Json:
     """The body with the system messages at its start as one, if they are texts."""
     messages = body["messages"]
     n_leading = next((i for i, m in enumerate(messages) if not _is_system(m)), len(messages))
+    if n_leading < 2:
+        return body
     leading = [with_one_string(message) for message in messages[:n_leading]]
-    if n_leading < 2 or not all(isinstance(message.get("content"), str) for message in leading):
+    if not all(isinstance(message.get("content"), str) for message in leading):
         return body
     joined = {**leading[0], "content": "\n\n".join(message["content"] for message in leading)}
     return {**body, "messages": [joined, *messages[n_leading:]]}

@@ -16,7 +16,6 @@ from service.domain.reasoning import reasoning_in
 # How thinking begins and ends, by model.
 TAGS = {"<think>": "</think>", "[THINK]": "[/THINK]", "<seed:think>": "</seed:think>"}
 _TAGS = tuple(TAGS)
-_CONTENT = {"content"}
 
 
 def tag_in(text: str) -> str | None:
@@ -51,18 +50,11 @@ class TagCutter:
 
     def chunk(self, chunk: Chunk) -> Chunk:
         """The chunk with thinking apart; what may be a part of a tag waits for the next chunk."""
-        if self._is_past(chunk.body["choices"]):
+        if chunk.text is not None and (place := self._places.get(0)) is not None and place.is_done:
             return chunk
         choices = [self._cut(choice) for choice in chunk.body["choices"]]
         is_same = all(a is b for a, b in zip(choices, chunk.body["choices"], strict=True))
-        return chunk if is_same else replace(chunk, body={**chunk.body, "choices": choices})
-
-    def _is_past(self, choices: list[Json]) -> bool:
-        """Whether the chunk is a piece of content of one choice, whose thinking has ended."""
-        if len(choices) != 1 or choices[0]["delta"].keys() != _CONTENT:
-            return False
-        place = self._places.get(choices[0]["index"])
-        return place is not None and place.is_done
+        return chunk if is_same else replace(chunk, body={**chunk.body, "choices": choices}, text=None)
 
     def _cut_whole(self, choice: Json) -> Json:
         message = choice["message"]

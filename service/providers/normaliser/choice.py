@@ -13,7 +13,6 @@ from service.providers.normaliser.content import CALLS, is_sound, said, tidied
 from service.providers.normaliser.finish import finish_reason, with_calls
 from service.providers.normaliser.tool_calls import ToolCalls, function_call
 
-_CONTENT = {"content"}
 _PLAIN = {"index", "delta", "logprobs", "finish_reason"}  # the fields of a choice that need no correction
 
 
@@ -61,18 +60,17 @@ class ChoiceNormaliser:
         rest = {name: value for name, value in raw.items() if name not in ("message", "text")}
         return {**rest, "index": index, "delta": delta, "finish_reason": reason}
 
-    def is_plain(self, raw: Json) -> bool:
-        """Whether the provider's choice is a piece of text and nothing else, in the right form; counts it."""
-        if not raw.keys() <= _PLAIN or raw.get("finish_reason") is not None or self._halves:
-            return False
+    def plain_text(self, raw: Json) -> str | None:
+        """The text if the choice is a piece of it and nothing else, in the right form; counts it."""
         delta = raw.get("delta")
-        if type(delta) is not dict or delta.keys() != _CONTENT:
-            return False
-        content = delta["content"]
-        if type(content) is not str or "content" not in self._said:
-            return False
+        if type(delta) is not dict or len(delta) != 1 or type(content := delta.get("content")) is not str:
+            return None
+        if raw.get("finish_reason") is not None or raw.get("logprobs") is not None:
+            return None
+        if not raw.keys() <= _PLAIN or "content" not in self._said or self._halves:
+            return None
         self.n_bytes += length(content)
-        return True
+        return content
 
     def end(self, index: int) -> Json | None:
         """What the client lacks at the end of the stream, as a choice; None if it lacks nothing."""

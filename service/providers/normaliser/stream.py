@@ -40,6 +40,7 @@ class StreamNormaliser:
         self._last: Json = {}
         self._report: Json = {}
         self._choices: dict[int, ChoiceNormaliser] = {}
+        self._only: ChoiceNormaliser | None = None  # the choice, if the provider has numbered one only, as 0
         self._numbers: dict[int, int] = {}  # the index of a choice by the provider -> for the client
 
     def event(self, data: bytes) -> Sequence[Chunk]:
@@ -52,10 +53,10 @@ class StreamNormaliser:
             self.is_done = True
             return ()
         if isinstance(value := parsed(data), dict):
-            if not self._is_plain(value):
+            if (text := self._plain_text(value)) is None:
                 return self._chunks(value, has_halves=False)
             self._last = value
-            return (Chunk(value),)
+            return (Chunk(value, text=text),)
         if data.strip() in KEEP_ALIVE:
             return ()
         values = lenient_values(data)
@@ -75,19 +76,19 @@ class StreamNormaliser:
             raise self._asked.refusal(value)
         return ()
 
-    def _is_plain(self, raw: Json) -> bool:
-        """Whether the event is a further piece of text of the only choice, in the form that clients get.
+    def _plain_text(self, raw: Json) -> str | None:
+        """The text of an event that is a further piece of the only choice's, in the form that clients get.
 
         Most events of most streams are: they need none of what `_chunks` does for the others.
         """
-        if not raw.keys() <= _PLAIN or not self._frame.is_around(raw):
-            return False
+        only = self._only
+        if only is None or not raw.keys() <= _PLAIN or not self._frame.is_around(raw):
+            return None
         choices = raw.get("choices")
         if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
-            return False
-        if len(self._choices) != 1 or self._numbers.get(0) != 0 or type(choices[0].get("index")) is not int:
-            return False
-        return choices[0]["index"] == 0 and self._choices[0].is_plain(choices[0])
+            return None
+        index = choices[0].get("index")
+        return only.plain_text(choices[0]) if index == 0 and type(index) is int else None
 
     def _chunks(self, raw: Json, *, has_halves: bool) -> Sequence[Chunk]:
         choices = choices_in(raw)
@@ -118,6 +119,8 @@ class StreamNormaliser:
             index = self._numbers.setdefault(index, len(self._numbers))
         if index not in self._choices:
             self._choices[index] = ChoiceNormaliser(self._tools)
+            is_only = len(self._choices) == 1 and self._numbers.get(0) == 0
+            self._only = self._choices[index] if is_only else None
         return self._choices[index].choice(index, raw, has_halves=has_halves)
 
     def _unsaid(self, choice: Json) -> Json:
