@@ -46,14 +46,15 @@ def credible_means(prior: Floats, n: Floats, total: Floats, squares: Floats) -> 
     """
     steady = (STEADY_MASS * prior + total) / (STEADY_MASS + n)
     seen = (steady > 0) & (n > 0)
-    around = np.maximum(squares - 2.0 * steady * total + n * steady**2, 0.0)
+    around = np.maximum(squares - steady * (2.0 * total - n * steady), 0.0)
     variance, mass = CALLS_VARIANCE
     spread = float((around[seen] / steady[seen] ** 2).sum())
     pooled = (mass * variance + spread) / (mass + float(n[seen].sum()))
     least, most = MASS_RANGE
     worth = min(max(pooled / ARMS_VARIANCE, least), most)
-    mean = (worth * prior + total) / (worth + n)
-    return Means(mean=mean, error=mean * np.sqrt(ARMS_VARIANCE * worth / (worth + n)))
+    calls = worth + n
+    mean = (worth * prior + total) / calls
+    return Means(mean=mean, error=mean * np.sqrt(ARMS_VARIANCE * worth / calls))
 
 
 def at_shared_level(prior: Floats, n: Floats, total: Floats) -> Floats:

@@ -150,14 +150,14 @@ class ThompsonPolicy:
         chances = explore(chances, self.knobs.exploration_rate, allowed)
         if self.default_arm is not None and allowed[self.default_arm]:
             confident = beliefs.posterior.mean >= self.knobs.min_confidence_score
-            chances = defer(chances, confident, self.default_arm)
+            if not confident.all():
+                chances = defer(chances, confident, self.default_arm)
         return lift(chances, self.knobs.propensity_floor, allowed)
 
 
 def explore(probabilities: Floats, rate: float, allowed: Bools) -> Floats:
     """Replace the drawn arm, at this rate, by one of the other allowed arms, each equally often."""
-    others = np.count_nonzero(allowed) - 1
-    if others == 0 or rate == 0:
+    if rate == 0 or (others := np.count_nonzero(allowed) - 1) == 0:
         return probabilities
     return np.where(allowed, (1 - rate) * probabilities + rate * (1 - probabilities) / others, 0.0)
 

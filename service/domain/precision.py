@@ -24,6 +24,7 @@ MOST_EASE = 1.27
 # Seconds and dollars: 6 bits of exponent and 10 of mantissa, from 2^-32 to 2^32, within 0.05 %.
 _EXTRA_BITS = 13  # of a float32's mantissa
 _SMALLEST = (127 - 32) << 10  # the code of 2^-32 before it is moved to 0
+_ROUNDING = (1 << (_EXTRA_BITS - 1)) - (_SMALLEST << _EXTRA_BITS)  # half a code up, and 2^-32 to 0
 _LARGEST = 0xFFFE
 UNKNOWN = 0xFFFF
 
@@ -65,7 +66,7 @@ def one_rounded_ease(value: float) -> float:
 def magnitude_codes(values: Floats) -> Codes:
     """Codes of numbers of at least 0; NaN is UNKNOWN."""
     bits = np.maximum(values, 0.0).astype("<f4").view("<i4")
-    codes = ((bits + (1 << (_EXTRA_BITS - 1))) >> _EXTRA_BITS) - _SMALLEST
+    codes = (bits + _ROUNDING) >> _EXTRA_BITS
     result = _within(codes, 0, _LARGEST).astype(np.uint16)
     result[np.isnan(values)] = UNKNOWN
     return result
