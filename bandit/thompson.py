@@ -6,7 +6,7 @@ import numpy as np
 from scipy import special
 
 from bandit.arrays import Bools, Floats, Singles, within
-from bandit.beta import Beta
+from bandit.beta import Beta, cdf_and_pdf
 
 N_POINTS = 24
 EVEN = np.linspace(0.0, 1.0, 48)
@@ -73,10 +73,13 @@ def _among_rivals(
     rivals: Beta, spread: Floats, weight: float, offset: Floats, floor: float, ceiling: float
 ) -> Floats:
     """Compute the probabilities of arms that all contend; the largest utility is in [floor, ceiling]."""
+    alpha, beta = rivals.alpha, rivals.beta
     grid = _grid(weight * rivals.mean + offset, weight * spread, floor, ceiling)
-    grid = _with_ends(grid, rivals, weight, offset)
+    piled = np.minimum(alpha, beta) < PILED
+    if piled.any():
+        grid = _with_ends(grid, weight, offset[piled])
     theta = (grid - offset[:, None]) / weight
-    below, density = rivals.cdf_and_pdf(theta)
+    below, density = cdf_and_pdf(alpha, beta, theta)
     return _largest(below, density, theta[0, 1:] - theta[0, :-1])
 
 
@@ -98,12 +101,9 @@ def _grid(centre: Floats, spread: Floats, low: float, high: float) -> Floats:
     return grid
 
 
-def _with_ends(grid: Floats, rivals: Beta, weight: float, offset: Floats) -> Floats:
-    """Add points near 0 and 1 for posteriors that have much of their mass there."""
-    piled = rivals.mass * np.minimum(rivals.mean, 1.0 - rivals.mean) < PILED
-    if not piled.any():
-        return grid
-    ends = np.ravel(weight * ENDS + offset[piled, None])
+def _with_ends(grid: Floats, weight: float, offset: Floats) -> Floats:
+    """Add points near 0 and 1 for the posteriors with these offsets, which have much of their mass there."""
+    ends = np.ravel(weight * ENDS + offset[:, None])
     return np.sort(np.concatenate([grid, ends[(ends > grid[0]) & (ends < grid[-1])]]))
 
 
