@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ SCALARS = ("n_rated", "prior_offset", "ease", "uniform", "confidence", "budget_p
 _WRITTEN = [row for row, name in enumerate(NUMBERS) if name != "utility"]
 # Not to decide again.
 _SHOWN = [row for row, name in enumerate(NUMBERS) if name in (*POSTERIOR, *TERMS)]
+_TASK = attrgetter("task")
 _KEY_BITS = 32  # of a neighbour's id: with its time, they tell a tenant's decisions apart
 _ONE_OUTCOME_EACH, _HAS_EASE, _HAS_NO_EASE_BUT_ZERO = 1, 2, 4
 
@@ -147,11 +149,10 @@ def pack_recalled(columns: NeighbourColumns, ease: Sequence[float], arm_ids: Seq
     writer.texts(list(place)[len(arm_ids) :])
     number_of = np.array([place.get(arm_id, 0) for arm_id in columns.arm_ids])
     writer.small(number_of[columns.arm], len(place))
-    task_of = [point.task for point in columns.points]
-    tasks = list(dict.fromkeys(task_of))
+    tasks = list(dict.fromkeys(map(_TASK, columns.points)))
     writer.texts(tasks)
     if len(tasks) > 1:
-        writer.small(np.array([tasks.index(task) for task in task_of]), len(tasks))
+        writer.small(np.array([tasks.index(point.task) for point in columns.points]), len(tasks))
     for of_shares in codes.shares:
         writer.repeated(of_shares)
     writer.array(codes.magnitudes, "u2")

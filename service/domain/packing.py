@@ -62,9 +62,10 @@ class Writer:
             self.fields("H", 0)
             self.array(codes, "u2")
             return
-        self.fields("H", len(table))
-        self.array(np.array(table), "u2")
-        self.small(np.searchsorted(table, codes), len(table))
+        known = np.array(table, dtype=np.uint16)
+        self.fields("H", known.size)
+        self.array(known, "u2")
+        self.small(known.searchsorted(codes), known.size)
 
     def rows(self, rows: Sequence[list[float]], singles: Sequence[list[float]]) -> None:
         """Rows of one length, none of them NaN, each in the shortest exact way.
