@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Protocol
 
 from fastapi import Request
@@ -19,7 +20,7 @@ from service.api.json_response import JsonAnswer
 from service.api.sse_response import EventStream
 from service.completion.completion import Head, Streaming
 from service.dialects import sse
-from service.dialects.dialect import Answered, Dialect, EventWriter
+from service.dialects.dialect import UNDECIDED, Answered, Dialect, EventWriter
 from service.domain.basics import Json, plain
 from service.domain.query import Query
 from service.errors import ProviderError, RouterError
@@ -65,9 +66,8 @@ async def respond(
         return await answer.response(parts.settings.keepalive_after_s)
     completed = await unless_disconnected(request, parts.completion.complete(query))
     head = completed.head
-    stated = totals(head, head.cost_usd, head.latency_s)
-    answered = Answered(completed.body, completed.native, head.explanation, stated)
-    query = query.decided(head.decision_id, head.vendor_mark)
+    stated = partial(totals, head, head.cost_usd, head.latency_s)
+    answered = Answered(completed.body, completed.native, head, stated)
     sent = await ending.whole(query, dialect.answer(query, answered))
     return JsonAnswer(sent, headers=headers(head))
 
@@ -117,7 +117,7 @@ class StreamedAnswer:
         try:
             streaming = await self.pending_stream
         except RouterError as error:
-            yield self._failure(self.dialect.event_writer(self.query, None), error)
+            yield self._failure(self.dialect.event_writer(self.query, UNDECIDED), error)
             return
         async with aclosing(self._events(streaming)) as events:
             async for event in events:
@@ -125,8 +125,7 @@ class StreamedAnswer:
 
     async def _events(self, streaming: Streaming) -> AsyncGenerator[bytes, None]:
         head = streaming.head
-        query = self.query.decided(head.decision_id, head.vendor_mark)
-        writer = self.dialect.event_writer(query, head.explanation)
+        writer = self.dialect.event_writer(self.query, head)
         try:
             async for burst in streaming.bursts:
                 if events := b"".join(map(writer.chunk, burst)):
@@ -135,7 +134,7 @@ class StreamedAnswer:
                 stated = totals(head, streaming.cost_usd(), streaming.latency_s())
                 if events := writer.totals(stated):
                     yield events
-            if events := await self.ending.streamed(query, writer):
+            if events := await self.ending.streamed(self.query, writer):
                 yield events
         except ProviderError as error:
             yield self._failure(writer, error)

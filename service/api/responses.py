@@ -31,7 +31,7 @@ from service.api.sse_response import EventStream
 from service.api.token_counts import counted
 from service.conversations.stored_responses import StoredResponses
 from service.dialects import sse
-from service.dialects.dialect import EventWriter
+from service.dialects.dialect import UNDECIDED, EventWriter
 from service.dialects.responses.dialect import RESPONSES
 from service.dialects.responses.events import ResponseEvents
 from service.dialects.responses.input_items import MAX_PAGE, page, with_ids
@@ -79,7 +79,7 @@ def _failed_stream(request: Request, query: domain.Query, error: RouterError) ->
     """A stream that only fails, as OpenAI streams a prompt that is too long: Codex then shortens it."""
 
     async def events() -> AsyncGenerator[bytes, None]:
-        writer = RESPONSES.event_writer(query, None)
+        writer = RESPONSES.event_writer(query, UNDECIDED)
         yield writer.failure(problem(error), request.state.request_id)
 
     log_refusal(request, 200, str(error))

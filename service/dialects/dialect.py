@@ -6,9 +6,10 @@ at the rim, so that every dialect has the same choice of models, fallback, conve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -20,6 +21,37 @@ from service.domain.query import Query
 Problem: TypeAlias = tuple[int, Json]  # status and body of an error
 
 
+class Decided(Protocol):
+    """The decision that an answer follows."""
+
+    @property
+    def decision_id(self) -> UUID | None:
+        """None: there is no decision."""
+        ...
+
+    @property
+    def vendor_mark(self) -> str | None:
+        """The mark of the vendor that answers; None: nobody answers."""
+        ...
+
+    @property
+    def explanation(self) -> Json | None:
+        """The explanation of the decision, if the client requested it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """What there is of a decision before there is one."""
+
+    decision_id: None = None
+    vendor_mark: None = None
+    explanation: None = None
+
+
+UNDECIDED = Undecided()
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A whole answer to a query.
@@ -27,14 +59,13 @@ class Answered:
     Args:
         body: an OpenAI `chat.completion` object.
         native: the answer of an arm that speaks the client's dialect, in that dialect.
-        explanation: the explanation of the decision, if the client requested it.
-        totals: what the router states about the answer, as at the end of a stream.
+        totals: makes what the router states about the answer, as at the end of a stream.
     """
 
     body: Json
-    native: Json | None = None
-    explanation: Json | None = None
-    totals: Json = field(default_factory=dict)
+    native: Json | None
+    decided: Decided
+    totals: Callable[[], Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +154,7 @@ class Dialect(Protocol):
         """The body of a whole answer."""
         ...
 
-    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter: ...
+    def event_writer(self, query: Query, decided: Decided) -> EventWriter: ...
 
     def error(self, problem: Problem, request_id: str | None, wait_s: float | None = None) -> Problem:
         """An error of OpenAI's form in this dialect.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
-from uuid import UUID
 
 from bandit.knobs import Knobs
 from service.domain.basics import Json
@@ -138,8 +137,6 @@ class Query:
     _on_new_id: Callable[[str], None] = field(default=ignore_new_id, compare=False, repr=False)
     _form: Json = field(default_factory=dict, compare=False, repr=False)
     _notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
-    _decision_id: UUID | None = field(default=None, compare=False, repr=False)
-    _vendor_mark: str | None = field(default=None, compare=False, repr=False)
     _overrides: Overrides = field(default=NO_OVERRIDES, compare=False, repr=False)
     _narrowing: Narrowing | None = field(default=None, compare=False, repr=False)
     _rule_headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -161,16 +158,6 @@ class Query:
         return self._notes
 
     @property
-    def decision_id(self) -> UUID | None:
-        """The decision that the answer follows; None: there is no answer yet."""
-        return self._decision_id
-
-    @property
-    def vendor_mark(self) -> str | None:
-        """The mark of the vendor that answers; None: there is no answer yet."""
-        return self._vendor_mark
-
-    @property
     def overrides(self) -> Overrides:
         """What the headers of the request override."""
         return self._overrides
@@ -188,10 +175,6 @@ class Query:
     def narrowed(self, narrowing: Narrowing) -> Query:
         """The query, which only the arms of the narrowing may answer."""
         return replace(self, _narrowing=narrowing)
-
-    def decided(self, decision_id: UUID, vendor_mark: str) -> Query:
-        """The query, for the dialect that writes its answer."""
-        return replace(self, _decision_id=decision_id, _vendor_mark=vendor_mark)
 
     def under_own_id(self) -> Query:
         """The query under an id that belongs to its body, in place of a given id that belongs to another.

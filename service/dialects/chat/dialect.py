@@ -8,7 +8,7 @@ from service.dialects import sse
 from service.dialects.chat.errors import OpenAIErrors
 from service.dialects.chat.events import ChunkEvents, explained
 from service.dialects.chat.requests import ChatCompletionRequest, read_query
-from service.dialects.dialect import Answered, EventWriter, Route
+from service.dialects.dialect import Answered, Decided, EventWriter, Route
 from service.dialects.paths import is_within
 from service.dialects.received import Received
 from service.domain.basics import Json
@@ -37,11 +37,11 @@ class Chat(OpenAIErrors):
         return read_query(raw, received)
 
     def answer(self, query: Query, answered: Answered) -> Json:
-        return explained(answered.body, answered.explanation)
+        return explained(answered.body, answered.decided.explanation)
 
-    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter:
+    def event_writer(self, query: Query, decided: Decided) -> EventWriter:
         include_usage = bool((query.body.get("stream_options") or {}).get("include_usage"))
-        return ChunkEvents(explanation, include_usage=include_usage)
+        return ChunkEvents(decided.explanation, include_usage=include_usage)
 
 
 CHAT = Chat()

@@ -9,7 +9,7 @@ from service.dialects.chat.errors import OpenAIErrors
 from service.dialects.chat.events import explained
 from service.dialects.completions.answers import TextEvents, text_completion
 from service.dialects.completions.requests import CompletionRequest, read_query
-from service.dialects.dialect import Answered, EventWriter, Route
+from service.dialects.dialect import Answered, Decided, EventWriter, Route
 from service.dialects.paths import is_within
 from service.dialects.received import Received
 from service.domain.basics import Json
@@ -36,11 +36,13 @@ class Completions(OpenAIErrors):
         return read_query(raw, received)
 
     def answer(self, query: Query, answered: Answered) -> Json:
-        return explained(text_completion(answered.body, query.form.get("echo", "")), answered.explanation)
+        return explained(
+            text_completion(answered.body, query.form.get("echo", "")), answered.decided.explanation
+        )
 
-    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter:
+    def event_writer(self, query: Query, decided: Decided) -> EventWriter:
         include_usage = bool((query.body.get("stream_options") or {}).get("include_usage"))
-        return TextEvents(query.form.get("echo", ""), explanation, include_usage=include_usage)
+        return TextEvents(query.form.get("echo", ""), decided.explanation, include_usage=include_usage)
 
 
 COMPLETIONS = Completions()

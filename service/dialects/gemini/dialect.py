@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from service.dialects.dialect import Answered, EventWriter, Problem, Route
+from service.dialects.dialect import Answered, Decided, EventWriter, Problem, Route
 from service.dialects.gemini.answers import explained, response
 from service.dialects.gemini.errors import GoogleErrorEnvelope, error
 from service.dialects.gemini.events import ResponseEvents
@@ -56,12 +56,12 @@ class Gemini:
             shows_thoughts=query.form["shows_thoughts"],
             unwrapping=query.form["unwrapping"],
         )
-        body = explained(written, answered.explanation)
+        body = explained(written, answered.decided.explanation)
         return [body] if query.form["is_list"] else body
 
-    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter:
+    def event_writer(self, query: Query, decided: Decided) -> EventWriter:
         return ResponseEvents(
-            explanation,
+            decided.explanation,
             shows_thoughts=query.form["shows_thoughts"],
             unwrapping=query.form["unwrapping"],
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.dialects import sse
-from service.dialects.dialect import Answered, EventWriter, Problem, Route
+from service.dialects.dialect import Answered, Decided, EventWriter, Problem, Route
 from service.dialects.messages.answers import explained, message
 from service.dialects.messages.blocks import NO_EXTRAS, AnswerForm
 from service.dialects.messages.errors import AnthropicErrorEnvelope, error
@@ -42,11 +42,11 @@ class Messages:
 
     def answer(self, query: Query, answered: Answered) -> Json:
         body = answered.native or message(answered.body, _form(query))
-        return explained(body, answered.explanation)
+        return explained(body, answered.decided.explanation)
 
-    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter:
-        written = MessageEvents(query.n_prompt_tokens, explanation, _form(query))
-        return NativeOrWritten(written, explanation)
+    def event_writer(self, query: Query, decided: Decided) -> EventWriter:
+        written = MessageEvents(query.n_prompt_tokens, decided.explanation, _form(query))
+        return NativeOrWritten(written, decided.explanation)
 
     def error(self, problem: Problem, request_id: str | None, wait_s: float | None = None) -> Problem:
         return error(problem, request_id)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from service.dialects import sse
 from service.dialects.chat.events import explained
-from service.dialects.dialect import Answered, EventWriter, Problem, Route
+from service.dialects.dialect import Answered, Decided, EventWriter, Problem, Route
 from service.dialects.prompt.answers import PieceEvents, PromptError, error_body, text_answer
 from service.dialects.prompt.requests import PromptRequest, read_query
 from service.dialects.received import Received
@@ -34,10 +34,10 @@ class Prompt:
         return read_query(raw, received)
 
     def answer(self, query: Query, answered: Answered) -> Json:
-        return explained(text_answer(answered.body, answered.totals), answered.explanation)
+        return explained(text_answer(answered.body, answered.totals()), answered.decided.explanation)
 
-    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter:
-        return PieceEvents(explanation)
+    def event_writer(self, query: Query, decided: Decided) -> EventWriter:
+        return PieceEvents(decided.explanation)
 
     def error(self, problem: Problem, request_id: str | None, wait_s: float | None = None) -> Problem:
         return problem[0], error_body(problem, request_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from service.dialects.dialect import Problem
+from service.dialects.dialect import Decided, Problem
 from service.dialects.responses.tools import Toolbox
 from service.domain.answer import Usage
 from service.domain.basics import Json
@@ -57,9 +57,9 @@ class ResponseForm:
     vendor_mark: str | None = None
 
     @classmethod
-    def of(cls, query: Query, explanation: Json | None) -> ResponseForm:
-        stem = (query.decision_id or uuid4()).hex
-        return cls(query.form, stem, query.received_at, explanation, query.vendor_mark)
+    def of(cls, query: Query, decided: Decided) -> ResponseForm:
+        stem = (decided.decision_id or uuid4()).hex
+        return cls(query.form, stem, query.received_at, decided.explanation, decided.vendor_mark)
 
     @property
     def response_id(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from service.dialects import sse
 from service.dialects.chat.errors import OpenAIErrors
-from service.dialects.dialect import Answered, EventWriter, Route
+from service.dialects.dialect import Answered, Decided, EventWriter, Route
 from service.dialects.paths import is_within
 from service.dialects.received import Received
 from service.dialects.responses.answers import ResponseForm
@@ -36,10 +36,10 @@ class Responses(OpenAIErrors):
         return query_of(read_request(raw), received)
 
     def answer(self, query: Query, answered: Answered) -> Json:
-        return whole_response(answered.body, ResponseForm.of(query, answered.explanation))
+        return whole_response(answered.body, ResponseForm.of(query, answered.decided))
 
-    def event_writer(self, query: Query, explanation: Json | None) -> EventWriter:
-        return ResponseEvents(ResponseForm.of(query, explanation))
+    def event_writer(self, query: Query, decided: Decided) -> EventWriter:
+        return ResponseEvents(ResponseForm.of(query, decided))
 
 
 RESPONSES = Responses()
