@@ -98,6 +98,7 @@ def create_app(
         lifespan=lifespan,
         middleware=_middleware(settings),
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # the router has its own
     )
     if parts is not None:
         app.state.parts = parts
