@@ -83,11 +83,11 @@ def possible_names(place: Place, answer: Sequence[Json]) -> tuple[bytes, ...]:
 
 def digest(*parts: str | bytes) -> bytes:
     """One digest of all parts; different lists of parts have different digests."""
-    hashed = hashlib.sha256()
+    hashed: list[bytes] = []
     for part in parts:
         data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-        hashed.update(len(data).to_bytes(8, "big") + data)
-    return hashed.digest()
+        hashed += (len(data).to_bytes(8, "big"), data)
+    return hashlib.sha256(b"".join(hashed)).digest()
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from service.dialects.overrides import read_overrides
 from service.dialects.request_shape import shape_of, with_hints
 from service.dialects.session_names import session_id_of
 from service.dialects.side_calls import side_call_of
-from service.dialects.turns import question_text, side_turn_of, turn_of
+from service.dialects.turns import question_text, questions_in, said_in, side_turn_of, turn_of
 from service.domain.basics import AUTO, Json
 from service.domain.credentials import Credential
 from service.domain.query import Native, Query, ignore_new_id
@@ -71,17 +71,18 @@ class Received:
         """
         options = read_options(router, self.headers)
         request, messages = with_hints(sent, chat), chat["messages"]
-        shape = shape_of(request, self.headers)
+        shape, said = shape_of(request, self.headers), said_in(messages)
+        questions = questions_in(said, is_agents=shape.may_be_agents)
         session_id = session_id_of(options.session_id, self.headers, request)
-        turn = turn_of(self.tenant, request, session_id, self.headers, is_agents=shape.may_be_agents)
-        if options.task is None and (side_call := side_call_of(shape, messages)) is not None:
+        turn = turn_of(self.tenant, request, said, questions, session_id, self.headers)
+        if options.task is None and (side_call := side_call_of(shape, said)) is not None:
             turn, options = side_turn_of(turn, side_call), replace(options, learn=False)
         return Query(
             tenant=self.tenant,
             request_id=self.request_id,
             request_id_given=self.request_id_given,
             body=chat,
-            text=question_text(messages, is_agents=shape.may_be_agents),
+            text=question_text(said, questions),
             body_digest=hashlib.sha256(orjson.dumps(sent, option=orjson.OPT_SORT_KEYS)).digest(),
             dialect=dialect,
             requested_model=None if model is None or model in AUTO else model,

@@ -14,10 +14,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from service.conversations.answer_names import text_of
 from service.dialects.client_markup import user_text, users_words
 from service.dialects.request_shape import INSTRUCTIONS, Shape
-from service.domain.basics import Json
 from service.domain.query import SideCall
 
 PROBES = frozenset({"quota", "warmup"})
@@ -64,27 +62,29 @@ class _Texts:
     asked: Sequence[str]  # the user's words, message by message
 
 
-def side_call_of(shape: Shape, messages: Sequence[Json]) -> SideCall | None:
-    """What the client asks for itself; None: the request is the user's."""
-    spoken = [m for m in messages if m["role"] not in INSTRUCTIONS]
-    if not spoken or spoken[-1]["role"] != "user" or not users_words(text_of(spoken[-1])):
-        return None  # a tool's result, an answer to continue, or only a reminder
-    if shape.is_in_thread:
+def side_call_of(shape: Shape, said: Sequence[tuple[str, str]]) -> SideCall | None:
+    """What the client asks for itself; None: the request is the user's.
+
+    Args:
+        said: the role and the text of each message.
+    """
+    if shape.is_in_thread or (not shape.is_agents and (shape.n_functions or shape.n_server_tools)):
         return None
-    texts = _texts(messages)
+    spoken = next((message for message in reversed(said) if message[0] not in INSTRUCTIONS), None)
+    if spoken is None or spoken[0] != "user" or not users_words(spoken[1]):
+        return None  # a tool's result, an answer to continue, or only a reminder
+    texts = _texts(said)
     if shape.is_agents:
         return _probe(shape, texts) or (
             _of_agents_history(shape, texts) if shape.n_answers else _of_agent(shape, texts)
         )
-    if shape.n_functions or shape.n_server_tools:
-        return None
     return _probe(shape, texts) or _of_front_end(shape, texts) or _title(shape, texts)
 
 
-def _texts(messages: Sequence[Json]) -> _Texts:
-    prompt = "\n".join(user_text(text_of(m)) for m in messages if m["role"] in INSTRUCTIONS)
-    asked = [text for m in messages if m["role"] == "user" and (text := user_text(text_of(m)))]
-    return _Texts(prompt.lower(), [text.lower() for text in asked])
+def _texts(said: Sequence[tuple[str, str]]) -> _Texts:
+    prompt = "\n".join([user_text(text) for role, text in said if role in INSTRUCTIONS])
+    asked = [words.lower() for role, text in said if role == "user" and (words := user_text(text))]
+    return _Texts(prompt.lower(), asked)
 
 
 def _probe(shape: Shape, texts: _Texts) -> SideCall | None:

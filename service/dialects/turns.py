@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from service.conversations.answer_names import digest, names_of_result, possible_names, text_of
 from service.dialects.client_markup import user_text, users_words
@@ -18,26 +19,31 @@ from service.domain.query import SideCall, Turn
 
 WINDOW_CHARS = 500  # of the user's earlier questions, as context of the newest
 
-Question = tuple[int, str]
+Said: TypeAlias = tuple[str, str]  # the role and the text of a message
+Question: TypeAlias = tuple[int, str]  # the user's own words, after the position of their message
+_OUTSIDE = Turn()
 
 
-def question_text(messages: Sequence[Json], *, is_agents: bool = False) -> str:
+def said_in(messages: Sequence[Json]) -> list[Said]:
+    """What each message says; its text is read here once for all who look at it."""
+    return [(message["role"], text_of(message)) for message in messages]
+
+
+def questions_in(said: Sequence[Said], *, is_agents: bool = False) -> list[Question]:
+    """The user's own words, of every message that has any."""
+    own = users_words if is_agents else user_text
+    return [(i, words) for i, (role, text) in enumerate(said) if role == "user" and (words := own(text))]
+
+
+def question_text(said: Sequence[Said], questions: Sequence[Question]) -> str:
     """The user's newest question, followed by the questions shortly before it.
 
     If no message has a user's own words, it is the text of the last message that has any.
     """
-    questions = _questions(messages, is_agents)
     if not questions:
-        texts = [text for m in messages if (text := text_of(m)).strip()]
-        return texts[-1] if texts else ""
+        return next((text for _, text in reversed(said) if text.strip()), "")
     *earlier, newest = [text for _, text in questions]
     return "\n".join([newest, *_window(earlier)])
-
-
-def _questions(messages: Sequence[Json], is_agents: bool) -> list[Question]:
-    """The user's own words, of every message that has any, after the position of the message."""
-    own = users_words if is_agents else user_text
-    return [(i, text) for i, m in enumerate(messages) if m["role"] == "user" and (text := own(text_of(m)))]
 
 
 def _window(earlier: Sequence[str]) -> list[str]:
@@ -52,7 +58,12 @@ def _window(earlier: Sequence[str]) -> list[str]:
 
 
 def turn_of(
-    tenant: str, body: Json, session_id: str | None, headers: Mapping[str, str], *, is_agents: bool = False
+    tenant: str,
+    body: Json,
+    said: Sequence[Said],
+    questions: Sequence[Question],
+    session_id: str | None,
+    headers: Mapping[str, str],
 ) -> Turn:
     """The place of a request in its conversation.
 
@@ -61,20 +72,25 @@ def turn_of(
     that several conversations can share counts together with the first message.
     """
     messages: Sequence[Json] = body["messages"]
-    questions = _questions(messages, is_agents)
+    key = place = None
+    answered: tuple[bytes, ...] = ()
+    if session_id is not None:
+        key = digest(tenant, "named", session_id, part_of_session(session_id, headers))
+    elif not questions:
+        return _OUTSIDE
+    else:
+        opening = digest(tenant, "opened", shared_key(body), _instructions(said), questions[0][1])
+        place = _place(opening, questions, len(messages))
+        answered = _names_of_newest_answer(opening, messages, questions)
     is_thread = continues_thread(body)
-    turn = Turn(
+    return Turn(
+        key,
+        place,
+        answered,
         in_tool_loop=_is_in_tool_loop(messages) or is_thread,
         continues_thread=is_thread,
         n_asked_chars=len(questions[-1][1]) if questions else 0,
     )
-    if session_id is not None:
-        return replace(turn, key=digest(tenant, "named", session_id, part_of_session(session_id, headers)))
-    if not questions:
-        return Turn()
-    opening = digest(tenant, "opened", shared_key(body), _instructions(messages), questions[0][1])
-    place = _place(opening, questions, len(messages))
-    return replace(turn, place=place, answered=_names_of_newest_answer(opening, messages, questions))
 
 
 def _place(opening: bytes, questions: Sequence[Question], end: int) -> Place:
@@ -140,6 +156,6 @@ def _is_in_tool_loop(messages: Sequence[Json]) -> bool:
     return False
 
 
-def _instructions(messages: Sequence[Json]) -> str:
+def _instructions(said: Sequence[Said]) -> str:
     """The text of the first system or developer message."""
-    return next((user_text(text_of(m)) for m in messages if m["role"] in INSTRUCTIONS), "")
+    return next((user_text(text) for role, text in said if role in INSTRUCTIONS), "")

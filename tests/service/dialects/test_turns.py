@@ -7,8 +7,9 @@ import pytest
 from service.conversations.answer_names import text_of
 from service.dialects.client_markup import user_text, users_words
 from service.dialects.session_names import session_id_of
-from service.dialects.turns import question_text, turn_of
+from service.dialects.turns import question_text, questions_in, said_in, turn_of
 from service.domain.basics import Json
+from service.domain.query import Turn
 
 REMINDER = "<system-reminder>\nAs you answer, use the following context:\n# claudeMd\n</system-reminder>"
 BILLING = "x-anthropic-billing-header: cc_version=2.1.156; cch=1f2e;"
@@ -32,6 +33,18 @@ CODEX_AGENTS = "# AGENTS.md instructions for /src\n\n<INSTRUCTIONS>\nBe terse.\n
 
 def user(*texts: str) -> Json:
     return {"role": "user", "content": [{"type": "text", "text": text} for text in texts]}
+
+
+def asked_in(messages: list[Json], *, is_agents: bool = False) -> str:
+    said = said_in(messages)
+    return question_text(said, questions_in(said, is_agents=is_agents))
+
+
+def turn(
+    request: Json, session_id: str | None = None, headers: dict[str, str] | None = None, tenant: str = "t"
+) -> Turn:
+    said = said_in(request["messages"])
+    return turn_of(tenant, request, said, questions_in(said), session_id, headers or {})
 
 
 CLAUDE_CODE = [SYSTEM, user(REMINDER, "Fix the failing test")]
@@ -92,15 +105,15 @@ def test_blocks_before_and_after_the_users_words_are_an_agents(text: str, own: s
 def test_blocks_are_left_out_only_of_an_agents_requests() -> None:
     asked = user("<context>\nRome\n</context>\nWhich city?")
 
-    assert question_text([asked], is_agents=True) == "Which city?"
-    assert question_text([asked]) == text_of(asked)
+    assert asked_in([asked], is_agents=True) == "Which city?"
+    assert asked_in([asked]) == text_of(asked)
 
 
 def test_a_message_of_blocks_alone_is_kept_if_it_is_all_there_is() -> None:
     block = user("<my-notes>\nRome\n</my-notes>")
 
-    assert question_text([block], is_agents=True) == text_of(block)
-    assert question_text([user("Why?"), ANSWER, block], is_agents=True) == "Why?"
+    assert asked_in([block], is_agents=True) == text_of(block)
+    assert asked_in([user("Why?"), ANSWER, block], is_agents=True) == "Why?"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +131,7 @@ def test_a_message_of_blocks_alone_is_kept_if_it_is_all_there_is() -> None:
     ids=range(8),
 )
 def test_the_context_is_the_users_newest_questions(messages: list[Json], text: str) -> None:
-    assert question_text(messages) == text
+    assert asked_in(messages) == text
 
 
 @pytest.mark.parametrize(
@@ -135,7 +148,7 @@ def test_the_context_is_the_users_newest_questions(messages: list[Json], text: s
     ids=range(7),
 )
 def test_a_tool_loop_lasts_until_the_model_has_answered(messages: list[Json], loops: bool) -> None:
-    assert turn_of("t", {"messages": messages}, None, {}).in_tool_loop is loops
+    assert turn({"messages": messages}).in_tool_loop is loops
 
 
 # --- the key
@@ -151,8 +164,8 @@ def key(
 ) -> bytes | None:
     request = {"messages": messages, **body}
     name = session_id_of(session_id, headers or {}, request)
-    turn = turn_of(tenant, request, name, headers or {})
-    return turn.key or (None if turn.place is None else turn.place.opening)
+    found = turn(request, name, headers, tenant)
+    return found.key or (None if found.place is None else found.place.opening)
 
 
 SESSION_HEADER = {"x-claude-code-session-id": "s-1"}
@@ -251,7 +264,7 @@ def test_an_empty_or_too_long_name_is_ignored(name: str) -> None:
 def test_a_first_message_alone_continues_nothing(
     session_id: str | None, messages: list[Json], may_continue: bool
 ) -> None:
-    assert bool(turn_of("t", {"messages": messages}, session_id, {}).keys) is may_continue
+    assert bool(turn({"messages": messages}, session_id).keys) is may_continue
 
 
 def test_a_request_without_a_question_belongs_to_no_conversation() -> None:
