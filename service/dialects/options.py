@@ -92,7 +92,7 @@ _NOTHING_SET = Options()
 
 def read_options(in_body: RouterOptions | None, headers: Mapping[str, str]) -> Options:
     """The client's options for the router, from the body and the headers. Raises BadRequest."""
-    if in_body is None and not any(header in headers for header in _OF_HEADERS):
+    if in_body is None and _OF_HEADERS.keys().isdisjoint(headers):
         return _NOTHING_SET
     try:
         in_headers = RouterOptions.model_validate(_header_options(headers))

@@ -13,7 +13,7 @@ FORCE_MODEL = "X-Router-Force-Model"
 MODEL_MAP = "X-Router-Model-Map"
 FORCE_EXPERT_ROUTING = "X-Router-Force-Expert-Routing"
 OVERRIDE_HEADERS = (BACKEND, FORCE_MODEL, MODEL_MAP, FORCE_EXPERT_ROUTING)
-_IN_SMALL_LETTERS = tuple(header.lower() for header in OVERRIDE_HEADERS)
+_IN_SMALL_LETTERS = frozenset(map(str.lower, OVERRIDE_HEADERS))
 NAME = re.compile(r"[!-~]{1,128}")
 MAX_ENTRIES = 100
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
@@ -21,7 +21,7 @@ SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 def read_overrides(headers: Mapping[str, str]) -> Overrides:
     """What the headers of a request override. Raises BadRequest, which names the header."""
-    if not any(header in headers for header in _IN_SMALL_LETTERS):
+    if _IN_SMALL_LETTERS.isdisjoint(headers):
         return NO_OVERRIDES
     return Overrides(
         backend=_name(headers, BACKEND),

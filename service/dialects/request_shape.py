@@ -19,12 +19,8 @@ HINTS = ("context_management", "conversation_id", "metadata", "prompt_cache_key"
 TOOLS_AS_SENT = "tools_as_sent"  # a translation leaves out the tools that a provider runs
 
 # Headers that only coding agents send, and starts of their user agents. Lower case.
-AGENT_HEADERS = (
-    ("x-claude-code-session-id",),
-    ("x-session-affinity", "x-session-id"),  # opencode
-    ("x-codex-turn-metadata",),
-    ("x-initiator",),  # Copilot CLI
-)
+AGENT_HEADERS = frozenset({"x-claude-code-session-id", "x-codex-turn-metadata", "x-initiator"})  # Copilot CLI
+OPENCODES_HEADERS = frozenset({"x-session-affinity", "x-session-id"})  # both
 # Types of tools that a provider runs start like these; an agent runs all others, such as `bash_20250124`.
 SERVER_TOOLS = (
     "web_search", "web_fetch", "code_execution", "codeExecution", "code_interpreter", "file_search",
@@ -103,9 +99,9 @@ def continues_thread(body: Json) -> bool:
 
 
 def _is_agents(headers: Mapping[str, str]) -> bool:
-    user_agent = headers.get("user-agent", "").lower()
-    is_marked = any(all(name in headers for name in names) for names in AGENT_HEADERS)
-    return is_marked or user_agent.startswith(AGENTS)
+    if not AGENT_HEADERS.isdisjoint(headers) or OPENCODES_HEADERS.issubset(headers):
+        return True
+    return headers.get("user-agent", "").lower().startswith(AGENTS)
 
 
 def _n_functions(tool: Json) -> int:
@@ -125,6 +121,8 @@ def _is_forced(choice: object) -> bool:
 
 def _plain_fields(form: object) -> tuple[str, ...]:
     """The fields of a form with only a few, each a string, a number, a flag or a list of such."""
+    if form is None:
+        return ()
     schema = _object(_object(_object(form).get("json_schema")).get("schema"))
     properties = _object(schema.get("properties"))
     plain = {"string", "boolean", "number", "integer"}

@@ -35,9 +35,10 @@ def session_id_of(option: str | None, headers: Mapping[str, str], body: Json) ->
     """The client's name of the conversation: the router's option, a header, a field of the body."""
     if option is not None:
         return option
-    in_headers = (_bounded(headers[name]) for name in _SESSION_HEADERS if name in headers)
-    in_body = (_bounded(holder.get(CONVERSATION_FIELD)) for holder in (body, _metadata(body)))
-    return next((name for name in (*in_headers, *in_body) if name is not None), None)
+    for header in _SESSION_HEADERS:
+        if header in headers and (name := _bounded(headers[header])) is not None:
+            return name
+    return _bounded(body.get(CONVERSATION_FIELD)) or _bounded(_metadata(body).get(CONVERSATION_FIELD))
 
 
 def part_of_session(session_id: str, headers: Mapping[str, str]) -> str:

@@ -71,8 +71,12 @@ def side_call_of(shape: Shape, said: Sequence[tuple[str, str]]) -> SideCall | No
     if shape.is_in_thread or (not shape.is_agents and (shape.n_functions or shape.n_server_tools)):
         return None
     spoken = next((message for message in reversed(said) if message[0] not in INSTRUCTIONS), None)
-    if spoken is None or spoken[0] != "user" or not users_words(spoken[1]):
-        return None  # a tool's result, an answer to continue, or only a reminder
+    if spoken is None or spoken[0] != "user":
+        return None  # a tool's result, or an answer to continue
+    if not shape.is_agents and not shape.is_small and "<" not in spoken[1]:
+        return None  # neither a short answer nor a transcript
+    if not users_words(spoken[1]):
+        return None  # only a reminder
     texts = _texts(said)
     if shape.is_agents:
         return _probe(shape, texts) or (

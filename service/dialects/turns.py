@@ -22,6 +22,7 @@ WINDOW_CHARS = 500  # of the user's earlier questions, as context of the newest
 Said: TypeAlias = tuple[str, str]  # the role and the text of a message
 Question: TypeAlias = tuple[int, str]  # the user's own words, after the position of their message
 _OUTSIDE = Turn()
+_NOTHING_ASKED = digest()
 
 
 def said_in(messages: Sequence[Json]) -> list[Said]:
@@ -97,7 +98,7 @@ def _place(opening: bytes, questions: Sequence[Question], end: int) -> Place:
     """The place of an answer before the message at `end`."""
     before = [text for at, text in questions if at < end]
     asked = ["".join(text.split()) for text in before[-2:]]
-    return Place(opening, asked=digest(*asked), earlier=digest(*asked[:-1]))
+    return Place(opening, digest(*asked), digest(*asked[:-1]) if len(asked) > 1 else _NOTHING_ASKED)
 
 
 def side_turn_of(turn: Turn, side_call: SideCall) -> Turn:

@@ -122,9 +122,13 @@ def _text(message: Message) -> str:
 
 def prompt_tokens(request: ChatCompletionRequest, body: Json) -> int:
     """Estimate the prompt tokens: UTF-8 bytes / 4, tools and formats included, FILE_TOKENS per file."""
-    n_bytes = sum(len(_text(message).encode()) for message in request.messages)
-    extras = [m.model_extra for m in request.messages if m.model_extra]
+    n_bytes = n_files = 0
+    extras = []
+    for message in request.messages:
+        n_bytes += len(_text(message).encode())
+        if isinstance(message.content, list):
+            n_files += sum(str(part.get("type")) in FILE_PARTS for part in message.content)
+        if message.model_extra:
+            extras.append(message.model_extra)
     n_bytes += len(orjson.dumps([body.get("tools") or [], body.get("response_format") or {}, extras]))
-    parts = [part for m in request.messages if isinstance(m.content, list) for part in m.content]
-    n_files = sum(str(part.get("type")) in FILE_PARTS for part in parts)
     return -(-n_bytes // BYTES_PER_TOKEN) + n_files * FILE_TOKENS
