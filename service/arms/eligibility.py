@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from decimal import Decimal
 
 from service.arms.capabilities import lacking
@@ -12,6 +12,7 @@ from service.domain.basics import plain
 from service.domain.context_overflow import ContextOverflow
 from service.domain.query import Query
 from service.domain.tokens import prompt_tokens, tokenizer_of
+from service.domain.value import value
 from service.errors import ContextTooLong
 from service.providers.fitting import reason_against as reason_against_body
 
@@ -19,7 +20,7 @@ USUAL_ANSWER_TOKENS = 300  # assumed length of an answer if neither request nor 
 LEAST_ANSWER_TOKENS = 4_096  # for which a window must have room, if the request allows as many
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Demands:
     """The demands of a query on the arm that answers it, read once for all arms.
 

@@ -11,13 +11,14 @@ from service.domain.arm import Arm
 from service.domain.basics import AUTO
 from service.domain.overrides import Overrides
 from service.domain.query import Query
+from service.domain.value import value
 from service.errors import BadRequest
 from service.settings.faults import Fault, FaultySettings, Location, path_of
 from service.settings.places import where_set
 from service.settings.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wanted:
     """The name that counts for a request.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from service.domain.arm import Arm
 from service.domain.basics import AUTO
 from service.domain.model_names import is_same_model, is_well_known
+from service.domain.value import value
 from service.errors import UnknownModel
 from service.settings.faults import Fault, FaultySettings
 from service.settings.places import where_set
@@ -17,7 +18,7 @@ from service.settings.suggestions import closest
 LIKE_A_NAME = 0.6  # likeness of an unknown name and the one that was probably meant
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Meaning:
     """What a name stands for.
 

@@ -35,6 +35,7 @@ from service.domain.explanation import explanation_for_clients
 from service.domain.ports import Clock, Journal, ModelClient
 from service.domain.query import Query, SideCall
 from service.domain.tags import DIFFICULTY, value_of
+from service.domain.value import value
 from service.errors import (
     AllArmsFailed,
     ProviderError,
@@ -49,7 +50,7 @@ T = TypeVar("T")
 _Answered: TypeAlias = Callable[[RequestRun, RequestBudget], Awaitable[tuple[ModelCall, T]]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Head:
     """What the client learns beside the answer."""
 
@@ -68,7 +69,7 @@ class Head:
     latency_s: float | None = None  # from the request to the whole answer; None: it is still being sent
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Completed:
     """A whole answer: an OpenAI `chat.completion` object, and the native one where there is one."""
 
@@ -77,7 +78,7 @@ class Completed:
     native: Json | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Streaming:
     """A streamed answer, from its first content on: OpenAI `chat.completion.chunk` objects.
 

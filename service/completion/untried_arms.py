@@ -14,9 +14,10 @@ from service.completion.request_run import RequestRun
 from service.domain.arm import Arm
 from service.domain.ports import Clock
 from service.domain.query import Query
+from service.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestBudget:
     """The calls and the time that one request may use."""
 
@@ -24,7 +25,7 @@ class RequestBudget:
     n_attempts: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NextArm:
     """The arm to call next."""
 

@@ -17,6 +17,7 @@ from service.dialects.received import Received
 from service.domain.answer import Chunk
 from service.domain.basics import Json
 from service.domain.query import Query
+from service.domain.value import value
 
 Problem: TypeAlias = tuple[int, Json]  # status and body of an error
 
@@ -52,7 +53,7 @@ class Undecided:
 UNDECIDED = Undecided()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answered:
     """A whole answer to a query.
 

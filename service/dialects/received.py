@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 import orjson
@@ -18,9 +18,10 @@ from service.dialects.turns import question_text, questions_in, said_in, side_tu
 from service.domain.basics import AUTO, Json
 from service.domain.credentials import Credential
 from service.domain.query import Native, Query, ignore_new_id
+from service.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Received:
     """The request around a body.
 

@@ -6,10 +6,10 @@ Pure. It reads requests in OpenAI's form, with a few fields of other dialects be
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from service.domain.basics import Json
+from service.domain.value import value
 
 LITTLE_TOKENS = 1_500  # a limit of the answer that few users set for their own requests
 TINY_PROPERTIES = 3  # of an answer's form
@@ -30,7 +30,7 @@ AGENTS = ("claude-cli", "codex", "opencode", "qwencode", "geminicli", "crush", "
 INSTRUCTIONS = frozenset({"system", "developer"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Shape:
     """What a request shows without its texts."""
 

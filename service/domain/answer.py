@@ -11,6 +11,7 @@ from uuid import UUID
 
 from service.domain.basics import AttemptStatus, CostSource, DecisionKind, Json
 from service.domain.conversation import ConversationState
+from service.domain.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Usage:
     stated_cost_usd: Decimal | None = None  # what the provider says that the call cost
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """A whole answer of a model: an OpenAI `chat.completion` object.
 
@@ -42,7 +43,7 @@ class Answer:
     notes: tuple[str, ...] = ()  # what was changed in the request, and guessed to read the answer
 
 
-@dataclass(slots=True)  # not frozen: freezing would take longer than anything else that makes a chunk
+@dataclass(slots=True)
 class Chunk:
     """A chunk of a streamed answer: an OpenAI `chat.completion.chunk` object.
 
@@ -65,7 +66,7 @@ Burst: TypeAlias = Sequence[
 ]  # chunks of a stream that came together, in one read; they are sent together
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempt:
     """One call of one arm's provider for a decision."""
 
@@ -89,7 +90,7 @@ class Attempt:
     deployment: str | None = None  # of the arm, if it has several
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """The result of a decision; after a retry, the latest outcome counts."""
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from service.domain.basics import EXACT
 from service.domain.credentials import CLIENT, Credential
 from service.domain.prompt import Prompt
+from service.domain.value import value
 
 STREAM_SILENCE_S = 60.0
 CONFIGURED = "configured"  # source of a prior quality that the operator set
@@ -160,7 +161,7 @@ class Arm:
         return STREAM_SILENCE_S if self.timeout_s is None and stream else self.timeout_s
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ArmSums:
     """Everything observed of one arm of one tenant, as sums that add.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from service.domain.value import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class ConversationState:
     """A conversation's current arm after its newest request."""
 
@@ -20,7 +21,7 @@ class ConversationState:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Place:
     """Where an answer stands in a conversation without a session id, in digests.
 
@@ -36,7 +37,7 @@ class Place:
     earlier: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConversationStep:
     """A decision's place in its conversation; gain, margin and loss are in units of utility."""
 

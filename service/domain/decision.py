@@ -12,9 +12,10 @@ from service.domain.cached_answer import CacheMatch
 from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.query import Query
 from service.domain.tags import Tag
+from service.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Neighbour:
     """A remembered decision near this context."""
 
@@ -81,7 +82,7 @@ class Rejection:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """One arm chosen for one query, with everything that the choice was based on."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -15,6 +15,7 @@ from service.domain.conversation import Place
 from service.domain.credentials import Credential
 from service.domain.narrowing import Narrowing
 from service.domain.overrides import NO_OVERRIDES, Overrides
+from service.domain.value import value
 
 OWN_ID_PREFIX = 95  # characters of the given id at the start of a query's own one, which has at most 128
 
@@ -30,7 +31,7 @@ SideCall = Literal["title", "tags", "follow_ups", "search", "summary", "check", 
 def ignore_new_id(request_id: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Turn:
     """A request's place in its conversation."""
 
@@ -58,7 +59,7 @@ class Turn:
         return self.is_in_conversation and self.side_call is None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Options:
     """A client's options for the router; they narrow the operator's policy and never widen it."""
 
@@ -90,7 +91,7 @@ class Options:
         return replace(knobs, **self.own_weights) if self.own_weights else knobs
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Native:
     """A request in the Anthropic dialect as received, for arms that speak that dialect."""
 
@@ -99,7 +100,7 @@ class Native:
     needs: tuple[str, ...] = ()  # features of the request that only such arms support
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Query:
     """A client's request in OpenAI's chat form, whatever its dialect.
 

@@ -7,13 +7,14 @@ outside `input_tokens`. `Usage` counts as OpenAI does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from service.domain.answer import Usage
 from service.domain.arm import Price
 from service.domain.basics import CostSource, Json
 from service.domain.usage_report import in_openais_form
+from service.domain.value import value
 
 BYTES_PER_TOKEN = 4
 
@@ -140,7 +141,7 @@ def reported_to_google(usage: Usage) -> Json:
     return report
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cost:
     """The dollars of one call, and who says so."""
 

@@ -16,6 +16,7 @@ import yaml
 
 from service.domain.answer import Outcome
 from service.domain.query import Query
+from service.domain.value import value
 
 MAX_ANSWERS = 10_000
 MAX_CHARS = 240  # of a turn; a longer one describes something new
@@ -25,7 +26,7 @@ _CLAUSE = re.compile(r"([^.!?,;:…。！？，；：、–—]+)([.!?？]?)")  
 _SLOT = re.compile(r"\{([^{}]*)\}")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AnsweredTurn:
     """A turn of a conversation that was answered."""
 

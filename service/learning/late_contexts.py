@@ -13,7 +13,6 @@ import asyncio
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -22,6 +21,7 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.domain.basics import Vector
 from service.domain.decision import Decision
 from service.domain.ports import Evidence
+from service.domain.value import value
 from service.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ EVERY_S = 1.0
 EACH_TIME = 10  # texts: with an encoder that takes 2 ms, a fiftieth of a core
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WaitingText:
     """The text of a decision that has no context yet."""
 

@@ -21,6 +21,7 @@ from bandit.records import ArmRecords
 from service.arms.catalog import Catalog
 from service.domain.arm import Arm, ArmSums
 from service.domain.query import Query
+from service.domain.value import value
 from service.routing.ease import FittedEase
 from service.routing.priors import USUAL_LATENCY_S, ArmColumns
 
@@ -31,7 +32,7 @@ SUMS = tuple(field.name for field in fields(Sums))
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TenantEvidence:
     """The evidence on all arms of a tenant as this replica knows it now."""
 

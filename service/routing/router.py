@@ -32,6 +32,7 @@ from service.domain.neighbours import NO_NEIGHBOURS, NeighbourColumns, Neighbour
 from service.domain.ports import Clock, Evidence, Memory
 from service.domain.query import THREAD_REFUSED, Options, Query
 from service.domain.tags import STAND_IN, Tag
+from service.domain.value import value
 from service.errors import AllArmsFailed, ContextTooLong, MemoryUnavailable, NoEligibleArm
 from service.policies.policies import Policies
 from service.routing.arrays import candidates, n_rated, neighbours_of
@@ -44,7 +45,7 @@ from service.routing.selection import Selection, WeighedArms, named_or_in_loop, 
 TASK_IS_KNOWN = 20  # prompts of a task with rated answers; from then on only these are its neighbours
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recalled:
     """What was recalled for a query: its context, its tags, and the rated decisions near it."""
 
@@ -54,7 +55,7 @@ class Recalled:
     tags: tuple[Tag, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Situation:
     """A query with the arms that may answer it, and the state of its conversation.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from service.domain.arm import Arm
 from service.domain.basics import DecisionKind
 from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.query import Query
+from service.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WeighedArms:
     """The arms that may answer a query, with their beliefs and utilities."""
 
@@ -39,7 +40,7 @@ class WeighedArms:
         return self.policy.weigh(self.beliefs, self.terms)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Selection:
     """The selected arm, and how it was selected."""
 

@@ -15,6 +15,7 @@ from service.domain.answer import Attempt, Outcome
 from service.domain.basics import Json
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.ports import Journal
+from service.domain.value import value
 from service.errors import RequestConflict, UnknownRequest
 from service.store.log.request_bodies import body_to_store
 from service.store.log.rows import (
@@ -29,7 +30,7 @@ from service.store.log.rows import (
 MOST_ENTRIES = 128  # a group holds its locks for a short time
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LogEntry:
     """What one call of the journal commits: a decision, an outcome with its attempts, or both."""
 
