@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
 from service.api.client_keys import client_key
-from service.api.request_headers import headers_of
+from service.api.request_headers import RequestHeaders, headers_of
 from service.dialects.received import Received
 from service.domain.basics import DEFAULT_TENANT
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownRequest
@@ -92,9 +92,9 @@ async def json_only(request: Request) -> None:
 
 def require_json(request: Request) -> None:
     headers = headers_of(request)
-    if request.method not in WRITES or not _has_body(headers):
-        return
     given = headers.getlist("content-type")
+    if given == ["application/json"] or request.method not in WRITES or not _has_body(headers):
+        return
     if len(given) != 1 or not JSON_TYPE.fullmatch(given[0].partition(";")[0].strip().lower()):
         got = repr(", ".join(given)[:100]) if given else "no such header"
         raise NotJson(f"Content-Type: must be application/json, got {got}", param="Content-Type")
@@ -110,11 +110,15 @@ async def body_of(request: Request) -> bytes:
     Raises:
         BodyTooLarge: the body, or its Content-Length, exceeds the limit.
     """
-    limit = parts_at(request).settings.max_body_bytes
+    return await read_body(request, parts_at(request))
+
+
+async def read_body(request: Request, parts: Parts) -> bytes:
+    limit = parts.settings.max_body_bytes
     announced = headers_of(request).get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise BodyTooLarge(f"body must have at most {limit} bytes, got {announced}")
-    parts: list[bytes] = []
+    read: list[bytes] = []
     left = limit
     is_over = False
     while not is_over:
@@ -124,29 +128,36 @@ async def body_of(request: Request) -> bytes:
         part = message.get("body", b"")
         if (left := left - len(part)) < 0:
             raise BodyTooLarge(f"body must have at most {limit} bytes, got more")
-        parts.append(part)
+        read.append(part)
         is_over = not message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return read[0] if len(read) == 1 else b"".join(read)
 
 
 def received_with(
-    request: Request, tenant: str, *, request_id_given: bool, names: Mapping[str, str] = MappingProxyType({})
+    request: Request,
+    parts: Parts,
+    tenant: str,
+    *,
+    request_id_given: bool,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Received:
     """What the client sent beside its body, and the `names` that its route stands for."""
-    parts, scope, headers = parts_at(request), request.scope, headers_of(request)
+    scope = request.scope
+    state: dict[str, Any] = scope["state"]
+    headers: RequestHeaders = state["headers"]
     read_by_rules = parts.router.policies.headers
     takes_key = parts.catalog.takes_client_keys
     return Received(
         headers=headers,
         tenant=tenant,
-        request_id=scope["state"]["request_id"],
+        request_id=state["request_id"],
         request_id_given=request_id_given,
-        received_at=scope["state"]["received_at"],
+        received_at=state["received_at"],
         path={**names, **request.path_params},
         params=request.query_params if scope["query_string"] else {},
         rule_headers={name: value for name in read_by_rules if (value := headers.get(name)) is not None},
         credential=client_key(headers, parts.settings) if takes_key else None,
-        on_new_id=partial(_rename, scope["state"]),
+        on_new_id=partial(_rename, state),
     )
 
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from service.api import big_bodies
 from service.api.dependencies import (
-    body_of,
     parts_at,
+    read_body,
     read_request_id,
     received_with,
     require_json,
@@ -40,9 +40,10 @@ async def generate(request: Request, dialect: Dialect, route: Route) -> Response
     """Answer a request that asks for an answer of a model, in the dialect that it is written in."""
     require_json(request)
     request_id = required_request_id(request) if route.needs_request_id else read_request_id(request)
-    parts, body = parts_at(request), await body_of(request)
+    parts = parts_at(request)
+    body = await read_body(request, parts)
     received = received_with(
-        request, DEFAULT_TENANT, request_id_given=request_id is not None, names=route.names
+        request, parts, DEFAULT_TENANT, request_id_given=request_id is not None, names=route.names
     )
     query = await big_bodies.read(parts, body, partial(dialect.read_query, received=received))
     return await respond(request, parts, query, dialect)

@@ -15,8 +15,8 @@ from service.api.dependencies import (
     BodyDep,
     PartsDep,
     TenantDep,
-    body_of,
     parts_at,
+    read_body,
     read_request_id,
     received_with,
     require_json,
@@ -61,8 +61,9 @@ async def create(request: Request) -> Response:
     """Route a Responses request to a model and answer as OpenAI does."""
     require_json(request)
     request_id, tenant = read_request_id(request), DEFAULT_TENANT
-    parts, body = parts_at(request), await body_of(request)
-    received = received_with(request, tenant, request_id_given=request_id is not None)
+    parts = parts_at(request)
+    body = await read_body(request, parts)
+    received = received_with(request, parts, tenant, request_id_given=request_id is not None)
     read = await big_bodies.read(parts, body, read_request)
     read = read.continuing(*await _earlier(parts, tenant, read))
     stores = parts.responses.is_on and read.wants_storage

@@ -62,6 +62,8 @@ class Catalog:
     logins: Logins = field(default_factory=NoLogins)
     fallback_order: FallbackOrder = field(default_factory=FallbackOrder)
     balancer: LoadBalancer = field(init=False)
+    takes_client_keys: bool = field(init=False)  # whether an arm in use takes the caller's own key
+    _named: dict[str, Arm] = field(init=False)  # by id and alias
 
     def __post_init__(self) -> None:
         self.balancer = LoadBalancer(self.breaker)
@@ -74,6 +76,9 @@ class Catalog:
         self.registrations = registrations
         self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _NOT_ANSWERING)
         self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _NOT_ANSWERING)
+        self.takes_client_keys = any(arm.takes_client_key for arm in self.arms)
+        every_arm = (*self.arms, *self.aside)  # the first counts if two have a name
+        self._named = {n: arm for arm in reversed(every_arm) for n in (arm.arm_id, *arm.aliases)}
 
     @property
     def unpriced(self) -> tuple[Arm, ...]:
@@ -81,11 +86,6 @@ class Catalog:
         return tuple(
             arm for arm in (*self.arms, *self.aside) if arm.price is None and self.state(arm) != "retired"
         )
-
-    @property
-    def takes_client_keys(self) -> bool:
-        """Whether an arm in use takes the caller's own key."""
-        return any(arm.takes_client_key for arm in self.arms)
 
     def state(self, arm: Arm) -> ArmState:
         return _state(self.registrations, arm)
@@ -127,13 +127,9 @@ class Catalog:
         Raises:
             UnknownModel: no arm has that name.
         """
-        if (arm := self._arm(name)) is None:
+        if (arm := self._named.get(name)) is None:
             raise self.names.unknown(name, self.arms, param=param, is_choice=False)
         return arm
-
-    def _arm(self, name: str) -> Arm | None:
-        every_arm = (*self.arms, *self.aside)
-        return next((arm for arm in every_arm if name == arm.arm_id or name in arm.aliases), None)
 
     def find(self, name: str) -> Arm:
         """The arm with that id or alias, if it answers clients.
@@ -141,7 +137,7 @@ class Catalog:
         Raises:
             UnknownModel: there is none, or it is in shadow or retired.
         """
-        if (arm := self._arm(name)) is None:
+        if (arm := self._named.get(name)) is None:
             raise self.names.unknown(name, self.arms, param="model")
         if (why := _NOT_ANSWERING.get(self.state(arm))) is not None:
             raise UnknownModel(f"model {name!r} {why}", param="model")
@@ -159,7 +155,7 @@ class Catalog:
         """What a name stands for that nothing replaces any more."""
         if name in AUTO:
             return Meaning()
-        if self._arm(name) is not None:
+        if self._named.get(name) is not None:
             return Meaning(frozenset({self.find(name).arm_id}))
         if (tier := self.overriding.tiers.get(name)) is not None:
             return Meaning(tier, tier=name)
@@ -205,7 +201,7 @@ class Catalog:
             return replace(query, requested_model=None, substituted_model=substituted)
         if len(meaning.arm_ids) == 1 and meaning.tier is None:
             (arm_id,) = meaning.arm_ids
-            return query if self._arm(name) is not None else replace(query, requested_model=arm_id)
+            return query if self._named.get(name) is not None else replace(query, requested_model=arm_id)
         return replace(
             query, requested_model=None, requested_among=meaning.arm_ids, requested_tier=meaning.tier
         )
@@ -351,7 +347,7 @@ class Catalog:
 
     def _ids_of(self, name: str, param: str) -> Iterable[str]:
         """The arms that a name in an option stands for, whatever their state."""
-        if (arm := self._arm(name)) is not None:
+        if (arm := self._named.get(name)) is not None:
             return (arm.arm_id,)
         ids = self.names.meaning(name, self.arms, param=param).arm_ids
         return (arm.arm_id for arm in (*self.arms, *self.aside)) if ids is None else ids

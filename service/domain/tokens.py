@@ -59,8 +59,11 @@ class TokenCounter:
         Most prompts are far below every window; these keep their estimate.
         """
         requested = query.requested_model
-        candidates = [arm for arm in arms if requested in (None, arm.arm_id, *arm.aliases)]
-        names = {name for arm in candidates if _is_close(arm, query) and (name := tokenizer_of(arm))}
+        close = [arm for arm in arms if _is_close(arm, query)]
+        if not close:
+            return query
+        candidates = [arm for arm in close if requested in (None, arm.arm_id, *arm.aliases)]
+        names = {name for arm in candidates if (name := tokenizer_of(arm))}
         counts = {name: n for name in sorted(names) if (n := await self.count(query.body, name)) is not None}
         return replace(query, counts=counts) if counts else query
 

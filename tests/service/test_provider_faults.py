@@ -171,7 +171,7 @@ def patience_s(fault: Fault, moment: Moment) -> float:
 def change_bad(scene: Scene, **changes: Any) -> None:
     catalog = scene.world.parts.catalog
     bad, good = catalog.arms
-    catalog.arms = (replace(bad, **changes), good)
+    catalog.put((replace(bad, **changes), good), catalog.registrations)
 
 
 @contextmanager
