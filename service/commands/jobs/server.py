@@ -41,6 +41,7 @@ from service.telemetry import MULTIPROCESS_DIR, set_up_logs
 log = structlog.get_logger(__name__)
 
 GRACE_S = 10
+COLLECT_AFTER = (5_000, 2, 10)  # new objects; collections of these; collections of those
 IDLE_S = 75  # longer than clients and most proxies keep idle connections: who closes first must be they
 
 
@@ -110,10 +111,12 @@ def keep_for_good() -> None:
     """Spare the garbage collector what was built at the start, which stays until the end.
 
     A full collection stops the process for as long as it takes to visit every object: 160,000 of the start,
-    and many more where LiteLLM is used.
+    and many more where LiteLLM is used. The first collection of an object waits until most requests are over
+    that were under way when it was made, and most objects gone.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def say(text: str) -> None:
