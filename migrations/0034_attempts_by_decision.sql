@@ -119,9 +119,11 @@ BEGIN
         INSERT INTO attempts
         SELECT a.* FROM json_populate_recordset(NULL::attempts, called) a
         WHERE a.decision_id = ANY (known)
-            AND (a.decision_id = ANY (inserted) OR NOT EXISTS (
-                SELECT FROM attempts b WHERE b.decision_id = a.decision_id AND b.attempt_id = a.attempt_id
-            ));
+            -- Not EXISTS, which a plan for small tables answers by reading all of the table.
+            AND (
+                SELECT b.attempt_id FROM attempts b
+                WHERE b.decision_id = a.decision_id AND b.attempt_id = a.attempt_id
+            ) IS NULL;
     END IF;
     IF completed IS NULL THEN
         RETURN;
@@ -152,9 +154,8 @@ BEGIN
         WITH written AS (
             INSERT INTO outcomes
             SELECT o.* FROM json_populate_recordset(NULL::outcomes, completed) o
-            WHERE o.decision_id = ANY (known) AND (o.decision_id = ANY (inserted) OR NOT EXISTS (
-                SELECT FROM outcomes newer WHERE newer.decision_id = o.decision_id
-            ))
+            WHERE o.decision_id = ANY (known)
+                AND (SELECT newer.decision_id FROM outcomes newer WHERE newer.decision_id = o.decision_id) IS NULL
             RETURNING decision_id, tenant, arm_id, kind, status, price_version, latency_s, call_cost_usd, cost_source
         ), answers AS (
             SELECT 1 AS sign, w.* FROM written w

@@ -147,6 +147,26 @@ async def test_the_retry_of_a_logged_request_is_written(database: Database) -> N
     assert decode(encode(run, store_texts=True)) == run
 
 
+async def test_a_late_outcome_reads_the_rows_of_its_decision_only(database: Database) -> None:
+    journal = PostgresJournal(database)
+    decisions = [a_decision(f"r{number}") for number in range(30)]
+    n_read = []
+
+    for decision in decisions:
+        await journal.log_decision(decision)
+        await journal.log_outcome(an_outcome(decision), [an_attempt(decision)])
+        async with database.connection() as connection:
+            await connection.execute("SELECT pg_stat_force_next_flush()")
+            n_read.append(await connection.fetchval(_N_READ))
+
+    assert n_read[-1] - n_read[-2] <= 5
+
+
+_N_READ = """
+SELECT sum(idx_tup_read)::int FROM pg_stat_user_indexes WHERE relname IN ('attempts', 'outcomes')
+"""
+
+
 async def test_writing_a_group_again_changes_nothing(database: Database) -> None:
     evidence = PostgresEvidence(database)
     journal = PostgresJournal(database, snapshot=evidence.snapshot)
