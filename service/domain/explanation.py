@@ -29,7 +29,14 @@ def explanation_for_clients(decision: Decision) -> Json:
 def tags_as_json(tags: Sequence[Tag]) -> list[Json]:
     """Tags as they are logged and shown."""
     return [
-        {**asdict(tag), "cost_usd": None if tag.cost_usd is None else float(tag.cost_usd)} for tag in tags
+        {
+            "name": tag.name,
+            "value": tag.value,
+            "confidence": tag.confidence,
+            "cost_usd": None if tag.cost_usd is None else float(tag.cost_usd),
+            "source": tag.source,
+        }
+        for tag in tags
     ]
 
 

@@ -146,8 +146,10 @@ def _json(row: Json) -> bytes:
 
 def _as_text(value: object) -> str:
     """A value as PostgreSQL reads it from a string."""
-    if isinstance(value, Decimal | UUID):  # a UUID of asyncpg's own class
+    if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, bytes):
         return "\\x" + value.hex()
+    if isinstance(value, UUID):  # of asyncpg's own class
+        return str(value)
     raise TypeError(f"cannot write a {type(value).__name__}")
