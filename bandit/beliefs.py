@@ -177,8 +177,7 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
     mean = within(global_mean + deviation, *MEAN_RANGE)
     ease = prior_state.ease + local_ease
 
-    usd_off = neighbours.cost_usd - prior_state.cost_usd[arm]
-    is_unpriced = np.isnan(usd_off)
+    is_unpriced = np.isnan(neighbours.cost_usd)
     return Beliefs(
         prior_state=prior_state,
         posterior=Beta(mean, sharpness(mean, prior_state.deviation**2) * mass),
@@ -188,12 +187,10 @@ def believe(prior_state: PriorState, neighbours: Neighbours, knobs: Knobs) -> Be
         expected_cost_usd=_local_mean(
             prior_state.cost_usd,
             arm,
-            np.where(is_unpriced, 0.0, usd_off),
+            np.where(is_unpriced, 0.0, neighbours.cost_usd),
             np.where(is_unpriced, 0.0, finished),
         ),
-        expected_latency_s=_local_mean(
-            prior_state.latency_s, arm, neighbours.latency_s - prior_state.latency_s[arm], finished
-        ),
+        expected_latency_s=_local_mean(prior_state.latency_s, arm, neighbours.latency_s, finished),
         bonus=_bonus(prior_state.n, knobs),
         predicted=within(
             np.concatenate([global_mean[None], global_mean + expert_deviations, mean[None]]) + ease, 0.0, 1.0
@@ -210,11 +207,10 @@ def _per_arm(arm: Ints, values: Floats, n_arms: int) -> Floats:
     return np.asarray(np.bincount(arm, values, n_arms), dtype=np.float64)
 
 
-def _local_mean(overall: Floats, arm: Ints, deviations: Floats, weights: Floats) -> Floats:
-    """Return the overall means plus the neighbours' deviations from them, shrunk; deviations: shape (k,)."""
-    n_arms = overall.size
-    total, mass = _per_arm(arm, weights * deviations, n_arms), _per_arm(arm, weights, n_arms)
-    return overall + total / (mass + OUTCOME_SHRINKAGE)
+def _local_mean(overall: Floats, arm: Ints, values: Floats, weights: Floats) -> Floats:
+    """Return the means of the neighbours' values per arm, shrunk towards the overall means."""
+    total, mass = _per_arm(arm, weights * values, overall.size), _per_arm(arm, weights, overall.size)
+    return (OUTCOME_SHRINKAGE * overall + total) / (OUTCOME_SHRINKAGE + mass)
 
 
 def _bonus(n: Floats, knobs: Knobs) -> Floats:
