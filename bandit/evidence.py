@@ -46,9 +46,8 @@ class Sums:
     latency_s_squares: Floats
 
     def __post_init__(self) -> None:
-        names = [f.name for f in fields(self)]
-        grained = np.rint(np.array([getattr(self, n) for n in names], dtype=np.float64) / GRAINS) * GRAINS
-        for name, values in zip(names, grained, strict=True):
+        grained = np.rint(np.array([getattr(self, n) for n in _SUMS], dtype=np.float64) / GRAINS) * GRAINS
+        for name, values in zip(_SUMS, grained, strict=True):
             object.__setattr__(self, name, values)
 
     @classmethod
@@ -92,6 +91,9 @@ class Sums:
             cost_usd_sum=self.cost_usd_sum * factor,
             cost_usd_squares=self.cost_usd_squares * factor**2,
         )
+
+
+_SUMS = tuple(f.name for f in fields(Sums))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
