@@ -1,10 +1,8 @@
 """Beliefs about each arm for one query, from prior, sums and neighbours."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from bandit.arrays import Floats, Ints, within
+from bandit.arrays import Floats, Ints, columns, within
 from bandit.beta import Beta
 from bandit.credibility import Means, at_shared_level, credible_means
 from bandit.evidence import Neighbours, Sums, kernel, n_prompts
@@ -18,7 +16,7 @@ OUTCOME_SHRINKAGE = 20.0  # pseudo-observations of an arm's own mean dollars and
 MEAN_RANGE = (0.005, 0.995)  # a Beta distribution needs a mean strictly between 0 and 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class PriorState:
     """What is known of each arm before its neighbours are considered; arrays have shape (n_arms,).
 
@@ -120,7 +118,7 @@ def seconds_of(prior: Floats, sums: Sums) -> Means:
     return credible_means(usual, sums.n_outcomes, sums.latency_s_sum, sums.latency_s_squares)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class Beliefs:
     """The beliefs about each arm for one query; arrays have shape (n_arms,)."""
 

@@ -1,17 +1,15 @@
 """Beta: pseudo-counts over one arm's mean reward, vectorised over arms."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import special
 
-from bandit.arrays import Floats, Singles, within
+from bandit.arrays import Floats, Singles, columns, within
 
 INSIDE = 1e-300, 1.0 - 1e-16  # where densities are computed; at 0 and 1 one may be infinite
 LEAST_MASS = 0.3  # of a belief that was widened
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class Beta:
     """The belief about each arm's mean reward.
 

@@ -1,10 +1,8 @@
 """Credibility: what each arm's calls cost or take on average, where a few calls may mislead."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from bandit.arrays import Floats
+from bandit.arrays import Floats, columns
 
 ARMS_VARIANCE = 0.2  # of an arm's mean around its prior, relative to its square
 CALLS_VARIANCE = 1.0, 10.0  # of a call around its arm's mean, relative to its square, a priori; its mass
@@ -13,7 +11,7 @@ STEADY_MASS = 10.0  # calls that the prior is worth in the means that the spread
 LEVEL_MASS = 0.5  # arms that the prior is worth in the level that arms share
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class Means:
     """What a call of each arm costs or takes on average; arrays have shape (n_arms,).
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from bandit.arrays import Bools, Floats, Ints
+from bandit.arrays import Bools, Floats, Ints, columns
 from bandit.knobs import Knobs
 
 SECONDS_PER_DAY = 86_400.0
@@ -96,7 +96,7 @@ class Sums:
 _SUMS = tuple(f.name for f in fields(Sums))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class Neighbours:
     """Outcomes of past requests near one query, in any order; every array has shape (k,).
 

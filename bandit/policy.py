@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from bandit import thompson
-from bandit.arrays import Bools, Floats
+from bandit.arrays import Bools, Floats, columns
 from bandit.beliefs import Beliefs
 from bandit.knobs import Knobs
 from bandit.utility import UtilityTerms, utility_terms
@@ -109,7 +109,7 @@ def without(probabilities: Floats, tried: Sequence[int]) -> Floats:
     return result / float(result.sum())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class ThompsonPolicy:
     """Choose each arm with the probability that its sampled utility is the largest.
 

@@ -1,10 +1,8 @@
 """Utility: quality, speed and dollars under the weights."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from bandit.arrays import Floats
+from bandit.arrays import Floats, columns
 from bandit.beliefs import Beliefs
 from bandit.knobs import Knobs
 
@@ -13,7 +11,7 @@ UNNOTICED_S = 0.5  # seconds below which nobody notices much of a difference
 EXPLORED_ERROR = 0.22
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class UtilityTerms:
     """The terms of each arm's utility at its expected reward; arrays have shape (n_arms,)."""
 

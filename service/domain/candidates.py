@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
+from bandit.arrays import columns
 from service.domain.decision import Candidate, LoggedPriorState
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ NUMBERS = ("probability", *PRIOR_STATE, *POSTERIOR, *TERMS)  # the rows of `Cand
 _ROW = {name: row for row, name in enumerate(NUMBERS)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class CandidateColumns(Sequence[Candidate]):
     """Candidates in the order of the weighed arms.
 

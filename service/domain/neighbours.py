@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from bandit.arrays import columns
 from service.domain import precision
 from service.domain.basics import Vector
 from service.domain.decision import Neighbour
@@ -28,7 +29,7 @@ def key_of(decision_id: UUID) -> int:
     return decision_id.int >> 65
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class NeighbourQuery:
     """Selects the neighbours of a query.
 
@@ -72,7 +73,7 @@ class Codes(NamedTuple):
     magnitudes: precision.Codes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@columns
 class NeighbourColumns(Collection[Neighbour]):
     """Neighbours, most similar prompt first.
 
