@@ -84,7 +84,16 @@ MAY_USE = {
     "benchmarks.rivals.vowpal": "numpy vowpalwabbit",
     "benchmarks.rivals.litellm": "litellm",
 }
-PURE_STDLIB = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}
+PURE_STDLIB = {
+    "__future__",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "functools",
+    "itertools",
+    "math",
+    "typing",
+}
 LAZY = {
     "authlib",
     "litellm",
