@@ -68,7 +68,7 @@ class Codes(NamedTuple):
         magnitudes: shape (3, k), of age_s, latency_s and cost_usd.
     """
 
-    similarity: npt.NDArray[np.int16]
+    similarity: npt.NDArray[np.int32]
     shares: precision.Codes
     magnitudes: precision.Codes
 
@@ -127,26 +127,23 @@ class NeighbourColumns(Collection[Neighbour]):
 
         A decision uses these, so that the log reproduces it to the last bit.
         """
-        codes = Codes(
-            precision.cosine_codes(self.similarity),
-            precision.share_codes(np.array([self.reward, self.weight])),
-            precision.magnitude_codes(np.array([self.age_s, self.latency_s, self.cost_usd])),
-        )
-        reward, weight = precision.shares(codes.shares)
-        age_s, latency_s, cost_usd = precision.magnitudes(codes.magnitudes)
+        fractions = precision.fraction_codes(np.array([self.similarity, self.reward, self.weight]))
+        magnitudes = precision.magnitude_codes(np.array([self.age_s, self.latency_s, self.cost_usd]))
+        similarity, reward, weight = precision.fractions(fractions)
+        age_s, latency_s, cost_usd = precision.magnitudes(magnitudes)
         return NeighbourColumns(
             points=self.points,
             keys=self.keys,
             arm_ids=self.arm_ids,
             arm=self.arm,
             prompt=self.prompt,
-            similarity=precision.cosines(codes.similarity),
+            similarity=similarity,
             age_s=age_s,
             reward=reward,
             weight=weight,
             latency_s=latency_s,
             cost_usd=cost_usd,
-            codes=codes,
+            codes=Codes(fractions[0], fractions[1:].astype(np.uint16), magnitudes),
         )
 
     def of_prompts(self, n: int) -> NeighbourColumns:

@@ -18,6 +18,7 @@ Number = TypeVar("Number", np.float64, np.int64)
 
 PER_SHARE = 60_000  # rewards and weights, in [0, 1]: halves, thirds and thousandths are exact
 PER_COSINE = 30_000  # in [-1, 1]
+_PER_FRACTION = np.array([[PER_COSINE], [PER_SHARE], [PER_SHARE]], dtype=np.float64)
 PER_EASE = 100  # ease is in reward, and seldom known within a hundredth
 MOST_EASE = 1.27
 
@@ -29,16 +30,18 @@ _LARGEST = 0xFFFE
 UNKNOWN = 0xFFFF
 
 
-def share_codes(values: Floats) -> Codes:
-    return _within(np.rint(values * PER_SHARE), 0, PER_SHARE).astype(np.uint16)
+def fraction_codes(values: Floats) -> npt.NDArray[np.int32]:
+    """Codes of cosines, rewards and weights; shape (3, k)."""
+    return _within(np.rint(values * _PER_FRACTION), -_PER_FRACTION, _PER_FRACTION).astype(np.int32)
+
+
+def fractions(codes: npt.NDArray[np.int32]) -> Floats:
+    """What `fraction_codes` coded."""
+    return codes / _PER_FRACTION
 
 
 def shares(codes: npt.ArrayLike) -> Floats:
     return np.asarray(codes, dtype=np.float64) / PER_SHARE
-
-
-def cosine_codes(values: Floats) -> npt.NDArray[np.int16]:
-    return _within(np.rint(values * PER_COSINE), -PER_COSINE, PER_COSINE).astype(np.int16)
 
 
 def cosines(codes: npt.ArrayLike) -> Floats:
@@ -89,6 +92,6 @@ def shortest_magnitude(value: float) -> float:
     return next((short for short in tried if magnitude_codes(np.array([short])) == code), value)
 
 
-def _within(values: npt.NDArray[Number], low: float, high: float) -> npt.NDArray[Number]:
+def _within(values: npt.NDArray[Number], low: float | Floats, high: float | Floats) -> npt.NDArray[Number]:
     """The values, cut to [low, high]. Of few values `clip` spends most of its time in Python."""
     return np.minimum(np.maximum(values, low), high)
