@@ -28,7 +28,7 @@ from service.domain.packed_explanation import (
 _SCALARS = attrgetter(*SCALARS)
 _FIELDS_OF_STEP = tuple(field.name for field in fields(ConversationStep))
 _FIELDS_OF_PRIOR_STATE = tuple(field.name for field in fields(LoggedPriorState))
-_USUAL_STEP = {"holdout": None} | {
+_USUAL_STEP = {"turn": 1, "n_messages_of_other_vendors": 0, "holdout": None} | {
     field.name: field.default for field in fields(ConversationStep) if field.default is not MISSING
 }
 
@@ -68,8 +68,8 @@ def _rest(decision: Decision) -> Json:
     rest: Json = {"candidates": []}
     if decision.rejected:
         rest["rejected"] = decision.rejected
-    if step is not None and (unusual := _unusual(step)):
-        rest["conversation"] = unusual
+    if step is not None:
+        rest["conversation"] = _unusual(step)
     if query.turn.side_call:
         rest["side_call"] = query.turn.side_call
     if query.options.own_weights:
@@ -84,7 +84,7 @@ def _rest(decision: Decision) -> Json:
 
 
 def _unusual(step: ConversationStep) -> Json:
-    """The step without the fields that have their default."""
+    """The step without the fields that have their usual value; its vendor has none."""
     usual = _USUAL_STEP
     return {
         name: value for name in _FIELDS_OF_STEP if (value := getattr(step, name)) != usual.get(name, MISSING)
