@@ -63,7 +63,9 @@ class Catalog:
     fallback_order: FallbackOrder = field(default_factory=FallbackOrder)
     balancer: LoadBalancer = field(init=False)
     takes_client_keys: bool = field(init=False)  # whether an arm in use takes the caller's own key
-    _named: dict[str, Arm] = field(init=False)  # by id and alias
+    _in_use: dict[str, Arm] = field(init=False)  # `arms` by id
+    _named: dict[str, Arm] = field(init=False)  # all arms by id and alias
+    _all_have_keys: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.balancer = LoadBalancer(self.breaker)
@@ -76,9 +78,11 @@ class Catalog:
         self.registrations = registrations
         self.arms = tuple(arm for arm in arms if states[arm.arm_id] not in _NOT_ANSWERING)
         self.aside = tuple(arm for arm in arms if states[arm.arm_id] in _NOT_ANSWERING)
-        self.takes_client_keys = any(arm.takes_client_key for arm in self.arms)
         every_arm = (*self.arms, *self.aside)  # the first counts if two have a name
-        self._named = {n: arm for arm in reversed(every_arm) for n in (arm.arm_id, *arm.aliases)}
+        self.takes_client_keys = any(arm.takes_client_key for arm in self.arms)
+        self._in_use = {arm.arm_id: arm for arm in self.arms}
+        self._named = {name: arm for arm in reversed(every_arm) for name in (arm.arm_id, *arm.aliases)}
+        self._all_have_keys = all(arm.has_standing_key for arm in every_arm)
 
     @property
     def unpriced(self) -> tuple[Arm, ...]:
@@ -130,6 +134,10 @@ class Catalog:
         if (arm := self._named.get(name)) is None:
             raise self.names.unknown(name, self.arms, param=param, is_choice=False)
         return arm
+
+    def in_use(self, arm_id: str) -> Arm | None:
+        """The arm with exactly this id; None: it is none of `arms`, or has left them since the decision."""
+        return self._in_use.get(arm_id)
 
     def find(self, name: str) -> Arm:
         """The arm with that id or alias, if it answers clients.
@@ -251,7 +259,7 @@ class Catalog:
 
     def may_replace(self, arm_id: str) -> bool:
         """Whether the arm may answer for another one that the client named."""
-        arm = next((arm for arm in self.arms if arm.arm_id == arm_id), None)
+        arm = self.in_use(arm_id)
         return arm is not None and self.state(arm) == "active" and not arm.takes_client_key
 
     def _by_willingness(self, arms: Sequence[Arm], query: Query) -> tuple[list[Arm], list[Rejection]]:
@@ -335,11 +343,11 @@ class Catalog:
             abilities=needs(query.body),
             data_use=self.required_data_use | query.options.require_data_use,
         )
-        every_arm = (*self.arms, *self.aside)
-        if all(arm.has_standing_key for arm in every_arm):
+        if self._all_have_keys:
             return demands
         asked = self.arms if query.requested_model is None else self._asked_for(query)
         choosable = [arm for arm in asked if is_allowed(arm, demands)]
+        every_arm = (*self.arms, *self.aside)
         return replace(demands, without_key=without_key(every_arm, choosable, query, self.logins))
 
     def _ids(self, names: Iterable[str], param: str) -> frozenset[str]:

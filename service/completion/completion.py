@@ -363,7 +363,7 @@ class Completion:
         return Head(
             request_id=run.query.request_id,
             decision_id=run.decision_id,
-            arm_id=run.answering_arm_id,
+            arm_id=arm.arm_id,
             kind=run.answered_kind,
             simulated=arm.provider == "simulator",
             degraded=tuple(dict.fromkeys(run.degraded)),

@@ -135,7 +135,7 @@ class FallbackChain:
 
     def _begin(self, run: RequestRun, budget: RequestBudget, next_arm: NextArm) -> ModelCall | None:
         """Begin the call of an arm; None: it cannot be called any more and is passed over."""
-        arm = self.untried.find(next_arm.arm_id)
+        arm = self.catalog.in_use(next_arm.arm_id)
         why = "no longer exists" if arm is None else self._reason_against(run, arm)
         if arm is None or why is not None:
             run.passed_over[next_arm.arm_id] = str(why)
@@ -280,7 +280,7 @@ class FallbackChain:
 
     def any_exists(self, arm_ids: Iterable[str]) -> bool:
         """Whether one of these arms is still in the catalogue."""
-        return any(self.untried.find(arm_id) is not None for arm_id in arm_ids)
+        return any(self.catalog.in_use(arm_id) is not None for arm_id in arm_ids)
 
     # --- faulty answers
 

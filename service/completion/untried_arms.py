@@ -92,12 +92,8 @@ class UntriedArms:
         """Seconds that the request has left."""
         return max(0.0, (budget.until - self.clock()).total_seconds())
 
-    def find(self, arm_id: str) -> Arm | None:
-        """The arm with exactly this id; None if it has left the catalogue since the decision."""
-        return next((arm for arm in self.catalog.arms if arm.arm_id == arm_id), None)
-
     def _arms(self, arm_ids: list[str]) -> list[Arm]:
-        return [arm for arm_id in arm_ids if (arm := self.find(arm_id)) is not None]
+        return [arm for arm_id in arm_ids if (arm := self.catalog.in_use(arm_id)) is not None]
 
     def _drawn(self, run: RequestRun, callable_ids: set[str]) -> NextArm:
         refused = self.catalog.refused.against(
@@ -122,7 +118,7 @@ class UntriedArms:
 
     def may_be_called(self, run: RequestRun, arm_id: str, query: Query) -> bool:
         """Whether the arm may be called for this form of the run's query, and the client can afford it."""
-        arm = self.find(arm_id)
+        arm = self.catalog.in_use(arm_id)
         if arm is None or self.catalog.breaker.open_reason(arm) is not None:
             return False
         if self.catalog.reason_against(arm, query) is not None:
