@@ -184,14 +184,12 @@ class ModelCall:
         given = answer.get("id")
         self.native_id = given if isinstance(given, str) and 0 < len(given) <= MAX_ID_CHARS else None
 
-    def _choice(self, index: int) -> ChoiceSoFar:
-        choice = self.choices.get(index)
-        if choice is None:
-            choice = self.choices[index] = ChoiceSoFar()
+    def _begun(self, index: int) -> ChoiceSoFar:
+        choice = self.choices[index] = ChoiceSoFar()
         return choice
 
     def _record_text(self, index: int, text: str) -> None:
-        self._choice(index).texts.append(text)
+        (self.choices.get(index) or self._begun(index)).texts.append(text)
         self.written += text.encode("utf-8", "surrogatepass")
 
     def _record(self, message: Json, index: int) -> None:
@@ -199,7 +197,7 @@ class ModelCall:
         if type(content) is str and message.keys() <= _TEXT:
             self._record_text(index, content)
             return
-        choice = self._choice(index)
+        choice = self.choices.get(index) or self._begun(index)
         self.is_refusal |= bool(message.get("refusal"))
         self.has_other_content |= isinstance(content, list)
         self.has_other_content |= any(message.get(name) for name in BESIDE_TEXT & message.keys())

@@ -95,13 +95,10 @@ class _Place:
     def __init__(self, body: Json) -> None:
         self._body = body
         self._at: Literal["before", "in", "behind", "done"] = "before"
+        self.is_done = False
         self.tag: str | None = None  # that begins the thinking
         self._has_begun = False  # some thinking has come
         self._waiting = ""  # what may be a part of a tag
-
-    @property
-    def is_done(self) -> bool:
-        return self._at == "done"
 
     @property
     def is_open(self) -> bool:
@@ -121,7 +118,7 @@ class _Place:
         if self._at == "in" and self.tag is not None:
             thinking, text = self._think(text, TAGS[self.tag], is_last=is_last)
         if self._at == "behind" and (text := text.lstrip()):
-            self._at = "done"
+            self._at, self.is_done = "done", True
         return thinking, text
 
     def _begin(self, text: str, *, is_last: bool) -> str:
@@ -134,7 +131,7 @@ class _Place:
         if tag is None and not is_last and any(tag.startswith(begun) for tag in TAGS):
             self._waiting = text
             return ""
-        self._at = "done"
+        self._at, self.is_done = "done", True
         return text
 
     def _think(self, text: str, closing: str, *, is_last: bool) -> tuple[str, str]:

@@ -28,11 +28,8 @@ class HalfCharacters:
     """The first halves at the end of a choice's texts, which wait for their second half."""
 
     def __init__(self) -> None:
-        self._halves: dict[str | int, str] = {}  # by the text's name, or by the tool call's or block's index
+        self.waiting: dict[str | int, str] = {}  # by the text's name, or by the tool call's or block's index
         self._types: dict[int, str] = {}  # of a block's delta
-
-    def __bool__(self) -> bool:
-        return bool(self._halves)
 
     def joined(self, delta: Json) -> Json:
         """The delta with whole characters only."""
@@ -48,13 +45,13 @@ class HalfCharacters:
 
     def end(self) -> Json:
         """A delta of replacements for the halves whose other half never came."""
-        texts = {name: REPLACEMENT for name in self._halves if isinstance(name, str)}
+        texts = {name: REPLACEMENT for name in self.waiting if isinstance(name, str)}
         calls = [
             {"index": index, "function": {"arguments": REPLACEMENT}}
-            for index in self._halves
+            for index in self.waiting
             if isinstance(index, int)
         ]
-        self._halves = {}
+        self.waiting = {}
         return texts | ({"tool_calls": calls} if calls else {})
 
     def joined_delta(self, index: int, delta: Json) -> Json:
@@ -63,20 +60,20 @@ class HalfCharacters:
         if field is None:
             return delta
         text = self._whole(index, delta[field])
-        if index in self._halves:
+        if index in self.waiting:
             self._types[index] = delta["type"]
         return {**delta, field: text}
 
     def flushed(self, index: int) -> Json | None:
         """A delta of one replacement if a block ends with half of a character."""
-        if self._halves.pop(index, None) is None:
+        if self.waiting.pop(index, None) is None:
             return None
         kind = self._types[index]
         return {"type": kind, EVENT_TEXTS[kind]: REPLACEMENT}
 
     def _whole(self, name: str | int, text: str) -> str:
-        text = self._halves.pop(name, "") + text
+        text = self.waiting.pop(name, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
-            self._halves[name] = text[-1]
+            self.waiting[name] = text[-1]
             text = text[:-1]
         return text

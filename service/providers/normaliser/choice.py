@@ -46,7 +46,7 @@ class ChoiceNormaliser:
             ProviderBroken: the choice broke off, or calls a tool without its name.
         """
         delta, reason = raw.get("delta"), raw.get("finish_reason")
-        if not isinstance(delta, dict) or not is_sound(delta) or has_halves or self._halves:
+        if not isinstance(delta, dict) or not is_sound(delta) or has_halves or self._halves.waiting:
             delta = self._delta(raw, has_halves=has_halves)
         if delta:
             self.n_bytes += text_bytes(said(delta))
@@ -67,7 +67,7 @@ class ChoiceNormaliser:
             return None
         if raw.get("finish_reason") is not None or raw.get("logprobs") is not None:
             return None
-        if not raw.keys() <= _PLAIN or "content" not in self._said or self._halves:
+        if not raw.keys() <= _PLAIN or "content" not in self._said or self._halves.waiting:
             return None
         self.n_bytes += length(content)
         return content
@@ -86,7 +86,7 @@ class ChoiceNormaliser:
         delta = tidied(delta if isinstance(delta, dict) else {} if delta is None else {"content": delta})
         if any(delta.get(name) is not None for name in CALLS):
             delta = self._with_calls(delta)
-        return self._halves.joined(delta) if has_halves or self._halves else delta
+        return self._halves.joined(delta) if has_halves or self._halves.waiting else delta
 
     def _with_calls(self, raw: Json) -> Json:
         delta = {name: value for name, value in raw.items() if name not in CALLS}

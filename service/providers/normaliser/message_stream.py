@@ -90,7 +90,12 @@ class MessageStream:
         """
         value = parsed(data)
         is_one_line = b"\n" not in data
-        if is_one_line and not self._halves and isinstance(value, dict) and self._events.continues(value):
+        if (
+            is_one_line
+            and not self._halves.waiting
+            and isinstance(value, dict)
+            and self._events.continues(value)
+        ):
             return (self._chunk(value, data),)  # the most frequent event
         return [
             self._chunk(event, data if raw is event and is_one_line else None)
@@ -159,7 +164,7 @@ class MessageStream:
 
     def _joined(self, event: Json, has_halves: bool) -> Iterator[Json]:
         """The event with whole characters only."""
-        if not (has_halves or self._halves):
+        if not (has_halves or self._halves.waiting):
             yield event
             return
         if event["type"] == "content_block_stop" and (rest := self._halves.flushed(event["index"])):
