@@ -46,7 +46,8 @@ class FallbackOrder:
 
     def after(self, arm_id: str) -> tuple[str, ...]:
         """The ids of the arms to call after this one, the first one first; empty: there is no order."""
-        return tuple(other for other in self.by_arm.get(arm_id, self.default) if other != arm_id)
+        order = self.by_arm.get(arm_id, self.default)
+        return tuple(other for other in order if other != arm_id) if order else ()
 
 
 def _broken_rules(key: str, names: Sequence[str], ids: Mapping[str, str]) -> Iterator[str]:

@@ -55,9 +55,10 @@ class UntriedArms:
         """Whether an arm other than this one may still be called."""
         if self.is_spent(run, budget):
             return False
-        if run.is_just_decided and run.probabilities.keys() - {but}:
-            return True
-        if any(arm_id != but for arm_id in self.in_order(run, budget)):
+        listed = self.in_order(run, budget)
+        if run.is_just_decided:
+            return any(arm_id != but for arm_id in (*run.probabilities, *listed))
+        if any(arm_id != but for arm_id in listed):
             return True
         return any(self.may_be_called(run, arm_id, run.query) for arm_id in run.untried - {but})
 
