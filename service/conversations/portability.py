@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from service.conversations.gemini_signatures import MARK, signature_in
@@ -32,15 +33,23 @@ VENDORS = {"claude": "anthropic", "gemini": "google", "gpt": "openai", "mistral"
 
 def vendor_of(arm: Arm) -> str:
     """The maker of the arm's model by its name; else the server of the model."""
-    *route, name = arm.model.lower().split("/")
-    if route:
-        return VENDORS.get(route[-1], route[-1])
-    return VENDORS.get(name.split("-")[0]) or arm.base_url or arm.provider
+    return _maker_of(arm.model) or arm.base_url or arm.provider
+
+
+@lru_cache(maxsize=1_000)  # it is asked several times for every request
+def _maker_of(model: str) -> str | None:
+    *route, name = model.lower().split("/")
+    return VENDORS.get(route[-1], route[-1]) if route else VENDORS.get(name.split("-")[0])
 
 
 def vendor_mark(arm: Arm) -> str:
     """Distinguishes the vendors of reasoning that clients keep, without naming the operator's servers."""
-    return hashlib.sha256(vendor_of(arm).encode()).hexdigest()[:12]
+    return _mark_of(vendor_of(arm))
+
+
+@lru_cache(maxsize=1_000)
+def _mark_of(vendor: str) -> str:
+    return hashlib.sha256(vendor.encode()).hexdigest()[:12]
 
 
 def safe_history(body: Json, arm: Arm, n_messages_of_other_vendors: int) -> Json:
