@@ -14,7 +14,7 @@ from service.domain.conversation import ConversationState
 from service.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """Tokens of one call, counted as OpenAI does.
 

@@ -7,7 +7,7 @@ The table is the first line: it knows vendors and families. What it does not kno
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from service.domain.basics import Json
 from service.domain.model_hosts import host_of
 from service.domain.model_names import canonical, undated
 from service.domain.query import Native
+from service.domain.value import value
 from service.providers import thinking
 from service.providers.fitting_changes import CONDITIONS, SILENT
 from service.providers.fitting_table import UNLISTED, Form, Row, Rule, is_neutral, table
@@ -24,7 +25,7 @@ from service.providers.message_forms import Change, renamed, without
 _BESIDE_FIELDS = frozenset({"messages", "model", "stream", "stream_options", "reasoning"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fitted:
     """A request as the model gets it, and what was changed of its meaning."""
 

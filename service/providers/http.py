@@ -6,7 +6,6 @@ import asyncio
 from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
@@ -20,6 +19,7 @@ from service.domain.patience import Patience
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.domain.stated_cost import COST_HEADER, dollars
+from service.domain.value import value
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import failure_in
 from service.providers.sockets import probed_socket
@@ -30,7 +30,7 @@ PROXY_LOGIN_REQUIRED = 407
 DRAIN_S = 0.25  # longest wait for the end of a response after its last event
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Post:
     """One call of an arm's server.
 
@@ -49,7 +49,7 @@ class Post:
     secret: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """The body of a whole answer, and what its headers say that it cost."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from service.domain.arm import Arm
 from service.domain.basics import Json
+from service.domain.value import value
 from service.errors import ProviderError
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Asked:
     """A request to an arm's provider.
 
