@@ -32,8 +32,9 @@ class DataEvents:
         return sse.event(problem[1])
 
     def _written(self, body: Json) -> bytes:
-        explanation, self._explanation = self._explanation, None
-        return sse.event(explained(body, explanation))
+        if self._explanation is not None:
+            body, self._explanation = explained(body, self._explanation), None
+        return sse.event(body)
 
 
 class ChunkEvents(DataEvents):
@@ -48,14 +49,13 @@ class ChunkEvents(DataEvents):
         self._include_usage = include_usage
 
     def chunk(self, chunk: Chunk) -> bytes:
-        self._frame = self._frame or {name: chunk.body[name] for name in _FRAME if name in chunk.body}
-        body = self._as_requested(chunk)
-        return b"" if body is None else self._written(body)
-
-    def _as_requested(self, chunk: Chunk) -> Json | None:
-        """The chunk without its usage, unless the client requested it."""
+        body = chunk.body
+        if not self._frame:
+            self._frame = {name: body[name] for name in _FRAME if name in body}
         if self._include_usage:
-            return {"usage": None, **chunk.body}
-        if chunk.usage is not None and not chunk.body.get("choices"):
-            return None
-        return {name: value for name, value in chunk.body.items() if name != "usage"}
+            return self._written({"usage": None, **body})
+        if chunk.usage is not None and not body.get("choices"):
+            return b""
+        if "usage" in body:
+            body = {name: value for name, value in body.items() if name != "usage"}
+        return self._written(body)
