@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from service.api import (
     admin,
@@ -72,7 +72,7 @@ def create_app(
     *,
     on_start: Callable[[], None] = lambda: None,
 ) -> FastAPI:
-    """Build the HTTP application.
+    """Build the HTTP application; a server calls what is `in_front` of it.
 
     Args:
         environ: environment variables, which hold the keys of the providers.
@@ -96,7 +96,6 @@ def create_app(
         version="0.1.0",
         description="Chooses a model for each request and learns from feedback which is worth its price.",
         lifespan=lifespan,
-        middleware=_middleware(settings),
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the router has its own
     )
@@ -148,20 +147,20 @@ def create_app(
     return app
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
-    """From the outermost inwards: a foreign page learns nothing, not even by its preflight."""
-    origins = Origins(frozenset(settings.cors_origins))
-    entrance = Middleware(Entrance, hosts=Hosts.of(settings), origins=origins)
-    hot_routes = Middleware(HotRoutes, endpoints=generation.HOT | responses.HOT | feedback.HOT)
-    answers = (route.path for dialect in DIALECTS for route in dialect.routes)
-    admission = Middleware(Admission, paths=tuple(answers))
-    if not settings.cors_origins:
-        return [entrance, admission, hot_routes]
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=EXPOSED_HEADERS,
-    )
-    return [entrance, cors, admission, hot_routes]
+def in_front(app: FastAPI, settings: Settings) -> ASGIApp:
+    """What a server calls: the way in, which answers most requests itself, and behind it the framework.
+
+    A foreign page learns nothing, not even by its preflight.
+    """
+    paths = [route.path for dialect in DIALECTS for route in dialect.routes]
+    answers: ASGIApp = HotRoutes(app, generation.HOT | responses.HOT | feedback.HOT)
+    answers = Admission(answers, paths)
+    if settings.cors_origins:
+        answers = CORSMiddleware(
+            answers,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    return Entrance(app, answers, Hosts.of(settings), Origins(frozenset(settings.cors_origins)))

@@ -73,7 +73,7 @@ MAY_USE = {
     "service.app": "fastapi fastapi_offline starlette",
     "service.commands": "orjson rich typer",
     "service.commands.jobs.mcp_call": "httpx2 mcp mcp_types",
-    "service.commands.jobs": "anyio orjson fastapi httpx uvicorn numpy structlog yaml",
+    "service.commands.jobs": "anyio orjson starlette httpx uvicorn numpy structlog yaml",
     "service.cli": "typer",
     "optimizer": "dspy httpx numpy orjson",
     "benchmarks": "numpy httpx pyarrow matplotlib orjson",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.errors import response
+from service.api.errors import internal_error, response
 from service.api.hosts import Hosts
 from service.api.origins import Origins
 from service.api.request_headers import RequestHeaders
@@ -17,39 +18,46 @@ from service.errors import BadRequest
 
 
 class Entrance:
-    """The one middleware of every request.
+    """What a server calls.
 
     It sets the state `headers`, `received_at` and `request_id`, and adds the request id to the response.
+    `entrance` is itself, for what calls the application from within.
 
     Args:
+        framework: the application of the framework, whose parts answer.
+        app: what is called with every HTTP request, in front of the framework.
         hosts: the names under which clients may call the service.
         origins: the pages that may call it.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Hosts, origins: Origins) -> None:
+    def __init__(self, framework: FastAPI, app: ASGIApp, hosts: Hosts, origins: Origins) -> None:
+        self.framework = framework
         self.app = app
         self.hosts = hosts
         self.origins = origins
-        self.lingering = UnreadBodies(self._admit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self.framework(scope, receive, send)
             return
+        scope["app"] = self.framework
         state = scope.setdefault("state", {})
+        state["entrance"] = self
         state["received_at"] = datetime.now(UTC)
         state["request_id"] = new_request_id()  # replaced by the client's id once that is validated
-        state["headers"] = RequestHeaders(scope["headers"])
-        admit = self.lingering if is_large(state["headers"]) else self._admit
-        await admit(scope, receive, send)
-
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        state = scope["state"]
+        state["headers"] = headers = RequestHeaders(scope["headers"])
         send = sending_id(send, state)
+        app = self.app
         try:
-            self.hosts.check(state["headers"])
-            self.origins.check(state["headers"], scope["scheme"])  # after the host, which it believes
+            self.hosts.check(headers)
+            self.origins.check(headers, scope["scheme"])  # after the host, which it believes
         except BadRequest as error:
-            await response(Request(scope), error)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+            app = response(Request(scope), error)
+        if is_large(headers):
+            app = UnreadBodies(app)
+        try:
+            await app(scope, receive, send)
+        except Exception as error:  # the framework answers its own
+            if "has_begun" not in state:
+                await internal_error(Request(scope), error)(scope, receive, send)
+            raise  # for the server, which logs it and closes the connection

@@ -166,9 +166,11 @@ def client_closed() -> Response:
 
 
 async def _unhandled_error(request: Request, error: Exception) -> Response:
+    return internal_error(request, error)
+
+
+def internal_error(request: Request, error: Exception) -> Response:
+    """The answer to a request that ran into a bug."""
     log.error("unhandled_error", path=request.scope["path"], exc_info=error)
     body = envelope("internal error", "server_error", None, "internal_error")
-    # Entrance adds the id to every other answer; the middleware that calls this handler wraps it.
-    request_id = getattr(request.state, "request_id", None)
-    headers = {"X-Request-ID": request_id, "request-id": request_id} if request_id else {}
-    return _in_dialect(request, 500, body, headers)
+    return _in_dialect(request, 500, body, {})

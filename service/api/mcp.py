@@ -80,8 +80,6 @@ class _Answered(Response):
             body, self._read = self._read, None
             return {"type": "http.request", "body": body, "more_body": False}
 
-        # The tools call the application, which the other one would hide.
-        scope["state"]["application"] = scope["app"]
         await self._app(scope, again, send)
 
 
@@ -118,7 +116,7 @@ def _built() -> RouterServer:
     def api(request: Any) -> RouterApi:
         """The application that the MCP message came to, for the sender of the message."""
         client = request.scope["client"]
-        transport = InProcess(request.state.application, client and tuple(client), background)
+        transport = InProcess(request.state.entrance, client and tuple(client), background)
         return RouterApi("http://localhost", forwarded(request.headers), transport)
 
     return build_server(api)

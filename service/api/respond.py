@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.api import errors
-from service.api.disconnects import unless_disconnected
+from service.api.disconnects import UnlessDisconnected
 from service.api.json_response import JsonAnswer
 from service.api.sse_response import EventStream
 from service.completion.completion import Head, Streaming
@@ -64,7 +64,8 @@ async def respond(
         pending_stream = asyncio.create_task(parts.completion.stream(query))
         answer = StreamedAnswer(request, query, dialect, pending_stream, ending)
         return await answer.response(parts.settings.keepalive_after_s)
-    completed = await unless_disconnected(request, parts.completion.complete(query))
+    with UnlessDisconnected(request.receive):
+        completed = await parts.completion.complete(query)
     head = completed.head
     stated = partial(totals, head, head.cost_usd, head.latency_s)
     answered = Answered(completed.body, completed.native, head, stated)
@@ -89,10 +90,9 @@ class StreamedAnswer:
     async def response(self, keepalive_after_s: float) -> Response:
         """Start the response with the first content, or with keep-alive comments if that takes too long."""
         try:
-            # asyncio.timeout would cancel the stream.
-            await unless_disconnected(
-                self.request, asyncio.wait({self.pending_stream}, timeout=keepalive_after_s)
-            )
+            with UnlessDisconnected(self.request.receive):
+                # asyncio.timeout would cancel the stream.
+                await asyncio.wait({self.pending_stream}, timeout=keepalive_after_s)
         except (ClientDisconnect, asyncio.CancelledError):
             await _abandon(self.pending_stream)
             raise

@@ -20,7 +20,7 @@ import orjson
 import pytest
 
 from service.api.records import numbers
-from service.app import create_app
+from service.app import create_app, in_front
 from service.arms.configured import choose_arms, default_arm_id
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
@@ -294,7 +294,8 @@ class Opened:
 async def opened(settings: Settings, environ: dict[str, str], database: Database) -> AsyncIterator[Opened]:
     async with open_parts(settings, environ, model_client=FakeModelClient(FixedClock())) as parts:
         await parts.journal.drain()
-        transport = httpx.ASGITransport(create_app(settings, environ, parts), client=("127.0.0.1", 1))
+        app = in_front(create_app(settings, environ, parts), settings)
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
             yield Opened(parts, database, http)
 

@@ -16,8 +16,9 @@ import numpy as np
 import orjson
 from fastapi import FastAPI
 from starlette.datastructures import State
+from starlette.types import ASGIApp
 
-from service.app import create_app
+from service.app import create_app, in_front
 from service.arms.configured import ArmList
 from service.background import Background
 from service.bootstrap.wire import wire
@@ -139,22 +140,21 @@ class World:
         return {c["model"]: c["probability"] for c in response.json()["candidates"]}
 
 
-def application(settings: Settings, parts: Parts) -> FastAPI:
+def application(settings: Settings, parts: Parts) -> ASGIApp:
     """The application around these parts.
 
     FastAPI prepares each route at its first request, which takes longer than most tests: the routes are
     shared by all applications. State and middleware are each application's own.
     """
-    app = copy(_prepared(settings.host, settings.allowed_hosts, settings.cors_origins))
+    app = copy(_prepared())
     app.state = State({"parts": parts})
-    return app
+    return in_front(app, settings)
 
 
 @cache
-def _prepared(host: str, allowed_hosts: tuple[str, ...], origins: tuple[str, ...]) -> FastAPI:
-    """These are all that an application built around parts takes from the settings."""
-    settings = Settings(host=host, allow_anonymous=True, allowed_hosts=allowed_hosts, cors_origins=origins)
-    return create_app(settings, {})
+def _prepared() -> FastAPI:
+    """An application around parts takes nothing from the settings."""
+    return create_app(Settings.model_validate({}), {})
 
 
 @asynccontextmanager

@@ -14,11 +14,11 @@ from typing import TypedDict
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from embeddings.encoder import EncoderError
-from service.app import create_app
+from service.app import create_app, in_front
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
@@ -86,7 +86,8 @@ def serve(settings: Settings, environ: Environment, *, workers: int) -> None:
 
 async def _serve_alone(settings: Settings, environ: Mapping[str, str], listener: socket.socket) -> None:
     async with open_parts(settings, environ) as parts:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings, environ, parts), **_uvicorn(settings)))
+        app = in_front(create_app(settings, environ, parts), settings)
+        server = uvicorn.Server(uvicorn.Config(app, **_uvicorn(settings)))
         keep_for_good()
         say(banner(settings, parts.arms, parts.catalog, listener))
         with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
@@ -99,12 +100,12 @@ async def _try_out(settings: Settings, environ: Mapping[str, str]) -> tuple[ArmL
         return parts.arms, parts.catalog
 
 
-def worker_app() -> FastAPI:
+def worker_app() -> ASGIApp:
     """The application of one of several worker processes, which read the settings themselves."""
     environ = process_environment()
     settings = load_settings(config_path(environ), environ)
     set_up_logs(settings.log_level, settings.log_format, settings.kept_log)
-    return create_app(settings, environ, on_start=keep_for_good)
+    return in_front(create_app(settings, environ, on_start=keep_for_good), settings)
 
 
 def keep_for_good() -> None:

@@ -19,7 +19,7 @@ import uvicorn
 
 from benchmarks.latency.bodies import settings
 from benchmarks.latency.upstream import N_CHUNKS
-from service.app import create_app
+from service.app import create_app, in_front
 from service.bootstrap.basics import no_progress
 from service.bootstrap.open import open_parts
 from service.bootstrap.vectors import build_encoder
@@ -135,7 +135,7 @@ async def running(dsn: str, upstream_url: str, folder: Path, encoder: Path) -> A
         environ = {"DATABASE_URL": wire.dsn, "DATA_DIR": str(folder / "data"), "CALLBACKS": ""}
         read = load_settings(config, environ)
         async with open_parts(read, environ) as parts:
-            app = create_app(read, environ, parts)
+            app = in_front(create_app(read, environ, parts), read)
             server = StartedServer(
                 uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False, loop="asyncio")
             )

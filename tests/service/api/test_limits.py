@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service.api import errors
-from service.app import create_app
+from service.app import create_app, in_front
 from service.errors import RouterError, StartupError
 from service.settings.settings import Settings
 from tests.service.world import World, error_of, opened
@@ -143,7 +143,7 @@ async def test_a_bug_is_answered_without_details(world: World) -> None:
     async def bug() -> None:
         raise ValueError("the secret is 42")
 
-    response = await get(app, "/bug")
+    response = await get(in_front(app, world.parts.settings), "/bug")
 
     assert response.status_code == 500
     assert error_of(response) == {
@@ -163,7 +163,7 @@ async def test_the_answer_to_a_bug_carries_the_request_id(world: World) -> None:
     assert response.headers["X-Request-ID"] == "r-1"
 
 
-async def get(app: FastAPI, path: str) -> httpx.Response:
+async def get(app: ASGIApp, path: str) -> httpx.Response:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
         return await http.get(path)
