@@ -96,7 +96,7 @@ def a_decision(request_id: str = "r1", *, arm_id: str = "small", **of_query: obj
         confidence=0.8,
         budget_price=0.0,
         encoder=ENCODER,
-        context=np.linspace(-1.0, 0.75, 8, dtype=np.float32),
+        context=np.array([-0.5, -0.5, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5], dtype=np.float32),  # of length 1
         degraded=("memory",),
         decided_at=NOW,
         tags=(Tag("intent", "error", 0.9, Decimal("0.0001"), "linear"),),
