@@ -1,6 +1,6 @@
 """The distinct contexts of one tenant's points in this process, for search.
 
-With at most 500 contexts (or 5 per prompt requested) every one is compared exactly. With more, only those
+With at most 2,000 contexts every one is compared exactly. With more, only the 500 (or 5 per prompt requested)
 that share the most sign bits with the query are: the number of differing signs estimates the angle between
 two vectors. At 10,000 contexts that takes half the time and reads a tenth of the bytes. It misses hardly any
 of the nearest twenty contexts, and some of the last of the nearest hundred (docs/decisions/0014).
@@ -26,6 +26,7 @@ Number = TypeVar("Number", bound=np.generic)
 INITIAL_CAPACITY = 64  # contexts; doubled when they are full
 COMPARED_PER_PROMPT = 5
 LEAST_COMPARED = 500
+ALL_COMPARED = 2_000  # up to so many, choosing by signs takes as long as comparing the others too
 COPYING = 2  # to copy a vector and compare the copy takes as long as to compare this many in their place
 
 
@@ -84,13 +85,13 @@ class Contexts:
         return slots[nearest], similarity[nearest]
 
     def _candidates(self, context: Vector, is_wanted: Bools | None, limit: int) -> Ints:
-        """The wanted slots; if there are more than `limit`, those that share most signs with the context.
+        """The wanted slots; if there are many, `limit` of them that share most signs with the context.
 
         Of slots that share as many, all or none are among them.
         """
         n = len(self)
         n_wanted = n if is_wanted is None else int(np.count_nonzero(is_wanted))
-        if n_wanted <= limit:
+        if n_wanted <= max(limit, ALL_COMPARED):
             return np.arange(n) if is_wanted is None else is_wanted.nonzero()[0]
         differing = np.bitwise_count(self._signs[:n] ^ signs(context))
         n_differing = differing.sum(axis=1, dtype=np.uint16)
