@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import cycle
@@ -12,6 +14,7 @@ import pytest
 
 from benchmarks.latency import bodies
 from benchmarks.latency.load import Requests, drive
+from benchmarks.latency.processes import precise_cpu_s
 from benchmarks.latency.report import table
 from benchmarks.latency.rows import Lengths, Server, measure
 from benchmarks.latency.upstream import Provider
@@ -82,3 +85,18 @@ def test_workers_are_compared_with_one() -> None:
     points = [Point("workers", 1, 1.0, 500.0), Point("workers", 2, 1.0, 950.0)]
 
     assert slopes(points) == ["workers: requests/s beside 1: 2: 1.90 x"]
+
+
+def test_the_cpu_of_what_has_ended_counts() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-uc", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+
+        used_s = precise_cpu_s([parent.pid])
+
+        parent.communicate(b"\n")
+    assert used_s >= 0.28
