@@ -1,13 +1,9 @@
--- 0034_attempts_by_decision: fewer index entries and fewer records of the write-ahead log for each answer.
--- Why: attempts are only looked up by their decision, so one index of two is enough. New decisions cannot have
--- attempts or an outcome yet, and others are locked, so neither needs the tokens with which ON CONFLICT inserts.
--- An outcome that replaces another is a new row, so that the function names no columns that it only copies.
--- Locks: attempts, until the index is built (some 2 s per million); answers wait meanwhile. Old code runs on it.
--- Undo: the function of 0031_group_commit; ALTER TABLE attempts DROP CONSTRAINT attempts_pkey, ADD PRIMARY KEY
--- (attempt_id); CREATE INDEX attempts_decision_id_position_idx ON attempts (decision_id, position).
-ALTER TABLE attempts DROP CONSTRAINT attempts_pkey, ADD PRIMARY KEY (decision_id, attempt_id);
-DROP INDEX attempts_decision_id_position_idx;
-
+-- 0034_one_write_for_each_row: fewer records of the write-ahead log for each answer.
+-- Why: new decisions cannot have attempts or an outcome yet, and others are locked, so neither needs the tokens with
+-- which ON CONFLICT inserts. An outcome that replaces another is a new row, so that the function names no columns
+-- that it only copies.
+-- Locks: none. Old code runs beside it.
+-- Undo: the function of 0031_group_commit.
 CREATE OR REPLACE FUNCTION log_group(
     decided json,           -- of decisions
     states json,            -- of sessions, by decisions and by names of answers
