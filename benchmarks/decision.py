@@ -218,6 +218,7 @@ def _router(
         rng=rng,
         clock=clock,
         embedding_timeout_s=1.0,
+        memory_timeout_s=1.0,
     )
 
 

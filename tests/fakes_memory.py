@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -18,16 +19,22 @@ from service.memory.prompts import context_key
 
 
 class FakeMemory:
-    """Experiences in a dict. `is_down = True` makes every call fail as a lost server does."""
+    """Experiences in a dict. `is_down = True` makes every call fail as a lost server does.
+
+    `recall_s` is how long a recall takes, as one of several calls of a slow server does.
+    """
 
     def __init__(self, *, encoder: str = "fake", max_points_per_arm: int = 1_000) -> None:
         self.encoder = encoder
         self.max_points_per_arm = max_points_per_arm
         self.points: dict[UUID, Experience] = {}
         self.is_down = False
+        self.recall_s = 0.0
 
     async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
         self._require_up()
+        if self.recall_s:
+            await asyncio.sleep(self.recall_s)
         matching = [
             (experience, _neighbour(experience, query.context, query.now))
             for experience in self.points.values()

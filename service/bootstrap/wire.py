@@ -167,6 +167,7 @@ def wire(
         rng=rng,
         clock=clock,
         embedding_timeout_s=settings.embedding_timeout_s,
+        memory_timeout_s=settings.memory_timeout_s,
         holdout_share=settings.holdout_share,
         policies=policies_of(settings, arms.arms, environ, classifiers),
     )

@@ -112,6 +112,7 @@ class Router:
     rng: np.random.Generator
     clock: Clock
     embedding_timeout_s: float
+    memory_timeout_s: float  # of all calls of one recall
     holdout_share: float = 0.0
     policies: Policies = field(default_factory=Policies)
     known: KnownArmSets = field(init=False, default_factory=KnownArmSets)
@@ -399,8 +400,9 @@ class Router:
             return Recalled(context, degraded=stand_in, tags=tags)
         now = self.clock()
         try:
-            neighbours = await self._nearest(context, query, now)
-        except MemoryUnavailable:
+            async with asyncio.timeout(self.memory_timeout_s):
+                neighbours = await self._nearest(context, query, now)
+        except (MemoryUnavailable, TimeoutError):
             return Recalled(context, degraded=("memory", *stand_in), tags=tags)
         neighbours = self.catalog.in_todays_prices(neighbours, now).rounded()
         return Recalled(context, neighbours, stand_in, tags)

@@ -145,6 +145,16 @@ async def test_a_stuck_encoder_does_not_delay_a_decision(tmp_path: Path) -> None
     assert response.headers["X-Router-Degraded"] == "encoder"
 
 
+async def test_a_slow_memory_does_not_delay_a_decision(tmp_path: Path) -> None:
+    async with opened(tmp_path, memory_timeout_s=0.01) as world:
+        world.memory.recall_s = 30.0
+
+        response = await world.ask()
+
+    assert response.status_code == 200
+    assert response.headers["X-Router-Degraded"] == "memory"
+
+
 async def test_every_unavailable_dependency_is_named(world: World) -> None:
     world.memory.is_down = world.store.is_down = True
 
