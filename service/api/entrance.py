@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.errors import internal_error, response
+from service.api.errors import internal_error, log_bug, response
 from service.api.hosts import Hosts
 from service.api.origins import Origins
 from service.api.request_headers import RequestHeaders
@@ -57,7 +57,8 @@ class Entrance:
             app = UnreadBodies(app)
         try:
             await app(scope, receive, send)
-        except Exception as error:  # the framework answers its own
+        except Exception as error:  # the framework has logged and answered its own
+            log_bug(scope, error)
             if "has_begun" not in state:
-                await internal_error(Request(scope), error)(scope, receive, send)
+                await internal_error(Request(scope))(scope, receive, send)
             raise  # for the server, which logs it and closes the connection

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service import errors
 from service.api.json_response import JsonAnswer
@@ -166,11 +167,19 @@ def client_closed() -> Response:
 
 
 async def _unhandled_error(request: Request, error: Exception) -> Response:
-    return internal_error(request, error)
+    log_bug(request.scope, error)
+    return internal_error(request)
 
 
-def internal_error(request: Request, error: Exception) -> Response:
+def log_bug(scope: Scope, error: Exception) -> None:
+    """Log, once for a request, an error that nothing has handled."""
+    state = scope.setdefault("state", {})
+    if "is_logged" not in state:
+        state["is_logged"] = True
+        log.error("unhandled_error", path=scope["path"], exc_info=error)
+
+
+def internal_error(request: Request) -> Response:
     """The answer to a request that ran into a bug."""
-    log.error("unhandled_error", path=request.scope["path"], exc_info=error)
     body = envelope("internal error", "server_error", None, "internal_error")
     return _in_dialect(request, 500, body, {})
