@@ -56,7 +56,7 @@ class UntriedArms:
         if self.is_spent(run, budget):
             return False
         listed = self.in_order(run, budget)
-        if run.is_just_decided:
+        if run.is_just_decided and run.query.options.max_cost_usd is None:  # whose rest tags may have used up
             return any(arm_id != but for arm_id in (*run.probabilities, *listed))
         if any(arm_id != but for arm_id in listed):
             return True
