@@ -107,7 +107,9 @@ def in_openais_form(report: Mapping[str, Any]) -> Usage | None:
         if details is not None and not (type(details) is dict and details.keys() <= inner_names):
             return None
     prompt, completion, total = report["prompt_tokens"], report["completion_tokens"], report["total_tokens"]
-    if not (_is_count(prompt) and _is_count(completion) and 0 < prompt == total - completion):
+    if not (_is_count(prompt) and _is_count(completion) and _is_count(total)):
+        return None
+    if not 0 < prompt == total - completion:
         return None
     cached = (report.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     reasoning = (report.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0

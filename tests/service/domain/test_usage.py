@@ -158,6 +158,14 @@ def test_an_answer_without_a_report_has_none(body: Json) -> None:
     assert report_in(body) is None
 
 
+@pytest.mark.parametrize("total", [None, "3", 3.0, True, {}])
+def test_a_total_that_is_no_count_leaves_the_other_counts(total: object) -> None:
+    usage = usage_from({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": total})
+
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens) == (1, 2)
+
+
 ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": None}
 
 
