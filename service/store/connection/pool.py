@@ -42,6 +42,7 @@ _UNAVAILABLE = (
 
 
 _MOST_KEPT = 2  # connections
+_LONGEST_TURN_S = 30.0  # longer than any statement of a request, and of few others
 _KEPT_S = 300.0  # as in the pool: what lies between may forget a connection that is idle for long
 
 
@@ -95,8 +96,8 @@ class Database:
 
         Args:
             timeout_s: longest wait for it, for work outside requests; pass it to their statements too.
-            waits_in_turn: whether it is waited for as long as others use all connections, whose statements
-                have their own limits.
+            waits_in_turn: whether it is waited for, within half a minute, as long as others use all
+                connections, whose statements have their own limits.
         """
         self._admit()
         try:
@@ -104,7 +105,7 @@ class Database:
             connection = self._kept_open() or await self._acquired(
                 pool,
                 timeout_s or self._acquire_timeout_s,
-                None if waits_in_turn else timeout_s or self._busy_timeout_s,
+                _LONGEST_TURN_S if waits_in_turn else timeout_s or self._busy_timeout_s,
             )
             try:
                 yield connection
@@ -134,7 +135,7 @@ class Database:
         self._answered_at = time.monotonic()
 
     async def _acquired(
-        self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float, busy_timeout_s: float | None
+        self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float, busy_timeout_s: float
     ) -> Connection:
         """A connection: one that is idle or new, or the next that another call returns."""
         self._n_waiting += 1
@@ -177,7 +178,7 @@ class Database:
     def _is_exhausted(self, pool: asyncpg.Pool[asyncpg.Record]) -> bool:
         return pool.get_size() == self._max_connections and pool.get_idle_size() == 0
 
-    async def _returned(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float | None) -> Connection:
+    async def _returned(self, pool: asyncpg.Pool[asyncpg.Record], timeout_s: float) -> Connection:
         """The next connection that another call returns.
 
         Those calls see whether the server still answers; if it does not, nobody waits on.
