@@ -58,10 +58,12 @@ async def counting(wire: PostgresWire | None = None) -> AsyncIterator[Counts]:
         wire: to PostgreSQL; None: nothing of PostgreSQL is counted.
     """
     counts = Counts()
-    written = None if wire is None else await wire.written()
+    written = None
+    if wire is not None:
+        await wire.silence_vacuum()
+        written = await wire.written()
+        wire.reset()
     with _tasks(counts), _timers(counts), _timeouts(counts):
-        if wire is not None:
-            wire.reset()
         yield counts
     if wire is not None and written is not None:
         counts.round_trips, counts.sent_bytes = wire.n_round_trips, wire.n_bytes

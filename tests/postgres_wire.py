@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import tempfile
 import threading
@@ -36,6 +37,17 @@ class PostgresWire:
 
     def reset(self) -> None:
         self.n_round_trips = self.n_bytes = 0
+
+    async def silence_vacuum(self) -> None:
+        """Let no transaction of the server's own be counted: it gives those of all databases numbers."""
+        connection = await asyncpg.connect(self.direct_dsn)
+        try:
+            await connection.execute("ALTER SYSTEM SET autovacuum = off")
+            await connection.execute("SELECT pg_reload_conf()")
+            while await connection.fetchval(_VACUUMS):  # noqa: ASYNC110  # the server tells nobody
+                await asyncio.sleep(0.05)
+        finally:
+            await connection.close()
 
     async def written(self) -> tuple[int, int]:
         """The transactions that wrote, and the bytes of the log, since the server was made."""
@@ -95,6 +107,7 @@ def postgres_wire(dsn: str) -> Iterator[PostgresWire]:
             thread.join()
 
 
+_VACUUMS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
 _WRITTEN = """
 SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
     (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint
