@@ -80,12 +80,18 @@ class FakeStore:
     n_events: int = 0
     is_down: bool = False
     is_busy: bool = False  # it answers, but none of these calls
+    is_read_only: bool = False  # so that the spool keeps what it has
 
     def check(self) -> None:
         if self.is_down:
             raise StoreUnavailable("PostgreSQL does not answer (FakeStore)")
         if self.is_busy:
             raise StoreBusy("the router is overloaded: all 10 connections are in use (FakeStore)")
+
+    def check_write(self) -> None:
+        self.check()
+        if self.is_read_only:
+            raise StoreUnavailable("PostgreSQL is read only (FakeStore)")
 
     def decision(self, tenant: str, request_id: str) -> Decision | None:
         for decision in self.decisions.values():
@@ -183,7 +189,7 @@ class FakeJournal:
         )
 
     async def log_decision(self, decision: Decision) -> None:
-        self.store.check()
+        self.store.check_write()
         query = decision.query
         first = self.store.decision(query.tenant, query.request_id)
         if first is not None and first.decision_id != decision.decision_id:
@@ -193,7 +199,7 @@ class FakeJournal:
             self.store.put_conversation(decision)
 
     async def log_outcome(self, outcome: Outcome, attempts: Sequence[Attempt]) -> None:
-        self.store.check()
+        self.store.check_write()
         decision = self.store.decisions.get(outcome.decision_id)
         if decision is None:
             raise UnknownRequest(f"no decision {outcome.decision_id} was logged")

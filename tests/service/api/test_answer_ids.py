@@ -158,9 +158,8 @@ async def test_a_stream_states_its_cost_at_its_end_when_asked(world: World, path
 
 
 async def test_an_answer_whose_request_is_not_written_yet_is_not_unknown(world: World) -> None:
-    world.store.is_down = True
+    world.store.is_read_only = True
     answer_id = id_in(await ask(world, "/v1/chat/completions", "r-1"))
-    world.store.is_down = False
 
     assert (await world.rate(answer_id, 1.0)).status_code == 503
     assert (await world.http.get(f"/requests/{answer_id}")).status_code == 503

@@ -48,9 +48,8 @@ async def test_a_retry_while_the_store_is_down_is_spooled_with_the_first_attempt
 
 
 async def test_a_request_in_the_spool_is_not_reported_as_unknown(world: World) -> None:
-    world.store.is_down = True
+    world.store.is_read_only = True
     await world.ask(request_id="r-1")
-    world.store.is_down = False
 
     rated = await world.rate("r-1", 1.0)
     shown = await world.http.get("/requests/r-1")
