@@ -22,7 +22,7 @@ def within(values: Floats, low: float, high: float) -> Floats:
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(field,))
 def columns(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass of arrays for each decision anew; the type checker alone keeps it frozen.
+    """A frozen dataclass of arrays that is made for every decision; the type checker alone keeps it frozen.
 
     A dataclass that Python keeps frozen takes five times as long to make.
     """

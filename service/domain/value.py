@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[T]) -> type[T]:
-    """A frozen dataclass for what is made anew in each request; the type checker alone keeps it frozen.
+    """A frozen dataclass for what is made in every request; the type checker alone keeps it frozen.
 
     A dataclass that Python keeps frozen takes five times as long to make, which was a twentieth of a request.
     """

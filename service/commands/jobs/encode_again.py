@@ -1,4 +1,4 @@
-"""Makes the contexts of logged decisions anew, after a change of the encoder."""
+"""Makes the contexts of logged decisions again, after a change of the encoder."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class MemoryDifferences:
 async def rebuild(
     settings: Settings, environ: Mapping[str, str], *, check_only: bool, force: bool = False
 ) -> Rebuilt:
-    """Open the stores, make contexts of another encoder anew, and `reconcile` the stores.
+    """Open the stores, make contexts of another encoder again, and `reconcile` the stores.
 
     Args:
         force: go on if there is no data, and empty the memory.

@@ -376,7 +376,7 @@ async def test_expected_costs_follow_a_new_price_at_once(world: World) -> None:
     repriced = await change(world, "large", price={"input": 20, "output": 80})
 
     assert repriced.json()["price"] == {"input": 20, "output": 80, "cached_input": None, "cache_write": None}
-    # Dollars of neighbours are rounded anew in every price (`service.domain.precision`).
+    # Dollars of neighbours are rounded again in every price (`service.domain.precision`).
     assert await _expected_usd(world, "large") == pytest.approx(10 * before, rel=5e-4)
     assert (await world.record("r0"))["outcome"]["cost_usd"] == pytest.approx(0.0006)  # as it was billed
     await world.ask(request_id="later", model="large")
