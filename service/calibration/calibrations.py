@@ -31,6 +31,7 @@ from service.errors import (
 )
 
 MAX_LISTED = 100
+STORED_TIMEOUT_S = 3.0  # for the end of a calibration
 SILENT_S = 60.0  # after which a calibration of another router counts as interrupted
 
 
@@ -63,6 +64,7 @@ class Calibrations:
             Unavailable, EncoderError: nothing was started.
         """
         async with self._starting:
+            await self._wait_for_stored_ends()
             self._require_none_running()
             wish = self.checker.checked(wish)
             before = await self.store.unfinished(tenant, wish.digest)
@@ -88,6 +90,7 @@ class Calibrations:
             Unavailable: nothing was started.
         """
         async with self._starting:
+            await self._wait_for_stored_ends()
             self._require_none_running()
             calibration = await self.find(tenant, calibration_id)
             self._require_resumable(calibration)
@@ -116,6 +119,7 @@ class Calibrations:
             StoreUnavailable: nothing was done.
         """
         async with self._starting:  # else one could go on while its journal is deleted
+            await self._wait_for_stored_ends()
             calibration = await self.find(tenant, calibration_id)
             if (running := self._running.get(calibration_id)) is not None:
                 if running.is_running:
@@ -137,6 +141,16 @@ class Calibrations:
         """Interrupt what runs, because the process ends."""
         for running in list(self._running.values()):
             await running.interrupt()
+
+    async def _wait_for_stored_ends(self) -> None:
+        """Wait for those that have ended: until the end is stored, each keeps its journal open.
+
+        Raises:
+            StoreUnavailable: it takes too long.
+        """
+        for calibration_id, running in list(self._running.items()):
+            if not running.is_running and not await running.wait(STORED_TIMEOUT_S):
+                raise StoreUnavailable(f"the end of calibration {calibration_id} is not stored yet")
 
     def _require_none_running(self) -> None:
         for calibration_id, running in self._running.items():

@@ -65,10 +65,11 @@ class RunningCalibration:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def wait(self) -> None:
-        """Wait until its end is stored."""
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until its end is stored; whether it is."""
         assert self._task is not None
-        await asyncio.wait([self._task])
+        done, _ = await asyncio.wait([self._task], timeout=timeout_s)
+        return bool(done)
 
     async def _run(self, work: Work) -> None:
         keeping = asyncio.create_task(self._keep_forever())

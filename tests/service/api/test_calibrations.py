@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from service.calibration import calibrations as calibrations_module
 from service.domain.basics import Json
 from service.domain.calibration import Calibration
 from service.errors import ProviderBroken
@@ -49,6 +50,12 @@ async def ended(world: World, calibration_id: str) -> Json:
 async def answered(world: World, calibration_id: str, n: int) -> None:
     """Wait until the calibration has so many answers."""
     while (await shown(world, calibration_id))["progress"]["answers"] < n:  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0)
+
+
+async def settled() -> None:
+    """Let every task run until it waits."""
+    for _ in range(100):
         await asyncio.sleep(0)
 
 
@@ -407,8 +414,7 @@ async def test_deleting_one_that_is_about_to_go_on_stops_it(
     monkeypatch.setattr(type(calibrations.store), "keep", keep_later)
     resuming = asyncio.create_task(calibrations.resume(*same, None))
     deleting = asyncio.create_task(calibrations.stop(*same))
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await settled()
     is_stored.set()
     await asyncio.gather(resuming, deleting)
 
@@ -427,6 +433,66 @@ async def test_deleting_one_that_does_not_run_removes_it_with_its_journal(held: 
     assert deleted.status_code == 200
     assert (await world.http.get(f"{PATH}/{calibration_id}")).status_code == 404
     assert list(folder.iterdir()) == []
+
+
+Capped = tuple[World, str, asyncio.Event]
+
+
+@pytest.fixture
+async def capped(world: World, monkeypatch: pytest.MonkeyPatch) -> Capped:
+    """A calibration that is shown as capped; PostgreSQL has that once the event is set."""
+    is_stored, store = asyncio.Event(), world.parts.calibrations.store
+    keep = store.keep
+
+    async def keep_ends_later(_: object, calibration: Calibration) -> bool:
+        if calibration.state != "running":
+            await is_stored.wait()
+        return await keep(calibration)
+
+    monkeypatch.setattr(type(store), "keep", keep_ends_later)
+    started = await start(world, max_usd="0.0015", max_answer_tokens=100)
+    while (await shown(world, started["id"]))["state"] == "running":  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0)
+    return world, started["id"], is_stored
+
+
+@pytest.mark.parametrize("is_by_id", [True, False], ids=["by its id", "by the same wish"])
+async def test_one_that_just_ended_goes_on_once_its_end_is_stored(capped: Capped, is_by_id: bool) -> None:
+    world, calibration_id, is_stored = capped
+
+    path = f"{PATH}/{calibration_id}" if is_by_id else PATH
+    body = {"max_usd": 1} if is_by_id else wanted(max_answer_tokens=100)
+    going_on = asyncio.create_task(world.http.post(path, json=body))
+    await settled()
+    is_stored.set()
+
+    assert ((await going_on).status_code, (await going_on).json()["id"]) == (202, calibration_id)
+    assert (await ended(world, calibration_id))["state"] == "done"
+
+
+async def test_one_that_just_ended_is_deleted_once_its_end_is_stored(capped: Capped) -> None:
+    world, calibration_id, is_stored = capped
+
+    deleting = asyncio.create_task(world.http.delete(f"{PATH}/{calibration_id}"))
+    await settled()
+    is_stored.set()
+
+    assert (await deleting).status_code == 200
+    assert (await world.http.get(f"{PATH}/{calibration_id}")).status_code == 404
+    assert list(world.parts.calibrations.folder.iterdir()) == []
+
+
+async def test_one_whose_end_cannot_be_stored_gets_503(
+    capped: Capped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, calibration_id, is_stored = capped
+    monkeypatch.setattr(calibrations_module, "STORED_TIMEOUT_S", 0.001)
+
+    refused = await world.http.post(f"{PATH}/{calibration_id}", json={"max_usd": 1})
+    is_stored.set()
+
+    assert refused.status_code == 503
+    assert f"the end of calibration {calibration_id} is not stored yet" in error_of(refused)["message"]
 
 
 async def test_the_cap_is_kept_and_more_dollars_go_on(world: World) -> None:
