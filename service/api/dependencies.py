@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from service.api.client_keys import client_key
 from service.api.request_headers import RequestHeaders, headers_of
 from service.dialects.received import Received
-from service.domain.basics import DEFAULT_TENANT
+from service.domain.caller import Caller
 from service.errors import BadRequest, BodyTooLarge, NotJson, UnknownRequest
 from service.parts import Parts
 
@@ -37,9 +37,15 @@ def parts_at(request: Request) -> Parts:
     return parts
 
 
+def caller_at(request: Request) -> Caller:
+    """Who sends the request."""
+    caller: Caller = request.scope["state"]["caller"]
+    return caller
+
+
 async def tenant_of(request: Request) -> str:
-    """The tenant of the request: always the default one, because clients have no keys yet."""
-    return DEFAULT_TENANT
+    """The tenant whose data the request sees."""
+    return caller_at(request).tenant
 
 
 async def given_request_id(request: Request) -> str | None:
@@ -136,7 +142,6 @@ async def read_body(request: Request, parts: Parts) -> bytes:
 def received_with(
     request: Request,
     parts: Parts,
-    tenant: str,
     *,
     request_id_given: bool,
     names: Mapping[str, str] = MappingProxyType({}),
@@ -145,11 +150,13 @@ def received_with(
     scope = request.scope
     state: dict[str, Any] = scope["state"]
     headers: RequestHeaders = state["headers"]
+    caller: Caller = state["caller"]
     read_by_rules = parts.router.policies.headers
     takes_key = parts.catalog.takes_client_keys
     return Received(
         headers=headers,
-        tenant=tenant,
+        tenant=caller.tenant,
+        caller=caller,
         request_id=state["request_id"],
         request_id_given=request_id_given,
         received_at=state["received_at"],

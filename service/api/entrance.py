@@ -14,14 +14,15 @@ from service.api.origins import Origins
 from service.api.request_headers import RequestHeaders
 from service.api.request_id import new_request_id, sending_id
 from service.api.unread_bodies import UnreadBodies, is_large
+from service.domain.caller import ANONYMOUS
 from service.errors import BadRequest
 
 
 class Entrance:
     """What a server calls.
 
-    It sets the state `headers`, `received_at` and `request_id`, and adds the request id to the response.
-    `entrance` is itself, for what calls the application from within.
+    It sets the state `headers`, `received_at`, `request_id` and `caller`, and adds the request id to the
+    response. `entrance` is itself, for what calls the application from within.
 
     Args:
         framework: the application of the framework, whose parts answer.
@@ -43,6 +44,7 @@ class Entrance:
         scope["app"] = self.framework
         state = scope.setdefault("state", {})
         state["entrance"] = self
+        state["caller"] = ANONYMOUS
         state["received_at"] = datetime.now(UTC)
         state["request_id"] = new_request_id()  # replaced by the client's id once that is validated
         state["headers"] = headers = RequestHeaders(scope["headers"])

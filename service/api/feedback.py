@@ -31,6 +31,7 @@ from service.api.dependencies import (
     PathRequestId,
     TenantDep,
     body_of,
+    caller_at,
     parts_at,
     require_json,
 )
@@ -39,7 +40,7 @@ from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.dialects.json_body import Location, field_path, invalid, items, read_form
 from service.dialects.session_names import MAX_KEY_CHARS
-from service.domain.basics import DEFAULT_TENANT, Json
+from service.domain.basics import Json
 from service.domain.feedback import ConversationFeedback, Feedback, Learned
 from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownRequest
 from service.parts import Parts
@@ -128,7 +129,7 @@ async def feedback(request: Request) -> Response:
     The response follows the commit.
     """
     require_json(request)
-    parts, tenant = parts_at(request), DEFAULT_TENANT
+    parts, tenant = parts_at(request), caller_at(request).tenant
     scores = await big_bodies.read(parts, await body_of(request), _read)
     if isinstance(scores, list):
         return JsonAnswer([await _learn_if_known(parts, tenant, item) for item in scores], 202)

@@ -22,7 +22,6 @@ from service.api.openapi import NO_ANSWER, Responses, body_schema, dialect_failu
 from service.api.respond import respond
 from service.dialects.dialect import Dialect, Route
 from service.dialects.offered import DIALECTS
-from service.domain.basics import DEFAULT_TENANT
 from service.errors import (
     BadRequest,
     BodyTooLarge,
@@ -42,9 +41,7 @@ async def generate(request: Request, dialect: Dialect, route: Route) -> Response
     request_id = required_request_id(request) if route.needs_request_id else read_request_id(request)
     parts = parts_at(request)
     body = await read_body(request, parts)
-    received = received_with(
-        request, parts, DEFAULT_TENANT, request_id_given=request_id is not None, names=route.names
-    )
+    received = received_with(request, parts, request_id_given=request_id is not None, names=route.names)
     query = await big_bodies.read(parts, body, partial(dialect.read_query, received=received))
     return await respond(request, parts, query, dialect)
 

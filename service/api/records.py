@@ -47,11 +47,9 @@ async def request_metrics(parts: PartsDep, tenant: TenantDep, request_id: PathRe
     openapi_extra=body_schema("ChatCompletionRequest"),
     responses=failures(BadRequest, UnknownModel, BodyTooLarge, NotJson, *NO_ANSWER),
 )
-async def route(
-    request: Request, parts: PartsDep, tenant: TenantDep, request_id: GivenRequestId, body: BodyDep
-) -> Response:
+async def route(request: Request, parts: PartsDep, request_id: GivenRequestId, body: BodyDep) -> Response:
     """Decide only: choose a model for a Chat Completions body, without a call, a log entry or learning."""
-    received = received_with(request, parts, tenant, request_id_given=False)
+    received = received_with(request, parts, request_id_given=False)
     query = await big_bodies.read(parts, body, partial(CHAT.read_query, received=received))
     query = await parts.tokens.counted(parts.catalog.resolved(query), parts.catalog.arms)
     decision = await parts.router.preview(query)

@@ -15,6 +15,7 @@ from service.api.dependencies import (
     BodyDep,
     PartsDep,
     TenantDep,
+    caller_at,
     parts_at,
     read_body,
     read_request_id,
@@ -37,7 +38,7 @@ from service.dialects.responses.events import ResponseEvents
 from service.dialects.responses.input_items import MAX_PAGE, page, with_ids
 from service.dialects.responses.requests import ReadRequest, input_of, query_of, read_request
 from service.domain import query as domain
-from service.domain.basics import DEFAULT_TENANT, Json
+from service.domain.basics import Json
 from service.domain.stored_response import StoredResponse
 from service.errors import (
     BadRequest,
@@ -60,10 +61,10 @@ STORED_FAILURES = failures(BadRequest, UnknownResponse, Unavailable)
 async def create(request: Request) -> Response:
     """Route a Responses request to a model and answer as OpenAI does."""
     require_json(request)
-    request_id, tenant = read_request_id(request), DEFAULT_TENANT
+    request_id, tenant = read_request_id(request), caller_at(request).tenant
     parts = parts_at(request)
     body = await read_body(request, parts)
-    received = received_with(request, parts, tenant, request_id_given=request_id is not None)
+    received = received_with(request, parts, request_id_given=request_id is not None)
     read = await big_bodies.read(parts, body, read_request)
     read = read.continuing(*await _earlier(parts, tenant, read))
     stores = parts.responses.is_on and read.wants_storage

@@ -16,6 +16,7 @@ from service.dialects.session_names import session_id_of
 from service.dialects.side_calls import side_call_of
 from service.dialects.turns import question_text, questions_in, said_in, side_turn_of, turn_of
 from service.domain.basics import AUTO, Json
+from service.domain.caller import Caller
 from service.domain.credentials import Credential
 from service.domain.query import Native, Query, ignore_new_id
 from service.domain.value import value
@@ -30,6 +31,7 @@ class Received:
         params: the parameters of its URL.
         rule_headers: the headers that rules read, by their names in small letters.
         credential: the caller's own key for a provider; None: it has none, or no arm takes it.
+        caller: who sends it; None: the router itself.
         on_new_id: called with an id that the query gets in place of the given one.
     """
 
@@ -42,6 +44,7 @@ class Received:
     params: Mapping[str, str] = field(default_factory=dict)
     rule_headers: Mapping[str, str] = field(default_factory=dict)
     credential: Credential | None = field(default=None, repr=False)
+    caller: Caller | None = None
     on_new_id: Callable[[str], None] = field(default=ignore_new_id, repr=False)
 
     def query(
@@ -101,4 +104,5 @@ class Received:
             _rule_headers=self.rule_headers,
             _overrides=read_overrides(self.headers),
             _credential=self.credential,
+            _caller=self.caller,
         )

@@ -11,6 +11,7 @@ from typing import Literal
 
 from bandit.knobs import Knobs
 from service.domain.basics import Json
+from service.domain.caller import Caller
 from service.domain.conversation import Place
 from service.domain.credentials import Credential
 from service.domain.narrowing import Narrowing
@@ -142,6 +143,12 @@ class Query:
     _narrowing: Narrowing | None = field(default=None, compare=False, repr=False)
     _rule_headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     _credential: Credential | None = field(default=None, compare=False, repr=False)
+    _caller: Caller | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who sent the request; None: the router itself."""
+        return self._caller
 
     @property
     def credential(self) -> Credential | None:
