@@ -191,6 +191,12 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemax",
         )
+        self.tasks = Gauge(
+            "router_tasks",
+            "Tasks of the event loop, when they were last asked for",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self.overhead_s = self._histogram("router_overhead_seconds", "The router's own time per request")
         self.latency_s = self._histograms(
             "router_latency_seconds", "Time of the call that answered", ["model"]

@@ -78,6 +78,7 @@ MAY_USE = {
     "optimizer": "dspy httpx numpy orjson",
     "benchmarks": "numpy httpx pyarrow matplotlib orjson",
     "benchmarks.latency": "numpy httpx orjson uvloop asyncpg aiohttp fastapi uvicorn",
+    "benchmarks.soak": "numpy httpx asyncpg",
     "benchmarks.encoders.candidates": "numpy onnxruntime",
     "benchmarks.classifiers.train": "numpy scipy",
     "benchmarks.rivals.paretobandit": "numpy pareto_bandit",

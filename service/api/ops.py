@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import datetime
 
@@ -44,6 +45,7 @@ async def ready(parts: PartsDep) -> Response:
 @endpoints.get("/metrics", response_class=PlainTextResponse)
 async def metrics(parts: PartsDep) -> Response:
     """Metrics for Prometheus."""
+    parts.metrics.tasks.set(len(asyncio.all_tasks()))
     return Response(parts.metrics.exposition(), media_type=parts.metrics.media_type)
 
 

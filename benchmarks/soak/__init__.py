@@ -1,0 +1,1 @@
+"""A router under a steady load, with a fault every minute."""
