@@ -39,11 +39,11 @@ class FakeAnswerStore:
         self.store.answers = {(a.tenant, a.key): a for a in kept if a.expires_at > now}
         return n - len(self.store.answers)
 
-    async def clear(self) -> int:
-        n = await self.count()
-        self.store.answers.clear()
+    async def clear(self, tenant: str) -> int:
+        n = await self.count(tenant)
+        self.store.answers = {key: answer for key, answer in self.store.answers.items() if key[0] != tenant}
         return n
 
-    async def count(self) -> int:
+    async def count(self, tenant: str) -> int:
         self.store.check()
-        return len(self.store.answers)
+        return sum(key[0] == tenant for key in self.store.answers)

@@ -49,23 +49,23 @@ class FakeArmRegistry:
             self.on_change(dict(self.store.registrations))
         return registration
 
-    async def figures(self) -> Mapping[str, ArmFigures]:
+    async def figures(self, tenant: str) -> Mapping[str, ArmFigures]:
         self.store.check()
-        arm_ids = {a for by_arm in self.store.sums.values() for a in by_arm}
-        arm_ids |= {arm_id for _, arm_id in self.store.shadow_answers}
-        return {arm_id: self._figures(arm_id) for arm_id in arm_ids}
+        arm_ids = {*self.store.sums.get(tenant, {})}
+        arm_ids |= {arm_id for (_, arm_id), a in self.store.shadow_answers.items() if a.tenant == tenant}
+        return {arm_id: self._figures(tenant, arm_id) for arm_id in arm_ids}
 
     def _reprice(self, arm_id: str, change: PriceChange) -> None:
         for by_arm in self.store.sums.values():
             if arm_id in by_arm:
                 by_arm[arm_id] = repriced(by_arm[arm_id], change)
 
-    def _figures(self, arm_id: str) -> ArmFigures:
-        answers = [a for (_, arm), a in self.store.shadow_answers.items() if arm == arm_id]
+    def _figures(self, tenant: str, arm_id: str) -> ArmFigures:
+        shadows = self.store.shadow_answers.items()
+        answers = [a for (_, arm), a in shadows if arm == arm_id and a.tenant == tenant]
         latencies = [a.attempt.latency_s for a in answers if a.attempt.status == "ok"]
-        sums = [by_arm[arm_id] for by_arm in self.store.sums.values() if arm_id in by_arm]
         return ArmFigures(
-            sums=sum(sums, ArmSums()),
+            sums=self.store.sums.get(tenant, {}).get(arm_id, ArmSums()),
             n_shadow_calls=len(answers),
             n_shadow_errors=len(answers) - len(latencies),
             n_shadow_unpriced=sum(a.attempt.cost_usd is None for a in answers),

@@ -85,7 +85,10 @@ class FakeRequestBodies:
         ]
         return sorted(found, key=lambda request: request.decided_at, reverse=True)[:limit]
 
-    async def bodies(self, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]:
+    async def bodies(self, tenant: str, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]:
+        queries = {one: self.store.decisions[one].query for one in decision_ids}
         return {
-            one: orjson.loads(body_to_store(self.store.decisions[one].query) or "{}") for one in decision_ids
+            one: orjson.loads(body_to_store(query) or "{}")
+            for one, query in queries.items()
+            if query.tenant == tenant
         }

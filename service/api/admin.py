@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from starlette.responses import Response
 
 from service.api import big_bodies
-from service.api.dependencies import BodyDep, PartsDep, parts_at
+from service.api.dependencies import BodyDep, PartsDep, TenantDep, parts_at
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.arms.lifecycle import ArmChange, ArmOverview
@@ -113,9 +113,11 @@ endpoints = APIRouter(
 
 
 @endpoints.get("/models")
-async def models(parts: PartsDep) -> Response:
-    """Every model, retired models included, with its state, its price and its evidence."""
-    return JsonAnswer({"data": [_as_json(overview, parts) for overview in await parts.lifecycle.listed()]})
+async def models(parts: PartsDep, tenant: TenantDep) -> Response:
+    """Every model, retired models included, with its state, its price and the tenant's evidence."""
+    return JsonAnswer(
+        {"data": [_as_json(overview, parts) for overview in await parts.lifecycle.listed(tenant)]}
+    )
 
 
 @endpoints.post(
@@ -124,12 +126,12 @@ async def models(parts: PartsDep) -> Response:
     openapi_extra=body_schema("NewModel"),
     responses=failures(BadRequest, ModelConflict, BodyTooLarge, NotJson),
 )
-async def add(parts: PartsDep, body: BodyDep) -> Response:
+async def add(parts: PartsDep, tenant: TenantDep, body: BodyDep) -> Response:
     """Add a model, in all replicas."""
     new = await big_bodies.read(parts, body, partial(_read, NewModel))
     entry = ModelSettings.model_validate(new.model_dump(exclude={"shadow", "reason"}))
     await parts.lifecycle.add(entry, _shadow(new.shadow), new.reason)
-    return JsonAnswer(_as_json(await parts.lifecycle.show(new.id), parts), 201)
+    return JsonAnswer(_as_json(await parts.lifecycle.show(tenant, new.id), parts), 201)
 
 
 @endpoints.patch(
@@ -137,20 +139,20 @@ async def add(parts: PartsDep, body: BodyDep) -> Response:
     openapi_extra=body_schema("ModelChange"),
     responses=failures(BadRequest, UnknownModel, ModelConflict, BodyTooLarge, NotJson),
 )
-async def change(parts: PartsDep, model_id: str, body: BodyDep) -> Response:
+async def change(parts: PartsDep, tenant: TenantDep, model_id: str, body: BodyDep) -> Response:
     """Change the price or the state of a model, in all replicas."""
     wanted = await big_bodies.read(parts, body, partial(_read, ModelChange))
     price = None if wanted.price is None else wanted.price.to_price()
     arm_change = ArmChange(wanted.state, price, _shadow(wanted.shadow), wanted.reason)
     await parts.lifecycle.change(model_id, arm_change)
-    return JsonAnswer(_as_json(await parts.lifecycle.show(model_id), parts))
+    return JsonAnswer(_as_json(await parts.lifecycle.show(tenant, model_id), parts))
 
 
 @endpoints.delete("/models/{model_id:path}", responses=failures(UnknownModel, ModelConflict))
-async def retire(parts: PartsDep, model_id: str) -> Response:
+async def retire(parts: PartsDep, tenant: TenantDep, model_id: str) -> Response:
     """Retire a model, in all replicas. Its evidence stays."""
     await parts.lifecycle.change(model_id, ArmChange(state="retired"))
-    return JsonAnswer(_as_json(await parts.lifecycle.show(model_id), parts))
+    return JsonAnswer(_as_json(await parts.lifecycle.show(tenant, model_id), parts))
 
 
 def _read(kind: type[Body], body: bytes) -> Body:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.domain.basics import Json
 
 CLIENT = "Mcp-Session-Id"
-CallId = tuple[str, str | int]  # the client's name, and its id of the call
+CallId = tuple[str, str, str | int]  # the tenant, the client's name, and its id of the call
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +33,24 @@ class McpCalls:
         """The application, for one message."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            client = Headers(scope=scope).get(CLIENT)
+            client, tenant = Headers(scope=scope).get(CLIENT), scope["state"]["caller"].tenant
             if message.get("method") == "initialize":
                 await app(scope, receive, _named(send))
             elif client is None:
                 await app(scope, receive, send)
             elif isinstance(call_id := message.get("id"), str | int):
-                await self._run((client, call_id), app, scope, receive, send)
+                await self._run((tenant, client, call_id), app, scope, receive, send)
             else:
-                self._end_if_cancelled(client, message)
+                self._end_if_cancelled(tenant, client, message)
                 await app(scope, receive, send)
 
         return answer
 
-    def _end_if_cancelled(self, client: str, message: Json) -> None:
+    def _end_if_cancelled(self, tenant: str, client: str, message: Json) -> None:
         if message.get("method") != "notifications/cancelled" or not isinstance(message.get("params"), dict):
             return
         call_id = message["params"].get("requestId")
-        if isinstance(call_id, str | int) and (cancelled := self.running.get((client, call_id))):
+        if isinstance(call_id, str | int) and (cancelled := self.running.get((tenant, client, call_id))):
             cancelled.set()
 
     async def _run(self, call: CallId, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,10 +9,11 @@ from datetime import datetime
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
-from service.api.dependencies import PartsDep
+from service.api.dependencies import PartsDep, TenantDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import failures
 from service.arms.refused_features import RefusedFeature
+from service.cache.answer_cache import Uses
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.key_check import KeyCheck
@@ -70,14 +71,15 @@ async def backends_status(parts: PartsDep, probe: bool = False) -> Response:
 
 
 @endpoints.get("/cache/stats")
-async def cache_stats(parts: PartsDep) -> Response:
-    """How often this replica's answer cache had an answer, and how many it keeps."""
+async def cache_stats(parts: PartsDep, tenant: TenantDep) -> Response:
+    """How often this replica's cache had an answer for the caller's tenant, and how many it keeps for it."""
     cache, settings = parts.completion.cache, parts.settings
-    hits, misses = (0, 0) if cache is None else (cache.hits, cache.misses)
+    uses = Uses() if cache is None else cache.uses(tenant)
+    hits, misses = uses.hits, uses.misses
     return JsonAnswer(
         {
             "enabled": cache is not None,
-            "size": 0 if cache is None else len(cache),
+            "size": 0 if cache is None else cache.size(tenant),
             "max_size": settings.cache_max_size,
             "hits": hits,
             "misses": misses,
@@ -85,18 +87,18 @@ async def cache_stats(parts: PartsDep) -> Response:
             "hit_rate": hits / (hits + misses) if hits + misses else 0.0,
             "ttl_seconds": settings.cache_ttl_seconds,
             "shared": settings.cache_shared,
-            "shared_size": None if cache is None else await cache.n_shared(),
+            "shared_size": None if cache is None else await cache.n_shared(tenant),
             "semantic": settings.semantic_cache_enabled,
-            "semantic_hits": 0 if cache is None else cache.semantic_hits,
+            "semantic_hits": uses.semantic_hits,
         }
     )
 
 
 @endpoints.post("/cache/clear", responses=failures(Unavailable))
-async def cache_clear(parts: PartsDep) -> Response:
-    """Empty this replica's answer cache, and the one that replicas share."""
+async def cache_clear(parts: PartsDep, tenant: TenantDep) -> Response:
+    """Remove the tenant's answers from this replica's cache, and from the one that replicas share."""
     cache = parts.completion.cache
-    return JsonAnswer({"cleared": 0 if cache is None else await cache.clear()})
+    return JsonAnswer({"cleared": 0 if cache is None else await cache.clear(tenant)})
 
 
 def _backend(parts: Parts, arm: Arm) -> Json:

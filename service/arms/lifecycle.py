@@ -97,15 +97,15 @@ class Lifecycle:
     def _is_configured(self, arm: Arm) -> bool:
         return any(arm.arm_id == configured.arm_id for configured in self.configured)
 
-    async def listed(self) -> list[ArmOverview]:
-        """Every arm, including retired ones. Raises StoreUnavailable."""
-        figures = await self.registry.figures()
+    async def listed(self, tenant: str) -> list[ArmOverview]:
+        """Every arm, including retired ones, with the tenant's figures. Raises StoreUnavailable."""
+        figures = await self.registry.figures(tenant)
         arms = (*self.catalog.arms, *self.catalog.aside)
         return [self._overview(arm, figures.get(arm.arm_id)) for arm in arms]
 
-    async def show(self, arm_id: str) -> ArmOverview:
-        """One arm. Raises UnknownModel, StoreUnavailable."""
-        figures = await self.registry.figures()
+    async def show(self, tenant: str, arm_id: str) -> ArmOverview:
+        """One arm, with the tenant's figures. Raises UnknownModel, StoreUnavailable."""
+        figures = await self.registry.figures(tenant)
         return self._overview(self.catalog.known(arm_id), figures.get(arm_id))
 
     async def add(self, model: ModelSettings, shadow: Shadow | None, reason: str | None) -> None:

@@ -32,7 +32,6 @@ from service.bootstrap.providers import (
 from service.bootstrap.vectors import open_encoders, open_memory
 from service.bootstrap.wire import wire
 from service.callbacks.functions import functions_named
-from service.domain.basics import DEFAULT_TENANT
 from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.heap import trim_heap
@@ -186,7 +185,7 @@ async def _resume_budget(parts: Parts, database: Database) -> None:
     if router.pacer.budget_usd is None:
         return
     try:
-        spends = await newest_spends(database, DEFAULT_TENANT, N_RESUMED, N_PRICED)
+        spends = await newest_spends(database, N_RESUMED, N_PRICED)
     except StoreUnavailable as error:
         log.warning("budget_not_resumed", error=str(error))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +36,15 @@ class Hit:
     match: CacheMatch
 
 
+@dataclass(slots=True)
+class Uses:
+    """How often requests of one tenant got an answer from this process's cache."""
+
+    hits: int = 0
+    semantic_hits: int = 0
+    misses: int = 0
+
+
 @dataclass
 class AnswerCache:
     """Answers to earlier requests; each tenant gets its own answers only.
@@ -55,24 +65,26 @@ class AnswerCache:
     embedding_timeout_s: float
     store: AnswerStore | None = None
     semantic: Semantic | None = None
-    hits: int = 0
-    semantic_hits: int = 0
-    misses: int = 0
 
     def __post_init__(self) -> None:
         self._local = LocalAnswers(self.max_size)
+        self._uses: defaultdict[str, Uses] = defaultdict(Uses)
 
-    def __len__(self) -> int:
-        return len(self._local)
+    def uses(self, tenant: str) -> Uses:
+        return self._uses.get(tenant, Uses())
+
+    def size(self, tenant: str) -> int:
+        """The number of the tenant's answers in this process."""
+        return self._local.count(tenant)
 
     async def find(self, query: Query) -> Hit | None:
         """The answer to an earlier request with the same content, or to the same question in other words."""
-        hit = await self._exact(query) or await self._similar(query)
+        hit, uses = await self._exact(query) or await self._similar(query), self._uses[query.tenant]
         if hit is None:
-            self.misses += 1
+            uses.misses += 1
             return None
-        self.hits += 1
-        self.semantic_hits += hit.match.match == "semantic"
+        uses.hits += 1
+        uses.semantic_hits += hit.match.match == "semantic"
         return hit
 
     async def answer_to_keep(
@@ -113,24 +125,24 @@ class AnswerCache:
         except StoreUnavailable as error:
             log.debug("answer_not_shared", error=str(error))
 
-    async def clear(self) -> int:
-        """Remove all answers; returns how many there were.
+    async def clear(self, tenant: str) -> int:
+        """Remove all answers of the tenant; returns how many there were.
 
         Raises:
             StoreUnavailable: the shared ones cannot be removed.
         """
         if self.store is None:
-            return self._local.clear()
-        n_shared = await self.store.clear()
-        return max(n_shared, self._local.clear())
+            return self._local.clear(tenant)
+        n_shared = await self.store.clear(tenant)
+        return max(n_shared, self._local.clear(tenant))
 
-    async def n_shared(self) -> int | None:
-        """The number of shared answers; None: nobody knows it."""
+    async def n_shared(self, tenant: str) -> int | None:
+        """The number of the tenant's shared answers; None: nobody knows it."""
         if self.store is None:
             return None
         try:
             async with asyncio.timeout(SHARED_TIMEOUT_S):
-                return await self.store.count()
+                return await self.store.count(tenant)
         except (StoreUnavailable, TimeoutError):
             return None
 

@@ -18,9 +18,6 @@ class LocalAnswers:
         self._answers: OrderedDict[bytes, CachedAnswer] = OrderedDict()
         self._scopes: dict[bytes, OrderedDict[bytes, CachedAnswer]] = {}  # of those with a question
 
-    def __len__(self) -> int:
-        return len(self._answers)
-
     def find(self, key: bytes, now: datetime) -> CachedAnswer | None:
         """The answer under the key, until it expires."""
         answer = self._answers.get(key)
@@ -46,12 +43,16 @@ class LocalAnswers:
         if len(self._answers) > self._max_size:
             self._remove(next(iter(self._answers.values())))
 
-    def clear(self) -> int:
-        """Remove all answers; returns how many there were."""
-        n = len(self._answers)
-        self._answers.clear()
-        self._scopes.clear()
-        return n
+    def count(self, tenant: str) -> int:
+        """The number of the tenant's answers."""
+        return sum(answer.tenant == tenant for answer in self._answers.values())
+
+    def clear(self, tenant: str) -> int:
+        """Remove all answers of the tenant; returns how many there were."""
+        removed = [answer for answer in self._answers.values() if answer.tenant == tenant]
+        for answer in removed:
+            self._remove(answer)
+        return len(removed)
 
     def _remove(self, answer: CachedAnswer) -> None:
         del self._answers[answer.key]

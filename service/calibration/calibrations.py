@@ -65,7 +65,7 @@ class Calibrations:
         """
         async with self._starting:
             await self._wait_for_stored_ends()
-            self._require_none_running()
+            self._require_none_running(tenant)
             wish = self.checker.checked(wish)
             before = await self.store.unfinished(tenant, wish.digest)
             if before is not None:
@@ -91,7 +91,7 @@ class Calibrations:
         """
         async with self._starting:
             await self._wait_for_stored_ends()
-            self._require_none_running()
+            self._require_none_running(tenant)
             calibration = await self.find(tenant, calibration_id)
             self._require_resumable(calibration)
             if max_usd is not None:
@@ -148,14 +148,16 @@ class Calibrations:
         Raises:
             StoreUnavailable: it takes too long.
         """
-        for calibration_id, running in list(self._running.items()):
+        for running in list(self._running.values()):
             if not running.is_running and not await running.wait(STORED_TIMEOUT_S):
-                raise StoreUnavailable(f"the end of calibration {calibration_id} is not stored yet")
+                raise StoreUnavailable("the end of an earlier calibration is not stored yet")
 
-    def _require_none_running(self) -> None:
+    def _require_none_running(self, tenant: str) -> None:
         for calibration_id, running in self._running.items():
             if running.is_running:
-                raise CalibrationConflict(f"calibration {calibration_id} runs; one runs at a time")
+                is_own = running.calibration.tenant == tenant
+                which = f"calibration {calibration_id}" if is_own else "a calibration of another tenant"
+                raise CalibrationConflict(f"{which} runs; one runs at a time")
 
     def _require_resumable(self, calibration: Calibration) -> None:
         calibration_id = calibration.calibration_id

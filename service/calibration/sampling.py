@@ -48,7 +48,7 @@ class RequestBodies(Protocol):
         self, tenant: str, since: datetime, until: datetime, limit: int
     ) -> Sequence[LoggedRequest]: ...
 
-    async def bodies(self, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]: ...
+    async def bodies(self, tenant: str, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,17 @@ class LogSampler:
             EncoderError: a request has no context of this encoder, and cannot be encoded.
         """
         requests = without_retries(await self.bodies.newest(tenant, since, until, MAX_REQUESTS))
-        prompts = await self._prompts(requests, n, seed) if requests else []
+        prompts = await self._prompts(tenant, requests, n, seed) if requests else []
         if not prompts:
             raise BadRequest(_why_none(tenant, since, until, self.stores_texts), param="from_log")
         return prompts
 
-    async def _prompts(self, requests: Sequence[LoggedRequest], n: int, seed: int) -> list[CalibrationPrompt]:
+    async def _prompts(
+        self, tenant: str, requests: Sequence[LoggedRequest], n: int, seed: int
+    ) -> list[CalibrationPrompt]:
         contexts = await self._contexts(requests)
         chosen = await asyncio.to_thread(representatives, contexts, n, np.random.default_rng(seed))
-        bodies = await self.bodies.bodies([requests[i].decision_id for i, _ in chosen])
+        bodies = await self.bodies.bodies(tenant, [requests[i].decision_id for i, _ in chosen])
         prompts = [
             _prompt(requests[i], bodies[requests[i].decision_id], weight)
             for i, weight in chosen

@@ -167,12 +167,12 @@ class AnswerStore(Protocol):
         """Delete the expired answers, and the oldest beyond `max_size`; returns how many."""
         ...
 
-    async def clear(self) -> int:
-        """Delete all answers; returns how many."""
+    async def clear(self, tenant: str) -> int:
+        """Delete all answers of the tenant; returns how many."""
         ...
 
-    async def count(self) -> int:
-        """The number of answers."""
+    async def count(self, tenant: str) -> int:
+        """The number of the tenant's answers."""
         ...
 
 
@@ -306,8 +306,8 @@ class ArmRegistry(Protocol):
         """
         ...
 
-    async def figures(self) -> Mapping[str, ArmFigures]:
-        """The observed figures of every arm, by arm id."""
+    async def figures(self, tenant: str) -> Mapping[str, ArmFigures]:
+        """What the tenant's requests have shown of every arm, by arm id."""
         ...
 
 

@@ -80,7 +80,7 @@ class ShadowAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ArmFigures:
-    """The observed figures of one arm, over all tenants."""
+    """What a tenant's requests have shown of one arm."""
 
     sums: ArmSums
     n_shadow_calls: int = 0

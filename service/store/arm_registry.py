@@ -88,9 +88,9 @@ class PostgresArmRegistry:
             log.warning("models_not_refreshed")  # the change is committed; a later refresh fetches it
         return registration
 
-    async def figures(self) -> Mapping[str, ArmFigures]:
+    async def figures(self, tenant: str) -> Mapping[str, ArmFigures]:
         async with self._database.connection() as connection:
-            return {row["arm_id"]: _figures(row) for row in await connection.fetch(_FIGURES)}
+            return {row["arm_id"]: _figures(row) for row in await connection.fetch(_FIGURES, tenant)}
 
 
 # A new arm is a newcomer if other arms have ratings. An arm with evidence of its own is not new: it is older
@@ -161,16 +161,16 @@ RETURNING pg_notify('evidence', '')
 
 _FIGURES = """
 WITH learned AS (
-    SELECT arm_id, sum(n) AS n, sum(reward_sum) AS reward_sum, sum(n_outcomes) AS n_outcomes,
-        sum(latency_s_sum) AS latency_s_sum, sum(cost_usd_sum) AS cost_usd_sum, sum(n_unpriced) AS n_unpriced,
-        sum(cost_usd_squares) AS cost_usd_squares, sum(latency_s_squares) AS latency_s_squares
+    SELECT arm_id, n, reward_sum, n_outcomes, latency_s_sum, cost_usd_sum, n_unpriced, cost_usd_squares,
+        latency_s_squares
     FROM evidence
-    GROUP BY arm_id
+    WHERE tenant = $1
 ), shadowed AS (
     SELECT arm_id, count(*) AS calls, count(*) FILTER (WHERE status = 'failed') AS errors,
         count(*) FILTER (WHERE cost_source = 'unknown') AS unpriced, sum(cost_usd) AS usd,
         avg(latency_s) FILTER (WHERE status = 'ok') AS latency_s
     FROM shadow_answers
+    WHERE tenant = $1
     GROUP BY arm_id
 )
 SELECT arm_id, coalesce(n, 0) AS n, coalesce(reward_sum, 0) AS reward_sum,

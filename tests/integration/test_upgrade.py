@@ -441,7 +441,7 @@ def left_in(folder: Path) -> bytes:
 
 
 async def test_the_budget_reads_what_that_version_spent(replayed: Database) -> None:
-    spends = await newest_spends(replayed, TENANT, 1000, 200)
+    spends = await newest_spends(replayed, 1000, 200)
 
     expected = in_todays_words(EXPECTED["after"]["spends"])
     assert [read_back(asdict(spend)) for spend in spends] == shown(expected)

@@ -58,13 +58,13 @@ class PostgresAnswerStore:
                 pruned += await connection.fetchval(_PRUNE_OLDEST, min(surplus, _PRUNE_BATCH))
         return pruned
 
-    async def clear(self) -> int:
+    async def clear(self, tenant: str) -> int:
         async with self._database.connection() as connection:
-            return int(await connection.fetchval(_CLEAR))
+            return int(await connection.fetchval(_CLEAR, tenant))
 
-    async def count(self) -> int:
+    async def count(self, tenant: str) -> int:
         async with self._database.connection() as connection:
-            return int(await connection.fetchval(_COUNT))
+            return int(await connection.fetchval(_COUNT, tenant))
 
 
 _FIND = """
@@ -109,8 +109,10 @@ WITH old AS (
 )
 SELECT count(*) FROM pruned
 """
-_CLEAR = "WITH cleared AS (DELETE FROM cached_answers RETURNING 1) SELECT count(*) FROM cleared"
-_COUNT = "SELECT count(*) FROM cached_answers"
+_CLEAR = """
+WITH cleared AS (DELETE FROM cached_answers WHERE tenant = $1 RETURNING 1) SELECT count(*) FROM cleared
+"""
+_COUNT = "SELECT count(*) FROM cached_answers WHERE tenant = $1"
 
 
 def _answer(row: Record) -> CachedAnswer:

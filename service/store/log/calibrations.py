@@ -59,6 +59,7 @@ ON CONFLICT (calibration_id) DO UPDATE SET
     rows = excluded.rows, error = excluded.error, report = excluded.report, updated_at = excluded.updated_at,
     ended_at = excluded.ended_at, options = excluded.options,
     stop_requested = calibrations.stop_requested AND excluded.state = 'running'
+WHERE calibrations.tenant = excluded.tenant
 RETURNING stop_requested
 """
 

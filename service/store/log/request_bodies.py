@@ -71,10 +71,10 @@ class PostgresRequestBodies:
             rows = await connection.fetch(_NEWEST, tenant, since, until, limit)
         return [_request(row) for row in rows]
 
-    async def bodies(self, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]:
-        """The stored bodies of these decisions."""
+    async def bodies(self, tenant: str, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]:
+        """The stored bodies of these decisions of the tenant."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_BODIES, list(decision_ids))
+            rows = await connection.fetch(_BODIES, tenant, list(decision_ids))
         return {row["decision_id"]: orjson.loads(row["body"]) for row in rows}
 
     async def prune(self, before: datetime) -> int:
@@ -110,7 +110,12 @@ ORDER BY d.decided_at DESC, d.decision_id
 LIMIT $4
 """
 
-_BODIES = "SELECT decision_id, body FROM request_bodies WHERE decision_id = ANY($1)"
+_BODIES = """
+SELECT b.decision_id, b.body
+FROM request_bodies b
+JOIN decisions d ON d.decision_id = b.decision_id
+WHERE d.tenant = $1 AND b.decision_id = ANY($2)
+"""
 
 _PRUNE = """
 WITH old AS (

@@ -9,38 +9,52 @@ from service.domain.decision import PacedArm, Spend
 from service.store.connection.pool import Database
 from service.store.explanations import HAS_CANDIDATES, WEIGHED, explanation_of
 
+# The budget is one for all tenants: the newest decisions of each are read from the index, then sorted.
 # Candidates are large, so they are fetched for the newest decisions only. The statement excludes models that
 # clients chose, answers from the cache, which cost nothing, and decisions without candidates (all arms were
 # cooling down).
 _SPENDS = f"""
-SELECT d.decided_at, d.arm_id, d.age <= $3 AS is_weighed, {WEIGHED},
+WITH RECURSIVE tenants AS (
+    (SELECT tenant FROM decisions WHERE dialect <> 'import' ORDER BY tenant LIMIT 1)
+    UNION ALL
+    SELECT (SELECT tenant FROM decisions
+        WHERE dialect <> 'import' AND tenant > t.tenant ORDER BY tenant LIMIT 1)
+    FROM tenants t
+    WHERE t.tenant IS NOT NULL
+)
+SELECT d.decided_at, d.arm_id, d.age <= $2 AS is_weighed, {WEIGHED},
     (SELECT CASE WHEN NOT bool_or(cost_source = 'unknown') THEN sum(cost_usd) END
         FROM attempts a WHERE a.decision_id = d.decision_id)::float8 AS cost_usd
 FROM (
     SELECT decision_id, decided_at, arm_id, age,
-        CASE WHEN age <= $3 THEN explanation ELSE '{{}}' END AS explanation,
-        CASE WHEN age <= $3 THEN weighed END AS weighed
+        CASE WHEN age <= $2 THEN explanation ELSE '{{}}' END AS explanation,
+        CASE WHEN age <= $2 THEN weighed END AS weighed
     FROM (
-        SELECT decision_id, decided_at, arm_id, explanation, weighed,
-            row_number() OVER (ORDER BY decided_at DESC) AS age
-        FROM decisions
-        WHERE tenant = $1 AND dialect <> 'import' AND kind NOT IN ('pinned', 'cache')
-        ORDER BY decided_at DESC
-        LIMIT $2
+        SELECT own.*, row_number() OVER (ORDER BY own.decided_at DESC) AS age
+        FROM tenants t
+        CROSS JOIN LATERAL (
+            SELECT decision_id, decided_at, arm_id, explanation, weighed
+            FROM decisions
+            WHERE tenant = t.tenant AND dialect <> 'import' AND kind NOT IN ('pinned', 'cache')
+            ORDER BY decided_at DESC
+            LIMIT $1
+        ) own
+        ORDER BY own.decided_at DESC
+        LIMIT $1
     ) newest
 ) d
-WHERE d.age > $3 OR {HAS_CANDIDATES}
+WHERE d.age > $2 OR {HAS_CANDIDATES}
 ORDER BY d.decided_at
 """  # noqa: S608  # joins constants
 
 
-async def newest_spends(database: Database, tenant: str, limit: int, n_weighed: int) -> list[Spend]:
-    """The newest spends of the budget, oldest first; the last `n_weighed` with their candidates.
+async def newest_spends(database: Database, limit: int, n_weighed: int) -> list[Spend]:
+    """The newest spends of all tenants, oldest first; the last `n_weighed` with their candidates.
 
     Raises StoreUnavailable.
     """
     async with database.connection() as connection:
-        return [_spend(row) for row in await connection.fetch(_SPENDS, tenant, limit, n_weighed)]
+        return [_spend(row) for row in await connection.fetch(_SPENDS, limit, n_weighed)]
 
 
 def _spend(row: Record) -> Spend:

@@ -65,7 +65,7 @@ class Deployment:
         """The arm's dollars in today's prices; a rebuild must find the same."""
         if self.database is not None:
             assert len(await evidence_differences(self.database)) == 0
-        return (await self.arm_registry.figures())[arm_id].sums.cost_usd_sum
+        return (await self.arm_registry.figures(TENANT))[arm_id].sums.cost_usd_sum
 
 
 def real(database: Database) -> Deployment:
@@ -239,7 +239,7 @@ async def test_an_answer_in_shadow_is_evidence_of_latency_and_dollars_alone(depl
 
     await deployment.shadow_log.keep(shadowed(an_attempt(decision, arm_id="new"), text="Hm"))
 
-    figures = (await deployment.arm_registry.figures())["new"]
+    figures = (await deployment.arm_registry.figures(TENANT))["new"]
     assert figures.sums.n == 0
     assert figures.sums.n_outcomes == 1
     assert (figures.sums.latency_s_sum, figures.sums.cost_usd_sum) == (
@@ -265,7 +265,7 @@ async def test_a_failure_in_shadow_is_stored_and_adds_no_evidence(deployment: De
 
     await deployment.shadow_log.keep(shadowed(failed))
 
-    figures = (await deployment.arm_registry.figures())["new"]
+    figures = (await deployment.arm_registry.figures(TENANT))["new"]
     assert (figures.n_shadow_calls, figures.n_shadow_errors, figures.sums.n_outcomes) == (1, 1, 0)
 
 
@@ -287,7 +287,7 @@ async def test_a_shadow_answer_to_a_decision_not_written_yet_is_dropped(deployme
 
     await deployment.shadow_log.keep(shadowed(an_attempt(a_decision(), arm_id="new")))
 
-    assert await deployment.arm_registry.figures() == {}
+    assert await deployment.arm_registry.figures(TENANT) == {}
 
 
 async def test_replicas_together_reserve_no_more_than_a_day_allows(deployment: Deployment) -> None:
@@ -469,7 +469,7 @@ async def test_a_reservation_in_shadow_for_an_unknown_cost_stands(deployment: De
 
     await deployment.shadow_log.keep(replace(shadowed(attempt), reserved_usd=all_of_it))
 
-    figures = (await deployment.arm_registry.figures())["new"]
+    figures = (await deployment.arm_registry.figures(TENANT))["new"]
     assert (figures.n_shadow_calls, figures.n_shadow_unpriced) == (1, 1)
     assert (figures.sums.n_outcomes, figures.sums.n_unpriced) == (1, 1)
     assert figures.shadow_usd == figures.sums.cost_usd_sum == Decimal(0)

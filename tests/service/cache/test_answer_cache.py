@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.cache.answer_cache import AnswerCache
+from service.cache.answer_cache import AnswerCache, Uses
 from service.dialects.chat.requests import read_query
 from service.dialects.received import Received
 from service.domain.basics import Json
@@ -62,7 +62,7 @@ async def test_the_same_request_gets_the_same_answer_streamed_or_not(clock: Cloc
     ]
 
     assert [hit and (hit.answer.body, hit.match.match) for hit in hits] == [(ANSWER, "exact")] * 2
-    assert (cache.hits, cache.misses) == (2, 0)
+    assert cache.uses("default") == Uses(hits=2)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_an_answer_expires(clock: Clock) -> None:
     clock.time += timedelta(seconds=60)
 
     assert await cache.find(query()) is None
-    assert len(cache) == 0
+    assert cache.size("default") == 0
 
 
 async def test_the_least_recently_used_answer_is_removed_first(clock: Clock) -> None:
@@ -156,7 +156,7 @@ async def test_clearing_removes_every_answer(clock: Clock) -> None:
     cache = cache_of(clock)
     await kept(cache, query())
 
-    assert await cache.clear() == 1
+    assert await cache.clear("default") == 1
     assert await cache.find(query()) is None
 
 

@@ -55,7 +55,7 @@ class FakeBodies:
         self.asked.append((tenant, since, until))
         return self.requests[:limit]
 
-    async def bodies(self, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]:
+    async def bodies(self, tenant: str, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]:
         return {one: self.stored[one] for one in decision_ids if one in self.stored}
 
 

@@ -160,7 +160,7 @@ async def test_sums_are_those_of_the_answers_at_todays_prices(
 
     await books.fill(random.Random(seed))
 
-    figures = await books.arm_registry.figures()
+    figures = await books.arm_registry.figures(TENANT)
     assert {arm_id: of_arm.sums for arm_id, of_arm in figures.items()} == books.sums()
     assert all(sums.cost_usd_squares > 0 for sums in books.sums().values())
 

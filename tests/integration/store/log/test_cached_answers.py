@@ -53,7 +53,7 @@ async def test_the_newest_answer_to_a_request_replaces_the_older_one(answers: An
     found = await answers.find(TENANT, an_answer(1).key, LATER)
 
     assert found is not None
-    assert (found.request_id, found.conversation, await answers.count()) == ("newer", None, 1)
+    assert (found.request_id, found.conversation, await answers.count(TENANT)) == ("newer", None, 1)
 
 
 async def test_the_questions_of_a_scope_are_found_newest_first(answers: AnswerStore) -> None:
@@ -84,8 +84,9 @@ async def test_pruning_deletes_what_is_expired_and_the_oldest_beyond_the_limit(a
     assert (pruned, left) == (3, [4, 5])
 
 
-async def test_clearing_deletes_every_answer(answers: AnswerStore) -> None:
+async def test_clearing_deletes_every_answer_of_its_tenant(answers: AnswerStore) -> None:
     await answers.keep(an_answer(1))
     await answers.keep(replace(an_answer(2), tenant="another"))
 
-    assert (await answers.clear(), await answers.count()) == (2, 0)
+    assert (await answers.clear(TENANT), await answers.count(TENANT)) == (1, 0)
+    assert await answers.count("another") == 1

@@ -69,7 +69,7 @@ async def test_a_request_comes_back_with_its_body(database: Database) -> None:
     assert found.context is not None
     assert decision.context is not None
     assert found.context.tolist() == decision.context.tolist()
-    assert await bodies.bodies([found.decision_id]) == {decision.decision_id: decision.query.body}
+    assert await bodies.bodies(TENANT, [found.decision_id]) == {decision.decision_id: decision.query.body}
 
 
 async def test_nothing_is_stored_unless_texts_are(database: Database) -> None:
@@ -185,7 +185,7 @@ async def test_a_spooled_request_has_its_body_when_it_is_drained(database: Datab
 
     bodies = await log(database, spooled)
 
-    assert await bodies.bodies([decision.decision_id]) == {decision.decision_id: decision.query.body}
+    assert await bodies.bodies(TENANT, [decision.decision_id]) == {decision.decision_id: decision.query.body}
 
 
 def test_the_spool_has_no_body_that_the_journal_would_not_store() -> None:

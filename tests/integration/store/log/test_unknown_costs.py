@@ -133,7 +133,7 @@ async def test_a_rebuild_finds_no_difference(database: Database, dsn: str) -> No
 async def test_the_budget_and_an_evaluation_see_no_dollars(database: Database) -> None:
     await log_unknown(stores_on(database))
 
-    [spend] = await newest_spends(database, TENANT, 10, 10)
+    [spend] = await newest_spends(database, 10, 10)
     [logged] = [r async for r in rounds(database, TENANT, NOW - DAY, NOW + DAY)]
 
     assert spend.cost_usd is None
