@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from service.callbacks.callbacks import Callbacks
 from service.completion.completion import Completion
 from service.conversations.stored_responses import StoredResponses
 from service.domain.basics import Json
+from service.domain.lately import Lately
 from service.domain.ports import (
     Journal,
     Memory,
@@ -37,7 +39,15 @@ PATIENCE = 5  # a check of health waits so many times as long as a decision
 
 
 class ObservableJournal(Journal, Protocol):
-    """A journal that spools decisions and outcomes while PostgreSQL is unavailable."""
+    """A journal that spools decisions and outcomes while PostgreSQL is unavailable.
+
+    Args:
+        writing: to PostgreSQL.
+        keeping: there or in the spool; what fails is lost.
+    """
+
+    writing: Lately
+    keeping: Lately
 
     @property
     def n_spooled(self) -> int:
@@ -47,6 +57,16 @@ class ObservableJournal(Journal, Protocol):
     @property
     def n_refused(self) -> int:
         """The number of decisions and outcomes lost because the spool was full."""
+        ...
+
+    @property
+    def n_rejected(self) -> int:
+        """The number of spooled lines that were damaged, or that PostgreSQL can never accept."""
+        ...
+
+    @property
+    def reserved_bytes(self) -> int:
+        """How much the spool can still take when the disk is full."""
         ...
 
     async def drain(self) -> None:
@@ -93,8 +113,8 @@ class Parts:
     async def health(self) -> Json:
         """The state of every dependency.
 
-        The status is `degraded` if a dependency is unavailable, the default model is not active, or every
-        model is cooling down. Warnings, such as of unknown prices, do not degrade it.
+        The status is `degraded` if a dependency is unavailable or fails at its work, the default model is not
+        active, or every model is cooling down. Warnings, such as of unknown prices, do not degrade it.
         """
         dependencies = {
             "postgresql": await self._postgresql(),
@@ -106,8 +126,10 @@ class Parts:
         cooling_down = [
             {"model": a.arm_id, "open_reason": why} for a in arms if (why := breaker.open_reason(a))
         ]
+        work = self._work()
         all_available = all(d["status"] == "ok" for d in dependencies.values())
-        healthy = all_available and default_state == "active" and len(cooling_down) < len(arms)
+        works = all_available and not any(lately.is_failing for lately in work.values())
+        healthy = works and default_state == "active" and len(cooling_down) < len(arms)
         return {
             "status": "ok" if healthy else "degraded",
             "simulated": self.arms.is_simulated,
@@ -116,18 +138,41 @@ class Parts:
             "default_model_state": default_state,
             "prior_sources": dict(zip(ids, prior_sources(arms, self.catalog), strict=True)),
             "dependencies": dependencies,
+            "work": {name: lately.as_json() for name, lately in work.items()},
             "warnings": [
                 *self.arms.notes,
                 *price_warnings(self.catalog.unpriced),
                 *self.keys.warnings(arms),
+                *self._spool_warnings(),
                 *(() if self.logins is None else self.logins.keeper.problems()),
             ],
             "cooling_down_models": cooling_down,
         }
 
+    def _work(self) -> dict[str, Lately]:
+        """What this process does all the time, by name."""
+        return {
+            "encode": self.router.encoding,
+            "recall": self.router.recalling,
+            "remember": self.learner.remembering,
+            "write": self.journal.writing,
+            "keep": self.journal.keeping,
+        }
+
+    def _spool_warnings(self) -> Iterator[str]:
+        if n_lost := self.journal.n_refused:
+            yield f"{n_lost} decisions and outcomes are lost: neither PostgreSQL nor the spool took them"
+        if n_rejected := self.journal.n_rejected:
+            yield f"{n_rejected} lines of the spool are damaged or refused by PostgreSQL: see spool/rejected"
+
     async def _postgresql(self) -> Json:
         kind = "server" if self.settings.database_url else "embedded"
-        spool = {"spooled": self.journal.n_spooled, "lost": self.journal.n_refused}
+        spool = {
+            "spooled": self.journal.n_spooled,
+            "lost": self.journal.n_refused,
+            "rejected": self.journal.n_rejected,
+            "reserved_bytes": self.journal.reserved_bytes,
+        }
         try:
             await self.database.ping()
         except StoreBusy as error:  # it answers others

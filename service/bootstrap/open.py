@@ -57,7 +57,8 @@ from service.store.log.responses import PostgresResponseStore
 from service.store.log.shadow import PostgresShadowLog
 from service.store.log.spends import newest_spends
 from service.store.log.traffic import PostgresReports
-from service.store.spool.spool import Spool, SpoolingJournal
+from service.store.spool.spool import Spool
+from service.store.spool.spooling_journal import SpoolingJournal
 
 log = structlog.get_logger(__name__)
 
@@ -213,8 +214,16 @@ async def _open_journal(
 ) -> SpoolingJournal:
     journal = SpoolingJournal(
         PostgresJournal(database, store_texts=settings.store_texts, snapshot=evidence.snapshot),
-        Spool(data_dir / "spool", settings.spool_max_bytes, store_texts=settings.store_texts),
+        Spool(
+            data_dir / "spool",
+            settings.spool_max_bytes,
+            reserve_bytes=settings.spool_reserve_bytes,
+            store_texts=settings.store_texts,
+        ),
     )
-    await journal.start()
+    try:
+        await journal.start()
+    except OSError as error:
+        raise StartupError(f"DATA_DIR: cannot use {data_dir / 'spool'}: {error.strerror}") from error
     stack.push_async_callback(journal.close)
     return journal

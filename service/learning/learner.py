@@ -20,6 +20,7 @@ from service.domain.feedback import (
     Learned,
     Pending,
 )
+from service.domain.lately import Lately
 from service.domain.ports import Evidence, Journal, Memory
 from service.errors import MemoryUnavailable, StoreUnavailable, UnknownRequest
 from service.grouped import Grouped
@@ -54,6 +55,7 @@ class Learner:
     memory_timeout_s: float = 1.0
     memory_retry_s: float = 2.0
     late_contexts: LateContexts | None = None
+    remembering: Lately = field(default_factory=Lately, init=False)
     _memory_retry_at: float = field(default=-math.inf, init=False)  # on the event loop's clock
     _remembering: Grouped[Pending, None] = field(init=False)
     _marking: Grouped[Pending, None] = field(init=False)
@@ -169,9 +171,11 @@ class Learner:
                 async with asyncio.timeout(self.memory_timeout_s):
                     applied = await self._applied(learned)
             except (TimeoutError, MemoryUnavailable) as error:
+                self.remembering.failed(error)
                 self._memory_retry_at = now() + self.memory_retry_s
                 log.warning("memory_lags", decisions=len(learned), error=str(error))
             else:
+                self.remembering.succeeded()
                 for pending in applied:
                     self._marking.add(pending)
         return [None] * len(learned)

@@ -28,6 +28,7 @@ from service.domain.cached_answer import CacheMatch
 from service.domain.candidates import CandidateColumns
 from service.domain.conversation import ConversationState
 from service.domain.decision import Decision
+from service.domain.lately import Lately
 from service.domain.neighbours import NO_NEIGHBOURS, NeighbourColumns, NeighbourQuery
 from service.domain.ports import Clock, Evidence, Memory
 from service.domain.query import THREAD_REFUSED, Options, Query
@@ -117,6 +118,8 @@ class Router:
     policies: Policies = field(default_factory=Policies)
     known: KnownArmSets = field(init=False, default_factory=KnownArmSets)
     kept: KeptWeighings = field(init=False, default_factory=KeptWeighings)
+    encoding: Lately = field(init=False, default_factory=Lately)
+    recalling: Lately = field(init=False, default_factory=Lately)
 
     async def decide(self, query: Query) -> Decision:
         """Choose an arm and charge the budget's purse; neither logs nor calls.
@@ -391,8 +394,10 @@ class Router:
             try:
                 async with asyncio.timeout(self.embedding_timeout_s):
                     context = await self.encoder.encode(query.text)
-            except (EncoderError, TimeoutError):
+            except (EncoderError, TimeoutError) as error:
+                self.encoding.failed(error)
                 return Recalled(degraded=("encoder",), tags=await self.policies.classify(query, None))
+            self.encoding.succeeded()
         tags = await self.policies.classify(query, context)
         stand_in = ("routing_model",) if any(tag.source == STAND_IN for tag in tags) else ()
         query = self.policies.with_task(query, tags)
@@ -402,8 +407,10 @@ class Router:
         try:
             async with asyncio.timeout(self.memory_timeout_s):
                 neighbours = await self._nearest(context, query, now)
-        except (MemoryUnavailable, TimeoutError):
+        except (MemoryUnavailable, TimeoutError) as error:
+            self.recalling.failed(error)
             return Recalled(context, degraded=("memory", *stand_in), tags=tags)
+        self.recalling.succeeded()
         neighbours = self.catalog.in_todays_prices(neighbours, now).rounded()
         return Recalled(context, neighbours, stand_in, tags)
 

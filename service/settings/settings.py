@@ -105,6 +105,9 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
         ge=0,
         description="largest spool of decisions on disk while PostgreSQL is unavailable, bytes",
     )
+    spool_reserve_bytes: int = Field(
+        16_000_000, ge=0, description="disk space that each process keeps for its spool, bytes"
+    )
     store_texts: bool = Field(False, description="store the text of requests and answers in PostgreSQL")
     response_ttl_s: float = Field(
         2_592_000.0,

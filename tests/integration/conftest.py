@@ -24,6 +24,7 @@ from tests.integration.postgres_server import (
     system_cluster,
 )
 from tests.integration.qdrant_server import qdrant_binary, qdrant_server, qdrant_url
+from tests.integration.small_disk import small_disk
 from tests.integration.stores import Stores
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "qdrant_binary",
     "qdrant_server",
     "qdrant_url",
+    "small_disk",
     "system_cluster",
 ]
 

@@ -49,7 +49,8 @@ from service.store.log.conversations import PostgresConversationStates
 from service.store.log.journal import PostgresJournal
 from service.store.log.rounds import rounds
 from service.store.log.spends import newest_spends
-from service.store.spool.spool import Spool, SpoolingJournal
+from service.store.spool.spool import Spool
+from service.store.spool.spooling_journal import SpoolingJournal
 from tests.fakes import FakeModelClient, FixedClock
 from tests.integration.earlier_versions.stub_upstream import stub_upstream
 from tests.integration.postgres_server import Cluster

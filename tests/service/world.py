@@ -31,7 +31,8 @@ from service.parts import Parts
 from service.policies.classifier import Classifier
 from service.relay.own_encoder import OwnEncoder
 from service.settings.settings import Settings
-from service.store.spool.spool import Spool, SpoolingJournal
+from service.store.spool.spool import Spool
+from service.store.spool.spooling_journal import SpoolingJournal
 from tests.fakes import (
     FakeArmRegistry,
     FakeConversationStates,

@@ -1,11 +1,14 @@
 """Decisions and outcomes as lines of JSON, for the spool.
 
 A line has everything that the journal writes. It omits what the journal does not write: the body of the
-query and the texts of query and answer, unless texts are stored.
+query and the texts of query and answer, unless texts are stored. It ends with a checksum, which tells a line
+that the disk has damaged; lines up to version 0.5 have none.
 """
 
 from __future__ import annotations
 
+import re
+import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +42,8 @@ class CompletedRun:
 
 Entry = Decision | CompletedRun
 
+_CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}\n?\Z')
+
 
 def encode(entry: Entry, *, store_texts: bool) -> bytes:
     """One line with its newline."""
@@ -58,18 +63,28 @@ def encode(entry: Entry, *, store_texts: bool) -> bytes:
 
 
 def decode(line: bytes) -> Entry:
-    """The entry of one line. Raises ValueError, KeyError or TypeError if the line is invalid.
+    """The entry of one line. Raises ValueError if the line is damaged.
 
     An omitted text becomes blanks of the same length.
     """
-    data = orjson.loads(line)
+    sealed = _CHECKSUM.search(line)
+    if sealed is not None and int(sealed[1], 16) != zlib.crc32(line[: sealed.start()]):
+        raise ValueError("the line is damaged: its checksum is another")
+    try:
+        return _entry(orjson.loads(line))
+    except (AttributeError, ArithmeticError, LookupError, TypeError) as error:
+        raise ValueError(f"the line is damaged: {error!r}") from error
+
+
+def _entry(data: Json) -> Entry:
     if data["kind"] == "decision":
         return _decision(data["decision"], data["n_chars"], data.get("recalled"))
     return CompletedRun(_outcome(data["outcome"]), tuple(_attempt(a) for a in data["attempts"]))
 
 
 def _line(data: Json) -> bytes:
-    return orjson.dumps(data, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+    body = orjson.dumps(data, default=_plain, option=orjson.OPT_NON_STR_KEYS)[:-1]
+    return body + b',"crc32":"%08x"}\n' % zlib.crc32(body)
 
 
 def _plain(value: object) -> str | Sequence[str]:

@@ -14,9 +14,12 @@ from typing import IO, TypeVar
 
 import structlog
 
+from service.store.spool.reserve import reserve
+
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+RESERVE_BYTES = 16_000_000  # of the disk, before anything is written
 _READ_BYTES = 1_000_000  # about as many are read at once
 
 
@@ -33,10 +36,15 @@ class LineFile:
     One thread accesses the file, in the order of the calls; lines that arrive while it is busy are written
     and synced together. Positions count from the first line since `open`, and keep growing when the file
     is emptied after it was read to its end.
+
+    Space for the next `reserve_bytes` is the file's before they are written, so that lines are also written
+    when others have filled the disk.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reserve_bytes: int = RESERVE_BYTES) -> None:
         self.end = 0  # position after the last line
+        self.reserved = 0  # bytes that fit on a full disk; only the thread sets it
+        self._reserve_bytes = reserve_bytes
         self._folder = folder
         self._queued: deque[_Queued] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -97,6 +105,7 @@ class LineFile:
             lines += adopted
             os.unlink(file.name)
             file.close()
+        self._reserve()
         return lines
 
     @property
@@ -115,12 +124,22 @@ class LineFile:
             batch.append(self._queued.popleft())
         if not batch:
             return  # an earlier call wrote it
+        lines = b"".join(queued.line for queued in batch)
         try:
-            _append(self._opened, b"".join(queued.line for queued in batch))
+            _append(self._opened, lines)
         except OSError as error:
+            self.reserved = 0
             log.exception("spool_not_written", n_lines=len(batch))
             for queued in batch:
                 queued.error = error
+        else:
+            self.reserved = max(0, self.reserved - len(lines))
+            if self.reserved < self._reserve_bytes // 2:
+                self._reserve()
+
+    def _reserve(self) -> None:
+        if reserve(self._opened, self._reserve_bytes):
+            self.reserved = self._reserve_bytes
 
     def _read(self, position: int) -> list[bytes]:
         self._write_queued()
@@ -132,6 +151,8 @@ class LineFile:
             return  # a line was added meanwhile
         self._opened.truncate(0)
         self._start = position
+        self.reserved = 0
+        self._reserve()
 
     def _reject(self, line: bytes) -> None:
         with (self._folder / "rejected").open("ab", buffering=0) as file:

@@ -60,6 +60,46 @@ async def test_health_counts_the_decisions_and_outcomes_in_the_spool(world: Worl
     assert health["dependencies"]["postgresql"]["spooled"] == 2
 
 
+async def test_health_tells_of_work_that_fails_while_the_dependency_answers(world: World) -> None:
+    world.memory.recall_s = 3600.0  # it counts its points at once
+
+    for number in range(3):
+        await world.ask(f"question {number}")
+
+    health = (await world.http.get("/health")).json()
+    assert {d["status"] for d in health["dependencies"].values()} == {"ok"}
+    assert health["status"] == "degraded"
+    assert health["work"]["recall"] == {
+        "last_success_s_ago": None,
+        "failures_since": 3,
+        "last_error": "TimeoutError",
+    }
+    assert (health["work"]["encode"]["failures_since"], health["work"]["keep"]["failures_since"]) == (0, 0)
+
+    world.memory.recall_s = 0.0
+    await world.ask("another question")
+
+    health = (await world.http.get("/health")).json()
+    assert (health["status"], health["work"]["recall"]["failures_since"]) == ("ok", 0)
+
+
+async def test_a_lost_decision_degrades_health_until_one_is_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path, spool_bytes=0) as world:
+        world.store.is_down = True
+        await world.ask()
+        world.store.is_down = False
+
+        health = (await world.http.get("/health")).json()
+        assert health["dependencies"]["postgresql"]["status"] == "ok"
+        assert health["dependencies"]["postgresql"]["lost"] > 0
+        assert health["status"] == "degraded"
+        assert "are lost" in health["warnings"][-1]
+
+        await world.ask()
+
+        assert (await world.http.get("/health")).json()["status"] == "ok"
+
+
 async def test_health_does_not_wait_for_a_stuck_encoder(tmp_path: Path) -> None:
     async with opened(tmp_path, embedding_timeout_s=0.01) as world:
         world.encoder.is_stuck = True

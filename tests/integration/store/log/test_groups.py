@@ -23,7 +23,8 @@ from service.store.log.conversations import PostgresConversationStates
 from service.store.log.group import LogEntry
 from service.store.log.journal import PostgresJournal
 from service.store.spool.codec import CompletedRun, decode, encode
-from service.store.spool.spool import Spool, SpoolingJournal
+from service.store.spool.spool import Spool
+from service.store.spool.spooling_journal import SpoolingJournal
 from tests.integration.postgres_server import Cluster, PostgresServer, migrate_database
 from tests.integration.stores import NOW, TENANT, a_decision, a_feedback, a_reward, an_attempt, an_outcome
 

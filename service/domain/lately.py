@@ -1,0 +1,49 @@
+"""Whether what a process does all the time was done lately."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from service.domain.basics import Json
+
+
+@dataclass(slots=True)
+class Lately:
+    """When something last succeeded, and how often it failed since.
+
+    A dependency may answer a check and still fail at its work: a full disk, a collection of another
+    dimension. So health asks what was done.
+
+    Args:
+        failures: this many in a row are no accident.
+        clock: monotonic, seconds.
+    """
+
+    failures: int = 3
+    clock: Callable[[], float] = time.monotonic
+    _succeeded_at: float | None = field(default=None, init=False)
+    _n_failed: int = field(default=0, init=False)
+    _error: str | None = field(default=None, init=False)
+
+    def succeeded(self) -> None:
+        self._succeeded_at = self.clock()
+        self._n_failed = 0
+
+    def failed(self, error: Exception) -> None:
+        self._n_failed += 1
+        self._error = str(error) or type(error).__name__
+
+    @property
+    def is_failing(self) -> bool:
+        return self._n_failed >= self.failures
+
+    def as_json(self) -> Json:
+        """Seconds since the last success (null: none yet), failures since, and the last of them."""
+        at = self._succeeded_at
+        return {
+            "last_success_s_ago": None if at is None else round(self.clock() - at, 1),
+            "failures_since": self._n_failed,
+            "last_error": self._error if self._n_failed else None,
+        }
