@@ -108,6 +108,7 @@ class Parts:
     callbacks: Callbacks
     started_at: int  # Unix time, seconds
     logins: LoginDesk | None = None  # None: `providers_auth` is empty
+    notes: tuple[str, ...] = ()  # what was amiss at the start
     big_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # read at a time
 
     async def health(self) -> Json:
@@ -141,6 +142,7 @@ class Parts:
             "work": {name: lately.as_json() for name, lately in work.items()},
             "warnings": [
                 *self.arms.notes,
+                *self.notes,
                 *price_warnings(self.catalog.unpriced),
                 *self.keys.warnings(arms),
                 *self._spool_warnings(),

@@ -29,6 +29,7 @@ from service.bootstrap.providers import (
     open_provider_clients,
     priced,
 )
+from service.bootstrap.refill import refill
 from service.bootstrap.vectors import open_encoders, open_memory
 from service.bootstrap.wire import wire
 from service.callbacks.functions import functions_named
@@ -36,6 +37,7 @@ from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.heap import trim_heap
 from service.loop_lag import LoopLag
+from service.memory.edge import EdgeMemory
 from service.parts import Parts
 from service.policies.classifiers.by_meaning import ByMeaning
 from service.policies.configured import policies_of
@@ -161,6 +163,11 @@ async def open_parts(
         await _resume_budget(parts, database)
         if settings.check_keys:
             background.spawn(parts.keys.check(parts.catalog.arms))  # without delaying the start
+        if isinstance(memory, EdgeMemory) and memory.set_aside is not None:
+            parts.notes = (
+                f"the embedded memory was damaged and began empty; its files are in {memory.set_aside}",
+            )
+            stack.push_async_callback(cancel, asyncio.create_task(refill(database, encoder.name)))
         for endless in (
             parts.learner.sweep_forever(),
             parts.learner.make_contexts_forever(),

@@ -49,6 +49,10 @@ INDEXES: dict[str, KeywordIndexParams | IntegerIndexParams] = {
 T = TypeVar("T")
 
 
+class UnfitCollection(MemoryUnavailable):
+    """The collection of that name holds vectors of another kind: none can be stored or searched."""
+
+
 class Collection:
     """A collection whose server may be unavailable at any time. The first call that connects creates it."""
 
@@ -87,6 +91,7 @@ class Collection:
             return
         if not await self._client.collection_exists(self._name):
             await self._create()
+        await self._require_fitting_vectors()
         for field, schema in INDEXES.items():
             await self._client.create_payload_index(self._name, field, schema)
         self._is_ready = True
@@ -100,6 +105,16 @@ class Collection:
                 self._name
             ):  # another replica may have created it first
                 raise
+
+    async def _require_fitting_vectors(self) -> None:
+        """Raises UnfitCollection. The server would answer every check, and refuse every vector."""
+        vectors = (await self._client.get_collection(self._name)).config.params.vectors
+        wanted = (self._dimension, Distance.COSINE)
+        if not isinstance(vectors, VectorParams) or (vectors.size, vectors.distance) != wanted:
+            raise UnfitCollection(
+                f"the Qdrant collection {self._name} is not of {self._dimension} numbers compared by cosine; "
+                "delete it and run `router rebuild`, which fills a new one"
+            )
 
     def _reason(self, error: Exception) -> str:
         if not isinstance(error, AioRpcError):

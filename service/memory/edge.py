@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,12 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+import structlog
+
 from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
-from service.errors import MemoryUnavailable
+from service.errors import MemoryUnavailable, StartupError
 from service.memory.cap import Cap
 from service.memory.points import space_name
-from service.memory.shard import Shard
+from service.memory.shard import DamagedMemory, Shard, is_of_engine
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -27,7 +32,8 @@ class EdgeMemory:
     on the event loop and reads the index: passing it to a thread would take as long as the search.
     """
 
-    def __init__(self, shard: Shard, worker: ThreadPoolExecutor) -> None:
+    def __init__(self, shard: Shard, worker: ThreadPoolExecutor, set_aside: Path | None) -> None:
+        self.set_aside = set_aside  # where damaged files of the memory are, which is empty then
         self._shard = shard
         self._worker = worker
         self._is_closed = False
@@ -38,18 +44,19 @@ class EdgeMemory:
     ) -> EdgeMemory:
         """Load the points of this encoder in `directory`, or start without any.
 
-        Raises StartupError if another process uses the folder, or if it does not load.
+        Raises StartupError if another process uses the folder, or if it cannot be written.
         """
         cap = Cap(max_points_per_arm)
         worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="memory")
+        folder = directory / space_name(encoder, dimension)
         try:
-            shard = await asyncio.get_running_loop().run_in_executor(
-                worker, Shard, directory / space_name(encoder, dimension), encoder, dimension, cap
+            shard, set_aside = await asyncio.get_running_loop().run_in_executor(
+                worker, _opened, folder, lambda: Shard(folder, encoder, dimension, cap)
             )
         except BaseException:
             worker.shutdown(wait=False)
             raise
-        return cls(shard, worker)
+        return cls(shard, worker, set_aside)
 
     async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
         self._require_open()
@@ -100,9 +107,22 @@ class EdgeMemory:
     async def _on_worker(self, call: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, call)
-        except Exception as error:
-            if (
-                type(error) is not Exception
-            ):  # the engine raises only bare Exceptions; any other error is our bug
+        except BaseException as error:
+            if not is_of_engine(error):
                 raise
             raise MemoryUnavailable(f"the memory failed: {error}") from error
+
+
+def _opened(folder: Path, open_shard: Callable[[], Shard]) -> tuple[Shard, Path | None]:
+    """The memory in the folder; if it is damaged an empty one, and where the damaged one is now."""
+    try:
+        return open_shard(), None
+    except DamagedMemory as error:
+        aside = folder.with_name(f"{folder.name}.damaged")
+        log.error("memory_damaged", error=str(error), set_aside=str(aside))
+    try:
+        shutil.rmtree(aside, ignore_errors=True)  # of an earlier time: it may be as large as the memory
+        folder.rename(aside)
+        return open_shard(), aside
+    except (OSError, DamagedMemory) as error:
+        raise StartupError(f"the memory in {folder} cannot be used: {error}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -25,9 +24,9 @@ from qdrant_client.models import (
 
 from service.domain.feedback import Experience
 from service.domain.neighbours import NeighbourColumns, NeighbourQuery
-from service.errors import MemoryUnavailable
+from service.errors import MemoryUnavailable, StartupError
 from service.memory.cap import Cap
-from service.memory.collection import Collection, client_of
+from service.memory.collection import Collection, UnfitCollection, client_of
 from service.memory.points import (
     ARM_ID,
     CONTEXT,
@@ -86,7 +85,7 @@ class QdrantMemory:
             proxy: URL of the proxy to the server; None: it is called directly.
 
         Raises:
-            StartupError: the URL is not that of an HTTP server.
+            StartupError: the URL is not that of an HTTP server, or the collection holds other vectors.
         """
         cap = Cap(max_points_per_arm)
         collection = Collection(
@@ -96,8 +95,13 @@ class QdrantMemory:
             timeout_s=timeout_s,
         )
         memory = cls(collection, encoder=encoder, dimension=dimension, cap=cap)
-        with suppress(MemoryUnavailable):
+        try:
             await memory.ping()
+        except UnfitCollection as error:
+            await memory.close()
+            raise StartupError(str(error)) from error
+        except MemoryUnavailable:
+            pass
         return memory
 
     async def recall(self, query: NeighbourQuery) -> NeighbourColumns:

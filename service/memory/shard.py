@@ -63,11 +63,20 @@ INDEXES = {
 }
 
 
+class DamagedMemory(Exception):  # named for what it tells
+    """The files of the memory cannot be read."""
+
+
+def is_of_engine(error: BaseException) -> bool:
+    """Whether the engine raised the error: a bare Exception, or a panic, whose class cannot be imported."""
+    return type(error) is Exception or type(error).__name__ == "PanicException"
+
+
 class Shard:
     """The points of one vector space, in one folder.
 
-    Raises StartupError if another process uses the folder, or if it does not load. The engine raises a bare
-    Exception for every other error.
+    Raises StartupError if another process uses the folder, and DamagedMemory if it does not load. For every
+    other error, see `is_of_engine`.
     """
 
     def __init__(self, directory: Path, encoder: str, dimension: int, cap: Cap) -> None:
@@ -80,8 +89,10 @@ class Shard:
         try:
             self._engine = _prepared(EdgeShard.load(str(directory), _config(dimension)))
             self._fill_index()
-        except Exception as error:  # the engine raises only bare Exceptions
-            raise _startup_error(directory, error) from error
+        except BaseException as error:
+            if isinstance(error, Exception) or is_of_engine(error):  # points may be of any shape
+                raise _failure(directory, error) from error
+            raise
         self._n_slots = self.count()  # upper bound of live and dead points: a replaced point counts twice
 
     def remember(self, experiences: Sequence[Experience]) -> None:
@@ -184,12 +195,10 @@ class Shard:
         return earlier + [decision_id for decision_id, _ in by_context[: limit - len(earlier)]]
 
 
-def _startup_error(directory: Path, error: Exception) -> StartupError:
+def _failure(directory: Path, error: BaseException) -> StartupError | DamagedMemory:
     if "WouldBlock" in str(error):
         return StartupError(f"another process uses the memory in {directory}")
-    return StartupError(
-        f"the memory in {directory} does not load ({error}); remove that folder and run `router rebuild`"
-    )
+    return DamagedMemory(f"{directory}: {error}")
 
 
 def _config(dimension: int) -> EdgeConfig:

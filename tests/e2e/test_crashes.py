@@ -150,3 +150,22 @@ def test_without_its_postgresql_a_router_answers_and_a_restart_recovers_everythi
     assert router.get("/requests/meanwhile")["outcome"]["status"] == "ok"
     assert [event["score"] for event in router.get("/requests/before")["feedback"]] == [1.0]
     assert router.rate("meanwhile", 0.5).status_code == 202
+
+
+def test_a_damaged_memory_is_filled_again_and_told(serve: Serve) -> None:
+    router = serve(log_level="error")
+    for number in range(3):
+        assert router.ask(f"r{number}", f"question {number}").status_code == 200
+        assert router.rate(f"r{number}", 1.0).status_code == 202
+    eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 3)
+    assert router.terminate() == 0
+    for file in router.data_dir.glob("memory/*/segments/*/segment.json"):
+        file.write_text("{")
+
+    router.start()
+
+    health = router.get("/health")
+    assert health["status"] == "ok"
+    assert "memory was damaged" in health["warnings"][0]
+    eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 3)
+    assert list(router.data_dir.glob("memory/*.damaged"))

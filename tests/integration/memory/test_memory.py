@@ -578,19 +578,43 @@ async def test_only_one_process_at_a_time_opens_the_embedded_memory(tmp_path: Pa
     await successor.close()
 
 
-async def test_the_error_of_a_damaged_embedded_memory_says_how_to_repair_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ["segments/*/segment.json", "**/tracker.dat"])
+async def test_a_damaged_embedded_memory_is_set_aside_and_begins_empty(tmp_path: Path, damaged: str) -> None:
+    memory = await open_edge(tmp_path)
+    assert memory.set_aside is None
+    await memory.remember(make_series(3))
+    await memory.close()
+    damage(tmp_path, damaged)
+
+    memory = await open_edge(tmp_path)
+
+    assert await memory.count() == 0
+    assert memory.set_aside is not None
+    assert memory.set_aside.name.endswith(".damaged")
+    await memory.remember(make_series(2))
+    await memory.close()
+    again = await open_edge(tmp_path)
+    assert (await again.count(), again.set_aside) == (2, None)
+    await again.close()
+
+
+async def test_a_memory_that_can_not_be_set_aside_stops_the_start_with_a_reason(tmp_path: Path) -> None:
     memory = await open_edge(tmp_path)
     await memory.remember(make_series(3))
     await memory.close()
-    damage(tmp_path)
+    damage(tmp_path, "segments/*/segment.json")
+    (folder,) = tmp_path.iterdir()  # noqa: ASYNC240
+    folder.with_name(f"{folder.name}.damaged").write_text("in the way")
 
-    with pytest.raises(StartupError, match="router rebuild"):
+    with pytest.raises(StartupError, match="cannot be used"):
         await open_edge(tmp_path)
 
 
-def damage(directory: Path) -> None:
-    for segment_state in directory.glob("*/segments/*/segment.json"):
-        segment_state.write_text("{")
+def damage(directory: Path, pattern: str) -> None:
+    for file in directory.glob(f"*/{pattern}"):
+        file.write_bytes(
+            b"\xff" * max(64, file.stat().st_size)
+        )  # the engine panics at some, and fails at others
 
 
 async def test_each_encoder_has_an_embedded_memory_of_its_own(tmp_path: Path) -> None:
