@@ -6,6 +6,8 @@
     │   ├── ContextTooLong      the prompt exceeds every arm's window       -> shorten it
     │   ├── NoEligibleArm       every arm was filtered out, with reasons    -> relax the request
     │   ├── BodyTooLarge        more bytes than MAX_BODY_BYTES              -> send less
+    │   ├── HeadersTooLarge     more headers than a request may have        -> send fewer
+    │   ├── SlowRequest         the request does not arrive in time         -> send it faster
     │   ├── NotJson             a body that is not declared as JSON         -> set Content-Type
     │   ├── RequestConflict     the X-Request-ID was used for another body  -> use another id
     │   ├── ModelConflict       the state of the models forbids the change  -> change another first
@@ -79,6 +81,14 @@ class NoEligibleArm(BadRequest):
 
 class BodyTooLarge(BadRequest):
     """The body has more bytes than MAX_BODY_BYTES."""
+
+
+class HeadersTooLarge(BadRequest):
+    """The head of the request has too many bytes or headers."""
+
+
+class SlowRequest(BadRequest):
+    """The head or the body of the request did not arrive in time."""
 
 
 class NotJson(BadRequest):

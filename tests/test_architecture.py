@@ -69,6 +69,7 @@ MAY_USE = {
     "service.mcp_server": "httpx mcp mcp_types orjson pydantic",
     "service.mcp_server.in_process": "httpx",
     "service.api": "fastapi starlette pydantic orjson structlog",
+    "service.api.connections": "starlette structlog uvicorn",
     "service.bootstrap": "numpy structlog",
     "service.app": "fastapi fastapi_offline starlette",
     "service.commands": "orjson rich typer",

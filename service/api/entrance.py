@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.errors import internal_error, log_bug, response
 from service.api.hosts import Hosts
 from service.api.origins import Origins
-from service.api.request_headers import RequestHeaders
+from service.api.request_headers import RequestHeaders, check_head
 from service.api.request_id import new_request_id, sending_id
 from service.api.unread_bodies import UnreadBodies, is_large
 from service.domain.caller import ANONYMOUS
@@ -51,6 +51,7 @@ class Entrance:
         send = sending_id(send, state)
         app = self.app
         try:
+            check_head(scope, headers)
             self.hosts.check(headers)
             self.origins.check(headers, scope["scheme"])  # after the host, which it believes
         except BadRequest as error:

@@ -35,6 +35,8 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.ContextTooLong: (400, "invalid_request_error", "context_length_exceeded"),
     errors.NoEligibleArm: (400, "invalid_request_error", "no_eligible_model"),
     errors.BodyTooLarge: (413, "invalid_request_error", "request_too_large"),
+    errors.HeadersTooLarge: (431, "invalid_request_error", "headers_too_large"),
+    errors.SlowRequest: (408, "invalid_request_error", "request_timeout"),
     errors.NotJson: (415, "invalid_request_error", "unsupported_media_type"),
     errors.RequestConflict: (409, "invalid_request_error", "request_id_conflict"),
     errors.ModelConflict: (409, "invalid_request_error", "model_conflict"),

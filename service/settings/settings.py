@@ -203,6 +203,12 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
         description="requests that may wait for the router itself, per process, before others get 503; "
         "0: no limit",
     )
+    max_connections: int = Field(
+        5_000,
+        ge=0,
+        le=1_000_000,
+        description="connections of clients, per process, before others get 503; 0: no limit",
+    )
     max_attempts: int = Field(3, ge=1, le=10, description="most model calls for one request")
     request_deadline_s: float = Field(
         600.0,

@@ -9,14 +9,24 @@ from socket import socket
 
 import uvicorn
 
+from service.api.connections import Connections
 from tests.service.world import World, application
 
 
 @asynccontextmanager
-async def serving(world: World) -> AsyncIterator[int]:
+async def serving(world: World, connections: Connections | None = None) -> AsyncIterator[int]:
     """Serve on a free port of this machine."""
     app = application(world.parts.settings, world.parts)
-    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False)
+    connections = connections or Connections()
+    config = uvicorn.Config(
+        app,
+        http=connections.protocol,  # type: ignore[arg-type]  # what uvicorn calls
+        ws="none",
+        port=0,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+    )
     server = StartedServer(config)
     running = asyncio.create_task(server.serve())
     await server.is_up.wait()

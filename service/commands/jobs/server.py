@@ -10,7 +10,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TypedDict
+from typing import Any, Literal, TypedDict
 
 import structlog
 import uvicorn
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from embeddings.encoder import EncoderError
+from service.api.connections import IDLE_S, Connections
 from service.app import create_app, in_front
 from service.arms.catalog import Catalog
 from service.arms.configured import ArmList, choose_arms
@@ -42,10 +43,11 @@ log = structlog.get_logger(__name__)
 
 GRACE_S = 10
 COLLECT_AFTER = (5_000, 2, 10)  # new objects; collections of these; collections of those
-IDLE_S = 75  # longer than clients and most proxies keep idle connections: who closes first must be they
 
 
 class _Uvicorn(TypedDict):
+    http: Any
+    ws: Literal["none"]
     host: str
     port: int
     log_level: str
@@ -222,6 +224,8 @@ def _require_shared_stores(settings: Settings) -> None:
 
 def _uvicorn(settings: Settings) -> _Uvicorn:
     return {
+        "http": Connections(settings.max_connections).protocol,
+        "ws": "none",  # no path has web sockets
         "host": settings.host,
         "port": settings.port,
         "log_level": "warning",
