@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -18,6 +19,7 @@ from service.api import (
     feedback,
     gemini,
     generation,
+    keys,
     mcp,
     messages,
     models,
@@ -31,11 +33,13 @@ from service.api import (
     stats,
 )
 from service.api.admission import Admission
+from service.api.callers import Callers
 from service.api.dependencies import json_only
 from service.api.entrance import Entrance
 from service.api.hosts import Hosts
 from service.api.hot_routes import HotRoutes
 from service.api.origins import Origins
+from service.api.scopes import authorised, guard
 from service.bootstrap.open import open_parts
 from service.dialects.embeddings import EmbeddingsBody
 from service.dialects.gemini.embeddings import BatchEmbedContentsRequest, EmbedContentRequest
@@ -43,7 +47,7 @@ from service.dialects.gemini.requests import GeminiCountTokensRequest
 from service.dialects.messages.requests import CountTokensRequest
 from service.dialects.moderations import ModerationBody
 from service.dialects.offered import DIALECTS
-from service.errors import ForbiddenHost, ForbiddenOrigin
+from service.errors import ForbiddenHost, ForbiddenOrigin, KeyRequired, ScopeMissing
 from service.parts import Parts
 from service.settings.settings import Settings
 
@@ -96,9 +100,13 @@ def create_app(
         version="0.1.0",
         description="Chooses a model for each request and learns from feedback which is worth its price.",
         lifespan=lifespan,
+        dependencies=[Depends(authorised)],
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the router has its own
     )
+    for route in app.routes:
+        if not isinstance(route, APIRoute):  # /openapi.json, and the files of /docs
+            guard(route)
     if parts is not None:
         app.state.parts = parts
     errors.install(app)
@@ -116,6 +124,7 @@ def create_app(
         stats,
         ops,
         admin,
+        keys,
         calibrations,
         mcp,
         oauth,
@@ -123,7 +132,7 @@ def create_app(
         app.include_router(
             module.endpoints,
             dependencies=[Depends(json_only)],
-            responses=openapi.failures(ForbiddenHost, ForbiddenOrigin),
+            responses=openapi.failures(KeyRequired, ScopeMissing, ForbiddenHost, ForbiddenOrigin),
         )
     openapi.install(
         app,
@@ -139,6 +148,8 @@ def create_app(
             feedback.ConversationFeedbackRequest,
             admin.NewModel,
             admin.ModelChange,
+            keys.NewApiKey,
+            keys.Rotation,
             calibrations.NewCalibration,
             calibrations.ResumedCalibration,
             oauth.LoginRequest,
@@ -163,4 +174,5 @@ def in_front(app: FastAPI, settings: Settings) -> ASGIApp:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    return Entrance(app, answers, Hosts.of(settings), Origins(frozenset(settings.cors_origins)))
+    origins = Origins(frozenset(settings.cors_origins))
+    return Entrance(app, answers, Hosts.of(settings), origins, Callers(settings))

@@ -17,6 +17,7 @@ from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.export import export
 from service.commands.import_outcomes import import_outcomes
+from service.commands.keys import keys
 from service.commands.mcp import mcp
 from service.commands.migrate import migrate
 from service.commands.mock import mock
@@ -34,6 +35,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "ask": ask,
     "check": check,
     "models": models,
+    "keys": keys,
     "stats": stats,
     "migrate": migrate,
     "rebuild": rebuild,

@@ -12,8 +12,11 @@
     │   ├── RequestConflict     the X-Request-ID was used for another body  -> use another id
     │   ├── ModelConflict       the state of the models forbids the change  -> change another first
     │   ├── CalibrationConflict a calibration runs, or cannot go on here    -> wait, or stop it
-    │   ├── KeyRequired         no ADMIN_KEY, or a wrong one                -> send the right one
+    │   ├── KeyRequired         no key, or one that is not valid            -> send a valid one
+    │   ├── ScopeMissing        the key does not allow what was asked       -> use another key
     │   ├── AdminClosed         /admin is closed to the network             -> set ADMIN_KEY
+    │   ├── KeyConflict         the keys that exist forbid the change       -> pick another name
+    │   ├── UnknownKey          no key has that id or name                  -> check it
     │   ├── ForbiddenHost       the router is called by an unknown name     -> set ALLOWED_HOSTS
     │   ├── ForbiddenOrigin     a browser page of a foreign origin          -> set CORS_ORIGINS
     │   ├── LoginRefused        a login at a provider failed, or is unknown  -> log in again
@@ -108,11 +111,23 @@ class CalibrationConflict(BadRequest):
 
 
 class KeyRequired(BadRequest):
-    """The request carries no ADMIN_KEY, or a wrong one."""
+    """The request carries no key of the router, or one that is not valid."""
+
+
+class ScopeMissing(BadRequest):
+    """The key is valid, but has not the scope that the path needs."""
+
+
+class KeyConflict(BadRequest):
+    """The keys that exist forbid the change."""
+
+
+class UnknownKey(BadRequest):
+    """No key that was not revoked has that id or name."""
 
 
 class AdminClosed(BadRequest):
-    """/admin is closed: the service answers the network or every page, and has no ADMIN_KEY."""
+    """/admin is closed without a key: the service answers the network or every page."""
 
 
 class ForbiddenHost(BadRequest):

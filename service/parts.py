@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from embeddings.encoder import EncoderError, TextEncoder
+from service.access.key_desk import KeyDesk
+from service.access.keyring import Keyring
 from service.arms.catalog import Catalog
 from service.arms.checked_keys import CheckedKeys
 from service.arms.configured import ArmList
@@ -35,6 +37,7 @@ from service.routing.router import Router
 from service.settings.settings import Settings
 from service.telemetry import Metrics
 
+ANONYMOUS_CALLERS = "ALLOW_ANONYMOUS is on: whoever reaches the router can call it without a key"
 PATIENCE = 5  # a check of health waits so many times as long as a decision
 
 
@@ -90,6 +93,8 @@ class Parts:
     arms: ArmList
     catalog: Catalog
     keys: CheckedKeys
+    keyring: Keyring
+    key_desk: KeyDesk
     router: Router
     completion: Completion
     tokens: TokenCounter
@@ -141,6 +146,8 @@ class Parts:
             "dependencies": dependencies,
             "work": {name: lately.as_json() for name, lately in work.items()},
             "warnings": [
+                *((ANONYMOUS_CALLERS,) if self.settings.allow_anonymous else ()),
+                *self._keys_of_another_secret(),
                 *self.arms.notes,
                 *self.notes,
                 *price_warnings(self.catalog.unpriced),
@@ -166,6 +173,14 @@ class Parts:
             yield f"{n_lost} decisions and outcomes are lost: neither PostgreSQL nor the spool took them"
         if n_rejected := self.journal.n_rejected:
             yield f"{n_rejected} lines of the spool are damaged or refused by PostgreSQL: see spool/rejected"
+
+    def _keys_of_another_secret(self) -> list[str]:
+        if not self.keyring.n_foreign:
+            return []
+        return [
+            f"{self.keyring.n_foreign} keys of callers were made with another SECRET_KEY and let nobody in: "
+            "all replicas, and `router keys`, must have the same"
+        ]
 
     async def _postgresql(self) -> Json:
         kind = "server" if self.settings.database_url else "embedded"

@@ -55,6 +55,8 @@ CALIBRATION = {
     "max_answer_tokens": 200,
 }
 CALIBRATED = f"/admin/calibrations/{NEWEST}"
+KEY = {"name": "operators", "scopes": ["inference", "feedback", "read", "admin"], "expires_in_days": 90}
+ONE_KEY = f"/admin/keys/{NEWEST}"
 ONE_CALIBRATION = "/admin/calibrations/{calibration_id}"
 
 
@@ -139,7 +141,12 @@ CALLS = (
     Call("POST", CALIBRATED, {"max_usd": 0.5}, ONE_CALIBRATION),
     Call("GET", CALIBRATED, documented=ONE_CALIBRATION),
     Call("DELETE", CALIBRATED, documented=ONE_CALIBRATION),
+    Call("POST", "/admin/keys", KEY),  # from here on the router asks for it
+    Call("GET", "/admin/keys"),
+    Call("POST", f"{ONE_KEY}/rotate", {"overlap_hours": 24}, "/admin/keys/{key}/rotate"),
+    Call("DELETE", ONE_KEY, documented="/admin/keys/{key}"),
 )
+MASKED = "rk-" + "x" * 43
 VENDOR = {"provider": "vendor"}
 LOGIN = {
     "provider": "vendor",
@@ -211,10 +218,15 @@ def examples(url: str) -> dict[str, dict[str, Any]]:
                 call.method, call.path.replace(NEWEST, newest), json=call.body, headers=headers
             )
             assert response.is_success, f"{call.method} {call.path}: {response.text}"
-            if response.text.startswith('{"id":"resp_') or call.path == "/admin/calibrations":
+            if response.text.startswith('{"id":"resp_') or call.path in {
+                "/admin/calibrations",
+                "/admin/keys",
+            }:
                 newest = _newest_id(response.json())
             if call.method == "POST" and call.path.startswith("/admin/calibrations"):
                 _wait_for_end(client, CALIBRATED.replace(NEWEST, newest))
+            if call.operation == "POST /admin/keys":
+                client.headers["Authorization"] = f"Bearer {response.json()['key']}"
             is_json = response.headers["content-type"].startswith("application/json")
             text = "".join(response.text.splitlines(keepends=True)[:N_LINES_OF_TEXT])
             example: dict[str, Any] = {} if call.body is None else {"body": call.body}
@@ -236,9 +248,10 @@ def _wait_for_end(client: httpx.Client, path: str) -> None:
 
 
 def _short(value: Any) -> Any:
-    """The value with the first numbers of each vector."""
+    """The value with the first numbers of each vector, and no key."""
     if isinstance(value, dict):
-        return {name: _short(item) for name, item in value.items()}
+        is_key = str(value.get("key")).startswith("rk-")
+        return {name: _short(item) for name, item in value.items()} | ({"key": MASKED} if is_key else {})
     if isinstance(value, list):
         is_vector = len(value) > N_NUMBERS and all(isinstance(item, float) for item in value)
         return value[:N_NUMBERS] if is_vector else [_short(item) for item in value]

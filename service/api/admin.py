@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.responses import Response
 
 from service.api import big_bodies
-from service.api.dependencies import BodyDep, PartsDep, TenantDep, parts_at
+from service.api.dependencies import BodyDep, PartsDep, TenantDep
 from service.api.json_response import JsonAnswer
 from service.api.openapi import body_schema, failures
 from service.arms.lifecycle import ArmChange, ArmOverview
 from service.dialects.json_body import field_path, invalid, read_form
 from service.domain.basics import Json
 from service.domain.credentials import CLIENT
-from service.domain.hosts import is_loopback
 from service.domain.registration import ArmFigures, Shadow
 from service.errors import (
     AdminClosed,
@@ -84,30 +82,9 @@ class ModelChange(BaseModel):
         return self
 
 
-async def admin_only(request: Request) -> None:
-    """Require the ADMIN_KEY; if none is set, require that only this machine and known pages can call.
-
-    Raises:
-        KeyRequired: the request carries no key, or a wrong one.
-        AdminClosed: ADMIN_KEY is not set, and the service listens beyond loopback or to every page.
-    """
-    settings = parts_at(request).settings
-    if settings.admin_key is None:
-        if not is_loopback(settings.host):
-            raise AdminClosed(f"/admin needs ADMIN_KEY when the service listens on {settings.host}")
-        if "*" in settings.cors_origins:
-            raise AdminClosed("/admin needs ADMIN_KEY when CORS_ORIGINS is *, which allows every page")
-        return
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    key = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
-    if not hmac.compare_digest(key.encode(), settings.admin_key.get_secret_value().encode()):
-        raise KeyRequired("/admin needs the ADMIN_KEY, as `Authorization: Bearer ...` or `x-api-key`")
-
-
 endpoints = APIRouter(
     prefix="/admin",
     tags=["admin"],
-    dependencies=[Depends(admin_only)],
     responses=failures(KeyRequired, AdminClosed, Unavailable),
 )
 

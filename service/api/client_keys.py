@@ -6,6 +6,7 @@ import hmac
 import re
 from collections.abc import Mapping
 
+from service.domain.api_key import PREFIX
 from service.domain.credentials import Credential
 from service.settings.settings import Settings
 
@@ -14,7 +15,7 @@ _VISIBLE = re.compile(r"[!-~]{1,8192}")
 
 
 def client_key(headers: Mapping[str, str], settings: Settings) -> Credential | None:
-    """The caller's own key; None: it sent none, or one that no header can hold, or the ADMIN_KEY."""
+    """The caller's own key; None: it sent none, or one that no header can hold, or a key of the router."""
     for name in _OWN_HEADERS:
         if (key := headers.get(name, "").strip()) and _may_be_sent(key, settings):
             return Credential(key, is_bearer=False)
@@ -25,7 +26,7 @@ def client_key(headers: Mapping[str, str], settings: Settings) -> Credential | N
 
 
 def _may_be_sent(key: str, settings: Settings) -> bool:
-    if not _VISIBLE.fullmatch(key):
+    if not _VISIBLE.fullmatch(key) or key.startswith(PREFIX):
         return False
     admin_key = settings.admin_key
     return admin_key is None or not hmac.compare_digest(key, admin_key.get_secret_value())

@@ -14,8 +14,9 @@ from service.domain.proxies import Proxies
 from service.errors import StartupError
 from service.oauth.authorization_server import AuthorizationServer, warm
 from service.oauth.logins import LoginDesk
-from service.oauth.sealing import Sealer, secrets_of
+from service.oauth.sealing import Sealer
 from service.oauth.tokens import TokenKeeper
+from service.secret_key import secrets_of
 from service.settings.providers_auth import OAuthSettings
 from service.settings.settings import Settings
 from service.store.connection.pool import Database

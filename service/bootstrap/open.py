@@ -17,6 +17,7 @@ from service.arms.known_models import known_models
 from service.arms.relayed_models import choose_relayed_models
 from service.arms.unknown_prices import require_known_prices
 from service.background import Background
+from service.bootstrap.access import key_digests
 from service.bootstrap.basics import Progress, cancel, no_progress, now
 from service.bootstrap.classifiers import open_classifiers
 from service.bootstrap.database import open_database, open_schema
@@ -46,6 +47,7 @@ from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.providers.tokenizers import ShippedTokenizers
 from service.routing.budget import N_PRICED, N_RESUMED, resume
 from service.settings.settings import Settings
+from service.store.api_keys import PostgresApiKeyStore
 from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.embedded import clear_abandoned
 from service.store.connection.pool import Database
@@ -128,6 +130,8 @@ async def open_parts(
             evidence=evidence,
             journal=journal,
             arm_registry=arm_registry,
+            api_key_store=PostgresApiKeyStore(database),
+            key_digests=await key_digests(settings, data_dir),
             shadow_log=PostgresShadowLog(
                 database, store_texts=settings.store_texts, snapshot=evidence.snapshot
             ),
@@ -154,6 +158,8 @@ async def open_parts(
             clock=now,
             logins=logins,
         )
+        await parts.keyring.start()
+        stack.push_async_callback(parts.keyring.close)
         await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(arm_registry.close)
         if settings.log_texts:

@@ -13,6 +13,10 @@ import numpy as np
 from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import TextEncoder
+from service.access.key_desk import KeyDesk
+from service.access.key_digests import KeyDigests
+from service.access.key_store import ApiKeyStore
+from service.access.keyring import Keyring
 from service.arms.breaker import Breaker
 from service.arms.call_keys import NoLogins
 from service.arms.catalog import Catalog
@@ -93,6 +97,8 @@ def wire(
     evidence: Evidence,
     journal: ObservableJournal,
     arm_registry: ArmRegistry,
+    api_key_store: ApiKeyStore,
+    key_digests: KeyDigests,
     shadow_log: ShadowLog,
     conversation_states: ConversationStates,
     response_store: ResponseStore,
@@ -225,6 +231,8 @@ def wire(
         arms=arms,
         catalog=catalog,
         keys=CheckedKeys(key_checker, catalog.breaker),
+        keyring=Keyring(api_key_store, key_digests),
+        key_desk=KeyDesk(api_key_store, key_digests, clock),
         router=router,
         completion=completion,
         tokens=TokenCounter(tokenizers),

@@ -24,4 +24,5 @@ class Caller:
     models: frozenset[str] | None = None  # ids or aliases of the models that it may ask; None: any
 
 
-ANONYMOUS = Caller(DEFAULT_TENANT, ALL_SCOPES)
+ANONYMOUS = Caller(DEFAULT_TENANT, ALL_SCOPES)  # where nobody needs a key
+NOBODY = Caller(DEFAULT_TENANT, frozenset())  # whose request is refused

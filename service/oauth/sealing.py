@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from service.errors import StartupError
-
-SECRET_FILE = "secret.key"  # noqa: S105  # the name of a file
-SHORTEST = 32  # characters of a secret
+from service.secret_key import derived
 
 
 class Sealer:
@@ -45,46 +36,8 @@ class Sealer:
             raise ValueError("it was encrypted with another SECRET_KEY") from None
 
     def _keys(self, purpose: str) -> MultiFernet:
-        return MultiFernet([Fernet(_derived(secret, purpose)) for secret in self._secrets])
+        return MultiFernet([Fernet(_fernet_key(secret, purpose)) for secret in self._secrets])
 
 
-def _derived(secret: str, purpose: str) -> bytes:
-    kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"llm-router oauth {purpose}".encode())
-    return urlsafe_b64encode(kdf.derive(secret.encode()))
-
-
-def secrets_of(setting: str | None, data_dir: Path) -> list[str]:
-    """The secrets of SECRET_KEY, newest first, or the one of the data folder, which is made if there is none.
-
-    Raises:
-        StartupError: a secret is too short, or the file cannot be read or made.
-    """
-    if setting is not None:
-        given = [secret.strip() for secret in setting.split(",")]
-        if any(len(secret) < SHORTEST for secret in given):
-            raise StartupError(f"SECRET_KEY: each secret must have at least {SHORTEST} characters")
-        return given
-    path = data_dir / SECRET_FILE
-    try:
-        if not path.exists():
-            _make(path)
-        found = path.read_text("utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"DATA_DIR: {path} cannot be used: {type(error).__name__}") from error
-    if not found or any(len(secret) < SHORTEST for secret in found):
-        raise StartupError(f"DATA_DIR: {path} must have a secret of at least {SHORTEST} characters a line")
-    return found
-
-
-def _make(path: Path) -> None:
-    """Write a new secret that only this user can read; another process may do the same at the same time."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{SECRET_FILE}")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"{secrets.token_urlsafe(SHORTEST)}\n")
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-    finally:
-        os.unlink(temporary)
+def _fernet_key(secret: str, purpose: str) -> bytes:
+    return urlsafe_b64encode(derived(secret, f"oauth {purpose}"))

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from service.domain.basics import AUTO
-from service.domain.hosts import is_loopback, parse_host, parse_origin, parse_setting
+from service.domain.hosts import parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
 from service.settings.cache import CacheSettings
 from service.settings.database_urls import with_tls
@@ -41,15 +41,17 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     allow_anonymous: bool = Field(
-        False, description="allow a HOST beyond loopback although clients are not authenticated"
+        False, description="let callers without a key ask models, rate answers and read, from any address"
     )
     admin_key: SecretStr | None = Field(
-        None, min_length=16, description="key that /admin requires; absent: /admin works on loopback only"
+        None,
+        min_length=16,
+        description="key that may do everything; absent: without any key, /admin works on loopback only",
     )
     secret_key: SecretStr | None = Field(
         None,
         min_length=32,
-        description="secret that stored logins are encrypted with; absent: a file in DATA_DIR",
+        description="secret that keys are digested and logins encrypted with; absent: a file in DATA_DIR",
     )
     admin_runs_code: bool = Field(
         False, description="POST /admin/calibrations may name graders that run code: unit-tests and python:"
@@ -399,13 +401,4 @@ class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSetting
     def _http_embeddings_are_complete(self) -> Settings:
         if self.embedding_backend == "http" and not (self.embedding_base_url and self.embedding_model):
             raise ValueError("embedding_backend http needs embedding_base_url and embedding_model")
-        return self
-
-    @model_validator(mode="after")
-    def _loopback_until_there_are_keys(self) -> Settings:
-        if not self.allow_anonymous and not is_loopback(self.host):
-            raise ValueError(
-                f"host: {self.host} is not a loopback address and clients are not authenticated; "
-                "set ALLOW_ANONYMOUS=true to allow it"
-            )
         return self

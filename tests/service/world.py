@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from starlette.datastructures import State
 from starlette.types import ASGIApp
 
+from service.access.key_digests import KeyDigests
 from service.app import create_app, in_front
 from service.arms.configured import ArmList
 from service.background import Background
@@ -53,6 +54,7 @@ from tests.fakes import (
 )
 from tests.fakes_answers import FakeAnswerStore
 from tests.fakes_calibration import FakeCalibrationStore, FakeRequestBodies
+from tests.fakes_keys import FakeApiKeyStore, FakeKeyTable
 from tests.fakes_reports import FakeReports
 
 SPOOL_BYTES = 1_000_000
@@ -171,6 +173,7 @@ async def opened(
     classifiers: Sequence[Classifier] = (),
     calling: ModelClient | None = None,
     logins: LoginDesk | None = None,
+    key_table: FakeKeyTable | None = None,
     **knobs: Any,
 ) -> AsyncIterator[World]:
     """Open the service with these settings.
@@ -185,6 +188,7 @@ async def opened(
         price_lists: where added arms find their providers' prices.
         calling: calls the models; None: the fake one.
         logins: at providers; None: there are none.
+        key_table: the keys of another replica; None: there are none.
     """
     settings = Settings.model_validate({"data_dir": folder, "default_model": arms[0].arm_id, **knobs})
     store = FakeStore() if store is None else store
@@ -208,6 +212,8 @@ async def opened(
         evidence=FakeEvidence(store),
         journal=journal,
         arm_registry=arm_registry,
+        api_key_store=FakeApiKeyStore(key_table or FakeKeyTable()),
+        key_digests=KeyDigests(["the-secret-of-this-test-with-32-characters"]),
         shadow_log=FakeShadowLog(store),
         conversation_states=FakeConversationStates(store),
         response_store=FakeResponseStore(store),
@@ -236,6 +242,7 @@ async def opened(
     app = application(settings, parts)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
     await journal.start()
+    await parts.keyring.start()
     await arm_registry.start([arm.arm_id for arm in arms], parts.lifecycle.follow)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
@@ -254,6 +261,7 @@ async def opened(
             )
         await background.drain(5.0)
     finally:
+        await parts.keyring.close()
         await journal.close()
 
 

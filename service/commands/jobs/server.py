@@ -25,6 +25,7 @@ from service.arms.configured import ArmList, choose_arms
 from service.arms.known_models import known_models
 from service.arms.relayed_models import choose_relayed_models
 from service.arms.unknown_prices import price_warnings
+from service.bootstrap.access import require_callers
 from service.bootstrap.open import open_parts
 from service.bootstrap.vectors import build_encoder
 from service.commands.jobs.price_text import price_text
@@ -88,6 +89,7 @@ def serve(settings: Settings, environ: Environment, *, workers: int) -> None:
 
 async def _serve_alone(settings: Settings, environ: Mapping[str, str], listener: socket.socket) -> None:
     async with open_parts(settings, environ) as parts:
+        require_callers(settings, parts.keyring, parts.router.clock())
         app = in_front(create_app(settings, environ, parts), settings)
         server = uvicorn.Server(uvicorn.Config(app, **_uvicorn(settings)))
         keep_for_good()
@@ -99,6 +101,7 @@ async def _serve_alone(settings: Settings, environ: Mapping[str, str], listener:
 async def _try_out(settings: Settings, environ: Mapping[str, str]) -> tuple[ArmList, Catalog]:
     """Open everything that a worker opens, so that an error is reported once. Returns the workers' arms."""
     async with open_parts(settings, environ) as parts:
+        require_callers(settings, parts.keyring, parts.router.clock())
         return parts.arms, parts.catalog
 
 

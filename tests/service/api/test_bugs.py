@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from types import SimpleNamespace
 
 import pytest
 import structlog.testing
@@ -12,12 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message
 
+from service.access.key_digests import KeyDigests
+from service.access.keyring import Keyring
 from service.api import errors
+from service.api.callers import Callers
 from service.api.entrance import Entrance
 from service.api.hosts import Hosts
 from service.api.hot_routes import HotRoutes
 from service.api.origins import Origins
+from service.api.scopes import Need
 from service.api.sse_response import EventStream
+from service.settings.settings import Settings
+from tests.fakes_keys import FakeApiKeyStore
 
 
 async def _fails_at_once(_: Request) -> Response:
@@ -42,8 +49,11 @@ async def test_a_bug_is_logged_once_and_ends_its_response(path: str, status: int
     errors.install(app)
     for cold_path, endpoint in ENDPOINTS.items():
         app.add_route(cold_path, endpoint, methods=["POST"])
-    hot_routes = HotRoutes(app, ENDPOINTS if is_hot else {})
-    entrance = Entrance(app, hot_routes, Hosts("127.0.0.1", frozenset()), Origins(frozenset()))
+    needs: dict[str, Need] = {f"POST {hot_path}": "public" for hot_path in ENDPOINTS}
+    hot_routes = HotRoutes(app, ENDPOINTS if is_hot else {}, needs)
+    callers = Callers(Settings())
+    entrance = Entrance(app, hot_routes, Hosts("127.0.0.1", frozenset()), Origins(frozenset()), callers)
+    app.state.parts = SimpleNamespace(keyring=Keyring(FakeApiKeyStore(), KeyDigests(["a secret"])))
     sent: list[Message] = []
 
     with structlog.testing.capture_logs() as lines, pytest.raises(KeyError):

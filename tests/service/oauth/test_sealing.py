@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import StartupError
-from service.oauth.sealing import SECRET_FILE, Sealer, secrets_of
+from service.oauth.sealing import Sealer
+from service.secret_key import SECRET_FILE, secrets_of
 
 OLD, NEW = "an-old-secret-of-32-characters-and-more", "a-new-secret-of-32-characters-and-more"
 

@@ -86,17 +86,18 @@ def test_a_broken_file_does_not_hide_the_faults_of_the_environment(tmp_path: Pat
 
 
 def test_a_rule_between_keys_is_not_applied_to_half_of_them(tmp_path: Path) -> None:
-    broken = faults(tmp_path, "allow_anonymous: true\nport: [", HOST="0.0.0.0")
+    broken = faults(tmp_path, "embedding_model: m\nport: [", EMBEDDING_BACKEND="http")
 
     assert len(broken) == 1
     assert broken[0].startswith("config.yaml, line 2: not YAML")
 
 
 def test_a_rule_between_keys_is_reported_where_its_key_stands(tmp_path: Path) -> None:
-    assert faults(tmp_path, "port: 1\nhost: 0.0.0.0")[0].startswith(
-        "config.yaml, line 2: host: 0.0.0.0 is not"
+    models = "models:\n  - {id: auto, provider: simulator, model: m}"
+
+    assert faults(tmp_path, f"port: 1\n{models}")[0].startswith(
+        "config.yaml, line 2: models: ids and aliases"
     )
-    assert faults(tmp_path, "", HOST="0.0.0.0")[0].startswith("environment: host: 0.0.0.0 is not")
 
 
 def test_merged_keys_are_found_where_they_are_written(tmp_path: Path) -> None:

@@ -211,15 +211,6 @@ def test_any_loopback_address_will_do(host: str) -> None:
     assert load_settings(None, {"HOST": host}).host == host
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "router.example"])
-def test_other_addresses_need_allow_anonymous(tmp_path: Path, host: str) -> None:
-    message = error_of(tmp_path, HOST=host)
-
-    assert f"{host} is not a loopback address" in message
-    assert "ALLOW_ANONYMOUS=true" in message
-    assert load_settings(None, {"HOST": host, "ALLOW_ANONYMOUS": "true"}).host == host
-
-
 # --- names that other programs use
 
 

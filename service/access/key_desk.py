@@ -1,0 +1,132 @@
+"""Makes, lists, rotates and revokes the keys of callers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID, uuid4
+
+from service.access.key_digests import KeyDigests, new_key
+from service.access.key_store import ApiKeyStore
+from service.domain.api_key import ApiKey
+from service.domain.caller import Scope
+from service.domain.ports import Clock
+from service.domain.value import value
+from service.errors import KeyConflict, UnknownKey
+
+KeyState = Literal["valid", "expired", "revoked", "of another SECRET_KEY"]
+
+
+@value
+class NewKey:
+    """What a new key may do.
+
+    Args:
+        models: ids or aliases of the models that it may ask; None: any.
+        lifetime: None: without end.
+    """
+
+    name: str
+    tenant: str
+    scopes: frozenset[Scope]
+    models: frozenset[str] | None = None
+    lifetime: timedelta | None = None
+
+
+@value
+class IssuedKey:
+    """A new key, which is shown once, and what the database keeps of it."""
+
+    secret: str
+    key: ApiKey
+
+    def __repr__(self) -> str:
+        return f"IssuedKey({self.key.key_id})"
+
+
+class KeyDesk:
+    """The keys of callers, for the operator. Every method raises StoreUnavailable."""
+
+    def __init__(self, store: ApiKeyStore, digests: KeyDigests, clock: Clock) -> None:
+        self._store = store
+        self._digests = digests
+        self._clock = clock
+
+    def state_of(self, key: ApiKey) -> KeyState:
+        """Whether callers may use the key now."""
+        if key.revoked_at is not None:
+            return "revoked"
+        if key.reason_against(self._clock()) is not None:
+            return "expired"
+        return "valid" if key.secret_id in self._digests.secret_ids else "of another SECRET_KEY"
+
+    async def listed(self) -> Sequence[ApiKey]:
+        """Every key, also revoked ones, the newest first."""
+        return await self._store.all()
+
+    async def create(self, wanted: NewKey) -> IssuedKey:
+        """Make a key. Raises KeyConflict: a key that was not revoked has that name."""
+        if self._named(wanted.name, await self._store.all()):
+            raise KeyConflict(f"a key {wanted.name!r} exists already: revoke it, or take another name")
+        return await self._issue(wanted, None)
+
+    async def rotate(self, reference: str, overlap: timedelta) -> IssuedKey:
+        """Make a key with the same rights; the old one is valid for the overlap and not longer.
+
+        Args:
+            reference: the old key's id or name.
+
+        Raises:
+            UnknownKey: no key that was not revoked has that id or name.
+            KeyConflict: several have that name, or the key has expired.
+        """
+        old, now = await self._find(reference), self._clock()
+        if old.reason_against(now) is not None:
+            raise KeyConflict(f"the key {old.name!r} {old.reason_against(now)}: make another one")
+        lifetime = None if old.expires_at is None else old.expires_at - old.created_at
+        wanted = NewKey(old.name, old.tenant, old.scopes, old.models, lifetime)
+        issued = await self._issue(wanted, old.key_id)
+        if overlap > timedelta(0):
+            await self._store.end(old.key_id, revoked_at=None, expires_at=now + overlap)
+        else:
+            await self._store.end(old.key_id, revoked_at=now, expires_at=None)
+        return issued
+
+    async def revoke(self, reference: str) -> ApiKey:
+        """Refuse a key from now on, in all replicas. Raises as `rotate`."""
+        key = await self._find(reference)
+        await self._store.end(key.key_id, revoked_at=self._clock(), expires_at=None)
+        return key
+
+    async def _issue(self, wanted: NewKey, replaces: UUID | None) -> IssuedKey:
+        secret, now = new_key(), self._clock()
+        digest, secret_id = self._digests.newest(secret)
+        key = ApiKey(
+            key_id=uuid4(),
+            name=wanted.name,
+            tenant=wanted.tenant,
+            scopes=wanted.scopes,
+            models=wanted.models,
+            digest=digest,
+            secret_id=secret_id,
+            created_at=now,
+            expires_at=None if wanted.lifetime is None else now + wanted.lifetime,
+            replaces=replaces,
+        )
+        await self._store.add(key)
+        return IssuedKey(secret, key)
+
+    async def _find(self, reference: str) -> ApiKey:
+        keys = await self._store.all()
+        found = [key for key in keys if str(key.key_id) == reference and key.revoked_at is None]
+        found = found or self._named(reference, keys)
+        if not found:
+            raise UnknownKey(f"no key in use has the id or the name {reference!r}", param="key")
+        if len(found) > 1:
+            ids = ", ".join(str(key.key_id) for key in found)
+            raise KeyConflict(f"{len(found)} keys are named {reference!r}; name one by its id: {ids}")
+        return found[0]
+
+    def _named(self, name: str, keys: Sequence[ApiKey]) -> list[ApiKey]:
+        return [key for key in keys if key.name == name and key.revoked_at is None]
