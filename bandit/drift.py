@@ -12,11 +12,14 @@ import numpy as np
 
 from bandit.evidence import MICRO_GRAIN
 from bandit.experts import N_EXPERTS
+from bandit.raters import NO_RATERS, Raters, Shares, largest
 
 N_PREDICTIONS = N_EXPERTS + 1  # each expert, and their mixture
 LARGEST_SHOCK = 3.0  # standard deviations at which one surprise is clipped
 DRIFT = 0.5  # standard deviations that the CUSUM subtracts from each surprise
 ALARM = 14.0  # value of the CUSUM above which the arm has changed
+LARGEST_SHARE = 0.75 * ALARM  # that one of several raters can give the CUSUM
+LEAST_ALONE = 12.0  # ratings of decisions since the onset with which a sole rater can raise an alarm
 FADE = 0.004  # share of a fallen arm's evidence that each rated request of the tenant takes away
 BEGINNING = -np.inf  # start of an arm's first epoch
 
@@ -44,6 +47,7 @@ class Rating:
         score: the new score; None withdraws the earlier one.
         replaces: the score that counted before, if any.
         is_first: whether this arm's answer to this decision was never scored before.
+        rater: who gave the new score; None: nobody who could confirm or deny a change, as with signals.
     """
 
     decided_at: float
@@ -54,6 +58,7 @@ class Rating:
     score: Score | None
     replaces: Score | None = None
     is_first: bool = True
+    rater: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +95,36 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of the CUSUM: its statistic, and the epoch that begins where it was last 0."""
+    """One side of the CUSUM: its statistic, and the epoch that begins where it was last 0.
+
+    Args:
+        shares: what the raters gave the statistic since then.
+    """
 
     statistic: float = 0.0
     since: Epoch = Epoch()
+    shares: Shares = ()
 
     def counting(self, decided_at: float, change: RatedSums) -> "Side":
-        return Side(self.statistic, self.since.counting(decided_at, change))
+        return replace(self, since=self.since.counting(decided_at, change))
 
-    def moved(self, shock: float, newest: float) -> "Side":
-        statistic = max(0.0, self.statistic + shock)
-        return Side(statistic, self.since if statistic > 0 else Epoch(newest))
+    def moved(
+        self, rating: Rating, score: Score, surprise: float, newest: float, largest_share: float
+    ) -> "Side":
+        """This side after one more surprise; no rater's share exceeds the largest one."""
+        shock = score.weight * (surprise - DRIFT)
+        shares, rater = dict(self.shares), rating.rater or ""
+        shares[rater] = shares.get(rater, 0.0) + shock
+        excess = sum(max(share - largest_share, 0.0) for share in shares.values())
+        statistic = self.statistic + shock - excess
+        if statistic <= 0:
+            return Side(since=Epoch(newest))
+        capped = {rater: min(share, largest_share) for rater, share in shares.items()}
+        return Side(statistic, self.since, largest(capped))
+
+    def alarms(self, *, is_alone: bool) -> bool:
+        """Whether the arm has changed."""
+        return self.statistic > ALARM and (self.since.rated.n >= LEAST_ALONE or not is_alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +141,7 @@ class ArmHistory:
         n_rated: the tenant's rated requests at that decision; a fallen arm's epoch has faded until then.
         is_fallen: whether the last change was for the worse.
         fallen_at: the tenant's rated requests when it fell; what is rated later fades from here on.
+        raters: who rated its answers lately.
     """
 
     epoch: Epoch = Epoch()
@@ -129,6 +154,7 @@ class ArmHistory:
     n_rated: float = 0.0
     is_fallen: bool = False
     fallen_at: float = 0.0
+    raters: Raters = NO_RATERS
 
     def faded(self, n_rated: float) -> RatedSums:
         """The epoch's sums after so many rated requests of the tenant.
@@ -165,6 +191,8 @@ def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
         newest=max(history.newest, rating.decided_at),
         n_rated=n_rated,
     )
+    if rating.rater is not None and rating.score is not None and rating.is_first:
+        counted = replace(counted, raters=history.raters.after(rating.rater, rating.decided_at))
     if rating.predicted is None:
         return counted
     old, new = (_squares(rating.predicted, score) for score in (rating.replaces, rating.score))
@@ -173,10 +201,12 @@ def learn(history: ArmHistory, rating: Rating) -> ArmHistory:
         n_predicted=history.n_predicted + change.n,
         squared_errors=tuple(s + b - a for s, a, b in zip(history.squared_errors, old, new, strict=True)),
     )
-    if rating.score is None or not rating.is_first or rating.n_changes != history.n_changes:
+    if rating.score is None or not rating.is_first:
+        return counted
+    if rating.n_changes != history.n_changes:
         return counted
     surprise = (rating.score.reward - rating.predicted[-1]) / rating.deviation
-    return _watch(counted, min(max(surprise, -LARGEST_SHOCK), LARGEST_SHOCK), rating.score.weight)
+    return _watch(counted, rating, rating.score, min(max(surprise, -LARGEST_SHOCK), LARGEST_SHOCK))
 
 
 def grained(value: float) -> float:
@@ -190,12 +220,14 @@ def _squares(predicted: tuple[float, ...], score: Score | None) -> tuple[float, 
     return tuple(grained(score.weight * (score.reward - p) ** 2) for p in predicted)
 
 
-def _watch(history: ArmHistory, surprise: float, weight: float) -> ArmHistory:
-    rise = history.rise.moved(weight * (surprise - DRIFT), history.newest)
-    fall = history.fall.moved(weight * (-surprise - DRIFT), history.newest)
-    if max(rise.statistic, fall.statistic) <= ALARM:
+def _watch(history: ArmHistory, rating: Rating, score: Score, surprise: float) -> ArmHistory:
+    is_alone = not history.raters.are_several
+    largest_share = np.inf if is_alone else LARGEST_SHARE
+    rise = history.rise.moved(rating, score, surprise, history.newest, largest_share)
+    fall = history.fall.moved(rating, score, -surprise, history.newest, largest_share)
+    is_fallen = fall.alarms(is_alone=is_alone)
+    if not (is_fallen or rise.alarms(is_alone=is_alone)):
         return replace(history, rise=rise, fall=fall)
-    is_fallen = fall.statistic > ALARM
     restarted = Side(since=Epoch(history.newest))
     return replace(
         history,

@@ -422,7 +422,14 @@ class FakeEvidence:
             credited = earlier[-1].event.arm_id if earlier else arm_id
             return _learned("duplicate", decision, credited, None, before)
         score = None if reward is None else feedback.score
-        event = Event(arm_id, reward, score=score, text=feedback.text, session_id=feedback.session_id)
+        event = Event(
+            arm_id,
+            reward,
+            score=score,
+            text=feedback.text,
+            session_id=feedback.session_id,
+            rater=feedback.rater,
+        )
         event_id = self._append(decision, event, feedback.received_at)
         pending = self._queued(decision.decision_id)
         if not decision.query.options.learn:
@@ -465,6 +472,7 @@ class FakeEvidence:
             before=before,
             after=before.after(event),
             is_first=event.arm_id not in scored,
+            rater=None if decision.query.dialect == "import" else event.rater,
         )
         store.add(tenant, differences(standing_sums(recorded.before), standing_sums(recorded.after)))
         histories = store.histories.setdefault(tenant, {})

@@ -43,6 +43,11 @@ def caller_at(request: Request) -> Caller:
     return caller
 
 
+async def caller_of(request: Request) -> Caller:
+    """Who sends the request."""
+    return caller_at(request)
+
+
 async def tenant_of(request: Request) -> str:
     """The tenant whose data the request sees."""
     return caller_at(request).tenant
@@ -175,6 +180,7 @@ def _rename(state: dict[str, Any], request_id: str) -> None:
 
 
 PartsDep = Annotated[Parts, Depends(parts_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
 TenantDep = Annotated[str, Depends(tenant_of)]
 GivenRequestId = Annotated[str | None, Depends(given_request_id)]
 PathRequestId = Annotated[str, Depends(path_request_id)]

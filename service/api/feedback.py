@@ -27,9 +27,9 @@ from service.api import big_bodies
 from service.api.dependencies import (
     REQUEST_ID,
     REQUEST_ID_RULE,
+    CallerDep,
     PartsDep,
     PathRequestId,
-    TenantDep,
     body_of,
     caller_at,
     parts_at,
@@ -41,7 +41,8 @@ from service.api.openapi import body_schema, failures
 from service.dialects.json_body import Location, field_path, invalid, items, read_form
 from service.dialects.session_names import MAX_KEY_CHARS
 from service.domain.basics import Json
-from service.domain.feedback import ConversationFeedback, Feedback, Learned
+from service.domain.caller import Caller
+from service.domain.feedback import ConversationFeedback, Feedback, Learned, Rater
 from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownRequest
 from service.parts import Parts
 
@@ -58,6 +59,7 @@ def _storable(value: str) -> str:
 
 
 FeedbackText = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
+Source = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_storable)]
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEY_CHARS)]
 
 
@@ -71,6 +73,7 @@ class _ScoreFields(BaseModel):
     )
     score: float = Field(ge=0, le=1, allow_inf_nan=False, description="0: useless, 1: perfect")
     feedback_text: FeedbackText | None = None
+    source: Source | None = Field(None, description="where the score comes from, such as user or judge")
 
     @model_validator(mode="before")
     @classmethod
@@ -129,11 +132,11 @@ async def feedback(request: Request) -> Response:
     The response follows the commit.
     """
     require_json(request)
-    parts, tenant = parts_at(request), caller_at(request).tenant
+    parts, caller = parts_at(request), caller_at(request)
     scores = await big_bodies.read(parts, await body_of(request), _read)
     if isinstance(scores, list):
-        return JsonAnswer([await _learn_if_known(parts, tenant, item) for item in scores], 202)
-    return JsonAnswer(await _learn(parts, tenant, scores), 202)
+        return JsonAnswer([await _learn_if_known(parts, caller, item) for item in scores], 202)
+    return JsonAnswer(await _learn(parts, caller, scores), 202)
 
 
 HOT: dict[str, Endpoint] = {"/feedback": feedback}
@@ -141,27 +144,33 @@ HOT: dict[str, Endpoint] = {"/feedback": feedback}
 
 @endpoints.delete("/feedback", status_code=202, responses=failures(BadRequest, UnknownRequest, Unavailable))
 async def withdraw_from_conversation(
-    parts: PartsDep, tenant: TenantDep, session_id: Annotated[SessionId, Query()]
+    parts: PartsDep, caller: CallerDep, session_id: Annotated[SessionId, Query()]
 ) -> Response:
     """Withdraw the feedback on a conversation; the feedback on its single requests stays."""
-    withdrawal = ConversationFeedback(tenant, session_id, None, None, datetime.now(UTC))
+    withdrawal = ConversationFeedback(
+        caller.tenant, session_id, None, None, datetime.now(UTC), Rater(caller.key_id)
+    )
     return JsonAnswer(await _teach_conversation(parts, withdrawal), 202)
 
 
 @endpoints.delete(
     "/feedback/{request_id:path}", status_code=202, responses=failures(UnknownRequest, Unavailable)
 )
-async def withdraw(parts: PartsDep, tenant: TenantDep, request_id: PathRequestId) -> Response:
+async def withdraw(parts: PartsDep, caller: CallerDep, request_id: PathRequestId) -> Response:
     """Withdraw the feedback on an answer, and remove its evidence."""
-    withdrawal = Feedback(tenant, request_id, None, None, datetime.now(UTC))
+    withdrawal = Feedback(
+        caller.tenant, request_id, None, None, datetime.now(UTC), rater=Rater(caller.key_id)
+    )
     return JsonAnswer(await _teach(parts, withdrawal), 202)
 
 
-async def _learn(parts: Parts, tenant: str, item: OneFeedback) -> Json:
+async def _learn(parts: Parts, caller: Caller, item: OneFeedback) -> Json:
     fields = item.score, item.feedback_text, datetime.now(UTC)
+    rater = Rater(caller.key_id, item.source)
     if isinstance(item, ConversationFeedbackRequest):
-        return await _teach_conversation(parts, ConversationFeedback(tenant, item.session_id, *fields))
-    return await _teach(parts, Feedback(tenant, item.request_id, *fields))
+        conversation = ConversationFeedback(caller.tenant, item.session_id, *fields, rater=rater)
+        return await _teach_conversation(parts, conversation)
+    return await _teach(parts, Feedback(caller.tenant, item.request_id, *fields, rater=rater))
 
 
 async def _teach(parts: Parts, feedback: Feedback) -> Json:
@@ -200,9 +209,9 @@ def _record(parts: Parts, learned: Learned, session_id: str | None = None) -> No
     )
 
 
-async def _learn_if_known(parts: Parts, tenant: str, item: OneFeedback) -> Json:
+async def _learn_if_known(parts: Parts, caller: Caller, item: OneFeedback) -> Json:
     try:
-        return await _learn(parts, tenant, item)
+        return await _learn(parts, caller, item)
     except UnknownRequest:
         return {**item.model_dump(include={"request_id", "session_id"}), "status": "unknown"}
 

@@ -14,6 +14,22 @@ FeedbackStatus = Literal["applied", "revised", "duplicate", "withdrawn", "not_le
 
 
 @dataclass(frozen=True, slots=True)
+class Rater:
+    """Who gives feedback.
+
+    Args:
+        key_id: of the caller's key; None: it has none.
+        source: where the score comes from, in the caller's words, such as `judge`.
+    """
+
+    key_id: UUID | None = None
+    source: str | None = None
+
+
+NO_RATER = Rater()
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
     """A user's feedback on an answer. `score=None` withdraws the earlier feedback."""
 
@@ -23,6 +39,7 @@ class Feedback:
     text: str | None
     received_at: datetime
     session_id: str | None = None  # set: a share of this conversation's score; None: the request's own
+    rater: Rater = NO_RATER
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,7 @@ class ConversationFeedback:
     score: float | None
     text: str | None
     received_at: datetime
+    rater: Rater = NO_RATER
 
 
 @dataclass(frozen=True, slots=True)

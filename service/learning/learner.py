@@ -120,6 +120,7 @@ class Learner:
             conversation.text,
             conversation.received_at,
             conversation.session_id,
+            conversation.rater,
         )
         reward = rewards.reward_of(share)
         learned = await self.evidence.learn(share, None if reward is None else replace(reward, weight=weight))

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit.drift import ALARM, FADE, N_PREDICTIONS, ArmHistory, Rating, Score, learn
+from bandit.drift import ALARM, FADE, LARGEST_SHARE, N_PREDICTIONS, ArmHistory, Rating, Score, learn
+from bandit.raters import AWAY_S, MOST_RATERS
 from tests.bandit.worlds import seeds
 
 scores = st.builds(Score, st.floats(min_value=0, max_value=1), st.floats(min_value=0.1, max_value=1))
@@ -119,12 +120,67 @@ def test_late_feedback_on_an_older_decision_does_not_make_the_arm_look_idle_for_
 
 
 def test_a_prediction_made_before_a_change_does_not_move_the_statistic_after_it() -> None:
-    fallen = after([a_rating(i, 0.0) for i in range(10)])
+    fallen = after([a_rating(i, 0.0) for i in range(12)])
 
     late = learn(fallen, a_rating(100, 0.0, n_changes=0))
 
     assert fallen.n_changes == 1
     assert late.fall == replace(fallen.fall, since=late.fall.since)
+
+
+def healthy(rater: str) -> ArmHistory:
+    return after([replace(a_rating(i, float(i % 5 > 0)), rater=rater) for i in range(390)])
+
+
+def zeros(rater: str, n: int, start: float = 390.0) -> list[Rating]:
+    return [replace(a_rating(start + i, 0.0), deviation=0.2, rater=rater) for i in range(n)]
+
+
+def test_six_bad_ratings_of_the_only_rater_do_not_discard_hundreds_of_good_ones() -> None:
+    after_six = after(zeros("app", 6), healthy("app"))
+    after_twelve = after(zeros("app", 12), healthy("app"))
+
+    assert (after_six.n_changes, after_six.epoch.rated.n) == (0, 396)
+    assert after_six.fall.statistic > ALARM
+    assert (after_twelve.n_changes, after_twelve.is_fallen) == (1, True)
+
+
+def test_bad_ratings_of_old_decisions_alone_raise_no_alarm() -> None:
+    old = [replace(rating, decided_at=rating.decided_at - 390) for rating in zeros("app", 30)]
+
+    assert after(old, healthy("app")).n_changes == 0
+
+
+def test_one_of_two_raters_alone_never_changes_an_arm_and_with_the_other_soon_does() -> None:
+    attacked = after(zeros("other", 100), healthy("app"))
+
+    confirmed = after(zeros("app", 2, start=490.0), attacked)
+
+    assert (attacked.n_changes, attacked.fall.statistic) == (0, LARGEST_SHARE)
+    assert (confirmed.n_changes, confirmed.is_fallen) == (1, True)
+
+
+def test_good_ratings_of_another_take_back_what_one_rater_gave_the_statistic() -> None:
+    attacked = after(zeros("other", 100), healthy("app"))
+
+    denied = after([replace(a_rating(490.0 + i, 1.0), rater="app") for i in range(12)], attacked)
+
+    assert (denied.n_changes, denied.fall.statistic, denied.fall.shares) == (0, 0.0, ())
+
+
+def test_a_rater_whose_colleagues_are_silent_for_days_counts_as_the_only_one() -> None:
+    later = after(zeros("other", 12, start=390.0 + AWAY_S), healthy("app"))
+
+    assert (later.n_changes, later.is_fallen) == (1, True)
+
+
+def test_a_history_names_a_bounded_number_of_raters() -> None:
+    many = after([replace(a_rating(i, 0.0), rater=f"key {i % 40:02}") for i in range(5)])
+    more = after([replace(a_rating(i, 0.7), rater=f"key {i % 40:02}") for i in range(200)])
+
+    assert [rater for rater, _ in many.raters.latest] == [f"key {i:02}" for i in (4, 3, 2, 1, 0)]
+    assert len(more.raters.latest) == MOST_RATERS
+    assert len(more.fall.shares) <= MOST_RATERS
 
 
 def test_the_statistic_moves_by_the_surprise_beyond_the_drift() -> None:

@@ -19,7 +19,7 @@ from service.arms.eligibility import list_cost_usd
 from service.domain.answer import Attempt, Outcome, Usage
 from service.domain.arm import Arm
 from service.domain.decision import Decision
-from service.domain.feedback import Feedback
+from service.domain.feedback import Feedback, Rater
 from service.domain.ports import Evidence, Journal
 from service.domain.query import Options, Query
 from service.domain.registration import ArmRegistration
@@ -30,6 +30,7 @@ from service.routing.priors import USUAL_LATENCY_S
 
 DIALECT = "import"
 BYTES_PER_TOKEN = 4
+IMPORTED = Rater(source="import")
 N_AT_ONCE = 8  # fewer than connections
 _NAMESPACE = UUID("6f6c1f0e-52d5-4c0e-9a53-0d0c5b1f7a11")  # of ids made from a row's content
 
@@ -74,7 +75,7 @@ class Importer:
                 return "refused"
         elif logged.decision_id != decision_id:
             return "refused"
-        feedback = Feedback(self.tenant, query.request_id, row.score, None, query.received_at)
+        feedback = Feedback(self.tenant, query.request_id, row.score, None, query.received_at, rater=IMPORTED)
         reward = reward_of(feedback)
         assert reward is not None  # a row has a score
         learned = await self.evidence.learn(feedback, replace(reward, weight=weight))

@@ -92,9 +92,9 @@ class Group:
         sums = {arm: change for arm, change in sorted(self._sums.items()) if any(change)}
         rows = await connection.fetch(
             _WRITE,
-            *_columns([_event_values(*event) for event in self._events], 10),
+            *_columns([_event_values(*event) for event in self._events], 12),
             list({d.decision_id for d, _, _ in self._events if d.is_for_memory}),
-            *_columns([(*arm, *columns_of(history)) for arm, history in histories.items()], 20),
+            *_columns([(*arm, *columns_of(history)) for arm, history in histories.items()], 21),
             *_columns([(*arm, *change) for arm, change in sums.items()], 4),
             sender,
         )
@@ -123,6 +123,8 @@ def _event_values(decision: LockedDecision, event: Event, received_at: datetime)
         received_at,
         event.signal,
         event.session_id,
+        event.rater.key_id,
+        event.rater.source,
     )
 
 
@@ -135,19 +137,21 @@ def _columns(rows: Sequence[tuple[object, ...]], n_columns: int) -> list[list[ob
 _WRITE = """
 WITH event AS (
     INSERT INTO feedback_events
-        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal, session_id)
-    SELECT decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal, session_id
-    FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::numeric[], $5::numeric[], $6::text[], $7::text[],
-        $8::timestamptz[], $9::text[], $10::text[]) WITH ORDINALITY AS e
         (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal, session_id,
-         place)
+         key_id, source)
+    SELECT decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal, session_id,
+        key_id, source
+    FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::numeric[], $5::numeric[], $6::text[], $7::text[],
+        $8::timestamptz[], $9::text[], $10::text[], $11::uuid[], $12::text[]) WITH ORDINALITY AS e
+        (decision_id, tenant, score, reward, weight, feedback_text, arm_id, received_at, signal, session_id,
+         key_id, source, place)
     ORDER BY place
     RETURNING event_id, decision_id, tenant, received_at
 ), queued AS (
     INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
     SELECT decision_id, tenant, max(event_id), max(received_at)
     FROM event
-    WHERE decision_id = ANY ($11::uuid[])
+    WHERE decision_id = ANY ($13::uuid[])
     GROUP BY decision_id, tenant
     ORDER BY decision_id
     ON CONFLICT (decision_id) DO UPDATE SET event_id = excluded.event_id
@@ -159,19 +163,19 @@ WITH event AS (
         rise_reward_sum = c.rise_reward_sum, fall_statistic = c.fall_statistic,
         fall_started_at = c.fall_started_at, fall_n = c.fall_n, fall_reward_sum = c.fall_reward_sum,
         newest = c.newest, n_rated = c.n_rated, is_fallen = c.is_fallen, fallen_at = c.fallen_at,
-        version = h.version + 1, changed_in = pg_current_xact_id()
-    FROM unnest($12::text[], $13::text[], $14::float8[], $15::float8[], $16::float8[], $17::bigint[],
-        $18::float8[], $19::text[], $20::float8[], $21::float8[], $22::float8[], $23::float8[], $24::float8[],
-        $25::float8[], $26::float8[], $27::float8[], $28::float8[], $29::float8[], $30::boolean[],
-        $31::float8[]) AS c
+        raters = c.raters::json, version = h.version + 1, changed_in = pg_current_xact_id()
+    FROM unnest($14::text[], $15::text[], $16::float8[], $17::float8[], $18::float8[], $19::bigint[],
+        $20::float8[], $21::text[], $22::float8[], $23::float8[], $24::float8[], $25::float8[], $26::float8[],
+        $27::float8[], $28::float8[], $29::float8[], $30::float8[], $31::float8[], $32::boolean[],
+        $33::float8[], $34::text[]) AS c
         (tenant, arm_id, started_at, n, reward_sum, n_changes, n_predicted, squared_errors, rise_statistic,
          rise_started_at, rise_n, rise_reward_sum, fall_statistic, fall_started_at, fall_n, fall_reward_sum,
-         newest, n_rated, is_fallen, fallen_at)
+         newest, n_rated, is_fallen, fallen_at, raters)
     WHERE h.tenant = c.tenant AND h.arm_id = c.arm_id
 )
 SELECT ARRAY(SELECT event_id FROM event ORDER BY event_id) AS event_ids, e.tenant, e.arm_id, e.n,
     e.reward_sum, e.n_outcomes, e.latency_s_sum, e.cost_usd_sum, e.n_unpriced, e.cost_usd_squares,
     e.latency_s_squares, e.version
-FROM pg_notify('evidence', $36) AS notified
-LEFT JOIN add_rewards($32, $33, $34, $35) e ON true
+FROM pg_notify('evidence', $39) AS notified
+LEFT JOIN add_rewards($35, $36, $37, $38) e ON true
 """

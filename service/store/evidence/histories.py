@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 
+import orjson
 from asyncpg import Record
 
 from bandit.drift import ArmHistory, Epoch, RatedSums, Rating, Score, Side, learn
+from bandit.raters import Raters, largest
 from service.domain.basics import Json
-from service.domain.feedback import Reward
+from service.domain.feedback import NO_RATER, Rater, Reward
 from service.domain.logged_words import in_current_words_of_candidate
 from service.store.connection.pool import Connection
 from service.store.evidence.standing_feedback import StandingFeedback
@@ -26,6 +28,7 @@ class RecordedFeedback:
     Args:
         before, after: the standing feedback on the decision before and after the event.
         is_first: whether this arm was never scored for this decision before.
+        rater: of the event; None: of an imported one.
     """
 
     decided_at: datetime
@@ -34,6 +37,7 @@ class RecordedFeedback:
     before: StandingFeedback
     after: StandingFeedback
     is_first: bool
+    rater: Rater | None = NO_RATER
 
     def ratings(self) -> dict[str, list[Rating]]:
         """The changes of each arm whose history the event changes: of its signals' reward, and of its score.
@@ -49,12 +53,20 @@ class RecordedFeedback:
             was, now = self.before.scored(arm_id), self.after.scored(arm_id)
             if was != now:
                 candidate = self._candidate(arm_id)
-                rating = self._rating(was, now, is_first=self.is_first, candidate=candidate)
+                rating = self._rating(
+                    was, now, is_first=self.is_first, candidate=candidate, rater=_name_of(self.rater)
+                )
                 by_arm.setdefault(arm_id, []).append(rating)
         return by_arm
 
     def _rating(
-        self, was: Reward | None, now: Reward | None, *, is_first: bool, candidate: Json | None = None
+        self,
+        was: Reward | None,
+        now: Reward | None,
+        *,
+        is_first: bool,
+        candidate: Json | None = None,
+        rater: str | None = None,
     ) -> Rating:
         return Rating(
             decided_at=self.decided_at.timestamp(),
@@ -65,6 +77,7 @@ class RecordedFeedback:
             score=_score_of(now),
             replaces=_score_of(was),
             is_first=is_first,
+            rater=rater,
         )
 
     def _candidate(self, arm_id: str) -> Json | None:
@@ -74,6 +87,13 @@ class RecordedFeedback:
             return None
         candidate = in_current_words_of_candidate(logged)
         return candidate if candidate.get("prior_state") else None
+
+
+def _name_of(rater: Rater | None) -> str | None:
+    """The rater in histories: its key, or nothing for all who have none."""
+    if rater is None:
+        return None
+    return "" if rater.key_id is None else str(rater.key_id)
 
 
 def _score_of(reward: Reward | None) -> Score | None:
@@ -107,8 +127,8 @@ UPDATE histories
 SET started_at = $3, n = $4, reward_sum = $5, n_changes = $6, n_predicted = $7,
     squared_errors = $8::text::float8[], rise_statistic = $9, rise_started_at = $10, rise_n = $11,
     rise_reward_sum = $12, fall_statistic = $13, fall_started_at = $14, fall_n = $15, fall_reward_sum = $16,
-    newest = $17, n_rated = $18, is_fallen = $19, fallen_at = $20, version = version + 1,
-    changed_in = pg_current_xact_id()
+    newest = $17, n_rated = $18, is_fallen = $19, fallen_at = $20, raters = $21::text::json,
+    version = version + 1, changed_in = pg_current_xact_id()
 WHERE tenant = $1 AND arm_id = $2
 RETURNING version
 """
@@ -137,27 +157,30 @@ async def save_histories(
 def history_of(row: Record | None) -> ArmHistory:
     """A row of `histories`."""
     assert row is not None
+    raters = orjson.loads(row["raters"])
     return ArmHistory(
         epoch=Epoch(row["started_at"], RatedSums(row["n"], row["reward_sum"])),
         n_changes=row["n_changes"],
         n_predicted=row["n_predicted"],
         squared_errors=tuple(row["squared_errors"]),
-        rise=_side(row, "rise"),
-        fall=_side(row, "fall"),
+        rise=_side(row, "rise", raters),
+        fall=_side(row, "fall", raters),
         newest=row["newest"],
         n_rated=row["n_rated"],
         is_fallen=row["is_fallen"],
         fallen_at=row["fallen_at"],
+        raters=Raters(largest(raters.get("latest", {}))),
     )
 
 
-def _side(row: Record, name: str) -> Side:
+def _side(row: Record, name: str, raters: Json) -> Side:
     rated = RatedSums(row[f"{name}_n"], row[f"{name}_reward_sum"])
-    return Side(row[f"{name}_statistic"], Epoch(row[f"{name}_started_at"], rated))
+    epoch = Epoch(row[f"{name}_started_at"], rated)
+    return Side(row[f"{name}_statistic"], epoch, largest(raters.get(name, {})))
 
 
 def columns_of(history: ArmHistory) -> tuple[object, ...]:
-    """The values from `started_at` to `fallen_at` of a row of `histories`; errors as text of an array."""
+    """The values from `started_at` to `raters` of a row of `histories`; errors as text of an array."""
     return (
         history.epoch.started_at,
         history.epoch.rated.n,
@@ -171,8 +194,20 @@ def columns_of(history: ArmHistory) -> tuple[object, ...]:
         history.n_rated,
         history.is_fallen,
         history.fallen_at,
+        _raters_text(history),
     )
 
 
 def _side_columns(side: Side) -> tuple[float, ...]:
     return side.statistic, side.since.started_at, side.since.rated.n, side.since.rated.reward_sum
+
+
+def _raters_text(history: ArmHistory) -> str:
+    """JSON of all that a history has by rater; a number is written so that it is read as the same double."""
+    return orjson.dumps(
+        {
+            "latest": dict(history.raters.latest),
+            "rise": dict(history.rise.shares),
+            "fall": dict(history.fall.shares),
+        }
+    ).decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
@@ -87,6 +87,7 @@ def _appended(group: Group, entry: Entry) -> Finish:
         score=None if entry.reward is None else feedback.score,
         text=text,
         session_id=session_id,
+        rater=replace(feedback.rater, source=storable(feedback.rater.source)),
     )
     if _is_repeated(before, event):
         return _unchanged("duplicate", decision)

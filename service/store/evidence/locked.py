@@ -65,6 +65,7 @@ class LockedDecision:
             before=before,
             after=self._standing,
             is_first=is_first,
+            rater=None if self._row["dialect"] == "import" else event.rater,
         )
 
     @cached_property
@@ -122,14 +123,15 @@ class Locked:
 _LOCK = f"""
 SELECT l.decision_id, coalesce(d.tenant, (l.history).tenant) AS tenant,
     coalesce(l.arm_id, (l.history).arm_id) AS arm_id, d.request_id, d.learn, l.encoder, l.context, d.task,
-    d.decided_at, {WEIGHED},
+    d.dialect, d.decided_at, {WEIGHED},
     l.answered_by, l.latency_s, l.cost_usd, l.completed_at, l.score, l.reward, l.weight, l.feedback_text,
     l.session_id, l.signals, l.signalled_arms AS signal_arms, l.signal_weights, l.arms_scored,
     (l.history).started_at, (l.history).n, (l.history).reward_sum, (l.history).n_changes,
     (l.history).n_predicted, (l.history).squared_errors, (l.history).rise_statistic,
     (l.history).rise_started_at, (l.history).rise_n, (l.history).rise_reward_sum, (l.history).fall_statistic,
     (l.history).fall_started_at, (l.history).fall_n, (l.history).fall_reward_sum, (l.history).newest,
-    (l.history).n_rated, (l.history).is_fallen, (l.history).fallen_at, (l.history).version
+    (l.history).n_rated, (l.history).is_fallen, (l.history).fallen_at, (l.history).raters,
+    (l.history).version
 FROM lock_for_feedback($1, $2, $3, $4, $5) l
 LEFT JOIN decisions d ON d.decision_id = l.decision_id
 """  # noqa: S608  # joins constants

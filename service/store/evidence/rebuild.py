@@ -11,7 +11,7 @@ from asyncpg import Record
 
 from bandit.drift import ArmHistory
 from service.domain.arm import ArmSums
-from service.domain.feedback import Experience
+from service.domain.feedback import Experience, Rater
 from service.store.connection.pool import Connection, Database
 from service.store.evidence.experiences import ALL, OF_TENANT, experience_of
 from service.store.evidence.histories import (
@@ -115,11 +115,11 @@ async def _differences(connection: Connection) -> EvidenceDifferences:
 # Every event with the standing feedback on its decision before it, in the order of the events.
 _EVENTS = f"""
 SELECT e.tenant, e.event_arm_id, e.event_reward, e.event_weight, e.signal, e.signal_arms, e.signal_weights,
-    e.is_first, latest.arm_id, latest.reward, latest.weight, d.decided_at,
+    e.is_first, e.key_id, latest.arm_id, latest.reward, latest.weight, d.decided_at, d.dialect,
     {WEIGHED}
 FROM (
     SELECT event_id, decision_id, tenant, arm_id AS event_arm_id, reward AS event_reward,
-        weight AS event_weight, signal,
+        weight AS event_weight, signal, key_id,
         max(event_id) FILTER (WHERE signal IS NULL) OVER earlier AS latest_event_id,
         coalesce(array_agg(arm_id) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{{}}') AS signal_arms,
         coalesce(array_agg(weight) FILTER (WHERE signal IS NOT NULL) OVER earlier, '{{}}') AS signal_weights,
@@ -169,6 +169,7 @@ def _recorded_feedback(row: Record) -> RecordedFeedback:
         before=before,
         after=before.after(Event(row["event_arm_id"], reward, row["signal"])),
         is_first=row["is_first"],
+        rater=None if row["dialect"] == "import" else Rater(row["key_id"]),
     )
 
 

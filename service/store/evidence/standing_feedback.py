@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from asyncpg import Record
 
-from service.domain.feedback import Reward, Signal
+from service.domain.feedback import NO_RATER, Rater, Reward, Signal
 
 Signalled = tuple[str, Decimal]  # arm id and weight
 
@@ -22,6 +22,7 @@ class Event:
     score: float | None = None
     text: str | None = None
     session_id: str | None = None  # set: a share of this conversation's score
+    rater: Rater = NO_RATER
 
 
 @dataclass(frozen=True, slots=True)

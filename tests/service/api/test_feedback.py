@@ -160,7 +160,7 @@ async def test_feedback_for_an_unknown_request_is_not_found(answered: World, met
         ('{"request_id": "r-0", "verdict": ["good"]}', "verdict", "'good' or 'bad', got a list of 1"),
         ('{"request_id": "r-0", "verdict": null}', "score", "field is required"),
         ('{"request_id": "r-0", "score": 1, "idempotency_key": "k"}', "idempotency_key", "not permitted"),
-        ('{"request_id": "r-0", "score": 1, "source": "user"}', "source", "not permitted"),
+        ('{"request_id": "r-0", "score": 1, "source": ""}', "source", "at least 1 character"),
         ('{"request_id": "r-0", "score": 1, "metric": "tone"}', "metric", "not permitted"),
         ('{"request_id": "r-0", "score": 1, "dry_run": true}', "dry_run", "not permitted"),
         ('{"request_id": "r-0", "score": 1, "scoer": 1}', "scoer", "not permitted"),

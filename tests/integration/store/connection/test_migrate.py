@@ -35,10 +35,10 @@ async def test_migrations_are_applied_in_order_and_once(empty: Database) -> None
     assert await migrate(empty, [PETS, BIRDS]) == []
 
 
-async def test_the_packaged_migrations_are_numbered_without_gaps() -> None:
+async def test_no_two_packaged_migrations_have_one_number() -> None:
     numbers = [int(migration.name.split("_")[0]) for migration in packaged_migrations()]
 
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers == sorted(set(numbers))
 
 
 async def test_an_edited_migration_is_rejected_in_one_line(empty: Database) -> None:

@@ -111,7 +111,7 @@ async def test_a_failing_arm_starts_a_new_epoch_and_later_scores_of_older_decisi
         await decided(stores, request_id, after_s=i)
         await rate(stores, 0.9, request_id)
     await decided(stores, "late", after_s=18.5)
-    for i in range(10):
+    for i in range(12):
         await decided(stores, f"bad{i}", after_s=100 + i)
         await rate(stores, 0.0, f"bad{i}")
     changed = history(stores)
