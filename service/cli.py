@@ -16,6 +16,7 @@ from service.commands.convert import convert
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.export import export
+from service.commands.forget import forget
 from service.commands.import_outcomes import import_outcomes
 from service.commands.keys import keys
 from service.commands.mcp import mcp
@@ -39,6 +40,7 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "stats": stats,
     "migrate": migrate,
     "rebuild": rebuild,
+    "forget": forget,
     "import": import_outcomes,
     "export": export,
     "convert": convert,

@@ -28,6 +28,7 @@ from service.domain.ports import (
 )
 from service.domain.tokens import TokenCounter
 from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable
+from service.learning.forgetting import Forgetting
 from service.learning.learner import Learner
 from service.oauth.logins import LoginDesk
 from service.relay.embeddings import EmbeddingService
@@ -76,6 +77,10 @@ class ObservableJournal(Journal, Protocol):
         """Write the spool to PostgreSQL. Raises StoreUnavailable."""
         ...
 
+    async def drop_forgotten(self) -> None:
+        """Delete rejected lines of requests that were forgotten. Raises StoreUnavailable."""
+        ...
+
 
 class Pingable(Protocol):
     """A dependency whose availability can be checked."""
@@ -101,6 +106,7 @@ class Parts:
     embeddings: EmbeddingService
     moderations: ModerationService
     learner: Learner
+    forgetting: Forgetting
     calibrations: Calibrations
     lifecycle: Lifecycle
     journal: ObservableJournal

@@ -22,7 +22,14 @@ from service.domain.usage import reported
 from service.errors import ProviderError
 from tests.fakes_arms import FakeArmRegistry, FakeShadowLog
 from tests.fakes_memory import FakeMemory
-from tests.fakes_store import FakeConversationStates, FakeEvidence, FakeJournal, FakeResponseStore, FakeStore
+from tests.fakes_store import (
+    FakeConversationStates,
+    FakeEvidence,
+    FakeForgottenDecisions,
+    FakeJournal,
+    FakeResponseStore,
+    FakeStore,
+)
 
 __all__ = [
     "ANY",
@@ -32,6 +39,7 @@ __all__ = [
     "FakeEmbeddingClient",
     "FakeEncoder",
     "FakeEvidence",
+    "FakeForgottenDecisions",
     "FakeJournal",
     "FakeMemory",
     "FakeModelClient",

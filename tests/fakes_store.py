@@ -31,6 +31,7 @@ from service.domain.feedback import (
     Reward,
     SignalsLearned,
 )
+from service.domain.forgotten import Tombstones
 from service.domain.logged_explanation import explanation
 from service.domain.registration import ArmRegistration, PriceChange, ShadowAnswer
 from service.domain.stored_response import StoredResponse
@@ -77,6 +78,7 @@ class FakeStore:
     stop_requests: set[UUID] = field(default_factory=set)  # of calibrations
     shadow_answers: dict[tuple[UUID, str], ShadowAnswer] = field(default_factory=dict)
     shadow_usd: dict[tuple[str, date], Decimal] = field(default_factory=dict)
+    forgotten: set[UUID] = field(default_factory=set)  # decisions
     n_events: int = 0
     is_down: bool = False
     is_busy: bool = False  # it answers, but none of these calls
@@ -225,6 +227,11 @@ class FakeJournal:
 
     async def log_group(self, entries: Sequence[LogEntry]) -> list[Exception | None]:
         return [await self._error_of(entry) for entry in entries]
+
+    async def forgotten_among(self, decisions: Sequence[Decision], decision_ids: Sequence[UUID]) -> set[UUID]:
+        self.store.check()
+        named = {decision.decision_id for decision in decisions} | set(decision_ids)
+        return self.store.forgotten & named
 
     async def _error_of(self, entry: LogEntry) -> Exception | None:
         try:
@@ -647,3 +654,23 @@ def _event(stored: StoredEvent) -> Json:
         "model": event.arm_id,
         "received_at": stored.received_at.isoformat(),
     }
+
+
+class FakeForgottenDecisions:
+    """A ForgottenDecisions; the memory must remove `store.forgotten`."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self.store = store
+        self.removed: set[UUID] = set()
+
+    async def tombstones(self, limit: int) -> Tombstones:
+        self.store.check()
+        due = self.store.forgotten - self.removed
+        return Tombstones((len(self.store.forgotten),), sorted(due)[:limit])
+
+    async def mark_removed(self, decision_ids: Sequence[UUID]) -> None:
+        self.store.check()
+        self.removed |= set(decision_ids)
+
+    async def prune(self) -> None:
+        self.store.check()

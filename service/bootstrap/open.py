@@ -55,6 +55,7 @@ from service.store.evidence.evidence import PostgresEvidence
 from service.store.log.cached_answers import PostgresAnswerStore
 from service.store.log.calibrations import PostgresCalibrationStore
 from service.store.log.conversations import PostgresConversationStates
+from service.store.log.forgotten import PostgresForgottenDecisions
 from service.store.log.journal import PostgresJournal
 from service.store.log.request_bodies import PostgresRequestBodies
 from service.store.log.responses import PostgresResponseStore
@@ -140,6 +141,7 @@ async def open_parts(
             answer_store=PostgresAnswerStore(database),
             calibration_store=PostgresCalibrationStore(database),
             request_bodies=request_bodies,
+            forgotten_decisions=PostgresForgottenDecisions(database),
             reports=PostgresReports(database),
             database=database,
             environ=environ,
@@ -177,6 +179,7 @@ async def open_parts(
         for endless in (
             parts.learner.sweep_forever(),
             parts.learner.make_contexts_forever(),
+            parts.forgetting.sweep_forever(),
             parts.router.affinity.prune_forever(),
             parts.responses.prune_forever(),
             request_bodies.prune_forever(now, settings.response_ttl_s),

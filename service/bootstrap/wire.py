@@ -48,6 +48,7 @@ from service.conversations.affinity import ConversationAffinity
 from service.conversations.stored_responses import RecentItems, StoredResponses
 from service.domain.answer import Outcome
 from service.domain.feedback import Signal
+from service.domain.forgotten import ForgottenDecisions
 from service.domain.ports import (
     AnswerStore,
     ArmRegistry,
@@ -69,6 +70,7 @@ from service.domain.ports import (
 from service.domain.relayed_model import RelayedModels
 from service.domain.tokens import TokenCounter
 from service.learning.complaints import RecentAnswers
+from service.learning.forgetting import Forgetting
 from service.learning.implicit import ImplicitFeedback
 from service.learning.late_contexts import LateContexts
 from service.learning.learner import Learner
@@ -105,6 +107,7 @@ def wire(
     answer_store: AnswerStore,
     calibration_store: CalibrationStore,
     request_bodies: RequestBodies,
+    forgotten_decisions: ForgottenDecisions,
     reports: Reports,
     database: Pingable,
     environ: Mapping[str, str],
@@ -192,11 +195,14 @@ def wire(
         on_dropped=metrics.contexts_dropped.inc,
     )
     learner = Learner(evidence, memory, journal, encoder.name, late_contexts=late_contexts)
+    recent_questions, recent_answers = RecentQuestions(settings.reask_window_s), RecentAnswers()
+    recent_items = RecentItems(clock)
+    cache = cache_of(settings, clock, meanings, answer_store)
     implicit_feedback = ImplicitFeedback(
         learner,
         signal_weights(settings),
-        RecentQuestions(settings.reask_window_s),
-        RecentAnswers(),
+        recent_questions,
+        recent_answers,
         on_learned=metrics.learned_signals,
         on_dropped=metrics.signals_dropped.inc,
     )
@@ -222,7 +228,7 @@ def wire(
         keep_text=late_contexts.keep,
         clock=clock,
         store_texts=settings.store_texts,
-        cache=cache_of(settings, clock, meanings, answer_store),
+        cache=cache,
         allows_reused_request_ids=settings.reused_request_id == "new",
     )
     deployments = Deployments(catalog.breaker, clock, settings.request_deadline_s)
@@ -247,6 +253,18 @@ def wire(
             relayed.moderation, moderation_client, deployments, partial(metrics.relayed, "moderations")
         ),
         learner=learner,
+        forgetting=Forgetting(
+            forgotten_decisions,
+            memory,
+            drop_copies=(
+                recent_questions.clear,
+                recent_answers.clear,
+                recent_items.clear,
+                *(() if cache is None else (cache.clear_local,)),
+            ),
+            drop_texts=late_contexts.forget,
+            drop_lines=journal.drop_forgotten,
+        ),
         calibrations=Calibrations(
             store=calibration_store,
             checker=WishChecker(
@@ -283,7 +301,7 @@ def wire(
         ),
         journal=journal,
         responses=StoredResponses(
-            response_store, clock, settings.store_texts, settings.response_ttl_s, RecentItems(clock)
+            response_store, clock, settings.store_texts, settings.response_ttl_s, recent_items
         ),
         reports=reports,
         database=database,

@@ -136,6 +136,10 @@ class AnswerCache:
         n_shared = await self.store.clear(tenant)
         return max(n_shared, self._local.clear(tenant))
 
+    def clear_local(self) -> None:
+        """Remove the answers that this process keeps."""
+        self._local.clear()
+
     async def n_shared(self, tenant: str) -> int | None:
         """The number of the tenant's shared answers; None: nobody knows it."""
         if self.store is None:

@@ -47,9 +47,9 @@ class LocalAnswers:
         """The number of the tenant's answers."""
         return sum(answer.tenant == tenant for answer in self._answers.values())
 
-    def clear(self, tenant: str) -> int:
-        """Remove all answers of the tenant; returns how many there were."""
-        removed = [answer for answer in self._answers.values() if answer.tenant == tenant]
+    def clear(self, tenant: str | None = None) -> int:
+        """Remove all answers of the tenant, or of every tenant; returns how many there were."""
+        removed = [answer for answer in self._answers.values() if tenant in (None, answer.tenant)]
         for answer in removed:
             self._remove(answer)
         return len(removed)

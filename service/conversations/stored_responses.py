@@ -61,6 +61,10 @@ class RecentItems:
         at, _, items = self._kept.get((tenant, response_id), (None, 0, ()))
         return () if at is None or at < self.clock() - timedelta(seconds=RECENT_S) else items
 
+    def clear(self) -> None:
+        self._kept.clear()
+        self._n_bytes = 0
+
     def _forget(self, key: tuple[str, str]) -> None:
         _, n_bytes, _ = self._kept.pop(key, (None, 0, ()))
         self._n_bytes -= n_bytes

@@ -63,6 +63,9 @@ class RecentAnswers:
         while len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
 
+    def clear(self) -> None:
+        self._answers.clear()
+
 
 def is_complaint(text: str) -> bool:
     """Whether a short text begins with a whole clause that says that an answer did not work.

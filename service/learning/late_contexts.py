@@ -127,6 +127,11 @@ class LateContexts:
             except Exception:
                 log.exception("contexts_not_made")
 
+    def forget(self, decision_ids: Iterable[UUID]) -> None:
+        """Delete the texts of these decisions."""
+        for decision_id in decision_ids:
+            self._forget(decision_id)
+
     def _forget(self, decision_id: UUID) -> None:
         text = self._waiting.pop(decision_id, None)
         if text is None:

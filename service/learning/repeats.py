@@ -71,6 +71,9 @@ class RecentQuestions:
         while len(self._questions) > MAX_QUESTIONS:
             self._questions.popitem(last=False)
 
+    def clear(self) -> None:
+        self._questions.clear()
+
     def _is_soon_after(self, question: AnsweredQuestion, now: datetime) -> bool:
         # A client that asks several times at once wants several answers, hence 0 <=.
         return 0 <= (now - question.answered_at).total_seconds() <= self.window_s

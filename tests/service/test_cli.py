@@ -17,6 +17,7 @@ REPORTING = {
     "ask",
     "calibrate",
     "check",
+    "forget",
     "models",
     "stats",
     "migrate",

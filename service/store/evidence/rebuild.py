@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -74,7 +74,7 @@ LOCK TABLE histories, feedback_events, outcomes, shadow_answers, evidence IN SHA
 """
 
 # Outcomes count if the arm itself answered, and so do answers in shadow; all in today's prices.
-_OUTCOME_SUMS = """
+_SUMS_OF_OUTCOMES = """
 SELECT a.tenant, a.arm_id, 0::numeric AS n, 0::numeric AS reward_sum, count(*) AS n_outcomes,
     sum(a.latency_s) AS latency_s_sum,
     coalesce(sum(todays_usd(a.arm_id, a.price_version, 1, a.cost_usd))
@@ -88,14 +88,18 @@ FROM (
         coalesce(o.call_cost_usd, o.cost_usd) AS cost_usd, o.cost_source
     FROM outcomes o
     JOIN decisions d ON d.decision_id = o.decision_id
-    WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache'
+    WHERE d.learn AND o.status = 'ok' AND o.kind <> 'cache' AND {of_outcomes}
     UNION ALL
     SELECT s.tenant, s.arm_id, s.price_version, s.latency_s, s.cost_usd, s.cost_source
     FROM shadow_answers s
-    WHERE s.status = 'ok'
+    WHERE s.status = 'ok' AND {of_shadow_answers}
 ) a
 GROUP BY a.tenant, a.arm_id
 """
+_OUTCOME_SUMS = _SUMS_OF_OUTCOMES.format(of_outcomes="true", of_shadow_answers="true")
+_OUTCOME_SUMS_OF = _SUMS_OF_OUTCOMES.format(
+    of_outcomes="o.decision_id = ANY($1)", of_shadow_answers="s.decision_id = ANY($1)"
+)
 _EVIDENCE = "SELECT * FROM evidence"
 
 
@@ -103,13 +107,38 @@ async def _differences(connection: Connection) -> EvidenceDifferences:
     """Read in several statements; the transaction must see one moment, or lock the tables."""
     from_events = await _from_events(connection)
     outcomes = await connection.fetch(_OUTCOME_SUMS, timeout=_TIMEOUT_S)
-    _add(from_events.sums, {(row["tenant"], row["arm_id"]): sums_of(row) for row in outcomes})
+    _add(from_events.sums, {_arm_of(row): sums_of(row) for row in outcomes})
     rows = await connection.fetch(_EVIDENCE, timeout=_TIMEOUT_S)
-    stored = {(row["tenant"], row["arm_id"]): sums_of(row) for row in rows}
+    stored = {_arm_of(row): sums_of(row) for row in rows}
+    histories = await connection.fetch(_HISTORIES, timeout=_TIMEOUT_S)
     return EvidenceDifferences(
         differences(stored, from_events.sums),
-        await _different_histories(connection, from_events.histories),
+        _different_histories(histories, from_events.histories),
     )
+
+
+async def outcome_sums_of(connection: Connection, decision_ids: Sequence[UUID]) -> dict[Arm, ArmSums]:
+    """The sums that the outcomes of these decisions gave to each arm, in today's prices."""
+    rows = await connection.fetch(_OUTCOME_SUMS_OF, decision_ids)
+    return {_arm_of(row): sums_of(row) for row in rows}
+
+
+async def refold_histories(connection: Connection, tenant: str) -> None:
+    """Bring a tenant's histories to what its events give, in a transaction.
+
+    Feedback on the tenant's arms waits meanwhile. An arm that is rated for the first time in this very moment
+    follows by itself.
+    """
+    stored = await connection.fetch(_LOCK_HISTORIES, tenant, timeout=_TIMEOUT_S)
+    from_events = await _from_events(connection, tenant)
+    known = {_arm_of(row) for row in stored}
+    folded_anew = {arm: history for arm, history in from_events.histories.items() if arm in known}
+    changed = _different_histories(stored, folded_anew)
+    await save_histories(connection, tenant, {arm_id: history for (_, arm_id), history in changed.items()})
+
+
+def _arm_of(row: Record) -> Arm:
+    return row["tenant"], row["arm_id"]
 
 
 # Every event with the standing feedback on its decision before it, in the order of the events.
@@ -126,6 +155,7 @@ FROM (
         count(reward) FILTER (WHERE signal IS NULL) OVER (PARTITION BY decision_id, arm_id ORDER BY event_id
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) = 0 AS is_first
     FROM feedback_events
+    WHERE $1::text IS NULL OR tenant = $1
     WINDOW earlier AS (PARTITION BY decision_id ORDER BY event_id
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) e
@@ -143,10 +173,11 @@ class _Recomputed:
     histories: dict[Arm, ArmHistory]
 
 
-async def _from_events(connection: Connection) -> _Recomputed:
+async def _from_events(connection: Connection, tenant: str | None = None) -> _Recomputed:
+    """Sums and histories from the events of a tenant, or of all."""
     sums: dict[Arm, ArmSums] = {}
     histories: defaultdict[str, dict[str, ArmHistory]] = defaultdict(dict)
-    async for row in connection.cursor(_EVENTS, prefetch=500, timeout=_TIMEOUT_S):
+    async for row in connection.cursor(_EVENTS, tenant, prefetch=500, timeout=_TIMEOUT_S):
         tenant, feedback = row["tenant"], _recorded_feedback(row)
         histories[tenant].update(folded(histories[tenant], feedback))
         changes = differences(standing_sums(feedback.before), standing_sums(feedback.after))
@@ -179,14 +210,16 @@ def _add(sums: dict[Arm, ArmSums], changes: Mapping[Arm, ArmSums]) -> None:
 
 
 _HISTORIES = "SELECT * FROM histories"
+_LOCK_HISTORIES = """
+SELECT * FROM histories WHERE tenant = $1 ORDER BY arm_id COLLATE "C" FOR NO KEY UPDATE
+"""
 
 
-async def _different_histories(
-    connection: Connection, from_events: Mapping[Arm, ArmHistory]
+def _different_histories(
+    rows: Iterable[Record], from_events: Mapping[Arm, ArmHistory]
 ) -> dict[Arm, ArmHistory]:
-    """The histories from the events that differ from those in the table."""
-    rows = await connection.fetch(_HISTORIES, timeout=_TIMEOUT_S)
-    stored = {(row["tenant"], row["arm_id"]): history_of(row) for row in rows}
+    """The histories from the events that differ from rows of `histories`."""
+    stored = {_arm_of(row): history_of(row) for row in rows}
     expected = {**dict.fromkeys(stored, ArmHistory()), **from_events}
     return {arm: history for arm, history in expected.items() if stored.get(arm, ArmHistory()) != history}
 

@@ -53,6 +53,10 @@ class GroupJournal(Journal, Protocol):
         """
         ...
 
+    async def forgotten_among(self, decisions: Sequence[Decision], decision_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of these decisions, and of these ids, that must not be logged. Raises StoreUnavailable."""
+        ...
+
 
 def in_groups(entries: Iterable[LogEntry]) -> Iterator[list[LogEntry]]:
     """The entries in order, in groups with at most one outcome of a decision."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from asyncpg import Record
 
@@ -17,6 +18,7 @@ from service.store.connection.values import storable
 from service.store.evidence.snapshot import Snapshot
 from service.store.evidence.sums import sums_of
 from service.store.explanations import WEIGHED, explanation_of
+from service.store.log.forgotten import forgotten_among
 from service.store.log.group import Group, LogEntry, in_groups, problems_of
 from service.store.log.record import request_record
 
@@ -63,6 +65,9 @@ class PostgresJournal:
         for group in in_groups(entries):
             errors += await self._written(group)
         return errors
+
+    async def forgotten_among(self, decisions: Sequence[Decision], decision_ids: Sequence[UUID]) -> set[UUID]:
+        return await forgotten_among(self._database, decisions, decision_ids)
 
     async def _log(self, entry: LogEntry) -> None:
         (error,) = await self.log_group([entry])

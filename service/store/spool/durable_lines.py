@@ -6,14 +6,16 @@ import asyncio
 import fcntl
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
 import structlog
 
+from service.private_files import private_file, private_folder
 from service.store.spool.reserve import reserve
 
 log = structlog.get_logger(__name__)
@@ -87,13 +89,21 @@ class LineFile:
         """Append the line to a file that is never read again."""
         await self._in_thread(lambda: self._reject(line))
 
+    async def set_aside_lines(self) -> list[bytes]:
+        """The lines that this process and others have set aside."""
+        return await self._in_thread(self._rejected)
+
+    async def drop_set_aside(self, lines: Collection[bytes]) -> None:
+        """Delete these lines from those that were set aside."""
+        await self._in_thread(lambda: self._rejected(lines))
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     # --- in the thread ---------------------------------------------------------------------------------
 
     def _adopt(self) -> list[bytes]:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self._folder)
         files = [file for path in sorted(self._folder.glob("*.jsonl")) if (file := _claim(path))]
         self._file = (
             files.pop(0) if files else _claim(self._folder / f"{os.getpid()}-{os.urandom(4).hex()}.jsonl")
@@ -155,13 +165,33 @@ class LineFile:
         self._reserve()
 
     def _reject(self, line: bytes) -> None:
-        with (self._folder / "rejected").open("ab", buffering=0) as file:
+        with self._set_aside() as file:
             _append(file, line)
+
+    def _rejected(self, dropped: Collection[bytes] = ()) -> list[bytes]:
+        """The lines that were set aside, without the dropped ones, which are deleted."""
+        if not (self._folder / "rejected").exists():
+            return []
+        with self._set_aside() as file:
+            file.seek(0)
+            lines = file.readlines()
+            kept = [line for line in lines if line not in dropped]
+            if len(kept) < len(lines):
+                file.truncate(0)
+                _append(file, b"".join(kept))
+        return kept
+
+    @contextmanager
+    def _set_aside(self) -> Iterator[IO[bytes]]:
+        """The file of lines that were set aside, locked against the processes that share it."""
+        with private_file(self._folder / "rejected") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
 
 
 def _claim(path: Path) -> IO[bytes] | None:
     """The file, locked until closed; None: another process has locked it."""
-    file = path.open("a+b", buffering=0)
+    file = private_file(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -170,7 +200,6 @@ def _claim(path: Path) -> IO[bytes] | None:
     if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
         file.close()  # adopted and removed between opening and locking
         return None
-    os.fchmod(file.fileno(), 0o600)
     return file
 
 

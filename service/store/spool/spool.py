@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -126,6 +127,14 @@ class Spool:
         else:
             self.n_rejected += 1
         await self.done(waiting)
+
+    async def rejected(self) -> list[Waiting]:
+        """The lines that PostgreSQL can never accept."""
+        return [Waiting(line, _decoded(line)) for line in await self._file.set_aside_lines()]
+
+    async def drop_rejected(self, lines: Collection[bytes]) -> None:
+        """Delete these lines from `rejected`."""
+        await self._file.drop_set_aside(lines)
 
     def _count(self, entry: Entry | None, change: int) -> None:
         if isinstance(entry, CompletedRun):

@@ -123,9 +123,25 @@ class SpoolingJournal:
         """Write the waiting entries to the journal, oldest first; StoreUnavailable leaves the rest."""
         async with self._one_at_a_time:
             while waiting := await self._spool.first(MOST_ENTRIES):
-                if not await self._write_together(waiting):
+                forgotten = await self._forgotten_among(waiting)
+                if forgotten or not await self._write_together(waiting):
                     for line in waiting:
-                        await self._write_alone(line)
+                        if _decision_id_of(line) in forgotten:
+                            await self._spool.done(line)
+                        else:
+                            await self._write_alone(line)
+
+    async def drop_forgotten(self) -> None:
+        """Delete the rejected lines of requests that were forgotten. Raises StoreUnavailable."""
+        rejected = await self._spool.rejected()
+        if forgotten := await self._forgotten_among(rejected):
+            await self._spool.drop_rejected({r.line for r in rejected if _decision_id_of(r) in forgotten})
+
+    async def _forgotten_among(self, lines: Sequence[Waiting]) -> set[UUID]:
+        """The decisions of these lines that were forgotten before they reached PostgreSQL."""
+        decisions = [line.entry for line in lines if isinstance(line.entry, Decision)]
+        ids = [decision_id for line in lines if (decision_id := _decision_id_of(line)) is not None]
+        return await self._journal.forgotten_among(decisions, ids) if ids else set()
 
     # --- writing
 
@@ -259,6 +275,12 @@ class SpoolingJournal:
                     log.exception("spool_not_drained")  # most likely the disk
                 self._spooled.set()
                 await asyncio.sleep(self._retry_every_s)
+
+
+def _decision_id_of(line: Waiting) -> UUID | None:
+    if isinstance(line.entry, CompletedRun):
+        return line.entry.outcome.decision_id
+    return None if line.entry is None else line.entry.decision_id
 
 
 def _entry_of(spooled: Entry) -> LogEntry:

@@ -1,0 +1,1 @@
+"""Deletes requests with all that names them, takes back what they taught, and proves it."""
