@@ -13,9 +13,9 @@ import httpx
 
 from service.calibration.answer_text import answer_text, problem_with
 from service.calibration.journal import Reply
-from service.calibration.prices import LIMITS, worst_usd
 from service.domain.arm import Arm
 from service.domain.basics import Json
+from service.meter.worst_price import LIMITS, worst_usd
 
 MAX_ANSWER_TOKENS = 2048  # of answers to requests that give no limit
 MAX_TRIES = 3  # of a call that the router or its provider cannot answer now

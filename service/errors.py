@@ -31,6 +31,8 @@
     │   ├── MemoryUnavailable   Qdrant
     │   ├── LoginUnavailable    the server of a provider's logins
     │   └── Overloaded          the router: too many requests wait already
+    ├── LimitReached            a limit of the caller or of a model         -> retry after Retry-After
+    │   └── BudgetSpent         ... of dollars, which no retry helps        -> the operator raises it
     ├── ProviderError           one call of a model failed                  -> try the next arm
     │   ├── ProviderTimeout     ... the model took too long
     │   │   └── ProviderCutShort ... because the request's deadline left it too little time
@@ -51,6 +53,8 @@ Anything else (ValueError, TypeError) is a bug of the calling code and is not ca
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 
 class RouterError(Exception):
@@ -188,6 +192,34 @@ class LoginUnavailable(Unavailable):
 
 class Overloaded(Unavailable):
     """So many requests wait for the router itself that one more is not let in."""
+
+
+class Rate(NamedTuple):
+    """What is left of a limit of requests or tokens, as clients are told."""
+
+    limit: int
+    left: int
+    resets_in_s: float
+
+
+class LimitReached(RouterError):
+    """A limit of the caller, or of every model that could answer, leaves too little for the request.
+
+    Args:
+        retry_after_s: when the limit may leave enough.
+        rates: of the caller, by `requests` and `tokens`.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_s: float, rates: Mapping[str, Rate] = MappingProxyType({})
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.rates = rates
+
+
+class BudgetSpent(LimitReached):
+    """The dollars of the period are used up, or less are left than the request may cost."""
 
 
 class ProviderError(RouterError):

@@ -30,6 +30,7 @@ from service.domain.tokens import TokenCounter
 from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable
 from service.learning.forgetting import Forgetting
 from service.learning.learner import Learner
+from service.meter.meter import Meter
 from service.oauth.logins import LoginDesk
 from service.relay.embeddings import EmbeddingService
 from service.relay.moderations import ModerationService
@@ -105,6 +106,7 @@ class Parts:
     tokens: TokenCounter
     embeddings: EmbeddingService
     moderations: ModerationService
+    meter: Meter
     learner: Learner
     forgetting: Forgetting
     calibrations: Calibrations

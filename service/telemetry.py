@@ -26,6 +26,7 @@ from structlog.typing import EventDict, Processor
 
 from service.domain.answer import Attempt, Outcome
 from service.domain.feedback import ImplicitSignal, Learned
+from service.domain.limit import Limit, Passed
 from service.domain.relayed_model import Relayed
 from service.errors import StartupError
 from service.log_file import LogFile, SharedLogFile
@@ -184,6 +185,14 @@ class Metrics:
         self.overloaded = self._counter(
             "router_overload_refusals", "Requests refused because too many others waited"
         )
+        self.limit_refusals = self._counters(
+            "router_limit_refusals", "Calls that a limit left too little for", ["of", "measure", "period"]
+        )
+        self.limit_alerts = self._counters(
+            "router_limit_alerts",
+            "Shares of limits that were passed, each once in its period",
+            ["of", "measure", "period", "percent"],
+        )
         self.loop_lag_s = self._histogram("router_loop_lag_seconds", "How late the event loop is")
         self.longest_loop_lag_s = Gauge(
             "router_loop_lag_longest_seconds",
@@ -249,6 +258,15 @@ class Metrics:
     def called_back(self, callback: str, result: str) -> None:
         """Count one call of a callback, or one that was dropped; from any thread."""
         self.callbacks(callback, result).inc()
+
+    def limit_refused(self, limit: Limit) -> None:
+        """Count a refusal; by the kind of the limit alone, because there may be any number of keys."""
+        self.limit_refusals(limit.subject.kind, limit.measure, limit.period).inc()
+
+    def limit_passed(self, passed: Passed) -> None:
+        """Count that a share of a limit is used for the first time in its period."""
+        limit = passed.limit
+        self.limit_alerts(limit.subject.kind, limit.measure, limit.period, str(passed.percent)).inc()
 
     def learned(self, learned: Learned) -> None:
         self.feedback(learned.status).inc()

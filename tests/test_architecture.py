@@ -55,6 +55,7 @@ MAY_USE = {
     "service.policies": "",
     "service.policies.classifiers": "numpy yaml structlog",
     "service.relay": "structlog",
+    "service.meter": "structlog",
     "service.completion": "numpy orjson jsonschema referencing structlog",
     "service.evaluation": "numpy orjson",
     "service.callbacks": "structlog",

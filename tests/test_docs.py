@@ -22,6 +22,7 @@ from service.completion.completion import Head
 from service.dialects.options import OPTION_HEADERS, RouterOptions
 from service.dialects.overrides import OVERRIDE_HEADERS
 from service.dialects.session_names import PART_HEADERS, SESSION_HEADERS
+from service.settings.budgets import AllLimitSettings
 from service.settings.models import ModelSettings
 from service.settings.policies import ConditionSettings, ExpertSettings, PolicySettings, RuleSettings
 from service.settings.relayed_models import EmbeddingModelSettings
@@ -41,6 +42,7 @@ SOURCES = sorted((ROOT / "service").rglob("*.py"))
 YAML_ONLY = {
     "ALIASES",
     "FALLBACKS",
+    "LIMITS",
     "PROVIDERS_AUTH",
     "POLICIES",
     "MODELS",
@@ -59,7 +61,7 @@ def page(name: str) -> str:
 
 def shown(default: object) -> str:
     """A default as one writes it in the environment."""
-    if default is None or default in ((), {}, PolicySettings()):
+    if default is None or default in ((), {}, PolicySettings(), AllLimitSettings()):
         return ""
     if isinstance(default, dict):
         return ", ".join(f"{name}: {meant}" for name, (meant,) in default.items())

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api import big_bodies
-from service.api.dependencies import BodyDep, GivenRequestId, PartsDep
+from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, caller_at
 from service.api.disconnects import unless_disconnected
 from service.api.json_response import JsonAnswer
 from service.api.openapi import NO_ANSWER, Responses, body_schema, failures
+from service.api.rate_headers import openais_rates
 from service.dialects import embeddings
 from service.domain.basics import plain
 from service.errors import (
@@ -38,7 +39,7 @@ async def v1_embeddings(
 ) -> Response:
     """Turn texts into vectors, by the embedding model that the request names."""
     wanted = await big_bodies.read(parts, body, embeddings.read_request)
-    answer = await unless_disconnected(request, parts.embeddings.embed(wanted))
+    answer = await unless_disconnected(request, parts.embeddings.embed(wanted, caller_at(request)))
     headers = headers_of(answer)
     # Thousands of vectors take long enough to write to be noticed on the event loop.
     return await asyncio.to_thread(
@@ -48,7 +49,7 @@ async def v1_embeddings(
 
 def headers_of(answer: EmbeddingAnswer) -> dict[str, str]:
     """The model that answered, and its cost where that is known."""
-    headers = {"X-Router-Model": answer.model_id}
+    headers = {"X-Router-Model": answer.model_id, **openais_rates(answer.rates)}
     if answer.cost_usd is not None:
         headers["X-Router-Cost-Usd"] = plain(answer.cost_usd)
     return headers

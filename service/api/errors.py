@@ -16,6 +16,7 @@ from starlette.types import Scope
 
 from service import errors
 from service.api.json_response import JsonAnswer
+from service.api.rate_headers import rate_headers
 from service.dialects.gemini.dialect import GEMINI
 from service.dialects.offered import absence, dialect_of
 from service.domain import context_overflow
@@ -25,7 +26,7 @@ from service.domain.context_overflow import ContextOverflow
 log = structlog.get_logger(__name__)
 
 DEFAULT_WAIT_S = 1.0  # before a retry, if nothing says how long
-NO_RETRY = {"X-Should-Retry": "false"}  # official clients try again after every other 5xx
+NO_RETRY = {"X-Should-Retry": "false"}  # official clients try again after every other 5xx and 429
 CLIENT_CLOSED_REQUEST = 499  # the status nginx uses; only middleware sees it
 
 # error class -> status, `type`, `code`; a subclass that is not listed uses the entry of its parent
@@ -57,6 +58,8 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.Unavailable: (503, "server_error", "unavailable"),
     errors.StoreBusy: (503, "server_error", "overloaded"),
     errors.Overloaded: (503, "server_error", "overloaded"),
+    errors.LimitReached: (429, "requests", "rate_limit_exceeded"),
+    errors.BudgetSpent: (429, "insufficient_quota", "insufficient_quota"),
     errors.ProviderRejected: (400, "invalid_request_error", None),
     errors.CallersKeyRefused: (401, "invalid_request_error", "invalid_api_key"),
     errors.ProviderError: (502, "server_error", "upstream_error"),
@@ -112,7 +115,12 @@ def refusal(request: Request, error: errors.RouterError) -> Response:
     if not can_retry:
         return _in_dialect(request, status, body, NO_RETRY if status == 501 else {})
     wait_s = DEFAULT_WAIT_S if wait_s is None else wait_s
-    return _in_dialect(request, status, body, retry_after(wait_s), wait_s)
+    headers = retry_after(wait_s)
+    if isinstance(error, errors.LimitReached):
+        headers |= rate_headers(error.rates, dialect_of(request.scope["path"], request.headers))
+    if isinstance(error, errors.BudgetSpent):
+        headers |= NO_RETRY
+    return _in_dialect(request, status, body, headers, wait_s)
 
 
 def log_refusal(request: Request, status: int, reason: str) -> None:

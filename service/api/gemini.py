@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.api import big_bodies
-from service.api.dependencies import BodyDep, PartsDep
+from service.api.dependencies import BodyDep, PartsDep, caller_at
 from service.api.disconnects import unless_disconnected
 from service.api.embeddings import headers_of
 from service.api.json_response import JsonAnswer
@@ -112,7 +112,7 @@ async def batch_embed_contents(request: Request, parts: PartsDep, model_id: str,
 async def _embedded(
     request: Request, parts: Parts, wanted: EmbeddingRequest, written: Callable[[Embeddings], Json]
 ) -> Response:
-    answer = await unless_disconnected(request, parts.embeddings.embed(wanted))
+    answer = await unless_disconnected(request, parts.embeddings.embed(wanted, caller_at(request)))
     headers = headers_of(answer)
     # Thousands of vectors take long enough to write to be noticed on the event loop.
     return await asyncio.to_thread(JsonAnswer, written(answer.embeddings), headers=headers)

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from service.api import errors
 from service.api.disconnects import UnlessDisconnected
 from service.api.json_response import JsonAnswer
+from service.api.rate_headers import rate_headers
 from service.api.sse_response import EventStream
 from service.completion.completion import Head, Streaming
 from service.dialects import sse
@@ -70,7 +71,7 @@ async def respond(
     stated = partial(totals, head, head.cost_usd, head.latency_s)
     answered = Answered(completed.body, completed.native, head, stated)
     sent = await ending.whole(query, dialect.answer(query, answered))
-    return JsonAnswer(sent, headers=headers(head))
+    return JsonAnswer(sent, headers=headers(head) | rate_headers(head.rates, dialect))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ class StreamedAnswer:
         if not self.pending_stream.done():
             return EventStream(self._events_with_keepalive(), headers=sse.HEADERS, ping=self.dialect.ping)
         streaming = await self.pending_stream
-        fields = headers(streaming.head) | sse.HEADERS
+        rates = rate_headers(streaming.head.rates, self.dialect)
+        fields = headers(streaming.head) | rates | sse.HEADERS
         return EventStream(self._events(streaming), headers=fields, ping=self.dialect.ping)
 
     async def _events_with_keepalive(self) -> AsyncGenerator[bytes, None]:

@@ -52,6 +52,7 @@ from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.embedded import clear_abandoned
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
+from service.store.limits import PostgresLedger
 from service.store.log.cached_answers import PostgresAnswerStore
 from service.store.log.calibrations import PostgresCalibrationStore
 from service.store.log.conversations import PostgresConversationStates
@@ -120,6 +121,7 @@ async def open_parts(
         arms = await pricing
         require_known_prices(arms.arms, settings.budget_usd_per_request)
         arm_registry = PostgresArmRegistry(database)
+        ledger = PostgresLedger(database)
         background = Background()
         request_bodies = PostgresRequestBodies(database)
         parts = wire(
@@ -136,6 +138,7 @@ async def open_parts(
             shadow_log=PostgresShadowLog(
                 database, store_texts=settings.store_texts, snapshot=evidence.snapshot
             ),
+            ledger=ledger,
             conversation_states=PostgresConversationStates(database),
             response_store=PostgresResponseStore(database),
             answer_store=PostgresAnswerStore(database),
@@ -164,6 +167,8 @@ async def open_parts(
         stack.push_async_callback(parts.keyring.close)
         await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(arm_registry.close)
+        await ledger.start(parts.meter.forget_keys)
+        stack.push_async_callback(ledger.close)
         if settings.log_texts:
             log.warning("texts_are_logged", only_if="LOG_LEVEL is debug", log_level=settings.log_level)
         for arm in parts.catalog.unpriced:
@@ -182,6 +187,8 @@ async def open_parts(
             parts.forgetting.sweep_forever(),
             parts.router.affinity.prune_forever(),
             parts.responses.prune_forever(),
+            parts.meter.settle_forever(),
+            parts.meter.prune_forever(),
             request_bodies.prune_forever(now, settings.response_ttl_s),
         ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))

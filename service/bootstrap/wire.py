@@ -41,6 +41,7 @@ from service.completion.completion import Completion
 from service.completion.escalation import Escalation
 from service.completion.fallback import FallbackChain
 from service.completion.logged_texts import log_texts
+from service.completion.metering import Metering
 from service.completion.request_run import RequestRun
 from service.completion.shadow import Shadows
 from service.completion.untried_arms import UntriedArms
@@ -49,6 +50,7 @@ from service.conversations.stored_responses import RecentItems, StoredResponses
 from service.domain.answer import Outcome
 from service.domain.feedback import Signal
 from service.domain.forgotten import ForgottenDecisions
+from service.domain.limit import Ledger
 from service.domain.ports import (
     AnswerStore,
     ArmRegistry,
@@ -75,6 +77,8 @@ from service.learning.implicit import ImplicitFeedback
 from service.learning.late_contexts import LateContexts
 from service.learning.learner import Learner
 from service.learning.repeats import RecentQuestions
+from service.meter.configured import limits_of_models
+from service.meter.meter import Meter
 from service.oauth.logins import LoginDesk
 from service.parts import ObservableJournal, Parts, Pingable
 from service.policies.classifier import Classifier
@@ -102,6 +106,7 @@ def wire(
     api_key_store: ApiKeyStore,
     key_digests: KeyDigests,
     shadow_log: ShadowLog,
+    ledger: Ledger,
     conversation_states: ConversationStates,
     response_store: ResponseStore,
     answer_store: AnswerStore,
@@ -153,6 +158,15 @@ def wire(
         settings.store_texts,
     )
 
+    meter = Meter(
+        ledger,
+        of_tenants=settings.limits.of_tenants,
+        of_models=limits_of_models(
+            settings, (*arms.arms, *arms.unused), (*relayed.embedding, *relayed.moderation), environ
+        ),
+        on_passed=metrics.limit_passed,
+        on_refused=metrics.limit_refused,
+    )
     callbacks = Callbacks(functions_named(settings.callbacks, environ), metrics.called_back)
 
     def observe(run: RequestRun, outcome: Outcome) -> None:
@@ -212,6 +226,7 @@ def wire(
         fallback=FallbackChain(
             catalog,
             UntriedArms(catalog, rng, clock),
+            Metering(meter, catalog, settings.llm_max_tokens),
             rng,
             clock,
             settings.max_attempts,
@@ -247,11 +262,17 @@ def wire(
             embedding_client,
             own_encoder,
             deployments,
+            meter,
             partial(metrics.relayed, "embeddings"),
         ),
         moderations=ModerationService(
-            relayed.moderation, moderation_client, deployments, partial(metrics.relayed, "moderations")
+            relayed.moderation,
+            moderation_client,
+            deployments,
+            meter,
+            partial(metrics.relayed, "moderations"),
         ),
+        meter=meter,
         learner=learner,
         forgetting=Forgetting(
             forgotten_decisions,

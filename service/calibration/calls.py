@@ -18,7 +18,6 @@ import orjson
 from service.calibration.answer_text import answer_text, first_message, problem_with
 from service.calibration.cap import SpendingCap
 from service.calibration.journal import CallJournal, Reply
-from service.calibration.prices import LIMITS, worst_usd
 from service.completion.backoff import wait_before_retry_s
 from service.conversations.portability import safe_history
 from service.domain.answer import Answer
@@ -27,6 +26,7 @@ from service.domain.basics import Json
 from service.domain.ports import Clock, ModelClient
 from service.domain.usage import cost_of, cost_usd
 from service.errors import ProviderError, ProviderRateLimited, ProviderRejected
+from service.meter.worst_price import LIMITS, worst_usd
 
 MAX_LIMITED_TRIES = 8  # calls of an arm for one answer if its provider limits the rate: for over a minute
 MAX_TRIES = 3  # if it fails otherwise

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -39,6 +39,7 @@ from service.domain.value import value
 from service.errors import (
     AllArmsFailed,
     ProviderError,
+    Rate,
     RouterError,
     StoreUnavailable,
 )
@@ -67,6 +68,7 @@ class Head:
     cost_usd: Decimal | None = None  # of all calls; None: not known, or not known yet
     difficulty: str | None = None  # as its classifier found it; None: there is none
     latency_s: float | None = None  # from the request to the whole answer; None: it is still being sent
+    rates: Mapping[str, Rate] = field(default_factory=dict)  # what is left to the caller, by kind
 
 
 @value
@@ -118,6 +120,7 @@ class Completion:
             BadRequest: the query cannot be answered as it is.
             ProviderRejected: the provider rejected the client's request.
             AllArmsFailed: no arm gave an answer.
+            LimitReached: a limit of the caller, or of the models, leaves too little for the query.
         """
         query, logged = await self._identified(query)
         if (hit := await self._cache_hit(query, logged)) is not None:
@@ -155,6 +158,7 @@ class Completion:
 
         If another decision is committed first under the request id, its arms are called instead.
         """
+        self.fallback.metering.meter.check(query.caller)
         budget = self.fallback.budget(query, logged)
         run = await self._begin(query, logged)
         try:
@@ -314,6 +318,7 @@ class Completion:
             return False
         self.router.settle(run.query, run.kind, outcome, reserved_usd=run.reserved_usd, cost_usd=run.cost_usd)
         await self._log(run, outcome, is_written=is_written)
+        await self.fallback.metering.settle(run)
         return True
 
     async def _log_cached(self, run: RequestRun, outcome: Outcome) -> bool:
@@ -374,4 +379,5 @@ class Completion:
             cost_usd=cost_usd,
             difficulty=None if run.decision is None else value_of(DIFFICULTY, run.decision.tags),
             latency_s=latency_s,
+            rates={} if run.hold is None else run.hold.rates,
         )

@@ -16,6 +16,7 @@ from service.arms.catalog import Catalog
 from service.completion.backoff import wait_before_retry_s
 from service.completion.deduplication import AnsweredElsewhere
 from service.completion.escalation import Escalation
+from service.completion.metering import Metering
 from service.completion.model_call import ModelCall
 from service.completion.refusal import Refusal, most_useful
 from service.completion.request_run import RequestRun
@@ -30,6 +31,7 @@ from service.errors import (
     AllArmsFailed,
     CallersKeyRefused,
     ContextTooLong,
+    LimitReached,
     ProviderCutShort,
     ProviderError,
     ProviderFellShort,
@@ -51,6 +53,7 @@ class FallbackChain:
 
     Args:
         untried: chooses the arm that is called next.
+        metering: holds what each call may use of the limits of its caller and arm.
         max_attempts: most calls for one request.
         deadline_s: longest time from the request to its answer, or to the first content of a stream.
         sleep: waits before a model is called again.
@@ -59,6 +62,7 @@ class FallbackChain:
 
     catalog: Catalog
     untried: UntriedArms
+    metering: Metering
     rng: np.random.Generator
     clock: Clock
     max_attempts: int
@@ -88,6 +92,7 @@ class FallbackChain:
         Raises:
             ProviderRejected: the provider rejected the request, and no other arm might accept it.
             AllArmsFailed: no arm, no attempt or no time is left.
+            LimitReached: the limits of the caller, or of the arms, leave too little for any call.
         """
         call, answer = await self._until_any(run, budget, ask, NextArm(run.arm_id, run.propensity))
         while call.fault is not None:
@@ -97,7 +102,7 @@ class FallbackChain:
                 break
             try:
                 call, answer = await self._until_any(run, budget, ask, next_arm)
-            except (ProviderRejected, ContextTooLong, AllArmsFailed):
+            except (ProviderRejected, ContextTooLong, AllArmsFailed, LimitReached):
                 break
         run.last = call
         return call, answer
@@ -108,6 +113,9 @@ class FallbackChain:
         """Call arms until one answers; the answer may be faulty."""
         while True:
             previous = run.last
+            if not await self.metering.admits(run, next_arm.arm_id):
+                next_arm = self._next(run, budget)
+                continue
             if (call := self._begin(run, budget, next_arm)) is None:
                 next_arm = self._next(run, budget)
                 continue
@@ -324,6 +332,8 @@ class FallbackChain:
         """The next arm that may still be called, or the error if there is none."""
         if (next_arm := self.untried.next(run, budget)) is not None:
             return next_arm
+        if run.over_limit is not None and not run.attempts:
+            raise run.over_limit
         is_late = self.untried.left_s(budget) == 0
         raise unanswered(run, self.catalog, deadline_s=self.deadline_s if is_late else None) from error
 

@@ -22,7 +22,8 @@ from service.domain.decision import Decision, LoggedDecision
 from service.domain.query import Native, Query
 from service.domain.usage import cost_of
 from service.domain.weakness import Weakness
-from service.errors import ProviderError, ProviderTimeout
+from service.errors import LimitReached, ProviderError, ProviderTimeout
+from service.meter.meter import Hold
 
 
 @dataclass(slots=True)
@@ -51,6 +52,10 @@ class RequestRun:
     stripped_thinking: set[str] = field(default_factory=set)  # arms that rejected earlier thinking
     left_out: dict[str, frozenset[str]] = field(default_factory=dict)  # by arm: fields that it refuses
     last: ModelCall | None = None
+    hold: Hold | None = (
+        None  # of the limits of its caller and arms, until it is settled; None: there are none
+    )
+    over_limit: LimitReached | None = None  # why arms were passed over that their limits leave too little for
 
     @classmethod
     def of(cls, decision: Decision) -> RequestRun:
@@ -222,6 +227,7 @@ class RequestRun:
             self.position += 1
         self.last = other.last
         self.reserved_usd += other.reserved_usd
+        self.hold = other.hold
 
     def escalate(self, decision: Decision) -> None:
         """Go on with the arms of a stronger tier, as a further decision weighed them."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 
 from service.domain.answer import Usage
 from service.domain.arm import Arm
 from service.domain.basics import AUTO
+from service.domain.caller import Caller
 from service.domain.embedding import EmbeddingRequest, Embeddings
 from service.domain.ports import EmbeddingClient
 from service.domain.relayed_model import Relayed, RelayedModel
+from service.domain.tokens import BYTES_PER_TOKEN
 from service.domain.usage import cost_of
-from service.errors import ContextTooLong, RouterError, Unavailable, UnknownModel
+from service.errors import ContextTooLong, Rate, RouterError, Unavailable, UnknownModel
+from service.meter.meter import Meter, Use
+from service.meter.worst_price import worst_input_usd
 from service.relay.deployments import Deployments
 from service.relay.own_encoder import OwnEncoder
 
@@ -30,6 +34,7 @@ class EmbeddingAnswer:
     model_id: str
     embeddings: Embeddings
     cost_usd: Decimal | None
+    rates: Mapping[str, Rate] = field(default_factory=dict)  # what is left to the caller, by kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class EmbeddingService:
 
     Args:
         own_encoder: answers for the model that has no deployments.
+        meter: holds what requests may use of limits.
         observe: called with the result of each request.
     """
 
@@ -48,6 +54,7 @@ class EmbeddingService:
     client: EmbeddingClient
     own_encoder: OwnEncoder | None
     deployments: Deployments
+    meter: Meter
     observe: Callable[[Relayed], None]
 
     def named(self, name: str) -> RelayedModel | None:
@@ -63,23 +70,26 @@ class EmbeddingService:
         problem = why if name in AUTO else " is no embedding model"
         raise UnknownModel(f"model: {name!r}{problem}; there are: {names}", param="model")
 
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingAnswer:
+    async def embed(self, request: EmbeddingRequest, caller: Caller | None) -> EmbeddingAnswer:
         """The vectors of the inputs.
 
         Raises:
             BadRequest: no such model, or an input that the model does not read.
             ProviderRejected: the model's server rejected the request.
             AllArmsFailed: no deployment answered.
-            Unavailable: the router's own encoder failed.
+            LimitReached: a limit of the caller or of the model leaves too little.
+            Unavailable: the router's own encoder failed, or nobody knows what limits leave.
         """
         model = self.find(request.model)
         try:
-            answer = await self._answer(model, request)
+            async with self.meter.metering(caller, _worst(model, request)) as metered:
+                answer = await self._answer(model, request)
+                metered.use = Use(model.model_id, answer.cost_usd, answer.embeddings.prompt_tokens)
         except RouterError as error:
             self.observe(Relayed(model.model_id, type(error).__name__))
             raise
         self.observe(Relayed(model.model_id, "ok", answer.embeddings.prompt_tokens, answer.cost_usd))
-        return answer
+        return replace(answer, rates=metered.hold.rates)
 
     async def _answer(self, model: RelayedModel, request: EmbeddingRequest) -> EmbeddingAnswer:
         if not model.deployments:
@@ -109,6 +119,16 @@ class EmbeddingService:
         except TimeoutError:
             limit_s = self.deployments.deadline_s
             raise Unavailable(f"{request.model} gave no answer within {limit_s:g} s") from None
+
+
+def _worst(model: RelayedModel, request: EmbeddingRequest) -> Use:
+    """What a request may use: a text has at most as many tokens as bytes, and four bytes in most."""
+    n_bytes = sum(len(i.encode(errors="replace")) if isinstance(i, str) else len(i) for i in request.inputs)
+    n_tokens = sum(
+        -(-len(i.encode(errors="replace")) // BYTES_PER_TOKEN) if isinstance(i, str) else len(i)
+        for i in request.inputs
+    )
+    return Use(model.model_id, worst_input_usd(model.deployments, n_bytes), n_tokens)
 
 
 def _require_short(model: RelayedModel, request: EmbeddingRequest) -> None:

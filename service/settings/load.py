@@ -170,7 +170,7 @@ def _details(error: ValidationError) -> Iterator[ErrorDetails]:
 
 def _variables(environment: Environment) -> dict[str, Variable]:
     """The keys that variables set, by their own names or by those that other programs use."""
-    scalars = Settings.model_fields.keys() - ENTRIES.keys() - {"aliases", "fallbacks", "policies"}
+    scalars = Settings.model_fields.keys() - ENTRIES.keys() - {"aliases", "fallbacks", "limits", "policies"}
     variables = {n: Variable(n.upper(), environment[n.upper()]) for n in scalars if n.upper() in environment}
     if "DATABASE_HOST" in environment:
         variables.setdefault("database_url", Variable("DATABASE_HOST", _database_url(environment)))

@@ -18,6 +18,7 @@ from pydantic import (
 from service.domain.basics import AUTO
 from service.domain.hosts import parse_host, parse_origin, parse_setting
 from service.settings.base_urls import base_url, http_url
+from service.settings.budgets import BudgetSettings
 from service.settings.cache import CacheSettings
 from service.settings.database_urls import with_tls
 from service.settings.logs import LogSettings
@@ -34,7 +35,9 @@ from service.settings.variants import with_variants
 DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
-class Settings(LogSettings, CacheSettings, OverrideSettings, RoutingModelSettings, SignalSettings):
+class Settings(
+    LogSettings, CacheSettings, BudgetSettings, OverrideSettings, RoutingModelSettings, SignalSettings
+):
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 
     # --- listening and logging

@@ -56,6 +56,7 @@ from tests.fakes import (
 from tests.fakes_answers import FakeAnswerStore
 from tests.fakes_calibration import FakeCalibrationStore, FakeRequestBodies
 from tests.fakes_keys import FakeApiKeyStore, FakeKeyTable
+from tests.fakes_limits import FakeLedger
 from tests.fakes_reports import FakeReports
 
 SPOOL_BYTES = 1_000_000
@@ -100,6 +101,7 @@ class World:
     """The parts that a test can inspect and switch off."""
 
     store: FakeStore
+    ledger: FakeLedger
     memory: FakeMemory
     encoder: FakeEncoder
     model_client: FakeModelClient
@@ -203,7 +205,7 @@ async def opened(
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
-    arm_registry = FakeArmRegistry(store)
+    arm_registry, ledger = FakeArmRegistry(store), FakeLedger(store)
     parts = wire(
         settings,
         ArmList(tuple(arms), unused=(UNUSED,)),
@@ -216,6 +218,7 @@ async def opened(
         api_key_store=FakeApiKeyStore(key_table or FakeKeyTable()),
         key_digests=KeyDigests(["the-secret-of-this-test-with-32-characters"]),
         shadow_log=FakeShadowLog(store),
+        ledger=ledger,
         conversation_states=FakeConversationStates(store),
         response_store=FakeResponseStore(store),
         answer_store=FakeAnswerStore(store),
@@ -250,6 +253,7 @@ async def opened(
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
             yield World(
                 store,
+                ledger,
                 memory,
                 encoder,
                 model_client,

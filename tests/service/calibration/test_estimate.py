@@ -10,9 +10,9 @@ from service.calibration.estimate import estimate
 from service.calibration.grading.comparisons import CONTAINS
 from service.calibration.grading.judge import Judge
 from service.calibration.journal import open_journal
-from service.calibration.prices import LONGEST_ANSWER_TOKENS
 from service.calibration.run import calibrate
 from service.domain.arm import Price
+from service.meter.worst_price import LONGEST_ANSWER_TOKENS
 from tests.service.calibration.provider import Provider, prompts
 
 PROMPTS = prompts("6 * 7?", "40 + 2?", expected="42")

@@ -1,0 +1,299 @@
+"""Limits of tenants, models and keys, as clients meet them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.domain.limit import Measure
+from service.errors import ProviderBroken, StartupError
+from tests.fakes import Reply
+from tests.service.world import World, error_of, opened
+
+FAILS = Reply(words=(), error=ProviderBroken("it is broken", status=500))
+
+Opened = Callable[..., AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Opened:
+    """Opens a world whose default tenant has these limits."""
+
+    def open_world(
+        models: dict[str, Any] | None = None, **of_tenant: Any
+    ) -> AbstractAsyncContextManager[World]:
+        tenants = {"default": of_tenant} if of_tenant else {}
+        return opened(tmp_path, limits={"tenants": tenants, "models": models or {}})
+
+    return open_world
+
+
+async def spent(world: World, measure: Measure = "usd", kind: str = "tenant") -> Decimal:
+    await world.background.drain(5.0)
+    return sum(
+        (
+            used
+            for (subject, of, _), used in world.ledger.used.items()
+            if of == measure and subject.kind == kind
+        ),
+        Decimal(0),
+    )
+
+
+async def test_an_answer_counts_at_its_cost_and_not_at_its_worst_price(limited: Opened) -> None:
+    async with limited(usd="1/day") as world:
+        answer = await world.ask(model="small", max_tokens=1_000)
+
+        assert answer.status_code == 200
+        assert await spent(world) == Decimal(answer.headers["X-Router-Cost-Usd"])
+        assert world.ledger.holds == {}
+
+
+async def test_a_stream_counts_at_its_cost(limited: Opened) -> None:
+    async with limited(usd="1/day") as world:
+        answer = await world.ask(model="small", max_tokens=1_000, stream=True)
+
+        assert answer.status_code == 200
+        assert 0 < await spent(world) < Decimal("0.0001")
+        assert world.ledger.holds == {}
+
+
+async def test_a_call_that_nobody_billed_is_released(limited: Opened) -> None:
+    async with limited(usd="1/day") as world:
+        world.model_client.will("small", FAILS, FAILS, FAILS)
+
+        answer = await world.ask(model="small", max_tokens=1_000)
+
+        assert answer.status_code == 503
+        assert await spent(world) == 0
+        assert world.ledger.holds == {}
+
+
+async def test_calls_under_way_hold_their_worst_price_so_that_together_they_pass_nothing(
+    limited: Opened,
+) -> None:
+    async with limited(usd="0.01/day") as world:
+        answers = await asyncio.gather(
+            *(world.ask(f"Question {n}", model="large", max_tokens=500) for n in range(20))
+        )
+
+        statuses = [answer.status_code for answer in answers]
+        assert set(statuses) == {200, 429}
+        assert statuses.count(200) <= 2  # whose worst price is 0.004 each, and 0.001 for the prompt
+        refused = answers[statuses.index(429)]
+        assert error_of(refused)["code"] == "rate_limit_exceeded"  # what is under way may leave more
+        assert refused.headers["Retry-After"] == "1"
+
+
+async def test_a_spent_budget_is_an_insufficient_quota_that_no_client_tries_again(limited: Opened) -> None:
+    async with limited(usd="0.001/day") as world:
+        answer = await world.ask(model="large", max_tokens=1_000)
+
+        assert answer.status_code == 429
+        error = error_of(answer)
+        assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
+        assert "0.001 USD a day" in error["message"]
+        assert "max_tokens" in error["message"]
+        assert answer.headers["Retry-After"] == "30"
+        assert answer.headers["Retry-After-Ms"] == "30000"
+        assert answer.headers["X-Should-Retry"] == "false"
+        assert world.model_client.calls == []
+
+
+async def test_a_spent_budget_is_a_billing_error_in_anthropics_dialect(limited: Opened) -> None:
+    async with limited(usd="0.001/day") as world:
+        body = {"model": "large", "max_tokens": 1_000, "messages": [{"role": "user", "content": "Hi"}]}
+
+        answer = await world.http.post("/v1/messages", json=body)
+
+        assert answer.status_code == 402
+        assert answer.json()["error"]["type"] == "billing_error"
+
+
+async def test_before_a_budget_refuses_it_leaves_the_cheaper_models(limited: Opened) -> None:
+    async with limited(usd="0.002/day") as world:  # `large` may cost 0.009, `medium` 0.0023, `small` 0.0005
+        answers = [await world.ask(f"Question {n}", max_tokens=1_000) for n in range(12)]
+
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.headers["X-Router-Model"] for answer in answers} == {"small"}
+
+
+async def test_a_failed_call_falls_back_to_a_model_that_fits(limited: Opened) -> None:
+    async with limited(usd="0.01/day") as world:
+        world.model_client.will("large", *[FAILS] * 4)
+        world.model_client.will("medium", *[FAILS] * 4)
+
+        answers = [await world.ask(f"Question {n}", max_tokens=1_000) for n in range(4)]
+
+        assert {answer.headers["X-Router-Model"] for answer in answers} == {"small"}
+
+
+async def test_requests_a_minute_are_told_and_refused_with_the_time_to_come_back(limited: Opened) -> None:
+    async with limited(requests="2/minute") as world:
+        answers = [await world.ask(f"Question {n}") for n in range(4)]
+
+        assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+        assert [a.headers["x-ratelimit-remaining-requests"] for a in answers] == ["1", "0", "0", "0"]
+        assert answers[0].headers["x-ratelimit-limit-requests"] == "2"
+        assert answers[0].headers["x-ratelimit-reset-requests"] == "30s"
+        assert error_of(answers[2])["code"] == error_of(answers[3])["code"] == "rate_limit_exceeded"
+        assert 0 < int(answers[3].headers["Retry-After"]) <= 30
+
+
+async def test_a_used_up_rate_is_refused_without_asking_postgresql_again(limited: Opened) -> None:
+    async with limited(requests="1/minute") as world:
+        for n in range(2):
+            await world.ask(f"Question {n}")
+        n_calls, n_texts = world.ledger.n_calls, len(world.encoder.texts)
+
+        answer = await world.ask("Another question")
+
+        assert answer.status_code == 429
+        assert (world.ledger.n_calls, len(world.encoder.texts)) == (n_calls, n_texts)
+
+
+async def test_rates_have_anthropics_headers_in_its_dialect(limited: Opened) -> None:
+    async with limited(requests="1/minute", tokens="1000/minute") as world:
+        body = {"max_tokens": 10, "messages": [{"role": "user", "content": "Hi"}]}
+
+        first = await world.http.post("/v1/messages", json={**body, "model": "small"})
+        second = await world.http.post("/v1/messages", json={**body, "model": "small"})
+
+        for answer in (first, second):
+            assert answer.headers["anthropic-ratelimit-requests-limit"] == "1"
+            assert answer.headers["anthropic-ratelimit-requests-remaining"] == "0"
+            assert answer.headers["anthropic-ratelimit-requests-reset"].endswith("Z")
+            assert answer.headers["anthropic-ratelimit-tokens-limit"] == "1000"
+            assert "x-ratelimit-limit-requests" not in answer.headers
+        assert second.status_code == 429
+        assert second.json()["error"]["type"] == "rate_limit_error"
+
+
+async def test_tokens_count_as_they_were_used(limited: Opened) -> None:
+    async with limited(tokens="100000/day") as world:
+        answer = await world.ask(max_tokens=1_000)
+
+        usage = answer.json()["usage"]
+        assert await spent(world, "tokens") == usage["total_tokens"]
+
+
+async def test_a_full_model_is_passed_over_for_another_one(limited: Opened) -> None:
+    async with limited({"small": {"requests": "1/day"}}) as world:
+        answers = [await world.ask(f"Question {n}", router={"models": ["small", "medium"]}) for n in range(6)]
+
+        used = [answer.headers["X-Router-Model"] for answer in answers]
+        assert used.count("small") <= 1
+        assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_a_full_model_that_a_client_names_is_refused(limited: Opened) -> None:
+    async with limited({"mini": {"requests": "1/day"}}) as world:  # an alias of `small`
+        answers = [await world.ask(f"Question {n}", model="small") for n in range(2)]
+
+        assert [answer.status_code for answer in answers] == [200, 429]
+        assert "the limit of model small" in error_of(answers[1])["message"]
+
+
+async def test_embeddings_and_moderations_pass_the_same_admission(limited: Opened) -> None:
+    async with limited(usd="0.0001/day", requests="2/day") as world:
+        embedded = await world.http.post("/v1/embeddings", json={"model": "embed", "input": "A text"})
+        also_google = await world.http.post(
+            "/v1beta/models/embed:embedContent", json={"content": {"parts": [{"text": "A text"}]}}
+        )
+        refused = await world.http.post("/v1/embeddings", json={"model": "embed", "input": "A text"})
+
+        assert embedded.status_code == also_google.status_code == 200
+        assert embedded.headers["x-ratelimit-remaining-requests"] == "1"
+        assert refused.status_code == 429
+        assert await spent(world) == 2 * Decimal(embedded.headers["X-Router-Cost-Usd"]) > 0
+
+
+async def test_counting_tokens_and_weighing_models_hold_nothing(limited: Opened) -> None:
+    async with limited(requests="1/day") as world:
+        body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
+
+        counted = await world.http.post("/v1/messages/count_tokens", json=body)
+        weighed = await world.http.post("/v1/route", json={"messages": body["messages"]})
+
+        assert counted.status_code == weighed.status_code == 200
+        assert world.ledger.n_calls == 0
+
+
+async def test_without_limits_nobody_asks_for_any(limited: Opened) -> None:
+    async with limited() as world:
+        answer = await world.ask()
+
+        assert answer.status_code == 200
+        assert world.ledger.n_calls == 0
+        assert not [name for name in answer.headers if "ratelimit" in name]
+
+
+async def test_a_limited_caller_is_refused_while_postgresql_is_away(limited: Opened) -> None:
+    async with limited(usd="1/day") as world:
+        world.store.is_down = True
+
+        answer = await world.ask()
+
+        assert answer.status_code == 503
+        assert "Retry-After" in answer.headers
+        assert world.model_client.calls == []
+
+
+async def test_what_could_not_be_settled_is_settled_once_postgresql_is_back(limited: Opened) -> None:
+    async with limited(usd="1/day") as world:
+        settling = asyncio.create_task(world.parts.meter.settle_forever())
+        may_end = asyncio.Event()
+        world.model_client.will("small", Reply(until=may_end))
+        asking = asyncio.create_task(world.ask(model="small", max_tokens=1_000))
+        await world.model_client.call_started.wait()
+        world.store.is_down = True
+        may_end.set()
+        answer = await asking
+        assert answer.status_code == 200
+        assert len(world.ledger.holds) == 1
+        world.store.is_down = False
+
+        async with asyncio.timeout(60):
+            while world.ledger.holds:  # noqa: ASYNC110  # the task tells nobody
+                await asyncio.sleep(0.01)
+        assert await spent(world) == Decimal(answer.headers["X-Router-Cost-Usd"])
+        settling.cancel()
+
+
+async def test_shares_of_a_limit_are_counted_in_the_metrics(limited: Opened) -> None:
+    async with limited(requests="2/day") as world:
+        for n in range(3):
+            await world.ask(f"Question {n}")
+
+        text = (await world.http.get("/metrics")).text
+        for percent in ("50", "100"):
+            assert (
+                "router_limit_alerts_total{"
+                f'measure="requests",of="tenant",percent="{percent}",period="day"}} 1.0'
+            ) in text
+        assert 'router_limit_refusals_total{measure="requests",of="tenant",period="day"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ({"tenants": {"a": {"usd": "5"}}}, "limits.tenants.a.usd"),
+        ({"tenants": {"a": {"usd": "5/week"}}}, "such as 5/day"),
+        ({"tenants": {"a": {"usd": ["5/day", "6/day"]}}}, "one amount for each period"),
+        ({"tenants": {"a": {"dollars": "5/day"}}}, "dollars"),
+        ({"models": {"nobody": {"usd": "5/day"}}}, "limits.models.nobody is of no model in use"),
+    ],
+)
+async def test_a_limit_that_could_not_hold_stops_the_start(
+    tmp_path: Path, limits: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises((ValidationError, StartupError), match=problem.replace(".", r"[.\s]+")):
+        async with opened(tmp_path, limits=limits):
+            pass
