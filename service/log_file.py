@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import stat
 import sys
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -99,9 +100,12 @@ class SharedLogFile(RotatingFileHandler):
 
     def _open(self) -> TextIOWrapper:
         """Open the file for its owner alone: log lines name models, conversations and addresses."""
-        return open(  # the handler closes it
+        file = open(  # noqa: SIM115  # the handler closes it
             self.baseFilename,
             "a",
             encoding=self.encoding,
             opener=lambda name, flags: os.open(name, flags, 0o600),
         )
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # not a device such as /dev/null
+            os.fchmod(file.fileno(), 0o600)
+        return file

@@ -42,6 +42,7 @@ from service.memory.edge import EdgeMemory
 from service.parts import Parts
 from service.policies.classifiers.by_meaning import ByMeaning
 from service.policies.configured import policies_of
+from service.private_files import tighten
 from service.providers.logged_in import LoggedInClient
 from service.providers.simulator.simulator import SIMULATED_ARMS
 from service.providers.tokenizers import ShippedTokenizers
@@ -221,6 +222,7 @@ async def _data_dir(settings: Settings, stack: AsyncExitStack) -> Path:
     try:
         if settings.enable_persistence:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(tighten, settings.data_dir)
             return settings.data_dir
         await asyncio.to_thread(clear_abandoned, Path(tempfile.gettempdir()), _TEMPORARY)
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_TEMPORARY)))

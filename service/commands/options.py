@@ -24,10 +24,13 @@ class ModelName(NamedTuple):
 def read_settings() -> tuple[Settings, Environment]:
     """The settings, and the environment that they were read from; logs are set up by them.
 
-    Logs go to standard error, so that a report on standard output stays alone. Raises StartupError.
+    Logs go to standard error, so that a report on standard output stays alone. From here on the process
+    creates files for its user alone. Raises StartupError.
     """
+    from service.private_files import create_privately
     from service.settings.load import config_path, load_settings, process_environment
 
+    create_privately()
     environ = process_environment()
     settings = load_settings(config_path(environ), environ)
     from service.telemetry import set_up_logs  # after the settings, whose faults are then shown at once

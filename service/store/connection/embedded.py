@@ -179,7 +179,12 @@ class EmbeddedPostgres:
         if user is not None:
             _let_through(self.cluster_dir)
         quoted_dir = str(self._socket_dir).replace('"', '""')
-        settings = {"listen_addresses": "", "unix_socket_directories": f'"{quoted_dir}"', "timezone": "UTC"}
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": f'"{quoted_dir}"',
+            "unix_socket_permissions": "0600",
+            "timezone": "UTC",
+        }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._lock_dir / "postgres.log").open("ab") as output:
             return subprocess.Popen(  # noqa: S603
