@@ -23,7 +23,7 @@ from service.domain.value import value
 from service.errors import ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import failure_in
 from service.providers.sockets import probed_socket
-from service.providers.streams import MAX_ANSWER_BYTES, BodyReader
+from service.providers.streams import MAX_ANSWER_BYTES, BodyReader, BytesLeft
 
 CONNECT_TIMEOUT_S = 10.0
 PROXY_LOGIN_REQUIRED = 407
@@ -114,12 +114,14 @@ class HttpClient:
             with patience:
                 response = await self._send(post, silence)
             patience.renew()
-            reader, block = BodyReader(), b" "
+            reader, block, bytes_left = BodyReader(), b" ", BytesLeft(post.arm.model)
             while block:
                 with patience, silence:
                     block = await response.content.readany()
                 silence.renew()
-                if events := reader.feed(block):
+                events = reader.feed(block)
+                bytes_left.take(len(block), is_event=bool(events))
+                if events:
                     patience.renew()
                     yield events
         except (aiohttp.ClientError, OSError) as error:

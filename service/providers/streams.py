@@ -8,6 +8,7 @@ from service.errors import ProviderBroken
 
 MAX_ANSWER_BYTES = 32 * 2**20
 MAX_EVENT_BYTES = 8 * 2**20
+MAX_STREAM_BYTES = 2**29  # the longest answers, token by token with their probabilities, are smaller
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")  # that a line of events begins with
 
 
@@ -29,7 +30,8 @@ class BodyReader:
         if self._document is None:
             self._start += block
             start = without_mark(self._start)
-            if block and (not start or BOM_UTF8.startswith(start)):
+            if block and BOM_UTF8.startswith(start):
+                self._start = _shortened(self._start) + start
                 return []
             if start.startswith((b"{", b"[")):
                 self._document = bytearray(self._start)
@@ -44,6 +46,35 @@ class BodyReader:
             return []
         self._events = EventReader()  # nothing comes any more
         return [bytes(self._document)]
+
+
+def _shortened(blank: bytes) -> bytes:
+    """What matters of white space, which may come for ever: a mark, and whether a line has begun."""
+    mark = BOM_UTF8 if BOM_UTF8 in blank else b""
+    return mark + (b"" if blank.endswith((b"\n", b"\r")) else b" " * blank[-1:].isspace())
+
+
+class BytesLeft:
+    """What a stream may still bring: bytes that are no event, and bytes of any kind."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._n_bytes = 0
+        self._n_at_event = 0
+
+    def take(self, n_bytes: int, *, is_event: bool) -> None:
+        """Count bytes, of which some completed an event or none did.
+
+        Raises:
+            ProviderBroken: there are too many.
+        """
+        self._n_bytes += n_bytes
+        if is_event:
+            self._n_at_event = self._n_bytes
+        if self._n_bytes - self._n_at_event > MAX_ANSWER_BYTES:
+            raise ProviderBroken(f"{self._model} sent more than {MAX_ANSWER_BYTES} bytes without an event")
+        if self._n_bytes > MAX_STREAM_BYTES:
+            raise ProviderBroken(f"{self._model} sent a stream of more than {MAX_STREAM_BYTES} bytes")
 
 
 def events_in(body: bytes) -> list[bytes] | None:
