@@ -14,6 +14,7 @@ from service.access.key_digests import KeyDigests
 from service.access.key_store import ApiKeyStore
 from service.domain.api_key import ApiKey
 from service.domain.caller import Caller
+from service.domain.ports import Clock
 from service.errors import KeyRequired, StoreUnavailable, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -27,9 +28,10 @@ class Keyring:
     While PostgreSQL is unavailable the copy stays as it is. Nothing here waits for it on behalf of a request.
     """
 
-    def __init__(self, store: ApiKeyStore, digests: KeyDigests) -> None:
+    def __init__(self, store: ApiKeyStore, digests: KeyDigests, clock: Clock) -> None:
         self._store = store
         self._digests = digests
+        self._clock = clock
         self._known: dict[UUID, ApiKey] = {}
         self._by_digest: dict[bytes, tuple[ApiKey, Caller]] = {}
         self._used_at: dict[UUID, datetime] = {}  # since the last record
@@ -69,12 +71,14 @@ class Keyring:
         self._by_digest = {key.digest: (key, key.caller) for key in known.values()}
         self.are_in_use, self.n_foreign, self.is_loaded = bool(in_use), n_foreign, True
 
-    def has_valid(self, now: datetime) -> bool:
+    @property
+    def has_valid(self) -> bool:
         """Whether somebody can call with a key."""
+        now = self._clock()
         valid = (key for key in self._known.values() if key.reason_against(now) is None)
         return any(key.secret_id in self._digests.secret_ids for key in valid)
 
-    def caller(self, key: str, now: datetime) -> Caller:
+    def caller(self, key: str) -> Caller:
         """Who sends a request with this key.
 
         Raises:
@@ -84,7 +88,7 @@ class Keyring:
         for digest in self._digests.of(key):
             found = self._by_digest.get(digest)
             if found is not None and hmac.compare_digest(found[0].digest, digest):
-                return self._valid(*found, now)
+                return self._valid(*found)
         if not self.is_loaded:
             raise not_loaded()
         raise KeyRequired(f"no such key: it is not one of this router's{self._doubt()}")
@@ -94,7 +98,8 @@ class Keyring:
             return ""
         return f"; {self.n_foreign} of its keys were made with another SECRET_KEY and are not recognised here"
 
-    def _valid(self, key: ApiKey, caller: Caller, now: datetime) -> Caller:
+    def _valid(self, key: ApiKey, caller: Caller) -> Caller:
+        now = self._clock()
         if (reason := key.reason_against(now)) is not None:
             raise KeyRequired(f"the key {key.name!r} {reason}")
         self._used_at[key.key_id] = now

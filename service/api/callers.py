@@ -52,7 +52,7 @@ class Callers:
             return self._keyless(keyring)
         if self._is_admin_key(key):
             return OPERATOR
-        return keyring.caller(key, scope["state"]["received_at"])
+        return keyring.caller(key)
 
     def _key(self, headers: RequestHeaders, scope: Scope) -> str | None:
         """The key for the router; None: there is none."""

@@ -11,6 +11,7 @@ from service.api import big_bodies
 from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, caller_at
 from service.api.disconnects import unless_disconnected
 from service.api.json_response import JsonAnswer
+from service.api.offered_models import require_model
 from service.api.openapi import NO_ANSWER, Responses, body_schema, failures
 from service.api.rate_headers import openais_rates
 from service.dialects import embeddings
@@ -39,6 +40,7 @@ async def v1_embeddings(
 ) -> Response:
     """Turn texts into vectors, by the embedding model that the request names."""
     wanted = await big_bodies.read(parts, body, embeddings.read_request)
+    require_model(caller_at(request), parts.embeddings.find(wanted.model))
     answer = await unless_disconnected(request, parts.embeddings.embed(wanted, caller_at(request)))
     headers = headers_of(answer)
     # Thousands of vectors take long enough to write to be noticed on the event loop.

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.api import big_bodies
-from service.api.dependencies import BodyDep, PartsDep, caller_at
+from service.api.dependencies import BodyDep, CallerDep, PartsDep, caller_at
 from service.api.disconnects import unless_disconnected
 from service.api.embeddings import headers_of
 from service.api.json_response import JsonAnswer
+from service.api.offered_models import offered_embeddings, offered_names, require_model, require_offered
 from service.api.openapi import NO_ANSWER, body_schema, dialect_failures
 from service.api.respond import SUBSTITUTED
 from service.api.token_counts import counted
@@ -22,6 +23,7 @@ from service.dialects.gemini import embeddings, models
 from service.dialects.gemini.dialect import GEMINI
 from service.dialects.gemini.requests import read_input
 from service.domain.basics import Json
+from service.domain.caller import Caller
 from service.domain.embedding import EmbeddingRequest, Embeddings
 from service.errors import (
     BadRequest,
@@ -45,29 +47,32 @@ EMBEDDING_FAILURES = dialect_failures(
 @endpoints.get("/v1beta/models", responses=dialect_failures(GEMINI, BadRequest))
 async def list_models(
     parts: PartsDep,
+    caller: CallerDep,
     page_size: Annotated[int, Query(alias="pageSize")] = 0,
     page_token: Annotated[str, Query(alias="pageToken")] = "",
 ) -> Response:
     """`auto`, the router's aliases, and every model that a request can name, in Google's form."""
-    return page_of_models(parts, page_size, page_token)
+    return page_of_models(parts, caller, page_size, page_token)
 
 
-def page_of_models(parts: Parts, page_size: int, page_token: str) -> Response:
+def page_of_models(parts: Parts, caller: Caller, page_size: int, page_token: str) -> Response:
     arms = {arm.arm_id: arm for arm in parts.catalog.arms}
-    chat = [models.model(name, arms.get(name)) for name in parts.catalog.names.offered(parts.catalog.arms)]
-    embedding = [models.embedding_model(model.model_id) for model in parts.embeddings.models]
+    chat = [models.model(name, arms.get(name)) for name in offered_names(parts, caller)]
+    embedding = [models.embedding_model(model.model_id) for model in offered_embeddings(parts, caller)]
     return JsonAnswer(models.page([*chat, *embedding], page_size, page_token))
 
 
 @endpoints.get("/v1beta/models/{model_id:path}", responses=dialect_failures(GEMINI, UnknownModel))
-async def get_model(parts: PartsDep, model_id: str) -> Response:
+async def get_model(parts: PartsDep, caller: CallerDep, model_id: str) -> Response:
     """One model in Google's form."""
-    return one_model(parts, model_id)
+    return one_model(parts, caller, model_id)
 
 
-def one_model(parts: Parts, model_id: str) -> Response:
+def one_model(parts: Parts, caller: Caller, model_id: str) -> Response:
     if (embedding := parts.embeddings.named(model_id)) is not None:
+        require_model(caller, embedding)
         return JsonAnswer(models.embedding_model(embedding.model_id))
+    require_offered(parts, caller, model_id)
     is_substitute = parts.catalog.meaning(model_id).is_substitute
     arm = parts.catalog.one_arm(model_id)
     headers = {SUBSTITUTED: model_id} if is_substitute else {}
@@ -112,6 +117,7 @@ async def batch_embed_contents(request: Request, parts: PartsDep, model_id: str,
 async def _embedded(
     request: Request, parts: Parts, wanted: EmbeddingRequest, written: Callable[[Embeddings], Json]
 ) -> Response:
+    require_model(caller_at(request), parts.embeddings.find(wanted.model))
     answer = await unless_disconnected(request, parts.embeddings.embed(wanted, caller_at(request)))
     headers = headers_of(answer)
     # Thousands of vectors take long enough to write to be noticed on the event loop.

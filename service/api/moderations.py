@@ -9,6 +9,7 @@ from service.api import big_bodies
 from service.api.dependencies import BodyDep, GivenRequestId, PartsDep, caller_at
 from service.api.disconnects import unless_disconnected
 from service.api.json_response import JsonAnswer
+from service.api.offered_models import require_model
 from service.api.openapi import NO_ANSWER, Responses, body_schema, failures
 from service.api.rate_headers import openais_rates
 from service.dialects import moderations
@@ -28,5 +29,6 @@ async def v1_moderations(
 ) -> Response:
     """Pass a text or an image to a moderation model of the configuration, and its answer back."""
     wanted = await big_bodies.read(parts, body, moderations.read_request)
+    require_model(caller_at(request), parts.moderations.find(wanted.model))
     answer = await unless_disconnected(request, parts.moderations.moderate(wanted, caller_at(request)))
     return JsonAnswer(answer.body, headers={"X-Router-Model": answer.model_id, **openais_rates(answer.rates)})

@@ -59,7 +59,9 @@ def is_allowed(arm: Arm, demands: Demands) -> bool:
 
 
 def _reason_of_options(arm: Arm, demands: Demands) -> str | None:
-    query, among = demands.query, demands.query.requested_among
+    query, among, caller = demands.query, demands.query.requested_among, demands.query.caller
+    if caller is not None and caller.models is not None and not caller.may_ask((arm.arm_id, *arm.aliases)):
+        return f"not among the models of the key {caller.key_name!r}"
     if among is not None and arm.arm_id not in among:
         if query.backend is not None:
             return f"its provider is not {query.backend}"

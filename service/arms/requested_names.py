@@ -100,8 +100,10 @@ class RequestedNames:
         )
 
     def offered(self, arms: Iterable[Arm]) -> list[str]:
-        """The names that clients are shown: `auto`, the router's aliases, and the arms."""
-        return ["auto", *self.aliases, *(arm.arm_id for arm in arms)]
+        """The names that clients are shown: `auto`, the router's aliases for these arms, and the arms."""
+        arm_ids = [arm.arm_id for arm in arms]
+        aliases = [alias for alias, ids in self.aliases.items() if ids is None or not ids.isdisjoint(arm_ids)]
+        return ["auto", *aliases, *arm_ids]
 
 
 def _names_of(arm: Arm) -> tuple[str, ...]:

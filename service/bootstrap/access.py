@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -25,7 +24,7 @@ async def key_digests(settings: Settings, data_dir: Path) -> KeyDigests:
     return KeyDigests(await asyncio.to_thread(secrets_of, given, data_dir))
 
 
-def require_callers(settings: Settings, keyring: Keyring, now: datetime) -> None:
+def require_callers(settings: Settings, keyring: Keyring) -> None:
     """Check, before the service listens, that strangers cannot call it and somebody can.
 
     Without PostgreSQL the keys are not known, and callers are refused until they are.
@@ -38,7 +37,7 @@ def require_callers(settings: Settings, keyring: Keyring, now: datetime) -> None
         return
     if is_loopback(settings.host) or settings.admin_key is not None or not keyring.is_loaded:
         return
-    if not keyring.has_valid(now):
+    if not keyring.has_valid:
         raise StartupError(
             f"HOST {settings.host} is not a loopback address, and no caller has a key: make one with "
             "`router keys create --name NAME`, set ADMIN_KEY, or let everybody in with ALLOW_ANONYMOUS=true"

@@ -252,7 +252,7 @@ def wire(
         arms=arms,
         catalog=catalog,
         keys=CheckedKeys(key_checker, catalog.breaker),
-        keyring=Keyring(api_key_store, key_digests),
+        keyring=Keyring(api_key_store, key_digests, clock),
         key_desk=KeyDesk(api_key_store, key_digests, clock),
         router=router,
         completion=completion,

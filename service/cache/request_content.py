@@ -68,8 +68,9 @@ def _without_ends(content: Any) -> Any:
 
 def _digest(query: Query, content: Json) -> bytes:
     """Digest of a content with the tenant, the dialect, and what narrows the choice of a model."""
-    options = query.options
-    named: Sequence[Any] = [options.models or (), options.exclude, options.require_data_use]
+    options, caller = query.options, query.caller
+    of_key = () if caller is None or caller.models is None else caller.models
+    named: Sequence[Any] = [options.models or (), options.exclude, options.require_data_use, of_key]
     allowed = [sorted(names) for names in named]
     # What overrides and aliases make of the body's `model`.
     among, tier = sorted(query.requested_among or ()), query.requested_tier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 from uuid import UUID
 
@@ -22,6 +23,10 @@ class Caller:
     key_id: UUID | None = None  # None: without a key, or with the operator's ADMIN_KEY
     key_name: str | None = None
     models: frozenset[str] | None = None  # ids or aliases of the models that it may ask; None: any
+
+    def may_ask(self, names: Iterable[str]) -> bool:
+        """Whether it may ask a model that has these names."""
+        return self.models is None or not self.models.isdisjoint(names)
 
 
 ANONYMOUS = Caller(DEFAULT_TENANT, ALL_SCOPES)  # where nobody needs a key

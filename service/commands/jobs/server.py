@@ -89,7 +89,7 @@ def serve(settings: Settings, environ: Environment, *, workers: int) -> None:
 
 async def _serve_alone(settings: Settings, environ: Mapping[str, str], listener: socket.socket) -> None:
     async with open_parts(settings, environ) as parts:
-        require_callers(settings, parts.keyring, parts.router.clock())
+        require_callers(settings, parts.keyring)
         app = in_front(create_app(settings, environ, parts), settings)
         server = uvicorn.Server(uvicorn.Config(app, **_uvicorn(settings)))
         keep_for_good()
@@ -101,7 +101,7 @@ async def _serve_alone(settings: Settings, environ: Mapping[str, str], listener:
 async def _try_out(settings: Settings, environ: Mapping[str, str]) -> tuple[ArmList, Catalog]:
     """Open everything that a worker opens, so that an error is reported once. Returns the workers' arms."""
     async with open_parts(settings, environ) as parts:
-        require_callers(settings, parts.keyring, parts.router.clock())
+        require_callers(settings, parts.keyring)
         return parts.arms, parts.catalog
 
 

@@ -24,6 +24,7 @@ from service.api.origins import Origins
 from service.api.scopes import Need
 from service.api.sse_response import EventStream
 from service.settings.settings import Settings
+from tests.fakes import FixedClock
 from tests.fakes_keys import FakeApiKeyStore
 
 
@@ -53,7 +54,9 @@ async def test_a_bug_is_logged_once_and_ends_its_response(path: str, status: int
     hot_routes = HotRoutes(app, ENDPOINTS if is_hot else {}, needs)
     callers = Callers(Settings())
     entrance = Entrance(app, hot_routes, Hosts("127.0.0.1", frozenset()), Origins(frozenset()), callers)
-    app.state.parts = SimpleNamespace(keyring=Keyring(FakeApiKeyStore(), KeyDigests(["a secret"])))
+    app.state.parts = SimpleNamespace(
+        keyring=Keyring(FakeApiKeyStore(), KeyDigests(["a secret"]), FixedClock())
+    )
     sent: list[Message] = []
 
     with structlog.testing.capture_logs() as lines, pytest.raises(KeyError):
