@@ -16,6 +16,7 @@ from service.commands.convert import convert
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.export import export
+from service.commands.feedback import feedback
 from service.commands.forget import forget
 from service.commands.import_outcomes import import_outcomes
 from service.commands.keys import keys
@@ -36,7 +37,6 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "ask": ask,
     "check": check,
     "models": models,
-    "keys": keys,
     "stats": stats,
     "migrate": migrate,
     "rebuild": rebuild,
@@ -50,6 +50,8 @@ COMMANDS: Mapping[str, Callable[..., None] | typer.Typer] = {
     "demo": demo,
     "upstream": upstream,
     "mock": mock,
+    "keys": keys,
+    "feedback": feedback,
     "optimize": optimize,
     "mcp": mcp,
 }

@@ -25,7 +25,7 @@ from service.store.evidence.standing_feedback import Event, reward_of, standing_
 from service.store.evidence.sums import add_sums, differences, standing_sums, sums_of
 from service.store.explanations import WEIGHED, explanation_of
 
-_TIMEOUT_S = 3600.0  # a statement may read the whole log
+REBUILD_TIMEOUT_S = 3600.0  # a statement may read the whole log
 
 Arm = tuple[str, str]  # tenant, arm id
 
@@ -43,7 +43,7 @@ class EvidenceDifferences:
 
 async def evidence_differences(database: Database) -> EvidenceDifferences:
     """Compare sums and histories with the events and outcomes. Raises StoreUnavailable."""
-    async with database.transaction(timeout_s=_TIMEOUT_S, at_one_moment=True) as connection:
+    async with database.transaction(timeout_s=REBUILD_TIMEOUT_S, at_one_moment=True) as connection:
         return await _differences(connection)
 
 
@@ -52,14 +52,24 @@ async def rebuild_evidence(database: Database) -> EvidenceDifferences:
 
     Raises StoreUnavailable.
     """
-    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
-        await connection.execute(_BLOCK_LEARNING, timeout=_TIMEOUT_S)
-        different = await _differences(connection)
-        for (tenant, arm_id), history in sorted(different.histories.items(), key=_by_arm):
-            await lock_histories(connection, tenant, [arm_id])
-            await save_histories(connection, tenant, {arm_id: history})
-        for (tenant, arm_id), change in sorted(different.sums.items(), key=_by_arm):
-            await add_sums(connection, tenant, {arm_id: change})
+    async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
+        await block_learning(connection)
+        return await repair_evidence(connection)
+
+
+async def block_learning(connection: Connection) -> None:
+    """Let no feedback and no outcome be written until the transaction ends."""
+    await connection.execute(_BLOCK_LEARNING, timeout=REBUILD_TIMEOUT_S)
+
+
+async def repair_evidence(connection: Connection) -> EvidenceDifferences:
+    """Repair the differences while learning is blocked; return them."""
+    different = await _differences(connection)
+    for (tenant, arm_id), history in sorted(different.histories.items(), key=_by_arm):
+        await lock_histories(connection, tenant, [arm_id])
+        await save_histories(connection, tenant, {arm_id: history})
+    for (tenant, arm_id), change in sorted(different.sums.items(), key=_by_arm):
+        await add_sums(connection, tenant, {arm_id: change})
     return different
 
 
@@ -67,10 +77,11 @@ def _by_arm(item: tuple[Arm, object]) -> Arm:
     return item[0]
 
 
-# Learning locks a history, then writes an event or an outcome, then a sum. The same order here prevents a
-# deadlock.
+# Learning locks a history, then writes an event, then the queue of the memory or an outcome, then a sum. The
+# same order here prevents a deadlock.
 _BLOCK_LEARNING = """
-LOCK TABLE histories, feedback_events, outcomes, shadow_answers, evidence IN SHARE ROW EXCLUSIVE MODE
+LOCK TABLE histories, feedback_events, memory_queue, outcomes, shadow_answers, evidence
+IN SHARE ROW EXCLUSIVE MODE
 """
 
 # Outcomes count if the arm itself answered, and so do answers in shadow; all in today's prices.
@@ -106,11 +117,11 @@ _EVIDENCE = "SELECT * FROM evidence"
 async def _differences(connection: Connection) -> EvidenceDifferences:
     """Read in several statements; the transaction must see one moment, or lock the tables."""
     from_events = await _from_events(connection)
-    outcomes = await connection.fetch(_OUTCOME_SUMS, timeout=_TIMEOUT_S)
+    outcomes = await connection.fetch(_OUTCOME_SUMS, timeout=REBUILD_TIMEOUT_S)
     _add(from_events.sums, {_arm_of(row): sums_of(row) for row in outcomes})
-    rows = await connection.fetch(_EVIDENCE, timeout=_TIMEOUT_S)
+    rows = await connection.fetch(_EVIDENCE, timeout=REBUILD_TIMEOUT_S)
     stored = {_arm_of(row): sums_of(row) for row in rows}
-    histories = await connection.fetch(_HISTORIES, timeout=_TIMEOUT_S)
+    histories = await connection.fetch(_HISTORIES, timeout=REBUILD_TIMEOUT_S)
     return EvidenceDifferences(
         differences(stored, from_events.sums),
         _different_histories(histories, from_events.histories),
@@ -129,7 +140,7 @@ async def refold_histories(connection: Connection, tenant: str) -> None:
     Feedback on the tenant's arms waits meanwhile. An arm that is rated for the first time in this very moment
     follows by itself.
     """
-    stored = await connection.fetch(_LOCK_HISTORIES, tenant, timeout=_TIMEOUT_S)
+    stored = await connection.fetch(_LOCK_HISTORIES, tenant, timeout=REBUILD_TIMEOUT_S)
     from_events = await _from_events(connection, tenant)
     known = {_arm_of(row) for row in stored}
     folded_anew = {arm: history for arm, history in from_events.histories.items() if arm in known}
@@ -155,7 +166,7 @@ FROM (
         count(reward) FILTER (WHERE signal IS NULL) OVER (PARTITION BY decision_id, arm_id ORDER BY event_id
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) = 0 AS is_first
     FROM feedback_events
-    WHERE $1::text IS NULL OR tenant = $1
+    WHERE ($1::text IS NULL OR tenant = $1) AND reverted_by IS NULL
     WINDOW earlier AS (PARTITION BY decision_id ORDER BY event_id
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 ) e
@@ -177,7 +188,7 @@ async def _from_events(connection: Connection, tenant: str | None = None) -> _Re
     """Sums and histories from the events of a tenant, or of all."""
     sums: dict[Arm, ArmSums] = {}
     histories: defaultdict[str, dict[str, ArmHistory]] = defaultdict(dict)
-    async for row in connection.cursor(_EVENTS, tenant, prefetch=500, timeout=_TIMEOUT_S):
+    async for row in connection.cursor(_EVENTS, tenant, prefetch=500, timeout=REBUILD_TIMEOUT_S):
         tenant, feedback = row["tenant"], _recorded_feedback(row)
         histories[tenant].update(folded(histories[tenant], feedback))
         changes = differences(standing_sums(feedback.before), standing_sums(feedback.after))
@@ -229,8 +240,8 @@ async def experiences(database: Database, encoder: str) -> AsyncIterator[Experie
 
     Fetched in batches. Raises StoreUnavailable.
     """
-    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
-        async for row in connection.cursor(ALL, encoder, prefetch=500, timeout=_TIMEOUT_S):
+    async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
+        async for row in connection.cursor(ALL, encoder, prefetch=500, timeout=REBUILD_TIMEOUT_S):
             if (experience := experience_of(row)) is not None:
                 yield experience
 
@@ -240,8 +251,10 @@ async def experiences_of(database: Database, encoder: str, tenant: str) -> Async
 
     Fetched in batches. Raises StoreUnavailable.
     """
-    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
-        async for row in connection.cursor(OF_TENANT, encoder, tenant, prefetch=500, timeout=_TIMEOUT_S):
+    async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
+        async for row in connection.cursor(
+            OF_TENANT, encoder, tenant, prefetch=500, timeout=REBUILD_TIMEOUT_S
+        ):
             if (experience := experience_of(row)) is not None:
                 yield experience
 
@@ -273,6 +286,6 @@ async def enqueue(database: Database, decision_ids: Collection[UUID], encoder: s
     Returns the queued ones. The others were never rated, or have no context in this vector space. Raises
     StoreUnavailable.
     """
-    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
-        rows = await connection.fetch(_ENQUEUE, list(decision_ids), encoder, timeout=_TIMEOUT_S)
+    async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
+        rows = await connection.fetch(_ENQUEUE, list(decision_ids), encoder, timeout=REBUILD_TIMEOUT_S)
     return {row["decision_id"] for row in rows}

@@ -48,7 +48,7 @@ ORDER BY started_at, arm_id
 _FEEDBACK = """
 SELECT event_id, score, reward, weight, feedback_text, session_id, arm_id, received_at, signal
 FROM feedback_events
-WHERE decision_id = $1
+WHERE decision_id = $1 AND reverted_by IS NULL
 ORDER BY event_id
 """
 

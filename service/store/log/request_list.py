@@ -23,7 +23,7 @@ LEFT JOIN outcomes o ON o.decision_id = d.decision_id
 LEFT JOIN LATERAL (
     SELECT reward
     FROM feedback_events
-    WHERE decision_id = d.decision_id AND signal IS NULL
+    WHERE decision_id = d.decision_id AND signal IS NULL AND reverted_by IS NULL
     ORDER BY event_id DESC
     LIMIT 1
 ) f ON true

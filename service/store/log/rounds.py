@@ -25,7 +25,7 @@ FROM decisions d
 LEFT JOIN LATERAL (
     SELECT reward
     FROM feedback_events f
-    WHERE f.decision_id = d.decision_id AND f.signal IS NULL
+    WHERE f.decision_id = d.decision_id AND f.signal IS NULL AND f.reverted_by IS NULL
     ORDER BY event_id DESC
     LIMIT 1
 ) e ON true

@@ -116,7 +116,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT reward
     FROM feedback_events
-    WHERE decision_id = d.decision_id AND signal IS NULL
+    WHERE decision_id = d.decision_id AND signal IS NULL AND reverted_by IS NULL
     ORDER BY event_id DESC
     LIMIT 1
 ) f ON true
