@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.domain.api_key import ApiKey
+from service.domain.limit import Limit
 from service.errors import StoreUnavailable
 
 
@@ -39,6 +40,9 @@ class FakeApiKeyStore:
 
     async def add(self, key: ApiKey) -> None:
         self._open()[key.key_id] = key
+
+    async def put_limits(self, key_id: UUID, limits: Sequence[Limit]) -> None:
+        self._open()[key_id] = replace(self._open()[key_id], limits=tuple(limits))
 
     async def end(self, key_id: UUID, *, revoked_at: datetime | None, expires_at: datetime | None) -> None:
         key = self._open()[key_id]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ from service.access.key_digests import KeyDigests, new_key
 from service.access.key_store import ApiKeyStore
 from service.domain.api_key import ApiKey
 from service.domain.caller import Scope
+from service.domain.limit import Limit, Measure, Subject, limits_of
 from service.domain.ports import Clock
 from service.domain.value import value
 from service.errors import KeyConflict, UnknownKey
@@ -25,6 +27,7 @@ class NewKey:
     Args:
         models: ids or aliases of the models that it may ask; None: any.
         lifetime: None: without end.
+        limits: what it may use, such as `5/day`, by measure.
     """
 
     name: str
@@ -32,6 +35,7 @@ class NewKey:
     scopes: frozenset[Scope]
     models: frozenset[str] | None = None
     lifetime: timedelta | None = None
+    limits: Mapping[Measure, Sequence[str]] = field(default_factory=dict)
 
 
 @value
@@ -66,10 +70,17 @@ class KeyDesk:
         return await self._store.all()
 
     async def create(self, wanted: NewKey) -> IssuedKey:
-        """Make a key. Raises KeyConflict: a key that was not revoked has that name."""
+        """Make a key.
+
+        Raises:
+            KeyConflict: a key that was not revoked has that name.
+            ValueError: a limit is malformed, or two are for one period.
+        """
         if self._named(wanted.name, await self._store.all()):
             raise KeyConflict(f"a key {wanted.name!r} exists already: revoke it, or take another name")
-        return await self._issue(wanted, None)
+        key_id = uuid4()
+        limits = limits_of(Subject("key", str(key_id)), wanted.limits)
+        return await self._issue(key_id, wanted, None, limits)
 
     async def rotate(self, reference: str, overlap: timedelta) -> IssuedKey:
         """Make a key with the same rights; the old one is valid for the overlap and not longer.
@@ -86,7 +97,7 @@ class KeyDesk:
             raise KeyConflict(f"the key {old.name!r} {old.reason_against(now)}: make another one")
         lifetime = None if old.expires_at is None else old.expires_at - old.created_at
         wanted = NewKey(old.name, old.tenant, old.scopes, old.models, lifetime)
-        issued = await self._issue(wanted, old.key_id)
+        issued = await self._issue(uuid4(), wanted, old.key_id, old.limits)
         if overlap > timedelta(0):
             await self._store.end(old.key_id, revoked_at=None, expires_at=now + overlap)
         else:
@@ -99,11 +110,24 @@ class KeyDesk:
         await self._store.end(key.key_id, revoked_at=self._clock(), expires_at=None)
         return key
 
-    async def _issue(self, wanted: NewKey, replaces: UUID | None) -> IssuedKey:
+    async def limit(self, reference: str, amounts: Mapping[Measure, Sequence[str]]) -> ApiKey:
+        """Replace the limits of a key; what was used stays counted.
+
+        Raises as `rotate`, and ValueError as `create`.
+        """
+        key = await self._find(reference)
+        subject = key.limits[0].subject if key.limits else Subject("key", str(key.key_id))
+        limits = limits_of(subject, amounts)
+        await self._store.put_limits(key.key_id, limits)
+        return replace(key, limits=limits)
+
+    async def _issue(
+        self, key_id: UUID, wanted: NewKey, replaces: UUID | None, limits: tuple[Limit, ...]
+    ) -> IssuedKey:
         secret, now = new_key(), self._clock()
         digest, secret_id = self._digests.newest(secret)
         key = ApiKey(
-            key_id=uuid4(),
+            key_id=key_id,
             name=wanted.name,
             tenant=wanted.tenant,
             scopes=wanted.scopes,
@@ -113,6 +137,7 @@ class KeyDesk:
             created_at=now,
             expires_at=None if wanted.lifetime is None else now + wanted.lifetime,
             replaces=replaces,
+            limits=limits,
         )
         await self._store.add(key)
         return IssuedKey(secret, key)

@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from service.domain.api_key import ApiKey
+from service.domain.limit import Limit
 
 
 class ApiKeyStore(Protocol):
@@ -28,7 +29,11 @@ class ApiKeyStore(Protocol):
         ...
 
     async def add(self, key: ApiKey) -> None:
-        """Store a new key."""
+        """Store a new key with its limits."""
+        ...
+
+    async def put_limits(self, key_id: UUID, limits: Sequence[Limit]) -> None:
+        """Replace the limits of a key."""
         ...
 
     async def end(self, key_id: UUID, *, revoked_at: datetime | None, expires_at: datetime | None) -> None:

@@ -31,6 +31,7 @@ from service.errors import (
     UnknownModel,
 )
 from service.parts import Parts
+from service.settings.budgets import LimitSettings, amounts_of
 
 PRIVATE = {"Cache-Control": "no-store"}  # of the one answer that has the key itself
 MOST_DAYS = 3_650
@@ -61,6 +62,7 @@ class NewApiKey(BaseModel):
         None, min_length=1, max_length=1_000, description="ids or aliases of models; absent: any"
     )
     expires_in_days: float | None = Field(None, gt=0, le=MOST_DAYS, description="absent: never")
+    limits: LimitSettings = Field(LimitSettings(), description="what it may use; absent: anything")
 
 
 class Rotation(BaseModel):
@@ -96,6 +98,7 @@ async def create(parts: PartsDep, body: BodyDep) -> Response:
             frozenset(wanted.scopes),
             None if wanted.models is None else frozenset(wanted.models),
             None if days is None else timedelta(days=days),
+            wanted.limits.amounts,
         )
     )
     return await _issued(parts, issued)
@@ -146,6 +149,7 @@ def _as_json(key: ApiKey, parts: Parts) -> Json:
         "revoked_at": _iso(key.revoked_at),
         "last_used_at": _iso(key.last_used_at),
         "replaces": None if key.replaces is None else str(key.replaces),
+        "limits": amounts_of(key.limits),
     }
 
 

@@ -18,12 +18,25 @@ if TYPE_CHECKING:
     from service.access.key_desk import IssuedKey, KeyDesk
     from service.domain.api_key import ApiKey
     from service.domain.caller import Scope
+    from service.domain.limit import Measure
 
 keys = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 SCOPES = ("inference", "feedback", "read", "admin")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 Reference = Annotated[str, typer.Argument(metavar="KEY", help="Id or name of the key.")]
+
+BudgetUsd = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="AMOUNT",
+        help="Most US dollars in a minute, a day or a month, such as 5/day; repeatable (default: any).",
+    ),
+]
+Rpm = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Most requests in a minute (default: any).")
+]
+Tpm = Annotated[int | None, typer.Option(metavar="N", min=0, help="Most tokens in a minute (default: any).")]
 
 
 @keys.callback()
@@ -53,6 +66,22 @@ def parse_span(text: str) -> timedelta:
     return timedelta(**{_UNITS[span[2]]: int(span[1])})
 
 
+def parse_limits(
+    budget_usd: list[str] | None, rpm: int | None, tpm: int | None
+) -> dict[Measure, tuple[str, ...]]:
+    """The amounts of each measure. Raises typer.BadParameter."""
+    from service.domain.limit import Subject, limits_of
+
+    amounts: dict[Measure, tuple[str, ...]] = {"usd": tuple(budget_usd or ())}
+    amounts |= {} if rpm is None else {"requests": (f"{rpm}/minute",)}
+    amounts |= {} if tpm is None else {"tokens": (f"{tpm}/minute",)}
+    try:
+        limits_of(Subject("key", ""), amounts)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--budget-usd") from error
+    return amounts
+
+
 @keys.command()
 def create(
     name: Annotated[str, typer.Option(parser=parse_name, metavar="NAME", help="What the key is for.")],
@@ -71,6 +100,9 @@ def create(
         str | None,
         typer.Option(metavar="SPAN", help="How long it is valid, such as 90d (default: for good)."),
     ] = None,
+    budget_usd: BudgetUsd = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key. It is printed once, and nobody can read it again."""
@@ -81,13 +113,31 @@ def create(
         raise typer.BadParameter("must name at least one model", param_hint="--models")
     lifetime = None if expires_in is None else parse_span(expires_in)
     scopes: frozenset[Scope] = parse_scopes(scope)  # type: ignore[assignment]  # as the parser has checked
-    wanted = NewKey(name, tenant, scopes, allowed, lifetime)
+    wanted = NewKey(name, tenant, scopes, allowed, lifetime, parse_limits(budget_usd, rpm, tpm))
 
     async def make() -> IssuedKey:
         async with _desk() as desk:
             return await desk.create(wanted)
 
     _print_issued(asyncio.run(make()), as_json=as_json)
+
+
+@keys.command()
+def limit(
+    key: Reference,
+    budget_usd: BudgetUsd = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+) -> None:
+    """Replace what a key may use; without an option it may use anything. What was used stays counted."""
+    amounts = parse_limits(budget_usd, rpm, tpm)
+
+    async def put() -> ApiKey:
+        async with _desk() as desk:
+            return await desk.limit(key, amounts)
+
+    limited = asyncio.run(put())
+    typer.echo(f"{limited.name} ({limited.key_id}): {_limits(limited)}")
 
 
 @keys.command("list")
@@ -159,7 +209,7 @@ def _print_issued(issued: IssuedKey, *, as_json: bool) -> None:
     print_report({"key": issued.secret, **_as_json(issued.key)}, text, as_json=as_json)
 
 
-HEADINGS = "name", "id", "tenant", "scopes", "models", "state", "expires", "last used"
+HEADINGS = "name", "id", "tenant", "scopes", "models", "limits", "state", "expires", "last used"
 
 
 def _row(key: ApiKey, state: str) -> list[str]:
@@ -169,10 +219,15 @@ def _row(key: ApiKey, state: str) -> list[str]:
         key.tenant,
         ",".join(sorted(key.scopes)),
         "any" if key.models is None else ",".join(sorted(key.models)),
+        _limits(key),
         state,
         _moment(key.expires_at),
         _moment(key.last_used_at),
     ]
+
+
+def _limits(key: ApiKey) -> str:
+    return ", ".join(map(str, key.limits)) or "none"
 
 
 def _moment(moment: datetime | None) -> str:
@@ -180,6 +235,8 @@ def _moment(moment: datetime | None) -> str:
 
 
 def _as_json(key: ApiKey) -> dict[str, object]:
+    from service.settings.budgets import amounts_of
+
     return {
         "id": key.key_id,
         "name": key.name,
@@ -191,4 +248,5 @@ def _as_json(key: ApiKey) -> dict[str, object]:
         "revoked_at": key.revoked_at,
         "last_used_at": key.last_used_at,
         "replaces": key.replaces,
+        "limits": amounts_of(key.limits),
     }

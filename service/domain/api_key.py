@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.domain.caller import Caller, Scope
+from service.domain.limit import Limit
 from service.domain.value import value
 
 PREFIX = "rk-"  # no provider's keys begin so
@@ -22,6 +23,7 @@ class ApiKey:
         expires_at: from then on it is refused; None: never.
         last_used_at: to a minute; None: never.
         replaces: the key that it was made to replace; None: none.
+        limits: of this key, and of those that it replaces, which count together.
     """
 
     key_id: UUID
@@ -36,6 +38,7 @@ class ApiKey:
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
     replaces: UUID | None = None
+    limits: tuple[Limit, ...] = ()
 
     @property
     def caller(self) -> Caller:

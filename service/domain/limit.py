@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, Protocol, get_args
 from uuid import UUID
@@ -49,6 +49,11 @@ class Limit:
         return cls(subject, measure, period, Decimal(match[1]))
 
     @property
+    def amount(self) -> str:
+        """It in the form `5/day`."""
+        return f"{plain(self.most)}/{self.period}"
+
+    @property
     def is_told_of(self) -> bool:
         """Whether the operator is told how much of it is used."""
         return self.period in _TOLD_OF
@@ -56,6 +61,19 @@ class Limit:
     def __str__(self) -> str:
         unit = "USD" if self.measure == "usd" else self.measure
         return f"{plain(self.most)} {unit} a {self.period}"
+
+
+def limits_of(subject: Subject, amounts: Mapping[Measure, Sequence[str]]) -> tuple[Limit, ...]:
+    """The limits of a subject, from amounts such as `5/day`.
+
+    Raises ValueError: an amount is malformed, or a measure has two for one period.
+    """
+    limits = tuple(
+        Limit.parsed(subject, measure, text) for measure in MEASURES for text in amounts.get(measure, ())
+    )
+    if len({(limit.measure, limit.period) for limit in limits}) < len(limits):
+        raise ValueError("must have one amount for each period")
+    return limits
 
 
 @value

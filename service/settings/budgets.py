@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from service.domain.limit import MEASURES, Limit, Subject
+from service.domain.limit import Limit, Measure, Subject, limits_of
 from service.settings.models import FrozenSettings, Name
 
 
@@ -20,7 +20,7 @@ Amounts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class LimitSettings(FrozenSettings):
-    """The most that one tenant or model may use, in amounts such as `5/day`."""
+    """The most that one tenant, model or key may use, in amounts such as `5/day`."""
 
     usd: Amounts = Field((), description="US dollars for each minute, day or month")
     tokens: Amounts = Field((), description="tokens of prompts and answers together")
@@ -29,16 +29,17 @@ class LimitSettings(FrozenSettings):
     @field_validator("usd", "tokens", "requests")
     @classmethod
     def _are_amounts(cls, amounts: tuple[str, ...]) -> tuple[str, ...]:
-        periods = [Limit.parsed(Subject("tenant", ""), "usd", text).period for text in amounts]
-        if len(set(periods)) < len(periods):
-            raise ValueError(f"must have one amount for each period, got {', '.join(amounts)}")
+        limits_of(Subject("tenant", ""), {"usd": amounts})
         return amounts
+
+    @property
+    def amounts(self) -> Mapping[Measure, tuple[str, ...]]:
+        """The amounts of each measure."""
+        return {"usd": self.usd, "tokens": self.tokens, "requests": self.requests}
 
     def of(self, subject: Subject) -> tuple[Limit, ...]:
         """These limits of a subject."""
-        return tuple(
-            Limit.parsed(subject, measure, text) for measure in MEASURES for text in getattr(self, measure)
-        )
+        return limits_of(subject, self.amounts)
 
 
 class AllLimitSettings(FrozenSettings):
@@ -59,3 +60,11 @@ class BudgetSettings(FrozenSettings):
         AllLimitSettings(),
         description="most dollars, tokens and requests of tenants and models in a minute, a day or a month",
     )
+
+
+def amounts_of(limits: Sequence[Limit]) -> dict[str, list[str]]:
+    """The amounts of limits in the form of the settings, by measure."""
+    amounts: dict[str, list[str]] = {}
+    for limit in limits:
+        amounts.setdefault(limit.measure, []).append(limit.amount)
+    return amounts

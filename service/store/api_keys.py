@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from asyncpg import Record
 
 from service.domain.api_key import ApiKey
+from service.domain.limit import Limit, Subject
 from service.store.connection.follow import Follower
 from service.store.connection.pool import Database
+from service.store.limits import put_key_limits
 
 CHANNEL = "api_keys"
 
@@ -58,6 +61,13 @@ class PostgresApiKeyStore:
                 key.expires_at,
                 key.replaces,
             )
+            if key.limits:
+                await put_key_limits(connection, key.key_id, key.limits)
+
+    async def put_limits(self, key_id: UUID, limits: Sequence[Limit]) -> None:
+        async with self._database.transaction() as connection:
+            await put_key_limits(connection, key_id, limits)
+            await connection.execute(_TOUCH, key_id)
 
     async def end(self, key_id: UUID, *, revoked_at: datetime | None, expires_at: datetime | None) -> None:
         async with self._database.transaction() as connection:
@@ -70,7 +80,13 @@ class PostgresApiKeyStore:
 
 _COLUMNS = """
     k.key_id, k.name, k.tenant, k.scopes, k.models, k.digest, k.secret_id, k.created_at, k.expires_at,
-    k.revoked_at, k.last_used_at, k.replaces
+    k.revoked_at, k.last_used_at, k.replaces, (
+        SELECT jsonb_agg(
+            jsonb_build_array(coalesce(l.counted_as, l.key_id), l.measure, l.period, l.most::text)
+            ORDER BY l.measure, l.period
+        )
+        FROM key_limits l WHERE l.key_id = k.key_id
+    ) AS limits
 """
 
 # At least one row, with the oldest transaction still running, as in `evidence.py`.
@@ -98,6 +114,11 @@ WHERE key_id = $1
 RETURNING pg_notify('api_keys', '')
 """
 
+_TOUCH = """
+UPDATE api_keys SET changed_in = pg_current_xact_id() WHERE key_id = $1
+RETURNING pg_notify('api_keys', '')
+"""
+
 # This is no change that replicas follow.
 _NOTE_USES = """
 UPDATE api_keys k SET last_used_at = greatest(k.last_used_at, u.used_at)
@@ -120,4 +141,8 @@ def _key(row: Record) -> ApiKey:
         revoked_at=row["revoked_at"],
         last_used_at=row["last_used_at"],
         replaces=row["replaces"],
+        limits=tuple(
+            Limit(Subject("key", counted_as), measure, period, Decimal(most))
+            for counted_as, measure, period, most in row["limits"] or ()
+        ),
     )

@@ -68,16 +68,18 @@ class PostgresLedger:
 
 async def key_limits(connection: Connection, key_id: UUID) -> tuple[Limit, ...]:
     """The limits of a key."""
-    subject = Subject("key", str(key_id))
     rows = await connection.fetch(_KEY_LIMITS, key_id)
-    return tuple(Limit(subject, row["measure"], row["period"], row["most"]) for row in rows)
+    return tuple(
+        Limit(Subject("key", str(row["counted_as"])), row["measure"], row["period"], row["most"])
+        for row in rows
+    )
 
 
 async def put_key_limits(connection: Connection, key_id: UUID, limits: Sequence[Limit]) -> None:
     """Replace the limits of a key, in the transaction of the connection."""
     await connection.execute(_DROP_KEY_LIMITS, key_id)
-    columns = [(limit.measure, limit.period, limit.most) for limit in limits]
-    await connection.executemany(_ADD_KEY_LIMIT, [(key_id, *row) for row in columns])
+    rows = [(key_id, x.measure, x.period, x.most, UUID(x.subject.name)) for x in limits]
+    await connection.executemany(_ADD_KEY_LIMIT, rows)
 
 
 def _columns(amounts: Sequence[Amount]) -> tuple[list[Any], ...]:
@@ -93,9 +95,15 @@ def _columns(amounts: Sequence[Amount]) -> tuple[list[Any], ...]:
 
 _HOLD = "SELECT is_over, used, under_way, ends_in_s, is_told FROM hold_usage($1, $2, $3, $4, $5, $6, $7)"
 _SETTLE = "SELECT n, share, used FROM settle_usage($1, $2, $3, $4, $5, $6)"
-_KEY_LIMITS = "SELECT measure, period, most FROM key_limits WHERE key_id = $1 ORDER BY measure, period"
+_KEY_LIMITS = """
+SELECT measure, period, most, coalesce(counted_as, key_id) AS counted_as
+FROM key_limits WHERE key_id = $1
+ORDER BY measure, period
+"""
 _DROP_KEY_LIMITS = "DELETE FROM key_limits WHERE key_id = $1"
-_ADD_KEY_LIMIT = "INSERT INTO key_limits (key_id, measure, period, most) VALUES ($1, $2, $3, $4)"
+_ADD_KEY_LIMIT = """
+INSERT INTO key_limits (key_id, measure, period, most, counted_as) VALUES ($1, $2, $3, $4, $5)
+"""
 # A hold is kept beyond its lease: its request may still come to its end.
 _PRUNE_HOLDS = "DELETE FROM limit_holds WHERE expires_at < now() - interval '1 day'"
 _PRUNE_USAGE = """

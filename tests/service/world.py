@@ -205,7 +205,8 @@ async def opened(
     journal = SpoolingJournal(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
-    arm_registry, ledger = FakeArmRegistry(store), FakeLedger(store)
+    key_table = key_table or FakeKeyTable()
+    arm_registry, ledger = FakeArmRegistry(store), FakeLedger(store, key_table)
     parts = wire(
         settings,
         ArmList(tuple(arms), unused=(UNUSED,)),
@@ -215,7 +216,7 @@ async def opened(
         evidence=FakeEvidence(store),
         journal=journal,
         arm_registry=arm_registry,
-        api_key_store=FakeApiKeyStore(key_table or FakeKeyTable()),
+        api_key_store=FakeApiKeyStore(key_table),
         key_digests=KeyDigests(["the-secret-of-this-test-with-32-characters"]),
         shadow_log=FakeShadowLog(store),
         ledger=ledger,

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
@@ -11,12 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.access.key_desk import KeyDesk, NewKey
+from service.access.key_digests import KeyDigests
 from service.domain.limit import Amount, Ledger, Limit, Subject
+from service.store.api_keys import PostgresApiKeyStore
 from service.store.connection.pool import Database
 from service.store.limits import PostgresLedger, put_key_limits
 from tests.fakes_limits import FakeLedger
 from tests.fakes_store import FakeStore
 from tests.integration.postgres_server import Cluster
+from tests.integration.stores import NOW
 
 ACME = Subject("tenant", "acme")
 DOLLAR_A_DAY = Limit(ACME, "usd", "day", Decimal(1))
@@ -297,6 +302,32 @@ async def test_the_limits_of_a_key_are_replaced_and_every_process_hears_of_it(da
                 await changed.wait()
     finally:
         await ledger.close()
+
+
+async def test_a_key_is_stored_with_its_limits_and_its_successor_counts_with_it(database: Database) -> None:
+    keys, ledger = PostgresApiKeyStore(database), PostgresLedger(database)
+    desk = KeyDesk(keys, KeyDigests(["a secret of this test with 32 characters"]), lambda: NOW)
+    old = (await desk.create(NewKey("ci", "acme", frozenset({"inference"}), limits={"usd": ["1/day"]}))).key
+    new = (await desk.rotate("ci", timedelta(hours=1))).key
+
+    (limit,) = await ledger.key_limits(new.key_id)
+
+    assert limit == Limit(Subject("key", str(old.key_id)), "usd", "day", Decimal(1))
+    assert (limit,) == await ledger.key_limits(old.key_id)
+    assert [key.limits for key in await keys.all()] == [(limit,), (limit,)]
+
+
+async def test_the_limits_of_a_key_can_be_raised_and_what_was_used_stays_counted(database: Database) -> None:
+    keys, ledger = PostgresApiKeyStore(database), PostgresLedger(database)
+    desk = KeyDesk(keys, KeyDigests(["a secret of this test with 32 characters"]), lambda: NOW)
+    key = (await desk.create(NewKey("ci", "acme", frozenset({"inference"}), limits={"usd": ["1/day"]}))).key
+    await held(ledger, "0.9", limit=key.limits[0])
+
+    await desk.limit("ci", {"usd": ["5/day"]})
+
+    (raised,) = await ledger.key_limits(key.key_id)
+    assert await held(ledger, "4", limit=raised)
+    assert await used(ledger, raised) == Decimal("4.9")
 
 
 cents = st.integers(0, 60).map(lambda n: Decimal(n) / 100)

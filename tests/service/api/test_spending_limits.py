@@ -281,6 +281,68 @@ async def test_shares_of_a_limit_are_counted_in_the_metrics(limited: Opened) -> 
         assert 'router_limit_refusals_total{measure="requests",of="tenant",period="day"} 1.0' in text
 
 
+# --- keys
+
+
+async def new_key(world: World, name: str, *, admin: str | None = None, **fields: Any) -> str:
+    """Make a key; the first one needs no other."""
+    headers = {} if admin is None else {"Authorization": f"Bearer {admin}"}
+    made = await world.http.post("/admin/keys", json={"name": name, **fields}, headers=headers)
+    assert made.status_code == 201, made.text
+    key: str = made.json()["key"]
+    return key
+
+
+async def statuses_with(world: World, key: str, n: int) -> list[int]:
+    headers = {"x-api-key": key}
+    return [(await world.ask(f"Question {i}", headers=headers)).status_code for i in range(n)]
+
+
+async def test_a_key_is_limited_and_others_are_not(limited: Opened) -> None:
+    async with limited() as world:
+        admin = await new_key(world, "operator", scopes=["admin"])
+        ci = await new_key(
+            world, "ci", admin=admin, limits={"requests": "2/day", "usd": ["1/day", "9/month"]}
+        )
+        web = await new_key(world, "web", admin=admin)
+
+        assert await statuses_with(world, ci, 3) == [200, 200, 429]
+        assert await statuses_with(world, web, 3) == [200, 200, 200]
+
+
+async def test_keys_are_listed_with_their_limits(limited: Opened) -> None:
+    async with limited() as world:
+        admin = await new_key(world, "operator", scopes=["admin"], limits={"usd": "2.50/day"})
+
+        listed = await world.http.get("/admin/keys", headers={"x-api-key": admin})
+
+        assert [key["limits"] for key in listed.json()["data"]] == [{"usd": ["2.5/day"]}]
+
+
+async def test_a_rotated_key_counts_with_the_one_that_it_replaces(limited: Opened) -> None:
+    async with limited() as world:
+        admin = await new_key(world, "operator", scopes=["admin"])
+        old = await new_key(world, "ci", admin=admin, limits={"requests": "3/day"})
+        assert await statuses_with(world, old, 2) == [200, 200]
+
+        overlap = {"overlap_hours": 8_000}
+        rotated = await world.http.post("/admin/keys/ci/rotate", json=overlap, headers={"x-api-key": admin})
+
+        assert await statuses_with(world, rotated.json()["key"], 2) == [200, 429]
+        assert await statuses_with(world, old, 1) == [429]
+
+
+@pytest.mark.parametrize("limits", [{"usd": "5"}, {"usd": ["5/day", "6/day"]}, {"rpm": 60}])
+async def test_a_limit_of_a_key_that_could_not_hold_is_rejected(
+    limited: Opened, limits: dict[str, Any]
+) -> None:
+    async with limited() as world:
+        answer = await world.http.post("/admin/keys", json={"name": "ci", "limits": limits})
+
+        assert answer.status_code == 400
+        assert str(error_of(answer)["param"]).startswith("limits")
+
+
 @pytest.mark.parametrize(
     ("limits", "problem"),
     [
