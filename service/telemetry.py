@@ -159,6 +159,9 @@ class Metrics:
         )
         self.attempts = self._counters("router_attempts", "Model calls", ["model", "status"])
         self.cost_usd = self._counters("router_cost_usd", "US dollars spent", ["model"])
+        self.own_cost_usd = self._counters(
+            "router_own_cost_usd", "US dollars that the router spent for itself", ["purpose"]
+        )
         self.calls_of_unknown_cost = self._counters(
             "router_calls_of_unknown_cost", "Model calls whose cost nobody knows", ["model"]
         )
@@ -258,6 +261,11 @@ class Metrics:
     def called_back(self, callback: str, result: str) -> None:
         """Count one call of a callback, or one that was dropped; from any thread."""
         self.callbacks(callback, result).inc()
+
+    def spent_by_router(self, purpose: str, usd: Decimal | None) -> None:
+        """Count what no caller is charged for: models in shadow, and the tags of requests."""
+        if usd:
+            self.own_cost_usd(purpose).inc(float(usd))
 
     def limit_refused(self, limit: Limit) -> None:
         """Count a refusal; by the kind of the limit alone, because there may be any number of keys."""

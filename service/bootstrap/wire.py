@@ -156,8 +156,8 @@ def wire(
         clock,
         settings.request_deadline_s,
         settings.store_texts,
+        partial(metrics.spent_by_router, "shadow"),
     )
-
     meter = Meter(
         ledger,
         of_tenants=settings.limits.of_tenants,
@@ -171,6 +171,8 @@ def wire(
 
     def observe(run: RequestRun, outcome: Outcome) -> None:
         metrics.completed(outcome, run.attempts, run.degraded)
+        for tag in () if run.decision is None else run.decision.tags:
+            metrics.spent_by_router("tags", tag.cost_usd)
         shadows.consider(run, outcome)
         callbacks.completed(run, outcome)
         if settings.log_texts:

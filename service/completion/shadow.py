@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 import structlog
@@ -36,6 +38,7 @@ class Shadows:
     clock: Clock
     deadline_s: float  # longest time of one call
     store_texts: bool
+    on_spent: Callable[[Decimal | None], None]  # with the dollars of a call; None: nobody knows them
     _n_under_way: int = field(default=0, init=False)
 
     def consider(self, run: RequestRun, outcome: Outcome) -> None:
@@ -63,6 +66,7 @@ class Shadows:
             if await self.shadow_log.reserve(arm.arm_id, expected_usd, self.clock()):
                 shadow_run = _shadow_run_of(run, arm)
                 call = await self._call(shadow_run, arm)
+                self.on_spent(shadow_run.attempts[0].cost_usd)
                 text = call.text if self.store_texts else None
                 answer = ShadowAnswer(
                     run.query.tenant, shadow_run.attempts[0], text, expected_usd, arm.price_version

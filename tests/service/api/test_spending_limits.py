@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from service.domain.basics import Vector
 from service.domain.limit import Measure
+from service.domain.query import Query
+from service.domain.tags import Tag
 from service.errors import ProviderBroken, StartupError
 from tests.fakes import Reply
 from tests.service.world import World, error_of, opened
@@ -279,6 +282,39 @@ async def test_shares_of_a_limit_are_counted_in_the_metrics(limited: Opened) -> 
                 f'measure="requests",of="tenant",percent="{percent}",period="day"}} 1.0'
             ) in text
         assert 'router_limit_refusals_total{measure="requests",of="tenant",period="day"} 1.0' in text
+
+
+class PaidTags:
+    """A classifier whose tag costs a cent."""
+
+    name = "intent"
+
+    async def tag(self, query: Query, context: Vector | None) -> Tag:
+        return Tag(self.name, "error", 0.9, Decimal("0.01"), "paid")
+
+
+async def test_what_the_router_spends_for_itself_is_charged_to_no_caller(tmp_path: Path) -> None:
+    limits = {"tenants": {"default": {"usd": "1/day"}}}
+    rules = {"rules": [{"name": "errors", "when": {"intent": "test"}, "models": ["small"]}]}
+    shadow = {
+        "id": "new",
+        "provider": "openai",
+        "model": "upstream-new",
+        "base_url": "http://127.0.0.1:9/v1",
+        "api_key_env": "NEW_API_KEY",
+        "price": {"input": 1, "output": 4},
+        "shadow": {"share": 1, "usd_per_day": 1},
+    }
+    async with opened(tmp_path, limits=limits, policies=rules, classifiers=[PaidTags()]) as world:
+        assert (await world.http.post("/admin/models", json=shadow)).status_code == 201
+
+        answer = await world.ask()
+
+        tags_usd = Decimal("0.01")
+        assert await spent(world) == Decimal(answer.headers["X-Router-Cost-Usd"]) - tags_usd > 0
+        text = (await world.http.get("/metrics")).text
+        assert 'router_own_cost_usd_total{purpose="tags"} 0.01' in text
+        assert 'router_own_cost_usd_total{purpose="shadow"} 0.0003' in text
 
 
 # --- keys
