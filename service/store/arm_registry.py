@@ -89,7 +89,7 @@ class PostgresArmRegistry:
         return registration
 
     async def figures(self, tenant: str) -> Mapping[str, ArmFigures]:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant, readonly=True) as connection:
             return {row["arm_id"]: _figures(row) for row in await connection.fetch(_FIGURES, tenant)}
 
 

@@ -224,6 +224,18 @@ class Database:
         ):
             yield connection
 
+    @asynccontextmanager
+    async def as_tenant(
+        self, tenant: str, *, timeout_s: float | None = None, readonly: bool = False
+    ) -> AsyncIterator[Connection]:
+        """A connection in a transaction that sees and writes rows of this tenant only; see `connection`."""
+        async with (
+            self.connection(timeout_s=timeout_s) as connection,
+            connection.transaction(readonly=readonly),
+        ):
+            await connection.execute(_AS_TENANT, tenant)
+            yield connection
+
     async def listen(
         self, channel: str, notify: Callable[[], None], *, ignored: str | None = None
     ) -> asyncpg.Connection[asyncpg.Record]:
@@ -289,6 +301,10 @@ class Database:
         if now < self._retry_at:
             raise StoreUnavailable("PostgreSQL did not answer a moment ago")
         self._retry_at = now + self._acquire_timeout_s + self._command_timeout_s  # this call tests the server
+
+
+# Until the end of the transaction; migration 0041 says what it does.
+_AS_TENANT = "SELECT set_config('router.tenant', $1, true)"
 
 
 def _is_open(connection: Connection) -> bool:

@@ -73,7 +73,7 @@ class PostgresEvidence:
         return self.snapshot.histories(tenant)
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant, readonly=True) as connection:
             rows = await connection.fetch(RATED, tenant, encoder, limit)
         return await asyncio.to_thread(_experiences, rows)  # thousands of vectors
 
@@ -83,7 +83,7 @@ class PostgresEvidence:
         return learned
 
     async def conversation_requests(self, tenant: str, session_id: str, limit: int) -> list[str]:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant, readonly=True) as connection:
             rows = await connection.fetch(_CONVERSATION, tenant, storable(session_id), limit)
         return [row["request_id"] for row in rows]
 

@@ -251,7 +251,7 @@ async def experiences_of(database: Database, encoder: str, tenant: str) -> Async
 
     Fetched in batches. Raises StoreUnavailable.
     """
-    async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
+    async with database.as_tenant(tenant, timeout_s=REBUILD_TIMEOUT_S, readonly=True) as connection:
         async for row in connection.cursor(
             OF_TENANT, encoder, tenant, prefetch=500, timeout=REBUILD_TIMEOUT_S
         ):

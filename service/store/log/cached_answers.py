@@ -59,11 +59,11 @@ class PostgresAnswerStore:
         return pruned
 
     async def clear(self, tenant: str) -> int:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             return int(await connection.fetchval(_CLEAR, tenant))
 
     async def count(self, tenant: str) -> int:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             return int(await connection.fetchval(_COUNT, tenant))
 
 

@@ -21,30 +21,30 @@ class PostgresCalibrationStore:
         self._database = database
 
     async def keep(self, calibration: Calibration) -> bool:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(calibration.tenant) as connection:
             return bool(await connection.fetchval(_KEEP, *_values(calibration)))
 
     async def request_stop(self, tenant: str, calibration_id: UUID) -> None:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             await connection.execute(_REQUEST_STOP, tenant, calibration_id)
 
     async def find(self, tenant: str, calibration_id: UUID) -> Calibration | None:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             row = await connection.fetchrow(_FIND, tenant, calibration_id)
         return None if row is None else _calibration(row)
 
     async def unfinished(self, tenant: str, options_digest: bytes) -> Calibration | None:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             row = await connection.fetchrow(_UNFINISHED, tenant, options_digest)
         return None if row is None else _calibration(row)
 
     async def newest(self, tenant: str, limit: int) -> Sequence[Calibration]:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             rows = await connection.fetch(_NEWEST, tenant, limit)
         return [_calibration(row) for row in rows]
 
     async def delete(self, tenant: str, calibration_id: UUID) -> None:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             await connection.execute(_DELETE, tenant, calibration_id)
 
 

@@ -97,12 +97,12 @@ class PostgresJournal:
 
     async def request_named_by(self, tenant: str, answer_id: str) -> str | None:
         decision_id = decision_named_by(answer_id)
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant, readonly=True) as connection:
             rows = await connection.fetch(_NAMED_BY_ANSWER, tenant, storable(answer_id), decision_id)
         return rows[0]["request_id"] if len(rows) == 1 else None
 
     async def record(self, tenant: str, request_id: str) -> Json | None:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant, readonly=True) as connection:
             return await request_record(connection, tenant, request_id)
 
 

@@ -37,7 +37,7 @@ async def rated_requests(
 
     Raises StoreUnavailable.
     """
-    async with database.connection() as connection:
+    async with database.as_tenant(tenant, readonly=True) as connection:
         rows = await connection.fetch(_NEWEST, tenant, task, since, until, limit)
     return [
         RatedRequest(

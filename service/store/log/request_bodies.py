@@ -67,13 +67,13 @@ class PostgresRequestBodies:
 
         Requests that the answer cache answered are left out, as are imported ones, which have no body.
         """
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             rows = await connection.fetch(_NEWEST, tenant, since, until, limit)
         return [_request(row) for row in rows]
 
     async def bodies(self, tenant: str, decision_ids: Sequence[UUID]) -> Mapping[UUID, Json]:
         """The stored bodies of these decisions of the tenant."""
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             rows = await connection.fetch(_BODIES, tenant, list(decision_ids))
         return {row["decision_id"]: orjson.loads(row["body"]) for row in rows}
 

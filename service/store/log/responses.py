@@ -39,7 +39,7 @@ class PostgresResponseStore:
         return [_stored(row) for row in rows]
 
     async def delete(self, tenant: str, response_id: str) -> bool:
-        async with self._database.connection() as connection:
+        async with self._database.as_tenant(tenant) as connection:
             return bool(await connection.fetchval(_DELETE, tenant, response_id))
 
     async def prune(self, before: datetime) -> int:

@@ -46,7 +46,7 @@ async def rounds(
 
     Raises StoreUnavailable.
     """
-    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+    async with database.as_tenant(tenant, timeout_s=_TIMEOUT_S, readonly=True) as connection:
         cursor = connection.cursor(_ROUNDS, tenant, since, until, prefetch=500, timeout=_TIMEOUT_S)
         async for row in cursor:
             yield _round(row)

@@ -32,7 +32,7 @@ class PostgresReports:
         self._one_at_a_time = asyncio.Lock()
 
     async def traffic(self, tenant: str, since: datetime, until: datetime) -> dict[Group, TrafficTotals]:
-        async with self._turn(), self._reading() as connection:
+        async with self._turn(), self._reading(tenant) as connection:
             rows = await connection.fetch(_TRAFFIC, tenant, since, until, timeout=self._client_timeout_s)
         return {
             Group(row["day"], row["arm_id"], row["kind"], row["holdout"], row["is_priced"]): TrafficTotals(
@@ -44,7 +44,7 @@ class PostgresReports:
     async def requests(
         self, tenant: str, wanted: RequestFilter, limit: int, after: Place | None = None
     ) -> list[RequestSummary]:
-        async with self._turn(), self._reading() as connection:
+        async with self._turn(), self._reading(tenant) as connection:
             return await request_summaries(
                 connection, tenant, wanted, limit, after, timeout_s=self._client_timeout_s
             )
@@ -67,8 +67,8 @@ class PostgresReports:
             self._one_at_a_time.release()
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Connection]:
-        async with self._database.connection() as connection, connection.transaction(readonly=True):
+    async def _reading(self, tenant: str) -> AsyncIterator[Connection]:
+        async with self._database.as_tenant(tenant, readonly=True) as connection:
             await connection.execute(_STATEMENT_TIMEOUT, f"{self._timeout_s}s")
             try:
                 yield connection
