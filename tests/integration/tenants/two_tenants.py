@@ -35,7 +35,8 @@ WRITES = {
 OF_NO_TENANT = {
     "/v1/messages/count_tokens", "/v1/messages/chat-template", "/embeddings", "/v1/embeddings",
     "/moderations", "/v1/moderations", "/oauth/authorize", "/oauth/refresh", "/oauth/logout",
-    "/admin/models", "/admin/models/{model_id:path}", "/sse/messages/",
+    "/admin/models", "/admin/models/{model_id:path}", "/sse/messages/", "/admin/keys",
+    "/admin/keys/{key:path}", "/admin/keys/{key:path}/rotate",
     *(f"{version}/models/{{model_id}}:{method}" for version in ("/v1", "/v1beta")
       for method in ("countTokens", "embedContent", "batchEmbedContents")),
 }  # fmt: skip
