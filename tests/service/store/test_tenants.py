@@ -28,6 +28,7 @@ CONDITION = re.compile(r"\btenant = (\$\d|(key|c)\.tenant)|INSERT INTO \w+( AS \
 OF_FOUND = "reads by decision ids that a statement with the tenant has found"
 OF_ALL = "works for all tenants, and its rows say whose they are"
 AGED = "deletes by age, of all tenants, and returns a number"
+OF_FORGETTING = "the operator forgets what he names, of one tenant or of all"
 NO_ROWS = "returns no row of a tenant"
 WITHOUT_TENANT = {
     "arm_registry._REGISTER": "whether anybody has rated another arm, as a condition of the catalogue",
@@ -45,11 +46,16 @@ WITHOUT_TENANT = {
     "evidence.experiences._QUEUED": OF_ALL,
     "evidence.locked._LOCK": "the function lock_for_feedback has the condition",
     "evidence.rebuild._BLOCK_LEARNING": NO_ROWS,
-    "evidence.rebuild._EVENTS": OF_ALL,
     "evidence.rebuild._EVIDENCE": OF_ALL,
     "evidence.rebuild._HISTORIES": OF_ALL,
     "evidence.rebuild._OUTCOME_SUMS": OF_ALL,
+    "evidence.rebuild._OUTCOME_SUMS_OF": OF_ALL,
+    "evidence.rebuild._SUMS_OF_OUTCOMES": OF_ALL,
     "evidence.rebuild.SELECT EXISTS (SELECT FROM decisions)": NO_ROWS,
+    "forgetting.forget._STANDING": OF_FOUND,
+    "forgetting.forget._TENANTS": OF_FORGETTING,
+    "forgetting.kin._BATCH": OF_FORGETTING,
+    "forgetting.kin._UNANSWERED": OF_FORGETTING,
     "log.cached_answers._PRUNE_EXPIRED": AGED,
     "log.cached_answers._PRUNE_OLDEST": AGED,
     "log.cached_answers._SURPLUS": AGED,
