@@ -1,6 +1,6 @@
 """The belief about each arm before any evidence, and what arms of unknown quality start from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,6 +89,25 @@ class Prior:
             latency_s=latency_s,
             offset=offset,
         )
+
+    def with_pooled(self, n: Floats, reward_sum: Floats, most: float) -> "Prior":
+        """Add ratings that others gave the arms, which are worth a bounded number of observations.
+
+            w_a  = min(n_a, most)
+            m'_a = m_a + w_a
+            q'_a = (m_a q_a + w_a reward_sum_a / n_a) / m'_a
+
+        Others may ask differently, so however many ratings they gave, own ones soon outweigh them.
+
+        Args:
+            n: shape (n_arms,), weight of the others' ratings, at least 0.
+            reward_sum: shape (n_arms,), their rewards, summed by these weights.
+            most: observations that they are worth at most, at least 0.
+        """
+        weight = np.minimum(n, most)
+        mean = np.divide(reward_sum, n, out=np.zeros_like(self.mean), where=n > 0)
+        mass = self.mass + weight
+        return replace(self, mean=(self.mass * self.mean + weight * mean) / mass, mass=mass)
 
 
 def relative_offset(quality: Floats, n: Floats, reward_sum: Floats) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal, localcontext
@@ -406,6 +406,9 @@ class FakeEvidence:
 
     def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         return self.store.histories.get(tenant, {})
+
+    def others(self, tenant: str) -> Iterable[Mapping[str, ArmHistory]]:
+        return [histories for other, histories in self.store.histories.items() if other != tenant]
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
         self.store.check()

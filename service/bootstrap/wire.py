@@ -194,6 +194,7 @@ def wire(
         embedding_timeout_s=settings.embedding_timeout_s,
         memory_timeout_s=settings.memory_timeout_s,
         holdout_share=settings.holdout_share,
+        pooled_prior_mass=settings.pooled_prior_mass,
         policies=policies_of(settings, arms.arms, environ, classifiers),
     )
     escalation = Escalation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -238,6 +238,10 @@ class Evidence(Protocol):
 
     def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         """The histories in the snapshot, of the arms that were ever rated. Never waits."""
+        ...
+
+    def others(self, tenant: str) -> Iterable[Mapping[str, ArmHistory]]:
+        """The same of every other tenant, without their names. Never waits."""
         ...
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:

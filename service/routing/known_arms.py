@@ -23,6 +23,7 @@ from service.domain.arm import Arm, ArmSums
 from service.domain.query import Query
 from service.domain.value import value
 from service.routing.ease import FittedEase
+from service.routing.pool import Pool
 from service.routing.priors import USUAL_LATENCY_S, ArmColumns
 
 MAX_KEPT = 1_000  # tenants times sets of arms
@@ -34,12 +35,17 @@ T = TypeVar("T")
 
 @value
 class TenantEvidence:
-    """The evidence on all arms of a tenant as this replica knows it now."""
+    """The evidence on all arms of a tenant as this replica knows it now.
+
+    Args:
+        pool: what other tenants' ratings add to the prior; None: nothing.
+    """
 
     sums: Mapping[str, ArmSums]
     histories: Mapping[str, ArmHistory]
     n_rated: float
     fitted: FittedEase
+    pool: Pool | None = None
 
 
 class KnownArms:
@@ -90,6 +96,8 @@ class KnownArms:
             )
             self._started_at = -records.epoch_age_s
             prior = self.columns.prior(knobs, np.zeros(len(self._ids)), records)
+            if evidence.pool is not None:
+                prior = evidence.pool.added_to(prior, self._ids)
             self._rewards, self._rated_for = PriorState.of_rewards(prior, records), rated_for
         return self._rewards
 

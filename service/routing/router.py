@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
 import numpy as np
@@ -41,6 +42,7 @@ from service.routing.budget import charge
 from service.routing.ease import EaseFitter
 from service.routing.kept import KeptWeighing, KeptWeighings
 from service.routing.known_arms import KnownArmSets, TenantEvidence
+from service.routing.pool import Pool
 from service.routing.selection import Selection, WeighedArms, named_or_in_loop, select, undrawn
 
 TASK_IS_KNOWN = 20  # prompts of a task with rated answers; from then on only these are its neighbours
@@ -115,6 +117,7 @@ class Router:
     embedding_timeout_s: float
     memory_timeout_s: float  # of all calls of one recall
     holdout_share: float = 0.0
+    pooled_prior_mass: float = 0.0  # ratings that those of other tenants are worth at most
     policies: Policies = field(default_factory=Policies)
     known: KnownArmSets = field(init=False, default_factory=KnownArmSets)
     kept: KeptWeighings = field(init=False, default_factory=KeptWeighings)
@@ -243,8 +246,13 @@ class Router:
         """The evidence on the tenant's arms, and the fit of ease; a new fit is begun if it is due."""
         sums = self.evidence.sums(tenant)
         rated = n_rated(sums)
+        most = self.pooled_prior_mass
         return TenantEvidence(
-            sums, self.evidence.histories(tenant), rated, self.ease_fitter.of(tenant, rated)
+            sums,
+            self.evidence.histories(tenant),
+            rated,
+            self.ease_fitter.of(tenant, rated),
+            None if most == 0 else Pool(most, partial(self.evidence.others, tenant)),
         )
 
     def _candidates(self, weighed: WeighedArms, probabilities: Floats) -> CandidateColumns:

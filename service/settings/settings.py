@@ -290,6 +290,12 @@ class Settings(
         le=0.5,
         description="share of requests that the default model answers, so that savings can be measured",
     )
+    pooled_prior_mass: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="ratings that those of other tenants count as at most, in a tenant's prior of a model",
+    )
     optimistic_prior: float = Field(
         0.8, gt=0, lt=1, description="expected mean reward of every model, if no model's quality is known"
     )

@@ -73,3 +73,21 @@ def test_an_arm_without_a_figure_starts_at_the_level_that_the_ratings_show() -> 
     )
 
     assert prior.mean[2] < 0.5
+
+
+def test_pooled_ratings_count_as_a_bounded_number_of_observations() -> None:
+    own = Prior(np.array([0.5, 0.5, 0.5]), np.array([5.0, 5.0, 5.0]), np.ones(3), np.ones(3))
+
+    pooled = own.with_pooled(np.array([0.0, 2.0, 1000.0]), np.array([0.0, 2.0, 900.0]), 10.0)
+
+    assert pooled.mass.tolist() == [5.0, 7.0, 15.0]
+    assert pooled.mean.tolist() == pytest.approx([0.5, (2.5 + 2.0) / 7, (2.5 + 9.0) / 15])
+
+
+def test_pooled_ratings_below_the_bound_count_as_own_ones_would() -> None:
+    own = Prior(np.array([0.5]), np.array([5.0]), np.ones(1), np.ones(1))
+    n, reward_sum = np.array([4.0]), np.array([3.0])
+
+    pooled = own.with_pooled(n, reward_sum, 10.0)
+
+    assert pooled.mass * pooled.mean == pytest.approx(own.mass * own.mean + reward_sum)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -71,6 +71,9 @@ class PostgresEvidence:
 
     def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         return self.snapshot.histories(tenant)
+
+    def others(self, tenant: str) -> Iterable[Mapping[str, ArmHistory]]:
+        return self.snapshot.others(tenant)
 
     async def rated(self, tenant: str, encoder: str, limit: int) -> list[Experience]:
         async with self._database.as_tenant(tenant, readonly=True) as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 from bandit.drift import ArmHistory
@@ -24,6 +24,9 @@ class Snapshot:
     def histories(self, tenant: str) -> Mapping[str, ArmHistory]:
         return self._histories.of(tenant)
 
+    def others(self, tenant: str) -> Iterable[Mapping[str, ArmHistory]]:
+        return self._histories.of_others(tenant)
+
     def put(self, tenant: str, readings: Mapping[str, tuple[int, ArmSums]]) -> None:
         self._sums.put(tenant, readings)
 
@@ -40,6 +43,9 @@ class _Newest(Generic[T]):
 
     def of(self, tenant: str) -> Mapping[str, T]:
         return self._values.get(tenant, {})
+
+    def of_others(self, tenant: str) -> Iterable[Mapping[str, T]]:
+        return [values for other, values in self._values.items() if other != tenant]
 
     def put(self, tenant: str, readings: Mapping[str, tuple[int, T]]) -> None:
         for arm_id, (version, value) in readings.items():

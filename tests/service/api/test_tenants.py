@@ -133,3 +133,26 @@ async def test_a_calibration_of_another_tenant_is_not_named(tenants: Tenants) ->
     assert started["id"] not in refused.text
     await tenants.world.parts.calibrations.wait()
     assert (await tenants.other.get(f"/admin/calibrations/{started['id']}")).status_code == 404
+
+
+@pytest.mark.parametrize(("most", "added"), [(0.0, 0.0), (2.0, 2.0), (100.0, 3.0)])
+async def test_a_new_tenant_starts_from_the_ratings_of_others_if_the_operator_wants_it(
+    tmp_path: Path, most: float, added: float
+) -> None:
+    async with opened(tmp_path, pooled_prior_mass=most) as world:
+        app = with_tenants(application(world.parts.settings, world.parts))
+        async with client_of(app, "one") as one, client_of(app, "other") as other:
+            for number in range(3):
+                body = {"model": "small", "messages": [{"role": "user", "content": f"{TEXT} {number}"}]}
+                await one.post("/v1/chat/completions", json=body, headers={"X-Request-ID": f"r-{number}"})
+                await world.background.drain(5.0)
+                await one.post("/feedback", json={"request_id": f"r-{number}", "score": 0.0})
+            asked = await ask(other, "r-first")
+            await world.background.drain(5.0)
+
+            weighed = (await get(other, "/requests/r-first"))["candidates"]
+
+    assert asked.status_code == 200
+    priors = {candidate["model"]: candidate["prior_state"] for candidate in weighed}
+    assert priors["small"]["prior_mass"] - priors["medium"]["prior_mass"] == pytest.approx(added)
+    assert (priors["small"]["prior_mean"] < priors["medium"]["prior_mean"]) == (added > 0)
