@@ -81,7 +81,7 @@ def test_variables_that_are_set_exist(path: Path) -> None:
 
 
 def test_there_are_examples_of_every_kind() -> None:
-    assert len(PAGES) == 28
+    assert len(PAGES) == 29
     assert sum(1 for path in PAGES for _ in blocks(path, "yaml")) >= 7
     assert sum(1 for path in PAGES for _ in commands(path)) >= 20
     assert sum(1 for path in PAGES for _ in bodies(path)) >= 10
