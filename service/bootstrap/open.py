@@ -53,6 +53,7 @@ from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.embedded import clear_abandoned
 from service.store.connection.pool import Database
 from service.store.evidence.evidence import PostgresEvidence
+from service.store.forgetting.retire import Retention
 from service.store.limits import PostgresLedger
 from service.store.log.cached_answers import PostgresAnswerStore
 from service.store.log.calibrations import PostgresCalibrationStore
@@ -193,6 +194,9 @@ async def open_parts(
             request_bodies.prune_forever(now, settings.response_ttl_s),
         ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))
+        if settings.retention_days is not None:
+            retention = Retention(database, settings.retention_days)
+            stack.push_async_callback(cancel, asyncio.create_task(retention.retire_forever(now)))
         if parts.completion.cache is not None:
             pruning = asyncio.create_task(parts.completion.cache.prune_forever())
             stack.push_async_callback(cancel, pruning)

@@ -211,7 +211,14 @@ def wire(
         timeout_s=settings.embedding_timeout_s,
         on_dropped=metrics.contexts_dropped.inc,
     )
-    learner = Learner(evidence, memory, journal, encoder.name, late_contexts=late_contexts)
+    learner = Learner(
+        evidence,
+        memory,
+        journal,
+        encoder.name,
+        late_contexts=late_contexts,
+        retention_days=settings.retention_days,
+    )
     recent_questions, recent_answers = RecentQuestions(settings.reask_window_s), RecentAnswers()
     recent_items = RecentItems(clock)
     cache = cache_of(settings, clock, meanings, answer_store)

@@ -46,6 +46,7 @@ class Learner:
         memory_timeout_s: longest time that a feedback waits for the memory.
         memory_retry_s: after such a timeout, how long all feedback leaves the memory to the sweep.
         late_contexts: the contexts that decisions of this process lack; None: it decides nothing.
+        retention_days: age from which on requests are deleted; None: never.
     """
 
     evidence: Evidence
@@ -55,6 +56,7 @@ class Learner:
     memory_timeout_s: float = 1.0
     memory_retry_s: float = 2.0
     late_contexts: LateContexts | None = None
+    retention_days: int | None = None
     remembering: Lately = field(default_factory=Lately, init=False)
     _memory_retry_at: float = field(default=-math.inf, init=False)  # on the event loop's clock
     _remembering: Grouped[Pending, None] = field(init=False)
@@ -75,10 +77,14 @@ class Learner:
         await self._make_contexts(feedback.tenant, [feedback.request_id])
         try:
             learned = await self.evidence.learn(feedback, rewards.reward_of(feedback))
-        except UnknownRequest:
+        except UnknownRequest as error:
             if await self.journal.find(feedback.tenant, feedback.request_id) is not None:
                 raise StoreUnavailable("the request is not written to PostgreSQL yet") from None
-            raise
+            if self.retention_days is None:
+                raise
+            raise UnknownRequest(
+                f"{error}, or is older than RETENTION_DAYS, {self.retention_days}", param=error.param
+            ) from None
         await self._remember(learned.pending)
         return learned
 

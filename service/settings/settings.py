@@ -120,6 +120,13 @@ class Settings(
         le=315_360_000,
         description="with STORE_TEXTS: how long request bodies and responses to continue are kept, seconds",
     )
+    retention_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="age from which on requests without feedback are deleted, and those with feedback lose "
+        "their texts, days",
+    )
 
     # --- embeddings and memory
     embedding_backend: Literal["words", "minilm", "sentence-transformers", "http"] = Field(

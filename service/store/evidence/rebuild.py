@@ -21,6 +21,7 @@ from service.store.evidence.histories import (
     lock_histories,
     save_histories,
 )
+from service.store.evidence.retired import retired_sums
 from service.store.evidence.standing_feedback import Event, reward_of, standing_feedback_of
 from service.store.evidence.sums import add_sums, differences, standing_sums, sums_of
 from service.store.explanations import WEIGHED, explanation_of
@@ -119,6 +120,8 @@ async def _differences(connection: Connection) -> EvidenceDifferences:
     from_events = await _from_events(connection)
     outcomes = await connection.fetch(_OUTCOME_SUMS, timeout=REBUILD_TIMEOUT_S)
     _add(from_events.sums, {_arm_of(row): sums_of(row) for row in outcomes})
+    for arm, sums in await retired_sums(connection, REBUILD_TIMEOUT_S):
+        _add(from_events.sums, {arm: sums})
     rows = await connection.fetch(_EVIDENCE, timeout=REBUILD_TIMEOUT_S)
     stored = {_arm_of(row): sums_of(row) for row in rows}
     histories = await connection.fetch(_HISTORIES, timeout=REBUILD_TIMEOUT_S)

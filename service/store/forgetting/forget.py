@@ -16,6 +16,7 @@ from service.domain.forgotten import Forgotten, Selection
 from service.errors import StoreBusy, StoreUnavailable
 from service.store.connection.pool import Connection, Database
 from service.store.evidence.rebuild import outcome_sums_of, refold_histories
+from service.store.evidence.retired import forget_retired
 from service.store.evidence.standing_feedback import standing_feedback_of
 from service.store.evidence.sums import add_sums, standing_sums
 from service.store.forgetting.kin import (
@@ -122,6 +123,13 @@ class PostgresForgetting:
             async with self._database.transaction() as connection:
                 await connection.execute(_LIMITS)
                 counts["calibrations"] += await delete_calibrations(connection, selection)
+                assert selection.tenant is not None
+                for (tenant, arm_id), sums in await forget_retired(
+                    connection, selection.tenant, selection.decided_before
+                ):
+                    await add_sums(connection, tenant, {arm_id: -sums})
+                    counts["retired_outcomes"] += 1
+                await connection.execute(_NOTIFY)
 
     async def _unanswered(self, selection: Selection) -> int:
         async with self._database.connection() as connection:

@@ -306,3 +306,11 @@ async def test_feedback_that_arrives_while_the_memory_is_written_is_applied_too(
 
     assert [experience.reward for experience in world.memory.points.values()] == remembered
     assert world.store.queue == {}
+
+
+async def test_feedback_on_an_unknown_request_names_the_age_of_deleted_ones(tmp_path: Path) -> None:
+    async with opened(tmp_path, retention_days=30) as world:
+        response = await world.rate("r-1", 0.5)
+
+    assert response.status_code == 404
+    assert "or is older than RETENTION_DAYS, 30" in response.json()["error"]["message"]

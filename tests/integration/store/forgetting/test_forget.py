@@ -57,6 +57,7 @@ NOT_KIN = {
     "oauth_logins",
     "oauth_tokens",
     "price_changes",
+    "retired_outcomes",
     "schema_migrations",
 }
 
