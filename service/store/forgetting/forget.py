@@ -20,6 +20,7 @@ from service.store.evidence.retired import forget_retired
 from service.store.evidence.standing_feedback import standing_feedback_of
 from service.store.evidence.sums import add_sums, standing_sums
 from service.store.forgetting.kin import (
+    BEGIN_DELETING,
     count_kin,
     count_unanswered,
     delete_calibrations,
@@ -33,7 +34,6 @@ log = structlog.get_logger(__name__)
 _ORPHANS = 10_000
 _ATTEMPTS = 6  # of a batch that waits too long for a lock
 _FOLD_TIMEOUT_S = 3600.0
-_LIMITS = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '30s'"
 
 
 class PostgresForgetting:
@@ -94,7 +94,7 @@ class PostgresForgetting:
         self, selection: Selection, after: UUID, forgotten_id: UUID, counts: Counter[str], rated: set[str]
     ) -> UUID | None:
         async with self._database.transaction() as connection:
-            await connection.execute(_LIMITS)
+            await connection.execute(BEGIN_DELETING)
             decision_ids = await lock_next(connection, selection, after, self._batch_size)
             if not decision_ids:
                 return None
@@ -116,12 +116,12 @@ class PostgresForgetting:
             n = _ORPHANS
             while n == _ORPHANS:
                 async with self._database.transaction() as connection:
-                    await connection.execute(_LIMITS)
+                    await connection.execute(BEGIN_DELETING)
                     n = await delete_orphans(connection, selection.tenant, _ORPHANS)
                 counts["sessions"] += n
         if selection.selector == "tenant":
             async with self._database.transaction() as connection:
-                await connection.execute(_LIMITS)
+                await connection.execute(BEGIN_DELETING)
                 counts["calibrations"] += await delete_calibrations(connection, selection)
                 assert selection.tenant is not None
                 for (tenant, arm_id), sums in await forget_retired(

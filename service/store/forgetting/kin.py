@@ -53,6 +53,14 @@ FOR UPDATE OF d
 """
 
 
+# The tables in the order of `router rebuild`, which locks them against changes: rows are deleted in another one.
+BEGIN_DELETING = """
+SET LOCAL lock_timeout = '2s';
+SET LOCAL statement_timeout = '30s';
+LOCK TABLE histories, feedback_events, memory_queue, outcomes, shadow_answers, evidence IN ROW EXCLUSIVE MODE
+"""
+
+
 def named_values(selection: Selection) -> tuple[object, ...]:
     """The parameters of the statements below, before their own."""
     return selection.tenant, selection.name, selection.decided_before

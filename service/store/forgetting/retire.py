@@ -15,7 +15,7 @@ from service.domain.ports import Clock
 from service.errors import StoreUnavailable
 from service.store.connection.pool import Connection, Database
 from service.store.evidence.retired import retire_outcomes
-from service.store.forgetting.kin import delete_kin
+from service.store.forgetting.kin import BEGIN_DELETING, delete_kin
 
 log = structlog.get_logger(__name__)
 
@@ -84,9 +84,9 @@ class Retention:
         """Retire the next decisions of a tenant; returns how many these were, and how many were deleted."""
         place = self._places.get(tenant, _Place())
         async with self._database.transaction() as connection:
-            await connection.execute("SET LOCAL lock_timeout = '1s'")
             if not await connection.fetchval(_ELECTED):
                 return 0, 0
+            await connection.execute(BEGIN_DELETING)
             rows = await connection.fetch(
                 _NEXT, tenant, place.decided_at, place.decision_id, decided_before, self._batch_size
             )
