@@ -39,6 +39,7 @@
     │   ├── ProviderRateLimited ... the provider limits the rate of requests
     │   │   └── ProviderOutOfCredit ... the account has no credit
     │   ├── ProviderRejected    ... the provider rejected the request (4xx); another may accept it
+    │   ├── LocalFault          ... this machine has no descriptor, port or memory -> retry later
     │   ├── CallersKeyRefused   ... the provider refused the caller's own key -> send a valid one
     │   ├── ProviderBroken      ... 5xx, a lost connection, or an invalid answer
     │   └── ProviderFellShort   ... the answer is empty, refused, cut off or breaks its schema
@@ -307,6 +308,10 @@ class ProviderRejected(ProviderError):
 
 class CallersKeyRefused(ProviderError):
     """The provider refused the caller's own key (401 or 403); this counts against no model."""
+
+
+class LocalFault(ProviderError):
+    """The call was not made: this machine gave no descriptor, port, memory or disk. No model is at fault."""
 
 
 class ProviderBroken(ProviderError):

@@ -20,6 +20,7 @@ from service.callbacks.callbacks import Callbacks
 from service.completion.completion import Completion
 from service.conversations.stored_responses import StoredResponses
 from service.domain.basics import Json
+from service.domain.clock import SteadyClock
 from service.domain.lately import Lately
 from service.domain.ports import (
     Journal,
@@ -27,7 +28,7 @@ from service.domain.ports import (
     Reports,
 )
 from service.domain.tokens import TokenCounter
-from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable
+from service.errors import MemoryUnavailable, StoreBusy, StoreUnavailable, UnknownRequest
 from service.learning.forgetting import Forgetting
 from service.learning.learner import Learner
 from service.meter.meter import Meter
@@ -40,6 +41,8 @@ from service.settings.settings import Settings
 from service.telemetry import Metrics
 
 ANONYMOUS_CALLERS = "ALLOW_ANONYMOUS is on: whoever reaches the router can call it without a key"
+SETTLED_AFTER_S = 60.0  # after an outage of PostgreSQL, in which other replicas write what they spooled
+MAX_SKEW_S = 5.0  # of clocks that are set by NTP it is milliseconds
 PATIENCE = 5  # a check of health waits so many times as long as a decision
 
 
@@ -62,6 +65,10 @@ class ObservableJournal(Journal, Protocol):
     @property
     def n_refused(self) -> int:
         """The number of decisions and outcomes lost because the spool was full."""
+        ...
+
+    def has_unwritten(self) -> bool:
+        """Whether decisions of this process, or of others of its machine, wait for PostgreSQL."""
         ...
 
     @property
@@ -88,6 +95,10 @@ class Pingable(Protocol):
 
     async def ping(self) -> None:
         """Check that it answers. Raises StoreUnavailable."""
+        ...
+
+    def was_away_within(self, seconds: float) -> bool:
+        """Whether it did not answer a call of this process in that time."""
         ...
 
 
@@ -121,8 +132,18 @@ class Parts:
     callbacks: Callbacks
     started_at: int  # Unix time, seconds
     logins: LoginDesk | None = None  # None: `providers_auth` is empty
+    time: SteadyClock | None = None  # None: a clock that follows none
     notes: tuple[str, ...] = ()  # what was amiss at the start
     big_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))  # read at a time
+
+    def unknown(self, error: UnknownRequest) -> UnknownRequest | StoreUnavailable:
+        """The error of a request that PostgreSQL does not have, and that may be on its way there.
+
+        Other replicas meet the same outages, and write what they spooled within moments of their end.
+        """
+        if self.journal.has_unwritten() or self.database.was_away_within(SETTLED_AFTER_S):
+            return StoreUnavailable(f"{error}, or is not written to PostgreSQL yet", retry_after_s=5.0)
+        return error
 
     async def health(self) -> Json:
         """The state of every dependency.
@@ -140,7 +161,7 @@ class Parts:
         cooling_down = [
             {"model": a.arm_id, "open_reason": why} for a in arms if (why := breaker.open_reason(a))
         ]
-        work = self._work()
+        work, skew_s = self._work(), None if self.time is None else self.time.skew_s
         all_available = all(d["status"] == "ok" for d in dependencies.values())
         works = all_available and not any(lately.is_failing for lately in work.values())
         healthy = works and default_state == "active" and len(cooling_down) < len(arms)
@@ -151,6 +172,7 @@ class Parts:
             "default_model": self.catalog.default_arm_id,
             "default_model_state": default_state,
             "prior_sources": dict(zip(ids, prior_sources(arms, self.catalog), strict=True)),
+            "clock_skew_s": None if skew_s is None else round(skew_s, 2),
             "dependencies": dependencies,
             "work": {name: lately.as_json() for name, lately in work.items()},
             "warnings": [
@@ -158,6 +180,7 @@ class Parts:
                 *self._keys_of_another_secret(),
                 *self.arms.notes,
                 *self.notes,
+                *_skew_warnings(skew_s),
                 *price_warnings(self.catalog.unpriced),
                 *self.keys.warnings(arms),
                 *self._spool_warnings(),
@@ -231,3 +254,9 @@ class Parts:
         except (EncoderError, TimeoutError) as error:
             return {"status": "unavailable", **properties, "error": str(error) or "no answer in time"}
         return {"status": "ok", **properties}
+
+
+def _skew_warnings(skew_s: float | None) -> Iterator[str]:
+    if skew_s is not None and abs(skew_s) >= MAX_SKEW_S:
+        way = "ahead of" if skew_s > 0 else "behind"
+        yield f"the clock of this machine is {abs(skew_s):.0f} s {way} PostgreSQL's, which the router follows"

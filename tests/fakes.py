@@ -162,6 +162,9 @@ class FakeDatabase:
     async def ping(self) -> None:
         self.store.check()
 
+    def was_away_within(self, seconds: float) -> bool:
+        return self.store.was_away
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -81,6 +81,7 @@ class FakeStore:
     forgotten: set[UUID] = field(default_factory=set)  # decisions
     n_events: int = 0
     is_down: bool = False
+    was_away: bool = False
     is_busy: bool = False  # it answers, but none of these calls
     is_read_only: bool = False  # so that the spool keeps what it has
 

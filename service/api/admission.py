@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.errors import refusal
+from service.domain.local_faults import are_descriptors_short
 from service.errors import Overloaded
 from service.parts import Parts
 
@@ -25,7 +26,9 @@ class Admission:
     A request whose model is being called waits for its provider: of those there may be any number. Every
     other request under way takes the router's own time, so their number is the length of its queue. Past the
     limit a request is refused before its body is read, in its own dialect, with the time to come back.
-    Everything that is no request for an answer passes: feedback, health, metrics, the operator.
+    So is each request while nearly all file descriptors are in use: the rest is for accepting clients, since
+    one that is not accepted learns nothing. Everything that is no request for an answer passes: feedback,
+    health, metrics, the operator.
 
     Args:
         paths: of the requests for an answer; `{...}` stands for anything.
@@ -44,11 +47,16 @@ class Admission:
             await self.app(scope, receive, send)
             return
         parts: Parts = scope["app"].state.parts
+        if are_descriptors_short():
+            parts.metrics.overloaded.inc()
+            self._say(file_descriptors="nearly all are in use")
+            await _refuse("nearly all of its file descriptors are in use", scope, receive, send, closes=True)
+            return
         n_waiting = self.n_under_way - parts.catalog.balancer.n_called
         if n_waiting >= (parts.settings.max_waiting_requests or math.inf):
             parts.metrics.overloaded.inc()
-            self._say(n_waiting)
-            await self._refuse(n_waiting, scope, receive, send)
+            self._say(waiting=n_waiting)
+            await _refuse(f"{n_waiting} requests wait", scope, receive, send)
             return
         self.n_under_way += 1
         try:
@@ -62,12 +70,16 @@ class Admission:
         path: str = scope["path"]
         return path in self._plain or path.endswith(self._suffixes)
 
-    async def _refuse(self, n_waiting: int, scope: Scope, receive: Receive, send: Send) -> None:
-        error = Overloaded(f"the router is overloaded: {n_waiting} requests wait", retry_after_s=1.0)
-        await refusal(Request(scope), error)(scope, receive, send)
-
-    def _say(self, n_waiting: int) -> None:
+    def _say(self, **why: object) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._said_at >= SAID_EVERY_S:
             self._said_at = now
-            log.warning("overloaded", waiting=n_waiting)
+            log.warning("overloaded", **why)
+
+
+async def _refuse(why: str, scope: Scope, receive: Receive, send: Send, *, closes: bool = False) -> None:
+    """Refuse the request, and close its connection if that is to be free for another."""
+    refused = refusal(Request(scope), Overloaded(f"the router is overloaded: {why}", retry_after_s=1.0))
+    if closes:
+        refused.headers["Connection"] = "close"
+    await refused(scope, receive, send)

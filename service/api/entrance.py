@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,6 +16,7 @@ from service.api.request_headers import RequestHeaders, check_head
 from service.api.request_id import new_request_id, sending_id
 from service.api.unread_bodies import UnreadBodies, is_large
 from service.domain.caller import NOBODY
+from service.domain.clock import now
 from service.errors import BadRequest, RouterError
 from service.parts import Parts
 
@@ -52,7 +52,7 @@ class Entrance:
         scope["app"] = self.framework
         state = scope.setdefault("state", {})
         state["entrance"] = self
-        state["received_at"] = datetime.now(UTC)
+        state["received_at"] = now()
         state["request_id"] = new_request_id()  # replaced by the client's id once that is validated
         state["headers"] = headers = RequestHeaders(scope["headers"])
         send = sending_id(send, state)

@@ -62,6 +62,7 @@ PROBLEMS: dict[type[errors.RouterError], tuple[int, str, str | None]] = {
     errors.BudgetSpent: (429, "insufficient_quota", "insufficient_quota"),
     errors.ProviderRejected: (400, "invalid_request_error", None),
     errors.CallersKeyRefused: (401, "invalid_request_error", "invalid_api_key"),
+    errors.LocalFault: (503, "server_error", "overloaded"),
     errors.ProviderError: (502, "server_error", "upstream_error"),
     errors.AllArmsFailed: (503, "server_error", "no_model_answered"),
     errors.AllArmsLimited: (429, "requests", "rate_limit_exceeded"),

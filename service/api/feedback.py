@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import structlog
@@ -42,6 +41,7 @@ from service.dialects.json_body import Location, field_path, invalid, items, rea
 from service.dialects.session_names import MAX_KEY_CHARS
 from service.domain.basics import Json
 from service.domain.caller import Caller
+from service.domain.clock import now
 from service.domain.feedback import ConversationFeedback, Feedback, Learned, Rater
 from service.errors import BadRequest, BodyTooLarge, NotJson, Unavailable, UnknownRequest
 from service.parts import Parts
@@ -147,9 +147,7 @@ async def withdraw_from_conversation(
     parts: PartsDep, caller: CallerDep, session_id: Annotated[SessionId, Query()]
 ) -> Response:
     """Withdraw the feedback on a conversation; the feedback on its single requests stays."""
-    withdrawal = ConversationFeedback(
-        caller.tenant, session_id, None, None, datetime.now(UTC), Rater(caller.key_id)
-    )
+    withdrawal = ConversationFeedback(caller.tenant, session_id, None, None, now(), Rater(caller.key_id))
     return JsonAnswer(await _teach_conversation(parts, withdrawal), 202)
 
 
@@ -158,14 +156,12 @@ async def withdraw_from_conversation(
 )
 async def withdraw(parts: PartsDep, caller: CallerDep, request_id: PathRequestId) -> Response:
     """Withdraw the feedback on an answer, and remove its evidence."""
-    withdrawal = Feedback(
-        caller.tenant, request_id, None, None, datetime.now(UTC), rater=Rater(caller.key_id)
-    )
+    withdrawal = Feedback(caller.tenant, request_id, None, None, now(), rater=Rater(caller.key_id))
     return JsonAnswer(await _teach(parts, withdrawal), 202)
 
 
 async def _learn(parts: Parts, caller: Caller, item: OneFeedback) -> Json:
-    fields = item.score, item.feedback_text, datetime.now(UTC)
+    fields = item.score, item.feedback_text, now()
     rater = Rater(caller.key_id, item.source)
     if isinstance(item, ConversationFeedbackRequest):
         conversation = ConversationFeedback(caller.tenant, item.session_id, *fields, rater=rater)
@@ -176,17 +172,20 @@ async def _learn(parts: Parts, caller: Caller, item: OneFeedback) -> Json:
 async def _teach(parts: Parts, feedback: Feedback) -> Json:
     try:
         learned = await parts.learner.learn(feedback)
-    except UnknownRequest:
+    except UnknownRequest as error:
         named = await parts.journal.request_named_by(feedback.tenant, feedback.request_id)
         if named is None:
-            raise
+            raise parts.unknown(error) from error
         learned = await parts.learner.learn(replace(feedback, request_id=named))
     _record(parts, learned)
     return _as_json(learned)
 
 
 async def _teach_conversation(parts: Parts, feedback: ConversationFeedback) -> Json:
-    learned_all = await parts.learner.learn_conversation(feedback)
+    try:
+        learned_all = await parts.learner.learn_conversation(feedback)
+    except UnknownRequest as error:
+        raise parts.unknown(error) from error
     for learned in learned_all.learned:
         _record(parts, learned, session_id=learned_all.session_id)
     return {

@@ -71,7 +71,7 @@ async def _record(parts: Parts, tenant: str, request_id: str) -> Json:
     if record is None and (named := await parts.journal.request_named_by(tenant, request_id)) is not None:
         record = await parts.journal.record(tenant, named)
     if record is None:
-        raise UnknownRequest(f"request {request_id!r} does not exist", param="request_id")
+        raise parts.unknown(UnknownRequest(f"request {request_id!r} does not exist", param="request_id"))
     return record
 
 

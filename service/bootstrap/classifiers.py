@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from embeddings.encoder import EncoderError, TextEncoder
-from service.bootstrap.basics import now
 from service.domain.arm import Arm, Price
+from service.domain.clock import now
 from service.domain.tags import EXPERT
 from service.errors import StartupError
 from service.policies.classifier import Classifier

@@ -18,8 +18,6 @@ from service.store.connection.pool import Database
 log = structlog.get_logger(__name__)
 
 RETRY_S = 2.0
-STATEMENT_S = 2.0
-BULK_STATEMENT_S = 60.0  # of a command that nobody waits for, beside a service that may keep PostgreSQL busy
 
 
 async def open_database(
@@ -28,30 +26,34 @@ async def open_database(
     stack: AsyncExitStack,
     progress: Progress,
     *,
-    statement_s: float = STATEMENT_S,
+    is_for_command: bool = False,
 ) -> Database:
     """Open PostgreSQL, and start it if it is embedded.
 
     Args:
-        statement_s: limit of one statement.
+        is_for_command: whether statements may take as long as those of a command, for which no request waits.
     """
     if settings.database_url is not None:
-        database = _database(settings.database_url.get_secret_value(), settings, statement_s)
+        database = _database(settings.database_url.get_secret_value(), settings, is_for_command)
         stack.push_async_callback(database.close)
         return database
     postgres = EmbeddedPostgres(data_dir)
-    database = _database(await asyncio.to_thread(postgres.start, progress), settings, statement_s)
+    database = _database(await asyncio.to_thread(postgres.start, progress), settings, is_for_command)
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
     stack.push_async_callback(database.close)
     stack.push_async_callback(cancel, asyncio.create_task(_keep_running(postgres, database)))
     return database
 
 
-def _database(dsn: str, settings: Settings, statement_s: float) -> Database:
+def _database(dsn: str, settings: Settings, is_for_command: bool) -> Database:
     return Database(
         dsn,
         max_connections=settings.database_max_connections,
-        command_timeout_s=statement_s,
+        connect_timeout_s=settings.database_connect_timeout_s,
+        busy_timeout_s=settings.database_busy_timeout_s,
+        command_timeout_s=(
+            settings.database_bulk_timeout_s if is_for_command else settings.database_statement_timeout_s
+        ),
         statement_cache_size=settings.database_statement_cache_size,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from service.bootstrap.basics import no_progress
-from service.bootstrap.database import STATEMENT_S, open_database
+from service.bootstrap.database import open_database
 from service.errors import StartupError
 from service.settings.settings import Settings
 from service.store.connection.embedded import EmbeddedPostgres
@@ -13,20 +13,15 @@ from service.store.connection.migrate import require_schema
 from service.store.connection.pool import Database
 
 
-async def open_existing_database(
-    settings: Settings, stack: AsyncExitStack, *, statement_s: float = STATEMENT_S
-) -> Database:
+async def open_existing_database(settings: Settings, stack: AsyncExitStack) -> Database:
     """The database that a start has created.
-
-    Args:
-        statement_s: limit of one statement.
 
     Raises:
         StartupError: there is none, or its schema is not that of this version.
         StoreUnavailable: PostgreSQL does not answer.
     """
     require_data(settings)
-    database = await open_database(settings, settings.data_dir, stack, no_progress, statement_s=statement_s)
+    database = await open_database(settings, settings.data_dir, stack, no_progress, is_for_command=True)
     await require_schema(database)
     return database
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from service.bootstrap.basics import now
+from service.domain.clock import now
 from service.domain.hosts import origin_of_url
 from service.domain.oauth import OAuthProvider
 from service.domain.proxies import Proxies

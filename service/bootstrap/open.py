@@ -18,7 +18,7 @@ from service.arms.relayed_models import choose_relayed_models
 from service.arms.unknown_prices import require_known_prices
 from service.background import Background
 from service.bootstrap.access import key_digests
-from service.bootstrap.basics import Progress, cancel, no_progress, now
+from service.bootstrap.basics import Progress, cancel, no_progress
 from service.bootstrap.classifiers import open_classifiers
 from service.bootstrap.database import open_database, open_schema
 from service.bootstrap.logins import open_logins
@@ -34,6 +34,7 @@ from service.bootstrap.refill import refill
 from service.bootstrap.vectors import open_encoders, open_memory
 from service.bootstrap.wire import wire
 from service.callbacks.functions import functions_named
+from service.domain.clock import now
 from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.heap import trim_heap
@@ -52,6 +53,7 @@ from service.store.api_keys import PostgresApiKeyStore
 from service.store.arm_registry import PostgresArmRegistry
 from service.store.connection.embedded import clear_abandoned
 from service.store.connection.pool import Database
+from service.store.connection.shared_time import follow_time, tell_time
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.forgetting.retire import Retention
 from service.store.limits import PostgresLedger
@@ -104,6 +106,7 @@ async def open_parts(
         data_dir = await _data_dir(settings, stack)
         database = await open_database(settings, data_dir, stack, progress)
         await open_schema(database, settings, stack)
+        await tell_time(database, now.set_to)
         encoders = await open_encoders(settings, environ, stack, progress)
         encoder = encoders.decisions
         classifiers = await open_classifiers(settings, environ, encoders.meanings, stack)
@@ -167,6 +170,7 @@ async def open_parts(
         )
         await parts.keyring.start()
         stack.push_async_callback(parts.keyring.close)
+        parts.time = now
         await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(arm_registry.close)
         await ledger.start(parts.meter.forget_keys)
@@ -192,6 +196,7 @@ async def open_parts(
             parts.meter.settle_forever(),
             parts.meter.prune_forever(),
             request_bodies.prune_forever(now, settings.response_ttl_s),
+            follow_time(database, now.set_to),
         ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))
         if settings.retention_days is not None:

@@ -11,7 +11,7 @@ import structlog
 
 from service.arms.configured import ArmList
 from service.arms.provider_prices import with_provider_prices
-from service.bootstrap.basics import now
+from service.domain.clock import now
 from service.domain.proxies import Proxies
 from service.providers.clients import ProviderClients, build_provider_clients
 from service.providers.default_options import DefaultOptions

@@ -190,8 +190,9 @@ async def _desk() -> AsyncIterator[KeyDesk]:
 
     from service.access.key_desk import KeyDesk
     from service.bootstrap.access import key_digests
-    from service.bootstrap.basics import no_progress, now
+    from service.bootstrap.basics import no_progress
     from service.bootstrap.database import open_database
+    from service.domain.clock import now
     from service.store.api_keys import PostgresApiKeyStore
     from service.store.connection.migrate import migrate
 

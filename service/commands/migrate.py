@@ -25,4 +25,6 @@ async def _migrate() -> list[str]:
 
     settings, _ = read_settings()
     async with AsyncExitStack() as stack:
-        return await migrate(await open_database(settings, settings.data_dir, stack, no_progress))
+        return await migrate(
+            await open_database(settings, settings.data_dir, stack, no_progress, is_for_command=True)
+        )

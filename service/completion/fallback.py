@@ -32,6 +32,7 @@ from service.errors import (
     CallersKeyRefused,
     ContextTooLong,
     LimitReached,
+    LocalFault,
     ProviderCutShort,
     ProviderError,
     ProviderFellShort,
@@ -185,7 +186,7 @@ class FallbackChain:
         if self._may_strip_thinking(run, call, error, budget):
             run.stripped_thinking.add(call.arm.arm_id)
             return failed, 0.0
-        if isinstance(error, CallersKeyRefused):
+        if isinstance(error, CallersKeyRefused | LocalFault):
             raise error
         if isinstance(error, ProviderRejected):
             features = self._note_refusal(run, call, error)
@@ -256,12 +257,14 @@ class FallbackChain:
     def failed(self, run: RequestRun, call: ModelCall, error: ProviderError) -> None:
         """Record that the call failed, before its first content or after."""
         self._ended(call)
-        if isinstance(error, ProviderCutShort) or _is_of_callers_account(call.arm, error):
+        if isinstance(error, ProviderCutShort | LocalFault) or _is_of_callers_account(call.arm, error):
             self.catalog.breaker.released(call.arm, is_trial=call.is_trial)
         else:
             is_retry = call.arm.deployment in run.failed_at(call.arm.arm_id)
             self.catalog.breaker.failed(call.arm, error, is_trial=call.is_trial, is_retry=is_retry)
         run.failed(call, error, self.clock())
+        if isinstance(error, LocalFault):
+            log.error("local_fault", request_id=run.query.request_id, reason=str(error))
         log.info(
             "call_failed",
             request_id=run.query.request_id,

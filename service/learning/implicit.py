@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -87,7 +88,7 @@ class ImplicitFeedback:
         repeated = self.questions.repeated(run.query, context, run.decision.decided_at)
         if outcome.status == "ok":
             # Only questions of one session are compared by their words.
-            words = frozenset[str]() if run.query.options.session_id is None else words_of(run.query)
+            words = array("I") if run.query.options.session_id is None else words_of(run.query)
             question = AnsweredQuestion(run.decision_id, outcome.arm_id, context, outcome.completed_at, words)
             self.questions.remember(run.query, question)
         return repeated

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
+from zlib import crc32
 
 from service.domain.basics import Vector
 from service.domain.query import Query
 
 MAX_QUESTIONS = 10_000
+MAX_BYTES = 16_000_000  # of all of them
 SAME_COSINE = 0.95
 SAME_WORDS = 0.8  # of all words of two questions; contexts alone are similar within a conversation
 MIN_CHARS = 20  # of a question; short ones such as "continue" are often repeated on purpose
 MAX_CHARS = 1_000  # of a question, whose words are compared
 
 Key = tuple[str, str | bytes]  # tenant, and session id or body digest
+_OWN_BYTES = 600  # of a question without its words and context, with its key
 
 
 @dataclass(slots=True)
@@ -28,19 +32,26 @@ class AnsweredQuestion:
     arm_id: str  # the arm that answered
     context: Vector | None  # None: it was not embedded before the answer
     answered_at: datetime
-    words: frozenset[str] = frozenset()
+    words: array[int] = field(default_factory=lambda: array("I"))  # checksums, each once
     is_repeat: bool = False  # the same body was answered shortly before
 
+    @property
+    def n_bytes(self) -> int:
+        """About what it takes in memory."""
+        context = 0 if self.context is None else self.context.nbytes
+        return _OWN_BYTES + self.words.itemsize * len(self.words) + context
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class RecentQuestions:
-    """The newest answered question of each session id, and of each body.
+    """The newest answered question of each session id, and of each body; the oldest of too many are dropped.
 
     Args:
         window_s: how long after its answer a question can count as repeated, seconds.
     """
 
     window_s: float
+    n_bytes: int = field(default=0, init=False)
     _questions: OrderedDict[Key, AnsweredQuestion] = field(default_factory=OrderedDict)
 
     def repeated(self, query: Query, context: Vector | None, now: datetime) -> AnsweredQuestion | None:
@@ -65,11 +76,16 @@ class RecentQuestions:
             question.is_repeat = True
         for name in (query.body_digest, query.options.session_id):
             if name is not None:
-                key = (query.tenant, name)
-                self._questions[key] = question
-                self._questions.move_to_end(key)
-        while len(self._questions) > MAX_QUESTIONS:
-            self._questions.popitem(last=False)
+                self._put((query.tenant, name), question)
+        while len(self._questions) > MAX_QUESTIONS or self.n_bytes > MAX_BYTES:
+            _, oldest = self._questions.popitem(last=False)
+            self.n_bytes -= oldest.n_bytes
+
+    def _put(self, key: Key, question: AnsweredQuestion) -> None:
+        if (earlier := self._questions.pop(key, None)) is not None:
+            self.n_bytes -= earlier.n_bytes
+        self._questions[key] = question
+        self.n_bytes += question.n_bytes
 
     def clear(self) -> None:
         self._questions.clear()
@@ -79,13 +95,15 @@ class RecentQuestions:
         return 0 <= (now - question.answered_at).total_seconds() <= self.window_s
 
 
-def words_of(query: Query) -> frozenset[str]:
-    """The words of the new question."""
-    return frozenset(re.findall(r"\w+", query.text[: min(query.turn.n_asked_chars, MAX_CHARS)].casefold()))
+def words_of(query: Query) -> array[int]:
+    """Checksums of the words of the new question, each once: the words would take thirty times as much."""
+    asked = query.text[: min(query.turn.n_asked_chars, MAX_CHARS)].casefold()
+    return array("I", {crc32(word.encode("utf-8", "surrogatepass")) for word in re.findall(r"\w+", asked)})
 
 
-def _are_the_same(before: frozenset[str], now: frozenset[str]) -> bool:
-    return len(before & now) >= SAME_WORDS * len(before | now)
+def _are_the_same(before: array[int], now: array[int]) -> bool:
+    n_common = len(set(before).intersection(now))
+    return n_common >= SAME_WORDS * (len(before) + len(now) - n_common)
 
 
 def _is_question(query: Query) -> bool:

@@ -15,12 +15,13 @@ import orjson
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.bounded_json import ANSWER, bounded_json
+from service.domain.local_faults import local_fault
 from service.domain.patience import Patience
 from service.domain.ports import Clock
 from service.domain.proxies import Proxies
 from service.domain.stated_cost import COST_HEADER, dollars
 from service.domain.value import value
-from service.errors import ProviderBroken, ProviderError, ProviderTimeout
+from service.errors import LocalFault, ProviderBroken, ProviderError, ProviderTimeout
 from service.providers.failures import failure_in
 from service.providers.sockets import probed_socket
 from service.providers.streams import MAX_ANSWER_BYTES, BodyReader, BytesLeft
@@ -215,6 +216,8 @@ def _translated(post: Post, error: aiohttp.ClientError | OSError) -> ProviderErr
     Raise it without a cause: aiohttp's errors contain the request's headers, and with them the key.
     """
     model = post.arm.model
+    if (missing := local_fault(error)) is not None:
+        return LocalFault(f"the router could not call a model: {missing}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ProviderTimeout(f"{model} accepted no connection within {CONNECT_TIMEOUT_S:g} s")
     if isinstance(error, TimeoutError):

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from service.domain.arm import Arm
-from service.errors import ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
+from service.domain.local_faults import local_fault
+from service.errors import LocalFault, ProviderBroken, ProviderError, ProviderRejected, ProviderTimeout
 from service.providers.failures import failure_in
 
 _MAX_CAUSES = 10
@@ -27,6 +28,8 @@ def translated(
     chain = list(_causes(error))
     if (own := next((cause for cause in chain if isinstance(cause, ProviderError)), None)) is not None:
         return own
+    if (missing := next(filter(None, map(local_fault, chain)), None)) is not None:
+        return LocalFault(f"the router could not call a model: {missing}")
     if "LLM Provider NOT provided" in str(error):
         return ProviderBroken(f"{arm.model} answered 404: LiteLLM knows no such provider", status=404)
     if any(isinstance(cause, TimeoutError) or type(cause).__name__ in _TIMEOUTS for cause in chain):

@@ -12,7 +12,7 @@ import structlog
 from service.arms.breaker import Breaker
 from service.domain.arm import Arm
 from service.domain.ports import Clock
-from service.errors import ProviderError, ProviderRejected, no_answer
+from service.errors import LocalFault, ProviderError, ProviderRejected, no_answer
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -42,6 +42,7 @@ class Deployments:
             call: calls a deployment within so many seconds.
 
         Raises:
+            LocalFault: this machine could not make the call.
             ProviderRejected: a deployment rejected the request; the others hold the same model.
             AllArmsFailed: no deployment answered.
         """
@@ -55,7 +56,7 @@ class Deployments:
             is_last = position == len(candidates) - 1
             try:
                 return arm, await self._called(arm, call, self._share_s(until, is_last=is_last))
-            except ProviderRejected:
+            except (ProviderRejected, LocalFault):
                 raise
             except ProviderError as error:
                 log.info("call_failed", model=arm.arm_id, error=type(error).__name__, status=error.status)
@@ -68,6 +69,10 @@ class Deployments:
         is_trial = self.breaker.begin(arm) == "trial"
         try:
             answer = await call(arm, timeout_s)
+        except LocalFault as error:
+            log.error("local_fault", reason=str(error))
+            self.breaker.released(arm, is_trial=is_trial)
+            raise
         except ProviderError as error:
             self.breaker.failed(arm, error, is_trial=is_trial)
             raise

@@ -94,6 +94,18 @@ class Settings(
     database_max_connections: int = Field(
         10, ge=1, le=1_000, description="PostgreSQL connections per process"
     )
+    database_connect_timeout_s: float = Field(
+        3.0, gt=0, le=300, description="longest wait for a new PostgreSQL connection, seconds"
+    )
+    database_statement_timeout_s: float = Field(
+        2.0, gt=0, le=300, description="longest statement of a request in PostgreSQL, seconds"
+    )
+    database_busy_timeout_s: float = Field(
+        5.0, gt=0, le=300, description="longest wait while others use all PostgreSQL connections, seconds"
+    )
+    database_bulk_timeout_s: float = Field(
+        60.0, gt=0, le=86_400, description="longest statement of a command such as `rebuild`, seconds"
+    )
     database_statement_cache_size: int = Field(
         100,
         ge=0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,3 +170,23 @@ def test_a_damaged_memory_is_filled_again_and_told(serve: Serve) -> None:
     assert "memory was damaged" in health["warnings"][0]
     eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 3)
     assert list(router.data_dir.glob("memory/*.damaged"))
+
+
+async def test_without_file_descriptors_clients_are_told_and_no_model_is_blamed(serve: Serve) -> None:
+    router = serve(log_level="warning")
+    assert router.ask("before", "hello").status_code == 200
+    n_open = len(list(Path(f"/proc/{router.pid}/fd").iterdir()))  # noqa: ASYNC240
+    limits = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+
+    resource.prlimit(router.pid, resource.RLIMIT_NOFILE, (n_open + 12, limits[1]))
+    async with httpx.AsyncClient(base_url=router.url) as client:
+        refused = [await client.post("/chat/completions", json=body) for _ in range(20)]
+    resource.prlimit(router.pid, resource.RLIMIT_NOFILE, limits)
+
+    assert {answer.status_code for answer in refused} == {503}
+    assert all("file descriptors" in answer.text and answer.headers["retry-after"] for answer in refused)
+    assert "overloaded" in router.stderr
+    states = {model["state"] for model in router.get("/backends/status")["models"]}
+    assert states == {"closed"}
+    assert router.ask("after", "hello").status_code == 200

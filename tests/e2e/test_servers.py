@@ -139,3 +139,19 @@ def _only(worker: int, workers: list[int]) -> Iterator[None]:
 def _total(router: RunningRouter, metric: str) -> float:
     lines = httpx.get(f"{router.url}/metrics").text.splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{metric}{{"))
+
+
+def test_workers_end_with_their_parent_however_it_ends(
+    serve: Serve, postgres_server: PostgresServer, qdrant_server: QdrantServer
+) -> None:
+    stores = {"database_url": postgres_server.dsn, "qdrant_url": qdrant_server.url}
+    router = serve("--workers", "2", **stores, log_level="error")
+    workers = _workers(router)
+    assert len(workers) == 2
+
+    router.kill()
+
+    eventually(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    router.start()  # on the same port
+    assert router.ask("again", QUESTION).status_code == 200
+    assert router.interrupt() == 0

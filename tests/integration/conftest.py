@@ -49,7 +49,7 @@ async def backing(request: pytest.FixtureRequest) -> AsyncIterator[FakeStore | D
         yield FakeStore()
         return
     cluster: Cluster = request.getfixturevalue(f"{request.param}_cluster")
-    database = Database(await cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(await cluster.fresh_database(), connect_timeout_s=10.0, command_timeout_s=10.0)
     yield database
     await database.close()
 

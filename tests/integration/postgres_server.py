@@ -38,6 +38,11 @@ class PostgresServer:
     def dsn(self) -> str:
         return f"postgresql://postgres@/postgres?host={self.directory}"
 
+    @property
+    def socket(self) -> str:
+        """The path of its Unix socket."""
+        return str(self.directory / ".s.PGSQL.5432")
+
     def create(self) -> None:
         options = ["-U", "postgres", "--encoding=UTF8", "--no-locale", "--auth=trust", "--no-sync"]
         self._run("initdb", "-D", str(self._data), *options)
@@ -174,6 +179,6 @@ async def dsn(cluster: Cluster) -> str:
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
     """Generous timeouts: these tests share two cores with others."""
-    opened = Database(dsn, acquire_timeout_s=10.0, command_timeout_s=10.0)
+    opened = Database(dsn, connect_timeout_s=10.0, command_timeout_s=10.0)
     yield opened
     await opened.close()

@@ -12,7 +12,6 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from service.bootstrap.database import STATEMENT_S
 from service.cli import main
 from service.commands.jobs.import_file import import_file
 from service.commands.jobs.reconcile import Rebuilt, rebuild
@@ -22,7 +21,7 @@ from service.learning.rewards import reward_of
 from service.memory.edge import EdgeMemory
 from service.settings.settings import Settings
 from service.store.connection.migrate import migrate, packaged_migrations, require_schema
-from service.store.connection.pool import Database
+from service.store.connection.pool import STATEMENT_S, Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import experiences
 from service.store.log.journal import PostgresJournal

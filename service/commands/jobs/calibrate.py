@@ -13,7 +13,7 @@ import numpy as np
 from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
-from service.bootstrap.basics import no_progress, now
+from service.bootstrap.basics import no_progress
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import has_data, open_existing_database
 from service.bootstrap.providers import open_price_lists, open_provider_clients, priced
@@ -35,6 +35,7 @@ from service.calibration.sampling import LogSampler
 from service.commands.jobs.calibration_arms import CalibrationArms
 from service.commands.jobs.log_prompts import LogSample, kept_prompts, log_prompts
 from service.domain.arm import Arm
+from service.domain.clock import now
 from service.domain.registration import ArmRegistration
 from service.errors import StartupError
 from service.learning.importing.importer import Added, Importer
@@ -190,7 +191,7 @@ async def _prepared(
 async def _database(settings: Settings, stack: AsyncExitStack, *, is_written: bool) -> Database | None:
     """The database; None: there is none yet, and nothing is to be written."""
     if is_written:
-        database = await open_database(settings, settings.data_dir, stack, no_progress)
+        database = await open_database(settings, settings.data_dir, stack, no_progress, is_for_command=True)
         await migrate(database)
         return database
     return await open_existing_database(settings, stack) if has_data(settings) else None

@@ -11,11 +11,11 @@ from service.arms.key_bindings import KeyBindings
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
 from service.arms.requested_names import RequestedNames
-from service.bootstrap.basics import now
 from service.bootstrap.wire import breaker_of
 from service.calibration.asked_arms import asked_arms, require_own_key, require_promises
 from service.domain.arm import Arm
 from service.domain.basics import Json
+from service.domain.clock import now
 from service.domain.registration import ArmRegistration
 from service.errors import BadRequest, StartupError, UnknownModel
 from service.providers.simulator.simulator import SIMULATED_ARMS

@@ -12,10 +12,10 @@ from service.arms.known_models import known_models
 from service.arms.provider_prices import may_be_listed
 from service.arms.relayed_models import choose_relayed_models
 from service.arms.unknown_prices import price_warnings, require_known_prices
-from service.bootstrap.basics import now
 from service.bootstrap.providers import KEY_CHECK_TIMEOUT_S
 from service.commands.jobs.price_text import price_text
 from service.domain.arm import Arm
+from service.domain.clock import now
 from service.domain.key_check import KeyCheck, KeyState
 from service.domain.relayed_model import RelayedModels
 from service.errors import StartupError

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 from embeddings.encoder import EncoderError
 from service.bootstrap.basics import no_progress
-from service.bootstrap.database import BULK_STATEMENT_S
 from service.bootstrap.existing import open_existing_database
 from service.bootstrap.vectors import open_encoders, open_memory
 from service.domain.forgotten import Forgotten, Selection
@@ -56,14 +55,14 @@ class ForgetReport:
 async def count(settings: Settings, selection: Selection) -> ForgetReport:
     """Count what `forget` would delete. Raises StartupError, StoreUnavailable."""
     async with AsyncExitStack() as stack:
-        database = await open_existing_database(settings, stack, statement_s=BULK_STATEMENT_S)
+        database = await open_existing_database(settings, stack)
         return ForgetReport(await PostgresForgetting(database).count(selection))
 
 
 async def forget(settings: Settings, environ: Mapping[str, str], selection: Selection) -> ForgetReport:
     """Delete the selected requests. Raises StartupError, StoreUnavailable."""
     async with AsyncExitStack() as stack:
-        database = await open_existing_database(settings, stack, statement_s=BULK_STATEMENT_S)
+        database = await open_existing_database(settings, stack)
         forgotten = await PostgresForgetting(database).forget(selection, datetime.now(UTC))
         decisions = PostgresForgottenDecisions(database)
         if forgotten.counts.get("decisions"):

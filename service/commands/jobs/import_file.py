@@ -12,12 +12,13 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
 from service.arms.lifecycle import current_arms
-from service.bootstrap.basics import no_progress, now
-from service.bootstrap.database import BULK_STATEMENT_S, open_database
+from service.bootstrap.basics import no_progress
+from service.bootstrap.database import open_database
 from service.bootstrap.existing import has_data, open_existing_database
 from service.bootstrap.vectors import open_encoders
 from service.commands.output import rows_added
 from service.domain.arm import Arm
+from service.domain.clock import now
 from service.errors import StartupError
 from service.learning.importing.importer import Added, Importer
 from service.learning.importing.rows import LEAST_WEIGHT, Row, read_rows
@@ -85,7 +86,7 @@ async def import_file(
             database = await open_existing_database(settings, stack)
         else:
             database = await open_database(
-                settings, settings.data_dir, stack, no_progress, statement_s=BULK_STATEMENT_S
+                settings, settings.data_dir, stack, no_progress, is_for_command=True
             )
             await migrate(database)
         arm_registry = PostgresArmRegistry(database)

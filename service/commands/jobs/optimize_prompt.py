@@ -21,7 +21,7 @@ from optimizer.search import Search
 from optimizer.similarity import Similarity
 from service.arms.configured import choose_arms
 from service.arms.known_models import known_models
-from service.bootstrap.basics import no_progress, now
+from service.bootstrap.basics import no_progress
 from service.bootstrap.existing import open_existing_database
 from service.bootstrap.vectors import open_encoders
 from service.calibration.asked_arms import require_promises
@@ -31,6 +31,7 @@ from service.commands.jobs.calibration_arms import CalibrationArms
 from service.commands.jobs.running_router import address_of
 from service.domain.arm import Arm
 from service.domain.basics import Json
+from service.domain.clock import now
 from service.domain.prompt import Prompt
 from service.errors import StartupError
 from service.providers.simulator.simulator import SIMULATED_ARMS

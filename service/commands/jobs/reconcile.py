@@ -14,7 +14,7 @@ import numpy as np
 
 from embeddings.encoder import EncoderError, TextEncoder
 from service.bootstrap.basics import no_progress
-from service.bootstrap.database import BULK_STATEMENT_S, open_database
+from service.bootstrap.database import open_database
 from service.bootstrap.existing import open_existing_database, require_data
 from service.bootstrap.vectors import open_encoders, open_memory
 from service.commands.jobs.encode_again import encode_again
@@ -113,7 +113,7 @@ async def rebuild(
             if not force:
                 require_data(settings)
             database = await open_database(
-                settings, settings.data_dir, stack, no_progress, statement_s=BULK_STATEMENT_S
+                settings, settings.data_dir, stack, no_progress, is_for_command=True
             )
             await migrate(database)
         encoder = (await open_encoders(settings, environ, stack, no_progress)).decisions

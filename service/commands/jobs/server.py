@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypedDict
@@ -107,10 +109,27 @@ async def _try_out(settings: Settings, environ: Mapping[str, str]) -> tuple[ArmL
 
 def worker_app() -> ASGIApp:
     """The application of one of several worker processes, which read the settings themselves."""
+    _end_with_the_parent()
     environ = process_environment()
     settings = load_settings(config_path(environ), environ)
     set_up_logs(settings.log_level, settings.log_format, settings.kept_log)
     return in_front(create_app(settings, environ, on_start=keep_for_good), settings)
+
+
+def _end_with_the_parent() -> None:
+    """End this worker when its parent is gone, however it ended: an orphan would hold the address.
+
+    The parent need not do anything: the kernel closes its end of a pipe.
+    """
+    if (parent := multiprocessing.parent_process()) is None:  # a test calls this
+        return
+
+    def end() -> None:
+        parent.join()
+        log.error("parent_gone", pid=parent.pid)
+        signal.raise_signal(signal.SIGTERM)
+
+    threading.Thread(target=end, name="parent", daemon=True).start()
 
 
 def keep_for_good() -> None:

@@ -14,6 +14,7 @@ import orjson
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
+from service.domain.local_faults import local_fault
 from service.errors import StoreBusy, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,10 @@ _UNAVAILABLE = (
 )
 
 
+CONNECT_S = 3.0  # enough for round trips of 300 ms
+BUSY_S = 5.0
+STATEMENT_S = 2.0
+_LATELY_S = 0.5  # what happened since then still says how the server is
 _MOST_KEPT = 2  # connections
 _LONGEST_TURN_S = 30.0  # longer than any statement of a request, and of few others
 _KEPT_S = 300.0  # as in the pool: what lies between may forget a connection that is idle for long
@@ -53,7 +58,7 @@ class Database:
     finds no time while others are answered is no failure of the server, but an overload.
 
     Args:
-        acquire_timeout_s: longest wait to connect.
+        connect_timeout_s: longest wait for a new connection, which takes several round trips.
         busy_timeout_s: longest wait for a connection while others use them all.
         command_timeout_s: limit of one statement.
         retry_after_s: how long calls fail at once after a failure.
@@ -65,15 +70,15 @@ class Database:
         dsn: str,
         *,
         max_connections: int = 10,
-        acquire_timeout_s: float = 0.5,
-        busy_timeout_s: float = 5.0,
-        command_timeout_s: float = 2.0,
+        connect_timeout_s: float = CONNECT_S,
+        busy_timeout_s: float = BUSY_S,
+        command_timeout_s: float = STATEMENT_S,
         retry_after_s: float = 0.5,
         statement_cache_size: int = 100,
     ) -> None:
         self._dsn = dsn
         self._max_connections = max_connections
-        self._acquire_timeout_s = acquire_timeout_s
+        self._connect_timeout_s = connect_timeout_s
         self._busy_timeout_s = busy_timeout_s
         self._command_timeout_s = command_timeout_s
         self._retry_after_s = retry_after_s
@@ -82,6 +87,7 @@ class Database:
         self._opening = asyncio.Lock()
         self._failed = False
         self._retry_at = 0.0
+        self._failed_at = -math.inf
         self._answered_at = -math.inf  # when the last call ended well
         self._releasing: set[asyncio.Future[None]] = set()  # keeps the tasks alive
         # Idle, but not returned to the pool, and since when.
@@ -104,7 +110,7 @@ class Database:
             pool = await self._open()
             connection = self._kept_open() or await self._acquired(
                 pool,
-                timeout_s or self._acquire_timeout_s,
+                timeout_s or self._connect_timeout_s,
                 _LONGEST_TURN_S if waits_in_turn else timeout_s or self._busy_timeout_s,
             )
             try:
@@ -121,8 +127,11 @@ class Database:
         except Exception as error:
             if isinstance(error, TimeoutError) and self._answers_others():
                 raise _busy("a statement took too long while others were answered") from error
+            if (missing := local_fault(error)) is not None:
+                raise _busy(f"the router has no connection to PostgreSQL: {missing}") from error
             self._failed = _is_unavailable(error)
             if self._failed:
+                self._failed_at = time.monotonic()
                 self._retry_at = time.monotonic() + self._retry_after_s
                 await self._expire_connections()
                 raise _unavailable(error) from error
@@ -173,7 +182,7 @@ class Database:
 
     def _answers_others(self) -> bool:
         """Whether another call was answered a moment ago, so that a time-out is no failure of the server."""
-        return time.monotonic() - self._answered_at < self._acquire_timeout_s
+        return time.monotonic() - self._answered_at < _LATELY_S
 
     def _is_exhausted(self, pool: asyncpg.Pool[asyncpg.Record]) -> bool:
         return pool.get_size() == self._max_connections and pool.get_idle_size() == 0
@@ -188,7 +197,7 @@ class Database:
         """
         acquiring = asyncio.ensure_future(pool.acquire(timeout=timeout_s))
         try:
-            while not (await asyncio.wait({acquiring}, timeout=self._acquire_timeout_s))[0]:
+            while not (await asyncio.wait({acquiring}, timeout=_LATELY_S))[0]:
                 if self._failed:
                     raise StoreUnavailable("PostgreSQL did not answer a moment ago")
             return acquiring.result()
@@ -250,7 +259,7 @@ class Database:
 
         try:
             connection = await asyncpg.connect(
-                self._dsn, timeout=self._command_timeout_s, command_timeout=self._command_timeout_s
+                self._dsn, timeout=self._connect_timeout_s, command_timeout=self._command_timeout_s
             )
             connection.add_termination_listener(lambda *_: notify())
             await connection.add_listener(channel, notified)
@@ -260,8 +269,12 @@ class Database:
 
     async def ping(self) -> None:
         """Raises StoreUnavailable if PostgreSQL does not answer, and StoreBusy if it only has no time."""
-        async with self.connection(timeout_s=self._acquire_timeout_s) as connection:
+        async with self.connection() as connection:
             await connection.fetchval("SELECT 1")
+
+    def was_away_within(self, seconds: float) -> bool:
+        """Whether PostgreSQL did not answer a call of this process in that time."""
+        return time.monotonic() - self._failed_at < seconds
 
     async def close(self) -> None:
         if self._pool is None:
@@ -300,7 +313,7 @@ class Database:
         now = time.monotonic()
         if now < self._retry_at:
             raise StoreUnavailable("PostgreSQL did not answer a moment ago")
-        self._retry_at = now + self._acquire_timeout_s + self._command_timeout_s  # this call tests the server
+        self._retry_at = now + self._connect_timeout_s + self._command_timeout_s  # this call tests the server
 
 
 # Until the end of the transaction; migration 0041 says what it does.

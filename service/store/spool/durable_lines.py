@@ -58,6 +58,11 @@ class LineFile:
         """Bytes on disk, or queued to be written."""
         return self.end - self._start
 
+    def others_have_lines(self) -> bool:
+        """Whether the file of another process in the folder has lines."""
+        own = None if self._file is None else Path(self._file.name)
+        return any(path != own and path.stat().st_size for path in self._folder.glob("*.jsonl"))
+
     async def open(self) -> list[bytes]:
         """The lines that earlier processes left; an unfinished last line is removed."""
         lines = await self._in_thread(self._adopt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -72,6 +73,12 @@ class Spool:
     def n_entries(self) -> int:
         """The number of waiting decisions and outcomes."""
         return self._n_entries.total()
+
+    def others_wait(self) -> bool:
+        """Whether entries of other processes wait in the folder."""
+        with suppress(OSError):  # a file was adopted and removed this very moment
+            return self._file.others_have_lines()
+        return True
 
     @property
     def reserved_bytes(self) -> int:

@@ -66,6 +66,10 @@ class SpoolingJournal:
         """The number of entries lost because the spool was full or could not be written."""
         return self._spool.n_refused
 
+    def has_unwritten(self) -> bool:
+        """Whether decisions of this process, or of others of its machine, wait for PostgreSQL."""
+        return self.is_degraded or self._spool.others_wait()
+
     @property
     def n_rejected(self) -> int:
         """The number of spooled lines that were damaged, or that PostgreSQL can never accept."""

@@ -19,7 +19,7 @@ N_BURST = 32
 
 async def test_feedback_stays_within_its_counts(embedded_cluster: Cluster) -> None:
     with postgres_wire(await embedded_cluster.fresh_database()) as wire:
-        database = Database(wire.dsn, acquire_timeout_s=10.0, command_timeout_s=10.0)
+        database = Database(wire.dsn, connect_timeout_s=10.0, command_timeout_s=10.0)
         stores = Stores(PostgresJournal(database), PostgresEvidence(database))
         learner = Learner(stores.evidence, FakeMemory(encoder=ENCODER), stores.journal, ENCODER)
         for i in range(N_BURST + 2):

@@ -86,7 +86,7 @@ async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment
         yield Deployment(stores, FakeArmRegistry(store), FakeShadowLog(store), None)
         return
     cluster: Cluster = request.getfixturevalue(f"{request.param}_cluster")
-    database = Database(await cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(await cluster.fresh_database(), connect_timeout_s=10.0, command_timeout_s=10.0)
     yield real(database)
     await database.close()
 
@@ -421,7 +421,7 @@ async def test_registrations_stay_known_while_postgresql_is_unavailable(
     postgres_server: PostgresServer,
 ) -> None:
     await migrate_database(postgres_server.dsn)
-    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    database = Database(postgres_server.dsn, connect_timeout_s=10.0, retry_after_s=0.0)
     deployment = real(database)
     await deployment.put(registration("new", entry=ENTRY))
     replica = PostgresArmRegistry(database, poll_every_s=0.01)
@@ -446,7 +446,7 @@ async def test_a_replica_started_without_postgresql_registers_its_arms_later(
 ) -> None:
     await migrate_database(postgres_server.dsn)
     postgres_server.stop()
-    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    database = Database(postgres_server.dsn, connect_timeout_s=10.0, retry_after_s=0.0)
     replica = PostgresArmRegistry(database, poll_every_s=0.01)
     received = ReceivedRegistrations()
 

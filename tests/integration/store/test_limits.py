@@ -173,7 +173,7 @@ async def dsn(embedded_cluster: Cluster) -> str:
 
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
-    database = Database(dsn, acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(dsn, connect_timeout_s=10.0, command_timeout_s=10.0)
     yield database
     await database.close()
 
@@ -188,7 +188,7 @@ from service.store.limits import PostgresLedger
 LIMIT = Limit(Subject("tenant", "acme"), "usd", "day", Decimal(1))
 
 async def main():
-    database = Database(sys.argv[1], acquire_timeout_s=60.0, busy_timeout_s=60.0, command_timeout_s=60.0)
+    database = Database(sys.argv[1], connect_timeout_s=60.0, busy_timeout_s=60.0, command_timeout_s=60.0)
     ledger = PostgresLedger(database)
     async def call():
         hold_id = uuid.uuid4()
@@ -345,7 +345,7 @@ def test_in_any_order_of_holds_and_settlements_the_use_is_their_sum_and_below_th
 
 async def play(dsn: str, steps: list[tuple[int, str, Decimal]]) -> None:
     """Hold, settle with at most what is held, and lose holds; the model is a dictionary."""
-    database = Database(dsn, acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(dsn, connect_timeout_s=10.0, command_timeout_s=10.0)
     ledger = PostgresLedger(database)
     limit = Limit(Subject("tenant", str(uuid4())), "usd", "day", Decimal(1))
     hold_ids = [uuid4() for _ in range(5)]

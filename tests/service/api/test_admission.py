@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from service.domain.basics import Json
+from service.errors import LocalFault
 from tests.fakes import ANY, Reply
 from tests.service.world import World, error_of, opened
 
@@ -104,3 +105,18 @@ async def test_without_a_limit_all_wait(tmp_path: Path) -> None:
         answers: list[httpx.Response] = await asyncio.gather(*(world.ask(f"{n}") for n in range(50)))
 
     assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_a_fault_of_this_machine_is_no_models_fault(world: World) -> None:
+    fault = LocalFault("the router could not call a model: Too many open files")
+    for model in ("small", "medium", "large"):
+        world.model_client.will(model, *[Reply(error=fault)] * 4)
+
+    answers = [await world.ask() for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [503] * 4
+    assert error_of(answers[0])["code"] == "overloaded"
+    assert "Retry-After" in answers[0].headers
+    assert len(world.model_client.calls) == 4  # each was called once, and no other model for it
+    backends = (await world.http.get("/backends/status")).json()["models"]
+    assert {backend["state"] for backend in backends} == {"closed"}

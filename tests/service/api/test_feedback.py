@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.errors import ProviderBroken
+from service.store.spool.spool import Spool
+from service.store.spool.spooling_journal import SpoolingJournal
 from tests.fakes import ANY, Reply
-from tests.service.world import World, error_of
+from tests.fakes_store import FakeJournal
+from tests.integration.stores import a_decision
+from tests.service.world import World, error_of, opened
 
 JSON = {"Content-Type": "application/json"}
 
@@ -332,3 +337,34 @@ async def test_feedback_on_a_conversation_is_unavailable_until_its_requests_are_
     response = await with_conversation.http.post("/feedback", json={"session_id": "s-1", "score": 1.0})
 
     assert response.status_code == 503
+
+
+async def test_a_request_in_the_spool_of_another_process_is_not_unknown(tmp_path: Path) -> None:
+    async with opened(tmp_path) as world:
+        spool = Spool(tmp_path / "spool", 1_000_000)
+        another = SpoolingJournal(FakeJournal(world.store), spool, retry_every_s=3600.0)
+        await another.start()
+        world.store.is_down = True
+        await another.log_decision(a_decision("spooled"))
+        world.store.is_down = False
+
+        early = await world.rate("spooled", 1.0)
+        shown = await world.http.get("/requests/spooled")
+        await another.drain()
+        late = await world.rate("spooled", 1.0)
+        await another.close()
+
+    assert (early.status_code, shown.status_code, late.status_code) == (503, 503, 202)
+    assert early.headers["Retry-After"] == "5"
+    assert "not written to PostgreSQL yet" in error_of(early)["message"]
+
+
+async def test_soon_after_an_outage_an_unknown_request_may_be_in_another_spool(answered: World) -> None:
+    answered.store.was_away = True
+    of_conversation = await answered.http.post("/feedback", json={"session_id": "elsewhere", "score": 1.0})
+    of_request, known = await answered.rate("elsewhere", 1.0), await answered.rate("r-0", 1.0)
+    answered.store.was_away = False
+    later = await answered.rate("elsewhere", 1.0)
+
+    assert (of_conversation.status_code, of_request.status_code) == (503, 503)
+    assert (known.status_code, later.status_code) == (202, 404)

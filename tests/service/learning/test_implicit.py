@@ -13,7 +13,7 @@ import pytest
 
 from service.domain.basics import Json
 from service.errors import ProviderBroken, ProviderRejected
-from service.learning.repeats import MAX_QUESTIONS, AnsweredQuestion, RecentQuestions
+from service.learning.repeats import MAX_BYTES, MAX_QUESTIONS, AnsweredQuestion, RecentQuestions, words_of
 from tests.fakes import ANY, Reply
 from tests.service.completion.test_faults import a_call
 from tests.service.world import World, arm, opened
@@ -293,3 +293,21 @@ def test_the_number_of_remembered_questions_is_bounded() -> None:
 
     assert questions.repeated(replace(query, body_digest=b"0"), context, query.received_at) is None
     assert questions.repeated(replace(query, body_digest=b"1"), context, query.received_at) is not None
+
+
+def test_the_bytes_of_remembered_questions_are_bounded() -> None:
+    questions = RecentQuestions(60.0)
+    text = " ".join(f"word{number}" for number in range(140))
+    query = replace(a_call().query, text=text)
+    query = replace(query, turn=replace(query.turn, n_asked_chars=len(text)))
+
+    for i in range(MAX_QUESTIONS):
+        new = replace(query, body_digest=str(i).encode())
+        context = np.ones(384, dtype=np.float32)
+        words = words_of(new)
+        questions.remember(new, AnsweredQuestion(uuid4(), "small", context, new.received_at, words))
+        assert questions.n_bytes <= MAX_BYTES
+
+    assert len(words) > 100
+    newest = replace(query, body_digest=str(MAX_QUESTIONS - 1).encode())
+    assert questions.repeated(newest, context, query.received_at) is not None

@@ -22,7 +22,7 @@ BIRDS = Migration("0002_birds", "CREATE TABLE birds (name text NOT NULL)")
 
 @pytest.fixture
 async def empty(cluster: Cluster) -> AsyncIterator[Database]:
-    database = Database(await cluster.empty_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(await cluster.empty_database(), connect_timeout_s=10.0, command_timeout_s=10.0)
     yield database
     await database.close()
 

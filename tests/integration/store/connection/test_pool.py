@@ -18,7 +18,7 @@ async def answer(database: Database, sleep_s: float = 0.0) -> int:
 
 
 async def test_calls_wait_in_turn_while_all_connections_are_in_use(postgres_server: PostgresServer) -> None:
-    database = Database(postgres_server.dsn, max_connections=1, acquire_timeout_s=0.1, busy_timeout_s=60.0)
+    database = Database(postgres_server.dsn, max_connections=1, connect_timeout_s=0.1, busy_timeout_s=60.0)
     await database.ping()
 
     answers = await asyncio.gather(*[answer(database, 0.05) for _ in range(20)])
@@ -31,7 +31,7 @@ async def test_a_call_that_waits_too_long_is_told_of_an_overload(postgres_server
     database = Database(
         postgres_server.dsn,
         max_connections=1,
-        acquire_timeout_s=0.05,
+        connect_timeout_s=0.05,
         busy_timeout_s=0.2,
         retry_after_s=3600.0,
     )
@@ -50,7 +50,7 @@ async def test_a_statement_that_is_late_while_others_are_answered_is_an_overload
     postgres_server: PostgresServer,
 ) -> None:
     database = Database(
-        postgres_server.dsn, acquire_timeout_s=10.0, command_timeout_s=0.5, retry_after_s=3600.0
+        postgres_server.dsn, connect_timeout_s=10.0, command_timeout_s=0.5, retry_after_s=3600.0
     )
     await database.ping()
 
@@ -74,7 +74,7 @@ async def test_nobody_waits_for_connections_to_a_server_that_hangs(postgres_serv
     database = Database(
         postgres_server.dsn,
         max_connections=1,
-        acquire_timeout_s=0.1,
+        connect_timeout_s=0.1,
         busy_timeout_s=3600.0,
         command_timeout_s=0.5,
         retry_after_s=3600.0,
@@ -92,7 +92,7 @@ async def test_nobody_waits_for_connections_to_a_server_that_hangs(postgres_serv
 
 
 async def test_a_cancelled_wait_loses_no_connection(postgres_server: PostgresServer) -> None:
-    database = Database(postgres_server.dsn, max_connections=1, acquire_timeout_s=0.05, busy_timeout_s=60.0)
+    database = Database(postgres_server.dsn, max_connections=1, connect_timeout_s=0.05, busy_timeout_s=60.0)
     await database.ping()
 
     for turns in range(40):
@@ -111,7 +111,7 @@ async def test_a_cancelled_wait_loses_no_connection(postgres_server: PostgresSer
 async def test_a_connection_that_the_server_closed_meanwhile_is_replaced(
     postgres_server: PostgresServer,
 ) -> None:
-    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=3600.0)
+    database = Database(postgres_server.dsn, connect_timeout_s=10.0, retry_after_s=3600.0)
     await asyncio.gather(*[answer(database, 0.05) for _ in range(4)])
     await asyncio.to_thread(postgres_server.stop)
     await asyncio.to_thread(postgres_server.start)

@@ -589,7 +589,7 @@ async def test_a_change_committed_after_a_refresh_is_not_missed(database: Databa
 
 async def test_a_replica_follows_again_after_an_outage(postgres_server: PostgresServer) -> None:
     await migrate_database(postgres_server.dsn)
-    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    database = Database(postgres_server.dsn, connect_timeout_s=10.0, retry_after_s=0.0)
     stores = Stores(PostgresJournal(database), PostgresEvidence(database))
     await answered(stores)
     replica = PostgresEvidence(database, poll_every_s=0.01)
@@ -616,7 +616,7 @@ from service.store.connection.pool import Database
 from tests.integration.stores import Stores, answered, rate
 
 async def main():
-    database = Database(sys.argv[1], acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(sys.argv[1], connect_timeout_s=10.0, command_timeout_s=10.0)
     stores = Stores(PostgresJournal(database), PostgresEvidence(database))
     for i in range(1_000_000):
         await answered(stores, f"r{i}")
@@ -647,14 +647,14 @@ async def test_acknowledged_feedback_survives_a_crash_of_the_server(
     postgres_server: PostgresServer,
 ) -> None:
     await migrate_database(postgres_server.dsn)
-    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    database = Database(postgres_server.dsn, connect_timeout_s=10.0, retry_after_s=0.0)
     stores = Stores(PostgresJournal(database), PostgresEvidence(database))
     await answered(stores)
     await rate(stores, 0.5)
     postgres_server.kill()
     postgres_server.start()
 
-    reopened = Database(postgres_server.dsn, acquire_timeout_s=10.0)
+    reopened = Database(postgres_server.dsn, connect_timeout_s=10.0)
     evidence = PostgresEvidence(reopened)
     await evidence.refresh()
 

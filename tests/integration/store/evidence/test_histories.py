@@ -189,7 +189,7 @@ async def test_another_replica_sees_the_same_history(database: Database) -> None
 @pytest.fixture
 async def before_histories(cluster: Cluster) -> AsyncIterator[Database]:
     """A database with the schema before histories."""
-    database = Database(await cluster.empty_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(await cluster.empty_database(), connect_timeout_s=10.0, command_timeout_s=10.0)
     await migrate(database, packaged_migrations()[:6])
     yield database
     await database.close()

@@ -286,7 +286,7 @@ async def test_groups_of_any_size_add_up_to_the_same_sums_as_single_entries(
     rng = random.Random(seed)
     entries = list(random_entries(rng))
     alone, together = [
-        Database(await system_cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
+        Database(await system_cluster.fresh_database(), connect_timeout_s=10.0, command_timeout_s=10.0)
         for _ in range(2)
     ]
     sums = []
@@ -329,7 +329,7 @@ async def test_an_outage_in_the_middle_of_many_requests_loses_nothing_and_counts
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     await migrate_database(postgres_server.dsn)
-    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    database = Database(postgres_server.dsn, connect_timeout_s=10.0, retry_after_s=0.0)
     plain = PostgresJournal(database)
     journal = SpoolingJournal(plain, Spool(tmp_path, MEGABYTE), retry_every_s=0.01)
     await journal.start()

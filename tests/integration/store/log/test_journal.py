@@ -362,7 +362,7 @@ async def test_a_database_can_be_created_while_postgresql_is_unavailable(
     await migrate_database(postgres_server.dsn)
     postgres_server.stop()
     database = Database(
-        postgres_server.dsn, acquire_timeout_s=10.0, command_timeout_s=10.0, retry_after_s=0.0
+        postgres_server.dsn, connect_timeout_s=10.0, command_timeout_s=10.0, retry_after_s=0.0
     )
     journal = PostgresJournal(database)
     with pytest.raises(StoreUnavailable):
@@ -378,7 +378,7 @@ async def test_a_database_can_be_created_while_postgresql_is_unavailable(
 async def test_after_a_failure_calls_fail_at_once_without_a_connection(
     postgres_server: PostgresServer,
 ) -> None:
-    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=3600.0)
+    database = Database(postgres_server.dsn, connect_timeout_s=10.0, retry_after_s=3600.0)
     await database.ping()
     postgres_server.kill()
     with pytest.raises(StoreUnavailable):
@@ -395,7 +395,7 @@ async def test_a_busy_pool_does_not_count_as_unavailable(postgres_server: Postgr
     database = Database(
         postgres_server.dsn,
         max_connections=1,
-        acquire_timeout_s=0.1,
+        connect_timeout_s=0.1,
         retry_after_s=3600.0,
     )
 

@@ -17,7 +17,7 @@ from tests.integration.stores import NOW, TENANT
 
 @pytest.fixture
 async def database(system_cluster: Cluster) -> AsyncIterator[Database]:
-    database = Database(await system_cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(await system_cluster.fresh_database(), connect_timeout_s=10.0, command_timeout_s=10.0)
     yield database
     await database.close()
 

@@ -24,7 +24,7 @@ FROM, UNTIL = NOW - timedelta(days=1), NOW + timedelta(days=1)
 
 @pytest.fixture
 async def database(system_cluster: Cluster) -> AsyncIterator[Database]:
-    database = Database(await system_cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(await system_cluster.fresh_database(), connect_timeout_s=10.0, command_timeout_s=10.0)
     yield database
     await database.close()
 

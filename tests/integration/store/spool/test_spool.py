@@ -359,7 +359,7 @@ async def test_an_outage_of_postgresql_loses_nothing_and_counts_nothing_twice(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     await migrate_database(postgres_server.dsn)
-    database = Database(postgres_server.dsn, acquire_timeout_s=10.0, retry_after_s=0.0)
+    database = Database(postgres_server.dsn, connect_timeout_s=10.0, retry_after_s=0.0)
     evidence = PostgresEvidence(database)
     plain = PostgresJournal(database, snapshot=evidence.snapshot)
     journal = SpoolingJournal(plain, Spool(tmp_path, MEGABYTE), retry_every_s=0.01)
@@ -391,7 +391,7 @@ async def test_a_wait_for_a_connection_is_no_outage(postgres_server: PostgresSer
     database = Database(
         postgres_server.dsn,
         max_connections=1,
-        acquire_timeout_s=0.02,
+        connect_timeout_s=0.02,
         busy_timeout_s=0.02,
         retry_after_s=3600.0,
     )
