@@ -175,16 +175,17 @@ def test_a_damaged_memory_is_filled_again_and_told(serve: Serve) -> None:
 async def test_without_file_descriptors_clients_are_told_and_no_model_is_blamed(serve: Serve) -> None:
     router = serve(log_level="warning")
     assert router.ask("before", "hello").status_code == 200
-    n_open = len(list(Path(f"/proc/{router.pid}/fd").iterdir()))  # noqa: ASYNC240
+    in_use = {int(fd.name) for fd in Path(f"/proc/{router.pid}/fd").iterdir()}  # noqa: ASYNC240
+    lowest_free = min(set(range(len(in_use) + 1)) - in_use)
     limits = resource.prlimit(router.pid, resource.RLIMIT_NOFILE)
     body = {"messages": [{"role": "user", "content": "hello"}]}
 
-    resource.prlimit(router.pid, resource.RLIMIT_NOFILE, (n_open + 12, limits[1]))
+    resource.prlimit(router.pid, resource.RLIMIT_NOFILE, (lowest_free + 8, limits[1]))
     async with httpx.AsyncClient(base_url=router.url) as client:
-        refused = [await client.post("/chat/completions", json=body) for _ in range(20)]
+        refused = [await client.post("/v1/chat/completions", json=body) for _ in range(20)]
     resource.prlimit(router.pid, resource.RLIMIT_NOFILE, limits)
 
-    assert {answer.status_code for answer in refused} == {503}
+    assert {answer.status_code for answer in refused} == {503}, refused[0].text
     assert all("file descriptors" in answer.text and answer.headers["retry-after"] for answer in refused)
     assert "overloaded" in router.stderr
     states = {model["state"] for model in router.get("/backends/status")["models"]}
