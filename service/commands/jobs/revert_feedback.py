@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from service.bootstrap.basics import no_progress, now
-from service.bootstrap.database import BULK_STATEMENT_S, open_database
+from service.bootstrap.database import open_database
 from service.bootstrap.existing import require_data
 from service.errors import StartupError
 from service.settings.settings import Settings
@@ -57,9 +57,7 @@ async def revert_feedback(settings: Settings, which: WhichRatings, *, dry_run: b
     """
     async with AsyncExitStack() as stack:
         require_data(settings)
-        database = await open_database(
-            settings, settings.data_dir, stack, no_progress, statement_s=BULK_STATEMENT_S
-        )
+        database = await open_database(settings, settings.data_dir, stack, no_progress, is_for_command=True)
         await migrate(database)
         key_ids = await _key_ids(database, which)
         ratings = RatingsOf(which.tenant, key_ids, which.source, which.since, which.until)

@@ -58,7 +58,7 @@ async def decided(stores: Stores) -> None:
 async def twin(embedded_cluster: Cluster) -> AsyncIterator[Database]:
     """Another database."""
     database = Database(
-        await embedded_cluster.fresh_database(), acquire_timeout_s=10.0, command_timeout_s=10.0
+        await embedded_cluster.fresh_database(), connect_timeout_s=10.0, command_timeout_s=10.0
     )
     yield database
     await database.close()
