@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service.bootstrap.basics import no_progress, now
+from service.bootstrap.basics import no_progress
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import require_data
+from service.domain.clock import now
 from service.errors import StartupError
 from service.settings.settings import Settings
 from service.store.connection.migrate import migrate

@@ -29,6 +29,6 @@ async def owned_dsn(system_cluster: Cluster) -> str:
 
 @pytest.fixture
 async def owned(owned_dsn: str) -> AsyncIterator[Database]:
-    database = Database(owned_dsn, acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(owned_dsn, connect_timeout_s=10.0, command_timeout_s=10.0)
     yield database
     await database.close()

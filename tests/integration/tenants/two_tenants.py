@@ -234,7 +234,7 @@ async def opened(dsn: str, qdrant_url: str, folder: Path) -> AsyncIterator[Route
         "CALLBACKS": "",
     }
     settings = load_settings(None, environ)
-    database = Database(dsn, acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(dsn, connect_timeout_s=10.0, command_timeout_s=10.0)
     async with open_parts(settings, environ) as parts:
         app = with_tenants(in_front(create_app(settings, environ, parts), settings))
         yield Router(app, parts, database)
