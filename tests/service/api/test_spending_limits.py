@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from service.dialects.offered import DIALECTS
 from service.domain.basics import Vector
 from service.domain.limit import Measure
 from service.domain.query import Query
+from service.domain.relayed_model import RelayedModel
 from service.domain.tags import Tag
 from service.errors import ProviderBroken, StartupError
 from tests.fakes import Reply
-from tests.service.world import World, error_of, opened
+from tests.service.world import SMALL_SERVER, World, error_of, opened
 
 FAILS = Reply(words=(), error=ProviderBroken("it is broken", status=500))
 
@@ -216,6 +218,46 @@ async def test_embeddings_and_moderations_pass_the_same_admission(limited: Opene
         assert embedded.headers["x-ratelimit-remaining-requests"] == "1"
         assert refused.status_code == 429
         assert await spent(world) == 2 * Decimal(embedded.headers["X-Router-Cost-Usd"]) > 0
+
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+CONTENTS = [{"parts": [{"text": "Hi"}]}]
+BILLABLE: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": MESSAGES},
+    "/chat/completions": {"messages": MESSAGES},
+    "/v1/messages": {"model": "small", "max_tokens": 10, "messages": MESSAGES},
+    "/v1/completions": {"prompt": "Hi"},
+    "/completions": {"prompt": "Hi"},
+    "/v1beta/models/{model:path}:generateContent": {"contents": CONTENTS},
+    "/v1beta/models/{model:path}:streamGenerateContent": {"contents": CONTENTS},
+    "/v1/models/{model:path}:generateContent": {"contents": CONTENTS},
+    "/v1/models/{model:path}:streamGenerateContent": {"contents": CONTENTS},
+    "/v1/chat": {"prompt": "Hi"},
+    "/v1/responses": {"input": "Hi"},
+    "/v1/embeddings": {"model": "embed", "input": "Hi"},
+    "/v1beta/models/embed:batchEmbedContents": {
+        "requests": [{"model": "models/embed", "content": CONTENTS[0]}]
+    },
+    "/v1/moderations": {"input": "Hi"},
+}
+
+
+def test_every_path_of_a_dialect_is_known_as_billable() -> None:
+    assert {route.path for dialect in DIALECTS for route in dialect.routes} <= BILLABLE.keys()
+
+
+@pytest.mark.parametrize("path", BILLABLE)
+async def test_no_path_leads_past_a_limit(tmp_path: Path, path: str) -> None:
+    limits = {"tenants": {"default": {"requests": "0/day"}}}
+    moderated = (RelayedModel("judge", (SMALL_SERVER,)),)
+    async with opened(tmp_path, limits=limits, moderation_models=moderated) as world:
+        answer = await world.http.post(
+            path.replace("{model:path}", "small"), json=BILLABLE[path], headers={"X-Request-ID": "r1"}
+        )
+
+        assert answer.status_code == 429, answer.text
+        assert int(answer.headers["Retry-After"]) > 0
+        assert world.model_client.calls == []
 
 
 async def test_counting_tokens_and_weighing_models_hold_nothing(limited: Opened) -> None:
