@@ -23,6 +23,7 @@ from benchmarks.latency.router import started_router
 
 CHAT, MESSAGES, FEEDBACK, ADMIN = "/v1/chat/completions", "/v1/messages", "/feedback", "/admin/models"
 COMPLETIONS, EMBEDDINGS = "/v1/completions", "/v1/embeddings"
+RESPONSES, GEMINI = "/v1/responses", "/v1beta/models/auto:generateContent"
 USER = b'{"role":"user","content":"Hi"}'
 
 
@@ -65,6 +66,7 @@ CALL = b'{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}'
 USE = b'{"type":"tool_use","id":"c","name":"f","input":{}}'
 RESULT = b'{"type":"tool_result","tool_use_id":"c","content":"x"}'
 TOOL = b'{"type":"function","function":{"name":"f","parameters":{}}}'
+CONTENT = b'{"role":"user","parts":[{"text":"x"}]}'
 SCORE = b'{"request_id":"r","score":1}'
 
 SHAPES: dict[str, tuple[str, Callable[[int], bytes]]] = {
@@ -178,6 +180,44 @@ SHAPES: dict[str, tuple[str, Callable[[int], bytes]]] = {
             b'{"name":"f","input_schema":{}},',
             b'{"name":"f","input_schema":{}}',
             b"]}",
+        ),
+    ),
+    "responses: items": (RESPONSES, _filled(b'{"input":[', USER + b",", USER, b"]}")),
+    "responses: wrong parts": (
+        RESPONSES,
+        _filled(b'{"input":[{"role":"user","content":[', b"0,", b"0", b"]}]}"),
+    ),
+    "responses: include": (RESPONSES, _filled(b'{"input":"Hi","include":[', b"0,", b"0", b"]}")),
+    "responses: tools": (
+        RESPONSES,
+        _filled(b'{"input":"Hi","tools":[', b'{"type":"function","name":"f"},', b"0", b"]}"),
+    ),
+    "gemini: contents": (GEMINI, _filled(b'{"contents":[', CONTENT + b",", CONTENT, b"]}")),
+    "gemini: wrong parts": (GEMINI, _filled(b'{"contents":[{"parts":[', b"{},", b"0", b"]}]}")),
+    "gemini: modalities": (
+        GEMINI,
+        _filled(
+            b'{"contents":[' + CONTENT + b'],"generationConfig":{"responseModalities":[', b"0,", b"0", b"]}}"
+        ),
+    ),
+    "gemini: schema": (
+        GEMINI,
+        _filled(
+            b'{"contents":[' + CONTENT + b'],"generationConfig":{"responseSchema":{"anyOf":[',
+            b'{"type":"STRING"},',
+            b"{}",
+            b"]}}}",
+        ),
+    ),
+    "moderations": ("/v1/moderations", _filled(b'{"input":[', b'"x",', b'"x"', b"]}")),
+    "calibrations: prompts": ("/admin/calibrations", _filled(b'{"prompts":[', b'"x",', b"0", b"]}")),
+    "mcp: arguments": (
+        "/mcp",
+        _filled(
+            b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"route","arguments":{"x":[',
+            b"0,",
+            b"0",
+            b"]}}}",
         ),
     ),
     "route": ("/v1/route", _turns(b'{"role":"user","content":"x"}')),

@@ -86,7 +86,7 @@ def shape_of(body: Json, headers: Mapping[str, str]) -> Shape:
         n_answers=roles.count("assistant"),
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
         fields=_plain_fields(body.get("response_format")),
-        thinks=_object(body.get("thinking")).get("type") in {"enabled", "adaptive"}
+        thinks=_object(body.get("thinking")).get("type") in ("enabled", "adaptive")
         or body.get("context_management") is not None,
         is_in_thread=body.get("thread") is not None,
     )
@@ -116,7 +116,11 @@ def _is_server_tool(tool: Json) -> bool:
 
 
 def _is_forced(choice: object) -> bool:
-    return choice == "required" or _object(choice).get("type") in {"function", "tool", "any"}
+    return choice == "required" or _object(choice).get("type") in (
+        "function",
+        "tool",
+        "any",
+    )  # it may be anything
 
 
 def _plain_fields(form: object) -> tuple[str, ...]:

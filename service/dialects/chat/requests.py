@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import orjson
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from service.dialects.json_body import Name, Open, items, read_json, validated
 from service.dialects.options import RouterOptions
@@ -21,11 +21,20 @@ MAX_TOOLS = 2_000
 MAX_STOPS = 1_000
 
 
+def _of_a_kind(part: Json) -> Json:
+    if not isinstance(part.get("type", ""), str):
+        raise ValueError("type must be a string")
+    return part
+
+
+Part = Annotated[Json, AfterValidator(_of_a_kind)]
+
+
 class Message(Open):
     """One message; the content of an assistant's message can be null."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | Annotated[list[Json], items(MAX_PARTS)] | None = None
+    content: str | Annotated[list[Part], items(MAX_PARTS)] | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Message:

@@ -17,6 +17,7 @@ from service.domain.reasoning import EFFORTS, effort_of_budget
 from service.domain.strict_schemas import is_strict
 from service.errors import BadRequest
 
+MAX_MODALITIES = 10
 JSON_TYPE, ENUM_TYPE = "application/json", "text/x.enum"
 # Settings that ask for another answer than text; the others that the router does not know are left out.
 _REFUSED = (
@@ -63,7 +64,7 @@ class GenerationConfig(Message):
     response_mime_type: str | None = None
     response_schema: Json | None = None
     response_json_schema: Json | None = None
-    response_modalities: list[str] | None = None
+    response_modalities: Annotated[list[str], items(MAX_MODALITIES)] | None = None
     thinking_config: ThinkingConfig | None = None
 
 

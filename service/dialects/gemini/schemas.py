@@ -20,6 +20,7 @@ _NAMES = {  # of Google's schemas in snake_case
     "ref": "$ref",
 }
 _LEFT_OUT = frozenset({"nullable", "propertyOrdering", "property_ordering", "example"})
+MAX_DIGITS = 18  # of a number of 64 bits
 _NO_TYPES = frozenset({"TYPE_UNSPECIFIED"})
 _COUNTS = frozenset({"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"})
 
@@ -45,9 +46,9 @@ def _same(value: Any) -> Any:
 def _type(value: Any) -> Any:
     if isinstance(value, list):
         return [_type(item) for item in value]
-    if value in _NO_TYPES:
-        return None
-    return value.lower() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value  # which is no schema, as the provider will say
+    return None if value in _NO_TYPES else value.lower()
 
 
 def _each(value: Any) -> Any:
@@ -62,7 +63,8 @@ def _by_name(value: Any) -> Any:
 
 def _count(value: Any) -> Any:
     """Google writes 64-bit integers as strings."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    is_count = isinstance(value, str) and len(value) <= MAX_DIGITS and value.isascii() and value.isdigit()
+    return int(value) if is_count else value
 
 
 def _nullable(schema: Json) -> Json:

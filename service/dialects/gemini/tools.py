@@ -42,7 +42,7 @@ class Tool(Message):
 
 class FunctionCallingConfig(Message):
     mode: Literal["MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"] = "AUTO"
-    allowed_function_names: list[str] | None = None
+    allowed_function_names: Annotated[list[str], items(MAX_TOOLS)] | None = None
 
 
 class ToolConfig(Message):

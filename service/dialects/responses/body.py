@@ -13,6 +13,7 @@ from service.domain.basics import Json
 
 MAX_ITEMS = 10_000
 MAX_METADATA = 16
+MAX_INCLUDED = 100
 
 
 class TextFormat(Open):
@@ -59,7 +60,7 @@ class ResponsesRequest(Open):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     reasoning: ReasoningOptions | None = None
     text: Text | None = None
-    include: list[str] | None = None
+    include: Annotated[list[str], items(MAX_INCLUDED)] | None = None
     metadata: Annotated[dict[str, str], Field(max_length=MAX_METADATA)] | None = None
     truncation: Literal["auto", "disabled"] | None = None
     prompt_cache_key: str | None = None

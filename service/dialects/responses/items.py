@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError
 
-from service.dialects.chat.requests import MAX_PARTS
+from service.dialects.chat.requests import MAX_PARTS, MAX_TOOLS
 from service.dialects.json_body import Location, Open, field_path, invalid, items
 from service.dialects.responses.client_tools import CALL_ITEMS
 from service.domain.basics import Json
@@ -64,7 +64,7 @@ class PatchOutput(Open):
 
 
 class Reasoning(Open):
-    summary: list[Json] | None = None
+    summary: Parts | None = None
     encrypted_content: str | None = None
 
 
@@ -82,7 +82,7 @@ class ItemReference(Open):
 
 
 class AdditionalTools(Open):
-    tools: list[Json]
+    tools: Annotated[list[Json], items(MAX_TOOLS)]
 
 
 class Untold(Open):

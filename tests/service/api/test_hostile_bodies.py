@@ -5,18 +5,34 @@ from __future__ import annotations
 import asyncio
 import threading
 import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import pytest
+from pydantic import BaseModel
 
 from benchmarks.hostile import SHAPES
 from service.api import big_bodies
 from service.api.big_bodies import BIG_BODY_BYTES
+from service.api.calibrations import NewCalibration
+from service.api.feedback import FeedbackRequest
 from service.dialects.chat.requests import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
-from service.dialects.embeddings import MAX_INPUTS
+from service.dialects.embeddings import MAX_INPUTS, EmbeddingsBody
+from service.dialects.gemini.embeddings import BatchEmbedContentsRequest, EmbedContentRequest
+from service.dialects.gemini.requests import GeminiCountTokensRequest
+from service.dialects.messages.requests import CountTokensRequest
+from service.dialects.moderations import ModerationBody
+from service.dialects.offered import DIALECTS
+from service.dialects.responses import items
 from tests.service.world import World
 
+MODELS = [
+    *(dialect.request_model for dialect in DIALECTS),
+    *(EmbeddingsBody, ModerationBody, CountTokensRequest, GeminiCountTokensRequest),
+    *(EmbedContentRequest, BatchEmbedContentsRequest, FeedbackRequest, NewCalibration),
+    *(items.AdditionalTools, items.Message, items.Reasoning),
+]
 MEGABYTES_2 = 2_000_000
 # What is allocated, of which most is never touched: orjson reserves twelve times the size of a document.
 # A fault of each of 666,000 items took 900 MB.
@@ -27,10 +43,12 @@ TEXT = {"type": "text", "text": "x"}
 TOOL = {"type": "function", "function": {"name": "f"}}
 
 
+# A list of numbers of 2 MB has too many values to be checked; half a megabyte of them is checked.
+@pytest.mark.parametrize("n_bytes", [500_000, MEGABYTES_2])
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_a_hostile_body_takes_bounded_memory(world: World, shape: str) -> None:
+async def test_a_hostile_body_takes_bounded_memory(world: World, shape: str, n_bytes: int) -> None:
     path, body_of = SHAPES[shape]
-    body = body_of(MEGABYTES_2)
+    body = body_of(n_bytes)
     await world.ask()  # loads what is loaded once
 
     tracemalloc.start()
@@ -76,6 +94,7 @@ async def test_a_hostile_body_takes_bounded_memory(world: World, shape: str) -> 
             "tools",
             MAX_TOOLS,
         ),
+        ("/v1/responses", {"input": "Hi", "include": ["x"] * 101}, "include", 100),
         ("/v1/messages", {"stop_sequences": ["x"] * (MAX_STOPS + 1)}, "stop_sequences", MAX_STOPS),
     ],
 )
@@ -120,6 +139,36 @@ async def test_the_first_of_several_faults_is_named(
 
     assert response.status_code == 400
     assert response.json()["error"]["message"].startswith(f"{param}: ")
+
+
+def lists_in(schema: Any, field: str = "") -> Iterator[tuple[str, Any]]:
+    """The rules of every list in pydantic's schema of a model, by field."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "list":
+            yield field, schema
+        fields = schema.get("fields")
+        for name, part in schema.items():
+            if name not in {"metadata", "fields"}:
+                yield from lists_in(part, field)
+        for name, part in fields.items() if isinstance(fields, dict) else ():
+            yield from lists_in(part, name)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            yield from lists_in(part, field)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_list_of_a_request_has_a_limit_and_is_checked_up_to_its_first_fault(
+    model: type[BaseModel],
+) -> None:
+    unbounded = [
+        field
+        for field, rules in lists_in(model.__pydantic_core_schema__)
+        if rules.get("items_schema", {"type": "any"})["type"] != "any"
+        and not (rules.get("fail_fast") and rules.get("max_length"))
+    ]
+
+    assert unbounded == []
 
 
 # --- beside other requests
