@@ -187,6 +187,16 @@ def test_every_server_has_a_health_check(compose: dict[str, Any]) -> None:
     assert without == {"router"}  # its image has one
 
 
+def test_the_router_runs_without_privileges_and_writes_only_its_data(compose: dict[str, Any]) -> None:
+    router = compose["services"]["router"]
+
+    assert router["read_only"] is True
+    assert router["cap_drop"] == ["ALL"]
+    assert router["security_opt"] == ["no-new-privileges:true"]
+    assert [volume.split(":")[1] for volume in router["volumes"]] == ["/data"]
+    assert [mount.split(":")[0] for mount in router["tmpfs"]] == ["/tmp"]  # in the container
+
+
 def test_the_compose_file_contains_no_secret(compose: dict[str, Any]) -> None:
     values = {n: v for s in compose["services"].values() for n, v in s.get("environment", {}).items()}
 
