@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 # Python compiles each module at its first import, which is less work than compiling all of them here.
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: setup serve demo test check check-clients check-clients-all check-sdk-suites check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality evaluate-classifiers mutation
+.PHONY: setup serve demo test check check-clients check-clients-all check-sdk-suites check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality evaluate-classifiers mutation fuzz
 
 setup: $(INSTALLED)
 
@@ -144,6 +144,10 @@ fix: setup
 mutation: setup
 	@$(BIN)/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-mutation.txt
 	@$(BIN)/python -m tests.mutation $(if $(ALL),--all)
+
+# Bodies that no client would send, on every path: 2,000 a path and other ones each time, or as many as EXAMPLES says.
+fuzz: setup
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(BIN)/python -m pytest -q tests/service/api/test_any_bytes.py
 
 # How well the shipped classifiers tag the prompts that are kept apart.
 evaluate-classifiers: setup
