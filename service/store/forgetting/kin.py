@@ -53,7 +53,7 @@ FOR UPDATE OF d
 """
 
 
-# The tables in the order of `router rebuild`, which locks them against changes: rows are deleted in another one.
+# The tables in the order in which `router rebuild` locks them: rows are deleted in another one.
 BEGIN_DELETING = """
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '30s';
