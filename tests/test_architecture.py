@@ -35,7 +35,7 @@ MAY_USE = {
     "service.secret_key": "cryptography",
     "service.log_file": "platformdirs",
     "service.domain": "numpy orjson",
-    "service.access": "structlog",
+    "service.access": "orjson structlog",
     "service.cache": "numpy orjson structlog",
     "service.conversations": "orjson structlog",
     "service.memory": "qdrant_client qdrant_edge grpc numpy structlog",

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from service.access.key_copy import KeyCopy
 from service.access.key_digests import KeyDigests
 from service.access.key_store import ApiKeyStore
 from service.domain.api_key import ApiKey
@@ -25,13 +26,14 @@ NOTE_EVERY_S = 60.0  # when keys were used last is written so often
 class Keyring:
     """The keys of callers. Between `start` and `close` it follows their changes.
 
-    While PostgreSQL is unavailable the copy stays as it is. Nothing here waits for it on behalf of a request.
+    While PostgreSQL is unavailable they stay as they are. Nothing here waits for it on behalf of a request.
     """
 
-    def __init__(self, store: ApiKeyStore, digests: KeyDigests, clock: Clock) -> None:
+    def __init__(self, store: ApiKeyStore, digests: KeyDigests, clock: Clock, copy: KeyCopy) -> None:
         self._store = store
         self._digests = digests
         self._clock = clock
+        self._copy = copy
         self._known: dict[UUID, ApiKey] = {}
         self._by_digest: dict[bytes, tuple[ApiKey, Caller]] = {}
         self._used_at: dict[UUID, datetime] = {}  # since the last record
@@ -44,8 +46,11 @@ class Keyring:
         )
 
     async def start(self) -> None:
-        """Load the keys and follow them. Without PostgreSQL they are loaded once that is available."""
+        """Load the keys and follow them; without PostgreSQL they are those of the copy, if there is one."""
         await self._store.start(self.refresh)
+        if not self.is_loaded and (kept := await asyncio.to_thread(self._copy.read)) is not None:
+            log.warning("keys_of_copy", keys=len(kept))
+            self._take({key.key_id: key for key in kept})
         self._noting = asyncio.create_task(self._note_forever(), name="api_keys_used")
 
     async def close(self) -> None:
@@ -61,6 +66,7 @@ class Keyring:
             changed = await self._store.changed()
             if changed or not self.is_loaded:
                 self._take({**self._known, **{key.key_id: key for key in changed}})
+                await asyncio.to_thread(self._copy.write, list(self._known.values()))
 
     def _take(self, known: Mapping[UUID, ApiKey]) -> None:
         in_use = [key for key in known.values() if key.revoked_at is None]

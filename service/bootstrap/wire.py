@@ -13,6 +13,7 @@ import numpy as np
 from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import TextEncoder
+from service.access.key_copy import KeyCopy
 from service.access.key_desk import KeyDesk
 from service.access.key_digests import KeyDigests
 from service.access.key_store import ApiKeyStore
@@ -262,7 +263,7 @@ def wire(
         arms=arms,
         catalog=catalog,
         keys=CheckedKeys(key_checker, catalog.breaker),
-        keyring=Keyring(api_key_store, key_digests, clock),
+        keyring=Keyring(api_key_store, key_digests, clock, KeyCopy(data_dir / "api_keys.json")),
         key_desk=KeyDesk(api_key_store, key_digests, clock),
         router=router,
         completion=completion,

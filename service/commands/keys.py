@@ -239,7 +239,7 @@ def _as_json(key: ApiKey) -> dict[str, object]:
     from service.settings.budgets import amounts_of
 
     return {
-        "id": key.key_id,
+        "id": str(key.key_id),
         "name": key.name,
         "tenant": key.tenant,
         "scopes": sorted(key.scopes),
@@ -248,6 +248,6 @@ def _as_json(key: ApiKey) -> dict[str, object]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
         "last_used_at": key.last_used_at,
-        "replaces": key.replaces,
+        "replaces": None if key.replaces is None else str(key.replaces),
         "limits": amounts_of(key.limits),
     }

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from asyncpg import CheckViolationError
 
+from service.access.key_copy import KeyCopy
 from service.access.key_desk import KeyDesk, NewKey
 from service.access.key_digests import KeyDigests
 from service.access.key_store import ApiKeyStore
@@ -74,10 +76,10 @@ async def test_a_key_without_a_known_scope_cannot_be_stored(database: Database, 
         await PostgresApiKeyStore(database).add(replace(KEY, scopes=scopes))
 
 
-async def test_a_revoked_key_is_refused_in_every_replica_by_a_notification(dsn: str) -> None:
+async def test_a_revoked_key_is_refused_in_every_replica_by_a_notification(dsn: str, tmp_path: Path) -> None:
     clock, databases = FixedClock(), [Database(dsn, command_timeout_s=10.0) for _ in range(2)]
     stores = [PostgresApiKeyStore(database, poll_every_s=3600.0) for database in databases]
-    rings = [Keyring(store, DIGESTS, clock) for store in stores]
+    rings = [Keyring(store, DIGESTS, clock, KeyCopy(tmp_path / "keys")) for store in stores]
     desk = KeyDesk(stores[0], DIGESTS, clock)
     for ring in rings:
         await ring.start()
@@ -113,25 +115,31 @@ async def test_the_database_has_nothing_that_lets_anybody_in(database: Database)
     assert stored.digest != sha256(issued.secret.encode()).digest()
 
 
-async def test_keys_hold_while_postgresql_is_away_and_are_unknown_before_it_answered(
-    postgres_server: PostgresServer,
+async def test_keys_hold_while_postgresql_is_away_also_after_a_restart_in_the_same_folder(
+    postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     await migrate_database(postgres_server.dsn)
     clock, database = FixedClock(), Database(postgres_server.dsn)
     store = PostgresApiKeyStore(database)
-    ring, later = Keyring(store, DIGESTS, clock), Keyring(PostgresApiKeyStore(database), DIGESTS, clock)
+    kept, none = KeyCopy(tmp_path / "keys"), KeyCopy(tmp_path / "none")
+    ring = Keyring(store, DIGESTS, clock, kept)
+    later, elsewhere = (Keyring(PostgresApiKeyStore(database), DIGESTS, clock, copy) for copy in (kept, none))
     issued = await KeyDesk(store, DIGESTS, clock).create(WANTED)
     await ring.start()
     try:
         postgres_server.stop()
         await later.start()
+        await elsewhere.start()
 
-        assert ring.caller(issued.secret).key_name == "app"
+        assert ring.caller(issued.secret) == later.caller(issued.secret)
+        assert issued.secret.encode() not in (tmp_path / "keys").read_bytes()
+        assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o600
         with pytest.raises(Unavailable):
-            later.caller(issued.secret)
+            elsewhere.caller(issued.secret)
     finally:
         await ring.close()
         await later.close()
+        await elsewhere.close()
         await database.close()
 
 

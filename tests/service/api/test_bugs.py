@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message
 
+from service.access.key_copy import KeyCopy
 from service.access.key_digests import KeyDigests
 from service.access.keyring import Keyring
 from service.api import errors
@@ -54,9 +56,8 @@ async def test_a_bug_is_logged_once_and_ends_its_response(path: str, status: int
     hot_routes = HotRoutes(app, ENDPOINTS if is_hot else {}, needs)
     callers = Callers(Settings())
     entrance = Entrance(app, hot_routes, Hosts("127.0.0.1", frozenset()), Origins(frozenset()), callers)
-    app.state.parts = SimpleNamespace(
-        keyring=Keyring(FakeApiKeyStore(), KeyDigests(["a secret"]), FixedClock())
-    )
+    keyring = Keyring(FakeApiKeyStore(), KeyDigests(["a secret"]), FixedClock(), KeyCopy(Path("unused")))
+    app.state.parts = SimpleNamespace(keyring=keyring)
     sent: list[Message] = []
 
     with structlog.testing.capture_logs() as lines, pytest.raises(KeyError):
