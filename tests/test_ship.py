@@ -248,7 +248,7 @@ def test_qdrants_health_check_works(compose: dict[str, Any], qdrant_server: Qdra
 
 def interpolated(value: str) -> str:
     """The value that compose makes if only POSTGRES_PASSWORD is set."""
-    return "s3 cret" if value.startswith("${POSTGRES_PASSWORD") else re.sub(r"\$\{\w+:-\}", "", value)
+    return "s3 cret" if value.startswith("${POSTGRES_PASSWORD") else re.sub(r"\$\{\w+:-(\w*)\}", r"\1", value)
 
 
 # --- configurations

@@ -33,7 +33,7 @@ KEY = ApiKey(
     uuid4(), "app", "shop", frozenset({"read", "feedback"}), frozenset({"small"}), b"d" * 32, "secret", NOW
 )
 DIGESTS = KeyDigests(["a-secret-of-this-test-with-32-characters"])
-WANTED = NewKey("app", "shop", frozenset({"inference"}))
+WANTED = NewKey("app", "shop", frozenset({"inference"}), limits={"usd": ("5/day",)})
 
 
 @pytest.fixture
