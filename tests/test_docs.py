@@ -466,3 +466,11 @@ def test_the_page_for_users_of_other_routers_names_tests_that_exist() -> None:
     for row in rows:
         text = " | ".join(row)
         assert "`test_" in text or re.search(r"missing|locked by hash|Linux;|what you had", text), text
+
+
+def test_every_test_that_the_operations_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", page("docs/operations.md")))
+    sources = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert len(named) > 15
+    assert {name for name in named if not any(f"def {name}(" in source for source in sources)} == set()
