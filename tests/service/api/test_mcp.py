@@ -7,6 +7,7 @@ import asyncio
 import httpx
 import pytest
 
+from service.access.key_desk import NewKey
 from service.domain.basics import Json
 from tests.fakes import ANY, Reply
 from tests.service.served import serving
@@ -108,3 +109,22 @@ async def test_only_the_client_that_made_a_call_can_cancel_it(world: World) -> N
     assert still_running
     assert len(world.model_client.cancelled) == 1
     assert "result" not in response.text
+
+
+async def test_a_tool_does_what_the_key_of_its_caller_allows_and_no_more(world: World) -> None:
+    desk = world.parts.key_desk
+    keys = [
+        (await desk.create(NewKey(scope, "default", frozenset({scope})))).secret
+        for scope in ("inference", "read")
+    ]
+    await world.parts.keyring.refresh()
+
+    answers = [
+        await world.http.post("/mcp", json=COMPLETE, headers={**ACCEPT, "X-Router-Key": key})
+        for key in (*keys, "rk-unknown")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 401]
+    assert '"isError":false' in answers[0].text
+    assert "scope_missing" in answers[1].text
+    assert len(world.model_client.calls) == 1
