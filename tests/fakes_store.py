@@ -655,6 +655,8 @@ def _event(stored: StoredEvent) -> Json:
         "weight": None if event.reward is None else float(event.reward.weight),
         "feedback_text": event.text,
         "session_id": event.session_id,
+        "key_id": None if event.rater.key_id is None else str(event.rater.key_id),
+        "source": event.rater.source,
         "model": event.arm_id,
         "received_at": stored.received_at.isoformat(),
     }

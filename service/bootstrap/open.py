@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ from service.bootstrap.vectors import open_encoders, open_memory
 from service.bootstrap.wire import wire
 from service.callbacks.functions import functions_named
 from service.domain.clock import now
+from service.domain.feedback import RevisionLimits
 from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.heap import trim_heap
@@ -119,7 +121,10 @@ async def open_parts(
         logins = await open_logins(settings, environ, data_dir, database, stack)
         if logins is not None:
             model_client = LoggedInClient(model_client, logins.keeper)
-        evidence = PostgresEvidence(database)
+        limits = RevisionLimits(
+            timedelta(days=settings.feedback_revision_days), settings.feedback_max_revisions
+        )
+        evidence = PostgresEvidence(database, limits)
         await evidence.start()
         stack.push_async_callback(evidence.close)
         journal = await _open_journal(settings, data_dir, database, evidence, stack)

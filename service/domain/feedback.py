@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
 from service.domain.basics import Vector
 
-FeedbackStatus = Literal["applied", "revised", "duplicate", "withdrawn", "not_learned", "kept"]
+FeedbackStatus = Literal["applied", "revised", "duplicate", "withdrawn", "not_learned", "kept", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,31 @@ class ConversationFeedback:
     text: str | None
     received_at: datetime
     rater: Rater = NO_RATER
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionLimits:
+    """How long and how often the rating of an answer can be replaced.
+
+    Args:
+        within: time since the decision; None: for good.
+        most: replacements; None: any number. The shares of a conversation's score are always replaced.
+    """
+
+    within: timedelta | None = None
+    most: int | None = None
+
+    def allow(self, feedback: Feedback, decided_at: datetime, n_scores: int) -> bool:
+        """Whether feedback on a decision that was scored so often may change it."""
+        if not n_scores:
+            return True
+        if self.within is not None and feedback.received_at - decided_at > self.within:
+            return False
+        is_counted = feedback.session_id is None and feedback.score is not None
+        return self.most is None or not is_counted or n_scores <= self.most
+
+
+UNLIMITED = RevisionLimits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ NOT_IN_LOG = (
     "signal_reask_weight",
     "signal_complaint_weight",
     "reask_window_s",
+    "feedback_revision_days",
+    "feedback_max_revisions",
     "cache_enabled",
     "cache_ttl_seconds",
     "cache_max_size",

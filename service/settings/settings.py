@@ -21,6 +21,7 @@ from service.settings.base_urls import base_url, http_url
 from service.settings.budgets import BudgetSettings
 from service.settings.cache import CacheSettings
 from service.settings.database_urls import with_tls
+from service.settings.feedback import FeedbackSettings
 from service.settings.logs import LogSettings
 from service.settings.models import ModelSettings, Name
 from service.settings.overrides import OverrideSettings
@@ -36,7 +37,13 @@ DEFAULT_ALIASES: dict[str, tuple[str, ...]] = {"claude-router": ("auto",)}
 
 
 class Settings(
-    LogSettings, CacheSettings, BudgetSettings, OverrideSettings, RoutingModelSettings, SignalSettings
+    LogSettings,
+    CacheSettings,
+    BudgetSettings,
+    OverrideSettings,
+    RoutingModelSettings,
+    FeedbackSettings,
+    SignalSettings,
 ):
     """Every setting. The YAML keys are these names; the environment variables are the same in capitals."""
 

@@ -13,11 +13,13 @@ from bandit.drift import ArmHistory
 from service.domain.arm import ArmSums
 from service.domain.basics import Vector
 from service.domain.feedback import (
+    UNLIMITED,
     Experience,
     Feedback,
     ImplicitSignal,
     Learned,
     Pending,
+    RevisionLimits,
     Reward,
     SignalsLearned,
 )
@@ -45,15 +47,22 @@ class PostgresEvidence:
     arm change once for a group, and not once for each of its feedbacks.
 
     Args:
+        limits: of ratings that replace others.
         patience_s: how long feedback waits for a group before it, which may hang; then another begins beside
             it, and the locks on decisions order the two, as they do those of replicas.
     """
 
     def __init__(
-        self, database: Database, *, poll_every_s: float = 3.0, patience_s: float = _PATIENCE_S
+        self,
+        database: Database,
+        limits: RevisionLimits = UNLIMITED,
+        *,
+        poll_every_s: float = 3.0,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self.snapshot = Snapshot()
         self._database = database
+        self._limits = limits
         self._seen_until = 0  # all transactions before this one had ended at the last refresh
         self._sender = uuid4().hex  # this replica, whose own changes need no refresh
         self._follower = Follower(
@@ -99,7 +108,7 @@ class PostgresEvidence:
 
     async def _learn(self, entries: Sequence[Entry]) -> Sequence[Effect]:
         async with self._database.transaction() as connection:
-            effects, written = await learn_group(connection, entries, self._sender)
+            effects, written = await learn_group(connection, entries, self._sender, self._limits)
         for (tenant, arm_id), sums in written.sums.items():
             self.snapshot.put(tenant, {arm_id: sums})
         for (tenant, arm_id), history in written.histories.items():

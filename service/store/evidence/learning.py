@@ -13,6 +13,7 @@ from service.domain.feedback import (
     FeedbackStatus,
     ImplicitSignal,
     Learned,
+    RevisionLimits,
     Reward,
     SignalsLearned,
 )
@@ -57,7 +58,7 @@ Finish = Callable[[Written], Effect]  # makes the effect of an entry once its ev
 
 
 async def learn_group(
-    connection: Connection, entries: Sequence[Entry], sender: str
+    connection: Connection, entries: Sequence[Entry], sender: str, limits: RevisionLimits
 ) -> tuple[list[Effect], Written]:
     """Append the events of the entries, one after the other; UnknownRequest is the effect of some.
 
@@ -65,12 +66,12 @@ async def learn_group(
         connection: in a transaction.
     """
     group = Group(await lock(connection, [entry.named for entry in entries]))
-    finishes = [_appended(group, entry) for entry in entries]
+    finishes = [_appended(group, entry, limits) for entry in entries]
     written = await group.write(connection, sender)
     return [finish(written) for finish in finishes], written
 
 
-def _appended(group: Group, entry: Entry) -> Finish:
+def _appended(group: Group, entry: Entry, limits: RevisionLimits) -> Finish:
     decision = group.locked.decision(entry.named)
     if isinstance(entry, Signalled):
         return _appended_signals(group, decision, entry)
@@ -91,6 +92,8 @@ def _appended(group: Group, entry: Entry) -> Finish:
     )
     if _is_repeated(before, event):
         return _unchanged("duplicate", decision)
+    if not limits.allow(feedback, decision.decided_at, decision.n_scores):
+        return _unchanged("closed", decision)
     place = group.append(decision, event, feedback.received_at)
     was_rated = before is not None and before.reward is not None
     return _learned(_status(decision.learns, was_rated, entry.reward), decision, event, place, group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
@@ -46,6 +47,8 @@ class LockedDecision:
         self._row = row
         self._standing = standing_feedback_of(row)
         self._arms_scored = set(row["arms_scored"])
+        self.n_scores = len(row["arms_scored"])  # also those that were replaced
+        self.decided_at: datetime = row["decided_at"]
 
     def append(self, event: Event) -> RecordedFeedback:
         """Add an event; returns what the histories need of it."""
@@ -58,6 +61,7 @@ class LockedDecision:
             self.newest = event
             if event.reward is not None:
                 self._arms_scored.add(event.arm_id)
+                self.n_scores += 1
         return RecordedFeedback(
             decided_at=self._row["decided_at"],
             n_rated=explained.get("n_rated"),

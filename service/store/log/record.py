@@ -46,7 +46,7 @@ WHERE decision_id = $1
 ORDER BY started_at, arm_id
 """
 _FEEDBACK = """
-SELECT event_id, score, reward, weight, feedback_text, session_id, arm_id, received_at, signal
+SELECT event_id, score, reward, weight, feedback_text, session_id, arm_id, received_at, signal, key_id, source
 FROM feedback_events
 WHERE decision_id = $1 AND reverted_by IS NULL
 ORDER BY event_id
@@ -181,6 +181,8 @@ def _event(row: Record) -> Json:
         "weight": None if row["weight"] is None else float(row["weight"]),
         "feedback_text": row["feedback_text"],
         "session_id": row["session_id"],
+        "key_id": None if row["key_id"] is None else str(row["key_id"]),
+        "source": row["source"],
         "model": row["arm_id"],
         "received_at": row["received_at"].isoformat(),
     }

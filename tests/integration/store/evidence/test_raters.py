@@ -32,6 +32,16 @@ def history(stores: Stores) -> ArmHistory:
     return stores.evidence.histories(TENANT)["small"]
 
 
+async def test_a_record_shows_who_rated(stores: Stores) -> None:
+    await rated(stores, "good", [0.9], APP, after_s=0)
+    await rated(stores, "bad", [0.1], None, after_s=1)
+
+    records = [await stores.journal.record(TENANT, name) for name in ("good-0", "bad-0")]
+
+    said = [event for record in records if record is not None for event in record["feedback"]]
+    assert [(event["key_id"], event["source"]) for event in said] == [(str(APP), "judge"), (None, "judge")]
+
+
 async def test_the_zeros_of_one_key_do_not_discard_what_another_key_said(stores: Stores) -> None:
     await rated(stores, "good", [0.9] * 20, APP, after_s=0)
 
