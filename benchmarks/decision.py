@@ -169,6 +169,7 @@ async def _open_memory(folder: Path, encoder: KnownContext, n_points: int, qdran
     memory = await QdrantMemory.connect(
         qdrant_url,
         api_key=None,
+        name="router",
         encoder=encoder.name,
         dimension=DIMENSION,
         max_points_per_arm=n_points,

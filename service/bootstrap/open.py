@@ -23,6 +23,7 @@ from service.bootstrap.basics import Progress, cancel, no_progress
 from service.bootstrap.classifiers import open_classifiers
 from service.bootstrap.database import open_database, open_schema
 from service.bootstrap.logins import open_logins
+from service.bootstrap.memory import fill_empty_memory, open_memory
 from service.bootstrap.providers import (
     open_embedding_client,
     open_key_checker,
@@ -31,8 +32,7 @@ from service.bootstrap.providers import (
     open_provider_clients,
     priced,
 )
-from service.bootstrap.refill import refill
-from service.bootstrap.vectors import open_encoders, open_memory
+from service.bootstrap.vectors import open_encoders
 from service.bootstrap.wire import wire
 from service.callbacks.functions import functions_named
 from service.domain.clock import now
@@ -115,7 +115,7 @@ async def open_parts(
         if encoders.meanings is not encoder:
             timeout_s = settings.embedding_timeout_s
             classifiers = tuple(ByMeaning(each, encoders.meanings, timeout_s) for each in classifiers)
-        memory = await open_memory(settings, environ, data_dir, encoder, stack)
+        memory = await open_memory(settings, environ, data_dir, encoder, database, stack)
         if model_client is None:
             model_client = await open_provider_clients(settings, arms, environ, stack)
         logins = await open_logins(settings, environ, data_dir, database, stack)
@@ -191,7 +191,6 @@ async def open_parts(
             parts.notes = (
                 f"the embedded memory was damaged and began empty; its files are in {memory.set_aside}",
             )
-            stack.push_async_callback(cancel, asyncio.create_task(refill(database, encoder.name)))
         for endless in (
             parts.learner.sweep_forever(),
             parts.learner.make_contexts_forever(),
@@ -202,6 +201,7 @@ async def open_parts(
             parts.meter.prune_forever(),
             request_bodies.prune_forever(now, settings.response_ttl_s),
             follow_time(database, now.set_to),
+            fill_empty_memory(database, memory, encoder.name, settings.memory_points_per_arm),
         ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))
         if settings.retention_days is not None:

@@ -1,4 +1,4 @@
-"""Opens the encoder and the memory."""
+"""Opens the encoders."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ from embeddings.cache import CachedEncoder
 from embeddings.encoder import Encoder, EncoderError, TextEncoder
 from embeddings.inline import InlineEncoder
 from service.arms.relayed_models import WITH_OWN_ENCODER
-from service.bootstrap.basics import Progress, no_progress
-from service.domain.ports import Memory
-from service.domain.proxies import Proxies
+from service.bootstrap.basics import Progress, no_progress, proxy_for
 from service.errors import StartupError
-from service.memory.edge import EdgeMemory
 from service.relay.own_encoder import OwnEncoder
 from service.settings.settings import Settings
 
@@ -108,7 +105,7 @@ def build_encoder(settings: Settings, environ: Mapping[str, str], progress: Prog
             settings.embedding_model or "",
             key.get_secret_value() if key else None,
             settings.embedding_timeout_s,
-            proxy=_proxy_for(settings.embedding_base_url, environ),
+            proxy=proxy_for(settings.embedding_base_url, environ),
         )
     if settings.embedding_backend == "sentence-transformers":
         from embeddings.transformer import SentenceTransformerEncoder
@@ -134,43 +131,3 @@ def _open_minilm(settings: Settings, progress: Progress) -> MiniLM:
 def _weights(settings: Settings) -> tuple[Path, Path | None]:
     """The folder of encoders, and that of the weights if it is not the packaged one."""
     return settings.data_dir / "encoder", Path(settings.embedding_model) if settings.embedding_model else None
-
-
-async def open_memory(
-    settings: Settings,
-    environ: Mapping[str, str],
-    data_dir: Path,
-    encoder: TextEncoder,
-    stack: AsyncExitStack,
-) -> Memory:
-    memory: Memory
-    if settings.qdrant_url is None:
-        memory = await EdgeMemory.open(
-            data_dir / "memory",
-            encoder=encoder.name,
-            dimension=encoder.dimension,
-            max_points_per_arm=settings.memory_points_per_arm,
-        )
-    else:
-        from service.memory.qdrant import QdrantMemory  # half of the import time is that of its client
-
-        key = settings.qdrant_api_key
-        memory = await QdrantMemory.connect(
-            settings.qdrant_url,
-            api_key=key.get_secret_value() if key else None,
-            encoder=encoder.name,
-            dimension=encoder.dimension,
-            max_points_per_arm=settings.memory_points_per_arm,
-            timeout_s=settings.memory_timeout_s,
-            proxy=_proxy_for(settings.qdrant_url, environ),
-        )
-    stack.push_async_callback(memory.close)
-    return memory
-
-
-def _proxy_for(url: str | None, environ: Mapping[str, str]) -> str | None:
-    """The proxy to a dependency. Raises StartupError."""
-    try:
-        return Proxies.of(environ).proxy_for(url or "")
-    except ValueError as error:
-        raise StartupError(str(error)) from error

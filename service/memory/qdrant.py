@@ -70,6 +70,7 @@ class QdrantMemory:
         url: str,
         *,
         api_key: str | None,
+        name: str,
         encoder: str,
         dimension: int,
         max_points_per_arm: int,
@@ -81,6 +82,7 @@ class QdrantMemory:
         Args:
             url: `http://host[:port]` or `https://...`; without a port, or with the REST port 6333,
                 the gRPC port is 6334.
+            name: tells the collections of one database from others' on the same server.
             timeout_s: limit of every call.
             proxy: URL of the proxy to the server; None: it is called directly.
 
@@ -90,7 +92,7 @@ class QdrantMemory:
         cap = Cap(max_points_per_arm)
         collection = Collection(
             client_of(url, api_key=api_key, timeout_s=timeout_s, proxy=proxy),
-            name=f"router_{space_name(encoder, dimension)}",
+            name=f"{name}_{space_name(encoder, dimension)}",
             dimension=dimension,
             timeout_s=timeout_s,
         )

@@ -121,6 +121,11 @@ class Settings(
     )
     qdrant_url: str | None = Field(None, description="Qdrant server; absent: an embedded engine in DATA_DIR")
     qdrant_api_key: SecretStr | None = Field(None, description="key of the Qdrant server")
+    qdrant_collection_prefix: str = Field(
+        "router",
+        pattern=r"^[A-Za-z0-9-]{1,63}$",
+        description="beginning of the names of this deployment's collections on the Qdrant server",
+    )
     memory_points_per_arm: int = Field(
         2_000, ge=1, le=10_000_000, description="newest remembered decisions to keep per model and tenant"
     )

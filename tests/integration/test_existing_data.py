@@ -20,6 +20,7 @@ from service.errors import StartupError
 from service.learning.rewards import reward_of
 from service.memory.edge import EdgeMemory
 from service.settings.settings import Settings
+from service.store.connection.identity import database_identity
 from service.store.connection.migrate import migrate, packaged_migrations, require_schema
 from service.store.connection.pool import STATEMENT_S, Database
 from service.store.evidence.evidence import PostgresEvidence
@@ -59,9 +60,12 @@ def settings_of(folder: Path, upstream: Upstream, dsn: str | None) -> Settings:
     )
 
 
-async def remember_one(folder: Path) -> None:
+async def remember_one(folder: Path, dsn: str) -> None:
+    database = Database(dsn)
+    identity = await database_identity(database)
+    await database.close()
     memory = await EdgeMemory.open(
-        folder / "data" / "memory", encoder=ENCODER, dimension=2, max_points_per_arm=10
+        folder / "data" / "memory" / identity.hex, encoder=ENCODER, dimension=2, max_points_per_arm=10
     )
     fields: dict[str, Any] = {"tenant": "default", "request_id": "r", "arm_id": "a", "encoder": ENCODER}
     vector = np.array([1, 0], dtype=np.float32)
@@ -128,8 +132,8 @@ async def test_an_older_schema_is_not_changed_by_reading(system_cluster: Cluster
 async def test_a_rebuild_against_an_empty_database_keeps_the_memory(
     tmp_path: Path, system_cluster: Cluster, upstream: Upstream
 ) -> None:
-    settings = settings_of(tmp_path, upstream, await system_cluster.fresh_database())
-    await remember_one(tmp_path)
+    settings = settings_of(tmp_path, upstream, dsn := await system_cluster.fresh_database())
+    await remember_one(tmp_path, dsn)
 
     with pytest.raises(StartupError, match=r"no decisions, but the memory has 1: is DATABASE_URL.*`--force`"):
         await rebuild(settings, {}, check_only=False)

@@ -16,7 +16,8 @@ from embeddings.encoder import EncoderError, TextEncoder
 from service.bootstrap.basics import no_progress
 from service.bootstrap.database import open_database
 from service.bootstrap.existing import open_existing_database, require_data
-from service.bootstrap.vectors import open_encoders, open_memory
+from service.bootstrap.memory import open_memory
+from service.bootstrap.vectors import open_encoders
 from service.commands.jobs.encode_again import encode_again
 from service.domain.basics import Vector
 from service.domain.feedback import Experience
@@ -117,7 +118,7 @@ async def rebuild(
             )
             await migrate(database)
         encoder = (await open_encoders(settings, environ, stack, no_progress)).decisions
-        memory = await open_memory(settings, environ, settings.data_dir, encoder, stack)
+        memory = await open_memory(settings, environ, settings.data_dir, encoder, database, stack)
         if not (check_only or force):
             await _require_same_data(database, memory)
         found = left = await count_other_contexts(database, encoder.name)

@@ -292,3 +292,33 @@ async def enqueue(database: Database, decision_ids: Collection[UUID], encoder: s
     async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
         rows = await connection.fetch(_ENQUEUE, list(decision_ids), encoder, timeout=REBUILD_TIMEOUT_S)
     return {row["decision_id"] for row in rows}
+
+
+# As many of each tenant and arm as the memory keeps. An entry that learning queues meanwhile is as new.
+_ENQUEUE_NEWEST = """
+INSERT INTO memory_queue (decision_id, tenant, event_id, queued_at)
+SELECT n.decision_id, n.tenant, n.event_id, now()
+FROM (
+    SELECT d.decision_id, d.tenant, e.event_id,
+        row_number() OVER (PARTITION BY d.tenant, e.arm_id ORDER BY d.decided_at DESC, d.decision_id) AS age
+    FROM (
+        SELECT DISTINCT ON (decision_id) decision_id, event_id, arm_id
+        FROM feedback_events ORDER BY decision_id, event_id DESC
+    ) e
+    JOIN decisions d ON d.decision_id = e.decision_id
+    WHERE d.encoder = $1 AND d.context IS NOT NULL AND d.learn
+) n
+WHERE n.age <= $2
+ORDER BY n.decision_id
+ON CONFLICT (decision_id) DO NOTHING
+"""
+
+
+async def enqueue_newest(database: Database, encoder: str, points_per_arm: int) -> int:
+    """Queue the newest rated decisions of every tenant and arm for the memory; returns how many.
+
+    Raises StoreUnavailable.
+    """
+    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
+        done = await connection.execute(_ENQUEUE_NEWEST, encoder, points_per_arm, timeout=_TIMEOUT_S)
+    return int(done.split()[-1])

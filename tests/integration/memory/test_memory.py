@@ -97,6 +97,7 @@ async def open_qdrant(
     return await QdrantMemory.connect(
         url,
         api_key=None,
+        name="router",
         encoder=encoder,
         dimension=DIMENSION,
         max_points_per_arm=cap,

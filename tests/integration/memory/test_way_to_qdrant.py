@@ -13,6 +13,7 @@ async def connected(url: str, proxy: str | None, api_key: str | None = None) -> 
     return await QdrantMemory.connect(
         url,
         api_key=api_key,
+        name="router",
         encoder="of the proxy",
         dimension=4,
         max_points_per_arm=10,
