@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from service.domain.feedback import Experience
@@ -21,8 +22,7 @@ class DeferredMemory:
 
     def __init__(self, open_memory: Callable[[], Awaitable[Memory]]) -> None:
         self._open_memory = open_memory
-        self._opening = asyncio.Lock()
-        self._memory: Memory | None = None
+        self._opening: asyncio.Task[Memory] | None = None
         self._is_closed = False
 
     async def recall(self, query: NeighbourQuery) -> NeighbourColumns:
@@ -51,18 +51,25 @@ class DeferredMemory:
         await (await self._opened()).ping()
 
     async def close(self) -> None:
-        async with self._opening:
-            self._is_closed = True
-            if self._memory is not None:
-                await self._memory.close()
+        self._is_closed = True
+        if self._opening is not None:
+            with suppress(StoreUnavailable, StartupError):
+                await (await self._opening).close()
 
     async def _opened(self) -> Memory:
-        async with self._opening:
-            if self._is_closed:
-                raise MemoryUnavailable("the memory is closed")
-            if self._memory is None:
-                try:
-                    self._memory = await self._open_memory()
-                except (StoreUnavailable, StartupError) as error:
-                    raise MemoryUnavailable(f"the memory is not open yet: {error}") from error
-            return self._memory
+        """The memory. A call that has no time to wait does not stop the opening."""
+        if self._is_closed:
+            raise MemoryUnavailable("the memory is closed")
+        if self._opening is None or self._has_failed(self._opening):
+            self._opening = asyncio.create_task(self._open())
+        try:
+            return await asyncio.shield(self._opening)
+        except (StoreUnavailable, StartupError) as error:
+            raise MemoryUnavailable(f"the memory is not open yet: {error}") from error
+
+    async def _open(self) -> Memory:
+        return await self._open_memory()
+
+    @staticmethod
+    def _has_failed(opening: asyncio.Task[Memory]) -> bool:
+        return opening.done() and opening.exception() is not None
