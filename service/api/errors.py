@@ -22,6 +22,7 @@ from service.dialects.offered import absence, dialect_of
 from service.domain import context_overflow
 from service.domain.basics import Json
 from service.domain.context_overflow import ContextOverflow
+from service.domain.quoted_input import unquoted
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +104,7 @@ async def _router_error(request: Request, error: Exception) -> Response:
 
 def response(request: Request, error: errors.RouterError) -> Response:
     """The error response in the client's dialect, and a line in the log."""
-    log_refusal(request, problem(error)[0], str(error))
+    log_refusal(request, problem(error)[0], loggable(error))
     return refusal(request, error)
 
 
@@ -122,6 +123,13 @@ def refusal(request: Request, error: errors.RouterError) -> Response:
     if isinstance(error, errors.BudgetSpent):
         headers |= NO_RETRY
     return _in_dialect(request, status, body, headers, wait_s)
+
+
+def loggable(error: errors.RouterError) -> str:
+    """What the log has of an error: no text of the request, and nothing of what a provider says about it."""
+    if isinstance(error, errors.ProviderRejected):
+        return f"{type(error).__name__}: {error.code or error.status}"
+    return unquoted(str(error))
 
 
 def log_refusal(request: Request, status: int, reason: str) -> None:

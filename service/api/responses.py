@@ -22,7 +22,7 @@ from service.api.dependencies import (
     received_with,
     require_json,
 )
-from service.api.errors import log_refusal, problem
+from service.api.errors import log_refusal, loggable, problem
 from service.api.generation import documented
 from service.api.hot_routes import Endpoint
 from service.api.json_response import JsonAnswer
@@ -84,7 +84,7 @@ def _failed_stream(request: Request, query: domain.Query, error: RouterError) ->
         writer = RESPONSES.event_writer(query, UNDECIDED)
         yield writer.failure(problem(error), request.state.request_id)
 
-    log_refusal(request, 200, str(error))
+    log_refusal(request, 200, loggable(error))
     return EventStream(events(), headers=sse.HEADERS)
 
 

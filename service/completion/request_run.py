@@ -20,6 +20,7 @@ from service.domain.candidates import CandidateColumns
 from service.domain.conversation import ConversationState, ConversationStep
 from service.domain.decision import Decision, LoggedDecision
 from service.domain.query import Native, Query
+from service.domain.quoted_input import without_texts_of
 from service.domain.usage import cost_of
 from service.domain.weakness import Weakness
 from service.errors import LimitReached, ProviderError, ProviderTimeout
@@ -278,7 +279,7 @@ class RequestRun:
             cost_source=cost.source,
             finish_reason=call.finish_reason,
             error_type=None if error is None else type(error).__name__,
-            error_message=None if error is None else str(error)[:500],
+            error_message=None if error is None else self._storable_message(call, error),
             upstream_status=None if error is None else error.status,
             notes=(*self.query.notes, *call.notes),
             deployment=call.arm.deployment,
@@ -288,6 +289,11 @@ class RequestRun:
             self.position += 1
         else:
             self.attempts[self.attempts.index(before)] = attempt
+
+    def _storable_message(self, call: ModelCall, error: ProviderError) -> str:
+        """The message without what it quotes of the request or of the answer."""
+        received = self.query.body if self.query.native is None else self.query.native.body
+        return without_texts_of([self.query.body, received, call.text], str(error))[:500]
 
     def attempt_of(self, call: ModelCall) -> Attempt | None:
         for attempt in self.attempts:

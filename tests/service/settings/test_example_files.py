@@ -30,11 +30,12 @@ def arm_ids(settings: Settings, known: list[object], **environ: str) -> list[str
     return [arm.arm_id for arm in choose_arms(settings, environ, known, SIMULATED_ARMS).arms]  # type: ignore[arg-type]
 
 
-def test_the_developers_file_explores_logs_everything_and_stores_texts() -> None:
+def test_the_developers_file_explores_and_logs_everything_and_stores_no_texts() -> None:
     dev = example("dev")
 
     assert (dev.exploration_rate, dev.log_level, dev.free_models) == (0.3, "debug", "prefer")
-    assert dev.store_texts
+    assert not dev.store_texts
+    assert "# store_texts: true\n" in (ROOT / "config.dev.yaml").read_text()  # the one line that does
 
 
 def test_the_developers_file_uses_free_models_if_there_are_any() -> None:
