@@ -129,6 +129,8 @@ def loggable(error: errors.RouterError) -> str:
     """What the log has of an error: no text of the request, and nothing of what a provider says about it."""
     if isinstance(error, errors.ProviderRejected):
         return f"{type(error).__name__}: {error.code or error.status}"
+    if isinstance(error, errors.AllArmsFailed):  # a line of each call says why
+        return type(error).__name__
     return unquoted(str(error))
 
 

@@ -23,6 +23,7 @@ from service.arms.named_features import refused_features
 from service.domain.arm import Arm
 from service.domain.ports import Clock
 from service.domain.query import Query
+from service.domain.quoted_input import without_texts_of
 from service.errors import ProviderRejected
 
 log = structlog.get_logger(__name__)
@@ -39,7 +40,7 @@ class RefusedFeature:
 
     Args:
         parts: the features; a request is concerned if it has all of them.
-        words: what the provider said, without quotations, which may be the client's text.
+        words: what the provider said, without what it quoted of the request.
     """
 
     parts: frozenset[str]
@@ -105,7 +106,7 @@ class RefusedFeatures:
         before = of_arm.pop(parts, None)
         since = now if before is None or before.until <= now else before.since
         until = now + timedelta(seconds=self._remember_s)
-        of_arm[parts] = refused = RefusedFeature(parts, since, until, _words(refusal))
+        of_arm[parts] = refused = RefusedFeature(parts, since, until, _words(refusal, query))
         log.info("feature_refused", model=arm.arm_id, feature=refused.name)
         while len(of_arm) > MAX_OF_ONE_ARM:
             of_arm.popitem(last=False)
@@ -147,8 +148,10 @@ class RefusedFeatures:
         return self._arms[(arm.arm_id, None, "", None) if arm.deployments else upstream_of(arm)]
 
 
-def _words(refusal: ProviderRejected) -> str:
+def _words(refusal: ProviderRejected, query: Query) -> str:
+    received = query.body if query.native is None else query.native.body
     said = _QUOTATION.sub(
         lambda quoted: quoted[0] if _IDENTIFIER.fullmatch(quoted[0]) else '"…"', str(refusal)
     )
+    said = without_texts_of([query.body, received], said)
     return said if len(said) <= _MAX_WORDS_CHARS else said[: _MAX_WORDS_CHARS - 1] + "…"

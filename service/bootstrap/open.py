@@ -40,6 +40,7 @@ from service.domain.feedback import RevisionLimits
 from service.domain.ports import ModelClient
 from service.errors import StartupError, StoreUnavailable
 from service.heap import trim_heap
+from service.learning.learner import Learner
 from service.loop_lag import LoopLag
 from service.memory.edge import EdgeMemory
 from service.parts import Parts
@@ -192,7 +193,7 @@ async def open_parts(
                 f"the embedded memory was damaged and began empty; its files are in {memory.set_aside}",
             )
         for endless in (
-            parts.learner.sweep_forever(),
+            _fill_and_sweep(parts.learner, database, settings),
             parts.learner.make_contexts_forever(),
             parts.forgetting.sweep_forever(),
             parts.router.affinity.prune_forever(),
@@ -201,7 +202,6 @@ async def open_parts(
             parts.meter.prune_forever(),
             request_bodies.prune_forever(now, settings.response_ttl_s),
             follow_time(database, now.set_to),
-            fill_empty_memory(database, memory, encoder.name, settings.memory_points_per_arm),
         ):
             stack.push_async_callback(cancel, asyncio.create_task(endless))
         if settings.retention_days is not None:
@@ -216,6 +216,12 @@ async def open_parts(
         stack.push_async_callback(parts.calibrations.close)
         trim_heap()
         yield parts
+
+
+async def _fill_and_sweep(learner: Learner, database: Database, settings: Settings) -> None:
+    """Keep the memory up to date; whether it is empty is seen before the sweep adds to it."""
+    await fill_empty_memory(database, learner.memory, learner.encoder, settings.memory_points_per_arm)
+    await learner.sweep_forever()
 
 
 async def _resume_budget(parts: Parts, database: Database) -> None:

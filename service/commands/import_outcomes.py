@@ -27,15 +27,27 @@ def import_outcomes(
     ] = [],  # noqa: B006  # typer copies it
     as_json: AsJson = False,
 ) -> None:
-    """Learn from outcomes recorded elsewhere.
+    """Learn from outcomes recorded elsewhere, or take over the log of another router.
 
+    A file of `router export --log` is taken over as it is; the options for rows do not apply to it.
     The whole file is checked before any row is written.
     Importing a file again changes nothing.
     """
     from service.commands.jobs.import_file import import_file
+    from service.commands.jobs.import_log import import_log
+    from service.commands.jobs.log_file import is_log
     from service.domain.basics import DEFAULT_TENANT
 
     settings, environ = read_settings()
+    if is_log(file):
+        if tenant is not None or dry_run or model_names:
+            raise typer.BadParameter(
+                "a log is taken over as it is", param_hint="'--tenant' / '--dry-run' / '--map'"
+            )
+        with progress_bar() as progress:
+            moved = asyncio.run(import_log(settings, environ, file, progress=progress))
+        print_report(moved, moved.text(), as_json=as_json)
+        return
     with progress_bar() as progress:
         imported = asyncio.run(
             import_file(

@@ -265,6 +265,7 @@ class FallbackChain:
         run.failed(call, error, self.clock())
         if isinstance(error, LocalFault):
             log.error("local_fault", request_id=run.query.request_id, reason=str(error))
+        recorded = run.attempt_of(call)
         log.info(
             "call_failed",
             request_id=run.query.request_id,
@@ -272,7 +273,7 @@ class FallbackChain:
             deployment=call.arm.deployment,
             error=type(error).__name__,
             status=error.status,
-            reason=None if isinstance(error, ProviderRejected) else str(error),  # which may quote the prompt
+            reason=None if recorded is None else recorded.error_message,
         )
 
     def cancelled(self, run: RequestRun, call: ModelCall) -> None:

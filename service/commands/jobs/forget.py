@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from embeddings.encoder import EncoderError
 from service.bootstrap.basics import no_progress
 from service.bootstrap.existing import open_existing_database
-from service.bootstrap.vectors import open_encoders, open_memory
+from service.bootstrap.memory import open_memory
+from service.bootstrap.vectors import open_encoders
 from service.domain.forgotten import Forgotten, Selection
 from service.errors import MemoryUnavailable, StartupError
 from service.learning.forgetting import Forgetting
 from service.settings.settings import Settings
+from service.store.connection.pool import Database
 from service.store.forgetting.forget import PostgresForgetting
 from service.store.log.forgotten import PostgresForgottenDecisions
 
@@ -67,19 +69,20 @@ async def forget(settings: Settings, environ: Mapping[str, str], selection: Sele
         decisions = PostgresForgottenDecisions(database)
         if forgotten.counts.get("decisions"):
             with suppress(StartupError, EncoderError, MemoryUnavailable):
-                await _remove_from_memory(settings, environ, decisions, stack)
+                await _remove_from_memory(settings, environ, database, decisions, stack)
         return ForgetReport(forgotten, await _is_memory_clean(decisions))
 
 
 async def _remove_from_memory(
     settings: Settings,
     environ: Mapping[str, str],
+    database: Database,
     decisions: PostgresForgottenDecisions,
     stack: AsyncExitStack,
 ) -> None:
     """Remove them from the memory; an embedded one belongs to the service, if that runs."""
     encoder = (await open_encoders(settings, environ, stack, no_progress)).decisions
-    memory = await open_memory(settings, environ, settings.data_dir, encoder, stack)
+    memory = await open_memory(settings, environ, settings.data_dir, encoder, database, stack)
     await Forgetting(decisions, memory).sweep()
 
 

@@ -319,6 +319,6 @@ async def enqueue_newest(database: Database, encoder: str, points_per_arm: int) 
 
     Raises StoreUnavailable.
     """
-    async with database.transaction(timeout_s=_TIMEOUT_S) as connection:
-        done = await connection.execute(_ENQUEUE_NEWEST, encoder, points_per_arm, timeout=_TIMEOUT_S)
+    async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
+        done = await connection.execute(_ENQUEUE_NEWEST, encoder, points_per_arm, timeout=REBUILD_TIMEOUT_S)
     return int(done.split()[-1])

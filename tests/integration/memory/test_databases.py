@@ -48,7 +48,7 @@ def settings_of(folder: Path, qdrant_url: str | None, **changes: object) -> Sett
 
 @asynccontextmanager
 async def a_database(dsn: str) -> AsyncIterator[Database]:
-    database = Database(dsn, acquire_timeout_s=10.0, command_timeout_s=10.0)
+    database = Database(dsn, connect_timeout_s=10.0, command_timeout_s=10.0)
     yield database
     await database.close()
 

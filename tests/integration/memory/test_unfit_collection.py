@@ -27,7 +27,7 @@ async def client(qdrant_server: QdrantServer) -> AsyncIterator[AsyncQdrantClient
 
 async def connected(url: str) -> QdrantMemory:
     return await QdrantMemory.connect(
-        url, api_key=None, encoder="unfit", dimension=4, max_points_per_arm=10, timeout_s=10
+        url, api_key=None, name="router", encoder="unfit", dimension=4, max_points_per_arm=10, timeout_s=10
     )
 
 
