@@ -49,6 +49,8 @@ NOT_IN_LOG = (
     "reask_window_s",
     "feedback_revision_days",
     "feedback_max_revisions",
+    "pooled_prior_mass",
+    "limits",
     "cache_enabled",
     "cache_ttl_seconds",
     "cache_max_size",

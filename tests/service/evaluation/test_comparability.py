@@ -29,7 +29,9 @@ WITHOUT_EFFECT = {
     *("embedding_api_key", "embedding_cache_size", "keepalive_after_s", "allowed_hosts", "reused_request_id"),
     *("check_keys", "embedding_models", "moderation_models", "admin_runs_code"),
     *("callbacks", "log_file", "log_file_backups", "log_file_max_bytes", "routing_model_api_key"),
-    *("providers_auth", "secret_key", "max_waiting_requests"),
+    *("providers_auth", "secret_key", "max_waiting_requests", "max_connections", "spool_reserve_bytes"),
+    *("database_connect_timeout_s", "database_busy_timeout_s", "database_statement_timeout_s"),
+    *("database_bulk_timeout_s", "retention_days"),
 }
 RUNNING = {arm.arm_id: arm for arm in ARMS}
 
