@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from service.domain.basics import Json
 
 
+FORGOTTEN_AFTER_S = 60.0  # an idle process must not stay degraded by a failure of the past
+
+
 @dataclass(slots=True)
 class Lately:
     """When something last succeeded, and how often it failed since.
@@ -24,6 +27,7 @@ class Lately:
     failures: int = 3
     clock: Callable[[], float] = time.monotonic
     _succeeded_at: float | None = field(default=None, init=False)
+    _failed_at: float | None = field(default=None, init=False)
     _n_failed: int = field(default=0, init=False)
     _error: str | None = field(default=None, init=False)
 
@@ -32,12 +36,15 @@ class Lately:
         self._n_failed = 0
 
     def failed(self, error: Exception) -> None:
+        self._failed_at = self.clock()
         self._n_failed += 1
         self._error = str(error) or type(error).__name__
 
     @property
     def is_failing(self) -> bool:
-        return self._n_failed >= self.failures
+        """Whether it failed lately, and did not succeed since."""
+        is_of_late = self._failed_at is not None and self.clock() - self._failed_at < FORGOTTEN_AFTER_S
+        return is_of_late and self._n_failed >= self.failures
 
     def as_json(self) -> Json:
         """Seconds since the last success (null: none yet), failures since, and the last of them."""

@@ -81,7 +81,8 @@ def test_a_router_started_without_its_servers_answers_and_catches_up_when_they_r
 
     postgres_server.start()
     qdrant_server.start()
-    eventually(lambda: router.get("/health")["status"] == "ok")
+    eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["status"] == "ok")
+    eventually(lambda: router.route(QUESTION) and router.get("/health")["status"] == "ok")
     eventually(lambda: router.get("/health")["dependencies"]["postgresql"]["spooled"] == 0)
 
     assert router.get("/requests/alone-2")["outcome"]["status"] == "ok"
