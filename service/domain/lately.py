@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from service.domain.basics import Json
 
-
 FORGOTTEN_AFTER_S = 60.0  # an idle process must not stay degraded by a failure of the past
 
 
