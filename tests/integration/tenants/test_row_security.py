@@ -26,7 +26,14 @@ from tests.integration.stores import NOW, a_decision, a_feedback, an_attempt, an
 TENANTS = ("one", "other")
 # Tables without rows of tenants, and the operator's books, which no path of a tenant reads.
 OF_NOBODY = {"arms", "price_changes", "oauth_logins", "oauth_tokens", "schema_migrations"}
-OF_THE_OPERATOR = {"forgotten", "forgotten_decisions", "key_limits", "limit_holds", "limit_usage"}
+OF_THE_OPERATOR = {
+    "database_identity",
+    "forgotten",
+    "forgotten_decisions",
+    "key_limits",
+    "limit_holds",
+    "limit_usage",
+}
 OF_TENANTS = (
     "attempts", "cached_answers", "decisions", "evidence", "feedback_events", "histories", "memory_queue",
     "outcomes", "request_bodies", "responses", "sessions", "shadow_answers", "verdicts",

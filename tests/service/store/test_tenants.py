@@ -29,6 +29,7 @@ OF_FOUND = "reads by decision ids that a statement with the tenant has found"
 OF_ALL = "works for all tenants, and its rows say whose they are"
 AGED = "deletes by age, of all tenants, and returns a number"
 OF_FORGETTING = "the operator forgets what he names, of one tenant or of all"
+OF_MOVING = "the operator moves the log of one tenant or of all to another database"
 NO_ROWS = "returns no row of a tenant"
 WITHOUT_TENANT = {
     "arm_registry._REGISTER": "whether anybody has rated another arm, as a condition of the catalogue",
@@ -60,6 +61,9 @@ WITHOUT_TENANT = {
     "forgetting.retire._UNRATED": OF_FORGETTING,
     "forgetting.kin._BATCH": OF_FORGETTING,
     "forgetting.kin._UNANSWERED": OF_FORGETTING,
+    "log.whole_log._DECISIONS": OF_MOVING,
+    "log.whole_log._GO_ON_BEHIND": OF_MOVING,
+    "log.whole_log._TAKEN": OF_MOVING,
     "log.cached_answers._PRUNE_EXPIRED": AGED,
     "log.cached_answers._PRUNE_OLDEST": AGED,
     "log.cached_answers._SURPLUS": AGED,
