@@ -27,7 +27,7 @@ TENANTS = ("one", "other")
 # Tables without rows of tenants, and the operator's books, which no path of a tenant reads.
 OF_NOBODY = {"arms", "price_changes", "oauth_logins", "oauth_tokens", "schema_migrations"}
 OF_THE_OPERATOR = {
-    "database_identity",
+    "database_ids",
     "forgotten",
     "forgotten_decisions",
     "key_limits",
