@@ -29,15 +29,16 @@ def ask(
     if not text.strip():
         raise typer.BadParameter("PROMPT must have a text")
     from service.commands.jobs.question import Question, ask_router, stream_router
+    from service.commands.jobs.running_router import RunningRouter
 
-    settings, _ = read_settings()
+    router = RunningRouter.at(url, *read_settings())
     question = Question(text, model, system)
     if stream:
-        for written in stream_router(settings, url, question):
+        for written in stream_router(router, question):
             typer.echo(written, nl=False)
         typer.echo()
         return
-    given = ask_router(settings, url, question)
+    given = ask_router(router, question)
     print_report(given.body, _content(given.body), as_json=as_json)
     if not as_json:
         typer.echo(

@@ -10,7 +10,6 @@ from service.commands.options import RouterUrl, read_settings
 from service.commands.output import print_report
 
 mcp = typer.Typer(rich_markup_mode=None)
-KEY = "ROUTER_API_KEY"  # a secret, and so not an option
 
 
 @mcp.callback(invoke_without_command=True)
@@ -22,9 +21,9 @@ def serve(context: typer.Context, url: RouterUrl = None) -> None:
     if context.invoked_subcommand is not None:
         return
     from service.commands.jobs.mcp_pipe import serve_pipe
+    from service.commands.jobs.running_router import RunningRouter
 
-    settings, environ = read_settings()
-    serve_pipe(settings, url, environ.get(KEY))
+    serve_pipe(RunningRouter.at(url, *read_settings()))
 
 
 @mcp.command()
@@ -42,9 +41,9 @@ def client(
     """Call one tool of a running router, as an MCP client does, and print its result as JSON."""
     given = _read(arguments)
     from service.commands.jobs.mcp_call import Way, call_tool, list_tools
+    from service.commands.jobs.running_router import RunningRouter
 
-    settings, environ = read_settings()
-    way = Way.to(settings, url, transport, environ.get(KEY))
+    way = Way.to(RunningRouter.at(url, *read_settings()), transport)
     if tool is not None:
         print_report(call_tool(way, tool, given), "", as_json=True)
         return

@@ -11,13 +11,14 @@ from service.commands.output import number, print_report, table
 def models(url: RouterUrl = None, as_json: AsJson = False) -> None:
     """Show the models of a running router.
 
-    Each with its state, price, ratings and mean reward. Needs ADMIN_KEY if the router has one.
+    Each with its state, price, ratings and mean reward. Where keys are needed, this one is ROUTER_API_KEY
+    with the scopes read and admin, or ADMIN_KEY.
     """
-    from service.commands.jobs.running_router import ask
+    from service.commands.jobs.running_router import RunningRouter
 
-    settings, _ = read_settings()
-    listed = ask(settings, url, "/admin/models")["data"]
-    breakers = {each["model"]: each for each in ask(settings, url, "/backends/status")["models"]}
+    router = RunningRouter.at(url, *read_settings())
+    listed = router.ask("/admin/models")["data"]
+    breakers = {each["model"]: each for each in router.ask("/backends/status")["models"]}
     for model in listed:
         model["breaker"] = breakers.get(model["id"])
     print_report(listed, table(HEADINGS, [_row(model) for model in listed]), as_json=as_json)

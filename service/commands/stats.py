@@ -19,10 +19,10 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Show requests, cost and savings of a running router."""
-    from service.commands.jobs.running_router import ask
+    from service.commands.jobs.running_router import RunningRouter
 
-    settings, _ = read_settings()
-    counted = ask(settings, url, "/v1/stats", days=days, baseline=baseline)
+    router = RunningRouter.at(url, *read_settings())
+    counted = router.ask("/v1/stats", days=days, baseline=baseline)
     rows = [_row(each["model"], each) for each in counted["per_model"]]
     text = table(HEADINGS, [*rows, _row("all", counted["total"])])
     print_report(counted, f"{text}\n{_savings(counted['savings'])}", as_json=as_json)

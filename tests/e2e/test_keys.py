@@ -59,6 +59,12 @@ def test_keys_open_a_router_on_the_network_to_their_callers_alone(new_router: Ne
     assert [answer.status_code for answer in keyless] == [200, 200, 401]
     assert set(keyless[1].json()) == {"status"}
 
+    asked = [router.run("ask", HELLO, ROUTER_API_KEY=given) for given in (key, reader)]
+    assert [done.returncode for done in asked] == [0, 1]
+    assert "has not the scope 'inference'" in asked[1].stderr
+    assert router.run("stats", ROUTER_API_KEY=reader).returncode == 0
+    assert router.run("stats").returncode == 1
+
     assert router.run("keys", "revoke", "app").returncode == 0
     eventually(lambda: status(router, key) == 401)
     assert "revoked" in router.run("keys", "list").stdout

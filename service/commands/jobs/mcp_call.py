@@ -10,10 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from service.commands.jobs.running_router import address_of, ask
+from service.commands.jobs.running_router import RunningRouter
 from service.domain.basics import Json
 from service.errors import RouterError
-from service.settings.settings import Settings
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -35,13 +34,10 @@ class Way:
     headers: Mapping[str, str]
 
     @classmethod
-    def to(
-        cls, settings: Settings, url: str | None, transport: Literal["http", "sse", "stdio"], key: str | None
-    ) -> Way:
+    def to(cls, router: RunningRouter, transport: Literal["http", "sse", "stdio"]) -> Way:
         """The way to a running router. Raises StartupError: none answers."""
-        ask(settings, url, "/ready")
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return cls(transport, address_of(settings, url), headers)
+        router.ask("/ready")
+        return cls(transport, router.address, router.headers)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:

@@ -28,7 +28,7 @@ from service.calibration.asked_arms import require_promises
 from service.calibration.grading.grader import Grader
 from service.calibration.grading.named import grader_named
 from service.commands.jobs.calibration_arms import CalibrationArms
-from service.commands.jobs.running_router import address_of
+from service.commands.jobs.running_router import RunningRouter
 from service.domain.arm import Arm
 from service.domain.basics import Json
 from service.domain.clock import now
@@ -99,11 +99,14 @@ def optimize_prompt(
         BadRequest: no model or grader has that name.
         StoreUnavailable: PostgreSQL does not answer.
     """
-    address = address_of(settings, options.url)
+    router = RunningRouter.at(options.url, settings, environ)
+    timeout_s = settings.request_deadline_s
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(_prepared(settings, environ, options)) as ready,
-        httpx.Client(base_url=address, trust_env=False, timeout=settings.request_deadline_s) as http,
+        httpx.Client(
+            base_url=router.address, headers=router.headers, trust_env=False, timeout=timeout_s
+        ) as http,
     ):
         calls = RouterCalls(http, options.budget_usd)
         scoring = Scoring(ready.grader, ready.arm, calls, portal.call)

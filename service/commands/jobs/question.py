@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import httpx
 import orjson
 
-from service.commands.jobs.running_router import address_of, no_router
+from service.commands.jobs.running_router import RunningRouter, no_router
 from service.domain.basics import Json
 from service.errors import StartupError
-from service.settings.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 600.0  # between two pieces of the answer; the router itself gives up earlier
@@ -44,9 +43,9 @@ class Given:
     cost_usd: float | None  # None: nobody knows it
 
 
-def ask_router(settings: Settings, url: str | None, question: Question) -> Given:
+def ask_router(router: RunningRouter, question: Question) -> Given:
     """The whole answer. Raises StartupError if there is none."""
-    with _asked(settings, url, question, stream=False) as response:
+    with _asked(router, question, stream=False) as response:
         body: Json = orjson.loads(response.read())
         headers = response.headers
         cost = headers.get("X-Router-Cost-Usd")
@@ -59,9 +58,9 @@ def ask_router(settings: Settings, url: str | None, question: Question) -> Given
         )
 
 
-def stream_router(settings: Settings, url: str | None, question: Question) -> Iterator[str]:
+def stream_router(router: RunningRouter, question: Question) -> Iterator[str]:
     """The texts of the answer as they arrive. Raises StartupError if there is none, or it breaks off."""
-    with _asked(settings, url, question, stream=True) as response:
+    with _asked(router, question, stream=True) as response:
         for line in response.iter_lines():
             data = line.removeprefix("data:").strip()
             if not line.startswith("data:") or data == "[DONE]":
@@ -74,14 +73,12 @@ def stream_router(settings: Settings, url: str | None, question: Question) -> It
 
 
 @contextmanager
-def _asked(
-    settings: Settings, url: str | None, question: Question, *, stream: bool
-) -> Iterator[httpx.Response]:
-    address = address_of(settings, url)
+def _asked(router: RunningRouter, question: Question, *, stream: bool) -> Iterator[httpx.Response]:
+    address = router.address
     timeout = httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     try:
         with (
-            httpx.Client(trust_env=False, timeout=timeout) as client,
+            httpx.Client(trust_env=False, timeout=timeout, headers=router.headers) as client,
             client.stream(
                 "POST", f"{address}/v1/chat/completions", json=question.body(stream=stream)
             ) as response,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import httpx
 
 from service.domain.basics import Json
@@ -9,36 +12,45 @@ from service.errors import StartupError
 from service.settings.settings import Settings
 
 TIMEOUT_S = 30.0
+KEY = "ROUTER_API_KEY"  # a secret, and so not an option
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where a router listens, and where it answers
 
 
-def ask(settings: Settings, url: str | None, path: str, **parameters: object) -> Json:
-    """The JSON answer of a router.
+@dataclass(frozen=True, slots=True)
+class RunningRouter:
+    """Where a router answers, and what it wants to see there.
 
     Args:
-        url: its address; None: the address that the settings tell a router to listen on.
-
-    Raises:
-        StartupError: no router answers, or it answers with an error.
+        headers: with the key, if there is one.
     """
-    address = address_of(settings, url)
-    key = settings.admin_key
-    headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
-    shown = {name: str(value) for name, value in parameters.items() if value is not None}
-    try:
-        with httpx.Client(trust_env=False, timeout=TIMEOUT_S, headers=headers) as client:
-            response = client.get(f"{address}{path}", params=shown)
-        answer: Json = response.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise no_router(address, error) from error
-    if response.is_error:
-        raise StartupError(f"{address}: {answer['error']['message']}")
-    return answer
 
+    address: str
+    headers: Mapping[str, str]
 
-def address_of(settings: Settings, url: str | None) -> str:
-    """The address of a router; `url=None`: where the settings tell one to listen."""
-    return (url or _address(settings)).rstrip("/")
+    @classmethod
+    def at(cls, url: str | None, settings: Settings, environ: Mapping[str, str]) -> RunningRouter:
+        """The router at a URL, to be asked with ROUTER_API_KEY, or else with the ADMIN_KEY.
+
+        Args:
+            url: None: the address that the settings tell a router to listen on.
+        """
+        admin_key = settings.admin_key
+        key = environ.get(KEY) or (None if admin_key is None else admin_key.get_secret_value())
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return cls((url or _address(settings)).rstrip("/"), headers)
+
+    def ask(self, path: str, **parameters: object) -> Json:
+        """Its JSON answer. Raises StartupError: no router answers, or it answers with an error."""
+        shown = {name: str(value) for name, value in parameters.items() if value is not None}
+        try:
+            with httpx.Client(trust_env=False, timeout=TIMEOUT_S, headers=self.headers) as client:
+                response = client.get(f"{self.address}{path}", params=shown)
+            answer: Json = response.json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise no_router(self.address, error) from error
+        if response.is_error:
+            raise StartupError(f"{self.address}: {answer['error']['message']}")
+        return answer
 
 
 def no_router(address: str, error: Exception) -> StartupError:
