@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 # Python compiles each module at its first import, which is less work than compiling all of them here.
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: setup serve demo test check check-clients check-clients-all check-sdk-suites check-encoder check-image check-docs-commands clients docs fix lock clean benchmark-quality evaluate-classifiers mutation fuzz
+.PHONY: setup serve demo test check check-clients check-clients-all check-sdk-suites check-encoder check-image check-docs-commands check-supply clients docs fix lock clean benchmark-quality evaluate-classifiers mutation fuzz
 
 setup: $(INSTALLED)
 
@@ -136,6 +136,17 @@ $(DOCS)/installed: requirements-docs.txt
 	@$(DOCS)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-docs.txt
 	@touch $@
 
+# What the service installs, as a CycloneDX list in build/sbom.json, and what is known against it.
+SUPPLY := .venv-supply
+check-supply: $(SUPPLY)/installed
+	@$(SUPPLY)/bin/python -m tests.supply build
+
+$(SUPPLY)/installed: requirements-supply.txt
+	@echo "Installing pip-audit and CycloneDX into $(SUPPLY) ..."
+	@$(PYTHON) -m venv $(SUPPLY)
+	@$(SUPPLY)/bin/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-supply.txt
+	@touch $@
+
 fix: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -174,6 +185,7 @@ lock: setup
 	$(LOCK) --group sdk-suites $(WITHIN) --output-file requirements-sdk-suites.txt
 	$(LOCK) --group docs $(WITHIN) --output-file requirements-docs.txt
 	$(LOCK) --group mutation $(WITHIN) --output-file requirements-mutation.txt
+	$(LOCK) --group supply $(WITHIN) --output-file requirements-supply.txt
 
 clean:
 	rm -rf .venv $(SUITES) $(REFERENCE) $(CLIENTS_VENV) $(DOCS) $(NODE_CLIENTS) .venv-apart $(APART)/*/{installed,node_modules} build site
