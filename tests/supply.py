@@ -1,7 +1,7 @@
 """What `requirements.txt` brings along: `python -m tests.supply FOLDER`, in the environment of pip-audit.
 
-Writes a CycloneDX list of it (SBOM) into the folder, and asks the package index for known vulnerabilities: one
-is a failure. Where the index cannot be asked, a line says so.
+Writes a CycloneDX list of it (SBOM) into the folder, and asks the package index for known vulnerabilities:
+one is a failure. Where the index cannot be asked, a line says so.
 """
 
 from __future__ import annotations
