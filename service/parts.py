@@ -40,7 +40,7 @@ from service.routing.router import Router
 from service.settings.settings import Settings
 from service.telemetry import Metrics
 
-ANONYMOUS_CALLERS = "ALLOW_ANONYMOUS is on: whoever reaches the router can call it without a key"
+ANONYMOUS_CALLERS = "ALLOW_ANONYMOUS is on: everybody who reaches the router can call it without a key"
 SETTLED_AFTER_S = 60.0  # after an outage of PostgreSQL, in which other replicas write what they spooled
 MAX_SKEW_S = 5.0  # of clocks that are set by NTP it is milliseconds
 PATIENCE = 5  # a check of health waits so many times as long as a decision

@@ -45,7 +45,7 @@ def verdict(packages: Sequence[dict[str, Any]]) -> tuple[str, bool]:
     """What to print, and whether nothing is wrong."""
     asked = [package for package in packages if "vulns" in package]
     if not asked:
-        return "NOT LOOKED UP: the package index does not tell of vulnerabilities here", True
+        return "NOT LOOKED UP: the package index has no answer about vulnerabilities here", True
     lines = [
         f"{package['name']} {package['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions'])}"
         for package in asked

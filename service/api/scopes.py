@@ -18,7 +18,7 @@ from service.dialects.offered import DIALECTS
 from service.domain.caller import Caller, Scope
 from service.errors import RouterError
 
-# any: whoever may call at all. public: everybody, with or without a key.
+# any: everybody who may call at all. public: everybody, with or without a key.
 Need: TypeAlias = Scope | Literal["any", "public"]
 
 _ASKS: dict[str, Need] = {

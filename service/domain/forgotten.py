@@ -1,4 +1,4 @@
-"""Which requests are to be forgotten, and what came of it."""
+"""Which requests are to be forgotten, and the result."""
 
 from __future__ import annotations
 

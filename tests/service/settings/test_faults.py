@@ -178,10 +178,10 @@ def test_values_of_urls_and_keys_are_not_quoted(tmp_path: Path) -> None:
     text = "qdrant_api_key: [hush]\nembedding_base_url: ftp://me:hush@host\ndatabase_url: 17"
 
     assert faults(tmp_path, text, QDRANT_URL="ftp://me:hush@host", ADMIN_KEY="hush") == [
-        "environment: ADMIN_KEY must have at least 16 characters",
         "config.yaml, line 3: database_url must be text",
         "environment: QDRANT_URL must begin with https:// or http://",
         "config.yaml, line 1: qdrant_api_key must be text",
+        "environment: ADMIN_KEY must have at least 16 characters",
         "config.yaml, line 2: embedding_base_url must begin with https:// or http://",
     ]
 
