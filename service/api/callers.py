@@ -82,7 +82,8 @@ class Callers:
                 raise not_loaded()
             if keyring.are_in_use or not self._is_loopback:
                 raise KeyRequired(f"a key of the router is required, as {HOW}")
-        is_closed = self._admin_key is not None or keyring.are_in_use or self._closed_reason() is not None
+        may_have_keys = keyring.are_in_use or not keyring.is_loaded
+        is_closed = self._admin_key is not None or may_have_keys or self._closed_reason() is not None
         return WITHOUT_ADMIN if is_closed else ANONYMOUS
 
     def refusal(self, caller: Caller, needed: callers.Scope, keyring: Keyring) -> BadRequest:

@@ -176,6 +176,18 @@ async def test_before_the_keys_are_known_nobody_is_answered(tmp_path: Path) -> N
     assert unknown.headers["retry-after"]
 
 
+async def test_before_the_keys_are_known_nobody_administers_without_one(tmp_path: Path) -> None:
+    table = FakeKeyTable(is_away=True)
+    async with opened(tmp_path, key_table=table, allow_anonymous=True) as world:
+        asked = await world.ask()
+        table.is_away = False  # and the router has not noticed it yet
+        made = await world.http.post("/admin/keys", json={"name": "mine", "scopes": ["admin"]})
+        await world.parts.keyring.refresh()
+        known = await world.http.get("/admin/keys")
+
+    assert [r.status_code for r in (asked, made, known)] == [200, 401, 200]
+
+
 async def test_keys_hold_while_postgresql_is_away(tmp_path: Path) -> None:
     table = FakeKeyTable()
     async with opened(tmp_path, key_table=table) as world:
