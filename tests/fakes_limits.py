@@ -9,7 +9,6 @@ from typing import TypeAlias
 from uuid import UUID
 
 from service.domain.limit import Amount, Limit, Measure, Passed, Period, Standing, Subject
-from tests.fakes_keys import FakeKeyTable
 from tests.fakes_store import FakeStore
 
 SHARES = (100, 80, 50)  # percent, that are told
@@ -23,10 +22,8 @@ def account(limit: Limit) -> Account:
 class FakeLedger:
     """One period that never ends."""
 
-    def __init__(self, store: FakeStore | None = None, key_table: FakeKeyTable | None = None) -> None:
-        self.key_table = FakeKeyTable() if key_table is None else key_table
+    def __init__(self, store: FakeStore | None = None) -> None:
         self.store = FakeStore() if store is None else store
-        self.limits_of_keys: dict[UUID, tuple[Limit, ...]] = {}
         self.used: dict[Account, Decimal] = {}
         self.holds: dict[UUID, dict[Account, Decimal]] = {}
         self.told: dict[Account, int] = {}
@@ -85,10 +82,5 @@ class FakeLedger:
         used = self.used[of] - self._under_way(of)
         share = next((percent for percent in SHARES if used * 100 >= limit.most * percent), 0)
         return share if share > self.told.get(of, 0) else None
-
-    async def key_limits(self, key_id: UUID) -> tuple[Limit, ...]:
-        self.store.check()
-        key = self.key_table.keys.get(key_id)
-        return self.limits_of_keys.get(key_id, ()) if key is None else key.limits
 
     async def prune(self) -> None: ...

@@ -132,7 +132,6 @@ async def open_parts(
         arms = await pricing
         require_known_prices(arms.arms, settings.budget_usd_per_request)
         arm_registry = PostgresArmRegistry(database)
-        ledger = PostgresLedger(database)
         background = Background()
         request_bodies = PostgresRequestBodies(database)
         parts = wire(
@@ -149,7 +148,7 @@ async def open_parts(
             shadow_log=PostgresShadowLog(
                 database, store_texts=settings.store_texts, snapshot=evidence.snapshot
             ),
-            ledger=ledger,
+            ledger=PostgresLedger(database),
             conversation_states=PostgresConversationStates(database),
             response_store=PostgresResponseStore(database),
             answer_store=PostgresAnswerStore(database),
@@ -179,8 +178,6 @@ async def open_parts(
         parts.time = now
         await arm_registry.start([arm.arm_id for arm in arms.arms], parts.lifecycle.follow)
         stack.push_async_callback(arm_registry.close)
-        await ledger.start(parts.meter.forget_keys)
-        stack.push_async_callback(ledger.close)
         if settings.log_texts:
             log.warning("texts_are_logged", only_if="LOG_LEVEL is debug", log_level=settings.log_level)
         for arm in parts.catalog.unpriced:

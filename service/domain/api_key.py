@@ -43,7 +43,7 @@ class ApiKey:
     @property
     def caller(self) -> Caller:
         """Who sends a request with this key."""
-        return Caller(self.tenant, self.scopes, self.key_id, self.name, self.models)
+        return Caller(self.tenant, self.scopes, self.key_id, self.name, self.models, self.limits)
 
     def reason_against(self, now: datetime) -> str | None:
         """Why it is refused; None: it is valid."""

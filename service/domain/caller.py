@@ -7,6 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from service.domain.basics import DEFAULT_TENANT
+from service.domain.limit import Limit
 from service.domain.value import value
 
 # inference: ask models; feedback: rate answers; read: see what is logged; admin: change how the router works.
@@ -23,6 +24,7 @@ class Caller:
     key_id: UUID | None = None  # None: without a key, or with the operator's ADMIN_KEY
     key_name: str | None = None
     models: frozenset[str] | None = None  # ids or aliases of the models that it may ask; None: any
+    limits: tuple[Limit, ...] = ()  # of its key; those of its tenant are in the settings
 
     def may_ask(self, names: Iterable[str]) -> bool:
         """Whether it may ask a model that has these names."""

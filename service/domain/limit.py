@@ -131,10 +131,6 @@ class Ledger(Protocol):
         """Replace what is held by what was used; a second time this changes nothing."""
         ...
 
-    async def key_limits(self, key_id: UUID) -> tuple[Limit, ...]:
-        """The limits of a key."""
-        ...
-
     async def prune(self) -> None:
         """Forget the use of periods that are long over."""
         ...

@@ -90,36 +90,22 @@ class Meter:
         self._of_models = of_models
         self._on_passed, self._on_refused = on_passed, on_refused
         self._seconds = seconds
-        self._of_keys: dict[UUID, tuple[Limit, ...]] = {}
-        self._n_changes = 0  # of the limits of keys
         self._used_up: dict[Limit, tuple[float, LimitReached]] = {}  # until when
         self._unsettled: deque[tuple[UUID, list[Amount]]] = deque(maxlen=MAX_UNSETTLED)
         self._has_unsettled = asyncio.Event()
 
     def is_limited(self, caller: Caller | None, model_id: str) -> bool:
-        """Whether there may be a limit for a call: the limits of a key are known once it was seen."""
-        if model_id in self._of_models:
-            return True
-        if caller is None:
-            return False
-        return caller.tenant in self._of_tenants or (
-            caller.key_id is not None and self._of_keys.get(caller.key_id) != ()
-        )
-
-    def forget_keys(self) -> None:
-        """Read the limits of every key again before its next request."""
-        self._of_keys.clear()
-        self._n_changes += 1
+        """Whether there is a limit for a call."""
+        return model_id in self._of_models or bool(self._limits_of(caller))
 
     def check(self, caller: Caller | None) -> None:
         """Refuse a request before any work if its caller has used up its requests, as far as is known here.
 
         Raises LimitReached.
         """
-        if not self._used_up or caller is None:
+        if not self._used_up:
             return
-        of_key = () if caller.key_id is None else self._of_keys.get(caller.key_id, ())
-        for limit in (*self._of_tenants.get(caller.tenant, ()), *of_key):
+        for limit in self._limits_of(caller):
             until, error = self._used_up.get(limit, (0.0, None))
             if error is None:
                 continue
@@ -144,10 +130,8 @@ class Meter:
             StoreUnavailable: PostgreSQL does not answer, so nobody knows what is left.
         """
         uses = [*used, worst]
-        limits = (
-            *hold.limits,
-            *(limit for limit in await self._limits(caller, worst.model_id) if limit not in hold.limits),
-        )
+        of_call = (*self._limits_of(caller), *self._of_models.get(worst.model_id, ()))
+        limits = (*hold.limits, *(limit for limit in of_call if limit not in hold.limits))
         if not limits:
             return None
         amounts = [Amount(limit, _amount(limit, uses)) for limit in limits]
@@ -241,21 +225,8 @@ class Meter:
         )
         self._on_passed(passed)
 
-    async def _limits(self, caller: Caller | None, model_id: str) -> tuple[Limit, ...]:
-        of_model = self._of_models.get(model_id, ())
-        if caller is None:
-            return tuple(of_model)
-        of_key = () if caller.key_id is None else await self._limits_of_key(caller.key_id)
-        return (*of_key, *self._of_tenants.get(caller.tenant, ()), *of_model)
-
-    async def _limits_of_key(self, key_id: UUID) -> tuple[Limit, ...]:
-        if (known := self._of_keys.get(key_id)) is not None:
-            return known
-        n_changes = self._n_changes
-        limits = await self._ledger.key_limits(key_id)
-        if n_changes == self._n_changes:  # else they may have changed after they were read
-            self._of_keys[key_id] = limits
-        return limits
+    def _limits_of(self, caller: Caller | None) -> tuple[Limit, ...]:
+        return () if caller is None else (*caller.limits, *self._of_tenants.get(caller.tenant, ()))
 
 
 def _amount(limit: Limit, uses: Sequence[Use]) -> Decimal | None:

@@ -12,8 +12,7 @@ from asyncpg import Record
 from service.domain.api_key import ApiKey
 from service.domain.limit import Limit, Subject
 from service.store.connection.follow import Follower
-from service.store.connection.pool import Database
-from service.store.limits import put_key_limits
+from service.store.connection.pool import Connection, Database
 
 CHANNEL = "api_keys"
 
@@ -62,11 +61,12 @@ class PostgresApiKeyStore:
                 key.replaces,
             )
             if key.limits:
-                await put_key_limits(connection, key.key_id, key.limits)
+                await _add_limits(connection, key.key_id, key.limits)
 
     async def put_limits(self, key_id: UUID, limits: Sequence[Limit]) -> None:
         async with self._database.transaction() as connection:
-            await put_key_limits(connection, key_id, limits)
+            await connection.execute(_DROP_LIMITS, key_id)
+            await _add_limits(connection, key_id, limits)
             await connection.execute(_TOUCH, key_id)
 
     async def end(self, key_id: UUID, *, revoked_at: datetime | None, expires_at: datetime | None) -> None:
@@ -87,6 +87,11 @@ _COLUMNS = """
         )
         FROM key_limits l WHERE l.key_id = k.key_id
     ) AS limits
+"""
+
+_DROP_LIMITS = "DELETE FROM key_limits WHERE key_id = $1"
+_ADD_LIMIT = """
+INSERT INTO key_limits (key_id, measure, period, most, counted_as) VALUES ($1, $2, $3, $4, $5)
 """
 
 # At least one row, with the oldest transaction still running, as in `evidence.py`.
@@ -125,6 +130,11 @@ UPDATE api_keys k SET last_used_at = greatest(k.last_used_at, u.used_at)
 FROM unnest($1::uuid[], $2::timestamptz[]) AS u (key_id, used_at)
 WHERE k.key_id = u.key_id
 """
+
+
+async def _add_limits(connection: Connection, key_id: UUID, limits: Sequence[Limit]) -> None:
+    rows = [(key_id, x.measure, x.period, x.most, UUID(x.subject.name)) for x in limits]
+    await connection.executemany(_ADD_LIMIT, rows)
 
 
 def _key(row: Record) -> ApiKey:

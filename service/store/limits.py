@@ -1,17 +1,14 @@
-"""The limits of keys, and what is used of all limits, in PostgreSQL."""
+"""What is used of limits, in PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from service.domain.limit import Amount, Limit, Passed, Standing, Subject
-from service.store.connection.follow import Follower
-from service.store.connection.pool import Connection, Database
-
-_POLL_EVERY_S = 60.0
+from service.domain.limit import Amount, Passed, Standing
+from service.store.connection.pool import Database
 
 
 class PostgresLedger:
@@ -19,7 +16,6 @@ class PostgresLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._follower: Follower | None = None
 
     async def hold(self, hold_id: UUID, amounts: Sequence[Amount], lease_s: float) -> list[Standing]:
         async with self._database.connection() as connection:
@@ -43,43 +39,10 @@ class PostgresLedger:
             rows = await connection.fetch(_SETTLE, hold_id, *columns, told)
         return [Passed(amounts[row["n"] - 1].limit, row["share"], row["used"]) for row in rows]
 
-    async def key_limits(self, key_id: UUID) -> tuple[Limit, ...]:
-        async with self._database.connection() as connection:
-            return await key_limits(connection, key_id)
-
     async def prune(self) -> None:
         async with self._database.connection() as connection:
             await connection.execute(_PRUNE_HOLDS)
             await connection.execute(_PRUNE_USAGE)
-
-    async def start(self, changed: Callable[[], None]) -> None:
-        """Call `changed` whenever the limits of keys may have changed."""
-
-        async def refresh() -> None:
-            changed()
-
-        self._follower = Follower(self._database, "key_limits", refresh, poll_every_s=_POLL_EVERY_S)
-        await self._follower.start()
-
-    async def close(self) -> None:
-        if self._follower is not None:
-            await self._follower.close()
-
-
-async def key_limits(connection: Connection, key_id: UUID) -> tuple[Limit, ...]:
-    """The limits of a key."""
-    rows = await connection.fetch(_KEY_LIMITS, key_id)
-    return tuple(
-        Limit(Subject("key", str(row["counted_as"])), row["measure"], row["period"], row["most"])
-        for row in rows
-    )
-
-
-async def put_key_limits(connection: Connection, key_id: UUID, limits: Sequence[Limit]) -> None:
-    """Replace the limits of a key, in the transaction of the connection."""
-    await connection.execute(_DROP_KEY_LIMITS, key_id)
-    rows = [(key_id, x.measure, x.period, x.most, UUID(x.subject.name)) for x in limits]
-    await connection.executemany(_ADD_KEY_LIMIT, rows)
 
 
 def _columns(amounts: Sequence[Amount]) -> tuple[list[Any], ...]:
@@ -95,15 +58,6 @@ def _columns(amounts: Sequence[Amount]) -> tuple[list[Any], ...]:
 
 _HOLD = "SELECT is_over, used, under_way, ends_in_s, is_told FROM hold_usage($1, $2, $3, $4, $5, $6, $7)"
 _SETTLE = "SELECT n, share, used FROM settle_usage($1, $2, $3, $4, $5, $6)"
-_KEY_LIMITS = """
-SELECT measure, period, most, coalesce(counted_as, key_id) AS counted_as
-FROM key_limits WHERE key_id = $1
-ORDER BY measure, period
-"""
-_DROP_KEY_LIMITS = "DELETE FROM key_limits WHERE key_id = $1"
-_ADD_KEY_LIMIT = """
-INSERT INTO key_limits (key_id, measure, period, most, counted_as) VALUES ($1, $2, $3, $4, $5)
-"""
 # A hold is kept beyond its lease: its request may still come to its end.
 _PRUNE_HOLDS = "DELETE FROM limit_holds WHERE expires_at < now() - interval '1 day'"
 _PRUNE_USAGE = """

@@ -206,7 +206,7 @@ async def opened(
         FakeJournal(store, store_texts=settings.store_texts), Spool(folder / "spool", spool_bytes)
     )
     key_table = key_table or FakeKeyTable()
-    arm_registry, ledger = FakeArmRegistry(store), FakeLedger(store, key_table)
+    arm_registry, ledger = FakeArmRegistry(store), FakeLedger(store)
     parts = wire(
         settings,
         ArmList(tuple(arms), unused=(UNUSED,)),

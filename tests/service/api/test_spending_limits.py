@@ -388,6 +388,17 @@ async def test_a_key_is_limited_and_others_are_not(limited: Opened) -> None:
         assert await statuses_with(world, web, 3) == [200, 200, 200]
 
 
+async def test_a_key_without_limits_is_served_while_postgresql_is_away(limited: Opened) -> None:
+    async with limited() as world:
+        admin = await new_key(world, "operator", scopes=["admin"])
+        free = await new_key(world, "web", admin=admin)
+        ci = await new_key(world, "ci", admin=admin, limits={"usd": "1/day"})
+        world.store.is_down = True
+
+        assert await statuses_with(world, free, 1) == [200]
+        assert await statuses_with(world, ci, 1) == [503]
+
+
 async def test_keys_are_listed_with_their_limits(limited: Opened) -> None:
     async with limited() as world:
         admin = await new_key(world, "operator", scopes=["admin"], limits={"usd": "2.50/day"})

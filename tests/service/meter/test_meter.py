@@ -14,23 +14,10 @@ from service.meter.meter import Hold, Meter, Use
 from tests.fakes_limits import FakeLedger
 
 KEY_ID = UUID(int=1)
-CALLER = Caller("acme", ALL_SCOPES, KEY_ID, "ci")
 OF_KEY = Limit(Subject("key", str(KEY_ID)), "usd", "day", Decimal(5))
+CALLER = Caller("acme", ALL_SCOPES, KEY_ID, "ci")
+LIMITED = Caller("acme", ALL_SCOPES, KEY_ID, "ci", limits=(OF_KEY,))
 CHEAP = Use("small", Decimal("0.1"), 100)
-
-
-class ReadingLedger(FakeLedger):
-    """A ledger that counts how often the limits of keys are read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_read = 0
-
-    async def key_limits(self, key_id: UUID) -> tuple[Limit, ...]:
-        self.n_read += 1
-        limits = await super().key_limits(key_id)
-        await asyncio.sleep(0)
-        return limits
 
 
 def meter_of(
@@ -45,60 +32,24 @@ def meter_of(
     )
 
 
-async def test_a_key_is_limited_from_its_first_request_on() -> None:
+async def test_a_key_with_limits_is_limited_and_one_without_asks_nothing() -> None:
     ledger = FakeLedger()
     meter = meter_of(ledger)
-    ledger.limits_of_keys[KEY_ID] = (OF_KEY,)  # another process made the key a moment ago
 
-    assert meter.is_limited(CALLER, "small")
-    assert await meter.hold(Hold(), CALLER, (), Use("small", Decimal(6), 1)) is not None
-
-
-async def test_the_limits_of_a_key_are_read_once() -> None:
-    ledger = ReadingLedger()
-    meter = meter_of(ledger)
-
-    for _ in range(3):
-        await meter.hold(Hold(), CALLER, (), CHEAP)
-
-    assert (ledger.n_read, ledger.n_calls) == (1, 0)
-    assert not meter.is_limited(CALLER, "small")  # so that the next request asks nothing
-
-
-async def test_changed_limits_of_a_key_apply_to_its_next_request() -> None:
-    ledger = ReadingLedger()
-    meter = meter_of(ledger)
-    assert await meter.hold(Hold(), CALLER, (), CHEAP) is None
-    ledger.limits_of_keys[KEY_ID] = (Limit(OF_KEY.subject, "usd", "day", Decimal(0)),)
-
-    meter.forget_keys()
-
-    assert await meter.hold(Hold(), CALLER, (), CHEAP) is not None
-
-
-async def test_limits_that_change_while_they_are_read_are_read_again() -> None:
-    ledger = ReadingLedger()
-    meter = meter_of(ledger)
-    reading = asyncio.create_task(meter.hold(Hold(), CALLER, (), CHEAP))
-    await asyncio.sleep(0)
-    ledger.limits_of_keys[KEY_ID] = (OF_KEY,)
-    meter.forget_keys()
-    await reading
-
-    await meter.hold(Hold(), CALLER, (), CHEAP)
-
-    assert ledger.n_read == 2
+    assert meter.is_limited(LIMITED, "small")
+    assert not meter.is_limited(CALLER, "small")
+    assert await meter.hold(Hold(), LIMITED, (), Use("small", Decimal(6), 1)) is not None
+    assert await meter.hold(Hold(), CALLER, (), Use("small", Decimal(6), 1)) is None
     assert ledger.n_calls == 1
 
 
 async def test_the_next_call_of_a_request_holds_only_what_the_earlier_ones_used_and_its_own_worst() -> None:
     ledger = FakeLedger()
-    ledger.limits_of_keys[KEY_ID] = (OF_KEY,)
     meter, hold = meter_of(ledger), Hold()
-    await meter.hold(hold, CALLER, (), Use("large", Decimal(4), 10))
+    await meter.hold(hold, LIMITED, (), Use("large", Decimal(4), 10))
 
     failed_unbilled = Use("large", Decimal(0), 0)
-    assert await meter.hold(hold, CALLER, [failed_unbilled], Use("medium", Decimal(3), 10)) is None
+    assert await meter.hold(hold, LIMITED, [failed_unbilled], Use("medium", Decimal(3), 10)) is None
     await meter.settle(hold, [failed_unbilled, Use("medium", Decimal("0.5"), 20)])
 
     assert list(ledger.used.values()) == [Decimal("0.5")]
@@ -106,9 +57,8 @@ async def test_the_next_call_of_a_request_holds_only_what_the_earlier_ones_used_
 
 async def test_a_cost_that_nobody_knows_counts_as_what_was_held() -> None:
     ledger = FakeLedger()
-    ledger.limits_of_keys[KEY_ID] = (OF_KEY,)
     meter, hold = meter_of(ledger), Hold()
-    await meter.hold(hold, CALLER, (), CHEAP)
+    await meter.hold(hold, LIMITED, (), CHEAP)
 
     await meter.settle(hold, [Use("small", None, 20)])
 
@@ -131,11 +81,10 @@ async def test_calls_of_models_count_for_each_of_them_and_the_request_once_for_i
 
 async def test_a_cancelled_request_of_one_call_counts_at_its_worst_price() -> None:
     ledger = FakeLedger()
-    ledger.limits_of_keys[KEY_ID] = (OF_KEY,)
     meter = meter_of(ledger)
 
     with pytest.raises(asyncio.CancelledError):
-        async with meter.metering(CALLER, CHEAP):
+        async with meter.metering(LIMITED, CHEAP):
             raise asyncio.CancelledError
 
     assert list(ledger.used.values()) == [CHEAP.usd]
@@ -152,11 +101,10 @@ async def test_what_the_router_itself_asks_is_charged_to_nobody() -> None:
 
 async def test_a_refusal_by_dollars_says_what_a_cheaper_model_may_cost() -> None:
     ledger = FakeLedger()
-    ledger.limits_of_keys[KEY_ID] = (OF_KEY,)
     meter = meter_of(ledger)
-    await meter.hold(Hold(), CALLER, (), Use("large", Decimal(3), 1))
+    await meter.hold(Hold(), LIMITED, (), Use("large", Decimal(3), 1))
 
-    refused = await meter.hold(Hold(), CALLER, (), Use("large", Decimal(3), 1))
+    refused = await meter.hold(Hold(), LIMITED, (), Use("large", Decimal(3), 1))
 
     assert refused is not None
     assert (refused.left_usd, refused.is_final, refused.is_of_model) == (Decimal(2), False, False)
