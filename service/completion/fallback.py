@@ -39,6 +39,7 @@ from service.errors import (
     ProviderRateLimited,
     ProviderRejected,
     ProviderTimeout,
+    StoreUnavailable,
 )
 from service.providers.fitting import may_be_left_out
 
@@ -94,6 +95,7 @@ class FallbackChain:
             ProviderRejected: the provider rejected the request, and no other arm might accept it.
             AllArmsFailed: no arm, no attempt or no time is left.
             LimitReached: the limits of the caller, or of the arms, leave too little for any call.
+            StoreUnavailable: nobody knows what these limits leave.
         """
         call, answer = await self._until_any(run, budget, ask, NextArm(run.arm_id, run.propensity))
         while call.fault is not None:
@@ -103,7 +105,7 @@ class FallbackChain:
                 break
             try:
                 call, answer = await self._until_any(run, budget, ask, next_arm)
-            except (ProviderRejected, ContextTooLong, AllArmsFailed, LimitReached):
+            except (ProviderRejected, ContextTooLong, AllArmsFailed, LimitReached, StoreUnavailable):
                 break
         run.last = call
         return call, answer

@@ -440,6 +440,23 @@ async def test_a_stronger_arm_is_called_when_an_answer_is_faulty(
     assert [(signal["signal"], signal["model"]) for signal in record["signals"]] == [(fault, "first")]
 
 
+async def test_a_faulty_answer_is_returned_if_nobody_knows_what_a_limit_leaves_for_a_better_one(
+    tmp_path: Path,
+) -> None:
+    async with escalating(tmp_path, limits={"tenants": {"default": {"usd": "5/day"}}}) as world:
+        may_end = asyncio.Event()
+        world.model_client.will("first", replace(REFUSAL, until=may_end))
+        asking = asyncio.create_task(world.ask())
+        await world.model_client.call_started.wait()
+        world.store.is_down = True
+        may_end.set()
+
+        response = await asking
+
+    assert response.status_code == 200
+    assert response.json()["choices"][0]["message"]["content"] == REFUSAL.words[0]
+
+
 async def test_the_cost_of_an_arm_is_learned_from_its_own_calls(tmp_path: Path) -> None:
     async with escalating(tmp_path) as world:
         world.model_client.will("first", REFUSAL)
