@@ -440,6 +440,10 @@ async def test_a_limit_of_a_key_that_could_not_hold_is_rejected(
         ({"tenants": {"a": {"usd": ["5/day", "6/day"]}}}, "one amount for each period"),
         ({"tenants": {"a": {"dollars": "5/day"}}}, "dollars"),
         ({"models": {"nobody": {"usd": "5/day"}}}, "limits.models.nobody is of no model in use"),
+        (
+            {"models": {"small": {"usd": "5/day"}, "mini": {"requests": "5/day"}}},
+            "limits.models.mini is another name of small, which has limits here already",
+        ),
     ],
 )
 async def test_a_limit_that_could_not_hold_stops_the_start(
