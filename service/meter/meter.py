@@ -42,7 +42,12 @@ class Use:
 
 @dataclass(slots=True)
 class Hold:
-    """What one request holds: of each limit, as it was held last."""
+    """What one request holds: of each limit, as it was held last.
+
+    Args:
+        limits: of which it may hold something.
+        standings: after the last hold that is known to be made; none: none is.
+    """
 
     hold_id: UUID = field(default_factory=uuid4)
     limits: tuple[Limit, ...] = ()
@@ -135,7 +140,11 @@ class Meter:
         if not limits:
             return None
         amounts = [Amount(limit, _amount(limit, uses)) for limit in limits]
-        standings = await self._ledger.hold(hold.hold_id, amounts, LEASE_S)
+        try:
+            standings = await self._ledger.hold(hold.hold_id, amounts, LEASE_S)
+        except BaseException:  # also cancelled: it may be held all the same
+            hold.limits = limits
+            raise
         refused = refused_by(standings, amounts)
         if refused is None:
             hold.limits, hold.standings = limits, standings
@@ -151,15 +160,19 @@ class Meter:
         return refused
 
     async def settle(self, hold: Hold, used: Sequence[Use]) -> None:
-        """Replace what the request holds by what its calls used; later if PostgreSQL does not answer."""
+        """Replace what the request holds by what its calls used; later if PostgreSQL does not answer.
+
+        A hold whose answer was lost is settled too; if there is none, that changes nothing.
+        """
         if not hold.limits:
             return
         amounts = [Amount(limit, _amount(limit, used)) for limit in hold.limits]
         try:
             await self._settle(hold.hold_id, amounts)
         except StoreUnavailable:
-            self._unsettled.append((hold.hold_id, amounts))
-            self._has_unsettled.set()
+            if hold.standings or len(self._unsettled) < MAX_UNSETTLED:  # a doubtful hold displaces no other
+                self._unsettled.append((hold.hold_id, amounts))
+                self._has_unsettled.set()
 
     @asynccontextmanager
     async def metering(self, caller: Caller | None, worst: Use) -> AsyncIterator[Metered]:
@@ -176,13 +189,14 @@ class Meter:
             yield metered
             return
         self.check(caller)
-        if (refused := await self.hold(metered.hold, caller, (), worst)) is not None:
-            raise refused.error
         try:
-            yield metered
-        except asyncio.CancelledError:
-            metered.use = replace(worst, usd=None)
-            raise
+            if (refused := await self.hold(metered.hold, caller, (), worst)) is not None:
+                raise refused.error
+            try:
+                yield metered
+            except asyncio.CancelledError:
+                metered.use = replace(worst, usd=None)
+                raise
         finally:
             used = () if metered.use is None else (metered.use,)
             await asyncio.shield(self.settle(metered.hold, used))

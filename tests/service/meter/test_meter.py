@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from service.domain.caller import ALL_SCOPES, Caller
-from service.domain.limit import Limit, Passed, Subject
-from service.errors import LimitReached
+from service.domain.limit import Amount, Limit, Passed, Standing, Subject
+from service.errors import LimitReached, StoreUnavailable
 from service.meter.meter import Hold, Meter, Use
 from tests.fakes_limits import FakeLedger
 
@@ -18,6 +18,18 @@ OF_KEY = Limit(Subject("key", str(KEY_ID)), "usd", "day", Decimal(5))
 CALLER = Caller("acme", ALL_SCOPES, KEY_ID, "ci")
 LIMITED = Caller("acme", ALL_SCOPES, KEY_ID, "ci", limits=(OF_KEY,))
 CHEAP = Use("small", Decimal("0.1"), 100)
+
+
+class MuteLedger(FakeLedger):
+    """A ledger that holds, and whose answer is lost."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    async def hold(self, hold_id: UUID, amounts: Sequence[Amount], lease_s: float) -> list[Standing]:
+        await super().hold(hold_id, amounts, lease_s)
+        raise self.error
 
 
 def meter_of(
@@ -89,6 +101,34 @@ async def test_a_cancelled_request_of_one_call_counts_at_its_worst_price() -> No
 
     assert list(ledger.used.values()) == [CHEAP.usd]
     assert ledger.holds == {}
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("no answer in time"), asyncio.CancelledError()])
+async def test_a_hold_whose_answer_is_lost_is_given_back(error: BaseException) -> None:
+    ledger = MuteLedger(error)
+    meter = meter_of(ledger)
+
+    with pytest.raises(type(error)):
+        async with meter.metering(LIMITED, CHEAP):
+            pytest.fail("the call began")
+
+    assert ledger.holds == {}
+    assert list(ledger.used.values()) == [0]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("no answer in time"), asyncio.CancelledError()])
+async def test_after_a_hold_whose_answer_is_lost_the_earlier_calls_of_the_request_count(
+    error: BaseException,
+) -> None:
+    ledger, hold = MuteLedger(error), Hold()
+    meter = meter_of(ledger)
+
+    with pytest.raises(type(error)):
+        await meter.hold(hold, LIMITED, [CHEAP], Use("large", Decimal(3), 10))
+    await meter.settle(hold, [CHEAP])
+
+    assert ledger.holds == {}
+    assert list(ledger.used.values()) == [CHEAP.usd]
 
 
 async def test_what_the_router_itself_asks_is_charged_to_nobody() -> None:
