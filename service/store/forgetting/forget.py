@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -31,8 +33,9 @@ from service.store.forgetting.kin import (
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 _ORPHANS = 10_000
-_ATTEMPTS = 6  # of a batch that waits too long for a lock
+_ATTEMPTS = 6  # of a transaction that waits too long for a lock, or in a deadlock
 _FOLD_TIMEOUT_S = 3600.0
 
 
@@ -68,7 +71,9 @@ class PostgresForgetting:
         counts: Counter[str] = Counter()
         rated: set[str] = set()  # tenants whose feedback was deleted
         last = UUID(int=0)
-        while (ended := await self._retried(selection, last, forgotten_id, counts, rated)) is not None:
+        while (
+            ended := await _retried(partial(self._batch, selection, last, forgotten_id, counts, rated))
+        ) is not None:
             last = ended
         await self._delete_others(selection, counts)
         n_unanswered = await self._unanswered(selection)
@@ -78,21 +83,10 @@ class PostgresForgetting:
         log.info("requests_forgotten", forgotten_id=str(forgotten_id), selector=selection.selector, **counts)
         return Forgotten(forgotten_id, selection.selector, counts, n_unanswered)
 
-    async def _retried(
-        self, selection: Selection, after: UUID, forgotten_id: UUID, counts: Counter[str], rated: set[str]
-    ) -> UUID | None:
-        """Delete a batch, again if others hold its rows for long; the last decision of it, or None."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self._batch(selection, after, forgotten_id, counts, rated)
-            except (asyncpg.LockNotAvailableError, StoreUnavailable) as error:
-                log.debug("batch_not_forgotten", attempt=attempt, error=str(error))
-                await asyncio.sleep(0.1 * 2**attempt)
-        raise StoreBusy("the requests are locked by others; some are deleted: run it again")
-
     async def _batch(
         self, selection: Selection, after: UUID, forgotten_id: UUID, counts: Counter[str], rated: set[str]
     ) -> UUID | None:
+        """Delete a batch; returns the last decision of it, or None."""
         async with self._database.transaction() as connection:
             await connection.execute(BEGIN_DELETING)
             decision_ids = await lock_next(connection, selection, after, self._batch_size)
@@ -115,21 +109,26 @@ class PostgresForgetting:
         if counts["decisions"]:
             n = _ORPHANS
             while n == _ORPHANS:
-                async with self._database.transaction() as connection:
-                    await connection.execute(BEGIN_DELETING)
-                    n = await delete_orphans(connection, selection.tenant, _ORPHANS)
+                n = await _retried(partial(self._delete_orphans, selection.tenant))
                 counts["sessions"] += n
         if selection.selector == "tenant":
-            async with self._database.transaction() as connection:
-                await connection.execute(BEGIN_DELETING)
-                counts["calibrations"] += await delete_calibrations(connection, selection)
-                assert selection.tenant is not None
-                for (tenant, arm_id), sums in await forget_retired(
-                    connection, selection.tenant, selection.decided_before
-                ):
-                    await add_sums(connection, tenant, {arm_id: -sums})
-                    counts["retired_outcomes"] += 1
-                await connection.execute(_NOTIFY)
+            counts.update(await _retried(partial(self._delete_of_tenant, selection)))
+
+    async def _delete_orphans(self, tenant: str | None) -> int:
+        async with self._database.transaction() as connection:
+            await connection.execute(BEGIN_DELETING)
+            return await delete_orphans(connection, tenant, _ORPHANS)
+
+    async def _delete_of_tenant(self, selection: Selection) -> dict[str, int]:
+        assert selection.tenant is not None
+        async with self._database.transaction() as connection:
+            await connection.execute(BEGIN_DELETING)
+            n_calibrations = await delete_calibrations(connection, selection)
+            retired = await forget_retired(connection, selection.tenant, selection.decided_before)
+            for (tenant, arm_id), sums in retired:
+                await add_sums(connection, tenant, {arm_id: -sums})
+            await connection.execute(_NOTIFY)
+        return {"calibrations": n_calibrations, "retired_outcomes": len(retired)}
 
     async def _unanswered(self, selection: Selection) -> int:
         async with self._database.connection() as connection:
@@ -142,15 +141,29 @@ class PostgresForgetting:
             if interrupted:
                 tenants = {row["tenant"] for row in await connection.fetch(_TENANTS)}
         for tenant in sorted(tenants):
-            async with self._database.transaction(timeout_s=_FOLD_TIMEOUT_S) as connection:
-                await refold_histories(connection, tenant)
-                await connection.execute(_NOTIFY)
+            await _retried(partial(self._refold_tenant, tenant))
         if interrupted:
             await self._write(_RESUMED, forgotten_id)
+
+    async def _refold_tenant(self, tenant: str) -> None:
+        async with self._database.transaction(timeout_s=_FOLD_TIMEOUT_S) as connection:
+            await refold_histories(connection, tenant)
+            await connection.execute(_NOTIFY)
 
     async def _write(self, statement: str, *values: object) -> None:
         async with self._database.connection() as connection:
             await connection.execute(statement, *values)
+
+
+async def _retried(transaction: Callable[[], Awaitable[T]]) -> T:
+    """Run a transaction, again if others hold its rows for long or PostgreSQL ends a deadlock with it."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await transaction()
+        except (asyncpg.LockNotAvailableError, StoreUnavailable) as error:
+            log.debug("batch_not_forgotten", attempt=attempt, error=str(error))
+            await asyncio.sleep(0.1 * 2**attempt)
+    raise StoreBusy("the requests are locked by others; some are deleted: run it again")
 
 
 _BEGIN = """
@@ -162,7 +175,11 @@ _END = "UPDATE forgotten SET counts = $2, finished_at = greatest(now(), started_
 _INTERRUPTED = "SELECT EXISTS (SELECT FROM forgotten WHERE finished_at IS NULL AND forgotten_id <> $1)"
 _RESUMED = "UPDATE forgotten SET finished_at = now() WHERE finished_at IS NULL AND forgotten_id <> $1"
 _TENANTS = "SELECT DISTINCT tenant FROM histories"
-_BURY = "INSERT INTO forgotten_decisions (decision_id, forgotten_at) SELECT unnest($1::uuid[]), now()"
+# The id of an imported outcome is the same at each import: what was deleted may have come back.
+_BURY = """
+INSERT INTO forgotten_decisions (decision_id, forgotten_at) SELECT unnest($1::uuid[]), now()
+ON CONFLICT (decision_id) DO UPDATE SET forgotten_at = excluded.forgotten_at, n_removals = 0
+"""
 _NOTIFY = "SELECT pg_notify('evidence', 'forgotten')"
 
 _STANDING = """

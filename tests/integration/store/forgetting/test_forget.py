@@ -20,9 +20,10 @@ from service.domain.forgotten import Forgotten, Selection
 from service.domain.stored_response import StoredResponse
 from service.learning.forgetting import Forgetting
 from service.learning.learner import Learner
-from service.store.connection.pool import Database
+from service.store.connection.pool import Connection, Database
 from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import evidence_differences
+from service.store.forgetting import forget
 from service.store.forgetting.forget import PostgresForgetting
 from service.store.forgetting.kin import KIN
 from service.store.log.cached_answers import PostgresAnswerStore
@@ -236,6 +237,53 @@ async def test_many_batches_and_an_interruption_leave_an_exact_posterior(
     assert len(await evidence_differences(database)) == 0
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM forgotten WHERE finished_at IS NULL") == 0
+
+
+async def test_what_came_back_is_forgotten_again(
+    database: Database, stores: Stores, memory: FakeMemory
+) -> None:
+    """The id of an imported outcome is the same at each import."""
+    decision = a_decision("r1")
+    sweeping = Forgetting(PostgresForgottenDecisions(database), memory)
+    await stores.journal.log_answer(decision, an_outcome(decision), [])
+    await forgotten(database, a_request())
+    await sweeping.sweep()
+    await stores.journal.log_answer(decision, an_outcome(decision), [])
+
+    report = await forgotten(database, a_request())
+
+    assert report.counts["decisions"] == 1
+    assert await sweeping.sweep() == 1
+    assert len(await evidence_differences(database)) == 0
+
+
+async def test_a_deadlock_is_no_end(
+    database: Database, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind of transaction is aborted once, as PostgreSQL does with one of those in a deadlock."""
+    aborted: list[str] = []
+
+    def once_aborted(name: str) -> None:
+        function = getattr(forget, name)
+
+        async def abort(connection: Connection, *args: Any) -> Any:
+            if name not in aborted:
+                aborted.append(name)
+                await connection.execute("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$")
+            return await function(connection, *args)
+
+        monkeypatch.setattr(forget, name, abort)
+
+    for name in ("delete_kin", "delete_orphans", "delete_calibrations", "refold_histories"):
+        once_aborted(name)
+    await answered(stores, "r1")
+    await rate(stores, 0.5, "r1")
+
+    report = await forgotten(database, Selection(LATER, "default"))
+
+    assert len(aborted) == 4
+    assert report.counts["decisions"] == 1
+    assert len(await evidence_differences(database)) == 0
 
 
 async def test_the_memory_forgets_even_what_was_written_to_it_late(
