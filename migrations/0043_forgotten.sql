@@ -22,3 +22,5 @@ CREATE TABLE forgotten_decisions (
 );
 -- What the memory has yet to remove.
 CREATE INDEX forgotten_decisions_forgotten_at_idx ON forgotten_decisions (forgotten_at) WHERE n_removals < 2;
+-- What is deleted here when nothing can bring it back any more.
+CREATE INDEX forgotten_decisions_removed_idx ON forgotten_decisions (forgotten_at) WHERE n_removals = 2;

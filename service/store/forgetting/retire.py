@@ -16,10 +16,12 @@ from service.errors import StoreUnavailable
 from service.store.connection.pool import Connection, Database
 from service.store.evidence.retired import retire_outcomes
 from service.store.forgetting.kin import BEGIN_DELETING, delete_kin
+from service.store.log.forgotten import PostgresForgottenDecisions
 
 log = structlog.get_logger(__name__)
 
 RETIRE_EVERY_S = 60.0
+_START_OVER_AFTER = timedelta(days=1)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _FIRST_ID = UUID(int=0)
 
@@ -36,7 +38,9 @@ class Retention:
     """Deletes old requests without feedback, and takes texts and neighbours from those with feedback.
 
     Histories are folded over the feedback, so that its requests stay, with what the fold reads. The sums of
-    deleted outcomes are kept apart. One replica does it at a time; the others skip their turn.
+    deleted outcomes are kept apart, and the ids so that no copy is counted once more. One replica does it at
+    a time; the others skip their turn. What became old, or was rated, behind the place that was reached is
+    found within a day.
 
     Args:
         days: age of the requests, days.
@@ -47,7 +51,8 @@ class Retention:
         self._database = database
         self._age = timedelta(days=days)
         self._batch_size = batch
-        self._places: dict[str, _Place] = {}  # by tenant: what this process has done is not read again
+        self._places: dict[str, _Place] = {}  # by tenant: what was done since then is not read again
+        self._started_over_at: datetime | None = None
 
     async def retire(self, now: datetime) -> int:
         """Bring the log to its limit; returns how many requests were deleted. Raises StoreUnavailable.
@@ -55,6 +60,10 @@ class Retention:
         Between two batches it waits as long as the first one took, so that others have half of the time.
         """
         clock = asyncio.get_running_loop().time
+        if self._started_over_at is None or now - self._started_over_at >= _START_OVER_AFTER:
+            await PostgresForgottenDecisions(self._database).prune()
+            self._places.clear()
+            self._started_over_at = now
         async with self._database.connection() as connection:
             tenants = [row["tenant"] for row in await connection.fetch(_TENANTS)]
         n_deleted = 0
@@ -106,6 +115,7 @@ async def _retire(connection: Connection, decision_ids: Sequence[UUID]) -> int:
     for statement in _STRIP:
         await connection.execute(statement, rated)
     await retire_outcomes(connection, unrated)
+    await connection.execute(_BURY, unrated)
     return (await delete_kin(connection, unrated))["decisions"]
 
 
@@ -133,6 +143,11 @@ _UNRATED = """
 SELECT d.decision_id FROM decisions d
 WHERE d.decision_id = ANY($1)
     AND NOT EXISTS (SELECT FROM feedback_events f WHERE f.decision_id = d.decision_id)
+"""
+# The memory has none of them: nobody rated them.
+_BURY = """
+INSERT INTO forgotten_decisions (decision_id, forgotten_at, n_removals) SELECT unnest($1::uuid[]), now(), 2
+ON CONFLICT (decision_id) DO UPDATE SET forgotten_at = excluded.forgotten_at
 """
 # Of rated requests, what neither the learner nor the memory reads.
 _STRIP = (

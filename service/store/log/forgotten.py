@@ -28,8 +28,10 @@ class PostgresForgottenDecisions:
             await connection.execute(_REMOVED, decision_ids)
 
     async def prune(self) -> None:
-        async with self._database.connection() as connection:
-            await connection.execute(_PRUNE)
+        n = _PRUNED
+        while n == _PRUNED:
+            async with self._database.connection() as connection:
+                n = await connection.fetchval(_PRUNE, _PRUNED)
 
 
 # The second removal catches what a replica had read before the deletion and wrote after the first one.
@@ -45,8 +47,20 @@ FROM forgotten
 _REMOVED = f"""
 UPDATE forgotten_decisions SET n_removals = n_removals + 1 WHERE decision_id = ANY($1) AND ({_DUE})
 """  # noqa: S608  # joins constants
-# A spool that is older than this may bring the outcome of a deleted decision back, into its rejected lines.
-_PRUNE = "DELETE FROM forgotten_decisions WHERE n_removals = 2 AND forgotten_at < now() - interval '30 days'"
+# A spool or an exported log that is older than this may bring a deleted decision back.
+_PRUNE = """
+WITH pruned AS (
+    DELETE FROM forgotten_decisions WHERE decision_id IN (
+        SELECT decision_id FROM forgotten_decisions
+        WHERE n_removals = 2 AND forgotten_at < now() - interval '90 days'
+        ORDER BY forgotten_at LIMIT $1
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING decision_id
+)
+SELECT count(*) FROM pruned
+"""
+_PRUNED = 5_000  # in one statement
 
 
 async def forgotten_among(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,11 @@ from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import evidence_differences
 from service.store.forgetting.forget import PostgresForgetting
 from service.store.forgetting.retire import Retention
+from service.store.log.forgotten import PostgresForgottenDecisions
 from service.store.log.journal import PostgresJournal
+from service.store.spool.codec import CompletedRun
+from service.store.spool.spool import Spool
+from service.store.spool.spooling_journal import SpoolingJournal
 from tests.integration.stores import NOW, Stores, a_decision, a_feedback, an_outcome, answered, rate
 
 DAYS = 30
@@ -53,6 +58,46 @@ async def test_old_requests_without_feedback_are_deleted_and_the_sums_stay(
     assert (reread.sums("default"), reread.sums("other")) == before
 
 
+async def test_a_deleted_request_is_not_counted_again_from_a_spool(
+    database: Database, stores: Stores, tmp_path: Path
+) -> None:
+    """A process died after it had written the lines of its spool, and before it had emptied it."""
+    decision = a_decision("r1")
+    await stores.journal.log_answer(decision, an_outcome(decision), [])
+    spool = Spool(tmp_path, 1_000_000, store_texts=True)
+    await spool.open()
+    for entry in (decision, CompletedRun(an_outcome(decision), ())):
+        await spool.append(entry)
+    await spool.close()
+    await Retention(database, DAYS).retire(LATER)
+
+    spool = Spool(tmp_path, 1_000_000, store_texts=True)
+    journal = SpoolingJournal(PostgresJournal(database, store_texts=True), spool)
+    await journal.start()
+    await journal.drain()
+    await journal.close()
+
+    assert await request_ids(database) == set()
+    assert len(await evidence_differences(database)) == 0
+    assert (spool.n_entries, spool.n_rejected) == (0, 0)
+
+
+async def test_ids_of_deleted_requests_are_deleted_when_no_copy_can_be_left(
+    database: Database, stores: Stores
+) -> None:
+    ids = [await answered(stores, "r1"), await answered(stores, "r2")]
+    await Retention(database, DAYS).retire(LATER)
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE forgotten_decisions SET forgotten_at = now() - interval '91 days' WHERE decision_id = $1",
+            ids[0],
+        )
+
+    await PostgresForgottenDecisions(database).prune()
+
+    assert await PostgresJournal(database).forgotten_among([], ids) == {ids[1]}
+
+
 async def test_prices_that_change_afterwards_change_deleted_outcomes_too(
     database: Database, stores: Stores
 ) -> None:
@@ -89,6 +134,22 @@ async def test_rated_requests_keep_what_the_learner_reads_and_lose_their_texts(
     assert len(await evidence_differences(database)) == 0
     await rate(stores, 0.9, "r1")
     assert len(await evidence_differences(database)) == 0
+
+
+async def test_texts_that_come_late_are_deleted_within_a_day(database: Database, stores: Stores) -> None:
+    """One with feedback on an old request, one with a request that waited long in a spool."""
+    retention = Retention(database, DAYS)
+    await answered(stores, "r1")
+    await rate(stores, 0.5, "r1")
+    await retention.retire(LATER)
+    await stores.evidence.learn(a_feedback(0.9, "r1", text="well said"), None)
+    late = replace(a_decision("r0"), decided_at=NOW - timedelta(days=1))
+    await stores.journal.log_answer(late, an_outcome(late), [])
+
+    await retention.retire(LATER + timedelta(days=1))
+
+    assert "well said" not in repr(await stores.journal.record("default", "r1"))
+    assert await request_ids(database) == {"r1"}
 
 
 async def test_a_tenant_is_forgotten_with_the_sums_of_its_deleted_requests(
