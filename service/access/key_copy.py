@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -20,24 +21,30 @@ log = structlog.get_logger(__name__)
 
 
 class KeyCopy:
-    """A file that only its owner can read. Like the database it has digests and no keys."""
+    """A file that only its owner can read. Like the database it has digests and no keys.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        database: names the database whose keys they are; those of another one are not read.
+    """
+
+    def __init__(self, path: Path, database: str) -> None:
         self._path = path
+        self._database = database
 
-    def read(self) -> list[ApiKey] | None:
-        """The keys; None: they were never read, or the file is damaged."""
+    def read(self) -> list[ApiKey]:
+        """The keys; none: they were never read, there were none, or the file is damaged."""
         try:
-            return [_key(each) for each in orjson.loads(self._path.read_bytes())]
+            content = orjson.loads(self._path.read_bytes())
+            return [_key(each) for each in content["keys"]] if content["database"] == self._database else []
         except FileNotFoundError:
-            return None
+            return []
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("copy_of_keys_unreadable", error=type(error).__name__)
-            return None
+            return []
 
     def write(self, keys: Iterable[ApiKey]) -> None:
         """Replace the file. If the disk takes nothing, only a start without PostgreSQL misses it."""
-        content = orjson.dumps([_as_json(key) for key in keys])
+        content = orjson.dumps({"database": self._database, "keys": [_as_json(key) for key in keys]})
         try:
             handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}")
             try:
@@ -49,6 +56,12 @@ class KeyCopy:
                 raise
         except OSError as error:
             log.warning("copy_of_keys_not_written", error=type(error).__name__)
+            self.remove()
+
+    def remove(self) -> None:
+        """Keep no copy rather than an old one, in which a revoked key would be valid."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
 
 def _as_json(key: ApiKey) -> Json:

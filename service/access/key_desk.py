@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from service.access.key_digests import KeyDigests, new_key
 from service.access.key_store import ApiKeyStore
+from service.access.keyring import Keyring
 from service.domain.api_key import ApiKey
 from service.domain.caller import Scope
 from service.domain.limit import Limit, Measure, Subject, limits_of
@@ -50,12 +51,17 @@ class IssuedKey:
 
 
 class KeyDesk:
-    """The keys of callers, for the operator. Every method raises StoreUnavailable."""
+    """The keys of callers, for the operator. Every method raises StoreUnavailable.
 
-    def __init__(self, store: ApiKeyStore, digests: KeyDigests, clock: Clock) -> None:
+    Args:
+        keyring: that of this process, where each change counts before the method returns.
+    """
+
+    def __init__(self, store: ApiKeyStore, digests: KeyDigests, clock: Clock, keyring: Keyring) -> None:
         self._store = store
         self._digests = digests
         self._clock = clock
+        self._keyring = keyring
 
     def state_of(self, key: ApiKey) -> KeyState:
         """Whether callers may use the key now."""
@@ -80,7 +86,9 @@ class KeyDesk:
             raise KeyConflict(f"a key {wanted.name!r} exists already: revoke it, or take another name")
         key_id = uuid4()
         limits = limits_of(Subject("key", str(key_id)), wanted.limits)
-        return await self._issue(key_id, wanted, None, limits)
+        issued = await self._issue(key_id, wanted, None, limits)
+        await self._keyring.take_over()
+        return issued
 
     async def rotate(self, reference: str, overlap: timedelta) -> IssuedKey:
         """Make a key with the same rights; the old one is valid for the overlap and not longer.
@@ -102,12 +110,14 @@ class KeyDesk:
             await self._store.end(old.key_id, revoked_at=None, expires_at=now + overlap)
         else:
             await self._store.end(old.key_id, revoked_at=now, expires_at=None)
+        await self._keyring.take_over()
         return issued
 
     async def revoke(self, reference: str) -> ApiKey:
         """Refuse a key from now on, in all replicas. Raises as `rotate`."""
         key = await self._find(reference)
         await self._store.end(key.key_id, revoked_at=self._clock(), expires_at=None)
+        await self._keyring.take_over()
         return key
 
     async def limit(self, reference: str, amounts: Mapping[Measure, Sequence[str]]) -> ApiKey:
@@ -119,6 +129,7 @@ class KeyDesk:
         subject = key.limits[0].subject if key.limits else Subject("key", str(key.key_id))
         limits = limits_of(subject, amounts)
         await self._store.put_limits(key.key_id, limits)
+        await self._keyring.take_over()
         return replace(key, limits=limits)
 
     async def _issue(

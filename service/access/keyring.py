@@ -39,6 +39,7 @@ class Keyring:
         self._used_at: dict[UUID, datetime] = {}  # since the last record
         self._noting: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()  # applies readings in the order in which they were made
+        self._is_read = False  # whether the keys are those of the database, and not those of the copy
         self.is_loaded = False
         self.are_in_use = False  # whether there is a key that was not revoked, be it expired
         self.n_foreign = (
@@ -46,11 +47,16 @@ class Keyring:
         )
 
     async def start(self) -> None:
-        """Load the keys and follow them; without PostgreSQL they are those of the copy, if there is one."""
+        """Load the keys and follow them; without PostgreSQL they are those of the copy, if one is in use.
+
+        A copy without such a key says nothing: the first one may have been made since, elsewhere.
+        """
         await self._store.start(self.refresh)
-        if not self.is_loaded and (kept := await asyncio.to_thread(self._copy.read)) is not None:
-            log.warning("keys_of_copy", keys=len(kept))
-            self._take({key.key_id: key for key in kept})
+        if not self.is_loaded:
+            kept = await asyncio.to_thread(self._copy.read)
+            if not self.is_loaded and any(key.revoked_at is None for key in kept):
+                log.warning("keys_of_copy", keys=len(kept))
+                self._take({key.key_id: key for key in kept})
         self._noting = asyncio.create_task(self._note_forever(), name="api_keys_used")
 
     async def close(self) -> None:
@@ -64,9 +70,18 @@ class Keyring:
         """Read what changed. Raises StoreUnavailable."""
         async with self._refreshing:
             changed = await self._store.changed()
-            if changed or not self.is_loaded:
-                self._take({**self._known, **{key.key_id: key for key in changed}})
+            if changed or not self._is_read:
+                before = self._known if self._is_read else {}
+                self._take({**before, **{key.key_id: key for key in changed}})
+                self._is_read = True
                 await asyncio.to_thread(self._copy.write, list(self._known.values()))
+
+    async def take_over(self) -> None:
+        """Read a change that was made here. If PostgreSQL is gone since, the next reading has it."""
+        try:
+            await self.refresh()
+        except StoreUnavailable:
+            await asyncio.to_thread(self._copy.remove)
 
     def _take(self, known: Mapping[UUID, ApiKey]) -> None:
         in_use = [key for key in known.values() if key.revoked_at is None]

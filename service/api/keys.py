@@ -101,7 +101,7 @@ async def create(parts: PartsDep, body: BodyDep) -> Response:
             wanted.limits.amounts,
         )
     )
-    return await _issued(parts, issued)
+    return _issued(parts, issued)
 
 
 @endpoints.post(
@@ -113,19 +113,17 @@ async def create(parts: PartsDep, body: BodyDep) -> Response:
 async def rotate(parts: PartsDep, key: str, body: BodyDep) -> Response:
     """Make a key with the same rights; the old one stays valid for the overlap. `key` is an id or a name."""
     wanted = await big_bodies.read(parts, body or b"{}", partial(_read, Rotation))
-    return await _issued(parts, await parts.key_desk.rotate(key, timedelta(hours=wanted.overlap_hours)))
+    return _issued(parts, await parts.key_desk.rotate(key, timedelta(hours=wanted.overlap_hours)))
 
 
 @endpoints.delete("/{key:path}", responses=failures(UnknownKey, KeyConflict))
 async def revoke(parts: PartsDep, key: str) -> Response:
     """Revoke a key in all replicas. `key` is an id or a name."""
     revoked = await parts.key_desk.revoke(key)
-    await parts.keyring.refresh()
     return JsonAnswer({"id": str(revoked.key_id), "name": revoked.name, "revoked": True})
 
 
-async def _issued(parts: Parts, issued: IssuedKey) -> Response:
-    await parts.keyring.refresh()
+def _issued(parts: Parts, issued: IssuedKey) -> Response:
     return JsonAnswer({"key": issued.secret, **_as_json(issued.key, parts)}, 201, headers=PRIVATE)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
+from service.access.key_copy import KeyCopy
 from service.access.key_digests import KeyDigests
 from service.access.keyring import Keyring
 from service.domain.hosts import is_loopback
@@ -22,6 +24,14 @@ async def key_digests(settings: Settings, data_dir: Path) -> KeyDigests:
     own = settings.secret_key
     given = None if own is None else own.get_secret_value()
     return KeyDigests(await asyncio.to_thread(secrets_of, given, data_dir))
+
+
+def key_copy(settings: Settings, data_dir: Path) -> KeyCopy:
+    """The copy of the keys of the configured database, which is named without its login."""
+    url = settings.database_url
+    server = None if url is None else urlsplit(url.get_secret_value())
+    database = "embedded" if server is None else server.netloc.rpartition("@")[2] + server.path
+    return KeyCopy(data_dir / "api_keys.json", database)
 
 
 def require_callers(settings: Settings, keyring: Keyring) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 from bandit.budget import Pacer
 from bandit.knobs import Knobs
 from embeddings.encoder import TextEncoder
-from service.access.key_copy import KeyCopy
 from service.access.key_desk import KeyDesk
 from service.access.key_digests import KeyDigests
 from service.access.key_store import ApiKeyStore
@@ -30,6 +29,7 @@ from service.arms.overriding import Overriding
 from service.arms.refused_features import RefusedFeatures
 from service.arms.requested_names import RequestedNames
 from service.background import Background
+from service.bootstrap.access import key_copy
 from service.cache.answer_cache import AnswerCache
 from service.cache.semantic import Semantic
 from service.calibration.calibrations import Calibrations
@@ -258,13 +258,14 @@ def wire(
         allows_reused_request_ids=settings.reused_request_id == "new",
     )
     deployments = Deployments(catalog.breaker, clock, settings.request_deadline_s)
+    keyring = Keyring(api_key_store, key_digests, clock, key_copy(settings, data_dir))
     return Parts(
         settings=settings,
         arms=arms,
         catalog=catalog,
         keys=CheckedKeys(key_checker, catalog.breaker),
-        keyring=Keyring(api_key_store, key_digests, clock, KeyCopy(data_dir / "api_keys.json")),
-        key_desk=KeyDesk(api_key_store, key_digests, clock),
+        keyring=keyring,
+        key_desk=KeyDesk(api_key_store, key_digests, clock, keyring),
         router=router,
         completion=completion,
         tokens=TokenCounter(tokenizers),

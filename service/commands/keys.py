@@ -189,7 +189,8 @@ async def _desk() -> AsyncIterator[KeyDesk]:
     from contextlib import AsyncExitStack
 
     from service.access.key_desk import KeyDesk
-    from service.bootstrap.access import key_digests
+    from service.access.keyring import Keyring
+    from service.bootstrap.access import key_copy, key_digests
     from service.bootstrap.basics import no_progress
     from service.bootstrap.database import open_database
     from service.domain.clock import now
@@ -202,7 +203,9 @@ async def _desk() -> AsyncIterator[KeyDesk]:
         database = await open_database(settings, settings.data_dir, stack, no_progress)
         await migrate(database)  # the first key is made before the first start
         digests = await key_digests(settings, settings.data_dir)
-        yield KeyDesk(PostgresApiKeyStore(database), digests, now)
+        store = PostgresApiKeyStore(database)
+        keyring = Keyring(store, digests, now, key_copy(settings, settings.data_dir))
+        yield KeyDesk(store, digests, now, keyring)
 
 
 def _print_issued(issued: IssuedKey, *, as_json: bool) -> None:

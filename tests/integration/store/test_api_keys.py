@@ -24,7 +24,7 @@ from service.errors import KeyRequired, Unavailable
 from service.store.api_keys import PostgresApiKeyStore
 from service.store.connection.pool import Database
 from tests.fakes import FixedClock
-from tests.fakes_keys import FakeApiKeyStore
+from tests.fakes_keys import FakeApiKeyStore, FakeKeyTable
 from tests.fakes_store import FakeStore
 from tests.integration.postgres_server import PostgresServer, migrate_database
 from tests.integration.stores import NOW
@@ -34,6 +34,12 @@ KEY = ApiKey(
 )
 DIGESTS = KeyDigests(["a-secret-of-this-test-with-32-characters"])
 WANTED = NewKey("app", "shop", frozenset({"inference"}), limits={"usd": ("5/day",)})
+
+
+def desk_of(store: ApiKeyStore, copy: Path, clock: FixedClock | None = None) -> KeyDesk:
+    """Where keys are made, in a process that keeps its copy of them there."""
+    clock = clock or FixedClock()
+    return KeyDesk(store, DIGESTS, clock, Keyring(store, DIGESTS, clock, KeyCopy(copy, "here")))
 
 
 @pytest.fixture
@@ -79,8 +85,8 @@ async def test_a_key_without_a_known_scope_cannot_be_stored(database: Database, 
 async def test_a_revoked_key_is_refused_in_every_replica_by_a_notification(dsn: str, tmp_path: Path) -> None:
     clock, databases = FixedClock(), [Database(dsn, command_timeout_s=10.0) for _ in range(2)]
     stores = [PostgresApiKeyStore(database, poll_every_s=3600.0) for database in databases]
-    rings = [Keyring(store, DIGESTS, clock, KeyCopy(tmp_path / "keys")) for store in stores]
-    desk = KeyDesk(stores[0], DIGESTS, clock)
+    rings = [Keyring(store, DIGESTS, clock, KeyCopy(tmp_path / "keys", "here")) for store in stores]
+    desk = desk_of(PostgresApiKeyStore(databases[0]), tmp_path / "elsewhere", clock)
     for ring in rings:
         await ring.start()
     try:
@@ -101,9 +107,9 @@ async def test_a_revoked_key_is_refused_in_every_replica_by_a_notification(dsn: 
             await database.close()
 
 
-async def test_the_database_has_nothing_that_lets_anybody_in(database: Database) -> None:
+async def test_the_database_has_nothing_that_lets_anybody_in(database: Database, tmp_path: Path) -> None:
     store = PostgresApiKeyStore(database)
-    issued = await KeyDesk(store, DIGESTS, FixedClock()).create(WANTED)
+    issued = await desk_of(store, tmp_path / "keys").create(WANTED)
 
     async with database.connection() as connection:
         row = str(await connection.fetchrow("SELECT * FROM api_keys"))
@@ -121,10 +127,10 @@ async def test_keys_hold_while_postgresql_is_away_also_after_a_restart_in_the_sa
     await migrate_database(postgres_server.dsn)
     clock, database = FixedClock(), Database(postgres_server.dsn)
     store = PostgresApiKeyStore(database)
-    kept, none = KeyCopy(tmp_path / "keys"), KeyCopy(tmp_path / "none")
+    kept, none = KeyCopy(tmp_path / "keys", "here"), KeyCopy(tmp_path / "none", "here")
     ring = Keyring(store, DIGESTS, clock, kept)
     later, elsewhere = (Keyring(PostgresApiKeyStore(database), DIGESTS, clock, copy) for copy in (kept, none))
-    issued = await KeyDesk(store, DIGESTS, clock).create(WANTED)
+    issued = await desk_of(PostgresApiKeyStore(database), tmp_path / "elsewhere", clock).create(WANTED)
     await ring.start()
     try:
         postgres_server.stop()
@@ -141,6 +147,95 @@ async def test_keys_hold_while_postgresql_is_away_also_after_a_restart_in_the_sa
         await later.close()
         await elsewhere.close()
         await database.close()
+
+
+# --- the copy of the keys
+
+
+async def started(table: FakeKeyTable, copy: Path, database: str = "here") -> Keyring:
+    """The keys in a process that starts now."""
+    ring = Keyring(FakeApiKeyStore(table), DIGESTS, FixedClock(), KeyCopy(copy, database))
+    await ring.start()
+    await ring.close()
+    return ring
+
+
+async def test_what_a_command_changes_holds_for_a_router_that_starts_without_postgresql(
+    tmp_path: Path,
+) -> None:
+    table, copy = FakeKeyTable(), tmp_path / "keys"
+    await started(table, copy)
+    command = desk_of(FakeApiKeyStore(table), copy)
+    first, second = await command.create(WANTED), await command.create(replace(WANTED, name="other"))
+    await command.revoke("app")
+
+    table.is_away = True
+    ring = await started(table, copy)
+
+    assert ring.caller(second.secret).key_name == "other"
+    with pytest.raises(KeyRequired, match="was revoked"):
+        ring.caller(first.secret)
+
+
+class LeavingStore(FakeApiKeyStore):
+    """PostgreSQL takes a new key, and is gone before it can be read."""
+
+    async def add(self, key: ApiKey) -> None:
+        await super().add(key)
+        self.table.is_away = True
+
+
+async def test_a_new_key_is_shown_although_it_cannot_be_read_again_and_no_old_copy_is_left(
+    tmp_path: Path,
+) -> None:
+    table, copy = FakeKeyTable({KEY.key_id: replace(KEY, name="other")}), tmp_path / "keys"
+    ring = await started(table, copy)
+
+    issued = await desk_of(LeavingStore(table), copy).create(WANTED)
+    later = await started(table, copy)
+    table.is_away = False
+    await ring.refresh()
+
+    assert not later.is_loaded
+    assert ring.caller(issued.secret).key_name == "app"
+
+
+@pytest.mark.parametrize("has_revoked_one", [False, True])
+async def test_a_copy_without_a_key_in_use_does_not_say_that_there_is_none(
+    has_revoked_one: bool, tmp_path: Path
+) -> None:
+    table, copy = FakeKeyTable(), tmp_path / "keys"
+    if has_revoked_one:
+        table.keys[KEY.key_id] = replace(KEY, revoked_at=NOW)
+    await started(table, copy)
+    table.is_away = True
+
+    assert not (await started(table, copy)).is_loaded
+
+
+async def test_the_first_reading_of_the_database_replaces_the_keys_of_the_copy(tmp_path: Path) -> None:
+    before, now, copy = FakeKeyTable(), FakeKeyTable(is_away=True), tmp_path / "keys"
+    issued = await desk_of(FakeApiKeyStore(before), copy).create(WANTED)
+    ring = await started(now, copy)
+    of_copy = ring.caller(issued.secret)
+    now.is_away = False
+
+    await ring.refresh()
+
+    assert of_copy.key_name == "app"
+    with pytest.raises(KeyRequired, match="no such key"):
+        ring.caller(issued.secret)
+    assert KeyCopy(copy, "here").read() == []
+
+
+async def test_the_copy_of_another_database_lets_nobody_in(tmp_path: Path) -> None:
+    table, copy = FakeKeyTable(), tmp_path / "keys"
+    await desk_of(FakeApiKeyStore(table), copy).create(WANTED)
+    table.is_away = True
+
+    here, there = [(await started(table, copy, name)).is_loaded for name in ("here", "there")]
+
+    assert (here, there) == (True, False)
 
 
 async def until(condition: Callable[[], bool]) -> None:

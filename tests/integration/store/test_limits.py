@@ -6,14 +6,17 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.access.key_copy import KeyCopy
 from service.access.key_desk import KeyDesk, NewKey
 from service.access.key_digests import KeyDigests
+from service.access.keyring import Keyring
 from service.domain.limit import Amount, Ledger, Limit, Subject
 from service.store.api_keys import PostgresApiKeyStore
 from service.store.connection.pool import Database
@@ -288,9 +291,18 @@ async def test_a_request_that_goes_on_after_midnight_is_counted_on_the_day_of_it
         assert await connection.fetchval("SELECT used FROM limit_usage ORDER BY begins_at") == Decimal("0.7")
 
 
-async def test_a_key_is_stored_with_its_limits_and_its_successor_counts_with_it(database: Database) -> None:
+def desk_of(keys: PostgresApiKeyStore, folder: Path) -> KeyDesk:
+    digests = KeyDigests(["a secret of this test with 32 characters"])
+    return KeyDesk(
+        keys, digests, lambda: NOW, Keyring(keys, digests, lambda: NOW, KeyCopy(folder / "keys", ""))
+    )
+
+
+async def test_a_key_is_stored_with_its_limits_and_its_successor_counts_with_it(
+    database: Database, tmp_path: Path
+) -> None:
     keys = PostgresApiKeyStore(database)
-    desk = KeyDesk(keys, KeyDigests(["a secret of this test with 32 characters"]), lambda: NOW)
+    desk = desk_of(keys, tmp_path)
     old = (await desk.create(NewKey("ci", "acme", frozenset({"inference"}), limits={"usd": ["1/day"]}))).key
     new = (await desk.rotate("ci", timedelta(hours=1))).key
 
@@ -299,9 +311,11 @@ async def test_a_key_is_stored_with_its_limits_and_its_successor_counts_with_it(
     assert [key.limits for key in await keys.all()] == [(limit,), (limit,)]
 
 
-async def test_the_limits_of_a_key_can_be_raised_and_what_was_used_stays_counted(database: Database) -> None:
+async def test_the_limits_of_a_key_can_be_raised_and_what_was_used_stays_counted(
+    database: Database, tmp_path: Path
+) -> None:
     keys, ledger = PostgresApiKeyStore(database), PostgresLedger(database)
-    desk = KeyDesk(keys, KeyDigests(["a secret of this test with 32 characters"]), lambda: NOW)
+    desk = desk_of(keys, tmp_path)
     key = (await desk.create(NewKey("ci", "acme", frozenset({"inference"}), limits={"usd": ["1/day"]}))).key
     await held(ledger, "0.9", limit=key.limits[0])
 

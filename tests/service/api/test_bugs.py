@@ -56,7 +56,7 @@ async def test_a_bug_is_logged_once_and_ends_its_response(path: str, status: int
     hot_routes = HotRoutes(app, ENDPOINTS if is_hot else {}, needs)
     callers = Callers(Settings())
     entrance = Entrance(app, hot_routes, Hosts("127.0.0.1", frozenset()), Origins(frozenset()), callers)
-    keyring = Keyring(FakeApiKeyStore(), KeyDigests(["a secret"]), FixedClock(), KeyCopy(Path("unused")))
+    keyring = Keyring(FakeApiKeyStore(), KeyDigests(["a secret"]), FixedClock(), KeyCopy(Path("unused"), ""))
     app.state.parts = SimpleNamespace(keyring=keyring)
     sent: list[Message] = []
 
