@@ -314,14 +314,15 @@ async def test_a_key_is_stored_with_its_limits_and_its_successor_counts_with_it(
 async def test_the_limits_of_a_key_can_be_raised_and_what_was_used_stays_counted(
     database: Database, tmp_path: Path
 ) -> None:
-    keys, ledger = PostgresApiKeyStore(database), PostgresLedger(database)
-    desk = desk_of(keys, tmp_path)
+    elsewhere, ledger = PostgresApiKeyStore(database), PostgresLedger(database)
+    desk = desk_of(PostgresApiKeyStore(database), tmp_path)
     key = (await desk.create(NewKey("ci", "acme", frozenset({"inference"}), limits={"usd": ["1/day"]}))).key
     await held(ledger, "0.9", limit=key.limits[0])
 
+    await elsewhere.changed()
     await desk.limit("ci", {"usd": ["5/day"]})
 
-    (raised,) = next(each.limits for each in await keys.changed())
+    (raised,) = next(each.limits for each in await elsewhere.changed())
     assert await held(ledger, "4", limit=raised)
     assert await used(ledger, raised) == Decimal("4.9")
 
