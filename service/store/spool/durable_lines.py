@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -182,16 +182,19 @@ class LineFile:
             lines = file.readlines()
             kept = [line for line in lines if line not in dropped]
             if len(kept) < len(lines):
-                file.truncate(0)
-                _append(file, b"".join(kept))
+                _replace(Path(file.name), kept)
         return kept
 
     @contextmanager
     def _set_aside(self) -> Iterator[IO[bytes]]:
         """The file of lines that were set aside, locked against the processes that share it."""
-        with private_file(self._folder / "rejected") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
+        path = self._folder / "rejected"
+        while True:
+            with private_file(path) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if _is_at(path, file):
+                    yield file
+                    return
 
 
 def _claim(path: Path) -> IO[bytes] | None:
@@ -202,10 +205,29 @@ def _claim(path: Path) -> IO[bytes] | None:
     except BlockingIOError:
         file.close()
         return None
-    if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+    if not _is_at(path, file):
         file.close()  # adopted and removed between opening and locking
         return None
     return file
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether the open file still has this name: others remove and replace what they have locked."""
+    return path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
+
+
+def _replace(path: Path, lines: Sequence[bytes]) -> None:
+    """Replace a locked file by one with these lines; a crash or a full disk leaves the one or the other."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)  # of a process that crashed here
+    with private_file(new) as file:
+        _append(file, b"".join(lines))
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # lines that are appended next are in the new file
+    finally:
+        os.close(folder)
 
 
 def _whole_lines(file: IO[bytes]) -> list[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.store.spool.codec import CompletedRun, decode, encode
+from service.store.spool.durable_lines import LineFile
 from service.store.spool.spool import Spool
 from service.store.spool.spooling_journal import SpoolingJournal
 from tests.fakes_store import FakeJournal, FakeStore
@@ -76,3 +79,40 @@ def test_any_damage_is_either_noticed_or_harmless() -> None:
             except ValueError:
                 continue
             assert encode(back, store_texts=False) == line  # only the name of the checksum was hit
+
+
+async def test_lines_set_aside_survive_a_deletion_of_others_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = LineFile(tmp_path)
+    for line in (b"forgotten\n", b"kept\n"):
+        await lines.set_aside(line)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            await lines.drop_set_aside({b"forgotten\n"})
+    assert await lines.set_aside_lines() == [b"forgotten\n", b"kept\n"]
+
+    await lines.drop_set_aside({b"forgotten\n"})
+    await lines.close()
+    assert (tmp_path / "rejected").read_bytes() == b"kept\n"
+
+
+async def test_processes_set_lines_aside_while_another_deletes_some(tmp_path: Path) -> None:
+    processes = [LineFile(tmp_path) for _ in range(4)]
+    kept = [f"{number}\n".encode() for number in range(200)]
+    await processes[0].set_aside(b"forgotten\n")
+
+    await asyncio.gather(
+        *(processes[number % 3].set_aside(line) for number, line in enumerate(kept)),
+        *(processes[3].drop_set_aside({b"forgotten\n", line}) for line in kept[:20]),
+    )
+
+    left = set(await processes[3].set_aside_lines())
+    for process in processes:
+        await process.close()
+    assert set(kept[20:]) <= left
