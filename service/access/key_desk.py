@@ -98,7 +98,7 @@ class KeyDesk:
 
         Raises:
             UnknownKey: no key that was not revoked has that id or name.
-            KeyConflict: several have that name, or the key has expired.
+            KeyConflict: several valid ones have that name, or the key has expired.
         """
         old, now = await self._find(reference), self._clock()
         if old.reason_against(now) is not None:
@@ -157,6 +157,8 @@ class KeyDesk:
         keys = await self._store.all()
         found = [key for key in keys if str(key.key_id) == reference and key.revoked_at is None]
         found = found or self._named(reference, keys)
+        if len(found) > 1:  # a rotated key that has expired leaves its name to the new one
+            found = [key for key in found if key.reason_against(self._clock()) is None] or found
         if not found:
             raise UnknownKey(f"no key in use has the id or the name {reference!r}", param="key")
         if len(found) > 1:

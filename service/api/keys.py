@@ -89,7 +89,8 @@ async def create(parts: PartsDep, body: BodyDep) -> Response:
     """Make a key. The answer alone shows it."""
     wanted = await big_bodies.read(parts, body, partial(_read, NewApiKey))
     for name in wanted.models or ():
-        parts.catalog.known(name, param="models")
+        if parts.embeddings.named(name) is None and parts.moderations.named(name) is None:
+            parts.catalog.known(name, param="models")
     days = wanted.expires_in_days
     issued = await parts.key_desk.create(
         NewKey(

@@ -94,7 +94,9 @@ def create(
     ] = "default",
     models: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Comma-separated ids or aliases of models (default: any)."),
+        typer.Option(
+            metavar="NAMES", help="Comma-separated ids or aliases of models; not checked (default: any)."
+        ),
     ] = None,
     expires_in: Annotated[
         str | None,

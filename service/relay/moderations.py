@@ -44,6 +44,10 @@ class ModerationService:
     meter: Meter
     observe: Callable[[Relayed], None]
 
+    def named(self, name: str) -> RelayedModel | None:
+        """The model of that id or alias."""
+        return next((model for model in self.models if name in model.names), None)
+
     def find(self, name: str | None) -> RelayedModel:
         """The model of that id or alias; None or `auto`: the first one.
 
@@ -55,7 +59,7 @@ class ModerationService:
             raise NotConfigured("moderations: no model is configured; `moderation_models` lists them")
         if name is None or name in AUTO:
             return self.models[0]
-        if (model := next((model for model in self.models if name in model.names), None)) is not None:
+        if (model := self.named(name)) is not None:
             return model
         names = ", ".join(model.model_id for model in self.models)
         raise UnknownModel(f"model: {name!r} is no moderation model; there are: {names}", param="model")

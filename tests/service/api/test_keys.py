@@ -12,10 +12,11 @@ import structlog.testing
 
 from service.access.key_desk import NewKey
 from service.domain.caller import ALL_SCOPES, Scope
+from service.domain.relayed_model import RelayedModel
 from service.errors import ProviderBroken
 from tests.fakes import Reply
 from tests.fakes_keys import FakeKeyTable
-from tests.service.world import World, error_of, opened
+from tests.service.world import SMALL_SERVER, World, error_of, opened
 
 ADMIN = "the-admin-key-of-this-router"
 ASKED = [{"role": "user", "content": "What is a bandit?"}]
@@ -321,6 +322,25 @@ async def test_a_key_is_shown_once_and_counts_at_once(managed: World) -> None:
         "valid",
     )
     assert asked.headers["x-router-model"] == "large"
+
+
+async def test_a_key_may_be_for_models_that_do_not_chat(tmp_path: Path) -> None:
+    async with opened(tmp_path, moderation_models=(RelayedModel("judge", (SMALL_SERVER,)),)) as world:
+        made = await world.http.post("/admin/keys", json={"name": "app", "models": ["embed", "judge", "big"]})
+
+    assert made.status_code == 201
+
+
+async def test_the_name_of_a_rotated_key_is_its_successors_once_the_old_one_has_expired(
+    managed: World,
+) -> None:
+    await managed.http.post("/admin/keys", json={"name": "app"})
+    new = (await managed.http.post("/admin/keys/app/rotate", json={"overlap_hours": 1})).json()
+    managed.clock.advance(7200)
+
+    revoked = await managed.http.delete("/admin/keys/app")
+
+    assert (revoked.status_code, revoked.json()["id"]) == (200, new["id"])
 
 
 async def test_a_rotated_key_and_its_successor_are_both_valid_for_the_overlap(managed: World) -> None:
