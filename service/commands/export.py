@@ -19,9 +19,6 @@ def export(
     log: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Write the whole log, as JSON Lines.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted export of the log.")
-    ] = False,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +38,7 @@ def export(
     if log is not None:
         if tenant is not None:
             raise typer.BadParameter("a log is that of all tenants", param_hint="'--tenant'")
-        whole = asyncio.run(export_log(settings, log, resume=resume))
+        whole = asyncio.run(export_log(settings, log))
         print_report(whole, whole.text(), as_json=as_json)
         return
     assert policy is not None

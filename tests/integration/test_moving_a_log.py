@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from service.commands.jobs.import_log import import_log
 from service.dialects.chat.requests import read_query
 from service.dialects.received import Received
 from service.domain.decision import Decision
+from service.domain.forgotten import Selection
 from service.domain.query import Query
 from service.errors import StartupError
 from service.parts import Parts
 from service.settings.settings import Settings
 from service.store.connection.pool import Database
 from service.store.evidence.rebuild import evidence_differences
+from service.store.forgetting.forget import PostgresForgetting
 from service.store.log.whole_log import TABLES
 from tests.fakes import FakeModelClient, FixedClock
 from tests.integration.postgres_server import Cluster
@@ -126,15 +129,23 @@ def comparable(decision: Decision) -> tuple[object, ...]:
     return decision.arm_id, decision.propensity, candidates, decision.expert_weights, decision.n_rated
 
 
-def cut(file: Path) -> tuple[bytes, Path]:
-    """The content, and a part of it that ends in the middle of a line."""
+def dsn_of(settings: Settings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url.get_secret_value()
+
+
+async def rows_at(settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    database = Database(dsn_of(settings))
+    rows = await rows_of(database)
+    await database.close()
+    return rows
+
+
+def cut(file: Path) -> Path:
+    """A part of the content that ends in the middle of a line."""
     part = file.with_name(f"{file.name}.part")
     part.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    return file.read_bytes(), part
-
-
-def content_of(file: Path) -> bytes:
-    return file.read_bytes()
+    return part
 
 
 def mode_of(file: Path) -> int:
@@ -150,6 +161,11 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "log.jsonl"
 
 
+@pytest.fixture
+def in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.commands.jobs.import_log.MOST_LINES", 3)
+
+
 async def test_the_moved_router_decides_as_the_one_before_to_the_last_bit(
     system_cluster: Cluster, tmp_path: Path, file: Path
 ) -> None:
@@ -159,7 +175,7 @@ async def test_the_moved_router_decides_as_the_one_before_to_the_last_bit(
         await use(before)
     async with opened(embedded) as before:  # what a process fits now and then is as new in both
         expected, rows = await before.decide(), await rows_of(before.database)
-        exported = await export_log(embedded, file, resume=False)
+        exported = await export_log(embedded, file)
 
     imported = await import_log(server, {}, file, progress=lambda *_: None)
 
@@ -176,34 +192,127 @@ async def test_the_moved_router_decides_as_the_one_before_to_the_last_bit(
     assert (await import_log(server, {}, file, progress=lambda *_: None)).n_decisions == 0
 
 
-async def test_an_interrupted_export_goes_on_and_an_interrupted_import_is_repeated(
+async def test_an_interrupted_export_begins_again_with_what_changed_meanwhile(
     system_cluster: Cluster, tmp_path: Path, file: Path
 ) -> None:
     source = settings_of(tmp_path / "a", await system_cluster.fresh_database())
     target = settings_of(tmp_path / "b", await system_cluster.fresh_database())
     async with opened(source) as router:
         await use(router)
+        await export_log(source, file)
+        part = cut(file)
+        changed = await router.http.post("/feedback", json={"request_id": "r3", "score": 0.9})
+        changed.raise_for_status()
+        await router.parts.learner.sweep()
         rows = await rows_of(router.database)
-    await export_log(source, file, resume=False)
-    whole, part = cut(file)
 
     with pytest.raises(StartupError, match="the end is missing"):
         await import_log(target, {}, part, progress=lambda *_: None)
-    resumed = await export_log(source, file, resume=True)
-    assert (resumed.n_decisions, content_of(file), mode_of(file)) == (40, whole, 0o600)
+    await export_log(source, file)
+    assert (mode_of(file), part.exists()) == (0o600, False)
+    await import_log(target, {}, file, progress=lambda *_: None)
+    assert await rows_at(target) == rows
+
+
+async def interrupt(target: Settings, file: Path) -> None:
+    """Import the first half, more or less."""
 
     def interrupted(done: int, size: int) -> None:
-        raise KeyboardInterrupt
+        if done > size // 2:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         await import_log(target, {}, file, progress=interrupted)
+
+
+async def test_an_interrupted_import_is_repeated(
+    system_cluster: Cluster, tmp_path: Path, file: Path, in_small_batches: None
+) -> None:
+    source = settings_of(tmp_path / "a", await system_cluster.fresh_database())
+    target = settings_of(tmp_path / "b", await system_cluster.fresh_database())
+    async with opened(source) as router:
+        await use(router)
+        rows = await rows_of(router.database)
+    await export_log(source, file)
+
+    await interrupt(target, file)
     await import_log(target, {}, file, progress=lambda *_: None)
-    database = Database(target.database_url.get_secret_value())  # type: ignore[union-attr]
-    assert await rows_of(database) == rows
+
+    assert await rows_at(target) == rows
+
+
+async def test_between_an_interrupted_import_and_its_repetition_feedback_is_taken(
+    system_cluster: Cluster, tmp_path: Path, file: Path, in_small_batches: None
+) -> None:
+    source = settings_of(tmp_path / "a", await system_cluster.fresh_database())
+    target = settings_of(tmp_path / "b", await system_cluster.fresh_database())
+    async with opened(source) as router:
+        await use(router)
+    await export_log(source, file)
+    await interrupt(target, file)
+
+    async with opened(target) as router:
+        for i in range(50):  # more than the file has
+            body = {"model": "auto", "messages": [{"role": "user", "content": TOPICS[i % 4]}]}
+            name = {"X-Request-ID": f"new{i}"}
+            (await router.http.post("/v1/chat/completions", json=body, headers=name)).raise_for_status()
+            rating = {"request_id": f"new{i}", "score": 0.77}
+            assert (await router.http.post("/feedback", json=rating)).status_code == 202
+    await import_log(target, {}, file, progress=lambda *_: None)
+
+    scores = [event["score"] for event in (await rows_at(target))["feedback_events"] if not event["signal"]]
+    assert (len(scores), scores.count(0.77)) == (41 + 50, 50)
+
+
+async def test_states_and_prices_move_into_a_database_that_a_router_has_used_once(
+    system_cluster: Cluster, tmp_path: Path, file: Path
+) -> None:
+    source = settings_of(tmp_path / "a", await system_cluster.fresh_database())
+    target = settings_of(tmp_path / "b", await system_cluster.fresh_database())
+    async with opened(source) as router:
+        await use(router)
+        cheaper = {"price": {"input": 2, "output": 3}}
+        (await router.http.patch("/admin/models/m1", json=cheaper)).raise_for_status()
+        (await router.http.patch("/admin/models/m2", json={"state": "retired"})).raise_for_status()
+        rows = await rows_of(router.database)
+    await export_log(source, file)
+    async with opened(target) as router:
+        dearer = {"price": {"input": 50, "output": 60}}
+        (await router.http.patch("/admin/models/m1", json=dearer)).raise_for_status()
+
+    await import_log(target, {}, file, progress=lambda *_: None)
+
+    assert await rows_at(target) == rows
+    async with opened(target) as router:
+        (await router.http.patch("/admin/models/m1", json={"state": "draining"})).raise_for_status()
+        rows = await rows_of(router.database)
+    await import_log(target, {}, file, progress=lambda *_: None)
+    assert (await rows_at(target))["arms"] == rows["arms"]
+
+
+async def test_what_was_forgotten_does_not_come_back(
+    system_cluster: Cluster, tmp_path: Path, file: Path
+) -> None:
+    settings = settings_of(tmp_path / "a", await system_cluster.fresh_database())
+    target = settings_of(tmp_path / "b", await system_cluster.fresh_database())
+    async with opened(settings) as router:
+        await use(router)
+    await export_log(settings, file)
+    await import_log(target, {}, file, progress=lambda *_: None)
+    database = Database(dsn_of(target))
+    forgotten = Selection(datetime.now(UTC) + timedelta(days=1), "default", request_id="r7")
+    await PostgresForgetting(database).forget(forgotten, datetime.now(UTC))
     await database.close()
+    rows = await rows_at(target)
+
+    imported = await import_log(target, {}, file, progress=lambda *_: None)
+
+    assert (imported.n_decisions, imported.n_forgotten) == (0, 1)
+    assert "1 decisions were left out" in imported.text()
+    assert await rows_at(target) == rows
 
 
-async def test_a_log_does_not_mix_with_feedback_of_another_database(
+async def test_a_log_does_not_mix_with_that_of_another_database(
     system_cluster: Cluster, tmp_path: Path, file: Path
 ) -> None:
     source = settings_of(tmp_path / "a", await system_cluster.fresh_database())
@@ -212,14 +321,34 @@ async def test_a_log_does_not_mix_with_feedback_of_another_database(
         async with opened(settings) as router:
             await use(router)
             rows = await rows_of(router.database)
-    await export_log(source, file, resume=False)
+    await export_log(source, file)
+
+    with pytest.raises(StartupError, match="decisions of its own: a log moves into an empty database"):
+        await import_log(target, {}, file, progress=lambda *_: None)
+
+    assert await rows_at(target) == rows
+
+
+async def test_a_log_does_not_mix_with_what_was_learned_since_it_moved(
+    system_cluster: Cluster, tmp_path: Path, file: Path
+) -> None:
+    source = settings_of(tmp_path / "a", await system_cluster.fresh_database())
+    target = settings_of(tmp_path / "b", await system_cluster.fresh_database())
+    async with opened(source) as router:
+        await use(router)
+    await export_log(source, file)
+    await import_log(target, {}, file, progress=lambda *_: None)
+    for settings, request in ((source, "r1"), (source, "r4"), (target, "r2"), (target, "r3")):
+        async with opened(settings) as router:
+            rated = await router.http.post("/feedback", json={"request_id": request, "score": 0.4})
+            rated.raise_for_status()
+            rows = await rows_of(router.database)
+    await export_log(source, file)
 
     with pytest.raises(StartupError, match="another feedback here: a log moves into an empty database"):
         await import_log(target, {}, file, progress=lambda *_: None)
 
-    database = Database(target.database_url.get_secret_value())  # type: ignore[union-attr]
-    assert await rows_of(database) == rows
-    await database.close()
+    assert await rows_at(target) == rows
 
 
 @pytest.mark.parametrize(

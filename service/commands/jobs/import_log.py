@@ -15,7 +15,7 @@ from service.errors import StartupError
 from service.settings.settings import Settings
 from service.store.connection.migrate import migrate
 from service.store.evidence.rebuild import enqueue_newest, rebuild_evidence
-from service.store.log.whole_log import number_behind, require_columns, write
+from service.store.log.whole_log import require_columns, write
 
 MOST_LINES = 500
 MOST_BYTES = 4_000_000  # of lines in memory at once, but for the last
@@ -25,13 +25,22 @@ Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 @dataclass(frozen=True, slots=True)
 class ImportedLog:
-    """How many decisions were new, and how many more the memory gets."""
+    """How many decisions were new, were left out as deleted here, and how many more the memory gets."""
 
     n_decisions: int
+    n_forgotten: int
     n_queued: int
 
     def text(self) -> str:
-        return f"{self.n_decisions} new decisions\n{self.n_queued} of them are on their way into the memory"
+        left_out = (
+            f"\n{self.n_forgotten} decisions were left out: they were deleted here"
+            if self.n_forgotten
+            else ""
+        )
+        return (
+            f"{self.n_decisions} new decisions\n{self.n_queued} of them are on their way into the memory"
+            f"{left_out}"
+        )
 
 
 async def import_log(
@@ -43,7 +52,7 @@ async def import_log(
     memory within seconds; otherwise the next one to start does.
 
     Raises:
-        StartupError: the file is not complete or of a newer version, or the database has feedback of its own.
+        StartupError: the file is not complete or of a newer version, or the database has a log of its own.
         StoreUnavailable: PostgreSQL stopped answering; import the file again.
     """
     if not settings.enable_persistence and settings.database_url is None:
@@ -57,17 +66,19 @@ async def import_log(
             await migrate(database)
             await require_columns(database, head.columns)
             encoder = (await open_encoders(settings, environ, stack, no_progress)).decisions
-            n_decisions, n_bytes = 0, 0
+            n_decisions, n_forgotten, n_bytes = 0, 0, 0
             for batch in _batches(file):
-                n_decisions += await write(database, head.columns, [line.decode() for line in batch])
+                texts = [line.decode() for line in batch]
+                written = await write(database, head.database, head.columns, texts)
+                n_decisions += written.n_new
+                n_forgotten += written.n_forgotten
                 n_bytes += sum(map(len, batch))
                 progress(min(n_bytes, size), size)
-            await number_behind(database)
             await rebuild_evidence(database)
             n_queued = await enqueue_newest(database, encoder.name, settings.memory_points_per_arm)
     except OSError as error:
         raise StartupError(f"{file}: cannot be read: {error.strerror or error}") from error
-    return ImportedLog(n_decisions, n_queued)
+    return ImportedLog(n_decisions, n_forgotten, n_queued)
 
 
 def _batches(file: Path) -> Iterator[list[bytes]]:

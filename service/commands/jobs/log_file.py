@@ -48,7 +48,7 @@ def complete_size(file: Path) -> int:
     with file.open("rb") as lines:
         lines.seek(max(0, size - len(END)))
         if lines.read() != END:
-            raise StartupError(f"{file}: the end is missing: `router export --log FILE --resume` adds it")
+            raise StartupError(f"{file}: the end is missing: export the log again")
     return size
 
 

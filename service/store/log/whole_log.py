@@ -7,18 +7,18 @@ and their rows; a decision stands in one line with all that belongs to it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from uuid import UUID
+from dataclasses import dataclass
 
 from service.errors import StartupError
 from service.store.connection.pool import Database
 
 TIMEOUT_S = 3600.0  # a statement may read the whole log
-FIRST = UUID(int=0)  # before every decision
 
-# In the order in which rows refer to one another, with what parts the rows of a table that are there already.
-_BEFORE = ("arms", "price_changes", "feedback_reverts")
+# In the order in which rows refer to one another. Retention adds to `retired_outcomes` as soon as there are
+# decisions, so that its rows come before them.
+_BEFORE = ("arms", "price_changes", "feedback_reverts", "retired_outcomes")
 _OF_DECISIONS = ("request_bodies", "attempts", "outcomes", "shadow_answers", "feedback_events")
-_OTHERS = ("sessions", "responses", "retired_outcomes")
+_OTHERS = ("sessions", "responses")
 TABLES = (*_BEFORE, "decisions", *_OF_DECISIONS, *_OTHERS)
 Columns = Mapping[str, Sequence[str]]  # of each table
 
@@ -50,28 +50,26 @@ SELECT json_build_object('decisions', json_build_array(d), {
     )
 })::text AS line
 FROM decisions d
-WHERE d.decision_id > $1
 ORDER BY d.decision_id
 """  # noqa: S608  # joins constants
 
+_NUMBERS = """
+SELECT json_build_object('newest', json_build_object(
+    'event_id', (SELECT max(event_id) FROM feedback_events),
+    'revert_id', (SELECT max(revert_id) FROM feedback_reverts)
+))::text AS line
+"""
 
-async def lines(database: Database, *, after: UUID | None = None) -> AsyncIterator[str]:
-    """The log as of one moment: the arms, then decisions by their ids, then conversations.
 
-    Args:
-        after: begin behind this decision; None: with the arms.
+async def lines(database: Database) -> AsyncIterator[str]:
+    """The log as of one moment: the newest numbers, the arms, decisions by their ids, then conversations.
 
     Raises StoreUnavailable.
     """
-    before = _BEFORE if after is None else ()
-    parts: list[tuple[str, list[UUID]]] = [
-        *((_rows_of(table), []) for table in before),
-        (_DECISIONS, [after or FIRST]),
-        *((_rows_of(table), []) for table in _OTHERS),
-    ]
+    parts = [_NUMBERS, *map(_rows_of, _BEFORE), _DECISIONS, *map(_rows_of, _OTHERS)]
     async with database.transaction(timeout_s=TIMEOUT_S, at_one_moment=True) as connection:
-        for query, arguments in parts:
-            async for row in connection.cursor(query, *arguments, prefetch=100, timeout=TIMEOUT_S):
+        for query in parts:
+            async for row in connection.cursor(query, prefetch=100, timeout=TIMEOUT_S):
                 yield row["line"].replace("\n", " ")  # none is inside of a text: JSON escapes those
 
 
@@ -96,30 +94,94 @@ LIMIT 1
 """
 
 
-async def write(database: Database, columns: Columns, written: Sequence[str]) -> int:
-    """Add the rows of some lines, in one transaction; returns how many decisions were new.
+_IS_EMPTY = "NOT EXISTS (SELECT FROM decisions) AND NOT EXISTS (SELECT FROM retired_outcomes)"
+# A log moves into a database without one; a repeated import finds what it left there.
+_CLAIM = f"""
+INSERT INTO imported_logs (database_id, began_at)
+SELECT $1::uuid, now() WHERE {_IS_EMPTY}
+ON CONFLICT DO NOTHING
+"""
+_IS_CLAIMED = "SELECT EXISTS (SELECT FROM imported_logs WHERE database_id = $1::uuid)"
+# One start registers every configured arm, as active and at the price of the catalog. Nothing was billed at
+# it before the first decision, so that the arms and prices of the file take their place.
+_MAKE_ROOM = f"""
+WITH theirs AS (
+    SELECT n.arm_id
+    FROM unnest($1::text[]) AS line, json_populate_recordset(NULL::arms, line::json -> 'arms') n
+    WHERE {_IS_EMPTY}
+), priced AS (
+    DELETE FROM price_changes WHERE arm_id IN (SELECT arm_id FROM theirs)
+)
+DELETE FROM arms WHERE arm_id IN (SELECT arm_id FROM theirs)
+"""  # noqa: S608  # joins constants
+# The first lines have the newest numbers of the file: feedback that arrives before the last ones takes none.
+_NUMBER_BEHIND = """
+SELECT setval(events, greatest((newest ->> 'event_id')::bigint, nextval(events))),
+    setval(reverts, greatest((newest ->> 'revert_id')::bigint, nextval(reverts)))
+FROM (SELECT line::json -> 'newest' AS newest FROM unnest($1::text[]) AS line) AS numbers,
+    (SELECT pg_get_serial_sequence('feedback_events', 'event_id')::regclass AS events,
+        pg_get_serial_sequence('feedback_reverts', 'revert_id')::regclass AS reverts) AS sequences
+WHERE newest IS NOT NULL
+"""
+_COUNT_FORGOTTEN = """
+SELECT count(*)
+FROM unnest($1::text[]) AS line,
+    json_populate_recordset(NULL::decisions, line::json -> 'decisions') n
+JOIN forgotten_decisions f ON f.decision_id = n.decision_id
+"""
 
-    Rows that are there already stay as they are. A decision whose request id belongs to another one is left
-    out, with all that belongs to it.
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How many decisions were new, and how many were left out since they were deleted here on purpose."""
+
+    n_new: int
+    n_forgotten: int
+
+
+async def write(database: Database, source: str, columns: Columns, written: Sequence[str]) -> Written:
+    """Add the rows of some lines, in one transaction.
+
+    Rows that are there already stay as they are, but for the arms of a database without decisions. A decision
+    that was forgotten here, or whose request id belongs to another one, is left out, with all that belongs to
+    it.
 
     Args:
+        source: identity of the database that the lines are of, in hex.
         columns: as `require_columns` has accepted them.
 
     Raises:
-        StartupError: the numbers of the feedback are taken: the database has feedback of its own.
+        StartupError: the database has a log of its own, or has learned since it got this one.
         StoreUnavailable: PostgreSQL does not answer.
     """
     n_new = 0
     async with database.transaction(timeout_s=TIMEOUT_S) as connection:
+        await connection.execute(_CLAIM, source)
+        if not await connection.fetchval(_IS_CLAIMED, source):
+            raise StartupError("the database has decisions of its own: a log moves into an empty database")
         if (taken := await connection.fetchval(_TAKEN, written, timeout=TIMEOUT_S)) is not None:
             raise StartupError(
                 f"feedback {taken} of the file is another feedback here: a log moves into an empty database"
             )
+        await connection.execute(_MAKE_ROOM, written, timeout=TIMEOUT_S)
         for table in TABLES:
             if names := columns.get(table):
                 done = await connection.execute(_insert(table, names), written, timeout=TIMEOUT_S)
                 n_new += int(done.split()[-1]) if table == "decisions" else 0
-    return n_new
+        await connection.execute(_NUMBER_BEHIND, written, timeout=TIMEOUT_S)
+        n_forgotten = await connection.fetchval(_COUNT_FORGOTTEN, written, timeout=TIMEOUT_S)
+    return Written(n_new, n_forgotten)
+
+
+_IS_KNOWN = "EXISTS (SELECT FROM decisions d WHERE d.decision_id = n.decision_id)"
+_IS_KEPT = "NOT EXISTS (SELECT FROM forgotten_decisions f WHERE f.decision_id = n.decision_id)"
+_ONLY_IF = {
+    **dict.fromkeys(_OF_DECISIONS, _IS_KNOWN),
+    "decisions": _IS_KEPT,
+    "sessions": _IS_KEPT,
+    "responses": "NOT EXISTS (SELECT FROM forgotten_decisions f"
+    " WHERE 'resp_' || replace(f.decision_id::text, '-', '') = n.response_id)",
+}
 
 
 def _insert(table: str, names: Sequence[str]) -> str:
@@ -127,37 +189,10 @@ def _insert(table: str, names: Sequence[str]) -> str:
     quoted = ", ".join(f'"{name}"' for name in names)
     # Replicas fetch what transactions changed that are newer than their last look.
     values = ", ".join("pg_current_xact_id()" if name == "changed_in" else f'n."{name}"' for name in names)
-    of_known = (
-        "WHERE EXISTS (SELECT FROM decisions d WHERE d.decision_id = n.decision_id)"
-        if table in _OF_DECISIONS
-        else ""
-    )
     return f"""
 INSERT INTO {table} ({quoted}) OVERRIDING SYSTEM VALUE
 SELECT {values}
 FROM unnest($1::text[]) AS line, json_populate_recordset(NULL::{table}, line::json -> '{table}') n
-{of_known}
+WHERE {_ONLY_IF.get(table, "true")}
 ON CONFLICT DO NOTHING
 """  # noqa: S608  # the table is a constant; the names are those of its columns
-
-
-# The next number of each kind is above all that came with the file.
-_GO_ON_BEHIND = """
-SELECT setval(
-    pg_get_serial_sequence('feedback_events', 'event_id'),
-    greatest(max(event_id), nextval(pg_get_serial_sequence('feedback_events', 'event_id')))
-)
-FROM feedback_events
-UNION ALL
-SELECT setval(
-    pg_get_serial_sequence('feedback_reverts', 'revert_id'),
-    greatest(max(revert_id), nextval(pg_get_serial_sequence('feedback_reverts', 'revert_id')))
-)
-FROM feedback_reverts
-"""
-
-
-async def number_behind(database: Database) -> None:
-    """Let new feedback and reverts be numbered behind all that is there. Raises StoreUnavailable."""
-    async with database.transaction(timeout_s=TIMEOUT_S) as connection:
-        await connection.execute(_GO_ON_BEHIND, timeout=TIMEOUT_S)

@@ -30,6 +30,7 @@ OF_THE_OPERATOR = {
     "database_ids",
     "forgotten",
     "forgotten_decisions",
+    "imported_logs",
     "key_limits",
     "limit_holds",
     "limit_usage",
