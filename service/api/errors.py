@@ -20,6 +20,7 @@ from service.api.rate_headers import rate_headers
 from service.dialects.gemini.dialect import GEMINI
 from service.dialects.offered import absence, dialect_of
 from service.domain import context_overflow
+from service.domain.api_key import masked
 from service.domain.basics import Json
 from service.domain.context_overflow import ContextOverflow
 from service.domain.quoted_input import unquoted
@@ -85,7 +86,7 @@ def problem(error: errors.RouterError) -> tuple[int, Json]:
 
 
 def envelope(message: str, kind: str, param: str | None, code: str | None) -> Json:
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return {"error": {"message": masked(message), "type": kind, "param": param, "code": code}}
 
 
 def install(app: FastAPI) -> None:
@@ -131,13 +132,13 @@ def loggable(error: errors.RouterError) -> str:
         return f"{type(error).__name__}: {error.code or error.status}"
     if isinstance(error, errors.AllArmsFailed):  # a line of each call says why
         return type(error).__name__
-    return unquoted(str(error))
+    return masked(unquoted(str(error)))
 
 
 def log_refusal(request: Request, status: int, reason: str) -> None:
     """Leave a line about a request that gets an error."""
     request_id = getattr(request.state, "request_id", None)
-    path = f"{request.method} {request.scope['path']}"
+    path = masked(f"{request.method} {request.scope['path']}")
     log.info("refused", path=path, status=status, reason=reason, request_id=request_id)
 
 
@@ -200,7 +201,7 @@ def log_bug(scope: Scope, error: Exception) -> None:
     state = scope.setdefault("state", {})
     if "is_logged" not in state:
         state["is_logged"] = True
-        log.error("unhandled_error", path=scope["path"], exc_info=error)
+        log.error("unhandled_error", path=masked(scope["path"]), exc_info=error)
 
 
 def internal_error(request: Request) -> Response:

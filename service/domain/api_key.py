@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +11,12 @@ from service.domain.limit import Limit
 from service.domain.value import value
 
 PREFIX = "rk-"  # no provider's keys begin so
+_KEY = re.compile(rf"(?<!\w){PREFIX}[\w-]+")
+
+
+def masked(text: str) -> str:
+    """The text without the keys in it, such as one that was pasted into a path in place of its name."""
+    return _KEY.sub(f"{PREFIX}…", text) if PREFIX in text else text
 
 
 @value

@@ -396,6 +396,26 @@ async def test_two_keys_do_not_share_a_name_and_unknown_ones_are_not_found(manag
     assert (unknown.status_code, error_of(unknown)["code"]) == (404, "key_not_found")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/admin/keys/{}"),
+        ("POST", "/admin/keys/{}/rotate"),
+        ("GET", "/v1/{}"),
+        ("GET", "/v1/models/{}"),
+    ],
+)
+async def test_a_key_in_a_path_is_neither_logged_nor_answered(managed: World, method: str, path: str) -> None:
+    key = (await managed.http.post("/admin/keys", json={"name": "app"})).json()["key"]
+
+    with structlog.testing.capture_logs() as lines:
+        answer = await managed.http.request(method, path.format(key), headers=bearer(ADMIN))
+
+    assert answer.status_code == 404
+    assert "rk-" in str(lines)
+    assert key[3:] not in answer.text + str(lines)
+
+
 async def test_a_key_is_used_last_when_it_was(managed: World) -> None:
     made = (await managed.http.post("/admin/keys", json={"name": "app"})).json()
     await managed.ask(headers=bearer(made["key"]))
