@@ -66,14 +66,14 @@ class RevisionLimits:
     within: timedelta | None = None
     most: int | None = None
 
-    def allow(self, feedback: Feedback, decided_at: datetime, n_scores: int) -> bool:
-        """Whether feedback on a decision that was scored so often may change it."""
-        if not n_scores:
+    def allow(self, feedback: Feedback, decided_at: datetime, is_scored: bool, n_own_scores: int) -> bool:
+        """Whether feedback may change a decision that was scored itself so often."""
+        if not is_scored:
             return True
         if self.within is not None and feedback.received_at - decided_at > self.within:
             return False
         is_counted = feedback.session_id is None and feedback.score is not None
-        return self.most is None or not is_counted or n_scores <= self.most
+        return self.most is None or not is_counted or n_own_scores <= self.most
 
 
 UNLIMITED = RevisionLimits()

@@ -92,7 +92,7 @@ def _appended(group: Group, entry: Entry, limits: RevisionLimits) -> Finish:
     )
     if _is_repeated(before, event):
         return _unchanged("duplicate", decision)
-    if not limits.allow(feedback, decision.decided_at, decision.n_scores):
+    if not limits.allow(feedback, decision.decided_at, decision.is_scored, decision.n_own_scores):
         return _unchanged("closed", decision)
     place = group.append(decision, event, feedback.received_at)
     was_rated = before is not None and before.reward is not None

@@ -47,7 +47,7 @@ class LockedDecision:
         self._row = row
         self._standing = standing_feedback_of(row)
         self._arms_scored = set(row["arms_scored"])
-        self.n_scores = len(row["arms_scored"])  # also those that were replaced
+        self.n_own_scores = row["n_own_scores"]  # also those that were replaced; no shares of a conversation
         self.decided_at: datetime = row["decided_at"]
 
     def append(self, event: Event) -> RecordedFeedback:
@@ -61,7 +61,7 @@ class LockedDecision:
             self.newest = event
             if event.reward is not None:
                 self._arms_scored.add(event.arm_id)
-                self.n_scores += 1
+                self.n_own_scores += event.session_id is None
         return RecordedFeedback(
             decided_at=self._row["decided_at"],
             n_rated=explained.get("n_rated"),
@@ -71,6 +71,11 @@ class LockedDecision:
             is_first=is_first,
             rater=None if self._row["dialect"] == "import" else event.rater,
         )
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it had a score, of its own or of its conversation, also one that was replaced."""
+        return bool(self._arms_scored)
 
     @cached_property
     def _explained(self) -> Json:
@@ -130,6 +135,7 @@ SELECT l.decision_id, coalesce(d.tenant, (l.history).tenant) AS tenant,
     d.dialect, d.decided_at, {WEIGHED},
     l.answered_by, l.latency_s, l.cost_usd, l.completed_at, l.score, l.reward, l.weight, l.feedback_text,
     l.session_id, l.signals, l.signalled_arms AS signal_arms, l.signal_weights, l.arms_scored,
+    CASE WHEN l.decision_id IS NOT NULL THEN n_own_scores(l.decision_id) END AS n_own_scores,
     (l.history).started_at, (l.history).n, (l.history).reward_sum, (l.history).n_changes,
     (l.history).n_predicted, (l.history).squared_errors, (l.history).rise_statistic,
     (l.history).rise_started_at, (l.history).rise_n, (l.history).rise_reward_sum, (l.history).fall_statistic,

@@ -58,3 +58,16 @@ async def test_the_shares_of_a_conversation_follow_its_score_however_often_it_ch
     statuses = [await rated(stores, score / 10, session_id="s") for score in range(6)]
 
     assert statuses == ["applied", *["revised"] * 5]
+
+
+async def test_the_shares_of_a_conversation_use_up_no_replacement(database: Database) -> None:
+    stores = stores_of(database)
+    await answered(stores)
+    for score in range(6):
+        await rated(stores, score / 10, session_id="s")
+
+    statuses = [await rated(stores, score) for score in (0.1, 0.2, 0.3, 0.4)]
+
+    assert statuses == ["revised", "revised", "revised", "closed"]
+    assert await rated(stores_of(database), 0.5) == "closed"
+    assert len(await evidence_differences(database)) == 0
