@@ -71,10 +71,12 @@ class Metering:
     def _worst_usd(self, run: RequestRun, arm: Arm) -> Decimal:
         if arm.takes_client_key:  # the caller's own account pays
             return Decimal(0)
+        native = run.query.native
         return worst_usd(
             arm,
             run.query.body,
             default_max_tokens=arm.default_max_tokens or self.default_max_tokens,
+            native=None if native is None else native.body,
             continues_thread=run.query.turn.continues_thread,
         )
 

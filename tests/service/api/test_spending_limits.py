@@ -20,7 +20,7 @@ from service.domain.relayed_model import RelayedModel
 from service.domain.tags import Tag
 from service.errors import ProviderBroken, StartupError
 from tests.fakes import Reply
-from tests.service.world import SMALL_SERVER, World, error_of, opened
+from tests.service.world import SMALL_SERVER, World, arm, error_of, opened
 
 FAILS = Reply(words=(), error=ProviderBroken("it is broken", status=500))
 
@@ -120,6 +120,19 @@ async def test_a_spent_budget_is_a_billing_error_in_anthropics_dialect(limited: 
 
         assert answer.status_code == 402
         assert answer.json()["error"]["type"] == "billing_error"
+
+
+async def test_a_document_that_the_provider_fetches_holds_what_it_may_cost(tmp_path: Path) -> None:
+    claude = arm("claude", "3.00", 200_000, provider="anthropic")
+    document = {"type": "document", "source": {"type": "url", "url": "https://a.example/b.pdf"}}
+    async with opened(tmp_path, [claude], limits={"tenants": {"default": {"usd": "0.5/day"}}}) as world:
+        statuses = []
+        for content in ("What is this?", [document, {"type": "text", "text": "What is this?"}]):
+            body = {"max_tokens": 10, "messages": [{"role": "user", "content": content}]}
+            answer = await world.http.post("/v1/messages", json={"model": "claude", **body})
+            statuses.append(answer.status_code)
+
+    assert statuses == [200, 402]
 
 
 async def test_before_a_budget_refuses_it_leaves_the_cheaper_models(limited: Opened) -> None:
