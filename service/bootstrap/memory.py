@@ -1,4 +1,4 @@
-"""Opens the memory of one database, and fills it if it is empty."""
+"""Opens the memory of one database, and fills it if it lacks points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.memory.edge import EdgeMemory
 from service.settings.settings import Settings
 from service.store.connection.identity import database_identity
 from service.store.connection.pool import Database
-from service.store.evidence.rebuild import enqueue_newest
+from service.store.evidence.rebuild import count_due, enqueue_newest
 
 log = structlog.get_logger(__name__)
 
@@ -79,15 +79,19 @@ async def _memory_of(
     )
 
 
-async def fill_empty_memory(database: Database, memory: Memory, encoder: str, points_per_arm: int) -> None:
-    """Queue the newest rated decisions for a memory without points, as soon as both stores answer.
+async def fill_memory(database: Database, memory: Memory, encoder: str, points_per_arm: int) -> None:
+    """Queue the newest rated decisions for a memory that lacks some, once, as soon as both stores answer.
 
-    A memory is empty after an upgrade from a version whose memories had other names, and after a restore.
+    It lacks them after an upgrade from a version whose memories had other names, and after a restore; also if
+    feedback was faster, or a process of such a version took entries out of the queue.
     """
     while True:
         try:
-            if await memory.count() == 0 and (n := await enqueue_newest(database, encoder, points_per_arm)):
-                log.info("memory_empty", queued=n)
+            n_due = await count_due(database, encoder, points_per_arm)
+            # Counted later: what leaves the queue in between is there.
+            if (n_points := await memory.count()) < n_due:
+                n_queued = await enqueue_newest(database, encoder, points_per_arm)
+                log.info("memory_lacks_points", points=n_points, due=n_due, queued=n_queued)
             return
         except (MemoryUnavailable, StoreUnavailable) as error:
             log.debug("memory_lags", error=str(error))

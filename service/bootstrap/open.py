@@ -23,7 +23,7 @@ from service.bootstrap.basics import Progress, cancel, no_progress
 from service.bootstrap.classifiers import open_classifiers
 from service.bootstrap.database import open_database, open_schema
 from service.bootstrap.logins import open_logins
-from service.bootstrap.memory import fill_empty_memory, open_memory
+from service.bootstrap.memory import fill_memory, open_memory
 from service.bootstrap.providers import (
     open_embedding_client,
     open_key_checker,
@@ -216,8 +216,8 @@ async def open_parts(
 
 
 async def _fill_and_sweep(learner: Learner, database: Database, settings: Settings) -> None:
-    """Keep the memory up to date; whether it is empty is seen before the sweep adds to it."""
-    await fill_empty_memory(database, learner.memory, learner.encoder, settings.memory_points_per_arm)
+    """Keep the memory up to date; what it lacks is seen before the sweep adds to it."""
+    await fill_memory(database, learner.memory, learner.encoder, settings.memory_points_per_arm)
     await learner.sweep_forever()
 
 

@@ -16,14 +16,14 @@ SELECT d.decision_id, d.tenant, d.request_id, d.encoder, d.context, d.decided_at
     coalesce(o.arm_id, d.arm_id) AS answered_by, coalesce(o.latency_s, 0) AS latency_s,
     CASE WHEN o.cost_source = 'unknown' THEN NULL ELSE coalesce(o.call_cost_usd, o.cost_usd, 0) END
         AS cost_usd"""
-_JOINS = """
+JOINS = """
 JOIN verdicts v ON v.decision_id = d.decision_id
 LEFT JOIN outcomes o ON o.decision_id = d.decision_id
 """
 
 _QUEUED = f"""{_SELECT}, q.event_id, o.completed_at
 FROM memory_queue q
-JOIN decisions d ON d.decision_id = q.decision_id {_JOINS}
+JOIN decisions d ON d.decision_id = q.decision_id {JOINS}
 """
 PENDING = _QUEUED + "ORDER BY q.queued_at, q.decision_id LIMIT $1"
 PENDING_FOR = _QUEUED + "WHERE q.decision_id = ANY ($1)"
@@ -35,11 +35,11 @@ WITH newest AS (
 )
 {_SELECT}
 FROM newest
-JOIN decisions d ON d.decision_id = newest.decision_id {_JOINS}
+JOIN decisions d ON d.decision_id = newest.decision_id {JOINS}
 WHERE d.encoder = $2 AND d.context IS NOT NULL AND d.learn
 """  # noqa: S608  # joins constants
 ALL = f"""{_SELECT}
-FROM decisions d {_JOINS}
+FROM decisions d {JOINS}
 WHERE d.encoder = $1 AND d.context IS NOT NULL AND d.learn
     AND (v.reward IS NOT NULL OR v.signals <> '{{}}')
 """

@@ -13,7 +13,7 @@ from bandit.drift import ArmHistory
 from service.domain.arm import ArmSums
 from service.domain.feedback import Experience, Rater
 from service.store.connection.pool import Connection, Database
-from service.store.evidence.experiences import ALL, OF_TENANT, experience_of
+from service.store.evidence.experiences import ALL, JOINS, OF_TENANT, experience_of
 from service.store.evidence.histories import (
     RecordedFeedback,
     folded,
@@ -292,6 +292,35 @@ async def enqueue(database: Database, decision_ids: Collection[UUID], encoder: s
     async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
         rows = await connection.fetch(_ENQUEUE, list(decision_ids), encoder, timeout=REBUILD_TIMEOUT_S)
     return {row["decision_id"] for row in rows}
+
+
+# Those in the queue may be there or not. As in `StandingFeedback.remembered`, the arm is that of the score,
+# or else the one that answered, if it has signals.
+_COUNT_DUE = f"""
+SELECT coalesce(sum(least(n, $2)), 0)::bigint
+FROM (
+    SELECT count(*) AS n
+    FROM (
+        SELECT d.tenant, CASE
+            WHEN v.reward IS NOT NULL THEN v.arm_id
+            WHEN coalesce(o.arm_id, d.arm_id) = ANY (v.signal_arms) THEN coalesce(o.arm_id, d.arm_id)
+        END AS arm_id
+        FROM decisions d {JOINS}
+        WHERE d.decision_id IN (SELECT decision_id FROM feedback_events)
+            AND d.encoder = $1 AND d.context IS NOT NULL AND d.learn
+            AND NOT EXISTS (SELECT FROM memory_queue q WHERE q.decision_id = d.decision_id)
+    ) remembered
+    WHERE arm_id IS NOT NULL
+    GROUP BY tenant, arm_id
+) by_arm
+"""  # noqa: S608  # joins constants
+
+
+async def count_due(database: Database, encoder: str, points_per_arm: int) -> int:
+    """How many points the memory has at least, if it lost none. Raises StoreUnavailable."""
+    async with database.transaction(timeout_s=REBUILD_TIMEOUT_S) as connection:
+        n_due: int = await connection.fetchval(_COUNT_DUE, encoder, points_per_arm, timeout=REBUILD_TIMEOUT_S)
+    return n_due
 
 
 # As many of each tenant and arm as the memory keeps. An entry that learning queues meanwhile is as new.

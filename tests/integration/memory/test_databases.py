@@ -12,7 +12,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 from embeddings.inline import InlineEncoder
-from service.bootstrap.memory import fill_empty_memory, open_memory
+from service.bootstrap.memory import fill_memory, open_memory
 from service.commands.jobs.reconcile import reconcile
 from service.domain.ports import Memory
 from service.errors import MemoryUnavailable
@@ -146,12 +146,53 @@ async def test_a_collection_of_an_earlier_version_is_left_alone_and_the_new_one_
         evidence = PostgresEvidence(database)
         memory = await opened(settings_of(tmp_path, qdrant_server.url), database, stack)
 
-        await fill_empty_memory(database, memory, ENCODER, POINTS_PER_ARM)
+        await fill_memory(database, memory, ENCODER, POINTS_PER_ARM)
         await Learner(evidence, memory, PostgresJournal(database), ENCODER).sweep()
 
         assert await memory.count() == 3
         assert (await client.count(earlier)).count == 3
         assert await evidence.pending(10) == []
+
+
+async def test_a_memory_that_got_feedback_before_it_was_filled_is_filled_once(
+    qdrant: str | None, system_cluster: Cluster, tmp_path: Path
+) -> None:
+    async with a_database(await system_cluster.fresh_database()) as database, AsyncExitStack() as stack:
+        await rate(database, 3)
+        memory = await opened(settings_of(tmp_path, qdrant), database, stack)
+        evidence = PostgresEvidence(database)
+        learner = Learner(evidence, memory, PostgresJournal(database), ENCODER)
+        await learner.learn(a_feedback(0.9, "r1"))
+        assert await memory.count() == 1
+
+        await fill_memory(database, memory, ENCODER, POINTS_PER_ARM)
+        await learner.sweep()
+
+        assert await memory.count() == 3
+        await fill_memory(database, memory, ENCODER, POINTS_PER_ARM)
+        assert await evidence.pending(10) == []
+
+
+@pytest.mark.parametrize(("cap", "withdrawn", "n_points"), [(2, [], 2), (100, ["r1"], 4)])
+async def test_a_memory_at_its_cap_or_of_withdrawn_feedback_lacks_nothing(
+    system_cluster: Cluster, tmp_path: Path, cap: int, withdrawn: list[str], n_points: int
+) -> None:
+    async with a_database(await system_cluster.fresh_database()) as database, AsyncExitStack() as stack:
+        settings = settings_of(tmp_path, None, memory_points_per_arm=cap)
+        memory = await opened(settings, database, stack)
+        evidence = PostgresEvidence(database)
+        learner = Learner(evidence, memory, PostgresJournal(database), ENCODER)
+        await rate(database, 5)
+        await fill_memory(database, memory, ENCODER, cap)
+        await learner.sweep()
+        for request_id in withdrawn:
+            await learner.learn(a_feedback(None, request_id))
+        await learner.sweep()
+
+        await fill_memory(database, memory, ENCODER, cap)
+
+        assert await evidence.pending(10) == []
+        assert await memory.count() == n_points
 
 
 async def qdrant_memory(url: str, stack: AsyncExitStack) -> Memory:

@@ -47,6 +47,7 @@ WITHOUT_TENANT = {
     "evidence.experiences._QUEUED": OF_ALL,
     "evidence.locked._LOCK": "the function lock_for_feedback has the condition",
     "evidence.rebuild._BLOCK_LEARNING": NO_ROWS,
+    "evidence.rebuild._COUNT_DUE": OF_ALL,
     "evidence.rebuild._EVIDENCE": OF_ALL,
     "evidence.rebuild._HISTORIES": OF_ALL,
     "evidence.rebuild._OUTCOME_SUMS": OF_ALL,
