@@ -90,6 +90,7 @@ ADDED_BESIDE: dict[str, Json] = {
         "overridden_by": [],
     },  # an explanation
     "chosen_model": {"tags": [], "rule": None, "tier": None, "cached": None},  # a record
+    "feedback_text": {"key_id": None, "source": None},  # a rating
     "mean_ttft_ms": {"requests_of_unknown_cost": 0},  # totals of /v1/stats
     "saved_usd": {"requests_of_unknown_cost": 0, "reason": None},
     # a model in /admin/models

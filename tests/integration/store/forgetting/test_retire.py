@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -15,6 +16,7 @@ from service.store.evidence.evidence import PostgresEvidence
 from service.store.evidence.rebuild import evidence_differences
 from service.store.forgetting.forget import PostgresForgetting
 from service.store.forgetting.retire import Retention
+from service.store.log import whole_log
 from service.store.log.forgotten import PostgresForgottenDecisions
 from service.store.log.journal import PostgresJournal
 from service.store.spool.codec import CompletedRun
@@ -23,6 +25,7 @@ from service.store.spool.spooling_journal import SpoolingJournal
 from tests.integration.stores import NOW, Stores, a_decision, a_feedback, an_outcome, answered, rate
 
 DAYS = 30
+SOURCE = "5f" * 16  # the identity of the database that a log is of
 LATER = NOW + timedelta(days=DAYS, seconds=1)
 
 
@@ -80,6 +83,22 @@ async def test_a_deleted_request_is_not_counted_again_from_a_spool(
     assert await request_ids(database) == set()
     assert len(await evidence_differences(database)) == 0
     assert (spool.n_entries, spool.n_rejected) == (0, 0)
+
+
+async def test_a_deleted_request_is_not_counted_again_from_an_exported_log(
+    database: Database, stores: Stores
+) -> None:
+    async with database.connection() as connection:
+        await connection.execute("INSERT INTO imported_logs VALUES ($1, now())", UUID(SOURCE))
+    await answered(stores, "r1")
+    file = [line async for line in whole_log.lines(database)]
+    await Retention(database, DAYS).retire(LATER)
+
+    written = await whole_log.write(database, SOURCE, await whole_log.columns_of(database), file)
+
+    assert (written.n_new, written.n_forgotten) == (0, 1)
+    assert await request_ids(database) == set()
+    assert len(await evidence_differences(database)) == 0
 
 
 async def test_ids_of_deleted_requests_are_deleted_when_no_copy_can_be_left(
