@@ -257,8 +257,10 @@ class Calibrations:
             raise Unavailable(str(error)) from error
 
     def _as_seen(self, calibration: Calibration) -> Calibration:
-        """The calibration; if no process runs it any more, it is interrupted."""
-        if calibration.state != "running" or calibration.calibration_id in self._running:
+        """The stored calibration as it is now; if no process runs it any more, it is interrupted."""
+        if (running := self._running.get(calibration.calibration_id)) is not None:
+            return replace(running.calibration, report=calibration.report)
+        if calibration.state != "running":
             return calibration
         path = self._path(calibration.calibration_id)
         silent_s = (self.clock() - calibration.updated_at).total_seconds()

@@ -14,7 +14,7 @@ _LONG = 16  # characters between quotation marks; names of fields and of models 
 # To the end of the message if the quotation was cut. Numbers in brackets are a place in a list, or a range.
 _QUOTED = re.compile(
     rf"""(?<!\w)'[^']{{{_LONG},}}(?:'|\Z)|"[^"]{{{_LONG},}}(?:"|\Z)|`[^`]{{{_LONG},}}(?:`|\Z)"""
-    r"""|\{.*|\[(?![\d., -]{1,20}\]).*|(?<=\bgot )(?![\d.-]+\b).*""",
+    r"""|\{.*|\[(?![\d., -]{1,20}\]).*|(?<=\bgot )(?![\d.-]{1,20}\b).*""",
     re.DOTALL,
 )
 

@@ -160,7 +160,7 @@ def test_a_damaged_memory_is_filled_again_and_told(serve: Serve) -> None:
         assert router.rate(f"r{number}", 1.0).status_code == 202
     eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 3)
     assert router.terminate() == 0
-    for file in router.data_dir.glob("memory/*/segments/*/segment.json"):
+    for file in router.data_dir.glob("memory/**/segments/*/segment.json"):
         file.write_text("{")
 
     router.start()
@@ -169,7 +169,7 @@ def test_a_damaged_memory_is_filled_again_and_told(serve: Serve) -> None:
     assert health["status"] == "ok"
     assert "memory was damaged" in health["warnings"][0]
     eventually(lambda: router.get("/health")["dependencies"]["qdrant"]["points"] == 3)
-    assert list(router.data_dir.glob("memory/*.damaged"))
+    assert list(router.data_dir.glob("memory/**/*.damaged"))
 
 
 async def test_without_file_descriptors_clients_are_told_and_no_model_is_blamed(serve: Serve) -> None:

@@ -456,6 +456,19 @@ async def capped(world: World, monkeypatch: pytest.MonkeyPatch) -> Capped:
     return world, started["id"], is_stored
 
 
+async def test_a_list_shows_the_same_as_the_calibration_itself(capped: Capped) -> None:
+    world, calibration_id, is_stored = capped
+
+    [listed] = (await world.http.get(PATH)).json()["data"]
+    itself = await shown(world, calibration_id)
+    is_stored.set()
+
+    assert (
+        (listed["state"], listed["rows"]) == (itself["state"], itself["rows"]) == ("capped", {"imported": 1})
+    )
+    assert listed["report"] is None
+
+
 @pytest.mark.parametrize("is_by_id", [True, False], ids=["by its id", "by the same wish"])
 async def test_one_that_just_ended_goes_on_once_its_end_is_stored(capped: Capped, is_by_id: bool) -> None:
     world, calibration_id, is_stored = capped
