@@ -163,4 +163,4 @@ async def test_an_answer_whose_request_is_not_written_yet_is_not_unknown(world: 
 
     assert (await world.rate(answer_id, 1.0)).status_code == 503
     assert (await world.http.get(f"/requests/{answer_id}")).status_code == 503
-    assert (await world.rate("msg_unknown", 1.0)).status_code == 404
+    assert (await world.rate("msg_unknown", 1.0)).status_code == 503  # another replica may have it

@@ -217,7 +217,7 @@ def test_an_arm_without_known_capabilities_is_eligible_for_everything() -> None:
     assert names(catalog, query([{"type": "input_audio"}], tools=[{}])) == ["anything"]
 
 
-@pytest.mark.parametrize("odd", [{"type": {}}, {"type": [1]}, {"type": None}, {}])
+@pytest.mark.parametrize("odd", [{"type": "hologram"}, {}])
 def test_a_part_of_unknown_type_needs_no_capability(catalog: Catalog, odd: dict[str, Any]) -> None:
     assert names(catalog, query([odd])) == ["small", "medium", "large"]
 
