@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 LEAST_CHARS = 12  # of a run of a request's text that counts as quoted; shorter ones are words of any message
 MOST_CHARS = 100_000  # of a request's texts; in longer ones nothing is searched
@@ -24,11 +24,12 @@ def unquoted(message: str) -> str:
     return _QUOTED.sub(LEFT_OUT, message)
 
 
-def without_texts_of(said: object, message: str) -> str:
+def without_texts_of(said: Sequence[object], message: str) -> str:
     """The message without quotations, and without runs of LEAST_CHARS characters that were said before.
 
     Args:
-        said: the request, and what there is of the answer, as JSON.
+        said: the request, and what there is of the answer, as JSON. The names of their own fields are the
+            dialect's, and no text of anybody.
     """
     message = unquoted(message)
     texts = "\n".join(_texts(said))
@@ -49,9 +50,11 @@ def without_texts_of(said: object, message: str) -> str:
     )
 
 
-def _texts(value: object) -> Iterator[str]:
-    """Every text in a JSON value, also the keys of objects, which clients choose in schemas."""
-    values = [value]
+def _texts(said: Sequence[object]) -> Iterator[str]:
+    """Every text in JSON values, also the keys of objects in them, which clients choose in schemas."""
+    values: list[object] = []
+    for one in said:
+        values.extend(one.values() if isinstance(one, dict) else [one])
     while values:
         value = values.pop()
         if isinstance(value, str):

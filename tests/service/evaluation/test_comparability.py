@@ -31,7 +31,7 @@ WITHOUT_EFFECT = {
     *("callbacks", "log_file", "log_file_backups", "log_file_max_bytes", "routing_model_api_key"),
     *("providers_auth", "secret_key", "max_waiting_requests", "max_connections", "spool_reserve_bytes"),
     *("database_connect_timeout_s", "database_busy_timeout_s", "database_statement_timeout_s"),
-    *("database_bulk_timeout_s", "retention_days"),
+    *("database_bulk_timeout_s", "retention_days", "qdrant_collection_prefix"),
 }
 RUNNING = {arm.arm_id: arm for arm in ARMS}
 
