@@ -21,6 +21,7 @@ from service.domain.query import Query
 from service.domain.registration import ArmRegistration, ArmState, PriceChange
 from service.errors import (
     AllArmsLimited,
+    BadRequest,
     ContextTooLong,
     NoEligibleArm,
     ProviderBroken,
@@ -220,6 +221,12 @@ def test_an_arm_without_known_capabilities_is_eligible_for_everything() -> None:
 @pytest.mark.parametrize("odd", [{"type": "hologram"}, {}])
 def test_a_part_of_unknown_type_needs_no_capability(catalog: Catalog, odd: dict[str, Any]) -> None:
     assert names(catalog, query([odd])) == ["small", "medium", "large"]
+
+
+@pytest.mark.parametrize("odd", [{"type": {}}, {"type": [1]}, {"type": None}])
+def test_a_part_whose_type_is_no_text_is_rejected_with_the_rule(odd: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match=r"messages\[0\]\.content\[0\]: type must be a string"):
+        query([odd])
 
 
 def test_audio_is_rejected_if_no_arm_can_do_it(catalog: Catalog) -> None:
